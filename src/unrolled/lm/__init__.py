@@ -1,0 +1,1 @@
+"""Learn symbol sequences, say how well, and write new ones."""
