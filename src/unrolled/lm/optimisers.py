@@ -1,0 +1,82 @@
+"""Optimisers over one flat buffer: every parameter of a model is a view of it, so a step is one call, not many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from unrolled.lm.config import TrainingConfig
+
+#: Parameters start at multiples of this many elements, so that vector loads of each stay aligned.
+ALIGNMENT = 16
+
+
+class FlatParameters:
+    """All parameters of a model in one buffer, and all gradients in another of the same layout.
+
+    The parameters stay the same objects; their storage moves, and their ``grad`` becomes a view that backward adds to.
+
+    Args: parameters: of one dtype, on the CPU; each is taken once, however often it is shared.
+
+    >>> layer = torch.nn.Linear(3, 2)
+    >>> flat = FlatParameters(layer.parameters())
+    >>> _ = flat.values.data.zero_()
+    >>> layer.weight.tolist()
+    [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+
+    def __init__(self, parameters: Iterable[torch.nn.Parameter]):
+        own = [p for p in parameters if p.requires_grad]
+        starts = [0]
+        for p in own:
+            starts.append(starts[-1] + -(-p.numel() // ALIGNMENT) * ALIGNMENT)
+        self.values = torch.nn.Parameter(torch.zeros(starts[-1], dtype=own[0].dtype))
+        self.gradients = self.values.grad = torch.zeros_like(self.values)
+        for p, start in zip(own, starts[:-1], strict=True):
+            span = slice(start, start + p.numel())
+            p.data = self.values.data[span].view(p.shape).copy_(p.data)
+            p.grad = self.gradients[span].view(p.shape)
+
+
+class Optimiser:
+    """One of adamw, sgd and rmsprop, with clipping by norm, over the flat parameters of a model.
+
+    Args:
+        model: its parameters become views of one buffer.
+        config: learning rate, momentum, weight decay and clip norm.
+    """
+
+    def __init__(self, model: torch.nn.Module, config: TrainingConfig):
+        self.flat = FlatParameters(model.parameters())
+        self.clip_norm = config.clip_norm
+        self.rule = _rule(self.flat.values, config)
+
+    def gradient_norm(self, N: int) -> float:
+        """Return the Euclidean norm of the gradient of the mean over N symbols."""
+        return float(self.flat.gradients.norm()) / N
+
+    def step(self, N: int, norm: float, learning_rate: float) -> None:
+        """Take one step along the mean gradient over N symbols, clipped, and clear the gradients."""
+        shrink = self.clip_norm / norm if 0 < self.clip_norm < norm else 1.0
+        self.flat.gradients.mul_(shrink / N)
+        self.rule.param_groups[0]["lr"] = learning_rate
+        self.rule.step()
+        self.flat.gradients.zero_()
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return what the rule remembers between steps, by name."""
+        return {name: value for name, value in self.rule.state[self.flat.values].items() if torch.is_tensor(value)}
+
+    def load_state(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Take up what :meth:`state` returned."""
+        self.rule.state[self.flat.values] = dict(tensors)
+
+
+def _rule(values: torch.nn.Parameter, config: TrainingConfig) -> torch.optim.Optimizer:
+    rate, decay = config.learning_rate, config.weight_decay
+    if config.optimiser == "adamw":
+        return torch.optim.AdamW([values], lr=rate, weight_decay=decay, fused=True)
+    if config.optimiser == "sgd":
+        return torch.optim.SGD([values], lr=rate, momentum=config.momentum, weight_decay=decay)
+    return torch.optim.RMSprop([values], lr=rate, momentum=config.momentum, weight_decay=decay)

@@ -1,0 +1,73 @@
+"""The course of the learning rate, and the count of validations without progress."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from unrolled.lm.config import TrainingConfig
+
+
+@dataclass
+class Progress:
+    """The best validation loss so far and how many validations have passed since.
+
+    >>> progress = Progress()
+    >>> [progress.update(nats) for nats in (2.0, 1.5, 1.7)], progress.waited
+    ([True, True, False], 1)
+    """
+
+    best: float = math.inf  # nats per symbol
+    waited: int = 0
+
+    def update(self, nats: float) -> bool:
+        """Take one validation loss; return whether it is the best so far."""
+        better = nats < self.best
+        self.best = min(nats, self.best)
+        self.waited = 0 if better else self.waited + 1
+        return better
+
+
+class Schedule:
+    """The learning rate of each step: linear warm-up, then constant, a half cosine down to zero, or cuts on plateaus.
+
+    Args:
+        config: the training configuration.
+        total_steps: where the cosine reaches zero.
+
+    >>> schedule = Schedule(TrainingConfig(learning_rate=1.0, schedule="cosine", warmup_steps=2, max_steps=6), 6)
+    >>> [round(schedule.rate(step), 3) for step in range(6)]
+    [0.5, 1.0, 1.0, 0.854, 0.5, 0.146]
+    """
+
+    def __init__(self, config: TrainingConfig, total_steps: int):
+        self.config = config
+        self.total_steps = total_steps
+        self.cut = 1.0
+        self.progress = Progress()
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of this step, counted from 0."""
+        peak, warmup = self.config.learning_rate * self.cut, self.config.warmup_steps
+        if step < warmup:
+            return peak * (step + 1) / warmup
+        if self.config.schedule != "cosine":
+            return peak
+        done = (step - warmup) / max(1, self.total_steps - warmup)
+        return peak * (1 + math.cos(math.pi * min(1.0, done))) / 2
+
+    def validated(self, nats: float) -> None:
+        """Take one validation loss; on a plateau, cut the rate."""
+        self.progress.update(nats)
+        if self.config.schedule == "plateau" and self.progress.waited >= self.config.plateau_patience:
+            self.cut *= self.config.plateau_factor
+            self.progress.waited = 0
+
+    def state(self) -> dict[str, Any]:
+        """Return the position as plain values."""
+        return {"cut": self.cut, "progress": asdict(self.progress)}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up the position that :meth:`state` returned."""
+        self.cut, self.progress = state["cut"], Progress(**state["progress"])

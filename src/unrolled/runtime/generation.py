@@ -1,0 +1,99 @@
+"""Writing new symbols one step at a time: one loop for every model that can step, torch or numpy.
+
+The state is carried, so each symbol costs the same however long the text has grown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unrolled.runtime.sampling import Chooser, GenerationConfig, Logits, log_softmax, mask_unk
+
+Ids = NDArray[np.int64]
+
+#: What a row yields in a step in which it wrote nothing: it was reading its prompt, or it had ended.
+NOTHING = -1
+
+
+class Stepper(Protocol):
+    """A model that reads one symbol of each row and says what may come next."""
+
+    eos_id: int
+    unk_id: int
+    start: Logits  # (V,) log-probabilities of a first symbol
+
+    def initial(self, B: int) -> Any:
+        """Return the state of B rows that have read nothing."""
+
+    def step(self, ids: Ids, state: Any) -> tuple[Logits, Any]:
+        """Read ids (B,); return the logits (B, V) of what comes next, and the new state."""
+
+    def select(self, state: Any, rows: NDArray[np.intp]) -> Any:
+        """Return the state of these rows (R,), in this order; a row may appear twice."""
+
+
+def stream(stepper: Stepper, prompts: Sequence[Ids], config: GenerationConfig) -> Iterator[Ids]:
+    """Yield, step by step, the symbol (B,) that each row writes; NOTHING where it reads its prompt or has ended.
+
+    A row ends with EOS, which it still yields, or after `config.max_length` symbols.  With an empty prompt the first
+    symbol is drawn from the first symbols of the training data.
+    """
+    B = len(prompts)
+    lengths = np.array([len(prompt) for prompt in prompts])
+    choose = Chooser(config, stepper.unk_id, B)
+    logits: Logits = np.broadcast_to(stepper.start, (B, len(stepper.start)))
+    state = stepper.initial(B)
+    ended = np.zeros(B, bool)
+    t = 0
+    while True:
+        writing = np.flatnonzero((t >= lengths) & ~ended)
+        ids = np.array([prompt[t] if t < len(prompt) else stepper.eos_id for prompt in prompts])
+        written = np.full(B, NOTHING)
+        if len(writing):
+            ids[writing] = written[writing] = choose(logits[writing], writing)
+            yield written
+        ended |= (written == stepper.eos_id) | (t - lengths + 1 >= config.max_length)
+        if ended.all():
+            return
+        logits, state = stepper.step(ids, state)
+        t += 1
+
+
+def beam(stepper: Stepper, prompt: Ids, config: GenerationConfig) -> Ids:
+    """Return the likeliest continuation that a beam of `config.beam_width` texts finds.
+
+    Texts are ranked by their total log-probability in nats; one that has written EOS keeps its place and its score.
+    """
+    state = stepper.initial(1)
+    logits: Logits = np.asarray(stepper.start)[None]
+    for symbol in prompt:
+        logits, state = stepper.step(np.array([symbol]), state)
+    texts: list[list[int]] = [[]]
+    scores = np.zeros(1)
+    ended = np.zeros(1, bool)
+    for _ in range(config.max_length):
+        grown = scores[:, None] + log_softmax(mask_unk(logits, stepper.unk_id, config.allow_unk))  # (W, V)
+        grown[ended] = -np.inf
+        grown[ended, stepper.eos_id] = scores[ended]
+        W = min(config.beam_width, grown.size)
+        best = np.argsort(-grown, axis=None, kind="stable")[:W]
+        parents, symbols = np.divmod(best[np.isfinite(grown.flat[best])], grown.shape[1])
+        scores = grown[parents, symbols]
+        texts = [texts[w] if ended[w] else [*texts[w], int(v)] for w, v in zip(parents, symbols, strict=True)]
+        ended = symbols == stepper.eos_id
+        if ended[0]:  # scores only fall, so no other text can overtake one that leads and has ended
+            break
+        logits, state = stepper.step(symbols, stepper.select(state, parents))
+    return np.array(texts[0], np.int64)
+
+
+def generate(stepper: Stepper, prompts: Sequence[Ids], config: GenerationConfig) -> list[Ids]:
+    """Return what follows each prompt, EOS included where it was reached."""
+    if config.strategy == "beam":
+        return [beam(stepper, prompt, config) for prompt in prompts]
+    steps = np.array(list(stream(stepper, prompts, config)), np.int64).reshape(-1, len(prompts))  # (T, B)
+    return [row[row != NOTHING] for row in steps.T]

@@ -1,0 +1,126 @@
+"""From logits to the next symbol: the sampling rules, once, for the torch model and for the numpy runtime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unrolled.ranges import check_choice, check_integer, check_number
+
+Logits = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class GenerationConfig:
+    """How new symbols are chosen.
+
+    Attributes:
+        max_length: Most symbols to write after the prompt; EOS counts as one.
+        strategy: Draw at random, take the likeliest symbol each time, or search for the likeliest text.
+        temperature: Divides the logits; below 1 is safer, above 1 is wilder.
+        top_k: Draw only from the k likeliest symbols; 0 is all.
+        top_p: Draw only from the likeliest symbols that together reach this probability; 1 is all.
+        min_p: Draw only from symbols at least this share as likely as the likeliest; 0 is all.
+        beam_width: Texts that the beam strategy keeps.
+        seed: Of the draws; text number b of a batch depends on (seed, b) alone.
+        allow_unk: Let UNK be written; it stands for no symbol in particular.
+    """
+
+    max_length: int = 200
+    strategy: Literal["sample", "greedy", "beam"] = "sample"
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    beam_width: int = 4
+    seed: int = 0
+    allow_unk: bool = False
+
+    def __post_init__(self) -> None:
+        check_integer(self, "max_length", 1)
+        check_choice(self, "strategy", ("sample", "greedy", "beam"))
+        check_number(self, "temperature", 0, open_ends="low")
+        check_integer(self, "top_k", 0)
+        check_number(self, "top_p", 0, 1, open_ends="low")
+        check_number(self, "min_p", 0, 1)
+        check_integer(self, "beam_width", 1)
+        check_integer(self, "seed", 0)
+
+
+def log_softmax(logits: Logits) -> NDArray[np.float64]:
+    """Return the log-probabilities (..., V) in nats that logits (..., V) stand for.
+
+    >>> log_softmax(np.zeros((1, 4))).round(4).tolist()
+    [[-1.3863, -1.3863, -1.3863, -1.3863]]
+    """
+    shifted = logits.astype(np.float64)
+    shifted -= shifted.max(axis=-1, keepdims=True)
+    shifted -= np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return shifted
+
+
+def mask_unk(logits: Logits, unk_id: int, allow_unk: bool) -> Logits:
+    """Return logits (B, V) in which UNK cannot be chosen, or the same array if it may be."""
+    if allow_unk:
+        return logits
+    masked = logits.copy()
+    masked[:, unk_id] = -np.inf
+    return masked
+
+
+def probabilities(logits: Logits, config: GenerationConfig) -> NDArray[np.float64]:
+    """Return the probabilities (B, V) to draw from, after temperature, top-k, top-p and min-p, in this order.
+
+    Rows need not sum to 1; :func:`draw` divides.  Ties at the edge of top-k and min-p are kept.
+    Source: top-p is nucleus sampling, Holtzman et al. 2020; min-p is Nguyen et al. 2024.
+
+    >>> p = probabilities(np.log([[0.5, 0.3, 0.2]]), GenerationConfig(top_k=2))
+    >>> (p / p.sum()).round(3).tolist()
+    [[0.625, 0.375, 0.0]]
+    """
+    scaled = logits.astype(np.float64) / config.temperature
+    p: NDArray[np.float64] = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    if 0 < config.top_k < p.shape[1]:
+        kth = np.partition(p, -config.top_k, axis=1)[:, -config.top_k, None]
+        p[p < kth] = 0
+    if config.top_p < 1:
+        order = np.argsort(-p, axis=1, kind="stable")
+        ranked = np.take_along_axis(p, order, axis=1)
+        before = np.cumsum(ranked, axis=1) - ranked  # mass of the symbols ahead of each
+        ranked[before >= config.top_p * ranked.sum(axis=1, keepdims=True)] = 0
+        np.put_along_axis(p, order, ranked, axis=1)
+    if config.min_p > 0:
+        p[p < config.min_p * p.max(axis=1, keepdims=True)] = 0
+    return p
+
+
+def draw(p: NDArray[np.float64], u: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the symbol (B,) on which each uniform number u (B,) in [0, 1) falls; p (B, V) need not sum to 1.
+
+    >>> draw(np.array([[1.0, 0.0, 3.0]] * 3), np.array([0.0, 0.24, 0.26])).tolist()
+    [0, 0, 2]
+    """
+    cumulative = p.cumsum(axis=1)
+    reached = cumulative <= (u * cumulative[:, -1])[:, None]
+    chosen: NDArray[np.int64] = reached.sum(axis=1)
+    return chosen
+
+
+class Chooser:
+    """Chooses one symbol for each row of a batch; row b draws from its own random stream (seed, b)."""
+
+    def __init__(self, config: GenerationConfig, unk_id: int, B: int):
+        self.config = config
+        self.unk_id = unk_id
+        self.streams = [np.random.default_rng([config.seed, b]) for b in range(B)]
+
+    def __call__(self, logits: Logits, rows: NDArray[np.intp]) -> NDArray[np.int64]:
+        """Return the next symbol (R,) of these rows (R,) from their logits (R, V)."""
+        allowed = mask_unk(logits, self.unk_id, self.config.allow_unk)
+        if self.config.strategy == "greedy":
+            return np.argmax(allowed, axis=1)
+        u = np.array([self.streams[b].random() for b in rows])
+        return draw(probabilities(allowed, self.config), u)
