@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unrolled.runtime.config import GenerationConfig
 from unrolled.runtime.generation import NOTHING, beam, generate, stream
-from unrolled.runtime.sampling import GenerationConfig, draw, log_softmax, probabilities
+from unrolled.runtime.sampling import draw, log_softmax, probabilities
 
 A, B, EOS, UNK = range(4)
 LOGITS = np.log([[0.5, 0.25, 0.15, 0.1]])

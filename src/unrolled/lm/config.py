@@ -15,7 +15,7 @@ import msgspec
 
 from unrolled.notation import Kind
 from unrolled.ranges import check_choice, check_integer, check_number
-from unrolled.runtime.sampling import GenerationConfig
+from unrolled.runtime.config import GenerationConfig
 
 __all__ = ["DataConfig", "GenerationConfig", "ModelConfig", "RunConfig", "TrainingConfig"]
 

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.runtime.sampling import Chooser, GenerationConfig, Logits, log_softmax, mask_unk
+from unrolled.runtime.config import GenerationConfig
+from unrolled.runtime.sampling import Chooser, Logits, log_softmax, mask_unk
 
 Ids = NDArray[np.int64]
 

@@ -1,0 +1,271 @@
+"""The model: symbols in, one recurrent network, logits of the next symbol out.
+
+B batch, T time, E embedding, H hidden, V vocabulary, L layers.  The equations are in docs/notation.md.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import GRU, LSTM, RNN
+from torch.nn.functional import cross_entropy, dropout, embedding, linear
+
+from unrolled.lm import checkpoint, generation
+from unrolled.lm.config import GenerationConfig, ModelConfig, TrainingConfig
+from unrolled.lm.vocabulary import Vocabulary
+from unrolled.nn import checks, ops
+from unrolled.notation import parameter_names
+
+if TYPE_CHECKING:
+    from unrolled.lm.corpus import Corpus
+    from unrolled.lm.display import Observer
+    from unrolled.lm.evaluation import Evaluation, Score
+    from unrolled.lm.training import Result
+
+#: Hidden state (L, B, H) after the last symbol, for LSTM followed by the cell state (L, B, H).
+State = tuple[Tensor, ...]
+
+#: A target that is not counted: it lies past the end of its sequence.
+PADDING = -100
+
+#: The head starts this much smaller than its inputs would ask, so that an untrained model says close to 1/V.
+HEAD_SCALE = 0.1
+
+
+class SequenceModel(torch.nn.Module):
+    """A recurrent network that predicts the next symbol.
+
+    Args:
+        config: cell, sizes and options.
+        vocabulary: the symbols it reads and writes.
+        framed: whether it learns sequences that end with EOS, rather than one long stream.
+
+    >>> model = SequenceModel(ModelConfig(cell="gru", hidden_size=10), Vocabulary("ab"))
+    >>> model
+    SequenceModel(GRU, V 4, H 10, L 1, 524 parameters)
+    >>> logits, (h_n,) = model(torch.tensor([[0], [0], [1]]))
+    >>> tuple(logits.shape), tuple(h_n.shape)
+    ((3, 1, 4), (1, 1, 10))
+    """
+
+    start: Tensor
+
+    def __init__(self, config: ModelConfig, vocabulary: Vocabulary, *, framed: bool = True):
+        super().__init__()
+        self.config = config
+        self.vocabulary = vocabulary
+        self.framed = framed
+        V, E, H, L = len(vocabulary), config.embedding_size, config.hidden_size, config.num_layers
+        self.embedding = torch.nn.Embedding(V, E) if E else None
+        self.rnn = _layers(config, E or V)
+        self.head = torch.nn.Linear(H, V)
+        with torch.no_grad():
+            self.head.weight.mul_(HEAD_SCALE)
+            self.head.bias.zero_()
+        if config.tied:
+            assert self.embedding is not None
+            self.head.weight = self.embedding.weight
+            torch.nn.init.normal_(self.head.weight, std=HEAD_SCALE / H**0.5)
+        self.initial = torch.nn.ParameterList(
+            torch.nn.Parameter(torch.zeros(L, 1, H)) for _ in range(self.state_count if config.learned_initial_state else 0)
+        )
+        self.register_buffer("start", torch.full((V,), -float(np.log(V))))      # log-probabilities of a first symbol
+
+    @property
+    def state_count(self) -> int:
+        """How many tensors the state has: h, and c for LSTM."""
+        return 2 if self.config.kind == "LSTM" else 1
+
+    def forward(self, ids: Tensor, state: State | None = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
+        """Read symbols and predict, after each, the next.
+
+        Args:
+            ids: symbols (T, B) int64 in [0, V).
+            state: where to go on from, each (L, B, H); None is the initial state.
+            lengths: symbols of each row (B,) int64; what follows them is not read.
+
+        Returns: logits (T, B, V), zero state changes past the lengths; the state after each row's last symbol.
+        Raises: IndexError if a symbol is outside [0, V); the message names it and its position.
+        """
+        checks.one_hot_range(ids, len(self.vocabulary), lengths, False)
+        before = self.initial_state(ids.shape[1]) if state is None else state
+        x, W_ih = self._first_input(ids)
+        after: list[tuple[Tensor, ...]] = []
+        for layer in range(self.config.num_layers):
+            if layer:
+                x = dropout(x, self.config.dropout, self.training)
+            weights = self._weights(layer, W_ih if layer == 0 else None)
+            start = [s[layer : layer + 1] for s in before] if before else []
+            x, h_n, c_n, _ = ops.layer(self.config.kind, x, *(*start, None, None)[:2], [weights], lengths=lengths)
+            after.append((h_n,) if c_n is None else (h_n, c_n))
+        x = dropout(x, self.config.dropout, self.training)
+        ends = tuple(s[0] if len(s) == 1 else torch.cat(s) for s in zip(*after, strict=True))
+        return linear(x, self.head.weight, self.head.bias), ends
+
+    def loss(
+        self, ids: Tensor, targets: Tensor, state: State | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Return the sum over symbols of -log softmax(logits)[target], in nats, and the state afterwards.
+
+        Args: as :meth:`forward`; targets (T, B) int64, PADDING where nothing is to be predicted.
+        """
+        logits, after = self(ids, state, lengths)
+        return cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum", ignore_index=PADDING), after
+
+    def initial_state(self, B: int) -> State:
+        """Return the learned state of B rows that have read nothing; empty if it is not learned, but zero."""
+        return tuple(s.expand(-1, B, -1) for s in self.initial)
+
+    def fit(
+        self,
+        corpus: Corpus,
+        config: TrainingConfig | None = None,
+        out: str | Path | None = None,
+        *,
+        resume: bool = False,
+        observer: Observer | None = None,
+    ) -> Result:
+        """Train on a corpus; see :func:`unrolled.lm.training.train`."""
+        from unrolled.lm.training import train
+
+        return train(self, corpus, config or TrainingConfig(), out, resume=resume, observer=observer)
+
+    def evaluate(self, corpus: Corpus, split: str = "test") -> Evaluation:
+        """Measure the model on one split of a corpus; see :func:`unrolled.lm.evaluation.evaluate`."""
+        from unrolled.lm.evaluation import evaluate
+
+        return evaluate(self, corpus, split)
+
+    def score(self, text: str | Sequence[str]) -> Score:
+        """Return the bits that each symbol of a text costs; see :func:`unrolled.lm.evaluation.score`."""
+        from unrolled.lm.evaluation import score
+
+        return score(self, text)
+
+    def generate(
+        self, prompt: str | Sequence[str] = "", config: GenerationConfig | None = None, *, count: int = 1, **options: Any
+    ) -> list[str]:
+        """Write `count` continuations of a prompt.
+
+        Args:
+            prompt: text, or a list of symbols.
+            config: how symbols are chosen.
+            count: texts to write, each from its own random stream.
+            options: fields of :class:`GenerationConfig` to set on top of `config`.
+
+        Returns: what follows the prompt, one text each, without EOS.
+        Raises: ValueError if an option is out of its range; TypeError if there is no such option.
+
+        >>> model = SequenceModel(ModelConfig(hidden_size=3), Vocabulary("ab", "characters"))
+        >>> [len(text) <= 5 for text in model.generate("a", count=2, max_length=5, seed=1)]
+        [True, True]
+        """
+        config = replace(config or GenerationConfig(), **options)
+        ids = self.vocabulary.encode(prompt)
+        with self.evaluating():
+            written = generation.generate(generation.TorchStepper(self), [ids] * count, config)
+        return [self.vocabulary.text(row[row != self.vocabulary.eos_id]) for row in written]
+
+    def stream(
+        self, prompt: str | Sequence[str] = "", config: GenerationConfig | None = None, **options: Any
+    ) -> Iterator[str]:
+        """Yield one continuation of a prompt piece by piece, as it is written; arguments as :meth:`generate`."""
+        config = replace(config or GenerationConfig(), **options)
+        with self.evaluating():
+            steps = generation.stream(generation.TorchStepper(self), [self.vocabulary.encode(prompt)], config)
+            yield from self.vocabulary.pieces(int(row[0]) for row in steps)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the model to a folder that :meth:`from_pretrained` and :mod:`unrolled.runtime` read."""
+        checkpoint.save_model(Path(folder), self.saved_config(), self.vocabulary, self.tensors())
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> SequenceModel:
+        """Load a model; no code in the folder is run.
+
+        Raises: checkpoint.CheckpointError naming the file and what is wrong with it.
+        """
+        config, vocabulary, tensors = checkpoint.load_model(Path(folder))
+        model = cls(ModelConfig(**config["model"]), vocabulary, framed=config["framed"])
+        model.load_tensors(tensors)
+        return model
+
+    def saved_config(self) -> dict[str, Any]:
+        """Return what config.json says of the model."""
+        return {"model": asdict(self.config), "framed": self.framed}
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Return every weight by its stored name; one that is shared appears once."""
+        shared = {"head.weight"} if self.config.tied else set()
+        return {name: t.detach().numpy() for name, t in self.state_dict().items() if name not in shared}
+
+    def load_tensors(self, tensors: dict[str, np.ndarray]) -> None:
+        """Take over weights from :meth:`tensors`.
+
+        Raises: ValueError naming every weight that is missing, unknown or of another shape.
+        """
+        own = self.tensors()
+        wrong = [f"{name} is missing" for name in own.keys() - tensors.keys()]
+        wrong += [f"{name} is unknown" for name in tensors.keys() - own.keys()]
+        wrong += [
+            f"{name} has shape {tensors[name].shape}, expected {own[name].shape}"
+            for name in own.keys() & tensors.keys()
+            if own[name].shape != tensors[name].shape
+        ]
+        if wrong:
+            raise ValueError(f"the weights do not fit {self!r}: {'; '.join(sorted(wrong))}")
+        self.load_state_dict({name: torch.from_numpy(t) for name, t in tensors.items()}, strict=not self.config.tied)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Switch dropout off inside the block, then return to the mode before."""
+        before = self.training
+        self.eval()
+        try:
+            yield
+        finally:
+            self.train(before)
+
+    def __repr__(self) -> str:
+        sizes = {"V": len(self.vocabulary), "E": self.config.embedding_size, "H": self.config.hidden_size}
+        shown = ", ".join(f"{letter} {size}" for letter, size in sizes.items() if size)
+        count = sum(p.numel() for p in self.parameters())
+        return f"SequenceModel({self.config.kind}, {shown}, L {self.config.num_layers}, {count:,} parameters)"
+
+    def _repr_html_(self) -> str:
+        rows = [(name, "x".join(map(str, p.shape)), f"{p.numel():,}") for name, p in self.named_parameters()]
+        body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+        head = "<tr><th>weight</th><th>shape</th><th>numbers</th></tr>"
+        symbols = html.escape(repr(self.vocabulary))
+        return f"<b>{html.escape(repr(self))}</b><br>{symbols}<table>{head}{body}</table>"
+
+    def _first_input(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return what the first layer reads, and the W_ih that replaces its own, if any.
+
+        With fewer symbols than positions, W_ih E^T (G*H, V) costs less than W_ih times every position's embedding,
+        and turns the layer's input product into a row lookup.
+        """
+        if self.embedding is None:
+            return ids, None
+        E = self.embedding.weight                                                              # (V, E)
+        if len(E) < ids.numel():
+            return ids, linear(self.rnn.weight_ih_l0, E)
+        return embedding(ids, E), None
+
+    def _weights(self, layer: int, W_ih: Tensor | None) -> ops.DirectionWeights:
+        own = [getattr(self.rnn, name) for name in parameter_names(layer, False, bias=True, projection=False)]
+        return (own[0] if W_ih is None else W_ih, own[1], own[2], own[3], None)
+
+
+def _layers(config: ModelConfig, input_size: int) -> RNN | LSTM | GRU:
+    if config.cell == "rnn":
+        return RNN(input_size, config.hidden_size, config.num_layers, nonlinearity=config.nonlinearity)
+    return {"lstm": LSTM, "gru": GRU}[config.cell](input_size, config.hidden_size, config.num_layers)
