@@ -263,9 +263,7 @@ class Vocabulary:
     def _checked(self, ids: npt.ArrayLike) -> list[int]:
         array = np.asarray(ids)
         if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-            raise ValueError(
-                f"Vocabulary: ids are {array.dtype} of shape {array.shape}, expected integers of shape (N,)"
-            )
+            raise ValueError(f"Vocabulary: ids are {array.dtype} of shape {array.shape}, expected integers, (N,)")
         wrong = np.flatnonzero((array < 0) | (array >= len(self)))
         if wrong.size:
             raise ValueError(f"Vocabulary: id {array[wrong[0]]} at position {wrong[0]}, expected 0 to {len(self) - 1}")

@@ -1,0 +1,256 @@
+"""From files to blocks of text, bytes and records: everything that can be wrong with a file is found here.
+
+Nothing here holds more than a block of a text or one record, so a line of a gigabyte costs no more than a short one.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import sys
+import unicodedata
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+#: Bytes read at once.
+BLOCK = 1 << 20
+#: Characters that one word, one JSON line or one CSV line may have, for these are held whole.
+RECORD_LIMIT = 1 << 24
+
+
+class CorpusError(ValueError):
+    """The data cannot be used as it is; the message says where, what was found, and what to do."""
+
+
+class CorpusWarning(UserWarning):
+    """The data can be used, but something about it will surprise whoever trains on it."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One input: a file, or standard input where the path is None."""
+
+    path: Path | None
+
+    def __str__(self) -> str:
+        return "standard input" if self.path is None else str(self.path)
+
+    @contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        """Give the bytes of the source from its start.
+
+        Raises: CorpusError if the file cannot be opened; the message is the system's reason.
+        """
+        if self.path is None:
+            yield sys.stdin.buffer
+            return
+        try:
+            stream = self.path.open("rb")
+        except OSError as error:
+            raise CorpusError(f"{self}: {error.strerror}") from None
+        with stream:
+            yield stream
+
+
+def find_sources(data: str | Path | Sequence[str | Path]) -> list[Source]:
+    """Return the inputs that a path, a folder, ``-`` or a list of these stands for.
+
+    Args: data: a folder stands for all files below it that are not hidden, sorted by path; ``-`` for standard input.
+    Returns: the inputs, in the order given.
+    Raises: CorpusError if a path does not exist, a folder holds no file, or standard input is named twice.
+
+    >>> [str(source) for source in find_sources("-")]
+    ['standard input']
+    """
+    sources: list[Source] = []
+    for name in [data] if isinstance(data, str | Path) else data:
+        path = Path(name)
+        if str(name) == "-":
+            sources.append(Source(None))
+        elif path.is_dir():
+            files = sorted(p for p in path.rglob("*") if p.is_file() and not _hidden(p.relative_to(path)))
+            if not files:
+                raise CorpusError(f"{path}: the folder holds no file; name a folder of text files, or the files")
+            sources += map(Source, files)
+        elif path.exists():
+            sources.append(Source(path))
+        else:
+            raise CorpusError(f"{path}: no such file; check the path, or give - to read standard input")
+    if not sources:
+        raise CorpusError("no data was named; give a file, a folder, or - to read standard input")
+    if sources.count(Source(None)) > 1:
+        raise CorpusError("standard input is named twice; it can be read only once")
+    return sources
+
+
+def byte_blocks(source: Source) -> Iterator[bytes]:
+    """Yield the source in blocks of at most ``BLOCK`` bytes, unchanged."""
+    with source.open() as stream:
+        while block := stream.read(BLOCK):
+            yield block
+
+
+def text_blocks(source: Source) -> Iterator[str]:
+    """Yield the text of a UTF-8 source in blocks, with LF line ends and without a byte order mark.
+
+    Raises: CorpusError if the source is binary or no UTF-8; the message names the byte offset (from 0) and the line.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    newlines = io.IncrementalNewlineDecoder(None, translate=True)
+    offset, line = 0, 1  # of the first byte that is not decoded yet
+    for block in byte_blocks(source):
+        undecoded = decoder.getstate()[0] + block
+        if offset == 0:
+            _refuse_utf16(undecoded, source)
+        nul = undecoded.find(b"\0")
+        if nul >= 0:
+            line += undecoded.count(b"\n", 0, nul)
+            raise CorpusError(
+                f"{source}: byte {offset + nul} (line {line}) is NUL, so this is no text; read it as bytes (kind bytes)"
+            )
+        try:
+            text = decoder.decode(block)
+        except UnicodeDecodeError as error:
+            raise _not_utf8(source, offset, line, error) from None
+        if offset == 0:
+            text = text.removeprefix("\ufeff")
+        decoded = len(undecoded) - len(decoder.getstate()[0])
+        offset, line = offset + decoded, line + undecoded.count(b"\n", 0, decoded)
+        yield newlines.decode(text)
+    try:
+        yield decoder.decode(b"", final=True) + newlines.decode("", final=True)
+    except UnicodeDecodeError as error:
+        raise _not_utf8(source, offset, line, error) from None
+
+
+def normalised(blocks: Iterator[str]) -> Iterator[str]:
+    """Yield the same text in Unicode normal form C, whatever the place where the blocks were cut.
+
+    A block is cut before a code point that no earlier one can join: neither a mark nor a medial or final Hangul jamo,
+    which hold every code point of which Unicode says that it may compose with the one before.
+    """
+    held = ""
+    for block in blocks:
+        text = held + block
+        cut = len(text) - 1
+        while cut > 0 and (unicodedata.category(text[cut])[0] == "M" or "\u1160" <= text[cut] <= "\u11ff"):
+            cut -= 1
+        cut = max(cut, 0)
+        held = text[cut:]
+        yield unicodedata.normalize("NFC", text[:cut])
+    yield unicodedata.normalize("NFC", held)
+
+
+def whole_words(blocks: Iterator[str], source: Source) -> Iterator[str]:
+    """Yield the same text cut only after white space, so that no word is torn in two.
+
+    Raises: CorpusError if a word is longer than ``RECORD_LIMIT`` characters.
+    """
+    held: list[str] = []
+    length = 0
+    for block in blocks:
+        cut = len(block)
+        while cut > 0 and not block[cut - 1].isspace():
+            cut -= 1
+        if cut:
+            yield "".join(held) + block[:cut]
+            held, length = [], 0
+        held.append(block[cut:])
+        length += len(block) - cut
+        if length > RECORD_LIMIT:
+            raise CorpusError(
+                f"{source}: a word has more than {RECORD_LIMIT:,} characters; read it as characters or bytes (kind)"
+            )
+    yield "".join(held)
+
+
+def text_lines(source: Source) -> Iterator[str]:
+    """Yield each line of a UTF-8 source without its end.
+
+    Raises: CorpusError if a line is longer than ``RECORD_LIMIT`` characters, or as :func:`text_blocks`.
+    """
+    held: list[str] = []
+    length = 0
+    for block in text_blocks(source):
+        *ended, rest = block.split("\n")
+        for line in ended:
+            yield "".join(held) + line
+            held, length = [], 0
+        held.append(rest)
+        length += len(rest)
+        if length > RECORD_LIMIT:
+            raise CorpusError(
+                f"{source}: a record has more than {RECORD_LIMIT:,} characters; read it as a text stream (format text)"
+            )
+    if length:
+        yield "".join(held)
+
+
+def json_records(source: Source) -> Iterator[tuple[str, str | list[str]]]:
+    """Yield (where, record) of each line of a JSON-lines source; blank lines are no records.
+
+    A record is a string, or a list of symbols; an integer in a list is read as the symbol of its decimal digits.
+    Raises: CorpusError if a line is neither; the message names the line.
+    """
+    decoder = msgspec.json.Decoder(str | list[str | int])
+    for number, line in enumerate(text_lines(source), 1):
+        where = f"{source}: line {number}"
+        if not line.strip():
+            continue
+        try:
+            record = decoder.decode(line)
+        except msgspec.DecodeError as error:
+            raise CorpusError(
+                f"{where}: {error}; expected a string or a list of symbols, as in " + '["a", "b"]'
+            ) from None
+        yield where, record if isinstance(record, str) else [str(symbol) for symbol in record]
+
+
+def csv_cells(source: Source, column: str) -> Iterator[tuple[str, str]]:
+    """Yield (where, cell) of one column of a CSV source with a header line; ``.tsv`` files are split at tabs.
+
+    Raises: CorpusError if there is no such column (the message lists those there are), or a row is broken.
+    """
+    tabs = source.path is not None and source.path.suffix.lower() == ".tsv"
+    rows = csv.reader((line + "\n" for line in text_lines(source)), delimiter="\t" if tabs else ",", strict=True)
+    try:
+        header = next(rows, [])
+        if column not in header:
+            raise CorpusError(
+                f"{source}: no column {column!r}; the columns are {', '.join(map(repr, header)) or 'none'}"
+            )
+        place = header.index(column)
+        for row in rows:
+            where = f"{source}: line {rows.line_num}"
+            if len(row) <= place and row:
+                raise CorpusError(f"{where}: the row has {len(row)} cells, expected {len(header)}")
+            if row:
+                yield where, row[place]
+    except csv.Error as error:
+        raise CorpusError(f"{source}: line {rows.line_num}: {error}; check the quotes of this row") from None
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _refuse_utf16(start: bytes, source: Source) -> None:
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise CorpusError(
+            f"{source}: byte 0 starts a UTF-16 text, expected UTF-8; convert it (iconv -f UTF-16 -t UTF-8)"
+        )
+
+
+def _not_utf8(source: Source, offset: int, line: int, error: UnicodeDecodeError) -> CorpusError:
+    line += error.object.count(b"\n", 0, error.start)
+    byte = error.object[error.start]
+    return CorpusError(
+        f"{source}: byte {offset + error.start} (line {line}) is 0x{byte:02x}, which is not UTF-8 ({error.reason}); "
+        "convert the file to UTF-8, or read it as bytes (kind bytes)"
+    )
