@@ -1,0 +1,284 @@
+"""Every check of what a caller hands to a recurrent layer, and every message, once.
+
+Where torch checks, class and text are torch's own: people match on them.  Where torch does not, the message says
+where, what came, what was expected and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+#: Types narrower than float32: they are computed in float32 and may meet each other under autocast.
+HALF = (torch.float16, torch.bfloat16)
+
+
+def no_projection(proj_size: object) -> None:
+    """Raise ValueError if an RNN or GRU is asked for a projection, by position or by name.
+
+    >>> no_projection(None)
+    """
+    if proj_size is not None:
+        raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
+
+
+def nonlinearity_kind(nonlinearity: str) -> str:
+    """Return the kind of cell behind an Elman layer's `nonlinearity`.
+
+    Raises: ValueError for anything but "tanh" and "relu".
+
+    >>> nonlinearity_kind("relu")
+    'RNN_RELU'
+    """
+    if nonlinearity not in ("tanh", "relu"):
+        raise ValueError(f"Unknown nonlinearity '{nonlinearity}'. Select from 'tanh' or 'relu'.")
+    return f"RNN_{nonlinearity.upper()}"
+
+
+def is_one_hot(x: Tensor) -> bool:
+    """Return whether a tensor holds one-hot indices and so lacks the feature axis.
+
+    >>> is_one_hot(torch.tensor([2, 0]))
+    True
+    """
+    return x.dtype is torch.int64
+
+
+def rank(name: str, x: Any, lowest: int) -> bool:
+    """Return whether x is batched: `lowest` axes (features included) is one sequence, `lowest` + 1 a batch of them.
+
+    Raises: TypeError if x is no tensor; ValueError for any other number of axes.
+
+    >>> rank("LSTM", torch.zeros(5, 3, 4), lowest=2)
+    True
+    """
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name}: Expected input to be a Tensor or PackedSequence, got {type(x).__name__}")
+    axes = x.dim() + is_one_hot(x)
+    if axes not in (lowest, lowest + 1):
+        one = " of one-hot indices" if is_one_hot(x) else ""
+        expected = f"{lowest - is_one_hot(x)}D or {lowest + 1 - is_one_hot(x)}D"
+        tensor = " tensor" if name == "RNN" else ""  # torch words it so for this class alone
+        raise ValueError(f"{name}: Expected input{one} to be {expected}, got {x.dim()}D{tensor} instead")
+    return axes == lowest + 1
+
+
+def packed(x: Tensor, batch_sizes: Tensor, lengths: Any) -> None:
+    """Raise unless the data of a PackedSequence has one row for each symbol of its batch sizes.
+
+    Raises: RuntimeError for a malformed PackedSequence, ValueError if `lengths` came with it.
+
+    >>> packed(torch.zeros(3, 4), torch.tensor([2, 1]), None)
+    """
+    if lengths is not None:
+        raise ValueError("lengths cannot be given with a PackedSequence, which carries its own; leave lengths out")
+    expected = 1 if is_one_hot(x) else 2
+    if x.dim() != expected:
+        raise RuntimeError(f"input must have {expected} dimensions, got {x.dim()}")
+    sizes = batch_sizes.tolist()
+    if sum(sizes) != len(x) or any(later > earlier for earlier, later in pairwise(sizes)):
+        raise RuntimeError(
+            f"PackedSequence: batch_sizes must not increase and must sum to the {len(x)} rows of data, got {sizes}; "
+            "make it with torch.nn.utils.rnn.pack_padded_sequence"
+        )
+
+
+def states(name: str, hx: Any, count: int) -> Sequence[Tensor]:
+    """Return the initial state as a sequence of `count` tensors: (h_0,) or, for LSTM, (h_0, c_0).
+
+    Raises: TypeError if it is not that many tensors.
+
+    >>> len(states("LSTM", (torch.zeros(1, 1, 2), torch.zeros(1, 1, 2)), 2))
+    2
+    """
+    given = hx if count == 2 else (hx,)
+    if not isinstance(given, (tuple, list)) or len(given) != count or not all(isinstance(h, Tensor) for h in given):
+        if isinstance(hx, (tuple, list)):
+            came = f"{type(hx).__name__} of ({', '.join(type(h).__name__ for h in hx)})"
+        else:
+            came = f"{type(hx).__name__}"
+        expected = "a pair of tensors (h_0, c_0)" if count == 2 else "one tensor h_0"
+        raise TypeError(f"{name}: Expected hx to be {expected}, got {came}")
+    return given
+
+
+def state_ranks(given: Sequence[Tensor], batched: bool) -> None:
+    """Raise RuntimeError unless every state has three axes for a batch and two for a single sequence.
+
+    >>> state_ranks([torch.zeros(1, 3, 4)], batched=True)
+    """
+    expected = 3 if batched else 2
+    if any(h.dim() != expected for h in given):
+        for_input = "batched 3-D" if batched else "unbatched 2-D"
+        if len(given) == 2:
+            ranks = ", ".join(f"{h.dim()}-D" for h in given)
+            raise RuntimeError(
+                f"For {for_input} input, hx and cx should also be {expected}-D but got ({ranks}) tensors"
+            )
+        raise RuntimeError(f"For {for_input} input, hx should also be {expected}-D but got {given[0].dim()}-D tensor")
+
+
+def _differ(t: Tensor, W: Tensor, autocast: bool) -> bool:
+    """Whether two types cannot meet; under autocast, float32 and the half types can."""
+    if t.dtype == W.dtype:
+        return False
+    return not (autocast and {t.dtype, W.dtype} <= {torch.float32, *HALF})
+
+
+def features(x: Tensor, W: Tensor, input_size: int, autocast: bool) -> None:
+    """Raise ValueError unless a dense input has the type of the weights, RuntimeError unless it has their width.
+
+    >>> features(torch.zeros(5, 3, 4), torch.zeros(6, 4), 4, autocast=False)
+    """
+    if is_one_hot(x):
+        return
+    if _differ(x, W, autocast):
+        raise ValueError(
+            f"RNN input dtype ({x.dtype}) does not match weight dtype ({W.dtype}). "
+            f"Convert input: input.to({W.dtype}), or convert model: model.to({x.dtype})"
+        )
+    if x.shape[-1] != input_size:
+        raise RuntimeError(f"input.size(-1) must be equal to input_size. Expected {input_size}, got {x.shape[-1]}")
+
+
+def state_shapes(given: Sequence[Tensor], expected: Sequence[tuple[int, int, int]]) -> None:
+    """Raise RuntimeError unless every state has its expected shape (L*D, B, P) or (L*D, B, H).
+
+    >>> state_shapes([torch.zeros(1, 3, 4)], [(1, 3, 4)])
+    """
+    for k, (h, shape) in enumerate(zip(given, expected, strict=True)):
+        if h.shape != shape:
+            which = f"hidden[{k}]" if len(given) == 2 else "hidden"
+            raise RuntimeError(f"Expected {which} size {shape}, got {list(h.shape)}")
+
+
+def state_types(states: Sequence[Tensor], x: Tensor, W: Tensor, autocast: bool) -> None:
+    """Raise RuntimeError unless every state lies on the input's device and has the type of the weights.
+
+    >>> state_types([torch.zeros(1, 3, 4)], torch.zeros(5, 3, 4), torch.zeros(4, 4), autocast=False)
+    """
+    for s in states:
+        if s.device != x.device:
+            raise RuntimeError(
+                "Input and hidden tensors are not at the same device, "
+                f"found input tensor at {x.device} and hidden tensor at {s.device}"
+            )
+        if _differ(s, W, autocast):
+            raise RuntimeError(
+                f"hx dtype ({s.dtype}) does not match weight dtype ({W.dtype}). Convert hx: hx.to({W.dtype})"
+            )
+
+
+def place(x: Tensor, W: Tensor, T: int) -> None:
+    """Raise RuntimeError unless input and weights are on one device and the sequence has a step.
+
+    >>> place(torch.zeros(5, 3, 4), torch.zeros(6, 4), 5)
+    """
+    if W.device != x.device:
+        raise RuntimeError(
+            "Input and parameter tensors are not at the same device, "
+            f"found input tensor at {x.device} and parameter tensor at {W.device}"
+        )
+    if T == 0:
+        raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
+
+
+def lengths_form(lengths: Any, shape: tuple[int, ...], device: torch.device) -> None:
+    """Raise unless `lengths` is an int64 tensor with one entry for each row of the batch.
+
+    Raises: TypeError for another type, ValueError for another shape or device.
+
+    >>> lengths_form(torch.tensor([3, 1]), (2,), torch.device("cpu"))
+    """
+    if not isinstance(lengths, Tensor) or lengths.dtype != torch.int64:
+        raise TypeError(f"lengths must be an int64 tensor of shape {shape}, got {_kind_of(lengths)}")
+    if lengths.shape != shape:
+        raise ValueError(f"lengths must have shape {shape}, one for each row of the batch, got {tuple(lengths.shape)}")
+    if lengths.device != device:
+        raise ValueError(f"lengths must be on the input's device {device}, got {lengths.device}")
+
+
+def reset_form(reset: Any, shape: tuple[int, ...], device: torch.device) -> None:
+    """Raise unless `reset` is a bool tensor with one entry for each row and step of the input.
+
+    Raises: TypeError for another type, ValueError for another shape or device.
+
+    >>> reset_form(torch.zeros(5, 3, dtype=torch.bool), (5, 3), torch.device("cpu"))
+    """
+    if not isinstance(reset, Tensor) or reset.dtype != torch.bool:
+        raise TypeError(f"reset must be a bool tensor of shape {shape}, got {_kind_of(reset)}")
+    if reset.shape != shape:
+        raise ValueError(f"reset must have the shape of input without its features, {shape}, got {tuple(reset.shape)}")
+    if reset.device != device:
+        raise ValueError(f"reset must be on the input's device {device}, got {reset.device}")
+
+
+def length_range(lengths: Tensor, T: int) -> None:
+    """Raise ValueError unless every length lies in [0, T]; the message names the first row that does not.
+
+    >>> length_range(torch.tensor([5, 0]), 5)
+    """
+    bad = (lengths < 0) | (lengths > T)
+    if bad.any():
+        b = int(bad.nonzero()[0, 0])
+        raise ValueError(f"lengths[{b}] is {int(lengths[b])}, expected 0 to T = {T}")
+
+
+def one_hot_range(x: Tensor, I: int, lengths: Tensor | None, batch_first: bool) -> None:
+    """Raise IndexError unless every one-hot index lies in [0, I); what lies past the end of a row may be anything.
+
+    The message names the first offending index and its position in x.
+
+    >>> one_hot_range(torch.tensor([[2], [9]]), 3, torch.tensor([1]), batch_first=False)
+    """
+    if x.numel() == 0:
+        return
+    low, high = (int(extreme) for extreme in torch.aminmax(x))
+    if low >= 0 and high < I:
+        return
+    bad = (x < 0) | (x >= I)
+    if lengths is not None:
+        T = x.shape[int(batch_first)]
+        alive = torch.arange(T, device=x.device)[:, None] < lengths  # (T, B)
+        bad &= alive.t() if batch_first else alive
+    if bad.any():
+        position = bad.nonzero()[0].tolist()
+        raise IndexError(
+            f"one-hot index {int(x[tuple(position)])} at input{position} is out of range: "
+            f"expected 0 to input_size - 1 = {I - 1}"
+        )
+
+
+def cell(x: Tensor, given: Sequence[Tensor], input_size: int, hidden_size: int) -> None:
+    """Raise RuntimeError, in the words of torch's cells, unless one step's input and states fit.
+
+    >>> cell(torch.zeros(3, 4), [torch.zeros(3, 6)], 4, 6)
+    """
+    if not is_one_hot(x) and x.shape[1] != input_size:
+        raise RuntimeError(f"input has inconsistent input_size: got {x.shape[1]} expected {input_size}")
+    for k, h in enumerate(given):
+        if h.shape[0] != x.shape[0]:
+            raise RuntimeError(f"Input batch size {x.shape[0]} doesn't match hidden{k} batch size {h.shape[0]}")
+        if h.shape[1] != hidden_size:
+            raise RuntimeError(f"hidden{k} has inconsistent hidden_size: got {h.shape[1]}, expected {hidden_size}")
+
+
+def cell_state_ranks(name: str, given: Sequence[Tensor]) -> None:
+    """Raise ValueError unless every state of a cell has one or two axes.
+
+    >>> cell_state_ranks("GRUCell", [torch.zeros(3, 6)])
+    """
+    for k, h in enumerate(given):
+        if h.dim() not in (1, 2):
+            which = f"hx[{k}]" if len(given) == 2 else "hidden"
+            raise ValueError(f"{name}: Expected {which} to be 1D or 2D, got {h.dim()}D instead")
+
+
+def _kind_of(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a {str(value.dtype).removeprefix('torch.')} tensor of shape {tuple(value.shape)}"
+    return type(value).__name__

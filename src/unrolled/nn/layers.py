@@ -1,0 +1,394 @@
+"""RNN, LSTM and GRU: the layers of torch.nn, argument for argument, and what torch.nn lacks.
+
+They derive from ``torch.nn.RNNBase`` and hold nothing that it does not hold, so a checkpoint, a pickle, an optimiser
+or a line of code that knows torch's layer knows this one.  They do not derive from ``torch.nn.LSTM`` and its
+siblings, because torch.compile refuses to trace those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import dropout
+from torch.nn.utils.rnn import PackedSequence
+
+from unrolled.nn import checks, ops
+from unrolled.nn.reference import DirectionWeights
+from unrolled.nn.routes import Layout
+from unrolled.nn.trace import Rows, stacked
+from unrolled.nn.twins import twin
+from unrolled.notation import gate_parameters, gate_slice
+
+State: TypeAlias = Tensor | tuple[Tensor, Tensor]
+_Layer = TypeVar("_Layer", bound="RecurrentLayer")
+
+
+class RecurrentLayer(torch.nn.RNNBase):
+    """What RNN, LSTM and GRU share: everything but the constructor."""
+
+    #: torch's layer of the same name.
+    stock: ClassVar[type[torch.nn.RNNBase]]
+
+    def forward(
+        self,
+        input: Rows,
+        hx: State | None = None,
+        *,
+        lengths: Tensor | None = None,
+        reset: Rows | None = None,
+        trace: bool = False,
+    ) -> Any:
+        """Run the layer over whole sequences.
+
+        Args:
+            input: (T, B, I); (B, T, I) with `batch_first`; (T, I) for a single sequence; or a PackedSequence.  An
+                int64 tensor without the last axis holds one-hot indices in [0, I), which are never multiplied out.
+            hx: state before the first step, (L*D, B, P), without B for a single sequence; for LSTM a pair (h_0, c_0)
+                of (L*D, B, P) and (L*D, B, H).  Zeros if left out.
+            lengths: (B,) int64, in any order, zero allowed.  Outputs past the end of a row are zero, its final state
+                is that after its last step, and the reverse direction starts there.
+            reset: bool, shape of `input` without its features.  Before such a step, in each direction's own order of
+                travel, the state returns to hx.
+            trace: return a `Trace` of every gate and state as a third value.
+        Returns: the output, (T, B, D*P) laid out as input, and the final state, shaped as hx.
+        Raises: what torch.nn raises, in its words; ValueError, TypeError or IndexError for what torch.nn has not.
+        Source: docs/notation.md.
+
+        >>> lstm = LSTM(4, 6)
+        >>> y, (h_n, c_n) = lstm(torch.randn(5, 3, 4), lengths=torch.tensor([2, 5, 0]))
+        >>> y.shape, y[2:, 0].abs().sum().item()
+        (torch.Size([5, 3, 6]), 0.0)
+        """
+        name, weights = self.stock.__name__, self._gather()
+        W = weights[0][0]
+        states: Sequence[Tensor] = () if hx is None else checks.states(name, hx, 2 if self.mode == "LSTM" else 1)
+        batched, time_major, batch_axis = True, not self.batch_first, 0 if self.batch_first else 1
+        sorting = unsorting = batch_sizes = None
+        if isinstance(input, PackedSequence):
+            x, batch_sizes, sorting, unsorting = input
+            reset = reset.data if isinstance(reset, PackedSequence) else reset
+            checks.packed(x, batch_sizes, lengths)
+            T, B, time_major = len(batch_sizes), int(batch_sizes[0]), True
+        else:
+            x = input
+            batched = checks.rank(name, x, lowest=2)
+            checks.state_ranks(states, batched)
+            if not batched:
+                x, states = x.unsqueeze(batch_axis), [s.unsqueeze(1) for s in states]
+                lengths = lengths.unsqueeze(0) if isinstance(lengths, Tensor) else lengths
+                reset = reset.unsqueeze(batch_axis) if isinstance(reset, Tensor) else reset
+            T, B = (x.shape[0], x.shape[1]) if time_major else (x.shape[1], x.shape[0])
+
+        autocast = torch.is_autocast_enabled(x.device.type)
+        checks.features(x, W, self.input_size, autocast)
+        if states:
+            checks.state_shapes(states, self._state_shapes(B))
+            checks.state_types(states, x, W, autocast)
+        checks.place(x, W, T)
+        one_hot = checks.is_one_hot(x)
+        if lengths is not None:
+            checks.lengths_form(lengths, (B,), x.device)
+        if reset is not None:
+            checks.reset_form(reset, x.shape if one_hot else x.shape[:-1], x.device)
+        if sorting is not None:
+            states = [s.index_select(1, sorting) for s in states]
+
+        p = self.dropout if self.training else 0.0
+        turned = not time_major and p > 0  # torch draws its dropout masks in order of time
+        if turned:
+            x, reset = x.transpose(0, 1), None if reset is None else reset.transpose(0, 1)
+        if ops.goes_to_torch(x, one_hot or lengths is not None or reset is not None or trace):
+            y, finals = self._torch_operator(x, states, batch_sizes, weights, batch_first=not (time_major or turned))
+            recorded = []
+        else:
+            layout = Layout(not (time_major or turned), lengths, batch_sizes, reset)
+            y, finals, recorded = self._unroll(x, states, weights, layout, p, trace)
+
+        if autocast and self.mode != "GRU" and W.dtype != torch.float64:  # as torch: its GRU ignores autocast
+            narrow = torch.get_autocast_dtype(x.device.type)
+            y, finals = y.to(narrow), [s.to(narrow) for s in finals]
+
+        def laid_out(rows: Tensor) -> Rows:
+            if batch_sizes is not None:
+                return PackedSequence(rows, batch_sizes, sorting, unsorting)
+            rows = rows.transpose(0, 1) if turned else rows
+            return rows if batched else rows.squeeze(batch_axis)
+
+        if not batched:
+            finals = [s.squeeze(1) for s in finals]
+        if unsorting is not None:
+            finals = [s.index_select(1, unsorting) for s in finals]
+        state = tuple(finals) if self.mode == "LSTM" else finals[0]
+        return (laid_out(y), state, stacked(recorded, laid_out)) if trace else (laid_out(y), state)
+
+    def _unroll(
+        self,
+        x: Tensor,
+        states: Sequence[Tensor],
+        weights: list[DirectionWeights],
+        layout: Layout,
+        p: float,
+        trace: bool,
+    ) -> tuple[Tensor, list[Tensor], list[tuple[Tensor, dict[str, Tensor]]]]:
+        """Feed each stacked layer's output to the next, with dropout p between them."""
+        D = 2 if self.bidirectional else 1
+        finals: list[list[Tensor]] = []
+        recorded = []
+        for k in range(self.num_layers):
+            if k and p:
+                x = dropout(x, p)
+            mine = slice(k * D, k * D + D)
+            h0, c0 = ([s[mine] for s in states] + [None, None])[:2]
+            x, h_n, c_n, gates = ops.layer(self.mode, x, h0, c0, weights[mine], **layout._asdict(), trace=trace)
+            finals.append([h_n] if c_n is None else [h_n, c_n])
+            if gates is not None:
+                recorded.append((x.detach(), gates))
+        together = [torch.cat(s) if len(s) > 1 else s[0] for s in zip(*finals, strict=True)]
+        return x, together, recorded
+
+    def _torch_operator(
+        self,
+        x: Tensor,
+        states: Sequence[Tensor],
+        batch_sizes: Tensor | None,
+        weights: list[DirectionWeights],
+        batch_first: bool,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Hand the whole call to torch's own operator, which serves every device that the core does not."""
+        shapes = self._state_shapes(x.shape[0 if batch_first else 1] if batch_sizes is None else int(batch_sizes[0]))
+        states = states or [x.new_zeros(shape) for shape in shapes]
+        hx = tuple(states) if self.mode == "LSTM" else states[0]
+        flat = [w for direction in weights for w in direction if w is not None]
+        options = (flat, self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
+        operator = getattr(torch._VF, self.mode.lower())
+        if batch_sizes is None:
+            y, *finals = operator(x, hx, *options, batch_first)
+        else:
+            y, *finals = operator(x, batch_sizes, hx, *options)
+        return y, finals
+
+    def _state_shapes(self, B: int) -> list[tuple[int, int, int]]:
+        LD = self.num_layers * (2 if self.bidirectional else 1)
+        h = (LD, B, self.proj_size or self.hidden_size)
+        return [h, (LD, B, self.hidden_size)] if self.mode == "LSTM" else [h]
+
+    def _gather(self) -> list[DirectionWeights]:
+        """Return the weights of each layer and direction, by name at every call.
+
+        Nothing is cached by identity: parametrizations, pruning, functional_call and plain reassignment all change
+        what a name stands for.  The dictionary is tried first because ``Module.__getattr__`` is slow.
+        """
+        stored = self._parameters
+        gathered: list[Any] = []
+        for names in self._all_weights:
+            w: list[Any] = [stored[name] if name in stored else getattr(self, name) for name in names]
+            if not self.bias:
+                w[2:2] = (None, None)
+            if not self.proj_size:
+                w.append(None)
+            gathered.append(tuple(w))
+        return gathered
+
+    def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Advance one step of time.
+
+        Args:
+            x: (B, I), or (I,) for a single sequence; or one-hot indices, int64 (B,) or ().
+            state: as hx of `forward`; zeros if left out.
+        Returns: the output (B, P), without B for a single sequence, and the new state.
+        Raises: ValueError for a bidirectional layer, which has no next step.
+
+        >>> gru = GRU(4, 6)
+        >>> x = torch.randn(5, 3, 4)
+        >>> state = None
+        >>> for x_t in x:
+        ...     y_t, state = gru.step(x_t, state)
+        >>> torch.allclose(y_t, gru(x)[0][-1], atol=1e-6)
+        True
+        """
+        if self.bidirectional:
+            raise ValueError(
+                f"{self.stock.__name__}.step needs a layer of one direction; the reverse one starts at the end"
+            )
+        batched = checks.rank(self.stock.__name__, x, lowest=1)
+        axis = 1 if batched and self.batch_first else 0
+        y, state = self(x.unsqueeze(axis), state)
+        return y.squeeze(axis), state
+
+    def gate(self, name: str, layer: int = 0, reverse: bool = False) -> Tensor:
+        """Return the block of one gate, a view: what is written to it is written to the layer.
+
+        Args: name as in the equations, "W_if" (H, I), "W_hf" (H, P), "b_if" (H,); "W_ih" and so on for RNN; "W_hr"
+            (P, H) of a projected LSTM.
+        Raises: KeyError for a name that this cell has not, IndexError for a layer, ValueError for a direction.
+
+        >>> lstm = LSTM(4, 6, num_layers=2)
+        >>> lstm.gate("W_if", layer=1).shape, lstm.W_ig.shape
+        (torch.Size([6, 6]), torch.Size([6, 4]))
+        """
+        if not 0 <= layer < self.num_layers:
+            raise IndexError(f"layer is {layer}, expected 0 to num_layers - 1 = {self.num_layers - 1}")
+        if reverse and not self.bidirectional:
+            raise ValueError("reverse=True needs a bidirectional layer")
+        suffix = f"_l{layer}" + ("_reverse" if reverse else "")
+        if name == "W_hr" and self.proj_size:
+            return getattr(self, f"weight_hr{suffix}")  # type: ignore[no-any-return]
+        blocks = {known: (stem, gate) for known, stem, gate in gate_parameters(self.mode)}
+        if name not in blocks:
+            raise KeyError(f"{self.stock.__name__} has no {name!r}; it has {', '.join(blocks)}")
+        stem, gate = blocks[name]
+        return getattr(self, stem + suffix)[gate_slice(self.mode, gate, self.hidden_size)]  # type: ignore[no-any-return]
+
+    def to_torch(self) -> torch.nn.RNNBase:
+        """Return torch's own layer, sharing this layer's Parameters.
+
+        >>> GRU(4, 6, bidirectional=True).to_torch()
+        GRU(4, 6, bidirectional=True)
+        """
+        return twin(self, self.stock)
+
+
+def _with_gate_views(*kinds: str) -> Callable[[type[_Layer]], type[_Layer]]:
+    """Give a class one property for each block of its equations: ``lstm.W_if`` is ``lstm.gate("W_if")``."""
+
+    def view(name: str) -> property:
+        return property(lambda self: self.gate(name), doc=f"{name} of the first layer's forward direction, a view.")
+
+    def decorate(cls: type[_Layer]) -> type[_Layer]:
+        for kind in kinds:
+            for name, _, _ in gate_parameters(kind):
+                setattr(cls, name, view(name))
+        return cls
+
+    return decorate
+
+
+@_with_gate_views("RNN_TANH")
+class RNN(RecurrentLayer):
+    """Elman network, h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), or relu in place of tanh.
+
+    Args:
+        input_size: I, features of the input.
+        hidden_size: H, features of the state.
+        num_layers: L, layers stacked, each reading the output of the one below.
+        nonlinearity: "tanh" or "relu".
+        bias: with b_ih and b_hh.
+        batch_first: input and output are (B, T, I) instead of (T, B, I); states are not affected.
+        dropout: probability of zeroing an output of every layer but the last, in training.
+        bidirectional: with a second direction, from the end to the start; D = 2.
+    Raises: TypeError, ValueError as torch.nn.RNN.
+    Source: docs/notation.md, RNN; Elman, "Finding structure in time", 1990.
+
+    >>> y, h_n = RNN(4, 6, nonlinearity="relu")(torch.randn(5, 3, 4))
+    >>> y.shape, h_n.shape
+    (torch.Size([5, 3, 6]), torch.Size([1, 3, 6]))
+    """
+
+    stock = torch.nn.RNN
+    nonlinearity: str
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: None = None,
+        *,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        checks.no_projection(proj_size)
+        # torch sets this before Module.__init__, which is why it must not be a tensor or a module.
+        self.nonlinearity = nonlinearity
+        kind = checks.nonlinearity_kind(nonlinearity)
+        shape = (input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional)
+        super().__init__(kind, *shape, device=device, dtype=dtype)
+
+
+@_with_gate_views("LSTM")
+class LSTM(RecurrentLayer):
+    """Long short-term memory: c_t = f * c_{t-1} + i * g, h_t = o * tanh(c_t), gates stored in the order i f g o.
+
+    Args:
+        input_size: I, features of the input.
+        hidden_size: H, features of the cell state.
+        num_layers: L, layers stacked, each reading the output of the one below.
+        bias: with b_ih and b_hh.
+        batch_first: input and output are (B, T, I) instead of (T, B, I); states are not affected.
+        dropout: probability of zeroing an output of every layer but the last, in training.
+        bidirectional: with a second direction, from the end to the start; D = 2.
+        proj_size: P, to which W_hr projects the output and the hidden state; 0 for none.
+    Raises: TypeError, ValueError as torch.nn.LSTM.
+    Source: docs/notation.md, LSTM; Hochreiter and Schmidhuber 1997; Gers et al. 2000; projection: Sak et al. 2014.
+
+    >>> y, (h_n, c_n) = LSTM(4, 6, proj_size=2)(torch.randn(5, 3, 4))
+    >>> y.shape, h_n.shape, c_n.shape
+    (torch.Size([5, 3, 2]), torch.Size([1, 3, 2]), torch.Size([1, 3, 6]))
+    """
+
+    stock = torch.nn.LSTM
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        shape = (input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size)
+        super().__init__("LSTM", *shape, device=device, dtype=dtype)
+
+
+@_with_gate_views("GRU")
+class GRU(RecurrentLayer):
+    """Gated recurrent unit: h_t = (1 - z) * n + z * h_{t-1}, gates stored in the order r z n, r after the product.
+
+    Args:
+        input_size: I, features of the input.
+        hidden_size: H, features of the state.
+        num_layers: L, layers stacked, each reading the output of the one below.
+        bias: with b_ih and b_hh.
+        batch_first: input and output are (B, T, I) instead of (T, B, I); states are not affected.
+        dropout: probability of zeroing an output of every layer but the last, in training.
+        bidirectional: with a second direction, from the end to the start; D = 2.
+    Raises: TypeError, ValueError as torch.nn.GRU.
+    Source: docs/notation.md, GRU; Cho et al. 2014, in the first form of the paper (v1).
+
+    >>> y, h_n = GRU(4, 6, bidirectional=True)(torch.randn(5, 3, 4))
+    >>> y.shape, h_n.shape
+    (torch.Size([5, 3, 12]), torch.Size([2, 3, 6]))
+    """
+
+    stock = torch.nn.GRU
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: None = None,
+        *,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        checks.no_projection(proj_size)
+        shape = (input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional)
+        super().__init__("GRU", *shape, device=device, dtype=dtype)

@@ -1,0 +1,199 @@
+"""One layer unrolled: which way a call takes, and how autograd, torch.func and torch.compile learn of the core.
+
+The equations are in reference.py, the border of the compiled core in fused.py.  Between them lie four routes, because
+torch's own dispatch costs more than a small layer's work; each call takes the cheapest that does what it needs:
+
+- nobody wants a gradient: a bare call;
+- eager autograd: a plain ``autograd.Function``;
+- torch.func transforms: a Function with a vmap rule, whose backward is such a Function too;
+- torch.compile, torch.export, tensor subclasses: a registered operator (op.py).
+
+Derivatives of derivatives, and forward-mode derivatives, go through the equations.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn import Buffer, Parameter
+from torch.nn.utils.rnn import PackedSequence
+
+from unrolled.nn import checks, reference, registered, routes
+from unrolled.nn.reference import DirectionWeights, LayerResult
+from unrolled.nn.routes import Layout, fused
+
+#: Types the compiled core computes in.
+CORE_TYPES = (torch.float32, torch.float64)
+
+
+class Backend(NamedTuple):
+    """The way a call takes ("fused", "reference" or "torch") and the reason."""
+
+    path: str
+    why: str
+
+
+def layer(
+    kind: str,
+    x: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    weights: Sequence[DirectionWeights],
+    *,
+    batch_first: bool = False,
+    lengths: Tensor | None = None,
+    batch_sizes: Tensor | None = None,
+    reset: Tensor | None = None,
+    trace: bool = False,
+) -> LayerResult:
+    """Unroll one stacked layer over a sequence, by the fastest way there is; arguments and result as in `reference.layer`.
+
+    float16 and bfloat16 are computed in float32; the results have the type of x (of the weights, if x is one-hot).
+
+    Raises: IndexError for a one-hot index outside [0, I), ValueError for a length outside [0, T].
+
+    >>> W = torch.ones(1, 1)
+    >>> y, h_n, _, _ = layer("RNN_RELU", torch.tensor([[0], [0]]), None, None, [(W, W, None, None, None)])
+    >>> y.flatten().tolist()
+    [1.0, 2.0]
+    """
+    W_ih, W_hh = weights[0][0], weights[0][1]
+    layout = Layout(batch_first, lengths, batch_sizes, reset)
+    if x.dtype in checks.HALF or W_hh.dtype in checks.HALF or torch.is_autocast_enabled(x.device.type):
+        return _widened(kind, x, h0, c0, weights, layout, trace)
+    traced, transformed = _is_traced(x), _is_transformed()
+    if obstacle(x, W_hh) is not None:
+        if not (traced or transformed or x.device.type == "meta"):
+            routes.check_values(x, W_ih, layout)
+        return reference.layer(kind, x, h0, c0, weights, **layout._asdict(), trace=trace)
+
+    flat = [w for direction in weights for w in direction]
+    gradient = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, h0, c0, *flat))
+    if traced:
+        return registered.layer(kind, layout, x, h0, c0, flat, gradient, trace)
+    if transformed:
+        return routes.transformed(kind, layout, x, h0, c0, flat, trace)
+    if gradient:
+        return routes.Eager.apply(kind, layout, trace, x, h0, c0, *flat)  # type: ignore[no-any-return]
+    y, h_n, c_n, saved = routes.forward(kind, layout, x, h0, c0, flat, save=trace)
+    return y, h_n, c_n, fused.trace(kind, saved) if trace else None
+
+
+def obstacle(x: Tensor, W: Tensor) -> str | None:
+    """Return why the compiled core cannot take this call, or None if it can.
+
+    >>> obstacle(torch.zeros(3, 1, 2), torch.zeros(4, 2, dtype=torch.complex64))
+    'the core computes in float32 and float64, not complex64'
+    """
+    if x.device.type != "cpu":
+        return f"the core runs on the cpu, not on {x.device.type}"
+    if W.dtype not in CORE_TYPES:
+        return f"the core computes in float32 and float64, not {str(W.dtype).removeprefix('torch.')}"
+    if reference_forced():
+        return "UNROLLED_BACKEND=reference"
+    if fused is None:
+        return "the compiled core is not built"
+    if forward_ad._current_level >= 0:
+        return "forward-mode derivatives go through the equations"
+    return None
+
+
+def reference_forced() -> bool:
+    """Return whether UNROLLED_BACKEND asks for the pure-torch equations.
+
+    Raises: ValueError if it names anything but "fused" and "reference".
+    """
+    wanted = os.environ.get("UNROLLED_BACKEND", "fused")
+    if wanted not in ("fused", "reference"):
+        raise ValueError(f"UNROLLED_BACKEND={wanted!r}; expected 'fused' or 'reference'")
+    return wanted == "reference"
+
+
+def goes_to_torch(x: Tensor, beyond_torch: bool) -> bool:
+    """Return whether torch's own operator takes the call: another device than the cpu, and nothing torch lacks.
+
+    >>> goes_to_torch(torch.zeros(1, device="meta"), beyond_torch=False)
+    True
+    """
+    return x.device.type != "cpu" and not beyond_torch and not reference_forced()
+
+
+def _is_traced(x: Tensor) -> bool:
+    """Whether tensors stand for values that are not there yet: only the registered operator knows what to do then."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or type(x) not in (Tensor, Parameter, Buffer)
+
+
+def _is_transformed() -> bool:
+    return torch._C._are_functorch_transforms_active()
+
+
+def _widened(
+    kind: str,
+    x: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    weights: Sequence[DirectionWeights],
+    layout: Layout,
+    trace: bool,
+) -> LayerResult:
+    """Compute in float32 (float64 stays) with autocast off; return the type of x."""
+    W_hh = weights[0][1]
+    wide = torch.float64 if W_hh.dtype == torch.float64 else torch.float32
+    narrow = x.dtype if x.is_floating_point() else W_hh.dtype
+
+    def to(dtype: torch.dtype, t: Any) -> Any:
+        return t.to(dtype) if t is not None and t.is_floating_point() else t
+
+    wide_weights: Any = [tuple(to(wide, w) for w in direction) for direction in weights]
+    with torch.autocast(x.device.type, enabled=False):
+        y, h_n, c_n, gates = layer(
+            kind, to(wide, x), to(wide, h0), to(wide, c0), wide_weights, **layout._asdict(), trace=trace
+        )
+    narrow_gates = None if gates is None else {name: gate.to(narrow) for name, gate in gates.items()}
+    return y.to(narrow), h_n.to(narrow), to(narrow, c_n), narrow_gates
+
+
+def explain_backend(
+    layer: torch.nn.Module,
+    x: Tensor | PackedSequence,
+    *,
+    lengths: Tensor | None = None,
+    reset: Tensor | None = None,
+    trace: bool = False,
+) -> Backend:
+    """Say which way a call of an unrolled layer or cell takes, and why.
+
+    Args: the layer, and the arguments its call would get; nothing is computed.
+    Returns: path "fused" (the compiled core), "reference" (the equations in torch operations) or "torch" (torch's own
+        operator), and the reason in words.
+
+    >>> from unrolled.nn import GRU
+    >>> explain_backend(GRU(4, 6), torch.randn(5, 3, 4, device="meta")).path
+    'torch'
+    """
+    data = x.data if isinstance(x, PackedSequence) else x
+    W = next(w for w in layer.parameters())
+    beyond_torch = lengths is not None or reset is not None or trace or checks.is_one_hot(data)
+    if isinstance(layer, torch.nn.RNNBase) and goes_to_torch(data, beyond_torch):
+        return Backend("torch", f"torch's own operator serves {data.device.type}")
+    widened = data.dtype in checks.HALF or W.dtype in checks.HALF or torch.is_autocast_enabled(data.device.type)
+    W = W.to("meta", torch.float32) if W.dtype in checks.HALF else W
+    why = obstacle(data, W)
+    if why is not None:
+        return Backend("reference", why)
+    if _is_traced(data):
+        route = "a registered operator, because the call is being traced"
+    elif _is_transformed():
+        route = "a Function with a vmap rule, because a torch.func transform is active"
+    elif torch.is_grad_enabled() and any(w.requires_grad for w in (data, *layer.parameters())):
+        route = "an autograd Function, because a gradient is wanted"
+    else:
+        route = "a bare call, because no gradient is wanted"
+    return Backend(
+        "fused", f"{W.dtype} on {data.device.type}{', widened from a half type' if widened else ''}; {route}"
+    )

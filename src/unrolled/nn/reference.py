@@ -1,0 +1,241 @@
+"""The equations, executable: RNN, LSTM and GRU in plain torch operations, one time loop for all of them.
+
+This file is the specification that the compiled core is measured against, and the path taken wherever the core
+cannot go (second derivatives, forward-mode derivatives, unusual dtypes).  It is not fast and never will be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding, linear
+
+#: One direction of one layer: W_ih (G*H, I), W_hh (G*H, P), b_ih (G*H), b_hh (G*H), W_hr (P, H); None where absent.
+DirectionWeights: TypeAlias = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
+#: What an unrolled layer left behind: "c", "i", "f", "g", "o", "r", "z", "n", "hn", each (D, *rows, H).
+Trace: TypeAlias = dict[str, Tensor]
+LayerResult: TypeAlias = tuple[Tensor, Tensor, Tensor | None, Trace | None]
+
+_State: TypeAlias = tuple[Tensor, ...]  # (h,), or (h, c) for LSTM
+_Cell: TypeAlias = Callable[[Tensor, _State, Tensor, Tensor | None, Tensor | None], tuple[_State, Trace]]
+
+
+def input_term(x: Tensor, W_ih: Tensor, b_ih: Tensor | None) -> Tensor:
+    """Return W_ih x + b_ih; an integer x holds one-hot indices, whose product is a column of W_ih.
+
+    Args:
+        x: input, (..., I) floating point, or (...) int64 in [0, I).
+        W_ih: (G*H, I).
+        b_ih: (G*H) or None.
+    Returns: (..., G*H).
+
+    >>> W_ih = torch.tensor([[1.0, 2.0, 3.0]])
+    >>> input_term(torch.tensor([2, 0]), W_ih, None).tolist()
+    [[3.0], [1.0]]
+    """
+    if x.is_floating_point():
+        return linear(x, W_ih, b_ih)
+    a = embedding(x, W_ih.t())
+    return a if b_ih is None else a + b_ih
+
+
+def _rnn_tanh(a: Tensor, state: _State, W_hh: Tensor, b_hh: Tensor | None, W_hr: Tensor | None) -> tuple[_State, Trace]:
+    (h_prev,) = state
+    return ((a + linear(h_prev, W_hh, b_hh)).tanh(),), {}
+
+
+def _rnn_relu(a: Tensor, state: _State, W_hh: Tensor, b_hh: Tensor | None, W_hr: Tensor | None) -> tuple[_State, Trace]:
+    (h_prev,) = state
+    return ((a + linear(h_prev, W_hh, b_hh)).relu(),), {}
+
+
+def _lstm(a: Tensor, state: _State, W_hh: Tensor, b_hh: Tensor | None, W_hr: Tensor | None) -> tuple[_State, Trace]:
+    h_prev, c_prev = state
+    a_i, a_f, a_g, a_o = (a + linear(h_prev, W_hh, b_hh)).chunk(4, dim=-1)  # each (B, H)
+    i, f, g, o = a_i.sigmoid(), a_f.sigmoid(), a_g.tanh(), a_o.sigmoid()
+    c = f * c_prev + i * g
+    h = o * c.tanh()
+    if W_hr is not None:
+        h = linear(h, W_hr)  # (B, P)
+    return (h, c), {"i": i, "f": f, "g": g, "o": o, "c": c}
+
+
+def _gru(a: Tensor, state: _State, W_hh: Tensor, b_hh: Tensor | None, W_hr: Tensor | None) -> tuple[_State, Trace]:
+    (h_prev,) = state
+    a_r, a_z, a_n = a.chunk(3, dim=-1)  # each (B, H)
+    h_r, h_z, h_n = linear(h_prev, W_hh, b_hh).chunk(3, dim=-1)
+    r, z = (a_r + h_r).sigmoid(), (a_z + h_z).sigmoid()
+    n = (a_n + r * h_n).tanh()
+    return ((1 - z) * n + z * h_prev,), {"r": r, "z": z, "n": n, "hn": h_n}
+
+
+_CELLS: dict[str, _Cell] = {"RNN_TANH": _rnn_tanh, "RNN_RELU": _rnn_relu, "LSTM": _lstm, "GRU": _gru}
+
+
+def rnn_step(
+    x: Tensor,
+    h_prev: Tensor,
+    W_ih: Tensor,
+    W_hh: Tensor,
+    b_ih: Tensor | None = None,
+    b_hh: Tensor | None = None,
+    nonlinearity: str = "tanh",
+) -> Tensor:
+    """Return h (B, H) after one step of the Elman network; `nonlinearity` is "tanh" or "relu".
+
+    Args: x (B, I), or (B,) one-hot indices; h_prev (B, H); weights as torch stores them, dtype as x.
+    Source: docs/notation.md, RNN; Elman, "Finding structure in time", 1990.
+
+    >>> one = torch.ones(1, 1)
+    >>> round(rnn_step(0.5 * one, 0.25 * one, one, one).item(), 4)  # tanh(0.5 + 0.25)
+    0.6351
+    """
+    state, _ = _CELLS[f"RNN_{nonlinearity.upper()}"](input_term(x, W_ih, b_ih), (h_prev,), W_hh, b_hh, None)
+    return state[0]
+
+
+def lstm_step(
+    x: Tensor,
+    h_prev: Tensor,
+    c_prev: Tensor,
+    W_ih: Tensor,
+    W_hh: Tensor,
+    b_ih: Tensor | None = None,
+    b_hh: Tensor | None = None,
+    W_hr: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return h (B, P) and c (B, H) after one LSTM step; with W_hr the output is projected from H down to P.
+
+    Args: x (B, I), or (B,) one-hot indices; h_prev (B, P); c_prev (B, H); weights as torch stores them, gates i f g o.
+    Source: docs/notation.md, LSTM; Hochreiter and Schmidhuber 1997, Gers et al. 2000; projection: Sak et al. 2014.
+
+    >>> x, h, c = torch.ones(1, 1), torch.zeros(1, 1), torch.ones(1, 1)
+    >>> h, c = lstm_step(x, h, c, torch.zeros(4, 1), torch.zeros(4, 1))  # gates i f o = 1/2, g = 0
+    >>> c.item(), round(h.item(), 4)
+    (0.5, 0.2311)
+    """
+    (h, c), _ = _lstm(input_term(x, W_ih, b_ih), (h_prev, c_prev), W_hh, b_hh, W_hr)
+    return h, c
+
+
+def gru_step(
+    x: Tensor,
+    h_prev: Tensor,
+    W_ih: Tensor,
+    W_hh: Tensor,
+    b_ih: Tensor | None = None,
+    b_hh: Tensor | None = None,
+) -> Tensor:
+    """Return h (B, H) after one GRU step; the reset gate acts on W_hn h + b_hn, after the product.
+
+    Args: x (B, I), or (B,) one-hot indices; h_prev (B, H); weights as torch stores them, gates r z n.
+    Source: docs/notation.md, GRU; Cho et al. 2014, in the first form of the paper (v1).
+
+    >>> gru_step(torch.ones(1, 1), torch.ones(1, 1), torch.zeros(3, 1), torch.zeros(3, 1)).item()  # z = 1/2, n = 0
+    0.5
+    """
+    (h,), _ = _gru(input_term(x, W_ih, b_ih), (h_prev,), W_hh, b_hh, None)
+    return h
+
+
+def layer(
+    kind: str,
+    x: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    weights: Sequence[DirectionWeights],
+    *,
+    batch_first: bool = False,
+    lengths: Tensor | None = None,
+    batch_sizes: Tensor | None = None,
+    reset: Tensor | None = None,
+    trace: bool = False,
+) -> LayerResult:
+    """Unroll one stacked layer, with all its directions, over a sequence.
+
+    Args:
+        kind: "RNN_TANH", "RNN_RELU", "LSTM" or "GRU".
+        x: (T, B, I); or (B, T, I) with `batch_first`; or packed (N, I) with `batch_sizes`.  An int64 tensor without
+            the last axis holds one-hot indices in [0, I).
+        h0: state before the first step, (D, B, P); None is zeros.
+        c0: LSTM only, (D, B, H); None is zeros.
+        weights: for each of the D directions (W_ih, W_hh, b_ih, b_hh, W_hr), None where there is none.
+        lengths: (B,) int64, in any order, zero allowed; what lies past the end of a row is never looked at.
+        batch_sizes: (T,) int64 on the CPU, non-increasing; row b of every step belongs to sequence b.
+        reset: bool, shape of x without I; before such a step, in the direction's own order of travel, the state
+            returns to h0 and c0.
+        trace: also return every gate and cell state.
+    Returns: y (T, B, D*P) laid out as x, zero past the end; h_n (D, B, P) and c_n (D, B, H) after the last real
+        step; the trace, detached and laid out as x, or None.
+    Source: docs/notation.md.
+
+    >>> W = torch.ones(1, 1)
+    >>> x = torch.tensor([1.0, 2.0, 3.0]).reshape(3, 1, 1)
+    >>> y, h_n, _, _ = layer("RNN_RELU", x, None, None, [(W, W, None, None, None)])  # running sum
+    >>> y.flatten().tolist(), h_n.item()
+    ([1.0, 3.0, 6.0], 6.0)
+    """
+    if batch_first:
+        x, reset = x.transpose(0, 1), None if reset is None else reset.transpose(0, 1)
+    alive = None
+    if lengths is not None:
+        alive = torch.arange(len(x), device=x.device)[:, None] < lengths  # (T, B)
+        x = torch.where(alive[..., None] if x.is_floating_point() else alive, x, 0)
+    B = x.shape[1] if batch_sizes is None else int(batch_sizes[0])
+
+    def steps(rows: Tensor | None) -> Sequence[Tensor] | None:
+        if rows is None:
+            return None
+        return rows.unbind(0) if batch_sizes is None else torch.split(rows, batch_sizes.tolist())
+
+    def join(rows: Sequence[Tensor]) -> Tensor:
+        return torch.stack(list(rows), dim=int(batch_first)) if batch_sizes is None else torch.cat(list(rows))
+
+    outputs, finals, traces = [], [], []
+    for d, (W_ih, W_hh, b_ih, b_hh, W_hr) in enumerate(weights):
+        initial = [W_hh.new_zeros(B, W_hh.shape[1]) if h0 is None else h0[d]]
+        if kind == "LSTM":
+            initial.append(W_hh.new_zeros(B, W_hh.shape[0] // 4) if c0 is None else c0[d])
+        a = steps(input_term(x, W_ih, b_ih))
+        assert a is not None
+        y, final, gates = _travel(kind, a, tuple(initial), (W_hh, b_hh, W_hr), steps(alive), steps(reset), d == 1)
+        outputs.append(join(y))
+        finals.append(final)
+        if trace:
+            traces.append({name: join([g[name] for g in gates]).detach() for name in gates[0]})
+    h_n, *c_n = (torch.stack(s) for s in zip(*finals, strict=True))
+    together = {name: torch.stack([t[name] for t in traces]) for name in traces[0]} if trace else None
+    return torch.cat(outputs, dim=-1), h_n, c_n[0] if c_n else None, together
+
+
+def _travel(
+    kind: str,
+    a: Sequence[Tensor],
+    initial: _State,
+    recurrent: tuple[Tensor, Tensor | None, Tensor | None],
+    alive: Sequence[Tensor] | None,
+    reset: Sequence[Tensor] | None,
+    reverse: bool,
+) -> tuple[list[Tensor], _State, list[Trace]]:
+    """Walk one direction over the input terms a[t] (rows, G*H); everything returned is in order of time."""
+    T = len(a)
+    outputs, traces = [a[0]] * T, [Trace()] * T
+    state = initial
+    for t in reversed(range(T)) if reverse else range(T):
+        rows = len(a[t])  # B, or the sequences of a packed batch that reach step t: always the first ones
+        before = tuple(s[:rows] for s in state)
+        start = before
+        if reset is not None:
+            start = tuple(torch.where(reset[t][:, None], s[:rows], b) for s, b in zip(initial, before, strict=True))
+        after, gates = _CELLS[kind](a[t], start, *recurrent)
+        outputs[t], traces[t] = after[0], gates
+        if alive is not None:
+            here = alive[t][:, None]
+            outputs[t] = torch.where(here, after[0], 0)
+            traces[t] = {name: torch.where(here, gate, 0) for name, gate in gates.items()}
+            after = tuple(torch.where(here, s, b) for s, b in zip(after, before, strict=True))
+        state = tuple(torch.cat([s, old[rows:]]) if rows < len(old) else s for s, old in zip(after, state, strict=True))
+    return outputs, state, traces
