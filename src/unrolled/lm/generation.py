@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unrolled.runtime.generation import generate, stream
 from unrolled.runtime.config import GenerationConfig
+from unrolled.runtime.generation import generate, stream
 from unrolled.runtime.sampling import Logits
 
 if TYPE_CHECKING:

@@ -15,26 +15,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import GRU, LSTM, RNN
 from torch.nn.functional import cross_entropy, dropout, embedding, linear
 
 from unrolled.lm import checkpoint, generation
-from unrolled.lm.config import GenerationConfig, ModelConfig, TrainingConfig
+from unrolled.lm.batching import IGNORED
+from unrolled.lm.config import DataConfig, GenerationConfig, ModelConfig, TrainingConfig
 from unrolled.lm.vocabulary import Vocabulary
-from unrolled.nn import checks, ops
+from unrolled.nn import GRU, LSTM, RNN, ops
+from unrolled.nn.reference import DirectionWeights
 from unrolled.notation import parameter_names
 
 if TYPE_CHECKING:
     from unrolled.lm.corpus import Corpus
-    from unrolled.lm.display import Observer
     from unrolled.lm.evaluation import Evaluation, Score
-    from unrolled.lm.training import Result
+    from unrolled.lm.observer import Observer
+    from unrolled.lm.run import Result
 
 #: Hidden state (L, B, H) after the last symbol, for LSTM followed by the cell state (L, B, H).
 State = tuple[Tensor, ...]
-
-#: A target that is not counted: it lies past the end of its sequence.
-PADDING = -100
 
 #: The head starts this much smaller than its inputs would ask, so that an untrained model says close to 1/V.
 HEAD_SCALE = 0.1
@@ -75,9 +73,10 @@ class SequenceModel(torch.nn.Module):
             self.head.weight = self.embedding.weight
             torch.nn.init.normal_(self.head.weight, std=HEAD_SCALE / H**0.5)
         self.initial = torch.nn.ParameterList(
-            torch.nn.Parameter(torch.zeros(L, 1, H)) for _ in range(self.state_count if config.learned_initial_state else 0)
+            torch.nn.Parameter(torch.zeros(L, 1, H))
+            for _ in range(self.state_count if config.learned_initial_state else 0)
         )
-        self.register_buffer("start", torch.full((V,), -float(np.log(V))))      # log-probabilities of a first symbol
+        self.register_buffer("start", torch.full((V,), -float(np.log(V))))  # log-probabilities of a first symbol
 
     @property
     def state_count(self) -> int:
@@ -95,7 +94,6 @@ class SequenceModel(torch.nn.Module):
         Returns: logits (T, B, V), zero state changes past the lengths; the state after each row's last symbol.
         Raises: IndexError if a symbol is outside [0, V); the message names it and its position.
         """
-        checks.one_hot_range(ids, len(self.vocabulary), lengths, False)
         before = self.initial_state(ids.shape[1]) if state is None else state
         x, W_ih = self._first_input(ids)
         after: list[tuple[Tensor, ...]] = []
@@ -103,8 +101,8 @@ class SequenceModel(torch.nn.Module):
             if layer:
                 x = dropout(x, self.config.dropout, self.training)
             weights = self._weights(layer, W_ih if layer == 0 else None)
-            start = [s[layer : layer + 1] for s in before] if before else []
-            x, h_n, c_n, _ = ops.layer(self.config.kind, x, *(*start, None, None)[:2], [weights], lengths=lengths)
+            h_0, c_0, *_ = (*(s[layer : layer + 1] for s in before), None, None)
+            x, h_n, c_n, _ = ops.layer(self.config.kind, x, h_0, c_0, [weights], lengths=lengths)
             after.append((h_n,) if c_n is None else (h_n, c_n))
         x = dropout(x, self.config.dropout, self.training)
         ends = tuple(s[0] if len(s) == 1 else torch.cat(s) for s in zip(*after, strict=True))
@@ -115,10 +113,10 @@ class SequenceModel(torch.nn.Module):
     ) -> tuple[Tensor, State]:
         """Return the sum over symbols of -log softmax(logits)[target], in nats, and the state afterwards.
 
-        Args: as :meth:`forward`; targets (T, B) int64, PADDING where nothing is to be predicted.
+        Args: as :meth:`forward`; targets (T, B) int64, IGNORED where nothing is to be predicted.
         """
         logits, after = self(ids, state, lengths)
-        return cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum", ignore_index=PADDING), after
+        return cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum", ignore_index=IGNORED), after
 
     def initial_state(self, B: int) -> State:
         """Return the learned state of B rows that have read nothing; empty if it is not learned, but zero."""
@@ -132,11 +130,12 @@ class SequenceModel(torch.nn.Module):
         *,
         resume: bool = False,
         observer: Observer | None = None,
+        data: DataConfig | None = None,
     ) -> Result:
         """Train on a corpus; see :func:`unrolled.lm.training.train`."""
         from unrolled.lm.training import train
 
-        return train(self, corpus, config or TrainingConfig(), out, resume=resume, observer=observer)
+        return train(self, corpus, config or TrainingConfig(), out, resume=resume, observer=observer, data=data)
 
     def evaluate(self, corpus: Corpus, split: str = "test") -> Evaluation:
         """Measure the model on one split of a corpus; see :func:`unrolled.lm.evaluation.evaluate`."""
@@ -151,7 +150,12 @@ class SequenceModel(torch.nn.Module):
         return score(self, text)
 
     def generate(
-        self, prompt: str | Sequence[str] = "", config: GenerationConfig | None = None, *, count: int = 1, **options: Any
+        self,
+        prompt: str | Sequence[str] = "",
+        config: GenerationConfig | None = None,
+        *,
+        count: int = 1,
+        **options: Any,
     ) -> list[str]:
         """Write `count` continuations of a prompt.
 
@@ -255,17 +259,18 @@ class SequenceModel(torch.nn.Module):
         """
         if self.embedding is None:
             return ids, None
-        E = self.embedding.weight                                                              # (V, E)
+        E = self.embedding.weight  # (V, E)
         if len(E) < ids.numel():
-            return ids, linear(self.rnn.weight_ih_l0, E)
+            return ids, linear(self._weights(0, None)[0], E)
         return embedding(ids, E), None
 
-    def _weights(self, layer: int, W_ih: Tensor | None) -> ops.DirectionWeights:
+    def _weights(self, layer: int, W_ih: Tensor | None) -> DirectionWeights:
         own = [getattr(self.rnn, name) for name in parameter_names(layer, False, bias=True, projection=False)]
         return (own[0] if W_ih is None else W_ih, own[1], own[2], own[3], None)
 
 
 def _layers(config: ModelConfig, input_size: int) -> RNN | LSTM | GRU:
+    sizes = input_size, config.hidden_size, config.num_layers
     if config.cell == "rnn":
-        return RNN(input_size, config.hidden_size, config.num_layers, nonlinearity=config.nonlinearity)
-    return {"lstm": LSTM, "gru": GRU}[config.cell](input_size, config.hidden_size, config.num_layers)
+        return RNN(*sizes, nonlinearity=config.nonlinearity)
+    return LSTM(*sizes) if config.cell == "lstm" else GRU(*sizes)

@@ -18,13 +18,14 @@ class Progress:
     ([True, True, False], 1)
     """
 
-    best: float = math.inf  # nats per symbol
+    best: float | None = None  # nats per symbol; None before the first validation
     waited: int = 0
 
     def update(self, nats: float) -> bool:
         """Take one validation loss; return whether it is the best so far."""
-        better = nats < self.best
-        self.best = min(nats, self.best)
+        better = self.best is None or nats < self.best
+        if better:
+            self.best = nats
         self.waited = 0 if better else self.waited + 1
         return better
 

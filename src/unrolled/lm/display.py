@@ -1,0 +1,146 @@
+"""A run as it is seen in a terminal: one live panel, or plain lines where the output is not a terminal."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from unrolled.lm.observer import Observer
+
+if TYPE_CHECKING:
+    from unrolled.lm.run import Result, Run
+
+#: Symbols of the sample line.
+SAMPLE = 60
+#: Seconds between two plain lines where there is no terminal.
+PLAIN_EVERY = 10.0
+
+
+def duration(seconds: float) -> str:
+    """Return a time span the way people say it.
+
+    >>> duration(7.4), duration(200), duration(7300)
+    ('7 s', '3 min 20 s', '2 h 1 min')
+    """
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def shown(text: str) -> str:
+    """Return a text on one line, its line ends drawn.
+
+    >>> shown("so long" + chr(10) + "lives this")
+    'so long⏎lives this'
+    """
+    return "".join("⏎" if c == "\n" else c if c.isprintable() else "�" for c in text)
+
+
+class Display(Observer):
+    """Shows loss, speed, time left, gradient norm and a sample of what the model writes by now.
+
+    Args: console: where to; its width and whether it is a terminal are obeyed.
+    """
+
+    def __init__(self, console: Console | None = None):
+        self.console = console or Console()
+        self.live: Live | None = None
+        self.line: dict[str, Any] = {}
+        self.validation = ""
+        self.sample = ""
+        self.printed = time.monotonic()
+
+    def started(self, run: Run) -> None:
+        """Say what is about to be trained, on what."""
+        self.console.print(f"{run.model!r}\n{run.corpus!r}", highlight=False, markup=False, soft_wrap=True)
+        if self.console.is_terminal:
+            self.live = Live(console=self.console, refresh_per_second=8, transient=True)
+            self.live.start()
+
+    def stepped(self, run: Run, line: dict[str, Any]) -> None:
+        """Renew the panel; without a terminal, print a line now and then."""
+        self.line = line
+        if self.live:
+            self.live.update(self._panel(run))
+        elif time.monotonic() - self.printed >= PLAIN_EVERY:
+            self.printed = time.monotonic()
+            self._print(run)
+
+    def validated(self, run: Run, line: dict[str, Any] | None) -> None:
+        """Show the validation loss, and let the model write."""
+        prompt = "" if run.model.framed else "\n"
+        pieces = run.model.generate(prompt, max_length=SAMPLE, temperature=0.8, seed=run.clock.step)
+        self.sample = shown(pieces[0])
+        if line:
+            best = " (best so far)" if run.progress.best == line["validation_nats"] else ""
+            self.validation = f"{line['validation_nats']:.4f} nats, {line['validation_bits']:.3f} bits/symbol{best}"
+        if self.live and self.line:
+            self.live.update(self._panel(run))
+
+    def ended(self, run: Run, result: Result) -> None:
+        """Say what came of it."""
+        self.close()
+        loss = "" if result.nats is None else f", training loss {result.nats:.4f} nats"
+        if result.validation is not None:
+            loss += f", best validation loss {result.validation:.4f} nats"
+        why = "on request" if result.ended == "signal" else f"by {result.ended}"
+        self.console.print(
+            f"ended {why} after {result.steps:,} steps and {duration(result.seconds)}{loss}", highlight=False
+        )
+
+    def close(self) -> None:
+        """Take the live panel away, also after an error."""
+        if self.live:
+            self.live.stop()
+            self.live = None
+
+    def _fields(self, run: Run) -> dict[str, str]:
+        line = self.line
+        left = time_left(run)
+        return {
+            "step": f"{line['step']:,}" + (f" of {run.total_steps:,}" if run.total_steps else ""),
+            "epoch": f"{line['epoch']}",
+            "loss": f"{line['nats']:.4f} nats, {line['bits']:.3f} bits/symbol",
+            "validation": self.validation,
+            "gradient norm": f"{line['gradient_norm']:.3f}",
+            "speed": f"{line['symbols_per_second']:,.0f} symbols/s",
+            "time": duration(line["seconds"]) + (f", {duration(left)} left" if left is not None else ""),
+            "sample": self.sample,
+        }
+
+    def _print(self, run: Run) -> None:
+        fields = self._fields(run)
+        line = "; ".join(f"{name} {value}" for name, value in fields.items() if value and name != "sample")
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _panel(self, run: Run) -> RenderableType:
+        table = Table.grid(padding=(0, 2))
+        for name, value in self._fields(run).items():
+            table.add_row(Text(name, style="dim"), Text(value, overflow="ellipsis", no_wrap=True))
+        done = fraction_done(run)
+        return table if done is None else Group(ProgressBar(total=1.0, completed=done, width=60), table)
+
+
+def fraction_done(run: Run) -> float | None:
+    """Return the share of the nearest limit that is used up, in [0, 1]; None if there is no limit but patience."""
+    shares = []
+    if run.total_steps:
+        shares.append(run.clock.step / run.total_steps)
+    if run.config.max_minutes:
+        shares.append(run.clock.seconds / (60 * run.config.max_minutes))
+    return min(1.0, max(shares)) if shares else None
+
+
+def time_left(run: Run) -> float | None:
+    """Return the seconds to the nearest limit at the speed so far, or None if that is not known."""
+    done = fraction_done(run)
+    return run.clock.seconds * (1 - done) / done if done else None

@@ -1,0 +1,136 @@
+"""How good a model is: nats, bits per symbol, perplexity, accuracy and exact strings, on data it has not seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import log_softmax
+
+from unrolled.lm.batching import IGNORED
+from unrolled.lm.feed import once
+
+if TYPE_CHECKING:
+    from unrolled.lm.corpus import Corpus
+    from unrolled.lm.model import SequenceModel, State
+
+#: Symbols of a stream's lane, at least: a lane's first symbols are predicted without what came before them.
+LANE = 2000
+#: Rows that are evaluated at once.
+ROWS = 64
+#: Time steps that are evaluated at once.
+CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model achieves on one split.
+
+    Attributes:
+        split: Name of the split.
+        symbols: Symbols predicted: all but the first of each sequence.
+        nats: Mean of -log p(symbol), in nats.
+        accuracy: Share of symbols that were the model's likeliest.
+        unk_rate: Share of the split's symbols that are UNK.
+        exact_strings: Share of sequences whose every predicted symbol was the likeliest; None for a stream.
+    """
+
+    split: str
+    symbols: int
+    nats: float
+    accuracy: float
+    unk_rate: float
+    exact_strings: float | None
+
+    @property
+    def bits(self) -> float:
+        """Bits per symbol."""
+        return self.nats / math.log(2)
+
+    @property
+    def perplexity(self) -> float:
+        """The exponential of the mean nats: how many equally likely symbols would be as hard to predict."""
+        return math.exp(min(self.nats, 700.0))
+
+
+@dataclass(frozen=True)
+class Score:
+    """What each symbol of one text costs.
+
+    Attributes:
+        pieces: The symbols as they are shown, N of them; EOS is the last if the model learned sequences.
+        bits: -log2 p of each symbol given those before it, (N,); the first is measured against how texts start.
+        unknown: How many symbols were read as UNK.
+    """
+
+    pieces: tuple[str, ...]
+    bits: NDArray[np.float64]
+    unknown: int
+
+    @property
+    def total(self) -> float:
+        """Bits of the whole text."""
+        return float(self.bits.sum())
+
+
+@torch.inference_mode()
+def evaluate(model: SequenceModel, corpus: Corpus, split: str = "test") -> Evaluation:
+    """Measure a model on one split of a corpus that is encoded with its vocabulary.
+
+    Raises: ValueError if there is no such split, it is empty, or the corpus has another vocabulary.
+    """
+    if split not in corpus.splits or not len(corpus.splits[split]):
+        there = ", ".join(name for name, part in corpus.splits.items() if len(part))
+        raise ValueError(f"the corpus has no symbols to evaluate on in split {split!r}; it has {there}")
+    if corpus.vocabulary != model.vocabulary:
+        raise ValueError(f"the corpus is read as {corpus.vocabulary}, the model knows {model.vocabulary}")
+    part = corpus.splits[split]
+    rows = max(1, min(ROWS, len(part.ids) // LANE)) if corpus.stream else ROWS
+    nats, right, symbols, exact, state = 0.0, 0, 0, 0, None
+    with model.evaluating():
+        for batch in once(part, corpus.stream, rows, CHUNK):
+            logits, state = model(batch.ids, None if batch.fresh else state, batch.lengths)  # (T, B, V)
+            counted = batch.targets != IGNORED  # (T, B)
+            of_target = log_softmax(logits, -1).gather(-1, batch.targets.clamp(min=0)[..., None])[..., 0]
+            hits = (logits.argmax(-1) == batch.targets) & counted
+            nats -= float(of_target[counted].double().sum())
+            right += int(hits.sum())
+            symbols += batch.N
+            exact += int((hits | ~counted).all(0).sum())
+    return Evaluation(
+        split,
+        symbols,
+        nats / symbols,
+        right / symbols,
+        corpus.vocabulary.unk_rate(part.ids),
+        None if corpus.stream else exact / len(part),
+    )
+
+
+@torch.inference_mode()
+def score(model: SequenceModel, text: str | Sequence[str]) -> Score:
+    """Return what each symbol of a text costs, in bits; a text the model ends with EOS pays for that too.
+
+    Raises: ValueError if the text holds no symbol.
+    """
+    vocabulary = model.vocabulary
+    ids = vocabulary.encode(text)
+    if not len(ids):
+        raise ValueError("the text to score is empty; give at least one symbol")
+    pieces = [vocabulary.text([k]) for k in ids]
+    if model.framed:
+        ids, pieces = np.append(ids, vocabulary.eos_id), [*pieces, "EOS"]
+    nats = [-model.start[ids[:1]].double()]
+    state: State | None = None
+    with model.evaluating():
+        for first in range(0, len(ids) - 1, CHUNK):
+            here = torch.from_numpy(ids[first : first + CHUNK + 1])
+            logits, state = model(here[:-1, None], state)  # (T, 1, V)
+            nats.append(-log_softmax(logits[:, 0].double(), -1).gather(-1, here[1:, None])[:, 0])
+    unknown = int(np.count_nonzero(ids == vocabulary.unk_id))
+    return Score(tuple(pieces), torch.cat(nats).numpy() / math.log(2), unknown)

@@ -1,0 +1,38 @@
+"""Ctrl-C and SIGTERM ask the training loop to finish its step, save and end; a second one ends at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+@contextmanager
+def stop_requested() -> Iterator[threading.Event]:
+    """Give an event that SIGINT and SIGTERM set inside the block; outside the main thread nothing ever sets it.
+
+    >>> with stop_requested() as stop:
+    ...     signal.raise_signal(signal.SIGINT)
+    ...     stop.is_set()
+    True
+    """
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
