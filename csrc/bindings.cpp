@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+// The only file that includes nanobind.  It reads arguments, leases scratch and runs the team; it computes nothing.
+//
+// The hot path takes addresses as integers: a tensor argument costs 1 to 3 us through DLPack, an integer 0.05 us.  Its one
+// caller (unrolled/nn/fused.py) checks device, dtype, shape and layout, and holds the references.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "dispatch.h"
+#include "pool.h"
+#include "workspace.h"
+
+namespace nb = nanobind;
+using namespace unrolled;
+
+namespace {
+
+// Reads a list of integers from front to back.
+class Reader {
+ public:
+  explicit Reader(const nb::list& numbers) : numbers_(numbers) {}
+  Index number() { return nb::cast<Index>(numbers_[at_++]); }
+  template <class Element>
+  Element* pointer() {
+    return reinterpret_cast<Element*>(static_cast<std::uintptr_t>(number()));
+  }
+  template <class Element>
+  Rows<Element> rows() {
+    Rows<Element> r;
+    r.data = pointer<Element>();
+    r.time_stride = number();
+    r.batch_stride = number();
+    return r;
+  }
+  std::size_t left() const { return nb::len(numbers_) - at_; }
+
+ private:
+  const nb::list& numbers_;
+  std::size_t at_ = 0;
+};
+
+template <class Real>
+Net<Real> read_net(Reader& in) {
+  Net<Real> net;
+  net.W_ih = in.pointer<const Real>();
+  net.W_hh = in.pointer<const Real>();
+  net.b_ih = in.pointer<const Real>();
+  net.b_hh = in.pointer<const Real>();
+  net.W_hr = in.pointer<const Real>();
+  net.x = in.rows<const Real>();
+  net.symbols = in.rows<const Index>();
+  net.h_0 = in.pointer<const Real>();
+  net.c_0 = in.pointer<const Real>();
+  net.y = in.rows<Real>();
+  net.h_n = in.pointer<Real>();
+  net.c_n = in.pointer<Real>();
+  net.gates = in.rows<Real>();
+  net.cells = in.rows<Real>();
+  net.reverse = in.number() != 0;
+  return net;
+}
+
+template <class Real>
+Gradients<Real> read_gradients(Reader& in) {
+  Gradients<Real> g;
+  g.dy = in.rows<const Real>();
+  g.dh_n = in.pointer<const Real>();
+  g.dc_n = in.pointer<const Real>();
+  g.dx = in.rows<Real>();
+  g.add_to_dx = in.number() != 0;
+  g.dh_0 = in.pointer<Real>();
+  g.dc_0 = in.pointer<Real>();
+  g.dW_ih = in.pointer<Real>();
+  g.dW_hh = in.pointer<Real>();
+  g.db_ih = in.pointer<Real>();
+  g.db_hh = in.pointer<Real>();
+  g.dW_hr = in.pointer<Real>();
+  return g;
+}
+
+template <class Real>
+struct Job {
+  const Kernels<Real>& kernels;
+  const Call<Real>& call;
+  void* scratch;
+  static void body(void* context, const Team& team) {
+    const Job& job = *static_cast<const Job*>(context);
+    (job.call.gradients ? job.kernels.backward : job.kernels.forward)(job.call, job.scratch, team);
+  }
+};
+
+template <class Real>
+void run(const Kernels<Real>& kernels, const nb::list& header, const nb::list& nets, const nb::list& gradients) {
+  Reader in(header);
+  Call<Real> call;
+  call.cell = static_cast<CellKind>(in.number());
+  call.T = in.number();
+  call.B = in.number();
+  call.I = in.number();
+  call.H = in.number();
+  call.P = in.number();
+  call.nets = in.number();
+  call.lengths = in.pointer<const Index>();
+  call.batch_sizes = in.pointer<const Index>();
+  call.reset = in.rows<const std::uint8_t>();
+  call.keep = in.number() != 0;
+  const int allowed = static_cast<int>(in.number());
+
+  std::vector<Net<Real>> net;
+  Reader net_in(nets);
+  for (Index k = 0; k < call.nets; ++k) net.push_back(read_net<Real>(net_in));
+  std::vector<Gradients<Real>> gradient;
+  Reader gradient_in(gradients);
+  while (gradient_in.left() > 0) gradient.push_back(read_gradients<Real>(gradient_in));
+  call.net = net.data();
+  call.gradients = gradient.empty() ? nullptr : gradient.data();
+
+  nb::gil_scoped_release unlocked;
+  const int threads = std::max(1, useful_threads(call, allowed > 0 ? allowed : default_threads()));
+  // The team may turn out to be the caller alone, so the scratch has to do for both.
+  const std::size_t bytes = std::max(kernels.scratch_bytes(call, threads), kernels.scratch_bytes(call, 1));
+  const Lease scratch(bytes);
+  Job<Real> job{kernels, call, scratch.data()};
+  run_team(threads, Job<Real>::body, &job);
+}
+
+template <class Real>
+using Flat = nb::ndarray<const Real, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+template <class Real>
+using FlatOut = nb::ndarray<Real, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+template <class Real>
+void activate(const Kernels<Real>& kernels, const std::string& function, const Flat<Real>& x, const FlatOut<Real>& y) {
+  if (function != "tanh" && function != "sigmoid") {
+    throw std::invalid_argument("activate: no function '" + function + "'; the legal names are sigmoid, tanh");
+  }
+  if (x.size() != y.size()) throw std::invalid_argument("activate: in and out differ in length");
+  kernels.activate(function == "tanh" ? Activation::tanh : Activation::sigmoid, x.data(), y.data(),
+                   static_cast<Index>(x.size()));
+}
+
+}  // namespace
+
+NB_MODULE(_core, m) {
+  m.doc() = "The kernels: RNN, LSTM and GRU layers, forward and back through time.";
+  m.def(
+      "run_f32",
+      [](const nb::list& header, const nb::list& nets, const nb::list& gradients) {
+        run(active_instruction_set().f32, header, nets, gradients);
+      },
+      nb::arg("header"), nb::arg("nets"), nb::arg("gradients"),
+      "Run one float32 layer call; the fields are those of csrc/kernels.h, in order, addresses as integers.");
+  m.def(
+      "run_f64",
+      [](const nb::list& header, const nb::list& nets, const nb::list& gradients) {
+        run(active_instruction_set().f64, header, nets, gradients);
+      },
+      nb::arg("header"), nb::arg("nets"), nb::arg("gradients"), "Run one float64 layer call.");
+  m.def(
+      "activate",
+      [](const std::string& function, const Flat<float>& x, const FlatOut<float>& y) {
+        activate(active_instruction_set().f32, function, x, y);
+      },
+      nb::arg("function"), nb::arg("x").noconvert(), nb::arg("y").noconvert(),
+      "Write sigmoid or tanh of x to y: the kernels' own versions.");
+  m.def(
+      "activate",
+      [](const std::string& function, const Flat<double>& x, const FlatOut<double>& y) {
+        activate(active_instruction_set().f64, function, x, y);
+      },
+      nb::arg("function"), nb::arg("x").noconvert(), nb::arg("y").noconvert());
+  m.def(
+      "instruction_sets",
+      [] {
+        std::vector<std::string> names;
+        for (const InstructionSet* set : compiled_instruction_sets()) {
+          if (set->supported()) names.emplace_back(set->name);
+        }
+        return names;
+      },
+      "Names of the instruction sets that this processor can run, best first.");
+  m.def("compiled_instruction_sets", [] {
+    std::vector<std::string> names;
+    for (const InstructionSet* set : compiled_instruction_sets()) names.emplace_back(set->name);
+    return names;
+  }, "Names of all instruction sets in this build, best first.");
+  m.def("active_instruction_set", [] { return std::string(active_instruction_set().name); },
+        "Name of the instruction set in use; ValueError if UNROLLED_ISA names none of this machine.");
+  m.def("force_instruction_set", &force_instruction_set, nb::arg("name"), "Use this instruction set from now on.");
+  m.def("default_threads", &default_threads, "UNROLLED_NUM_THREADS, or the processors of this process.");
+}

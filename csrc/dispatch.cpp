@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dispatch.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <stdexcept>
+
+namespace unrolled {
+
+#define UNROLLED_DECLARE(isa) \
+  namespace isa {             \
+  extern const InstructionSet instruction_set; \
+  }
+UNROLLED_DECLARE(avx512)
+UNROLLED_DECLARE(avx2)
+UNROLLED_DECLARE(neon)
+UNROLLED_DECLARE(baseline)
+#undef UNROLLED_DECLARE
+
+const std::vector<const InstructionSet*>& compiled_instruction_sets() {
+  static const std::vector<const InstructionSet*> sets{
+#ifdef UNROLLED_HAS_AVX512
+      &avx512::instruction_set,
+#endif
+#ifdef UNROLLED_HAS_AVX2
+      &avx2::instruction_set,
+#endif
+#ifdef UNROLLED_HAS_NEON
+      &neon::instruction_set,
+#endif
+      &baseline::instruction_set};
+  return sets;
+}
+
+namespace {
+
+const InstructionSet* by_name(const std::string& name, const char* from) {
+  std::string legal;
+  for (const InstructionSet* set : compiled_instruction_sets()) {
+    if (!set->supported()) continue;
+    if (name == set->name) return set;
+    legal += (legal.empty() ? "" : ", ") + std::string(set->name);
+  }
+  throw std::invalid_argument(std::string(from) + ": no instruction set '" + name +
+                              "' on this machine; the legal names are " + legal);
+}
+
+const InstructionSet* choose() {
+  if (const char* name = std::getenv("UNROLLED_ISA")) return by_name(name, "UNROLLED_ISA");
+  for (const InstructionSet* set : compiled_instruction_sets()) {
+    if (set->supported()) return set;
+  }
+  return compiled_instruction_sets().back();
+}
+
+std::atomic<const InstructionSet*> active{nullptr};
+
+}  // namespace
+
+const InstructionSet& active_instruction_set() {
+  const InstructionSet* set = active.load(std::memory_order_acquire);
+  if (!set) {
+    set = choose();
+    active.store(set, std::memory_order_release);
+  }
+  return *set;
+}
+
+void force_instruction_set(const std::string& name) { active.store(by_name(name, "force_isa"), std::memory_order_release); }
+
+template <class Real>
+int useful_threads(const Call<Real>& call, int allowed) {
+  // Waking a second thread costs some microseconds; below this many multiply-adds one thread is done sooner.
+  constexpr double worth_waking = 2e5;
+  const double per_row = static_cast<double>(gate_count(call.cell)) * call.H * (call.I + call.P);
+  const double work = per_row * call.nets * call.B * call.T;
+  if (work < worth_waking) return 1;
+  // With one row for each step the threads meet once a step; a step must be longer than the meeting.
+  constexpr double worth_meeting = 3e4;
+  if (call.nets * call.B < allowed && per_row * call.B < worth_meeting) return static_cast<int>(call.nets);
+  return allowed;
+}
+
+template int useful_threads<float>(const Call<float>&, int);
+template int useful_threads<double>(const Call<double>&, int);
+
+}  // namespace unrolled

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which instruction set runs.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "kernels.h"
+
+namespace unrolled {
+
+// Those compiled in, best first.
+const std::vector<const InstructionSet*>& compiled_instruction_sets();
+
+// The one in use: UNROLLED_ISA, or the best that this processor has.  Throws std::invalid_argument, naming the legal
+// ones, if UNROLLED_ISA is not one of them.
+const InstructionSet& active_instruction_set();
+
+// Chooses by name from now on, for the tests that force each in turn.
+void force_instruction_set(const std::string& name);
+
+// How many of `allowed` threads are worth waking for a call.
+template <class Real>
+int useful_threads(const Call<Real>& call, int allowed);
+
+}  // namespace unrolled

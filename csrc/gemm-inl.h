@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one matrix product: out[r][v] = sum_k a[r][k] * panel[k][v], R rows by V vectors held in registers.
+//
+// Every output element is one chain of fused multiply-adds over k in ascending order, from zero.  It does not depend on
+// R, on the other rows or on who computes it: that is the promise "same bits in any batch, with any thread count".
+// A panel is V vectors wide and packed [k][V * width], so the loop reads it as one stream.
+
+constexpr int kPanelVectors = 4;  // the widest panel
+
+// As many rows as the registers hold: R * V sums, the weights (V, or one at a time where registers are few), one
+// broadcast.
+constexpr int max_rows(int V) {
+  const int rows = (kRegisters - 1 - (kRegisters > 16 ? V : 1)) / V;
+  return rows > 8 ? 8 : rows;
+}
+
+// a[r] + at[s] + k: element k of segment s of row r.  The panel runs on over the segments.
+// Packed: the rows stand side by side in a[0], R numbers for each k.
+template <class Real, int R, int V, bool Packed>
+void tile(Real* out, const Real* const* a, const Index* at, int segments, Index K, const Real* panel) {
+  Vec<Real> sum[R][V] = {};
+  for (int s = 0; s < segments; ++s) {
+    const Real* row[R];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) row[r] = Packed ? a[0] + r : a[r] + at[s];
+    for (Index k = 0; k < K; ++k) {
+      Vec<Real> w[V];
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) w[v] = load(panel + v * kWidth<Real>);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        const Vec<Real> x = broadcast(Packed ? row[0][k * R + r] : row[r][k]);
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) sum[r][v] = fma(x, w[v], sum[r][v]);
+      }
+      panel += V * kWidth<Real>;
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) store(out + (r * V + v) * kWidth<Real>, sum[r][v]);
+  }
+}
+
+template <class Real>
+using TileFunction = void (*)(Real*, const Real* const*, const Index*, int, Index, const Real*);
+
+template <class Real, int V, bool Packed>
+inline TileFunction<Real> tile_of_rows(int R) {
+  constexpr int most = max_rows(V);
+  static_assert(most >= 1 && most <= 8);
+  switch (R) {
+    case 1: return tile<Real, 1, V, Packed>;
+    case 2: return tile<Real, most >= 2 ? 2 : 1, V, Packed>;
+    case 3: return tile<Real, most >= 3 ? 3 : 1, V, Packed>;
+    case 4: return tile<Real, most >= 4 ? 4 : 1, V, Packed>;
+    case 5: return tile<Real, most >= 5 ? 5 : 1, V, Packed>;
+    case 6: return tile<Real, most >= 6 ? 6 : 1, V, Packed>;
+    case 7: return tile<Real, most >= 7 ? 7 : 1, V, Packed>;
+    default: return tile<Real, most, V, Packed>;
+  }
+}
+
+template <class Real, bool Packed>
+inline TileFunction<Real> tile_for(int R, int V) {
+  switch (V) {
+    case 1: return tile_of_rows<Real, 1, Packed>(R);
+    case 2: return tile_of_rows<Real, 2, Packed>(R);
+    case 3: return tile_of_rows<Real, 3, Packed>(R);
+    default: return tile_of_rows<Real, 4, Packed>(R);
+  }
+}
+
+// The sums of one tile between the product and what is done with them.
+template <class Real>
+struct TileSums {
+  alignas(64) Real data[8 * kPanelVectors * kVectorBytes / sizeof(Real)];
+};
+
+// Cuts n rows into tiles of nearly equal height, at most `most`: 32 rows of 6 are 6 6 5 5 5 5, not 6 6 6 6 6 2.
+struct RowTiles {
+  Index rows, tiles;
+  RowTiles(Index n, int most) : rows(n), tiles((n + most - 1) / most) {}
+  Index begin(Index tile) const { return rows * tile / tiles; }
+};
+
+// How the columns of a product are cut into panels: `panels` of `vectors` vectors, the last one maybe narrower.
+template <class Real>
+struct Panels {
+  Index columns;   // of the product, one gate's worth
+  Index K;         // the length of the sums
+  int gates;       // > 1: vector v of a panel belongs to gate v, and the panel covers one vector of units
+  Index count;
+  Real* data;      // packed [panel][k][vectors * width]
+
+  Panels() = default;
+  Panels(Index columns, Index K, int gates) : columns(columns), K(K), gates(gates), data(nullptr) {
+    const Index units = gates > 1 ? kWidth<Real> : kPanelVectors * kWidth<Real>;
+    count = (columns + units - 1) / units;
+  }
+  Index first(Index panel) const { return panel * (gates > 1 ? 1 : kPanelVectors) * kWidth<Real>; }  // unit
+  int vectors(Index panel) const {
+    if (gates > 1) return gates;
+    const Index left = (columns - first(panel) + kWidth<Real> - 1) / kWidth<Real>;
+    return static_cast<int>(left < kPanelVectors ? left : kPanelVectors);
+  }
+  const Real* panel(Index p) const { return data + p * K * full_vectors() * kWidth<Real>; }
+  Real* panel(Index p) { return data + p * K * full_vectors() * kWidth<Real>; }
+  Index size() const { return count * K * full_vectors() * kWidth<Real>; }
+
+ private:
+  int full_vectors() const { return gates > 1 ? gates : kPanelVectors; }
+};
+
+// Fills panel p with W transposed: panel[k][v][lane] = W[gate * columns + unit][k] for W (gates * columns, K).
+template <class Real>
+void pack_transposed(Panels<Real>& to, Index p, const Real* W) {
+  const int V = to.vectors(p);
+  Real* out = to.panel(p);
+  for (int v = 0; v < V; ++v) {
+    const Index gate = to.gates > 1 ? v : 0;
+    const Index unit = to.first(p) + (to.gates > 1 ? 0 : v * kWidth<Real>);
+    for (Index lane = 0; lane < kWidth<Real>; ++lane) {
+      Real* column = out + v * kWidth<Real> + lane;
+      const Index stride = V * kWidth<Real>;
+      if (unit + lane < to.columns) {
+        const Real* row = W + (gate * to.columns + unit + lane) * to.K;
+        for (Index k = 0; k < to.K; ++k) column[k * stride] = row[k];
+      } else {
+        for (Index k = 0; k < to.K; ++k) column[k * stride] = 0;
+      }
+    }
+  }
+}
+
+// Fills `rows` rows of a panel from k0 on with rows of W as they stand: panel[k0 + k][c] = row(k)[first(p) + c].
+template <class Real, class RowOf>
+void pack_plain(Panels<Real>& to, Index p, Index k0, Index rows, RowOf row_of) {
+  const int V = to.vectors(p);
+  Real* out = to.panel(p) + k0 * V * kWidth<Real>;
+  for (Index k = 0; k < rows; ++k) {
+    const Real* row = row_of(k) + to.first(p);
+    for (int v = 0; v < V; ++v, out += kWidth<Real>) {
+      const Index left = to.columns - to.first(p) - v * kWidth<Real>;
+      store(out, left >= kWidth<Real> ? load(row + v * kWidth<Real>) : load_n(row + v * kWidth<Real>, left));
+    }
+  }
+}

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+// The sums over the rows of a chunk: dW = da^T [x, h_{t-1}], db, and dx = W_ih^T da.  The outputs, not the rows, are
+// divided among the threads, so each element is summed by one thread in one order.
+
+template <class Cell, class Real>
+class ChunkSums {
+ public:
+  ChunkSums(const BackPlan<Cell, Real>& plan, const Team& team)
+      : plan_(plan), call_(plan.call), order_(plan.order), team_(team), own_(plan.sums[team.id]), Hp_(plan.Hp) {
+    for (int gate = 0; gate < Cell::gates; ++gate) input_at_[gate] = Cell::input_slot(gate) * Hp_;
+  }
+
+  // Steps s1 - 1 down to s0 of one net.
+  void run(Index which, Index s0, Index s1) {
+    net_ = &call_.net[which];
+    grad_ = &call_.gradients[which];
+    back_ = &plan_.nets[which];
+    gather(s0, s1);
+    if (grad_->dW_ih) {
+      pack_left(Cell::slots, call_.H, own_.da_rows, Hp_);
+      if (plan_.by_symbol) {
+        scatter_symbols();
+      } else {
+        add_products(own_.x_rows, call_.I, grad_->dW_ih, true);
+      }
+      add_products(own_.h_rows, call_.P, grad_->dW_hh, false);
+      add_biases();
+      if (plan_.projected) add_projection(s0, s1);
+    }
+    if (grad_->dx.data) input_gradients();
+  }
+
+  // After the last chunk: what was summed in scratch goes to the caller.
+  void finish(Index which) {
+    grad_ = &call_.gradients[which];
+    back_ = &plan_.nets[which];
+    const Index H = call_.H;
+    if (grad_->dW_ih) {
+      const Range rows(Cell::gates * H, team_.id, team_.size);
+      for (Index g = rows.begin; g < rows.end; ++g) {
+        const int gate = static_cast<int>(g / H);
+        const Index j = g % H;
+        if (grad_->db_ih) {
+          grad_->db_ih[g] = back_->db[Cell::input_slot(gate) * Hp_ + j];
+          grad_->db_hh[g] = back_->db[Cell::hidden_slot(gate) * Hp_ + j];
+        }
+        if (plan_.by_symbol) {
+          for (Index s = 0; s < call_.I; ++s) {
+            grad_->dW_ih[g * call_.I + s] = back_->dW_t[(s * Cell::gates + gate) * Hp_ + j];
+          }
+        }
+      }
+    }
+    if (grad_->dh_0) initial_states();
+    if (grad_->dc_0) {
+      const Range rows(call_.B, team_.id, team_.size);
+      for (Index b = rows.begin; b < rows.end; ++b) {
+        // A sequence of length zero hands dc_n through.
+        const Real* dc = order_.length[b] > 0 ? back_->dc_start : back_->dc;
+        for (Index j = 0; j < H; ++j) grad_->dc_0[b * H + j] = dc[b * Hp_ + j];
+      }
+    }
+  }
+
+ private:
+  // The rows of the chunk in the order of the sums: the last step first, rows in their order.
+  void gather(Index s0, Index s1) {
+    const Share all{0, 1, call_.B, 0, 1, false};
+    rows_ = blocks_ = 0;
+    Index n = 0;
+    for (Index s = s1; s-- > s0;) {
+      const Index t = net_->reverse ? call_.T - 1 - s : s, t_prev = net_->reverse ? t + 1 : t - 1;
+      n = order_.active(all, t, n);
+      for (Index k = 0; k < n; ++k, ++rows_) {
+        const Index b = order_.order[k];
+        const bool initial = t == (net_->reverse ? order_.length[b] - 1 : 0) || order_.resets(t, b);
+        own_.da_rows[rows_] = back_->da + plan_.ring(s, b) * Cell::slots * Hp_;
+        own_.h_rows[rows_] = !initial    ? order_.row(net_->y, t_prev, b)
+                             : net_->h_0 ? net_->h_0 + b * call_.P
+                                         : plan_.zeros;
+        if (plan_.by_symbol) {
+          own_.symbol_rows[rows_] = order_.row(net_->symbols, t, b);
+        } else {
+          own_.x_rows[rows_] = order_.row(net_->x, t, b);
+        }
+        if (grad_->dx.data) own_.dx_rows[rows_] = order_.row(grad_->dx, t, b);
+      }
+      if ((s1 - s) % plan_.block == 0 || s == s0) own_.block_ends[blocks_++] = rows_;
+    }
+  }
+
+  // This thread's items of the left operand: a few of its columns for all rows, side by side.
+  void pack_left(int slots, Index columns, const Real* const* rows, Index slot_width) {
+    const RowTiles tiles = plan_.left_tiles(columns);
+    Real* out = own_.left;
+    for (Index item = team_.id; item < slots * tiles.tiles; item += team_.size) {
+      const Index tile = item % tiles.tiles, j0 = tiles.begin(tile), R = tiles.begin(tile + 1) - j0;
+      const Index at = item / tiles.tiles * slot_width + j0;
+      for (Index k = 0; k < rows_; ++k) {
+        for (Index r = 0; r < R; ++r) out[k * R + r] = rows[k][at + r];
+      }
+      out += max_rows(kPanelVectors) * rows_;
+    }
+  }
+
+  // dW += left^T right, for the slots that multiply this matrix.
+  void add_products(const Real* const* right_rows, Index columns, Real* dW, bool input) {
+    const RowTiles tiles = plan_.left_tiles(call_.H);
+    int gate_of[Cell::slots];
+    for (int slot = 0; slot < Cell::slots; ++slot) gate_of[slot] = -1;
+    for (int gate = 0; gate < Cell::gates; ++gate) {
+      gate_of[input ? Cell::input_slot(gate) : Cell::hidden_slot(gate)] = gate;
+    }
+    add_products(right_rows, columns, tiles, Cell::slots, gate_of, call_.H, dW);
+  }
+
+  void add_products(const Real* const* right_rows, Index columns, const RowTiles& tiles, int slots, const int* gate_of,
+                    Index H, Real* dW) {
+    Panels<Real> right(columns, rows_, 1);
+    for (Index p = 0; p < right.count; ++p) {
+      const int V = right.vectors(p);
+      const Index c0 = right.first(p);
+      right.data = own_.right.data - (right.panel(p) - right.data);  // every panel in turn in the same place
+      pack_plain(right, p, 0, rows_, [&](Index k) { return right_rows[k]; });
+      const Real* left = own_.left;
+      for (Index item = team_.id; item < slots * tiles.tiles; item += team_.size) {
+        const Index tile = item % tiles.tiles, j0 = tiles.begin(tile), R = tiles.begin(tile + 1) - j0;
+        const int gate = gate_of[item / tiles.tiles];
+        if (gate >= 0) add_tile(left, R, own_.right.data, V, dW + (gate * H + j0) * columns + c0, columns, columns - c0);
+        left += max_rows(kPanelVectors) * rows_;
+      }
+    }
+  }
+
+  void add_tile(const Real* left, Index R, const Real* right, int V, Real* dW, Index stride, Index columns) {
+    static constexpr Index zero = 0;
+    Index from = 0;
+    for (Index block = 0; block < blocks_; ++block) {
+      const Index rows = own_.block_ends[block] - from;
+      const Real* a = left + from * R;
+      tile_for<Real, true>(R, V)(sums_.data, &a, &zero, 1, rows, right + from * V * kWidth<Real>);
+      for (Index r = 0; r < R; ++r) {
+        for (int v = 0; v < V; ++v) {
+          Real* to = dW + r * stride + v * kWidth<Real>;
+          const Index left_columns = columns - v * kWidth<Real>;
+          const Index n = left_columns < kWidth<Real> ? left_columns : kWidth<Real>;
+          store_n(to, load_n(to, n) + load(sums_.data + (r * V + v) * kWidth<Real>), n);
+        }
+      }
+      from = own_.block_ends[block];
+    }
+  }
+
+  // dW_hr = dp^T m
+  void add_projection(Index s0, Index s1) {
+    Index k = 0, n = 0;
+    const Share all{0, 1, call_.B, 0, 1, false};
+    for (Index s = s1; s-- > s0;) {
+      n = order_.active(all, net_->reverse ? call_.T - 1 - s : s, n);
+      for (Index i = 0; i < n; ++i, ++k) {
+        const Index at = plan_.ring(s, order_.order[i]);
+        own_.x_rows[k] = back_->dp + at * plan_.Pp;
+        own_.h_rows[k] = back_->m + at * Hp_;
+      }
+    }
+    static constexpr int gate_of[1] = {0};
+    pack_left(1, call_.P, own_.x_rows, 0);
+    add_products(own_.h_rows, call_.H, plan_.left_tiles(call_.P), 1, gate_of, call_.P, grad_->dW_hr);
+  }
+
+  void add_biases() {
+    constexpr int together = 4;
+    const Range vectors(Cell::slots * Hp_ / kWidth<Real>, team_.id, team_.size);
+    for (Index v0 = vectors.begin; v0 < vectors.end; v0 += together) {
+      const Index V = vectors.end - v0 < together ? vectors.end - v0 : together;
+      Index k = 0;
+      for (Index block = 0; block < blocks_; ++block) {
+        Vec<Real> sum[together] = {};
+        for (; k < own_.block_ends[block]; ++k) {
+          const Real* da = own_.da_rows[k] + v0 * kWidth<Real>;
+          for (Index v = 0; v < V; ++v) sum[v] += load(da + v * kWidth<Real>);
+        }
+        for (Index v = 0; v < V; ++v) {
+          Real* db = back_->db + (v0 + v) * kWidth<Real>;
+          store(db, load(db) + sum[v]);
+        }
+      }
+    }
+  }
+
+  // dW_ih for one-hot input: da goes to the column of its symbol.
+  void scatter_symbols() {
+    const Index vectors_of_gate = Hp_ / kWidth<Real>;
+    const Range vectors(Cell::gates * vectors_of_gate, team_.id, team_.size);
+    for (Index k = 0; k < rows_; ++k) {
+      Real* to = back_->dW_t + *own_.symbol_rows[k] * Cell::gates * Hp_;
+      for (Index v = vectors.begin; v < vectors.end; ++v) {
+        const int gate = static_cast<int>(v / vectors_of_gate);
+        const Index j = v % vectors_of_gate * kWidth<Real>;
+        Real* column = to + gate * Hp_ + j;
+        store(column, load(column) + load(own_.da_rows[k] + Cell::input_slot(gate) * Hp_ + j));
+      }
+    }
+  }
+
+  void input_gradients() {
+    const Panels<Real>& panels = back_->input;
+    const Range rows(rows_, team_.id, team_.size);
+    for (Index p = 0; p < panels.count; ++p) {
+      const int V = panels.vectors(p);
+      const RowTiles tiles(rows.end - rows.begin, max_rows(V));
+      for (Index i = 0; i < tiles.tiles; ++i) {
+        const Index r0 = rows.begin + tiles.begin(i), R = tiles.begin(i + 1) - tiles.begin(i);
+        tile_for<Real, false>(R, V)(sums_.data, own_.da_rows + r0, input_at_, Cell::gates, call_.H, panels.panel(p));
+        for (Index r = 0; r < R; ++r) {
+          for (int v = 0; v < V; ++v) {
+            const Index j = panels.first(p) + v * kWidth<Real>;
+            const Index n = call_.I - j < kWidth<Real> ? call_.I - j : kWidth<Real>;
+            Real* to = own_.dx_rows[r0 + r] + j;
+            const Vec<Real> sum = load(sums_.data + (r * V + v) * kWidth<Real>);
+            store_n(to, grad_->add_to_dx ? load_n(to, n) + sum : sum, n);
+          }
+        }
+      }
+    }
+  }
+
+  // dh_0 = W_hh^T (da summed over the starts), and the direct part.
+  void initial_states() {
+    const Panels<Real>& panels = back_->hidden;
+    Index at[Cell::gates];
+    for (int gate = 0; gate < Cell::gates; ++gate) at[gate] = Cell::hidden_slot(gate) * Hp_;
+    const Range rows(call_.B, team_.id, team_.size);
+    for (Index b = rows.begin; b < rows.end; ++b) {
+      const Real* da = back_->da_start + b * Cell::slots * Hp_;
+      // A sequence of length zero hands dh_n through.
+      const Real* direct = order_.length[b] > 0 ? back_->dh_start : back_->dh;
+      for (Index p = 0; p < panels.count; ++p) {
+        const int V = panels.vectors(p);
+        tile_for<Real, false>(1, V)(sums_.data, &da, at, Cell::gates, call_.H, panels.panel(p));
+        for (int v = 0; v < V; ++v) {
+          const Index j = panels.first(p) + v * kWidth<Real>;
+          const Index n = call_.P - j < kWidth<Real> ? call_.P - j : kWidth<Real>;
+          const Vec<Real> sum = load(sums_.data + v * kWidth<Real>) + load(direct + b * plan_.Pp + j);
+          store_n(grad_->dh_0 + b * call_.P + j, sum, n);
+        }
+      }
+    }
+  }
+
+  const BackPlan<Cell, Real>& plan_;
+  const Call<Real>& call_;
+  const Order<Real>& order_;
+  const Team& team_;
+  const SumBuffers<Real>& own_;
+  const Index Hp_;
+  const Net<Real>* net_ = nullptr;
+  const Gradients<Real>* grad_ = nullptr;
+  const BackNet<Real>* back_ = nullptr;
+  Index input_at_[Cell::gates];
+  Index rows_ = 0, blocks_ = 0;
+  TileSums<Real> sums_;
+};
+
+template <class Cell, class Real>
+void backward_of(const Call<Real>& call, void* scratch, const Team& team) {
+  Arena arena(scratch);
+  const BackPlan<Cell, Real> plan(call, team.size, arena, team.id == 0);
+  plan.prepare(team);
+  BackWalk<Cell, Real> walk(plan, team);
+  ChunkSums<Cell, Real> sums(plan, team);
+  for (Index s1 = call.T; s1 > 0;) {
+    const Index s0 = s1 > plan.chunk ? s1 - plan.chunk : 0;
+    for (Index k = 0; k < call.nets; ++k) {
+      if (walks_net(plan.division, k, team)) walk.run(k, s0, s1);
+    }
+    team.wait();
+    for (Index k = 0; k < call.nets; ++k) sums.run(k, s0, s1);
+    team.wait();
+    s1 = s0;
+  }
+  for (Index k = 0; k < call.nets; ++k) sums.finish(k);
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// The contract of the core: what a layer call holds, which shapes, who owns what.  Plain structs and pointers.
+//
+// Letters (docs/notation.md): T time, B batch, I input size, H hidden, P projection (P == H when there is none),
+// G gates.  Gate order is torch's: LSTM i f g o, GRU r z n.  One call runs one layer: `nets` independent recurrences of
+// one shape, each with its own weights and rows - the two directions of a layer, or S models trained side by side.
+//
+// Hp is H rounded up to 64 bytes: the width of a unit row inside the buffers that forward keeps for backward.  The
+// units past H hold finite numbers and never reach a caller's array.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "team.h"
+
+namespace unrolled {
+
+using Index = std::int64_t;
+
+enum class CellKind : int { rnn_tanh, rnn_relu, lstm, gru };
+
+// An array with one row for each (t, b): row (t, b) starts at data + place(t) * time_stride + b * batch_stride.
+// place(t) is t, or for a packed call the sum of batch_sizes before t (then time_stride == batch_stride).
+template <class Element>
+struct Rows {
+  Element* data = nullptr;
+  Index time_stride = 0;
+  Index batch_stride = 0;
+};
+
+// One recurrence.  Weights are torch's, C-contiguous.  Nothing may alias an output.
+template <class Real>
+struct Net {
+  const Real* W_ih;   // (G*H, I)
+  const Real* W_hh;   // (G*H, P)
+  const Real* b_ih;   // (G*H), null: zeros
+  const Real* b_hh;   // (G*H), null: zeros
+  const Real* W_hr;   // (P, H), null: no projection
+  Rows<const Real> x;           // (T, B, I); not read when there are symbols
+  Rows<const Index> symbols;    // (T, B), each in [0, I): the one-hot input, by index
+  const Real* h_0;    // (B, P), null: zeros
+  const Real* c_0;    // (B, H), null: zeros
+  Rows<Real> y;       // out (T, B, P); in for backward.  Rows past a sequence's length are not touched
+  Real* h_n;          // out (B, P)
+  Real* c_n;          // out (B, H), LSTM only
+  Rows<Real> gates;   // kept for backward: (T, B, saved_slots, Hp), data null at inference
+  Rows<Real> cells;   // kept for backward: (T, B, Hp), LSTM only
+  bool reverse;       // walk each sequence from its end to its start
+};
+
+// What backward reads and writes for one net.  Weight gradients are overwritten; null: not wanted.
+template <class Real>
+struct Gradients {
+  Rows<const Real> dy;  // (T, B, P), data null: zeros
+  const Real* dh_n;     // (B, P), null: zeros
+  const Real* dc_n;     // (B, H), null: zeros
+  Rows<Real> dx;        // (T, B, I)
+  bool add_to_dx;       // add instead of overwrite: the second direction of a layer
+  Real* dh_0;           // (B, P)
+  Real* dc_0;           // (B, H)
+  Real* dW_ih;          // (G*H, I); the weight gradients come all together or not at all
+  Real* dW_hh;          // (G*H, P)
+  Real* db_ih;          // (G*H), null when the net has no bias
+  Real* db_hh;          // (G*H)
+  Real* dW_hr;          // (P, H)
+};
+
+template <class Real>
+struct Call {
+  CellKind cell;
+  Index T, B, I, H, P;
+  Index nets;
+  const Net<Real>* net;               // [nets]
+  const Gradients<Real>* gradients;   // [nets], null: forward
+  const Index* lengths;               // (B), each in [0, T]; null: all T
+  const Index* batch_sizes;           // (T), not increasing: a packed call; null: not packed
+  Rows<const std::uint8_t> reset;     // (T, B): the state returns to (h_0, c_0) before this step; data null: never
+  bool keep;                          // forward fills gates and cells
+};
+
+// The slots of H units that forward keeps a (t, b) in `gates`: LSTM i f g o; GRU r z n and W_hn h + b_hn; RNN none
+// (its h is the output).
+constexpr int saved_slots(CellKind cell) {
+  return cell == CellKind::lstm || cell == CellKind::gru ? 4 : 0;
+}
+
+constexpr int gate_count(CellKind cell) {
+  return cell == CellKind::lstm ? 4 : cell == CellKind::gru ? 3 : 1;
+}
+
+template <class Real>
+constexpr Index padded(Index width) {
+  constexpr Index line = 64 / sizeof(Real);
+  return (width + line - 1) / line * line;
+}
+
+enum class Activation : int { sigmoid, tanh };
+
+// The kernels of one instruction set for one scalar type.  `scratch` is the caller's, 64-byte aligned, of at least
+// scratch_bytes(call, threads); its content carries nothing from call to call.  Every thread of the team makes the
+// same call.  Results are bit-equal for any team size.
+template <class Real>
+struct Kernels {
+  std::size_t (*scratch_bytes)(const Call<Real>&, int threads);
+  void (*forward)(const Call<Real>&, void* scratch, const Team&);
+  void (*backward)(const Call<Real>&, void* scratch, const Team&);
+  void (*activate)(Activation, const Real* in, Real* out, Index n);
+};
+
+struct InstructionSet {
+  const char* name;
+  bool (*supported)();
+  Kernels<float> f32;
+  Kernels<double> f64;
+};
+
+}  // namespace unrolled

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// The threads of the core: plain std::thread, parked when idle, made anew after a fork.
+#pragma once
+#include "team.h"
+
+namespace unrolled {
+
+// Runs body(context, team) on up to `threads` threads, the caller's among them, and returns when all are done.
+// If another call holds the pool, or a thread cannot be made, the team is the caller alone: results do not depend on
+// the team's size.
+using Body = void (*)(void* context, const Team& team);
+void run_team(int threads, Body body, void* context);
+
+// Threads that run_team uses when it is not told: UNROLLED_NUM_THREADS, or the processors of this process.
+int default_threads();
+
+}  // namespace unrolled

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// AVX-512 (F, BW, DQ, VL): 32 registers of 64 bytes, masks for the tails.
+
+inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+  return _mm512_fmadd_ps(a, b, c);
+}
+inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
+  return _mm512_fmadd_pd(a, b, c);
+}
+
+// The first n of a vector's elements; load_n fills the rest with zeros.
+inline Vec<float> load_n(const float* p, Index n) {
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
+}
+inline Vec<double> load_n(const double* p, Index n) {
+  return _mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << n) - 1), p);
+}
+inline void store_n(float* p, Vec<float> v, Index n) {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), v);
+}
+inline void store_n(double* p, Vec<double> v, Index n) {
+  _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1u << n) - 1), v);
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tails for instruction sets without masks.  The first n of a vector's elements; load_n fills the rest with zeros.
+
+template <class Real>
+inline Vec<Real> load_n(const Real* p, Index n) {
+  if (n == kWidth<Real>) return load(p);
+  Vec<Real> v{};
+  for (Index k = 0; k < n; ++k) v[k] = p[k];
+  return v;
+}
+template <class Real>
+inline void store_n(Real* p, Vec<Real> v, Index n) {
+  if (n == kWidth<Real>) return store(p, v);
+  for (Index k = 0; k < n; ++k) p[k] = v[k];
+}

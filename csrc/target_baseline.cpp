@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "denormals.h"
+#include "kernels.h"
+
+namespace unrolled::baseline {
+namespace {
+constexpr int kRegisters = 16, kVectorBytes = 16;
+#define UNROLLED_SIMD "simd/baseline.h"
+#include "target-inl.h"
+
+bool supported() {
+  return true;
+}
+}  // namespace
+
+extern const InstructionSet instruction_set{"baseline", supported, kKernels<float>, kKernels<double>};
+}  // namespace unrolled::baseline

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Scratch memory that is kept between calls: touching fresh pages costs more than the arithmetic of a small layer.
+#pragma once
+#include <cstddef>
+
+namespace unrolled {
+
+// A block of at least `bytes`, 64-byte aligned, uninitialised.  Goes back to the cache at the end of its scope.
+class Lease {
+ public:
+  explicit Lease(std::size_t bytes);
+  ~Lease();
+  Lease(const Lease&) = delete;
+  Lease& operator=(const Lease&) = delete;
+  void* data() const { return data_; }
+
+ private:
+  void* data_;
+  std::size_t bytes_;
+};
+
+}  // namespace unrolled

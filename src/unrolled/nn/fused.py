@@ -1,0 +1,217 @@
+"""The border of the compiled core: tensors become addresses here, and nowhere else.
+
+csrc/kernels.h is the contract.  Callers have checked shapes and dtypes (checks.py); this module sees to layout: the last
+axis of x and dy must be contiguous, states and weights wholly so, and what is not is copied.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from unrolled import _core
+from unrolled.notation import GATES
+
+DirectionWeights: TypeAlias = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
+
+#: Cell numbers of csrc/kernels.h (enum CellKind).
+_CELLS = {"RNN_TANH": 0, "RNN_RELU": 1, "LSTM": 2, "GRU": 3}
+#: Vectors of units that forward keeps for backward (saved_slots in csrc/kernels.h), in order.
+_SAVED = {"RNN_TANH": (), "RNN_RELU": (), "LSTM": tuple(GATES["LSTM"]), "GRU": (*GATES["GRU"], "hn")}
+_THREADS = int(os.environ.get("UNROLLED_NUM_THREADS", "0"))
+
+
+class Saved(NamedTuple):
+    """What forward keeps for backward: unit rows are padded to 64 bytes (Hp)."""
+
+    gates: Tensor  # (D, *rows, slots, Hp), activated: LSTM i f g o; GRU r z n and W_hn h + b_hn; RNN slots = 0
+    cells: Tensor  # (D, *rows, Hp), LSTM; else empty
+
+
+def saved_shapes(kind: str, rows: Sequence[int], D: int, H: int, itemsize: int) -> tuple[list[int], list[int]]:
+    """Return the shapes of `Saved` for these rows: (T, B), (B, T) or (N,).
+
+    >>> saved_shapes("LSTM", (5, 2), 1, 10, 4)
+    ([1, 5, 2, 4, 16], [1, 5, 2, 16])
+    """
+    line = 64 // itemsize
+    Hp = (H + line - 1) // line * line
+    cells = [D, *rows, Hp] if kind == "LSTM" else [0]
+    return [D, *rows, len(_SAVED[kind]), Hp], cells
+
+
+def trace(kind: str, saved: Saved, H: int) -> dict[str, Tensor]:
+    """Return views of what was kept: name -> (D, *rows, H), names "c", "i", "f", "g", "o" or "r", "z", "n", "hn"."""
+    named = {name: saved.gates[..., slot, :H] for slot, name in enumerate(_SAVED[kind])}
+    return {"c": saved.cells[..., :H], **named} if kind == "LSTM" else named
+
+
+def forward(
+    kind: str,
+    x: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    weights: Sequence[DirectionWeights],
+    *,
+    batch_first: bool = False,
+    lengths: Tensor | None = None,
+    batch_sizes: Tensor | None = None,
+    reset: Tensor | None = None,
+    save: bool = False,
+) -> tuple[Tensor, Tensor, Tensor | None, Saved | None]:
+    """Run one layer; arguments and shapes as in `reference.layer`, float32 or float64 on the cpu.
+
+    Returns: y, h_n, c_n (LSTM) and, with save, what backward needs.
+    """
+    call = _Call(kind, x, h0, c0, weights, batch_first, lengths, batch_sizes, reset)
+    D, B, H, P = call.D, call.B, call.H, call.P
+    like = weights[0][1]
+    y = (like.new_zeros if lengths is not None else like.new_empty)((*call.rows, D * P))
+    h_n = like.new_empty((D, B, P))
+    c_n = like.new_empty((D, B, H)) if kind == "LSTM" else None
+    saved = None
+    if save:
+        gates, cells = saved_shapes(kind, call.rows, D, H, like.element_size())
+        saved = Saved(like.new_empty(gates), like.new_empty(cells))
+    nets: list[int] = []
+    for d in range(D):
+        nets += call.net(d, y, h_n, c_n, saved)
+    call.run(nets, [], save)
+    return y, h_n, c_n, saved
+
+
+def backward(
+    kind: str,
+    saved: Saved,
+    x: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    weights: Sequence[DirectionWeights],
+    y: Tensor,
+    dy: Tensor | None,
+    dh_n: Tensor | None,
+    dc_n: Tensor | None,
+    *,
+    batch_first: bool = False,
+    lengths: Tensor | None = None,
+    batch_sizes: Tensor | None = None,
+    reset: Tensor | None = None,
+    needs: tuple[bool, bool, bool, bool] = (True, True, True, True),
+) -> tuple[Tensor | None, Tensor | None, Tensor | None, list[tuple[Tensor | None, ...]]]:
+    """Run one layer back through time.
+
+    Args: what forward got and gave; gradients of y, h_n, c_n, None for zeros; needs: of x, h0, c0, weights.
+    Returns: dx, dh0, dc0 and for each direction the five weight gradients; None where not needed.
+    """
+    call = _Call(kind, x, h0, c0, weights, batch_first, lengths, batch_sizes, reset)
+    D, item = call.D, weights[0][1].element_size()
+    like = weights[0][1]
+    dy, dh_n, dc_n = _rows(dy), _whole(dh_n), _whole(dc_n)
+    dx = None
+    if needs[0] and not call.one_hot:
+        # Both directions add to dx; rows past a sequence's end stay zero.
+        dx = (like.new_zeros if D == 2 or lengths is not None else like.new_empty)(x.shape)
+    dh0 = like.new_empty((D, call.B, call.P)) if needs[1] and h0 is not None else None
+    dc0 = like.new_empty((D, call.B, call.H)) if needs[2] and c0 is not None else None
+    dweights: list[tuple[Tensor | None, ...]] = [(None,) * 5] * D
+    if needs[3]:
+        dweights = [tuple(None if w is None else torch.empty_like(w) for w in call.weights[d]) for d in range(D)]
+    nets: list[int] = []
+    gradients: list[int] = []
+    h_n = like.new_empty(0)
+    for d in range(D):
+        nets += call.net(d, y, h_n, None, saved)
+        if dy is None:
+            gradients += (0, 0, 0)
+        else:
+            gradients += (dy.data_ptr() + d * call.P * item, *call.strides(dy))
+        gradients += (_at(dh_n, d), _at(dc_n, d))
+        gradients += (0, 0, 0) if dx is None else (dx.data_ptr(), *call.strides(dx))
+        gradients += (int(D == 2), _at(dh0, d), _at(dc0, d))
+        gradients += [0 if g is None else g.data_ptr() for g in dweights[d]]
+    call.run(nets, gradients, True)
+    return dx, dh0, dc0, dweights
+
+
+class _Call:
+    """One layer call on its way to the core; holds every tensor whose address it gives away."""
+
+    def __init__(
+        self,
+        kind: str,
+        x: Tensor,
+        h0: Tensor | None,
+        c0: Tensor | None,
+        weights: Sequence[DirectionWeights],
+        batch_first: bool,
+        lengths: Tensor | None,
+        batch_sizes: Tensor | None,
+        reset: Tensor | None,
+    ) -> None:
+        self.kind = kind
+        self.one_hot = not x.is_floating_point()
+        self.x = x if self.one_hot else _rows(x)
+        self.h0, self.c0, self.batch_sizes, self.reset = _whole(h0), _whole(c0), _whole(batch_sizes), reset
+        self.lengths = _whole(lengths)
+        self.weights = [tuple(_whole(w) for w in direction) for direction in weights]
+        self.time_axis = int(batch_first)
+        self.packed = batch_sizes is not None
+        self.rows = tuple(x.shape) if self.one_hot else tuple(x.shape[:-1])
+        if batch_sizes is None:
+            self.T, self.B = self.rows[self.time_axis], self.rows[1 - self.time_axis]
+        else:
+            self.T, self.B = batch_sizes.shape[0], int(batch_sizes[0])
+        w_ih, w_hh = weights[0][0], weights[0][1]
+        self.D, self.I, self.P = len(weights), w_ih.shape[1], w_hh.shape[1]
+        self.H = w_hh.shape[0] // len(GATES[kind])
+
+    def strides(self, rows: Tensor) -> tuple[int, int]:
+        """Elements between one step and the next, and between one row of the batch and the next."""
+        s = rows.stride()
+        return (s[0], s[0]) if self.packed else (s[self.time_axis], s[1 - self.time_axis])
+
+    def net(self, d: int, y: Tensor, h_n: Tensor, c_n: Tensor | None, saved: Saved | None) -> list[int]:
+        """Return the fields of struct Net for one direction."""
+        x, item = self.x, y.element_size()
+        fields = [0 if w is None else w.data_ptr() for w in self.weights[d]]
+        place = (x.data_ptr(), *self.strides(x))
+        fields += (0, 0, 0, *place) if self.one_hot else (*place, 0, 0, 0)
+        fields += (_at(self.h0, d), _at(self.c0, d))
+        fields += (y.data_ptr() + d * self.P * item, *self.strides(y), _at(h_n, d), _at(c_n, d))
+        for kept in saved or ():
+            if kept.numel():
+                row = kept[d]
+                fields += (row.data_ptr(), *self.strides(row))
+            else:
+                fields += (0, 0, 0)
+        if saved is None:
+            fields += (0,) * 6
+        fields.append(d)
+        return fields
+
+    def run(self, nets: list[int], gradients: list[int], keep: bool) -> None:
+        reset = (0, 0, 0) if self.reset is None else (self.reset.data_ptr(), *self.strides(self.reset))
+        threads = _THREADS or torch.get_num_threads()
+        header = [_CELLS[self.kind], self.T, self.B, self.I, self.H, self.P, self.D]
+        header += (0 if self.lengths is None else self.lengths.data_ptr(), )
+        header += (0 if self.batch_sizes is None else self.batch_sizes.data_ptr(), *reset, int(keep), threads)
+        run = _core.run_f64 if self.weights[0][1].dtype == torch.float64 else _core.run_f32
+        run(header, nets, gradients)
+
+
+def _whole(t: Tensor | None) -> Tensor | None:
+    return None if t is None else t.contiguous()
+
+
+def _rows(t: Tensor | None) -> Tensor | None:
+    """A tensor whose last axis is contiguous."""
+    return t if t is None or t.stride(-1) == 1 else t.contiguous()
+
+
+def _at(t: Tensor | None, d: int) -> int:
+    """Address of direction d of a (D, ...) tensor, 0 for none."""
+    return 0 if t is None or not t.numel() else t.data_ptr() + d * t.stride(0) * t.element_size()
