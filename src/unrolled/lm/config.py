@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -218,6 +219,25 @@ class RunConfig:
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Return the nested plain values that :meth:`from_dict` reads."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """What config.json says of a model itself, however it was trained."""
+
+    model: ModelConfig
+    framed: bool
+
+    @classmethod
+    def from_dict(cls, config: Mapping[str, Any], folder: str | Path) -> SavedModel:
+        """Read a config that came from this folder.
+
+        Raises: ValueError naming the file and what in it is missing or out of range.
+        """
+        try:
+            return msgspec.convert(config, cls)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"{Path(folder) / 'config.json'}: not the config of a model: {error}") from None
 
 
 def _refuse_unknown(given: Mapping[str, Any], known: list[str], *, where: str) -> None:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn.functional import log_softmax
 
 from unrolled.lm.batching import IGNORED
@@ -17,7 +14,7 @@ from unrolled.lm.feed import once
 
 if TYPE_CHECKING:
     from unrolled.lm.corpus import Corpus
-    from unrolled.lm.model import SequenceModel, State
+    from unrolled.lm.model import SequenceModel
 
 #: Symbols of a stream's lane, at least: a lane's first symbols are predicted without what came before them.
 LANE = 2000
@@ -58,26 +55,6 @@ class Evaluation:
         return math.exp(min(self.nats, 700.0))
 
 
-@dataclass(frozen=True)
-class Score:
-    """What each symbol of one text costs.
-
-    Attributes:
-        pieces: The symbols as they are shown, N of them; EOS is the last if the model learned sequences.
-        bits: -log2 p of each symbol given those before it, (N,); the first is measured against how texts start.
-        unknown: How many symbols were read as UNK.
-    """
-
-    pieces: tuple[str, ...]
-    bits: NDArray[np.float64]
-    unknown: int
-
-    @property
-    def total(self) -> float:
-        """Bits of the whole text."""
-        return float(self.bits.sum())
-
-
 @torch.inference_mode()
 def evaluate(model: SequenceModel, corpus: Corpus, split: str = "test") -> Evaluation:
     """Measure a model on one split of a corpus that is encoded with its vocabulary.
@@ -110,27 +87,3 @@ def evaluate(model: SequenceModel, corpus: Corpus, split: str = "test") -> Evalu
         corpus.vocabulary.unk_rate(part.ids),
         None if corpus.stream else exact / len(part),
     )
-
-
-@torch.inference_mode()
-def score(model: SequenceModel, text: str | Sequence[str]) -> Score:
-    """Return what each symbol of a text costs, in bits; a text the model ends with EOS pays for that too.
-
-    Raises: ValueError if the text holds no symbol.
-    """
-    vocabulary = model.vocabulary
-    ids = vocabulary.encode(text)
-    if not len(ids):
-        raise ValueError("the text to score is empty; give at least one symbol")
-    pieces = [vocabulary.text([k]) for k in ids]
-    if model.framed:
-        ids, pieces = np.append(ids, vocabulary.eos_id), [*pieces, "EOS"]
-    nats = [-model.start[ids[:1]].double()]
-    state: State | None = None
-    with model.evaluating():
-        for first in range(0, len(ids) - 1, CHUNK):
-            here = torch.from_numpy(ids[first : first + CHUNK + 1])
-            logits, state = model(here[:-1, None], state)  # (T, 1, V)
-            nats.append(-log_softmax(logits[:, 0].double(), -1).gather(-1, here[1:, None])[:, 0])
-    unknown = int(np.count_nonzero(ids == vocabulary.unk_id))
-    return Score(tuple(pieces), torch.cat(nats).numpy() / math.log(2), unknown)

@@ -1,4 +1,4 @@
-"""A torch model as a stepper of the writing loop in :mod:`unrolled.runtime.generation`."""
+"""A torch model as a stepper for the writing and scoring of :mod:`unrolled.runtime.text`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unrolled.runtime.config import GenerationConfig
-from unrolled.runtime.generation import generate, stream
 from unrolled.runtime.sampling import Logits
 
 if TYPE_CHECKING:
     from unrolled.lm.model import SequenceModel, State
-
-__all__ = ["GenerationConfig", "TorchStepper", "generate", "stream"]
 
 
 class TorchStepper:
@@ -23,6 +19,7 @@ class TorchStepper:
 
     def __init__(self, model: SequenceModel):
         self.model = model
+        self.vocabulary, self.framed = model.vocabulary, model.framed
         self.eos_id, self.unk_id = model.vocabulary.eos_id, model.vocabulary.unk_id
         self.start: Logits = model.start.numpy()
 

@@ -17,17 +17,20 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, dropout, embedding, linear
 
-from unrolled.lm import checkpoint, generation
+from unrolled.lm import checkpoint
 from unrolled.lm.batching import IGNORED
-from unrolled.lm.config import DataConfig, GenerationConfig, ModelConfig, TrainingConfig
+from unrolled.lm.config import DataConfig, GenerationConfig, ModelConfig, SavedModel, TrainingConfig
+from unrolled.lm.generation import TorchStepper
 from unrolled.lm.vocabulary import Vocabulary
 from unrolled.nn import GRU, LSTM, RNN, ops
 from unrolled.nn.reference import DirectionWeights
 from unrolled.notation import parameter_names
+from unrolled.runtime import text
+from unrolled.runtime.text import Score, Text
 
 if TYPE_CHECKING:
     from unrolled.lm.corpus import Corpus
-    from unrolled.lm.evaluation import Evaluation, Score
+    from unrolled.lm.evaluation import Evaluation
     from unrolled.lm.observer import Observer
     from unrolled.lm.run import Result
 
@@ -143,19 +146,13 @@ class SequenceModel(torch.nn.Module):
 
         return evaluate(self, corpus, split)
 
-    def score(self, text: str | Sequence[str]) -> Score:
-        """Return the bits that each symbol of a text costs; see :func:`unrolled.lm.evaluation.score`."""
-        from unrolled.lm.evaluation import score
-
-        return score(self, text)
+    def score(self, scored: Text) -> Score:
+        """Return the bits that each symbol of a text costs; see :func:`unrolled.runtime.text.score`."""
+        with self.evaluating():
+            return text.score(TorchStepper(self), scored)
 
     def generate(
-        self,
-        prompt: str | Sequence[str] = "",
-        config: GenerationConfig | None = None,
-        *,
-        count: int = 1,
-        **options: Any,
+        self, prompt: Text = "", config: GenerationConfig | None = None, *, count: int = 1, **options: Any
     ) -> list[str]:
         """Write `count` continuations of a prompt.
 
@@ -172,35 +169,39 @@ class SequenceModel(torch.nn.Module):
         >>> [len(text) <= 5 for text in model.generate("a", count=2, max_length=5, seed=1)]
         [True, True]
         """
-        config = replace(config or GenerationConfig(), **options)
-        ids = self.vocabulary.encode(prompt)
-        with self.evaluating():
-            written = generation.generate(generation.TorchStepper(self), [ids] * count, config)
-        return [self.vocabulary.text(row[row != self.vocabulary.eos_id]) for row in written]
+        return self.generate_each([prompt] * count, config, **options)
 
-    def stream(
-        self, prompt: str | Sequence[str] = "", config: GenerationConfig | None = None, **options: Any
-    ) -> Iterator[str]:
-        """Yield one continuation of a prompt piece by piece, as it is written; arguments as :meth:`generate`."""
-        config = replace(config or GenerationConfig(), **options)
+    def generate_each(
+        self, prompts: Sequence[Text], config: GenerationConfig | None = None, **options: Any
+    ) -> list[str]:
+        """Write one continuation of each of several prompts, all in one batch; otherwise as :meth:`generate`."""
         with self.evaluating():
-            steps = generation.stream(generation.TorchStepper(self), [self.vocabulary.encode(prompt)], config)
-            yield from self.vocabulary.pieces(int(row[0]) for row in steps)
+            return text.write(TorchStepper(self), prompts, replace(config or GenerationConfig(), **options))
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write the model to a folder that :meth:`from_pretrained` and :mod:`unrolled.runtime` read."""
-        checkpoint.save_model(Path(folder), self.saved_config(), self.vocabulary, self.tensors())
+    def stream(self, prompt: Text = "", config: GenerationConfig | None = None, **options: Any) -> Iterator[str]:
+        """Yield one continuation of a prompt piece by piece, as it is written; otherwise as :meth:`generate`."""
+        pieces = text.write_on(TorchStepper(self), prompt, replace(config or GenerationConfig(), **options))
+        with self.evaluating():
+            yield from pieces
+
+    def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write the model to a folder that :meth:`from_pretrained` and :mod:`unrolled.runtime` read.
+
+        Raises: CheckpointError if a model is there and `overwrite` is False, or the files cannot be written.
+        """
+        checkpoint.save_model(folder, self.saved_config(), self.vocabulary, self.tensors(), overwrite=overwrite)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> SequenceModel:
         """Load a model; no code in the folder is run.
 
-        Raises: checkpoint.CheckpointError naming the file and what is wrong with it.
+        Raises: CheckpointError naming the file and what is wrong with it; ValueError if the parts do not fit.
         """
-        config, vocabulary, tensors = checkpoint.load_model(Path(folder))
-        model = cls(ModelConfig(**config["model"]), vocabulary, framed=config["framed"])
+        config, vocabulary, tensors = checkpoint.load_model(folder)
+        saved = SavedModel.from_dict(config, folder)
+        model = cls(saved.model, vocabulary, framed=saved.framed)
         model.load_tensors(tensors)
-        return model
+        return model.eval()
 
     def saved_config(self) -> dict[str, Any]:
         """Return what config.json says of the model."""

@@ -70,12 +70,22 @@ class Meter:
 
 @dataclass
 class Clock:
-    """Where a run stands, and the training loss of its last line of metrics in nats per symbol."""
+    """Where a run stands.
+
+    Attributes:
+        step: Optimiser steps done.
+        symbols: Symbols predicted in them.
+        seconds: Time spent on them.
+        nats: Training loss of the last line of metrics, nats per symbol.
+        validated: Step of the last validation.
+        logged_symbols, logged_seconds: Symbols and seconds at the last line of metrics.
+    """
 
     step: int = 0
     symbols: int = 0
     seconds: float = 0.0
     nats: float | None = None
+    validated: int = 0
     logged_symbols: int = 0
     logged_seconds: float = 0.0
 
@@ -111,6 +121,8 @@ class Run:
         model.start.copy_(torch.from_numpy(_starts(corpus)))
         if resume:
             self._load()
+        elif self.folder:
+            checkpoint.new_folder(self.folder)
         self.metrics = checkpoint.MetricsLog(self.folder, step=self.clock.step) if self.folder else None
         if not resume:
             self.save()
@@ -160,6 +172,7 @@ class Run:
 
     def validate(self) -> dict[str, Any] | None:
         """Measure the model on the validation data, keep its weights if they are the best; None without such data."""
+        self.clock.validated = self.clock.step
         if not len(self.corpus.validation):
             return None
         nats = evaluate(self.model, self.corpus, "validation").nats
@@ -172,7 +185,7 @@ class Run:
 
     def finish(self, ended: str) -> Result:
         """Save the run and leave the best weights in the model; return what the run came to."""
-        if ended != "signal" and self.clock.step % self.config.validate_every:
+        if ended != "signal" and self.clock.validated != self.clock.step:
             self.validate()
         self.save()
         values = self.optimiser.flat.values.data
@@ -180,7 +193,9 @@ class Run:
             values.copy_(self.best)
         self.model.eval()
         if self.folder:
-            checkpoint.save_model(self.folder, self.saved_config(), self.model.vocabulary, self.model.tensors())
+            checkpoint.save_model(
+                self.folder, self.saved_config(), self.model.vocabulary, self.model.tensors(), overwrite=True
+            )
         clock = self.clock
         return Result(clock.step, self.feed.epoch, clock.nats, self.progress.best, clock.seconds, ended, self.folder)
 

@@ -1,1 +1,21 @@
 """Load a saved model, step it, score with it and write with it: numpy only, never torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from unrolled.runtime.model import RuntimeModel
+
+__all__ = ["load"]
+
+
+def load(folder: str | Path) -> RuntimeModel:
+    """Load a model that was saved by training or by ``save_pretrained``; no code in the folder is run.
+
+    Raises: CheckpointError naming the file and what is wrong with it.
+    """
+    from unrolled.runtime.model import RuntimeModel  # here, so that the options in runtime.config load without numpy
+
+    return RuntimeModel.load(folder)

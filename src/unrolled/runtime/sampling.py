@@ -83,6 +83,7 @@ class Chooser:
         """Return the next symbol (R,) of these rows (R,) from their logits (R, V)."""
         allowed = mask_unk(logits, self.unk_id, self.config.allow_unk)
         if self.config.strategy == "greedy":
-            return np.argmax(allowed, axis=1)
+            likeliest: NDArray[np.int64] = allowed.argmax(axis=1)
+            return likeliest
         u = np.array([self.streams[b].random() for b in rows])
         return draw(probabilities(allowed, self.config), u)

@@ -1,0 +1,150 @@
+"""The model in plain numpy: the equations of docs/notation.md, one symbol of each row at a time.
+
+B batch, E embedding, H hidden, V vocabulary, L layers; the letters and shapes are those of :mod:`unrolled.notation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unrolled.lm import checkpoint
+from unrolled.lm.config import SavedModel
+from unrolled.lm.vocabulary import Vocabulary
+from unrolled.notation import parameter_names
+from unrolled.runtime import text
+from unrolled.runtime.config import GenerationConfig
+from unrolled.runtime.text import Score, Text
+
+Array = NDArray[np.float32]
+
+#: h (B, H), for LSTM followed by c (B, H), of each layer.
+State = list[tuple[Array, ...]]
+
+
+def sigmoid(a: Array) -> Array:
+    """Return 1 / (1 + exp(-a)), in a form that cannot overflow.
+
+    >>> sigmoid(np.array([-1e4, 0.0, 1e4])).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    s: Array = 0.5 * (1 + np.tanh(0.5 * a))
+    return s
+
+
+def _rnn_tanh(a: Array, h_a: Array, h_prev: Array) -> tuple[Array, ...]:
+    return (np.tanh(a + h_a),)
+
+
+def _rnn_relu(a: Array, h_a: Array, h_prev: Array) -> tuple[Array, ...]:
+    return (np.maximum(a + h_a, 0),)
+
+
+def _lstm(a: Array, h_a: Array, h_prev: Array, c_prev: Array) -> tuple[Array, ...]:
+    a_i, a_f, a_g, a_o = np.split(a + h_a, 4, axis=1)  # each (B, H)
+    c = sigmoid(a_f) * c_prev + sigmoid(a_i) * np.tanh(a_g)
+    return sigmoid(a_o) * np.tanh(c), c
+
+
+def _gru(a: Array, h_a: Array, h_prev: Array) -> tuple[Array, ...]:
+    (a_r, a_z, a_n), (h_r, h_z, h_n) = np.split(a, 3, axis=1), np.split(h_a, 3, axis=1)  # each (B, H)
+    r, z = sigmoid(a_r + h_r), sigmoid(a_z + h_z)
+    return ((1 - z) * np.tanh(a_n + r * h_n) + z * h_prev,)
+
+
+#: From a = W_ih x + b_ih and h_a = W_hh h_prev + b_hh, each (B, G*H), and the state before, to the state after.
+CELLS: dict[str, Callable[..., tuple[Array, ...]]] = {
+    "RNN_TANH": _rnn_tanh,
+    "RNN_RELU": _rnn_relu,
+    "LSTM": _lstm,
+    "GRU": _gru,
+}
+
+
+class RuntimeModel:
+    """A trained model that needs numpy and nothing else.
+
+    Args:
+        kind: of cell.
+        num_layers: L.
+        vocabulary: the symbols it reads and writes.
+        framed: whether it learned sequences that end with EOS.
+        tensors: its weights by their stored names.
+    """
+
+    def __init__(
+        self, kind: str, num_layers: int, vocabulary: Vocabulary, framed: bool, tensors: dict[str, NDArray[Any]]
+    ):
+        self.vocabulary, self.framed = vocabulary, framed
+        self.eos_id, self.unk_id = vocabulary.eos_id, vocabulary.unk_id
+        self.start = tensors["start"]
+        self.cell = CELLS[kind]
+        self.layers = []
+        for layer in range(num_layers):
+            names = parameter_names(layer, False, bias=True, projection=False)
+            W_ih, W_hh, b_ih, b_hh = (tensors[f"rnn.{name}"] for name in names)
+            self.layers.append((W_ih.T, b_ih, W_hh.T, b_hh))
+        E = tensors.get("embedding.weight")  # (V, E), or None for one-hot symbols
+        W_xT, b_x, *_ = self.layers[0]
+        self.lookup = (W_xT if E is None else E @ W_xT) + b_x  # (V, G*H): what each symbol puts into the first layer
+        self.W_hyT = tensors["head.weight" if "head.weight" in tensors else "embedding.weight"].T
+        self.b_y = tensors["head.bias"]
+        count = 2 if kind == "LSTM" else 1
+        H = len(self.layers[0][2])
+        learned = [tensors.get(f"initial.{k}", np.zeros((num_layers, 1, H), np.float32)) for k in range(count)]
+        self.first = [tuple(s[layer] for s in learned) for layer in range(num_layers)]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> RuntimeModel:
+        """Load a saved model; see :func:`unrolled.runtime.load`."""
+        config, vocabulary, tensors = checkpoint.load_model(folder)
+        saved = SavedModel.from_dict(config, folder)
+        return cls(saved.model.kind, saved.model.num_layers, vocabulary, saved.framed, tensors)
+
+    def initial(self, B: int) -> State:
+        """Return the state of B rows that have read nothing."""
+        return [tuple(np.repeat(s, B, axis=0) for s in layer) for layer in self.first]
+
+    def step(self, ids: NDArray[np.int64], state: State) -> tuple[Array, State]:
+        """Read one symbol of each row.
+
+        Args: ids (B,) in [0, V); state from :meth:`initial` or an earlier step.
+        Returns: logits (B, V) of what comes next, and the new state.
+        """
+        after: State = []
+        a = self.lookup[ids]  # (B, G*H)
+        for layer, (W_xT, b_x, W_hhT, b_hh) in enumerate(self.layers):
+            if layer:
+                a = after[-1][0] @ W_xT + b_x
+            before = state[layer]
+            after.append(self.cell(a, before[0] @ W_hhT + b_hh, *before))
+        return after[-1][0] @ self.W_hyT + self.b_y, after
+
+    def select(self, state: State, rows: NDArray[np.intp]) -> State:
+        """Return the state of these rows, in this order."""
+        return [tuple(s[rows] for s in layer) for layer in state]
+
+    def generate(
+        self, prompt: Text = "", config: GenerationConfig | None = None, *, count: int = 1, **options: Any
+    ) -> list[str]:
+        """Write `count` continuations of a prompt; arguments as :meth:`unrolled.lm.model.SequenceModel.generate`."""
+        return text.write(self, [prompt] * count, replace(config or GenerationConfig(), **options))
+
+    def generate_each(
+        self, prompts: Sequence[Text], config: GenerationConfig | None = None, **options: Any
+    ) -> list[str]:
+        """Write one continuation of each of several prompts, all in one batch."""
+        return text.write(self, prompts, replace(config or GenerationConfig(), **options))
+
+    def stream(self, prompt: Text = "", config: GenerationConfig | None = None, **options: Any) -> Iterator[str]:
+        """Yield one continuation of a prompt piece by piece, as it is written."""
+        return text.write_on(self, prompt, replace(config or GenerationConfig(), **options))
+
+    def score(self, scored: Text) -> Score:
+        """Return the bits that each symbol of a text costs."""
+        return text.score(self, scored)
