@@ -81,7 +81,7 @@ def layer(
     if gradient:
         return routes.Eager.apply(kind, layout, trace, x, h0, c0, *flat)  # type: ignore[no-any-return]
     y, h_n, c_n, saved = routes.forward(kind, layout, x, h0, c0, flat, save=trace)
-    return y, h_n, c_n, fused.trace(kind, saved) if trace else None
+    return y, h_n, c_n, routes.recorded(kind, saved, W_hh) if trace else None
 
 
 def obstacle(x: Tensor, W: Tensor) -> str | None:

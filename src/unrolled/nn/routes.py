@@ -1,18 +1,21 @@
-"""How autograd and torch.func learn of the compiled core: two routes, one forward and one backward between them.
+"""How autograd and torch.func learn of the compiled core: two routes with one forward and one backward between them.
 
-A route never computes: it hands tensors to fused.py and keeps for the backward pass what that asks to keep.  Derivatives
-of derivatives are those of the equations in reference.py, which autograd can follow to any order.
+A route never computes.  It hands tensors to fused.py and keeps for the backward pass what that wants to keep.
+Derivatives of derivatives are those of the equations in reference.py, which autograd can follow to any order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
+import torch
 from torch import Tensor
+from torch.autograd import Function
 
-from unrolled.nn import checks
-from unrolled.nn.reference import DirectionWeights
+from unrolled.nn import checks, reference
+from unrolled.nn.reference import DirectionWeights, LayerResult, Trace
+from unrolled.notation import gate_count
 
 try:
     from unrolled.nn import fused
@@ -21,6 +24,10 @@ except ImportError:  # the compiled core is not built: the equations still run
 
 #: W_ih, W_hh, b_ih, b_hh, W_hr of each direction in turn: autograd wants its tensors in one row.
 FlatWeights: TypeAlias = Sequence[Tensor | None]
+#: What the core keeps for the backward pass.
+Saved: TypeAlias = tuple[Tensor, ...]
+#: Gradients of x, h0, c0 and the flat weights, or of y, h_n and c_n; None where nobody asks or nothing flows.
+Gradients: TypeAlias = tuple[Tensor | None, ...]
 
 
 class Layout(NamedTuple):
@@ -35,15 +42,208 @@ class Layout(NamedTuple):
 def by_direction(flat: FlatWeights) -> tuple[DirectionWeights, ...]:
     """Return flat weights as one tuple of five for each direction.
 
-    >>> by_direction([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
-    ((1, 2, 3, 4, 5), (6, 7, 8, 9, 10))
+    >>> W = torch.ones(1, 1)
+    >>> [len(direction) for direction in by_direction([W, W, None, None, None] * 2)]
+    [5, 5]
     """
     return tuple(tuple(flat[k : k + 5]) for k in range(0, len(flat), 5))  # type: ignore[misc]
 
 
 def check_values(x: Tensor, W_ih: Tensor, layout: Layout) -> None:
-    """Raise if a length or a one-hot index lies outside its range; this reads the values, so it needs them there."""
+    """Raise if a length or a one-hot index is out of range; this reads the values, so they must be there.
+
+    >>> check_values(torch.tensor([[0], [2]]), torch.zeros(4, 3), Layout(False, None, None, None))
+    """
     if layout.lengths is not None:
         checks.length_range(layout.lengths, x.shape[int(layout.batch_first)])
     if checks.is_one_hot(x):
         checks.one_hot_range(x, W_ih.shape[1], layout.lengths, layout.batch_first)
+
+
+def forward(
+    kind: str,
+    layout: Layout,
+    x: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    flat: FlatWeights,
+    save: bool,
+) -> tuple[Tensor, Tensor, Tensor | None, Saved]:
+    """Run the core forward; keep what its backward pass needs if `save`."""
+    weights = by_direction(flat)
+    check_values(x, weights[0][0], layout)
+    y, h_n, c_n, saved = fused.forward(kind, x, h0, c0, weights, **layout._asdict(), save=save)
+    return y, h_n, c_n, saved or ()
+
+
+def recorded(kind: str, saved: Sequence[Tensor], W_hh: Tensor) -> Trace:
+    """Return the trace of a layer, (D, *rows, H) by name: views of what the core saved."""
+    return fused.trace(kind, fused.Saved(*(s.detach() for s in saved)), W_hh.shape[0] // gate_count(kind))
+
+
+def backward(
+    kind: str,
+    layout: Layout,
+    inputs: Sequence[Tensor | None],
+    y: Tensor,
+    saved: Saved,
+    upstream: Gradients,
+    needs: Sequence[bool],
+) -> Gradients:
+    """Run the core backward: gradients of x, h0, c0 and the flat weights, for those of y, h_n and c_n."""
+    x, h0, c0, *flat = inputs
+    dx, dh0, dc0, dweights = fused.backward(
+        kind, fused.Saved(*saved), x, h0, c0, by_direction(flat), y, *upstream,
+        **layout._asdict(), needs=(*needs[:3], any(needs[3:])),
+    )  # fmt: skip
+    gradients = (dx, dh0, dc0, *(dw for direction in dweights for dw in direction))
+    return tuple(d if needed else None for d, needed in zip(gradients, needs, strict=True))
+
+
+def equations_backward(
+    kind: str, layout: Layout, inputs: Sequence[Tensor | None], upstream: Gradients, needs: Sequence[bool]
+) -> Gradients:
+    """Return what `backward` returns, as torch operations that can be differentiated again."""
+    wanted = [k for k, needed in enumerate(needs) if needed]
+    flowing = [k for k, d in enumerate(upstream) if d is not None]
+
+    def outputs(*varied: Tensor) -> tuple[Tensor, ...]:
+        full = list(inputs)
+        for k, value in zip(wanted, varied, strict=True):
+            full[k] = value
+        x, h0, c0, *flat = full
+        assert x is not None
+        results = reference.layer(kind, x, h0, c0, by_direction(flat), **layout._asdict())
+        return tuple(results[k] for k in flowing)  # type: ignore[misc]
+
+    _, pull_back = torch.func.vjp(outputs, *(inputs[k] for k in wanted))
+    found = dict(zip(wanted, pull_back(tuple(upstream[k] for k in flowing)), strict=True))
+    return tuple(found.get(k) for k in range(len(inputs)))
+
+
+class Eager(Function):
+    """Eager autograd.  This style of Function costs a quarter of the one that torch.func needs."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, kind: str, layout: Layout, trace: bool, x: Tensor, h0: Tensor | None, c0: Tensor | None, *flat: Any
+    ) -> LayerResult:
+        """Return what `reference.layer` returns."""
+        y, h_n, c_n, saved = forward(kind, layout, x, h0, c0, flat, save=True)
+        ctx.save_for_backward(x, h0, c0, *flat, y, *saved)
+        ctx.kind, ctx.layout, ctx.count = kind, layout, 3 + len(flat)
+        ctx.set_materialize_grads(False)
+        return y, h_n, c_n, recorded(kind, saved, flat[1]) if trace else None
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Any) -> Any:
+        """Return gradients of the arguments of forward."""
+        tensors, needs = ctx.saved_tensors, ctx.needs_input_grad[3:]
+        inputs, y, saved = tensors[: ctx.count], tensors[ctx.count], tensors[ctx.count + 1 :]
+        if torch.is_grad_enabled():  # create_graph=True: somebody will differentiate this again
+            gradients = equations_backward(ctx.kind, ctx.layout, inputs, upstream[:3], needs)
+        else:
+            gradients = backward(ctx.kind, ctx.layout, inputs, y, saved, upstream[:3], needs)
+        return None, None, None, *gradients
+
+
+class Transformed(Function):
+    """torch.func: every tensor an argument or a result of its own, and a rule for vmap."""
+
+    @staticmethod
+    def forward(
+        kind: str, batch_first: bool, lengths: Any, batch_sizes: Any, reset: Any, x: Any, h0: Any, c0: Any, *flat: Any
+    ) -> Any:
+        """Return y, h_n, c_n and what the core saved."""
+        layout = Layout(batch_first, lengths, batch_sizes, reset)
+        y, h_n, c_n, saved = forward(kind, layout, x, h0, c0, flat, save=True)
+        return y, h_n, c_n, *saved
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Keep all tensors; what the core saved has no derivative of its own."""
+        ctx.kind, ctx.batch_first, ctx.count = *inputs[:2], len(inputs) - 5
+        ctx.save_for_backward(*inputs[2:], output[0], *output[3:])
+        ctx.mark_non_differentiable(*output[3:])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Any) -> Any:
+        """Return gradients of the arguments of forward."""
+        needs = tuple(ctx.needs_input_grad[5:])
+        gradients = TransformedGradient.apply(
+            ctx.kind, ctx.batch_first, needs, ctx.count, *upstream[:3], *ctx.saved_tensors
+        )
+        return None, None, None, None, None, *gradients
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
+        """Map over the leading axis, one model or one sample at a time."""
+        return _one_by_one(Transformed.apply, info.batch_size, in_dims, args)
+
+
+class TransformedGradient(Function):
+    """The backward of `Transformed`, itself open to vmap and, through the equations, to further derivatives."""
+
+    @staticmethod
+    def forward(kind: str, batch_first: bool, needs: Any, count: int, dy: Any, dh_n: Any, dc_n: Any, *rest: Any) -> Any:
+        """Return gradients of x, h0, c0 and the flat weights; rest is layout, inputs (count), y, saved."""
+        layout, inputs, y, saved = _unpack(batch_first, count, rest)
+        return backward(kind, layout, inputs, y, saved, (dy, dh_n, dc_n), needs)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Keep everything but y and what the core saved: the equations make their own."""
+        ctx.kind, ctx.batch_first, ctx.needs, ctx.count = inputs[:4]
+        ctx.after = len(inputs) - (7 + 3 + ctx.count)
+        ctx.save_for_backward(*inputs[4 : 7 + 3 + ctx.count])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Any) -> Any:
+        """Return gradients of the arguments of forward: of dy, dh_n, dc_n and of x, h0, c0 and the weights."""
+        below, (layout, inputs, _, _) = ctx.saved_tensors[:3], _unpack(ctx.batch_first, ctx.count, ctx.saved_tensors[3:])
+        primals = [*below, *inputs]
+        wanted = [k for k, p in enumerate(primals) if p is not None and p.is_floating_point()]
+        flowing = [k for k, d in enumerate(upstream) if d is not None]
+
+        def first_order(*varied: Tensor) -> tuple[Tensor | None, ...]:
+            full = list(primals)
+            for k, value in zip(wanted, varied, strict=True):
+                full[k] = value
+            gradients = equations_backward(ctx.kind, layout, full[3:], tuple(full[:3]), ctx.needs)
+            return tuple(gradients[k] for k in flowing)
+
+        _, pull_back = torch.func.vjp(first_order, *(primals[k] for k in wanted))
+        found = dict(zip(wanted, pull_back(tuple(upstream[k] for k in flowing)), strict=True))
+        gradients = [found.get(k) for k in range(len(primals))]
+        return None, None, None, None, *gradients[:3], None, None, None, *gradients[3:], *(None,) * ctx.after
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
+        """Map over the leading axis, one model or one sample at a time."""
+        return _one_by_one(TransformedGradient.apply, info.batch_size, in_dims, args)
+
+
+def transformed(
+    kind: str, layout: Layout, x: Tensor, h0: Tensor | None, c0: Tensor | None, flat: FlatWeights, trace: bool
+) -> LayerResult:
+    """Return what `reference.layer` returns, under torch.func's transforms."""
+    y, h_n, c_n, *saved = Transformed.apply(kind, *layout, x, h0, c0, *flat)  # type: ignore[no-untyped-call]
+    return y, h_n, c_n, recorded(kind, saved, flat[1]) if trace else None
+
+
+def _unpack(batch_first: bool, count: int, rest: Any) -> tuple[Layout, list[Any], Any, Saved]:
+    lengths, batch_sizes, reset, *tensors = rest
+    layout = Layout(batch_first, lengths, batch_sizes, reset)
+    return layout, tensors[:count], (*tensors[count:], None)[0], tuple(tensors[count + 1 :])
+
+
+def _one_by_one(function: Callable[..., Any], size: int, in_dims: Sequence[Any], args: Sequence[Any]) -> Any:
+    """Call a function for each entry of its mapped arguments and stack what it returns."""
+    calls = [
+        function(*(a.select(d, v) if isinstance(d, int) else a for a, d in zip(args, in_dims, strict=True)))
+        for v in range(size)
+    ]
+    results = tuple(None if column[0] is None else torch.stack(column) for column in zip(*calls, strict=True))
+    return results, tuple(None if column is None else 0 for column in results)
