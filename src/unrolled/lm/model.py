@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy, dropout, embedding, linear
 
 from unrolled.lm import checkpoint
 from unrolled.lm.batching import IGNORED
-from unrolled.lm.config import DataConfig, GenerationConfig, ModelConfig, SavedModel, TrainingConfig
+from unrolled.lm.config import GenerationConfig, ModelConfig, SavedModel, TrainingConfig
 from unrolled.lm.generation import TorchStepper
 from unrolled.lm.vocabulary import Vocabulary
 from unrolled.nn import GRU, LSTM, RNN, ops
@@ -133,12 +133,12 @@ class SequenceModel(torch.nn.Module):
         *,
         resume: bool = False,
         observer: Observer | None = None,
-        data: DataConfig | None = None,
+        origin: dict[str, Any] | None = None,
     ) -> Result:
         """Train on a corpus; see :func:`unrolled.lm.training.train`."""
         from unrolled.lm.training import train
 
-        return train(self, corpus, config or TrainingConfig(), out, resume=resume, observer=observer, data=data)
+        return train(self, corpus, config or TrainingConfig(), out, resume=resume, observer=observer, origin=origin)
 
     def evaluate(self, corpus: Corpus, split: str = "test") -> Evaluation:
         """Measure the model on one split of a corpus; see :func:`unrolled.lm.evaluation.evaluate`."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from unrolled.lm import checkpoint
-from unrolled.lm.config import LIMITS, DataConfig, TrainingConfig
+from unrolled.lm.config import LIMITS, TrainingConfig
 from unrolled.lm.evaluation import evaluate
 from unrolled.lm.feed import Feed
 from unrolled.lm.optimisers import Optimiser
@@ -104,11 +106,11 @@ class Run:
         out: str | Path | None,
         *,
         resume: bool,
-        data: DataConfig | None = None,
+        origin: dict[str, Any] | None = None,
     ):
         if corpus.vocabulary != model.vocabulary:
             raise ValueError(f"the corpus is read as {corpus.vocabulary}, the model knows {model.vocabulary}")
-        self.model, self.corpus, self.config, self.data = model, corpus, config, data
+        self.model, self.corpus, self.config, self.origin = model, corpus, config, origin or {}
         self.folder = Path(out) if out is not None else None
         self.feed = Feed(corpus.train, corpus.stream, config.batch_size, config.bptt, config.seed)
         self.total_steps = _total_steps(config, self.feed.batches_per_epoch)
@@ -188,14 +190,9 @@ class Run:
         if ended != "signal" and self.clock.validated != self.clock.step:
             self.validate()
         self.save()
-        values = self.optimiser.flat.values.data
         if self.best is not None:
-            values.copy_(self.best)
+            self.optimiser.flat.values.data.copy_(self.best)
         self.model.eval()
-        if self.folder:
-            checkpoint.save_model(
-                self.folder, self.saved_config(), self.model.vocabulary, self.model.tensors(), overwrite=True
-            )
         clock = self.clock
         return Result(clock.step, self.feed.epoch, clock.nats, self.progress.best, clock.seconds, ended, self.folder)
 
@@ -210,12 +207,10 @@ class Run:
 
     def saved_config(self) -> dict[str, Any]:
         """Return what config.json says of the model and of how it was trained."""
-        data = asdict(self.data) if self.data else None
-        trained = {"training": asdict(self.config), "data": data, "sources": self.corpus.sources}
-        return self.model.saved_config() | trained
+        return self.model.saved_config() | {"training": asdict(self.config)} | self.origin
 
     def save(self) -> None:
-        """Write a checkpoint that holds everything the next step depends on."""
+        """Write a checkpoint that holds everything the next step depends on, and the best model so far."""
         if not self.folder:
             return
         tensors = {"values": self.optimiser.flat.values.data, "rng": torch.get_rng_state()}
@@ -224,7 +219,7 @@ class Run:
         if self.best is not None:
             tensors["best"] = self.best
         state = {
-            "config": self.model.saved_config() | {"training": asdict(self.config)},
+            "config": self.saved_config(),
             "corpus": self.corpus.fingerprint,
             "feed": self.feed.state(),
             "schedule": self.schedule.state(),
@@ -234,12 +229,29 @@ class Run:
         }
         arrays = {name: t.detach().numpy() for name, t in tensors.items()}
         checkpoint.save_run_state(self.folder, self.clock.step, arrays, state)
+        with self._best_weights():
+            weights = self.model.tensors()
+            checkpoint.save_model(self.folder, self.saved_config(), self.model.vocabulary, weights, overwrite=True)
+
+    @contextmanager
+    def _best_weights(self) -> Iterator[None]:
+        """Put the best weights into the model inside the block, and the last ones back after it."""
+        if self.best is None:
+            yield
+            return
+        values = self.optimiser.flat.values.data
+        last = values.clone()
+        values.copy_(self.best)
+        try:
+            yield
+        finally:
+            values.copy_(last)
 
     def _load(self) -> None:
         if self.folder is None:
             raise ResumeError("resume needs the folder of the run to go on with; give out")
         tensors, state = checkpoint.load_run_state(self.folder)
-        _refuse_other_config(state["config"], self.model.saved_config() | {"training": asdict(self.config)})
+        _refuse_other_config(state["config"], self.saved_config())
         if state["corpus"] != self.corpus.fingerprint:
             raise ResumeError(
                 f"{self.folder}: this run began with other data, or the same data split otherwise; "

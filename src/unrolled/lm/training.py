@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from unrolled.lm.config import DataConfig, TrainingConfig
+from unrolled.lm.config import TrainingConfig
 from unrolled.lm.observer import Observer
 from unrolled.lm.run import Result, Run, TrainingDiverged
 from unrolled.lm.signals import stop_requested
@@ -31,7 +31,7 @@ def train(
     *,
     resume: bool = False,
     observer: Observer | None = None,
-    data: DataConfig | None = None,
+    origin: dict[str, Any] | None = None,
 ) -> Result:
     """Train a model until a limit of the configuration is reached or a signal asks to stop.
 
@@ -44,7 +44,7 @@ def train(
         out: folder for metrics, checkpoints and the trained model; None writes nothing.
         resume: go on from the checkpoint in `out`.
         observer: is told of the start, of each line of metrics, of validations and of the end.
-        data: how the corpus was read, for config.json to remember.
+        origin: keys for config.json, such as where the data came from.
 
     Returns: what the run came to.
     Raises: TrainingDiverged naming step, batch and gradient norm when the loss or gradient is not finite; the last
@@ -53,7 +53,7 @@ def train(
     observer = observer or Observer()
     with torch.random.fork_rng(devices=[]), stop_requested() as stop:
         torch.manual_seed(config.seed)
-        run = Run(model, corpus, config, out, resume=resume, data=data)
+        run = Run(model, corpus, config, out, resume=resume, origin=origin)
         observer.started(run)
         state: State | None = run.carried
         started, before = time.monotonic(), run.clock.seconds

@@ -1,0 +1,49 @@
+"""`unrolled info`."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata, util
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from unrolled import __version__
+
+#: Extras and the module each brings.
+EXTRAS = {
+    "torch": "torch",
+    "plot": "matplotlib",
+    "web": "starlette",
+    "track": "tensorboard",
+    "onnx": "onnx",
+    "sweep": "optuna",
+}
+
+
+def info() -> None:
+    """Print what is installed and what the compiled core found on this machine."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("unrolled", __version__)
+    grid.add_row("python", f"{platform.python_version()} on {platform.machine()}")
+    for name, value in _core().items():
+        grid.add_row(name, value)
+    for extra, module in EXTRAS.items():
+        there = util.find_spec(module) is not None
+        found = f"{module} {metadata.version(module)}" if there else f"{module} is not installed"
+        grid.add_row(Text(f"[{extra}]"), found, style="" if there else "dim")
+    Console().print(grid)
+
+
+def _core() -> dict[str, str]:
+    """Return what the compiled core says of itself and of this machine."""
+    try:
+        from unrolled import _core
+    except ImportError as error:
+        return {"core": f"not built ({error})"}
+    others = ", ".join(_core.instruction_sets())
+    return {
+        "instruction set": f"{_core.active_instruction_set()} (this machine can run {others})",
+        "threads": str(_core.default_threads()),
+    }
