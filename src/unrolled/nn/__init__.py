@@ -3,8 +3,28 @@
 ``RNN``, ``LSTM``, ``GRU`` and their one-step cells; ``swap`` puts them into a model that has torch's.
 """
 
+from unrolled.nn import functional
+from unrolled.nn.cells import GRUCell, LSTMCell, RecurrentCell, RNNCell
+from unrolled.nn.init import init_
 from unrolled.nn.layers import GRU, LSTM, RNN, RecurrentLayer
 from unrolled.nn.ops import Backend, explain_backend
+from unrolled.nn.swap import from_torch, swap
 from unrolled.nn.trace import Trace
 
-__all__ = ["GRU", "LSTM", "RNN", "Backend", "RecurrentLayer", "Trace", "explain_backend"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Backend",
+    "GRUCell",
+    "LSTMCell",
+    "RNNCell",
+    "RecurrentCell",
+    "RecurrentLayer",
+    "Trace",
+    "explain_backend",
+    "from_torch",
+    "functional",
+    "init_",
+    "swap",
+]

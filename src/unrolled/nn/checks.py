@@ -173,16 +173,23 @@ def state_types(states: Sequence[Tensor], x: Tensor, W: Tensor, autocast: bool) 
             )
 
 
-def place(x: Tensor, W: Tensor, T: int) -> None:
-    """Raise RuntimeError unless input and weights are on one device and the sequence has a step.
+def same_device(x: Tensor, W: Tensor) -> None:
+    """Raise RuntimeError unless input and weights are on one device.
 
-    >>> place(torch.zeros(5, 3, 4), torch.zeros(6, 4), 5)
+    >>> same_device(torch.zeros(5, 3, 4), torch.zeros(6, 4))
     """
     if W.device != x.device:
         raise RuntimeError(
             "Input and parameter tensors are not at the same device, "
             f"found input tensor at {x.device} and parameter tensor at {W.device}"
         )
+
+
+def has_steps(T: int) -> None:
+    """Raise RuntimeError for a sequence without a step.
+
+    >>> has_steps(1)
+    """
     if T == 0:
         raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
 
@@ -253,18 +260,25 @@ def one_hot_range(x: Tensor, I: int, lengths: Tensor | None, batch_first: bool) 
         )
 
 
-def cell(x: Tensor, given: Sequence[Tensor], input_size: int, hidden_size: int) -> None:
-    """Raise RuntimeError, in the words of torch's cells, unless one step's input and states fit.
+def cell(x: Tensor, states: Sequence[Tensor], W: Tensor, hidden_size: int, autocast: bool) -> None:
+    """Raise RuntimeError, in the words of torch's cells, unless input (B, I) and states (B, H) fit the weights.
 
-    >>> cell(torch.zeros(3, 4), [torch.zeros(3, 6)], 4, 6)
+    >>> cell(torch.zeros(3, 4), [torch.zeros(3, 6)], torch.zeros(6, 4), 6, autocast=False)
     """
-    if not is_one_hot(x) and x.shape[1] != input_size:
-        raise RuntimeError(f"input has inconsistent input_size: got {x.shape[1]} expected {input_size}")
-    for k, h in enumerate(given):
-        if h.shape[0] != x.shape[0]:
-            raise RuntimeError(f"Input batch size {x.shape[0]} doesn't match hidden{k} batch size {h.shape[0]}")
-        if h.shape[1] != hidden_size:
-            raise RuntimeError(f"hidden{k} has inconsistent hidden_size: got {h.shape[1]}, expected {hidden_size}")
+    if not is_one_hot(x):
+        if x.shape[1] != W.shape[1]:
+            raise RuntimeError(f"input has inconsistent input_size: got {x.shape[1]} expected {W.shape[1]}")
+        if _differ(x, W, autocast):
+            raise RuntimeError(
+                f"input dtype ({x.dtype}) does not match weight dtype ({W.dtype}). Convert input: input.to({W.dtype})"
+            )
+    for k, s in enumerate(states):
+        if s.shape[0] != x.shape[0]:
+            raise RuntimeError(f"Input batch size {x.shape[0]} doesn't match hidden{k} batch size {s.shape[0]}")
+        if s.shape[1] != hidden_size:
+            raise RuntimeError(f"hidden{k} has inconsistent hidden_size: got {s.shape[1]}, expected {hidden_size}")
+    state_types(states, x, W, autocast)
+    same_device(x, W)
 
 
 def cell_state_ranks(name: str, given: Sequence[Tensor]) -> None:

@@ -32,6 +32,11 @@ class RecurrentLayer(torch.nn.RNNBase):
     #: torch's layer of the same name.
     stock: ClassVar[type[torch.nn.RNNBase]]
 
+    @property
+    def kind(self) -> str:
+        """ "RNN_TANH", "RNN_RELU", "LSTM" or "GRU": what torch calls mode."""
+        return self.mode
+
     def forward(
         self,
         input: Rows,
@@ -63,13 +68,13 @@ class RecurrentLayer(torch.nn.RNNBase):
         (torch.Size([5, 3, 6]), 0.0)
         """
         name, weights = self.stock.__name__, self._gather()
+        reset = reset.data if isinstance(reset, PackedSequence) else reset
         W = weights[0][0]
         states: Sequence[Tensor] = () if hx is None else checks.states(name, hx, 2 if self.mode == "LSTM" else 1)
         batched, time_major, batch_axis = True, not self.batch_first, 0 if self.batch_first else 1
         sorting = unsorting = batch_sizes = None
         if isinstance(input, PackedSequence):
             x, batch_sizes, sorting, unsorting = input
-            reset = reset.data if isinstance(reset, PackedSequence) else reset
             checks.packed(x, batch_sizes, lengths)
             T, B, time_major = len(batch_sizes), int(batch_sizes[0]), True
         else:
@@ -87,7 +92,8 @@ class RecurrentLayer(torch.nn.RNNBase):
         if states:
             checks.state_shapes(states, self._state_shapes(B))
             checks.state_types(states, x, W, autocast)
-        checks.place(x, W, T)
+        checks.same_device(x, W)
+        checks.has_steps(T)
         one_hot = checks.is_one_hot(x)
         if lengths is not None:
             checks.lengths_form(lengths, (B,), x.device)
@@ -97,12 +103,12 @@ class RecurrentLayer(torch.nn.RNNBase):
             states = [s.index_select(1, sorting) for s in states]
 
         p = self.dropout if self.training else 0.0
-        turned = not time_major and p > 0  # torch draws its dropout masks in order of time
+        turned = not time_major and p > 0 and self.num_layers > 1  # torch draws its dropout masks in order of time
         if turned:
             x, reset = x.transpose(0, 1), None if reset is None else reset.transpose(0, 1)
         if ops.goes_to_torch(x, one_hot or lengths is not None or reset is not None or trace):
             y, finals = self._torch_operator(x, states, batch_sizes, weights, batch_first=not (time_major or turned))
-            recorded = []
+            recorded: list[tuple[Tensor, dict[str, Tensor]]] = []
         else:
             layout = Layout(not (time_major or turned), lengths, batch_sizes, reset)
             y, finals, recorded = self._unroll(x, states, weights, layout, p, trace)

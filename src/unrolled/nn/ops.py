@@ -29,6 +29,7 @@ from unrolled.nn.routes import Layout, fused
 
 #: Types the compiled core computes in.
 CORE_TYPES = (torch.float32, torch.float64)
+CORE_BUILT: bool = fused is not None
 
 
 class Backend(NamedTuple):
@@ -51,7 +52,7 @@ def layer(
     reset: Tensor | None = None,
     trace: bool = False,
 ) -> LayerResult:
-    """Unroll one stacked layer over a sequence, by the fastest way there is; arguments and result as in `reference.layer`.
+    """Unroll one stacked layer by the fastest way there is; arguments and result are those of `reference.layer`.
 
     float16 and bfloat16 are computed in float32; the results have the type of x (of the weights, if x is one-hot).
 
@@ -79,9 +80,9 @@ def layer(
     if transformed:
         return routes.transformed(kind, layout, x, h0, c0, flat, trace)
     if gradient:
-        return routes.Eager.apply(kind, layout, trace, x, h0, c0, *flat)  # type: ignore[no-any-return]
+        return routes.Eager.apply(kind, layout, trace, x, h0, c0, *flat)  # type: ignore[no-any-return,no-untyped-call]
     y, h_n, c_n, saved = routes.forward(kind, layout, x, h0, c0, flat, save=trace)
-    return y, h_n, c_n, routes.recorded(kind, saved, W_hh) if trace else None
+    return y, h_n, c_n, routes.recorded(kind, saved, flat) if trace else None
 
 
 def obstacle(x: Tensor, W: Tensor) -> str | None:
@@ -96,7 +97,7 @@ def obstacle(x: Tensor, W: Tensor) -> str | None:
         return f"the core computes in float32 and float64, not {str(W.dtype).removeprefix('torch.')}"
     if reference_forced():
         return "UNROLLED_BACKEND=reference"
-    if fused is None:
+    if not CORE_BUILT:
         return "the compiled core is not built"
     if forward_ad._current_level >= 0:
         return "forward-mode derivatives go through the equations"
@@ -125,7 +126,11 @@ def goes_to_torch(x: Tensor, beyond_torch: bool) -> bool:
 
 def _is_traced(x: Tensor) -> bool:
     """Whether tensors stand for values that are not there yet: only the registered operator knows what to do then."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing() or type(x) not in (Tensor, Parameter, Buffer)
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
+        or type(x) not in (Tensor, Parameter, Buffer)
+    )
 
 
 def _is_transformed() -> bool:
@@ -177,7 +182,7 @@ def explain_backend(
     'torch'
     """
     data = x.data if isinstance(x, PackedSequence) else x
-    W = next(w for w in layer.parameters())
+    W: Tensor = next(layer.parameters())
     beyond_torch = lengths is not None or reset is not None or trace or checks.is_one_hot(data)
     if isinstance(layer, torch.nn.RNNBase) and goes_to_torch(data, beyond_torch):
         return Backend("torch", f"torch's own operator serves {data.device.type}")

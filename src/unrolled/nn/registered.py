@@ -19,7 +19,7 @@ from unrolled.notation import gate_count
 _LAYOUT = "bool batch_first, Tensor? lengths, Tensor? batch_sizes, Tensor? reset"
 # Autograd differentiates a Tensor[] but not a Tensor?[], so absent weights are left out and `present` says which.
 _INPUTS = "Tensor x, Tensor? h0, Tensor? c0, bool[] present, Tensor[] weights"
-_library = torch.library.Library("unrolled", "DEF")
+_library: Any = torch.library.Library("unrolled", "DEF")  # type: ignore[no-untyped-call]
 _library.define(f"layer(str kind, {_LAYOUT}, {_INPUTS}, bool save) -> (Tensor, Tensor, Tensor, Tensor[])")
 _library.define(
     f"layer_backward(str kind, {_LAYOUT}, {_INPUTS}, Tensor y, Tensor[] saved, "
@@ -41,7 +41,7 @@ def layer(
     present = [w is not None for w in flat]
     weights = [w for w in flat if w is not None]
     y, h_n, c_n, saved = torch.ops.unrolled.layer(kind, *layout, x, h0, c0, present, weights, save or trace)
-    gates = routes.recorded(kind, saved, weights[1]) if trace else None
+    gates = routes.recorded(kind, saved, flat) if trace else None
     return y, h_n, c_n if kind == "LSTM" else None, gates
 
 
@@ -67,7 +67,6 @@ def _backward(kind: str, *args: Any) -> list[Tensor]:
     return [y.new_empty(0) if d is None else d for d, i in zip(gradients, there, strict=True) if i]
 
 
-@torch.library.register_fake("unrolled::layer", lib=_library)
 def _fake_forward(kind: str, *args: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     layout, (x, h0, _, present, weights, save) = Layout(*args[:4]), args[4:]
     W_hh = weights[1]
@@ -82,7 +81,6 @@ def _fake_forward(kind: str, *args: Any) -> tuple[Tensor, Tensor, Tensor, list[T
     return W_hh.new_empty(*rows, D * P), W_hh.new_empty(D, B, P), c_n, [W_hh.new_empty(s) for s in shapes]
 
 
-@torch.library.register_fake("unrolled::layer_backward", lib=_library)
 def _fake_backward(kind: str, *args: Any) -> list[Tensor]:
     x, h0, c0, _, weights, y, _, _, _, _, needs = args[4:]
     return [
@@ -109,4 +107,6 @@ def _registered_backward(ctx: Any, dy: Any, dh_n: Any, dc_n: Any, _: Any) -> Any
     return None, None, None, None, None, dx, dh0, dc0, None, dweights, None
 
 
+torch.library.register_fake("unrolled::layer", _fake_forward, lib=_library)
+torch.library.register_fake("unrolled::layer_backward", _fake_backward, lib=_library)
 torch.library.register_autograd("unrolled::layer", _registered_backward, setup_context=_setup_context, lib=_library)

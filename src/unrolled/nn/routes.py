@@ -18,7 +18,7 @@ from unrolled.nn.reference import DirectionWeights, LayerResult, Trace
 from unrolled.notation import gate_count
 
 try:
-    from unrolled.nn import fused
+    from unrolled.nn import fused as fused
 except ImportError:  # the compiled core is not built: the equations still run
     fused = None  # type: ignore[assignment]
 
@@ -76,9 +76,12 @@ def forward(
     return y, h_n, c_n, saved or ()
 
 
-def recorded(kind: str, saved: Sequence[Tensor], W_hh: Tensor) -> Trace:
+def recorded(kind: str, saved: Sequence[Tensor], weights: FlatWeights) -> Trace:
     """Return the trace of a layer, (D, *rows, H) by name: views of what the core saved."""
-    return fused.trace(kind, fused.Saved(*(s.detach() for s in saved)), W_hh.shape[0] // gate_count(kind))
+    W_hh = weights[1]
+    assert W_hh is not None
+    gates, cells = (s.detach() for s in saved)
+    return fused.trace(kind, fused.Saved(gates, cells), W_hh.shape[0] // gate_count(kind))
 
 
 def backward(
@@ -92,9 +95,10 @@ def backward(
 ) -> Gradients:
     """Run the core backward: gradients of x, h0, c0 and the flat weights, for those of y, h_n and c_n."""
     x, h0, c0, *flat = inputs
+    assert x is not None
     dx, dh0, dc0, dweights = fused.backward(
         kind, fused.Saved(*saved), x, h0, c0, by_direction(flat), y, *upstream,
-        **layout._asdict(), needs=(*needs[:3], any(needs[3:])),
+        **layout._asdict(), needs=(needs[0], needs[1], needs[2], any(needs[3:])),
     )  # fmt: skip
     gradients = (dx, dh0, dc0, *(dw for direction in dweights for dw in direction))
     return tuple(d if needed else None for d, needed in zip(gradients, needs, strict=True))
@@ -116,7 +120,7 @@ def equations_backward(
         results = reference.layer(kind, x, h0, c0, by_direction(flat), **layout._asdict())
         return tuple(results[k] for k in flowing)  # type: ignore[misc]
 
-    _, pull_back = torch.func.vjp(outputs, *(inputs[k] for k in wanted))
+    _, pull_back = torch.func.vjp(outputs, *(inputs[k] for k in wanted))  # type: ignore[misc]
     found = dict(zip(wanted, pull_back(tuple(upstream[k] for k in flowing)), strict=True))
     return tuple(found.get(k) for k in range(len(inputs)))
 
@@ -133,7 +137,7 @@ class Eager(Function):
         ctx.save_for_backward(x, h0, c0, *flat, y, *saved)
         ctx.kind, ctx.layout, ctx.count = kind, layout, 3 + len(flat)
         ctx.set_materialize_grads(False)
-        return y, h_n, c_n, recorded(kind, saved, flat[1]) if trace else None
+        return y, h_n, c_n, recorded(kind, saved, flat) if trace else None
 
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
@@ -162,7 +166,8 @@ class Transformed(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         """Keep all tensors; what the core saved has no derivative of its own."""
-        ctx.kind, ctx.batch_first, ctx.count = *inputs[:2], len(inputs) - 5
+        ctx.kind, ctx.batch_first = inputs[:2]
+        ctx.count = len(inputs) - 5
         ctx.save_for_backward(*inputs[2:], output[0], *output[3:])
         ctx.mark_non_differentiable(*output[3:])
         ctx.set_materialize_grads(False)
@@ -171,7 +176,7 @@ class Transformed(Function):
     def backward(ctx: Any, *upstream: Any) -> Any:
         """Return gradients of the arguments of forward."""
         needs = tuple(ctx.needs_input_grad[5:])
-        gradients = TransformedGradient.apply(
+        gradients = TransformedGradient.apply(  # type: ignore[no-untyped-call]
             ctx.kind, ctx.batch_first, needs, ctx.count, *upstream[:3], *ctx.saved_tensors
         )
         return None, None, None, None, None, *gradients
@@ -202,7 +207,10 @@ class TransformedGradient(Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
         """Return gradients of the arguments of forward: of dy, dh_n, dc_n and of x, h0, c0 and the weights."""
-        below, (layout, inputs, _, _) = ctx.saved_tensors[:3], _unpack(ctx.batch_first, ctx.count, ctx.saved_tensors[3:])
+        below, (layout, inputs, _, _) = (
+            ctx.saved_tensors[:3],
+            _unpack(ctx.batch_first, ctx.count, ctx.saved_tensors[3:]),
+        )
         primals = [*below, *inputs]
         wanted = [k for k, p in enumerate(primals) if p is not None and p.is_floating_point()]
         flowing = [k for k, d in enumerate(upstream) if d is not None]
@@ -214,7 +222,7 @@ class TransformedGradient(Function):
             gradients = equations_backward(ctx.kind, layout, full[3:], tuple(full[:3]), ctx.needs)
             return tuple(gradients[k] for k in flowing)
 
-        _, pull_back = torch.func.vjp(first_order, *(primals[k] for k in wanted))
+        _, pull_back = torch.func.vjp(first_order, *(primals[k] for k in wanted))  # type: ignore[misc]
         found = dict(zip(wanted, pull_back(tuple(upstream[k] for k in flowing)), strict=True))
         gradients = [found.get(k) for k in range(len(primals))]
         return None, None, None, None, *gradients[:3], None, None, None, *gradients[3:], *(None,) * ctx.after
@@ -230,7 +238,7 @@ def transformed(
 ) -> LayerResult:
     """Return what `reference.layer` returns, under torch.func's transforms."""
     y, h_n, c_n, *saved = Transformed.apply(kind, *layout, x, h0, c0, *flat)  # type: ignore[no-untyped-call]
-    return y, h_n, c_n, recorded(kind, saved, flat[1]) if trace else None
+    return y, h_n, c_n, recorded(kind, saved, flat) if trace else None
 
 
 def _unpack(batch_first: bool, count: int, rest: Any) -> tuple[Layout, list[Any], Any, Saved]:

@@ -1,0 +1,173 @@
+"""RNNCell, LSTMCell, GRUCell: one step of time, argument for argument torch's, on the layers' own path with T = 1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.modules.rnn import RNNCellBase
+
+from unrolled.nn import checks, ops
+from unrolled.nn.twins import twin
+from unrolled.notation import gate_count
+
+
+class RecurrentCell(RNNCellBase):
+    """What the three cells share: everything but the constructor and the number of states."""
+
+    #: torch's cell of the same name.
+    stock: ClassVar[type[RNNCellBase]]
+    kind: str
+
+    def to_torch(self) -> RNNCellBase:
+        """Return torch's own cell, sharing this cell's Parameters.
+
+        >>> GRUCell(4, 6).to_torch()
+        GRUCell(4, 6)
+        """
+        return twin(self, self.stock)
+
+    def _advance(self, x: Tensor, states: Sequence[Tensor]) -> list[Tensor]:
+        """Return the states (B, H) one step later, without B if x has none."""
+        name, W = self.stock.__name__, self.weight_ih
+        batched = checks.rank(name, x, lowest=1)
+        checks.cell_state_ranks(name, states)
+        if not batched:
+            x, states = x.unsqueeze(0), [s.unsqueeze(0) for s in states]
+        autocast = torch.is_autocast_enabled(x.device.type)
+        checks.cell(x, states, W, self.hidden_size, autocast)
+        weights = (W, self.weight_hh, self.bias_ih, self.bias_hh, None)
+        if ops.goes_to_torch(x, beyond_torch=checks.is_one_hot(x)):
+            hx = tuple(states) if len(states) == 2 else (*states, None)[0]
+            found = self.stock.forward(self, x, hx)
+            after = list(found) if self.kind == "LSTM" else [found]
+        else:
+            h0, c0 = (*(s.unsqueeze(0) for s in states), None, None)[:2]
+            _, *finals, _ = ops.layer(self.kind, x.unsqueeze(0), h0, c0, [weights])
+            after = [s.squeeze(0) for s in finals if s is not None]
+        if not batched:
+            after = [s.squeeze(0) for s in after]
+        if autocast and self.stock is torch.nn.RNNCell and W.dtype != torch.float64:  # as torch: the others ignore it
+            after = [s.to(torch.get_autocast_dtype(x.device.type)) for s in after]
+        return after
+
+
+class RNNCell(RecurrentCell):
+    """One step of an Elman network: h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu in place of tanh.
+
+    Args:
+        input_size: I, features of the input.
+        hidden_size: H, features of the state.
+        bias: with b_ih and b_hh.
+        nonlinearity: "tanh" or "relu".
+    Source: docs/notation.md, RNN.
+
+    >>> RNNCell(4, 6)(torch.randn(3, 4)).shape
+    torch.Size([3, 6])
+    """
+
+    stock = torch.nn.RNNCell
+    nonlinearity: str
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, num_chunks=1, device=device, dtype=dtype)
+        self.nonlinearity = nonlinearity
+
+    @property
+    def kind(self) -> str:  # type: ignore[override]
+        """The kind of cell that `nonlinearity` makes it."""
+        return checks.nonlinearity_kind(self.nonlinearity)
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        """Return h (B, H) after one step.
+
+        Args: input (B, I) or (I,), or one-hot indices, int64 (B,) or (); hx (B, H) or (H,), zeros if left out.
+        Raises: what torch.nn.RNNCell raises, in its words; RuntimeError for an unknown nonlinearity.
+        """
+        if self.nonlinearity not in ("tanh", "relu"):
+            raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
+        states = () if hx is None else checks.states("RNNCell", hx, 1)
+        return self._advance(input, states)[0]
+
+
+class LSTMCell(RecurrentCell):
+    """One step of an LSTM: c' = f * c + i * g, h' = o * tanh(c'), gates stored in the order i f g o.
+
+    Args:
+        input_size: I, features of the input.
+        hidden_size: H, features of the state.
+        bias: with b_ih and b_hh.
+    Source: docs/notation.md, LSTM.
+
+    >>> h, c = LSTMCell(4, 6)(torch.randn(3, 4))
+    >>> h.shape, c.shape
+    (torch.Size([3, 6]), torch.Size([3, 6]))
+    """
+
+    stock = torch.nn.LSTMCell
+    kind = "LSTM"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, gate_count("LSTM"), device=device, dtype=dtype)
+
+    def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """Return h and c, each (B, H), after one step.
+
+        Args: input (B, I) or (I,), or one-hot indices, int64 (B,) or (); hx a pair of (B, H) or (H,), zeros if left
+            out.
+        Raises: what torch.nn.LSTMCell raises, in its words.
+        """
+        h, c = self._advance(input, () if hx is None else checks.states("LSTMCell", hx, 2))
+        return h, c
+
+
+class GRUCell(RecurrentCell):
+    """One step of a GRU: h' = (1 - z) * n + z * h, gates stored in the order r z n, r after the product.
+
+    Args:
+        input_size: I, features of the input.
+        hidden_size: H, features of the state.
+        bias: with b_ih and b_hh.
+    Source: docs/notation.md, GRU.
+
+    >>> GRUCell(4, 6)(torch.randn(3, 4)).shape
+    torch.Size([3, 6])
+    """
+
+    stock = torch.nn.GRUCell
+    kind = "GRU"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, gate_count("GRU"), device=device, dtype=dtype)
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        """Return h (B, H) after one step.
+
+        Args: input (B, I) or (I,), or one-hot indices, int64 (B,) or (); hx (B, H) or (H,), zeros if left out.
+        Raises: what torch.nn.GRUCell raises, in its words.
+        """
+        return self._advance(input, () if hx is None else checks.states("GRUCell", hx, 1))[0]

@@ -1,0 +1,58 @@
+"""Initial weights that suit recurrent layers better than torch's uniform ones."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeVar
+
+import torch
+from torch.nn import init
+
+from unrolled.nn.cells import RecurrentCell
+from unrolled.nn.layers import RecurrentLayer
+from unrolled.notation import GATES, gate_slice
+
+_Layer = TypeVar("_Layer", bound="RecurrentLayer | RecurrentCell")
+
+
+@torch.no_grad()
+def init_(
+    layer: _Layer,
+    recurrent: Literal["orthogonal", "identity", "glorot"] = "orthogonal",
+    forget_bias: float = 1.0,
+) -> _Layer:
+    """Set a layer's weights in place, gate by gate, from torch's global random stream.
+
+    Input and projection weights are Glorot uniform, biases zero.
+
+    Args:
+        layer: a layer or cell of this package.
+        recurrent: each gate's block of W_hh: "orthogonal" keeps the length of a state, "identity" suits a relu RNN,
+            "glorot" is as the input weights.
+        forget_bias: LSTM's b_if, so that the cell remembers from the start; the other cells have no such gate.
+    Returns: the same layer.
+    Raises: TypeError for another module, ValueError for another `recurrent`.
+    Source: orthogonal: Saxe et al. 2014; identity: Le et al. 2015; forget bias: Gers et al. 2000.
+
+    >>> from unrolled.nn import LSTM
+    >>> lstm = init_(LSTM(4, 6))
+    >>> lstm.b_if.tolist(), torch.allclose(lstm.W_hi @ lstm.W_hi.T, torch.eye(6), atol=1e-5)
+    ([1.0, 1.0, 1.0, 1.0, 1.0, 1.0], True)
+    """
+    if not isinstance(layer, (RecurrentLayer, RecurrentCell)):
+        raise TypeError(f"init_ expected a layer or cell of unrolled.nn, got {type(layer).__qualname__}")
+    fill = {"orthogonal": init.orthogonal_, "identity": init.eye_, "glorot": init.xavier_uniform_}
+    if recurrent not in fill:
+        raise ValueError(f"recurrent is {recurrent!r}, expected one of {', '.join(map(repr, fill))}")
+    kind = layer.kind
+    for name, parameter in layer.named_parameters():
+        stem = name[:9].removesuffix("_l")  # weight_ih, weight_hh, weight_hr, bias_ih, bias_hh
+        if stem == "weight_hr":
+            init.xavier_uniform_(parameter)
+            continue
+        for gate in GATES[kind]:
+            block = parameter[gate_slice(kind, gate, layer.hidden_size)]
+            if stem.startswith("bias"):
+                block.fill_(forget_bias if (stem, gate) == ("bias_ih", "f") else 0.0)
+            else:
+                fill[recurrent if stem == "weight_hh" else "glorot"](block)
+    return layer
