@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unrolled.nn import reference
+
 #: Types narrower than float32: they are computed in float32 and may meet each other under autocast.
 HALF = (torch.float16, torch.bfloat16)
 
@@ -249,9 +251,7 @@ def one_hot_range(x: Tensor, I: int, lengths: Tensor | None, batch_first: bool) 
         return
     bad = (x < 0) | (x >= I)
     if lengths is not None:
-        T = x.shape[int(batch_first)]
-        alive = torch.arange(T, device=x.device)[:, None] < lengths  # (T, B)
-        bad &= alive.t() if batch_first else alive
+        bad &= reference.alive(lengths, x.shape[int(batch_first)], batch_first)
     if bad.any():
         position = bad.nonzero()[0].tolist()
         raise IndexError(

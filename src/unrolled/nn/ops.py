@@ -82,7 +82,7 @@ def layer(
     if gradient:
         return routes.Eager.apply(kind, layout, trace, x, h0, c0, *flat)  # type: ignore[no-any-return,no-untyped-call]
     y, h_n, c_n, saved = routes.forward(kind, layout, x, h0, c0, flat, save=trace)
-    return y, h_n, c_n, routes.recorded(kind, saved, flat) if trace else None
+    return y, h_n, c_n, routes.recorded(kind, layout, saved, flat) if trace else None
 
 
 def obstacle(x: Tensor, W: Tensor) -> str | None:

@@ -141,6 +141,16 @@ def gru_step(
     return h
 
 
+def alive(lengths: Tensor, T: int, batch_first: bool) -> Tensor:
+    """Return where rows of these lengths have a step: bool (T, B), or (B, T).
+
+    >>> alive(torch.tensor([2, 0, 1]), 2, batch_first=True).tolist()
+    [[True, True], [False, False], [True, False]]
+    """
+    t = torch.arange(T, device=lengths.device)
+    return t < lengths[:, None] if batch_first else t[:, None] < lengths
+
+
 def layer(
     kind: str,
     x: Tensor,
@@ -180,10 +190,10 @@ def layer(
     """
     if batch_first:
         x, reset = x.transpose(0, 1), None if reset is None else reset.transpose(0, 1)
-    alive = None
+    here = None
     if lengths is not None:
-        alive = torch.arange(len(x), device=x.device)[:, None] < lengths  # (T, B)
-        x = torch.where(alive[..., None] if x.is_floating_point() else alive, x, 0)
+        here = alive(lengths, len(x), batch_first=False)
+        x = torch.where(here[..., None] if x.is_floating_point() else here, x, 0)
     B = x.shape[1] if batch_sizes is None else int(batch_sizes[0])
 
     def steps(rows: Tensor | None) -> Sequence[Tensor] | None:
@@ -201,7 +211,7 @@ def layer(
             initial.append(W_hh.new_zeros(B, W_hh.shape[0] // 4) if c0 is None else c0[d])
         a = steps(input_term(x, W_ih, b_ih))
         assert a is not None
-        y, final, gates = _travel(kind, a, tuple(initial), (W_hh, b_hh, W_hr), steps(alive), steps(reset), d == 1)
+        y, final, gates = _travel(kind, a, tuple(initial), (W_hh, b_hh, W_hr), steps(here), steps(reset), d == 1)
         outputs.append(join(y))
         finals.append(final)
         if trace:

@@ -41,7 +41,7 @@ def layer(
     present = [w is not None for w in flat]
     weights = [w for w in flat if w is not None]
     y, h_n, c_n, saved = torch.ops.unrolled.layer(kind, *layout, x, h0, c0, present, weights, save or trace)
-    gates = routes.recorded(kind, saved, flat) if trace else None
+    gates = routes.recorded(kind, layout, saved, flat) if trace else None
     return y, h_n, c_n if kind == "LSTM" else None, gates
 
 

@@ -76,12 +76,17 @@ def forward(
     return y, h_n, c_n, saved or ()
 
 
-def recorded(kind: str, saved: Sequence[Tensor], weights: FlatWeights) -> Trace:
-    """Return the trace of a layer, (D, *rows, H) by name: views of what the core saved."""
+def recorded(kind: str, layout: Layout, saved: Sequence[Tensor], weights: FlatWeights) -> Trace:
+    """Return the trace of a layer, (D, *rows, H) by name: views of what the core saved, zero past the end of a row."""
     W_hh = weights[1]
     assert W_hh is not None
     gates, cells = (s.detach() for s in saved)
-    return fused.trace(kind, fused.Saved(gates, cells), W_hh.shape[0] // gate_count(kind))
+    trace = fused.trace(kind, fused.Saved(gates, cells), W_hh.shape[0] // gate_count(kind))
+    if layout.lengths is not None:
+        T = gates.shape[2 if layout.batch_first else 1]
+        here = reference.alive(layout.lengths, T, layout.batch_first)[..., None]
+        trace = {name: torch.where(here, gate, 0) for name, gate in trace.items()}
+    return trace
 
 
 def backward(
@@ -137,7 +142,7 @@ class Eager(Function):
         ctx.save_for_backward(x, h0, c0, *flat, y, *saved)
         ctx.kind, ctx.layout, ctx.count = kind, layout, 3 + len(flat)
         ctx.set_materialize_grads(False)
-        return y, h_n, c_n, recorded(kind, saved, flat) if trace else None
+        return y, h_n, c_n, recorded(kind, layout, saved, flat) if trace else None
 
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
@@ -238,7 +243,7 @@ def transformed(
 ) -> LayerResult:
     """Return what `reference.layer` returns, under torch.func's transforms."""
     y, h_n, c_n, *saved = Transformed.apply(kind, *layout, x, h0, c0, *flat)  # type: ignore[no-untyped-call]
-    return y, h_n, c_n, recorded(kind, saved, flat) if trace else None
+    return y, h_n, c_n, recorded(kind, layout, saved, flat) if trace else None
 
 
 def _unpack(batch_first: bool, count: int, rest: Any) -> tuple[Layout, list[Any], Any, Saved]:

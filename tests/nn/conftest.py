@@ -1,0 +1,22 @@
+"""Both ways through the layers: the equations, and the compiled core."""
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "nn", deadline=None, max_examples=40, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("nn")
+
+
+@pytest.fixture(autouse=True)
+def _one_seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(params=["reference", "fused"])
+def route(request, monkeypatch):
+    """Run a test once on each route; `test_routes_are_the_ones_asked_for` makes sure that these are two."""
+    monkeypatch.setenv("UNROLLED_BACKEND", request.param)
+    return request.param

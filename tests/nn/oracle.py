@@ -1,0 +1,109 @@
+"""The equations and their derivatives in NumPy float64, one row and one step at a time, knowing nothing of torch.
+
+Written from docs/notation.md alone, with the chain rule by hand: the first link of the chain
+oracle -> reference -> compiled core -> torch.nn.
+"""
+
+import numpy as np
+
+
+def sigmoid(a):
+    return 1 / (1 + np.exp(-a))
+
+
+def step(kind, x, h_prev, c_prev, w):
+    """One row, one step: x (I,), h_prev (P,), c_prev (H,); w names W_ih W_hh b_ih b_hh W_hr (biases may be zeros)."""
+    u = w["W_ih"] @ x + w["b_ih"]
+    v = w["W_hh"] @ h_prev + w["b_hh"]
+    if kind == "LSTM":
+        a_i, a_f, a_g, a_o = np.split(u + v, 4)
+        i, f, g, o = sigmoid(a_i), sigmoid(a_f), np.tanh(a_g), sigmoid(a_o)
+        c = f * c_prev + i * g
+        m = o * np.tanh(c)
+        h = m if w["W_hr"] is None else w["W_hr"] @ m
+        return h, c, {"i": i, "f": f, "g": g, "o": o, "c": c, "m": m}
+    if kind == "GRU":
+        (u_r, u_z, u_n), (v_r, v_z, v_n) = np.split(u, 3), np.split(v, 3)
+        r, z = sigmoid(u_r + v_r), sigmoid(u_z + v_z)
+        n = np.tanh(u_n + r * v_n)
+        return (1 - z) * n + z * h_prev, None, {"r": r, "z": z, "n": n, "hn": v_n}
+    h = np.tanh(u + v) if kind == "RNN_TANH" else np.maximum(u + v, 0)
+    return h, None, {"h": h}
+
+
+def step_back(kind, x, h_prev, c_prev, w, kept, dh, dc, dw):
+    """Chain rule through one step; adds to dw and returns dx, dh_prev, dc_prev."""
+    dh_direct = 0.0
+    if kind == "LSTM":
+        i, f, g, o, c = (kept[name] for name in "ifgoc")
+        dm = dh
+        if w["W_hr"] is not None:
+            dw["W_hr"] += np.outer(dh, kept["m"])
+            dm = w["W_hr"].T @ dh
+        dc = dc + dm * o * (1 - np.tanh(c) ** 2)
+        da = np.concatenate(
+            [dc * g * i * (1 - i), dc * c_prev * f * (1 - f), dc * i * (1 - g**2), dm * np.tanh(c) * o * (1 - o)]
+        )
+        du = dv = da
+        dc_prev = dc * f
+    elif kind == "GRU":
+        r, z, n, v_n = (kept[name] for name in ("r", "z", "n", "hn"))
+        da_n = dh * (1 - z) * (1 - n**2)
+        da_z = dh * (h_prev - n) * z * (1 - z)
+        da_r = da_n * v_n * r * (1 - r)
+        du, dv = np.concatenate([da_r, da_z, da_n]), np.concatenate([da_r, da_z, da_n * r])
+        dh_direct, dc_prev = dh * z, None
+    else:
+        h = kept["h"]
+        du = dv = dh * ((1 - h**2) if kind == "RNN_TANH" else (h > 0))
+        dc_prev = None
+    dw["W_ih"] += np.outer(du, x)
+    dw["W_hh"] += np.outer(dv, h_prev)
+    dw["b_ih"] += du
+    dw["b_hh"] += dv
+    return w["W_ih"].T @ du, w["W_hh"].T @ dv + dh_direct, dc_prev
+
+
+def unroll(kind, x, h0, c0, w, *, lengths=None, reset=None, reverse=False):
+    """One direction of one layer: x (T, B, I), h0 (B, P), c0 (B, H); returns y (T, B, P), h_n, c_n and a tape."""
+    T, B, _ = x.shape
+    y, h_n, c_n, tape = np.zeros((T, B, h0.shape[1])), h0.copy(), None if c0 is None else c0.copy(), []
+    for b in range(B):
+        h, c = h0[b], None if c0 is None else c0[b]
+        for t in _travel(T, b, lengths, reverse):
+            fresh = reset is not None and bool(reset[t, b])
+            if fresh:
+                h, c = h0[b], None if c0 is None else c0[b]
+            before = (h, c)
+            h, c, kept = step(kind, x[t, b], h, c, w)
+            y[t, b] = h
+            tape.append((t, b, fresh, before, kept))
+        h_n[b] = h
+        if c_n is not None:
+            c_n[b] = c
+    return y, h_n, c_n, tape
+
+
+def unroll_back(kind, x, h0, c0, w, tape, dy, dh_n, dc_n):
+    """Back through time: gradients of x, h0, c0 and of each weight by name, for those of y, h_n and c_n."""
+    dx, dh0, dc0 = np.zeros_like(x), np.zeros_like(h0), None if c0 is None else np.zeros_like(c0)
+    dw = {name: None if value is None else np.zeros_like(value) for name, value in w.items()}
+    dh, dc = dh_n.copy(), None if dc_n is None else dc_n.copy()
+    for t, b, fresh, (h_prev, c_prev), kept in reversed(tape):
+        upstream_c = None if dc is None else dc[b]
+        dx[t, b], dh_b, dc_b = step_back(kind, x[t, b], h_prev, c_prev, w, kept, dh[b] + dy[t, b], upstream_c, dw)
+        if fresh:  # what came before this step did not reach it; h0 and c0 did
+            dh0[b] += dh_b
+            dh_b = np.zeros_like(dh_b)
+            if dc is not None:
+                dc0[b] += dc_b
+                dc_b = np.zeros_like(dc_b)
+        dh[b] = dh_b
+        if dc is not None:
+            dc[b] = dc_b
+    return dx, dh0 + dh, None if dc is None else dc0 + dc, dw
+
+
+def _travel(T, b, lengths, reverse):
+    end = T if lengths is None else int(lengths[b])
+    return range(end - 1, -1, -1) if reverse else range(end)
