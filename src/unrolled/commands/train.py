@@ -31,6 +31,8 @@ def train(
     sources = data or (checkpoint.load_model(out)[0].get("sources") if resume else None)
     if not sources:
         raise ValueError("no data to learn from; name files, or the word sonnets for the text that comes along")
+    if not resume:
+        checkpoint.new_folder(out)  # before anything is spent on the run
     corpus = inputs.read(sources, data_config)
     torch.manual_seed(training.seed)
     model = SequenceModel(model_config, corpus.vocabulary, framed=not corpus.stream)

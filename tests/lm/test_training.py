@@ -1,0 +1,269 @@
+"""Training does what a plain torch loop does, and an interrupted run ends with the bytes of an uninterrupted one."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from unrolled.lm import checkpoint
+from unrolled.lm.config import ModelConfig, TrainingConfig
+from unrolled.lm.corpus import Corpus
+from unrolled.lm.feed import Feed
+from unrolled.lm.model import SequenceModel
+from unrolled.lm.observer import Observer
+from unrolled.lm.run import ResumeError, TrainingDiverged
+from unrolled.lm.schedule import Schedule
+
+TIMES = ("seconds", "symbols_per_second")
+TEXT = "the quick brown fox jumps over the lazy dog and runs away from it\n" * 12
+
+
+def stream_corpus():
+    return Corpus.from_text(TEXT, validation=0.1, test=0.1)
+
+
+def sequence_corpus():
+    return Corpus.from_sequences([["a"] * n + ["b"] * n for n in range(1, 14)], validation=0.2, test=0)
+
+
+def train(corpus, model, training, out=None, **how):
+    torch.manual_seed(training.seed)
+    fresh = SequenceModel(model, corpus.vocabulary, framed=not corpus.stream)
+    return fresh, fresh.fit(corpus, training, out, **how)
+
+
+class Interrupt(Observer):
+    """Does something in the first line of metrics at or after a step: send a signal, or fall over."""
+
+    def __init__(self, step, action):
+        self.step, self.action = step, action
+
+    def stepped(self, run, line):
+        if line["step"] >= self.step:
+            self.action()
+
+
+class PowerCut(Exception):
+    pass
+
+
+def power_cut():
+    raise PowerCut
+
+
+def metrics(folder):
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key not in TIMES} for line in lines]
+
+
+RUNS = {
+    "stream-gru-adamw-cosine": (
+        stream_corpus,
+        ModelConfig(cell="gru", hidden_size=9, num_layers=2, embedding_size=5, dropout=0.3),
+        TrainingConfig(
+            schedule="cosine", warmup_steps=3, max_steps=31, batch_size=3, bptt=7, validate_every=5, log_every=2
+        ),
+    ),
+    "sequences-lstm-sgd-plateau-accumulate": (
+        sequence_corpus,
+        ModelConfig(cell="lstm", hidden_size=7, learned_initial_state=True),
+        TrainingConfig(
+            optimiser="sgd", schedule="plateau", plateau_patience=1, learning_rate=0.5, weight_decay=0.01, accumulate=2,
+            max_steps=31, batch_size=3, validate_every=4, log_every=3, max_epochs=0,
+        ),
+    ),
+    "stream-rnn-rmsprop-tied": (
+        stream_corpus,
+        ModelConfig(cell="rnn", nonlinearity="relu", hidden_size=6, embedding_size=6, tied=True),
+        TrainingConfig(optimiser="rmsprop", max_steps=31, batch_size=2, bptt=5, log_every=2, validate_every=6),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("end", ["SIGINT", "SIGTERM", "power cut"])
+def test_resumed_run_ends_with_the_same_bytes(name, end, tmp_path):
+    corpus, model, training = RUNS[name]
+    corpus = corpus()
+    training = TrainingConfig(**{**vars(training), "checkpoint_every": 6})
+    train(corpus, model, training, tmp_path / "whole")
+    if end == "power cut":
+        with pytest.raises(PowerCut):
+            train(corpus, model, training, tmp_path / "cut", observer=Interrupt(15, power_cut))
+    else:
+        number = getattr(signal, end)
+        _, result = train(
+            corpus, model, training, tmp_path / "cut", observer=Interrupt(15, lambda: signal.raise_signal(number))
+        )
+        assert (result.ended, 15 <= result.steps < 18) == ("signal", True)
+    _, result = train(corpus, model, training, tmp_path / "cut", resume=True)
+    assert (result.ended, result.steps) == ("max_steps", 31)
+    assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
+    for file in ("model.safetensors", "config.json", "vocabulary.json"):
+        assert (tmp_path / "cut" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes(), file
+
+
+def test_resume_of_a_finished_run_changes_nothing(tmp_path):
+    corpus, model, training = RUNS["stream-gru-adamw-cosine"]
+    train(corpus(), model, training, tmp_path / "run")
+    before = metrics(tmp_path / "run"), (tmp_path / "run" / "model.safetensors").read_bytes()
+    train(corpus(), model, training, tmp_path / "run", resume=True)
+    assert (metrics(tmp_path / "run"), (tmp_path / "run" / "model.safetensors").read_bytes()) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": {"hidden_size": 8}}, "hidden_size was 7 when this run began and is 8 now"),
+        ({"training": {"learning_rate": 0.1}}, "learning_rate was 0.5 when this run began and is 0.1 now"),
+        ({"corpus": stream_corpus}, "this run began with other data"),
+    ],
+)
+def test_resume_refuses_another_run(change, message, tmp_path):
+    corpus, model, training = RUNS["sequences-lstm-sgd-plateau-accumulate"]
+    train(corpus(), model, training, tmp_path / "run")
+    model = ModelConfig(**{**vars(model), **change.get("model", {})})
+    training = TrainingConfig(**{**vars(training), **change.get("training", {})})
+    with pytest.raises(ResumeError, match=message):
+        train(change.get("corpus", corpus)(), model, training, tmp_path / "run", resume=True)
+
+
+def test_resume_may_go_further(tmp_path):
+    corpus, model, training = RUNS["stream-rnn-rmsprop-tied"]
+    train(corpus(), model, training, tmp_path / "run")
+    _, result = train(
+        corpus(), model, TrainingConfig(**{**vars(training), "max_steps": 40}), tmp_path / "run", resume=True
+    )
+    assert result.steps == 40
+
+
+def plain_torch_weights(corpus, model, training, steps):
+    """The same steps written the usual way: torch.nn, one parameter at a time, mean cross-entropy."""
+    torch.manual_seed(training.seed)
+    mine = SequenceModel(model, corpus.vocabulary, framed=True)
+    rnn = torch.nn.GRU(len(corpus.vocabulary), model.hidden_size)
+    rnn.load_state_dict(mine.rnn.state_dict())
+    head = torch.nn.Linear(model.hidden_size, len(corpus.vocabulary))
+    head.load_state_dict(mine.head.state_dict())
+    parameters = [*rnn.parameters(), *head.parameters()]
+    rates = {"lr": training.learning_rate, "weight_decay": training.weight_decay}
+    rule = {
+        "adamw": lambda: torch.optim.AdamW(parameters, **rates),
+        "sgd": lambda: torch.optim.SGD(parameters, momentum=training.momentum, **rates),
+        "rmsprop": lambda: torch.optim.RMSprop(parameters, momentum=training.momentum, **rates),
+    }[training.optimiser]()
+    feed = Feed(corpus.train, False, training.batch_size, training.bptt, training.seed)
+    for _ in range(steps):
+        batch = feed.next()
+        x = torch.nn.functional.one_hot(batch.ids, len(corpus.vocabulary)).float()
+        logits = head(rnn(x)[0])
+        rule.zero_grad()
+        torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten()).backward()
+        torch.nn.utils.clip_grad_norm_(parameters, training.clip_norm)
+        rule.step()
+    return {**{f"rnn.{k}": v for k, v in rnn.state_dict().items()}, "head.weight": head.weight, "head.bias": head.bias}
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd", "rmsprop"])
+def test_training_matches_a_plain_torch_loop(optimiser):
+    corpus = Corpus.from_sequences([["a"] * n + ["b"] * n for n in range(1, 14)], validation=0, test=0)
+    model = ModelConfig(cell="gru", hidden_size=9)
+    training = TrainingConfig(
+        optimiser=optimiser,
+        learning_rate=0.01,
+        weight_decay=0.01,
+        clip_norm=0.05,
+        max_steps=12,
+        max_epochs=0,
+        batch_size=4,
+    )
+    got, _ = train(corpus, model, training)
+    want = plain_torch_weights(corpus, model, training, 12)
+    for name, value in want.items():
+        np.testing.assert_allclose(got.state_dict()[name], value.detach(), atol=2e-5, err_msg=name)
+
+
+def test_accumulation_takes_the_step_of_one_large_batch():
+    corpus = Corpus.from_sequences([["a"] * 3 + ["b"] * 3 for _ in range(8)], validation=0, test=0)
+    model = ModelConfig(cell="lstm", hidden_size=5)
+    common = {"optimiser": "sgd", "learning_rate": 0.3, "max_steps": 6, "max_epochs": 0}
+    small, _ = train(corpus, model, TrainingConfig(batch_size=2, accumulate=4, **common))
+    large, _ = train(corpus, model, TrainingConfig(batch_size=8, **common))
+    for (name, got), want in zip(small.state_dict().items(), large.state_dict().values(), strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-6, err_msg=name)
+
+
+def test_stream_state_is_carried_between_chunks_and_reset_each_epoch():
+    corpus = stream_corpus()
+    model = SequenceModel(ModelConfig(cell="lstm", hidden_size=5), corpus.vocabulary, framed=False)
+    feed = Feed(corpus.train, True, 1, 7, 0)
+    state, nats = None, []
+    for _ in range(feed.batches_per_epoch):
+        batch = feed.next()
+        loss, state = model.loss(batch.ids, batch.targets, None if batch.fresh else state)
+        nats.append(loss.item())
+    assert feed.next().fresh
+    ids = torch.from_numpy(corpus.train.ids.astype(np.int64))[:, None]
+    whole, _ = model.loss(ids[:-1], ids[1:])
+    assert sum(nats) == pytest.approx(whole.item(), rel=1e-5)
+
+
+def test_divergence_names_step_batch_and_norm_and_keeps_the_checkpoint(tmp_path):
+    corpus = stream_corpus()
+    training = TrainingConfig(
+        optimiser="sgd", learning_rate=1e30, clip_norm=0, momentum=0.0, batch_size=3, bptt=7, max_steps=50
+    )
+    message = r"diverged at step \d+, batch \d+ of epoch 1: loss \S+ nats per symbol, gradient norm \S+; the last good"
+    with pytest.raises(TrainingDiverged, match=message):
+        train(corpus, ModelConfig(cell="rnn", nonlinearity="relu", hidden_size=5), training, tmp_path / "run")
+    tensors, _ = checkpoint.load_run_state(tmp_path / "run")
+    assert np.isfinite(tensors["values"]).all()
+    SequenceModel.from_pretrained(tmp_path / "run")
+
+
+def test_patience_ends_training_and_the_best_weights_are_kept(tmp_path):
+    corpus = Corpus.from_text(TEXT[:400], validation=0.3, test=0)
+    training = TrainingConfig(
+        learning_rate=0.05, patience=3, validate_every=2, batch_size=2, bptt=20, max_steps=400, max_epochs=0
+    )
+    model, result = train(corpus, ModelConfig(cell="gru", hidden_size=16), training, tmp_path / "run")
+    losses = [line["validation_nats"] for line in metrics(tmp_path / "run") if "validation_nats" in line]
+    assert result.ended == "patience"
+    assert losses.index(min(losses)) == len(losses) - 1 - training.patience
+    assert result.validation == min(losses)
+    assert model.evaluate(corpus, "validation").nats == pytest.approx(min(losses), rel=1e-6)
+
+
+def test_limits_end_training():
+    corpus, model, _ = RUNS["sequences-lstm-sgd-plateau-accumulate"]
+    corpus = corpus()
+    assert train(corpus, model, TrainingConfig(max_epochs=3))[1].ended == "max_epochs"
+    assert train(corpus, model, TrainingConfig(max_epochs=0, max_minutes=1e-6))[1].ended == "max_minutes"
+
+
+def test_plateau_schedule_cuts_the_rate_after_its_patience():
+    schedule = Schedule(
+        TrainingConfig(schedule="plateau", plateau_patience=2, plateau_factor=0.5, learning_rate=1.0), 0
+    )
+    rates = []
+    for nats in (3.0, 2.0, 2.1, 2.2, 2.3, 1.9):
+        schedule.validated(nats)
+        rates.append(schedule.rate(100))
+    assert rates == [1.0, 1.0, 1.0, 0.5, 0.5, 0.5]
+
+
+def test_fit_leaves_the_random_stream_of_torch_alone():
+    corpus, model, training = RUNS["stream-gru-adamw-cosine"]
+    torch.manual_seed(11)
+    fresh = SequenceModel(model, stream_corpus().vocabulary, framed=False)
+    before = torch.get_rng_state()
+    fresh.fit(corpus(), training)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_fit_refuses_a_corpus_with_another_vocabulary():
+    model = SequenceModel(ModelConfig(hidden_size=3), sequence_corpus().vocabulary)
+    with pytest.raises(ValueError, match=r"the corpus is read as .*, the model knows"):
+        model.fit(stream_corpus(), TrainingConfig(max_steps=1))
