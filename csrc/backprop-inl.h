@@ -42,8 +42,7 @@ struct SumBuffers {
   const Index** symbol_rows;
   Real** dx_rows;
   Index* block_ends;     // (blocks of a chunk)
-  Real* left;            // this thread's rows of da (or dp), packed for the tile: (slots, H, rows) / threads
-  Panels<Real> right;    // one panel of x, h_{t-1} or m: (rows, 4 vectors)
+  Real* right;           // one panel of x, h_{t-1} or m: (rows of a chunk, 4 vectors)
 };
 
 template <class Real>
@@ -107,15 +106,13 @@ struct BackPlan {
       BackRows<Real> own;
       own.layout(c.B, arena);
       SumBuffers<Real> sum;
-      sum.da_rows = arena.take<const Real*>(chunk_rows);
-      sum.x_rows = arena.take<const Real*>(chunk_rows);
+      sum.da_rows = arena.take<const Real*>(chunk_rows + kAhead);
+      sum.x_rows = arena.take<const Real*>(chunk_rows + kAhead);
       sum.h_rows = arena.take<const Real*>(chunk_rows);
       sum.symbol_rows = arena.take<const Index*>(chunk_rows);
       sum.dx_rows = arena.take<Real*>(chunk_rows);
       sum.block_ends = arena.take<Index>(chunk / block + 2);
-      sum.left = arena.take<Real>(items_of_thread() * max_rows(kPanelVectors) * chunk_rows);
-      sum.right = Panels<Real>(max_of(max_of(c.I, c.P), c.H), chunk_rows, 1);
-      sum.right.data = arena.take<Real>(chunk_rows * kPanelVectors * kWidth<Real>);
+      sum.right = arena.take<Real>(chunk_rows * kPanelVectors * kWidth<Real>);
       if (writes) {
         rows[p] = own;
         sums[p] = sum;
@@ -125,13 +122,6 @@ struct BackPlan {
 
   // Row of (step s, row b) in the rings: a chunk and the step after it are alive at a time.
   Index ring(Index s, Index b) const { return s % (chunk + 1) * call.B + b; }
-
-  // The left operand of a weight gradient is cut into panels of a few rows of W; items are dealt to the threads.
-  RowTiles left_tiles(Index columns) const { return RowTiles(columns, max_rows(kPanelVectors)); }
-  Index items_of_thread() const {
-    const Index gates = Cell::slots * left_tiles(call.H).tiles, projection = left_tiles(call.P).tiles;
-    return max_of(gates, projection) / threads + 1;
-  }
 
  private:
   // Long enough that dW is touched seldom, short enough that da stays in cache; a whole number of blocks.

@@ -14,22 +14,26 @@ constexpr int max_rows(int V) {
   return rows > 8 ? 8 : rows;
 }
 
-// a[r] + at[s] + k: element k of segment s of row r.  The panel runs on over the segments.
-// Packed: the rows stand side by side in a[0], R numbers for each k.
-template <class Real, int R, int V, bool Packed>
+// a[r][at[s] + k]: element k of segment s of row r.  The panel runs on over the segments.
+// Transposed, for sums over rows (dW): a[k][at[s] + r].  Those rows lie far apart, where no prefetcher finds them: they
+// are asked for kAhead rows early, so a must be readable that far past its end.
+constexpr Index kAhead = 12;
+template <class Real, int R, int V, bool Transposed>
 void tile(Real* out, const Real* const* a, const Index* at, int segments, Index K, const Real* panel) {
   Vec<Real> sum[R][V] = {};
   for (int s = 0; s < segments; ++s) {
     const Real* row[R];
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) row[r] = Packed ? a[0] + r : a[r] + at[s];
+    for (int r = 0; r < R; ++r) row[r] = Transposed ? nullptr : a[r] + at[s];
     for (Index k = 0; k < K; ++k) {
+      const Real* column = Transposed ? a[k] + at[s] : nullptr;
+      if (Transposed) __builtin_prefetch(a[k + kAhead] + at[s] + R - 1);
       Vec<Real> w[V];
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) w[v] = load(panel + v * kWidth<Real>);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
-        const Vec<Real> x = broadcast(Packed ? row[0][k * R + r] : row[r][k]);
+        const Vec<Real> x = broadcast(Transposed ? column[r] : row[r][k]);
 #pragma GCC unroll 4
         for (int v = 0; v < V; ++v) sum[r][v] = fma(x, w[v], sum[r][v]);
       }
@@ -46,29 +50,29 @@ void tile(Real* out, const Real* const* a, const Index* at, int segments, Index 
 template <class Real>
 using TileFunction = void (*)(Real*, const Real* const*, const Index*, int, Index, const Real*);
 
-template <class Real, int V, bool Packed>
+template <class Real, int V, bool Transposed>
 inline TileFunction<Real> tile_of_rows(int R) {
   constexpr int most = max_rows(V);
   static_assert(most >= 1 && most <= 8);
   switch (R) {
-    case 1: return tile<Real, 1, V, Packed>;
-    case 2: return tile<Real, most >= 2 ? 2 : 1, V, Packed>;
-    case 3: return tile<Real, most >= 3 ? 3 : 1, V, Packed>;
-    case 4: return tile<Real, most >= 4 ? 4 : 1, V, Packed>;
-    case 5: return tile<Real, most >= 5 ? 5 : 1, V, Packed>;
-    case 6: return tile<Real, most >= 6 ? 6 : 1, V, Packed>;
-    case 7: return tile<Real, most >= 7 ? 7 : 1, V, Packed>;
-    default: return tile<Real, most, V, Packed>;
+    case 1: return tile<Real, 1, V, Transposed>;
+    case 2: return tile<Real, most >= 2 ? 2 : 1, V, Transposed>;
+    case 3: return tile<Real, most >= 3 ? 3 : 1, V, Transposed>;
+    case 4: return tile<Real, most >= 4 ? 4 : 1, V, Transposed>;
+    case 5: return tile<Real, most >= 5 ? 5 : 1, V, Transposed>;
+    case 6: return tile<Real, most >= 6 ? 6 : 1, V, Transposed>;
+    case 7: return tile<Real, most >= 7 ? 7 : 1, V, Transposed>;
+    default: return tile<Real, most, V, Transposed>;
   }
 }
 
-template <class Real, bool Packed>
+template <class Real, bool Transposed>
 inline TileFunction<Real> tile_for(int R, int V) {
   switch (V) {
-    case 1: return tile_of_rows<Real, 1, Packed>(R);
-    case 2: return tile_of_rows<Real, 2, Packed>(R);
-    case 3: return tile_of_rows<Real, 3, Packed>(R);
-    default: return tile_of_rows<Real, 4, Packed>(R);
+    case 1: return tile_of_rows<Real, 1, Transposed>(R);
+    case 2: return tile_of_rows<Real, 2, Transposed>(R);
+    case 3: return tile_of_rows<Real, 3, Transposed>(R);
+    default: return tile_of_rows<Real, 4, Transposed>(R);
   }
 }
 
@@ -116,20 +120,21 @@ struct Panels {
 // Fills panel p with W transposed: panel[k][v][lane] = W[gate * columns + unit][k] for W (gates * columns, K).
 template <class Real>
 void pack_transposed(Panels<Real>& to, Index p, const Real* W) {
+  constexpr Index width = kWidth<Real>;
   const int V = to.vectors(p);
-  Real* out = to.panel(p);
   for (int v = 0; v < V; ++v) {
     const Index gate = to.gates > 1 ? v : 0;
-    const Index unit = to.first(p) + (to.gates > 1 ? 0 : v * kWidth<Real>);
-    for (Index lane = 0; lane < kWidth<Real>; ++lane) {
-      Real* column = out + v * kWidth<Real> + lane;
-      const Index stride = V * kWidth<Real>;
-      if (unit + lane < to.columns) {
-        const Real* row = W + (gate * to.columns + unit + lane) * to.K;
-        for (Index k = 0; k < to.K; ++k) column[k * stride] = row[k];
-      } else {
-        for (Index k = 0; k < to.K; ++k) column[k * stride] = 0;
+    const Index unit = to.first(p) + (to.gates > 1 ? 0 : v * width);
+    const Index lanes = to.columns - unit < width ? to.columns - unit : width;
+    const Real* rows = W + (gate * to.columns + unit) * to.K;
+    for (Index k = 0; k < to.K; k += width) {
+      const Index left = to.K - k < width ? to.K - k : width;
+      Vec<Real> block[width];
+      for (Index lane = 0; lane < width; ++lane) {
+        block[lane] = lane < lanes ? load_n(rows + lane * to.K + k, left) : Vec<Real>{};
       }
+      transpose<Real>(block);
+      for (Index c = 0; c < left; ++c) store(to.panel(p) + ((k + c) * V + v) * width, block[c]);
     }
   }
 }

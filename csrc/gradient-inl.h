@@ -7,7 +7,10 @@ class ChunkSums {
  public:
   ChunkSums(const BackPlan<Cell, Real>& plan, const Team& team)
       : plan_(plan), call_(plan.call), order_(plan.order), team_(team), own_(plan.sums[team.id]), Hp_(plan.Hp) {
-    for (int gate = 0; gate < Cell::gates; ++gate) input_at_[gate] = Cell::input_slot(gate) * Hp_;
+    for (int gate = 0; gate < Cell::gates; ++gate) {
+      input_at_[gate] = Cell::input_slot(gate) * Hp_;
+      hidden_at_[gate] = Cell::hidden_slot(gate) * Hp_;
+    }
   }
 
   // Steps s1 - 1 down to s0 of one net.
@@ -17,13 +20,12 @@ class ChunkSums {
     back_ = &plan_.nets[which];
     gather(s0, s1);
     if (grad_->dW_ih) {
-      pack_left(Cell::slots, call_.H, own_.da_rows, Hp_);
       if (plan_.by_symbol) {
         scatter_symbols();
       } else {
-        add_products(own_.x_rows, call_.I, grad_->dW_ih, true);
+        add_products(own_.da_rows, input_at_, Cell::gates, call_.H, own_.x_rows, call_.I, grad_->dW_ih);
       }
-      add_products(own_.h_rows, call_.P, grad_->dW_hh, false);
+      add_products(own_.da_rows, hidden_at_, Cell::gates, call_.H, own_.h_rows, call_.P, grad_->dW_hh);
       add_biases();
       if (plan_.projected) add_projection(s0, s1);
     }
@@ -87,58 +89,33 @@ class ChunkSums {
       }
       if ((s1 - s) % plan_.block == 0 || s == s0) own_.block_ends[blocks_++] = rows_;
     }
+    for (Index k = 0; k < kAhead; ++k) own_.da_rows[rows_ + k] = own_.x_rows[rows_ + k] = plan_.zeros;
   }
 
-  // This thread's items of the left operand: a few of its columns for all rows, side by side.
-  void pack_left(int slots, Index columns, const Real* const* rows, Index slot_width) {
-    const RowTiles tiles = plan_.left_tiles(columns);
-    Real* out = own_.left;
-    for (Index item = team_.id; item < slots * tiles.tiles; item += team_.size) {
-      const Index tile = item % tiles.tiles, j0 = tiles.begin(tile), R = tiles.begin(tile + 1) - j0;
-      const Index at = item / tiles.tiles * slot_width + j0;
-      for (Index k = 0; k < rows_; ++k) {
-        for (Index r = 0; r < R; ++r) out[k * R + r] = rows[k][at + r];
-      }
-      out += max_rows(kPanelVectors) * rows_;
-    }
-  }
-
-  // dW += left^T right, for the slots that multiply this matrix.
-  void add_products(const Real* const* right_rows, Index columns, Real* dW, bool input) {
-    const RowTiles tiles = plan_.left_tiles(call_.H);
-    int gate_of[Cell::slots];
-    for (int slot = 0; slot < Cell::slots; ++slot) gate_of[slot] = -1;
-    for (int gate = 0; gate < Cell::gates; ++gate) {
-      gate_of[input ? Cell::input_slot(gate) : Cell::hidden_slot(gate)] = gate;
-    }
-    add_products(right_rows, columns, tiles, Cell::slots, gate_of, call_.H, dW);
-  }
-
-  void add_products(const Real* const* right_rows, Index columns, const RowTiles& tiles, int slots, const int* gate_of,
-                    Index H, Real* dW) {
-    Panels<Real> right(columns, rows_, 1);
-    for (Index p = 0; p < right.count; ++p) {
-      const int V = right.vectors(p);
-      const Index c0 = right.first(p);
-      right.data = own_.right.data - (right.panel(p) - right.data);  // every panel in turn in the same place
-      pack_plain(right, p, 0, rows_, [&](Index k) { return right_rows[k]; });
-      const Real* left = own_.left;
-      for (Index item = team_.id; item < slots * tiles.tiles; item += team_.size) {
-        const Index tile = item % tiles.tiles, j0 = tiles.begin(tile), R = tiles.begin(tile + 1) - j0;
-        const int gate = gate_of[item / tiles.tiles];
-        if (gate >= 0) add_tile(left, R, own_.right.data, V, dW + (gate * H + j0) * columns + c0, columns, columns - c0);
-        left += max_rows(kPanelVectors) * rows_;
+  // dW += left^T right for the gates of one weight matrix; gate g's left columns start at left_at[g].
+  void add_products(const Real* const* left, const Index* left_at, int gates, Index units, const Real* const* right,
+                    Index columns, Real* dW) {
+    const RowTiles tiles(units, max_rows(kPanelVectors));
+    const Range items(gates * tiles.tiles, team_.id, team_.size);
+    Panels<Real> panels(columns, rows_, 1);
+    for (Index p = 0; p < panels.count && items.begin < items.end; ++p) {
+      const int V = panels.vectors(p);
+      const Index c0 = panels.first(p);
+      panels.data = own_.right - (panels.panel(p) - panels.data);  // every panel in turn in the same place
+      pack_plain(panels, p, 0, rows_, [&](Index k) { return right[k]; });
+      for (Index item = items.begin; item < items.end; ++item) {
+        const Index gate = item / tiles.tiles, i = item % tiles.tiles;
+        const Index j0 = tiles.begin(i), R = tiles.begin(i + 1) - j0;
+        add_tile(left, left_at[gate] + j0, R, V, dW + (gate * units + j0) * columns + c0, columns, columns - c0);
       }
     }
   }
 
-  void add_tile(const Real* left, Index R, const Real* right, int V, Real* dW, Index stride, Index columns) {
-    static constexpr Index zero = 0;
+  void add_tile(const Real* const* left, Index at, Index R, int V, Real* dW, Index stride, Index columns) {
     Index from = 0;
     for (Index block = 0; block < blocks_; ++block) {
       const Index rows = own_.block_ends[block] - from;
-      const Real* a = left + from * R;
-      tile_for<Real, true>(R, V)(sums_.data, &a, &zero, 1, rows, right + from * V * kWidth<Real>);
+      tile_for<Real, true>(R, V)(sums_.data, left + from, &at, 1, rows, own_.right + from * V * kWidth<Real>);
       for (Index r = 0; r < R; ++r) {
         for (int v = 0; v < V; ++v) {
           Real* to = dW + r * stride + v * kWidth<Real>;
@@ -163,9 +140,8 @@ class ChunkSums {
         own_.h_rows[k] = back_->m + at * Hp_;
       }
     }
-    static constexpr int gate_of[1] = {0};
-    pack_left(1, call_.P, own_.x_rows, 0);
-    add_products(own_.h_rows, call_.H, plan_.left_tiles(call_.P), 1, gate_of, call_.P, grad_->dW_hr);
+    static constexpr Index zero = 0;
+    add_products(own_.x_rows, &zero, 1, call_.P, own_.h_rows, call_.H, grad_->dW_hr);
   }
 
   void add_biases() {
@@ -228,8 +204,6 @@ class ChunkSums {
   // dh_0 = W_hh^T (da summed over the starts), and the direct part.
   void initial_states() {
     const Panels<Real>& panels = back_->hidden;
-    Index at[Cell::gates];
-    for (int gate = 0; gate < Cell::gates; ++gate) at[gate] = Cell::hidden_slot(gate) * Hp_;
     const Range rows(call_.B, team_.id, team_.size);
     for (Index b = rows.begin; b < rows.end; ++b) {
       const Real* da = back_->da_start + b * Cell::slots * Hp_;
@@ -237,7 +211,7 @@ class ChunkSums {
       const Real* direct = order_.length[b] > 0 ? back_->dh_start : back_->dh;
       for (Index p = 0; p < panels.count; ++p) {
         const int V = panels.vectors(p);
-        tile_for<Real, false>(1, V)(sums_.data, &da, at, Cell::gates, call_.H, panels.panel(p));
+        tile_for<Real, false>(1, V)(sums_.data, &da, hidden_at_, Cell::gates, call_.H, panels.panel(p));
         for (int v = 0; v < V; ++v) {
           const Index j = panels.first(p) + v * kWidth<Real>;
           const Index n = call_.P - j < kWidth<Real> ? call_.P - j : kWidth<Real>;
@@ -257,7 +231,7 @@ class ChunkSums {
   const Net<Real>* net_ = nullptr;
   const Gradients<Real>* grad_ = nullptr;
   const BackNet<Real>* back_ = nullptr;
-  Index input_at_[Cell::gates];
+  Index input_at_[Cell::gates], hidden_at_[Cell::gates];
   Index rows_ = 0, blocks_ = 0;
   TileSums<Real> sums_;
 };

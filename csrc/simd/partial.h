@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tails for instruction sets without masks.  The first n of a vector's elements; load_n fills the rest with zeros.
+// Tails and clamps for instruction sets without masks.  The first n of a vector's elements; load_n fills the rest with zeros.
 
 template <class Real>
 inline Vec<Real> load_n(const Real* p, Index n) {
@@ -12,4 +12,14 @@ template <class Real>
 inline void store_n(Real* p, Vec<Real> v, Index n) {
   if (n == kWidth<Real>) return store(p, v);
   for (Index k = 0; k < n; ++k) p[k] = v[k];
+}
+
+// The smaller, the larger of x and a bound; comparisons with NaN are false, so a NaN in x is passed on.
+template <class V>
+inline V at_most(V x, V bound) {
+  return x > bound ? bound : x;
+}
+template <class V>
+inline V at_least(V x, V bound) {
+  return x < bound ? bound : x;
 }

@@ -40,12 +40,20 @@ inline Vec<Real> broadcast(Real value) {
   return value - Vec<Real>{};
 }
 
-// Comparisons with NaN are false, so the clamps pass a NaN in x on.
-template <class V>
-inline V at_most(V x, V bound) {
-  return x > bound ? bound : x;
-}
-template <class V>
-inline V at_least(V x, V bound) {
-  return x < bound ? bound : x;
+// Row r, lane l becomes row l, lane r: blocks off the diagonal change places, halves first, then quarters, ...
+template <class Real>
+inline void transpose(Vec<Real> (&rows)[kWidth<Real>]) {
+  for (Index half = kWidth<Real> / 2; half > 0; half /= 2) {
+    Bits<Real> from_upper, from_lower;  // lanes of the pair (upper, lower); the lower's count on from the width
+    for (Index l = 0; l < kWidth<Real>; ++l) {
+      from_upper[l] = l & half ? kWidth<Real> + l - half : l;
+      from_lower[l] = l & half ? kWidth<Real> + l : l + half;
+    }
+    for (Index r = 0; r < kWidth<Real>; ++r) {
+      if (r & half) continue;
+      const Vec<Real> upper = rows[r], lower = rows[r + half];
+      rows[r] = __builtin_shuffle(upper, lower, from_upper);
+      rows[r + half] = __builtin_shuffle(upper, lower, from_lower);
+    }
+  }
 }
