@@ -2,7 +2,7 @@
 
 import torch
 
-#: Largest error, as a share of the largest wanted value or of 1, whichever is larger.
+#: Largest error, as a share of the largest wanted value or of 1, whichever is larger; integers must be equal.
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 3e-3}
 
 
@@ -13,7 +13,7 @@ def assert_close(name, got, want, tolerance=None):
     assert got.dtype == want.dtype, f"{name}: {got.dtype}, expected {want.dtype}"
     if got.numel() == 0:
         return
-    tolerance = TOLERANCE[got.dtype] if tolerance is None else tolerance
+    tolerance = TOLERANCE.get(got.dtype, 0) if tolerance is None else tolerance
     got, want = got.double(), want.double()
     assert torch.equal(got.isnan(), want.isnan()), f"{name}: NaN at {_places(got)}, expected at {_places(want)}"
     got, want = got.nan_to_num(0.0), want.nan_to_num(0.0)

@@ -164,9 +164,7 @@ def test_oracle_gradient_is_the_slope_of_its_output(kind):
         return (y**2).sum() + h_n.sum() + (0 if c_n is None else (c_n**3).sum()), (y, h_n, c_n, tape)
 
     _, (y, h_n, c_n, tape) = loss()
-    back = oracle.unroll_back(
-        kind, x, h0[0], c, w, tape, 2 * y, np.ones_like(h_n), None if c_n is None else 3 * c_n**2
-    )
+    back = oracle.unroll_back(kind, x, h0[0], c, w, tape, 2 * y, np.ones_like(h_n), None if c_n is None else 3 * c_n**2)
     slopes = {"x": back[0], "h0": back[1], "c0": back[2], **back[3]}
     for name, array in {"x": x, "h0": h0[0], "c0": c, **w}.items():
         if array is None:

@@ -36,8 +36,8 @@ class RecurrentCell(RNNCellBase):
         checks.cell_state_ranks(name, states)
         if not batched:
             x, states = x.unsqueeze(0), [s.unsqueeze(0) for s in states]
-        autocast = torch.is_autocast_enabled(x.device.type)
-        checks.cell(x, states, W, self.hidden_size, autocast)
+        autocast = ops.autocast_type(x)
+        checks.cell(x, states, W, self.hidden_size, autocast is not None)
         weights = (W, self.weight_hh, self.bias_ih, self.bias_hh, None)
         if ops.goes_to_torch(x, beyond_torch=checks.is_one_hot(x)):
             hx = tuple(states) if len(states) == 2 else (*states, None)[0]
@@ -49,8 +49,10 @@ class RecurrentCell(RNNCellBase):
             after = [s.squeeze(0) for s in finals if s is not None]
         if not batched:
             after = [s.squeeze(0) for s in after]
-        if autocast and self.stock is torch.nn.RNNCell and W.dtype != torch.float64:  # as torch: the others ignore it
-            after = [s.to(torch.get_autocast_dtype(x.device.type)) for s in after]
+        if (
+            autocast is not None and self.stock is torch.nn.RNNCell and W.dtype != torch.float64
+        ):  # as torch: the others ignore it
+            after = [s.to(autocast) for s in after]
         return after
 
 

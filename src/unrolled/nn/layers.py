@@ -87,11 +87,11 @@ class RecurrentLayer(torch.nn.RNNBase):
                 reset = reset.unsqueeze(batch_axis) if isinstance(reset, Tensor) else reset
             T, B = (x.shape[0], x.shape[1]) if time_major else (x.shape[1], x.shape[0])
 
-        autocast = torch.is_autocast_enabled(x.device.type)
-        checks.features(x, W, self.input_size, autocast)
+        autocast = ops.autocast_type(x)
+        checks.features(x, W, self.input_size, autocast is not None)
         if states:
             checks.state_shapes(states, self._state_shapes(B))
-            checks.state_types(states, x, W, autocast)
+            checks.state_types(states, x, W, autocast is not None)
         checks.same_device(x, W)
         checks.has_steps(T)
         one_hot = checks.is_one_hot(x)
@@ -113,9 +113,10 @@ class RecurrentLayer(torch.nn.RNNBase):
             layout = Layout(not (time_major or turned), lengths, batch_sizes, reset)
             y, finals, recorded = self._unroll(x, states, weights, layout, p, trace)
 
-        if autocast and self.mode != "GRU" and W.dtype != torch.float64:  # as torch: its GRU ignores autocast
-            narrow = torch.get_autocast_dtype(x.device.type)
-            y, finals = y.to(narrow), [s.to(narrow) for s in finals]
+        if (
+            autocast is not None and self.mode != "GRU" and W.dtype != torch.float64
+        ):  # as torch: its GRU ignores autocast
+            y, finals = y.to(autocast), [s.to(autocast) for s in finals]
 
         def laid_out(rows: Tensor) -> Rows:
             if batch_sizes is not None:

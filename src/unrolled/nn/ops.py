@@ -65,7 +65,7 @@ def layer(
     """
     W_ih, W_hh = weights[0][0], weights[0][1]
     layout = Layout(batch_first, lengths, batch_sizes, reset)
-    if x.dtype in checks.HALF or W_hh.dtype in checks.HALF or torch.is_autocast_enabled(x.device.type):
+    if x.dtype in checks.HALF or W_hh.dtype in checks.HALF or autocast_type(x) is not None:
         return _widened(kind, x, h0, c0, weights, layout, trace)
     traced, transformed = _is_traced(x), _is_transformed()
     if obstacle(x, W_hh) is not None:
@@ -83,6 +83,19 @@ def layer(
         return routes.Eager.apply(kind, layout, trace, x, h0, c0, *flat)  # type: ignore[no-any-return,no-untyped-call]
     y, h_n, c_n, saved = routes.forward(kind, layout, x, h0, c0, flat, save=trace)
     return y, h_n, c_n, routes.recorded(kind, layout, saved, flat) if trace else None
+
+
+def autocast_type(x: Tensor) -> torch.dtype | None:
+    """Return the type that autocast is on with for the device of x, or None if it is off.
+
+    >>> with torch.autocast("cpu", torch.bfloat16):
+    ...     autocast_type(torch.zeros(1))
+    torch.bfloat16
+    """
+    device = x.device.type  # some devices have no autocast to ask about
+    if torch._C._is_any_autocast_enabled() and torch.amp.is_autocast_available(device):
+        return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    return None
 
 
 def obstacle(x: Tensor, W: Tensor) -> str | None:
@@ -186,7 +199,7 @@ def explain_backend(
     beyond_torch = lengths is not None or reset is not None or trace or checks.is_one_hot(data)
     if isinstance(layer, torch.nn.RNNBase) and goes_to_torch(data, beyond_torch):
         return Backend("torch", f"torch's own operator serves {data.device.type}")
-    widened = data.dtype in checks.HALF or W.dtype in checks.HALF or torch.is_autocast_enabled(data.device.type)
+    widened = data.dtype in checks.HALF or W.dtype in checks.HALF or autocast_type(data) is not None
     W = W.to("meta", torch.float32) if W.dtype in checks.HALF else W
     why = obstacle(data, W)
     if why is not None:
