@@ -98,7 +98,7 @@ class RecurrentLayer(torch.nn.RNNBase):
         if lengths is not None:
             checks.lengths_form(lengths, (B,), x.device)
         if reset is not None:
-            checks.reset_form(reset, x.shape if one_hot else x.shape[:-1], x.device)
+            checks.reset_form(reset, tuple(x.shape if one_hot else x.shape[:-1]), x.device)
         if sorting is not None:
             states = [s.index_select(1, sorting) for s in states]
 

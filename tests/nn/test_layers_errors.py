@@ -1,0 +1,263 @@
+"""Wrong arguments: torch's own class and text, asked of torch itself; and a better answer where torch has none."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.utils.rnn import PackedSequence, pack_sequence
+
+import unrolled.nn
+
+CASES = ["RNN", "LSTM", "GRU"]
+
+
+def said_by(call):
+    with pytest.raises(Exception) as caught:  # noqa: B017, PT011: the class is what is compared
+        call()
+    return type(caught.value), str(caught.value)
+
+
+def positional(name, *after):
+    """Eight positional arguments, the last of which is proj_size."""
+    return (4, 6, 1, *(("tanh",) if name == "RNN" else ()), True, False, 0.0, False, *after)
+
+
+CONSTRUCTORS = {
+    "input_size numpy int": {"input_size": np.int64(4)},
+    "input_size float": {"input_size": 4.0},
+    "hidden_size str": {"hidden_size": "6"},
+    "bias int": {"bias": 1},
+    "batch_first int": {"batch_first": 0},
+    "input_size zero": {"input_size": 0},
+    "hidden_size negative": {"hidden_size": -1},
+    "num_layers zero": {"num_layers": 0},
+    "dropout above 1": {"dropout": 1.5},
+    "dropout negative": {"dropout": -0.1},
+    "dropout bool": {"dropout": True},
+    "proj_size": {"proj_size": 6},
+    "proj_size negative": {"proj_size": -1},
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("options", CONSTRUCTORS.values(), ids=CONSTRUCTORS)
+def test_constructor_says_what_torch_says(name, options):
+    options = {"input_size": 4, "hidden_size": 6, **options}
+    got, want = (said_by(lambda m=m: getattr(m, name)(**options)) for m in (unrolled.nn, torch.nn))
+    assert got == want
+
+
+def test_constructor_accepts_true_for_an_int_as_torch_does():
+    assert unrolled.nn.GRU(True, 6).weight_ih_l0.shape == torch.nn.GRU(True, 6).weight_ih_l0.shape
+
+
+@pytest.mark.parametrize("options", [{"nonlinearity": "gelu"}, {"nonlinearity": None}], ids=str)
+def test_unknown_nonlinearity_says_what_torch_says(options):
+    assert said_by(lambda: unrolled.nn.RNN(4, 6, **options)) == said_by(lambda: torch.nn.RNN(4, 6, **options))
+
+
+def test_dropout_on_one_layer_warns_as_torch_does():
+    warned = []
+    for module in (unrolled.nn, torch.nn):
+        with pytest.warns(UserWarning, match="dropout option adds dropout") as caught:
+            module.GRU(4, 6, dropout=0.5)
+        warned.append(str(caught[0].message))
+    assert warned[0] == warned[1]
+
+
+@pytest.mark.parametrize("name", ["RNN", "GRU"])
+@pytest.mark.parametrize("by", ["position", "keyword"])
+def test_projection_of_rnn_and_gru_is_refused_in_either_form(name, by):
+    """torch lets the positional form slip through."""
+    kind, text = said_by(lambda: getattr(torch.nn, name)(4, 6, proj_size=2))
+    if by == "position":
+        got = said_by(lambda: getattr(unrolled.nn, name)(*positional(name, 2)))
+    else:
+        got = said_by(lambda: getattr(unrolled.nn, name)(4, 6, proj_size=2))
+    assert got == (kind, text)
+
+
+def hx(name, *shape, **options):
+    zeros = torch.zeros(shape, **options)
+    return (zeros, zeros) if name == "LSTM" else zeros
+
+
+X = torch.zeros(5, 3, 4)
+CALLS = {
+    "input 1-D": lambda name: (torch.zeros(4),),
+    "input 4-D": lambda name: (torch.zeros(1, 5, 3, 4),),
+    "hx 2-D for a batch": lambda name: (X, hx(name, 3, 6)),
+    "hx 3-D for one sequence": lambda name: (X[:, 0], hx(name, 1, 3, 6)),
+    "width": lambda name: (X[..., :3],),
+    "width of one sequence": lambda name: (X[:, 0, :3],),
+    "batch of hx": lambda name: (X, hx(name, 1, 4, 6)),
+    "width of hx": lambda name: (X, hx(name, 1, 3, 5)),
+    "layers of hx": lambda name: (X, hx(name, 2, 3, 6)),
+    "hx of one sequence": lambda name: (X[:, 0], hx(name, 1, 5)),
+    "type": lambda name: (X.double(),),
+    "half type": lambda name: (X.bfloat16(),),
+    "int32": lambda name: (X.int(),),
+    "complex": lambda name: (X.to(torch.complex64),),
+    "type before width": lambda name: (X[..., :3].double(),),
+    "width before hx": lambda name: (X[..., :3], hx(name, 1, 4, 6)),
+    "device of hx": lambda name: (X, hx(name, 1, 3, 6, device="meta")),
+    "device of input": lambda name: (X.to("meta"),),
+    "no steps": lambda name: (X[:0],),
+    "no steps, no rows": lambda name: (X[:0, :0],),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("arguments", CALLS.values(), ids=CALLS)
+def test_call_says_what_torch_says(route, name, arguments):
+    ours, theirs = (getattr(module, name)(4, 6) for module in (unrolled.nn, torch.nn))
+    got, want = (said_by(lambda layer=layer: layer(*arguments(name))) for layer in (ours, theirs))
+    assert got == want
+
+
+@pytest.mark.parametrize("name", ["RNN", "GRU"])
+def test_packed_call_says_what_torch_says(name):
+    """For LSTM torch checks none of these; the next test says what is said there."""
+    ours, theirs = (getattr(module, name)(4, 6) for module in (unrolled.nn, torch.nn))
+    for make in PACKED.values():
+        got, want = (said_by(lambda layer=layer, make=make: layer(*make(name))) for layer in (ours, theirs))
+        assert got == want
+
+
+PACKED = {
+    "width": lambda name: (pack_sequence([torch.zeros(n, 3) for n in (5, 3, 1)]),),
+    "rank": lambda name: (pack_sequence([torch.zeros(n, 2, 4) for n in (5, 3, 1)]),),
+    "type": lambda name: (pack_sequence([torch.zeros(n, 4).double() for n in (5, 3, 1)]),),
+    "batch of hx": lambda name: (pack_sequence([torch.zeros(n, 4) for n in (5, 3, 1)]), hx(name, 1, 4, 6)),
+    "rank of hx": lambda name: (pack_sequence([torch.zeros(n, 4) for n in (5, 3, 1)]), hx(name, 3, 6)),
+}
+
+
+@pytest.mark.parametrize(
+    ("what", "error", "text"),
+    [
+        ("width", RuntimeError, r"input.size\(-1\) must be equal to input_size. Expected 4, got 3"),
+        ("rank", RuntimeError, "input must have 2 dimensions, got 3"),
+        ("type", ValueError, r"RNN input dtype \(torch.float64\) does not match weight dtype \(torch.float32\)"),
+        ("batch of hx", RuntimeError, r"Expected hidden\[0\] size \(1, 3, 6\), got \[1, 4, 6\]"),
+        ("rank of hx", RuntimeError, r"Expected hidden\[0\] size \(1, 3, 6\), got \[3, 6\]"),
+    ],
+)
+def test_packed_lstm_is_checked_though_torch_does_not(what, error, text):
+    with pytest.raises(error, match=text):
+        unrolled.nn.LSTM(4, 6)(*PACKED[what]("LSTM"))
+
+
+@pytest.mark.parametrize(("data", "sizes"), [(torch.zeros(5, 4), [3, 3]), (torch.zeros(5, 4), [2, 3])], ids=str)
+def test_malformed_packed_sequence_is_refused(data, sizes):
+    with pytest.raises(RuntimeError, match="batch_sizes must not increase and must sum to the 5 rows of data"):
+        unrolled.nn.GRU(4, 6)(PackedSequence(data, torch.tensor(sizes)))
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "text"),
+    [
+        ("LSTM", torch.zeros(1, 3, 6), r"LSTM: Expected hx to be a pair of tensors \(h_0, c_0\), got Tensor"),
+        ("LSTM", (torch.zeros(1, 3, 6),), r"LSTM: Expected hx .* got tuple of \(Tensor\)"),
+        ("LSTM", (None, None), r"LSTM: Expected hx .* got tuple of \(NoneType, NoneType\)"),
+        ("GRU", (torch.zeros(1, 3, 6),), r"GRU: Expected hx to be one tensor h_0, got tuple of \(Tensor\)"),
+        ("RNN", 3, "RNN: Expected hx to be one tensor h_0, got int"),
+    ],
+)
+def test_hx_of_the_wrong_kind_is_named(name, state, text):
+    """torch: IndexError or AttributeError from inside."""
+    with pytest.raises(TypeError, match=text):
+        getattr(unrolled.nn, name)(4, 6)(X, state)
+
+
+def test_hx_as_a_list_is_accepted_as_torch_does():
+    assert unrolled.nn.LSTM(4, 6)(X, list(hx("LSTM", 1, 3, 6)))[0].shape == (5, 3, 6)
+
+
+@pytest.mark.parametrize("wrong", [[1, 2], None, 3.0], ids=str)
+def test_input_that_is_no_tensor_is_named(wrong):
+    with pytest.raises(TypeError, match="GRU: Expected input to be a Tensor or PackedSequence, got"):
+        unrolled.nn.GRU(4, 6)(wrong)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_hx_of_another_type_is_refused_with_the_remedy(name):
+    with pytest.raises(RuntimeError, match=r"hx dtype \(torch.float64\) does not match .*hx.to\(torch.float32\)"):
+        getattr(unrolled.nn, name)(4, 6)(X, hx(name, 1, 3, 6, dtype=torch.float64))
+
+
+def test_mixed_widths_under_autocast_are_refused(route):
+    with (
+        torch.autocast("cpu", torch.bfloat16),
+        pytest.raises(ValueError, match=r"RNN input dtype \(torch.float64\)"),
+    ):
+        unrolled.nn.GRU(4, 6)(X.double())
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("index", [-1, 4, 2**40])
+def test_one_hot_index_out_of_range_names_index_and_position(route, batch_first, index):
+    ids = torch.zeros(5, 3, dtype=torch.int64)
+    ids[2, 1] = index
+    place = r"\[1, 2\]" if batch_first else r"\[2, 1\]"
+    with pytest.raises(IndexError, match=rf"one-hot index {index} at input{place} .* input_size - 1 = 3"):
+        unrolled.nn.LSTM(4, 6, batch_first=batch_first)(ids.t() if batch_first else ids)
+
+
+def test_one_hot_rank_is_named():
+    with pytest.raises(ValueError, match="LSTM: Expected input of one-hot indices to be 1D or 2D, got 3D instead"):
+        unrolled.nn.LSTM(4, 6)(torch.zeros(5, 3, 4, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "error", "text"),
+    [
+        ([5, 3, 1], TypeError, r"lengths must be an int64 tensor of shape \(3,\), got list"),
+        (torch.tensor([5.0, 3.0, 1.0]), TypeError, r"lengths must be an int64 .* got a float32 tensor of shape \(3,\)"),
+        (torch.tensor([5, 3, 1], dtype=torch.int32), TypeError, "got a int32 tensor"),
+        (torch.tensor([5, 3]), ValueError, r"lengths must have shape \(3,\), .* got \(2,\)"),
+        (torch.tensor([[5, 3, 1]]), ValueError, r"got \(1, 3\)"),
+        (torch.tensor([5, 6, 1]), ValueError, r"lengths\[1\] is 6, expected 0 to T = 5"),
+        (torch.tensor([5, 3, -1]), ValueError, r"lengths\[2\] is -1, expected 0 to T = 5"),
+        (torch.zeros(3, dtype=torch.int64, device="meta"), ValueError, "lengths must be on the input's device cpu"),
+    ],
+    ids=str,
+)
+def test_wrong_lengths_are_refused(route, lengths, error, text):
+    with pytest.raises(error, match=text):
+        unrolled.nn.GRU(4, 6)(X, lengths=lengths)
+
+
+@pytest.mark.parametrize(
+    ("reset", "error", "text"),
+    [
+        (torch.zeros(5, 3), TypeError, r"reset must be a bool tensor of shape \(5, 3\), got a float32 tensor"),
+        ([[True]], TypeError, "got list"),
+        (
+            torch.zeros(3, 5, dtype=torch.bool),
+            ValueError,
+            r"the shape of input without its features, \(5, 3\), got \(3, 5\)",
+        ),
+        (torch.zeros(5, dtype=torch.bool), ValueError, r"got \(5,\)"),
+        (torch.zeros(5, 3, dtype=torch.bool, device="meta"), ValueError, "reset must be on the input's device cpu"),
+    ],
+    ids=str,
+)
+def test_wrong_reset_is_refused(route, reset, error, text):
+    with pytest.raises(error, match=text):
+        unrolled.nn.GRU(4, 6)(X, reset=reset)
+
+
+def test_lengths_and_packed_input_together_are_refused():
+    packed = pack_sequence([torch.zeros(n, 4) for n in (5, 3, 1)])
+    with pytest.raises(ValueError, match="lengths cannot be given with a PackedSequence"):
+        unrolled.nn.GRU(4, 6)(packed, lengths=torch.tensor([5, 3, 1]))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_rows_further_apart_than_two_to_the_31_elements_are_found(route, name):
+    """The memory between the two steps is never touched, so it is never there."""
+    storage = torch.empty(2**31 + 4)
+    x = storage.as_strided((2, 1, 4), (2**31, 4, 1))
+    x.copy_(torch.randn(2, 1, 4))
+    layer = getattr(unrolled.nn, name)(4, 6)
+    assert torch.equal(layer(x)[0], layer(x.clone())[0])
