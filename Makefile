@@ -1,0 +1,63 @@
+# Every target sets up what it needs: a virtual environment in .venv with the package and its tools.  A second run
+# finds that done.  pip's own settings (PIP_INDEX_URL, PIP_FIND_LINKS, ...) are obeyed.
+PYTHON ?= python3
+VENV   ?= .venv
+JOBS   ?= 2
+
+PY   := $(VENV)/bin/python
+CPP  := $(wildcard csrc/*.h csrc/*.cpp csrc/simd/*.h)
+ASAN := build/asan
+
+.PHONY: test demo lint format bench asan docs clean
+
+test: $(VENV)/.installed
+	$(PY) -m pytest -n $(JOBS)
+
+demo: $(VENV)/.installed
+	$(VENV)/bin/unrolled demo
+
+lint: $(VENV)/.installed
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+	$(VENV)/bin/clang-format --dry-run --Werror $(CPP) $(wildcard bench/*.cpp)
+
+format: $(VENV)/.installed
+	$(PY) -m ruff check --fix
+	$(PY) -m ruff format
+	$(VENV)/bin/clang-format -i $(CPP) $(wildcard bench/*.cpp)
+
+bench: $(VENV)/.installed
+	$(PY) -m bench
+
+docs: $(VENV)/.installed
+	$(PY) -m sphinx -W --keep-going -q docs docs/_build/html
+
+# The core with the address and undefined-behaviour sanitizers, in an environment of its own that borrows the other's
+# packages.  Python itself leaks by design, so leaks are not looked for.
+asan: $(VENV)/.installed $(ASAN)/.installed
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	$(ASAN)/bin/python -m pytest -p no:cacheprovider tests/core -m "not whole_process"
+
+clean:
+	rm -rf $(VENV) build docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# torch first and by its pin, so that nothing that depends on it can choose another.
+$(VENV)/.installed: pyproject.toml constraints.txt CMakeLists.txt $(CPP) | $(PY)
+	$(PY) -m pip install -q "$$(grep '^torch==' constraints.txt)"
+	$(PY) -m pip install -q -c constraints.txt -e '.[dev,docs]'
+	touch $@
+
+# Some systems ship venv without ensurepip; then the outer pip brings one.
+$(PY):
+	$(PYTHON) -m venv $(VENV) || \
+	  { $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(PY) install -q pip; }
+
+$(ASAN)/.installed: $(VENV)/.installed
+	$(PY) -m venv --without-pip $(ASAN)
+	$(PY) -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+	  > "$$($(ASAN)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/borrowed.pth"
+	$(PY) -m pip --python $(ASAN)/bin/python install -q --no-deps --force-reinstall \
+	  -Cbuild-dir=$(ASAN)/objects -Ccmake.define.UNROLLED_SANITIZE=ON .
+	touch $@
