@@ -249,7 +249,10 @@ void backward_of(const Call<Real>& call, void* scratch, const Team& team) {
       if (walks_net(plan.division, k, team)) walk.run(k, s0, s1);
     }
     team.wait();
-    for (Index k = 0; k < call.nets; ++k) sums.run(k, s0, s1);
+    for (Index k = 0; k < call.nets; ++k) {
+      sums.run(k, s0, s1);
+      if (call.gradients[k].add_to_dx) team.wait();  // the next net adds to the same rows
+    }
     team.wait();
     s1 = s0;
   }
