@@ -197,7 +197,9 @@ def explain_backend(
     data = x.data if isinstance(x, PackedSequence) else x
     W: Tensor = next(layer.parameters())
     beyond_torch = lengths is not None or reset is not None or trace or checks.is_one_hot(data)
-    if isinstance(layer, torch.nn.RNNBase) and goes_to_torch(data, beyond_torch):
+    if not hasattr(layer, "stock"):
+        return Backend("torch", f"{type(layer).__name__} is not of unrolled.nn; swap(model) makes it so")
+    if goes_to_torch(data, beyond_torch):
         return Backend("torch", f"torch's own operator serves {data.device.type}")
     widened = data.dtype in checks.HALF or W.dtype in checks.HALF or autocast_type(data) is not None
     W = W.to("meta", torch.float32) if W.dtype in checks.HALF else W
