@@ -1,0 +1,156 @@
+"""torch.compile without a graph break, torch.export with dynamic sizes: same numbers, one node in the graph a layer."""
+
+import io
+
+import pytest
+import torch
+from compare import assert_all_close, assert_close
+
+import unrolled.nn
+
+CASES = ["RNN", "LSTM", "GRU"]
+T, B, I, H = 5, 3, 4, 7
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler():
+    torch._dynamo.reset()
+
+
+def outputs_and_gradients(call, layer, x):
+    y, end = call(x)
+    loss = y.pow(2).sum() + (end[1] if isinstance(end, tuple) else end).sum()
+    leaves = {"x": x, **dict(layer.named_parameters())}
+    found = torch.autograd.grad(loss, list(leaves.values()))
+    return {"y": y, **dict(zip(leaves, found, strict=True))}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True, "batch_first": True}], ids=str)
+def test_compiled_layer_equals_eager_at_every_size_without_a_graph_break(name, options):
+    layer = getattr(unrolled.nn, name)(I, H, **options)
+    graphs = []
+
+    def counting(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    compiled = torch.compile(layer, fullgraph=True, dynamic=True, backend="aot_eager")
+    torch.compile(layer, fullgraph=True, backend=counting)(torch.randn(T, B, I))
+    assert len(graphs) == 1
+    nodes = [
+        n for n in graphs[0].graph.nodes if n.target in (torch.ops.unrolled.layer, torch.ops.unrolled.layer.default)
+    ]
+    assert len(nodes) == layer.num_layers
+    for size in ((T, B), (9, 2), (2, 6)):
+        x = torch.randn(*size, I, requires_grad=True)
+        assert_all_close(outputs_and_gradients(compiled, layer, x), outputs_and_gradients(layer, layer, x))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_compiled_with_inductor_equals_eager(name):
+    layer = getattr(unrolled.nn, name)(I, H)
+    model = torch.nn.Sequential(torch.nn.Linear(I, I), layer)
+    x = torch.randn(T, B, I, requires_grad=True)
+    compiled = torch.compile(model, fullgraph=True)
+    assert_all_close(outputs_and_gradients(compiled, model, x), outputs_and_gradients(model, model, x))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_compiled_layer_takes_lengths_reset_trace_state_and_symbols(name):
+    layer = getattr(unrolled.nn, name)(I, H)
+
+    def call(ids, hx, lengths, reset):
+        y, end, trace = layer(ids, hx, lengths=lengths, reset=reset, trace=True)
+        return y, end, trace.h, trace.gates
+
+    states = [torch.randn(1, B, H) for _ in range(1 + (name == "LSTM"))]
+    arguments = (
+        torch.randint(0, I, (T, B)),
+        tuple(states) if name == "LSTM" else states[0],
+        torch.tensor([5, 0, 3]),
+        torch.rand(T, B) < 0.4,
+    )
+    got, want = torch.compile(call, fullgraph=True, backend="aot_eager")(*arguments), call(*arguments)
+    for a, b in zip(torch.utils._pytree.tree_leaves(got), torch.utils._pytree.tree_leaves(want), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_compiled_layer_still_checks_its_symbols():
+    layer = torch.compile(unrolled.nn.GRU(I, H), fullgraph=True, backend="aot_eager")
+    with pytest.raises(IndexError, match="one-hot index 4 at input"):
+        layer(torch.full((T, B), I))
+
+
+def test_compiled_layer_in_training_draws_dropout():
+    layer = torch.compile(unrolled.nn.LSTM(I, H, num_layers=2, dropout=0.5), fullgraph=True, backend="aot_eager")
+    x = torch.randn(T, B, I)
+    assert not torch.equal(layer(x)[0], layer(x)[0])
+
+
+def test_compiled_layer_under_autocast_and_in_half_precision():
+    layer, x = unrolled.nn.LSTM(I, H), torch.randn(T, B, I)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(compiled(x)[0], layer(x)[0])
+    layer.bfloat16()
+    assert torch.equal(compiled(x.bfloat16())[0], layer(x.bfloat16())[0])
+
+
+def test_compiled_layer_without_gradient_keeps_nothing():
+    layer = unrolled.nn.LSTM(I, H)
+    graphs = []
+
+    def spy(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    with torch.no_grad():
+        torch.compile(layer, fullgraph=True, backend=spy)(torch.randn(T, B, I))
+    (node,) = (n for n in graphs[0].graph.nodes if "unrolled.layer" in str(n.target))
+    assert node.args[-1] is False
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_export_keeps_time_and_batch_dynamic(name):
+    layer = getattr(unrolled.nn, name)(I, H, num_layers=2).eval()
+    sizes = {0: torch.export.Dim("T"), 1: torch.export.Dim("B")}
+    program = torch.export.export(layer, (torch.randn(T, B, I),), dynamic_shapes=(sizes,))
+    stored = io.BytesIO()
+    torch.export.save(program, stored)
+    stored.seek(0)
+    loaded = torch.export.load(stored).module()
+    for size in ((T, B), (11, 2), (2, 8)):
+        x = torch.randn(*size, I)
+        assert_close(f"{size}", loaded(x)[0], layer(x)[0], 0)
+
+
+def test_to_torch_exports_for_runtimes_that_know_only_torch():
+    layer = unrolled.nn.LSTM(I, H)
+    x = torch.randn(T, B, I)
+    program = torch.export.export(layer.to_torch(), (x,))
+    assert_close("y", program.module()(x)[0], layer(x)[0])
+
+
+@pytest.mark.parametrize("kind", ["RNN_TANH", "RNN_RELU", "LSTM", "GRU"])
+@pytest.mark.parametrize("form", ["dense", "one-hot", "ragged"])
+def test_registered_operator_keeps_its_contract(kind, form):
+    from unrolled.notation import parameter_shapes
+
+    weights = [torch.randn(s, requires_grad=True) for s in parameter_shapes(kind, I, H)]
+    x = torch.randint(0, I, (T, B)) if form == "one-hot" else torch.randn(T, B, I, requires_grad=True)
+    h0 = torch.randn(1, B, H, requires_grad=True)
+    lengths = torch.tensor([5, 2, 0]) if form == "ragged" else None
+    arguments = (kind, False, lengths, None, None, x, h0, None, [True] * 4 + [False], weights, True)
+    torch.library.opcheck(torch.ops.unrolled.layer.default, arguments)
+
+
+def test_fake_tensors_pass_through_without_being_read():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        layer = unrolled.nn.LSTM(I, H, bidirectional=True)
+        x = torch.randn(T, B, I)
+        assert "registered operator" in unrolled.nn.explain_backend(layer, x).why
+        y, (h_n, c_n) = layer(x)
+    assert (y.shape, h_n.shape, c_n.shape) == ((T, B, 2 * H), (2, B, H), (2, B, H))

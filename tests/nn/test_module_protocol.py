@@ -1,0 +1,231 @@
+"""What people do to a module: copy it, store it, prune it, share its weights, look into it."""
+
+import copy
+import io
+import pickle
+
+import pytest
+import torch
+from compare import assert_close
+from torch.nn.utils import parametrizations, parametrize, prune
+
+import unrolled.nn
+
+CASES = ["RNN", "LSTM", "GRU"]
+SETTINGS = [
+    {},
+    {"num_layers": 2, "bidirectional": True},
+    {"bias": False, "batch_first": True},
+    {"num_layers": 3, "dropout": 0.25},
+]
+
+
+def pair(name, **options):
+    made = []
+    for module in (torch.nn, unrolled.nn):
+        torch.manual_seed(5)
+        made.append(getattr(module, name)(3, 5, **options))
+    return made
+
+
+@pytest.mark.parametrize("name", [*CASES, "RNNCell", "LSTMCell", "GRUCell"])
+@pytest.mark.parametrize("options", SETTINGS, ids=str)
+def test_initial_weights_names_and_repr_are_torchs(name, options):
+    if name.endswith("Cell"):
+        options = {"bias": options.get("bias", True)}
+    theirs, ours = pair(name, **options)
+    assert repr(ours) == repr(theirs)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("options", [{"proj_size": 2}, {"proj_size": 2, "bidirectional": True, "bias": False}], ids=str)
+def test_projected_lstm_is_torchs_too(options):
+    theirs, ours = pair("LSTM", **options)
+    assert repr(ours) == repr(theirs)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+
+
+def test_making_a_layer_leaves_the_random_stream_where_torch_does():
+    streams = []
+    for module in (torch.nn, unrolled.nn):
+        torch.manual_seed(5)
+        module.GRU(3, 5, num_layers=2)
+        streams.append(torch.rand(3))
+    assert torch.equal(*streams)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_attributes_third_parties_read_are_there(name):
+    theirs, ours = pair(name, num_layers=2, bidirectional=True)
+    read = ("mode", "input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
+    for attribute in (*read, "proj_size", "_flat_weights_names", "training"):
+        assert getattr(ours, attribute) == getattr(theirs, attribute), attribute
+    assert [[w.shape for w in ws] for ws in ours.all_weights] == [[w.shape for w in ws] for ws in theirs.all_weights]
+    assert isinstance(ours, torch.nn.RNNBase)
+    ours.flatten_parameters()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_state_dict_moves_both_ways(name):
+    theirs, ours = pair(name, num_layers=2)
+    other = getattr(unrolled.nn, name)(3, 5, num_layers=2)
+    other.load_state_dict(theirs.state_dict())
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(7, 2, 3)
+    assert torch.equal(other(x)[0], ours(x)[0])
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "how",
+    [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m)), lambda m: saved_and_loaded(m)],
+    ids=["deepcopy", "pickle", "torch.save"],
+)
+def test_copies_give_the_same_numbers_and_share_nothing(name, how):
+    _, ours = pair(name, num_layers=2)
+    x = torch.randn(7, 2, 3)
+    other = how(ours)
+    assert type(other) is type(ours)
+    assert torch.equal(other(x)[0], ours(x)[0])
+    with torch.no_grad():
+        other.weight_hh_l0.add_(1)
+    assert not torch.equal(other(x)[0], ours(x)[0])
+
+
+def saved_and_loaded(module):
+    stored = io.BytesIO()
+    torch.save(module, stored)
+    stored.seek(0)
+    return torch.load(stored, weights_only=False)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_weights_are_gathered_anew_at_every_call(route, name):
+    _, ours = pair(name)
+    x = torch.randn(7, 2, 3)
+    before = ours(x)[0]
+    ours.weight_hh_l0 = torch.nn.Parameter(ours.weight_hh_l0.detach() + 1)
+    reassigned = ours(x)[0]
+    assert not torch.equal(reassigned, before)
+    assert_close("torch agrees", ours.to_torch()(x)[0], reassigned)
+    ours.weight_hh_l0.data = ours.weight_hh_l0.data - 1
+    assert_close("data", ours(x)[0], before)
+
+
+def test_weight_drop_that_deletes_the_parameter_works(route):
+    """AWD-LSTM's trick: the parameter is replaced by a plain tensor computed from another."""
+    _, ours = pair("LSTM")
+    raw = ours.weight_hh_l0
+    del ours.weight_hh_l0
+    ours.register_parameter("raw", raw)
+    ours.weight_hh_l0 = torch.nn.functional.dropout(raw, 0.5)
+    ours(torch.randn(7, 2, 3))[0].sum().backward()
+    assert raw.grad is not None
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_weight_norm_and_pruning_act_on_the_call(route, name):
+    theirs, ours = pair(name)
+    x = torch.randn(7, 2, 3)
+    for layer in (theirs, ours):
+        parametrizations.weight_norm(layer, "weight_hh_l0")
+        with torch.no_grad():
+            layer.parametrizations.weight_hh_l0.original0.mul_(0.5)
+        prune.l1_unstructured(layer, "weight_ih_l0", amount=0.5)
+    assert_close("y", ours(x)[0], theirs(x)[0])
+    ours(x)[0].sum().backward()
+    assert ours.parametrizations.weight_hh_l0.original1.grad.any()
+    parametrize.remove_parametrizations(ours, "weight_hh_l0")
+    assert_close("baked", ours(x)[0], theirs(x)[0])
+
+
+def test_parametrized_layer_can_be_copied(route):
+    _, ours = pair("GRU")
+    parametrizations.weight_norm(ours, "weight_hh_l0")
+    x = torch.randn(7, 2, 3)
+    assert torch.equal(copy.deepcopy(ours)(x)[0], ours(x)[0])
+
+
+def test_shared_weights_get_the_sum_of_both_gradients(route):
+    theirs, ours = pair("GRU", bidirectional=True)
+    for layer in (theirs, ours):
+        layer.weight_hh_l0_reverse = layer.weight_hh_l0
+        layer(torch.ones(7, 2, 3))[0].pow(2).sum().backward()
+    assert len(list(ours.parameters())) == 7
+    assert_close("gradient", ours.weight_hh_l0.grad, theirs.weight_hh_l0.grad)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_layer_moves_between_types_and_devices(name):
+    _, ours = pair(name)
+    assert ours.double()(torch.randn(7, 2, 3).double())[0].dtype == torch.float64
+    assert ours.to("meta").weight_ih_l0.is_meta
+    assert ours.to_empty(device="cpu")(torch.randn(7, 2, 3).double())[0].shape == (7, 2, 5)
+    assert unrolled.nn.GRU(3, 5, device="meta", dtype=torch.float64).weight_ih_l0.is_meta
+
+
+def test_data_parallel_replica_runs():
+    _, ours = pair("LSTM")
+    replica = ours._replicate_for_data_parallel()
+    for name, w in ours.named_parameters():
+        setattr(replica, name, w * 1)
+    replica.flatten_parameters()
+    x = torch.randn(7, 2, 3)
+    assert torch.equal(replica(x)[0], ours(x)[0])
+
+
+VIEWS = {
+    "LSTM": {f"{p}_{s}{g}": (p, s, "ifgo".index(g)) for p in "Wb" for s in "ih" for g in "ifgo"},
+    "GRU": {f"{p}_{s}{g}": (p, s, "rzn".index(g)) for p in "Wb" for s in "ih" for g in "rzn"},
+    "RNN": {f"{p}_{s}h": (p, s, 0) for p in "Wb" for s in "ih"},
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gate_views_are_the_blocks_themselves(name):
+    _, ours = pair(name, num_layers=2, bidirectional=True)
+    for view, (p, s, k) in VIEWS[name].items():
+        stem = f"{'weight' if p == 'W' else 'bias'}_{s}h"
+        for layer, reverse in ((0, False), (0, True), (1, False), (1, True)):
+            stored = getattr(ours, f"{stem}_l{layer}{'_reverse' if reverse else ''}")
+            block = ours.gate(view, layer=layer, reverse=reverse)
+            assert torch.equal(block, stored[5 * k : 5 * k + 5])
+            assert block.data_ptr() == stored[5 * k :].data_ptr()
+        assert torch.equal(getattr(ours, view), ours.gate(view))
+        assert view in dir(ours)
+    with torch.no_grad():
+        getattr(ours, view).fill_(7.0)
+    assert (getattr(ours, f"{stem}_l0")[5 * k : 5 * k + 5] == 7).all()
+
+
+def test_projection_is_a_view_of_the_equations_too():
+    lstm = unrolled.nn.LSTM(3, 5, proj_size=2)
+    assert lstm.gate("W_hr") is lstm.weight_hr_l0
+
+
+def test_gates_that_are_not_there_are_refused():
+    lstm = unrolled.nn.LSTM(3, 5, bias=False)
+    with pytest.raises(KeyError, match="LSTM has no 'W_ir'; it has W_ii, W_if"):
+        lstm.gate("W_ir")
+    with pytest.raises(IndexError, match="layer is 1, expected 0 to num_layers - 1 = 0"):
+        lstm.gate("W_ii", layer=1)
+    with pytest.raises(ValueError, match="reverse=True needs a bidirectional layer"):
+        lstm.gate("W_ii", reverse=True)
+    with pytest.raises(AttributeError, match="b_ii"):
+        lstm.b_ii
+    assert not hasattr(lstm, "W_ir")
+
+
+def test_explain_backend_names_path_and_reason(monkeypatch):
+    gru, x = unrolled.nn.GRU(3, 5), torch.zeros(7, 2, 3)
+    explain = unrolled.nn.explain_backend
+    assert explain(gru, x) == ("fused", "torch.float32 on cpu; an autograd Function, because a gradient is wanted")
+    with torch.no_grad():
+        assert explain(gru, x).why == "torch.float32 on cpu; a bare call, because no gradient is wanted"
+    assert "widened from a half type" in explain(gru.bfloat16(), x.bfloat16()).why
+    assert explain(torch.nn.GRU(3, 5), x).path == "torch"
+    monkeypatch.setenv("UNROLLED_BACKEND", "reference")
+    assert explain(gru, x) == ("reference", "UNROLLED_BACKEND=reference")
+    assert explain(gru.to("meta"), x.to("meta")).path == "reference"
