@@ -19,21 +19,40 @@
 
 namespace unrolled {
 
-void spin_pause(std::uint32_t spins) {
+namespace {
+
+// About ten microseconds: longer than a step of most layers, much shorter than a time slice.
+constexpr std::uint32_t kSpins = 400;
+// A worker spins longer for the next call before it parks: layers of a model call in quick succession.
+constexpr std::uint32_t kSpinsForCall = 2000;
+constexpr std::uint64_t kSizes = 4096;  // more threads than a team ever has
+
+void pause() {
 #if defined(__x86_64__)
   _mm_pause();
 #elif defined(__aarch64__)
   asm volatile("yield");
 #endif
-  // On a shared machine the awaited thread may have lost its core: after some microseconds, offer ours.
-  if (spins % 1024 == 1023) sched_yield();
 }
 
-namespace {
+std::atomic_ref<std::uint32_t> atomic(const std::uint32_t* word) {
+  return std::atomic_ref<std::uint32_t>(*const_cast<std::uint32_t*>(word));
+}
 
-// A worker spins this long for the next call before it parks: layers of a model call in quick succession.
-constexpr std::uint32_t kSpinsBeforeParking = 4000;
-constexpr std::uint64_t kSizes = 4096;  // more threads than a team ever has
+}  // namespace
+
+void wait_while_equal(const std::uint32_t* word, std::uint32_t value) {
+  const auto shared = atomic(word);
+  for (std::uint32_t spins = 0; spins < kSpins; ++spins) {
+    if (shared.load(std::memory_order_acquire) != value) return;
+    pause();
+  }
+  shared.wait(value, std::memory_order_acquire);
+}
+
+void wake_waiters(const std::uint32_t* word) { atomic(word).notify_all(); }
+
+namespace {
 
 class Pool {
  public:
@@ -53,14 +72,14 @@ class Pool {
     body_ = body;
     context_ = context;
     barrier_ = &barrier;
-    running_.store(threads - 1, std::memory_order_relaxed);
+    __atomic_store_n(&running_, static_cast<std::uint32_t>(threads - 1), __ATOMIC_RELAXED);
     {
       std::lock_guard<std::mutex> lock(parking_);
       call_.store((call_.load() / kSizes + 1) * kSizes + threads, std::memory_order_release);
     }
     if (parked_.load(std::memory_order_acquire) > 0) wake_.notify_all();
     body(context, Team{0, threads, &barrier});
-    for (std::uint32_t spins = 0; running_.load(std::memory_order_acquire) > 0; ++spins) spin_pause(spins);
+    for (std::uint32_t left; (left = __atomic_load_n(&running_, __ATOMIC_ACQUIRE)) > 0;) wait_while_equal(&running_, left);
   }
 
   // A fork copies the memory but not the threads; the child starts with an empty pool.
@@ -87,15 +106,15 @@ class Pool {
       const int size = static_cast<int>(seen % kSizes);
       if (id < size) {  // the fields stand still until every member has finished; others must not read them
         body_(context_, Team{id, size, barrier_});
-        running_.fetch_sub(1, std::memory_order_acq_rel);
+        if (__atomic_sub_fetch(&running_, 1u, __ATOMIC_ACQ_REL) == 0) wake_waiters(&running_);
       }
     }
   }
 
   void await_call(std::uint64_t seen) {
-    for (std::uint32_t spins = 0; spins < kSpinsBeforeParking; ++spins) {
+    for (std::uint32_t spins = 0; spins < kSpinsForCall; ++spins) {
       if (call_.load(std::memory_order_acquire) != seen) return;
-      spin_pause(spins);
+      pause();
     }
     std::unique_lock<std::mutex> lock(parking_);
     parked_.fetch_add(1, std::memory_order_acq_rel);
@@ -107,7 +126,8 @@ class Pool {
   std::condition_variable wake_;
   std::vector<std::thread> workers_;
   std::atomic<std::uint64_t> call_{0};  // number of the call * kSizes + its team size
-  std::atomic<int> running_{0}, parked_{0};
+  std::atomic<int> parked_{0};
+  alignas(64) std::uint32_t running_ = 0;  // members that have not finished
   Body body_ = nullptr;
   void* context_ = nullptr;
   Barrier* barrier_ = nullptr;

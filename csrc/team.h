@@ -5,10 +5,12 @@
 
 namespace unrolled {
 
-// Called while spinning: tells the core that this is a wait, and after long waits gives the core away (pool.cpp).
-void spin_pause(std::uint32_t spins);
+// Waiting (pool.cpp): spin for some microseconds, then sleep.  A thread that only spins can hold the very core that the
+// awaited thread needs, and on a busy machine it does: the scheduler then takes milliseconds to part the two.
+void wait_while_equal(const std::uint32_t* word, std::uint32_t value);
+void wake_waiters(const std::uint32_t* word);
 
-// A barrier for `size` threads that spins: a step of a small layer takes less time than a sleep and a wake.
+// A barrier of the threads of a team: a step of a small layer takes less time than a sleep and a wake.
 struct Barrier {
   alignas(64) std::uint32_t arrived = 0;
   alignas(64) std::uint32_t round = 0;
@@ -18,9 +20,10 @@ struct Barrier {
     if (__atomic_add_fetch(&arrived, 1u, __ATOMIC_ACQ_REL) == static_cast<std::uint32_t>(size)) {
       __atomic_store_n(&arrived, 0u, __ATOMIC_RELAXED);
       __atomic_store_n(&round, mine + 1, __ATOMIC_RELEASE);
-      return;
+      wake_waiters(&round);
+    } else {
+      wait_while_equal(&round, mine);
     }
-    for (std::uint32_t spins = 0; __atomic_load_n(&round, __ATOMIC_ACQUIRE) == mine; ++spins) spin_pause(spins);
   }
 };
 
