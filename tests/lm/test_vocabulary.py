@@ -135,6 +135,11 @@ def test_vocabulary_decode_names_the_position_of_a_wrong_id():
         Vocabulary("ab").decode([[0.5]])
 
 
+def test_vocabulary_sets_words_apart_but_not_from_line_ends():
+    vocabulary = Vocabulary.build("a b\n", "words")
+    assert vocabulary.text(vocabulary.encode("a  b \n b\n\na")) == "a b\nb\n\na"
+
+
 def test_vocabulary_pieces_hold_back_half_a_code_point():
     vocabulary = Vocabulary.build("\u00e9", "bytes")
     assert list(vocabulary.pieces(vocabulary.encode("\u00e9").tolist())) == ["", "\u00e9", ""]

@@ -342,6 +342,6 @@ def _unpacked(path: Path, expected: str | None) -> Tensors:
     data = _read(path)
     _refuse_other_sum(path, data, expected)
     try:
-        return {name: array.copy() for name, array in safetensors.numpy.load(data).items()}
+        return safetensors.numpy.load(data)
     except SafetensorError as error:
         raise CheckpointError(f"{path}: damaged, or no safetensors file: {error}") from None
