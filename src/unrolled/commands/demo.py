@@ -1,0 +1,174 @@
+"""`unrolled demo`: the founding example, then a book, then two pictures."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from unrolled.commands.data import SHIPPED
+from unrolled.commands.evaluate import report
+from unrolled.lm import baselines
+from unrolled.lm.config import DataConfig, ModelConfig, TrainingConfig
+from unrolled.lm.corpus import Corpus, sonnets
+from unrolled.lm.display import Display
+from unrolled.lm.model import SequenceModel
+from unrolled.views import plots
+
+#: a^n b^n for n = 1 ... 5.
+STRINGS = [["a"] * n + ["b"] * n for n in range(1, 6)]
+#: What the sonnets' share of the demo may take, seconds.
+MINUTES, QUICK_SECONDS = 2.0, 3.0
+#: Steps that are timed to plan the rest.
+TRIAL = 12
+
+SONNETS_MODEL = ModelConfig(cell="gru", hidden_size=256, dropout=0.4)
+SONNETS_TRAINING = TrainingConfig(
+    learning_rate=4e-3, schedule="cosine", warmup_steps=20, batch_size=32, bptt=64, weight_decay=0.01, log_every=5,
+    validate_every=50,
+)  # fmt: skip
+
+
+def demo(out: Path, quick: bool) -> None:
+    """Run all parts, then say what was made and what to try next."""
+    console = Console(highlight=False)
+    _clear(out)
+    lstm = founding_example(console, steps=60 if quick else 400)
+    sonnets_run = out / "sonnets"
+    corpus = train_on_sonnets(console, sonnets_run, QUICK_SECONDS if quick else 60 * MINUTES, quick)
+    console.rule("Pictures")
+    pictures = [draw_learning_curve(sonnets_run, corpus, out), draw_gates(lstm, out)]
+    made = [sonnets_run, *pictures]
+    for path in made:
+        console.print(f"made {path}", soft_wrap=True)
+    console.print("\nTry next:", style="bold")
+    for command in next_commands(sonnets_run):
+        console.print(f"  {command}", soft_wrap=True)
+
+
+def founding_example(console: Console, steps: int) -> SequenceModel:
+    """Learn a^n b^n EOS, n = 1 ... 5, with each cell; return the LSTM."""
+    console.rule("The founding example: a^n b^n EOS, n = 1 ... 5")
+    corpus = Corpus.from_sequences(STRINGS, validation=0, test=0)
+    vocabulary = corpus.vocabulary
+    rows = Table("id", "symbol", "one-hot row", title="vocabulary", title_justify="left")
+    for k, name in enumerate(vocabulary.names):
+        rows.add_row(str(k), name, " ".join(f"{x:g}" for x in vocabulary.one_hot([k])[0]))
+    console.print(rows)
+
+    shapes = Table("weight", title="shapes, H = 10", title_justify="left")
+    results = Table("cell", "loss before", "loss after", "exact n", "writes", title_justify="left")
+    results.title = f"nats per symbol; a guess costs ln 4 = 1.3863, the best predictor {best_loss():.4f}"
+    training = TrainingConfig(learning_rate=0.02, batch_size=5, max_steps=steps, max_epochs=0)
+    models = {}
+    for cell in ("rnn", "lstm", "gru"):
+        torch.manual_seed(0)
+        model = models[cell] = SequenceModel(ModelConfig(cell=cell, hidden_size=10), vocabulary)
+        shapes.add_column(cell)
+        before = model.evaluate(corpus, "train").nats
+        model.fit(corpus, training)
+        after = model.evaluate(corpus, "train").nats
+        exact = " ".join(str(n) for n in range(1, 6) if completes(model, n)) or "none"
+        written = ", ".join(text.replace(" ", "") for text in model.generate(count=4, max_length=12))
+        results.add_row(cell, f"{before:.4f}", f"{after:.4f}", exact, written)
+    parameters = [dict(model.named_parameters()) for model in models.values()]
+    for name in parameters[0]:
+        shapes.add_row(name, *("x".join(map(str, each[name].shape)) for each in parameters))
+    console.print(shapes)
+    console.print(results)
+    console.print("exact: given a^n b, the likeliest symbols that follow are the missing b and EOS, and nothing else\n")
+    return models["lstm"]
+
+
+def completes(model: SequenceModel, n: int) -> bool:
+    """Return whether the model, having read a^n b, goes on with exactly b^(n-1) EOS."""
+    (written,) = model.generate(["a"] * n + ["b"], strategy="greedy", max_length=2 * n + 2)
+    return written.split() == ["b"] * (n - 1)
+
+
+def best_loss() -> float:
+    """Return the least mean loss in nats on the five strings: only where a run of a ends is there doubt.
+
+    >>> round(best_loss(), 4)
+    0.2682
+    """
+    symbols = sum(2 * n for n in range(1, 6))  # predicted in all: all but the first, EOS included
+    return len(STRINGS) * float(torch.tensor(len(STRINGS)).log()) / symbols
+
+
+def train_on_sonnets(console: Console, folder: Path, seconds: float, quick: bool) -> Corpus:
+    """Train on the Sonnets for about so many seconds, say how well, write a sonnet; return the corpus."""
+    console.rule("Shakespeare's Sonnets")
+    corpus = Corpus.from_text(sonnets())
+    config = ModelConfig(cell="gru", hidden_size=32) if quick else SONNETS_MODEL
+    steps = planned_steps(corpus, config, seconds)
+    training = replace(SONNETS_TRAINING, max_steps=steps, max_epochs=0, validate_every=max(10, steps // 20))
+    torch.manual_seed(training.seed)
+    model = SequenceModel(config, corpus.vocabulary, framed=False)
+    display = Display(console)
+    origin = {"data": asdict(DataConfig()), "sources": [SHIPPED]}
+    try:
+        model.fit(corpus, training, folder, observer=display, origin=origin)
+    finally:
+        display.close()
+    report(console, model, corpus, "test", baselines=True)
+    console.print("\nA sonnet by the model:\n", style="bold")
+    for piece in model.stream("\n\nShall I ", max_length=100 if quick else 600, temperature=0.7, seed=3):
+        console.print(piece, end="", markup=False)
+    console.print("\n")
+    return corpus
+
+
+def planned_steps(corpus: Corpus, config: ModelConfig, seconds: float) -> int:
+    """Return how many training steps fit into so many seconds, from a few that are timed on a scratch model."""
+    scratch = SequenceModel(config, corpus.vocabulary, framed=False)
+    trial = replace(SONNETS_TRAINING, schedule="constant", max_steps=TRIAL, max_epochs=0)
+    scratch.fit(corpus, replace(trial, max_steps=2))  # the first steps also allocate
+    started = time.perf_counter()
+    scratch.fit(corpus, trial)
+    return max(2 * TRIAL, int(seconds * TRIAL / (time.perf_counter() - started)))
+
+
+def draw_learning_curve(run: Path, corpus: Corpus, out: Path) -> Path:
+    """Draw the course of a run beside the baselines of its validation data; return the picture's path."""
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
+    yardsticks = {each.name: each.bits_per_symbol for each in baselines.table(corpus, "validation")}
+    path = out / "learning_curve.png"
+    plots.learning_curve(metrics, path, title="A GRU learns Shakespeare's Sonnets", yardsticks=yardsticks)
+    return path
+
+
+def draw_gates(model: SequenceModel, out: Path) -> Path:
+    """Draw the gates of the founding example's LSTM while it reads aaabbb; return the picture's path."""
+    symbols = list("aaabbb")
+    ids = torch.from_numpy(model.vocabulary.encode(symbols))[:, None]
+    with torch.inference_mode():
+        _, _, trace = model.rnn(ids, trace=True)
+    rows = {**{name: trace.gates[name] for name in "ifog"}, "c": trace.c, "h": trace.h}
+    path = out / "gates.png"
+    drawn = {name: values[:, 0].numpy() for name, values in rows.items()}
+    plots.gates(drawn, symbols, path, title="An LSTM that knows $a^n b^n$ reads aaabbb")
+    return path
+
+
+def next_commands(run: Path) -> list[str]:
+    """Return three commands that go on from here."""
+    return [
+        f"unrolled generate {run} 'Shall I compare' --temperature 0.7",
+        f"unrolled score {run} 'Shall I compare thee to a summer'",
+        "unrolled train YOUR_TEXT.txt --cell gru --out runs/mine",
+    ]
+
+
+def _clear(out: Path) -> None:
+    """Remove what an earlier demo left in this folder, and nothing else."""
+    shutil.rmtree(out / "sonnets", ignore_errors=True)
+    for picture in ("learning_curve.png", "gates.png"):
+        (out / picture).unlink(missing_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
