@@ -1,0 +1,91 @@
+"""Layer calls for the tests of the core: made from a seed, run through the border, compared bit by bit."""
+
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from unrolled.nn import fused
+from unrolled.notation import parameter_shapes
+
+KINDS = ["RNN_TANH", "RNN_RELU", "LSTM", "LSTM projected", "GRU"]
+DTYPES = [torch.float32, torch.float64]
+
+
+@dataclass
+class Case:
+    """One layer call: D directions over x (T, B, I), and the gradients that come from above."""
+
+    kind: str
+    x: torch.Tensor
+    h0: torch.Tensor
+    c0: torch.Tensor | None
+    weights: list[tuple]
+    dy: torch.Tensor
+    dh_n: torch.Tensor
+    dc_n: torch.Tensor | None
+    layout: dict = field(default_factory=dict)  # lengths, reset, batch_sizes
+
+    @property
+    def B(self):
+        return self.h0.shape[1]
+
+    def rows(self, chosen):
+        """The same call with these rows of the batch alone, in this order."""
+
+        def pick(t, axis=1):
+            return None if t is None else t.index_select(axis, torch.as_tensor(chosen))
+
+        axes = {"lengths": 0, "reset": 1}
+        layout = {name: pick(t, axes[name]) for name, t in self.layout.items()}
+        return replace(
+            self, x=pick(self.x), h0=pick(self.h0), c0=pick(self.c0), layout=layout,
+            dy=pick(self.dy), dh_n=pick(self.dh_n), dc_n=pick(self.dc_n),
+        )  # fmt: skip
+
+    def forward(self, save=False):
+        """Outputs by name, and what was saved."""
+        y, h_n, c_n, saved = fused.forward(self.kind, self.x, self.h0, self.c0, self.weights, **self.layout, save=save)
+        return {"y": y, "h_n": h_n, "c_n": c_n}, saved
+
+    def run(self):
+        """Outputs and all gradients by name, from the training path."""
+        out, saved = self.forward(save=True)
+        dx, dh0, dc0, dweights = fused.backward(
+            self.kind, saved, self.x, self.h0, self.c0, self.weights,
+            out["y"], self.dy, self.dh_n, self.dc_n, **self.layout,
+        )  # fmt: skip
+        names = ["W_ih", "W_hh", "b_ih", "b_hh", "W_hr"]
+        gradients = {f"d{n} {d}": g for d, dw in enumerate(dweights) for n, g in zip(names, dw, strict=True)}
+        return {**out, "dx": dx, "dh0": dh0, "dc0": dc0, **gradients}
+
+
+def make(kind, dtype, *, T=7, B=5, I=3, H=9, D=1, seed=0, one_hot=False, **layout):
+    """A case with odd sizes and dense random numbers."""
+    cell, proj_size = kind.split()[0], H // 2 if "projected" in kind else 0
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+
+    shapes = parameter_shapes(cell, I, H, proj_size=proj_size)
+    weights = [tuple((*(normal(*s) * H**-0.5 for s in shapes), None)[:5]) for _ in range(D)]
+    P = proj_size or H
+    x = torch.randint(I, (T, B), generator=generator) if one_hot else normal(T, B, I)
+    c0, dc_n = (normal(D, B, H), normal(D, B, H)) if cell == "LSTM" else (None, None)
+    return Case(cell, x, normal(D, B, P), c0, weights, normal(T, B, D * P), normal(D, B, P), dc_n, layout)
+
+
+def assert_same_bits(got, want, only=None):
+    """Fail unless two mappings from name to tensor are equal in every bit, signs of zero and NaN included."""
+    for name in only or want:
+        a, b = got[name], want[name]
+        if a is None and b is None:
+            continue
+        assert a.shape == b.shape, f"{name}: shape {tuple(a.shape)}, expected {tuple(b.shape)}"
+        assert a.dtype == b.dtype, f"{name}: {a.dtype}, expected {b.dtype}"
+        bits = torch.int64 if a.element_size() == 8 else torch.int32
+        wrong = (a.contiguous().view(bits) != b.contiguous().view(bits)).nonzero()
+        assert not len(wrong), (
+            f"{name}{wrong[0].tolist()}: {a[tuple(wrong[0])]:.17g}, expected {b[tuple(wrong[0])]:.17g}; "
+            f"{len(wrong)} of {a.numel()} elements differ"
+        )

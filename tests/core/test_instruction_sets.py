@@ -1,0 +1,125 @@
+"""Every instruction set of the build: the one asked for is the one that runs, and each computes the equations."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+import torch
+from cases import DTYPES, KINDS, make
+
+from unrolled import _core
+from unrolled.nn import reference
+
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
+#: T, B, I, H: odd, and on both sides of every vector width (16, 8, 4 and 2) and panel width.
+SIZES = [(1, 1, 1, 1), (2, 3, 5, 7), (7, 1, 16, 9), (5, 6, 17, 16), (3, 8, 2, 33), (4, 13, 31, 65)]
+
+
+def in_float64(case):
+    """Outputs and gradients of a case, from the equations in float64."""
+
+    def wide(t):
+        return t if t is None or not t.is_floating_point() else t.double().requires_grad_()
+
+    x, h0, c0 = wide(case.x), wide(case.h0), wide(case.c0)
+    weights = [tuple(wide(w) for w in direction) for direction in case.weights]
+    y, h_n, c_n, _ = reference.layer(case.kind, x, h0, c0, weights, **case.layout)
+    outputs = {"y": y, "h_n": h_n, "c_n": c_n}
+    names = ["W_ih", "W_hh", "b_ih", "b_hh", "W_hr"]
+    leaves = {"dx": x, "dh0": h0, "dc0": c0}
+    leaves |= {f"d{n} {d}": w for d, direction in enumerate(weights) for n, w in zip(names, direction, strict=True)}
+    wanted = {name: t for name, t in leaves.items() if t is not None and t.requires_grad}
+    ends, above = (
+        [o for o in outputs.values() if o is not None],
+        [case.dy, case.dh_n, case.dc_n][: 2 + (c_n is not None)],
+    )
+    found = torch.autograd.grad(ends, list(wanted.values()), [d.double() for d in above])
+    return {**outputs, **dict.fromkeys(leaves), **dict(zip(wanted, found, strict=True))}
+
+
+def assert_close(got, want, dtype):
+    assert list(got) == list(want)
+    for name, exact in want.items():
+        assert (got[name] is None) == (exact is None), name
+        if exact is not None:
+            scale = max(1.0, float(exact.detach().abs().max()))
+            error = float((got[name].double() - exact).detach().abs().max()) / scale
+            assert error <= TOLERANCE[dtype], f"{name} is off by {error:.3g} of its largest value"
+
+
+def python(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_forced_set_is_the_one_that_runs(instruction_set):
+    assert _core.active_instruction_set() == instruction_set
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=["f32", "f64"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("options", ["plain", "one direction", "ragged with resets", "one-hot"])
+def test_layer_computes_the_equations(instruction_set, kind, dtype, options):
+    for T, B, I, H in SIZES:
+        if "projected" in kind and H == 1:
+            continue
+        layout = {}
+        if options == "ragged with resets":
+            generator = torch.Generator().manual_seed(T * B)
+            layout["lengths"] = torch.randint(T + 1, (B,), generator=generator)
+            layout["reset"] = torch.rand(T, B, generator=generator) < 0.3
+        D = 1 if options == "one direction" else 2
+        case = make(kind, dtype, T=T, B=B, I=I, H=H, D=D, one_hot=options == "one-hot", **layout)
+        assert_close(case.run(), in_float64(case), dtype)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_instruction_sets_agree_within_the_tolerance(kind):
+    """Sums are grouped alike everywhere, but only some sets round a product before it is added."""
+    case, before, results = make(kind, torch.float32, T=9, B=6, H=33), _core.active_instruction_set(), {}
+    for name in _core.instruction_sets():
+        _core.force_instruction_set(name)
+        results[name] = case.run()
+    _core.force_instruction_set(before)
+    first = next(iter(results.values()))
+    for other in results.values():
+        assert_close(other, {name: t if t is None else t.double() for name, t in first.items()}, torch.float32)
+
+
+def test_best_set_of_the_machine_is_the_default():
+    found = python("from unrolled import _core; print(_core.active_instruction_set())", UNROLLED_ISA="baseline")
+    assert found.stdout.strip() == "baseline", found.stderr
+    environment = {name: value for name, value in os.environ.items() if name != "UNROLLED_ISA"}
+    code = "from unrolled import _core; print(_core.active_instruction_set(), _core.instruction_sets()[0])"
+    found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    active, best = found.stdout.split()
+    assert active == best
+
+
+@pytest.mark.parametrize("wanted", ["mmx", "AVX2", "neon" if platform.machine() == "x86_64" else "avx2"])
+def test_unknown_or_absent_set_is_an_error_that_names_the_legal_ones(wanted):
+    legal = ", ".join(_core.instruction_sets())
+    call = "import torch, unrolled.nn; unrolled.nn.GRU(3, 5)(torch.zeros(2, 1, 3))"
+    for code in ("from unrolled import _core; _core.active_instruction_set()", call):
+        failed = python(code, UNROLLED_ISA=wanted)
+        assert failed.returncode == 1
+        said = f"ValueError: UNROLLED_ISA: no instruction set '{wanted}' on this machine; the legal names are {legal}"
+        assert failed.stderr.strip().splitlines()[-1] == said
+
+
+def test_forcing_an_unknown_set_changes_nothing():
+    before = _core.active_instruction_set()
+    with pytest.raises(ValueError, match=f"'sse9'.*legal names are.*{before}"):
+        _core.force_instruction_set("sse9")
+    assert _core.active_instruction_set() == before
+
+
+def test_assert_close_sees_a_planted_fault():
+    case = make("GRU", torch.float64)
+    got, want = case.run(), in_float64(case)
+    got["dW_hh 0"][4, 2] += 1e-10
+    with pytest.raises(AssertionError, match="dW_hh 0 is off by"):
+        assert_close(got, want, torch.float64)

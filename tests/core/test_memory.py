@@ -1,0 +1,67 @@
+"""Memory: what training keeps for each symbol read, and that calls leave nothing behind."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from cases import KINDS, make
+
+import unrolled.nn
+
+#: Floats that training keeps for each (t, b), in units of H, beyond input and output.
+KEPT = {"RNN": 1, "LSTM": 6, "GRU": 5}
+
+
+def kept_floats(layer, x):
+    """How many elements autograd keeps for backward, without the input, the output and the weights."""
+    kept = {}
+
+    def note(t):
+        kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes() // t.element_size()
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+        y, finals = layer(x)
+    for known in (x, y, *layer.parameters(), *(finals if isinstance(finals, tuple) else (finals,))):
+        kept.pop(known.untyped_storage().data_ptr(), None)
+    return sum(kept.values())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["f32", "f64"])
+@pytest.mark.parametrize("name", KEPT)
+def test_training_keeps_few_floats_for_each_symbol(name, dtype):
+    T, B, H = 13, 5, 48
+    layer = getattr(unrolled.nn, name)(7, H, dtype=dtype)
+    x = torch.randn(T, B, 7, dtype=dtype, requires_grad=True)
+    assert kept_floats(layer, x) <= KEPT[name] * H * T * B
+
+
+def test_kept_floats_counts_what_a_function_saves():
+    class Wasteful(torch.nn.Linear):
+        def forward(self, x):
+            y = super().forward(x).exp()  # exp keeps its own output
+            return y * y.detach().clone(), y
+
+    assert kept_floats(Wasteful(7, 3), torch.randn(13, 7)) == 13 * 3
+
+
+def resident_bytes():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+@pytest.mark.whole_process
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read through /proc")
+def test_resident_memory_is_flat_over_calls_of_any_shape():
+    generator = torch.Generator().manual_seed(0)
+
+    def calls(count):
+        for k in range(count):
+            T, B = (int(torch.randint(1, 40, (), generator=generator)) for _ in range(2))
+            make(KINDS[k % len(KINDS)], torch.float32, T=T, B=B, I=17, H=33).run()
+
+    make("LSTM projected", torch.float32, T=40, B=40, I=17, H=33).run()
+    calls(400)
+    before = resident_bytes()
+    calls(400)
+    one_call = 40 * 40 * 33 * 4 * 20  # what the largest call holds, about
+    assert resident_bytes() - before < one_call
