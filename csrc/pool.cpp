@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pool.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <sched.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
+#include <string_view>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -133,11 +135,61 @@ class Pool {
   Barrier* barrier_ = nullptr;
 };
 
-const int registered = pthread_atfork(nullptr, nullptr, Pool::after_fork_in_child);
+// OpenMP's threads, where the process has them already (torch brings libgomp).  After a parallel region they spin for
+// milliseconds in hope of the next one, on the very cores that another pool's threads would need; sharing them is the
+// only peace.  Found by name, so nothing here depends on OpenMP.  docs/decisions/0004-threads.md has the measurement.
+struct OpenMp {
+  void (*parallel)(void (*)(void*), void*, unsigned threads, unsigned flags);
+  int (*id)();
+  int (*size)();
+
+  static const OpenMp* find() {
+    const char* wanted = std::getenv("UNROLLED_POOL");
+    if (wanted && std::string_view(wanted) == "own") return nullptr;
+    void* library = dlopen("libgomp.so.1", RTLD_LAZY | RTLD_NOLOAD);
+    if (!library) return nullptr;
+    static OpenMp found;
+    found.parallel = reinterpret_cast<decltype(found.parallel)>(dlsym(library, "GOMP_parallel"));
+    found.id = reinterpret_cast<decltype(found.id)>(dlsym(library, "omp_get_thread_num"));
+    found.size = reinterpret_cast<decltype(found.size)>(dlsym(library, "omp_get_num_threads"));
+    return found.parallel && found.id && found.size ? &found : nullptr;
+  }
+
+  void run(int threads, Body body, void* context) const {
+    struct Region {
+      const OpenMp* self;
+      Body body;
+      void* context;
+      Barrier barrier;
+    } region{this, body, context, {}};
+    parallel(
+        [](void* data) {
+          Region& r = *static_cast<Region*>(data);
+          r.body(r.context, Team{r.self->id(), r.self->size(), &r.barrier});
+        },
+        &region, static_cast<unsigned>(threads), 0);
+  }
+};
+
+// libgomp does not survive a fork; our own pool does.
+bool forked = false;
+
+void after_fork_in_child() {
+  forked = true;
+  Pool::after_fork_in_child();
+}
+
+const int registered = pthread_atfork(nullptr, nullptr, after_fork_in_child);
 
 }  // namespace
 
-void run_team(int threads, Body body, void* context) { Pool::instance().run(threads, body, context); }
+void run_team(int threads, Body body, void* context) {
+  if (threads > 1 && !forked) {
+    static const OpenMp* const openmp = OpenMp::find();
+    if (openmp) return openmp->run(threads, body, context);
+  }
+  Pool::instance().run(threads, body, context);
+}
 
 int default_threads() {
   if (const char* wanted = std::getenv("UNROLLED_NUM_THREADS")) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The threads of the core: plain std::thread, parked when idle, made anew after a fork.
+// The threads of the core: OpenMP's where the process has them already, else plain std::thread, parked when idle, made
+// anew after a fork.
 #pragma once
 #include "team.h"
 
