@@ -1,0 +1,222 @@
+"""Whole training steps and generation, beside a plain PyTorch script of the same sizes, interleaved in one process.
+
+    python bench/train_throughput.py --json results.json      about ten minutes
+    python bench/train_throughput.py --smoke                  seconds; the numbers mean nothing
+
+A step is everything: input, layer, head, loss, backward, clipping, AdamW, and on our side the metrics too.  Ours runs
+in the package's own training loop; each time that has done a block of steps, the plain script does as many.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from unrolled.lm.config import ModelConfig, TrainingConfig
+from unrolled.lm.corpus import Corpus
+from unrolled.lm.generation import TorchStepper
+from unrolled.lm.model import SequenceModel
+from unrolled.lm.observer import Observer
+from unrolled.runtime.config import GenerationConfig
+from unrolled.runtime.generation import stream
+
+CELLS = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
+V = 96
+#: What the training goals ask of tokens/s, times the plain script.
+GOALS = {"lstm": 1.8, "gru": 2.5, "rnn": 2.5, "founding": 3.0, "generation": 10.0}
+
+
+class PlainModel(torch.nn.Module):
+    """What people write: nn.Embedding, nn.LSTM (GRU, RNN), nn.Linear."""
+
+    def __init__(self, cell: str, V: int, E: int, H: int):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(V, E)
+        self.rnn = CELLS[cell](E, H)
+        self.head = torch.nn.Linear(H, V)
+
+    def forward(self, ids: torch.Tensor, state: Any = None) -> tuple[torch.Tensor, Any]:
+        y, state = self.rnn(self.embedding(ids), state)
+        return self.head(y), state
+
+
+def detached(state: Any) -> Any:
+    return tuple(s.detach() for s in state) if isinstance(state, tuple) else state.detach()
+
+
+def plain_stream_steps(cell: str, H: int, ids: torch.Tensor, T: int, B: int) -> Callable[[int], None]:
+    """Return a function that does n training steps on a stream cut into B lanes, the state carried."""
+    model = PlainModel(cell, V, H, H)
+    optimiser = torch.optim.AdamW(model.parameters(), fused=True)
+    lanes = ids[: len(ids) // B * B].view(B, -1).t().contiguous()
+    position, state = 0, None
+
+    def steps(n: int) -> None:
+        nonlocal position, state
+        for _ in range(n):
+            if position + T + 1 > len(lanes):
+                position, state = 0, None
+            inputs, targets = lanes[position : position + T], lanes[position + 1 : position + T + 1]
+            position += T
+            optimiser.zero_grad()
+            logits, state = model(inputs, None if state is None else detached(state))
+            loss = cross_entropy(logits.flatten(0, 1), targets.flatten())
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+            loss.item()
+
+    return steps
+
+
+def plain_founding_steps(cell: str, H: int, corpus: Corpus) -> Callable[[int], None]:
+    """Return a function that does n steps on the five strings a^n b^n EOS, padded."""
+    strings = [torch.from_numpy(ids.astype(np.int64)) for ids in corpus.train]
+    inputs = torch.nn.utils.rnn.pad_sequence([s[:-1] for s in strings])
+    targets = torch.nn.utils.rnn.pad_sequence([s[1:] for s in strings], padding_value=-100)
+    model = PlainModel(cell, 4, 4, H)
+    optimiser = torch.optim.AdamW(model.parameters(), fused=True)
+
+    def steps(n: int) -> None:
+        for _ in range(n):
+            optimiser.zero_grad()
+            logits, _ = model(inputs)
+            loss = cross_entropy(logits.flatten(0, 1), targets.flatten())
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+            loss.item()
+
+    return steps
+
+
+class Interleaved(Observer):
+    """Times blocks of our steps, and after each block as many of the plain script's."""
+
+    def __init__(self, plain: Callable[[int], None], block: int):
+        self.plain, self.block = plain, block
+        self.ours: list[float] = []
+        self.theirs: list[float] = []
+
+    def started(self, run: Any) -> None:
+        self.since = time.perf_counter()
+
+    def stepped(self, run: Any, line: dict[str, Any]) -> None:
+        between = time.perf_counter()
+        self.plain(self.block)
+        after = time.perf_counter()
+        self.ours.append((between - self.since) / self.block)
+        self.theirs.append((after - between) / self.block)
+        self.since = time.perf_counter()
+
+    def medians(self) -> tuple[float, float]:
+        """Return seconds a step of ours and of theirs; the first block, which warms up, is left out."""
+        return statistics.median(self.ours[1:]), statistics.median(self.theirs[1:])
+
+
+def measure_stream(cell: str, H: int, blocks: int, block: int, T: int, B: int) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    text = "".join(map(chr, 32 + rng.integers(0, V - 2, B * T * 40 + 1)))
+    corpus = Corpus.from_text(text, validation=0, test=0)
+    assert len(corpus.vocabulary) == V
+    torch.manual_seed(0)
+    ids = torch.from_numpy(corpus.train.ids.astype(np.int64))
+    timer = Interleaved(plain_stream_steps(cell, H, ids, T, B), block)
+    model = SequenceModel(ModelConfig(cell=cell, hidden_size=H, embedding_size=H), corpus.vocabulary, framed=False)
+    steps = (blocks + 1) * block
+    model.fit(corpus, config(steps, block, B, T), observer=timer)
+    return row(f"{cell} H={H}", *timer.medians(), unit="tokens/s", per_step=T * B, goal=GOALS[cell])
+
+
+def measure_founding(cell: str, H: int, blocks: int, block: int) -> dict[str, Any]:
+    corpus = Corpus.from_sequences([["a"] * n + ["b"] * n for n in range(1, 6)], validation=0, test=0)
+    torch.manual_seed(0)
+    timer = Interleaved(plain_founding_steps(cell, H, corpus), block)
+    model = SequenceModel(ModelConfig(cell=cell, hidden_size=H), corpus.vocabulary)
+    model.fit(corpus, config((blocks + 1) * block, block, 5, 1), observer=timer)
+    return row(f"founding {cell} H={H}", *timer.medians(), unit="steps/s", per_step=1, goal=GOALS["founding"])
+
+
+def config(steps: int, block: int, B: int, T: int) -> TrainingConfig:
+    return TrainingConfig(
+        max_steps=steps, max_epochs=0, batch_size=B, bptt=T, log_every=block, validate_every=steps + 1
+    )
+
+
+def measure_generation(cell: str, H: int, blocks: int, symbols: int) -> dict[str, Any]:
+    """Time sampling at B = 1: ours, and a loop over the torch layer with T = 1."""
+    corpus = Corpus.from_text("".join(map(chr, range(32, 32 + V - 2))) * 10, validation=0, test=0)
+    torch.manual_seed(0)
+    model = SequenceModel(
+        ModelConfig(cell=cell, hidden_size=H, embedding_size=H), corpus.vocabulary, framed=False
+    ).eval()
+    plain = PlainModel(cell, V, H, H).eval()
+    prompt = [np.array([0])]
+    ours, theirs = [], []
+    for k in range(blocks + 1):
+        started = time.perf_counter()
+        written = sum(1 for _ in stream(TorchStepper(model), prompt, GenerationConfig(max_length=symbols, seed=k)))
+        between = time.perf_counter()
+        with torch.no_grad():
+            symbol, state = torch.zeros(1, 1, dtype=torch.int64), None
+            for _ in range(symbols):
+                logits, state = plain(symbol, state)
+                symbol = torch.multinomial(logits[0].softmax(-1), 1)
+        ours.append((between - started) / written)
+        theirs.append((time.perf_counter() - between) / symbols)
+    name = f"generation {cell} H={H}"
+    pair = statistics.median(ours[1:]), statistics.median(theirs[1:])
+    return row(name, *pair, unit="symbols/s", per_step=1, goal=GOALS["generation"])
+
+
+def row(name: str, ours: float, theirs: float, *, unit: str, per_step: int, goal: float) -> dict[str, Any]:
+    result = {
+        "name": name, "unit": unit, "unrolled": per_step / ours, "torch": per_step / theirs, "ratio": theirs / ours,
+        "goal": goal,
+    }  # fmt: skip
+    print(
+        f"{name:24} {result['unrolled']:12,.0f} {result['torch']:12,.0f} {unit:10} {result['ratio']:6.2f}x"
+        f"   goal {goal:g}x{'' if result['ratio'] >= goal else '   MISSED'}",
+        flush=True,
+    )
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", help="write the rows here")
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes, to see that it runs")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    blocks = 2 if arguments.smoke else 20
+    sizes = (8,) if arguments.smoke else (128, 256, 512)
+    T, B = (4, 4) if arguments.smoke else (64, 64)
+    print(f"{'':24} {'unrolled':>12} {'torch':>12}")
+    rows = [measure_founding(cell, H, blocks, 5 if arguments.smoke else 50) for cell in CELLS for H in (10, 50)]
+    rows += [measure_generation("lstm", max(sizes[:2]), blocks, 20 if arguments.smoke else 200)]
+    rows += [measure_stream(cell, H, blocks, 2, T, B) for cell in CELLS for H in sizes]
+    if arguments.json:
+        about = {
+            "machine": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
+            "threads": arguments.threads,
+            "load": os.getloadavg(),
+            "torch": torch.__version__,
+        }
+        with open(arguments.json, "w", encoding="utf-8") as file:
+            json.dump(about | {"rows": rows}, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()
