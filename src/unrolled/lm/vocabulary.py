@@ -172,8 +172,8 @@ class Vocabulary:
     def pieces(self, ids: Iterable[int]) -> Iterator[str]:
         """Yield one piece of text for each id as it comes, for printing while a model writes.
 
-        Joined, the pieces are :meth:`text`.  A byte that is not yet a whole code point gives an empty piece; one that
-        never becomes a code point gives U+FFFD.
+        Joined, the pieces are :meth:`text`.  A byte that is not yet a whole code point gives an empty piece; what never
+        becomes one gives U+FFFD, if need be in one more piece at the end.
         """
         if self.kind == "bytes":
             decoder = codecs.getincrementaldecoder("utf-8")("replace")
