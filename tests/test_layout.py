@@ -1,0 +1,207 @@
+"""The one-way order of the house: no import and no #include points upward."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CSRC, PACKAGE = ROOT / "csrc", ROOT / "src" / "unrolled"
+
+#: What each part of the package may import.  A new part needs a line here, and a reason.
+BELOW = {"__init__": set(), "notation": set(), "ranges": set()}
+BELOW["runtime"] = {*BELOW}
+BELOW["nn"] = {"__init__", "notation", "ranges"}
+BELOW["lm"] = {*BELOW, "nn"}
+BELOW["languages"] = BELOW["views"] = {*BELOW} - {"languages", "views"}
+BELOW["commands"] = {*BELOW}
+BELOW["cli"] = {*BELOW}
+BELOW["__main__"] = {*BELOW}
+
+#: What a saved model is made of is read and written in one place, without torch; the runtime reads it there.
+SAVED_MODEL = ("unrolled.lm.checkpoint", "unrolled.lm.config", "unrolled.lm.vocabulary")
+
+#: Modules that only some files may import.
+KEPT_TO = {
+    "unrolled._core": ("nn/fused.py", "runtime/", "commands/info.py"),
+    "matplotlib": ("views/plots",),
+    "torch": ("nn/", "lm/", "languages/", "views/", "commands/"),
+}
+
+#: The order of csrc: a file includes only files of a lower rank.
+RANKS = [
+    ["simd/partial.h", "team.h", "denormals.h", "workspace.h"],
+    ["simd/vector.h", "simd/baseline.h", "simd/neon.h", "simd/avx2.h", "simd/avx512.h", "kernels.h", "pool.h"],
+    ["math-inl.h"],
+    ["gemm-inl.h"],
+    ["cell-inl.h"],
+    ["rnn-inl.h", "lstm-inl.h", "gru-inl.h"],
+    ["plan-inl.h"],
+    ["unroll-inl.h", "backprop-inl.h"],
+    ["gradient-inl.h"],
+    ["target-inl.h"],
+    ["target_baseline.cpp", "target_neon.cpp", "target_avx2.cpp", "target_avx512.cpp"],
+    ["dispatch.h"],
+    ["dispatch.cpp", "pool.cpp", "workspace.cpp"],
+    ["bindings.cpp"],
+]
+RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
+TARGETS = RANK["target_baseline.cpp"]
+#: All that a kernel unit may have of the system: no inline function of the standard library (docs/kernels.md, "ODR").
+PLAIN_HEADERS = {"cstddef", "cstdint", "immintrin.h", "arm_neon.h"}
+BORDER_HEADERS = re.compile(r"nanobind/.*")
+
+
+def imported(source):
+    """Names of the modules that a file imports, at the top or inside functions."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "write absolute imports: unrolled.nn.ops, not .ops"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def upward_imports(files):
+    """Sentences on what is wrong in {path inside the package: source}."""
+    for path, source in files.items():
+        part = path.split("/")[0].removesuffix(".py")
+        if part not in BELOW:
+            yield f"{path}: a new part of the package; give it a line in BELOW"
+            continue
+        for module in dict.fromkeys(imported(source)):
+            for kept, homes in KEPT_TO.items():
+                if (module == kept or module.startswith(kept + ".")) and not path.startswith(homes):
+                    yield f"{path} imports {module}, which is kept to {', '.join(homes)}"
+            top, *rest = module.split(".")
+            target = rest[0] if rest else "__init__"
+            if part == "runtime" and f"{module}.".startswith(tuple(f"{m}." for m in SAVED_MODEL)):
+                continue
+            if top == "unrolled" and target in BELOW and target != part and target not in BELOW[part]:
+                yield f"{path} imports unrolled.{target}, which is above it"
+
+
+def included(source):
+    """(quoted, name) of every #include; the one of UNROLLED_SIMD stands where target-inl.h includes the vector set."""
+    for line in re.findall(r'^\s*#\s*include\s+([<"].+?[>"])', source, re.MULTILINE):
+        yield line[0] == '"', line[1:-1]
+
+
+def upward_includes(files):
+    """Sentences on what is wrong in {path inside csrc: source}."""
+    for path, source in files.items():
+        if path not in RANK:
+            yield f"{path}: a new file; give it a rank"
+            continue
+        before = -1
+        for quoted, name in included(source):
+            if not quoted:
+                if BORDER_HEADERS.fullmatch(name) and path != "bindings.cpp":
+                    yield f"{path} includes <{name}>: only bindings.cpp knows nanobind"
+                elif RANK[path] <= TARGETS and name not in PLAIN_HEADERS:
+                    yield f"{path} includes <{name}>: kernel units have no standard library"
+                continue
+            rank = RANK.get(name, RANK.get(f"{path.rpartition('/')[0]}/{name}"))
+            if rank is None:
+                yield f"{path} includes {name}, which is not in csrc"
+            elif rank >= RANK[path]:
+                yield f"{path} includes {name}, which is not below it"
+            elif path == "target-inl.h" and rank < before:
+                yield f"{path} includes {name} after a file that is above it"
+            else:
+                before = rank
+
+
+def python_files():
+    return {str(p.relative_to(PACKAGE)): p.read_text() for p in sorted(PACKAGE.rglob("*.py"))}
+
+
+def cpp_files():
+    return {str(p.relative_to(CSRC)): p.read_text() for p in sorted(CSRC.rglob("*")) if p.suffix in (".h", ".cpp")}
+
+
+def test_python_imports_point_one_way():
+    assert list(upward_imports(python_files())) == []
+
+
+def test_runtime_runs_without_torch():
+    code = "import sys, unrolled.runtime.model; print({'torch', 'unrolled.nn'} & {*sys.modules})"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_cpp_includes_point_one_way():
+    assert list(upward_includes(cpp_files())) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "said"),
+    [
+        ("notation.py", "from unrolled.nn import ops", "above"),
+        ("nn/ops.py", "def f():\n    import unrolled.lm.model", "above"),
+        ("runtime/model.py", "from unrolled import nn", "above"),
+        ("runtime/model.py", "from unrolled.lm import model", "above"),
+        ("runtime/model.py", "from unrolled.lm.configuration import x", "above"),
+        ("lm/model.py", "from unrolled.views.trace import x", "above"),
+        ("views/plots.py", "import unrolled.languages", "above"),
+        ("nn/layers.py", "from unrolled import _core", "kept to"),
+        ("views/report.py", "import matplotlib.pyplot as plt", "kept to"),
+        ("runtime/model.py", "import torch", "kept to"),
+        ("cli.py", "from torch import nn", "kept to"),
+        ("extra.py", "", "new part"),
+    ],
+)
+def test_upward_import_is_seen(path, source, said):
+    assert said in " ".join(upward_imports({path: source}))
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "said"),
+    [
+        ("math-inl.h", '#include "gemm-inl.h"', "not below"),
+        ("kernels.h", '#include "dispatch.h"', "not below"),
+        ("gemm-inl.h", "#include <vector>", "no standard library"),
+        ("target_avx2.cpp", "  #  include <algorithm>", "no standard library"),
+        ("dispatch.cpp", "#include <nanobind/nanobind.h>", "only bindings.cpp"),
+        ("target-inl.h", '#include "gemm-inl.h"\n#include "math-inl.h"', "after a file"),
+        ("new-inl.h", "", "new file"),
+    ],
+)
+def test_upward_include_is_seen(path, source, said):
+    assert said in " ".join(upward_includes({path: source}))
+
+
+def weak_symbols(obj):
+    """What a linker may take from this object in place of another unit's copy: weak functions and vague constants."""
+    listing = subprocess.run(["nm", "-C", str(obj)], capture_output=True, text=True, check=True).stdout
+    weak = [line for line in listing.splitlines() if re.match(r"[0-9a-f]+ [WVu] ", line)]
+    return [line for line in weak if "DW.ref." not in line]  # a pointer for unwinding: data, the same everywhere
+
+
+def compile_unit(source, obj):
+    flags = ["-std=gnu++20", "-O1", "-ffp-contract=off", "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-w"]
+    subprocess.run(["g++", *flags, "-c", str(source), "-o", str(obj)], check=True, timeout=300)
+
+
+needs_tools = pytest.mark.skipif(not (shutil.which("nm") and shutil.which("g++")), reason="needs g++ and nm")
+
+
+@needs_tools
+def test_kernel_units_export_no_symbol_that_another_unit_may_share(tmp_path):
+    """A weak copy of an inline function, compiled for AVX-512, may be the one that an older processor runs."""
+    objects = sorted((ROOT / "build").glob("*/CMakeFiles/unrolled_core.dir/csrc/target_*.o"))
+    if not objects:
+        objects = [tmp_path / "target_baseline.o"]
+        compile_unit(CSRC / "target_baseline.cpp", objects[0])
+    assert {obj.name: weak_symbols(obj) for obj in objects} == {obj.name: [] for obj in objects}
+
+
+@needs_tools
+def test_weak_symbol_is_seen(tmp_path):
+    source = tmp_path / "planted.cpp"
+    source.write_text("template <class T> T twice(T x) { return x + x; }\nint (*keep)(int) = twice<int>;\n")
+    compile_unit(source, tmp_path / "planted.o")
+    assert weak_symbols(tmp_path / "planted.o")
