@@ -10,8 +10,12 @@ from torch import Tensor
 from torch.nn.modules.rnn import RNNCellBase
 
 from unrolled.nn import checks, ops
+from unrolled.nn.routes import Layout
 from unrolled.nn.twins import twin
 from unrolled.notation import gate_count
+
+#: The layout of one step of a batch: (1, B, I).
+STEP = Layout(batch_first=False, lengths=None, batch_sizes=None, reset=None)
 
 
 class RecurrentCell(RNNCellBase):
@@ -45,7 +49,7 @@ class RecurrentCell(RNNCellBase):
             after = list(found) if self.kind == "LSTM" else [found]
         else:
             h0, c0 = (*(s.unsqueeze(0) for s in states), None, None)[:2]
-            _, *finals, _ = ops.layer(self.kind, x.unsqueeze(0), h0, c0, [weights])
+            _, *finals, _ = ops.run(self.kind, STEP, x.unsqueeze(0), h0, c0, [weights], False)
             after = [s.squeeze(0) for s in finals if s is not None]
         if not batched:
             after = [s.squeeze(0) for s in after]

@@ -14,9 +14,13 @@ import torch
 from torch import Tensor
 
 from unrolled.nn import reference
+from unrolled.nn.reference import DirectionWeights
+from unrolled.notation import gate_count
 
 #: Types narrower than float32: they are computed in float32 and may meet each other under autocast.
 HALF = (torch.float16, torch.bfloat16)
+
+WEIGHTS = ("W_ih", "W_hh", "b_ih", "b_hh", "W_hr")
 
 
 def no_projection(proj_size: object) -> None:
@@ -226,6 +230,71 @@ def reset_form(reset: Any, shape: tuple[int, ...], device: torch.device) -> None
         raise ValueError(f"reset must be on the input's device {device}, got {reset.device}")
 
 
+def layout(
+    x: Tensor, batch_first: bool, lengths: Tensor | None, batch_sizes: Tensor | None, reset: Tensor | None
+) -> None:
+    """Raise unless x has the axes, and `lengths`, `batch_sizes` and `reset` the form, that one layer takes.
+
+    Raises: TypeError, ValueError or RuntimeError as for a whole layer.
+
+    >>> layout(torch.zeros(5, 3, 4), False, torch.tensor([5, 0, 2]), None, None)
+    """
+    if batch_sizes is not None:
+        packed(x, batch_sizes, lengths)
+    elif x.dim() != 3 - is_one_hot(x):
+        raise ValueError(f"x must be (T, B, I), or (T, B) one-hot indices, got shape {tuple(x.shape)}")
+    rows = tuple(x.shape if is_one_hot(x) else x.shape[:-1])
+    if lengths is not None:
+        lengths_form(lengths, (rows[0 if batch_first else 1],), x.device)
+    if reset is not None:
+        reset_form(reset, rows, x.device)
+
+
+def fit(
+    kind: str,
+    x: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    weights: Sequence[DirectionWeights],
+    batch_first: bool,
+    lengths: Tensor | None,
+    batch_sizes: Tensor | None,
+    reset: Tensor | None,
+) -> None:
+    """Raise ValueError unless weights, input and states of one layer fit each other in shape, type and device.
+
+    Every call passes here, because the core trusts the shapes it is given and anybody may reassign a weight.
+
+    >>> W = torch.zeros(6, 6)
+    >>> fit("RNN_RELU", torch.zeros(5, 3, 6), None, None, [(W, W, None, None, None)], False, None, None, None)
+    """
+    W_ih, W_hh, _, _, W_hr = weights[0]
+    if W_ih.dim() != 2 or W_hh.dim() != 2:
+        raise ValueError(f"W_ih and W_hh must be matrices, got shapes {tuple(W_ih.shape)} and {tuple(W_hh.shape)}")
+    GH, I = W_ih.shape
+    H = GH // gate_count(kind)
+    P = H if W_hr is None else W_hr.shape[0]
+    dtype, device = W_hh.dtype, W_hh.device
+    shapes = ((gate_count(kind) * H, I), (GH, P), (GH,), (GH,), (P, H))
+    for d, direction in enumerate(weights):
+        for name, w, shape in zip(WEIGHTS, direction, shapes, strict=True):
+            if w is not None and (w.shape != shape or w.dtype != dtype or w.device != device):
+                raise ValueError(
+                    f"{name} of direction {d} is {_kind_of(w)} on {w.device}, expected "
+                    f"{_form(dtype, shape)} on {device} (G*H = {GH}, I = {I}, H = {H}, P = {P})"
+                )
+    if not is_one_hot(x) and (x.shape[-1] != I or x.dtype != dtype):
+        raise ValueError(f"x is {_kind_of(x)}, expected {dtype} with I = {I} features in its last axis")
+    if x.device != device:
+        raise ValueError(f"x is on {x.device} and the weights are on {device}; move one of them")
+    if h0 is not None or c0 is not None:
+        B = x.shape[0 if batch_first else 1] if batch_sizes is None else int(batch_sizes[0])
+        for name, s, width in (("h0", h0, P), ("c0", c0, H)):
+            shape = (len(weights), B, width)
+            if s is not None and (s.shape != shape or s.dtype != dtype or s.device != device):
+                raise ValueError(f"{name} is {_kind_of(s)} on {s.device}, expected {_form(dtype, shape)} on {device}")
+
+
 def length_range(lengths: Tensor, T: int) -> None:
     """Raise ValueError unless every length lies in [0, T]; the message names the first row that does not.
 
@@ -293,6 +362,8 @@ def cell_state_ranks(name: str, given: Sequence[Tensor]) -> None:
 
 
 def _kind_of(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return f"a {str(value.dtype).removeprefix('torch.')} tensor of shape {tuple(value.shape)}"
-    return type(value).__name__
+    return _form(value.dtype, value.shape) if isinstance(value, Tensor) else type(value).__name__
+
+
+def _form(dtype: torch.dtype, shape: Sequence[int]) -> str:
+    return f"a {str(dtype).removeprefix('torch.')} tensor of shape {tuple(shape)}"

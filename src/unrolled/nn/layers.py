@@ -7,8 +7,8 @@ siblings, because torch.compile refuses to trace those.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from torch.nn.functional import dropout
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.nn import checks, ops
+from unrolled.nn.gates import with_gate_views
 from unrolled.nn.reference import DirectionWeights
 from unrolled.nn.routes import Layout
 from unrolled.nn.trace import Rows, stacked
@@ -23,7 +24,6 @@ from unrolled.nn.twins import twin
 from unrolled.notation import gate_parameters, gate_slice
 
 State: TypeAlias = Tensor | tuple[Tensor, Tensor]
-_Layer = TypeVar("_Layer", bound="RecurrentLayer")
 
 
 class RecurrentLayer(torch.nn.RNNBase):
@@ -149,7 +149,7 @@ class RecurrentLayer(torch.nn.RNNBase):
                 x = dropout(x, p)
             mine = slice(k * D, k * D + D)
             h0, c0 = ([s[mine] for s in states] + [None, None])[:2]
-            x, h_n, c_n, gates = ops.layer(self.mode, x, h0, c0, weights[mine], **layout._asdict(), trace=trace)
+            x, h_n, c_n, gates = ops.run(self.mode, layout, x, h0, c0, weights[mine], trace)
             finals.append([h_n] if c_n is None else [h_n, c_n])
             if gates is not None:
                 recorded.append((x.detach(), gates))
@@ -258,22 +258,7 @@ class RecurrentLayer(torch.nn.RNNBase):
         return twin(self, self.stock)
 
 
-def _with_gate_views(*kinds: str) -> Callable[[type[_Layer]], type[_Layer]]:
-    """Give a class one property for each block of its equations: ``lstm.W_if`` is ``lstm.gate("W_if")``."""
-
-    def view(name: str) -> property:
-        return property(lambda self: self.gate(name), doc=f"{name} of the first layer's forward direction, a view.")
-
-    def decorate(cls: type[_Layer]) -> type[_Layer]:
-        for kind in kinds:
-            for name, _, _ in gate_parameters(kind):
-                setattr(cls, name, view(name))
-        return cls
-
-    return decorate
-
-
-@_with_gate_views("RNN_TANH")
+@with_gate_views("RNN_TANH")
 class RNN(RecurrentLayer):
     """Elman network, h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), or relu in place of tanh.
 
@@ -320,7 +305,7 @@ class RNN(RecurrentLayer):
         super().__init__(kind, *shape, device=device, dtype=dtype)
 
 
-@_with_gate_views("LSTM")
+@with_gate_views("LSTM")
 class LSTM(RecurrentLayer):
     """Long short-term memory: c_t = f * c_{t-1} + i * g, h_t = o * tanh(c_t), gates stored in the order i f g o.
 
@@ -360,7 +345,7 @@ class LSTM(RecurrentLayer):
         super().__init__("LSTM", *shape, device=device, dtype=dtype)
 
 
-@_with_gate_views("GRU")
+@with_gate_views("GRU")
 class GRU(RecurrentLayer):
     """Gated recurrent unit: h_t = (1 - z) * n + z * h_{t-1}, gates stored in the order r z n, r after the product.
 

@@ -56,33 +56,52 @@ def layer(
 
     float16 and bfloat16 are computed in float32; the results have the type of x (of the weights, if x is one-hot).
 
-    Raises: IndexError for a one-hot index outside [0, I), ValueError for a length outside [0, T].
+    Raises: ValueError or TypeError for arguments that do not fit each other, IndexError for a one-hot index outside
+        [0, I).
 
     >>> W = torch.ones(1, 1)
     >>> y, h_n, _, _ = layer("RNN_RELU", torch.tensor([[0], [0]]), None, None, [(W, W, None, None, None)])
     >>> y.flatten().tolist()
     [1.0, 2.0]
     """
-    W_ih, W_hh = weights[0][0], weights[0][1]
     layout = Layout(batch_first, lengths, batch_sizes, reset)
+    checks.layout(x, *layout)
+    return run(kind, layout, x, h0, c0, weights, trace)
+
+
+def run(
+    kind: str,
+    layout: Layout,
+    x: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    weights: Sequence[DirectionWeights],
+    trace: bool,
+) -> LayerResult:
+    """Do what `layer` does, for callers who have checked the layout: choose the route and take it."""
+    W_hh = weights[0][1]
     if x.dtype in checks.HALF or W_hh.dtype in checks.HALF or autocast_type(x) is not None:
-        return _widened(kind, x, h0, c0, weights, layout, trace)
-    traced, transformed = _is_traced(x), _is_transformed()
+        return _widened(kind, layout, x, h0, c0, weights, trace)
+    checks.fit(kind, x, h0, c0, weights, *layout)
+    traced, transformed = _is_traced(x), torch._C._are_functorch_transforms_active()
     if obstacle(x, W_hh) is not None:
         if not (traced or transformed or x.device.type == "meta"):
-            routes.check_values(x, W_ih, layout)
+            routes.check_values(x, weights, layout)
         return reference.layer(kind, x, h0, c0, weights, **layout._asdict(), trace=trace)
 
     flat = [w for direction in weights for w in direction]
-    gradient = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, h0, c0, *flat))
+    gradient = False
+    if torch.is_grad_enabled():
+        for t in (x, h0, c0, *flat):
+            gradient = gradient or (t is not None and t.requires_grad)
     if traced:
         return registered.layer(kind, layout, x, h0, c0, flat, gradient, trace)
     if transformed:
         return routes.transformed(kind, layout, x, h0, c0, flat, trace)
     if gradient:
         return routes.Eager.apply(kind, layout, trace, x, h0, c0, *flat)  # type: ignore[no-any-return,no-untyped-call]
-    y, h_n, c_n, saved = routes.forward(kind, layout, x, h0, c0, flat, save=trace)
-    return y, h_n, c_n, routes.recorded(kind, layout, saved, flat) if trace else None
+    y, h_n, c_n, saved = routes.forward(kind, layout, x, h0, c0, weights, save=trace)
+    return y, h_n, c_n, routes.recorded(kind, layout, saved, W_hh) if trace else None
 
 
 def autocast_type(x: Tensor) -> torch.dtype | None:
@@ -92,10 +111,11 @@ def autocast_type(x: Tensor) -> torch.dtype | None:
     ...     autocast_type(torch.zeros(1))
     torch.bfloat16
     """
+    if not torch._C._is_any_autocast_enabled():
+        return None
     device = x.device.type  # some devices have no autocast to ask about
-    if torch._C._is_any_autocast_enabled() and torch.amp.is_autocast_available(device):
-        return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-    return None
+    on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return torch.get_autocast_dtype(device) if on else None
 
 
 def obstacle(x: Tensor, W: Tensor) -> str | None:
@@ -146,17 +166,13 @@ def _is_traced(x: Tensor) -> bool:
     )
 
 
-def _is_transformed() -> bool:
-    return torch._C._are_functorch_transforms_active()
-
-
 def _widened(
     kind: str,
+    layout: Layout,
     x: Tensor,
     h0: Tensor | None,
     c0: Tensor | None,
     weights: Sequence[DirectionWeights],
-    layout: Layout,
     trace: bool,
 ) -> LayerResult:
     """Compute in float32 (float64 stays) with autocast off; return the type of x."""
@@ -169,9 +185,7 @@ def _widened(
 
     wide_weights: Any = [tuple(to(wide, w) for w in direction) for direction in weights]
     with torch.autocast(x.device.type, enabled=False):
-        y, h_n, c_n, gates = layer(
-            kind, to(wide, x), to(wide, h0), to(wide, c0), wide_weights, **layout._asdict(), trace=trace
-        )
+        y, h_n, c_n, gates = run(kind, layout, to(wide, x), to(wide, h0), to(wide, c0), wide_weights, trace)
     narrow_gates = None if gates is None else {name: gate.to(narrow) for name, gate in gates.items()}
     return y.to(narrow), h_n.to(narrow), to(narrow, c_n), narrow_gates
 
@@ -208,7 +222,7 @@ def explain_backend(
         return Backend("reference", why)
     if _is_traced(data):
         route = "a registered operator, because the call is being traced"
-    elif _is_transformed():
+    elif torch._C._are_functorch_transforms_active():
         route = "a Function with a vmap rule, because a torch.func transform is active"
     elif torch.is_grad_enabled() and any(w.requires_grad for w in (data, *layer.parameters())):
         route = "an autograd Function, because a gradient is wanted"

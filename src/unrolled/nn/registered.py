@@ -41,7 +41,7 @@ def layer(
     present = [w is not None for w in flat]
     weights = [w for w in flat if w is not None]
     y, h_n, c_n, saved = torch.ops.unrolled.layer(kind, *layout, x, h0, c0, present, weights, save or trace)
-    gates = routes.recorded(kind, layout, saved, flat) if trace else None
+    gates = routes.recorded(kind, layout, saved, weights[1]) if trace else None
     return y, h_n, c_n if kind == "LSTM" else None, gates
 
 
@@ -54,7 +54,7 @@ def _spread(present: Sequence[bool], values: Sequence[Any]) -> list[Any]:
 @torch.library.impl(_library, "layer", "CPU")
 def _forward(kind: str, *args: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     layout, (x, h0, c0, present, weights, save) = Layout(*args[:4]), args[4:]
-    y, h_n, c_n, saved = routes.forward(kind, layout, x, h0, c0, _spread(present, weights), save)
+    y, h_n, c_n, saved = routes.forward(kind, layout, x, h0, c0, routes.by_direction(_spread(present, weights)), save)
     return y, h_n, h_n.new_empty(0) if c_n is None else c_n, list(saved)
 
 

@@ -49,15 +49,16 @@ def by_direction(flat: FlatWeights) -> tuple[DirectionWeights, ...]:
     return tuple(tuple(flat[k : k + 5]) for k in range(0, len(flat), 5))  # type: ignore[misc]
 
 
-def check_values(x: Tensor, W_ih: Tensor, layout: Layout) -> None:
+def check_values(x: Tensor, weights: Sequence[DirectionWeights], layout: Layout) -> None:
     """Raise if a length or a one-hot index is out of range; this reads the values, so they must be there.
 
-    >>> check_values(torch.tensor([[0], [2]]), torch.zeros(4, 3), Layout(False, None, None, None))
+    >>> W = torch.zeros(4, 3)
+    >>> check_values(torch.tensor([[0], [2]]), [(W, W, None, None, None)], Layout(False, None, None, None))
     """
     if layout.lengths is not None:
         checks.length_range(layout.lengths, x.shape[int(layout.batch_first)])
     if checks.is_one_hot(x):
-        checks.one_hot_range(x, W_ih.shape[1], layout.lengths, layout.batch_first)
+        checks.one_hot_range(x, weights[0][0].shape[1], layout.lengths, layout.batch_first)
 
 
 def forward(
@@ -66,20 +67,21 @@ def forward(
     x: Tensor,
     h0: Tensor | None,
     c0: Tensor | None,
-    flat: FlatWeights,
+    weights: Sequence[DirectionWeights],
     save: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None, Saved]:
     """Run the core forward; keep what its backward pass needs if `save`."""
-    weights = by_direction(flat)
-    check_values(x, weights[0][0], layout)
-    y, h_n, c_n, saved = fused.forward(kind, x, h0, c0, weights, **layout._asdict(), save=save)
+    check_values(x, weights, layout)
+    batch_first, lengths, batch_sizes, reset = layout  # spelled out: this is the path of the smallest calls
+    y, h_n, c_n, saved = fused.forward(
+        kind, x, h0, c0, weights,
+        batch_first=batch_first, lengths=lengths, batch_sizes=batch_sizes, reset=reset, save=save,
+    )  # fmt: skip
     return y, h_n, c_n, saved or ()
 
 
-def recorded(kind: str, layout: Layout, saved: Sequence[Tensor], weights: FlatWeights) -> Trace:
+def recorded(kind: str, layout: Layout, saved: Sequence[Tensor], W_hh: Tensor) -> Trace:
     """Return the trace of a layer, (D, *rows, H) by name: views of what the core saved, zero past the end of a row."""
-    W_hh = weights[1]
-    assert W_hh is not None
     gates, cells = (s.detach() for s in saved)
     trace = fused.trace(kind, fused.Saved(gates, cells), W_hh.shape[0] // gate_count(kind))
     if layout.lengths is not None:
@@ -138,11 +140,11 @@ class Eager(Function):
         ctx: Any, kind: str, layout: Layout, trace: bool, x: Tensor, h0: Tensor | None, c0: Tensor | None, *flat: Any
     ) -> LayerResult:
         """Return what `reference.layer` returns."""
-        y, h_n, c_n, saved = forward(kind, layout, x, h0, c0, flat, save=True)
+        y, h_n, c_n, saved = forward(kind, layout, x, h0, c0, by_direction(flat), save=True)
         ctx.save_for_backward(x, h0, c0, *flat, y, *saved)
         ctx.kind, ctx.layout, ctx.count = kind, layout, 3 + len(flat)
         ctx.set_materialize_grads(False)
-        return y, h_n, c_n, recorded(kind, layout, saved, flat) if trace else None
+        return y, h_n, c_n, recorded(kind, layout, saved, by_direction(flat)[0][1]) if trace else None
 
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
@@ -165,7 +167,7 @@ class Transformed(Function):
     ) -> Any:
         """Return y, h_n, c_n and what the core saved."""
         layout = Layout(batch_first, lengths, batch_sizes, reset)
-        y, h_n, c_n, saved = forward(kind, layout, x, h0, c0, flat, save=True)
+        y, h_n, c_n, saved = forward(kind, layout, x, h0, c0, by_direction(flat), save=True)
         return y, h_n, c_n, *saved
 
     @staticmethod
@@ -243,7 +245,7 @@ def transformed(
 ) -> LayerResult:
     """Return what `reference.layer` returns, under torch.func's transforms."""
     y, h_n, c_n, *saved = Transformed.apply(kind, *layout, x, h0, c0, *flat)  # type: ignore[no-untyped-call]
-    return y, h_n, c_n, recorded(kind, layout, saved, flat) if trace else None
+    return y, h_n, c_n, recorded(kind, layout, saved, by_direction(flat)[0][1]) if trace else None
 
 
 def _unpack(batch_first: bool, count: int, rest: Any) -> tuple[Layout, list[Any], Any, Saved]:
