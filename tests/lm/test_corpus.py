@@ -236,7 +236,7 @@ def test_corpus_reads_one_long_line_in_bounded_memory(tmp_path):
     code = (
         "import resource, sys; from unrolled.lm.corpus import Corpus; import numpy\n"
         "held = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
-        "resource.setrlimit(resource.RLIMIT_AS, (held + (200 << 20),) * 2)\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (held + (180 << 20),) * 2)\n"
         "corpus = Corpus.read(sys.argv[1], lines=sys.argv[2] == 'lines', validation=0, test=0)\n"
         "assert len(corpus.train.ids) == (64 << 20) + (sys.argv[2] == 'lines')"
     )

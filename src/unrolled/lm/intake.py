@@ -18,6 +18,8 @@ from unrolled.lm.vocabulary import EOS, SPLIT, UNK, Kind, code_points
 END = 0
 UNKNOWN = 1
 CODE_POINTS = 0x110000
+#: Numbers that are looked through at once.
+BLOCK = 1 << 20
 
 #: Symbol ids in the smallest unsigned type that holds them.
 Compact = npt.NDArray[np.unsignedinteger[Any]]
@@ -33,16 +35,15 @@ class Intake:
     >>> intake = Intake("characters", lines=True)
     >>> intake.text("ba" + chr(10) + "b")
     >>> intake.end()
-    >>> intake.numbers().tolist(), intake.symbols, intake.ends().tolist()
-    ([3, 2, 0, 3, 0], ['a', 'b'], [2, 4])
+    >>> intake.ends().tolist(), intake.symbols, intake.numbers().tolist()
+    ([2, 4], ['a', 'b'], [3, 2, 0, 3, 0])
     """
 
     def __init__(self, kind: Kind, *, lines: bool = False) -> None:
         self.symbols: list[str] = []
         self.kind = kind
         self.length = 0
-        self._chunks: list[Compact] = []
-        self._ends: list[npt.NDArray[np.int64]] = []
+        self._numbers: Compact = np.empty(BLOCK, np.uint8)  # the first `length` are taken
         self._numbering = _Numbering(self.symbols)
         self._split = SPLIT["words" if lines and kind == "symbols" else kind]
         if kind == "symbols":
@@ -83,33 +84,30 @@ class Intake:
 
     def end(self) -> None:
         """End the sequence; a sequence that has just ended is not ended again."""
-        if self.length and not (self._ends and self._ends[-1].size and self._ends[-1][-1] == self.length - 1):
+        if self.length and self._numbers[self.length - 1] != END:
             self._add(np.array([END], np.uint32))
 
     def ends(self) -> npt.NDArray[np.int64]:
         """Return the position of each END."""
-        return np.concatenate([np.empty(0, np.int64), *self._ends])
+        starts = range(0, self.length, BLOCK)
+        found = [np.flatnonzero(self._numbers[k : min(k + BLOCK, self.length)] == END) + k for k in starts]
+        return np.concatenate([np.empty(0, np.int64), *found])
 
     def numbers(self) -> Compact:
-        """Return the provisional numbers (N,); the intake gives them away and holds them no longer."""
-        numbers = np.empty(self.length, np.min_scalar_type(len(self.symbols) + 2))
-        start = 0
-        self._chunks.reverse()
-        while self._chunks:
-            chunk = self._chunks.pop()
-            numbers[start : start + len(chunk)] = chunk
-            start += len(chunk)
+        """Return the provisional numbers (N,); the intake gives them away and is empty again."""
+        numbers, self._numbers = self._numbers, np.empty(BLOCK, np.uint8)
+        numbers.resize(self.length, refcheck=False)
+        self.length = 0
         return numbers
 
     def _add(self, numbers: Compact) -> None:
-        if numbers.size == 0:
-            return
-        chunk = numbers.astype(np.min_scalar_type(numbers.max()))
-        ends = np.flatnonzero(chunk == END)
-        if ends.size:
-            self._ends.append(ends + self.length)
-        self._chunks.append(chunk)
-        self.length += len(chunk)
+        start, self.length = self.length, self.length + len(numbers)
+        dtype = np.min_scalar_type(len(self.symbols) + 1)
+        if self._numbers.dtype != dtype:
+            self._numbers = self._numbers.astype(dtype)
+        if self.length > len(self._numbers):
+            self._numbers.resize(max(self.length, len(self._numbers) * 5 // 4), refcheck=False)
+        self._numbers[start : self.length] = numbers
 
 
 class _Numbering(dict[str, int]):
