@@ -86,6 +86,12 @@ class SequenceModel(torch.nn.Module):
         """How many tensors the state has: h, and c for LSTM."""
         return 2 if self.config.kind == "LSTM" else 1
 
+    @property
+    def E(self) -> Tensor:
+        """The embedding matrix (V, E) of a model that has one."""
+        assert self.embedding is not None
+        return self.embedding.weight
+
     def forward(self, ids: Tensor, state: State | None = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
         """Read symbols and predict, after each, the next.
 
@@ -98,12 +104,12 @@ class SequenceModel(torch.nn.Module):
         Raises: IndexError if a symbol is outside [0, V); the message names it and its position.
         """
         before = self.initial_state(ids.shape[1]) if state is None else state
-        x, W_ih = self._first_input(ids)
+        x, W_ih = self.first_input(ids)
         after: list[tuple[Tensor, ...]] = []
         for layer in range(self.config.num_layers):
             if layer:
                 x = dropout(x, self.config.dropout, self.training)
-            weights = self._weights(layer, W_ih if layer == 0 else None)
+            weights = self.weights(layer, W_ih if layer == 0 else None)
             h_0, c_0, *_ = (*(s[layer : layer + 1] for s in before), None, None)
             x, h_n, c_n, _ = ops.layer(self.config.kind, x, h_0, c_0, [weights], lengths=lengths)
             after.append((h_n,) if c_n is None else (h_n, c_n))
@@ -252,7 +258,7 @@ class SequenceModel(torch.nn.Module):
         symbols = html.escape(repr(self.vocabulary))
         return f"<b>{html.escape(repr(self))}</b><br>{symbols}<table>{head}{body}</table>"
 
-    def _first_input(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+    def first_input(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return what the first layer reads, and the W_ih that replaces its own, if any.
 
         With fewer symbols than positions, W_ih E^T (G*H, V) costs less than W_ih times every position's embedding,
@@ -260,12 +266,12 @@ class SequenceModel(torch.nn.Module):
         """
         if self.embedding is None:
             return ids, None
-        E = self.embedding.weight  # (V, E)
-        if len(E) < ids.numel():
-            return ids, linear(self._weights(0, None)[0], E)
-        return embedding(ids, E), None
+        if len(self.vocabulary) < ids.numel():
+            return ids, linear(self.weights(0, None)[0], self.E)
+        return embedding(ids, self.E), None
 
-    def _weights(self, layer: int, W_ih: Tensor | None) -> DirectionWeights:
+    def weights(self, layer: int, W_ih: Tensor | None) -> DirectionWeights:
+        """Return the weights of a layer as the functional layers take them, W_ih replaced if one is given."""
         own = [getattr(self.rnn, name) for name in parameter_names(layer, False, bias=True, projection=False)]
         return (own[0] if W_ih is None else W_ih, own[1], own[2], own[3], None)
 

@@ -54,7 +54,7 @@ class Optimiser:
 
     def gradient_norm(self, N: int) -> float:
         """Return the Euclidean norm of the gradient of the mean over N symbols."""
-        return float(self.flat.gradients.norm()) / N
+        return float(torch.linalg.vector_norm(self.flat.gradients)) / N
 
     def step(self, N: int, norm: float, learning_rate: float) -> None:
         """Take one step along the mean gradient over N symbols, clipped, and clear the gradients."""

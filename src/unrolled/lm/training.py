@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from unrolled.lm.config import TrainingConfig
+from unrolled.lm.gradients import add_gradients
 from unrolled.lm.observer import Observer
 from unrolled.lm.run import Result, Run, TrainingDiverged
 from unrolled.lm.signals import stop_requested
@@ -62,10 +63,9 @@ def train(
             N, nats = 0, 0.0
             for _ in range(config.accumulate):
                 batch = run.feed.next()
-                loss, after = model.loss(batch.ids, batch.targets, None if batch.fresh else state, batch.lengths)
-                loss.backward()  # type: ignore[no-untyped-call]
-                state = tuple(s.detach() for s in after) if corpus.stream else None
-                nats, N = nats + loss.item(), N + batch.N
+                sum_of_nats, after = add_gradients(model, batch, None if batch.fresh else state)
+                state = after if corpus.stream else None
+                nats, N = nats + sum_of_nats, N + batch.N
             norm = run.optimiser.gradient_norm(N)
             if not math.isfinite(nats) or not math.isfinite(norm):
                 raise TrainingDiverged(run.divergence(nats / N, norm))

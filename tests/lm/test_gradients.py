@@ -1,0 +1,81 @@
+"""The gradient by hand against autograd's, by name, for every option of the model."""
+
+import numpy as np
+import pytest
+import torch
+
+from unrolled.lm.batching import IGNORED
+from unrolled.lm.config import ModelConfig
+from unrolled.lm.feed import Batch
+from unrolled.lm.gradients import add_gradients
+from unrolled.lm.model import SequenceModel
+from unrolled.lm.vocabulary import Vocabulary
+from unrolled.nn import ops
+
+MODELS = {
+    "rnn": ModelConfig(cell="rnn", hidden_size=7),
+    "rnn-relu-tied": ModelConfig(cell="rnn", nonlinearity="relu", hidden_size=9, embedding_size=9, tied=True),
+    "lstm-learned-2-layers": ModelConfig(cell="lstm", hidden_size=7, num_layers=2, learned_initial_state=True),
+    "gru-embedded": ModelConfig(cell="gru", hidden_size=9, embedding_size=5),
+    "lstm-3-layers-dropout": ModelConfig(cell="lstm", hidden_size=9, num_layers=3, embedding_size=3, dropout=0.4),
+    "gru-tied-learned-dropout": ModelConfig(
+        cell="gru", hidden_size=7, embedding_size=7, tied=True, learned_initial_state=True, dropout=0.2
+    ),
+}
+
+
+def ragged_batch(V, T=7, B=3):
+    rng = np.random.default_rng(0)
+    lengths = np.array([T, 4, 1])
+    targets = np.where(np.arange(T)[:, None] < lengths, rng.integers(0, V, (T, B)), IGNORED)
+    ids = torch.from_numpy(rng.integers(0, V, (T, B)))
+    return Batch(ids, torch.from_numpy(targets), torch.from_numpy(lengths), True, int(lengths.sum()))
+
+
+def gradients(model, batch, state, by_hand):
+    model.zero_grad()
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    torch.manual_seed(5)  # of dropout
+    if by_hand:
+        nats, after = add_gradients(model, batch, state)
+    else:
+        loss, after = model.loss(batch.ids, batch.targets, state, batch.lengths)
+        loss.backward()
+        nats = loss.item()
+    found = {name: p.grad.clone() for name, p in model.named_parameters()}
+    return found | {"loss": torch.tensor(nats)} | {f"state {k}": s.detach() for k, s in enumerate(after)}
+
+
+@pytest.mark.skipif(ops.obstacle(torch.zeros(1), torch.zeros(1)) is not None, reason="the compiled core is not built")
+@pytest.mark.parametrize("V", [5, 40], ids=["V<T*B", "V>T*B"])
+@pytest.mark.parametrize("carried", [False, True], ids=["fresh", "carried"])
+@pytest.mark.parametrize("name", MODELS)
+def test_gradient_by_hand_matches_autograd(name, carried, V):
+    torch.manual_seed(1)
+    model = SequenceModel(MODELS[name], Vocabulary([f"s{k}" for k in range(V - 2)]))
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.3 * torch.randn_like(p))  # so that nothing is zero by luck
+    H, L = model.config.hidden_size, model.config.num_layers
+    state = tuple(torch.randn(L, 3, H) for _ in range(model.state_count)) if carried else None
+    batch = ragged_batch(V)
+    got, want = gradients(model, batch, state, by_hand=True), gradients(model, batch, state, by_hand=False)
+    for key, value in want.items():
+        torch.testing.assert_close(got[key], value, rtol=1e-5, atol=2e-5, msg=lambda m, key=key: f"{key}: {m}")
+    expected_zero = {f"initial.{k}" for k in range(2)} if carried else set()
+    for key, value in got.items():
+        assert (value.abs().max() == 0) == (key in expected_zero), key
+
+
+def test_gradients_are_added_to_what_is_there():
+    torch.manual_seed(1)
+    model = SequenceModel(MODELS["rnn"], Vocabulary("abc"))
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    for _ in range(2):
+        add_gradients(model, ragged_batch(5), None)
+    twice = model.head.weight.grad.clone()
+    model.head.weight.grad.zero_()
+    add_gradients(model, ragged_batch(5), None)
+    torch.testing.assert_close(2 * model.head.weight.grad, twice)
