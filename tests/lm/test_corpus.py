@@ -127,7 +127,7 @@ def test_corpus_bytes_are_exact(tmp_path):
 
 
 def test_corpus_of_several_files_puts_eos_after_each(tmp_path):
-    for k, text in enumerate(["ab", "ba", "bb"]):
+    for k, text in enumerate(["ab", "", "ba", "bb"]):
         (tmp_path / f"{k}.txt").write_text(text)
     corpus = Corpus.read(tmp_path, **WHOLE)
     assert corpus.stream
