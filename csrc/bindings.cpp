@@ -129,6 +129,14 @@ void run(const Kernels<Real>& kernels, const nb::list& header, const nb::list& n
   run_team(threads, Job<Real>::body, &job);
 }
 
+// A flat tensor in memory of the workspace, which takes it back when the last view of the tensor is gone.
+template <class Real>
+auto buffer(std::size_t n) {
+  auto* lease = new Lease(n * sizeof(Real));
+  const nb::capsule owner(lease, [](void* p) noexcept { delete static_cast<Lease*>(p); });
+  return nb::ndarray<nb::pytorch, Real, nb::ndim<1>, nb::device::cpu>(static_cast<Real*>(lease->data()), {n}, owner);
+}
+
 template <class Real>
 using Flat = nb::ndarray<const Real, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 template <class Real>
@@ -161,6 +169,10 @@ NB_MODULE(_core, m) {
         run(active_instruction_set().f64, header, nets, gradients);
       },
       nb::arg("header"), nb::arg("nets"), nb::arg("gradients"), "Run one float64 layer call.");
+  m.def("buffer_f32", &buffer<float>, nb::arg("n"),
+        "An uninitialised flat float32 tensor of n elements whose memory is used again when it is gone.");
+  m.def("buffer_f64", &buffer<double>, nb::arg("n"), "The same in float64.");
+  m.def("release_workspace", &release_workspace, "Give memory that waits to be used again back to the system.");
   m.def(
       "activate",
       [](const std::string& function, const Flat<float>& x, const FlatOut<float>& y) {

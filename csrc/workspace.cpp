@@ -17,8 +17,9 @@ struct Block {
   std::size_t bytes;
 };
 
-// At most this many blocks wait: one for each thread that calls at the same time, on usual machines.
-constexpr std::size_t kKept = 4;
+// So much waits at most: the scratch of a few calls and what a model of some layers keeps for backward.
+constexpr std::size_t kKeptBlocks = 16;
+constexpr std::size_t kKeptBytes = std::size_t{1} << 30;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 std::mutex& mutex() {
@@ -49,9 +50,9 @@ Lease::Lease(std::size_t bytes) {
   {
     std::lock_guard<std::mutex> lock(mutex());
     auto& blocks = cache();
-    auto fits = blocks.end();  // the smallest that is large enough
+    auto fits = blocks.end();  // the smallest that is large enough, and not twice too large
     for (auto it = blocks.begin(); it != blocks.end(); ++it) {
-      if (it->bytes >= bytes && (fits == blocks.end() || it->bytes < fits->bytes)) fits = it;
+      if (it->bytes >= bytes && it->bytes / 2 <= bytes + kHugePage && (fits == blocks.end() || it->bytes < fits->bytes)) fits = it;
     }
     if (fits != blocks.end()) {
       block = *fits;
@@ -64,20 +65,29 @@ Lease::Lease(std::size_t bytes) {
 }
 
 Lease::~Lease() {
-  void* spare = data_;
+  std::vector<Block> spare;
   {
     std::lock_guard<std::mutex> lock(mutex());
     auto& blocks = cache();
     blocks.push_back({data_, bytes_});
-    spare = nullptr;
-    if (blocks.size() > kKept) {  // drop the smallest
-      const auto least = std::min_element(blocks.begin(), blocks.end(),
-                                          [](const Block& a, const Block& b) { return a.bytes < b.bytes; });
-      spare = least->data;
-      blocks.erase(least);
+    std::size_t total = 0;
+    for (const Block& block : blocks) total += block.bytes;
+    while (blocks.size() > kKeptBlocks || total > kKeptBytes) {  // the one that has waited longest goes
+      spare.push_back(blocks.front());
+      total -= blocks.front().bytes;
+      blocks.erase(blocks.begin());
     }
   }
-  std::free(spare);
+  for (const Block& block : spare) std::free(block.data);
+}
+
+void release_workspace() {
+  std::vector<Block> spare;
+  {
+    std::lock_guard<std::mutex> lock(mutex());
+    spare.swap(cache());
+  }
+  for (const Block& block : spare) std::free(block.data);
 }
 
 }  // namespace unrolled

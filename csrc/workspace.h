@@ -19,4 +19,7 @@ class Lease {
   std::size_t bytes_;
 };
 
+// Gives the blocks that wait in the cache back to the system.
+void release_workspace();
+
 }  // namespace unrolled

@@ -6,6 +6,7 @@ axis of x and dy must be contiguous, states and weights wholly so, and what is n
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
@@ -76,7 +77,7 @@ def forward(
     saved = None
     if save:
         gates, cells = saved_shapes(kind, call.rows, D, H, like.element_size())
-        saved = Saved(like.new_empty(gates), like.new_empty(cells))
+        saved = Saved(_buffer(like, gates), _buffer(like, cells))
     nets: list[int] = []
     for d in range(D):
         nets += call.net(d, y, h_n, c_n, saved)
@@ -201,6 +202,20 @@ class _Call:
         header += (0 if self.batch_sizes is None else self.batch_sizes.data_ptr(), *reset, int(keep), threads)
         run = _core.run_f64 if self.weights[0][1].dtype == torch.float64 else _core.run_f32
         run(header, nets, gradients)
+
+
+#: From this size on, what backward needs is kept in memory that is used again: touching fresh pages costs more than
+#: the arithmetic of a small layer (docs/performance.md).
+_LARGE = 1 << 20
+
+
+def _buffer(like: Tensor, shape: Sequence[int]) -> Tensor:
+    """An uninitialised tensor for what forward keeps."""
+    n = math.prod(shape)
+    if n * like.element_size() < _LARGE:
+        return like.new_empty(shape)
+    flat: Tensor = (_core.buffer_f64 if like.dtype == torch.float64 else _core.buffer_f32)(n)
+    return flat.view(shape)
 
 
 def _whole(t: Tensor | None) -> Tensor | None:
