@@ -1,0 +1,91 @@
+"""What evaluation says is what the definition says, symbol by symbol."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from unrolled.lm.config import ModelConfig, TrainingConfig
+from unrolled.lm.corpus import Corpus
+from unrolled.lm.model import SequenceModel
+
+STRINGS = [["a"] * n + ["b"] * n for n in range(1, 10)]
+
+
+def trained(corpus, steps=60, **options):
+    torch.manual_seed(0)
+    model = SequenceModel(
+        ModelConfig(cell="gru", hidden_size=8, **options), corpus.vocabulary, framed=not corpus.stream
+    )
+    model.fit(corpus, TrainingConfig(learning_rate=0.02, max_steps=steps, max_epochs=0, batch_size=4, bptt=16))
+    return model
+
+
+def one_by_one(model, sequences):
+    """(nats, hits) of each predicted symbol, one sequence at a time, one step at a time."""
+    for ids in sequences:
+        state, nats, hits = None, [], []
+        for symbol, target in zip(ids[:-1].tolist(), ids[1:].tolist(), strict=True):
+            logits, state = model(torch.tensor([[symbol]]), state)
+            nats.append(-logits[0, 0].double().log_softmax(0)[target].item())
+            hits.append(int(logits.argmax()) == target)
+        yield nats, hits
+
+
+def test_evaluation_of_sequences_matches_one_by_one():
+    corpus = Corpus.from_sequences(STRINGS, validation=0.3, test=0)
+    model = trained(corpus)
+    got = model.evaluate(corpus, "validation")
+    nats, hits = zip(*one_by_one(model, corpus.validation), strict=True)
+    assert got.symbols == sum(map(len, nats)) == corpus.validation.predicted
+    assert got.nats == pytest.approx(np.concatenate(nats).mean(), rel=1e-6)
+    assert got.accuracy == pytest.approx(np.concatenate(hits).mean())
+    assert got.exact_strings == pytest.approx(np.mean([all(h) for h in hits]))
+    assert got.bits == pytest.approx(got.nats / math.log(2))
+    assert got.perplexity == pytest.approx(math.exp(got.nats))
+
+
+def test_exact_strings_counts_whole_sequences():
+    corpus = Corpus.from_sequences([["a", "b", "c"]] * 8 + [["a", "c"]] * 2, validation=0, test=0)
+    model = trained(corpus, steps=150)
+    assert model.evaluate(corpus, "train").exact_strings == pytest.approx(0.8)
+
+
+def test_evaluation_of_a_stream_matches_one_by_one():
+    corpus = Corpus.from_text("abcabdabe" * 40, validation=0.1, test=0.1)
+    model = trained(corpus)
+    ((nats, hits),) = one_by_one(model, corpus.test)
+    got = model.evaluate(corpus)
+    assert (got.symbols, got.exact_strings) == (len(nats), None)
+    assert got.nats == pytest.approx(np.mean(nats), rel=1e-5)
+    assert got.accuracy == pytest.approx(np.mean(hits))
+
+
+def test_evaluation_reports_the_unk_rate():
+    known = Corpus.from_text("abab" * 30, validation=0, test=0)
+    model = trained(known, steps=1)
+    other = Corpus.from_text("abxabxabx", vocabulary=known.vocabulary, validation=0, test=0)
+    assert model.evaluate(other, "train").unk_rate == pytest.approx(1 / 3)
+
+
+def test_evaluation_refuses_an_empty_split_and_another_vocabulary():
+    corpus = Corpus.from_text("abab" * 30, validation=0, test=0)
+    model = trained(corpus, steps=1)
+    with pytest.raises(ValueError, match="no symbols to evaluate on in split 'test'; it has train"):
+        model.evaluate(corpus)
+    with pytest.raises(ValueError, match="the model knows"):
+        model.evaluate(Corpus.from_text("abcd" * 30, validation=0, test=0), "train")
+
+
+def test_score_is_the_evaluation_of_one_text():
+    corpus = Corpus.from_sequences(STRINGS, validation=0, test=0)
+    model = trained(corpus)
+    score = model.score(["a", "a", "b", "b"])
+    ((nats, _),) = one_by_one(model, [model.vocabulary.encode(["a", "a", "b", "b", "EOS"])])
+    assert score.bits[1:] * math.log(2) == pytest.approx(nats, rel=1e-5)
+    assert score.bits[0] < 0.01  # every training string starts with a
+    assert [piece.strip() for piece in score.pieces] == ["a", "a", "b", "b", "EOS"]
+    assert score.total == pytest.approx(score.bits.sum())
+    with pytest.raises(ValueError, match="empty"):
+        model.score([])

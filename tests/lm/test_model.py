@@ -1,0 +1,104 @@
+"""The model: folding, saving, loading, and what it shows of itself."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from unrolled.lm.checkpoint import CheckpointError
+from unrolled.lm.config import ModelConfig
+from unrolled.lm.model import SequenceModel
+from unrolled.lm.vocabulary import Vocabulary
+
+VOCABULARY = Vocabulary.build("the <quick> brown fox")
+
+
+def model_of(**options):
+    torch.manual_seed(2)
+    return SequenceModel(ModelConfig(**{"hidden_size": 9, **options}), VOCABULARY, framed=False)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_embedding_folded_into_the_input_weights_changes_nothing(cell):
+    model = model_of(cell=cell, embedding_size=5)
+    ids = torch.randint(len(VOCABULARY), (11, 3))
+    few, _ = model(ids[:1])  # 3 positions, V = 20: not folded
+    folded, _ = model(ids)  # 33 positions: folded
+    torch.testing.assert_close(folded[:1], few, atol=1e-6, rtol=1e-5)
+    rnn = model.rnn(torch.nn.functional.embedding(ids, model.E))[0]
+    torch.testing.assert_close(folded, model.head(rnn), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "learned_initial_state": True}, {"embedding_size": 4}])
+def test_model_step_by_step_is_the_whole_sequence(options):
+    model = model_of(**options).eval()
+    ids = torch.randint(len(VOCABULARY), (7, 3))
+    whole, end = model(ids)
+    state = None
+    for t in range(7):
+        logits, state = model(ids[t : t + 1], state)
+        torch.testing.assert_close(logits[0], whole[t], atol=1e-6, rtol=1e-5)
+    for got, want in zip(state, end, strict=True):
+        torch.testing.assert_close(got, want, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"embedding_size": 9, "tied": True}, {"num_layers": 2, "cell": "gru"}])
+def test_saved_model_comes_back_the_same(options, tmp_path):
+    model = model_of(**options)
+    model.save_pretrained(tmp_path / "model")
+    again = SequenceModel.from_pretrained(tmp_path / "model")
+    assert (again.config, again.vocabulary, again.framed) == (model.config, model.vocabulary, False)
+    for name, value in model.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value), name
+    with pytest.raises(CheckpointError, match="a model is already there"):
+        model.save_pretrained(tmp_path / "model")
+    model.save_pretrained(tmp_path / "model", overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hidden_size": 8}, r"rnn.weight_hh_l0 has shape \(36, 9\), expected \(32, 8\)"),
+        ({"num_layers": 2}, "rnn.weight_ih_l1 is missing"),
+        ({"hidden_size": -1}, "hidden_size is -1"),
+        ({"cell": "lstn"}, "not the config of a model"),
+    ],
+)
+def test_config_that_does_not_fit_the_weights_is_refused(change, message, tmp_path):
+    model_of().save_pretrained(tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    config = json.loads(path.read_text())
+    config["model"] |= change
+    path.write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=message):
+        SequenceModel.from_pretrained(tmp_path / "model")
+
+
+def test_model_shows_its_kind_and_sizes():
+    model = model_of(embedding_size=5)
+    assert repr(model) == "SequenceModel(LSTM, V 20, E 5, H 9, L 1, 876 parameters)"
+    assert "&lt;" in model._repr_html_()
+    assert "<quick>" not in model._repr_html_()
+
+
+def test_model_refuses_a_symbol_outside_its_vocabulary():
+    with pytest.raises(IndexError, match="20"):
+        model_of()(torch.tensor([[3], [20]]))
+
+
+def test_generate_leaves_mode_and_random_stream_alone():
+    model = model_of(dropout=0.5).train()
+    before = torch.get_rng_state()
+    first = model.generate("the", max_length=30, seed=1)
+    assert model.training
+    assert torch.equal(torch.get_rng_state(), before)
+    assert model.generate("the", max_length=30, seed=1) == first
+
+
+def test_start_is_a_distribution_and_travels_with_the_model(tmp_path):
+    model = model_of()
+    assert np.exp(model.start.numpy()).sum() == pytest.approx(1)
+    model.start[0] = 5.0
+    model.save_pretrained(tmp_path / "model")
+    assert SequenceModel.from_pretrained(tmp_path / "model").start[0] == 5.0

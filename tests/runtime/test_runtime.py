@@ -1,0 +1,87 @@
+"""The numpy runtime agrees with the torch model, and needs no torch."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from unrolled import runtime
+from unrolled.lm.checkpoint import CheckpointError
+from unrolled.lm.config import ModelConfig
+from unrolled.lm.model import SequenceModel
+from unrolled.lm.vocabulary import Vocabulary
+
+MODELS = {
+    "rnn": ModelConfig(cell="rnn", hidden_size=7),
+    "relu-2-layers": ModelConfig(cell="rnn", nonlinearity="relu", hidden_size=9, num_layers=2),
+    "lstm-learned": ModelConfig(cell="lstm", hidden_size=9, num_layers=3, learned_initial_state=True),
+    "gru-tied": ModelConfig(cell="gru", hidden_size=7, embedding_size=7, tied=True, dropout=0.5),
+    "lstm-embedded": ModelConfig(cell="lstm", hidden_size=33, embedding_size=5),
+}
+TEXT = "shall I compare thee to a summer's day?"
+
+
+@pytest.fixture(params=MODELS)
+def pair(request, tmp_path):
+    """The same model in torch and, by way of a folder, in numpy; its weights are large enough to matter."""
+    torch.manual_seed(3)
+    model = SequenceModel(MODELS[request.param], Vocabulary.build(TEXT), framed=False)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.3 * torch.randn_like(p))
+    model.save_pretrained(tmp_path / "model")
+    return model.eval(), runtime.load(tmp_path / "model")
+
+
+def test_runtime_logits_match_torch(pair):
+    model, light = pair
+    ids = model.vocabulary.encode(TEXT)
+    with torch.inference_mode():
+        want = model(torch.from_numpy(ids)[:, None])[0][:, 0].numpy()
+    state = light.initial(1)
+    for t, symbol in enumerate(ids):
+        logits, state = light.step(np.array([symbol]), state)
+        np.testing.assert_allclose(logits[0], want[t], atol=1e-5, rtol=1e-5)
+
+
+def test_runtime_text_matches_torch(pair):
+    model, light = pair
+    for options in ({"strategy": "greedy"}, {"seed": 4, "temperature": 0.7, "top_k": 9}, {"strategy": "beam"}):
+        options |= {"max_length": 40}
+        assert light.generate("shall", **options) == model.generate("shall", **options)
+    assert "".join(light.stream("shall", max_length=40)) == light.generate("shall", max_length=40)[0]
+    assert "".join(model.stream("shall", max_length=40)) == light.generate("shall", max_length=40)[0]
+
+
+def test_runtime_score_matches_torch(pair):
+    model, light = pair
+    got, want = light.score(TEXT + "#"), model.score(TEXT + "#")
+    np.testing.assert_allclose(got.bits, want.bits, atol=1e-4)
+    assert (got.pieces, got.unknown) == (want.pieces, 1)
+
+
+def test_runtime_batch_of_prompts_matches_each_alone(pair):
+    _, light = pair
+    prompts = ["s", "shall I", ""]
+    together = light.generate_each(prompts, strategy="greedy", max_length=9)
+    assert together[1] == light.generate("shall I", strategy="greedy", max_length=9)[0]
+
+
+def test_runtime_imports_no_torch(tmp_path):
+    SequenceModel(MODELS["gru-tied"], Vocabulary("ab", "characters")).save_pretrained(tmp_path / "model")
+    code = f"""
+import sys
+sys.modules["torch"] = None  # an import of torch would raise
+from unrolled import runtime
+model = runtime.load({str(tmp_path / "model")!r})
+model.generate("a", max_length=5)
+model.score("ab")
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_runtime_refuses_a_folder_without_a_model(tmp_path):
+    with pytest.raises(CheckpointError, match="no config.json"):
+        runtime.load(tmp_path)
