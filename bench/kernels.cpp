@@ -3,6 +3,7 @@
 //
 //   cmake -S . -B build/bench -DUNROLLED_BENCH=ON && cmake --build build/bench --target bench_kernels
 //   build/bench/bench_kernels [threads]            the table
+//   build/bench/bench_kernels step                 single steps, weights packed once
 //   build/bench/bench_kernels CELL B T I H threads [reps]   one shape, for a profiler
 #include <algorithm>
 #include <chrono>
@@ -83,6 +84,19 @@ class Layer {
     run(threads);
   }
 
+  // One time step after another, weights packed once: ns a step.
+  double step_ns(int steps) {
+    const auto& kernels = active_instruction_set().f32;
+    call.gradients = nullptr;
+    call.keep = false;
+    const Lease scratch(kernels.scratch_bytes(call, 1));
+    kernels.forward(call, scratch.data(), Team{0, 1, nullptr}, false);
+    const double s = median_seconds(21, [&] {
+      for (int k = 0; k < steps; ++k) kernels.forward(call, scratch.data(), Team{0, 1, nullptr}, true);
+    });
+    return s / steps * 1e9;
+  }
+
   double flops;
 
  private:
@@ -98,7 +112,11 @@ class Layer {
     run_team(threads, [](void* context, const Team& team) {
       const Job& j = *static_cast<const Job*>(context);
       const auto& k = active_instruction_set().f32;
-      (j.call.gradients ? k.backward : k.forward)(j.call, j.scratch, team);
+      if (j.call.gradients) {
+        k.backward(j.call, j.scratch, team);
+      } else {
+        k.forward(j.call, j.scratch, team, false);
+      }
     }, &job);
   }
 
@@ -125,6 +143,14 @@ int main(int argc, char** argv) {
     const std::string cell = argv[1];
     measure(cell == "LSTM" ? CellKind::lstm : cell == "GRU" ? CellKind::gru : CellKind::rnn_tanh, std::atol(argv[2]),
             std::atol(argv[3]), std::atol(argv[4]), std::atol(argv[5]), std::atoi(argv[6]), argc > 7 ? std::atoi(argv[7]) : 15);
+    return 0;
+  }
+  if (argc == 2 && std::string(argv[1]) == "step") {
+    for (const CellKind cell : {CellKind::lstm, CellKind::gru, CellKind::rnn_tanh}) {
+      for (const Index H : {8, 16, 32, 64, 128, 256}) {
+        std::printf("%-4s H%-4ld one step %8.0f ns\n", name_of(cell), long(H), Layer(cell, 1, 1, H, H).step_ns(1000));
+      }
+    }
     return 0;
   }
   const int threads = argc > 1 ? std::atoi(argv[1]) : 1;

@@ -176,9 +176,9 @@ struct BackPlan {
       if (g.dx.data) pack_share(to.input, net.W_ih, team);
       if (projected) pack_share(to.projection, net.W_hr, team);
       const Range b(call.B, team.id, team.size);
-      pad(to.dh, g.dh_n, call.P, Pp, b);
-      if constexpr (Cell::has_c) pad(to.dc, g.dc_n, call.H, Hp, b);
-      if (to.c_0) pad(to.c_0, net.c_0, call.H, Hp, b);
+      pad_rows(to.dh, g.dh_n, call.P, Pp, b);
+      if constexpr (Cell::has_c) pad_rows(to.dc, g.dc_n, call.H, Hp, b);
+      if (to.c_0) pad_rows(to.c_0, net.c_0, call.H, Hp, b);
       if (g.dh_0) clear(to.da_start, Cell::slots * Hp, b), clear(to.dh_start, Pp, b);
       if (g.dc_0) clear(to.dc_start, Hp, b);
       if (g.dW_ih) clear_sums(g, to, team);
@@ -191,11 +191,6 @@ struct BackPlan {
     const Range panels(to.count, team.id, team.size);
     for (Index p = panels.begin; p < panels.end; ++p) {
       pack_plain(to, p, 0, to.K, [&](Index k) { return W + k * to.columns; });
-    }
-  }
-  void pad(Real* to, const Real* from, Index width, Index padded_width, Range b) const {
-    for (Index k = b.begin; k < b.end; ++k) {
-      for (Index j = 0; j < padded_width; ++j) to[k * padded_width + j] = from && j < width ? from[k * width + j] : Real{0};
     }
   }
   void clear(Real* to, Index width, Range b) const {

@@ -90,44 +90,89 @@ struct Job {
   void* scratch;
   static void body(void* context, const Team& team) {
     const Job& job = *static_cast<const Job*>(context);
-    (job.call.gradients ? job.kernels.backward : job.kernels.forward)(job.call, job.scratch, team);
+    if (job.call.gradients) {
+      job.kernels.backward(job.call, job.scratch, team);
+    } else {
+      job.kernels.forward(job.call, job.scratch, team, false);
+    }
+  }
+};
+
+// A call as Python hands it over: the fields of csrc/kernels.h in order.
+template <class Real>
+struct Request {
+  Call<Real> call;
+  int allowed_threads;
+  std::vector<Net<Real>> nets;
+  std::vector<Gradients<Real>> gradients;
+
+  Request(const nb::list& header, const nb::list& net_fields, const nb::list& gradient_fields) {
+    Reader in(header);
+    call.cell = static_cast<CellKind>(in.number());
+    call.T = in.number();
+    call.B = in.number();
+    call.I = in.number();
+    call.H = in.number();
+    call.P = in.number();
+    call.nets = in.number();
+    call.lengths = in.pointer<const Index>();
+    call.batch_sizes = in.pointer<const Index>();
+    call.reset = in.rows<const std::uint8_t>();
+    call.keep = in.number() != 0;
+    allowed_threads = static_cast<int>(in.number());
+    read(net_fields, gradient_fields);
+  }
+
+  void read(const nb::list& net_fields, const nb::list& gradient_fields) {
+    nets.clear();
+    Reader net_in(net_fields);
+    for (Index k = 0; k < call.nets; ++k) nets.push_back(read_net<Real>(net_in));
+    Reader gradient_in(gradient_fields);
+    while (gradient_in.left() > 0) gradients.push_back(read_gradients<Real>(gradient_in));
+    call.net = nets.data();
+    call.gradients = gradients.empty() ? nullptr : gradients.data();
   }
 };
 
 template <class Real>
 void run(const Kernels<Real>& kernels, const nb::list& header, const nb::list& nets, const nb::list& gradients) {
-  Reader in(header);
-  Call<Real> call;
-  call.cell = static_cast<CellKind>(in.number());
-  call.T = in.number();
-  call.B = in.number();
-  call.I = in.number();
-  call.H = in.number();
-  call.P = in.number();
-  call.nets = in.number();
-  call.lengths = in.pointer<const Index>();
-  call.batch_sizes = in.pointer<const Index>();
-  call.reset = in.rows<const std::uint8_t>();
-  call.keep = in.number() != 0;
-  const int allowed = static_cast<int>(in.number());
-
-  std::vector<Net<Real>> net;
-  Reader net_in(nets);
-  for (Index k = 0; k < call.nets; ++k) net.push_back(read_net<Real>(net_in));
-  std::vector<Gradients<Real>> gradient;
-  Reader gradient_in(gradients);
-  while (gradient_in.left() > 0) gradient.push_back(read_gradients<Real>(gradient_in));
-  call.net = net.data();
-  call.gradients = gradient.empty() ? nullptr : gradient.data();
-
+  const Request<Real> request(header, nets, gradients);
+  const Call<Real>& call = request.call;
   nb::gil_scoped_release unlocked;
-  const int threads = std::max(1, useful_threads(call, allowed > 0 ? allowed : default_threads()));
+  const int threads =
+      std::max(1, useful_threads(call, request.allowed_threads > 0 ? request.allowed_threads : default_threads()));
   // The team may turn out to be the caller alone, so the scratch has to do for both.
   const std::size_t bytes = std::max(kernels.scratch_bytes(call, threads), kernels.scratch_bytes(call, 1));
   const Lease scratch(bytes);
   Job<Real> job{kernels, call, scratch.data()};
   run_team(threads, Job<Real>::body, &job);
 }
+
+// One layer that goes step by step: its weights stay packed, its state is where the arrays of the request are.
+// The arrays belong to the caller, who keeps them alive and in place.
+template <class Real>
+class Stepper {
+ public:
+  Stepper(const nb::list& header, const nb::list& nets)
+      : set_(active_instruction_set()), request_(header, nets, nb::list()), scratch_(kernels().scratch_bytes(request_.call, 1)) {}
+
+  // The next step: x (or symbols), h_0 and c_0 are read, y, h_n and c_n written.
+  void step() {
+    kernels().forward(request_.call, scratch_.data(), Team{0, 1, nullptr}, packed_);
+    packed_ = true;
+  }
+
+ private:
+  const Kernels<Real>& kernels() const {
+    if constexpr (sizeof(Real) == 4) return set_.f32;
+    else return set_.f64;
+  }
+
+  const InstructionSet& set_;  // scratch is laid out for one instruction set
+  Request<Real> request_;
+  Lease scratch_;
+  bool packed_ = false;
+};
 
 // A flat tensor in memory of the workspace, which takes it back when the last view of the tensor is gone.
 template <class Real>
@@ -169,6 +214,12 @@ NB_MODULE(_core, m) {
         run(active_instruction_set().f64, header, nets, gradients);
       },
       nb::arg("header"), nb::arg("nets"), nb::arg("gradients"), "Run one float64 layer call.");
+  nb::class_<Stepper<float>>(m, "StepperF32", "A float32 layer that goes step by step with its weights packed.")
+      .def(nb::init<const nb::list&, const nb::list&>(), nb::arg("header"), nb::arg("nets"))
+      .def("step", &Stepper<float>::step, "Run the next step on the arrays whose addresses it was given.");
+  nb::class_<Stepper<double>>(m, "StepperF64", "A float64 layer that goes step by step with its weights packed.")
+      .def(nb::init<const nb::list&, const nb::list&>(), nb::arg("header"), nb::arg("nets"))
+      .def("step", &Stepper<double>::step, "Run the next step on the arrays whose addresses it was given.");
   m.def("buffer_f32", &buffer<float>, nb::arg("n"),
         "An uninitialised flat float32 tensor of n elements whose memory is used again when it is gone.");
   m.def("buffer_f64", &buffer<double>, nb::arg("n"), "The same in float64.");

@@ -97,12 +97,13 @@ constexpr Index padded(Index width) {
 enum class Activation : int { sigmoid, tanh };
 
 // The kernels of one instruction set for one scalar type.  `scratch` is the caller's, 64-byte aligned, of at least
-// scratch_bytes(call, threads); its content carries nothing from call to call.  Every thread of the team makes the
-// same call.  Results are bit-equal for any team size.
+// scratch_bytes(call, threads).  Every thread of the team makes the same call.  Results are bit-equal for any team size.
+// forward packs the weights into the scratch; with `packed` it finds them there from an earlier call of the same
+// shapes, weights and team size, whose scratch nobody has touched since.
 template <class Real>
 struct Kernels {
   std::size_t (*scratch_bytes)(const Call<Real>&, int threads);
-  void (*forward)(const Call<Real>&, void* scratch, const Team&);
+  void (*forward)(const Call<Real>&, void* scratch, const Team&, bool packed);
   void (*backward)(const Call<Real>&, void* scratch, const Team&);
   void (*activate)(Activation, const Real* in, Real* out, Index n);
 };

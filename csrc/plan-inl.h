@@ -69,6 +69,14 @@ inline bool walks_net(Division division, Index net, const Team& team) {
   return division != Division::nets || net % team.size == team.id;
 }
 
+// Rows b of `from` (width wide, null: zeros) into rows padded_width wide, zeros behind them.
+template <class Real>
+inline void pad_rows(Real* to, const Real* from, Index width, Index padded_width, Range b) {
+  for (Index k = b.begin; k < b.end; ++k) {
+    for (Index j = 0; j < padded_width; ++j) to[k * padded_width + j] = from && j < width ? from[k * width + j] : Real{0};
+  }
+}
+
 // The rows of a call: who is active when, and where step t of row b lies.
 template <class Real>
 struct Order {
@@ -243,24 +251,33 @@ struct Plan {
 
   WalkBuffers<Real>& walk_of(const Team& team) const { return walks[division == Division::nets ? team.id : 0]; }
 
-  // First of all: rows in order, zeros, biases, and W packed.  Ends with a barrier.
-  void prepare(const Team& team) const {
-    team.wait();  // for the tables
-    if (team.id == 0) {
-      Order<Real> rows = order;
-      rows.fill(counts);
-      for (Index k = 0; k < max_of<Index>(call.P, 4 * Hp); ++k) zeros[k] = 0;
-    }
+  // What depends on the weights alone: W and the biases, packed.  Ends with a barrier.
+  void pack(const Team& team) const {
     for (Index k = 0; k < call.nets; ++k) {
-      if (team.id == k % team.size) pack_vectors(call.net[k], nets[k]);
+      if (team.id == k % team.size) pack_biases(call.net[k], nets[k]);
     }
     team.wait();  // the table needs the biases
     for (Index k = 0; k < call.nets; ++k) pack_weights(call.net[k], nets[k], team);
     team.wait();
   }
 
+  // What depends on the call: rows in order, zeros, c_0 padded.  Begins and ends with a barrier.
+  void arrange(const Team& team) const {
+    team.wait();  // for the tables
+    if (team.id == 0) {
+      Order<Real> rows = order;
+      rows.fill(counts);
+      for (Index k = 0; k < max_of<Index>(call.P, 4 * Hp); ++k) zeros[k] = 0;
+    }
+    const Range b(call.B, team.id, team.size);
+    for (Index k = 0; k < call.nets; ++k) {
+      if (nets[k].c_0) pad_rows(nets[k].c_0, call.net[k].c_0, call.H, Hp, b);
+    }
+    team.wait();
+  }
+
  private:
-  void pack_vectors(const Net<Real>& net, NetPlan<Real>& to) const {
+  void pack_biases(const Net<Real>& net, NetPlan<Real>& to) const {
     const Index H = call.H;
     constexpr bool gru = Cell::kind == CellKind::gru;
     for (int gate = 0; gate < Cell::gates; ++gate) {
@@ -271,11 +288,6 @@ struct Plan {
       }
     }
     for (Index j = 0; j < Hp; ++j) to.b_hn[j] = gru && net.b_hh && j < H ? net.b_hh[2 * H + j] : Real{0};
-    if (to.c_0) {
-      for (Index b = 0; b < call.B; ++b) {
-        for (Index j = 0; j < Hp; ++j) to.c_0[b * Hp + j] = j < H ? net.c_0[b * H + j] : Real{0};
-      }
-    }
   }
 
   void pack_weights(const Net<Real>& net, NetPlan<Real>& to, const Team& team) const {

@@ -45,9 +45,9 @@ std::size_t scratch_bytes(const Call<Real>& call, int threads) {
 }
 
 template <class Real>
-void forward(const Call<Real>& call, void* scratch, const Team& team) {
+void forward(const Call<Real>& call, void* scratch, const Team& team, bool packed) {
   const FlushDenormals flush;
-  with_cell<Real>(call.cell, [&]<class Cell>() { forward_of<Cell>(call, scratch, team); });
+  with_cell<Real>(call.cell, [&]<class Cell>() { forward_of<Cell>(call, scratch, team, packed); });
 }
 
 template <class Real>

@@ -202,10 +202,11 @@ class ForwardWalk {
 };
 
 template <class Cell, class Real>
-void forward_of(const Call<Real>& call, void* scratch, const Team& team) {
+void forward_of(const Call<Real>& call, void* scratch, const Team& team, bool packed) {
   Arena arena(scratch);
   const Plan<Cell, Real> plan(call, team.size, arena, team.id == 0);
-  plan.prepare(team);
+  plan.arrange(team);
+  if (!packed) plan.pack(team);
   ForwardWalk<Cell, Real> walk(plan, team);
   for (Index k = 0; k < call.nets; ++k) {
     if (walks_net(plan.division, k, team)) walk.run(k);
