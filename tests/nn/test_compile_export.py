@@ -7,6 +7,7 @@ import torch
 from compare import assert_all_close, assert_close
 
 import unrolled.nn
+from unrolled.notation import parameter_shapes
 
 # torch's remarks about itself: inductor scripts a module of its own, and exporting torch's LSTM reassigns its caches.
 pytestmark = [
@@ -142,8 +143,6 @@ def test_to_torch_exports_for_runtimes_that_know_only_torch():
     [("RNN_TANH", "dense"), ("RNN_RELU", "one-hot"), ("LSTM", "dense"), ("GRU", "ragged"), ("LSTM", "one-hot")],
 )
 def test_registered_operator_keeps_its_contract(kind, form):
-    from unrolled.notation import parameter_shapes
-
     weights = [torch.randn(s, requires_grad=True) for s in parameter_shapes(kind, I, H)]
     x = torch.randint(0, I, (T, B)) if form == "one-hot" else torch.randn(T, B, I, requires_grad=True)
     h0 = torch.randn(1, B, H, requires_grad=True)
@@ -153,6 +152,18 @@ def test_registered_operator_keeps_its_contract(kind, form):
     if form == "ragged":  # what is saved past the end of a row is never written, so two calls differ there
         checks.remove("test_aot_dispatch_dynamic")
     torch.library.opcheck(torch.ops.unrolled.layer.default, arguments, test_utils=checks)
+
+
+@pytest.mark.parametrize("needs", [[True] * 7, [False, True, False, True, False, False, True]], ids=str)
+def test_registered_backward_has_the_shapes_its_fake_says(needs):
+    weights = [torch.randn(s) for s in parameter_shapes("LSTM", I, H)]
+    x, h0, c0 = torch.randn(T, B, I), torch.randn(1, B, H), torch.randn(1, B, H)
+    inputs = ("LSTM", False, None, None, None, x, h0, c0, [True] * 4 + [False], weights)
+    y, _, c_n, saved = torch.ops.unrolled.layer(*inputs, True)
+    arguments = (*inputs, y, saved, torch.ones_like(y), None, torch.ones_like(c_n), needs)
+    torch.library.opcheck(
+        torch.ops.unrolled.layer_backward.default, arguments, test_utils=["test_schema", "test_faketensor"]
+    )
 
 
 def test_fake_tensors_pass_through_without_being_read():

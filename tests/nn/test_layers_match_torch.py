@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import unrolled.nn
+from unrolled.nn import routes
 
 # torch's own remark about its slow path, made once a process.
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
@@ -94,6 +95,17 @@ def test_layer_matches_torch_in_float32(route, name, bidirectional):
     theirs, ours = twins(name, {"input_size": 17, "hidden_size": 33, "bidirectional": bidirectional}, torch.float32)
     x = torch.randn(23, 6, 17, requires_grad=True)
     assert_all_close(run(ours, x, []), run(theirs, x, []))
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("sizes", [None, [7, 2, 5]], ids=["padded", "packed"])
+def test_dropout_draws_the_masks_that_torch_draws(route, name, batch_first, sizes):
+    theirs, ours = twins(
+        name, {"input_size": 3, "hidden_size": 5, "num_layers": 3, "dropout": 0.4, "batch_first": batch_first}
+    )
+    x = torch.randn(*((3, 7) if batch_first else (7, 3)), 3, dtype=torch.float64, requires_grad=True)
+    assert_all_close(run(ours, x, [], sizes), run(theirs, x, [], sizes))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -225,6 +237,26 @@ def test_only_what_needs_a_gradient_gets_one(route, name):
         w.requires_grad_(False)
     assert not ours(x)[0].requires_grad
     assert ours(x.requires_grad_())[0].requires_grad
+
+
+def test_core_is_asked_only_for_what_is_needed(monkeypatch):
+    asked = []
+    backward = routes.fused.backward
+
+    def spy(kind, saved, x, h0, c0, weights, y, *upstream, needs, **layout):
+        asked.append((needs, [d is not None for d in upstream]))
+        return backward(kind, saved, x, h0, c0, weights, y, *upstream, needs=needs, **layout)
+
+    monkeypatch.setattr(routes.fused, "backward", spy)
+    layer = unrolled.nn.LSTM(3, 5)
+    x, hx = torch.randn(7, 4, 3), tuple(torch.randn(2, 1, 4, 5, requires_grad=True))
+    layer(x)[0].sum().backward()
+    assert asked.pop() == ((False, False, False, True), [True, False, False])
+    torch.compile(layer, backend="aot_eager", fullgraph=True)(x)[0].sum().backward()
+    assert asked.pop()[0] == (False, False, False, True)
+    layer.requires_grad_(False)
+    layer(x, hx)[1][1].sum().backward()
+    assert asked.pop() == ((False, True, True, False), [False, False, True])
 
 
 @pytest.mark.parametrize("name", CASES)
