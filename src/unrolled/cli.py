@@ -148,7 +148,7 @@ def run(arguments: Sequence[str]) -> int:
     0
     """
     try:
-        command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+        command, bound, _ = app.parse_args(_standard_input_last(arguments), exit_on_error=False, print_error=False)
     except (CycloptsError, ValueError) as error:
         return _complain(error, WRONG_USE)
     try:
@@ -166,6 +166,17 @@ def run(arguments: Sequence[str]) -> int:
             raise
         return _complain(error, FAILED)
     return 0
+
+
+def _standard_input_last(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with a lone - after a --, for the parser takes it for an option elsewhere.
+
+    >>> _standard_input_last(["train", "-", "--out", "runs/x"])
+    ['train', '--out', 'runs/x', '--', '-']
+    """
+    if "-" not in arguments or "--" in arguments:
+        return list(arguments)
+    return [each for each in arguments if each != "-"] + ["--", "-"]
 
 
 def _complain(error: Exception | str, code: int) -> int:

@@ -83,5 +83,5 @@ model.score("ab")
 
 
 def test_runtime_refuses_a_folder_without_a_model(tmp_path):
-    with pytest.raises(CheckpointError, match="no config.json"):
+    with pytest.raises(CheckpointError, match=r"no config\.json"):
         runtime.load(tmp_path)
