@@ -31,5 +31,5 @@ def read_again(saved: dict[str, Any], vocabulary: Vocabulary) -> Corpus:
     """
     sources, config = saved.get("sources"), saved.get("data")
     if not sources or config is None or "-" in sources:
-        raise ValueError("the model does not remember files it was trained on; name the data to measure it on")
+        raise ValueError("the model does not remember files it was trained on; name other data and give --no-baselines")
     return read(sources, DataConfig(**config), vocabulary)
