@@ -1,0 +1,64 @@
+"""Every example in a document or a docstring runs and shows what it says."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from sybil import Document
+from sybil.parsers.myst import PythonCodeBlockParser
+
+import unrolled
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [path for path in DOCUMENTS if "_build" not in path.parts]
+MODULES = [m.name for m in pkgutil.walk_packages(unrolled.__path__, "unrolled.") if not m.name.endswith("_core")]
+
+
+@pytest.fixture(autouse=True)
+def _own_folder_and_seed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+
+
+def run_examples(path):
+    """Run the Python blocks of a document in one namespace; return how many there were."""
+    examples = list(Document.parse(str(path), PythonCodeBlockParser()).examples())
+    for example in examples:
+        example.evaluate()
+    return len(examples)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_examples_of_a_document_run(path):
+    assert run_examples(path) == len(re.findall(r"^>>> ", path.read_text(), re.MULTILINE))
+
+
+def test_readme_shows_an_example():
+    assert run_examples(ROOT / "README.md") >= 10
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_run(name, capsys):
+    failed, _ = doctest.testmod(importlib.import_module(name))
+    assert not failed, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_that_a_document_names_exist(path):
+    text = path.read_text()
+    links = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in link]
+    assert [link for link in links if not (path.parent / link).exists()] == []
+    named = re.findall(r"`((?:csrc|src|tests|docs|bench)/[\w./-]+)`", text)
+    assert [name for name in named if "foo" not in name and not (ROOT / name).exists()] == []
+
+
+def test_wrong_example_is_seen(tmp_path):
+    document = tmp_path / "wrong.md"
+    document.write_text("```python\n>>> 1 + 1\n3\n```\n")
+    with pytest.raises(Exception, match="Expected"):
+        run_examples(document)
