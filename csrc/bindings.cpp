@@ -154,7 +154,10 @@ template <class Real>
 class Stepper {
  public:
   Stepper(const nb::list& header, const nb::list& nets)
-      : set_(active_instruction_set()), request_(header, nets, nb::list()), scratch_(kernels().scratch_bytes(request_.call, 1)) {}
+      : set_(active_instruction_set()), request_(reused(Request<Real>(header, nets, nb::list()))),
+        scratch_(kernels().scratch_bytes(request_.call, 1)) {
+    request_.call.net = request_.nets.data();
+  }
 
   // The next step: x (or symbols), h_0 and c_0 are read, y, h_n and c_n written.
   void step() {
@@ -166,6 +169,11 @@ class Stepper {
   const Kernels<Real>& kernels() const {
     if constexpr (sizeof(Real) == 4) return set_.f32;
     else return set_.f64;
+  }
+
+  static Request<Real> reused(Request<Real> request) {
+    request.call.reused = true;
+    return request;
   }
 
   const InstructionSet& set_;  // scratch is laid out for one instruction set

@@ -76,6 +76,7 @@ struct Call {
   const Index* batch_sizes;           // (T), not increasing: a packed call; null: not packed
   Rows<const std::uint8_t> reset;     // (T, B): the state returns to (h_0, c_0) before this step; data null: never
   bool keep;                          // forward fills gates and cells
+  bool reused = false;                // the packed weights will serve many calls: pack whatever speeds a call up
 };
 
 // The slots of H units that forward keeps a (t, b) in `gates`: LSTM i f g o; GRU r z n and W_hn h + b_hn; RNN none

@@ -201,7 +201,7 @@ struct Plan {
     Hp = padded<Real>(c.H);
     division = choose_division(c, threads);
     by_symbol = c.nets > 0 && c.net[0].symbols.data != nullptr;
-    tabled = by_symbol && c.I <= 2 * c.T * c.B;
+    tabled = by_symbol && (c.reused || c.I <= 2 * c.T * c.B);
     const Index walkers = division == Division::nets ? threads : 1;
     // Enough rows in a chunk that W_ih is read from near, few enough that the products stay near.
     constexpr Index chunk_rows = 96;
