@@ -28,7 +28,8 @@ format: $(VENV)/.installed
 	$(VENV)/bin/clang-format -i $(CPP) $(wildcard bench/*.cpp)
 
 bench: $(VENV)/.installed
-	$(PY) -m bench
+	$(PY) bench/layers.py
+	$(PY) bench/readme_table.py
 
 docs: $(VENV)/.installed
 	$(PY) -m sphinx -W --keep-going -q docs docs/_build/html
