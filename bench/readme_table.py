@@ -22,8 +22,8 @@ def table(results: dict[str, Any]) -> str:
     """Return the table, in Markdown, of the JSON that bench/layers.py writes."""
     about, rows = results["machine"], results["rows"]
     lines = [
-        f"Milliseconds a call on {about['threads']} threads of one {about['cpu']} ({about['instruction_set']}), and how many "
-        f"times faster than torch {about['torch']} in the same run; I = H; training is forward and backward.",
+        f"Milliseconds a call on {about['threads']} threads of one {about['cpu']} ({about['instruction_set']}), and "
+        f"how many times faster than torch {about['torch']} in the same run; I = H; training is forward and backward.",
         f"Commit {about['commit']}, {about['date']}; `{COMMAND}` repeats it.",
         "",
         "| cell | B | T | H | inference ms | x torch | training ms | x torch |",

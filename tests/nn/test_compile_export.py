@@ -82,6 +82,15 @@ def test_compiled_layer_takes_lengths_reset_trace_state_and_symbols(name):
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_equations_compile_whole_too(name, monkeypatch):
+    monkeypatch.setenv("UNROLLED_BACKEND", "reference")
+    layer = getattr(unrolled.nn, name)(I, H, bidirectional=True)
+    x = torch.randn(3, 2, I, requires_grad=True)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    assert_all_close(outputs_and_gradients(compiled, layer, x), outputs_and_gradients(layer, layer, x))
+
+
 def test_compiled_layer_still_checks_its_symbols():
     layer = torch.compile(unrolled.nn.GRU(I, H), fullgraph=True, backend="aot_eager")
     with pytest.raises(IndexError, match="one-hot index 4 at input"):
@@ -129,6 +138,24 @@ def test_export_keeps_time_and_batch_dynamic(name):
     for size in ((T, B), (11, 2), (2, 8)):
         x = torch.randn(*size, I)
         assert_close(f"{size}", loaded(x)[0], layer(x)[0], 0)
+
+
+@pytest.mark.parametrize(
+    "transform", [torch.vmap, lambda f: torch.func.grad(lambda x: f(x).sum())], ids=["vmap", "grad"]
+)
+def test_transforms_inside_a_compiled_function_equal_those_outside(transform):
+    layer = unrolled.nn.GRU(I, H)
+    call = transform(lambda x: layer(x)[0])
+    x = torch.randn(T, B, I)
+    assert_close("y", torch.compile(call, fullgraph=True, backend="aot_eager")(x), call(x))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_jit_trace_leaves_the_sizes_open():
+    layer = unrolled.nn.LSTM(I, H).requires_grad_(False)
+    traced = torch.jit.trace(layer, torch.randn(T, B, I))
+    x = torch.randn(9, 2, I)
+    assert torch.equal(traced(x)[0], layer(x)[0])
 
 
 def test_to_torch_exports_for_runtimes_that_know_only_torch():
