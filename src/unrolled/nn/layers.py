@@ -48,6 +48,10 @@ class RecurrentLayer(torch.nn.RNNBase):
     ) -> Any:
         """Run the layer over whole sequences.
 
+        float32 and float64 on the CPU go to the compiled core; the half types are computed in float32 there.  Tensors
+        of other devices go to torch's own operator, and to the equations in torch operations where that has no answer
+        (lengths, reset, trace, one-hot input).  `explain_backend` says which way a call takes.
+
         Args:
             input: (T, B, I); (B, T, I) with `batch_first`; (T, I) for a single sequence; or a PackedSequence.  An
                 int64 tensor without the last axis holds one-hot indices in [0, I), which are never multiplied out.

@@ -134,6 +134,8 @@ def obstacle(x: Tensor, W: Tensor) -> str | None:
         return "the compiled core is not built"
     if forward_ad._current_level >= 0:
         return "forward-mode derivatives go through the equations"
+    if torch._C._are_functorch_transforms_active() and _is_traced(x):
+        return "torch.func inside torch.compile goes through the equations"
     return None
 
 

@@ -232,7 +232,8 @@ def _travel(
 ) -> tuple[list[Tensor], _State, list[Trace]]:
     """Walk one direction over the input terms a[t] (rows, G*H); everything returned is in order of time."""
     T = len(a)
-    outputs, traces = [a[0]] * T, [Trace()] * T
+    outputs = [a[0]] * T
+    traces: list[Trace] = [{}] * T
     state = initial
     for t in reversed(range(T)) if reverse else range(T):
         rows = len(a[t])  # B, or the sequences of a packed batch that reach step t: always the first ones

@@ -18,7 +18,7 @@ from unrolled.notation import gate_count
 
 _LAYOUT = "bool batch_first, Tensor? lengths, Tensor? batch_sizes, Tensor? reset"
 # Autograd differentiates a Tensor[] but not a Tensor?[], so absent weights are left out and `present` says which.
-_INPUTS = "Tensor x, Tensor? h0, Tensor? c0, bool[] present, Tensor[] weights"
+_INPUTS = "Tensor x, Tensor? h0, Tensor? c0, int[] present, Tensor[] weights"
 _library: Any = torch.library.Library("unrolled", "DEF")  # type: ignore[no-untyped-call]
 _library.define(f"layer(str kind, {_LAYOUT}, {_INPUTS}, bool save) -> (Tensor, Tensor, Tensor, Tensor[])")
 _library.define(
@@ -38,7 +38,7 @@ def layer(
     trace: bool,
 ) -> LayerResult:
     """Return what `reference.layer` returns, leaving one node in the traced graph."""
-    present = [w is not None for w in flat]
+    present = [int(w is not None) for w in flat]
     weights = [w for w in flat if w is not None]
     y, h_n, c_n, saved = torch.ops.unrolled.layer(kind, *layout, x, h0, c0, present, weights, save or trace)
     gates = routes.recorded(kind, layout, saved, weights[1]) if trace else None
