@@ -6,13 +6,14 @@ The state is carried, so each symbol costs the same however long the text has gr
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.runtime.config import GenerationConfig
-from unrolled.runtime.sampling import Chooser, Logits, log_softmax, mask_unk
+from unrolled.runtime.sampling import Chooser, Logits, log_softmax
 
 Ids = NDArray[np.int64]
 
@@ -45,23 +46,30 @@ def stream(stepper: Stepper, prompts: Sequence[Ids], config: GenerationConfig) -
     """
     B = len(prompts)
     lengths = np.array([len(prompt) for prompt in prompts])
+    last = lengths + config.max_length - 1  # the step of each row's last symbol
     choose = Chooser(config, stepper.unk_id, B)
     logits: Logits = np.broadcast_to(stepper.start, (B, len(stepper.start)))
     state = stepper.initial(B)
     ended = np.zeros(B, bool)
-    t = 0
-    while True:
-        writing = np.flatnonzero((t >= lengths) & ~ended)
-        ids = np.array([prompt[t] if t < len(prompt) else stepper.eos_id for prompt in prompts])
-        written = np.full(B, NOTHING)
+    longest = max(map(len, prompts))
+    changes = True  # whether the rows that write may be others than in the step before
+    for t in count():
+        if changes:
+            writing = np.flatnonzero((t >= lengths) & ~ended)
+        if len(writing) == B:  # the usual case, and the one that must be quick
+            ids = written = choose(logits, writing)
+        else:
+            ids = np.array([prompt[t] if t < len(prompt) else stepper.eos_id for prompt in prompts])
+            written = np.full(B, NOTHING)
+            if len(writing):
+                ids[writing] = written[writing] = choose(logits[writing], writing)
         if len(writing):
-            ids[writing] = written[writing] = choose(logits[writing], writing)
             yield written
-        ended |= (written == stepper.eos_id) | (t - lengths + 1 >= config.max_length)
-        if ended.all():
-            return
+            ended |= (written == stepper.eos_id) | (t >= last)
+            if ended.all():
+                return
+        changes = t < longest or bool(ended.any())
         logits, state = stepper.step(ids, state)
-        t += 1
 
 
 def beam(stepper: Stepper, prompt: Ids, config: GenerationConfig) -> Ids:
@@ -77,8 +85,10 @@ def beam(stepper: Stepper, prompt: Ids, config: GenerationConfig) -> Ids:
     scores = np.zeros(1)
     ended = np.zeros(1, bool)
     for _ in range(config.max_length):
-        grown = scores[:, None] + log_softmax(mask_unk(logits, stepper.unk_id, config.allow_unk))  # (W, V)
+        grown = scores[:, None] + log_softmax(logits)  # (W, V)
         grown[ended] = -np.inf
+        if not config.allow_unk:
+            grown[:, stepper.unk_id] = -np.inf
         grown[ended, stepper.eos_id] = scores[ended]
         W = min(config.beam_width, grown.size)
         best = np.argsort(-grown, axis=None, kind="stable")[:W]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,27 +25,27 @@ def log_softmax(logits: Logits) -> NDArray[np.float64]:
     return shifted
 
 
-def mask_unk(logits: Logits, unk_id: int, allow_unk: bool) -> Logits:
-    """Return logits (B, V) in which UNK cannot be chosen, or the same array if it may be."""
-    if allow_unk:
-        return logits
-    masked = logits.copy()
-    masked[:, unk_id] = -np.inf
-    return masked
-
-
-def probabilities(logits: Logits, config: GenerationConfig) -> NDArray[np.float64]:
+def probabilities(logits: Logits, config: GenerationConfig, forbidden: Sequence[int] = ()) -> NDArray[np.float64]:
     """Return the probabilities (B, V) to draw from, after temperature, top-k, top-p and min-p, in this order.
 
     Rows need not sum to 1; :func:`draw` divides.  Ties at the edge of top-k and min-p are kept.
+
+    Args:
+        logits: (B, V).
+        config: temperature and the three rules.
+        forbidden: symbols that get no share.
+
     Source: top-p is nucleus sampling, Holtzman et al. 2020; min-p is Nguyen et al. 2024.
 
     >>> p = probabilities(np.log([[0.5, 0.3, 0.2]]), GenerationConfig(top_k=2))
     >>> (p / p.sum()).round(3).tolist()
     [[0.625, 0.375, 0.0]]
     """
-    scaled = logits.astype(np.float64) / config.temperature
-    p: NDArray[np.float64] = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    p: NDArray[np.float64] = np.multiply(logits, 1 / config.temperature, dtype=np.float64)
+    for symbol in forbidden:
+        p[:, symbol] = -np.inf
+    p -= p.max(axis=1, keepdims=True)
+    np.exp(p, out=p)
     if 0 < config.top_k < p.shape[1]:
         kth = np.partition(p, -config.top_k, axis=1)[:, -config.top_k, None]
         p[p < kth] = 0
@@ -76,14 +77,13 @@ class Chooser:
 
     def __init__(self, config: GenerationConfig, unk_id: int, B: int):
         self.config = config
-        self.unk_id = unk_id
-        self.streams = [np.random.default_rng([config.seed, b]) for b in range(B)]
+        self.forbidden = () if config.allow_unk else (unk_id,)
+        self.uniform = [np.random.default_rng([config.seed, b]).random for b in range(B)]
 
     def __call__(self, logits: Logits, rows: NDArray[np.intp]) -> NDArray[np.int64]:
         """Return the next symbol (R,) of these rows (R,) from their logits (R, V)."""
-        allowed = mask_unk(logits, self.unk_id, self.config.allow_unk)
+        p = probabilities(logits, self.config, self.forbidden)
         if self.config.strategy == "greedy":
-            likeliest: NDArray[np.int64] = allowed.argmax(axis=1)
+            likeliest: NDArray[np.int64] = p.argmax(axis=1)
             return likeliest
-        u = np.array([self.streams[b].random() for b in rows])
-        return draw(probabilities(allowed, self.config), u)
+        return draw(p, np.array([self.uniform[b]() for b in rows]))
