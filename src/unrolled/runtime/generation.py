@@ -47,15 +47,13 @@ def stream(stepper: Stepper, prompts: Sequence[Ids], config: GenerationConfig) -
     B = len(prompts)
     lengths = np.array([len(prompt) for prompt in prompts])
     last = lengths + config.max_length - 1  # the step of each row's last symbol
+    first_end = last.min()
     choose = Chooser(config, stepper.unk_id, B)
     logits: Logits = np.broadcast_to(stepper.start, (B, len(stepper.start)))
     state = stepper.initial(B)
     ended = np.zeros(B, bool)
-    longest = max(map(len, prompts))
-    changes = True  # whether the rows that write may be others than in the step before
+    writing = np.flatnonzero(lengths == 0)
     for t in count():
-        if changes:
-            writing = np.flatnonzero((t >= lengths) & ~ended)
         if len(writing) == B:  # the usual case, and the one that must be quick
             ids = written = choose(logits, writing)
         else:
@@ -65,10 +63,11 @@ def stream(stepper: Stepper, prompts: Sequence[Ids], config: GenerationConfig) -
                 ids[writing] = written[writing] = choose(logits[writing], writing)
         if len(writing):
             yield written
+        if len(writing) < B or stepper.eos_id in written.tolist() or t >= first_end:
             ended |= (written == stepper.eos_id) | (t >= last)
+            writing = np.flatnonzero((t + 1 >= lengths) & ~ended)
             if ended.all():
                 return
-        changes = t < longest or bool(ended.any())
         logits, state = stepper.step(ids, state)
 
 

@@ -44,7 +44,7 @@ def probabilities(logits: Logits, config: GenerationConfig, forbidden: Sequence[
     p: NDArray[np.float64] = np.multiply(logits, 1 / config.temperature, dtype=np.float64)
     for symbol in forbidden:
         p[:, symbol] = -np.inf
-    p -= p.max(axis=1, keepdims=True)
+    p -= np.maximum.reduce(p, axis=1, keepdims=True)
     np.exp(p, out=p)
     if 0 < config.top_k < p.shape[1]:
         kth = np.partition(p, -config.top_k, axis=1)[:, -config.top_k, None]
@@ -66,6 +66,9 @@ def draw(p: NDArray[np.float64], u: NDArray[np.float64]) -> NDArray[np.int64]:
     >>> draw(np.array([[1.0, 0.0, 3.0]] * 3), np.array([0.0, 0.24, 0.26])).tolist()
     [0, 0, 2]
     """
+    if len(p) == 1:  # one row: a search costs less than a comparison with every sum
+        sums = p[0].cumsum()
+        return sums.searchsorted(u * sums[-1], side="right")
     cumulative = p.cumsum(axis=1)
     reached = cumulative <= (u * cumulative[:, -1])[:, None]
     chosen: NDArray[np.int64] = reached.sum(axis=1)
