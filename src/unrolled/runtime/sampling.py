@@ -68,7 +68,8 @@ def draw(p: NDArray[np.float64], u: NDArray[np.float64]) -> NDArray[np.int64]:
     """
     if len(p) == 1:  # one row: a search costs less than a comparison with every sum
         sums = p[0].cumsum()
-        return sums.searchsorted(u * sums[-1], side="right")
+        one: NDArray[np.int64] = sums.searchsorted(u * sums[-1], side="right")
+        return one
     cumulative = p.cumsum(axis=1)
     reached = cumulative <= (u * cumulative[:, -1])[:, None]
     chosen: NDArray[np.int64] = reached.sum(axis=1)
