@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,11 @@ from torch.nn.functional import cross_entropy, dropout, embedding, linear
 from unrolled.lm import checkpoint
 from unrolled.lm.batching import IGNORED
 from unrolled.lm.config import GenerationConfig, ModelConfig, SavedModel, TrainingConfig
-from unrolled.lm.generation import TorchStepper
 from unrolled.lm.vocabulary import Vocabulary
 from unrolled.nn import GRU, LSTM, RNN, ops
 from unrolled.nn.reference import DirectionWeights
 from unrolled.notation import parameter_names
-from unrolled.runtime import text
+from unrolled.runtime.model import RuntimeModel
 from unrolled.runtime.text import Score, Text
 
 if TYPE_CHECKING:
@@ -154,8 +153,7 @@ class SequenceModel(torch.nn.Module):
 
     def score(self, scored: Text) -> Score:
         """Return the bits that each symbol of a text costs; see :func:`unrolled.runtime.text.score`."""
-        with self.evaluating():
-            return text.score(TorchStepper(self), scored)
+        return self.runtime().score(scored)
 
     def generate(
         self, prompt: Text = "", config: GenerationConfig | None = None, *, count: int = 1, **options: Any
@@ -181,14 +179,16 @@ class SequenceModel(torch.nn.Module):
         self, prompts: Sequence[Text], config: GenerationConfig | None = None, **options: Any
     ) -> list[str]:
         """Write one continuation of each of several prompts, all in one batch; otherwise as :meth:`generate`."""
-        with self.evaluating():
-            return text.write(TorchStepper(self), prompts, replace(config or GenerationConfig(), **options))
+        return self.runtime().generate_each(prompts, config, **options)
 
     def stream(self, prompt: Text = "", config: GenerationConfig | None = None, **options: Any) -> Iterator[str]:
         """Yield one continuation of a prompt piece by piece, as it is written; otherwise as :meth:`generate`."""
-        pieces = text.write_on(TorchStepper(self), prompt, replace(config or GenerationConfig(), **options))
-        with self.evaluating():
-            yield from pieces
+        return self.runtime().stream(prompt, config, **options)
+
+    def runtime(self) -> RuntimeModel:
+        """Return a copy of the model as it is now that writes and scores without torch, in its fast single steps."""
+        tensors = {name: t.copy() for name, t in self.tensors().items()}
+        return RuntimeModel(self.config.kind, self.config.num_layers, self.vocabulary, self.framed, tensors)
 
     def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the model to a folder that :meth:`from_pretrained` and :mod:`unrolled.runtime` read.
@@ -216,7 +216,7 @@ class SequenceModel(torch.nn.Module):
     def tensors(self) -> dict[str, np.ndarray]:
         """Return every weight by its stored name; one that is shared appears once."""
         shared = {"head.weight"} if self.config.tied else set()
-        return {name: t.detach().numpy() for name, t in self.state_dict().items() if name not in shared}
+        return {name: t.detach().cpu().numpy() for name, t in self.state_dict().items() if name not in shared}
 
     def load_tensors(self, tensors: dict[str, np.ndarray]) -> None:
         """Take over weights from :meth:`tensors`.

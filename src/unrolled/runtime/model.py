@@ -1,10 +1,13 @@
-"""The model in plain numpy: the equations of docs/notation.md, one symbol of each row at a time.
+"""The model without torch: the compiled core steps it; the equations of docs/notation.md in numpy say what that means.
 
-B batch, E embedding, H hidden, V vocabulary, L layers; the letters and shapes are those of :mod:`unrolled.notation`.
+UNROLLED_BACKEND=reference takes the equations.  B batch, E embedding, H hidden, V vocabulary, L layers; the letters and
+shapes are those of :mod:`unrolled.notation`.
 """
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +22,7 @@ from unrolled.lm.vocabulary import Vocabulary
 from unrolled.notation import parameter_names
 from unrolled.runtime import text
 from unrolled.runtime.config import GenerationConfig
+from unrolled.runtime.stepping import CoreStepper
 from unrolled.runtime.text import Score, Text
 
 Array = NDArray[np.float32]
@@ -83,7 +87,7 @@ class RuntimeModel:
         self.vocabulary, self.framed = vocabulary, framed
         self.eos_id, self.unk_id = vocabulary.eos_id, vocabulary.unk_id
         self.start = tensors["start"]
-        self.cell = CELLS[kind]
+        self.kind, self.cell = kind, CELLS[kind]
         self.layers = []
         for layer in range(num_layers):
             names = parameter_names(layer, False, bias=True, projection=False)
@@ -91,13 +95,16 @@ class RuntimeModel:
             self.layers.append((W_ih.T, b_ih, W_hh.T, b_hh))
         E = tensors.get("embedding.weight")  # (V, E), or None for one-hot symbols
         W_xT, b_x, *_ = self.layers[0]
-        self.lookup = (W_xT if E is None else E @ W_xT) + b_x  # (V, G*H): what each symbol puts into the first layer
+        self.products = W_xT if E is None else E @ W_xT  # (V, G*H): W_ih times each symbol
+        self.lookup = self.products + b_x
         self.W_hyT = tensors["head.weight" if "head.weight" in tensors else "embedding.weight"].T
         self.b_y = tensors["head.bias"]
         count = 2 if kind == "LSTM" else 1
         H = len(self.layers[0][2])
         learned = [tensors.get(f"initial.{k}", np.zeros((num_layers, 1, H), np.float32)) for k in range(count)]
         self.first = [tuple(s[layer] for s in learned) for layer in range(num_layers)]
+        self._steppers: dict[int, CoreStepper] = {}  # by B
+        self._lock = threading.Lock()
 
     @classmethod
     def load(cls, folder: str | Path) -> RuntimeModel:
@@ -115,7 +122,15 @@ class RuntimeModel:
 
         Args: ids (B,) in [0, V); state from :meth:`initial` or an earlier step.
         Returns: logits (B, V) of what comes next, and the new state.
+        Raises: IndexError if a symbol is outside [0, V).
         """
+        if ids.min(initial=0) < 0 or ids.max(initial=0) >= len(self.lookup):
+            raise IndexError(f"symbols {ids.tolist()} to step on, expected each in [0, V) = [0, {len(self.lookup)})")
+        step = self._equations if os.environ.get("UNROLLED_BACKEND") == "reference" else self._core
+        h, after = step(ids, state)
+        return h @ self.W_hyT + self.b_y, after
+
+    def _equations(self, ids: NDArray[np.int64], state: State) -> tuple[Array, State]:
         after: State = []
         a = self.lookup[ids]  # (B, G*H)
         for layer, (W_xT, b_x, W_hhT, b_hh) in enumerate(self.layers):
@@ -123,7 +138,24 @@ class RuntimeModel:
                 a = after[-1][0] @ W_xT + b_x
             before = state[layer]
             after.append(self.cell(a, before[0] @ W_hhT + b_hh, *before))
-        return after[-1][0] @ self.W_hyT + self.b_y, after
+        return after[-1][0], after
+
+    def _core(self, ids: NDArray[np.int64], state: State) -> tuple[Array, State]:
+        with self._lock:  # a stepper's state lives in its own arrays
+            stepper = self._steppers.get(len(ids))
+            if stepper is None:
+                stepper = self._steppers[len(ids)] = self._make_stepper(len(ids))
+            stepper.ids[:] = ids
+            for arrays, before in zip(stepper.states, state, strict=True):
+                for array, s in zip(arrays, before, strict=True):
+                    array[...] = s
+            h = stepper.step().copy()
+            return h, [tuple(array.copy() for array in arrays) for arrays in stepper.states]
+
+    def _make_stepper(self, B: int) -> CoreStepper:
+        layers = [(W_xT.T, W_hhT.T, b_x, b_hh) for W_xT, b_x, W_hhT, b_hh in self.layers]
+        layers[0] = (self.products.T, *layers[0][1:])
+        return CoreStepper(self.kind, layers, B)
 
     def select(self, state: State, rows: NDArray[np.intp]) -> State:
         """Return the state of these rows, in this order."""
