@@ -16,10 +16,11 @@ from torch.nn.functional import dropout
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.nn import checks, ops
+from unrolled.nn.arrangement import Arrangement, Rows
 from unrolled.nn.gates import with_gate_views
 from unrolled.nn.reference import DirectionWeights
 from unrolled.nn.routes import Layout
-from unrolled.nn.trace import Rows, stacked
+from unrolled.nn.trace import stacked
 from unrolled.nn.twins import twin
 from unrolled.notation import gate_parameters, gate_slice
 
@@ -34,7 +35,7 @@ class RecurrentLayer(torch.nn.RNNBase):
 
     @property
     def kind(self) -> str:
-        """ "RNN_TANH", "RNN_RELU", "LSTM" or "GRU": what torch calls mode."""
+        """The cell, as notation.py names it; torch says mode."""
         return self.mode
 
     def forward(
@@ -71,69 +72,70 @@ class RecurrentLayer(torch.nn.RNNBase):
         >>> y.shape, y[2:, 0].abs().sum().item()
         (torch.Size([5, 3, 6]), 0.0)
         """
-        name, weights = self.stock.__name__, self._gather()
-        reset = reset.data if isinstance(reset, PackedSequence) else reset
+        weights = self._gather()
         W = weights[0][0]
-        states: Sequence[Tensor] = () if hx is None else checks.states(name, hx, 2 if self.mode == "LSTM" else 1)
-        batched, time_major, batch_axis = True, not self.batch_first, 0 if self.batch_first else 1
-        sorting = unsorting = batch_sizes = None
+        x, states, layout, arrangement = self._read(input, hx, lengths, reset, W)
+        if ops.goes_to_torch(x, checks.is_one_hot(x) or lengths is not None or reset is not None or trace):
+            y, finals = self._torch_operator(x, states, layout, weights)
+            recorded: list[tuple[Tensor, dict[str, Tensor]]] = []
+        else:
+            y, finals, recorded = self._unroll(x, states, weights, layout, trace)
+
+        autocast = ops.autocast_type(x)
+        if autocast is not None and self.mode != "GRU" and W.dtype != torch.float64:  # torch's GRU ignores autocast
+            y, finals = y.to(autocast), [s.to(autocast) for s in finals]
+        finals = arrangement.restored(finals)
+        state = tuple(finals) if self.mode == "LSTM" else finals[0]
+        if trace:
+            return arrangement.rows(y), state, stacked(recorded, arrangement.rows)
+        return arrangement.rows(y), state
+
+    def _read(
+        self, input: Rows, hx: State | None, lengths: Tensor | None, reset: Rows | None, W: Tensor
+    ) -> tuple[Tensor, list[Tensor], Layout, Arrangement]:
+        """Check what a caller gave; return rows (T, B, I), (B, T, I) or (N, I), states (L*D, B, ...) and layouts."""
+        name = self.stock.__name__
+        states = [] if hx is None else list(checks.states(name, hx, 2 if self.mode == "LSTM" else 1))
+        batch_first, batch_sizes, arrangement = self.batch_first, None, Arrangement()
+        if isinstance(reset, PackedSequence):
+            reset = reset.data
         if isinstance(input, PackedSequence):
-            x, batch_sizes, sorting, unsorting = input
+            x, batch_sizes, _, _ = input
             checks.packed(x, batch_sizes, lengths)
-            T, B, time_major = len(batch_sizes), int(batch_sizes[0]), True
+            arrangement = Arrangement(packed=input)
+            batch_first, T, B = False, len(batch_sizes), int(batch_sizes[0])
         else:
             x = input
             batched = checks.rank(name, x, lowest=2)
             checks.state_ranks(states, batched)
             if not batched:
-                x, states = x.unsqueeze(batch_axis), [s.unsqueeze(1) for s in states]
+                axis = 0 if batch_first else 1
+                arrangement = Arrangement(alone=axis)
+                x, states = x.unsqueeze(axis), [s.unsqueeze(1) for s in states]
                 lengths = lengths.unsqueeze(0) if isinstance(lengths, Tensor) else lengths
-                reset = reset.unsqueeze(batch_axis) if isinstance(reset, Tensor) else reset
-            T, B = (x.shape[0], x.shape[1]) if time_major else (x.shape[1], x.shape[0])
+                reset = reset.unsqueeze(axis) if isinstance(reset, Tensor) else reset
+            T, B = (x.shape[1], x.shape[0]) if batch_first else (x.shape[0], x.shape[1])
 
-        autocast = ops.autocast_type(x)
-        checks.features(x, W, self.input_size, autocast is not None)
+        autocast = ops.autocast_type(x) is not None
+        checks.features(x, W, self.input_size, autocast)
         if states:
             checks.state_shapes(states, self._state_shapes(B))
-            checks.state_types(states, x, W, autocast is not None)
+            checks.state_types(states, x, W, autocast)
         checks.same_device(x, W)
         checks.has_steps(T)
-        one_hot = checks.is_one_hot(x)
         if lengths is not None:
             checks.lengths_form(lengths, (B,), x.device)
         if reset is not None:
-            checks.reset_form(reset, tuple(x.shape if one_hot else x.shape[:-1]), x.device)
-        if sorting is not None:
-            states = [s.index_select(1, sorting) for s in states]
+            checks.reset_form(reset, tuple(x.shape if checks.is_one_hot(x) else x.shape[:-1]), x.device)
 
-        p = self.dropout if self.training else 0.0
-        turned = not time_major and p > 0 and self.num_layers > 1  # torch draws its dropout masks in order of time
-        if turned:
+        if batch_first and self._dropout() > 0:  # torch draws its dropout masks in order of time
             x, reset = x.transpose(0, 1), None if reset is None else reset.transpose(0, 1)
-        if ops.goes_to_torch(x, one_hot or lengths is not None or reset is not None or trace):
-            y, finals = self._torch_operator(x, states, batch_sizes, weights, batch_first=not (time_major or turned))
-            recorded: list[tuple[Tensor, dict[str, Tensor]]] = []
-        else:
-            layout = Layout(not (time_major or turned), lengths, batch_sizes, reset)
-            y, finals, recorded = self._unroll(x, states, weights, layout, p, trace)
+            batch_first, arrangement = False, arrangement._replace(turned=True)
+        return x, arrangement.sorted(states), Layout(batch_first, lengths, batch_sizes, reset), arrangement
 
-        if (
-            autocast is not None and self.mode != "GRU" and W.dtype != torch.float64
-        ):  # as torch: its GRU ignores autocast
-            y, finals = y.to(autocast), [s.to(autocast) for s in finals]
-
-        def laid_out(rows: Tensor) -> Rows:
-            if batch_sizes is not None:
-                return PackedSequence(rows, batch_sizes, sorting, unsorting)
-            rows = rows.transpose(0, 1) if turned else rows
-            return rows if batched else rows.squeeze(batch_axis)
-
-        if not batched:
-            finals = [s.squeeze(1) for s in finals]
-        if unsorting is not None:
-            finals = [s.index_select(1, unsorting) for s in finals]
-        state = tuple(finals) if self.mode == "LSTM" else finals[0]
-        return (laid_out(y), state, stacked(recorded, laid_out)) if trace else (laid_out(y), state)
+    def _dropout(self) -> float:
+        """Probability of zeroing what one stacked layer hands to the next."""
+        return self.dropout if self.training and self.num_layers > 1 else 0.0
 
     def _unroll(
         self,
@@ -141,11 +143,11 @@ class RecurrentLayer(torch.nn.RNNBase):
         states: Sequence[Tensor],
         weights: list[DirectionWeights],
         layout: Layout,
-        p: float,
         trace: bool,
     ) -> tuple[Tensor, list[Tensor], list[tuple[Tensor, dict[str, Tensor]]]]:
-        """Feed each stacked layer's output to the next, with dropout p between them."""
+        """Feed each stacked layer's output to the next, with dropout between them."""
         D = 2 if self.bidirectional else 1
+        p = self._dropout()
         finals: list[list[Tensor]] = []
         recorded = []
         for k in range(self.num_layers):
@@ -164,13 +166,13 @@ class RecurrentLayer(torch.nn.RNNBase):
         self,
         x: Tensor,
         states: Sequence[Tensor],
-        batch_sizes: Tensor | None,
+        layout: Layout,
         weights: list[DirectionWeights],
-        batch_first: bool,
     ) -> tuple[Tensor, list[Tensor]]:
         """Hand the whole call to torch's own operator, which serves every device that the core does not."""
-        shapes = self._state_shapes(x.shape[0 if batch_first else 1] if batch_sizes is None else int(batch_sizes[0]))
-        states = states or [x.new_zeros(shape) for shape in shapes]
+        batch_first, _, batch_sizes, _ = layout
+        B = x.shape[0 if batch_first else 1] if batch_sizes is None else int(batch_sizes[0])
+        states = states or [x.new_zeros(shape) for shape in self._state_shapes(B)]
         hx = tuple(states) if self.mode == "LSTM" else states[0]
         flat = [w for direction in weights for w in direction if w is not None]
         options = (flat, self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)

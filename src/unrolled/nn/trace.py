@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence
 
-Rows: TypeAlias = Tensor | PackedSequence
+from unrolled.nn.arrangement import Rows
 
 
 @dataclass(frozen=True)
