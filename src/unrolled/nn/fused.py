@@ -1,7 +1,7 @@
 """The border of the compiled core: tensors become addresses here, and nowhere else.
 
-csrc/kernels.h is the contract.  Callers have checked shapes and dtypes (checks.py); this module sees to layout: the last
-axis of x and dy must be contiguous, states and weights wholly so, and what is not is copied.
+csrc/kernels.h is the contract.  Callers have checked shapes and dtypes (checks.py); this module sees to layout: the
+last axis of x and dy must be contiguous, states and weights wholly so, and what is not is copied.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ from unrolled import _core
 from unrolled.notation import GATES
 
 DirectionWeights: TypeAlias = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
+
+_T = TypeVar("_T", Tensor, "Tensor | None")
 
 #: Cell numbers of csrc/kernels.h (enum CellKind).
 _CELLS = {"RNN_TANH": 0, "RNN_RELU": 1, "LSTM": 2, "GRU": 3}
@@ -158,7 +160,10 @@ class _Call:
         self.x = x if self.one_hot else _rows(x)
         self.h0, self.c0, self.batch_sizes, self.reset = _whole(h0), _whole(c0), _whole(batch_sizes), reset
         self.lengths = _whole(lengths)
-        self.weights = [tuple(_whole(w) for w in direction) for direction in weights]
+        self.weights = [
+            (_whole(w_ih), _whole(w_hh), _whole(b_ih), _whole(b_hh), _whole(w_hr))
+            for w_ih, w_hh, b_ih, b_hh, w_hr in weights
+        ]
         self.time_axis = int(batch_first)
         self.packed = batch_sizes is not None
         self.rows = tuple(x.shape) if self.one_hot else tuple(x.shape[:-1])
@@ -195,11 +200,13 @@ class _Call:
         return fields
 
     def run(self, nets: list[int], gradients: list[int], keep: bool) -> None:
+        """Hand the fields of struct Call, Net and Gradients to the core."""
         reset = (0, 0, 0) if self.reset is None else (self.reset.data_ptr(), *self.strides(self.reset))
         threads = _THREADS or torch.get_num_threads()
+        lengths = 0 if self.lengths is None else self.lengths.data_ptr()
+        batch_sizes = 0 if self.batch_sizes is None else self.batch_sizes.data_ptr()
         header = [_CELLS[self.kind], self.T, self.B, self.I, self.H, self.P, self.D]
-        header += (0 if self.lengths is None else self.lengths.data_ptr(), )
-        header += (0 if self.batch_sizes is None else self.batch_sizes.data_ptr(), *reset, int(keep), threads)
+        header += (lengths, batch_sizes, *reset, int(keep), threads)
         run = _core.run_f64 if self.weights[0][1].dtype == torch.float64 else _core.run_f32
         run(header, nets, gradients)
 
@@ -218,11 +225,11 @@ def _buffer(like: Tensor, shape: Sequence[int]) -> Tensor:
     return flat.view(shape)
 
 
-def _whole(t: Tensor | None) -> Tensor | None:
-    return None if t is None else t.contiguous()
+def _whole(t: _T) -> _T:
+    return t if t is None else t.contiguous()
 
 
-def _rows(t: Tensor | None) -> Tensor | None:
+def _rows(t: _T) -> _T:
     """A tensor whose last axis is contiguous."""
     return t if t is None or t.stride(-1) == 1 else t.contiguous()
 
