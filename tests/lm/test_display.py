@@ -1,0 +1,79 @@
+"""The display on a terminal and without one; observers side by side."""
+
+import io
+import sys
+
+import pytest
+from rich.console import Console
+
+from unrolled.lm.config import ModelConfig, TrainingConfig
+from unrolled.lm.corpus import Corpus
+from unrolled.lm.display import Display, duration, shown
+from unrolled.lm.model import SequenceModel
+from unrolled.lm.observer import Observer, Observers, TensorBoard
+
+
+def fit(observer, **options):
+    corpus = Corpus.from_text("the quick brown fox\n" * 30)
+    model = SequenceModel(ModelConfig(cell="gru", hidden_size=5), corpus.vocabulary, framed=False)
+    training = TrainingConfig(
+        **{"max_steps": 12, "max_epochs": 0, "batch_size": 4, "bptt": 8, "log_every": 2, "validate_every": 4} | options
+    )
+    return model.fit(corpus, training, observer=observer)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_display_shows_loss_speed_time_norm_and_a_sample(terminal, monkeypatch):
+    monkeypatch.setattr("unrolled.lm.display.PLAIN_EVERY", 0.0)
+    out = io.StringIO()
+    fit(Display(Console(file=out, force_terminal=terminal, width=100, color_system=None)))
+    text = out.getvalue()
+    for expected in ("SequenceModel(GRU", "nats", "bits/symbol", "gradient norm", "symbols/s", "left", "of 12"):
+        assert expected in text, expected
+    assert ("sample" in text) == terminal
+    assert "ended by max_steps after 12 steps" in text
+
+
+def test_display_works_without_validation_data_and_limits_in_time():
+    out = io.StringIO()
+    fit(Display(Console(file=out, force_terminal=True, width=100)), max_steps=0, max_minutes=0.001)
+    assert "ended by max_minutes" in out.getvalue()
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (59.9, "59 s"), (61, "1 min 1 s"), (7261, "2 h 1 min")])
+def test_duration_is_said_the_way_people_say_it(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_shown_text_stays_on_one_line():
+    assert shown("a\nb\x1b[31m") == "a⏎b�[31m"
+
+
+class Recorder(Observer):
+    def __init__(self):
+        self.heard = []
+
+    def started(self, run):
+        self.heard.append("started")
+
+    def stepped(self, run, line):
+        self.heard.append(line["step"])
+
+    def validated(self, run, line):
+        self.heard.append("validated")
+
+    def ended(self, run, result):
+        self.heard.append(result.ended)
+
+
+def test_observers_all_hear_the_same():
+    first, second = Recorder(), Recorder()
+    fit(Observers([first, second]))
+    assert first.heard == second.heard
+    assert first.heard == ["started", 2, 4, "validated", 6, 8, "validated", 10, 12, "validated", "max_steps"]
+
+
+def test_tensorboard_that_is_not_installed_is_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(RuntimeError, match=r"pip install 'unrolled\[track\]'"):
+        TensorBoard(str(tmp_path))
