@@ -24,7 +24,6 @@ from torch.nn.functional import cross_entropy
 
 from unrolled.lm.config import ModelConfig, TrainingConfig
 from unrolled.lm.corpus import Corpus
-from unrolled.lm.generation import TorchStepper
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.observer import Observer
 from unrolled.runtime.config import GenerationConfig
@@ -160,12 +159,13 @@ def measure_generation(cell: str, H: int, blocks: int, symbols: int) -> dict[str
     model = SequenceModel(
         ModelConfig(cell=cell, hidden_size=H, embedding_size=H), corpus.vocabulary, framed=False
     ).eval()
+    light = model.runtime()
     plain = PlainModel(cell, V, H, H).eval()
     prompt = [np.array([0])]
     ours, theirs = [], []
     for k in range(blocks + 1):
         started = time.perf_counter()
-        written = sum(1 for _ in stream(TorchStepper(model), prompt, GenerationConfig(max_length=symbols, seed=k)))
+        written = sum(1 for _ in stream(light, prompt, GenerationConfig(max_length=symbols, seed=k)))
         between = time.perf_counter()
         with torch.no_grad():
             symbol, state = torch.zeros(1, 1, dtype=torch.int64), None
