@@ -89,17 +89,15 @@ def run(
             routes.check_values(x, weights, layout)
         return reference.layer(kind, x, h0, c0, weights, **layout._asdict(), trace=trace)
 
-    flat = [w for direction in weights for w in direction]
-    gradient = False
-    if torch.is_grad_enabled():
-        for t in (x, h0, c0, *flat):
-            gradient = gradient or (t is not None and t.requires_grad)
-    if traced:
-        return registered.layer(kind, layout, x, h0, c0, flat, gradient, trace)
-    if transformed:
-        return routes.transformed(kind, layout, x, h0, c0, flat, trace)
-    if gradient:
-        return routes.Eager.apply(kind, layout, trace, x, h0, c0, *flat)  # type: ignore[no-any-return,no-untyped-call]
+    if traced or transformed or torch.is_grad_enabled():
+        flat = [w for direction in weights for w in direction]
+        gradient = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, h0, c0, *flat))
+        if traced:
+            return registered.layer(kind, layout, x, h0, c0, flat, gradient, trace)
+        if transformed:
+            return routes.transformed(kind, layout, x, h0, c0, flat, trace)
+        if gradient:
+            return routes.Eager.apply(kind, layout, trace, x, h0, c0, *flat)  # type: ignore[no-any-return,no-untyped-call]
     y, h_n, c_n, saved = routes.forward(kind, layout, x, h0, c0, weights, save=trace)
     return y, h_n, c_n, routes.recorded(kind, layout, saved, W_hh) if trace else None
 
