@@ -19,7 +19,7 @@ def test_learning_curve_without_validation_is_a_png(tmp_path):
 
 
 def test_learning_curve_draws_one_more_line_for_validation(tmp_path):
-    validated = [*METRICS, {"step": 4, "validation_bits": 4.5}, {"step": 6, "validation_bits": 4.4}]
+    validated = [*METRICS, {"step": 4, "symbols": 400, "validation_bits": 4.5}]
     groups = []
     for name, metrics in (("without", METRICS), ("with", validated)):
         learning_curve(metrics, tmp_path / f"{name}.svg", title=name, yardsticks={"uniform": 6.0, "bz2": 2.5})

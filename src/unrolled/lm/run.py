@@ -181,8 +181,14 @@ class Run:
         if self.progress.update(nats):
             self.best = self.optimiser.flat.values.detach().clone()
         self.schedule.validated(nats)
-        line = {"step": self.clock.step, "validation_nats": nats, "validation_bits": nats / math.log(2)}
-        self._write(line | {"seconds": self.clock.seconds})
+        line = {
+            "step": self.clock.step,
+            "symbols": self.clock.symbols,
+            "validation_nats": nats,
+            "validation_bits": nats / math.log(2),
+            "seconds": self.clock.seconds,
+        }
+        self._write(line)
         return line
 
     def finish(self, ended: str) -> Result:

@@ -46,9 +46,7 @@ def learning_curve(
         yardsticks: bits per symbol of predictors to compare with, by name.
     """
     trained = [(line["symbols"], line["bits"]) for line in metrics if "bits" in line]
-    symbols = {line["step"]: line["symbols"] for line in metrics if "symbols" in line}
-    checked = [(symbols[line["step"]], line["validation_bits"]) for line in metrics if line["step"] in symbols
-               and "validation_bits" in line]  # fmt: skip
+    checked = [(line["symbols"], line["validation_bits"]) for line in metrics if "validation_bits" in line]
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.plot(*np.array(trained).T, color=TRAINING, linewidth=1.2, label="training")
