@@ -1,0 +1,56 @@
+"""S independent models in one call of the core: each with its own weights and rows, each as if it ran alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from unrolled.nn import fused
+from unrolled.nn.fused import Saved, saved_shapes
+
+
+def model(kind: str, I: int, H: int) -> tuple[torch.Tensor, ...]:
+    G = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1}[kind]
+    shapes = ((G * H, I), (G * H, H), (G * H,), (G * H,))
+    return (*(torch.randn(shape) / H**0.5 for shape in shapes), None)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN_TANH"])
+@pytest.mark.parametrize(("T", "B", "I", "H"), [(7, 3, 5, 9), (20, 1, 4, 33)])
+def test_models_in_one_call_give_each_its_own_bits(kind, threads, T, B, I, H):
+    S = 5
+    torch.manual_seed(S)
+    weights = [model(kind, I, H) for _ in range(S)]
+    xs, dys = torch.randn(S, T, B, I), torch.randn(S, T, B, H)
+    alone = []
+    for w, x, dy in zip(weights, xs, dys, strict=True):
+        y, h_n, _, saved = fused.forward(kind, x, None, None, [w], save=True)
+        dx, _, _, (dw,) = fused.backward(kind, saved, x, None, None, [w], y, dy, None, None)
+        alone.append({"y": y, "h_n": h_n, "dx": dx, **{f"dw{k}": g for k, g in enumerate(dw) if g is not None}})
+
+    together, nets, gradients, calls = [], [], [], []
+    torch_threads = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for w, x, dy in zip(weights, xs, dys, strict=True):
+            call = fused._Call(kind, x, None, None, [w], False, None, None, None)
+            gates, cells = saved_shapes(kind, (T, B), 1, H, 4)
+            saved = Saved(torch.empty(gates), torch.empty(cells))
+            y, h_n, dx = torch.empty(T, B, H), torch.empty(1, B, H), torch.empty(T, B, I)
+            c_n = torch.empty(1, B, H) if kind == "LSTM" else None
+            dw = [None if p is None else torch.empty_like(p) for p in w]
+            nets += call.net(0, y, h_n, c_n, saved)
+            gradients += (dy.data_ptr(), *call.strides(dy), 0, 0, dx.data_ptr(), *call.strides(dx), 0, 0, 0)
+            gradients += [0 if g is None else g.data_ptr() for g in dw]
+            calls.append((call, saved, c_n))
+            together.append({"y": y, "h_n": h_n, "dx": dx, **{f"dw{k}": g for k, g in enumerate(dw) if g is not None}})
+        batch = calls[0][0]
+        batch.D = S
+        batch.run(nets, [], True)
+        batch.run(nets, gradients, True)
+    finally:
+        torch.set_num_threads(torch_threads)
+    for number, (got, want) in enumerate(zip(together, alone, strict=True)):
+        for name in want:
+            assert torch.equal(got[name], want[name]), f"model {number}: {name} differs"
