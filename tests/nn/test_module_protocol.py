@@ -3,6 +3,8 @@
 import copy
 import io
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -224,8 +226,21 @@ def test_explain_backend_names_path_and_reason(monkeypatch):
     assert explain(gru, x) == ("fused", "torch.float32 on cpu; an autograd Function, because a gradient is wanted")
     with torch.no_grad():
         assert explain(gru, x).why == "torch.float32 on cpu; a bare call, because no gradient is wanted"
-    assert "widened from a half type" in explain(gru.bfloat16(), x.bfloat16()).why
+    assert "torch.bfloat16 on cpu, computed in torch.float32;" in explain(gru.bfloat16(), x.bfloat16()).why
     assert explain(torch.nn.GRU(3, 5), x).path == "torch"
     monkeypatch.setenv("UNROLLED_BACKEND", "reference")
     assert explain(gru, x) == ("reference", "UNROLLED_BACKEND=reference")
     assert explain(gru.to("meta"), x.to("meta")).path == "reference"
+
+
+def test_layers_run_on_the_equations_where_the_core_is_not_built():
+    program = """
+import sys
+sys.modules["unrolled.nn.fused"] = None  # an import of it now fails
+import torch, unrolled.nn
+gru, x = unrolled.nn.GRU(3, 5), torch.zeros(7, 2, 3)
+gru(x)[0].sum().backward()
+print(torch.compile(gru, backend="eager")(x)[0].shape, unrolled.nn.explain_backend(gru, x))
+"""
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert said == ("torch.Size([7, 2, 5]) Backend(path='reference', why='the compiled core is not built')\n")

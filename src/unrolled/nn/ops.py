@@ -84,7 +84,7 @@ def run(
         return _widened(kind, layout, x, h0, c0, weights, trace)
     checks.fit(kind, x, h0, c0, weights, *layout)
     traced, transformed = _is_traced(x), torch._C._are_functorch_transforms_active()
-    if obstacle(x, W_hh) is not None:
+    if obstacle(x, W_hh.dtype) is not None:
         if not (traced or transformed or x.device.type == "meta"):
             routes.check_values(x, weights, layout)
         return reference.layer(kind, x, h0, c0, weights, **layout._asdict(), trace=trace)
@@ -116,16 +116,16 @@ def autocast_type(x: Tensor) -> torch.dtype | None:
     return torch.get_autocast_dtype(device) if on else None
 
 
-def obstacle(x: Tensor, W: Tensor) -> str | None:
-    """Return why the compiled core cannot take this call, or None if it can.
+def obstacle(x: Tensor, dtype: torch.dtype) -> str | None:
+    """Return why the compiled core cannot compute on x with weights of this type, or None if it can.
 
-    >>> obstacle(torch.zeros(3, 1, 2), torch.zeros(4, 2, dtype=torch.complex64))
+    >>> obstacle(torch.zeros(3, 1, 2), torch.complex64)
     'the core computes in float32 and float64, not complex64'
     """
     if x.device.type != "cpu":
         return f"the core runs on the cpu, not on {x.device.type}"
-    if W.dtype not in CORE_TYPES:
-        return f"the core computes in float32 and float64, not {str(W.dtype).removeprefix('torch.')}"
+    if dtype not in CORE_TYPES:
+        return f"the core computes in float32 and float64, not {str(dtype).removeprefix('torch.')}"
     if reference_forced():
         return "UNROLLED_BACKEND=reference"
     if not CORE_BUILT:
@@ -215,9 +215,8 @@ def explain_backend(
         return Backend("torch", f"{type(layer).__name__} is not of unrolled.nn; swap(model) makes it so")
     if goes_to_torch(data, beyond_torch):
         return Backend("torch", f"torch's own operator serves {data.device.type}")
-    widened = data.dtype in checks.HALF or W.dtype in checks.HALF or autocast_type(data) is not None
-    W = W.to("meta", torch.float32) if W.dtype in checks.HALF else W
-    why = obstacle(data, W)
+    dtype = torch.float32 if W.dtype in checks.HALF else W.dtype
+    why = obstacle(data, dtype)
     if why is not None:
         return Backend("reference", why)
     if _is_traced(data):
@@ -228,6 +227,5 @@ def explain_backend(
         route = "an autograd Function, because a gradient is wanted"
     else:
         route = "a bare call, because no gradient is wanted"
-    return Backend(
-        "fused", f"{W.dtype} on {data.device.type}{', widened from a half type' if widened else ''}; {route}"
-    )
+    widened = f", computed in {dtype}" if W.dtype in checks.HALF or data.dtype in checks.HALF else ""
+    return Backend("fused", f"{W.dtype} on {data.device.type}{widened}; {route}")
