@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from unrolled.lm.batching import IGNORED
-from unrolled.lm.config import ModelConfig
+from unrolled.lm.config import ModelConfig, TrainingConfig
+from unrolled.lm.corpus import Corpus
 from unrolled.lm.feed import Batch
-from unrolled.lm.gradients import add_gradients
+from unrolled.lm.gradients import by_autograd, by_hand, way
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.vocabulary import Vocabulary
 from unrolled.nn import ops
@@ -32,22 +33,16 @@ def ragged_batch(V, T=7, B=3):
     return Batch(ids, torch.from_numpy(targets), torch.from_numpy(lengths), True, int(lengths.sum()))
 
 
-def gradients(model, batch, state, by_hand):
-    model.zero_grad()
+def gradients(way, model, batch, state):
     for p in model.parameters():
         p.grad = torch.zeros_like(p)
     torch.manual_seed(5)  # of dropout
-    if by_hand:
-        nats, after = add_gradients(model, batch, state)
-    else:
-        loss, after = model.loss(batch.ids, batch.targets, state, batch.lengths)
-        loss.backward()
-        nats = loss.item()
+    nats, after = way(model, batch, state)
     found = {name: p.grad.clone() for name, p in model.named_parameters()}
-    return found | {"loss": torch.tensor(nats)} | {f"state {k}": s.detach() for k, s in enumerate(after)}
+    return found | {"loss": torch.tensor(nats)} | {f"state {k}": s for k, s in enumerate(after)}
 
 
-@pytest.mark.skipif(ops.obstacle(torch.zeros(1), torch.zeros(1)) is not None, reason="the compiled core is not built")
+@pytest.mark.skipif(ops.obstacle(torch.zeros(1), torch.float32) is not None, reason="the compiled core is not built")
 @pytest.mark.parametrize("V", [5, 40], ids=["V<T*B", "V>T*B"])
 @pytest.mark.parametrize("carried", [False, True], ids=["fresh", "carried"])
 @pytest.mark.parametrize("name", MODELS)
@@ -60,7 +55,7 @@ def test_gradient_by_hand_matches_autograd(name, carried, V):
     H, L = model.config.hidden_size, model.config.num_layers
     state = tuple(torch.randn(L, 3, H) for _ in range(model.state_count)) if carried else None
     batch = ragged_batch(V)
-    got, want = gradients(model, batch, state, by_hand=True), gradients(model, batch, state, by_hand=False)
+    got, want = gradients(by_hand, model, batch, state), gradients(by_autograd, model, batch, state)
     for key, value in want.items():
         torch.testing.assert_close(got[key], value, rtol=1e-5, atol=2e-5, msg=lambda m, key=key: f"{key}: {m}")
     expected_zero = {f"initial.{k}" for k in range(2)} if carried else set()
@@ -68,14 +63,25 @@ def test_gradient_by_hand_matches_autograd(name, carried, V):
         assert (value.abs().max() == 0) == (key in expected_zero), key
 
 
-def test_gradients_are_added_to_what_is_there():
+@pytest.mark.parametrize("way", [by_hand, by_autograd])
+def test_gradients_are_added_to_what_is_there(way):
     torch.manual_seed(1)
     model = SequenceModel(MODELS["rnn"], Vocabulary("abc"))
-    for p in model.parameters():
-        p.grad = torch.zeros_like(p)
-    for _ in range(2):
-        add_gradients(model, ragged_batch(5), None)
-    twice = model.head.weight.grad.clone()
-    model.head.weight.grad.zero_()
-    add_gradients(model, ragged_batch(5), None)
-    torch.testing.assert_close(2 * model.head.weight.grad, twice)
+    once = gradients(way, model, ragged_batch(5), None)["head.weight"]
+    way(model, ragged_batch(5), None)
+    torch.testing.assert_close(model.head.weight.grad, 2 * once)
+
+
+def test_frozen_and_computed_weights_are_left_to_autograd():
+    model = SequenceModel(MODELS["gru-embedded"], Vocabulary("abc"))
+    if ops.obstacle(torch.zeros(1), torch.float32) is None:
+        assert way(model) is by_hand
+    torch.nn.utils.parametrizations.weight_norm(model.rnn, "weight_hh_l0")
+    assert way(model) is by_autograd
+    frozen = SequenceModel(MODELS["gru-embedded"], Vocabulary("abc"))
+    frozen.embedding.weight.requires_grad_(False)
+    assert way(frozen) is by_autograd
+    corpus = Corpus.from_sequences([["a", "b"], ["c", "a"]], validation=0, test=0)
+    before = frozen.E.clone()
+    frozen.fit(corpus, TrainingConfig(max_steps=3))
+    assert torch.equal(frozen.E, before)

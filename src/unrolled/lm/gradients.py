@@ -1,14 +1,14 @@
 """The gradient of one batch: back through head and layers by hand, without building a graph.
 
 On the five strings of the founding example autograd's bookkeeping costs more than all arithmetic; here every product
-of the chain rule is one line, and `test_gradients.py` holds each against autograd.  Where the compiled core cannot
-take the call, autograd does it.
+of the chain rule is one line, and `test_gradients.py` holds each against autograd.
 
 T time, B batch, N = T*B, H hidden, V vocabulary; dX is the gradient of X.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -41,25 +41,34 @@ class Layer(NamedTuple):
     saved: fused.Saved
 
 
-def add_gradients(model: SequenceModel, batch: Batch, state: State | None) -> tuple[float, State]:
-    """Add the gradient of a batch's summed loss to the ``grad`` of every parameter.
+#: Adds the gradient of a batch's summed loss to the ``grad`` of every parameter.
+#:
+#: Args: the model, whose parameters each have a ``grad``, which an optimiser of this package sees to; the batch, whose
+#: symbols are the model's; the state to go on from, each (L, B, H), taken as constant, or None for the initial one.
+#: Returns: the sum of -log p(target) in nats, and the state after the batch, detached.
+Way = Callable[["SequenceModel", Batch, "State | None"], tuple[float, "State"]]
 
-    Args:
-        model: every parameter has a ``grad``; an optimiser of this package has seen to that.
-        batch: what to read and what to predict.
-        state: to go on from, each (L, B, H), taken as constant; None starts from the initial state.
 
-    Returns: the sum of -log p(target) in nats, and the state after the batch, detached.
+def way(model: SequenceModel) -> Way:
+    """Return the quickest way to gradients that a model allows.
+
+    By hand, unless a weight is frozen or computed from others, or the compiled core cannot take the calls.
     """
-    if ops.obstacle(batch.ids, model.head.weight) is not None:
-        loss, after = model.loss(batch.ids, batch.targets, state, batch.lengths)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.item(), tuple(s.detach() for s in after)
-    with torch.no_grad():
-        return _by_hand(model, batch, state)
+    layers = [w for layer in range(model.config.num_layers) for w in model.weights(layer, None) if w is not None]
+    plain = all(w.is_leaf and w.requires_grad for w in (*layers, *model.parameters()))
+    return by_hand if plain and ops.obstacle(model.head.weight, model.head.weight.dtype) is None else by_autograd
 
 
-def _by_hand(model: SequenceModel, batch: Batch, state: State | None) -> tuple[float, State]:
+def by_autograd(model: SequenceModel, batch: Batch, state: State | None) -> tuple[float, State]:
+    """Let autograd find the gradients; see :data:`Way`."""
+    loss, after = model.loss(batch.ids, batch.targets, state, batch.lengths)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.item(), tuple(s.detach() for s in after)
+
+
+@torch.no_grad()
+def by_hand(model: SequenceModel, batch: Batch, state: State | None) -> tuple[float, State]:
+    """Find the gradients by the chain rule, written out; see :data:`Way`."""
     kind, p, lengths = model.config.kind, model.config.dropout if model.training else 0.0, batch.lengths
     before = model.initial_state(batch.ids.shape[1]) if state is None else state
 

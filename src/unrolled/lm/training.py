@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from unrolled.lm import gradients
 from unrolled.lm.config import TrainingConfig
-from unrolled.lm.gradients import add_gradients
 from unrolled.lm.observer import Observer
 from unrolled.lm.run import Result, Run, TrainingDiverged
 from unrolled.lm.signals import stop_requested
@@ -59,6 +59,7 @@ def train(
         state: State | None = run.carried
         started, before = time.monotonic(), run.clock.seconds
         model.train()
+        add_gradients = gradients.way(model)
         while (ended := run.ended(stop.is_set())) is None:
             N, nats = 0, 0.0
             for _ in range(config.accumulate):
