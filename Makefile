@@ -6,6 +6,7 @@ JOBS   ?= 2
 
 PY   := $(VENV)/bin/python
 CPP  := $(wildcard csrc/*.h csrc/*.cpp csrc/simd/*.h)
+DRIVERS := $(wildcard bench/*.cpp tests/core/*.cpp)
 ASAN := build/asan
 
 .PHONY: test demo lint format bench asan docs clean
@@ -20,12 +21,12 @@ lint: $(VENV)/.installed
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
-	$(VENV)/bin/clang-format --dry-run --Werror $(CPP) $(wildcard bench/*.cpp)
+	$(VENV)/bin/clang-format --dry-run --Werror $(CPP) $(DRIVERS)
 
 format: $(VENV)/.installed
 	$(PY) -m ruff check --fix
 	$(PY) -m ruff format
-	$(VENV)/bin/clang-format -i $(CPP) $(wildcard bench/*.cpp)
+	$(VENV)/bin/clang-format -i $(CPP) $(DRIVERS)
 
 bench: $(VENV)/.installed
 	$(PY) bench/layers.py

@@ -4,11 +4,13 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from unrolled.nn import fused
+from unrolled.nn import fused, reference
 from unrolled.notation import parameter_shapes
 
 KINDS = ["RNN_TANH", "RNN_RELU", "LSTM", "LSTM projected", "GRU"]
 DTYPES = [torch.float32, torch.float64]
+#: Largest error, as a share of the largest wanted value or of 1, whichever is larger.
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 
 
 @dataclass
@@ -89,3 +91,36 @@ def assert_same_bits(got, want, only=None):
             f"{name}{wrong[0].tolist()}: {a[tuple(wrong[0])]:.17g}, expected {b[tuple(wrong[0])]:.17g}; "
             f"{len(wrong)} of {a.numel()} elements differ"
         )
+
+
+def in_float64(case):
+    """Outputs and gradients of a case, from the equations in float64."""
+
+    def wide(t):
+        return t if t is None or not t.is_floating_point() else t.to(torch.float64, copy=True).requires_grad_()
+
+    x, h0, c0 = wide(case.x), wide(case.h0), wide(case.c0)
+    weights = [tuple(wide(w) for w in direction) for direction in case.weights]
+    y, h_n, c_n, _ = reference.layer(case.kind, x, h0, c0, weights, **case.layout)
+    outputs = {"y": y, "h_n": h_n, "c_n": c_n}
+    names = ["W_ih", "W_hh", "b_ih", "b_hh", "W_hr"]
+    leaves = {"dx": x, "dh0": h0, "dc0": c0}
+    leaves |= {f"d{n} {d}": w for d, direction in enumerate(weights) for n, w in zip(names, direction, strict=True)}
+    wanted = {name: t for name, t in leaves.items() if t is not None and t.requires_grad}
+    ends, above = (
+        [o for o in outputs.values() if o is not None],
+        [case.dy, case.dh_n, case.dc_n][: 2 + (c_n is not None)],
+    )
+    found = torch.autograd.grad(ends, list(wanted.values()), [d.double() for d in above])
+    return {**outputs, **dict.fromkeys(leaves), **dict(zip(wanted, found, strict=True))}
+
+
+def assert_close(got, want, dtype):
+    """Fail, by name, unless two mappings from name to tensor (or None) agree within the tolerance of the type."""
+    assert list(got) == list(want)
+    for name, exact in want.items():
+        assert (got[name] is None) == (exact is None), name
+        if exact is not None:
+            scale = max(1.0, float(exact.detach().abs().max()))
+            error = float((got[name].double() - exact).detach().abs().max()) / scale
+            assert error <= TOLERANCE[dtype], f"{name} is off by {error:.3g} of its largest value"

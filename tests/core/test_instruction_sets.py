@@ -7,46 +7,12 @@ import sys
 
 import pytest
 import torch
-from cases import DTYPES, KINDS, make
+from cases import DTYPES, KINDS, assert_close, in_float64, make
 
 from unrolled import _core
-from unrolled.nn import reference
 
-TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 #: T, B, I, H: odd, and on both sides of every vector width (16, 8, 4 and 2) and panel width.
 SIZES = [(1, 1, 1, 1), (2, 3, 5, 7), (7, 1, 16, 9), (5, 6, 17, 16), (3, 8, 2, 33), (4, 13, 31, 65)]
-
-
-def in_float64(case):
-    """Outputs and gradients of a case, from the equations in float64."""
-
-    def wide(t):
-        return t if t is None or not t.is_floating_point() else t.double().requires_grad_()
-
-    x, h0, c0 = wide(case.x), wide(case.h0), wide(case.c0)
-    weights = [tuple(wide(w) for w in direction) for direction in case.weights]
-    y, h_n, c_n, _ = reference.layer(case.kind, x, h0, c0, weights, **case.layout)
-    outputs = {"y": y, "h_n": h_n, "c_n": c_n}
-    names = ["W_ih", "W_hh", "b_ih", "b_hh", "W_hr"]
-    leaves = {"dx": x, "dh0": h0, "dc0": c0}
-    leaves |= {f"d{n} {d}": w for d, direction in enumerate(weights) for n, w in zip(names, direction, strict=True)}
-    wanted = {name: t for name, t in leaves.items() if t is not None and t.requires_grad}
-    ends, above = (
-        [o for o in outputs.values() if o is not None],
-        [case.dy, case.dh_n, case.dc_n][: 2 + (c_n is not None)],
-    )
-    found = torch.autograd.grad(ends, list(wanted.values()), [d.double() for d in above])
-    return {**outputs, **dict.fromkeys(leaves), **dict(zip(wanted, found, strict=True))}
-
-
-def assert_close(got, want, dtype):
-    assert list(got) == list(want)
-    for name, exact in want.items():
-        assert (got[name] is None) == (exact is None), name
-        if exact is not None:
-            scale = max(1.0, float(exact.detach().abs().max()))
-            error = float((got[name].double() - exact).detach().abs().max()) / scale
-            assert error <= TOLERANCE[dtype], f"{name} is off by {error:.3g} of its largest value"
 
 
 def python(code, **environment):

@@ -1,0 +1,127 @@
+// Runs one layer, forward and back, from a file of numbers to a file of numbers: the core without Python, for machines
+// that only an emulator has (test_neon.py writes the one and reads the other).
+//
+//   driver INSTRUCTION_SET THREADS CASE RESULT
+#include <cstdio>
+#include <cstdlib>
+#include <vector>
+
+#include "../../csrc/dispatch.h"
+#include "../../csrc/pool.h"
+#include "../../csrc/workspace.h"
+
+using namespace unrolled;
+
+namespace {
+
+std::FILE* open(const char* path, const char* mode) {
+  std::FILE* file = std::fopen(path, mode);
+  if (!file) std::exit((std::perror(path), 2));
+  return file;
+}
+
+template <class Real>
+class Layer {
+ public:
+  Layer(std::FILE* in, const Index (&sizes)[6]) {
+    call.cell = static_cast<CellKind>(sizes[0]);
+    call.T = sizes[1], call.B = sizes[2], call.I = sizes[3], call.H = sizes[4], call.P = sizes[5];
+    const Index T = call.T, B = call.B, I = call.I, H = call.H, P = call.P;
+    const Index GH = gate_count(call.cell) * H, Hp = padded<Real>(H);
+    const bool lstm = call.cell == CellKind::lstm;
+    net.W_ih = read(in, GH * I), net.W_hh = read(in, GH * P);
+    net.b_ih = read(in, GH), net.b_hh = read(in, GH);
+    net.W_hr = P != H ? read(in, P * H) : nullptr;
+    net.x = {read(in, T * B * I), B * I, I};
+    net.h_0 = read(in, B * P), net.c_0 = lstm ? read(in, B * H) : nullptr;
+    back.dy = {read(in, T * B * P), B * P, P};
+    back.dh_n = read(in, B * P), back.dc_n = lstm ? read(in, B * H) : nullptr;
+
+    net.y = {result(T * B * P), B * P, P};
+    net.h_n = result(B * P), net.c_n = lstm ? result(B * H) : nullptr;
+    back.dx = {result(T * B * I), B * I, I};
+    back.dh_0 = result(B * P), back.dc_0 = lstm ? result(B * H) : nullptr;
+    back.dW_ih = result(GH * I), back.dW_hh = result(GH * P);
+    back.db_ih = result(GH), back.db_hh = result(GH);
+    back.dW_hr = P != H ? result(P * H) : nullptr;
+    const Index slots = saved_slots(call.cell);
+    net.gates = {take(T * B * slots * Hp), B * slots * Hp, slots * Hp};
+    net.cells = {take(T * B * Hp), B * Hp, Hp};
+    call.nets = 1, call.net = &net, call.keep = true;
+  }
+
+  void run(const Kernels<Real>& kernels, int threads) {
+    for (const bool backward : {false, true}) {
+      call.gradients = backward ? &back : nullptr;
+      const Lease lease(kernels.scratch_bytes(call, threads));
+      Job job{kernels, call, lease.data()};
+      run_team(threads, Job::body, &job);
+    }
+  }
+
+  void write(std::FILE* out) const {
+    for (const std::vector<Real>* numbers : results_) std::fwrite(numbers->data(), sizeof(Real), numbers->size(), out);
+  }
+
+ private:
+  struct Job {
+    const Kernels<Real>& kernels;
+    const Call<Real>& call;
+    void* scratch;
+    static void body(void* context, const Team& team) {
+      const Job& job = *static_cast<const Job*>(context);
+      if (job.call.gradients) {
+        job.kernels.backward(job.call, job.scratch, team);
+      } else {
+        job.kernels.forward(job.call, job.scratch, team, /*packed=*/false);
+      }
+    }
+  };
+
+  Real* take(Index n) {
+    arrays_.push_back(new std::vector<Real>(static_cast<std::size_t>(n)));
+    return arrays_.back()->data();
+  }
+  Real* result(Index n) {
+    Real* numbers = take(n);
+    results_.push_back(arrays_.back());
+    return numbers;
+  }
+  Real* read(std::FILE* in, Index n) {
+    Real* numbers = take(n);
+    if (std::fread(numbers, sizeof(Real), static_cast<std::size_t>(n), in) != static_cast<std::size_t>(n)) {
+      std::exit((std::fputs("driver: the case is too short\n", stderr), 2));
+    }
+    return numbers;
+  }
+
+  std::vector<std::vector<Real>*> arrays_, results_;  // never freed: the program ends after one run
+  Net<Real> net{};
+  Gradients<Real> back{};
+  Call<Real> call{};
+};
+
+template <class Real>
+void run(std::FILE* in, std::FILE* out, const Index (&sizes)[6], const Kernels<Real>& kernels, int threads) {
+  Layer<Real> layer(in, sizes);
+  layer.run(kernels, threads);
+  layer.write(out);
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  if (count != 5) return 2;
+  force_instruction_set(arguments[1]);
+  const InstructionSet& set = active_instruction_set();
+  const int threads = std::atoi(arguments[2]);
+  std::FILE *in = open(arguments[3], "rb"), *out = open(arguments[4], "wb");
+  Index bytes, sizes[6];  // bytes of a number; cell, T, B, I, H, P
+  if (std::fread(&bytes, sizeof bytes, 1, in) != 1 || std::fread(sizes, sizeof sizes, 1, in) != 1) return 2;
+  if (bytes == 8) {
+    run(in, out, sizes, set.f64, threads);
+  } else {
+    run(in, out, sizes, set.f32, threads);
+  }
+  return std::fclose(out);
+}

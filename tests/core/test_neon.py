@@ -1,0 +1,59 @@
+"""The ARM kernels, which most machines that run these tests cannot run: cross-compiled, and run under an emulator."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cases import DTYPES, KINDS, assert_close, in_float64, make
+
+HERE = Path(__file__).parent
+CSRC = HERE.parents[1] / "csrc"
+UNITS = ["target_neon", "target_baseline", "dispatch", "pool", "workspace"]
+CELLS = {"RNN_TANH": 0, "RNN_RELU": 1, "LSTM": 2, "GRU": 3}  # enum CellKind of csrc/kernels.h
+
+compiler = shutil.which("aarch64-linux-gnu-g++")
+emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
+
+
+def build(program):
+    flags = ["-std=gnu++20", "-O1", "-ffp-contract=off", "-static", "-DUNROLLED_HAS_NEON", "-DUNROLLED_HAS_BASELINE"]
+    sources = [HERE / "driver.cpp", *(CSRC / f"{unit}.cpp" for unit in UNITS)]
+    done = subprocess.run([compiler, *flags, *sources, "-o", program], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+
+
+def run_driver(program, folder, name, threads, case):
+    """The results of a case with one net, by name, as the driver computes them."""
+    T, B, I = case.x.shape
+    H, P = case.weights[0][1].shape[0] // {"LSTM": 4, "GRU": 3}.get(case.kind, 1), case.weights[0][1].shape[1]
+    arrays = [*case.weights[0], case.x, case.h0, case.c0, case.dy, case.dh_n, case.dc_n]
+    given, found = folder / "case", folder / "result"
+    header = np.array([case.x.element_size(), CELLS[case.kind], T, B, I, H, P], np.int64)
+    given.write_bytes(header.tobytes() + b"".join(a.numpy().tobytes() for a in arrays if a is not None))
+    done = subprocess.run([emulator, program, name, str(threads), given, found], capture_output=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    numbers, results = torch.from_numpy(np.fromfile(found, case.x.numpy().dtype)), {}
+    W = dict(zip(["W_ih", "W_hh", "b_ih", "b_hh", "W_hr"], case.weights[0], strict=True))
+    shapes = {"y": case.dy, "h_n": case.h0, "c_n": case.c0, "dx": case.x, "dh0": case.h0, "dc0": case.c0}
+    for result, like in {**shapes, **{f"d{n} 0": w for n, w in W.items()}}.items():
+        count = 0 if like is None else like.numel()
+        results[result] = None if like is None else numbers[:count].reshape(like.shape)
+        numbers = numbers[count:]
+    assert not len(numbers)
+    return results
+
+
+@pytest.mark.skipif(compiler is None, reason="no aarch64-linux-gnu-g++ to compile the ARM kernels with")
+def test_neon_kernels_compile_and_compute_the_equations(tmp_path):
+    program = tmp_path / "driver"
+    build(program)
+    if emulator is None:
+        pytest.skip("the ARM kernels compile; there is no qemu-aarch64 to run them")
+    for kind in KINDS:
+        for dtype in DTYPES:
+            case = make(kind, dtype, T=5, B=9, I=7, H=33)
+            for name, threads in (("neon", 1), ("neon", 3), ("baseline", 1)):
+                assert_close(run_driver(program, tmp_path, name, threads, case), in_float64(case), dtype)
