@@ -71,7 +71,7 @@ void force_instruction_set(const std::string& name) { active.store(by_name(name,
 template <class Real>
 int useful_threads(const Call<Real>& call, int allowed) {
   // Waking a second thread costs some microseconds; below this many multiply-adds one thread is done sooner.
-  constexpr double worth_waking = 2e5;
+  constexpr double worth_waking = 2e6;
   const double per_row = static_cast<double>(gate_count(call.cell)) * call.H * (call.I + call.P);
   const double work = per_row * call.nets * call.B * call.T;
   if (work < worth_waking) return 1;
