@@ -38,7 +38,7 @@ def stacked(recorded: Sequence[tuple[Tensor, dict[str, Tensor]]], laid_out: Call
     """Return the trace of a stack from (output, gates (D, *rows, H)) of each of its layers."""
 
     def side_by_side(directions: Tensor) -> Rows:  # (D, *rows, H) -> (*rows, D*H)
-        return laid_out(torch.cat(directions.unbind(0), dim=-1))
+        return laid_out(directions[0] if len(directions) == 1 else torch.cat(directions.unbind(0), dim=-1))
 
     layers = []
     for y, gates in recorded:
