@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -124,10 +124,12 @@ class Display(Observer):
 
     def _panel(self, run: Run) -> RenderableType:
         table = Table.grid(padding=(0, 2))
+        done = fraction_done(run)
+        if done is not None:
+            table.add_row("", ProgressBar(total=1.0, completed=done, width=50))
         for name, value in self._fields(run).items():
             table.add_row(Text(name, style="dim"), Text(value, overflow="ellipsis", no_wrap=True))
-        done = fraction_done(run)
-        return table if done is None else Group(ProgressBar(total=1.0, completed=done, width=60), table)
+        return table
 
 
 def fraction_done(run: Run) -> float | None:
