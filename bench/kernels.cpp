@@ -21,9 +21,7 @@ using namespace unrolled;
 
 namespace {
 
-double seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 template <class Body>
 double median_seconds(int reps, Body body) {
@@ -37,9 +35,7 @@ double median_seconds(int reps, Body body) {
   return times[times.size() / 2];
 }
 
-const char* name_of(CellKind cell) {
-  return cell == CellKind::lstm ? "LSTM" : cell == CellKind::gru ? "GRU" : "RNN";
-}
+const char* name_of(CellKind cell) { return cell == CellKind::lstm ? "LSTM" : cell == CellKind::gru ? "GRU" : "RNN"; }
 
 // One layer with its arrays; weights small and random, as at the start of training.
 class Layer {
@@ -109,15 +105,18 @@ class Layer {
     const int threads = useful_threads(call, allowed);
     const Lease scratch(std::max(kernels.scratch_bytes(call, threads), kernels.scratch_bytes(call, 1)));
     Job job{call, scratch.data()};
-    run_team(threads, [](void* context, const Team& team) {
-      const Job& j = *static_cast<const Job*>(context);
-      const auto& k = active_instruction_set().f32;
-      if (j.call.gradients) {
-        k.backward(j.call, j.scratch, team);
-      } else {
-        k.forward(j.call, j.scratch, team, false);
-      }
-    }, &job);
+    run_team(
+        threads,
+        [](void* context, const Team& team) {
+          const Job& j = *static_cast<const Job*>(context);
+          const auto& k = active_instruction_set().f32;
+          if (j.call.gradients) {
+            k.backward(j.call, j.scratch, team);
+          } else {
+            k.forward(j.call, j.scratch, team, false);
+          }
+        },
+        &job);
   }
 
   std::vector<float> W_ih, W_hh, bias, x, dy, state, y, h_n, c_n, dx, gates, cells, dW_ih, dW_hh, db;
@@ -131,9 +130,11 @@ void measure(CellKind cell, Index B, Index T, Index I, Index H, int threads, int
   const double f = median_seconds(reps, [&] { layer.forward(false, threads); });
   const double k = median_seconds(reps, [&] { layer.forward(true, threads); });
   const double b = median_seconds(reps, [&] { layer.backward(threads); });
-  std::printf("%-4s B%-4ld T%-4ld I%-4ld H%-4ld %d threads  forward %9.3f ms %6.1f GFLOP/s  keep %9.3f ms  backward %9.3f ms %6.1f GFLOP/s\n",
-              name_of(cell), long(B), long(T), long(I), long(H), threads, f * 1e3, layer.flops / f / 1e9, k * 1e3, b * 1e3,
-              2 * layer.flops / b / 1e9);
+  std::printf(
+      "%-4s B%-4ld T%-4ld I%-4ld H%-4ld %d threads  forward %9.3f ms %6.1f GFLOP/s  keep %9.3f ms  backward %9.3f ms "
+      "%6.1f GFLOP/s\n",
+      name_of(cell), long(B), long(T), long(I), long(H), threads, f * 1e3, layer.flops / f / 1e9, k * 1e3, b * 1e3,
+      2 * layer.flops / b / 1e9);
 }
 
 }  // namespace
@@ -141,8 +142,11 @@ void measure(CellKind cell, Index B, Index T, Index I, Index H, int threads, int
 int main(int argc, char** argv) {
   if (argc >= 7) {
     const std::string cell = argv[1];
-    measure(cell == "LSTM" ? CellKind::lstm : cell == "GRU" ? CellKind::gru : CellKind::rnn_tanh, std::atol(argv[2]),
-            std::atol(argv[3]), std::atol(argv[4]), std::atol(argv[5]), std::atoi(argv[6]), argc > 7 ? std::atoi(argv[7]) : 15);
+    measure(cell == "LSTM"  ? CellKind::lstm
+            : cell == "GRU" ? CellKind::gru
+                            : CellKind::rnn_tanh,
+            std::atol(argv[2]), std::atol(argv[3]), std::atol(argv[4]), std::atol(argv[5]), std::atoi(argv[6]),
+            argc > 7 ? std::atoi(argv[7]) : 15);
     return 0;
   }
   if (argc == 2 && std::string(argv[1]) == "step") {

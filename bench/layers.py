@@ -4,9 +4,9 @@
     python bench/layers.py --grid full          the wide grid (an hour)
     python bench/layers.py --cells GRU --dtype float64
 
-Every point first compares outputs and every gradient with torch; a point that differs is refused, and the exit code is 1.
-Times are medians of interleaved runs; ratios are torch / unrolled, so more than 1 means unrolled is faster.  The rate of a
-large matrix product is measured beside every point, because the machine's own speed drifts.
+Every point first compares outputs and every gradient with torch; a point that differs is refused, and the exit code
+is 1.  Times are medians of interleaved runs; ratios are torch / unrolled, so more than 1 means unrolled is faster.  The
+rate of a large matrix product is measured beside every point, because the machine's own speed drifts.
 """
 
 from __future__ import annotations
@@ -156,7 +156,9 @@ def machine() -> dict[str, Any]:
     }
 
 
-HEADER = f"{'cell':5}{'B':>4}{'T':>5}{'I':>5}{'H':>6}   {'inference ms':>12} {'x torch':>8} {'of gemm':>8}   {'training ms':>12} {'x torch':>8} {'of gemm':>8}   {'load':>5}"
+COLUMNS = f"{'x torch':>8} {'of gemm':>8}   "
+POINT = f"{'cell':5}{'B':>4}{'T':>5}{'I':>5}{'H':>6}   "
+HEADER = f"{POINT}{'inference ms':>12} {COLUMNS}{'training ms':>12} {COLUMNS}{'load':>5}"
 
 
 def line(row: dict[str, Any]) -> str:
@@ -203,9 +205,8 @@ def main() -> int:
             ratios = [row[phase]["ratio"] for row in rows if row["cell"] == cell]
             if ratios:
                 mean = math.exp(statistics.fmean(map(math.log, ratios)))
-                print(
-                    f"{cell:5} {phase:9}  geometric mean {mean:.2f}x  slowest {min(ratios):.2f}x  of {len(ratios)} points"
-                )
+                summary = f"geometric mean {mean:.2f}x  slowest {min(ratios):.2f}x  of {len(ratios)} points"
+                print(f"{cell:5} {phase:9}  {summary}")
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps({"machine": about, "rows": rows}, indent=1) + "\n")
     return 1 if refused else 0

@@ -123,7 +123,7 @@ class Interleaved(Observer):
         return statistics.median(self.ours[1:]), statistics.median(self.theirs[1:])
 
 
-def measure_stream(cell: str, H: int, blocks: int, block: int, T: int, B: int) -> dict[str, Any]:
+def measure_stream(name: str, cell: str, H: int, blocks: int, block: int, T: int, B: int) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     text = "".join(map(chr, 32 + rng.integers(0, V - 2, B * T * 40 + 1)))
     corpus = Corpus.from_text(text, validation=0, test=0)
@@ -134,16 +134,16 @@ def measure_stream(cell: str, H: int, blocks: int, block: int, T: int, B: int) -
     model = SequenceModel(ModelConfig(cell=cell, hidden_size=H, embedding_size=H), corpus.vocabulary, framed=False)
     steps = (blocks + 1) * block
     model.fit(corpus, config(steps, block, B, T), observer=timer)
-    return row(f"{cell} H={H}", *timer.medians(), unit="tokens/s", per_step=T * B, goal=GOALS[cell])
+    return row(name, *timer.medians(), unit="tokens/s", per_step=T * B, goal=GOALS[cell])
 
 
-def measure_founding(cell: str, H: int, blocks: int, block: int) -> dict[str, Any]:
+def measure_founding(name: str, cell: str, H: int, blocks: int, block: int) -> dict[str, Any]:
     corpus = Corpus.from_sequences([["a"] * n + ["b"] * n for n in range(1, 6)], validation=0, test=0)
     torch.manual_seed(0)
     timer = Interleaved(plain_founding_steps(cell, H, corpus), block)
     model = SequenceModel(ModelConfig(cell=cell, hidden_size=H), corpus.vocabulary)
     model.fit(corpus, config((blocks + 1) * block, block, 5, 1), observer=timer)
-    return row(f"founding {cell} H={H}", *timer.medians(), unit="steps/s", per_step=1, goal=GOALS["founding"])
+    return row(name, *timer.medians(), unit="steps/s", per_step=1, goal=GOALS["founding"])
 
 
 def config(steps: int, block: int, B: int, T: int) -> TrainingConfig:
@@ -152,7 +152,7 @@ def config(steps: int, block: int, B: int, T: int) -> TrainingConfig:
     )
 
 
-def measure_generation(cell: str, H: int, blocks: int, symbols: int) -> dict[str, Any]:
+def measure_generation(name: str, cell: str, H: int, blocks: int, symbols: int) -> dict[str, Any]:
     """Time sampling at B = 1: ours, and a loop over the torch layer with T = 1."""
     corpus = Corpus.from_text("".join(map(chr, range(32, 32 + V - 2))) * 10, validation=0, test=0)
     torch.manual_seed(0)
@@ -174,7 +174,6 @@ def measure_generation(cell: str, H: int, blocks: int, symbols: int) -> dict[str
                 symbol = torch.multinomial(logits[0].softmax(-1), 1)
         ours.append((between - started) / written)
         theirs.append((time.perf_counter() - between) / symbols)
-    name = f"generation {cell} H={H}"
     pair = statistics.median(ours[1:]), statistics.median(theirs[1:])
     return row(name, *pair, unit="symbols/s", per_step=1, goal=GOALS["generation"])
 
@@ -197,15 +196,20 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", help="write the rows here")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, to see that it runs")
+    parser.add_argument("--only", default="", help="measure only rows whose name holds this")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     blocks = 2 if arguments.smoke else 20
     sizes = (8,) if arguments.smoke else (128, 256, 512)
     T, B = (4, 4) if arguments.smoke else (64, 64)
     print(f"{'':24} {'unrolled':>12} {'torch':>12}")
-    rows = [measure_founding(cell, H, blocks, 5 if arguments.smoke else 50) for cell in CELLS for H in (10, 50)]
-    rows += [measure_generation("lstm", max(sizes[:2]), blocks, 20 if arguments.smoke else 200)]
-    rows += [measure_stream(cell, H, blocks, 2, T, B) for cell in CELLS for H in sizes]
+    few, block = (5, 2) if arguments.smoke else (50, 2)
+    plan = {f"founding {cell} H={H}": (measure_founding, cell, H, blocks, few) for cell in CELLS for H in (10, 50)}
+    for cell in ("lstm", "gru"):
+        H = max(sizes[:2])
+        plan[f"generation {cell} H={H}"] = (measure_generation, cell, H, blocks, 20 if arguments.smoke else 200)
+    plan |= {f"{cell} H={H}": (measure_stream, cell, H, blocks, block, T, B) for cell in CELLS for H in sizes}
+    rows = [measure(name, *sizes) for name, (measure, *sizes) in plan.items() if arguments.only in name]
     if arguments.json:
         about = {
             "machine": platform.processor() or platform.machine(),

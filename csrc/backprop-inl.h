@@ -20,17 +20,17 @@ inline Index block_steps(Index B) {
 template <class Real>
 struct BackNet {
   Panels<Real> hidden, input, projection;  // W_hh, W_ih, W_hr as they stand, for the products with da
-  Real* da;       // ring (chunk + 1, B, slots, Hp)
-  Real* dp;       // ring (chunk + 1, B, Pp): dh_t before W_hr, with a projection
-  Real* m;        // ring (chunk + 1, B, Hp): what W_hr multiplies
-  Real* dc;       // (B, Hp): running dL/dc
-  Real* dh;       // (B, Hp or Pp): dh_n, then the GRU's direct part
-  Real* c_0;      // (B, Hp) padded, null: zeros
-  Real* da_start; // (B, slots, Hp): da summed over the steps at which a row starts, for dh_0
-  Real* dh_start; // (B, Hp): the direct part of dh_0
-  Real* dc_start; // (B, Hp)
-  Real* db;       // (slots, Hp)
-  Real* dW_t;     // (I, G, Hp): dW_ih transposed, for one-hot input
+  Real* da;                                // ring (chunk + 1, B, slots, Hp)
+  Real* dp;                                // ring (chunk + 1, B, Pp): dh_t before W_hr, with a projection
+  Real* m;                                 // ring (chunk + 1, B, Hp): what W_hr multiplies
+  Real* dc;                                // (B, Hp): running dL/dc
+  Real* dh;                                // (B, Hp or Pp): dh_n, then the GRU's direct part
+  Real* c_0;                               // (B, Hp) padded, null: zeros
+  Real* da_start;                          // (B, slots, Hp): da summed over the steps at which a row starts, for dh_0
+  Real* dh_start;                          // (B, Hp): the direct part of dh_0
+  Real* dc_start;                          // (B, Hp)
+  Real* db;                                // (slots, Hp)
+  Real* dW_t;                              // (I, G, Hp): dW_ih transposed, for one-hot input
 };
 
 // What one thread needs for the sums over the rows of a chunk.
@@ -41,8 +41,8 @@ struct SumBuffers {
   const Real** h_rows;
   const Index** symbol_rows;
   Real** dx_rows;
-  Index* block_ends;     // (blocks of a chunk)
-  Real* right;           // one panel of x, h_{t-1} or m: (rows of a chunk, 4 vectors)
+  Index* block_ends;  // (blocks of a chunk)
+  Real* right;        // one panel of x, h_{t-1} or m: (rows of a chunk, 4 vectors)
 };
 
 template <class Real>

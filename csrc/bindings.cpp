@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The only file that includes nanobind.  It reads arguments, leases scratch and runs the team; it computes nothing.
 //
-// The hot path takes addresses as integers: a tensor argument costs 1 to 3 us through DLPack, an integer 0.05 us.  Its one
-// caller (unrolled/nn/fused.py) checks device, dtype, shape and layout, and holds the references.
+// The hot path takes addresses as integers: a tensor argument costs 1 to 3 us through DLPack, an integer 0.05 us.  Its
+// one caller (unrolled/nn/fused.py) checks device, dtype, shape and layout, and holds the references.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
@@ -167,8 +167,10 @@ class Stepper {
 
  private:
   const Kernels<Real>& kernels() const {
-    if constexpr (sizeof(Real) == 4) return set_.f32;
-    else return set_.f64;
+    if constexpr (sizeof(Real) == 4)
+      return set_.f32;
+    else
+      return set_.f64;
   }
 
   static Request<Real> reused(Request<Real> request) {
@@ -255,13 +257,17 @@ NB_MODULE(_core, m) {
         return names;
       },
       "Names of the instruction sets that this processor can run, best first.");
-  m.def("compiled_instruction_sets", [] {
-    std::vector<std::string> names;
-    for (const InstructionSet* set : compiled_instruction_sets()) names.emplace_back(set->name);
-    return names;
-  }, "Names of all instruction sets in this build, best first.");
-  m.def("active_instruction_set", [] { return std::string(active_instruction_set().name); },
-        "Name of the instruction set in use; ValueError if UNROLLED_ISA names none of this machine.");
+  m.def(
+      "compiled_instruction_sets",
+      [] {
+        std::vector<std::string> names;
+        for (const InstructionSet* set : compiled_instruction_sets()) names.emplace_back(set->name);
+        return names;
+      },
+      "Names of all instruction sets in this build, best first.");
+  m.def(
+      "active_instruction_set", [] { return std::string(active_instruction_set().name); },
+      "Name of the instruction set in use; ValueError if UNROLLED_ISA names none of this machine.");
   m.def("force_instruction_set", &force_instruction_set, nb::arg("name"), "Use this instruction set from now on.");
   m.def("default_threads", &default_threads, "UNROLLED_NUM_THREADS, or the processors of this process.");
 }

@@ -7,8 +7,8 @@
 
 namespace unrolled {
 
-#define UNROLLED_DECLARE(isa) \
-  namespace isa {             \
+#define UNROLLED_DECLARE(isa)                  \
+  namespace isa {                              \
   extern const InstructionSet instruction_set; \
   }
 UNROLLED_DECLARE(avx512)
@@ -66,7 +66,9 @@ const InstructionSet& active_instruction_set() {
   return *set;
 }
 
-void force_instruction_set(const std::string& name) { active.store(by_name(name, "force_isa"), std::memory_order_release); }
+void force_instruction_set(const std::string& name) {
+  active.store(by_name(name, "force_isa"), std::memory_order_release);
+}
 
 template <class Real>
 int useful_threads(const Call<Real>& call, int allowed) {

@@ -56,12 +56,12 @@ inline TileFunction<Real> tile_of_rows(int R) {
   static_assert(most >= 1 && most <= 8);
   switch (R) {
     case 1: return tile<Real, 1, V, Transposed>;
-    case 2: return tile<Real, most >= 2 ? 2 : 1, V, Transposed>;
-    case 3: return tile<Real, most >= 3 ? 3 : 1, V, Transposed>;
-    case 4: return tile<Real, most >= 4 ? 4 : 1, V, Transposed>;
-    case 5: return tile<Real, most >= 5 ? 5 : 1, V, Transposed>;
-    case 6: return tile<Real, most >= 6 ? 6 : 1, V, Transposed>;
-    case 7: return tile<Real, most >= 7 ? 7 : 1, V, Transposed>;
+    case 2: return tile < Real, most >= 2 ? 2 : 1, V, Transposed > ;
+    case 3: return tile < Real, most >= 3 ? 3 : 1, V, Transposed > ;
+    case 4: return tile < Real, most >= 4 ? 4 : 1, V, Transposed > ;
+    case 5: return tile < Real, most >= 5 ? 5 : 1, V, Transposed > ;
+    case 6: return tile < Real, most >= 6 ? 6 : 1, V, Transposed > ;
+    case 7: return tile < Real, most >= 7 ? 7 : 1, V, Transposed > ;
     default: return tile<Real, most, V, Transposed>;
   }
 }
@@ -92,11 +92,11 @@ struct RowTiles {
 // How the columns of a product are cut into panels: `panels` of `vectors` vectors, the last one maybe narrower.
 template <class Real>
 struct Panels {
-  Index columns;   // of the product, one gate's worth
-  Index K;         // the length of the sums
-  int gates;       // > 1: vector v of a panel belongs to gate v, and the panel covers one vector of units
+  Index columns;  // of the product, one gate's worth
+  Index K;        // the length of the sums
+  int gates;      // > 1: vector v of a panel belongs to gate v, and the panel covers one vector of units
   Index count;
-  Real* data;      // packed [panel][k][vectors * width]
+  Real* data;  // packed [panel][k][vectors * width]
 
   Panels() = default;
   Panels(Index columns, Index K, int gates) : columns(columns), K(K), gates(gates), data(nullptr) {

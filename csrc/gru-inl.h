@@ -5,9 +5,9 @@ template <class Real>
 struct Gru {
   using V = Vec<Real>;
   static constexpr CellKind kind = CellKind::gru;
-  static constexpr int gates = 3;        // blocks of the weights: r z n
-  static constexpr int saved = 4;        // kept for backward: r z n and m = W_hn h + b_hn
-  static constexpr int slots = 4;        // gradients before the activations: r z n and m
+  static constexpr int gates = 3;  // blocks of the weights: r z n
+  static constexpr int saved = 4;  // kept for backward: r z n and m = W_hn h + b_hn
+  static constexpr int slots = 4;  // gradients before the activations: r z n and m
   static constexpr bool has_c = false;
   static constexpr bool reads_h = false;
   static constexpr bool reads_h_prev = true;
@@ -28,10 +28,12 @@ struct Gru {
   static StepBack<Real> backward(const V (&kept)[4], V /*h*/, V h_prev, V /*c*/, V /*c_prev*/, V dh, V /*dc_next*/,
                                  V (&da)[slots]) {
     const V r = kept[0], z = kept[1], n = kept[2], m = kept[3];
+    // clang-format off
     da[2] = dh * (1 - z)      * d_tanh   (n);
     da[0] = da[2] * m         * d_sigmoid(r);
     da[1] = dh * (h_prev - n) * d_sigmoid(z);
     da[3] = da[2] * r;
+    // clang-format on
     return {dh * z, V{}};
   }
 

@@ -31,21 +31,21 @@ struct Rows {
 // One recurrence.  Weights are torch's, C-contiguous.  Nothing may alias an output.
 template <class Real>
 struct Net {
-  const Real* W_ih;   // (G*H, I)
-  const Real* W_hh;   // (G*H, P)
-  const Real* b_ih;   // (G*H), null: zeros
-  const Real* b_hh;   // (G*H), null: zeros
-  const Real* W_hr;   // (P, H), null: no projection
-  Rows<const Real> x;           // (T, B, I); not read when there are symbols
-  Rows<const Index> symbols;    // (T, B), each in [0, I): the one-hot input, by index
-  const Real* h_0;    // (B, P), null: zeros
-  const Real* c_0;    // (B, H), null: zeros
-  Rows<Real> y;       // out (T, B, P); in for backward.  Rows past a sequence's length are not touched
-  Real* h_n;          // out (B, P)
-  Real* c_n;          // out (B, H), LSTM only
-  Rows<Real> gates;   // kept for backward: (T, B, saved_slots, Hp), data null at inference
-  Rows<Real> cells;   // kept for backward: (T, B, Hp), LSTM only
-  bool reverse;       // walk each sequence from its end to its start
+  const Real* W_ih;           // (G*H, I)
+  const Real* W_hh;           // (G*H, P)
+  const Real* b_ih;           // (G*H), null: zeros
+  const Real* b_hh;           // (G*H), null: zeros
+  const Real* W_hr;           // (P, H), null: no projection
+  Rows<const Real> x;         // (T, B, I); not read when there are symbols
+  Rows<const Index> symbols;  // (T, B), each in [0, I): the one-hot input, by index
+  const Real* h_0;            // (B, P), null: zeros
+  const Real* c_0;            // (B, H), null: zeros
+  Rows<Real> y;               // out (T, B, P); in for backward.  Rows past a sequence's length are not touched
+  Real* h_n;                  // out (B, P)
+  Real* c_n;                  // out (B, H), LSTM only
+  Rows<Real> gates;           // kept for backward: (T, B, saved_slots, Hp), data null at inference
+  Rows<Real> cells;           // kept for backward: (T, B, Hp), LSTM only
+  bool reverse;               // walk each sequence from its end to its start
 };
 
 // What backward reads and writes for one net.  Weight gradients are overwritten; null: not wanted.
@@ -70,24 +70,20 @@ struct Call {
   CellKind cell;
   Index T, B, I, H, P;
   Index nets;
-  const Net<Real>* net;               // [nets]
-  const Gradients<Real>* gradients;   // [nets], null: forward
-  const Index* lengths;               // (B), each in [0, T]; null: all T
-  const Index* batch_sizes;           // (T), not increasing: a packed call; null: not packed
-  Rows<const std::uint8_t> reset;     // (T, B): the state returns to (h_0, c_0) before this step; data null: never
-  bool keep;                          // forward fills gates and cells
-  bool reused = false;                // the packed weights will serve many calls: pack whatever speeds a call up
+  const Net<Real>* net;              // [nets]
+  const Gradients<Real>* gradients;  // [nets], null: forward
+  const Index* lengths;              // (B), each in [0, T]; null: all T
+  const Index* batch_sizes;          // (T), not increasing: a packed call; null: not packed
+  Rows<const std::uint8_t> reset;    // (T, B): the state returns to (h_0, c_0) before this step; data null: never
+  bool keep;                         // forward fills gates and cells
+  bool reused = false;               // the packed weights will serve many calls: pack whatever speeds a call up
 };
 
 // The slots of H units that forward keeps a (t, b) in `gates`: LSTM i f g o; GRU r z n and W_hn h + b_hn; RNN none
 // (its h is the output).
-constexpr int saved_slots(CellKind cell) {
-  return cell == CellKind::lstm || cell == CellKind::gru ? 4 : 0;
-}
+constexpr int saved_slots(CellKind cell) { return cell == CellKind::lstm || cell == CellKind::gru ? 4 : 0; }
 
-constexpr int gate_count(CellKind cell) {
-  return cell == CellKind::lstm ? 4 : cell == CellKind::gru ? 3 : 1;
-}
+constexpr int gate_count(CellKind cell) { return cell == CellKind::lstm ? 4 : cell == CellKind::gru ? 3 : 1; }
 
 template <class Real>
 constexpr Index padded(Index width) {
@@ -98,8 +94,8 @@ constexpr Index padded(Index width) {
 enum class Activation : int { sigmoid, tanh };
 
 // The kernels of one instruction set for one scalar type.  `scratch` is the caller's, 64-byte aligned, of at least
-// scratch_bytes(call, threads).  Every thread of the team makes the same call.  Results are bit-equal for any team size.
-// forward packs the weights into the scratch; with `packed` it finds them there from an earlier call of the same
+// scratch_bytes(call, threads).  Every thread of the team makes the same call.  Results are bit-equal for any team
+// size. forward packs the weights into the scratch; with `packed` it finds them there from an earlier call of the same
 // shapes, weights and team size, whose scratch nobody has touched since.
 template <class Real>
 struct Kernels {

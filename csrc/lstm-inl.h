@@ -6,22 +6,24 @@ template <class Real>
 struct Lstm {
   using V = Vec<Real>;
   static constexpr CellKind kind = CellKind::lstm;
-  static constexpr int gates = 4;        // blocks of the weights: i f g o
-  static constexpr int saved = 4;        // kept for backward: i f g o
-  static constexpr int slots = 4;        // gradients before the activations: i f g o
+  static constexpr int gates = 4;  // blocks of the weights: i f g o
+  static constexpr int saved = 4;  // kept for backward: i f g o
+  static constexpr int slots = 4;  // gradients before the activations: i f g o
   static constexpr bool has_c = true;
-  static constexpr bool reads_h = false;       // backward needs h_t
-  static constexpr bool reads_h_prev = false;  // the pointwise part needs h_{t-1}
+  static constexpr bool reads_h = false;                       // backward needs h_t
+  static constexpr bool reads_h_prev = false;                  // the pointwise part needs h_{t-1}
   static constexpr int input_slot(int gate) { return gate; }   // which gradients multiply W_ih
   static constexpr int hidden_slot(int gate) { return gate; }  // ... and W_hh
 
   // x_part = W_ih x + b_ih + b_hh and h_part = W_hh h_{t-1}, gate by gate.
   static StepOut<Real> forward(const V (&x_part)[gates], const V (&h_part)[gates], V /*b_hn*/, V /*h_prev*/, V c_prev,
                                V (&keep)[4]) {
+    // clang-format off: the gates stand below each other
     const V i = sigmoid(x_part[0] + h_part[0]);
     const V f = sigmoid(x_part[1] + h_part[1]);
     const V g = tanh   (x_part[2] + h_part[2]);
     const V o = sigmoid(x_part[3] + h_part[3]);
+    // clang-format on
     const V c = fma(f, c_prev, i * g);
     keep[0] = i, keep[1] = f, keep[2] = g, keep[3] = o;
     return {o * tanh(c), c};
@@ -32,10 +34,12 @@ struct Lstm {
     const V i = kept[0], f = kept[1], g = kept[2], o = kept[3];
     const V tanh_c = tanh(c);
     const V dc = fma(dh * o, d_tanh(tanh_c), dc_next);
+    // clang-format off
     da[0] = dc * g      * d_sigmoid(i);
     da[1] = dc * c_prev * d_sigmoid(f);
     da[2] = dc * i      * d_tanh   (g);
     da[3] = dh * tanh_c * d_sigmoid(o);
+    // clang-format on
     return {V{}, dc * f};
   }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // sigmoid and tanh on vectors, without branches.  Worst error 2.6 ULP each, over every float and over a dense sample of
 // doubles (tests/core/test_activations.py; the measured table is in docs/kernels.md).  NaN in, NaN out; +-inf give the
-// limits.  Divisions are true divisions: reciprocal estimates differ between makers of one instruction set, and the bits
-// must not.
+// limits.  Divisions are true divisions: reciprocal estimates differ between makers of one instruction set, and the
+// bits must not.
 
 template <class Real>
 struct ExpConstants;

@@ -73,7 +73,8 @@ inline bool walks_net(Division division, Index net, const Team& team) {
 template <class Real>
 inline void pad_rows(Real* to, const Real* from, Index width, Index padded_width, Range b) {
   for (Index k = b.begin; k < b.end; ++k) {
-    for (Index j = 0; j < padded_width; ++j) to[k * padded_width + j] = from && j < width ? from[k * width + j] : Real{0};
+    for (Index j = 0; j < padded_width; ++j)
+      to[k * padded_width + j] = from && j < width ? from[k * width + j] : Real{0};
   }
 }
 
@@ -136,11 +137,11 @@ struct Order {
 template <class Real>
 struct NetPlan {
   Panels<Real> input, hidden, projection;
-  Real* x_bias;   // (G, Hp): b_ih + b_hh, but b_ih alone for the GRU's n
-  Real* b_hn;     // (Hp): the GRU's
-  Real* c_0;      // (B, Hp), null when the state starts from zeros
-  Real* table;    // (I, G, Hp): the input product of every symbol, null when rows are projected one by one
-  Real* c;        // (B, Hp): the running cell state at inference
+  Real* x_bias;  // (G, Hp): b_ih + b_hh, but b_ih alone for the GRU's n
+  Real* b_hn;    // (Hp): the GRU's
+  Real* c_0;     // (B, Hp), null when the state starts from zeros
+  Real* table;   // (I, G, Hp): the input product of every symbol, null when rows are projected one by one
+  Real* c;       // (B, Hp): the running cell state at inference
 };
 
 // The buffers of one walk; shared by the threads that walk together.

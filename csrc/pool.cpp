@@ -81,7 +81,8 @@ class Pool {
     }
     if (parked_.load(std::memory_order_acquire) > 0) wake_.notify_all();
     body(context, Team{0, threads, &barrier});
-    for (std::uint32_t left; (left = __atomic_load_n(&running_, __ATOMIC_ACQUIRE)) > 0;) wait_while_equal(&running_, left);
+    for (std::uint32_t left; (left = __atomic_load_n(&running_, __ATOMIC_ACQUIRE)) > 0;)
+      wait_while_equal(&running_, left);
   }
 
   // A fork copies the memory but not the threads; the child starts with an empty pool.

@@ -10,9 +10,7 @@ constexpr int kRegisters = 16, kVectorBytes = 32;
 #define UNROLLED_SIMD "simd/avx2.h"
 #include "target-inl.h"
 
-bool supported() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-}
+bool supported() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 }  // namespace
 
 extern const InstructionSet instruction_set{"avx2", supported, kKernels<float>, kKernels<double>};

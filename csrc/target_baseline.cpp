@@ -8,9 +8,7 @@ constexpr int kRegisters = 16, kVectorBytes = 16;
 #define UNROLLED_SIMD "simd/baseline.h"
 #include "target-inl.h"
 
-bool supported() {
-  return true;
-}
+bool supported() { return true; }
 }  // namespace
 
 extern const InstructionSet instruction_set{"baseline", supported, kKernels<float>, kKernels<double>};

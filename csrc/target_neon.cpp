@@ -10,9 +10,7 @@ constexpr int kRegisters = 32, kVectorBytes = 16;
 #define UNROLLED_SIMD "simd/neon.h"
 #include "target-inl.h"
 
-bool supported() {
-  return true;
-}
+bool supported() { return true; }
 }  // namespace
 
 extern const InstructionSet instruction_set{"neon", supported, kKernels<float>, kKernels<double>};

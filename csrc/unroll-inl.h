@@ -11,8 +11,9 @@ template <class Cell, class Real>
 class ForwardWalk {
  public:
   ForwardWalk(const Plan<Cell, Real>& plan, const Team& team)
-      : plan_(plan), call_(plan.call), order_(plan.order), team_(team), share_(choose_share(plan.call, plan.division, team)),
-        own_(plan.buffers[team.id]), walk_(plan.walk_of(team)), Hp_(plan.Hp) {}
+      : plan_(plan), call_(plan.call), order_(plan.order), team_(team),
+        share_(choose_share(plan.call, plan.division, team)), own_(plan.buffers[team.id]), walk_(plan.walk_of(team)),
+        Hp_(plan.Hp) {}
 
   void run(Index which) {
     net_ = &call_.net[which];
@@ -59,7 +60,8 @@ class ForwardWalk {
         const Index b = row(k);
         own_.out_rows[rows] = x_part(t, b, s - s0);
         if (plan_.by_symbol) {
-          if (share_.part == 0) plan_.symbol_product(*net_, *packed_, *order_.row(net_->symbols, t, b), own_.out_rows[rows]);
+          if (share_.part == 0)
+            plan_.symbol_product(*net_, *packed_, *order_.row(net_->symbols, t, b), own_.out_rows[rows]);
         } else {
           own_.x_rows[rows] = order_.row(net_->x, t, b);
         }
@@ -97,9 +99,8 @@ class ForwardWalk {
       const bool initial = starts(t, b) || order_.resets(t, b);
       at.h_prev[k] = !initial ? order_.row(net_->y, t_prev, b) : net_->h_0 ? net_->h_0 + b * call_.P : plan_.zeros;
       at.h[k] = net_->W_hr ? walk_.m + b * Hp_ : order_.row(net_->y, t, b);
-      at.x_part[k] = plan_.tabled
-                         ? packed_->table + *order_.row(net_->symbols, t, b) * Cell::gates * Hp_
-                         : x_part(t, b, step_of_chunk);
+      at.x_part[k] = plan_.tabled ? packed_->table + *order_.row(net_->symbols, t, b) * Cell::gates * Hp_
+                                  : x_part(t, b, step_of_chunk);
       if (call_.keep && Cell::saved > 0) at.keep[k] = order_.row(net_->gates, t, b);
       if constexpr (Cell::has_c) {
         Real* c_0 = packed_->c_0 ? packed_->c_0 + b * Hp_ : plan_.zeros;

@@ -52,7 +52,8 @@ Lease::Lease(std::size_t bytes) {
     auto& blocks = cache();
     auto fits = blocks.end();  // the smallest that is large enough, and not twice too large
     for (auto it = blocks.begin(); it != blocks.end(); ++it) {
-      if (it->bytes >= bytes && it->bytes / 2 <= bytes + kHugePage && (fits == blocks.end() || it->bytes < fits->bytes)) fits = it;
+      if (it->bytes >= bytes && it->bytes / 2 <= bytes + kHugePage && (fits == blocks.end() || it->bytes < fits->bytes))
+        fits = it;
     }
     if (fits != blocks.end()) {
       block = *fits;

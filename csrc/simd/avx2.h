@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // AVX2 with FMA: 16 registers of 32 bytes.
 
-inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
-  return _mm256_fmadd_ps(a, b, c);
-}
-inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
-  return _mm256_fmadd_pd(a, b, c);
-}
+inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return _mm256_fmadd_ps(a, b, c); }
+inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return _mm256_fmadd_pd(a, b, c); }
 
 // The first n of a vector's elements; load_n fills the rest with zeros.
 inline __m256i first_floats(Index n) {
@@ -15,29 +11,13 @@ inline __m256i first_floats(Index n) {
 inline __m256i first_doubles(Index n) {
   return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
 }
-inline Vec<float> load_n(const float* p, Index n) {
-  return _mm256_maskload_ps(p, first_floats(n));
-}
-inline Vec<double> load_n(const double* p, Index n) {
-  return _mm256_maskload_pd(p, first_doubles(n));
-}
-inline void store_n(float* p, Vec<float> v, Index n) {
-  _mm256_maskstore_ps(p, first_floats(n), v);
-}
-inline void store_n(double* p, Vec<double> v, Index n) {
-  _mm256_maskstore_pd(p, first_doubles(n), v);
-}
+inline Vec<float> load_n(const float* p, Index n) { return _mm256_maskload_ps(p, first_floats(n)); }
+inline Vec<double> load_n(const double* p, Index n) { return _mm256_maskload_pd(p, first_doubles(n)); }
+inline void store_n(float* p, Vec<float> v, Index n) { _mm256_maskstore_ps(p, first_floats(n), v); }
+inline void store_n(double* p, Vec<double> v, Index n) { _mm256_maskstore_pd(p, first_doubles(n), v); }
 
 // The smaller, the larger of x and a bound; a NaN in x is passed on (the instruction returns its second operand).
-inline Vec<float> at_most(Vec<float> x, Vec<float> bound) {
-  return _mm256_min_ps(bound, x);
-}
-inline Vec<double> at_most(Vec<double> x, Vec<double> bound) {
-  return _mm256_min_pd(bound, x);
-}
-inline Vec<float> at_least(Vec<float> x, Vec<float> bound) {
-  return _mm256_max_ps(bound, x);
-}
-inline Vec<double> at_least(Vec<double> x, Vec<double> bound) {
-  return _mm256_max_pd(bound, x);
-}
+inline Vec<float> at_most(Vec<float> x, Vec<float> bound) { return _mm256_min_ps(bound, x); }
+inline Vec<double> at_most(Vec<double> x, Vec<double> bound) { return _mm256_min_pd(bound, x); }
+inline Vec<float> at_least(Vec<float> x, Vec<float> bound) { return _mm256_max_ps(bound, x); }
+inline Vec<double> at_least(Vec<double> x, Vec<double> bound) { return _mm256_max_pd(bound, x); }

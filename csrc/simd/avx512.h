@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // AVX-512 (F, BW, DQ, VL): 32 registers of 64 bytes, masks for the tails.
 
-inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
-  return _mm512_fmadd_ps(a, b, c);
-}
-inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
-  return _mm512_fmadd_pd(a, b, c);
-}
+inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return _mm512_fmadd_ps(a, b, c); }
+inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return _mm512_fmadd_pd(a, b, c); }
 
 // The first n of a vector's elements; load_n fills the rest with zeros.
 inline Vec<float> load_n(const float* p, Index n) {
@@ -23,15 +19,7 @@ inline void store_n(double* p, Vec<double> v, Index n) {
 }
 
 // The smaller, the larger of x and a bound; a NaN in x is passed on (the instruction returns its second operand).
-inline Vec<float> at_most(Vec<float> x, Vec<float> bound) {
-  return _mm512_min_ps(bound, x);
-}
-inline Vec<double> at_most(Vec<double> x, Vec<double> bound) {
-  return _mm512_min_pd(bound, x);
-}
-inline Vec<float> at_least(Vec<float> x, Vec<float> bound) {
-  return _mm512_max_ps(bound, x);
-}
-inline Vec<double> at_least(Vec<double> x, Vec<double> bound) {
-  return _mm512_max_pd(bound, x);
-}
+inline Vec<float> at_most(Vec<float> x, Vec<float> bound) { return _mm512_min_ps(bound, x); }
+inline Vec<double> at_most(Vec<double> x, Vec<double> bound) { return _mm512_min_pd(bound, x); }
+inline Vec<float> at_least(Vec<float> x, Vec<float> bound) { return _mm512_max_ps(bound, x); }
+inline Vec<double> at_least(Vec<double> x, Vec<double> bound) { return _mm512_max_pd(bound, x); }

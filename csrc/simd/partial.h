@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tails and clamps for instruction sets without masks.  The first n of a vector's elements; load_n fills the rest with zeros.
+// Tails and clamps for instruction sets without masks.  The first n of a vector's elements; load_n fills the rest with
+// zeros.
 
 template <class Real>
 inline Vec<Real> load_n(const Real* p, Index n) {
