@@ -159,14 +159,20 @@ struct OpenMp {
   void run(int threads, Body body, void* context) const {
     struct Region {
       const OpenMp* self;
+      int threads;
       Body body;
       void* context;
       Barrier barrier;
-    } region{this, body, context, {}};
+    } region{this, threads, body, context, {}};
     parallel(
         [](void* data) {
           Region& r = *static_cast<Region*>(data);
-          r.body(r.context, Team{r.self->id(), r.self->size(), &r.barrier});
+          const int id = r.self->id();
+          if (r.self->size() == r.threads) {
+            r.body(r.context, Team{id, r.threads, &r.barrier});
+          } else if (id == 0) {  // OpenMP gave fewer; scratch is laid for the whole team or for one
+            r.body(r.context, Team{0, 1, nullptr});
+          }
         },
         &region, static_cast<unsigned>(threads), 0);
   }

@@ -6,9 +6,9 @@
 
 namespace unrolled {
 
-// Runs body(context, team) on up to `threads` threads, the caller's among them, and returns when all are done.
-// If another call holds the pool, or a thread cannot be made, the team is the caller alone: results do not depend on
-// the team's size.
+// Runs body(context, team) on `threads` threads, the caller's among them, and returns when all are done.  If another
+// call holds the pool, or not all threads can be had, the team is the caller alone - never anything between: results do
+// not depend on the team's size, but scratch is laid out for it.
 using Body = void (*)(void* context, const Team& team);
 void run_team(int threads, Body body, void* context);
 
