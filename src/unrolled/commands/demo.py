@@ -26,11 +26,11 @@ STRINGS = [["a"] * n + ["b"] * n for n in range(1, 6)]
 #: What the sonnets' share of the demo may take, seconds.
 MINUTES, QUICK_SECONDS = 2.0, 3.0
 #: Steps that are timed to plan the rest.
-TRIAL = 12
+TRIAL = 30
 
-SONNETS_MODEL = ModelConfig(cell="gru", hidden_size=256, dropout=0.4)
+SONNETS_MODEL = ModelConfig(cell="gru", hidden_size=192, dropout=0.4)
 SONNETS_TRAINING = TrainingConfig(
-    learning_rate=4e-3, schedule="cosine", warmup_steps=20, batch_size=32, bptt=64, weight_decay=0.01, log_every=5,
+    learning_rate=4e-3, schedule="cosine", warmup_steps=20, batch_size=8, bptt=64, weight_decay=0.01, log_every=5,
     validate_every=50,
 )  # fmt: skip
 
