@@ -11,6 +11,15 @@ KINDS = ["RNN_TANH", "RNN_RELU", "LSTM", "LSTM projected", "GRU"]
 DTYPES = [torch.float32, torch.float64]
 #: Largest error, as a share of the largest wanted value or of 1, whichever is larger.
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
+#: Sizes that are divided among threads in different ways (csrc/plan-inl.h), the last one summed in several chunks.  All
+#: are large enough that threads are woken: `test_cases_are_worth_several_threads` sees to it.
+DIVISIONS = {
+    "rows": {"T": 23, "B": 29, "I": 27, "H": 47},
+    "panels": {"T": 41, "B": 2, "I": 37, "H": 147},
+    "nets": {"T": 23, "B": 3, "I": 37, "H": 109, "D": 2},
+    "many chunks": {"T": 83, "B": 29, "I": 7, "H": 27},
+}
+WITH_OPTIONS = {"T": 23, "B": 29, "I": 17, "H": 33, "D": 2}
 
 
 @dataclass

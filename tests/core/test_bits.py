@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from cases import DTYPES, KINDS, assert_same_bits, make
+from cases import DIVISIONS, DTYPES, KINDS, WITH_OPTIONS, assert_same_bits, make
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import unrolled.nn
@@ -16,13 +16,6 @@ pytestmark = [
 ]
 
 PER_ROW = ["y", "h_n", "c_n", "dx", "dh0", "dc0"]
-#: Each is divided among threads in another way (csrc/plan-inl.h), and the long one is summed in several chunks.
-DIVISIONS = {
-    "rows": {"T": 23, "B": 29, "I": 17, "H": 33},
-    "panels": {"T": 5, "B": 2, "I": 37, "H": 147},
-    "nets": {"T": 23, "B": 3, "I": 37, "H": 67, "D": 2},
-    "many chunks": {"T": 83, "B": 29, "I": 5, "H": 19},
-}
 
 
 @pytest.fixture(params=KINDS)
@@ -57,13 +50,12 @@ def test_bits_do_not_depend_on_the_number_of_threads(kind, dtype, division):
 
 @pytest.mark.parametrize("options", ["lengths", "reset", "one-hot"])
 def test_bits_do_not_depend_on_the_number_of_threads_with(kind, dtype, options):
-    sizes = {"T": 23, "B": 29, "I": 17, "H": 33, "D": 2}
     layout = {
         "lengths": {"lengths": some_lengths(23, 29)},
         "reset": {"reset": some_resets(23, 29)},
         "one-hot": {"one_hot": True},
     }[options]
-    case = make(kind, dtype, **sizes, **layout)
+    case = make(kind, dtype, **WITH_OPTIONS, **layout)
     one = case.run()
     for threads in (2, 3, 7):
         torch.set_num_threads(threads)
@@ -164,9 +156,9 @@ def test_one_hot_row_has_the_same_bits_with_and_without_the_table_of_products(ki
 @pytest.mark.parametrize("make_layer", [unrolled.nn.RNN, unrolled.nn.LSTM, unrolled.nn.GRU])
 def test_layer_promises_the_same_bits_from_outside(dtype, make_layer):
     """Two bidirectional layers through the public door: rows alone, packed, padded, and one, two or seven threads."""
-    layer = make_layer(13, 37, num_layers=2, bidirectional=True, dtype=dtype)
-    lengths = torch.tensor([3, 19, 1, 11, 8])
-    x = torch.randn(19, 5, 13, dtype=dtype)
+    layer = make_layer(13, 67, num_layers=2, bidirectional=True, dtype=dtype)
+    lengths = torch.tensor([3, 61, 1, 11, 38])
+    x = torch.randn(61, 5, 13, dtype=dtype)
 
     def gradients(threads):
         torch.set_num_threads(threads)

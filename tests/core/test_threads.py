@@ -15,7 +15,7 @@ PRELUDE = """
 import os, sys, torch
 from concurrent.futures import ThreadPoolExecutor
 sys.path.insert(0, {folder!r})
-from cases import KINDS, assert_same_bits, make
+from cases import DIVISIONS, KINDS, WITH_OPTIONS, assert_same_bits, make
 from unrolled import _core
 call = make("LSTM", torch.float32, T=23, B=29, I=17, H=33).run
 def threads():
@@ -69,7 +69,7 @@ def test_threads_default_to_the_processors_of_the_process(python):
 def test_many_python_threads_call_at_once_and_get_their_own_bits(python):
     code = """
 torch.set_num_threads(3)
-cases = [make(kind, torch.float32, T=11 + k, B=29, I=17, H=33, seed=k) for k, kind in enumerate(KINDS * 2)]
+cases = [make(kind, torch.float32, T=47 + k, B=29, I=17, H=33, seed=k) for k, kind in enumerate(KINDS * 2)]
 alone = [case.run() for case in cases]
 with ThreadPoolExecutor(len(cases)) as pool:
     for _ in range(3):
@@ -113,9 +113,9 @@ print("same")
 
 @pytest.mark.parametrize("limit", ["1", "2"])
 def test_team_smaller_than_asked_for_gives_the_same_bits(python, limit):
-    """OpenMP may give fewer threads than are wanted; the scratch must do for every size of team."""
+    """OpenMP may give fewer threads than are wanted."""
     code = """
-for sizes in ({"B": 9, "H": 147}, {"B": 29, "H": 33}, {"B": 3, "H": 67, "D": 2}):
+for sizes in ({"B": 9, "H": 147}, {"B": 29, "H": 47}, {"B": 3, "H": 109, "D": 2}):
     for kind in KINDS:
         case = make(kind, torch.float32, T=23, I=37, **sizes)
         torch.set_num_threads(1)
@@ -126,3 +126,21 @@ for sizes in ({"B": 9, "H": 147}, {"B": 29, "H": 33}, {"B": 3, "H": 67, "D": 2})
 print("same")
 """
     assert python(code, OMP_THREAD_LIMIT=limit) == ["same"]
+
+
+@needs_proc
+@pytest.mark.whole_process
+def test_cases_are_worth_several_threads(python):
+    """A call that is too small runs on one thread, and a test of threads on such a call would test nothing."""
+    code = """
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+for sizes in [*DIVISIONS.values(), WITH_OPTIONS]:
+    for kind in KINDS:
+        call = make(kind, torch.float32, **sizes).run
+        child = os.fork()  # a child begins without threads
+        if child == 0:
+            os._exit(new_threads(3))
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert python(code) == ["2"] * 5 * 5
