@@ -85,11 +85,17 @@ def packed(x: Tensor, batch_sizes: Tensor, lengths: Any) -> None:
     expected = 1 if is_one_hot(x) else 2
     if x.dim() != expected:
         raise RuntimeError(f"input must have {expected} dimensions, got {x.dim()}")
-    sizes = batch_sizes.tolist()
-    if sum(sizes) != len(x) or any(later > earlier for earlier, later in pairwise(sizes)):
+    if batch_sizes.dtype != torch.int64 or batch_sizes.dim() != 1 or batch_sizes.device.type != "cpu":
         raise RuntimeError(
-            f"PackedSequence: batch_sizes must not increase and must sum to the {len(x)} rows of data, got {sizes}; "
-            "make it with torch.nn.utils.rnn.pack_padded_sequence"
+            f"PackedSequence: batch_sizes is {_kind_of(batch_sizes)} on {batch_sizes.device}, expected torch.int64 of "
+            "shape (T,) on the cpu; make it with torch.nn.utils.rnn.pack_padded_sequence"
+        )
+    sizes = batch_sizes.tolist()
+    falling = all(later <= earlier for earlier, later in pairwise(sizes))
+    if sum(sizes) != len(x) or not falling or (sizes and sizes[-1] < 1):
+        raise RuntimeError(
+            f"PackedSequence: batch_sizes must be positive, must not increase and must sum to the {len(x)} rows of "
+            f"data, got {sizes}; make it with torch.nn.utils.rnn.pack_padded_sequence"
         )
 
 

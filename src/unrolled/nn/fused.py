@@ -226,12 +226,15 @@ def _buffer(like: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def _whole(t: _T) -> _T:
-    return t if t is None else t.contiguous()
+    return t if t is None else t.resolve_neg().contiguous()
 
 
 def _rows(t: _T) -> _T:
     """A tensor whose last axis is contiguous."""
-    return t if t is None or t.stride(-1) == 1 else t.contiguous()
+    if t is not None:
+        t = t.resolve_neg()  # torch may hold -t as t with a flag, which an address does not carry
+        t = t if t.stride(-1) == 1 else t.contiguous()
+    return t
 
 
 def _at(t: Tensor | None, d: int) -> int:

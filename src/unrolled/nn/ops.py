@@ -29,6 +29,8 @@ from unrolled.nn.routes import Layout, fused
 
 #: Types the compiled core computes in.
 CORE_TYPES = (torch.float32, torch.float64)
+#: Types whose values lie where data_ptr says; other subclasses of Tensor may wrap or promise theirs.
+PLAIN = frozenset({Tensor, Parameter, Buffer, type(None)})
 CORE_BUILT: bool = fused is not None
 
 
@@ -83,7 +85,8 @@ def run(
     if x.dtype in checks.HALF or W_hh.dtype in checks.HALF or autocast_type(x) is not None:
         return _widened(kind, layout, x, h0, c0, weights, trace)
     checks.fit(kind, x, h0, c0, weights, *layout)
-    traced, transformed = _is_traced(x), torch._C._are_functorch_transforms_active()
+    tensors = (x, h0, c0, *(w for direction in weights for w in direction), *layout[1:])
+    traced, transformed = _is_traced(*tensors), torch._C._are_functorch_transforms_active()
     if obstacle(x, W_hh.dtype) is not None:
         if not (traced or transformed or x.device.type == "meta"):
             routes.check_values(x, weights, layout)
@@ -157,12 +160,12 @@ def goes_to_torch(x: Tensor, beyond_torch: bool) -> bool:
     return x.device.type != "cpu" and not beyond_torch and not reference_forced()
 
 
-def _is_traced(x: Tensor) -> bool:
-    """Whether tensors stand for values that are not there yet: only the registered operator knows what to do then."""
+def _is_traced(*tensors: Tensor | None) -> bool:
+    """Whether tensors stand for values that are not there yet, or lie elsewhere: only the registered operator knows."""
     return (
         torch.compiler.is_compiling()
         or torch._C._get_tracing_state() is not None
-        or type(x) not in (Tensor, Parameter, Buffer)
+        or not PLAIN.issuperset(map(type, tensors))
     )
 
 

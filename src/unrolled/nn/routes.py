@@ -141,20 +141,21 @@ class Eager(Function):
     ) -> LayerResult:
         """Return what `reference.layer` returns."""
         y, h_n, c_n, saved = forward(kind, layout, x, h0, c0, by_direction(flat), save=True)
-        ctx.save_for_backward(x, h0, c0, *flat, y, *saved)
-        ctx.kind, ctx.layout, ctx.count = kind, layout, 3 + len(flat)
+        # The layout too: autograd then sees it if somebody writes to a tensor of it before the backward pass.
+        ctx.save_for_backward(*layout[1:], x, h0, c0, *flat, y, *saved)
+        ctx.kind, ctx.batch_first, ctx.count = kind, layout.batch_first, 3 + len(flat)
         ctx.set_materialize_grads(False)
         return y, h_n, c_n, recorded(kind, layout, saved, by_direction(flat)[0][1]) if trace else None
 
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
         """Return gradients of the arguments of forward."""
-        tensors, needs = ctx.saved_tensors, ctx.needs_input_grad[3:]
-        inputs, y, saved = tensors[: ctx.count], tensors[ctx.count], tensors[ctx.count + 1 :]
+        needs = ctx.needs_input_grad[3:]
+        layout, inputs, y, saved = _unpack(ctx.batch_first, ctx.count, ctx.saved_tensors)
         if torch.is_grad_enabled():  # create_graph=True: somebody will differentiate this again
-            gradients = equations_backward(ctx.kind, ctx.layout, inputs, upstream[:3], needs)
+            gradients = equations_backward(ctx.kind, layout, inputs, upstream[:3], needs)
         else:
-            gradients = backward(ctx.kind, ctx.layout, inputs, y, saved, upstream[:3], needs)
+            gradients = backward(ctx.kind, layout, inputs, y, saved, upstream[:3], needs)
         return None, None, None, *gradients
 
 
