@@ -239,7 +239,7 @@ class BackWalk {
   }
 
  private:
-  Index time(Index s) const { return net_->reverse ? call_.T - 1 - s : s; }
+  Index time(Index s) const { return net_->reverse ? order_.steps() - 1 - s : s; }
   Index row(Index k) const { return order_.order[share_.first + k * share_.stride]; }
   bool begins(Index t, Index b) const { return t == (net_->reverse ? order_.length[b] - 1 : 0); }
   bool ends(Index t, Index b) const { return t == (net_->reverse ? 0 : order_.length[b] - 1); }

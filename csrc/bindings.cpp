@@ -139,8 +139,9 @@ void run(const Kernels<Real>& kernels, const nb::list& header, const nb::list& n
   const Request<Real> request(header, nets, gradients);
   const Call<Real>& call = request.call;
   nb::gil_scoped_release unlocked;
-  const int threads =
-      std::max(1, useful_threads(call, request.allowed_threads > 0 ? request.allowed_threads : default_threads()));
+  const int wanted = threads_from_environment();
+  const int allowed = wanted > 0 ? wanted : request.allowed_threads > 0 ? request.allowed_threads : default_threads();
+  const int threads = std::max(1, useful_threads(call, allowed));
   // The team may turn out to be the caller alone, so the scratch has to do for both.
   const std::size_t bytes = std::max(kernels.scratch_bytes(call, threads), kernels.scratch_bytes(call, 1));
   const Lease scratch(bytes);

@@ -42,10 +42,8 @@ class ChunkSums {
       for (Index g = rows.begin; g < rows.end; ++g) {
         const int gate = static_cast<int>(g / H);
         const Index j = g % H;
-        if (grad_->db_ih) {
-          grad_->db_ih[g] = back_->db[Cell::input_slot(gate) * Hp_ + j];
-          grad_->db_hh[g] = back_->db[Cell::hidden_slot(gate) * Hp_ + j];
-        }
+        if (grad_->db_ih) grad_->db_ih[g] = back_->db[Cell::input_slot(gate) * Hp_ + j];
+        if (grad_->db_hh) grad_->db_hh[g] = back_->db[Cell::hidden_slot(gate) * Hp_ + j];
         if (plan_.by_symbol) {
           for (Index s = 0; s < call_.I; ++s) {
             grad_->dW_ih[g * call_.I + s] = back_->dW_t[(s * Cell::gates + gate) * Hp_ + j];
@@ -71,7 +69,7 @@ class ChunkSums {
     rows_ = blocks_ = 0;
     Index n = 0;
     for (Index s = s1; s-- > s0;) {
-      const Index t = net_->reverse ? call_.T - 1 - s : s, t_prev = net_->reverse ? t + 1 : t - 1;
+      const Index t = net_->reverse ? order_.steps() - 1 - s : s, t_prev = net_->reverse ? t + 1 : t - 1;
       n = order_.active(all, t, n);
       for (Index k = 0; k < n; ++k, ++rows_) {
         const Index b = order_.order[k];
@@ -133,7 +131,7 @@ class ChunkSums {
     Index k = 0, n = 0;
     const Share all{0, 1, call_.B, 0, 1, false};
     for (Index s = s1; s-- > s0;) {
-      n = order_.active(all, net_->reverse ? call_.T - 1 - s : s, n);
+      n = order_.active(all, net_->reverse ? order_.steps() - 1 - s : s, n);
       for (Index i = 0; i < n; ++i, ++k) {
         const Index at = plan_.ring(s, order_.order[i]);
         own_.x_rows[k] = back_->dp + at * plan_.Pp;
@@ -243,7 +241,7 @@ void backward_of(const Call<Real>& call, void* scratch, const Team& team) {
   plan.prepare(team);
   BackWalk<Cell, Real> walk(plan, team);
   ChunkSums<Cell, Real> sums(plan, team);
-  for (Index s1 = call.T; s1 > 0;) {
+  for (Index s1 = plan.order.steps(); s1 > 0;) {
     const Index s0 = s1 > plan.chunk ? s1 - plan.chunk : 0;
     for (Index k = 0; k < call.nets; ++k) {
       if (walks_net(plan.division, k, team)) walk.run(k, s0, s1);

@@ -60,7 +60,7 @@ struct Gradients {
   Real* dc_0;           // (B, H)
   Real* dW_ih;          // (G*H, I); the weight gradients come all together or not at all
   Real* dW_hh;          // (G*H, P)
-  Real* db_ih;          // (G*H), null when the net has no bias
+  Real* db_ih;          // (G*H), null when the net has no b_ih
   Real* db_hh;          // (G*H)
   Real* dW_hr;          // (P, H)
 };

@@ -82,15 +82,17 @@ inline void pad_rows(Real* to, const Real* from, Index width, Index padded_width
 template <class Real>
 struct Order {
   const Call<Real>* call;
-  Index* order;   // (B) rows, longest first; rows of one length in their own order
-  Index* length;  // (B)
-  Index* place;   // (T)
+  Index* order;    // (B) rows, longest first; rows of one length in their own order
+  Index* length;   // (B)
+  Index* place;    // (T)
+  Index* longest;  // (1)
 
   void layout(const Call<Real>& c, Arena& arena) {
     call = &c;
     order = arena.take<Index>(c.B);
     length = arena.take<Index>(c.B);
     place = arena.take<Index>(c.T);
+    longest = arena.take<Index>(1);
   }
 
   void fill(Index* counts /* (T + 1) scratch */) {
@@ -117,7 +119,11 @@ struct Order {
       start += n;
     }
     for (Index b = 0; b < c.B; ++b) order[counts[length[b]]++] = b;
+    *longest = c.B > 0 ? length[order[0]] : 0;
   }
+
+  // Steps to walk: those of the longest row, so that padding behind it changes neither time nor the blocks of the sums.
+  Index steps() const { return *longest; }
 
   template <class Element>
   Element* row(const Rows<Element>& rows, Index t, Index b) const {

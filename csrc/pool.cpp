@@ -10,6 +10,8 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
+#include <stdexcept>
+#include <string>
 #include <string_view>
 #include <system_error>
 #include <thread>
@@ -198,11 +200,23 @@ void run_team(int threads, Body body, void* context) {
   Pool::instance().run(threads, body, context);
 }
 
+int threads_from_environment() {
+  static const int threads = [] {
+    const char* wanted = std::getenv("UNROLLED_NUM_THREADS");
+    if (!wanted || !*wanted) return 0;
+    char* end = nullptr;
+    const long n = std::strtol(wanted, &end, 10);
+    if (*end || n < 1 || n >= static_cast<long>(kSizes)) {
+      throw std::invalid_argument(std::string("UNROLLED_NUM_THREADS is '") + wanted +
+                                  "', expected a whole number from 1 to " + std::to_string(kSizes - 1));
+    }
+    return static_cast<int>(n);
+  }();
+  return threads;
+}
+
 int default_threads() {
-  if (const char* wanted = std::getenv("UNROLLED_NUM_THREADS")) {
-    const int n = std::atoi(wanted);
-    if (n > 0) return n;
-  }
+  if (const int threads = threads_from_environment()) return threads;
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
   return 1;

@@ -12,7 +12,10 @@ namespace unrolled {
 using Body = void (*)(void* context, const Team& team);
 void run_team(int threads, Body body, void* context);
 
-// Threads that run_team uses when it is not told: UNROLLED_NUM_THREADS, or the processors of this process.
+// What UNROLLED_NUM_THREADS asks for, 0 if it is not set.  Throws std::invalid_argument if it is no number of threads.
+int threads_from_environment();
+
+// That, or the processors of this process.
 int default_threads();
 
 }  // namespace unrolled

@@ -19,8 +19,8 @@ class ForwardWalk {
     net_ = &call_.net[which];
     packed_ = &plan_.nets[which];
     Index n = 0;
-    for (Index s0 = 0; s0 < call_.T; s0 += plan_.chunk) {
-      const Index s1 = s0 + plan_.chunk < call_.T ? s0 + plan_.chunk : call_.T;
+    for (Index s0 = 0; s0 < order_.steps(); s0 += plan_.chunk) {
+      const Index s1 = s0 + plan_.chunk < order_.steps() ? s0 + plan_.chunk : order_.steps();
       if (!plan_.tabled) input_products(s0, s1, n);
       for (Index s = s0; s < s1; ++s) {
         const Index t = time(s);
@@ -42,7 +42,7 @@ class ForwardWalk {
   }
 
  private:
-  Index time(Index s) const { return net_->reverse ? call_.T - 1 - s : s; }
+  Index time(Index s) const { return net_->reverse ? order_.steps() - 1 - s : s; }
   Index row(Index k) const { return order_.order[share_.first + k * share_.stride]; }
   bool starts(Index t, Index b) const { return t == (net_->reverse ? order_.length[b] - 1 : 0); }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "workspace.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -30,6 +31,13 @@ std::vector<Block>& cache() {
   static auto* blocks = new std::vector<Block>;
   return *blocks;
 }
+
+// A fork may come while another thread holds the mutex; the child starts with a free one and an empty cache.
+void after_fork_in_child() {
+  new (&mutex()) std::mutex;
+  new (&cache()) std::vector<Block>;
+}
+const int registered = pthread_atfork(nullptr, nullptr, after_fork_in_child);
 
 Block fresh(std::size_t bytes) {
   const bool large = bytes >= 2 * kHugePage;

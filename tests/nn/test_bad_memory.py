@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.testing._internal.two_tensor import TwoTensor
 
 import unrolled.nn as unn
-from unrolled.nn import ops
+from unrolled.nn import ops, reference
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,57 @@ def test_negated_views_are_read_with_their_sign():
         plain = [weights[0], -weights[1], *weights[2:], None]
         got, want = (ops.layer("GRU", x, None, None, [tuple(w)])[0] for w in (negated, plain))
         assert torch.equal(got, want)
+
+
+@pytest.mark.parametrize("absent", [2, 3], ids=["b_ih", "b_hh"])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN_TANH"])
+def test_one_bias_without_the_other_has_its_gradient(kind, absent):
+    G = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1}[kind]
+    weights = [torch.randn(shape, dtype=torch.float64) for shape in ((G * 5, 3), (G * 5, 5), (G * 5,), (G * 5,))]
+    weights[absent] = None
+    weights = [w if w is None else w.requires_grad_() for w in weights] + [None]
+    x = torch.randn(4, 2, 3, dtype=torch.float64)
+    leaves = [w for w in weights if w is not None]
+    got = torch.autograd.grad(ops.layer(kind, x, None, None, [tuple(weights)])[0].sum(), leaves)
+    want = torch.autograd.grad(reference.layer(kind, x, None, None, [tuple(weights)])[0].sum(), leaves)
+    for g, w in zip(got, want, strict=True):
+        assert torch.allclose(g, w, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("GRU", {"W_hr": True}),
+        ("GRU", {"c0": True}),
+        ("LSTM", {"directions": 3}),
+        ("LSTM", {"directions": 0}),
+        ("LSTM", {"lopsided": True}),
+    ],
+    ids=str,
+)
+def test_weights_that_do_not_belong_together_are_an_error(kind, change):
+    G = {"LSTM": 4, "GRU": 3}[kind]
+    W = (torch.zeros(G * 5, 3), torch.zeros(G * 5, 5), torch.zeros(G * 5), torch.zeros(G * 5), None)
+    weights = [W] * change.get("directions", 1)
+    if "W_hr" in change:
+        weights = [(W[0], torch.zeros(G * 5, 2), *W[2:4], torch.zeros(2, 5))]
+    if "lopsided" in change:
+        weights = [W, (*W[:2], None, None, None)]
+    c0 = torch.zeros(1, 2, 5) if "c0" in change else None
+    with pytest.raises(ValueError, match=r"directions|only LSTM has"):
+        ops.layer(kind, torch.zeros(4, 2, 3), None, c0, weights)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN_TANH"])
+def test_padding_past_the_longest_row_changes_no_bit_of_any_gradient(kind):
+    layer = {"LSTM": unn.LSTM, "GRU": unn.GRU, "RNN_TANH": unn.RNN}[kind](3, 6, bidirectional=True)
+    lengths, found = torch.tensor([150, 90, 40]), []
+    x = torch.randn(187, 3, 3)
+    for T in (150, 151, 187):
+        layer.zero_grad()
+        y, _ = layer(x[:T], lengths=lengths)
+        y.square().sum().backward()
+        found.append({name: p.grad.clone() for name, p in layer.named_parameters()})
+    for other in found[1:]:
+        for name, g in found[0].items():
+            assert torch.equal(other[name], g), name

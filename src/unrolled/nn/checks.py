@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unrolled.nn import reference
 from unrolled.nn.reference import DirectionWeights
-from unrolled.notation import gate_count
+from unrolled.notation import GATES, gate_count
 
 #: Types narrower than float32: they are computed in float32 and may meet each other under autocast.
 HALF = (torch.float16, torch.bfloat16)
@@ -254,6 +254,21 @@ def layout(
         lengths_form(lengths, (rows[0 if batch_first else 1],), x.device)
     if reset is not None:
         reset_form(reset, rows, x.device)
+
+
+def parts(kind: str, c0: Tensor | None, weights: Sequence[DirectionWeights]) -> None:
+    """Raise ValueError unless the weights and states that are there are those of a layer of this kind.
+
+    >>> W = torch.zeros(4, 3)
+    >>> parts("RNN_RELU", None, [(W, W, None, None, None)])
+    """
+    if kind not in GATES:
+        raise ValueError(f"kind is {kind!r}, expected one of {', '.join(GATES)}")
+    there = {tuple(w is not None for w in direction) for direction in weights}
+    if len(weights) not in (1, 2) or len(there) != 1:
+        raise ValueError(f"weights of {len(weights)} directions, expected those of one, or of two with the same parts")
+    if kind != "LSTM" and (c0 is not None or weights[0][4] is not None):
+        raise ValueError(f"{kind} has neither a cell state c0 nor a projection W_hr; only LSTM has")
 
 
 def fit(

@@ -7,7 +7,6 @@ last axis of x and dy must be contiguous, states and weights wholly so, and what
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias, TypeVar
 
@@ -25,7 +24,6 @@ _T = TypeVar("_T", Tensor, "Tensor | None")
 _CELLS = {"RNN_TANH": 0, "RNN_RELU": 1, "LSTM": 2, "GRU": 3}
 #: Vectors of units that forward keeps for backward (saved_slots in csrc/kernels.h), in order.
 _SAVED = {"RNN_TANH": (), "RNN_RELU": (), "LSTM": tuple(GATES["LSTM"]), "GRU": (*GATES["GRU"], "hn")}
-_THREADS = int(os.environ.get("UNROLLED_NUM_THREADS", "0"))
 
 
 class Saved(NamedTuple):
@@ -202,7 +200,7 @@ class _Call:
     def run(self, nets: list[int], gradients: list[int], keep: bool) -> None:
         """Hand the fields of struct Call, Net and Gradients to the core."""
         reset = (0, 0, 0) if self.reset is None else (self.reset.data_ptr(), *self.strides(self.reset))
-        threads = _THREADS or torch.get_num_threads()
+        threads = torch.get_num_threads()  # unless UNROLLED_NUM_THREADS says otherwise
         lengths = 0 if self.lengths is None else self.lengths.data_ptr()
         batch_sizes = 0 if self.batch_sizes is None else self.batch_sizes.data_ptr()
         header = [_CELLS[self.kind], self.T, self.B, self.I, self.H, self.P, self.D]

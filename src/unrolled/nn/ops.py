@@ -67,6 +67,7 @@ def layer(
     [1.0, 2.0]
     """
     layout = Layout(batch_first, lengths, batch_sizes, reset)
+    checks.parts(kind, c0, weights)
     checks.layout(x, *layout)
     return run(kind, layout, x, h0, c0, weights, trace)
 
