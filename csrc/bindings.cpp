@@ -2,7 +2,8 @@
 // The only file that includes nanobind.  It reads arguments, leases scratch and runs the team; it computes nothing.
 //
 // The hot path takes addresses as integers: a tensor argument costs 1 to 3 us through DLPack, an integer 0.05 us.  Its
-// one caller (unrolled/nn/fused.py) checks device, dtype, shape and layout, and holds the references.
+// callers (unrolled/nn/fused.py, unrolled/runtime/stepping.py) check device, dtype, shape and layout, and hold the
+// references.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>

@@ -46,7 +46,8 @@ const InstructionSet* by_name(const std::string& name, const char* from) {
 }
 
 const InstructionSet* choose() {
-  if (const char* name = std::getenv("UNROLLED_ISA")) return by_name(name, "UNROLLED_ISA");
+  const char* name = std::getenv("UNROLLED_ISA");
+  if (name && *name) return by_name(name, "UNROLLED_ISA");
   for (const InstructionSet* set : compiled_instruction_sets()) {
     if (set->supported()) return set;
   }
@@ -67,7 +68,7 @@ const InstructionSet& active_instruction_set() {
 }
 
 void force_instruction_set(const std::string& name) {
-  active.store(by_name(name, "force_isa"), std::memory_order_release);
+  active.store(by_name(name, "force_instruction_set"), std::memory_order_release);
 }
 
 template <class Real>

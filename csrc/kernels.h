@@ -6,7 +6,7 @@
 // one shape, each with its own weights and rows - the two directions of a layer, or S models trained side by side.
 //
 // Hp is H rounded up to 64 bytes: the width of a unit row inside the buffers that forward keeps for backward.  The
-// units past H hold finite numbers and never reach a caller's array.
+// units past H hold anything; no lane mixes with another, so they never reach a caller's array.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -28,7 +28,8 @@ struct Rows {
   Index batch_stride = 0;
 };
 
-// One recurrence.  Weights are torch's, C-contiguous.  Nothing may alias an output.
+// One recurrence.  Weights are torch's, C-contiguous.  Nothing may alias an output, but where T is
+// 1 the states may stay in place (h_n is h_0, c_n is c_0): they are read before they are written.
 template <class Real>
 struct Net {
   const Real* W_ih;           // (G*H, I)

@@ -148,7 +148,10 @@ struct OpenMp {
 
   static const OpenMp* find() {
     const char* wanted = std::getenv("UNROLLED_POOL");
-    if (wanted && std::string_view(wanted) == "own") return nullptr;
+    if (wanted && *wanted) {
+      if (std::string_view(wanted) == "own") return nullptr;
+      throw std::invalid_argument(std::string("UNROLLED_POOL is '") + wanted + "', expected 'own' or nothing");
+    }
     void* library = dlopen("libgomp.so.1", RTLD_LAZY | RTLD_NOLOAD);
     if (!library) return nullptr;
     static OpenMp found;

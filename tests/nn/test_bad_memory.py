@@ -112,3 +112,15 @@ def test_padding_past_the_longest_row_changes_no_bit_of_any_gradient(kind):
     for other in found[1:]:
         for name, g in found[0].items():
             assert torch.equal(other[name], g), name
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_upstream_gradient_of_another_tensor_type_is_used(bidirectional):
+    gru = unn.GRU(3, 5, bidirectional=bidirectional)
+    x = torch.randn(4, 2, 3)
+    weights = list(gru.parameters())
+    dy = torch.randn(4, 2, 10 if bidirectional else 5)
+    want = torch.autograd.grad(gru(x)[0], weights, dy)
+    got = torch.autograd.grad(gru(x)[0], weights, TwoTensor(dy, dy.clone()))
+    for g, w in zip(got, want, strict=True):
+        assert torch.allclose(g.a, w, atol=1e-5)

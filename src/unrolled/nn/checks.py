@@ -92,9 +92,9 @@ def packed(x: Tensor, batch_sizes: Tensor, lengths: Any) -> None:
         )
     sizes = batch_sizes.tolist()
     falling = all(later <= earlier for earlier, later in pairwise(sizes))
-    if sum(sizes) != len(x) or not falling or (sizes and sizes[-1] < 1):
+    if sum(sizes) != len(x) or not falling or (sizes and sizes[-1] < 0):
         raise RuntimeError(
-            f"PackedSequence: batch_sizes must be positive, must not increase and must sum to the {len(x)} rows of "
+            f"PackedSequence: batch_sizes must not be negative or increase and must sum to the {len(x)} rows of "
             f"data, got {sizes}; make it with torch.nn.utils.rnn.pack_padded_sequence"
         )
 

@@ -6,7 +6,7 @@ torch's own dispatch costs more than a small layer's work; each call takes the c
 - nobody wants a gradient: a bare call;
 - eager autograd: a plain ``autograd.Function``;
 - torch.func transforms: a Function with a vmap rule, whose backward is such a Function too;
-- torch.compile, torch.export, tensor subclasses: a registered operator (op.py).
+- torch.compile, torch.export, tensor subclasses: a registered operator (registered.py).
 
 Derivatives of derivatives, and forward-mode derivatives, go through the equations.
 """
@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.nn import Buffer, Parameter
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.nn import checks, reference, registered, routes
@@ -29,8 +28,6 @@ from unrolled.nn.routes import Layout, fused
 
 #: Types the compiled core computes in.
 CORE_TYPES = (torch.float32, torch.float64)
-#: Types whose values lie where data_ptr says; other subclasses of Tensor may wrap or promise theirs.
-PLAIN = frozenset({Tensor, Parameter, Buffer, type(None)})
 CORE_BUILT: bool = fused is not None
 
 
@@ -166,7 +163,7 @@ def _is_traced(*tensors: Tensor | None) -> bool:
     return (
         torch.compiler.is_compiling()
         or torch._C._get_tracing_state() is not None
-        or not PLAIN.issuperset(map(type, tensors))
+        or not routes.PLAIN.issuperset(map(type, tensors))
     )
 
 

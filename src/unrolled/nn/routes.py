@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.nn import Buffer, Parameter
 
 from unrolled.nn import checks, reference
 from unrolled.nn.reference import DirectionWeights, LayerResult, Trace
@@ -22,6 +23,8 @@ try:
 except ImportError:  # the compiled core is not built: the equations still run
     fused = None  # type: ignore[assignment]
 
+#: Types whose values lie where data_ptr says; other subclasses of Tensor may wrap or promise theirs.
+PLAIN = frozenset({Tensor, Parameter, Buffer, type(None)})
 #: W_ih, W_hh, b_ih, b_hh, W_hr of each direction in turn: autograd wants its tensors in one row.
 FlatWeights: TypeAlias = Sequence[Tensor | None]
 #: What the core keeps for the backward pass.
@@ -152,7 +155,8 @@ class Eager(Function):
         """Return gradients of the arguments of forward."""
         needs = ctx.needs_input_grad[3:]
         layout, inputs, y, saved = _unpack(ctx.batch_first, ctx.count, ctx.saved_tensors)
-        if torch.is_grad_enabled():  # create_graph=True: somebody will differentiate this again
+        # create_graph=True: somebody will differentiate this again.  Gradients of another type may wrap their values.
+        if torch.is_grad_enabled() or not PLAIN.issuperset(map(type, upstream)):
             gradients = equations_backward(ctx.kind, layout, inputs, upstream[:3], needs)
         else:
             gradients = backward(ctx.kind, layout, inputs, y, saved, upstream[:3], needs)
@@ -257,6 +261,8 @@ def _unpack(batch_first: bool, count: int, rest: Any) -> tuple[Layout, list[Any]
 
 def _one_by_one(function: Callable[..., Any], size: int, in_dims: Sequence[Any], args: Sequence[Any]) -> Any:
     """Call a function for each entry of its mapped arguments and stack what it returns."""
+    if size == 0:
+        raise ValueError("vmap over an axis of size 0: there is no call to learn the results' shapes from")
     calls = [
         function(*(a.select(d, v) if isinstance(d, int) else a for a, d in zip(args, in_dims, strict=True)))
         for v in range(size)
