@@ -16,6 +16,10 @@ Kind = Literal["RNN_TANH", "RNN_RELU", "LSTM", "GRU"]
 GATES: dict[str, str] = {"RNN_TANH": "h", "RNN_RELU": "h", "LSTM": "ifgo", "GRU": "rzn"}
 
 
+#: The number of each cell in the core: enum CellKind of csrc/kernels.h.
+CELL_NUMBERS: dict[str, int] = {"RNN_TANH": 0, "RNN_RELU": 1, "LSTM": 2, "GRU": 3}
+
+
 def gate_count(kind: str) -> int:
     """Return G, the number of gate blocks stacked in a weight of this kind of cell.
 

@@ -14,14 +14,12 @@ import torch
 from torch import Tensor
 
 from unrolled import _core
-from unrolled.notation import GATES
+from unrolled.notation import CELL_NUMBERS, GATES
 
 DirectionWeights: TypeAlias = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
 
 _T = TypeVar("_T", Tensor, "Tensor | None")
 
-#: Cell numbers of csrc/kernels.h (enum CellKind).
-_CELLS = {"RNN_TANH": 0, "RNN_RELU": 1, "LSTM": 2, "GRU": 3}
 #: Vectors of units that forward keeps for backward (saved_slots in csrc/kernels.h), in order.
 _SAVED = {"RNN_TANH": (), "RNN_RELU": (), "LSTM": tuple(GATES["LSTM"]), "GRU": (*GATES["GRU"], "hn")}
 
@@ -203,7 +201,7 @@ class _Call:
         threads = torch.get_num_threads()  # unless UNROLLED_NUM_THREADS says otherwise
         lengths = 0 if self.lengths is None else self.lengths.data_ptr()
         batch_sizes = 0 if self.batch_sizes is None else self.batch_sizes.data_ptr()
-        header = [_CELLS[self.kind], self.T, self.B, self.I, self.H, self.P, self.D]
+        header = [CELL_NUMBERS[self.kind], self.T, self.B, self.I, self.H, self.P, self.D]
         header += (lengths, batch_sizes, *reset, int(keep), threads)
         run = _core.run_f64 if self.weights[0][1].dtype == torch.float64 else _core.run_f32
         run(header, nets, gradients)

@@ -12,10 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled import _core
-from unrolled.notation import gate_count
-
-#: Cell numbers of csrc/kernels.h (enum CellKind).
-_CELLS = {"RNN_TANH": 0, "RNN_RELU": 1, "LSTM": 2, "GRU": 3}
+from unrolled.notation import CELL_NUMBERS, gate_count
 
 Array = NDArray[Any]
 
@@ -59,7 +56,7 @@ class CoreStepper:
             x = (0, 0, 0, _at(self._ids), B, 1) if number == 0 else (_at(self._outputs[number - 1]), B * H, H, 0, 0, 0)
             h, c = (_at(state[0]), _at(state[1])) if kind == "LSTM" else (_at(state[0]), 0)
             # The fields of struct Call and struct Net; the state is read before it is written, so it may stay in place.
-            header = [_CELLS[kind], 1, B, I, H, H, 1, 0, 0, 0, 0, 0, 0, 1]
+            header = [CELL_NUMBERS[kind], 1, B, I, H, H, 1, 0, 0, 0, 0, 0, 0, 1]
             net = [*map(_at, weights), 0, *x, h, c, _at(y), B * H, H, h, c, *(0,) * 6, 0]
             steppers.append(make(header, net))
         self._steps = [stepper.step for stepper in steppers]
