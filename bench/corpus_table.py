@@ -2,8 +2,8 @@
 
     python bench/corpus_table.py --minutes 3 --sizes 128,256,512      prints the table, writes JSON
 
-Every model is trained for the same number of minutes by the package's own loop, then measured on the test works beside
-the baselines of the same split.  `--plain-steps N` also trains the same network written in plain PyTorch, from the same
+Every model is trained for about the same number of minutes by the package's own loop (a short run says how many steps
+fit; the rate falls to zero over them), then measured on the test works beside the baselines of the same split.  `--plain-steps N` also trains the same network written in plain PyTorch, from the same
 weights on the same batches for N steps, and compares the two on the validation works: the same bits per character, or
 something is wrong.
 """
@@ -35,22 +35,29 @@ B, T = 64, 64
 
 def train_one(corpus: Corpus, cell: str, H: int, minutes: float) -> dict[str, Any]:
     """Train one model for a time; returns a row of the table."""
-    torch.manual_seed(0)
-    model = SequenceModel(ModelConfig(cell=cell, hidden_size=H), corpus.vocabulary, framed=False)
-    config = TrainingConfig(
-        max_minutes=minutes, max_epochs=0, max_steps=0, batch_size=B, bptt=T, learning_rate=4e-3, log_every=100,
-        validate_every=10**9, checkpoint_every=10**9,
-    )  # fmt: skip
-    started = time.perf_counter()
-    result = model.fit(corpus, config)
-    spent = time.perf_counter() - started
+
+    def trained(steps: int) -> tuple[SequenceModel, float]:
+        """A model after so many steps, and the seconds they took."""
+        torch.manual_seed(0)
+        model = SequenceModel(ModelConfig(cell=cell, hidden_size=H), corpus.vocabulary, framed=False)
+        config = TrainingConfig(
+            max_steps=steps, max_epochs=0, batch_size=B, bptt=T, learning_rate=4e-3, schedule="cosine",
+            warmup_steps=min(100, steps // 10), log_every=100, validate_every=10**9, checkpoint_every=10**9,
+        )  # fmt: skip
+        started = time.perf_counter()
+        model.fit(corpus, config)
+        return model, time.perf_counter() - started
+
+    trial = 60
+    steps = max(trial, round(60 * minutes * trial / trained(trial)[1]))
+    model, spent = trained(steps)
     found = model.evaluate(corpus, "test")
     row = {
-        "cell": cell, "H": H, "minutes": round(spent / 60, 2), "steps": result.steps,
-        "tokens_per_s": round(result.steps * B * T / spent), "test_bits": found.bits, "accuracy": found.accuracy,
+        "cell": cell, "H": H, "minutes": round(spent / 60, 2), "steps": steps,
+        "tokens_per_s": round(steps * B * T / spent), "test_bits": found.bits, "accuracy": found.accuracy,
     }  # fmt: skip
     print(
-        f"{cell:5} H={H:<5} {row['minutes']:>6} min {row['steps']:>7,} steps {row['tokens_per_s']:>9,} tokens/s "
+        f"{cell:5} H={H:<5} {row['minutes']:>6} min {steps:>7,} steps {row['tokens_per_s']:>9,} tokens/s "
         f"{row['test_bits']:>7.3f} bits/character {row['accuracy']:>6.1%}",
         flush=True,
     )
