@@ -1,0 +1,277 @@
+"""What a model computed while it read a text: every gate, state, logit and probability, as arrays.
+
+The gates and states are those of the compiled core, which keeps them for its backward pass; they are viewed, not
+computed again.  Only the pre-activations are, by the equations of docs/notation.md, because the core overwrites them.
+
+T symbols read, V vocabulary, I input size, H hidden, G gates of a cell.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import linear
+
+from unrolled.lm.vocabulary import Ids
+from unrolled.nn import ops
+from unrolled.notation import GATES
+from unrolled.runtime.sampling import log_softmax
+from unrolled.runtime.text import Text
+
+if TYPE_CHECKING:
+    from unrolled.lm.model import SequenceModel, State
+
+Array = NDArray[Any]
+
+#: Steps that a trace keeps unless it is told otherwise; an LSTM of 256 units then takes 120 MB.
+AT_MOST = 20_000
+#: Steps that are computed at once where only some are kept.
+CHUNK = 4_096
+
+
+@dataclass(frozen=True)
+class LayerTrace:
+    """What one stacked layer computed, one row for each step that was kept.
+
+    Attributes:
+        kind: The cell, as notation.py names it.
+        x: What the layer read: (T, I), or (T,) int64 one-hot indices.
+        h, h_prev: Hidden state after and before each step, (T, H).
+        c, c_prev: Cell state after and before each step, (T, H); None but for LSTM.
+        gates: "i", "f", "g", "o" of LSTM; "r", "z", "n" of GRU, with "hn" = W_hn h + b_hn; each (T, H).
+        weights: W_ih (G*H, I), W_hh (G*H, H), b_ih (G*H), b_hh (G*H), as the layer used them.
+    """
+
+    kind: str
+    x: Array
+    h: Array
+    h_prev: Array
+    c: Array | None
+    c_prev: Array | None
+    gates: Mapping[str, Array]
+    weights: tuple[Array, ...]
+
+    @cached_property
+    def signals(self) -> dict[str, Array]:
+        """Everything that has a value for each unit at each step, (T, H) by name: gates, then c, then h."""
+        named = {gate: self.gates[gate] for gate in GATES[self.kind] if gate in self.gates}
+        return named | ({} if self.c is None else {"c": self.c}) | {"h": self.h}
+
+    @cached_property
+    def pre_activations(self) -> dict[str, Array]:
+        """What goes into each gate's sigmoid or tanh, (T, H) by gate; "h" for RNN.
+
+        Computed again from x and h_prev, so they agree with the gates to rounding, not to the bit.
+        """
+        W_ih, W_hh, b_ih, b_hh = self.weights
+        from_x = (W_ih.T[self.x] if self.x.ndim == 1 else self.x @ W_ih.T) + b_ih  # (T, G*H)
+        from_h = self.h_prev @ W_hh.T + b_hh  # (T, G*H)
+        H = self.h.shape[1]
+        if self.kind == "GRU":
+            from_h[:, 2 * H :] *= self.gates["r"]
+        a = from_x + from_h
+        return {gate: a[:, k * H : (k + 1) * H] for k, gate in enumerate(GATES[self.kind])}
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a model computed while it read a text, one row for each step that was kept.
+
+    Attributes:
+        symbols: The name of each symbol read, T of them; an unseen one is UNK.
+        ids: Their ids, (T,) int64.
+        steps: Where in the text each row stands, (T,) int64; 0, 1, 2 ... unless steps were left out.
+        layers: What each stacked layer computed, the first layer first.
+        logits: Of the next symbol, after each step, (T, V).
+        bits: What each symbol cost, -log2 p given those before it, (T,); the first against how texts start.
+        names: The V names of the vocabulary.
+
+    >>> from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
+    >>> model = SequenceModel(ModelConfig(cell="lstm", hidden_size=5), Vocabulary("ab"))
+    >>> read = trace(model, ["a", "b", "b"])
+    >>> read.symbols, read.values("f").shape, read.probabilities.shape, read.bits.shape
+    (('a', 'b', 'b'), (3, 5), (3, 4), (3,))
+    """
+
+    symbols: tuple[str, ...]
+    ids: Ids
+    steps: Ids
+    layers: tuple[LayerTrace, ...]
+    logits: Array
+    bits: Array
+    names: tuple[str, ...]
+
+    @property
+    def T(self) -> int:
+        """How many steps were kept."""
+        return len(self.ids)
+
+    @cached_property
+    def probabilities(self) -> Array:
+        """Of the next symbol, after each step, (T, V)."""
+        p: Array = np.exp(log_softmax(self.logits))
+        return p
+
+    @property
+    def unknown(self) -> int:
+        """How many of the symbols were read as UNK."""
+        return int(np.count_nonzero(self.ids == len(self.names) - 1))
+
+    def values(self, name: str, layer: int = -1) -> Array:
+        """Return one gate or state of a layer, (T, H).
+
+        Raises: ValueError if the cell has no such gate or state, or the model no such layer; it says what there is.
+        """
+        signals = self.layers[check_layer(layer, len(self.layers))].signals
+        if name not in signals:
+            kind = self.layers[layer].kind
+            raise ValueError(f"{kind} has no gate or state {name!r}; it has {', '.join(signals)}")
+        return signals[name]
+
+    def likeliest(self, count: int = 5) -> list[list[tuple[str, float]]]:
+        """Return for each step the names and probabilities of its `count` likeliest next symbols, best first."""
+        best = np.argsort(-self.logits, axis=1, kind="stable")[:, :count]
+        p = np.take_along_axis(self.probabilities, best, axis=1)
+        return [[(self.names[k], float(x)) for k, x in zip(*row, strict=True)] for row in zip(best, p, strict=True)]
+
+    def columns(self, *names: str) -> dict[str, Array]:
+        """Return the trace as columns of equal length T: step, symbol, bits, p(...) of each next symbol, then units.
+
+        Args: names: gates and states to take in, as in "f" or "c"; all if none is given.  Unit 3 of gate f in the
+            first layer is the column "f0[3]".
+        """
+        table: dict[str, Array] = {"step": self.steps, "symbol": np.array(self.symbols, object), "bits": self.bits}
+        table |= {f"p({name})": self.probabilities[:, k] for k, name in enumerate(self.names)}
+        for number, layer in enumerate(self.layers):
+            for name in names or layer.signals:
+                values = self.values(name, number)
+                table |= {f"{name}{number}[{unit}]": values[:, unit] for unit in range(values.shape[1])}
+        return table
+
+    def table(self, *names: str) -> Any:
+        """Return :meth:`columns` as a pandas DataFrame, or without pandas as a list of T dictionaries."""
+        columns = self.columns(*names)
+        try:
+            import pandas as pd
+        except ImportError:
+            return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return pd.DataFrame(columns)
+
+
+def trace(model: SequenceModel, text: Text, *, at_most: int = AT_MOST) -> Trace:
+    """Read a text and return everything that was computed on the way.
+
+    Args:
+        model: without dropout here, whether or not it is training.
+        text: a text, or a list of symbols; what the vocabulary lacks is read as UNK.
+        at_most: steps to keep.  Of a longer text every k-th step is kept, and a warning says so.
+
+    Raises: ValueError if the text is empty.
+    """
+    ids = encoded(model, text)
+    every = -(-len(ids) // at_most)
+    if every > 1:
+        said = f"the text has {len(ids):,} symbols; all are read, but only one step in {every} is kept"
+        warnings.warn(said, RuntimeWarning, stacklevel=2)
+    chunk = len(ids) if every == 1 else -(-CHUNK // every) * every
+
+    def thinned(rows: Array) -> Array:
+        return rows if every == 1 else rows[::every].copy()  # a view would keep all rows in memory
+
+    state: State | None = None
+    logits = model.start[None]
+    parts: list[tuple[list[LayerTrace], Array, Array]] = []
+    with torch.no_grad():
+        for first in range(0, len(ids), chunk):
+            symbols = torch.from_numpy(ids[first : first + chunk])[:, None]  # (T, 1)
+            before = logits[-1:]
+            layers, logits, state = _read(model, symbols, state)
+            log_p = torch.cat([before, logits[:-1]]).log_softmax(1)
+            bits = -log_p.gather(1, symbols)[:, 0] / math.log(2)
+            layers = [_mapped(lambda arrays: thinned(arrays[0]), [layer]) for layer in layers]
+            parts.append((layers, thinned(logits.numpy()), thinned(bits.numpy())))
+    layers_of, logits_of, bits_of = zip(*parts, strict=True)
+    names, kept = model.vocabulary.names, ids[::every]
+    return Trace(
+        symbols=tuple(names[k] for k in kept),
+        ids=kept,
+        steps=np.arange(0, len(ids), every),
+        layers=tuple(_mapped(_joined, each) for each in zip(*layers_of, strict=True)),
+        logits=_joined(logits_of),
+        bits=_joined(bits_of),
+        names=names,
+    )
+
+
+def encoded(model: SequenceModel, text: Text) -> Ids:
+    """Return the ids of a text, (T,); ValueError if there are none."""
+    ids = model.vocabulary.encode(text)
+    if not len(ids):
+        raise ValueError("the text is empty; give at least one symbol to read")
+    return ids
+
+
+def check_layer(layer: int, L: int) -> int:
+    """Return the number of a layer counted from the first, for one that may be counted from the last.
+
+    Raises: ValueError if there is no such layer.
+
+    >>> check_layer(-1, 3)
+    2
+    """
+    if not -L <= layer < L:
+        raise ValueError(f"layer is {layer}; the model has layers 0 to {L - 1}")
+    return layer % L
+
+
+def _read(
+    model: SequenceModel, symbols: torch.Tensor, before: State | None
+) -> tuple[list[LayerTrace], torch.Tensor, State]:
+    """Run symbols (T, 1) through every layer; return what they computed, logits (T, V) and the state afterwards."""
+    kind, start = model.config.kind, model.initial_state(1) if before is None else before
+    x, W_ih = model.first_input(symbols)
+    layers, ends = [], []
+    for layer in range(model.config.num_layers):
+        weights = model.weights(layer, W_ih if layer == 0 else None)
+        h_0, c_0, *_ = (*(s[layer : layer + 1] for s in start), None, None)
+        y, h_n, c_n, recorded = ops.layer(kind, x, h_0, c_0, [weights], trace=True)
+        assert recorded is not None
+        gates = {name: gate[0, :, 0] for name, gate in recorded.items()}  # each (T, H)
+        h_prev, h = _before_and_after(y[:, 0], h_0)
+        c_prev, c = _before_and_after(gates.pop("c"), c_0) if kind == "LSTM" else (None, None)
+        own = tuple(w.numpy().copy() for w in weights[:4] if w is not None)  # the model may go on learning
+        named = {name: gate.numpy() for name, gate in gates.items()}
+        layers.append(LayerTrace(kind, x[:, 0].numpy(), h, h_prev, c, c_prev, named, own))
+        ends.append((h_n,) if c_n is None else (h_n, c_n))
+        x = y
+    logits = linear(x[:, 0], model.head.weight, model.head.bias)
+    return layers, logits, tuple(torch.cat(s) for s in zip(*ends, strict=True))
+
+
+def _joined(arrays: Sequence[Array]) -> Array:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _before_and_after(after: torch.Tensor, first: torch.Tensor | None) -> tuple[Array, Array]:
+    """Return a state (T, H) before and after each step, from it after each step and before the first, (1, 1, H)."""
+    start = after.new_zeros(1, after.shape[1]) if first is None else first[0]
+    both = torch.cat([start, after]).numpy()
+    return both[:-1], both[1:]
+
+
+def _mapped(f: Callable[[list[Array]], Array], parts: Sequence[LayerTrace]) -> LayerTrace:
+    """Return one layer trace, each of whose arrays is f of those of the parts."""
+    first = parts[0]
+    h, h_prev, x = f([p.h for p in parts]), f([p.h_prev for p in parts]), f([p.x for p in parts])
+    c = None if first.c is None else f([p.c for p in parts if p.c is not None])
+    c_prev = None if first.c_prev is None else f([p.c_prev for p in parts if p.c_prev is not None])
+    gates = {name: f([p.gates[name] for p in parts]) for name in first.gates}
+    return LayerTrace(first.kind, x, h, h_prev, c, c_prev, gates, first.weights)
