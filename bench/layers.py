@@ -1,216 +1,193 @@
-"""Layers beside torch.nn: time and share of the machine, point by point, interleaved in one process.
+"""Layers beside torch.nn: time, ratio and share of the machine, shape by shape.
 
-    python bench/layers.py                      the grid of seven shapes, three cells; prints the table, writes JSON
-    python bench/layers.py --grid full          the wide grid (an hour)
-    python bench/layers.py --cells GRU --dtype float64
+    python bench/layers.py                       every set, about 15 minutes
+    python bench/layers.py --sets float64 --cells GRU
+    python bench/layers.py --quick
 
-Every point first compares outputs and every gradient with torch; a point that differs is refused, and the exit code
-is 1.  Times are medians of interleaved runs; ratios are torch / unrolled, so more than 1 means unrolled is faster.  The
-rate of a large matrix product is measured beside every point, because the machine's own speed drifts.
+The sets: `common`, the shapes of the README; `cover`, every pair of values of B, T, I, H for each cell (grid.py);
+`float64` and `stacked` (two layers, both directions), every value once.  Ratios are torch / unrolled: more than 1 means
+unrolled is faster.  Beside each row stand the rate of torch.mm in the same minute, for the product of one step
+(B, H) (H, G H) and at its best, and the time on one thread.
 """
 
 from __future__ import annotations
 
-import argparse
-import itertools
-import json
-import math
-import platform
-import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from grid import COMMON, Point, covering
+from harness import TOLERANCE, Report, Times, geometric_mean, interleave, limits, parser, product_rate, same
 
-import unrolled.nn as unn
-from unrolled import _core
+import unrolled.nn
+from unrolled.notation import gate_count
 
-#: (B, T, H), I = H: the shapes of the first stage.
-SMALL = [(1, 100, 64), (1, 100, 256), (8, 64, 64), (32, 64, 128), (32, 100, 256), (64, 100, 512), (64, 32, 1024)]
-CELLS = {
-    "RNN": (torch.nn.RNN, unn.RNN, 1),
-    "LSTM": (torch.nn.LSTM, unn.LSTM, 4),
-    "GRU": (torch.nn.GRU, unn.GRU, 3),
+CELLS = ("LSTM", "GRU", "RNN")
+PHASES = ("inference", "training")
+
+
+class Set(NamedTuple):
+    """Shapes that are measured in one way."""
+
+    points: Callable[[], list[Point]]
+    dtype: torch.dtype = torch.float32
+    L: int = 1
+    D: int = 1
+
+
+SETS = {
+    "common": Set(lambda: COMMON),
+    "cover": Set(lambda: covering(2)),
+    "float64": Set(lambda: covering(1), dtype=torch.float64),
+    "stacked": Set(lambda: covering(1), L=2, D=2),
 }
-#: Largest difference allowed, relative to the largest value compared.
-TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-11}
+QUICK = [Point(3, 5, 32, 16), Point(1, 20, 64, 64)]
 
 
-def full_grid() -> list[tuple[int, int, int]]:
-    """Every B, T, H whose forward pass takes at most a few seconds on two cores."""
-    points = itertools.product((1, 8, 32, 64, 256), (20, 100, 500), (16, 64, 100, 128, 256, 512, 1024))
-    return [(B, T, H) for B, T, H in points if B * T * H * H <= 2**31]
+class Bodies:
+    """The calls of one layer: `inference()` and `training()`, forward and backward, of whole sequences."""
 
+    def __init__(self, module: torch.nn.RNNBase, x: torch.Tensor, dy: torch.Tensor):
+        self.module, self.x, self.dy = module, x, dy
+        self.leaf = x.clone().requires_grad_()
 
-def median_times(bodies: dict[str, Callable[[], object]], seconds: float) -> dict[str, list[float]]:
-    """Run the bodies in turn until `seconds` are spent, at least three rounds and at most sixty; times in s."""
-    times: dict[str, list[float]] = {name: [] for name in bodies}
-    for body in bodies.values():
-        body()
-    end = time.perf_counter() + seconds
-    rounds = 0
-    while rounds < 3 or (time.perf_counter() < end and rounds < 60):
-        # What comes after a long body starts with cold caches; turning the order round shares that out.
-        for name, body in list(bodies.items())[:: 1 if rounds % 2 else -1]:
-            start = time.perf_counter()
-            body()
-            times[name].append(time.perf_counter() - start)
-        rounds += 1
-    return times
-
-
-def sgemm_rate(dtype: torch.dtype) -> float:
-    """GFLOP/s of a 1024 x 1024 matrix product, the best of ten."""
-    a, b = torch.randn(2, 1024, 1024, dtype=dtype)
-    best = math.inf
-    for _ in range(10):
-        start = time.perf_counter()
-        a @ b
-        best = min(best, time.perf_counter() - start)
-    return 2 * 1024**3 / best / 1e9
-
-
-def measure(cell: str, B: int, T: int, I: int, H: int, dtype: torch.dtype, seconds: float) -> dict[str, Any]:
-    """Measure one point, parity first."""
-    stock_class, own_class, G = CELLS[cell]
-    stock = stock_class(I, H, dtype=dtype)
-    own = own_class(I, H, dtype=dtype)
-    own.load_state_dict(stock.state_dict())
-    x = torch.randn(T, B, I, dtype=dtype)
-    dy = torch.randn(T, B, H, dtype=dtype)
-    leaves = {module: x.clone().requires_grad_() for module in (stock, own)}
-
-    def inference(module: torch.nn.Module) -> torch.Tensor:
+    def inference(self) -> torch.Tensor:
         with torch.no_grad():
-            return module(x)[0]
+            return self.module(self.x)[0]
 
-    def training(module: torch.nn.Module) -> torch.Tensor:
-        module.zero_grad(set_to_none=True)
-        leaves[module].grad = None
-        y = module(leaves[module])[0]
-        y.backward(dy)
-        return y
+    def training(self) -> torch.Tensor:
+        self.module.zero_grad(set_to_none=True)
+        self.leaf.grad = None
+        y = self.module(self.leaf)[0]
+        y.backward(self.dy)
+        return y.detach()
 
-    def results(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-        y = training(module)
-        gradients = {f"d{name}": p.grad for name, p in module.named_parameters()}
-        return {"y": y.detach(), "inference": inference(module), "dx": leaves[module].grad, **gradients}
-
-    want, got = results(stock), results(own)
-    worst = max(float((got[n] - want[n]).abs().max() / want[n].abs().max().clamp_min(1e-30)) for n in want)
-    if not worst <= TOLERANCE[dtype]:
-        raise AssertionError(
-            f"{cell} B{B} T{T} I{I} H{H}: differs from torch by {worst:.1e} (allowed {TOLERANCE[dtype]:.0e})"
-        )
-    times = median_times(
-        {
-            "own inference": lambda: inference(own),
-            "stock inference": lambda: inference(stock),
-            "own training": lambda: training(own),
-            "stock training": lambda: training(stock),
-        },
-        seconds,
-    )
-    gemm = sgemm_rate(dtype)
-    forward_flops = 2 * T * B * G * H * (I + H)
-    row: dict[str, Any] = {"cell": cell, "B": B, "T": T, "I": I, "H": H, "dtype": str(dtype).removeprefix("torch.")}
-    for phase, flops in (("inference", forward_flops), ("training", 3 * forward_flops)):
-        own_s, stock_s = (statistics.median(times[f"{who} {phase}"]) for who in ("own", "stock"))
-        pairs = [s / o for o, s in zip(times[f"own {phase}"], times[f"stock {phase}"], strict=True)]
-        row[phase] = {
-            "own_ms": own_s * 1e3,
-            "torch_ms": stock_s * 1e3,
-            "ratio": statistics.median(pairs),
-            "gflops": flops / own_s / 1e9,
-            "share_of_gemm": flops / own_s / 1e9 / gemm,
-            "rounds": len(pairs),
-        }
-    return {**row, "gemm_gflops": gemm, "worst_difference": worst, "load": _load()}
+    def results(self) -> dict[str, torch.Tensor]:
+        """Everything that a layer computes, by name."""
+        y, inference = self.training(), self.inference()
+        gradients = {f"d{name}": p.grad for name, p in self.module.named_parameters()}
+        return {"y": y, "inference": inference, "dx": self.leaf.grad, **gradients}
 
 
-def _load() -> float:
-    import os
+def operations(cell: str, point: Point, L: int, D: int) -> float:
+    """Of one forward pass: multiplications and additions of its matrix products."""
+    widths = [point.I] + [D * point.H] * (L - 1)
+    return 2.0 * point.T * point.B * D * gate_count(_kind(cell)) * point.H * sum(I + point.H for I in widths)
 
-    return round(os.getloadavg()[0], 2)
+
+def measure(name: str, cell: str, point: Point, seconds: float, threads: int) -> dict[str, Any]:
+    """Measure one point, results first."""
+    kinds, (B, T, I, H) = SETS[name], point
+    stock = getattr(torch.nn, cell)(I, H, kinds.L, bidirectional=kinds.D == 2, dtype=kinds.dtype)
+    own = unrolled.nn.swap(type(stock)(I, H, kinds.L, bidirectional=kinds.D == 2, dtype=kinds.dtype))
+    own.load_state_dict(stock.state_dict())
+    x, dy = torch.randn(T, B, I, dtype=kinds.dtype), torch.randn(T, B, kinds.D * H, dtype=kinds.dtype)
+    ours, theirs = Bodies(own, x, dy), Bodies(stock, x, dy)
+    where = f"{cell} {name} B{B} T{T} I{I} H{H}"
+    worst = same(where, ours.results(), theirs.results(), TOLERANCE[kinds.dtype])
+
+    bodies = {f"{who} {phase}": getattr(calls, phase) for who, calls in _pairs(ours, theirs) for phase in PHASES}
+    times = interleave(bodies, seconds)
+    alone = interleave({f"{k} {phase}": _on(k, getattr(ours, phase)) for k in {1, threads} for phase in PHASES}, 0.2)
+    torch.set_num_threads(threads)
+
+    flops, G = operations(cell, point, kinds.L, kinds.D), gate_count(_kind(cell))
+    step = product_rate(B, H, G * H, kinds.dtype)
+    best = max(step, product_rate(1024, 1024, 1024, kinds.dtype), product_rate(T * B, I + H, G * H, kinds.dtype))
+    row: dict[str, Any] = {"set": name, "cell": cell, "B": B, "T": T, "I": I, "H": H, "L": kinds.L, "D": kinds.D}
+    row |= {"dtype": str(kinds.dtype).removeprefix("torch."), "worst_difference": worst, "rounds": times.rounds}
+    row |= {"mm_step_gflops": step, "mm_best_gflops": best}
+    for phase, work in zip(PHASES, (flops, 3 * flops), strict=True):
+        row[phase] = _summary(times, phase, work, best)
+        row[phase]["threads_gain"] = alone.ratio(f"1 {phase}", f"{threads} {phase}")
+    if B == 1 and kinds.L == 1:
+        row["weights_gb_s"] = G * H * H * x.element_size() * T / times.ms("own inference") * 1e-6
+    return row
 
 
-def machine() -> dict[str, Any]:
-    """What the numbers depend on."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    model = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        platform.processor(),
-    )
+def _summary(times: Times, phase: str, work: float, best: float) -> dict[str, Any]:
+    own, stock = f"own {phase}", f"torch {phase}"
+    rate = work / times.ms(own) * 1e-6
     return {
-        "commit": commit,
-        "cpu": model,
-        "instruction_set": _core.active_instruction_set(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "date": time.strftime("%Y-%m-%d"),
+        "own_ms": times.ms(own),
+        "torch_ms": times.ms(stock),
+        "ratio": times.ratio(stock, own),
+        "quartiles": times.quartiles(stock, own),
+        "gflops": rate,
+        "share_of_mm": rate / best,
     }
 
 
-COLUMNS = f"{'x torch':>8} {'of gemm':>8}   "
-POINT = f"{'cell':5}{'B':>4}{'T':>5}{'I':>5}{'H':>6}   "
-HEADER = f"{POINT}{'inference ms':>12} {COLUMNS}{'training ms':>12} {COLUMNS}{'load':>5}"
+def _pairs(ours: Bodies, theirs: Bodies) -> tuple[tuple[str, Bodies], ...]:
+    return (("own", ours), ("torch", theirs))
+
+
+def _on(threads: int, body: Callable[[], object]) -> Callable[[], object]:
+    """The body on so many threads; setting the number costs less than a microsecond."""
+
+    def on() -> object:
+        torch.set_num_threads(threads)
+        return body()
+
+    return on
+
+
+def _kind(cell: str) -> str:
+    return "RNN_TANH" if cell == "RNN" else cell
+
+
+POINT = f"{'set':8}{'cell':5}{'B':>4}{'T':>5}{'I':>6}{'H':>6} "
+HEADER = POINT + "".join(f"  {phase + ' ms':>12} {'x torch':>8} {'of mm':>6} {'x 1 thr':>7}" for phase in PHASES)
 
 
 def line(row: dict[str, Any]) -> str:
     """One row of the table."""
-    inference, training = row["inference"], row["training"]
-    return (
-        f"{row['cell']:5}{row['B']:>4}{row['T']:>5}{row['I']:>5}{row['H']:>6}   "
-        f"{inference['own_ms']:>12.3f} {inference['ratio']:>7.2f}x {inference['share_of_gemm']:>8.0%}   "
-        f"{training['own_ms']:>12.3f} {training['ratio']:>7.2f}x {training['share_of_gemm']:>8.0%}   {row['load']:>5}"
-    )
+    text = f"{row['set']:8}{row['cell']:5}{row['B']:>4}{row['T']:>5}{row['I']:>6}{row['H']:>6} "
+    for found in (row[phase] for phase in PHASES):
+        text += f"  {found['own_ms']:>12.3f} {found['ratio']:>7.2f}x {found['share_of_mm']:>6.0%} "
+        text += f"{found['threads_gain']:>6.2f}x"
+    return f"{text}  {row['rounds']:>3} rounds, load {row['load']}"
+
+
+def summaries(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of each set and cell: the geometric mean of the ratios, the slowest point, how many are slower than torch."""
+    found = []
+    for name, cell in dict.fromkeys((row["set"], row["cell"]) for row in rows):
+        mine = [row for row in rows if (row["set"], row["cell"]) == (name, cell)]
+        summary: dict[str, Any] = {"set": name, "cell": cell, "points": len(mine)}
+        for phase in PHASES:
+            ratios = [row[phase]["ratio"] for row in mine]
+            slower = sum(ratio < 1 for ratio in ratios)
+            summary[phase] = {"mean": geometric_mean(ratios), "slowest": min(ratios), "slower": slower}
+        found.append(summary)
+    return found
 
 
 def main() -> int:
-    """Run the grid; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--grid", choices=("small", "full"), default="small")
-    parser.add_argument("--cells", default="LSTM,GRU,RNN")
-    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=3.0, help="a point; medians of at least three rounds")
-    parser.add_argument("--json", type=Path, default=Path("bench/results/layers.json"))
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(0)
-    dtype = getattr(torch, arguments.dtype)
-    points = SMALL if arguments.grid == "small" else full_grid()
-    about = machine()
-    print(" ".join(f"{key}={value}" for key, value in about.items()))
+    """Run the sets; returns the exit code."""
+    options = parser(__doc__, seconds=2.0)
+    options.add_argument("--sets", default=",".join(SETS), help=f"of {', '.join(SETS)}; all by default")
+    options.add_argument("--cells", default=",".join(CELLS), help=f"of {', '.join(CELLS)}; all by default")
+    asked = options.parse_args()
+    report = Report("layers", asked)
+    before = limits(asked.threads)
     print(HEADER)
-    rows, refused = [], 0
-    for cell in arguments.cells.split(","):
-        for B, T, H in points:
-            inputs = (H,) if arguments.grid == "small" else sorted({32, H})
-            for I in inputs:
-                try:
-                    rows.append(measure(cell, B, T, I, H, dtype, arguments.seconds))
-                except AssertionError as difference:
-                    refused += 1
-                    print(f"refused: {difference}")
-                    continue
-                print(line(rows[-1]), flush=True)
-    for cell in arguments.cells.split(","):
-        for phase in ("inference", "training"):
-            ratios = [row[phase]["ratio"] for row in rows if row["cell"] == cell]
-            if ratios:
-                mean = math.exp(statistics.fmean(map(math.log, ratios)))
-                summary = f"geometric mean {mean:.2f}x  slowest {min(ratios):.2f}x  of {len(ratios)} points"
-                print(f"{cell:5} {phase:9}  {summary}")
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps({"machine": about, "rows": rows}, indent=1) + "\n")
-    return 1 if refused else 0
+    for name in asked.sets.split(","):
+        for cell in asked.cells.split(","):
+            for point in QUICK if asked.quick else SETS[name].points():
+                seconds = 0.05 if asked.quick else asked.seconds
+                report.add(lambda c=cell, p=point, n=name, s=seconds: measure(n, c, p, s, asked.threads), line)  # type: ignore[misc]
+    for found in summaries(report.rows):
+        print(
+            f"{found['set']:8}{found['cell']:5} {found['points']:>3} points"
+            + "".join(
+                f"   {phase}: mean {found[phase]['mean']:.2f}x, slowest {found[phase]['slowest']:.2f}x, "
+                f"{found[phase]['slower']} slower than torch"
+                for phase in PHASES
+            )
+        )
+    return report.finish(limits=before)
 
 
 if __name__ == "__main__":

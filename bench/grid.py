@@ -1,0 +1,77 @@
+"""Which shapes are measured: a rule, so that nobody picks the shapes that look good.
+
+A point is (B, T, I, H); I is 32 or H.  All 210 points, for three cells, would take hours, so a covering is taken: every
+pair of values of two letters (B 64 with H 512, T 20 with I = H, ...) occurs in at least one point, for each cell.  The
+choice is greedy: next comes the point that holds the most pairs not yet seen, ties in an order shuffled with a fixed
+seed.  Points above `MOST_WORK` are left out; every pair occurs below it too.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from typing import NamedTuple
+
+BATCHES = (1, 8, 32, 64, 256)
+STEPS = (20, 100, 500)
+SIZES = (16, 64, 100, 128, 256, 512, 1024)
+NARROW = 32
+#: Operations of one forward pass of an LSTM, the widest cell: about half a second on two cores.
+MOST_WORK = 90e9
+
+
+class Point(NamedTuple):
+    """One shape."""
+
+    B: int
+    T: int
+    I: int
+    H: int
+
+    @property
+    def work(self) -> int:
+        """Operations of one LSTM forward pass, 2 T B G H (I + H)."""
+        return 2 * self.T * self.B * 4 * self.H * (self.I + self.H)
+
+
+#: The shapes of the README: (B, T, H), I = H.
+COMMON = [
+    Point(B, T, H, H)
+    for B, T, H in (
+        (1, 100, 64),
+        (1, 100, 256),
+        (8, 64, 64),
+        (32, 64, 128),
+        (32, 100, 256),
+        (64, 100, 512),
+        (64, 32, 1024),
+    )
+]
+
+
+def every_point() -> list[Point]:
+    """Every combination of the values, the dearest too."""
+    return [Point(B, T, I, H) for B, T, H in itertools.product(BATCHES, STEPS, SIZES) for I in (NARROW, H)]
+
+
+def held(point: Point, strength: int) -> set[tuple[tuple[str, int | str], ...]]:
+    """What a point holds: its values (strength 1), the pairs of them (strength 2), ...; I by name, for I = H moves."""
+    named = {"B": point.B, "T": point.T, "I": "32" if point.I == NARROW else "H", "H": point.H}
+    return {*itertools.combinations(named.items(), strength)}
+
+
+def covering(strength: int) -> list[Point]:
+    """Few points that together hold every value (strength 1) or every pair of values (2), in order.
+
+    >>> len(covering(1)), len(covering(2))
+    (7, 35)
+    """
+    candidates = [point for point in every_point() if point.work <= MOST_WORK]
+    random.Random(0).shuffle(candidates)
+    missing = set().union(*(held(point, strength) for point in every_point()))
+    chosen = []
+    while missing:
+        best = max(candidates, key=lambda point: len(held(point, strength) & missing))
+        chosen.append(best)
+        missing -= held(best, strength)
+    return sorted(chosen)
