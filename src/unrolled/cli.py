@@ -17,11 +17,12 @@ from cyclopts.types import ExistingTomlPath
 from unrolled import __version__
 from unrolled.commands.configuration import fill_in
 from unrolled.lm.config import DataConfig, GenerationConfig, ModelConfig, TrainingConfig
+from unrolled.views.page.limits import Limits
 
 FAILED, WRONG_USE = 1, 2
 
 #: Modules that come with an extra, and which.
-EXTRAS = {"torch": "torch", "matplotlib": "plot", "tensorboard": "track"}
+EXTRAS = {"torch": "torch", "matplotlib": "plot", "tensorboard": "track", "starlette": "web", "uvicorn": "web"}
 
 app = App(
     name="unrolled",
@@ -112,6 +113,28 @@ def score(model: Model, text: str = "", /, *, file: Path | None = None) -> None:
     from unrolled.commands.score import score as command
 
     command(model, text, file)
+
+
+@app.command
+def serve(
+    models: Annotated[list[Path], Parameter(help="Folders of trained models.", negative_iterable="")],
+    /,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    name: Annotated[list[str] | None, Parameter(negative_iterable="")] = None,
+    limits: Annotated[Limits, Parameter(name="*", group="Limits")] = Limits(),  # noqa: B008
+) -> None:
+    """Show models in the browser while you type: gates, units, gradients, and text as it is written.
+
+    Args:
+        host: Address to listen on; the default is reached from this machine only.
+        port: To listen on; 0 is any free one.
+        name: A name that browsers may call this server by, beside its address; may be given again.
+    """
+    from unrolled.commands.serve import serve as command
+
+    command(models, host, port, name or [], limits)
 
 
 @app.command

@@ -1,0 +1,101 @@
+"""What the page shows of one text, made from the arrays of :mod:`unrolled.views`."""
+
+from __future__ import annotations
+
+import time
+from base64 import b64encode
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unrolled.lm.vocabulary import Ids, Vocabulary
+from unrolled.views import traces
+from unrolled.views.page.messages import ArrayCard, Heat, Line, Next, View, ViewRequest
+from unrolled.views.page.refusals import Refusal
+from unrolled.views.page.served import Served
+
+#: Likeliest next symbols that are shown.
+SHOWN = 10
+
+
+def view(served: Served, request: ViewRequest, ids: Ids) -> View:
+    """Return what a model does while it reads symbols ids (T,).
+
+    Raises: Refusal 400 if the model has no such layer, array or unit; 422 if its state overflows.
+    """
+    begin = time.perf_counter()
+    card, model = served.card, served.seen
+    check_layer(card.L, request.layer)
+    array = next((each for each in card.arrays if each.name == request.array), None)
+    if array is None:
+        have = ", ".join(each.name for each in card.arrays)
+        raise Refusal(400, f"a {card.kind} has no array {request.array!r}; it has {have}")
+    for unit in request.units:
+        if unit >= card.H:
+            raise Refusal(400, f"unit is {unit}; {card.name} has units 0 to {card.H - 1}")
+    start = np.exp(model.start.numpy().astype(np.float64))[None]  # (1, V)
+    values, p, bits = np.empty((0, card.H)), start, np.empty(0)
+    if len(ids):
+        read = traces.trace(model, request.text)
+        values, bits = read.values(array.name, request.layer), read.bits
+        p = np.concatenate([start, read.probabilities])  # (T + 1, V)
+    check_finite(served, p, values)
+    return View(
+        symbols=pieces(model.vocabulary, ids),
+        unknown=np.flatnonzero(ids == model.vocabulary.unk_id).tolist(),
+        bits=rounded(bits),
+        next=likeliest(p, model.vocabulary.names),
+        heat=heat(values, array),
+        lines=[Line(unit, rounded(values[:, unit])) for unit in request.units],
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def check_layer(L: int, layer: int) -> None:
+    """Refuse a layer that is not there."""
+    if layer >= L:
+        raise Refusal(400, f"layer is {layer}; the model has layers 0 to {L - 1}")
+
+
+def check_finite(served: Served, *rows: NDArray[Any]) -> None:
+    """Refuse arrays with NaN or inf, which neither JSON nor a picture can hold."""
+    for values in rows:
+        wrong = np.flatnonzero(~np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
+        if wrong.size:
+            where = f"after {wrong[0]} symbols the state of {served.card.name} is no longer finite"
+            raise Refusal(422, f"{where}, so there is nothing to show; shorten the text")
+
+
+def pieces(vocabulary: Vocabulary, ids: Ids) -> list[str]:
+    """Return the symbols ids (T,) as they are shown, T of them; joined, they are the text.
+
+    >>> pieces(Vocabulary(["c3", "a4"], "bytes"), np.array([0, 1, 0]))
+    ['', 'ä', '\N{REPLACEMENT CHARACTER}']
+    """
+    shown = vocabulary.pieces(ids.tolist())
+    first = list(islice(shown, len(ids)))
+    if first:
+        first[-1] += "".join(shown)  # bytes that never became a code point
+    return first
+
+
+def likeliest(p: NDArray[Any], names: tuple[str, ...]) -> Next:
+    """Return the likeliest symbols of each row of p (T + 1, V), the likeliest first."""
+    best = np.argsort(-p, axis=1, kind="stable")[:, :SHOWN]
+    symbols = [[names[k] for k in row] for row in best.tolist()]
+    return Next(symbols, rounded(np.take_along_axis(p, best, axis=1)))
+
+
+def heat(values: NDArray[Any], array: ArrayCard) -> Heat:
+    """Return values (T, H) in 256 steps between the bounds of their array, or else what reaches as far as they do."""
+    reach = max(1.0, float(np.abs(values).max(initial=0)))
+    low, high = (-reach if array.low is None else array.low), (reach if array.high is None else array.high)
+    steps = np.rint((values - low) * (255 / (high - low))).clip(0, 255).astype(np.uint8)
+    return Heat(len(values), values.shape[1], low, high, b64encode(steps.tobytes()).decode("ascii"))
+
+
+def rounded(values: NDArray[Any]) -> Any:
+    """Return nested lists to five decimals, more than a picture shows."""
+    return np.round(values.astype(np.float64), 5).tolist()
