@@ -193,7 +193,7 @@ def trace(model: SequenceModel, text: Text, *, at_most: int = AT_MOST) -> Trace:
         for first in range(0, len(ids), chunk):
             symbols = torch.from_numpy(ids[first : first + chunk])[:, None]  # (T, 1)
             before = logits[-1:]
-            layers, logits, state = _read(model, symbols, state)
+            layers, logits, state = read(model, symbols, state)
             log_p = torch.cat([before, logits[:-1]]).log_softmax(1)
             bits = -log_p.gather(1, symbols)[:, 0] / math.log(2)
             layers = [_mapped(lambda arrays: thinned(arrays[0]), [layer]) for layer in layers]
@@ -209,6 +209,33 @@ def trace(model: SequenceModel, text: Text, *, at_most: int = AT_MOST) -> Trace:
         bits=_joined(bits_of),
         names=names,
     )
+
+
+def read(
+    model: SequenceModel, symbols: torch.Tensor, before: State | None
+) -> tuple[list[LayerTrace], torch.Tensor, State]:
+    """Run symbols (T, 1) through every layer, without a gradient.
+
+    Returns: what each layer computed, the logits (T, V), and the state afterwards.
+    """
+    kind, start = model.config.kind, model.initial_state(1) if before is None else before
+    x, W_ih = model.first_input(symbols)
+    layers, ends = [], []
+    for layer in range(model.config.num_layers):
+        weights = model.weights(layer, W_ih if layer == 0 else None)
+        h_0, c_0, *_ = (*(s[layer : layer + 1] for s in start), None, None)
+        y, h_n, c_n, recorded = ops.layer(kind, x, h_0, c_0, [weights], trace=True)
+        assert recorded is not None
+        gates = {name: gate[0, :, 0] for name, gate in recorded.items()}  # each (T, H)
+        h_prev, h = _before_and_after(y[:, 0], h_0)
+        c_prev, c = _before_and_after(gates.pop("c"), c_0) if kind == "LSTM" else (None, None)
+        own = tuple(w.numpy().copy() for w in weights[:4] if w is not None)  # the model may go on learning
+        named = {name: gate.numpy() for name, gate in gates.items()}
+        layers.append(LayerTrace(kind, x[:, 0].numpy(), h, h_prev, c, c_prev, named, own))
+        ends.append((h_n,) if c_n is None else (h_n, c_n))
+        x = y
+    logits = linear(x[:, 0], model.head.weight, model.head.bias)
+    return layers, logits, tuple(torch.cat(s) for s in zip(*ends, strict=True))
 
 
 def encoded(model: SequenceModel, text: Text) -> Ids:
@@ -230,30 +257,6 @@ def check_layer(layer: int, L: int) -> int:
     if not -L <= layer < L:
         raise ValueError(f"layer is {layer}; the model has layers 0 to {L - 1}")
     return layer % L
-
-
-def _read(
-    model: SequenceModel, symbols: torch.Tensor, before: State | None
-) -> tuple[list[LayerTrace], torch.Tensor, State]:
-    """Run symbols (T, 1) through every layer; return what they computed, logits (T, V) and the state afterwards."""
-    kind, start = model.config.kind, model.initial_state(1) if before is None else before
-    x, W_ih = model.first_input(symbols)
-    layers, ends = [], []
-    for layer in range(model.config.num_layers):
-        weights = model.weights(layer, W_ih if layer == 0 else None)
-        h_0, c_0, *_ = (*(s[layer : layer + 1] for s in start), None, None)
-        y, h_n, c_n, recorded = ops.layer(kind, x, h_0, c_0, [weights], trace=True)
-        assert recorded is not None
-        gates = {name: gate[0, :, 0] for name, gate in recorded.items()}  # each (T, H)
-        h_prev, h = _before_and_after(y[:, 0], h_0)
-        c_prev, c = _before_and_after(gates.pop("c"), c_0) if kind == "LSTM" else (None, None)
-        own = tuple(w.numpy().copy() for w in weights[:4] if w is not None)  # the model may go on learning
-        named = {name: gate.numpy() for name, gate in gates.items()}
-        layers.append(LayerTrace(kind, x[:, 0].numpy(), h, h_prev, c, c_prev, named, own))
-        ends.append((h_n,) if c_n is None else (h_n, c_n))
-        x = y
-    logits = linear(x[:, 0], model.head.weight, model.head.bias)
-    return layers, logits, tuple(torch.cat(s) for s in zip(*ends, strict=True))
 
 
 def _joined(arrays: Sequence[Array]) -> Array:

@@ -1,0 +1,302 @@
+"""How far a loss reaches back: gradients of every state, and which past symbol mattered.
+
+All of it comes out of the backward pass of the layers themselves.  Gradients with respect to the pre-activations are
+had by a probe: a second input, zero, that enters each gate with weight one.  Its gradient is da, and adding zeros
+changes no bit of the forward pass.
+
+T symbols read, V vocabulary, I input size, H hidden, G gates of a cell, L the loss in nats.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import cross_entropy, embedding, linear, one_hot
+
+from unrolled.lm.batching import IGNORED
+from unrolled.lm.vocabulary import Ids
+from unrolled.nn import ops
+from unrolled.runtime.text import Text
+from unrolled.views.traces import encoded
+
+if TYPE_CHECKING:
+    from unrolled.lm.model import SequenceModel, State
+
+Array = NDArray[Any]
+
+#: Symbols through which gradients are followed back, unless told otherwise.
+AT_MOST = 2_000
+
+
+@dataclass(frozen=True)
+class LayerGradients:
+    """Gradients of the loss with respect to what one layer computed, in nats per unit.
+
+    Attributes:
+        dh: Of each hidden state, by every way it has to the loss, (T, H).
+        dc: Of each cell state, likewise, (T, H); None but for LSTM.
+        da: Of the pre-activations, gates in the order of notation.py, (T, G*H).
+    """
+
+    dh: Array
+    dc: Array | None
+    da: Array
+
+    @property
+    def h_norms(self) -> Array:
+        """|dL/dh_t|, (T,)."""
+        return _norms(self.dh)
+
+    @property
+    def c_norms(self) -> Array | None:
+        """|dL/dc_t|, (T,); None but for LSTM."""
+        return None if self.dc is None else _norms(self.dc)
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Gradients of a loss with respect to every state on the way to it.
+
+    Attributes:
+        symbols: The names of the T symbols that gradients were followed through.
+        first: Where in the text the first of them stands.
+        nats: The loss.
+        layers: Gradients in each stacked layer, the first layer first.
+        dx: Gradient with respect to what the first layer read: (T, V) one-hot, or (T, E) embedded.
+    """
+
+    symbols: tuple[str, ...]
+    first: int
+    nats: float
+    layers: tuple[LayerGradients, ...]
+    dx: Array
+
+    @property
+    def x_norms(self) -> Array:
+        """|dL/dx_t|, (T,)."""
+        return _norms(self.dx)
+
+
+def gradients(
+    model: SequenceModel, text: Text, *, position: int | None = None, symbol: str | None = None, at_most: int = AT_MOST
+) -> Gradients:
+    """Return the gradient of a loss with respect to every state while a text was read.
+
+    Args:
+        model: without dropout here, whether or not it is training.
+        text: a text, or a list of symbols.
+        position: the loss is that of the symbol after text[position] alone; if None, the mean over the whole text.
+        symbol: with `position`, the symbol to predict there; if None, the one that follows in the text, or the
+            likeliest where the text ends.
+        at_most: symbols to go back through.  The earlier ones only set the state, and a warning says so.
+
+    Raises: ValueError if the text is empty or predicts nothing, the position lies outside it or back too far, or the
+        vocabulary lacks the symbol.
+
+    >>> from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
+    >>> model = SequenceModel(ModelConfig(cell="lstm", hidden_size=5), Vocabulary("ab"))
+    >>> found = gradients(model, ["a", "b", "b"])
+    >>> found.layers[0].h_norms.shape, found.layers[0].dc.shape, found.dx.shape
+    ((3,), (3, 5), (3, 4))
+    """
+    ids = encoded(model, text)
+    first, state = _reach(model, ids, at_most)
+    here = torch.from_numpy(ids[first:])
+    with torch.enable_grad():
+        unrolled = _unroll(model, _vectors(model, here[:, None]).requires_grad_(), state)
+        logits = unrolled.logits[:, 0]  # (T, V)
+        if position is None:
+            targets = _targets(model, ids)[first:]
+        else:
+            targets = torch.full_like(here, IGNORED)
+            row = check_position(position, first, len(ids)) - first
+            targets[row] = _aim(model, ids, position % len(ids), symbol, logits[row])
+        counted = int((targets != IGNORED).sum())
+        if not counted:
+            raise ValueError("a text of one symbol predicts nothing; give two, or a position")
+        loss = cross_entropy(logits, targets, reduction="sum", ignore_index=IGNORED) / counted
+        dx, *flowing = torch.autograd.grad(loss, [unrolled.x, *unrolled.probes, *unrolled.outputs])
+    L = len(unrolled.probes)
+    rows = [d[:, 0].numpy() for d in flowing]
+    layers = [
+        _through_time(model.config.kind, dy, da, gates, model.weights(k, None)[1].detach().numpy())
+        for k, (da, dy, gates) in enumerate(zip(rows[:L], rows[L:], unrolled.gates, strict=True))
+    ]
+    names = model.vocabulary.names
+    return Gradients(tuple(names[k] for k in ids[first:]), first, loss.item(), tuple(layers), dx[:, 0].numpy())
+
+
+def saliency(
+    model: SequenceModel, text: Text, position: int = -1, *, symbol: str | None = None, at_most: int = AT_MOST
+) -> Array:
+    """Return how much each symbol up to a position matters for what is predicted there, |d logit / d x_s|.
+
+    Args: as :func:`gradients`; the logit is that of `symbol`, predicted after text[position].
+    Returns: (position + 1,), zero for symbols further back than `at_most`.
+    Raises: as :func:`gradients`.
+    Source: A. Madsen, "Visualizing memorization in RNNs", Distill, 2019.
+
+    >>> from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
+    >>> saliency(SequenceModel(ModelConfig(hidden_size=5), Vocabulary("ab")), ["a", "b", "b"]).shape
+    (3,)
+    """
+    ids = encoded(model, text)
+    end = check_position(position, 0, len(ids)) + 1
+    first, state = _reach(model, ids[:end], at_most)
+    here = torch.from_numpy(ids[first:end])
+    with torch.enable_grad():
+        unrolled = _unroll(model, _vectors(model, here[:, None]).requires_grad_(), state, probe=False)
+        last = unrolled.logits[-1, 0]
+        (dx,) = torch.autograd.grad(last[_aim(model, ids, end - 1, symbol, last)], [unrolled.x])
+    norms = np.zeros(end, dx.numpy().dtype)
+    norms[first:] = _norms(dx[:, 0].numpy())
+    return norms
+
+
+def connectivity(model: SequenceModel, text: Text) -> Array:
+    """Return the saliency at every position at once, (T, T): row t is how much each symbol mattered after text[t].
+
+    The rows are one batch of T texts, so time and memory grow with T squared.
+
+    Args: as :func:`saliency`; the logit is that of the symbol that follows, and of the likeliest at the end.
+    Raises: ValueError if the text is empty.
+
+    >>> from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
+    >>> mattered = connectivity(SequenceModel(ModelConfig(hidden_size=5), Vocabulary("ab")), ["a", "b", "b"])
+    >>> bool((mattered[0, 1:] == 0).all())  # what comes later cannot have mattered
+    True
+    """
+    ids = encoded(model, text)
+    T = len(ids)
+    state = tuple(s.detach() for s in model.initial_state(T))
+    with torch.enable_grad():
+        x = _vectors(model, torch.from_numpy(ids)[:, None]).expand(T, T, -1).clone().requires_grad_()  # (T, B, I)
+        unrolled = _unroll(model, x, state, probe=False, lengths=torch.arange(1, T + 1))
+        last = torch.arange(T)
+        logits = unrolled.logits[last, last]  # (B, V)
+        aims = torch.tensor([*ids[1:].tolist(), int(logits[-1].argmax())])
+        (dx,) = torch.autograd.grad(logits[last, aims].sum(), [x])
+    return _norms(dx.transpose(0, 1).numpy())
+
+
+def check_position(position: int, first: int, T: int) -> int:
+    """Return a position in a text counted from its start, for one that may be counted from its end.
+
+    Raises: ValueError if it lies outside first ... T - 1.
+
+    >>> check_position(-1, 0, 5)
+    4
+    """
+    if not -T <= position < T or position % T < first:
+        raise ValueError(f"position is {position}, expected {first} to {T - 1}, or -1 for the last of {T} symbols")
+    return position % T
+
+
+def state_after(model: SequenceModel, ids: Ids) -> State:
+    """Return the state after these symbols (T,), each (L, 1, H) and constant; the initial one if there are none."""
+    if not len(ids):
+        return tuple(s.detach() for s in model.initial_state(1))
+    with torch.no_grad(), model.evaluating():
+        _, state = model(torch.from_numpy(ids)[:, None])
+    return state  # type: ignore[no-any-return]
+
+
+class _Unrolled(NamedTuple):
+    """A forward pass that gradients can be asked of: x (T, B, I), probes (T, B, G*H), outputs and gates (T, B, H)."""
+
+    x: Tensor
+    probes: list[Tensor]
+    outputs: list[Tensor]
+    gates: list[dict[str, Tensor]]
+    logits: Tensor
+
+
+def _unroll(
+    model: SequenceModel, x: Tensor, state: State, *, probe: bool = True, lengths: Tensor | None = None
+) -> _Unrolled:
+    """Run vectors (T, B, I) through all layers, each with a probe beside its input."""
+    kind, first = model.config.kind, x
+    probes: list[Tensor] = []
+    outputs: list[Tensor] = []
+    gates: list[dict[str, Tensor]] = []
+    for layer in range(model.config.num_layers):
+        W_ih, *others = (None if w is None else w.detach() for w in model.weights(layer, None))
+        assert W_ih is not None
+        if probe:
+            GH = len(W_ih)
+            probes.append(x.new_zeros(*x.shape[:2], GH, requires_grad=True))
+            x, W_ih = torch.cat([x, probes[-1]], 2), torch.cat([W_ih, torch.eye(GH, dtype=W_ih.dtype)], 1)
+        h_0, c_0, *_ = (*(s[layer : layer + 1] for s in state), None, None)
+        W_hh, b_ih, b_hh, W_hr = others
+        assert W_hh is not None
+        x, _, _, recorded = ops.layer(kind, x, h_0, c_0, [(W_ih, W_hh, b_ih, b_hh, W_hr)], lengths=lengths, trace=True)
+        outputs.append(x)
+        gates.append({name: gate[0] for name, gate in (recorded or {}).items()})
+    logits = linear(x, model.head.weight.detach(), model.head.bias.detach())
+    return _Unrolled(first, probes, outputs, gates, logits)
+
+
+def _through_time(kind: str, dy: Array, da: Array, gates: dict[str, Tensor], W_hh: Array) -> LayerGradients:
+    """Return the gradients of every state (T, H), from those of the outputs dy (T, H) and the pre-activations da.
+
+    A state h_t reaches the loss as an output, through W_hh in the gates of step t + 1, and in a GRU past them by z.
+    """
+    named = {name: gate[:, 0].numpy() for name, gate in gates.items()}  # each (T, H)
+    T, H = dy.shape
+    reaching = da.copy()
+    if kind == "GRU":
+        reaching[:, 2 * H :] *= named["r"]  # W_hn h passes the reset gate
+    dh = dy.copy()
+    dh[:-1] += reaching[1:] @ W_hh
+    if kind == "GRU":
+        for t in range(T - 2, -1, -1):
+            dh[t] += named["z"][t + 1] * dh[t + 1]
+    if kind != "LSTM":
+        return LayerGradients(dh, None, da)
+    dc = dh * named["o"] * (1 - np.tanh(named["c"]) ** 2)
+    for t in range(T - 2, -1, -1):
+        dc[t] += named["f"][t + 1] * dc[t + 1]
+    return LayerGradients(dh, dc, da)
+
+
+def _reach(model: SequenceModel, ids: Ids, at_most: int) -> tuple[int, State]:
+    """Return the first position that gradients reach, and the state before it; warn if that is not the start."""
+    first = max(0, len(ids) - at_most)
+    if first:
+        said = f"the text has {len(ids):,} symbols; gradients are followed back through the last {at_most:,}"
+        warnings.warn(said, RuntimeWarning, stacklevel=3)
+    return first, state_after(model, ids[:first])
+
+
+def _vectors(model: SequenceModel, ids: Tensor) -> Tensor:
+    """Return what the first layer reads as vectors, (T, B, I): one-hot or embedded."""
+    if model.embedding is not None:
+        return embedding(ids, model.E.detach())
+    return one_hot(ids, len(model.vocabulary)).to(model.head.weight.dtype)
+
+
+def _targets(model: SequenceModel, ids: Ids) -> Tensor:
+    """Return what follows each symbol (T,): the next, and at the end EOS if the model learned sequences."""
+    return torch.tensor([*ids[1:].tolist(), model.vocabulary.eos_id if model.framed else IGNORED])
+
+
+def _aim(model: SequenceModel, ids: Ids, position: int, symbol: str | None, logits: Tensor) -> int:
+    """Return the id whose logit is looked at, after text[position]; logits are those there, (V,)."""
+    names = model.vocabulary.names
+    if symbol is None:
+        return int(ids[position + 1]) if position + 1 < len(ids) else int(logits.argmax())
+    if symbol not in names:
+        raise ValueError(f"the vocabulary has no symbol {symbol!r}; it is {model.vocabulary}")
+    return names.index(symbol)
+
+
+def _norms(rows: Array) -> Array:
+    """Return the Euclidean norm along the last axis."""
+    norms: Array = np.linalg.norm(rows, axis=-1)
+    return norms

@@ -1,0 +1,152 @@
+"""Gradients and Jacobians against autograd through a chain of single steps, and against finite differences."""
+
+import numpy as np
+import pytest
+import torch
+from small_models import CONFIGS, small, unrolled
+from torch.nn.functional import cross_entropy
+
+from unrolled.views.gradients import connectivity, gradients, saliency
+from unrolled.views.jacobians import jacobians, singular_values
+
+TEXT = "abacabbc?"
+
+
+@pytest.mark.parametrize("framed", [True, False])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_gradients_of_states_match_autograd_through_single_steps(name, framed):
+    model = small(name, framed=framed)
+    logits, nodes = unrolled(model, TEXT)
+    ids = torch.from_numpy(model.vocabulary.encode(TEXT))
+    targets = torch.cat([ids[1:], torch.tensor([model.vocabulary.eos_id])])
+    loss = cross_entropy(logits if framed else logits[:-1], targets if framed else targets[:-1])
+    found = gradients(model, TEXT)
+    assert found.nats == pytest.approx(loss.item(), abs=1e-12)
+    for layer, steps in zip(found.layers, nodes, strict=True):
+        for k, got in enumerate([layer.dh] if layer.dc is None else [layer.dh, layer.dc]):
+            wanted = torch.autograd.grad(
+                loss, [states[k] for states in steps], retain_graph=True, allow_unused=True, materialize_grads=True
+            )
+            np.testing.assert_allclose(got, torch.cat(wanted).numpy(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_gradient_of_pre_activations_adds_up_to_that_of_the_bias(name):
+    model = small(name)
+    found = gradients(model, TEXT)
+    loss, _ = model.loss(*(torch.from_numpy(each)[:, None] for each in frame(model, TEXT)))
+    (loss / len(TEXT)).backward()
+    for k, layer in enumerate(found.layers):
+        bias = getattr(model.rnn, f"bias_ih_l{k}").grad
+        np.testing.assert_allclose(layer.da.sum(0), bias.numpy(), rtol=0, atol=1e-12)
+
+
+def frame(model, text):
+    ids = model.vocabulary.encode(text)
+    return ids, np.append(ids[1:], model.vocabulary.eos_id)
+
+
+def test_probe_changes_no_bit_of_the_forward_pass():
+    model = small("gru", dtype=torch.float32)
+    logits, _ = model(torch.from_numpy(model.vocabulary.encode(TEXT))[:, None])
+    symbol = model.vocabulary.names[int(logits[4, 0].argmax())]
+    wanted = -logits[4, 0].log_softmax(0).max()
+    assert gradients(model, TEXT, position=4, symbol=symbol).nats == wanted.item()
+
+
+@pytest.mark.parametrize("name", ["rnn", "lstm", "gru"])
+def test_saliency_is_the_finite_difference_of_the_logit(name):
+    model = small(name)
+    ids = model.vocabulary.encode(TEXT)
+    position, step = 5, 1e-6
+    V, aim = len(model.vocabulary), ids[position + 1]
+    x = torch.nn.functional.one_hot(torch.from_numpy(ids[: position + 1]), V).double()[:, None]
+
+    def logit(x):
+        y, _ = model.rnn(x)
+        return model.head(y)[-1, 0, aim].item()
+
+    wanted = np.zeros((position + 1, V))
+    for s in range(position + 1):
+        for v in range(V):
+            for sign in (1, -1):
+                moved = x.clone()
+                moved[s, 0, v] += sign * step
+                wanted[s, v] += sign * logit(moved) / (2 * step)
+    found = saliency(model, TEXT, position)
+    np.testing.assert_allclose(found, np.linalg.norm(wanted, axis=1), rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["relu", "lstm of two layers", "gru embedded"])
+def test_connectivity_is_the_saliency_at_every_position(name):
+    model = small(name)
+    found = connectivity(model, TEXT)
+    for t in range(len(TEXT)):
+        np.testing.assert_allclose(found[t, : t + 1], saliency(model, TEXT, t), rtol=0, atol=1e-12)
+        assert not found[t, t + 1 :].any()
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_jacobians_match_the_whole_matrix_from_autograd(name):
+    model = small(name)
+    _, nodes = unrolled(model, TEXT)
+    found = jacobians(model, TEXT, position=-2)
+    assert len(found.h) == len(TEXT) - 1
+    last = nodes[-1][-2][0][0]  # h (H,) after the last symbol but one
+    for k, norm in enumerate(found.h):
+        state = nodes[-1][len(TEXT) - 2 - k]
+        rows = [
+            torch.autograd.grad(unit, state, retain_graph=True, allow_unused=True, materialize_grads=True)
+            for unit in last
+        ]
+        wanted = [float(torch.linalg.matrix_norm(torch.cat(each), 2)) for each in zip(*rows, strict=True)]
+        got = [norm] if found.c is None else [norm, found.c[k]]
+        assert got == pytest.approx(wanted, rel=1e-9, abs=1e-12)
+
+
+def test_jacobian_norms_survive_where_float32_does_not():
+    """A linear net with W_hh = 1e-3 I: the Jacobian over a lag k is exactly 10^(-3 k)."""
+    model = small("relu", hidden_size=3, dtype=torch.float32)
+    with torch.no_grad():
+        model.rnn.weight_hh_l0.copy_(1e-3 * torch.eye(3))
+        model.rnn.bias_ih_l0.fill_(5.0)
+        model.rnn.weight_ih_l0.fill_(0.0)
+    found = jacobians(model, "abc" * 20, lags=50)
+    np.testing.assert_allclose(np.log10(found.h), -3.0 * np.arange(51), atol=1e-4)
+    assert found.singular["h"] == pytest.approx(1e-3)
+
+
+def test_singular_values_are_those_of_each_gate():
+    model = small("gru")
+    found = singular_values(model)
+    for gate in "rzn":
+        block = getattr(model.rnn, f"W_h{gate}").detach().numpy()
+        assert found[gate] == pytest.approx(np.linalg.svd(block)[1][0])
+
+
+def test_long_text_is_cut_and_said_so():
+    model = small("lstm")
+    with pytest.warns(RuntimeWarning, match="30 symbols.* the last 7"):
+        found = gradients(model, "abc" * 10, position=-1, at_most=7)
+    whole = gradients(model, "abc" * 10, position=-1)
+    assert (found.first, len(found.symbols)) == (23, 7)
+    np.testing.assert_allclose(found.layers[0].dh, whole.layers[0].dh[23:], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda m: gradients(m, ""), "the text is empty"),
+        (lambda m: saliency(m, ""), "the text is empty"),
+        (lambda m: connectivity(m, ""), "the text is empty"),
+        (lambda m: jacobians(m, ""), "the text is empty"),
+        (lambda m: gradients(m, "a"), "predicts nothing"),
+        (lambda m: gradients(m, "abc", position=3), "position is 3, expected 0 to 2"),
+        (lambda m: saliency(m, "abc", -4), "position is -4"),
+        (lambda m: jacobians(m, "abc", layer=1), "layer is 1; the model has layers 0 to 0"),
+        (lambda m: gradients(m, "abc", position=1, symbol="z"), "no symbol 'z'"),
+    ],
+)
+def test_gradients_of_what_is_not_there_are_refused(call, said):
+    with pytest.raises(ValueError, match=said):
+        call(small(framed=False))
