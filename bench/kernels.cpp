@@ -4,6 +4,7 @@
 //   cmake -S . -B build/bench -DUNROLLED_BENCH=ON && cmake --build build/bench --target bench_kernels
 //   build/bench/bench_kernels [threads]            the table
 //   build/bench/bench_kernels step                 single steps, weights packed once
+//   build/bench/bench_kernels limits [threads]     what the machine itself can do, as JSON
 //   build/bench/bench_kernels CELL B T I H threads [reps]   one shape, for a profiler
 #include <algorithm>
 #include <chrono>
@@ -16,6 +17,7 @@
 #include "../csrc/dispatch.h"
 #include "../csrc/pool.h"
 #include "../csrc/workspace.h"
+#include "limits.h"
 
 using namespace unrolled;
 
@@ -155,6 +157,10 @@ int main(int argc, char** argv) {
         std::printf("%-4s H%-4ld one step %8.0f ns\n", name_of(cell), long(H), Layer(cell, 1, 1, H, H).step_ns(1000));
       }
     }
+    return 0;
+  }
+  if (argc >= 2 && std::string(argv[1]) == "limits") {
+    print_limits(argc > 2 ? std::atoi(argv[2]) : 1);
     return 0;
   }
   const int threads = argc > 1 ? std::atoi(argv[1]) : 1;
