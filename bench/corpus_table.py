@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("bench/results/corpus_table.json"))
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    corpus = Corpus.read(works(), by_file=True)
+    corpus = Corpus.read(works(), split_by="file")
     cells, sizes = arguments.cells.split(","), [int(H) for H in arguments.sizes.split(",")]
     steps = arguments.plain_steps
     comparisons = [same_steps(corpus, cell, min(sizes), steps) for cell in cells] if steps else []

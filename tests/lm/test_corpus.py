@@ -11,6 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from unrolled.lm.config import DataConfig
 from unrolled.lm.corpus import Corpus, memory_note, sonnets
 from unrolled.lm.reading import CorpusError, CorpusWarning
 
@@ -137,7 +138,7 @@ def test_corpus_of_several_files_puts_eos_after_each(tmp_path):
 def test_corpus_split_by_file_keeps_works_whole(tmp_path):
     for k in range(10):
         (tmp_path / f"{k}.txt").write_text(f"{k}" * 5)
-    corpus = Corpus.read(tmp_path, by_file=True, validation=0.2, test=0.1)
+    corpus = Corpus.read(tmp_path, split_by="file", validation=0.2, test=0.1)
     assert corpus.split.sizes == (7, 2, 1)
     assert (len(corpus.train), len(corpus.train.ids)) == (1, 7 * 6)
     assert corpus.unk_rates == {"train": 0.0, "validation": 10 / 12, "test": 5 / 6}
@@ -180,7 +181,7 @@ def test_corpus_ids_take_the_smallest_type_that_holds_v(symbols, recwarn):
         (b"a\nb\nc\n", {"lines": True, "validation": 0.5, "test": 0.4}, "0 of 3 sequences are left to train on"),
         (b"\xff\xff", {}, r"byte 0 \(line 1\) is 0xff"),
         (b"a\0b", {}, "NUL"),
-        (b'["a"]', {"format": "jsonl"}, "line 1: a list of symbols, but the kind is characters"),
+        (b'["a"]', {"format": "jsonl", "kind": "characters"}, "line 1: a list of symbols, but the kind is characters"),
     ],
 )
 def test_corpus_refuses_in_one_sentence(tmp_path, data, changes, says):
@@ -204,17 +205,93 @@ def test_corpus_of_one_repeated_symbol_in_lines_is_worth_learning():
 
 def test_corpus_warns_of_a_huge_vocabulary_with_its_memory():
     with pytest.warns(CorpusWarning, match=r"V is 100,002.* model of words.* GB"):
-        Corpus.from_sequences([[str(k) for k in range(100_000)]], **WHOLE)
+        Corpus.from_sequences([[str(k), str(k + 1)] for k in range(0, 100_000, 2)], **WHOLE)
     assert "use kind words" in memory_note(100_000, "characters")
 
 
-def test_corpus_warns_of_skipped_records_and_of_the_wrong_format(tmp_path):
+def test_corpus_warns_of_skipped_records(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('["a"]\n[]\n')
     with pytest.warns(CorpusWarning, match="1 records without a symbol"):
-        Corpus.read(path, format="jsonl", kind="symbols", **WHOLE)
-    with pytest.warns(CorpusWarning, match="read as plain text"):
         Corpus.read(path, **WHOLE)
+
+
+FILES = {
+    "a.jsonl": '["ab", "c"]\n["c"]\n',
+    "a.ndjson": '"ab"\n"c"\n',
+    "a.json": '[["ab", "c"], ["c"]]',
+    "a.tsv": "n\ttext\n1\tab\n2\tc\n",
+    "a.txt": "ab\nc\n",
+    "noname": "ab\nc\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "kind", "sequences"),
+    [
+        ("a.jsonl", {}, "symbols", [["ab", "c"], ["c"]]),
+        ("a.json", {}, "symbols", [["ab", "c"], ["c"]]),
+        ("a.json", {"kind": "symbols"}, "symbols", [["ab", "c"], ["c"]]),
+        ("a.ndjson", {}, "characters", ["ab", "c"]),
+        ("a.ndjson", {"kind": "words"}, "words", ["ab", "c"]),
+        ("a.tsv", {"column": "text"}, "characters", ["ab", "c"]),
+        ("a.txt", {}, "characters", None),
+        ("a.jsonl", {"format": "text"}, "characters", None),
+        ("noname", {"lines": True}, "characters", ["ab", "c"]),
+    ],
+)
+def test_corpus_goes_by_the_name_of_the_file_unless_told(tmp_path, name, changes, kind, sequences):
+    (tmp_path / name).write_text(FILES[name])
+    corpus = Corpus.read(tmp_path / name, **WHOLE, **changes)
+    assert (corpus.vocabulary.kind, corpus.stream) == (kind, sequences is None)
+    if sequences:
+        ended = [[*s, "EOS"] if kind == "symbols" else s for s in sequences]
+        assert decoded(corpus, corpus.train) == ended
+
+
+def test_corpus_of_a_folder_goes_by_the_names_in_it(tmp_path):
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_text(FILES["a.jsonl"])
+    assert len(Corpus.read(tmp_path, **WHOLE).train) == 4
+    (tmp_path / "c.txt").write_text(FILES["a.txt"])
+    with pytest.raises(CorpusError, match=r"a.jsonl looks like jsonl and .*c.txt looks like text; name files of one"):
+        Corpus.read(tmp_path)
+
+
+def test_corpus_in_memory_takes_texts_as_characters_and_lists_as_symbols():
+    assert Corpus.from_text("abc", **WHOLE).vocabulary.kind == "characters"
+    assert Corpus.from_sequences([["abc"]], DataConfig(**WHOLE)).vocabulary.kind == "symbols"
+
+
+@given(st.integers(3, 30))
+def test_corpus_split_by_block_keeps_sequences_in_order(n):
+    corpus = Corpus.from_sequences([[str(k)] for k in range(n)], split_by="block", validation=0.34, test=0.34)
+    assert corpus.vocabulary.symbols == tuple(sorted(str(k) for k in range(corpus.split.sizes[0])))
+    assert decoded(corpus, corpus.train) == [[str(k), "EOS"] for k in range(corpus.split.sizes[0])]
+    assert str(corpus.split).startswith(f"the first {corpus.split.sizes[0]} sequences train, the next")
+
+
+def test_corpus_split_by_file_keeps_the_sequences_of_a_file_together(tmp_path):
+    for k in range(6):
+        (tmp_path / f"{k}.txt").write_text(f"\n{k}a\n{k}b\n\n{k}c")
+    corpus = Corpus.read(tmp_path, split_by="file", lines=True, validation=0.2, test=0.2)
+    assert (str(corpus.split).startswith("of the files, 4 train, 1 validate"), len(corpus.train)) == (True, 12)
+    files = [decoded(corpus, corpus.train)[k : k + 3] for k in range(0, 12, 3)]
+    assert all([s[1] for s in file] == ["a", "b", "c"] and len({s[0] for s in file}) == 1 for file in files)
+
+
+def test_corpus_stream_has_no_sequences_to_split_by():
+    with pytest.raises(CorpusError, match="a stream has no sequences to split"):
+        Corpus.from_text("abab" * 9, split_by="sequence")
+
+
+def test_corpus_warns_of_long_sequences_and_refuses_endless_ones(monkeypatch):
+    monkeypatch.setattr("unrolled.lm.corpus.LONG_SEQUENCE", 10)
+    monkeypatch.setattr("unrolled.lm.reading.RECORD_LIMIT", 20)
+    with pytest.warns(CorpusWarning, match="the longest sequence has 11 symbols.* GB; cut it into shorter ones"):
+        Corpus.from_text("ab" * 5 + "\nab", lines=True, **WHOLE)
+    with pytest.raises(CorpusError, match="the longest sequence has 23 symbols, expected 20 at most"):
+        Corpus.from_text("ab" * 11 + "\nab", lines=True, **WHOLE)
 
 
 def test_corpus_fingerprint_depends_on_text_split_and_kind():
@@ -238,11 +315,13 @@ def test_corpus_reads_one_long_line_in_bounded_memory(tmp_path):
         "held = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (held + (180 << 20),) * 2)\n"
         "corpus = Corpus.read(sys.argv[1], lines=sys.argv[2] == 'lines', validation=0, test=0)\n"
-        "assert len(corpus.train.ids) == (64 << 20) + (sys.argv[2] == 'lines')"
+        "assert len(corpus.train.ids) == 64 << 20"
     )
-    for shape in ("stream", "lines"):
-        done = subprocess.run([sys.executable, "-c", code, str(path), shape], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+    run = [sys.executable, "-c", code, str(path)]
+    done = subprocess.run([*run, "stream"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    done = subprocess.run([*run, "lines"], capture_output=True, text=True)
+    assert "the longest sequence has 67,108,865 symbols, expected 16,777,216 at most" in done.stderr
 
 
 def test_corpus_imports_no_torch():

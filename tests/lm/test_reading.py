@@ -12,16 +12,6 @@ from unrolled.lm import reading
 from unrolled.lm.reading import CorpusError, Source
 
 
-@pytest.fixture
-def source(tmp_path):
-    def write(data: bytes, name: str = "data.txt") -> Source:
-        path = tmp_path / name
-        path.write_bytes(data)
-        return Source(path)
-
-    return write
-
-
 @pytest.fixture(params=[1, 2, 7, 1 << 20])
 def block(request, monkeypatch):
     """Read in blocks of this many bytes, so that every boundary is crossed."""
@@ -99,37 +89,6 @@ def test_text_lines_refuses_a_record_without_end(source, monkeypatch):
     monkeypatch.setattr(reading, "BLOCK", 4)
     with pytest.raises(CorpusError, match="more than 10 characters"):
         list(reading.text_lines(source(b"a" * 20)))
-
-
-def test_json_records_are_texts_or_symbol_lists(source):
-    records = reading.json_records(source(b'["a", "b"]\n\n"ab c"\r\n[1, 20]\n[]'))
-    assert [record for _, record in records] == [["a", "b"], "ab c", ["1", "20"], []]
-
-
-@pytest.mark.parametrize("line", [b'["a"', b"{}", b"[[1]]", b"[1.5]", b"null"])
-def test_json_records_names_the_line_that_is_none(source, line):
-    with pytest.raises(CorpusError, match=r"line 2: .*expected a string or a list of symbols"):
-        list(reading.json_records(source(b'["a"]\n' + line)))
-
-
-def test_csv_cells_are_one_column_quotes_and_all(source):
-    data = b'id,text\r\n1,"a, ""b""\r\nc"\r\n2,d\r\n\r\n'
-    assert [cell for _, cell in reading.csv_cells(source(data), "text")] == ['a, "b"\nc', "d"]
-    assert [cell for _, cell in reading.csv_cells(source(b"id\ttext\n1\ta,b\n", "data.tsv"), "text")] == ["a,b"]
-
-
-@pytest.mark.parametrize(
-    ("data", "says"),
-    [
-        (b"id,words\n", "no column 'text'; the columns are 'id', 'words'"),
-        (b"", "no column 'text'; the columns are none"),
-        (b"id,text\n1\n", "line 2: the row has 1 cells, expected 2"),
-        (b'id,text\n1,"a" b\n', "line 2: .*check the quotes"),
-    ],
-)
-def test_csv_cells_names_what_is_wrong(source, data, says):
-    with pytest.raises(CorpusError, match=says):
-        list(reading.csv_cells(source(data), "text"))
 
 
 def test_find_sources_of_a_folder_are_sorted_and_not_hidden(tmp_path):

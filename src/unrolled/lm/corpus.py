@@ -12,21 +12,36 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import resources
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unrolled.lm import reading
+from unrolled.lm import reading, records
 from unrolled.lm.config import DataConfig
 from unrolled.lm.intake import END, UNKNOWN, Compact, Intake
 from unrolled.lm.reading import CorpusError, CorpusWarning, Source
-from unrolled.lm.splitting import Parts, Sequences, Split, as_stream, blocks, split_blocks, split_units
+from unrolled.lm.records import Format, Record
+from unrolled.lm.splitting import (
+    Parts,
+    Sequences,
+    Split,
+    as_sequences,
+    as_stream,
+    blocks,
+    counts,
+    sequence_starts,
+    split_blocks,
+    split_units,
+)
 from unrolled.lm.vocabulary import Vocabulary
 from unrolled.notation import gate_count
 
 #: From this V on, a warning says what the model will cost.
 LARGE_VOCABULARY = 50_000
+#: Symbols of a sequence from which on a warning says what the way back through it costs.
+LONG_SEQUENCE = 100_000
 
 
 def sonnets() -> str:
@@ -69,7 +84,6 @@ class Corpus:
         config: DataConfig | None = None,
         *,
         vocabulary: Vocabulary | None = None,
-        by_file: bool = False,
         **changes: Any,
     ) -> Corpus:
         """Return the corpus of a file, a folder, several of these, or standard input (``-``).
@@ -78,28 +92,16 @@ class Corpus:
             data: what to read; a folder stands for all its files, sorted by path.
             config: how to read and split it.
             vocabulary: of a trained model, to read other data as that model reads it; default is a new one.
-            by_file: split a stream of several files by whole files instead of blocks.
             changes: fields of the config to change, as in ``Corpus.read("tunes.txt", lines=True)``.
 
         Raises: CorpusError if a file cannot be read as the config says, or a split would be empty.
         """
         config = _adapted(config, vocabulary, changes)
         sources = reading.find_sources(data)
-        lines = config.lines and config.format == "text"
-        stream = config.format == "text" and not lines
-        if by_file and not stream:
-            raise CorpusError("a split by files is for streams; sequences are split by sequence")
-        intake, starts, skipped = Intake(config.kind, lines=lines), [], 0
-        for source in sources:
-            _warn_of_format(source, config)
-            starts.append(intake.length)
-            skipped += _take_in(source, intake, config)
-            if not stream or by_file or len(sources) > 1:
-                intake.end()
-        if skipped:
-            warnings.warn(f"{skipped:,} records without a symbol were skipped", CorpusWarning, stacklevel=2)
-        names = tuple(map(str, sources))
-        return _assemble(intake, config, vocabulary, names, stream, starts if by_file else None)
+        format = records.format_of(sources, config)
+        intake, starts = _texts(sources, config) if format == "text" else _records(sources, format, config)
+        stream = format == "text" and not config.lines
+        return _assemble(intake, config, vocabulary, tuple(map(str, sources)), stream, starts)
 
     @classmethod
     def from_text(
@@ -120,14 +122,14 @@ class Corpus:
         config = _adapted(config, vocabulary, changes)
         if isinstance(text, bytes) and config.kind != "bytes":
             raise CorpusError(f"the text is bytes and the kind {config.kind!r}; decode it, or use kind='bytes'")
-        intake = Intake(config.kind, lines=config.lines)
+        intake = Intake(config.kind if config.kind != "auto" else "characters", lines=config.lines)
         if isinstance(text, bytes):
             intake.data(text)
         else:
             intake.text("".join(reading.normalised(iter([text]))) if config.nfc else text)
         if config.lines:
             intake.end()
-        return _assemble(intake, config, vocabulary, ("text in memory",), not config.lines, None)
+        return _assemble(intake, config, vocabulary, ("text in memory",), not config.lines, [0])
 
     @classmethod
     def from_sequences(
@@ -146,11 +148,11 @@ class Corpus:
 
         Raises: CorpusError as :meth:`read`.
         """
-        config = _adapted(config or DataConfig(kind="symbols"), vocabulary, changes)
-        intake = Intake(config.kind)
+        config = _adapted(config, vocabulary, changes)
+        intake = Intake(config.kind if config.kind != "auto" else "symbols")
         for k, sequence in enumerate(sequences):
             _take_in_record(intake, sequence, config, f"sequence {k}")
-        return _assemble(intake, config, vocabulary, ("sequences in memory",), False, None)
+        return _assemble(intake, config, vocabulary, ("sequences in memory",), False, [0])
 
     @property
     def splits(self) -> dict[str, Sequences]:
@@ -184,46 +186,58 @@ def _adapted(config: DataConfig | None, vocabulary: Vocabulary | None, changes: 
     return replace(config or DataConfig(), **changes)
 
 
-def _warn_of_format(source: Source, config: DataConfig) -> None:
-    suffix = source.path.suffix.lower() if source.path else ""
-    meant = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "csv"}.get(suffix)
-    if config.format == "text" and meant:
-        warnings.warn(f"{source} is read as plain text; format {meant} reads its records", CorpusWarning, stacklevel=3)
+def _texts(sources: Sequence[Source], config: DataConfig) -> tuple[Intake, list[int]]:
+    """Take in plain texts; return the intake and the place where each source begins."""
+    intake = Intake(config.kind if config.kind != "auto" else "characters", lines=config.lines)
+    apart = config.lines or config.split_by == "file" or len(sources) > 1
+    starts = []
+    for source in sources:
+        starts.append(intake.length)
+        if intake.kind == "bytes":
+            for data in reading.byte_blocks(source):
+                intake.data(data)
+        else:
+            texts = reading.text_blocks(source)
+            if config.nfc:
+                texts = reading.normalised(texts)
+            if intake.kind in ("words", "symbols"):
+                texts = reading.whole_words(texts, source)
+            for text in texts:
+                intake.text(text)
+        if apart:
+            intake.end()
+    return intake, starts
 
 
-def _take_in(source: Source, intake: Intake, config: DataConfig) -> int:
-    """Read one source into the intake; return the number of records that held no symbol."""
+def _records(sources: Sequence[Source], format: Format, config: DataConfig) -> tuple[Intake, list[int]]:
+    """Take in records, each a sequence; return the intake and the place where each source begins."""
+    found = (
+        (k, where, record)
+        for k, source in enumerate(sources)
+        for where, record in records.records(source, format, config.column)
+    )
+    first = next(found, None)
+    intake = Intake(config.kind if config.kind != "auto" else records.kind_of(first and first[2]))
+    starts: dict[int, int] = {}
     skipped = 0
-    if config.format == "jsonl":
-        for where, record in reading.json_records(source):
-            skipped += not _take_in_record(intake, record, config, where)
-    elif config.format == "csv":
-        for where, cell in reading.csv_cells(source, config.column):
-            skipped += not _take_in_record(intake, cell, config, where)
-    elif config.kind == "bytes":
-        for data in reading.byte_blocks(source):
-            intake.data(data)
-    else:
-        texts = reading.text_blocks(source)
-        if config.nfc:
-            texts = reading.normalised(texts)
-        if config.kind in ("words", "symbols"):
-            texts = reading.whole_words(texts, source)
-        for text in texts:
-            intake.text(text)
-    return skipped
+    for k, where, record in chain([first] if first else [], found):
+        starts.setdefault(k, intake.length)
+        skipped += not _take_in_record(intake, record, config, where)
+    if skipped:
+        warnings.warn(f"{skipped:,} records without a symbol were skipped", CorpusWarning, stacklevel=3)
+    return intake, list(starts.values())
 
 
-def _take_in_record(intake: Intake, record: str | Sequence[str], config: DataConfig, where: str) -> bool:
+def _take_in_record(intake: Intake, record: Record | Sequence[str], config: DataConfig, where: str) -> bool:
     """Take in one sequence and end it; return whether it held a symbol."""
     before = intake.length
     if isinstance(record, str):
         intake.text("".join(reading.normalised(iter([record]))) if config.nfc else record)
-    elif config.kind == "symbols":
+    elif intake.kind == "symbols":
         intake.record(record)
     else:
         raise CorpusError(
-            f"{where}: a list of symbols, but the kind is {config.kind}; use kind symbols, or give a text"
+            f"{where}: a list of symbols, but the kind is {intake.kind}; use kind symbols, or give a text"
         )
     held = intake.length > before
     intake.end()
@@ -236,20 +250,28 @@ def _assemble(
     vocabulary: Vocabulary | None,
     sources: tuple[str, ...],
     stream: bool,
-    file_starts: list[int] | None,
+    file_starts: list[int],
 ) -> Corpus:
     """Split what was taken in, number it anew by the vocabulary, and look for surprises."""
     inputs = sources[0] if len(sources) == 1 else f"{len(sources)} files"
-    symbols, ends, numbers = tuple(intake.symbols), intake.ends(), intake.numbers()
-    if file_starts is not None:
-        parts, split = split_units(numbers, np.array([*file_starts, len(numbers)]), config, "files", inputs)
-        parts = Parts(*(as_stream(part.ids) for part in parts))
+    symbols, numbers = tuple(intake.symbols), intake.numbers()
+    if config.split_by == "file":
+        parts, split = split_units(numbers, np.array(file_starts, np.int64), config, "files", inputs)
+        parts = Parts(*(as_stream(part.ids) if stream else as_sequences(part.ids) for part in parts))
+    elif stream and config.split_by == "sequence":
+        raise CorpusError(
+            f"{inputs}: a stream has no sequences to split; read each line as one (lines), or split by block"
+        )
     elif stream:
         parts, split = split_blocks(numbers, config, inputs)
     else:
-        parts, split = split_units(numbers, np.concatenate([[0], ends + 1]), config, "sequences", inputs)
+        parts, split = split_units(numbers, sequence_starts(numbers), config, "sequences", inputs)
+    if not stream:
+        _look_at_lengths(max(int(part.lengths.max(initial=0)) for part in parts), inputs)
     if vocabulary is None:
-        vocabulary = _vocabulary(symbols, parts.train.ids, config)
+        often = counts(parts.train.ids, len(symbols) + 2)[2:]
+        kept = np.flatnonzero(often >= config.min_count)
+        vocabulary = Vocabulary(sorted(symbols[k] for k in kept), intake.kind, config.nfc)
         _warn_of_vocabulary(vocabulary, stream, inputs)
     final = np.empty(len(symbols) + 2, np.min_scalar_type(len(vocabulary) - 1))
     final[END], final[UNKNOWN], final[2:] = vocabulary.eos_id, vocabulary.unk_id, vocabulary.encode(symbols)
@@ -257,12 +279,16 @@ def _assemble(
     return Corpus(vocabulary, train, validation, test, stream, split, sources)
 
 
-def _vocabulary(symbols: tuple[str, ...], train: Compact, config: DataConfig) -> Vocabulary:
-    counts = np.zeros(len(symbols) + 2, np.int64)
-    for block in blocks(train):
-        counts += np.bincount(block, minlength=len(counts))
-    kept = np.flatnonzero(counts[2:] >= config.min_count)
-    return Vocabulary(sorted(symbols[k] for k in kept), config.kind, config.nfc)
+def _look_at_lengths(longest: int, inputs: str) -> None:
+    """Refuse sequences that no memory holds when they are walked back whole; warn of long ones."""
+    found = f"{inputs}: the longest sequence has {longest:,} symbols"
+    remedy = "cut it into shorter ones, or read the text as one stream (no lines)"
+    if longest > reading.RECORD_LIMIT:
+        raise CorpusError(f"{found}, expected {reading.RECORD_LIMIT:,} at most; {remedy}")
+    if longest >= LONG_SEQUENCE:
+        kept = 4 * longest * 256 * (gate_count("LSTM") + 2) / 1e9  # gates, c and h of each step, 4 bytes each
+        message = f"{found}; the way back through it takes an LSTM of H 256 about {kept:.1f} GB; {remedy}"
+        warnings.warn(message, CorpusWarning, stacklevel=4)
 
 
 def _warn_of_vocabulary(vocabulary: Vocabulary, stream: bool, inputs: str) -> None:

@@ -18,7 +18,7 @@ from unrolled.lm.vocabulary import EOS, SPLIT, UNK, Kind, code_points
 END = 0
 UNKNOWN = 1
 CODE_POINTS = 0x110000
-#: Numbers that are looked through at once.
+#: Numbers that there is room for at first.
 BLOCK = 1 << 20
 
 #: Symbol ids in the smallest unsigned type that holds them.
@@ -35,8 +35,8 @@ class Intake:
     >>> intake = Intake("characters", lines=True)
     >>> intake.text("ba" + chr(10) + "b")
     >>> intake.end()
-    >>> intake.ends().tolist(), intake.symbols, intake.numbers().tolist()
-    ([2, 4], ['a', 'b'], [3, 2, 0, 3, 0])
+    >>> intake.symbols, intake.numbers().tolist()
+    (['a', 'b'], [3, 2, 0, 3, 0])
     """
 
     def __init__(self, kind: Kind, *, lines: bool = False) -> None:
@@ -86,12 +86,6 @@ class Intake:
         """End the sequence; a sequence that has just ended is not ended again."""
         if self.length and self._numbers[self.length - 1] != END:
             self._add(np.array([END], np.uint32))
-
-    def ends(self) -> npt.NDArray[np.int64]:
-        """Return the position of each END."""
-        starts = range(0, self.length, BLOCK)
-        found = [np.flatnonzero(self._numbers[k : min(k + BLOCK, self.length)] == END) + k for k in starts]
-        return np.concatenate([np.empty(0, np.int64), *found])
 
     def numbers(self) -> Compact:
         """Return the provisional numbers (N,); the intake gives them away and is empty again."""

@@ -1,12 +1,11 @@
-"""From files to blocks of text, bytes and records: everything that can be wrong with a file is found here.
+"""From files to blocks of text and bytes: everything that can be wrong with them is found here.
 
-Nothing here holds more than a block of a text or one record, so a line of a gigabyte costs no more than a short one.
+Nothing here holds more than a block of a text or one line, so a line of a gigabyte costs no more than a short one.
 """
 
 from __future__ import annotations
 
 import codecs
-import csv
 import io
 import sys
 import unicodedata
@@ -16,11 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
-
 #: Bytes read at once.
 BLOCK = 1 << 20
-#: Characters that one word, one JSON line or one CSV line may have, for these are held whole.
+#: Characters that one word, one record or one sequence may have, for these are held whole.
 RECORD_LIMIT = 1 << 24
 
 
@@ -186,54 +183,10 @@ def text_lines(source: Source) -> Iterator[str]:
         length += len(rest)
         if length > RECORD_LIMIT:
             raise CorpusError(
-                f"{source}: a record has more than {RECORD_LIMIT:,} characters; read it as a text stream (format text)"
+                f"{source}: a record has more than {RECORD_LIMIT:,} characters; read plain text as such (format text)"
             )
     if length:
         yield "".join(held)
-
-
-def json_records(source: Source) -> Iterator[tuple[str, str | list[str]]]:
-    """Yield (where, record) of each line of a JSON-lines source; blank lines are no records.
-
-    A record is a string, or a list of symbols; an integer in a list is read as the symbol of its decimal digits.
-    Raises: CorpusError if a line is neither; the message names the line.
-    """
-    decoder = msgspec.json.Decoder(str | list[str | int])
-    for number, line in enumerate(text_lines(source), 1):
-        where = f"{source}: line {number}"
-        if not line.strip():
-            continue
-        try:
-            record = decoder.decode(line)
-        except msgspec.DecodeError as error:
-            raise CorpusError(
-                f"{where}: {error}; expected a string or a list of symbols, as in " + '["a", "b"]'
-            ) from None
-        yield where, record if isinstance(record, str) else [str(symbol) for symbol in record]
-
-
-def csv_cells(source: Source, column: str) -> Iterator[tuple[str, str]]:
-    """Yield (where, cell) of one column of a CSV source with a header line; ``.tsv`` files are split at tabs.
-
-    Raises: CorpusError if there is no such column (the message lists those there are), or a row is broken.
-    """
-    tabs = source.path is not None and source.path.suffix.lower() == ".tsv"
-    rows = csv.reader((line + "\n" for line in text_lines(source)), delimiter="\t" if tabs else ",", strict=True)
-    try:
-        header = next(rows, [])
-        if column not in header:
-            raise CorpusError(
-                f"{source}: no column {column!r}; the columns are {', '.join(map(repr, header)) or 'none'}"
-            )
-        place = header.index(column)
-        for row in rows:
-            where = f"{source}: line {rows.line_num}"
-            if len(row) <= place and row:
-                raise CorpusError(f"{where}: the row has {len(row)} cells, expected {len(header)}")
-            if row:
-                yield where, row[place]
-    except csv.Error as error:
-        raise CorpusError(f"{source}: line {rows.line_num}: {error}; check the quotes of this row") from None
 
 
 def _hidden(path: Path) -> bool:

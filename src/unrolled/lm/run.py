@@ -19,6 +19,7 @@ from unrolled.lm.evaluation import evaluate
 from unrolled.lm.feed import Feed
 from unrolled.lm.optimisers import Optimiser
 from unrolled.lm.schedule import Progress, Schedule
+from unrolled.lm.splitting import counts
 
 if TYPE_CHECKING:
     from unrolled.lm.corpus import Corpus
@@ -307,6 +308,6 @@ def _starts(corpus: Corpus) -> NDArray[np.float32]:
     """Return the log-probabilities (V,) with which training data starts: of each sequence's first symbol, or of any
     symbol of a stream; what was not found counts a little all the same, so that nothing is impossible."""
     train, V = corpus.train, len(corpus.vocabulary)
-    counts = np.bincount(train.ids if corpus.stream else train.ids[train.offsets[:-1]], minlength=V) + UNSEEN
-    starts: NDArray[np.float32] = np.log(counts / counts.sum()).astype(np.float32)
+    often = counts(train.ids if corpus.stream else train.ids[train.offsets[:-1]], V) + UNSEEN
+    starts: NDArray[np.float32] = np.log(often / often.sum()).astype(np.float32)
     return starts

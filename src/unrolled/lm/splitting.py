@@ -10,11 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from unrolled.lm.config import DataConfig
-from unrolled.lm.intake import Compact
+from unrolled.lm.intake import END, Compact
 from unrolled.lm.reading import CorpusError
 
 #: Symbols that are worked on at once where an 8-byte copy of all would be too much.
 BLOCK = 1 << 20
+
+#: Places in an array of ids, (n,).
+Places = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,24 +67,24 @@ class Split:
     """How a corpus was split.
 
     Attributes:
-        by: "blocks" of a stream in the order train, validation, test; "sequences" or "files" by a permutation.
+        unit: What was not torn apart: symbols of a stream, sequences or files.
         validation: Share held out to steer training.
         test: Share held out for the last word.
-        seed: Of the permutation; blocks have none.
-        sizes: Units (symbols, sequences or files) in train, validation and test.
+        seed: Of the permutation of units; None where they were cut in the order train, validation, test.
+        sizes: Units in train, validation and test.
     """
 
-    by: Literal["blocks", "sequences", "files"]
+    unit: Literal["symbols", "sequences", "files"]
     validation: float
     test: float
-    seed: int
+    seed: int | None
     sizes: tuple[int, int, int]
 
     def __str__(self) -> str:
         train, validation, test = (f"{size:,}" for size in self.sizes)
-        if self.by == "blocks":
-            return f"the first {train} symbols train, the next {validation} validate, the last {test} test"
-        return f"of the {self.by}, {train} train, {validation} validate, {test} test, drawn with seed {self.seed}"
+        if self.seed is None:
+            return f"the first {train} {self.unit} train, the next {validation} validate, the last {test} test"
+        return f"of the {self.unit}, {train} train, {validation} validate, {test} test, drawn with seed {self.seed}"
 
 
 class Parts(NamedTuple):
@@ -97,20 +100,20 @@ def split_blocks(numbers: Compact, config: DataConfig, inputs: str) -> tuple[Par
     sizes = _sizes(len(numbers), 2, config, "symbols", inputs)
     cuts = np.cumsum(sizes)
     parts = Parts(*(as_stream(part) for part in np.split(numbers, cuts[:2])))
-    return parts, Split("blocks", config.validation, config.test, 0, sizes)
+    return parts, Split("symbols", config.validation, config.test, None, sizes)
 
 
 def split_units(
-    numbers: Compact, bounds: npt.NDArray[np.int64], config: DataConfig, by: Literal["sequences", "files"], inputs: str
+    numbers: Compact, starts: Places, config: DataConfig, unit: Literal["sequences", "files"], inputs: str
 ) -> tuple[Parts, Split]:
-    """Draw whole units, which lie between these bounds; a unit of one symbol (an EOS alone) is no unit."""
-    starts, lengths = bounds[:-1], np.diff(bounds)
-    starts, lengths = starts[lengths > 1], lengths[lengths > 1]
-    sizes = _sizes(len(starts), 1, config, by, inputs)
-    order = np.random.default_rng(config.split_seed).permutation(len(starts))
-    drawn = (np.sort(units) for units in np.split(order, np.cumsum(sizes)[:2]))
-    parts = Parts(*(_gathered(numbers, starts[units], lengths[units]) for units in drawn))
-    return parts, Split(by, config.validation, config.test, config.split_seed, sizes)
+    """Share out whole units, which begin at these places: drawn by the seed, or in order if split by blocks."""
+    starts, lengths = _long_enough(starts, len(numbers))
+    sizes = _sizes(len(starts), 1, config, unit, inputs)
+    seed = None if config.split_by == "block" else config.split_seed
+    order = np.arange(len(starts)) if seed is None else np.random.default_rng(seed).permutation(len(starts))
+    shares = (np.sort(units) for units in np.split(order, np.cumsum(sizes)[:2]))
+    parts = Parts(*(_gathered(numbers, starts[units], lengths[units]) for units in shares))
+    return parts, Split(unit, config.validation, config.test, seed, sizes)
 
 
 def _sizes(units: int, least: int, config: DataConfig, what: str, inputs: str) -> tuple[int, int, int]:
@@ -135,7 +138,13 @@ def _sizes(units: int, least: int, config: DataConfig, what: str, inputs: str) -
     return train, validation, test
 
 
-def _gathered(numbers: Compact, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Sequences:
+def _long_enough(starts: Places, end: int) -> tuple[Places, Places]:
+    """Return start and length of each unit that is one: a unit of one symbol, an EOS alone, is none."""
+    lengths = np.diff(np.append(starts, end))
+    return starts[lengths > 1], lengths[lengths > 1]
+
+
+def _gathered(numbers: Compact, starts: Places, lengths: Places) -> Sequences:
     """Return copies of the units at these starts, end to end."""
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     ids = np.empty(offsets[-1], numbers.dtype)
@@ -147,6 +156,25 @@ def _gathered(numbers: Compact, starts: npt.NDArray[np.int64], lengths: npt.NDAr
 def as_stream(ids: Compact) -> Sequences:
     """Return a stream as one sequence; nothing is no sequence."""
     return Sequences(ids, np.array([0, len(ids)] if len(ids) else [0]))
+
+
+def as_sequences(numbers: Compact) -> Sequences:
+    """Return what lies between one END and the next as a sequence each."""
+    return _gathered(numbers, *_long_enough(sequence_starts(numbers), len(numbers)))
+
+
+def sequence_starts(numbers: Compact) -> Places:
+    """Return where sequences may begin: at 0, and after each END."""
+    found = [np.flatnonzero(block == END) + 1 + k * BLOCK for k, block in enumerate(blocks(numbers))]
+    return np.concatenate([np.zeros(1, np.int64), *found])
+
+
+def counts(ids: Compact, kinds: int) -> npt.NDArray[np.int64]:
+    """Return how often each number below `kinds` occurs, (kinds,), without an 8-byte copy of all."""
+    found = np.zeros(kinds, np.int64)
+    for block in blocks(ids):
+        found += np.bincount(block, minlength=kinds)
+    return found
 
 
 def blocks(ids: Compact) -> Iterator[Compact]:
