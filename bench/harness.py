@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -31,11 +31,22 @@ DRIVER = ROOT / "build" / "bench" / "bench_kernels"
 #: Largest difference allowed, relative to the largest value compared.
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-11}
 #: What one timing lasts at least, s; shorter bodies run several times in it.
-SHORTEST = 1e-3
+SHORTEST = 5e-3
 #: Rounds a median should have; where a round takes too long for that, the row says how many it has.
 WANTED, MOST, LEAST = 20, 40, 3
 
 Body = Callable[[], object]
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A body that takes its own time, because it runs in another process."""
+
+    def __call__(self) -> object: ...
+
+    def seconds(self, calls: int) -> float:
+        """Run so many times; return the seconds of all."""
+        ...
 
 
 class DiffersError(Exception):
@@ -85,14 +96,15 @@ class Times:
         return len(next(iter(self.seconds.values())))
 
 
-def interleave(bodies: Mapping[str, Body], seconds: float) -> Times:
+def interleave(bodies: Mapping[str, Body | Timed], seconds: float, pause: float = 0.0) -> Times:
     """Run the bodies in turn, and time them.
 
     Each first runs once untimed.  Short ones then run several times a timing.  The order turns round every round: what
     comes after a long body starts with cold caches, and nobody shall always be the one.
 
     Args: bodies by name; seconds: about how long, s.  Short rounds end early, at `MOST`; long ones go on up to three
-        times as long to reach `WANTED` of them, and never end before `LEAST`.
+        times as long to reach `WANTED` of them, and never end before `LEAST`; pause: before each timing, s, until
+        the idle threads of another library have stopped to spin.
     """
     times: dict[str, list[float]] = {name: [] for name in bodies}
     calls = {name: _calls(body) for name, body in bodies.items()}
@@ -105,22 +117,30 @@ def interleave(bodies: Mapping[str, Body], seconds: float) -> Times:
             if number >= LEAST and (spent > 3 * seconds or (number >= WANTED and spent > seconds)):
                 break
             for name, body in list(bodies.items())[:: -1 if number % 2 else 1]:
-                start = time.perf_counter()
-                for _ in range(calls[name]):
-                    body()
-                times[name].append((time.perf_counter() - start) / calls[name])
+                time.sleep(pause)
+                times[name].append(duration(body, calls[name]) / calls[name])
     finally:
         if collecting:
             gc.enable()
     return Times(times)
 
 
-def _calls(body: Body) -> int:
-    """How many calls fill the shortest timing."""
-    body()
+def duration(body: Body | Timed, calls: int = 1) -> float:
+    """Seconds that so many calls take."""
+    if isinstance(body, Timed):
+        return body.seconds(calls)
     start = time.perf_counter()
-    body()
-    return max(1, math.ceil(SHORTEST / max(time.perf_counter() - start, 1e-7)))
+    for _ in range(calls):
+        body()
+    return time.perf_counter() - start
+
+
+def _calls(body: Body | Timed) -> int:
+    """How many calls fill the shortest timing; the first call, which sets things up, is counted only if it is long."""
+    spent = duration(body)
+    if spent < 20 * SHORTEST:
+        spent = duration(body)
+    return max(1, math.ceil(SHORTEST / max(spent, 1e-7)))
 
 
 def geometric_mean(ratios: Iterable[float]) -> float:
@@ -169,13 +189,14 @@ def limits(threads: int) -> dict[str, Any] | None:
 def product_rate(M: int, K: int, N: int, dtype: torch.dtype, seconds: float = 0.05) -> float:
     """GFLOP/s of torch.mm of (M, K) and (K, N), the best timing of those that fit into the seconds."""
     a, b, out = (torch.randn(shape, dtype=dtype) for shape in ((M, K), (K, N), (M, N)))
-    calls = _calls(lambda: torch.mm(a, b, out=out))
+
+    def product() -> object:
+        return torch.mm(a, b, out=out)
+
+    calls = _calls(product)
     best, end = math.inf, time.perf_counter() + seconds
     while best == math.inf or time.perf_counter() < end:
-        start = time.perf_counter()
-        for _ in range(calls):
-            torch.mm(a, b, out=out)
-        best = min(best, (time.perf_counter() - start) / calls)
+        best = min(best, duration(product, calls) / calls)
     return 2 * M * K * N / best / 1e9
 
 
