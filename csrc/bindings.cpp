@@ -12,8 +12,10 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "choice.h"
 #include "dispatch.h"
 #include "pool.h"
+#include "stepper.h"
 #include "workspace.h"
 
 namespace nb = nanobind;
@@ -150,41 +152,54 @@ void run(const Kernels<Real>& kernels, const nb::list& header, const nb::list& n
   run_team(threads, Job<Real>::body, &job);
 }
 
-// One layer that goes step by step: its weights stay packed, its state is where the arrays of the request are.
-// The arrays belong to the caller, who keeps them alive and in place.
+// A stack of layers from (header, net fields) of each, bottom first, and the fields of struct Linear, or none.
 template <class Real>
-class Stepper {
- public:
-  Stepper(const nb::list& header, const nb::list& nets)
-      : set_(active_instruction_set()), request_(reused(Request<Real>(header, nets, nb::list()))),
-        scratch_(kernels().scratch_bytes(request_.call, 1)) {
-    request_.call.net = request_.nets.data();
+void construct(Stepper<Real>* stepper, const nb::list& layers, const nb::list& head) {
+  new (stepper) Stepper<Real>();
+  for (const nb::handle layer : layers) {
+    const Request<Real> request(nb::cast<nb::list>(layer[0]), nb::cast<nb::list>(layer[1]), nb::list());
+    stepper->add_layer(request.call, request.nets);
   }
-
-  // The next step: x (or symbols), h_0 and c_0 are read, y, h_n and c_n written.
-  void step() {
-    kernels().forward(request_.call, scratch_.data(), Team{0, 1, nullptr}, packed_);
-    packed_ = true;
+  if (nb::len(head) > 0) {
+    Reader in(head);
+    Linear<Real> linear;
+    linear.W = in.pointer<const Real>();
+    linear.b = in.pointer<const Real>();
+    linear.x = in.pointer<const Real>();
+    linear.y = in.pointer<Real>();
+    linear.B = in.number();
+    linear.H = in.number();
+    linear.V = in.number();
+    stepper->add_head(linear);
   }
+}
 
- private:
-  const Kernels<Real>& kernels() const {
-    if constexpr (sizeof(Real) == 4)
-      return set_.f32;
-    else
-      return set_.f64;
+using Uniforms = nb::ndarray<const double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Symbols = nb::ndarray<Index, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+template <class Real>
+Index write(Stepper<Real>& stepper, const Choice& choice, Index last, const Uniforms& u, const Symbols& written) {
+  if (!stepper.has_head()) throw std::invalid_argument("write: this stepper has no head to choose symbols from");
+  if (u.shape(0) != written.shape(0) || u.shape(1) != written.shape(1)) {
+    throw std::invalid_argument("write: u and written differ in shape");
   }
+  const nb::gil_scoped_release unlocked;
+  return stepper.write(choice, last, static_cast<Index>(u.shape(0)), u.data(), written.data());
+}
 
-  static Request<Real> reused(Request<Real> request) {
-    request.call.reused = true;
-    return request;
-  }
-
-  const InstructionSet& set_;  // scratch is laid out for one instruction set
-  Request<Real> request_;
-  Lease scratch_;
-  bool packed_ = false;
-};
+template <class Real>
+void bind_stepper(nb::module_& m, const char* name, const char* doc) {
+  nb::class_<Stepper<Real>>(m, name, doc)
+      .def("__init__", &construct<Real>, nb::arg("layers"), nb::arg("head"))
+      .def("step", &Stepper<Real>::step, "Run the next step on the arrays whose addresses it was given.")
+      .def(
+          "step_from",
+          [](Stepper<Real>& s, std::uintptr_t x) { s.read_from(reinterpret_cast<const Real*>(x)), s.step(); },
+          nb::arg("x"), "The same, with the input (B, I) at this address.")
+      .def("write", &write<Real>, nb::arg("choice"), nb::arg("last"), nb::arg("u").noconvert(),
+           nb::arg("written").noconvert(),
+           "Choose and read up to N symbols a row, u and written (N, B); return the steps done: fewer after `last`.");
+}
 
 // A flat tensor in memory of the workspace, which takes it back when the last view of the tensor is gone.
 template <class Real>
@@ -209,6 +224,19 @@ void activate(const Kernels<Real>& kernels, const std::string& function, const F
                    static_cast<Index>(x.size()));
 }
 
+template <class Real>
+Index choose(const Choice& choice, const Flat<Real>& logits, double u) {
+  return Chooser(choice, static_cast<Index>(logits.size())).choose(logits.data(), u);
+}
+
+template <class Real>
+void shares(const Choice& choice, const Flat<Real>& logits, const FlatOut<double>& p) {
+  if (logits.size() != p.size()) throw std::invalid_argument("shares: logits and p differ in length");
+  Chooser chooser(choice, static_cast<Index>(logits.size()));
+  const std::vector<double>& found = chooser.shares(logits.data());
+  std::copy(found.begin(), found.end(), p.data());
+}
+
 }  // namespace
 
 NB_MODULE(_core, m) {
@@ -226,12 +254,17 @@ NB_MODULE(_core, m) {
         run(active_instruction_set().f64, header, nets, gradients);
       },
       nb::arg("header"), nb::arg("nets"), nb::arg("gradients"), "Run one float64 layer call.");
-  nb::class_<Stepper<float>>(m, "StepperF32", "A float32 layer that goes step by step with its weights packed.")
-      .def(nb::init<const nb::list&, const nb::list&>(), nb::arg("header"), nb::arg("nets"))
-      .def("step", &Stepper<float>::step, "Run the next step on the arrays whose addresses it was given.");
-  nb::class_<Stepper<double>>(m, "StepperF64", "A float64 layer that goes step by step with its weights packed.")
-      .def(nb::init<const nb::list&, const nb::list&>(), nb::arg("header"), nb::arg("nets"))
-      .def("step", &Stepper<double>::step, "Run the next step on the arrays whose addresses it was given.");
+  bind_stepper<float>(m, "StepperF32", "Float32 layers that go step by step, their weights packed; maybe a head.");
+  bind_stepper<double>(m, "StepperF64", "The same in float64.");
+  nb::class_<Choice>(m, "Choice", "How a symbol is chosen: the fields of csrc/choice.h.")
+      .def(nb::init<Index, double, Index, double, double, bool>(), nb::arg("forbidden"), nb::arg("temperature"),
+           nb::arg("top_k"), nb::arg("top_p"), nb::arg("min_p"), nb::arg("likeliest"));
+  m.def("choose", &choose<float>, nb::arg("choice"), nb::arg("logits").noconvert(), nb::arg("u"),
+        "Return the symbol that u in [0, 1) chooses from float32 logits (V).");
+  m.def("choose", &choose<double>, nb::arg("choice"), nb::arg("logits").noconvert(), nb::arg("u"));
+  m.def("shares", &shares<float>, nb::arg("choice"), nb::arg("logits").noconvert(), nb::arg("p").noconvert(),
+        "Write to p (V) the shares that float32 logits (V) leave to draw from.");
+  m.def("shares", &shares<double>, nb::arg("choice"), nb::arg("logits").noconvert(), nb::arg("p").noconvert());
   m.def("buffer_f32", &buffer<float>, nb::arg("n"),
         "An uninitialised flat float32 tensor of n elements whose memory is used again when it is gone.");
   m.def("buffer_f64", &buffer<double>, nb::arg("n"), "The same in float64.");

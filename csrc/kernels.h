@@ -80,6 +80,16 @@ struct Call {
   bool reused = false;               // the packed weights will serve many calls: pack whatever speeds a call up
 };
 
+// The head of a model: y = W x + b for B rows.
+template <class Real>
+struct Linear {
+  const Real* W;  // (V, H)
+  const Real* b;  // (V)
+  const Real* x;  // (B, H)
+  Real* y;        // (B, V)
+  Index B, H, V;
+};
+
 // The slots of H units that forward keeps a (t, b) in `gates`: LSTM i f g o; GRU r z n and W_hn h + b_hn; RNN none
 // (its h is the output).
 constexpr int saved_slots(CellKind cell) { return cell == CellKind::lstm || cell == CellKind::gru ? 4 : 0; }
@@ -103,6 +113,8 @@ struct Kernels {
   std::size_t (*scratch_bytes)(const Call<Real>&, int threads);
   void (*forward)(const Call<Real>&, void* scratch, const Team&, bool packed);
   void (*backward)(const Call<Real>&, void* scratch, const Team&);
+  std::size_t (*linear_bytes)(const Linear<Real>&);
+  void (*linear)(const Linear<Real>&, void* scratch, bool packed);  // one thread; scratch and packed as for forward
   void (*activate)(Activation, const Real* in, Real* out, Index n);
 };
 

@@ -14,6 +14,7 @@
 #include "unroll-inl.h"
 #include "backprop-inl.h"
 #include "gradient-inl.h"
+#include "linear-inl.h"
 
 template <class Real>
 using RnnTanh = Rnn<Real, TanhActivation>;
@@ -67,4 +68,5 @@ void activate(Activation activation, const Real* in, Real* out, Index n) {
 }
 
 template <class Real>
-constexpr Kernels<Real> kKernels{scratch_bytes<Real>, forward<Real>, backward<Real>, activate<Real>};
+constexpr Kernels<Real> kKernels{scratch_bytes<Real>, forward<Real>, backward<Real>,
+                                 linear_bytes<Real>,  linear<Real>,  activate<Real>};

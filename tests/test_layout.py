@@ -14,8 +14,9 @@ CSRC, PACKAGE = ROOT / "csrc", ROOT / "src" / "unrolled"
 
 #: What each part of the package may import.  A new part needs a line here, and a reason.
 BELOW = {"__init__": set(), "notation": set(), "ranges": set()}
+BELOW["stepping"] = {"notation"}
 BELOW["runtime"] = {*BELOW}
-BELOW["nn"] = {"__init__", "notation", "ranges"}
+BELOW["nn"] = {"__init__", "notation", "ranges", "stepping"}
 BELOW["lm"] = {*BELOW, "nn"}
 BELOW["languages"] = BELOW["views"] = {*BELOW} - {"languages", "views"}
 BELOW["commands"] = {*BELOW}
@@ -27,7 +28,7 @@ SAVED_MODEL = ("unrolled.lm.checkpoint", "unrolled.lm.config", "unrolled.lm.voca
 
 #: Modules that only some files may import.
 KEPT_TO = {
-    "unrolled._core": ("nn/fused.py", "runtime/", "commands/info.py"),
+    "unrolled._core": ("nn/fused.py", "stepping.py", "runtime/sampling.py", "commands/info.py"),
     "matplotlib": ("views/plots",),
     "torch": ("nn/", "lm/", "languages/", "views/", "commands/"),
 }
@@ -42,11 +43,11 @@ RANKS = [
     ["rnn-inl.h", "lstm-inl.h", "gru-inl.h"],
     ["plan-inl.h"],
     ["unroll-inl.h", "backprop-inl.h"],
-    ["gradient-inl.h"],
+    ["gradient-inl.h", "linear-inl.h"],
     ["target-inl.h"],
     ["target_baseline.cpp", "target_neon.cpp", "target_avx2.cpp", "target_avx512.cpp"],
-    ["dispatch.h"],
-    ["dispatch.cpp", "pool.cpp", "workspace.cpp"],
+    ["dispatch.h", "choice.h"],
+    ["dispatch.cpp", "pool.cpp", "workspace.cpp", "choice.cpp", "stepper.h"],
     ["bindings.cpp"],
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}

@@ -12,6 +12,8 @@ from unrolled.lm.checkpoint import CheckpointError
 from unrolled.lm.config import ModelConfig
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.vocabulary import Vocabulary
+from unrolled.runtime.config import GenerationConfig
+from unrolled.runtime.generation import generate
 
 MODELS = {
     "rnn": ModelConfig(cell="rnn", hidden_size=7),
@@ -85,3 +87,31 @@ model.score("ab")
 def test_runtime_refuses_a_folder_without_a_model(tmp_path):
     with pytest.raises(CheckpointError, match=r"no config\.json"):
         runtime.load(tmp_path)
+
+
+class Stepwise:
+    """A model that goes one step at a time, though it could go on alone."""
+
+    def __init__(self, model):
+        self.eos_id, self.unk_id, self.start = model.eos_id, model.unk_id, model.start
+        self.initial, self.step, self.select = model.initial, model.step, model.select
+
+
+@pytest.mark.parametrize("prompts", [["s"], ["", ""], ["a", "b", "c"]])
+@pytest.mark.parametrize("strategy", ["sample", "greedy"])
+def test_writing_in_blocks_is_writing_step_by_step(pair, prompts, strategy):
+    _, light = pair
+    light.start = light.start + np.where(np.arange(len(light.start)) == light.eos_id, 0, 1).astype(np.float32)
+    ids = [light.vocabulary.encode(prompt) for prompt in prompts]
+    config = GenerationConfig(max_length=37, seed=2, strategy=strategy, top_p=0.9)
+    want = generate(Stepwise(light), ids, config)
+    for got, row in zip(generate(light, ids, config), want, strict=True):
+        assert got.tolist() == row.tolist()
+
+
+def test_logits_of_a_row_have_the_same_bits_in_any_batch(pair):
+    _, light = pair
+    ids = np.arange(5)
+    together, _ = light.step(ids, light.initial(5))
+    for b in ids:
+        np.testing.assert_array_equal(light.step(ids[b : b + 1], light.initial(1))[0][0], together[b])

@@ -5,17 +5,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unrolled import _core
 from unrolled.runtime.config import GenerationConfig
 from unrolled.runtime.generation import NOTHING, beam, generate, stream
-from unrolled.runtime.sampling import draw, log_softmax, probabilities
+from unrolled.runtime.sampling import Chooser, log_softmax, probabilities, rules
 
 A, B, EOS, UNK = range(4)
 LOGITS = np.log([[0.5, 0.25, 0.15, 0.1]])
 
 
 def shares(**options):
-    p = probabilities(LOGITS, GenerationConfig(**options))
-    return (p / p.sum()).round(4)[0].tolist()
+    return probabilities(LOGITS, GenerationConfig(**options)).round(4)[0].tolist()
+
+
+def choose(p, u):
+    """The symbol that u chooses from shares p."""
+    with np.errstate(divide="ignore"):
+        return _core.choose(rules(GenerationConfig(), -1), np.log(p), u)
 
 
 @pytest.mark.parametrize(
@@ -41,18 +47,75 @@ def test_log_softmax_matches_the_definition():
     np.testing.assert_allclose(log_softmax(logits), want, rtol=1e-15)
 
 
+def defined(logits, *, temperature, top_k, top_p, min_p, forbidden):
+    """The rules as they are defined, one symbol at a time."""
+    V = len(logits)
+    allowed = [v for v in range(V) if v != forbidden]
+    top = max(logits[v] for v in allowed)
+    p = [np.exp((logits[v] - top) / temperature) if v in allowed else 0.0 for v in range(V)]
+    if top_k:
+        p = [x if sum(y > x for y in p) < top_k else 0.0 for x in p]
+    ranked = sorted(range(V), key=lambda v: (-p[v], v))
+    if top_p < 1:
+        ahead = {v: sum(p[w] for w in ranked[:k]) for k, v in enumerate(ranked)}
+        p = [p[v] if ahead[v] < top_p * sum(p) else 0.0 for v in range(V)]
+    p = [x if x >= min_p * max(p) else 0.0 for x in p]
+    return np.array(p) / sum(p)
+
+
+@given(
+    st.lists(st.floats(-30, 30), min_size=2, max_size=9),
+    st.floats(0.1, 5),
+    st.integers(0, 9),
+    st.floats(0.01, 1),
+    st.floats(0, 1),
+    st.integers(0, 1),
+    st.sampled_from([np.float32, np.float64]),
+)
+def test_probabilities_follow_the_definition_of_each_rule(logits, temperature, top_k, top_p, min_p, unk_id, dtype):
+    logits = np.array(logits, dtype)
+    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+    want = defined(logits.astype(float), forbidden=unk_id, **options)
+    edges = np.abs(np.cumsum(np.sort(want)[::-1]) - top_p).min()
+    got = probabilities(logits[None], GenerationConfig(**options), unk_id)[0]
+    if edges > 1e-9:  # a sum that meets top_p to the last bit may fall on either side
+        np.testing.assert_allclose(got, want, atol=1e-12)
+    assert got[unk_id] == 0
+
+
 @given(
     st.lists(st.floats(0, 1), min_size=1, max_size=7).filter(lambda p: sum(p) > 1e-300),
     st.floats(0, 1, exclude_max=True),
 )
-def test_draw_never_takes_an_impossible_symbol(p, u):
-    assert p[draw(np.array([p]), np.array([u]))[0]] > 0
+def test_choice_never_takes_an_impossible_symbol(p, u):
+    assert p[choose(np.array(p), u)] > 0
 
 
-def test_draw_takes_each_symbol_as_often_as_its_probability():
-    u = (np.arange(1000) + 0.5) / 1000
-    symbols = draw(np.tile([[0.2, 0.0, 0.5, 0.3]], (1000, 1)), u)
+def test_choice_takes_each_symbol_as_often_as_its_probability():
+    symbols = [choose(np.array([0.2, 0.0, 0.5, 0.3]), (k + 0.5) / 1000) for k in range(1000)]
     assert np.bincount(symbols).tolist() == [200, 0, 500, 300]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_choice_refuses_logits_that_are_no_numbers(bad):
+    with pytest.raises(ValueError, match=r"logit 1 is (nan|inf), expected a number"):
+        probabilities(np.array([[0.0, bad, 0.0]]), GenerationConfig())
+
+
+def test_choice_refuses_when_no_symbol_is_left():
+    with pytest.raises(ValueError, match="no symbol is left"):
+        probabilities(np.array([[0.0, -np.inf]]), GenerationConfig(), unk_id=0)
+
+
+def test_chooser_uses_one_number_of_its_stream_a_symbol_however_they_are_asked_for():
+    rows = np.arange(2)
+    whole, piecewise = Chooser(GenerationConfig(seed=3), 0, 2), Chooser(GenerationConfig(seed=3), 0, 2)
+    want = whole.ahead(rows, 7)
+    got = [piecewise.ahead(rows, 5)[:2]]
+    piecewise.used(rows, 2)
+    got.append(piecewise.ahead(rows, 5))
+    np.testing.assert_array_equal(np.concatenate(got), want)
+    np.testing.assert_array_equal(want[:, 1], np.random.default_rng([3, 1]).random(7))
 
 
 class Counter:

@@ -6,8 +6,7 @@ The state is carried, so each symbol costs the same however long the text has gr
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import count
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,10 @@ Ids = NDArray[np.int64]
 
 #: What a row yields in a step in which it wrote nothing: it was reading its prompt, or it had ended.
 NOTHING = -1
+
+
+#: Symbols that a :class:`Writer` writes before it hands them over.
+BLOCK = 16
 
 
 class Stepper(Protocol):
@@ -38,6 +41,17 @@ class Stepper(Protocol):
         """Return the state of these rows (R,), in this order; a row may appear twice."""
 
 
+@runtime_checkable
+class Writer(Protocol):
+    """A stepper that goes on alone for some steps, without a return to Python between two symbols."""
+
+    def write(self, choose: Chooser, logits: Logits, state: Any, n: int) -> tuple[Ids, Logits, Any]:
+        """Choose and read up to n symbols a row; stop after a step in which a row chose EOS.
+
+        Returns: the symbols (N, B), N at most n, the logits (B, V) of what comes next, and the new state.
+        """
+
+
 def stream(stepper: Stepper, prompts: Sequence[Ids], config: GenerationConfig) -> Iterator[Ids]:
     """Yield, step by step, the symbol (B,) that each row writes; NOTHING where it reads its prompt or has ended.
 
@@ -47,28 +61,28 @@ def stream(stepper: Stepper, prompts: Sequence[Ids], config: GenerationConfig) -
     B = len(prompts)
     lengths = np.array([len(prompt) for prompt in prompts])
     last = lengths + config.max_length - 1  # the step of each row's last symbol
-    first_end = last.min()
     choose = Chooser(config, stepper.unk_id, B)
     logits: Logits = np.broadcast_to(stepper.start, (B, len(stepper.start)))
     state = stepper.initial(B)
     ended = np.zeros(B, bool)
-    writing = np.flatnonzero(lengths == 0)
-    for t in count():
-        if len(writing) == B:  # the usual case, and the one that must be quick
-            ids = written = choose(logits, writing)
+    t = 0
+    while not ended.all():
+        writing = np.flatnonzero((t >= lengths) & ~ended)
+        if isinstance(stepper, Writer) and len(writing) == B:
+            block, logits, state = stepper.write(choose, logits, state, min(BLOCK, last.min() + 1 - t))
+            yield from block
+            t += len(block)
+            written = block[-1]
         else:
             ids = np.array([prompt[t] if t < len(prompt) else stepper.eos_id for prompt in prompts])
             written = np.full(B, NOTHING)
             if len(writing):
                 ids[writing] = written[writing] = choose(logits[writing], writing)
-        if len(writing):
-            yield written
-        if len(writing) < B or stepper.eos_id in written.tolist() or t >= first_end:
-            ended |= (written == stepper.eos_id) | (t >= last)
-            writing = np.flatnonzero((t + 1 >= lengths) & ~ended)
-            if ended.all():
-                return
-        logits, state = stepper.step(ids, state)
+                yield written
+            t += 1
+            if not (ended | (written == stepper.eos_id) | (t > last)).all():
+                logits, state = stepper.step(ids, state)
+        ended |= (written == stepper.eos_id) | (t > last)
 
 
 def beam(stepper: Stepper, prompt: Ids, config: GenerationConfig) -> Ids:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ from unrolled.lm.vocabulary import Vocabulary
 from unrolled.notation import parameter_names
 from unrolled.runtime import text
 from unrolled.runtime.config import GenerationConfig
-from unrolled.runtime.stepping import CoreStepper
+from unrolled.runtime.sampling import Chooser
 from unrolled.runtime.text import Score, Text
+from unrolled.stepping import CoreStepper
 
 Array = NDArray[np.float32]
 
@@ -68,6 +70,14 @@ CELLS: dict[str, Callable[..., tuple[Array, ...]]] = {
     "LSTM": _lstm,
     "GRU": _gru,
 }
+
+
+def _by_equations() -> bool:
+    return os.environ.get("UNROLLED_BACKEND") == "reference"
+
+
+def _copied(state: State) -> State:
+    return [tuple(s.copy() for s in layer) for layer in state]
 
 
 class RuntimeModel:
@@ -124,9 +134,23 @@ class RuntimeModel:
         Returns: logits (B, V) of what comes next, and the new state.
         Raises: IndexError if a symbol is V or more, or negative.
         """
-        step = self._equations if os.environ.get("UNROLLED_BACKEND") == "reference" else self._core
-        h, after = step(ids, state)
-        return h @ self.W_hyT + self.b_y, after
+        if _by_equations():
+            return self._equations(ids, state)
+        with self._stepping_from(state) as stepper:
+            stepper.step(ids)
+            return stepper.logits.copy(), _copied(stepper.states)
+
+    def write(self, choose: Chooser, logits: Array, state: State, n: int) -> tuple[NDArray[np.int64], Array, State]:
+        """Choose and read up to n symbols of each row; see :class:`unrolled.runtime.generation.Writer`."""
+        rows = np.arange(len(logits))
+        if _by_equations():
+            ids = choose(logits, rows)
+            return ids[None], *self.step(ids, state)
+        with self._stepping_from(state) as stepper:
+            stepper.logits[:] = logits
+            written = stepper.write(choose.rules, self.eos_id, choose.ahead(rows, n))
+            choose.used(rows, len(written))
+            return written, stepper.logits.copy(), _copied(stepper.states)
 
     def _equations(self, ids: NDArray[np.int64], state: State) -> tuple[Array, State]:
         after: State = []
@@ -136,23 +160,24 @@ class RuntimeModel:
                 a = after[-1][0] @ W_xT + b_x
             before = state[layer]
             after.append(self.cell(a, before[0] @ W_hhT + b_hh, *before))
-        return after[-1][0], after
+        return after[-1][0] @ self.W_hyT + self.b_y, after
 
-    def _core(self, ids: NDArray[np.int64], state: State) -> tuple[Array, State]:
+    @contextmanager
+    def _stepping_from(self, state: State) -> Iterator[CoreStepper]:
+        B = len(state[0][0])
         with self._lock:  # a stepper's state lives in its own arrays
-            stepper = self._steppers.get(len(ids))
+            stepper = self._steppers.get(B)
             if stepper is None:
-                stepper = self._steppers[len(ids)] = self._make_stepper(len(ids))
+                stepper = self._steppers[B] = self._make_stepper(B)
             for arrays, before in zip(stepper.states, state, strict=True):
                 for array, s in zip(arrays, before, strict=True):
                     array[...] = s
-            h = stepper.step(ids).copy()
-            return h, [tuple(array.copy() for array in arrays) for arrays in stepper.states]
+            yield stepper
 
     def _make_stepper(self, B: int) -> CoreStepper:
-        layers = [(W_xT.T, W_hhT.T, b_x, b_hh) for W_xT, b_x, W_hhT, b_hh in self.layers]
+        layers = [(W_xT.T, W_hhT.T, b_x, b_hh, None) for W_xT, b_x, W_hhT, b_hh in self.layers]
         layers[0] = (self.products.T, *layers[0][1:])
-        return CoreStepper(self.kind, layers, B)
+        return CoreStepper(self.kind, layers, B, head=(self.W_hyT.T, self.b_y))
 
     def select(self, state: State, rows: NDArray[np.intp]) -> State:
         """Return the state of these rows, in this order."""

@@ -1,16 +1,17 @@
-"""From logits to the next symbol: the sampling rules, once, for the torch model and for the numpy runtime."""
+"""From logits to the next symbol, for the torch model and for the runtime; the rules themselves are csrc/choice.cpp."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled import _core
 from unrolled.runtime.config import GenerationConfig
 
 Logits = NDArray[np.floating[Any]]
+Uniforms = NDArray[np.float64]
 
 
 def log_softmax(logits: Logits) -> NDArray[np.float64]:
@@ -25,69 +26,65 @@ def log_softmax(logits: Logits) -> NDArray[np.float64]:
     return shifted
 
 
-def probabilities(logits: Logits, config: GenerationConfig, forbidden: Sequence[int] = ()) -> NDArray[np.float64]:
+def rules(config: GenerationConfig, unk_id: int) -> _core.Choice:
+    """Return the rules as the core takes them: no UNK unless it is asked for; temperature, top-k, top-p, min-p."""
+    return _core.Choice(
+        forbidden=-1 if config.allow_unk else unk_id,
+        temperature=config.temperature,
+        top_k=config.top_k,
+        top_p=config.top_p,
+        min_p=config.min_p,
+        likeliest=config.strategy == "greedy",
+    )
+
+
+def probabilities(logits: Logits, config: GenerationConfig, unk_id: int = -1) -> NDArray[np.float64]:
     """Return the probabilities (B, V) to draw from, after temperature, top-k, top-p and min-p, in this order.
 
-    Rows need not sum to 1; :func:`draw` divides.  Ties at the edge of top-k and min-p are kept.
+    Ties at the edge of top-k and min-p are kept.
 
     Args:
         logits: (B, V).
         config: temperature and the three rules.
-        forbidden: symbols that get no share.
+        unk_id: the symbol that gets no share unless `config.allow_unk`; -1 is none.
+    Raises: ValueError if a logit is NaN or +inf, or no symbol is left.
 
     Source: top-p is nucleus sampling, Holtzman et al. 2020; min-p is Nguyen et al. 2024.
 
-    >>> p = probabilities(np.log([[0.5, 0.3, 0.2]]), GenerationConfig(top_k=2))
-    >>> (p / p.sum()).round(3).tolist()
+    >>> probabilities(np.log([[0.5, 0.3, 0.2]]), GenerationConfig(top_k=2)).round(3).tolist()
     [[0.625, 0.375, 0.0]]
     """
-    p: NDArray[np.float64] = np.multiply(logits, 1 / config.temperature, dtype=np.float64)
-    for symbol in forbidden:
-        p[:, symbol] = -np.inf
-    p -= np.maximum.reduce(p, axis=1, keepdims=True)
-    np.exp(p, out=p)
-    if 0 < config.top_k < p.shape[1]:
-        kth = np.partition(p, -config.top_k, axis=1)[:, -config.top_k, None]
-        p[p < kth] = 0
-    if config.top_p < 1:
-        order = np.argsort(-p, axis=1, kind="stable")
-        ranked = np.take_along_axis(p, order, axis=1)
-        before = np.cumsum(ranked, axis=1) - ranked  # mass of the symbols ahead of each
-        ranked[before >= config.top_p * ranked.sum(axis=1, keepdims=True)] = 0
-        np.put_along_axis(p, order, ranked, axis=1)
-    if config.min_p > 0:
-        p[p < config.min_p * p.max(axis=1, keepdims=True)] = 0
+    p = np.empty(logits.shape, np.float64)
+    choice = rules(config, unk_id)
+    for row, shares in zip(logits, p, strict=True):
+        _core.shares(choice, row, shares)
+    p /= p.sum(axis=1, keepdims=True)
     return p
 
 
-def draw(p: NDArray[np.float64], u: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the symbol (B,) on which each uniform number u (B,) in [0, 1) falls; p (B, V) need not sum to 1.
-
-    >>> draw(np.array([[1.0, 0.0, 3.0]] * 3), np.array([0.0, 0.24, 0.26])).tolist()
-    [0, 0, 2]
-    """
-    if len(p) == 1:  # one row: a search costs less than a comparison with every sum
-        sums = p[0].cumsum()
-        one: NDArray[np.int64] = sums.searchsorted(u * sums[-1], side="right")
-        return one
-    cumulative = p.cumsum(axis=1)
-    reached = cumulative <= (u * cumulative[:, -1])[:, None]
-    chosen: NDArray[np.int64] = reached.sum(axis=1)
-    return chosen
-
-
 class Chooser:
-    """Chooses one symbol for each row of a batch; row b draws from its own random stream (seed, b)."""
+    """Chooses the symbols of a batch; row b draws from its own random stream (seed, b), one number a symbol."""
 
     def __init__(self, config: GenerationConfig, unk_id: int, B: int):
-        self.config = config
-        self.forbidden = () if config.allow_unk else (unk_id,)
-        self.uniform = [np.random.default_rng([config.seed, b]).random for b in range(B)]
+        self.rules = rules(config, unk_id)
+        self._streams = [np.random.default_rng([config.seed, b]) for b in range(B)]
+        self._ahead = [np.empty(0) for _ in range(B)]  # drawn, and not yet used
 
     def __call__(self, logits: Logits, rows: NDArray[np.intp]) -> NDArray[np.int64]:
         """Return the next symbol (R,) of these rows (R,) from their logits (R, V)."""
-        p = probabilities(logits, self.config, self.forbidden)
-        if self.config.strategy == "greedy":
-            likeliest: NDArray[np.int64] = p.argmax(axis=1)
-            return likeliest
-        return draw(p, np.array([self.uniform[b]() for b in rows]))
+        u = self.ahead(rows, 1)[0]
+        self.used(rows, 1)
+        return np.array([_core.choose(self.rules, row, x) for row, x in zip(logits, u, strict=True)], np.int64)
+
+    def ahead(self, rows: NDArray[np.intp], n: int) -> Uniforms:
+        """Return the numbers (n, R) in [0, 1) that the next n symbols of these rows will use."""
+        for b in rows:
+            missing = n - len(self._ahead[b])
+            if missing > 0:
+                self._ahead[b] = np.append(self._ahead[b], self._streams[b].random(missing))
+        return np.stack([self._ahead[b][:n] for b in rows], axis=1)
+
+    def used(self, rows: NDArray[np.intp], n: int) -> None:
+        """Take note that these rows have used n numbers."""
+        for b in rows:
+            self._ahead[b] = self._ahead[b][n:]
