@@ -207,6 +207,22 @@ class _Call:
         run(header, nets, gradients)
 
 
+def run_nets(
+    kind: str,
+    dtype: torch.dtype,
+    sizes: tuple[int, int, int, int],
+    S: int,
+    nets: list[int],
+    gradients: list[int],
+    *,
+    keep: bool,
+) -> None:
+    """Hand S nets of one shape (T, B, I, H) to the core: the fields of struct Net, and of struct Gradients or none."""
+    T, B, I, H = sizes
+    header = [CELL_NUMBERS[kind], T, B, I, H, H, S, 0, 0, 0, 0, 0, int(keep), torch.get_num_threads()]
+    (_core.run_f64 if dtype == torch.float64 else _core.run_f32)(header, nets, gradients)
+
+
 #: From this size on, what backward needs is kept in memory that is used again: touching fresh pages costs more than
 #: the arithmetic of a small layer (docs/performance.md).
 _LARGE = 1 << 20

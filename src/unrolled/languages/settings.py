@@ -1,0 +1,94 @@
+"""What a run of the laboratory is made of: a frozen dataclass whose ranges are checked on creation.  No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from unrolled.languages.lengths import Lengths
+from unrolled.lm.config import ModelConfig
+from unrolled.ranges import check_choice, check_integer, check_number
+
+Loss = Literal["softmax", "sets", "squared"]
+
+
+@dataclass(frozen=True)
+class LabConfig:
+    """How nets are trained in the laboratory; the defaults are those of docs/laboratory.md.
+
+    >>> LabConfig(lengths="uniform:1-").lengths
+    Traceback (most recent call last):
+        ...
+    ValueError: lengths 'uniform:1-': '1-' is no range such as 1-50; write, for example, ...
+
+    Attributes:
+        cell: Recurrent cell.
+        units: Hidden units H.
+        nonlinearity: Of the rnn cell only.
+        seeds: Nets that are trained side by side, each from its own seed.
+        first_seed: Seed of the first net; the others follow.
+        lengths: Sizes of the training strings, such as uniform:1-50, short:1-50, geometric:0.3 or list:1,2,5.
+        samples: Training strings of each net, drawn from its own seed.
+        loss: softmax: cross-entropy of the next symbol; sets: each legal next symbol by its own sigmoid, cross-entropy;
+            squared: the same with squared error.
+        steps: Optimiser steps.
+        batch_size: Strings a step; 0 takes all samples in every step.
+        optimiser: Rule that turns gradients into steps.
+        learning_rate: Step size at its highest.
+        schedule: cosine rises over the first tenth and falls to a hundredth; constant stays.
+        clip_norm: Largest norm a net's gradient may have; 0 lets it be any size.
+        weight_decay: Pull of every weight towards zero, decoupled.
+        gain: Factor by which the gates' weights grow over the second half of training, which drives gates to 0 and 1.
+        weight_noise: Standard deviation of the noise on every weight at each step.
+        forget_bias: First value of LSTM's b_if.
+        initial_scale: Factor on all first weights.
+    """
+
+    cell: Literal["rnn", "lstm", "gru"] = "lstm"
+    units: int = 3
+    nonlinearity: Literal["tanh", "relu"] = "tanh"
+    seeds: int = 10
+    first_seed: int = 0
+    lengths: str = "uniform:1-50"
+    samples: int = 1000
+    loss: Loss = "softmax"
+    steps: int = 3000
+    batch_size: int = 1
+    optimiser: Literal["adam", "rmsprop"] = "adam"
+    learning_rate: float = 0.03
+    schedule: Literal["cosine", "constant"] = "cosine"
+    clip_norm: float = 1.0
+    weight_decay: float = 0.0
+    gain: float = 20.0
+    weight_noise: float = 0.0
+    forget_bias: float = 1.0
+    initial_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_choice(self, "loss", ("softmax", "sets", "squared"))
+        check_choice(self, "optimiser", ("adam", "rmsprop"))
+        check_choice(self, "schedule", ("cosine", "constant"))
+        for name in ("units", "seeds", "samples", "steps"):
+            check_integer(self, name, 1)
+        for name in ("first_seed", "batch_size"):
+            check_integer(self, name, 0)
+        check_number(self, "learning_rate", 0, open_ends="low")
+        check_number(self, "gain", 1)
+        check_number(self, "initial_scale", 0, open_ends="low")
+        for name in ("clip_norm", "weight_decay", "weight_noise"):
+            check_number(self, name, 0)
+        check_number(self, "forget_bias", -100, 100)
+        self.model()
+        Lengths(self.lengths)
+
+    def model(self) -> ModelConfig:
+        """Return the network's part.
+
+        Raises: ValueError if the cell has no such nonlinearity.
+        """
+        return ModelConfig(cell=self.cell, hidden_size=self.units, nonlinearity=self.nonlinearity)
+
+    @property
+    def rows(self) -> int:
+        """Strings of each net that a step reads."""
+        return self.batch_size or self.samples
