@@ -1,0 +1,39 @@
+"""Formal languages: draw their strings, recognise them, know every legal next symbol, and measure a net against that.
+
+>>> from unrolled.languages import Lengths, get
+>>> import numpy as np
+>>> language = get("anbn")
+>>> "".join(language.sample(np.random.default_rng(0), Lengths("uniform:1-5")))
+'aaaabbbb'
+>>> sorted(language.legal(language.read("aab"))), language.recognises("aab")
+(['b'], False)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from unrolled.languages.checks import self_check
+    from unrolled.languages.language import Language
+    from unrolled.languages.lengths import Lengths
+    from unrolled.languages.registry import get, names, register
+
+__all__ = ["Language", "Lengths", "get", "names", "register", "self_check"]
+
+#: Where each public name lives; it is loaded when first asked for, so that what needs no torch loads none.
+_HOMES = {
+    "Language": "language",
+    "Lengths": "lengths",
+    "get": "registry",
+    "names": "registry",
+    "register": "registry",
+    "self_check": "checks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(f"unrolled.languages.{_HOMES[name]}"), name)

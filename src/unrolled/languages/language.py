@@ -1,0 +1,293 @@
+"""A formal language as one object: generator, recogniser, next-symbol oracle, negatives and optimal cross-entropy.
+
+A language says the same thing twice, in two ways that share nothing: as a machine that reads a string from left to
+right (``start``, ``step``, ``legal``) and as a test of the whole string (``recognises``).  Everything else follows from
+the machine; that both agree is what :func:`unrolled.languages.checks.self_check` finds out.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterator, Sequence
+from functools import cached_property
+from itertools import chain, repeat
+from typing import Any, Literal
+
+import numpy as np
+
+from unrolled.languages.lengths import Lengths
+from unrolled.lm.vocabulary import EOS, Vocabulary
+
+Chomsky = Literal["regular", "deterministic context-free", "context-free", "context-sensitive"]
+String = tuple[str, ...]
+
+#: Random edits that are tried before a string counts as one without negatives near it.
+TRIES = 1000
+
+
+class Language(ABC):
+    """A set of strings over an alphabet, each of some size n, drawn uniformly among the strings of its size.
+
+    All strings of size n have the same number of symbols, ``length(n)``, and a longer string has the larger size.
+    A new language gives the five attributes, the three steps of its machine and ``recognises``; the rest may be
+    overridden where a formula is quicker than the machine.
+
+    Attributes:
+        name: What it is called on the command line.
+        alphabet: Its symbols, distinct.
+        chomsky: Its class in the Chomsky hierarchy.
+        source: Where it is defined or measured.
+        summary: One line that says which strings it holds.
+
+    >>> class Blocks(Language):
+    ...     name, alphabet, chomsky, source = "blocks", ("a", "b"), "regular", "an example"
+    ...     summary = "a's, then at least one b"
+    ...     def start(self): return "a"
+    ...     def step(self, state, symbol): return symbol
+    ...     def legal(self, state): return frozenset("ab") if state == "a" else frozenset(["b", EOS])
+    ...     def recognises(self, string): return "b" in string and "ba" not in "".join(string)
+    >>> language, rng = Blocks(), np.random.default_rng(0)
+    >>> ["".join(string) for string in language.strings(3)]
+    ['b', 'ab', 'bb', 'aab', 'abb', 'bbb']
+    >>> "".join(language.sample(rng, 9)), language.count(9), language.accepts("ba")
+    ('aaaaaaabb', 9, False)
+    >>> round(language.optimal_nats(Lengths("uniform:1-20")), 4)  # nats per symbol
+    0.442
+    """
+
+    name: str
+    alphabet: tuple[str, ...]
+    chomsky: Chomsky
+    source: str
+    summary: str
+
+    @abstractmethod
+    def start(self) -> Any:
+        """Return the machine's state before the first symbol."""
+
+    @abstractmethod
+    def step(self, state: Any, symbol: str) -> Any:
+        """Return the state after one more symbol, which is legal in this state."""
+
+    @abstractmethod
+    def legal(self, state: Any) -> frozenset[str]:
+        """Return the symbols that may come next: those that some string of the language goes on with, EOS included."""
+
+    @abstractmethod
+    def recognises(self, string: Sequence[str]) -> bool:
+        """Return whether the language holds this string, found without the machine."""
+
+    def key(self, state: Any) -> Hashable:
+        """Return what of a state decides how many continuations of each length it has; the state itself by default."""
+        return state  # type: ignore[no-any-return]
+
+    def length(self, n: int) -> int:
+        """Return the number of symbols of a string of size n, EOS not counted."""
+        return n
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The alphabet as models read it, EOS and UNK at its end."""
+        return Vocabulary(self.alphabet)
+
+    def accepts(self, string: Sequence[str]) -> bool:
+        """Return whether the machine reads the string to its end and may end there."""
+        state = self.read(string)
+        return state is not None and EOS in self.legal(state)
+
+    def read(self, prefix: Sequence[str]) -> Any | None:
+        """Return the machine's state after a prefix, or None if no string of the language begins so."""
+        state = self.start()
+        for symbol in prefix:
+            if symbol not in self.legal(state) or symbol == EOS:
+                return None
+            state = self.step(state, symbol)
+        return state
+
+    def next_symbols(self, string: Sequence[str]) -> Iterator[frozenset[str]]:
+        """Yield the legal next symbols after each prefix of a string, the empty one first.
+
+        Raises: ValueError naming the first symbol that the machine does not let pass.
+        """
+        state = self.start()
+        for t, symbol in enumerate(chain(string, [EOS])):
+            legal = self.legal(state)
+            yield legal
+            if symbol not in legal:
+                expected = ", ".join(sorted(legal))
+                raise ValueError(f"{self.name}: symbol {t} is {symbol}, expected one of {expected}")
+            if symbol != EOS:
+                state = self.step(state, symbol)
+
+    def strings(self, up_to: int) -> Iterator[String]:
+        """Yield every string of at most so many symbols, found by walking the machine, the shortest first."""
+        for length in range(up_to + 1):
+            yield from self._walk((), self.start(), length)
+
+    def _walk(self, prefix: String, state: Any, left: int) -> Iterator[String]:
+        if not self.ways(state, left):
+            return
+        if not left:
+            yield prefix
+        for symbol in self.alphabet if left else ():
+            if symbol in self.legal(state):
+                yield from self._walk((*prefix, symbol), self.step(state, symbol), left - 1)
+
+    def count(self, n: int) -> int:
+        """Return how many strings of size n there are."""
+        return self.ways(self.start(), self.length(n))
+
+    def nats(self, n: int) -> float:
+        """Return how hard a string is to guess whose size n is known, in nats."""
+        return math.log(self.count(n))
+
+    def first(self, n: int) -> dict[str, float]:
+        """Return the probability of each first symbol of a string of size n, at least 1."""
+        start, left, total = self.start(), self.length(n) - 1, self.count(n)
+        return {s: self.ways(self.step(start, s), left) / total for s in self.alphabet if s in self.legal(start)}
+
+    def draw(self, rng: np.random.Generator, n: int) -> String:
+        """Draw a string of size n, each with the same probability; the size is one that the language has."""
+        state, string = self.start(), []
+        for left in range(self.length(n) - 1, -1, -1):
+            moves = [(symbol, self.step(state, symbol)) for symbol in self.alphabet if symbol in self.legal(state)]
+            symbol, state = moves[choose(rng, [self.ways(after, left) for _, after in moves])]
+            string.append(symbol)
+        return tuple(string)
+
+    def sample(self, rng: np.random.Generator, size: int | Lengths) -> String:
+        """Draw a string.
+
+        Args:
+            rng: the random stream to draw from.
+            size: n, or the distribution that it is drawn from first.
+
+        Returns: its symbols, without EOS.
+        Raises: ValueError if the language has no string of this size.
+        """
+        n = size.sample(rng) if isinstance(size, Lengths) else size
+        self.check(n)
+        return self.draw(rng, n)
+
+    def check(self, size: int | Lengths) -> None:
+        """Refuse sizes that no string of the language has.
+
+        Raises: ValueError naming the first such size, and what sizes near it there are.
+        """
+        for n in [size] if isinstance(size, int) else size.sizes.tolist():
+            if n < 0 or not self.count(n):
+                near = [m for m in range(max(0, n - 5), max(0, n) + 6) if self.count(m)]
+                there = f"near it there are {', '.join(map(str, near))}" if near else "nor has it one of a size near it"
+                raise ValueError(f"{self.name} has no string of size {n}; {there} ({self.summary})")
+
+    def optimal_nats(self, lengths: Lengths, *, start_mark: bool = False) -> float:
+        """Return the least cross-entropy that any model can have on strings drawn so, in nats per predicted symbol.
+
+        Args:
+            lengths: the distribution of sizes; the strings of one size are as likely as ``draw`` makes them.
+            start_mark: whether the model reads EOS before the string, and so predicts the first symbol too; otherwise
+                the first symbol is given, and all others and EOS are predicted.
+
+        Raises: ValueError if the language has no string of one of the sizes, or the empty string has nothing given.
+        Source: the chain rule: H(string) = H(first) + H(rest | first) = H(n) + sum p(n) H(string | n).
+        """
+        self.check(lengths)
+        total, symbols = lengths.entropy, 0.0
+        first = dict.fromkeys(self.alphabet, 0.0)
+        for n, p in lengths:
+            if not start_mark and not self.length(n):
+                raise ValueError(
+                    f"{self.name}: the empty string has no first symbol to begin with; use start_mark=True"
+                )
+            total += p * self.nats(n)
+            symbols += p * (self.length(n) + start_mark)
+            for symbol, share in ({} if start_mark else self.first(n)).items():
+                first[symbol] += p * share
+        return (total + sum(share * math.log(share) for share in first.values() if share)) / symbols
+
+    def negatives(self, rng: np.random.Generator, string: Sequence[str], edits: int = 1) -> Iterator[String]:
+        """Yield, without end, strings outside the language that are a few edits away from this one.
+
+        Args:
+            rng: the random stream to draw from.
+            string: a string of the language.
+            edits: how many symbols are swapped with the next, dropped, inserted or replaced, one after the other.
+
+        Raises: ValueError if after 1000 tries every edit still led into the language.
+        Source: Butoi et al. 2025 (edits), who draw the number of edits too.
+
+        >>> from unrolled.languages import get
+        >>> negatives = get("anbn").negatives(np.random.default_rng(0), "aabb")
+        >>> ["".join(next(negatives)) for _ in range(4)]
+        ['aabbb', 'abb', 'aabbb', 'aaba']
+        """
+        while True:
+            tries = (self.edited(rng, string, edits) for _ in range(TRIES))
+            outside = next((s for s in tries if not self.recognises(s)), None)
+            if outside is None:
+                raise ValueError(
+                    f"{self.name}: {TRIES} times {edits} random edits of {' '.join(string) or 'the empty string'} "
+                    "led to no string outside the language; take another string, or more edits"
+                )
+            yield outside
+
+    def edited(self, rng: np.random.Generator, string: Sequence[str], edits: int = 1) -> String:
+        """Return a string after so many random edits, which may lead back into the language."""
+        edited = list(string)
+        for _ in range(edits):
+            edit = rng.integers(4) if len(edited) > 1 else 2 + rng.integers(2) if edited else 3
+            k = int(rng.integers(len(edited) + (edit == 3)))
+            symbol = self.alphabet[rng.integers(len(self.alphabet))]
+            if edit == 0:
+                k = min(k, len(edited) - 2)
+                edited[k : k + 2] = edited[k + 1], edited[k]
+            elif edit == 1:
+                del edited[k]
+            elif edit == 2:
+                edited[k] = symbol
+            else:
+                edited.insert(k, symbol)
+        return tuple(edited)
+
+    def ways(self, state: Any, left: int) -> int:
+        """Return how many strings of exactly `left` symbols lead from a state to an end."""
+        known = self._ways
+        if (left, self.key(state)) in known:
+            return known[left, self.key(state)]
+        layers = [{self.key(state): state}]
+        for r in range(left, 0, -1):
+            unknown = [s for key, s in layers[-1].items() if (r, key) not in known]
+            after = (self.step(s, symbol) for s in unknown for symbol in self.legal(s) - {EOS})
+            layers.append({self.key(s): s for s in after})
+        for r, layer in enumerate(reversed(layers)):
+            for key, s in layer.items():
+                if (r, key) not in known:
+                    moves = self.legal(s)
+                    after = (self.step(s, symbol) for symbol in moves - {EOS})
+                    known[r, key] = sum(known[r - 1, self.key(t)] for t in after) if r else int(EOS in moves)
+        return known[left, self.key(state)]
+
+    @cached_property
+    def _ways(self) -> dict[tuple[int, Hashable], int]:
+        return {}
+
+    def __repr__(self) -> str:
+        return f"<{self.name}: {self.summary}>"
+
+
+def choose(rng: np.random.Generator, weights: Sequence[int]) -> int:
+    """Draw an index with a probability exactly proportional to its weight, however large the whole numbers are.
+
+    >>> choose(np.random.default_rng(0), [0, 10**400, 0])
+    1
+    """
+    total = sum(weights)
+    bits = total.bit_length()
+    draws = (int.from_bytes(rng.bytes((bits + 7) // 8), "little") & ((1 << bits) - 1) for _ in repeat(None))
+    drawn = next(draw for draw in draws if draw < total)
+    for k, weight in enumerate(weights):
+        drawn -= weight
+        if drawn < 0:
+            return k
+    raise AssertionError("unreachable")

@@ -1,0 +1,85 @@
+"""The languages and tasks that can be called by name."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+from unrolled.languages.brackets import Dyck, Shuffle
+from unrolled.languages.counting import Blocks, Majority, Sum
+from unrolled.languages.language import Language
+from unrolled.languages.regular import REGULAR
+
+_LANGUAGES: dict[str, Language] = {}
+
+
+def register(language: Language) -> Language:
+    """Make a language known by its name, so that the command line and the tests of every language find it.
+
+    Raises: ValueError if the name is taken, or a symbol occurs twice in the alphabet or is one of the reserved names.
+    """
+    if language.name in _LANGUAGES:
+        raise ValueError(f"a language called {language.name} is registered already; choose another name")
+    assert language.vocabulary  # refuses a symbol that is reserved or there twice
+    _LANGUAGES[language.name] = language
+    return language
+
+
+def get(name: str) -> Language:
+    """Return a language by its name.
+
+    Args:
+        name: one of :func:`names`, or ``dyck-K``, ``dyck-K-DEPTH``, ``shuffle-K`` with numbers of your own.
+
+    Raises: ValueError naming the languages whose names are near.
+
+    >>> get("dyck-3-5").summary
+    'well-nested strings of 3 kinds of brackets, at most 5 open at once; the size is the number of pairs'
+    >>> get("anbcn")
+    Traceback (most recent call last):
+        ...
+    ValueError: no language is called 'anbcn'; near it are anbncn, anbn, anbmcnm
+    """
+    if name in _LANGUAGES:
+        return _LANGUAGES[name]
+    family = re.fullmatch(r"dyck-(\d+)(?:-(\d+))?", name)
+    if family:
+        return Dyck(int(family[1]), int(family[2]) if family[2] else None)
+    family = re.fullmatch(r"shuffle-(\d+)", name)
+    if family:
+        return Shuffle(int(family[1]))
+    raise unknown("language", name, _LANGUAGES)
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all registered languages, in the order in which they were registered."""
+    return tuple(_LANGUAGES)
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> ValueError:
+    """Return the error for a name that is not known, with those that are near it."""
+    listed = list(known)
+    near = difflib.get_close_matches(name, listed, n=3, cutoff=0.5)
+    hint = f"near it are {', '.join(near)}" if near else f"there are {', '.join(listed)}"
+    return ValueError(f"no {what} is called {name!r}; {hint}")
+
+
+_GERS = "Gers & Schmidhuber 2001, LSTM Recurrent Networks Learn Simple Context-Free and Context-Sensitive Languages"
+_LAN = "Lan et al. 2022, Minimum Description Length Recurrent Neural Networks"
+
+for _language in (
+    Blocks("anbn", {"a": 1, "b": 1}, "deterministic context-free", _GERS),
+    Blocks("anbncn", {"a": 1, "b": 1, "c": 1}, "context-sensitive", _GERS),
+    Blocks("anbncndn", {"a": 1, "b": 1, "c": 1, "d": 1}, "context-sensitive", _LAN),
+    Blocks("anb2n", {"a": 1, "b": 2}, "deterministic context-free", _LAN),
+    Sum(),
+    Dyck(1),
+    Dyck(2),
+    Dyck(2, 3),
+    Shuffle(2),
+    Shuffle(6),
+    *REGULAR,
+    Majority(),
+):
+    register(_language)
