@@ -96,9 +96,8 @@ def language_examples(language: Language, lengths: Lengths, samples: int, loss: 
         loss: "softmax" asks for the next symbol, EOS included; the others for the set of legal next symbols.
         seeds: one for each net.
 
-    Raises: ValueError if the language has no string of one of the sizes, or only the empty one.
+    Raises: ValueError if the language has no string of one of the sizes.
     """
-    language.check(lengths)
     vocabulary = language.vocabulary
     K = len(vocabulary)
     number = {symbol: k for k, symbol in enumerate(vocabulary.names)}
@@ -115,17 +114,8 @@ def language_examples(language: Language, lengths: Lengths, samples: int, loss: 
             known[string] = [number[symbol] for symbol in string], codes
         return known[string]
 
-    def draw(seed: int) -> list[String]:
-        rng = np.random.default_rng([seed, 0])
-        strings: list[String] = []
-        while len(strings) < samples:
-            if string := language.sample(rng, lengths):  # a model that predicts the next symbol needs one to begin with
-                strings.append(string)
-        return strings
-
-    if not any(language.length(n) for n, _ in lengths):
-        raise ValueError(f"{language.name}: lengths {lengths.text} hold only the empty string; give longer ones")
-    drawn = [[read(string) for string in draw(seed)] for seed in seeds]
+    streams = [np.random.default_rng([seed, 0]) for seed in seeds]
+    drawn = [[read(language.sample(rng, lengths)) for _ in range(samples)] for rng in streams]
     table = np.eye(K, dtype=np.float32)
     if loss != "softmax":
         table = np.array([[symbol in each for symbol in vocabulary.names] for each in sets], np.float32)

@@ -110,7 +110,8 @@ def _gradients(nets: Nets, ids: Array, codes: Array, answers: Answers, objective
     loss, dlogits = objective(logits, answers.table[flat])
     share = mask / np.maximum(mask.sum(1), 1).astype(np.float32)[:, None]
     nets.backward(dlogits * share[..., None])
-    return np.add.reduce(loss * share, axis=1)
+    losses: Array = np.add.reduce(loss * share, axis=1)
+    return losses
 
 
 def _softmax(logits: Array, target: Array) -> tuple[Array, Array]:
