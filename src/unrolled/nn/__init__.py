@@ -8,6 +8,7 @@ from unrolled.nn.cells import GRUCell, LSTMCell, RecurrentCell, RNNCell
 from unrolled.nn.init import init_
 from unrolled.nn.layers import GRU, LSTM, RNN, RecurrentLayer
 from unrolled.nn.ops import Backend, explain_backend
+from unrolled.nn.stepper import Stepper
 from unrolled.nn.swap import from_torch, swap
 from unrolled.nn.trace import Trace
 
@@ -21,6 +22,7 @@ __all__ = [
     "RNNCell",
     "RecurrentCell",
     "RecurrentLayer",
+    "Stepper",
     "Trace",
     "explain_backend",
     "from_torch",

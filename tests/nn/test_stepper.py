@@ -1,0 +1,91 @@
+"""Single steps of a layer: the bits of the whole sequence, its state, and what is refused."""
+
+import pytest
+import torch
+
+import unrolled.nn as unn
+
+LAYERS = {
+    "lstm": lambda **kw: unn.LSTM(5, 9, **kw),
+    "lstm-projected": lambda **kw: unn.LSTM(5, 9, proj_size=3, **kw),
+    "gru": lambda **kw: unn.GRU(5, 9, **kw),
+    "gru-no-bias": lambda **kw: unn.GRU(5, 9, bias=False, **kw),
+    "relu": lambda **kw: unn.RNN(5, 33, nonlinearity="relu", **kw),
+}
+
+
+@pytest.fixture(params=LAYERS)
+def make(request):
+    return LAYERS[request.param]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("B", "L", "one_hot"), [(1, 1, False), (3, 2, False), (2, 2, True)])
+def test_steps_have_the_bits_of_the_whole_sequence(make, B, L, one_hot, dtype):
+    layer = make(num_layers=L, dtype=dtype)
+    x = torch.randint(0, 5, (7, B)) if one_hot else torch.randn(7, B, 5, dtype=dtype)
+    with torch.no_grad():
+        y, state = layer(x)
+    step = unn.Stepper(layer, B, one_hot=one_hot)
+    for t in range(7):
+        assert torch.equal(step(x[t]), y[t]), f"step {t}"
+    for got, want in zip(*(s if isinstance(s, tuple) else (s,) for s in (step.state, state)), strict=True):
+        assert torch.equal(got, want)
+
+
+def test_state_that_is_set_is_where_the_next_step_starts(make):
+    layer = make(num_layers=2)
+    x = torch.randn(6, 2, 5)
+    step, other = unn.Stepper(layer, 2), unn.Stepper(layer, 2)
+    first = [step(x_t) for x_t in x[:3]]
+    other.state = step.state
+    assert torch.equal(other(x[3]), step(x[3]))
+    step.state = None
+    assert torch.equal(step(x[0]), first[0])
+
+
+def test_output_and_weights_are_not_shared():
+    layer = unn.GRU(5, 9)
+    step, x = unn.Stepper(layer), torch.randn(2, 1, 5)
+    with torch.no_grad():
+        want = layer(x)[0]
+        y = step(x[0])
+        layer.weight_hh_l0.zero_()
+    assert torch.equal(step(x[1]), want[1])
+    assert torch.equal(y, want[0])
+
+
+def test_rows_that_lie_apart_are_read_as_they_are():
+    layer, x = unn.RNN(5, 9), torch.randn(5, 3)
+    assert torch.equal(unn.Stepper(layer, 3)(x.t()), layer(x.t()[None])[0][0].detach())
+
+
+@pytest.mark.parametrize(
+    ("x", "what"),
+    [
+        (torch.zeros(3, 5), r"float32 \(3, 5\).* expected torch.float32 \(1, 5\)"),
+        (torch.zeros(1, 5, dtype=torch.float64), "float64"),
+        (torch.zeros(1, dtype=torch.int64), "int64"),
+    ],
+)
+def test_input_that_does_not_fit_is_an_error(x, what):
+    with pytest.raises(ValueError, match=what):
+        unn.Stepper(unn.GRU(5, 9))(x)
+
+
+def test_index_outside_the_inputs_is_an_error():
+    with pytest.raises(IndexError, match="symbol 5"):
+        unn.Stepper(unn.GRU(5, 9), one_hot=True)(torch.tensor([5]))
+
+
+def test_layer_that_has_no_next_step_is_an_error():
+    with pytest.raises(ValueError, match="bidirectional"):
+        unn.Stepper(unn.GRU(5, 9, bidirectional=True))
+    with pytest.raises(ValueError, match="bfloat16"):
+        unn.Stepper(unn.GRU(5, 9).bfloat16())
+
+
+def test_state_of_another_shape_is_an_error():
+    step = unn.Stepper(unn.LSTM(5, 9))
+    with pytest.raises(RuntimeError, match="hidden"):
+        step.state = (torch.zeros(1, 2, 9), torch.zeros(1, 2, 9))
