@@ -19,7 +19,8 @@ from unrolled.lm.config import DataConfig, ModelConfig, TrainingConfig
 from unrolled.lm.corpus import Corpus, sonnets
 from unrolled.lm.display import Display
 from unrolled.lm.model import SequenceModel
-from unrolled.views import plots
+from unrolled.views import plots, plots_gates
+from unrolled.views.traces import trace
 
 #: a^n b^n for n = 1 ... 5.
 STRINGS = [["a"] * n + ["b"] * n for n in range(1, 6)]
@@ -140,20 +141,18 @@ def draw_learning_curve(run: Path, corpus: Corpus, out: Path) -> Path:
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
     yardsticks = {each.name: each.bits_per_symbol for each in baselines.table(corpus, "validation")}
     path = out / "learning_curve.png"
-    plots.learning_curve(metrics, path, title="A GRU learns Shakespeare's Sonnets", yardsticks=yardsticks)
+    plots.save(plots.learning_curve(metrics, title="A GRU learns Shakespeare's Sonnets", yardsticks=yardsticks), path)
     return path
 
 
 def draw_gates(model: SequenceModel, out: Path) -> Path:
     """Draw the gates of the founding example's LSTM while it reads aaabbb; return the picture's path."""
     symbols = list("aaabbb")
-    ids = torch.from_numpy(model.vocabulary.encode(symbols))[:, None]
-    with torch.inference_mode():
-        _, _, trace = model.rnn(ids, trace=True)
-    rows = {**{name: trace.gates[name] for name in "ifog"}, "c": trace.c, "h": trace.h}
     path = out / "gates.png"
-    drawn = {name: values[:, 0].numpy() for name, values in rows.items()}
-    plots.gates(drawn, symbols, path, title="An LSTM that knows $a^n b^n$ reads aaabbb")
+    figure = plots_gates.gates(
+        trace(model, symbols).layers[-1].signals, symbols, title="An LSTM that knows aⁿbⁿ reads aaabbb"
+    )
+    plots.save(figure, path)
     return path
 
 

@@ -1,26 +1,33 @@
-"""Pictures, drawn from arrays: the one module that imports matplotlib.
+"""What all pictures share: colours, axes, and the learning curve.  Only modules named plots* import matplotlib.
 
-Colours keep apart for every kind of colour vision: viridis from 0 to 1, PuOr for signed values, and for lines two hues
-of the Okabe-Ito set that differ in brightness too.
+Every picture is a function of plain arrays that returns a Figure; `save` writes it.  Colours keep apart for every kind
+of colour vision: viridis from 0 to 1, PuOr for signed values, and for lines the hues of Okabe and Ito in an order in
+which neighbours differ in brightness too.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from numpy.typing import NDArray
+
+from unrolled.views.saturation import SIGMOIDS
+from unrolled.views.symbols import visible
 
 #: Okabe-Ito: blue, vermilion, and a grey for what only gives scale.
 TRAINING, VALIDATION, SCALE = "#0072B2", "#D55E00", "#777777"
 
-#: What a row of `gates` shows: whether its values lie in (0, 1), rather than around 0.
-UNSIGNED = frozenset("ifozr")
+#: Okabe-Ito, for lines and groups.
+HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C6D31")
 
-#: Titles of the panels.
+#: Titles of gates and states.
 LONG_NAMES = {
     "i": "input gate i",
     "f": "forget gate f",
@@ -33,21 +40,82 @@ LONG_NAMES = {
     "n": "candidate n",
 }
 
+#: Symbols of which each can still have its own tick.
+NAMED_TICKS = 48
+
+
+def save(figure: Figure, path: Path | str) -> None:
+    """Write a picture; the ending of the path says the format."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # drawn as a box, whatever the text holds
+        figure.savefig(path, dpi=150)
+
+
+def canvas(width: float, height: float, title: str) -> Figure:
+    """Return an empty figure of this size in inches; the title is taken as it is, not as mathematics."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.suptitle(title, fontsize=12, parse_math=False)
+    return figure
+
+
+def plain(axes: Axes) -> None:
+    """Leave out the frame's upper and right side."""
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def symbol_axis(axes: Axes, symbols: Sequence[str], steps: NDArray[Any]) -> None:
+    """Label the horizontal axis of T steps: by the symbols read if they are few, else by their place in the text."""
+    if len(symbols) <= NAMED_TICKS:
+        labels = [visible(symbol) for symbol in symbols]
+        crowded = max(map(len, labels)) > 2
+        axes.set_xticks(range(len(symbols)), labels, parse_math=False, rotation=90 if crowded else 0, fontsize=9)
+        axes.tick_params(axis="x", length=0)
+        axes.set_xlabel("symbol read")
+    else:
+        axes.xaxis.set_major_formatter(lambda at, _: f"{place(at, steps):,}")
+        axes.set_xlabel("symbols read before")
+
+
+def place(at: float, steps: NDArray[Any]) -> int:
+    """Return where in the text row `at` of a trace stands, also beyond its ends; steps (T,) are evenly spaced.
+
+    >>> place(2, np.array([0, 5, 10, 15]))
+    10
+    """
+    return round(float(steps[0]) + at * (float(steps[1] - steps[0]) if len(steps) > 1 else 1.0))
+
+
+def heat(axes: Axes, name: str, values: NDArray[Any]) -> AxesImage:
+    """Draw one gate or state (T, H) as units across time, with the colours that its name asks for."""
+    if name in SIGMOIDS:
+        image = axes.imshow(values.T, cmap="viridis", vmin=0, vmax=1, aspect="auto")
+    else:
+        reach = max(1.0, float(np.abs(values).max()))
+        image = axes.imshow(values.T, cmap="PuOr", vmin=-reach, vmax=reach, aspect="auto")
+    H = values.shape[1]
+    axes.set_yticks([0, H - 1] if H > 1 else [0])
+    axes.set_ylabel("unit")
+    axes.set_title(LONG_NAMES.get(name, name), fontsize=10)
+    return image
+
 
 def learning_curve(
-    metrics: Sequence[Mapping[str, Any]], path: Path, *, title: str, yardsticks: Mapping[str, float] | None = None
-) -> None:
+    metrics: Sequence[Mapping[str, Any]], *, title: str, yardsticks: Mapping[str, float] | None = None
+) -> Figure:
     """Draw training and validation loss over symbols read, beside what simple predictors reach.
 
     Args:
         metrics: lines of metrics.jsonl.
-        path: of the picture; its ending says the format.
         title: above the picture.
         yardsticks: bits per symbol of predictors to compare with, by name.
+
+    Raises: ValueError if no line holds a training loss.
     """
     trained = [(line["symbols"], line["bits"]) for line in metrics if "bits" in line]
     checked = [(line["symbols"], line["validation_bits"]) for line in metrics if "validation_bits" in line]
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    if not trained:
+        raise ValueError("the metrics hold no line with a training loss; was the run ended before its first line?")
+    figure = canvas(7, 4.2, title)
     axes = figure.subplots()
     axes.plot(*np.array(trained).T, color=TRAINING, linewidth=1.2, label="training")
     if checked:
@@ -67,11 +135,11 @@ def learning_curve(
         )
     millions = trained[-1][0] >= 1e6
     unit = "millions of symbols" if millions else "thousands of symbols"
-    axes.set(title=title, xlabel=f"read in training, {unit}", ylabel="bits per symbol", xlim=(0, None))
+    axes.set(xlabel=f"read in training, {unit}", ylabel="bits per symbol", xlim=(0, None))
     axes.xaxis.set_major_formatter(lambda x, _: f"{x / (1e6 if millions else 1e3):g}")
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)
     axes.legend(frameon=False)
-    figure.savefig(path, dpi=150)
+    return figure
 
 
 def _grouped(values: Mapping[str, float], near: float) -> dict[str, float]:
@@ -87,33 +155,3 @@ def _grouped(values: Mapping[str, float], near: float) -> dict[str, float]:
         else:
             groups.append({name: value})
     return {", ".join(group): round(sum(group.values()) / len(group), 12) for group in groups}
-
-
-def gates(rows: Mapping[str, NDArray[Any]], symbols: Sequence[str], path: Path, *, title: str) -> None:
-    """Draw every gate and state while a network reads: one panel each, units across time.
-
-    Args:
-        rows: name -> values (T, H), one panel each, in this order; a name in `UNSIGNED` is drawn from 0 to 1.
-        symbols: the T symbols that were read.
-        path: of the picture; its ending says the format.
-        title: above the picture.
-    """
-    columns = min(3, len(rows))
-    lines = -(-len(rows) // columns)
-    figure = Figure(figsize=(3.1 * columns, 2.6 * lines + 0.5), layout="constrained")
-    figure.suptitle(title)
-    panels = figure.subplots(lines, columns, squeeze=False).flat
-    for axes, (name, values) in zip(panels, rows.items(), strict=False):
-        if name in UNSIGNED:
-            image = axes.imshow(values.T, cmap="viridis", vmin=0, vmax=1, aspect="auto")
-        else:
-            reach = max(1.0, float(np.abs(values).max()))
-            image = axes.imshow(values.T, cmap="PuOr", vmin=-reach, vmax=reach, aspect="auto")
-        axes.set_title(LONG_NAMES.get(name, name), fontsize=10)
-        axes.set_xticks(range(len(symbols)), symbols)
-        axes.set_yticks([0, values.shape[1] - 1], ["1", str(values.shape[1])])
-        axes.set(xlabel="symbol read", ylabel="unit")
-        figure.colorbar(image, ax=axes, shrink=0.9)
-    for axes in panels:
-        axes.axis("off")
-    figure.savefig(path, dpi=150)

@@ -1,0 +1,164 @@
+"""Pictures of gradients: against the lag, over the text, from symbol to symbol, and when they explode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from unrolled.views.jacobians import Jacobians
+from unrolled.views.plots import HUES, canvas, plain, symbol_axis
+from unrolled.views.symbols import visible
+
+#: What is smaller than this is drawn here: nothing that training could notice.
+FLOOR = 1e-12
+
+
+def gradient_against_lag(found: Mapping[str, Jacobians], *, title: str) -> Figure:
+    """Draw |dh_T / dh_(T-k)| against the lag k, one line for each model: falling is vanishing, rising exploding.
+
+    The legend tells the largest singular value of W_hh, for gated cells that of the block which is largest.
+
+    Args:
+        found: name of a model -> its Jacobians; an LSTM also gets a dashed line for |dh_T / dc_(T-k)|.
+        title: above the picture.
+    """
+    figure = canvas(7.5, 4.4, title)
+    axes = figure.subplots()
+    axes.axhline(1, color="#bbbbbb", linewidth=0.8, zorder=0)
+    for hue, (name, each) in zip(HUES, found.items(), strict=False):
+        gate, sigma = max(each.singular.items(), key=lambda item: item[1])
+        block = "W_hh" if gate == "h" else f"W_h{gate}"
+        label = f"{name}, largest singular value {sigma:.2f} ({block})"
+        axes.semilogy(_floored(each.h), color=hue, linewidth=1.8, label=label)
+        if each.c is not None:
+            axes.semilogy(
+                _floored(each.c), color=hue, linewidth=1.5, linestyle="--", label=f"{name}, by its cell state c"
+            )
+    low, high = axes.get_ylim()
+    axes.set(
+        ylim=(max(low, FLOOR / 3), high), xlabel="lag k, steps", ylabel="|dh(T) / dh(T−k)|, largest singular value"
+    )
+    axes.margins(x=0.01)
+    plain(axes)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.16), ncols=1, fontsize=9)
+    return figure
+
+
+def gradients_over_text(
+    norms: Mapping[str, NDArray[Any]], symbols: Sequence[str], *, title: str, first: int = 0
+) -> Figure:
+    """Draw the norm of the loss's gradient with respect to each state along the text.
+
+    Args:
+        norms: name of a state, such as "dL/dh" -> norms (T,), in nats per unit.
+        symbols: the T symbols.
+        title: above the picture.
+        first: where in the text the first of them stands.
+    """
+    figure = canvas(9, 3.4, title)
+    axes = figure.subplots()
+    for hue, (name, values) in zip(HUES, norms.items(), strict=False):
+        marker = "o" if len(symbols) <= 60 else ""
+        axes.semilogy(_floored(values), color=hue, linewidth=1.5, marker=marker, markersize=3, label=name)
+    axes.set_ylabel("norm of the gradient, nats per unit")
+    axes.margins(x=0.01)
+    symbol_axis(axes, symbols, np.arange(first, first + len(symbols)))
+    plain(axes)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def connectivity(mattered: NDArray[Any], symbols: Sequence[str], *, title: str) -> Figure:
+    """Draw how much each symbol mattered for each prediction: rows predict, columns are looked back at.
+
+    Args:
+        mattered: |d logit / d x_s|, (T, T), zero above the diagonal.
+        symbols: the T symbols; each row is named by the symbol after which it predicts.
+        title: above the picture.
+    """
+    T = len(symbols)
+    side = min(10.0, max(4.5, 0.19 * T + 1.6))
+    figure = canvas(side + 0.9, side, title)
+    axes = figure.subplots()
+    share = mattered / np.maximum(mattered.max(axis=1, keepdims=True), FLOOR)
+    masked = np.ma.masked_where(np.triu(np.ones((T, T), bool), 1), np.maximum(share, 1e-3))
+    image = axes.imshow(masked, cmap="viridis", norm=LogNorm(1e-3, 1), aspect="equal")
+    every = max(1, -(-T // 60))
+    named = [visible(symbol) for symbol in symbols][::every]
+    crowded = max(map(len, named)) > 2
+    axes.set_xticks(range(0, T, every), named, fontsize=8, rotation=90 if crowded else 0, parse_math=False)
+    axes.set_yticks(range(0, T, every), named, fontsize=8, parse_math=False)
+    axes.tick_params(length=0)
+    axes.set(xlabel="symbol looked back at", ylabel="prediction after reading")
+    axes.spines[:].set_visible(False)
+    figure.colorbar(image, ax=axes, shrink=0.7, label="|d logit / d x|, share of the row's largest")
+    return figure
+
+
+def lags_in_training(
+    norms: NDArray[Any], steps: Sequence[int], *, title: str, singular: Sequence[float] = ()
+) -> Figure:
+    """Draw how far gradients reached back while a network learned.
+
+    Args:
+        norms: |dL / dh_(T-k)| at each recorded step for lags 0 ... K, (N, K + 1), in nats per unit.
+        steps: the N training steps.
+        title: above the picture.
+        singular: the largest singular value of W_hh at each of them, for a line below; none if empty.
+    """
+    rows = 2 if len(singular) else 1
+    figure = canvas(8, 3.6 + 1.4 * (rows - 1), title)
+    panels = figure.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=[3, 1][:rows])[:, 0]
+    shown = np.maximum(norms, FLOOR)
+    lowest = max(FLOOR, float(shown.max()) * 1e-8)
+    edges = np.arange(shown.shape[1] + 1) - 0.5
+    times = _edges(np.asarray(steps, float))
+    image = panels[0].pcolormesh(times, edges, shown.T, cmap="viridis", norm=LogNorm(lowest, shown.max()))
+    panels[0].set_ylabel("lag k, steps back")
+    figure.colorbar(image, ax=panels[0], label="|dL / dh(T−k)|, nats per unit", pad=0.01)
+    if len(singular):
+        panels[1].plot(steps, singular, color=HUES[0], linewidth=1.6)
+        panels[1].axhline(1, color="#bbbbbb", linewidth=0.8, zorder=0)
+        panels[1].set_ylabel("largest singular\nvalue of W_hh", fontsize=9)
+        plain(panels[1])
+    panels[-1].set_xlabel("training step")
+    return figure
+
+
+def explosion(norms: Mapping[str, NDArray[Any]], nats: Mapping[str, NDArray[Any]], *, title: str) -> Figure:
+    """Draw gradient norm and loss of runs that differ only in clipping.
+
+    Args:
+        norms: name of a run -> gradient norm before clipping at each step (N,); a run that diverged is shorter.
+        nats: name of a run -> loss in nats per symbol, likewise.
+        title: above the picture.
+    """
+    figure = canvas(9, 3.8, title)
+    left, right = figure.subplots(1, 2)
+    for hue, name in zip(HUES[1::-1], norms, strict=False):
+        left.semilogy(np.arange(1, len(norms[name]) + 1), norms[name], color=hue, linewidth=1.1, label=name)
+        right.plot(np.arange(1, len(nats[name]) + 1), nats[name], color=hue, linewidth=1.1, label=name)
+    left.set(xlabel="training step", ylabel="norm of the gradient before clipping")
+    right.set(xlabel="training step", ylabel="loss, nats per symbol")
+    for axes in (left, right):
+        plain(axes)
+    left.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def _floored(values: NDArray[Any]) -> NDArray[Any]:
+    """Return values with what is too small to matter at the floor, and exact zeros left out of the picture."""
+    return np.where(values == 0, np.nan, np.maximum(values, FLOOR))
+
+
+def _edges(centres: NDArray[Any]) -> NDArray[Any]:
+    """Return the borders halfway between neighbouring centres (N,), with one at each end, (N + 1,)."""
+    if len(centres) == 1:
+        return np.array([centres[0] - 0.5, centres[0] + 0.5])
+    middle = (centres[1:] + centres[:-1]) / 2
+    return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])

@@ -1,0 +1,174 @@
+"""Pictures of the state space: states along their principal axes, and the automaton of their clusters."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, FancyArrowPatch
+from numpy.typing import NDArray
+
+from unrolled.views.plots import HUES, canvas, plain
+from unrolled.views.states import Automaton, Principal
+from unrolled.views.symbols import visible
+
+#: States that get their symbol written beside them.
+NAMED = 60
+#: Symbols that are named on one arrow.
+ON_AN_ARROW = 4
+#: Of a state's circle, and of the arrows between two: inches would do as well, the picture has no axes.
+RADIUS, BEND = 0.16, 0.18
+
+
+def state_space(
+    states: NDArray[Any], labels: NDArray[Any], symbols: Sequence[str], axes_of: Principal, *, title: str
+) -> Figure:
+    """Draw states along their first two principal axes, coloured and shaped by cluster.
+
+    Args:
+        states: (N, H); consecutive ones are joined by a thin line if they are few.
+        labels: cluster of each, (N,).
+        symbols: read to get to each, N of them.
+        axes_of: the principal axes.
+        title: above the picture.
+    """
+    places = axes_of(states)
+    if places.shape[1] == 1:  # a network of one unit
+        places = np.column_stack([places, np.zeros(len(places))])
+    share = [*axes_of.share, 0.0][:2]
+    figure = canvas(6.4, 5.2, title)
+    axes = figure.subplots()
+    if len(places) <= NAMED:
+        axes.plot(*places.T, color="#cccccc", linewidth=0.7, zorder=1)
+    for k in range(int(labels.max()) + 1):
+        x, y = places[labels == k].T
+        marker = "osD^vP*X"[k // len(HUES) % 8]
+        axes.scatter(
+            x,
+            y,
+            s=34,
+            alpha=0.75,
+            zorder=2,
+            label=f"cluster {k + 1}",
+            linewidth=0,
+            color=HUES[k % len(HUES)],
+            marker=marker,
+        )
+    if len(places) <= NAMED:
+        for place, symbol in zip(places, symbols, strict=True):
+            axes.annotate(
+                visible(symbol), place, xytext=(4, 4), textcoords="offset points", fontsize=8, parse_math=False
+            )
+    axes.set(xlabel=f"first principal axis ({share[0]:.0%} of the variance)")
+    axes.set(ylabel=f"second principal axis ({share[1]:.0%})")
+    plain(axes)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
+    return figure
+
+
+def automaton(found: Automaton, *, title: str) -> Figure:
+    """Draw clusters as the states of an automaton, with an arrow for every symbol that leads from one to another.
+
+    Only the likeliest step of each cluster and symbol is drawn; arrows are as thick as they are frequent.
+
+    Args:
+        found: the automaton; clusters stand in a circle, in the order of their first visit.
+        title: above the picture, which also says how far the clusters agree.
+    """
+    K = len(found.centres)
+    order = _by_first_visit(found)
+    turn = {k: math.pi / 2 - 2 * math.pi * place / K for place, k in enumerate(order)}
+    reach = max(0.45, 0.13 * K)
+    at = {k: np.array([reach * math.cos(angle), reach * math.sin(angle)]) for k, angle in turn.items()}
+    arrows: dict[tuple[int, int], Counter[str]] = {}
+    for (before, symbol), came in found.steps.items():
+        after, times = came.most_common(1)[0]
+        arrows.setdefault((before, after), Counter())[symbol] += times
+    most = max(each.total() for each in arrows.values())
+    side = min(10.0, 3.2 + 3.2 * reach)
+    figure = canvas(side, side + 0.4, f"{title}\n{found.agreement:.1%} of all steps follow these arrows")
+    axes = figure.subplots()
+    for (before, after), symbols in arrows.items():
+        width = 0.8 + 2.2 * math.sqrt(symbols.total() / most)
+        text = _named([symbol for symbol, _ in symbols.most_common()])
+        if before == after:
+            _loop(axes, at[before], turn[before], text, width)
+        else:
+            _arrow(axes, at[before], at[after], text, width)
+    start = at[found.start] * (1 + 2.6 * RADIUS / reach)
+    outward = found.start, found.start
+    if outward in arrows:  # the loop stands there; come in from the side
+        angle = turn[found.start] + math.pi / 2
+        start = at[found.start] + 2.6 * RADIUS * np.array([math.cos(angle), math.sin(angle)])
+    inward = at[found.start] - start
+    tip = _edge(at[found.start], math.atan2(inward[1], inward[0]) + math.pi)
+    _draw(axes, (start[0], start[1]), tip, 0, 1, "#999999")
+    axes.text(
+        start[0], start[1], "start", ha="center", va="center", fontsize=9, color="#555555", backgroundcolor="white"
+    )
+    for place, k in enumerate(order):
+        axes.add_patch(
+            Circle(tuple(at[k]), RADIUS, facecolor="white", edgecolor=HUES[k % len(HUES)], linewidth=2.2, zorder=3)
+        )
+        axes.text(at[k][0], at[k][1], str(k + 1), ha="center", va="center", fontsize=11, zorder=4, gid=f"state {place}")
+    room = reach + 4.2 * RADIUS
+    axes.set(xlim=(-room, room), ylim=(-room, room), aspect="equal")
+    axes.axis("off")
+    return figure
+
+
+def _by_first_visit(found: Automaton) -> list[int]:
+    path = [found.start, *(int(k) for labels in found.labels for k in labels)]
+    return list(dict.fromkeys([*path, *range(len(found.centres))]))
+
+
+def _named(symbols: Sequence[str]) -> str:
+    shown = [visible(symbol) for symbol in symbols[:ON_AN_ARROW]]
+    return " ".join(shown) + (f" +{len(symbols) - ON_AN_ARROW}" if len(symbols) > ON_AN_ARROW else "")
+
+
+def _edge(at: NDArray[Any], angle: float) -> tuple[float, float]:
+    """Return the point of the circle around a place in this direction."""
+    return float(at[0] + RADIUS * math.cos(angle)), float(at[1] + RADIUS * math.sin(angle))
+
+
+def _arrow(axes: Axes, tail: NDArray[Any], head: NDArray[Any], text: str, width: float) -> None:
+    """Draw a bent arrow between two circles, so that the one back has room beside it."""
+    along = head - tail
+    angle, lean = math.atan2(along[1], along[0]), math.atan(2 * BEND)
+    _draw(axes, _edge(tail, angle - lean), _edge(head, angle + math.pi + lean), BEND, width)
+    middle = (tail + head) / 2 + BEND / 2 * np.array([along[1], -along[0]])
+    _label(axes, middle, text)
+
+
+def _loop(axes: Axes, at: NDArray[Any], angle: float, text: str, width: float) -> None:
+    """Draw an arrow from a circle to itself, on its outer side."""
+    _draw(axes, _edge(at, angle + 0.5), _edge(at, angle - 0.5), -1.6, width)
+    _label(axes, at + 2.15 * RADIUS * np.array([math.cos(angle), math.sin(angle)]), text)
+
+
+def _draw(
+    axes: Axes, tail: tuple[float, float], head: tuple[float, float], bend: float, width: float, colour: str = "#444444"
+) -> None:
+    style = f"-|>,head_length={0.35 + 0.1 * width},head_width={0.15 + 0.05 * width}"
+    curve = f"arc3,rad={bend}"
+    shape: dict[str, Any] = {
+        "connectionstyle": curve,
+        "arrowstyle": style,
+        "mutation_scale": 13.0,
+        "shrinkA": 0.0,
+        "shrinkB": 0.0,
+    }
+    arrow = FancyArrowPatch(tail, head, linewidth=width, color=colour, zorder=2, **shape)
+    axes.add_patch(arrow)
+
+
+def _label(axes: Axes, at: NDArray[Any], text: str) -> None:
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.2}
+    style: dict[str, Any] = {"ha": "center", "va": "center", "family": "monospace", "bbox": box, "parse_math": False}
+    axes.text(at[0], at[1], text, fontsize=10, zorder=5, **style)

@@ -1,0 +1,112 @@
+"""Pictures of single units: lines over the text, and the text coloured by one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from unrolled.lm import display
+from unrolled.views.plots import HUES, canvas, plain, symbol_axis
+
+#: Lines that one panel can hold before they cannot be told apart.
+MOST_LINES = len(HUES)
+#: Symbols of a line, and of a picture, of coloured text.
+LINE, MOST_SYMBOLS = 64, 2_000
+
+
+def unit_lines(
+    lines: Mapping[str, NDArray[Any]],
+    symbols: Sequence[str],
+    *,
+    title: str,
+    unit: str = "activation",
+    steps: NDArray[Any] | None = None,
+    background: Mapping[str, NDArray[Any]] | None = None,
+) -> Figure:
+    """Draw chosen units over the text: a counter shows as a slope up and a slope down.
+
+    Args:
+        lines: name of a unit -> its values (T,).
+        symbols: the T symbols that were read.
+        title: above the picture.
+        unit: what the vertical axis measures.
+        steps: where in the text the symbols stand, (T,).
+        background: name -> values (T,) to compare with, such as the true count, drawn below on an axis of its own.
+    Raises: ValueError if there are more lines than hues.
+    """
+    if not 0 < len(lines) <= MOST_LINES:
+        raise ValueError(f"{len(lines)} units; a picture of lines shows 1 to {MOST_LINES}")
+    rows = 2 if background else 1
+    figure = canvas(9, 3.4 + 1.6 * (rows - 1), title)
+    panels = figure.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=[3, 1.3][:rows])[:, 0]
+    t = np.arange(len(symbols))
+    for axes, group, label in zip(panels, [lines, background or {}], [unit, "in the text"], strict=False):
+        for hue, (name, values) in zip(HUES, group.items(), strict=False):
+            marker = "o" if len(t) <= 60 else ""
+            axes.plot(t, values, color=hue, linewidth=1.5, marker=marker, markersize=3, label=name)
+        axes.axhline(0, color="#bbbbbb", linewidth=0.7, zorder=0)
+        axes.set_ylabel(label)
+        axes.margins(x=0.01)
+        plain(axes)
+        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    panels[0].tick_params(axis="x", length=0)
+    symbol_axis(panels[-1], symbols, t if steps is None else steps)
+    return figure
+
+
+def coloured_text(symbols: Sequence[str], values: NDArray[Any], *, title: str, unit: str = "activation") -> Figure:
+    """Draw a text whose every symbol lies on the colour of one unit's value after reading it.
+
+    Args:
+        symbols: the T symbols that were read; a longer text than fits is cut, and the title says so.
+        values: of the unit, (T,).
+        title: above the picture.
+        unit: what the colours measure.
+    """
+    if len(symbols) > MOST_SYMBOLS:
+        title += f" (the first {MOST_SYMBOLS:,} of {len(symbols):,} symbols)"
+        symbols, values = symbols[:MOST_SYMBOLS], values[:MOST_SYMBOLS]
+    shown = [display.shown(symbol) for symbol in symbols]
+    width = max(1, min(4, max(map(len, shown))))
+    placed, lines = _wrapped(symbols, max(1, LINE // width))
+    across = 1 + max(column for column, _ in placed)
+    reach = float(np.abs(values).max()) or 1.0
+    colours = ScalarMappable(Normalize(-reach, reach), "PuOr")
+    grid = np.full((lines, across), np.nan)
+    for (column, line), value in zip(placed, values, strict=True):
+        grid[line, column] = value
+    figure = canvas(max(4.5, 0.16 * width * across + 1.2), 0.27 * lines + 1.3, title)
+    axes = figure.subplots()
+    axes.imshow(grid, cmap="PuOr", vmin=-reach, vmax=reach, aspect="auto")
+    for (column, line), text, value in zip(placed, shown, values, strict=True):
+        dark = abs(value) > 0.7 * reach
+        size = 9 if len(text) <= width else 9 * width / len(text)
+        axes.text(
+            column, line, text, ha="center", va="center", fontsize=size, family="monospace",
+            color="white" if dark else "black", parse_math=False,
+        )  # fmt: skip
+    axes.axis("off")
+    bar = figure.colorbar(colours, ax=axes, orientation="horizontal", fraction=0.08, pad=0.03, shrink=0.4, aspect=30)
+    bar.set_label(unit, fontsize=9)
+    return figure
+
+
+def _wrapped(symbols: Sequence[str], most: int) -> tuple[list[tuple[int, int]], int]:
+    """Return the (column, line) of each symbol, broken at line ends and after so many symbols, and how many lines.
+
+    >>> _wrapped(["a", chr(10), "b", "c", "d"], 2)
+    ([(0, 0), (1, 0), (0, 1), (1, 1), (0, 2)], 3)
+    """
+    placed, column, line = [], 0, 0
+    for symbol in symbols:
+        if column == most:
+            column, line = 0, line + 1
+        placed.append((column, line))
+        column, line = (0, line + 1) if symbol == "\n" else (column + 1, line)
+    return placed, placed[-1][1] + 1

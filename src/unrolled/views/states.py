@@ -1,0 +1,167 @@
+"""The space of states: its principal axes, its clusters, and the automaton that they make.
+
+A network that has learned a regular language keeps to a few regions of its state space and steps between them as a
+finite automaton would.
+
+N states, H hidden, K clusters.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from unrolled.views.traces import Trace
+
+Array = NDArray[Any]
+
+#: Runs of k-means from different starts, and rounds of each at most.
+STARTS, ROUNDS = 10, 100
+
+
+@dataclass(frozen=True)
+class Principal:
+    """The principal axes of a cloud of states.
+
+    Attributes:
+        mean: Of the states, (H,).
+        axes: Orthonormal, by the variance along them, (K, H).
+        share: Of the whole variance, (K,).
+    """
+
+    mean: Array
+    axes: Array
+    share: Array
+
+    def __call__(self, states: Array) -> Array:
+        """Return states (N, H) by their coordinates along the axes, (N, K)."""
+        coordinates: Array = (states - self.mean) @ self.axes.T
+        return coordinates
+
+
+@dataclass(frozen=True)
+class Automaton:
+    """What a network does, told in clusters of its states.
+
+    Attributes:
+        centres: Of the clusters, (K, H).
+        labels: The cluster of each state, one (T,) for each text.
+        start: The cluster of the state before the first symbol.
+        steps: (cluster, symbol) -> how often each cluster came next.
+        agreement: Share of steps that go where most steps from that cluster with that symbol go; 1 is an automaton.
+    """
+
+    centres: Array
+    labels: tuple[NDArray[np.int64], ...]
+    start: int
+    steps: dict[tuple[int, str], Counter[int]]
+    agreement: float
+
+    def next(self, cluster: int, symbol: str) -> int | None:
+        """Return the cluster that most often came next, or None if this was never seen."""
+        came = self.steps.get((cluster, symbol))
+        return came.most_common(1)[0][0] if came else None
+
+
+def principal(states: Array, count: int = 2) -> Principal:
+    """Return the first principal axes of states (N, H), by one singular value decomposition.
+
+    Each axis points to where its largest component is positive, so that a picture does not flip between runs.
+
+    >>> found = principal(np.array([[0.0, 0.0], [2.0, 2.0], [4.0, 4.0]]), 1)
+    >>> found.mean.tolist(), found.share.round(3).tolist(), found.axes.round(3).tolist()
+    ([2.0, 2.0], [1.0], [[0.707, 0.707]])
+    """
+    mean = states.mean(0, dtype=float)
+    _, sizes, axes = np.linalg.svd(states - mean, full_matrices=False)
+    axes, variance = axes[:count], sizes**2
+    largest = np.take_along_axis(axes, np.abs(axes).argmax(1)[:, None], 1)
+    return Principal(mean, axes * np.where(largest < 0, -1, 1), variance[:count] / max(variance.sum(), 1e-300))
+
+
+def clusters(states: Array, count: int, *, seed: int = 0) -> tuple[Array, NDArray[np.int64]]:
+    """Return the centres (K, H) and labels (N,) of a k-means clustering, the best of ten starts.
+
+    Args:
+        states: (N, H).
+        count: K; fewer are found if fewer states differ.
+        seed: of the choice of first centres (k-means++).
+
+    Raises: ValueError if count is below 1.
+
+    >>> centres, labels = clusters(np.array([[0.0], [0.1], [5.0], [5.1]]), 2)
+    >>> sorted(centres.round(2).ravel().tolist()), bool(labels[0] == labels[1] != labels[2])
+    ([0.05, 5.05], True)
+    """
+    if count < 1:
+        raise ValueError(f"count is {count}; there must be 1 cluster or more")
+    random = np.random.default_rng(seed)
+    states = np.asarray(states, float)
+    found = [_lloyd(states, _first_centres(states, count, random)) for _ in range(STARTS)]
+    _, centres, labels = min(found, key=lambda each: each[0])
+    return centres, labels
+
+
+def automaton(reads: Sequence[Trace], count: int, *, layer: int = -1, seed: int = 0) -> Automaton:
+    """Cluster the hidden states of some texts and tell how symbols lead from cluster to cluster.
+
+    Args:
+        reads: traces of texts, each begun in the model's initial state.
+        count: K, clusters to find.
+        layer: whose states.
+        seed: of the clustering.
+
+    Raises: ValueError if there is no trace or one leaves out steps, count is below 1, or there is no such layer.
+
+    >>> from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
+    >>> from unrolled.views.traces import trace
+    >>> model = SequenceModel(ModelConfig(cell="rnn", hidden_size=3), Vocabulary("ab"))
+    >>> found = automaton([trace(model, list("abab"))], 2)
+    >>> len(found.labels[0]), 0 < found.agreement <= 1
+    (4, True)
+    """
+    if not reads:
+        raise ValueError("no text was traced; give at least one")
+    if any(read.T > 1 and read.steps[1] > 1 for read in reads):
+        raise ValueError("only some steps were traced; an automaton needs every step")
+    states = [np.concatenate([read.layers[layer].h_prev[:1], read.values("h", layer)]) for read in reads]
+    centres, labels = clusters(np.concatenate(states), count, seed=seed)
+    steps: dict[tuple[int, str], Counter[int]] = {}
+    ends = np.cumsum([len(each) for each in states])
+    by_text = np.split(labels, ends[:-1])
+    for read, path in zip(reads, by_text, strict=True):
+        for before, symbol, after in zip(path[:-1], read.symbols, path[1:], strict=True):
+            steps.setdefault((int(before), symbol), Counter())[int(after)] += 1
+    likely = sum(came.most_common(1)[0][1] for came in steps.values())
+    whole = sum(came.total() for came in steps.values())
+    return Automaton(centres, tuple(path[1:] for path in by_text), int(labels[0]), steps, likely / whole)
+
+
+def _first_centres(states: Array, count: int, random: np.random.Generator) -> Array:
+    """Choose centres far from each other, each in proportion to its squared distance (k-means++)."""
+    centres = [states[random.integers(len(states))]]
+    nearest = ((states - centres[0]) ** 2).sum(1)
+    while len(centres) < count and nearest.sum() > 0:
+        centres.append(states[random.choice(len(states), p=nearest / nearest.sum())])
+        nearest = np.minimum(nearest, ((states - centres[-1]) ** 2).sum(1))
+    return np.array(centres)
+
+
+def _lloyd(states: Array, centres: Array) -> tuple[float, Array, NDArray[np.int64]]:
+    """Move centres to the mean of what is nearest to them until nothing changes; return the squared error too."""
+    labels = np.full(len(states), -1)
+    for _ in range(ROUNDS):
+        distances = (states**2).sum(1)[:, None] - 2 * states @ centres.T + (centres**2).sum(1)  # (N, K)
+        before, labels = labels, distances.argmin(1)
+        if np.array_equal(before, labels):
+            break
+        for k in range(len(centres)):
+            if (labels == k).any():
+                centres[k] = states[labels == k].mean(0)
+    return float(((states - centres[labels]) ** 2).sum()), centres, labels

@@ -1,0 +1,161 @@
+"""Find the unit: which unit follows the position, the depth of brackets, a count, quotes, or anything else of a text.
+
+T symbols read.  A feature is a function from the T symbols to T numbers, the value after each symbol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from unrolled.views.traces import Trace
+
+Feature = Callable[[Sequence[str]], Sequence[float] | NDArray[Any]]
+
+OPENING, CLOSING = "([{<", ")]}>"
+#: Signs that open or close a quotation: the straight one does both.
+QUOTE, OPEN_QUOTES, CLOSE_QUOTES = '"', "“«", "”»"
+
+
+@dataclass(frozen=True)
+class Found:
+    """One unit and how well it follows a feature.
+
+    Attributes:
+        signal: "h" or "c".
+        layer: Of the unit, the first is 0.
+        unit: Its number in the layer.
+        correlation: Pearson's, -1 to 1; 0 if the unit or the feature never changes.
+    """
+
+    signal: str
+    layer: int
+    unit: int
+    correlation: float
+
+    @property
+    def name(self) -> str:
+        """The unit as it is written in pictures, such as "c0[3]"."""
+        return f"{self.signal}{self.layer}[{self.unit}]"
+
+
+def position(symbols: Sequence[str]) -> list[float]:
+    """Return how many symbols were read before this one.
+
+    >>> position("abc")
+    [0.0, 1.0, 2.0]
+    """
+    return [float(t) for t in range(len(symbols))]
+
+
+def depth(symbols: Sequence[str]) -> list[float]:
+    """Return how many brackets are open.
+
+    >>> depth("(a[b])")
+    [1.0, 1.0, 2.0, 2.0, 1.0, 0.0]
+    """
+    return list(accumulate(float((s in OPENING) - (s in CLOSING)) if len(s) == 1 else 0.0 for s in symbols))
+
+
+def inside_quotes(symbols: Sequence[str]) -> list[float]:
+    """Return 1 inside quotation marks, else 0.
+
+    >>> inside_quotes('a"b"c')
+    [0.0, 1.0, 1.0, 0.0, 0.0]
+    """
+    inside, values = False, []
+    for symbol in symbols:
+        inside = (inside or symbol in OPEN_QUOTES) and symbol not in CLOSE_QUOTES if symbol != QUOTE else not inside
+        values.append(float(inside))
+    return values
+
+
+def line_length(symbols: Sequence[str]) -> list[float]:
+    """Return how many symbols of the line were read, 0 after a line end.
+
+    >>> line_length(["a", "b", chr(10), "c"])
+    [1.0, 2.0, 0.0, 1.0]
+    """
+    return list(accumulate(symbols, lambda n, symbol: 0.0 if symbol == "\n" else n + 1.0, initial=0.0))[1:]
+
+
+def count(up: Sequence[str], down: Sequence[str] = ()) -> Feature:
+    """Return the feature that counts one up at each symbol of `up` and one down at each of `down`.
+
+    >>> count("a", "b")("aabb")
+    [1.0, 2.0, 1.0, 0.0]
+    """
+    return lambda symbols: list(accumulate(float((s in up) - (s in down)) for s in symbols))
+
+
+#: Features by name, apart from "count:...".
+FEATURES: dict[str, Feature] = {
+    "position": position,
+    "depth": depth,
+    "inside-quotes": inside_quotes,
+    "line-length": line_length,
+}
+
+
+def feature(name: str) -> Feature:
+    """Return a feature by its name: position, depth, inside-quotes, line-length, or count:UP-DOWN as in count:a-b.
+
+    Raises: ValueError for another name; it lists those there are.
+
+    >>> feature("count:a-b")("aab")
+    [1.0, 2.0, 1.0]
+    """
+    kind, _, counted = name.partition(":")
+    if kind == "count" and counted:
+        up, _, down = counted.partition("-")
+        return count(up.split(",") if "," in up else up, down.split(",") if "," in down else down)
+    if name not in FEATURES:
+        raise ValueError(
+            f"there is no feature {name!r}; there are {', '.join(FEATURES)}, and count:a-b for any symbols"
+        )
+    return FEATURES[name]
+
+
+def ranked(read: Trace, of: Feature | str, *, signals: Sequence[str] = ("h", "c")) -> list[Found]:
+    """Rank every unit by how well it follows a feature of the text, best first.
+
+    Args:
+        read: a trace of all steps of a text.
+        of: the feature, or its name.
+        signals: states to look at; an RNN or GRU has no "c".
+
+    Raises: ValueError if there is no such feature, it gives another number of values than there are symbols, or the
+        trace leaves out steps.
+
+    >>> from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
+    >>> from unrolled.views.traces import trace
+    >>> found = ranked(trace(SequenceModel(ModelConfig(hidden_size=3), Vocabulary("ab")), list("aabb")), "position")
+    >>> len(found), abs(found[0].correlation) >= abs(found[-1].correlation)
+    (6, True)
+    """
+    if read.T > 1 and read.steps[1] > 1:
+        raise ValueError(f"only one step in {read.steps[1]} was traced; trace every step to compare it with the text")
+    values = np.asarray((feature(of) if isinstance(of, str) else of)(read.symbols), float)
+    if values.shape != (read.T,):
+        raise ValueError(f"the feature gives {values.shape} values for {read.T} symbols; it must give one for each")
+    found = []
+    for number, layer in enumerate(read.layers):
+        for signal in signals:
+            if signal in layer.signals:
+                r = _correlations(layer.signals[signal], values)
+                found += [Found(signal, number, unit, float(each)) for unit, each in enumerate(r)]
+    return sorted(found, key=lambda each: -abs(each.correlation))
+
+
+def _correlations(units: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
+    """Return Pearson's correlation of each unit (T, H) with values (T,), (H,)."""
+    x, y = units - units.mean(0, dtype=float), values - values.mean()
+    spread = np.sqrt((x * x).sum(0) * (y * y).sum())
+    still = spread < 1e-12 * len(values)
+    return np.where(still, 0.0, x.T @ y / np.where(still, 1.0, spread))
