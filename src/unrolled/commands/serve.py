@@ -7,6 +7,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 import uvicorn
 from rich.console import Console
 
@@ -23,6 +24,7 @@ GRACE = 2
 
 def serve(folders: Sequence[Path], host: str, port: int, names: Sequence[str], limits: Limits) -> None:
     """Load models and show them until interrupted."""
+    torch.set_num_threads(1)  # requests run side by side; threads inside each would only wait for one another
     hosts = allowed(host, names)
     app = create_app(load(folders), limits, hosts)
     with listening(host, port) as listener:

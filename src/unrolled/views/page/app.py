@@ -18,16 +18,29 @@ from unrolled.lm.model import SequenceModel
 from unrolled.views.page import bodies, looking, openapi, writing
 from unrolled.views.page.guard import LOOPBACK, Guard
 from unrolled.views.page.limits import Limits
-from unrolled.views.page.messages import UNITS, GenerateRequest, Models, ServerLimits, ViewRequest
+from unrolled.views.page.messages import UNITS, GenerateRequest, GradientRequest, Models, ServerLimits, ViewRequest
 from unrolled.views.page.refusals import Refusal, broken, no_route, refused
 from unrolled.views.page.served import Served
+
+#: The page's own scripts, what it is made of first.
+SCRIPTS = (
+    "api.js",
+    "state.js",
+    "colours.js",
+    "symbols.js",
+    "heatmap.js",
+    "charts.js",
+    "pane.js",
+    "writer.js",
+    "app.js",
+)
 
 #: Every file of the page and what it is; nothing else is ever read, whatever a path says.
 FILES = {
     "index.html": "text/html",
     "style.css": "text/css",
     "icon.svg": "image/svg+xml",
-    "app.js": "text/javascript",
+    **dict.fromkeys(SCRIPTS, "text/javascript"),
     "uPlot.min.css": "text/css",
     "uPlot.iife.min.js": "text/javascript",
     "uPlot.LICENSE": "text/plain",
@@ -93,6 +106,7 @@ class Interface:
             _fixed("/api/openapi.json", self.described, "application/json"),
             _fixed("/api/models", self.models, "application/json"),
             Route("/api/models/{model}/view", self.view, methods=["POST"]),
+            Route("/api/models/{model}/gradients", self.gradients, methods=["POST"]),
             Route("/api/models/{model}/generate", self.generate, methods=["POST"]),
         ]
 
@@ -101,6 +115,12 @@ class Interface:
         served = self._served(request)
         asked = await bodies.read(request, ViewRequest, self.limits)
         return await self._computed(looking.view, served, asked, served.encode(asked.text, self.limits))
+
+    async def gradients(self, request: Request) -> Response:
+        """Answer how far back the end of a text depends on its past."""
+        served = self._served(request)
+        asked = await bodies.read(request, GradientRequest, self.limits)
+        return await self._computed(looking.reach, served, asked, served.encode(asked.text, self.limits))
 
     async def generate(self, request: Request) -> Response:
         """Stream a text as it is written."""

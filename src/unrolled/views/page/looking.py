@@ -5,19 +5,37 @@ from __future__ import annotations
 import time
 from base64 import b64encode
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.lm.vocabulary import Ids, Vocabulary
 from unrolled.views import traces
-from unrolled.views.page.messages import ArrayCard, Heat, Line, Next, View, ViewRequest
+from unrolled.views.gradients import gradients, saliency
+from unrolled.views.jacobians import LAGS, jacobians
+from unrolled.views.page.messages import (
+    ArrayCard,
+    Gradient,
+    GradientRequest,
+    Gradients,
+    Heat,
+    Line,
+    Next,
+    View,
+    ViewRequest,
+)
 from unrolled.views.page.refusals import Refusal
 from unrolled.views.page.served import Served
 
 #: Likeliest next symbols that are shown.
 SHOWN = 10
+
+#: The share of values that the colours of an array without bounds tell apart; what lies beyond has the last colour.
+MOST = 0.99
+
+#: Multiplications H^3 that one request may spend on Jacobians: about a second.
+JACOBIAN_WORK = 3e8
 
 
 def view(served: Served, request: ViewRequest, ids: Ids) -> View:
@@ -49,6 +67,35 @@ def view(served: Served, request: ViewRequest, ids: Ids) -> View:
         next=likeliest(p, model.vocabulary.names),
         heat=heat(values, array),
         lines=[Line(unit, rounded(values[:, unit])) for unit in request.units],
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def reach(served: Served, request: GradientRequest, ids: Ids) -> Gradients:
+    """Return how far back the end of symbols ids (T,) depends on its past.
+
+    Raises: Refusal 400 if the model has no such layer; 422 if its state overflows.
+    """
+    begin = time.perf_counter()
+    model, text, T = served.seen, request.text, len(ids)
+    check_layer(served.card.L, request.layer)
+    found: dict[Literal["x", "h", "c"], NDArray[Any] | None] = {}
+    singular: dict[str, float] = {}
+    if T and request.of == "symbols":
+        found = {"x": saliency(model, text, at_most=T)[::-1]}
+    elif T and request.of == "loss":
+        layer = gradients(model, text, position=-1, at_most=T).layers[request.layer]
+        found = {"h": layer.h_norms[::-1], "c": None if layer.c_norms is None else layer.c_norms[::-1]}
+    elif T:
+        most = min(LAGS, max(5, int(JACOBIAN_WORK / served.card.H**3)))
+        exact = jacobians(model, text, layer=request.layer, lags=most)
+        found, singular = {"h": exact.h, "c": exact.c}, exact.singular
+    kept = {by: norms for by, norms in found.items() if norms is not None}
+    check_finite(served, *kept.values())
+    return Gradients(
+        gradients=[Gradient(by, norms.astype(float).tolist()) for by, norms in kept.items()],
+        cut=any(len(norms) < T for norms in kept.values()),
+        singular=singular,
         seconds=time.perf_counter() - begin,
     )
 
@@ -89,8 +136,8 @@ def likeliest(p: NDArray[Any], names: tuple[str, ...]) -> Next:
 
 
 def heat(values: NDArray[Any], array: ArrayCard) -> Heat:
-    """Return values (T, H) in 256 steps between the bounds of their array, or else what reaches as far as they do."""
-    reach = max(1.0, float(np.abs(values).max(initial=0)))
+    """Return values (T, H) in 256 steps between the bounds of their array; without bounds, where most of them lie."""
+    reach = max(1.0, float(np.quantile(np.abs(values), MOST))) if values.size else 1.0
     low, high = (-reach if array.low is None else array.low), (reach if array.high is None else array.high)
     steps = np.rint((values - low) * (255 / (high - low))).clip(0, 255).astype(np.uint8)
     return Heat(len(values), values.shape[1], low, high, b64encode(steps.tobytes()).decode("ascii"))

@@ -73,8 +73,8 @@ class Heat(Struct, frozen=True):
 
     T: Annotated[int, Meta(description="Symbols read.", ge=0)]
     H: Annotated[int, Meta(description="Units.", ge=1)]
-    low: Annotated[float, Meta(description="What byte 0 stands for.")]
-    high: Annotated[float, Meta(description="What byte 255 stands for.")]
+    low: Annotated[float, Meta(description="What byte 0 stands for; of an array without bounds, or anything below.")]
+    high: Annotated[float, Meta(description="What byte 255 stands for; of an array without bounds, or anything above.")]
     data: Annotated[str, Meta(description="Base64 of T * H bytes; the H units of the first symbol come first.")]
 
 
@@ -105,17 +105,35 @@ class View(Struct, frozen=True):
 
 
 class GradientRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """A text at whose end gradients start."""
+    """A text at whose last step, T, gradients start."""
 
     text: str
-    layer: Annotated[Count, Meta(description="From 0.")] = 0
+    of: Annotated[
+        Literal["symbols", "loss", "state"],
+        Meta(
+            description="symbols: of the likeliest next symbol's logit by each symbol read.  loss: of the likeliest "
+            "next symbol's loss by each state.  state: of the last state by each state before, by exact Jacobians."
+        ),
+    ] = "symbols"
+    layer: Annotated[Count, Meta(description="From 0; symbols enter the model below all layers.")] = 0
+
+
+class Gradient(Struct, frozen=True):
+    """The size of one gradient against the lag."""
+
+    by: Annotated[Literal["x", "h", "c"], Meta(description="The symbol read, the hidden state or the cell state.")]
+    norms: Annotated[list[float], Meta(description="At lag T - t = 0, 1, ...; of a matrix its largest singular value.")]
 
 
 class Gradients(Struct, frozen=True):
-    """How much the state after the last symbol, T, still depends on the one at step t."""
+    """How far back the end of a text depends on its past; no gradient for a text without symbols."""
 
-    lags: Annotated[list[int], Meta(description="T - t, from 0.")]
-    norms: Annotated[list[float], Meta(description="|dh_T/dh_t| for each lag, the largest singular value.")]
+    gradients: list[Gradient]
+    cut: Annotated[bool, Meta(description="Whether there are larger lags, which would have taken too long.")]
+    singular: Annotated[
+        dict[str, float],
+        Meta(description="With of = state: the largest singular value of each gate's block of W_hh."),
+    ]
     seconds: Annotated[float, Meta(description="Time spent in the model.", ge=0)]
 
 

@@ -19,6 +19,7 @@ from unrolled.runtime import generation
 from unrolled.runtime.config import GenerationConfig
 from unrolled.runtime.generation import Ids
 from unrolled.runtime.model import Array, RuntimeModel, State
+from unrolled.runtime.sampling import Chooser
 from unrolled.views.page.messages import End, Piece, Problem
 
 #: Seconds that one text may keep a thread before it is another's turn.
@@ -47,9 +48,21 @@ class Finite:
         Raises: FloatingPointError if a logit is NaN or inf.
         """
         logits, after = self.model.step(ids, state)
-        if not np.isfinite(logits).all():
-            raise FloatingPointError("the state of the model is no longer finite, so it writes no further")
-        return logits, after
+        return _finite(logits), after
+
+    def write(self, choose: Chooser, logits: Array, state: State, n: int) -> tuple[Ids, Array, State]:
+        """Write as the model does.
+
+        Raises: FloatingPointError if a logit is NaN or inf at the end.
+        """
+        written, logits, after = self.model.write(choose, logits, state, n)
+        return written, _finite(logits), after
+
+
+def _finite(logits: Array) -> Array:
+    if not np.isfinite(logits).all():
+        raise FloatingPointError("the state of the model is no longer finite, so it writes no further")
+    return logits
 
 
 class Writing:

@@ -1,0 +1,70 @@
+// The server: JSON in and out, events as they come, and one question at a time.
+
+export class Refused extends Error {}
+
+async function ask(path, body, signal) {
+  let answer;
+  try {
+    const options = body === undefined ? {} : {
+      method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" },
+    };
+    answer = await fetch(path, { ...options, signal });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused("the server does not answer; is it still running?");
+  }
+  if (!answer.ok) {
+    const said = await answer.json().catch(() => ({}));
+    throw new Refused(said.error ?? `the server answered ${answer.status}`);
+  }
+  return answer;
+}
+
+export async function json(path, body) {
+  return (await ask(path, body)).json();
+}
+
+export function of(model, question) {
+  return `api/models/${encodeURIComponent(model)}/${question}`;
+}
+
+// Yield { name, data } for each server-sent event.
+export async function* events(path, body, signal) {
+  const answer = await ask(path, body, signal);
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const blocks = (rest + value).split("\n\n");
+    rest = blocks.pop();
+    for (const block of blocks) {
+      const fields = Object.fromEntries(block.split("\n").map((line) => {
+        const colon = line.indexOf(": ");
+        return [line.slice(0, colon), line.slice(colon + 2)];
+      }));
+      yield { name: fields.event, data: JSON.parse(fields.data) };
+    }
+  }
+}
+
+// Work that is asked for more often than it can be done: what was asked last is done, what came between is left out.
+export class Latest {
+  constructor(work) {
+    this.work = work;
+    this.waiting = null;
+    this.busy = false;
+  }
+
+  async ask(...what) {
+    this.waiting = what;
+    if (this.busy) return;
+    this.busy = true;
+    while (this.waiting) {
+      const now = this.waiting;
+      this.waiting = null;
+      await this.work(...now);
+    }
+    this.busy = false;
+  }
+}

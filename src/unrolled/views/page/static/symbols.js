@@ -1,0 +1,74 @@
+// Symbols as a reader sees them, the bars of what comes next, and the coloured text.  Whatever a text holds, it only
+// ever gets into the page as textContent.
+
+import { paint } from "./colours.js";
+
+const VISIBLE = { " ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍", "": "∅" };
+
+export function visible(symbol) {
+  if (symbol in VISIBLE) return VISIBLE[symbol];
+  if (/^[\p{Cc}\p{Cf}\p{Zs}\p{Zl}\p{Zp}]$/u.test(symbol)) return `U+${symbol.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+  return /^\p{M}/u.test(symbol) ? `◌${symbol}` : symbol;
+}
+
+export function make(tag, className, text) {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  if (text !== undefined) element.textContent = text;
+  return element;
+}
+
+const percent = (p) => (p >= 0.0995 ? `${Math.round(100 * p)} %` : `${(100 * p).toFixed(1)} %`);
+
+export function drawBars(list, symbols, probabilities) {
+  while (list.children.length > symbols.length) list.lastChild.remove();
+  while (list.children.length < symbols.length) {
+    const row = make("li");
+    const track = make("i");
+    track.append(make("b"));
+    row.append(make("code"), track, make("span"));
+    list.append(row);
+  }
+  symbols.forEach((symbol, k) => {
+    const [name, track, share] = list.children[k].children;
+    name.textContent = visible(symbol);
+    track.firstChild.style.width = `${100 * probabilities[k]}%`;
+    share.textContent = percent(probabilities[k]);
+  });
+}
+
+// Fill `box` with a span a symbol.  colour(t) gives [r, g, b]; title(t) what a pointer that rests on it says.
+export function drawText(box, symbols, unknown, colour, title) {
+  while (box.children.length > symbols.length) box.lastChild.remove();
+  while (box.children.length < symbols.length) box.append(make("span"));
+  const unread = new Set(unknown);
+  symbols.forEach((symbol, t) => {
+    const span = box.children[t];
+    const text = symbol === "\n" ? "⏎\n" : symbol;
+    if (span.textContent !== text) span.textContent = text;
+    span.classList.toggle("unknown", unread.has(t));
+    span.title = title(t);
+    paint(span, colour(t));
+  });
+}
+
+// How many symbols end at or before this place in the text.
+export function symbolsBefore(symbols, caret) {
+  let end = 0;
+  for (let t = 0; t < symbols.length; t++) {
+    end += symbols[t].length;
+    if (end > caret) return t;
+  }
+  return symbols.length;
+}
+
+const STEPS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
+
+// Move through T symbols with the keys; move(at) gets how many are read.
+export function moveWithKeys(element, position, length, move) {
+  element.addEventListener("keydown", (event) => {
+    if (!(event.key in STEPS)) return;
+    event.preventDefault();
+    move(Math.min(length(), Math.max(0, position() + STEPS[event.key])));
+  });
+}
