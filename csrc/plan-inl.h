@@ -31,7 +31,11 @@ enum class Division {
 template <class Real>
 inline Division choose_division(const Call<Real>& call, int threads) {
   if (threads == 1) return Division::rows;
-  const Index few_rows = 4;  // fewer rows than this a thread, and loading the weights costs more than the arithmetic
+  // Fewer rows than this a thread, and loading the weights costs more than the arithmetic.  Weights that outgrow the
+  // cache next to a core come from one that all share: then it pays to let each thread read only its part of them.
+  constexpr Index near_bytes = Index{1} << 19;
+  const Index W_hh_bytes = gate_count(call.cell) * call.H * call.P * static_cast<Index>(sizeof(Real));
+  const Index few_rows = W_hh_bytes > near_bytes ? 16 : 4;
   if (call.B >= few_rows * threads) return Division::rows;
   if (call.nets >= threads) return Division::nets;
   return call.H >= 2 * kPanelVectors * kWidth<Real> ? Division::panels : Division::rows;
