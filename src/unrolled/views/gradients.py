@@ -112,7 +112,7 @@ def gradients(
         unrolled = _unroll(model, _vectors(model, here[:, None]).requires_grad_(), state)
         logits = unrolled.logits[:, 0]  # (T, V)
         if position is None:
-            targets = _targets(model, ids)[first:]
+            targets = following(model, ids)[first:]
         else:
             targets = torch.full_like(here, IGNORED)
             row = check_position(position, first, len(ids)) - first
@@ -281,8 +281,8 @@ def _vectors(model: SequenceModel, ids: Tensor) -> Tensor:
     return one_hot(ids, len(model.vocabulary)).to(model.head.weight.dtype)
 
 
-def _targets(model: SequenceModel, ids: Ids) -> Tensor:
-    """Return what follows each symbol (T,): the next, and at the end EOS if the model learned sequences."""
+def following(model: SequenceModel, ids: Ids) -> Tensor:
+    """Return what follows each symbol (T,): the next; at the end EOS if the model learned sequences, else IGNORED."""
     return torch.tensor([*ids[1:].tolist(), model.vocabulary.eos_id if model.framed else IGNORED])
 
 

@@ -1,0 +1,238 @@
+"""A whole forward and backward pass on paper: every number of a few symbols, with its shape and its equation.
+
+Gates, states, logits and weight gradients are those of the kernels, and so are the gradients da of the
+pre-activations.  dh and dc follow from da by the chain rule, and the pre-activations, which the kernels overwrite, are
+computed again from x and h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from unrolled.lm.batching import IGNORED
+from unrolled.notation import GATES
+from unrolled.runtime.text import Text
+from unrolled.views.equations import BACKWARD, FORWARD, GRU_WEIGHTS, HEAD, OTHER_WEIGHTS, TIED, WEIGHTS
+from unrolled.views.gradients import LayerGradients, following, gradients
+from unrolled.views.symbols import visible
+from unrolled.views.traces import LayerTrace, Trace, encoded, trace
+
+if TYPE_CHECKING:
+    from unrolled.lm.model import SequenceModel
+
+Array = NDArray[Any]
+
+#: Symbols that are still worth a page each.
+AT_MOST = 20
+
+
+@dataclass(frozen=True)
+class Line:
+    """One quantity of a table: its name, the shape of the whole quantity, and its values, one for each column."""
+
+    name: str
+    shape: str
+    values: Array
+
+
+@dataclass(frozen=True)
+class Table:
+    """Some quantities with the same columns, and how each is computed."""
+
+    title: str
+    equations: dict[str, str]
+    columns: tuple[str, ...]
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A forward and backward pass on paper.
+
+    Attributes:
+        title: What was read by which model.
+        words: Sentences on what follows.
+        tables: In the order in which the numbers are computed.
+        nats: The loss, mean over the N predicted symbols.
+    """
+
+    title: str
+    words: tuple[str, ...]
+    tables: tuple[Table, ...]
+    nats: float
+
+    def text(self, columns: int = 12) -> str:
+        """Return it as plain text; see :func:`unrolled.views.paper.text`."""
+        from unrolled.views import paper
+
+        return paper.text(self, columns)
+
+    def markdown(self, columns: int = 12) -> str:
+        """Return it as Markdown; see :func:`unrolled.views.paper.markdown`."""
+        from unrolled.views import paper
+
+        return paper.markdown(self, columns)
+
+    def html(self, columns: int = 12) -> str:
+        """Return it as a page of HTML; see :func:`unrolled.views.paper.html`."""
+        from unrolled.views import paper
+
+        return paper.html(self, columns)
+
+    def _repr_html_(self) -> str:
+        from unrolled.views import paper
+
+        return paper.fragment(self, 12)
+
+
+def explain(model: SequenceModel, text: Text, *, at_most: int = AT_MOST) -> Explanation:
+    """Work a forward and a backward pass out on paper.
+
+    Args:
+        model: without dropout here, whether or not it is training.
+        text: a few symbols, as a text or a list.
+        at_most: symbols; each fills a page.
+
+    Returns: tables for every symbol, first to last, then back from the last to the first, then the weights' gradients.
+    Raises: ValueError if the text is empty, too long, or predicts nothing.
+
+    >>> from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
+    >>> paper = explain(SequenceModel(ModelConfig(cell="gru", hidden_size=3), Vocabulary("ab")), ["a", "a", "b"])
+    >>> [line.name for line in paper.tables[1].lines]
+    ['a_r', 'a_z', 'hn', 'r', 'z', 'a_n', 'n', 'h']
+    """
+    ids = encoded(model, text)
+    if len(ids) > at_most:
+        raise ValueError(f"the text has {len(ids)} symbols; on paper at most {at_most} can be followed")
+    read, back = trace(model, text), gradients(model, text)
+    targets = following(model, ids).numpy()
+    N = int(np.count_nonzero(targets != IGNORED))
+    tables = [table for t in range(len(ids)) for table in _forward(model, read, t, int(targets[t]))]
+    for t in reversed(range(len(ids))):
+        tables += _backward(model, read, back.layers, t, int(targets[t]), N)
+    tables += _weights(model, ids, targets, N)
+    known = ", ".join(f"{visible(name)} {k}" for k, name in enumerate(read.names)) if len(read.names) <= 30 else ""
+    words = (
+        f"{model!r}. It reads {len(ids)} symbols and predicts {N}; the loss is the mean of -ln p(target), "
+        f"{back.nats:.6f} nats, {back.nats / np.log(2):.6f} bits.",
+        f"Symbols and their numbers: {known}." if known else f"The vocabulary has {len(read.names)} symbols.",
+        "A prime marks the step before: h' is h of the last symbol. A d in front marks the gradient of the loss. "
+        "* multiplies element by element.",
+    )
+    return Explanation(f"“{' '.join(map(visible, read.symbols))}” on paper", words, tuple(tables), back.nats)
+
+
+def _step(t: int, read: Trace) -> str:
+    return f"Step {t + 1} of {read.T}, “{visible(read.symbols[t])}”"
+
+
+def _forward(model: SequenceModel, read: Trace, t: int, target: int) -> Iterator[Table]:
+    """Yield the input, every layer and the head of one step."""
+    V = len(read.names)
+    names = tuple(visible(name) for name in read.names)
+    if model.embedding is None:
+        one_hot = np.eye(V, dtype=int)[read.ids[t]]
+        words = {"x": f"1 at symbol {read.ids[t]}, else 0"}
+        yield Table(f"{_step(t, read)}: the input", words, names, (Line("x", f"({V})", one_hot),))
+    else:
+        x = model.E.detach()[read.ids[t]].numpy()
+        words = {"x": f"row {read.ids[t]} of the embedding matrix E"}
+        yield Table(f"{_step(t, read)}: the input", words, _numbers(len(x)), (Line("x", f"({len(x)})", x),))
+    for number, layer in enumerate(read.layers):
+        H = layer.h.shape[1]
+        equations = FORWARD[layer.kind]
+        lines = tuple(Line(name, f"({H})", _quantity(layer, name)[t]) for name in equations)
+        yield Table(f"{_step(t, read)}: {_place(number, read)}", equations, _numbers(H), lines)
+    equations = {name: HEAD[name] for name in ("logits", "p")}
+    lines = (Line("logits", f"({V})", read.logits[t]), Line("p", f"({V})", read.probabilities[t]))
+    title = f"{_step(t, read)}: the head"
+    if target != IGNORED:
+        p = read.probabilities[t, target]
+        equations["loss"] = f"-ln p({names[target]}) = {-np.log(p):.6f} nats, for “{names[target]}” comes next"
+    yield Table(title, equations, names, lines)
+
+
+def _backward(
+    model: SequenceModel, read: Trace, back: tuple[LayerGradients, ...], t: int, target: int, N: int
+) -> Iterator[Table]:
+    """Yield the head and every layer of one step, from the loss down."""
+    V, names = len(read.names), tuple(visible(name) for name in read.names)
+    if target == IGNORED:
+        dlogits, words = np.zeros(V, read.logits.dtype), "0, for nothing is predicted here"
+    else:
+        dlogits = (read.probabilities[t] - np.eye(V, dtype=read.logits.dtype)[target]) / N
+        words = f"{HEAD['dlogits']}; the target is “{names[target]}” and N is {N}"
+    yield Table(f"Back at step {t + 1}: the head", {"dlogits": words}, names, (Line("dlogits", f"({V})", dlogits),))
+    for number in reversed(range(len(read.layers))):
+        layer, d = read.layers[number], back[number]
+        H = layer.h.shape[1]
+        equations = BACKWARD[layer.kind]
+        values = {"dh": d.dh} | ({} if d.dc is None else {"dc": d.dc})
+        values |= {f"da_{gate}": d.da[:, k * H : (k + 1) * H] for k, gate in enumerate(GATES[layer.kind])}
+        lines = tuple(Line(name, f"({H})", values[name][t]) for name in equations)
+        yield Table(f"Back at step {t + 1}: {_place(number, read)}", equations, _numbers(H), lines)
+
+
+def _weights(model: SequenceModel, ids: Array, targets: Array, N: int) -> Iterator[Table]:
+    """Yield the gradient of every weight, as the backward pass of a training step finds it."""
+    named = dict(model.named_parameters())
+    with torch.enable_grad(), model.evaluating():
+        loss, _ = model.loss(torch.from_numpy(ids)[:, None], torch.from_numpy(targets)[:, None])
+        found = torch.autograd.grad(loss / N, list(named.values()))
+    for (name, weight), gradient in zip(named.items(), found, strict=True):
+        shape = f"({', '.join(map(str, weight.shape))})"
+        if name.startswith("rnn."):
+            yield from _cell_weight(model, name, shape, gradient.numpy())
+        else:
+            yield _other_weight(model, name, shape, gradient.numpy())
+
+
+def _cell_weight(model: SequenceModel, name: str, shape: str, gradient: Array) -> Iterator[Table]:
+    """Yield a weight matrix of a cell gate by gate, a bias with a line for each gate."""
+    kind, H = model.config.kind, model.config.hidden_size
+    words = (WEIGHTS | GRU_WEIGHTS if kind == "GRU" else WEIGHTS)[name.removeprefix("rnn.").partition("_l")[0]]
+    blocks = zip(GATES[kind], np.split(gradient, len(GATES[kind])), strict=True)
+    if gradient.ndim == 1:
+        lines = tuple(Line(f"d{gate}", f"({H})", block) for gate, block in blocks)
+        yield Table(f"Gradient of {name} {shape}", {f"d {name}": words}, _numbers(H), lines)
+        return
+    names = tuple(map(visible, model.vocabulary.names))
+    columns = names if name == "rnn.weight_ih_l0" and model.embedding is None else _numbers(gradient.shape[1])
+    for gate, block in blocks:
+        title = f"Gradient of {name} {shape}" + (f", rows of gate {gate}" if len(GATES[kind]) > 1 else "")
+        lines = tuple(Line(f"{gate}[{unit}]", "", row) for unit, row in enumerate(block))
+        yield Table(title, {f"d {name}": words}, columns, lines)
+
+
+def _other_weight(model: SequenceModel, name: str, shape: str, gradient: Array) -> Table:
+    """Return the table of a weight of head, embedding or initial state."""
+    stem = "initial" if name.startswith("initial.") else name
+    words = TIED if model.config.tied and name == "embedding.weight" else OTHER_WEIGHTS[stem]
+    title, symbols = f"Gradient of {name} {shape}", tuple(map(visible, model.vocabulary.names))
+    if gradient.ndim == 1:
+        return Table(title, {f"d {name}": words}, symbols, (Line(name, shape, gradient),))
+    rows = gradient.reshape(-1, gradient.shape[-1])
+    labels = [f"layer {k}" for k in range(len(rows))] if stem == "initial" else symbols
+    lines = tuple(Line(label, "", row) for label, row in zip(labels, rows, strict=True))
+    return Table(title, {f"d {name}": words}, _numbers(rows.shape[1]), lines)
+
+
+def _quantity(layer: LayerTrace, name: str) -> Array:
+    """Return what an equation names, (T, H)."""
+    if name.startswith("a_"):
+        return layer.pre_activations[name[2:]]
+    return layer.gates["hn"] if name == "hn" else layer.signals[name]
+
+
+def _numbers(count: int) -> tuple[str, ...]:
+    return tuple(map(str, range(count)))
+
+
+def _place(number: int, read: Trace) -> str:
+    return "the cell" if len(read.layers) == 1 else f"the cell of layer {number}"

@@ -1,0 +1,218 @@
+"""Every number on paper is that of a forward and backward pass worked out here by hand, in NumPy, in float64."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from small_models import CONFIGS, small
+
+from unrolled.views.explain import explain
+
+
+def sigmoid(a):
+    return 1 / (1 + np.exp(-a))
+
+
+def weights(model, layer):
+    return [w.detach().numpy() for w in model.weights(layer, None)[:4]]
+
+
+def rnn_forward(w, x, h_prev, relu):
+    a = w[0] @ x + w[2] + w[1] @ h_prev + w[3]
+    return {"a_h": a, "h": np.maximum(a, 0) if relu else np.tanh(a)}
+
+
+def lstm_forward(w, x, h_prev, c_prev):
+    a = np.split(w[0] @ x + w[2] + w[1] @ h_prev + w[3], 4)
+    i, f, g, o = sigmoid(a[0]), sigmoid(a[1]), np.tanh(a[2]), sigmoid(a[3])
+    c = f * c_prev + i * g
+    return {**{f"a_{k}": each for k, each in zip("ifgo", a, strict=True)}, "i": i, "f": f, "g": g, "o": o, "c": c} | {
+        "h": o * np.tanh(c)
+    }
+
+
+def gru_forward(w, x, h_prev):
+    xr, xz, xn = np.split(w[0] @ x + w[2], 3)
+    hr, hz, hn = np.split(w[1] @ h_prev + w[3], 3)
+    r, z = sigmoid(xr + hr), sigmoid(xz + hz)
+    a_n = xn + r * hn
+    n = np.tanh(a_n)
+    return {"a_r": xr + hr, "a_z": xz + hz, "hn": hn, "r": r, "z": z, "a_n": a_n, "n": n, "h": (1 - z) * n + z * h_prev}
+
+
+def by_hand(model, ids, targets):
+    """All numbers: forward[t][layer], logits, p; backward[t][layer]; gradients by parameter name."""
+    kind, L, H = model.config.kind, model.config.num_layers, model.config.hidden_size
+    V, T, N = len(model.vocabulary), len(ids), int((targets >= 0).sum())
+    W = [weights(model, layer) for layer in range(L)]
+    W_hy, b_y = model.head.weight.detach().numpy(), model.head.bias.detach().numpy()
+    E = None if model.embedding is None else model.E.detach().numpy()
+    start = [s.detach().numpy()[:, 0] for s in model.initial_state(1)] or [np.zeros((L, H))] * 2
+    steps, inputs = [], []
+    for t in range(T):
+        x, at, read = np.eye(V)[ids[t]] if E is None else E[ids[t]], [], []
+        for k in range(L):
+            before = steps[-1][k] if steps else {"h": start[0][k], "c": start[-1][k]}
+            read.append(x)
+            if kind == "LSTM":
+                at.append(lstm_forward(W[k], x, before["h"], before["c"]))
+            elif kind == "GRU":
+                at.append(gru_forward(W[k], x, before["h"]))
+            else:
+                at.append(rnn_forward(W[k], x, before["h"], kind == "RNN_RELU"))
+            x = at[-1]["h"]
+        steps.append(at)
+        inputs.append(read)
+    logits = np.array([W_hy @ at[-1]["h"] + b_y for at in steps])
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    grads = {name: np.zeros(w.shape) for name, w in model.named_parameters()}
+    back = [[{} for _ in range(L)] for _ in range(T)]
+    dlogits = np.zeros((T, V))
+    from_next = [{"h": np.zeros(H), "c": np.zeros(H)} for _ in range(L)]
+    for t in reversed(range(T)):
+        if targets[t] >= 0:
+            dlogits[t] = (p[t] - np.eye(V)[targets[t]]) / N
+        grads["head.weight"] += np.outer(dlogits[t], steps[t][-1]["h"])
+        grads["head.bias"] += dlogits[t]
+        above = W_hy.T @ dlogits[t]
+        for k in reversed(range(L)):
+            now, x = steps[t][k], inputs[t][k]
+            before = steps[t - 1][k] if t else {"h": start[0][k], "c": start[-1][k]}
+            dh = above + from_next[k]["h"]
+            out = {"dh": dh}
+            if kind == "LSTM":
+                i, f, g, o, c = (now[each] for each in "ifgoc")
+                out["dc"] = dc = from_next[k]["c"] + dh * o * (1 - np.tanh(c) ** 2)
+                out["da_i"], out["da_f"] = dc * g * i * (1 - i), dc * before["c"] * f * (1 - f)
+                out["da_g"], out["da_o"] = dc * i * (1 - g**2), dh * np.tanh(c) * o * (1 - o)
+                da = da_h = np.concatenate([out[f"da_{gate}"] for gate in "ifgo"])
+                from_next[k] = {"h": W[k][1].T @ da_h, "c": f * dc}
+            elif kind == "GRU":
+                r, z, n, hn = (now[each] for each in ("r", "z", "n", "hn"))
+                out["da_n"] = dh * (1 - z) * (1 - n**2)
+                out["da_r"] = out["da_n"] * hn * r * (1 - r)
+                out["da_z"] = dh * (before["h"] - n) * z * (1 - z)
+                da = np.concatenate([out[f"da_{gate}"] for gate in "rzn"])
+                da_h = np.concatenate([out["da_r"], out["da_z"], r * out["da_n"]])
+                from_next[k] = {"h": W[k][1].T @ da_h + z * dh}
+            else:
+                slope = 1.0 * (now["h"] > 0) if kind == "RNN_RELU" else 1 - now["h"] ** 2
+                da = da_h = out["da_h"] = dh * slope
+                from_next[k] = {"h": W[k][1].T @ da_h}
+            back[t][k] = out
+            grads[f"rnn.weight_ih_l{k}"] += np.outer(da, x)
+            grads[f"rnn.weight_hh_l{k}"] += np.outer(da_h, before["h"])
+            grads[f"rnn.bias_ih_l{k}"] += da
+            grads[f"rnn.bias_hh_l{k}"] += da_h
+            above = W[k][0].T @ da
+        if E is not None:
+            grads["embedding.weight"][ids[t]] += above
+    for s, name in zip("hc", (name for name in grads if name.startswith("initial")), strict=False):
+        grads[name] += np.array([each[s] for each in from_next])[:, None]
+    return steps, logits, p, dlogits, back, grads
+
+
+@pytest.mark.parametrize("framed", [True, False])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_number_is_the_one_worked_out_by_hand(name, framed):
+    model, text = small(name, framed=framed), "aab?"
+    ids = model.vocabulary.encode(text)
+    targets = np.append(ids[1:], model.vocabulary.eos_id if framed else -100)
+    steps, logits, p, dlogits, back, grads = by_hand(model, ids, targets)
+    L, T = model.config.num_layers, len(ids)
+    paper = explain(model, text)
+    tables = iter(paper.tables)
+    checked = 0
+
+    def same(got, wanted):
+        nonlocal checked
+        np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-12)
+        checked += 1
+
+    for t in range(T):
+        (x,) = next(tables).lines
+        same(x.values, np.eye(len(p[t]))[ids[t]] if model.embedding is None else model.E[ids[t]].detach())
+        for layer in range(L):
+            table = next(tables)
+            assert {line.name for line in table.lines} == steps[t][layer].keys() == table.equations.keys()
+            for line in table.lines:
+                same(line.values, steps[t][layer][line.name])
+        head = next(tables)
+        same([line.values for line in head.lines], [logits[t], p[t]])
+        if targets[t] >= 0:
+            said = float(re.search(r"= ([\d.]+) nats", head.equations["loss"])[1])
+            assert said == pytest.approx(-np.log(p[t, targets[t]]), abs=1e-6)
+    for t in reversed(range(T)):
+        same(next(tables).lines[0].values, dlogits[t])
+        for layer in reversed(range(L)):
+            table = next(tables)
+            assert {line.name for line in table.lines} == back[t][layer].keys() == table.equations.keys()
+            for line in table.lines:
+                same(line.values, back[t][layer][line.name])
+    found = {}
+    for table in tables:
+        weight = re.match(r"Gradient of (\S+)", table.title)[1]
+        found.setdefault(weight, []).extend(line.values for line in table.lines)
+    assert found.keys() == grads.keys()
+    for weight, rows in found.items():
+        same(np.concatenate(rows), grads[weight].ravel())
+    losses = [-np.log(p[t, targets[t]]) for t in range(T) if targets[t] >= 0]
+    assert paper.nats == pytest.approx(np.mean(losses), abs=1e-12)
+    assert checked > 20
+
+
+class Cells(HTMLParser):
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.inside = [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+
+    def handle_data(self, data):
+        self.inside.append(data)
+
+
+def test_three_ways_of_writing_hold_the_same_numbers():
+    paper = explain(small("gru", hidden_size=3), "aab")
+    number = r"-?\d+\.\d{4}|-?\d\.\d\de[-+]\d\d"
+    in_text = re.findall(number, paper.text())
+    in_html = re.findall(number, " ".join(Cells(paper.html()).inside))
+    in_markdown = re.findall(number, paper.markdown().replace("\\", ""))
+    assert len(in_text) > 200
+    assert in_text == in_html == in_markdown
+
+
+def test_columns_of_plain_text_are_aligned():
+    paper = explain(small("lstm"), "ab").text()
+    lines = paper.split("the cell\n")[1].split("\n\n")[0].splitlines()[12:]
+    assert len(lines) == 10
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_hostile_symbols_do_not_leave_their_place():
+    model = small("rnn", symbols=["<script>alert(1)</script>", "|", "`", "**x**"], kind="symbols")
+    paper = explain(model, ["<script>alert(1)</script>", "|", "`", "**x**"])
+    assert "script" not in Cells(paper.html()).tags
+    assert "<script" not in paper.markdown()
+    assert "<script" not in paper._repr_html_()
+    for line in paper.markdown().splitlines():
+        if line.startswith("| ") and "<" in line:
+            assert len(re.findall(r"(?<!\\)\|", line)) == len(model.vocabulary) + 3
+
+
+def test_what_is_left_out_is_said():
+    written = explain(small("rnn", hidden_size=33), "ab").text(columns=5)
+    assert "(28 more columns are not shown)" in written
+    assert "(28 more columns and 28 more lines are not shown)" in written
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("", "text is empty"), ("a" * 21, "has 21 symbols; on paper at most 20"), ("a", "predicts nothing")],
+)
+def test_texts_that_cannot_be_explained_are_refused(text, said):
+    with pytest.raises(ValueError, match=said):
+        explain(small("lstm", framed=False), text)
