@@ -12,14 +12,15 @@ import numpy as np
 import torch
 
 from unrolled.languages.examples import language_examples
-from unrolled.languages.judging import Judge
 from unrolled.languages.language import Language
 from unrolled.languages.lengths import Lengths
+from unrolled.languages.measuring import Measure
 from unrolled.languages.memory import refuse_too_much
 from unrolled.languages.nets import HeadedNet, Nets
 from unrolled.languages.settings import LabConfig
 from unrolled.languages.training import train
 from unrolled.lm.model import SequenceModel
+from unrolled.notation import gate_slice
 
 #: Sizes that a share of right strings is taken over, at most, spread evenly over its range.
 SHARE_SIZES = 40
@@ -39,8 +40,7 @@ class SeedResult:
         first_failing: the smallest size with a wrong string; None if there is none up to the limit.
         right: share of strings exactly right in each range of sizes.
         nats: cross-entropy on fresh strings of the training distribution, per predicted symbol.
-        symbols_right: share of single symbols right over the longest range, to be read last.
-        loss: mean training loss at the end.
+        symbols_right: share of symbols of the longest range whose likeliest symbol came; to be read last, if at all.
     """
 
     seed: int
@@ -48,7 +48,6 @@ class SeedResult:
     right: list[float]
     nats: float
     symbols_right: float
-    loss: float
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,6 @@ def experiment(
     limit: int = 1000,
     *,
     watch: Watch | None = None,
-    judged: Callable[[int], None] | None = None,
 ) -> LabResult:
     """Train `config.seeds` nets side by side and measure each.
 
@@ -120,9 +118,9 @@ def experiment(
         config: how.
         limit: the largest size to try.
         watch: called now and then with the steps done and the losses (S,).
-        judged: called with the number of nets measured so far.
 
-    Raises: ValueError if the language has no string of a training size, or the empty one; MemoryError if so many nets do not fit.
+    Raises: ValueError if the language has no string of a training size, or the empty one; MemoryError if so many nets
+        do not fit.
 
     >>> from unrolled.languages.registry import get
     >>> result = experiment(get("anbn"), LabConfig(seeds=2, steps=3, lengths="uniform:1-5"), limit=10)
@@ -140,12 +138,8 @@ def experiment(
     curve = train(models, examples, config, watch=watch)
     trained = time.perf_counter()
     ranges = ranges_up_to(limit, lengths)
-    judge = Judge(language, sets=config.loss != "softmax")
-    results = []
-    for s, (seed, model) in enumerate(zip(seeds, models, strict=True)):
-        results.append(measured(judge, model, seed, lengths, ranges, limit, float(curve.losses[-1, s])))
-        if judged:
-            judged(s + 1)
+    measure = Measure(language, "sets" if config.loss == "softmax" else "khot")
+    results = _measured(measure, models, seeds, lengths, ranges)
     return LabResult(
         language.name, asdict(config), limit, ranges, language.optimal_nats(lengths), results,
         curve.steps.tolist(), curve.losses.tolist(), trained - begun, time.perf_counter() - trained, models,
@@ -184,27 +178,30 @@ def new_model(language: Language, config: LabConfig, seed: int) -> SequenceModel
 def set_first_weights(net: HeadedNet, config: LabConfig) -> None:
     """Scale the first weights, and open LSTM's forget gates, as the configuration says."""
     for parameter in (*net.rnn.parameters(), *net.head.parameters()):
-        parameter.mul_(config.initial_scale)
+        parameter *= config.initial_scale
     if net.rnn.kind == "LSTM":
-        net.rnn.b_if.fill_(config.forget_bias)
+        net.rnn.bias_ih_l0[gate_slice("LSTM", "f", config.units)] = config.forget_bias
 
 
-def measured(
-    judge: Judge, model: SequenceModel, seed: int, lengths: Lengths, ranges: Sequence[Range], limit: int, loss: float
-) -> SeedResult:
-    """Measure one net."""
-    failing = judge.first_failing(model, limit)
-    shares, last = [], None
+def _measured(
+    measure: Measure, models: Sequence[SequenceModel], seeds: Sequence[int], lengths: Lengths, ranges: Sequence[Range]
+) -> list[SeedResult]:
+    """Measure the nets: sizes in order up to the first failing one, then samples of each range."""
+    failing = measure.first_failing(models, ranges[-1][1])
+    fresh = measure.on(models, measure.fresh(lengths, FRESH), measured=True)
+    shares, accuracy = [], np.zeros(len(models))
     for low, high in ranges:
         sizes = np.unique(np.linspace(low, high, min(SHARE_SIZES, high - low + 1)).round().astype(int)).tolist()
-        strings = [string for n in sizes for string in judge.of_size(n)]
-        last = judge.on(model, strings) if strings else last
-        shares.append(last.share if last and strings else float("nan"))
-    rng = np.random.default_rng([judge.seed, 1])
-    fresh = [string for string in (judge.language.sample(rng, lengths) for _ in range(FRESH)) if string]
-    nats = judge.on(model, fresh).nats_per_symbol
-    assert last is not None
-    return SeedResult(seed, failing, shares, nats, last.symbol_accuracy, loss)
+        strings = [string for n in sizes for string in measure.of_size(n)]
+        if not strings:
+            shares.append(np.full(len(models), np.nan))
+            continue
+        judged = measure.on(models, strings, measured=True)
+        shares.append((judged.margins[measure.reading] > 0).mean(1))
+        accuracy = judged.hits.sum(1) / judged.predictions.sum()
+    nats = fresh.nats.sum(1) / fresh.predictions.sum()
+    right = np.array(shares).T.tolist()
+    return [SeedResult(*each) for each in zip(seeds, failing, right, nats.tolist(), accuracy.tolist(), strict=True)]
 
 
 def ranges_up_to(limit: int, lengths: Lengths) -> list[Range]:

@@ -30,10 +30,10 @@ def refuse_too_much(wanted: int, seeds: int) -> None:
 
     Raises: MemoryError naming both sizes, and how many nets would fit.
 
-    >>> refuse_too_much(10**18, 10**6)
+    >>> refuse_too_much(10**18, 10**6)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    MemoryError: 1000000 seeds side by side want about ... GB of memory, ... are free; at most ... seeds fit ...
+    MemoryError: 1000000 seeds side by side want about 1000000000.0 GB of memory, ... are free; at most 0 seeds fit; ...
     """
     free = available()
     if wanted > free:

@@ -16,10 +16,12 @@ Loss = Literal["softmax", "sets", "squared"]
 class LabConfig:
     """How nets are trained in the laboratory; the defaults are those of docs/laboratory.md.
 
-    >>> LabConfig(lengths="uniform:1-").lengths
+    >>> LabConfig(cell="gru", units=4).model().kind
+    'GRU'
+    >>> LabConfig(gain=0.5)
     Traceback (most recent call last):
         ...
-    ValueError: lengths 'uniform:1-': '1-' is no range such as 1-50; write, for example, ...
+    ValueError: gain is 0.5; it must be a number in [1, inf)
 
     Attributes:
         cell: Recurrent cell.
