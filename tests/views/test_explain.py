@@ -187,7 +187,7 @@ def test_three_ways_of_writing_hold_the_same_numbers():
 
 def test_columns_of_plain_text_are_aligned():
     paper = explain(small("lstm"), "ab").text()
-    lines = paper.split("the cell\n")[1].split("\n\n")[0].splitlines()[12:]
+    lines = paper.split("”: the cell\n")[1].split("\n\n")[0].splitlines()[12:]
     assert len(lines) == 10
     assert len({len(line) for line in lines}) == 1
 
