@@ -12,10 +12,12 @@ import numpy as np
 import torch
 
 from unrolled.languages.examples import language_examples
+from unrolled.languages.judging import ModelPredictor
 from unrolled.languages.language import Language
 from unrolled.languages.lengths import Lengths
-from unrolled.languages.measuring import Measure
+from unrolled.languages.measuring import first_failing, margins
 from unrolled.languages.memory import refuse_too_much
+from unrolled.languages.metrics import evaluate
 from unrolled.languages.nets import HeadedNet, Nets
 from unrolled.languages.settings import LabConfig
 from unrolled.languages.training import train
@@ -38,7 +40,7 @@ class SeedResult:
     Attributes:
         seed: of its first weights and its strings.
         first_failing: the smallest size with a wrong string; None if there is none up to the limit.
-        right: share of strings exactly right in each range of sizes.
+        right: in each range, share of the sizes tried at which every string tried is right from end to end.
         nats: cross-entropy on fresh strings of the training distribution, per predicted symbol.
         symbols_right: share of symbols of the longest range whose likeliest symbol came; to be read last, if at all.
     """
@@ -138,8 +140,7 @@ def experiment(
     curve = train(models, examples, config, watch=watch)
     trained = time.perf_counter()
     ranges = ranges_up_to(limit, lengths)
-    measure = Measure(language, "sets" if config.loss == "softmax" else "khot")
-    results = _measured(measure, models, seeds, lengths, ranges)
+    results = _measured(models, language, config, ranges, config.first_seed)
     return LabResult(
         language.name, asdict(config), limit, ranges, language.optimal_nats(lengths), results,
         curve.steps.tolist(), curve.losses.tolist(), trained - begun, time.perf_counter() - trained, models,
@@ -177,31 +178,40 @@ def new_model(language: Language, config: LabConfig, seed: int) -> SequenceModel
 @torch.no_grad()
 def set_first_weights(net: HeadedNet, config: LabConfig) -> None:
     """Scale the first weights, and open LSTM's forget gates, as the configuration says."""
-    for parameter in (*net.rnn.parameters(), *net.head.parameters()):
-        parameter *= config.initial_scale
+    weights: list[torch.Tensor] = [*net.rnn.parameters(), *net.head.parameters()]
+    for weight in weights:
+        weight.mul_(config.initial_scale)
     if net.rnn.kind == "LSTM":
-        net.rnn.bias_ih_l0[gate_slice("LSTM", "f", config.units)] = config.forget_bias
+        net.rnn.get_parameter("bias_ih_l0")[gate_slice("LSTM", "f", config.units)] = config.forget_bias
 
 
 def _measured(
-    measure: Measure, models: Sequence[SequenceModel], seeds: Sequence[int], lengths: Lengths, ranges: Sequence[Range]
+    models: Sequence[SequenceModel], language: Language, config: LabConfig, ranges: Sequence[Range], first_seed: int
 ) -> list[SeedResult]:
-    """Measure the nets: sizes in order up to the first failing one, then samples of each range."""
-    failing = measure.first_failing(models, ranges[-1][1])
-    fresh = measure.on(models, measure.fresh(lengths, FRESH), measured=True)
-    shares, accuracy = [], np.zeros(len(models))
-    for low, high in ranges:
-        sizes = np.unique(np.linspace(low, high, min(SHARE_SIZES, high - low + 1)).round().astype(int)).tolist()
-        strings = [string for n in sizes for string in measure.of_size(n)]
-        if not strings:
-            shares.append(np.full(len(models), np.nan))
-            continue
-        judged = measure.on(models, strings, measured=True)
-        shares.append((judged.margins[measure.reading] > 0).mean(1))
-        accuracy = judged.hits.sum(1) / judged.predictions.sum()
-    nats = fresh.nats.sum(1) / fresh.predictions.sum()
-    right = np.array(shares).T.tolist()
-    return [SeedResult(*each) for each in zip(seeds, failing, right, nats.tolist(), accuracy.tolist(), strict=True)]
+    """Measure the nets: every size up to the first failing one, then samples of each range."""
+    reading = "sets" if config.loss == "softmax" else "khot"
+    failing = first_failing(models, language, ranges[-1][1], reading)
+    right = np.full((len(models), len(ranges)), np.nan)
+    for k, (low, high) in enumerate(ranges):
+        spread = np.unique(np.linspace(low, high, min(SHARE_SIZES, high - low + 1)).round().astype(int)).tolist()
+        sizes = [n for n in spread if language.has(n) and language.length(n)]
+        if sizes:
+            right[:, k] = (margins(models, language, sizes, reading) > 0).mean(1)
+    results = []
+    for s, model in enumerate(models):
+        known = evaluate(ModelPredictor(model), language, Lengths(config.lengths), strings=FRESH)
+        far = evaluate(ModelPredictor(model), language, far_lengths(language, ranges), strings=SHARE_SIZES)
+        results.append(SeedResult(first_seed + s, failing[s], right[s].tolist(), known.nats, far.accuracy))
+    return results
+
+
+def far_lengths(language: Language, ranges: Sequence[Range]) -> Lengths:
+    """Return the sizes of the last range that the language has, at most `SHARE_SIZES` of them."""
+    low, high = ranges[-1]
+    sizes = [n for n in range(low, high + 1) if language.has(n)] or [n for n in range(1, high + 1) if language.has(n)][
+        -1:
+    ]
+    return Lengths("list:" + ",".join(map(str, sizes[:: -(-len(sizes) // SHARE_SIZES)])))
 
 
 def ranges_up_to(limit: int, lengths: Lengths) -> list[Range]:

@@ -1,7 +1,4 @@
-"""Measuring S nets at once on one language: the first size that fails, shares of strings exactly right, cross-entropy.
-
-What right means at a place is for :mod:`unrolled.languages.judging` to say; here are strings and sizes.
-"""
+"""Measuring S nets at once, by the judges of the languages: nothing here says what right means."""
 
 from __future__ import annotations
 
@@ -13,9 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unrolled.languages.judging import CHUNK, Judged, Marked, judge
 from unrolled.languages.language import Language
-from unrolled.languages.lengths import Lengths
+from unrolled.languages.metrics import kth_failing, scan
 from unrolled.lm.model import SequenceModel
 from unrolled.nn.replicas import Replicas
 from unrolled.notation import parameter_names
@@ -61,98 +57,42 @@ class NetsPredictor:
         return nets.y[:, :T] @ self.head.transpose(2, 3) + self.bias, nets
 
 
-class Measure:
-    """Strings of one language, ready to be shown to nets.
+def margins(models: Sequence[SequenceModel], language: Language, sizes: Sequence[int], reading: str) -> NDArray[Any]:
+    """Return the least margin of each model at each size, (S, N): above 0 all strings tried of that size are right.
 
-    Args:
-        language: whose oracle decides.
-        reading: what right means, from :data:`unrolled.languages.judging.READINGS`.
-        seed: of the strings that are drawn where a size has many.
-
-    >>> from unrolled.languages.registry import get
-    >>> from unrolled.lm.config import ModelConfig
-    >>> model = SequenceModel(ModelConfig(hidden_size=3), get("anbn").vocabulary)
-    >>> measure = Measure(get("anbn"), "sets")
-    >>> measure.first_failing([model, model], 20)
-    [1, 1]
+    >>> from unrolled.languages import get
+    >>> from unrolled.languages.golden import golden
+    >>> (margins([golden("anbn", "lstm")], get("anbn"), [1, 70], "sets") > 0).tolist()
+    [[True, True]]
     """
-
-    def __init__(self, language: Language, reading: str, seed: int = 0):
-        self.language, self.reading, self.seed = language, reading, seed
-        self._sizes: dict[int, list[Marked]] = {}
-
-    def of_size(self, n: int) -> list[Marked]:
-        """Return all strings of size n if they are few, else ten that are drawn at random; none if there is none."""
-        if n not in self._sizes:
-            there = self.language.has(n) and self.language.length(n)
-            probes = self.language.probes(np.random.default_rng([self.seed, n]), n, TRIED) if there else []
-            self._sizes[n] = [Marked(runs, self.language.vocabulary) for runs in probes]
-        return self._sizes[n]
-
-    def fresh(self, lengths: Lengths, count: int) -> list[Marked]:
-        """Return strings drawn from a distribution of sizes."""
-        rng = np.random.default_rng([self.seed, 1])
-        drawn = (self.language.sample(rng, lengths) for _ in range(count))
-        return [Marked(list(self.language.runs(string)), self.language.vocabulary) for string in drawn]
-
-    def on(self, models: Sequence[SequenceModel], strings: Sequence[Marked], *, measured: bool = False) -> Judged:
-        """Judge S nets on N strings; margins, nats and hits are (S, N)."""
-        groups = [models[k : k + TOGETHER] for k in range(0, len(models), TOGETHER)]
-        return _stacked([self._on(NetsPredictor(group), strings, measured) for group in groups])
-
-    def _on(self, predictor: NetsPredictor, strings: Sequence[Marked], measured: bool) -> Judged:
-        parts = [judge(predictor, batch, [self.reading], measured=measured) for batch in _batches(strings)]
-        return _stacked(parts, axis=1)
-
-    def right(self, models: Sequence[SequenceModel], strings: Sequence[Marked]) -> NDArray[np.bool_]:
-        """Return which of N strings each of S nets gets right from end to end, (S, N)."""
-        return self.on(models, strings).margins[self.reading] > 0
-
-    def first_failing(self, models: Sequence[SequenceModel], up_to: int) -> list[int | None]:
-        """Return, for each net, the smallest size with a string it gets wrong; None if all up to `up_to` are right.
-
-        Sizes are tried in ascending order, none is left out.
-        """
-        failing: list[int | None] = [None] * len(models)
-        left = list(range(len(models)))
-        for sizes in _ranges(up_to):
-            strings = [(n, string) for n in sizes for string in self.of_size(n)]
-            if not left or not strings:
-                continue
-            right = self.right([models[s] for s in left], [string for _, string in strings])
-            for s, row in zip(left, right, strict=True):
-                if not row.all():
-                    failing[s] = strings[int(row.argmin())][0]
-            left = [s for s in left if failing[s] is None]
-        return failing
+    groups = [NetsPredictor(models[k : k + TOGETHER]) for k in range(0, len(models), TOGETHER)]
+    return np.concatenate([scan(group, language, sizes, reading, strings=TRIED) for group in groups])
 
 
-def _stacked(parts: Sequence[Judged], axis: int = 0) -> Judged:
-    """Join what was judged in parts, over nets (axis 0) or over strings (axis 1)."""
-    margins = {name: np.concatenate([p.margins[name] for p in parts], axis) for name in parts[0].margins}
-    if parts[0].nats.ndim == 0:  # not asked for
-        nats = hits = parts[0].nats
-    else:
-        nats, hits = (np.concatenate([getattr(p, name) for p in parts], axis) for name in ("nats", "hits"))
-    predictions = np.concatenate([p.predictions for p in parts]) if axis else parts[0].predictions
-    return Judged(margins, nats, hits, predictions)
+def first_failing(models: Sequence[SequenceModel], language: Language, up_to: int, reading: str) -> list[int | None]:
+    """Return, for each model, the smallest size with a string it gets wrong; None if all up to `up_to` are right.
+
+    Sizes are tried in ascending order and none is left out; a model that has failed reads no further.
+
+    >>> from unrolled.languages import get
+    >>> from unrolled.languages.golden import golden
+    >>> first_failing([golden("anbn", "lstm")], get("anbn"), 100, "sets")
+    [None]
+    """
+    failing = [0] * len(models)
+    for sizes in _runs([n for n in range(1, up_to + 1) if language.has(n) and language.length(n)]):
+        left = [s for s, n in enumerate(failing) if not n]
+        if not left:
+            break
+        found = kth_failing(margins([models[s] for s in left], language, sizes, reading), sizes)
+        for s, n in zip(left, found.tolist(), strict=True):
+            failing[s] = n
+    return [n or None for n in failing]
 
 
-def _ranges(up_to: int) -> Iterator[range]:
-    """Yield the sizes 1 to `up_to` in runs, the first ones short: a net that learned nothing is done with soon."""
-    low, width = 1, 8
-    while low <= up_to:
-        yield range(low, min(low + width, up_to + 1))
+def _runs(sizes: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Yield the sizes in runs, the first ones short: a net that learned nothing is done with soon."""
+    low, width = 0, 8
+    while low < len(sizes):
+        yield sizes[low : low + width]
         low, width = low + width, min(2 * width, 64)
-
-
-def _batches(strings: Sequence[Marked]) -> Iterator[Sequence[Marked]]:
-    """Yield runs of strings that hold no more symbols than one chunk, padding included."""
-    start = 0
-    while start < len(strings):
-        end, longest = start, 0
-        while end < len(strings) and (end == start or max(longest, len(strings[end])) * (end - start + 1) <= CHUNK):
-            longest = max(longest, len(strings[end]))
-            end += 1
-        yield strings[start:end]
-        start = end
