@@ -16,19 +16,42 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from unrolled.languages.checks import self_check
+    from unrolled.languages.judging import ModelPredictor, Predictor, judge
     from unrolled.languages.language import Language
     from unrolled.languages.lengths import Lengths
+    from unrolled.languages.metrics import evaluate, first_failing, kth_failing, scan
     from unrolled.languages.registry import get, names, register
 
-__all__ = ["Language", "Lengths", "get", "names", "register", "self_check"]
+__all__ = [
+    "Language",
+    "Lengths",
+    "ModelPredictor",
+    "Predictor",
+    "evaluate",
+    "first_failing",
+    "get",
+    "judge",
+    "kth_failing",
+    "names",
+    "register",
+    "scan",
+    "self_check",
+]
 
 #: Where each public name lives; it is loaded when first asked for, so that what needs no torch loads none.
 _HOMES = {
     "Language": "language",
     "Lengths": "lengths",
+    "ModelPredictor": "judging",
+    "Predictor": "judging",
+    "evaluate": "metrics",
+    "first_failing": "metrics",
     "get": "registry",
+    "judge": "judging",
+    "kth_failing": "metrics",
     "names": "registry",
     "register": "registry",
+    "scan": "metrics",
     "self_check": "checks",
 }
 

@@ -1,4 +1,4 @@
-"""Languages of brackets: Dyck-k, where every kind nests within the others, and Shuffle-k, where each kind is on its own."""
+"""Languages of brackets: Dyck-k, where every kind nests in the others, and Shuffle-k, where each kind is on its own."""
 
 from __future__ import annotations
 
@@ -88,6 +88,9 @@ class Dyck(Language):
     def count(self, n: int) -> int:
         return catalan(n) * self.k**n if self.depth is None else super().count(n)
 
+    def has(self, n: int) -> bool:
+        return n >= 0
+
     def first(self, n: int) -> dict[str, float]:
         return dict.fromkeys(self.opens, 1 / self.k)
 
@@ -149,6 +152,9 @@ class Shuffle(Language):
 
     def count(self, n: int) -> int:
         return shuffles(self.k, n)
+
+    def has(self, n: int) -> bool:
+        return n >= 0
 
     def first(self, n: int) -> dict[str, float]:
         return dict.fromkeys(self.alphabet[::2], 1 / self.k)

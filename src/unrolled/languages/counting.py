@@ -9,7 +9,7 @@ from itertools import groupby
 
 import numpy as np
 
-from unrolled.languages.language import Chomsky, Language, String
+from unrolled.languages.language import Chomsky, Language, Run, String
 from unrolled.lm.vocabulary import EOS
 
 
@@ -66,6 +66,16 @@ class Blocks(Language):
 
     def first(self, n: int) -> dict[str, float]:
         return {self.alphabet[0]: 1.0}
+
+    def probes(self, rng: np.random.Generator, n: int, most: int = 1) -> list[list[Run]]:
+        # Written down rather than read off the machine, which takes a step for each of up to 300,000 symbols.
+        start, *others = self.alphabet
+        runs: list[Run] = [(start, frozenset([start]), 1), (start, frozenset([start, others[0]]), n - 1)]
+        due = frozenset([start, others[0]])
+        for symbol, power in zip(others, self.powers[1:], strict=True):
+            runs += [(symbol, due, 1), (symbol, frozenset([symbol]), power * n - 1)]
+            due = frozenset([*others, EOS][others.index(symbol) + 1 :][:1])
+        return [[run for run in [*runs, (EOS, due, 1)] if run[2]]]
 
     def draw(self, rng: np.random.Generator, n: int) -> String:
         return tuple(s for s, power in zip(self.alphabet, self.powers, strict=True) for _ in range(power * n))
@@ -134,6 +144,9 @@ class Majority(Language):
 
     def recognises(self, string: Sequence[str]) -> bool:
         return set(string) <= {"0", "1"} and 2 * sum(symbol == "1" for symbol in string) > len(string)
+
+    def has(self, n: int) -> bool:
+        return n > 0
 
     def ways(self, state: int, left: int) -> int:
         needed = (left - state) // 2 + 1  # least number of 1s among the symbols left

@@ -1,7 +1,7 @@
 """Right or wrong: a model's scores against the legal symbols, in chunks of many strings with the state carried on.
 
-B strings side by side, T time, V vocabulary.  A string s_1 ... s_N is judged at the predictions of s_2, ..., s_N and EOS,
-each made after what comes before it; with a start mark the model reads EOS first and s_1 is predicted as well.
+B strings side by side, T time, V vocabulary.  Judged are the predictions of a string's second symbol to its last and
+of EOS; with a start mark the model reads EOS before the string, and the first symbol is judged too.
 """
 
 from __future__ import annotations

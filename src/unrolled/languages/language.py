@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Sequence
 from functools import cached_property
-from itertools import chain, repeat
+from itertools import chain, groupby, repeat
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +21,8 @@ from unrolled.lm.vocabulary import EOS, Vocabulary
 
 Chomsky = Literal["regular", "deterministic context-free", "context-free", "context-sensitive"]
 String = tuple[str, ...]
+#: A symbol, the symbols that are legal in its place, and how often this comes in a row.
+Run = tuple[str, frozenset[str], int]
 
 #: Random edits that are tried before a string counts as one without negatives near it.
 TRIES = 1000
@@ -120,6 +122,28 @@ class Language(ABC):
             if symbol != EOS:
                 state = self.step(state, symbol)
 
+    def runs(self, string: Sequence[str]) -> Iterator[Run]:
+        """Yield a string and its EOS as runs of equal symbols in whose places the same symbols are legal.
+
+        Raises: ValueError naming the first symbol that is not legal.
+
+        >>> from unrolled.languages import get
+        >>> [(symbol, sorted(legal), count) for symbol, legal, count in get("anbn").runs("aabb")]
+        [('a', ['a'], 1), ('a', ['a', 'b'], 1), ('b', ['a', 'b'], 1), ('b', ['b'], 1), ('EOS', ['EOS'], 1)]
+        """
+        for (symbol, legal), run in groupby(zip(chain(string, [EOS]), self.next_symbols(string), strict=True)):
+            yield symbol, legal, len(list(run))
+
+    def probes(self, rng: np.random.Generator, n: int, most: int = 1) -> list[list[Run]]:
+        """Return the strings by which a model is judged at size n, as runs: all of them, or `most` drawn ones."""
+        if self.count(n) <= most:
+            return [list(self.runs(string)) for string in self._walk((), self.start(), self.length(n))]
+        return [list(self.runs(self.draw(rng, n))) for _ in range(most)]
+
+    def has(self, n: int) -> bool:
+        """Return whether there is a string of size n."""
+        return n >= 0 and self.count(n) > 0
+
     def strings(self, up_to: int) -> Iterator[String]:
         """Yield every string of at most so many symbols, found by walking the machine, the shortest first."""
         for length in range(up_to + 1):
@@ -176,8 +200,8 @@ class Language(ABC):
         Raises: ValueError naming the first such size, and what sizes near it there are.
         """
         for n in [size] if isinstance(size, int) else size.sizes.tolist():
-            if n < 0 or not self.count(n):
-                near = [m for m in range(max(0, n - 5), max(0, n) + 6) if self.count(m)]
+            if not self.has(n):
+                near = [m for m in range(max(0, n - 5), max(0, n) + 6) if self.has(m)]
                 there = f"near it there are {', '.join(map(str, near))}" if near else "nor has it one of a size near it"
                 raise ValueError(f"{self.name} has no string of size {n}; {there} ({self.summary})")
 
