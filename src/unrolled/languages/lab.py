@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from statistics import median
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from unrolled.languages.examples import language_examples
 from unrolled.languages.judging import ModelPredictor
@@ -19,91 +19,18 @@ from unrolled.languages.measuring import first_failing, margins
 from unrolled.languages.memory import refuse_too_much
 from unrolled.languages.metrics import evaluate
 from unrolled.languages.nets import HeadedNet, Nets
+from unrolled.languages.results import LabResult, Range, SeedResult
 from unrolled.languages.settings import LabConfig
 from unrolled.languages.training import train
 from unrolled.lm.model import SequenceModel
 from unrolled.notation import gate_slice
 
-#: Sizes that a share of right strings is taken over, at most, spread evenly over its range.
+#: Sizes tried in each range for a share, at most, spread evenly over it.
 SHARE_SIZES = 40
-#: Fresh strings of the training distribution that the cross-entropy is measured on.
+#: Fresh strings of the training distribution that the cross-entropy is measured on, at most.
 FRESH = 1000
 
-Range = tuple[int, int]
-Watch = Callable[[int, "np.typing.NDArray[Any]"], None]
-
-
-@dataclass(frozen=True)
-class SeedResult:
-    """What became of one net.
-
-    Attributes:
-        seed: of its first weights and its strings.
-        first_failing: the smallest size with a wrong string; None if there is none up to the limit.
-        right: in each range, share of the sizes tried at which every string tried is right from end to end.
-        nats: cross-entropy on fresh strings of the training distribution, per predicted symbol.
-        symbols_right: share of symbols of the longest range whose likeliest symbol came; to be read last, if at all.
-    """
-
-    seed: int
-    first_failing: int | None
-    right: list[float]
-    nats: float
-    symbols_right: float
-
-
-@dataclass(frozen=True)
-class LabResult:
-    """What became of an experiment; :meth:`to_dict` is what a sweep keeps on disk.
-
-    Attributes:
-        language: its name.
-        config: how the nets were trained.
-        limit: the largest size tried.
-        ranges: of sizes, for the shares; the first is that of training.
-        optimal_nats: the least cross-entropy that any model can have.
-        seeds: one result each.
-        steps, losses: the learning curve: steps (lines,), nats (lines, S).
-        train_seconds, judge_seconds: what it took.
-    """
-
-    language: str
-    config: dict[str, Any]
-    limit: int
-    ranges: list[Range]
-    optimal_nats: float
-    seeds: list[SeedResult]
-    steps: list[int]
-    losses: list[list[float]]
-    train_seconds: float
-    judge_seconds: float
-    models: list[SequenceModel] = field(default_factory=list, repr=False, compare=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything but the models as JSON values."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "models"}
-        return values | {"seeds": [asdict(seed) for seed in self.seeds]}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> LabResult:
-        """Build a result from what :meth:`to_dict` returned."""
-        seeds = [SeedResult(**seed) for seed in values["seeds"]]
-        return cls(**values | {"seeds": seeds, "ranges": [(low, high) for low, high in values["ranges"]]})
-
-    @property
-    def first_failing(self) -> list[int]:
-        """The first failing size of each net, sorted; one past the limit for a net that got all right."""
-        return sorted(self.limit + 1 if s.first_failing is None else s.first_failing for s in self.seeds)
-
-    @property
-    def generalising(self) -> float:
-        """Share of nets that are right up to the limit."""
-        return sum(s.first_failing is None for s in self.seeds) / len(self.seeds)
-
-    @property
-    def median(self) -> float:
-        """Median first failing size."""
-        return float(median(self.first_failing))
+Watch = Callable[[int, NDArray[Any]], None]
 
 
 def experiment(
@@ -111,53 +38,99 @@ def experiment(
     config: LabConfig,
     limit: int = 1000,
     *,
+    ranges: Sequence[Range] | None = None,
+    reading: str | None = None,
     watch: Watch | None = None,
-) -> LabResult:
+) -> tuple[LabResult, list[SequenceModel]]:
     """Train `config.seeds` nets side by side and measure each.
 
     Args:
         language: what to learn.
         config: how.
-        limit: the largest size to try.
-        watch: called now and then with the steps done and the losses (S,).
+        limit: the largest size to try; the last range may go beyond.
+        ranges: of sizes, for the shares; by default that of training, and from there on doubling up to the limit.
+        reading: what right means, from :data:`unrolled.languages.judging.READINGS`; by default "sets", or "khot" for
+            nets that predict sets.
+        watch: called now and then with the steps done and the losses (S,); see `train`.
 
+    Returns: what was found, and the trained nets.
     Raises: ValueError if the language has no string of a training size, or the empty one; MemoryError if so many nets
         do not fit.
 
     >>> from unrolled.languages.registry import get
-    >>> result = experiment(get("anbn"), LabConfig(seeds=2, steps=3, lengths="uniform:1-5"), limit=10)
-    >>> len(result.seeds), result.ranges
+    >>> result, nets = experiment(get("anbn"), LabConfig(seeds=2, steps=3, lengths="uniform:1-5"), limit=10)
+    >>> len(nets), result.ranges
     (2, [(1, 5), (6, 10)])
     """
-    lengths = Lengths(config.lengths)
+    refuse(language, config)
     seeds = [config.first_seed + s for s in range(config.seeds)]
-    check_lengths(language, lengths)
-    K, longest = len(language.vocabulary), language.length(lengths.longest)
-    refuse_too_much(Nets.bytes(config.model().kind, config.seeds, config.rows, longest, config.units, K), config.seeds)
+    models = [new_model(language, config, seed) for seed in seeds]
+    return continued(models, language, config, limit, ranges=ranges, reading=reading, watch=watch), models
+
+
+def continued(
+    models: list[SequenceModel],
+    language: Language,
+    config: LabConfig,
+    limit: int = 1000,
+    *,
+    ranges: Sequence[Range] | None = None,
+    reading: str | None = None,
+    watch: Watch | None = None,
+) -> LabResult:
+    """Train models from the weights they have, in place, and measure each; otherwise as :func:`experiment`."""
+    lengths = Lengths(config.lengths)
+    seeds = [config.first_seed + s for s in range(len(models))]
     begun = time.perf_counter()
     examples = language_examples(language, lengths, config.samples, config.loss, seeds)
-    models = [new_model(language, config, seed) for seed in seeds]
     curve = train(models, examples, config, watch=watch)
     trained = time.perf_counter()
-    ranges = ranges_up_to(limit, lengths)
-    results = _measured(models, language, config, ranges, config.first_seed)
+    ranges = list(ranges or ranges_up_to(limit, lengths))
+    reading = reading or ("sets" if config.loss == "softmax" else "khot")
+    failing = first_failing(models, language, limit, reading)
+    tried = [sizes_in(language, each) for each in ranges]
+    sizes = sorted({n for each in tried for n in each})
+    right = margins(models, language, sizes, reading) > 0  # (S, N)
+    shares = np.array(
+        [right[:, np.isin(sizes, each)].mean(1) if each else np.full(len(models), np.nan) for each in tried]
+    )
+    far = Lengths("list:" + ",".join(map(str, next(each for each in reversed(tried) if each))))
+    results = []
+    for s, model in enumerate(models):
+        near = evaluate(ModelPredictor(model), language, lengths, strings=FRESH)
+        accuracy = evaluate(ModelPredictor(model), language, far, strings=SHARE_SIZES).accuracy
+        results.append(SeedResult(seeds[s], failing[s], shares[:, s].tolist(), near.nats, accuracy))
     return LabResult(
-        language.name, asdict(config), limit, ranges, language.optimal_nats(lengths), results,
-        curve.steps.tolist(), curve.losses.tolist(), trained - begun, time.perf_counter() - trained, models,
-    )  # fmt: skip
+        language.name,
+        asdict(config),
+        limit,
+        ranges,
+        sizes,
+        right.mean(0).tolist(),
+        language.optimal_nats(lengths),
+        results,
+        curve.steps.tolist(),
+        curve.losses.tolist(),
+        trained - begun,
+        time.perf_counter() - trained,
+    )
 
 
-def check_lengths(language: Language, lengths: Lengths) -> None:
-    """Refuse training sizes that the language does not have, and the empty string, from which no net can begin.
+def refuse(language: Language, config: LabConfig) -> None:
+    """Refuse what cannot be trained before anything is spent on it.
 
-    Raises: ValueError naming the size.
+    Raises: ValueError if the language has no string of a training size, or the empty one; MemoryError if so many nets
+        do not fit.
     """
+    lengths = Lengths(config.lengths)
     language.check(lengths)
     for n, _ in lengths:
         if not language.length(n):
             raise ValueError(
                 f"{language.name}: the string of size {n} is empty, and a net predicts the symbol after one"
             )
+    K, longest = len(language.vocabulary), language.length(lengths.longest)
+    refuse_too_much(Nets.bytes(config.model().kind, config.seeds, config.rows, longest, config.units, K), config.seeds)
 
 
 def new_model(language: Language, config: LabConfig, seed: int) -> SequenceModel:
@@ -166,12 +139,11 @@ def new_model(language: Language, config: LabConfig, seed: int) -> SequenceModel
         torch.manual_seed(seed)
         model = SequenceModel(config.model(), language.vocabulary)
     set_first_weights(model, config)
-    first = np.zeros(len(language.vocabulary))
+    first = np.full(len(language.vocabulary), 1e-30)
     for n, p in Lengths(config.lengths):
         for symbol, share in language.first(n).items():
             first[language.vocabulary.names.index(symbol)] += p * share
-    with np.errstate(divide="ignore"):
-        model.start.copy_(torch.from_numpy(np.maximum(np.log(first), -1e4)))
+    model.start.copy_(torch.from_numpy(np.log(first)))
     return model
 
 
@@ -185,33 +157,16 @@ def set_first_weights(net: HeadedNet, config: LabConfig) -> None:
         net.rnn.get_parameter("bias_ih_l0")[gate_slice("LSTM", "f", config.units)] = config.forget_bias
 
 
-def _measured(
-    models: Sequence[SequenceModel], language: Language, config: LabConfig, ranges: Sequence[Range], first_seed: int
-) -> list[SeedResult]:
-    """Measure the nets: every size up to the first failing one, then samples of each range."""
-    reading = "sets" if config.loss == "softmax" else "khot"
-    failing = first_failing(models, language, ranges[-1][1], reading)
-    right = np.full((len(models), len(ranges)), np.nan)
-    for k, (low, high) in enumerate(ranges):
-        spread = np.unique(np.linspace(low, high, min(SHARE_SIZES, high - low + 1)).round().astype(int)).tolist()
-        sizes = [n for n in spread if language.has(n) and language.length(n)]
-        if sizes:
-            right[:, k] = (margins(models, language, sizes, reading) > 0).mean(1)
-    results = []
-    for s, model in enumerate(models):
-        known = evaluate(ModelPredictor(model), language, Lengths(config.lengths), strings=FRESH)
-        far = evaluate(ModelPredictor(model), language, far_lengths(language, ranges), strings=SHARE_SIZES)
-        results.append(SeedResult(first_seed + s, failing[s], right[s].tolist(), known.nats, far.accuracy))
-    return results
+def sizes_in(language: Language, sizes: Range) -> list[int]:
+    """Return the sizes of a range at which nets are tried: those that the language has, at most `SHARE_SIZES`.
 
-
-def far_lengths(language: Language, ranges: Sequence[Range]) -> Lengths:
-    """Return the sizes of the last range that the language has, at most `SHARE_SIZES` of them."""
-    low, high = ranges[-1]
-    sizes = [n for n in range(low, high + 1) if language.has(n)] or [n for n in range(1, high + 1) if language.has(n)][
-        -1:
-    ]
-    return Lengths("list:" + ",".join(map(str, sizes[:: -(-len(sizes) // SHARE_SIZES)])))
+    >>> from unrolled.languages.registry import get
+    >>> sizes_in(get("anbn"), (1, 3)), len(sizes_in(get("anbn"), (51, 1000)))
+    ([1, 2, 3], 40)
+    """
+    low, high = sizes
+    spread = np.linspace(low, high, min(SHARE_SIZES, high - low + 1)).round().astype(int)
+    return [n for n in np.unique(spread).tolist() if language.has(n) and language.length(n)]
 
 
 def ranges_up_to(limit: int, lengths: Lengths) -> list[Range]:
@@ -220,8 +175,7 @@ def ranges_up_to(limit: int, lengths: Lengths) -> list[Range]:
     >>> ranges_up_to(1000, Lengths("uniform:1-50"))
     [(1, 50), (51, 100), (101, 200), (201, 400), (401, 800), (801, 1000)]
     """
-    low = max(1, int(lengths.sizes.min()))
     ends = [lengths.longest]
     while ends[-1] < limit:
         ends.append(min(limit, 2 * ends[-1]))
-    return list(zip([low, *(end + 1 for end in ends[:-1])], ends, strict=True))
+    return list(zip([int(lengths.sizes.min()), *(end + 1 for end in ends[:-1])], ends, strict=True))

@@ -54,7 +54,7 @@ class LabConfig:
     lengths: str = "uniform:1-50"
     samples: int = 1000
     loss: Loss = "softmax"
-    steps: int = 3000
+    steps: int = 10_000
     batch_size: int = 1
     optimiser: Literal["adam", "rmsprop"] = "adam"
     learning_rate: float = 0.03

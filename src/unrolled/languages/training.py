@@ -51,7 +51,8 @@ def train(
         models: of one shape; net s is seeded by `config.first_seed` + s.
         examples: what they read and should answer.
         config: how; its cell, lengths and samples have been used already.
-        watch: called now and then with the steps done and the losses (S,) since the last call.
+        watch: called now and then with the steps done and the losses (S,) since the last call; the models then hold
+            the weights of that step.
 
     Returns: the learning curve.
     """
@@ -79,6 +80,7 @@ def train(
             steps.append(step + 1)
             losses.append(sums / since)
             if watch:
+                nets.write_back()
                 watch(step + 1, losses[-1])
             since, sums = 0, np.zeros(nets.S)
     nets.write_back()
