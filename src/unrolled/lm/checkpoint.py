@@ -81,6 +81,26 @@ def new_folder(folder: str | Path) -> Path:
             return folder
 
 
+def clear_folder(folder: str | Path) -> None:
+    """Take away what a run wrote to the folder that :func:`new_folder` gave it, for it could not begin."""
+    for entry in Path(folder).iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink()
+
+
+def write_file(path: str | Path, data: bytes) -> None:
+    """Write one file so that it is there whole or as it was; its folder is made if it is not there.
+
+    Raises: CheckpointError if it cannot be written.
+    """
+    path = Path(path)
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace({path: data})
+
+
 def save_run_state(
     folder: str | Path, step: int, tensors: Mapping[str, npt.NDArray[Any]], state: dict[str, Any]
 ) -> None:
