@@ -9,13 +9,7 @@
 // A row that starts (its first step, or a reset) hands its gradient to h_0 and c_0 instead of to the step before.
 //
 // Sums over rows (dW, db) run from the last step to the first, in blocks of a fixed number of steps counted from the
-// end: a long sequence may be cut at any block edge and the bits stay.
-
-// Steps in a block of the sums over rows.
-inline Index block_steps(Index B) {
-  const Index rows = B < 8 ? 64 : 128;
-  return B >= rows ? 1 : rows / (B > 0 ? B : 1);
-}
+// end.  At a block's edge a walk may be cut and the bits stay: there the segments end whose gates are computed again.
 
 template <class Real>
 struct BackNet {
@@ -31,6 +25,8 @@ struct BackNet {
   Real* dc_start;                          // (B, Hp)
   Real* db;                                // (slots, Hp)
   Real* dW_t;                              // (I, G, Hp): dW_ih transposed, for one-hot input
+  Real* gates;                             // (steps of a segment, B, saved, Hp): computed again
+  Real* cells;                             // (steps of a segment, B, Hp)
 };
 
 // What one thread needs for the sums over the rows of a chunk.
@@ -73,7 +69,7 @@ template <class Cell, class Real>
 struct BackPlan {
   const Call<Real>& call;
   int threads;
-  Index Hp, Pp, chunk, block;
+  Index Hp, Pp, chunk, block, segment;
   Division division;
   Order<Real> order;
   Index* counts;
@@ -90,6 +86,7 @@ struct BackPlan {
     by_symbol = c.nets > 0 && c.net[0].symbols.data != nullptr;
     projected = c.nets > 0 && c.net[0].W_hr != nullptr;
     block = block_steps(c.B);
+    segment = segment_steps(c) < c.T ? segment_steps(c) : c.T;
     chunk = choose_chunk();
     order.layout(c, arena);
     counts = arena.take<Index>(c.T + 1);
@@ -132,7 +129,8 @@ struct BackPlan {
     if (wanted > 2048) wanted = 2048;
     Index steps = wanted / (call.B > 0 ? call.B : 1) / block * block;
     if (steps < block) steps = block;
-    return steps < call.T ? steps : call.T;
+    const Index most = call.segment ? segment : call.T;
+    return steps < most ? steps : most;
   }
 
   BackNet<Real> lay_net(const Gradients<Real>& g, const Net<Real>& net, Arena& arena) const {
@@ -156,6 +154,8 @@ struct BackPlan {
     to.dc_start = arena.take<Real>(g.dc_0 ? c.B * Hp : 0);
     to.db = arena.take<Real>(Cell::slots * Hp);
     to.dW_t = arena.take<Real>(by_symbol && g.dW_ih ? c.I * Cell::gates * Hp : 0);
+    to.gates = arena.take<Real>(segment * c.B * Cell::saved * Hp);
+    to.cells = arena.take<Real>(Cell::has_c ? segment * c.B * Hp : 0);
     return to;
   }
 
@@ -219,10 +219,11 @@ class BackWalk {
   }
 
   // Steps s1 - 1 down to s0 of one net.
-  void run(Index which, Index s0, Index s1) {
+  void run(Index which, Index s0, Index s1, const Kept<Real>& kept) {
     net_ = &call_.net[which];
     grad_ = &call_.gradients[which];
     back_ = &plan_.nets[which];
+    kept_ = kept;
     Index n = 0;
     for (Index s = s1; s-- > s0;) {
       const Index t = time(s);
@@ -260,15 +261,16 @@ class BackWalk {
       at.dy[k] = grad_->dy.data ? order_.row(grad_->dy, t, b) : plan_.zeros;
       at.da[k] = da(s, b);
       at.dh[k] = back_->dh + b * Pp_;
-      if (Cell::saved > 0) at.keep[k] = order_.row(net_->gates, t, b);
+      if (Cell::saved > 0) at.keep[k] = order_.row(kept_.gates, t, b);
       if (Cell::reads_h) at.h[k] = order_.row(net_->y, t, b);
       if (Cell::reads_h_prev) {
         at.h_prev[k] = !initial ? order_.row(net_->y, t_prev, b) : net_->h_0 ? net_->h_0 + b * call_.P : plan_.zeros;
       }
       if constexpr (Cell::has_c) {
         at.dc[k] = back_->dc + b * Hp_;
-        at.c[k] = order_.row(net_->cells, t, b);
-        at.c_prev[k] = !initial ? order_.row(net_->cells, t_prev, b) : back_->c_0 ? back_->c_0 + b * Hp_ : plan_.zeros;
+        at.c[k] = order_.row(kept_.cells, t, b);
+        const Real* c_0 = back_->c_0 ? back_->c_0 + b * Hp_ : plan_.zeros;
+        at.c_prev[k] = initial ? c_0 : kept_.before(s) ? kept_.before(s) + b * Hp_ : order_.row(kept_.cells, t_prev, b);
       }
       if (plan_.projected) {
         at.dp[k] = back_->dp + ring(s, b) * Pp_;
@@ -391,6 +393,7 @@ class BackWalk {
   const Net<Real>* net_ = nullptr;
   const Gradients<Real>* grad_ = nullptr;
   const BackNet<Real>* back_ = nullptr;
+  Kept<Real> kept_;
   Index hidden_at_[Cell::gates];
   bool follows_ = false;
   TileSums<Real> sums_;

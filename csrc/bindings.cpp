@@ -123,6 +123,7 @@ struct Request {
     call.reset = in.rows<const std::uint8_t>();
     call.keep = in.number() != 0;
     allowed_threads = static_cast<int>(in.number());
+    call.segment = in.number();
     read(net_fields, gradient_fields);
   }
 

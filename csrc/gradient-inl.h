@@ -234,25 +234,67 @@ class ChunkSums {
   TileSums<Real> sums_;
 };
 
+// Where the gates and cells of steps s0 to s1 are, a segment or the whole walk.
+template <class Cell, class Real>
+Kept<Real> kept_of(const BackPlan<Cell, Real>& plan, Index which, Index s0, Index s1) {
+  const Call<Real>& call = plan.call;
+  const Net<Real>& net = call.net[which];
+  if (!call.segment) return {net.gates, net.cells};
+  const Order<Real>& order = plan.order;
+  const Index first = order.place[net.reverse ? order.steps() - s1 : s0];  // in order of time
+  const Index rows = call.batch_sizes ? 1 : call.B;                        // ... of a place
+  const auto window = [&](Real* data, Index width) {
+    return Rows<Real>{data - first * rows * width, rows * width, width};
+  };
+  const Index edge = (order.steps() - s0) / plan.segment - 1;
+  return {window(plan.nets[which].gates, Cell::saved * plan.Hp), window(plan.nets[which].cells, plan.Hp), s0,
+          net.cells.data + edge * net.cells.time_stride};
+}
+
+// The whole way back, segment by segment from the last; `gates_of(s0, s1)` sees to the gates of a segment.
+template <class Cell, class Real, class GatesOf>
+void walk_back(const BackPlan<Cell, Real>& plan, Index segment, const Team& team, GatesOf gates_of) {
+  const Call<Real>& call = plan.call;
+  plan.prepare(team);
+  BackWalk<Cell, Real> walk(plan, team);
+  ChunkSums<Cell, Real> sums(plan, team);
+  for (Index end = plan.order.steps(); end > 0;) {
+    const Index begin = end > segment ? end - segment : 0;
+    gates_of(begin, end);
+    for (Index s1 = end; s1 > begin;) {
+      const Index s0 = s1 - begin > plan.chunk ? s1 - plan.chunk : begin;
+      for (Index k = 0; k < call.nets; ++k) {
+        if (walks_net(plan.division, k, team)) walk.run(k, s0, s1, kept_of(plan, k, begin, end));
+      }
+      team.wait();
+      for (Index k = 0; k < call.nets; ++k) {
+        sums.run(k, s0, s1);
+        if (call.gradients[k].add_to_dx) team.wait();  // the next net adds to the same rows
+      }
+      team.wait();
+      s1 = s0;
+    }
+    end = begin;
+  }
+  for (Index k = 0; k < call.nets; ++k) sums.finish(k);
+}
+
 template <class Cell, class Real>
 void backward_of(const Call<Real>& call, void* scratch, const Team& team) {
   Arena arena(scratch);
   const BackPlan<Cell, Real> plan(call, team.size, arena, team.id == 0);
-  plan.prepare(team);
-  BackWalk<Cell, Real> walk(plan, team);
-  ChunkSums<Cell, Real> sums(plan, team);
-  for (Index s1 = plan.order.steps(); s1 > 0;) {
-    const Index s0 = s1 > plan.chunk ? s1 - plan.chunk : 0;
-    for (Index k = 0; k < call.nets; ++k) {
-      if (walks_net(plan.division, k, team)) walk.run(k, s0, s1);
-    }
-    team.wait();
-    for (Index k = 0; k < call.nets; ++k) {
-      sums.run(k, s0, s1);
-      if (call.gradients[k].add_to_dx) team.wait();  // the next net adds to the same rows
-    }
-    team.wait();
-    s1 = s0;
+  if (!call.segment) {
+    walk_back(plan, call.T, team, [](Index, Index) {});
+    return;
   }
-  for (Index k = 0; k < call.nets; ++k) sums.finish(k);
+  const Plan<Cell, Real> forward(call, team.size, arena, team.id == 0);
+  forward.arrange(team);
+  forward.pack(team);
+  ForwardWalk<Cell, Real> walk(forward, team);
+  walk_back(plan, plan.segment, team, [&](Index s0, Index s1) {
+    for (Index k = 0; k < call.nets; ++k) {
+      if (walks_net(forward.division, k, team)) walk.again(k, s0, s1, kept_of(plan, k, s0, s1));
+    }
+    team.wait();
+  });
 }

@@ -44,8 +44,8 @@ struct Net {
   Rows<Real> y;               // out (T, B, P); in for backward.  Rows past a sequence's length are not touched
   Real* h_n;                  // out (B, P)
   Real* c_n;                  // out (B, H), LSTM only
-  Rows<Real> gates;           // kept for backward: (T, B, saved_slots, Hp), data null at inference
-  Rows<Real> cells;           // kept for backward: (T, B, Hp), LSTM only
+  Rows<Real> gates;           // kept for backward: (T, B, saved_slots, Hp), data null at inference and with segments
+  Rows<Real> cells;           // kept for backward: (T, B, Hp), or with segments (edges, B, Hp); LSTM only
   bool reverse;               // walk each sequence from its end to its start
 };
 
@@ -76,8 +76,12 @@ struct Call {
   const Index* lengths;              // (B), each in [0, T]; null: all T
   const Index* batch_sizes;          // (T), not increasing: a packed call; null: not packed
   Rows<const std::uint8_t> reset;    // (T, B): the state returns to (h_0, c_0) before this step; data null: never
-  bool keep;                         // forward fills gates and cells
-  bool reused = false;               // the packed weights will serve many calls: pack whatever speeds a call up
+  bool keep;                         // forward fills gates and cells; backward reads them
+  // > 0: forward keeps c at the edges of segments of so many steps (rounded up to whole blocks of the sums), backward
+  // computes the gates of one segment after the other again.  Segments and edges are counted from the end of the walk:
+  // row (e, b) of cells is c_{t-1} of the first step of segment e; the segment that starts the walk has none.
+  Index segment = 0;
+  bool reused = false;  // the packed weights will serve many calls: pack whatever speeds a call up
 };
 
 // The head of a model: y = W x + b for B rows.

@@ -144,6 +144,29 @@ struct Order {
   }
 };
 
+// Steps in a block of the sums over rows (backprop-inl.h).
+inline Index block_steps(Index B) {
+  const Index rows = B < 8 ? 64 : 128;
+  return B >= rows ? 1 : rows / (B > 0 ? B : 1);
+}
+
+// Steps in a segment: whole blocks, so that the sums over rows do not see where it ends.
+template <class Real>
+inline Index segment_steps(const Call<Real>& call) {
+  const Index block = block_steps(call.B);
+  return (call.segment + block - 1) / block * block;
+}
+
+// Where the steps of a walk from `begin` on keep their gates and cells: the caller's buffers, or those of a segment.
+template <class Real>
+struct Kept {
+  Rows<Real> gates, cells;
+  Index begin = 0;
+  Real* c_before = nullptr;  // (B, Hp): c before step `begin`, for rows that do not start there
+
+  Real* before(Index s) const { return s == begin ? c_before : nullptr; }
+};
+
 template <class Real>
 struct NetPlan {
   Panels<Real> input, hidden, projection;
@@ -163,7 +186,7 @@ struct WalkBuffers {
 
 // Pointers to the rows of one step, so that resets, ragged ends and layouts cost nothing inside the product.
 template <class Real>
-struct StepRows {
+struct StepRows {  // or of the steps of a chunk, where every h_{t-1} is known
   const Real** h_prev;
   const Real** c_prev;
   const Real** x_part;
@@ -171,13 +194,13 @@ struct StepRows {
   Real** c;
   Real** keep;
 
-  void layout(Index B, Arena& arena) {
-    h_prev = arena.take<const Real*>(B);
-    c_prev = arena.take<const Real*>(B);
-    x_part = arena.take<const Real*>(B);
-    h = arena.take<Real*>(B);
-    c = arena.take<Real*>(B);
-    keep = arena.take<Real*>(B);
+  void layout(Index rows, Arena& arena) {
+    h_prev = arena.take<const Real*>(rows);
+    c_prev = arena.take<const Real*>(rows);
+    x_part = arena.take<const Real*>(rows);
+    h = arena.take<Real*>(rows);
+    c = arena.take<Real*>(rows);
+    keep = arena.take<Real*>(rows);
   }
 };
 
@@ -235,7 +258,7 @@ struct Plan {
     }
     for (int p = 0; p < threads; ++p) {
       ThreadBuffers<Real> own;
-      own.step.layout(c.B, arena);
+      own.step.layout(c.gradients ? chunk * c.B : c.B, arena);  // on the way back, every h_{t-1} is known
       own.x_rows = arena.take<const Real*>(chunk * c.B);
       own.out_rows = arena.take<Real*>(chunk * c.B);
       if (writes) buffers[p] = own;

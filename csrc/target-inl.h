@@ -38,6 +38,7 @@ std::size_t scratch_bytes(const Call<Real>& call, int threads) {
     Arena arena(nullptr);
     if (call.gradients) {
       const BackPlan<Cell, Real> plan(call, threads, arena, false);
+      if (call.segment) const Plan<Cell, Real> forward(call, threads, arena, false);
     } else {
       const Plan<Cell, Real> plan(call, threads, arena, false);
     }

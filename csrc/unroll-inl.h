@@ -5,7 +5,14 @@
 //     for each step:           h_part = W_hh h_{t-1}      one product over the rows of the step,
 //                              h_t, c_t = cell(...)       and the cell while its sums are still in L1
 //
-// With Keep, the activated gates overwrite x_part in the buffer that backward reads.
+// Where gates are kept, the activated ones overwrite x_part in the buffer that backward reads.
+
+enum class Pass {
+  inference,  // y and the last states
+  training,   // and the gates and cells
+  again,  // the gates and cells alone, of a segment: y is known, so all h_{t-1} of a chunk are, and the chunk is one
+          // product.  Only c goes from step to step, unit by unit
+};
 
 template <class Cell, class Real>
 class ForwardWalk {
@@ -13,11 +20,12 @@ class ForwardWalk {
   ForwardWalk(const Plan<Cell, Real>& plan, const Team& team)
       : plan_(plan), call_(plan.call), order_(plan.order), team_(team),
         share_(choose_share(plan.call, plan.division, team)), own_(plan.buffers[team.id]), walk_(plan.walk_of(team)),
-        Hp_(plan.Hp) {}
+        Hp_(plan.Hp), segment_(segment_steps(plan.call)) {}
 
   void run(Index which) {
     net_ = &call_.net[which];
     packed_ = &plan_.nets[which];
+    kept_ = {net_->gates, net_->cells};
     Index n = 0;
     for (Index s0 = 0; s0 < order_.steps(); s0 += plan_.chunk) {
       const Index s1 = s0 + plan_.chunk < order_.steps() ? s0 + plan_.chunk : order_.steps();
@@ -25,11 +33,11 @@ class ForwardWalk {
       for (Index s = s0; s < s1; ++s) {
         const Index t = time(s);
         n = order_.active(share_, t, n);
-        point(t, s - s0, n);
+        point(s, s - s0, 0, n);
         if (call_.keep) {
-          step<true>(n);
+          step<Pass::training>(n);
         } else {
-          step<false>(n);
+          step<Pass::inference>(n);
         }
         if (share_.together) team_.wait();
         if (net_->W_hr) {
@@ -41,13 +49,31 @@ class ForwardWalk {
     last_states();
   }
 
+  // The gates and cells of steps s0 to s1, a segment, from x and y.
+  void again(Index which, Index s0, Index s1, const Kept<Real>& kept) {
+    net_ = &call_.net[which];
+    packed_ = &plan_.nets[which];
+    kept_ = kept;
+    Index n = 0;
+    for (Index end; s0 < s1; s0 = end) {
+      end = s0 + plan_.chunk < s1 ? s0 + plan_.chunk : s1;
+      if (!plan_.tabled) input_products(s0, end, n);
+      Index rows = 0;
+      for (Index s = s0; s < end; ++s, rows += n) {
+        n = order_.active(share_, time(s), n);
+        point(s, s - s0, rows, n);
+      }
+      step<Pass::again>(rows);
+    }
+  }
+
  private:
   Index time(Index s) const { return net_->reverse ? order_.steps() - 1 - s : s; }
   Index row(Index k) const { return order_.order[share_.first + k * share_.stride]; }
   bool starts(Index t, Index b) const { return t == (net_->reverse ? order_.length[b] - 1 : 0); }
 
   Real* x_part(Index t, Index b, Index step_of_chunk) const {
-    if (call_.keep && Cell::saved > 0) return order_.row(net_->gates, t, b);
+    if (call_.keep && Cell::saved > 0) return order_.row(kept_.gates, t, b);
     return walk_.x_part + (step_of_chunk * call_.B + b) * Cell::gates * Hp_;
   }
 
@@ -90,27 +116,37 @@ class ForwardWalk {
 
   Vec<Real> sum(Index r, int v, int V) const { return load(sums_.data + (r * V + v) * kWidth<Real>); }
 
-  // Where each row of this step reads and writes.
-  void point(Index t, Index step_of_chunk, Index n) {
-    const Index t_prev = net_->reverse ? t + 1 : t - 1;
+  // c of all rows after step s of the walk, (B, Hp); null where every step keeps its own.
+  Real* c_after(Index s) const {
+    if (call_.keep) return kept_.before(s + 1);
+    const Index to_end = order_.steps() - 1 - s;
+    const bool edge = call_.segment && to_end > 0 && to_end % segment_ == 0;
+    return edge ? net_->cells.data + (to_end / segment_ - 1) * net_->cells.time_stride : packed_->c;
+  }
+  Real* c_row(Real* all, Index t, Index b) const { return all ? all + b * Hp_ : order_.row(kept_.cells, t, b); }
+
+  // Where each of n rows of step s reads and writes; their places among those of the pass start at `first`.
+  void point(Index s, Index step_of_chunk, Index first, Index n) {
+    const Index t = time(s), t_prev = net_->reverse ? t + 1 : t - 1;
     const StepRows<Real>& at = own_.step;
-    for (Index k = 0; k < n; ++k) {
-      const Index b = row(k);
+    Real *const c = Cell::has_c ? c_after(s) : nullptr, *const c_prev = Cell::has_c ? c_after(s - 1) : nullptr;
+    for (Index i = 0; i < n; ++i) {
+      const Index b = row(i), k = first + i;
       const bool initial = starts(t, b) || order_.resets(t, b);
       at.h_prev[k] = !initial ? order_.row(net_->y, t_prev, b) : net_->h_0 ? net_->h_0 + b * call_.P : plan_.zeros;
       at.h[k] = net_->W_hr ? walk_.m + b * Hp_ : order_.row(net_->y, t, b);
       at.x_part[k] = plan_.tabled ? packed_->table + *order_.row(net_->symbols, t, b) * Cell::gates * Hp_
                                   : x_part(t, b, step_of_chunk);
-      if (call_.keep && Cell::saved > 0) at.keep[k] = order_.row(net_->gates, t, b);
+      if (call_.keep && Cell::saved > 0) at.keep[k] = order_.row(kept_.gates, t, b);
       if constexpr (Cell::has_c) {
         Real* c_0 = packed_->c_0 ? packed_->c_0 + b * Hp_ : plan_.zeros;
-        at.c[k] = call_.keep ? order_.row(net_->cells, t, b) : packed_->c + b * Hp_;
-        at.c_prev[k] = initial ? c_0 : call_.keep ? order_.row(net_->cells, t_prev, b) : packed_->c + b * Hp_;
+        at.c[k] = c_row(c, t, b);
+        at.c_prev[k] = initial ? c_0 : c_row(c_prev, t_prev, b);
       }
     }
   }
 
-  template <bool Keep>
+  template <Pass pass>
   void step(Index n) {
     const StepRows<Real>& at = own_.step;
     const Panels<Real>& panels = packed_->hidden;
@@ -121,14 +157,14 @@ class ForwardWalk {
         const Index r0 = tiles.begin(i), R = tiles.begin(i + 1) - r0;
         tile_for<Real, false>(R, V)(sums_.data, at.h_prev + r0, &zero_, 1, panels.K, panels.panel(p));
         for (Index r = 0; r < R; ++r) {
-          for (int u = 0; u < V / Cell::gates; ++u) cell<Keep>(r0 + r, panels.first(p) + u * kWidth<Real>, r, u, V);
+          for (int u = 0; u < V / Cell::gates; ++u) cell<pass>(r0 + r, panels.first(p) + u * kWidth<Real>, r, u, V);
         }
       }
     }
   }
 
   // One vector of units of one row, from unit j on.
-  template <bool Keep>
+  template <Pass pass>
   void cell(Index k, Index j, Index r, int u, int V) {
     const StepRows<Real>& at = own_.step;
     const Index n = call_.H - j < kWidth<Real> ? call_.H - j : kWidth<Real>;
@@ -141,13 +177,15 @@ class ForwardWalk {
     const Vec<Real> h_prev = Cell::reads_h_prev ? load_n(at.h_prev[k] + j, n) : Vec<Real>{};
     const Vec<Real> c_prev = Cell::has_c ? load(at.c_prev[k] + j) : Vec<Real>{};
     const StepOut<Real> out = Cell::forward(x_part, h_part, b_hn, h_prev, c_prev, keep);
-    if (net_->W_hr) {
-      store(at.h[k] + j, out.h);
-    } else {
-      store_n(at.h[k] + j, out.h, n);
+    if constexpr (pass != Pass::again) {
+      if (net_->W_hr) {
+        store(at.h[k] + j, out.h);
+      } else {
+        store_n(at.h[k] + j, out.h, n);
+      }
     }
     if constexpr (Cell::has_c) store(at.c[k] + j, out.c);
-    if constexpr (Keep) {
+    if constexpr (pass != Pass::inference) {
       for (int slot = 0; slot < Cell::saved; ++slot) store(at.keep[k] + slot * Hp_ + j, keep[slot]);
     }
   }
@@ -176,13 +214,12 @@ class ForwardWalk {
   void last_states() {
     for (Index k = share_.part; k < share_.rows; k += share_.parts) {
       const Index b = row(k), length = order_.length[b];
-      const Index t = net_->reverse ? 0 : length - 1;
+      const Index s = net_->reverse ? order_.steps() - 1 : length - 1, t = time(s);
       const Real* h = length > 0 ? order_.row(net_->y, t, b) : net_->h_0 ? net_->h_0 + b * call_.P : plan_.zeros;
       for (Index j = 0; j < call_.P; ++j) net_->h_n[b * call_.P + j] = h[j];
       if constexpr (Cell::has_c) {
-        const Real* c = length == 0  ? (packed_->c_0 ? packed_->c_0 + b * Hp_ : plan_.zeros)
-                        : call_.keep ? order_.row(net_->cells, t, b)
-                                     : packed_->c + b * Hp_;
+        const Real* c_0 = packed_->c_0 ? packed_->c_0 + b * Hp_ : plan_.zeros;
+        const Real* c = length > 0 ? c_row(c_after(s), t, b) : c_0;
         for (Index j = 0; j < call_.H; ++j) net_->c_n[b * call_.H + j] = c[j];
       }
     }
@@ -195,9 +232,10 @@ class ForwardWalk {
   const Share share_;
   const ThreadBuffers<Real>& own_;
   const WalkBuffers<Real>& walk_;
-  const Index Hp_;
+  const Index Hp_, segment_;
   const Net<Real>* net_ = nullptr;
   const NetPlan<Real>* packed_ = nullptr;
+  Kept<Real> kept_;
   TileSums<Real> sums_;
   static constexpr Index zero_ = 0;
 };

@@ -72,7 +72,7 @@ class CoreStepper:
                 x = (0, 0, 0, _at(self._ids), B, 1) if symbols else (0, B * I, I, 0, 0, 0)
             h, c = (_at(state[0]), _at(state[1])) if kind == "LSTM" else (_at(state[0]), 0)
             # The fields of struct Call and struct Net; the state is read before it is written, so it may stay in place.
-            header = [CELL_NUMBERS[kind], 1, B, I, self.H, P, 1, 0, 0, 0, 0, 0, 0, 1]
+            header = [CELL_NUMBERS[kind], 1, B, I, self.H, P, 1, 0, 0, 0, 0, 0, 0, 1, 0]
             net = [*map(_at, weights), *x, h, c, _at(y), B * P, P, h, c, *(0,) * 6, 0]
             calls.append((header, net))
         #: (B, V): what the head says comes next; may be written to, is overwritten by every step.

@@ -28,19 +28,42 @@ class Saved(NamedTuple):
     """What forward keeps for backward: unit rows are padded to 64 bytes (Hp)."""
 
     gates: Tensor  # (D, *rows, slots, Hp), activated: LSTM i f g o; GRU r z n and W_hn h + b_hn; RNN slots = 0
-    cells: Tensor  # (D, *rows, Hp), LSTM; else empty
+    cells: Tensor  # (D, *rows, Hp), LSTM; else empty.  In segments: gates empty, cells (D, edges, B, Hp)
 
 
-def saved_shapes(kind: str, rows: Sequence[int], D: int, H: int, itemsize: int) -> tuple[list[int], list[int]]:
-    """Return the shapes of `Saved` for these rows: (T, B), (B, T) or (N,).
+def saved_shapes(
+    kind: str, rows: Sequence[int], D: int, H: int, itemsize: int, edges: tuple[int, int] | None = None
+) -> tuple[list[int], list[int]]:
+    """Return the shapes of `Saved` for these rows, (T, B), (B, T) or (N,); in segments, for (edges, B).
 
     >>> saved_shapes("LSTM", (5, 2), 1, 10, 4)
     ([1, 5, 2, 4, 16], [1, 5, 2, 16])
+    >>> saved_shapes("LSTM", (5, 2), 1, 10, 4, edges=(edge_count(5, 2), 2))
+    ([0], [1, 2, 2, 16])
     """
     line = 64 // itemsize
     Hp = (H + line - 1) // line * line
-    cells = [D, *rows, Hp] if kind == "LSTM" else [0]
-    return [D, *rows, len(_SAVED[kind]), Hp], cells
+    gates = [D, *rows, len(_SAVED[kind]), Hp] if edges is None else [0]
+    cells = [D, *(edges or rows), Hp] if kind == "LSTM" else [0]
+    return gates, cells
+
+
+def edge_count(T: int, segment: int) -> int:
+    """Return how many edges lie between segments of this many steps; the core may use fewer, never more.
+
+    >>> edge_count(7, 3)
+    2
+    """
+    return -(-T // segment) - 1
+
+
+def has_gates_to_keep(kind: str) -> bool:
+    """Return whether forward keeps more for backward than the output.
+
+    >>> has_gates_to_keep("RNN_TANH"), has_gates_to_keep("GRU")
+    (False, True)
+    """
+    return bool(_SAVED[kind])
 
 
 def trace(kind: str, saved: Saved, H: int) -> dict[str, Tensor]:
@@ -61,12 +84,15 @@ def forward(
     batch_sizes: Tensor | None = None,
     reset: Tensor | None = None,
     save: bool = False,
+    segment: int = 0,
 ) -> tuple[Tensor, Tensor, Tensor | None, Saved | None]:
     """Run one layer; arguments and shapes as in `reference.layer`, float32 or float64 on the cpu.
 
+    Args: save what backward needs; segment: steps whose gates backward computes again at a time, 0 to save all of them.
     Returns: y, h_n, c_n (LSTM) and, with save, what backward needs.
     """
     call = _Call(kind, x, h0, c0, weights, batch_first, lengths, batch_sizes, reset)
+    call.segment = segment if save else 0
     D, B, H, P = call.D, call.B, call.H, call.P
     like = weights[0][1]
     y = (like.new_zeros if lengths is not None else like.new_empty)((*call.rows, D * P))
@@ -74,12 +100,13 @@ def forward(
     c_n = like.new_empty((D, B, H)) if kind == "LSTM" else None
     saved = None
     if save:
-        gates, cells = saved_shapes(kind, call.rows, D, H, like.element_size())
+        edges = (edge_count(call.T, segment), B) if segment else None
+        gates, cells = saved_shapes(kind, call.rows, D, H, like.element_size(), edges)
         saved = Saved(_buffer(like, gates), _buffer(like, cells))
     nets: list[int] = []
     for d in range(D):
         nets += call.net(d, y, h_n, c_n, saved)
-    call.run(nets, [], save)
+    call.run(nets, [], save and not segment)
     return y, h_n, c_n, saved
 
 
@@ -100,6 +127,7 @@ def backward(
     batch_sizes: Tensor | None = None,
     reset: Tensor | None = None,
     needs: tuple[bool, bool, bool, bool] = (True, True, True, True),
+    segment: int = 0,
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None, list[tuple[Tensor | None, ...]]]:
     """Run one layer back through time.
 
@@ -107,8 +135,8 @@ def backward(
     Returns: dx, dh0, dc0 and for each direction the five weight gradients; None where not needed.
     """
     call = _Call(kind, x, h0, c0, weights, batch_first, lengths, batch_sizes, reset)
-    D, item = call.D, weights[0][1].element_size()
-    like = weights[0][1]
+    call.segment = segment
+    D, like = call.D, weights[0][1]
     dy, dh_n, dc_n = _rows(dy), _whole(dh_n), _whole(dc_n)
     dx = None
     if needs[0] and not call.one_hot:
@@ -124,20 +152,15 @@ def backward(
     h_n = like.new_empty(0)
     for d in range(D):
         nets += call.net(d, y, h_n, None, saved)
-        if dy is None:
-            gradients += (0, 0, 0)
-        else:
-            gradients += (dy.data_ptr() + d * call.P * item, *call.strides(dy))
-        gradients += (_at(dh_n, d), _at(dc_n, d))
-        gradients += (0, 0, 0) if dx is None else (dx.data_ptr(), *call.strides(dx))
-        gradients += (int(D == 2), _at(dh0, d), _at(dc0, d))
-        gradients += [0 if g is None else g.data_ptr() for g in dweights[d]]
+        gradients += call.gradient(d, dy, dh_n, dc_n, dx, dh0, dc0, dweights[d])
     call.run(nets, gradients, True)
     return dx, dh0, dc0, dweights
 
 
 class _Call:
     """One layer call on its way to the core; holds every tensor whose address it gives away."""
+
+    segment = 0
 
     def __init__(
         self,
@@ -187,7 +210,7 @@ class _Call:
         for kept in saved or ():
             if kept.numel():
                 row = kept[d]
-                fields += (row.data_ptr(), *self.strides(row))
+                fields += (row.data_ptr(), *(row.stride()[:2] if self.segment else self.strides(row)))
             else:
                 fields += (0, 0, 0)
         if saved is None:
@@ -195,14 +218,35 @@ class _Call:
         fields.append(d)
         return fields
 
-    def run(self, nets: list[int], gradients: list[int], keep: bool) -> None:
-        """Hand the fields of struct Call, Net and Gradients to the core."""
+    def gradient(
+        self,
+        d: int,
+        dy: Tensor | None,
+        dh_n: Tensor | None,
+        dc_n: Tensor | None,
+        dx: Tensor | None,
+        dh0: Tensor | None,
+        dc0: Tensor | None,
+        dweights: Sequence[Tensor | None],
+    ) -> list[int]:
+        """Return the fields of struct Gradients for one direction."""
+        fields = [0, 0, 0]
+        if dy is not None:
+            fields = [dy.data_ptr() + d * self.P * dy.element_size(), *self.strides(dy)]
+        fields += (_at(dh_n, d), _at(dc_n, d))
+        fields += (0, 0, 0) if dx is None else (dx.data_ptr(), *self.strides(dx))
+        fields += (int(self.D == 2), _at(dh0, d), _at(dc0, d))
+        fields += [0 if g is None else g.data_ptr() for g in dweights]
+        return fields
+
+    def run(self, nets: list[int], gradients: list[int], keep: bool, copies: int = 1) -> None:
+        """Hand the fields of struct Call, Net and Gradients to the core, for so many layers of this shape."""
         reset = (0, 0, 0) if self.reset is None else (self.reset.data_ptr(), *self.strides(self.reset))
         threads = torch.get_num_threads()  # unless UNROLLED_NUM_THREADS says otherwise
         lengths = 0 if self.lengths is None else self.lengths.data_ptr()
         batch_sizes = 0 if self.batch_sizes is None else self.batch_sizes.data_ptr()
-        header = [CELL_NUMBERS[self.kind], self.T, self.B, self.I, self.H, self.P, self.D]
-        header += (lengths, batch_sizes, *reset, int(keep), threads)
+        header = [CELL_NUMBERS[self.kind], self.T, self.B, self.I, self.H, self.P, self.D * copies]
+        header += (lengths, batch_sizes, *reset, int(keep), threads, self.segment)
         run = _core.run_f64 if self.weights[0][1].dtype == torch.float64 else _core.run_f32
         run(header, nets, gradients)
 
@@ -219,7 +263,7 @@ def run_nets(
 ) -> None:
     """Hand S nets of one shape (T, B, I, H) to the core: the fields of struct Net, and of struct Gradients or none."""
     T, B, I, H = sizes
-    header = [CELL_NUMBERS[kind], T, B, I, H, H, S, 0, 0, 0, 0, 0, int(keep), torch.get_num_threads()]
+    header = [CELL_NUMBERS[kind], T, B, I, H, H, S, 0, 0, 0, 0, 0, int(keep), torch.get_num_threads(), 0]
     (_core.run_f64 if dtype == torch.float64 else _core.run_f32)(header, nets, gradients)
 
 
