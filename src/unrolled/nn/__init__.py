@@ -6,8 +6,9 @@
 from unrolled.nn import functional
 from unrolled.nn.cells import GRUCell, LSTMCell, RecurrentCell, RNNCell
 from unrolled.nn.init import init_
-from unrolled.nn.layers import GRU, LSTM, RNN, RecurrentLayer
+from unrolled.nn.layers import GRU, LSTM, RNN
 from unrolled.nn.ops import Backend, explain_backend
+from unrolled.nn.recurrent import RecurrentLayer
 from unrolled.nn.stepper import Stepper
 from unrolled.nn.swap import from_torch, swap
 from unrolled.nn.trace import Trace

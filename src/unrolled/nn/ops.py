@@ -5,7 +5,7 @@ torch's own dispatch costs more than a small layer's work; each call takes the c
 
 - nobody wants a gradient: a bare call;
 - eager autograd: a plain ``autograd.Function``;
-- torch.func transforms: a Function with a vmap rule, whose backward is such a Function too;
+- torch.func transforms: a Function with a vmap rule, whose backward is such a Function too (transforms.py);
 - torch.compile, torch.export, tensor subclasses: a registered operator (registered.py).
 
 Derivatives of derivatives, and forward-mode derivatives, go through the equations.
@@ -22,7 +22,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.utils.rnn import PackedSequence
 
-from unrolled.nn import checks, reference, registered, routes
+from unrolled.nn import checks, reference, registered, routes, transforms
+from unrolled.nn.checkpointing import CheckpointSteps, segment_steps
 from unrolled.nn.reference import DirectionWeights, LayerResult
 from unrolled.nn.routes import Layout, fused
 
@@ -50,9 +51,11 @@ def layer(
     batch_sizes: Tensor | None = None,
     reset: Tensor | None = None,
     trace: bool = False,
+    checkpoint_steps: CheckpointSteps = None,
 ) -> LayerResult:
     """Unroll one stacked layer by the fastest way there is; arguments and result are those of `reference.layer`.
 
+    `checkpoint_steps` is that of `unrolled.nn.LSTM`: less memory for the backward pass, which computes gates again.
     float16 and bfloat16 are computed in float32; the results have the type of x (of the weights, if x is one-hot).
 
     Raises: ValueError or TypeError for arguments that do not fit each other, IndexError for a one-hot index outside
@@ -66,7 +69,7 @@ def layer(
     layout = Layout(batch_first, lengths, batch_sizes, reset)
     checks.parts(kind, c0, weights)
     checks.layout(x, *layout)
-    return run(kind, layout, x, h0, c0, weights, trace)
+    return run(kind, layout, x, h0, c0, weights, trace, checkpoint_steps)
 
 
 def run(
@@ -77,11 +80,12 @@ def run(
     c0: Tensor | None,
     weights: Sequence[DirectionWeights],
     trace: bool,
+    checkpoint_steps: CheckpointSteps = None,
 ) -> LayerResult:
     """Do what `layer` does, for callers who have checked the layout: choose the route and take it."""
     W_hh = weights[0][1]
     if x.dtype in checks.HALF or W_hh.dtype in checks.HALF or autocast_type(x) is not None:
-        return _widened(kind, layout, x, h0, c0, weights, trace)
+        return _widened(kind, layout, x, h0, c0, weights, trace, checkpoint_steps)
     checks.fit(kind, x, h0, c0, weights, *layout)
     tensors = (x, h0, c0, *(w for direction in weights for w in direction), *layout[1:])
     traced, transformed = _is_traced(*tensors), torch._C._are_functorch_transforms_active()
@@ -93,14 +97,24 @@ def run(
     if traced or transformed or torch.is_grad_enabled():
         flat = [w for direction in weights for w in direction]
         gradient = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, h0, c0, *flat))
+        segment = 0 if trace else _segment(kind, layout, x, checkpoint_steps)  # a trace is every gate
         if traced:
-            return registered.layer(kind, layout, x, h0, c0, flat, gradient, trace)
+            return registered.layer(kind, layout, x, h0, c0, flat, gradient, trace, segment)
         if transformed:
-            return routes.transformed(kind, layout, x, h0, c0, flat, trace)
+            return transforms.layer(kind, layout, x, h0, c0, flat, trace, segment)
         if gradient:
-            return routes.Eager.apply(kind, layout, trace, x, h0, c0, *flat)  # type: ignore[no-any-return,no-untyped-call]
+            return routes.Eager.apply(kind, layout, trace, segment, x, h0, c0, *flat)  # type: ignore[no-any-return,no-untyped-call]
     y, h_n, c_n, saved = routes.forward(kind, layout, x, h0, c0, weights, save=trace)
     return y, h_n, c_n, routes.recorded(kind, layout, saved, W_hh) if trace else None
+
+
+def _segment(kind: str, layout: Layout, x: Tensor, checkpoint_steps: CheckpointSteps) -> int:
+    """Return how many steps make a segment, 0 for a call that keeps every gate."""
+    if checkpoint_steps is None:
+        return 0
+    T = x.shape[int(layout.batch_first)] if layout.batch_sizes is None else len(layout.batch_sizes)
+    segment = segment_steps(checkpoint_steps, T)
+    return segment if fused.has_gates_to_keep(kind) else 0
 
 
 def autocast_type(x: Tensor) -> torch.dtype | None:
@@ -175,6 +189,7 @@ def _widened(
     c0: Tensor | None,
     weights: Sequence[DirectionWeights],
     trace: bool,
+    checkpoint_steps: CheckpointSteps,
 ) -> LayerResult:
     """Compute in float32 (float64 stays) with autocast off; return the type of x."""
     W_hh = weights[0][1]
@@ -186,7 +201,9 @@ def _widened(
 
     wide_weights: Any = [tuple(to(wide, w) for w in direction) for direction in weights]
     with torch.autocast(x.device.type, enabled=False):
-        y, h_n, c_n, gates = run(kind, layout, to(wide, x), to(wide, h0), to(wide, c0), wide_weights, trace)
+        y, h_n, c_n, gates = run(
+            kind, layout, to(wide, x), to(wide, h0), to(wide, c0), wide_weights, trace, checkpoint_steps
+        )
     narrow_gates = None if gates is None else {name: gate.to(narrow) for name, gate in gates.items()}
     return y.to(narrow), h_n.to(narrow), to(narrow, c_n), narrow_gates
 

@@ -20,10 +20,12 @@ _LAYOUT = "bool batch_first, Tensor? lengths, Tensor? batch_sizes, Tensor? reset
 # Autograd differentiates a Tensor[] but not a Tensor?[], so absent weights are left out and `present` says which.
 _INPUTS = "Tensor x, Tensor? h0, Tensor? c0, int[] present, Tensor[] weights"
 _library: Any = torch.library.Library("unrolled", "DEF")  # type: ignore[no-untyped-call]
-_library.define(f"layer(str kind, {_LAYOUT}, {_INPUTS}, bool save) -> (Tensor, Tensor, Tensor, Tensor[])")
+_library.define(
+    f"layer(str kind, {_LAYOUT}, {_INPUTS}, SymInt segment, bool save) -> (Tensor, Tensor, Tensor, Tensor[])"
+)
 _library.define(
     f"layer_backward(str kind, {_LAYOUT}, {_INPUTS}, Tensor y, Tensor[] saved, "
-    "Tensor? dy, Tensor? dh_n, Tensor? dc_n, bool[] needs) -> Tensor[]"
+    "Tensor? dy, Tensor? dh_n, Tensor? dc_n, SymInt segment, bool[] needs) -> Tensor[]"
 )
 
 
@@ -36,11 +38,12 @@ def layer(
     flat: FlatWeights,
     save: bool,
     trace: bool,
+    segment: int,
 ) -> LayerResult:
     """Return what `reference.layer` returns, leaving one node in the traced graph."""
     present = [int(w is not None) for w in flat]
     weights = [w for w in flat if w is not None]
-    y, h_n, c_n, saved = torch.ops.unrolled.layer(kind, *layout, x, h0, c0, present, weights, save or trace)
+    y, h_n, c_n, saved = torch.ops.unrolled.layer(kind, *layout, x, h0, c0, present, weights, segment, save or trace)
     gates = routes.recorded(kind, layout, saved, weights[1]) if trace else None
     return y, h_n, c_n if kind == "LSTM" else None, gates
 
@@ -53,36 +56,40 @@ def _spread(present: Sequence[bool], values: Sequence[Any]) -> list[Any]:
 
 @torch.library.impl(_library, "layer", "CPU")
 def _forward(kind: str, *args: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    layout, (x, h0, c0, present, weights, save) = Layout(*args[:4]), args[4:]
-    y, h_n, c_n, saved = routes.forward(kind, layout, x, h0, c0, routes.by_direction(_spread(present, weights)), save)
+    layout, (x, h0, c0, present, weights, segment, save) = Layout(*args[:4]), args[4:]
+    flat = _spread(present, weights)
+    y, h_n, c_n, saved = routes.forward(kind, layout, x, h0, c0, routes.by_direction(flat), save, segment)
     return y, h_n, h_n.new_empty(0) if c_n is None else c_n, list(saved)
 
 
 @torch.library.impl(_library, "layer_backward", "CPU")
 def _backward(kind: str, *args: Any) -> list[Tensor]:
-    layout, (x, h0, c0, present, weights, y, saved, dy, dh_n, dc_n, needs) = Layout(*args[:4]), args[4:]
+    layout = Layout(*args[:4])
+    x, h0, c0, present, weights, y, saved, dy, dh_n, dc_n, segment, needs = args[4:]
     inputs, there = (x, h0, c0, *_spread(present, weights)), (True, True, True, *present)
     needed = [bool(n) for n in _spread(there, needs)]
-    gradients = routes.backward(kind, layout, inputs, y, tuple(saved), (dy, dh_n, dc_n), needed)
+    gradients = routes.backward(kind, layout, inputs, y, tuple(saved), (dy, dh_n, dc_n), needed, segment)
     return [y.new_empty(0) if d is None else d for d, i in zip(gradients, there, strict=True) if i]
 
 
 def _fake_forward(kind: str, *args: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    layout, (x, h0, _, present, weights, save) = Layout(*args[:4]), args[4:]
+    layout, (x, h0, _, present, weights, segment, save) = Layout(*args[:4]), args[4:]
     W_hh = weights[1]
     D, P, H = len(present) // 5, W_hh.shape[1], W_hh.shape[0] // gate_count(kind)
     rows = x.shape if checks.is_one_hot(x) else x.shape[:-1]
     if layout.batch_sizes is None:
-        B = rows[0 if layout.batch_first else 1]
+        T, B = (rows[1], rows[0]) if layout.batch_first else rows
     else:  # the batch size of a packed batch is a value, not a shape
+        T = layout.batch_sizes.shape[0]
         B = torch.library.get_ctx().new_dynamic_size() if h0 is None else h0.shape[1]
+    edges = (fused.edge_count(T, segment), B) if segment else None
     c_n = W_hh.new_empty(D, B, H) if kind == "LSTM" else W_hh.new_empty(0)
-    shapes = fused.saved_shapes(kind, rows, D, H, W_hh.element_size()) if save else ()
+    shapes = fused.saved_shapes(kind, rows, D, H, W_hh.element_size(), edges) if save else ()
     return W_hh.new_empty(*rows, D * P), W_hh.new_empty(D, B, P), c_n, [W_hh.new_empty(s) for s in shapes]
 
 
 def _fake_backward(kind: str, *args: Any) -> list[Tensor]:
-    x, h0, c0, _, weights, y, _, _, _, _, needs = args[4:]
+    x, h0, c0, _, weights, y, _, _, _, _, _, needs = args[4:]
     return [
         torch.empty_like(t, memory_format=torch.contiguous_format) if needed else y.new_empty(0)
         for t, needed in zip((x, h0, c0, *weights), needs, strict=True)
@@ -90,7 +97,7 @@ def _fake_backward(kind: str, *args: Any) -> list[Tensor]:
 
 
 def _setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-    ctx.kind, ctx.batch_first, *tensors, ctx.present, weights, _ = inputs
+    ctx.kind, ctx.batch_first, *tensors, ctx.present, weights, ctx.segment, _ = inputs
     y, _, _, saved = output
     ctx.save_for_backward(*tensors, y, *weights, *saved)
     ctx.count = len(weights)
@@ -102,9 +109,9 @@ def _registered_backward(ctx: Any, dy: Any, dh_n: Any, dc_n: Any, _: Any) -> Any
     weights, saved = rest[: ctx.count], rest[ctx.count :]
     needs = [t is not None and t.requires_grad for t in (x, h0, c0, *weights)]
     inputs = (ctx.batch_first, lengths, batch_sizes, reset, x, h0, c0, ctx.present, weights)
-    found = torch.ops.unrolled.layer_backward(ctx.kind, *inputs, y, saved, dy, dh_n, dc_n, needs)
+    found = torch.ops.unrolled.layer_backward(ctx.kind, *inputs, y, saved, dy, dh_n, dc_n, ctx.segment, needs)
     dx, dh0, dc0, *dweights = (d if needed else None for d, needed in zip(found, needs, strict=True))
-    return None, None, None, None, None, dx, dh0, dc0, None, dweights, None
+    return None, None, None, None, None, dx, dh0, dc0, None, dweights, None, None
 
 
 torch.library.register_fake("unrolled::layer", _fake_forward, lib=_library)

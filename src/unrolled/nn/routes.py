@@ -1,4 +1,4 @@
-"""How autograd and torch.func learn of the compiled core: two routes with one forward and one backward between them.
+"""How eager autograd learns of the compiled core, and what all routes share: one forward and one backward.
 
 A route never computes.  It hands tensors to fused.py and keeps for the backward pass what that wants to keep.
 Derivatives of derivatives are those of the equations in reference.py, which autograd can follow to any order.
@@ -6,7 +6,7 @@ Derivatives of derivatives are those of the equations in reference.py, which aut
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -72,13 +72,14 @@ def forward(
     c0: Tensor | None,
     weights: Sequence[DirectionWeights],
     save: bool,
+    segment: int = 0,
 ) -> tuple[Tensor, Tensor, Tensor | None, Saved]:
-    """Run the core forward; keep what its backward pass needs if `save`."""
+    """Run the core forward; if `save`, keep what its backward pass needs and, in segments, cannot compute again."""
     check_values(x, weights, layout)
     batch_first, lengths, batch_sizes, reset = layout  # spelled out: this is the path of the smallest calls
     y, h_n, c_n, saved = fused.forward(
         kind, x, h0, c0, weights,
-        batch_first=batch_first, lengths=lengths, batch_sizes=batch_sizes, reset=reset, save=save,
+        batch_first=batch_first, lengths=lengths, batch_sizes=batch_sizes, reset=reset, save=save, segment=segment,
     )  # fmt: skip
     return y, h_n, c_n, saved or ()
 
@@ -102,13 +103,14 @@ def backward(
     saved: Saved,
     upstream: Gradients,
     needs: Sequence[bool],
+    segment: int,
 ) -> Gradients:
     """Run the core backward: gradients of x, h0, c0 and the flat weights, for those of y, h_n and c_n."""
     x, h0, c0, *flat = inputs
     assert x is not None
     dx, dh0, dc0, dweights = fused.backward(
         kind, fused.Saved(*saved), x, h0, c0, by_direction(flat), y, *upstream,
-        **layout._asdict(), needs=(needs[0], needs[1], needs[2], any(needs[3:])),
+        **layout._asdict(), needs=(needs[0], needs[1], needs[2], any(needs[3:])), segment=segment,
     )  # fmt: skip
     gradients = (dx, dh0, dc0, *(dw for direction in dweights for dw in direction))
     return tuple(d if needed else None for d, needed in zip(gradients, needs, strict=True))
@@ -140,132 +142,39 @@ class Eager(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, kind: str, layout: Layout, trace: bool, x: Tensor, h0: Tensor | None, c0: Tensor | None, *flat: Any
+        ctx: Any,
+        kind: str,
+        layout: Layout,
+        trace: bool,
+        segment: int,
+        x: Tensor,
+        h0: Tensor | None,
+        c0: Tensor | None,
+        *flat: Any,
     ) -> LayerResult:
         """Return what `reference.layer` returns."""
-        y, h_n, c_n, saved = forward(kind, layout, x, h0, c0, by_direction(flat), save=True)
+        y, h_n, c_n, saved = forward(kind, layout, x, h0, c0, by_direction(flat), True, segment)
         # The layout too: autograd then sees it if somebody writes to a tensor of it before the backward pass.
         ctx.save_for_backward(*layout[1:], x, h0, c0, *flat, y, *saved)
-        ctx.kind, ctx.batch_first, ctx.count = kind, layout.batch_first, 3 + len(flat)
+        ctx.kind, ctx.batch_first, ctx.segment, ctx.count = kind, layout.batch_first, segment, 3 + len(flat)
         ctx.set_materialize_grads(False)
         return y, h_n, c_n, recorded(kind, layout, saved, by_direction(flat)[0][1]) if trace else None
 
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
         """Return gradients of the arguments of forward."""
-        needs = ctx.needs_input_grad[3:]
-        layout, inputs, y, saved = _unpack(ctx.batch_first, ctx.count, ctx.saved_tensors)
+        needs = ctx.needs_input_grad[4:]
+        layout, inputs, y, saved = unpack(ctx.batch_first, ctx.count, ctx.saved_tensors)
         # create_graph=True: somebody will differentiate this again.  Gradients of another type may wrap their values.
         if torch.is_grad_enabled() or not PLAIN.issuperset(map(type, upstream)):
             gradients = equations_backward(ctx.kind, layout, inputs, upstream[:3], needs)
         else:
-            gradients = backward(ctx.kind, layout, inputs, y, saved, upstream[:3], needs)
-        return None, None, None, *gradients
+            gradients = backward(ctx.kind, layout, inputs, y, saved, upstream[:3], needs, ctx.segment)
+        return None, None, None, None, *gradients
 
 
-class Transformed(Function):
-    """torch.func: every tensor an argument or a result of its own, and a rule for vmap."""
-
-    @staticmethod
-    def forward(
-        kind: str, batch_first: bool, lengths: Any, batch_sizes: Any, reset: Any, x: Any, h0: Any, c0: Any, *flat: Any
-    ) -> Any:
-        """Return y, h_n, c_n and what the core saved."""
-        layout = Layout(batch_first, lengths, batch_sizes, reset)
-        y, h_n, c_n, saved = forward(kind, layout, x, h0, c0, by_direction(flat), save=True)
-        return y, h_n, c_n, *saved
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Keep all tensors; what the core saved has no derivative of its own."""
-        ctx.kind, ctx.batch_first = inputs[:2]
-        ctx.count = len(inputs) - 5
-        ctx.save_for_backward(*inputs[2:], output[0], *output[3:])
-        ctx.mark_non_differentiable(*output[3:])
-        ctx.set_materialize_grads(False)
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: Any) -> Any:
-        """Return gradients of the arguments of forward."""
-        needs = tuple(ctx.needs_input_grad[5:])
-        gradients = TransformedGradient.apply(  # type: ignore[no-untyped-call]
-            ctx.kind, ctx.batch_first, needs, ctx.count, *upstream[:3], *ctx.saved_tensors
-        )
-        return None, None, None, None, None, *gradients
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
-        """Map over the leading axis, one model or one sample at a time."""
-        return _one_by_one(Transformed.apply, info.batch_size, in_dims, args)
-
-
-class TransformedGradient(Function):
-    """The backward of `Transformed`, itself open to vmap and, through the equations, to further derivatives."""
-
-    @staticmethod
-    def forward(kind: str, batch_first: bool, needs: Any, count: int, dy: Any, dh_n: Any, dc_n: Any, *rest: Any) -> Any:
-        """Return gradients of x, h0, c0 and the flat weights; rest is layout, inputs (count), y, saved."""
-        layout, inputs, y, saved = _unpack(batch_first, count, rest)
-        return backward(kind, layout, inputs, y, saved, (dy, dh_n, dc_n), needs)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Keep everything but y and what the core saved: the equations make their own."""
-        ctx.kind, ctx.batch_first, ctx.needs, ctx.count = inputs[:4]
-        ctx.after = len(inputs) - (7 + 3 + ctx.count)
-        ctx.save_for_backward(*inputs[4 : 7 + 3 + ctx.count])
-        ctx.set_materialize_grads(False)
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: Any) -> Any:
-        """Return gradients of the arguments of forward: of dy, dh_n, dc_n and of x, h0, c0 and the weights."""
-        below, (layout, inputs, _, _) = (
-            ctx.saved_tensors[:3],
-            _unpack(ctx.batch_first, ctx.count, ctx.saved_tensors[3:]),
-        )
-        primals = [*below, *inputs]
-        wanted = [k for k, p in enumerate(primals) if p is not None and p.is_floating_point()]
-        flowing = [k for k, d in enumerate(upstream) if d is not None]
-
-        def first_order(*varied: Tensor) -> tuple[Tensor | None, ...]:
-            full = list(primals)
-            for k, value in zip(wanted, varied, strict=True):
-                full[k] = value
-            gradients = equations_backward(ctx.kind, layout, full[3:], tuple(full[:3]), ctx.needs)
-            return tuple(gradients[k] for k in flowing)
-
-        _, pull_back = torch.func.vjp(first_order, *(primals[k] for k in wanted))  # type: ignore[misc]
-        found = dict(zip(wanted, pull_back(tuple(upstream[k] for k in flowing)), strict=True))
-        gradients = [found.get(k) for k in range(len(primals))]
-        return None, None, None, None, *gradients[:3], None, None, None, *gradients[3:], *(None,) * ctx.after
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
-        """Map over the leading axis, one model or one sample at a time."""
-        return _one_by_one(TransformedGradient.apply, info.batch_size, in_dims, args)
-
-
-def transformed(
-    kind: str, layout: Layout, x: Tensor, h0: Tensor | None, c0: Tensor | None, flat: FlatWeights, trace: bool
-) -> LayerResult:
-    """Return what `reference.layer` returns, under torch.func's transforms."""
-    y, h_n, c_n, *saved = Transformed.apply(kind, *layout, x, h0, c0, *flat)  # type: ignore[no-untyped-call]
-    return y, h_n, c_n, recorded(kind, layout, saved, by_direction(flat)[0][1]) if trace else None
-
-
-def _unpack(batch_first: bool, count: int, rest: Any) -> tuple[Layout, list[Any], Any, Saved]:
+def unpack(batch_first: bool, count: int, rest: Any) -> tuple[Layout, list[Any], Any, Saved]:
+    """Return layout, inputs (count), y and what the core saved from the tensors that a route kept."""
     lengths, batch_sizes, reset, *tensors = rest
     layout = Layout(batch_first, lengths, batch_sizes, reset)
     return layout, tensors[:count], (*tensors[count:], None)[0], tuple(tensors[count + 1 :])
-
-
-def _one_by_one(function: Callable[..., Any], size: int, in_dims: Sequence[Any], args: Sequence[Any]) -> Any:
-    """Call a function for each entry of its mapped arguments and stack what it returns."""
-    if size == 0:
-        raise ValueError("vmap over an axis of size 0: there is no call to learn the results' shapes from")
-    calls = [
-        function(*(a.select(d, v) if isinstance(d, int) else a for a, d in zip(args, in_dims, strict=True)))
-        for v in range(size)
-    ]
-    results = tuple(None if column[0] is None else torch.stack(column) for column in zip(*calls, strict=True))
-    return results, tuple(None if column is None else 0 for column in results)

@@ -11,7 +11,7 @@ from unrolled.nn import checks
 from unrolled.stepping import CoreStepper, LayerWeights
 
 if TYPE_CHECKING:
-    from unrolled.nn.layers import RecurrentLayer, State
+    from unrolled.nn.recurrent import RecurrentLayer, State
 
 
 class Stepper:

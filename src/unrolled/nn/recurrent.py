@@ -1,0 +1,276 @@
+"""What RNN, LSTM and GRU share: the whole of a layer but its constructor.
+
+A layer derives from ``torch.nn.RNNBase`` and by default holds nothing that it does not hold, so a checkpoint, a pickle,
+an optimiser or a line of code that knows torch's layer knows this one.  It does not derive from ``torch.nn.LSTM`` and
+its siblings, because torch.compile refuses to trace those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn.functional import dropout
+from torch.nn.utils.rnn import PackedSequence
+
+from unrolled.nn import checks, ops
+from unrolled.nn.arrangement import Arrangement, Rows
+from unrolled.nn.checkpointing import CheckpointSteps, checked
+from unrolled.nn.reference import DirectionWeights
+from unrolled.nn.routes import Layout
+from unrolled.nn.trace import stacked
+from unrolled.nn.twins import twin
+from unrolled.notation import gate_parameters, gate_slice
+
+State: TypeAlias = Tensor | tuple[Tensor, Tensor]
+
+
+class RecurrentLayer(torch.nn.RNNBase):
+    """A stack of layers over whole sequences, or step by step."""
+
+    #: torch's layer of the same name.
+    stock: ClassVar[type[torch.nn.RNNBase]]
+    #: Steps whose gates the backward pass computes again at a time, "auto", or None to keep all; may be set any time.
+    checkpoint_steps: CheckpointSteps = None
+
+    def __init__(self, *arguments: Any, checkpoint_steps: CheckpointSteps, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if checked(checkpoint_steps) is not None:
+            self.checkpoint_steps = checkpoint_steps
+
+    def extra_repr(self) -> str:
+        """Return the arguments of the constructor that are not torch's default values, as torch words them."""
+        steps = self.checkpoint_steps
+        return super().extra_repr() + (f", checkpoint_steps={steps!r}" if steps is not None else "")
+
+    @property
+    def kind(self) -> str:
+        """The cell, as notation.py names it; torch says mode."""
+        return self.mode
+
+    def forward(
+        self,
+        input: Rows,
+        hx: State | None = None,
+        *,
+        lengths: Tensor | None = None,
+        reset: Rows | None = None,
+        trace: bool = False,
+    ) -> Any:
+        """Run the layer over whole sequences.
+
+        float32 and float64 on the CPU go to the compiled core; the half types are computed in float32 there.  Tensors
+        of other devices go to torch's own operator, and to the equations in torch operations where that has no answer
+        (lengths, reset, trace, one-hot input).  `explain_backend` says which way a call takes.
+
+        Args:
+            input: (T, B, I); (B, T, I) with `batch_first`; (T, I) for a single sequence; or a PackedSequence.  An
+                int64 tensor without the last axis holds one-hot indices in [0, I), which are never multiplied out.
+            hx: state before the first step, (L*D, B, P), without B for a single sequence; for LSTM a pair (h_0, c_0)
+                of (L*D, B, P) and (L*D, B, H).  Zeros if left out.
+            lengths: (B,) int64, in any order, zero allowed.  Outputs past the end of a row are zero, its final state
+                is that after its last step, and the reverse direction starts there.
+            reset: bool, shape of `input` without its features.  Before such a step, in each direction's own order of
+                travel, the state returns to hx.
+            trace: return a `Trace` of every gate and state as a third value.
+        Returns: the output, (T, B, D*P) laid out as input, and the final state, shaped as hx.
+        Raises: what torch.nn raises, in its words; ValueError, TypeError or IndexError for what torch.nn has not.
+        Source: docs/notation.md.
+
+        >>> lstm = LSTM(4, 6)
+        >>> y, (h_n, c_n) = lstm(torch.randn(5, 3, 4), lengths=torch.tensor([2, 5, 0]))
+        >>> y.shape, y[2:, 0].abs().sum().item()
+        (torch.Size([5, 3, 6]), 0.0)
+        """
+        weights = self._gather()
+        W = weights[0][0]
+        x, states, layout, arrangement = self._read(input, hx, lengths, reset, W)
+        if ops.goes_to_torch(x, checks.is_one_hot(x) or lengths is not None or reset is not None or trace):
+            y, finals = self._torch_operator(x, states, layout, weights)
+            recorded: list[tuple[Tensor, dict[str, Tensor]]] = []
+        else:
+            y, finals, recorded = self._unroll(x, states, weights, layout, trace)
+
+        autocast = ops.autocast_type(x)
+        if autocast is not None and self.mode != "GRU" and W.dtype != torch.float64:  # torch's GRU ignores autocast
+            y, finals = y.to(autocast), [s.to(autocast) for s in finals]
+        finals = arrangement.restored(finals)
+        state = tuple(finals) if self.mode == "LSTM" else finals[0]
+        if trace:
+            return arrangement.rows(y), state, stacked(recorded, arrangement.rows)
+        return arrangement.rows(y), state
+
+    def _read(
+        self, input: Rows, hx: State | None, lengths: Tensor | None, reset: Rows | None, W: Tensor
+    ) -> tuple[Tensor, list[Tensor], Layout, Arrangement]:
+        """Check what a caller gave; return rows (T, B, I), (B, T, I) or (N, I), states (L*D, B, ...) and layouts."""
+        name = self.stock.__name__
+        states = [] if hx is None else list(checks.states(name, hx, 2 if self.mode == "LSTM" else 1))
+        batch_first, batch_sizes, arrangement = self.batch_first, None, Arrangement()
+        if isinstance(reset, PackedSequence):
+            reset = reset.data
+        if isinstance(input, PackedSequence):
+            x, batch_sizes, _, _ = input
+            checks.packed(x, batch_sizes, lengths)
+            arrangement = Arrangement(packed=input)
+            batch_first, T, B = False, len(batch_sizes), int(batch_sizes[0])
+        else:
+            x = input
+            batched = checks.rank(name, x, lowest=2)
+            checks.state_ranks(states, batched)
+            if not batched:
+                axis = 0 if batch_first else 1
+                arrangement = Arrangement(alone=axis)
+                x, states = x.unsqueeze(axis), [s.unsqueeze(1) for s in states]
+                lengths = lengths.unsqueeze(0) if isinstance(lengths, Tensor) else lengths
+                reset = reset.unsqueeze(axis) if isinstance(reset, Tensor) else reset
+            T, B = (x.shape[1], x.shape[0]) if batch_first else (x.shape[0], x.shape[1])
+
+        autocast = ops.autocast_type(x) is not None
+        checks.features(x, W, self.input_size, autocast)
+        if states:
+            checks.state_shapes(states, self._state_shapes(B))
+            checks.state_types(states, x, W, autocast)
+        checks.same_device(x, W)
+        checks.has_steps(T)
+        if lengths is not None:
+            checks.lengths_form(lengths, (B,), x.device)
+        if reset is not None:
+            checks.reset_form(reset, tuple(x.shape if checks.is_one_hot(x) else x.shape[:-1]), x.device)
+
+        if batch_first and self._dropout() > 0:  # torch draws its dropout masks in order of time
+            x, reset = x.transpose(0, 1), None if reset is None else reset.transpose(0, 1)
+            batch_first, arrangement = False, arrangement._replace(turned=True)
+        return x, arrangement.sorted(states), Layout(batch_first, lengths, batch_sizes, reset), arrangement
+
+    def _dropout(self) -> float:
+        """Probability of zeroing what one stacked layer hands to the next."""
+        return self.dropout if self.training and self.num_layers > 1 else 0.0
+
+    def _unroll(
+        self,
+        x: Tensor,
+        states: Sequence[Tensor],
+        weights: list[DirectionWeights],
+        layout: Layout,
+        trace: bool,
+    ) -> tuple[Tensor, list[Tensor], list[tuple[Tensor, dict[str, Tensor]]]]:
+        """Feed each stacked layer's output to the next, with dropout between them."""
+        D = 2 if self.bidirectional else 1
+        p = self._dropout()
+        finals: list[list[Tensor]] = []
+        recorded = []
+        for k in range(self.num_layers):
+            if k and p:
+                x = dropout(x, p)
+            mine = slice(k * D, k * D + D)
+            h0, c0 = ([s[mine] for s in states] + [None, None])[:2]
+            x, h_n, c_n, gates = ops.run(self.mode, layout, x, h0, c0, weights[mine], trace, self.checkpoint_steps)
+            finals.append([h_n] if c_n is None else [h_n, c_n])
+            if gates is not None:
+                recorded.append((x.detach(), gates))
+        together = [torch.cat(s) if len(s) > 1 else s[0] for s in zip(*finals, strict=True)]
+        return x, together, recorded
+
+    def _torch_operator(
+        self,
+        x: Tensor,
+        states: Sequence[Tensor],
+        layout: Layout,
+        weights: list[DirectionWeights],
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Hand the whole call to torch's own operator, which serves every device that the core does not."""
+        batch_first, _, batch_sizes, _ = layout
+        B = x.shape[0 if batch_first else 1] if batch_sizes is None else int(batch_sizes[0])
+        states = states or [x.new_zeros(shape) for shape in self._state_shapes(B)]
+        hx = tuple(states) if self.mode == "LSTM" else states[0]
+        flat = [w for direction in weights for w in direction if w is not None]
+        options = (flat, self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
+        operator = getattr(torch._VF, self.mode.lower())
+        if batch_sizes is None:
+            y, *finals = operator(x, hx, *options, batch_first)
+        else:
+            y, *finals = operator(x, batch_sizes, hx, *options)
+        return y, finals
+
+    def _state_shapes(self, B: int) -> list[tuple[int, int, int]]:
+        LD = self.num_layers * (2 if self.bidirectional else 1)
+        h = (LD, B, self.proj_size or self.hidden_size)
+        return [h, (LD, B, self.hidden_size)] if self.mode == "LSTM" else [h]
+
+    def _gather(self) -> list[DirectionWeights]:
+        """Return the weights of each layer and direction, by name at every call.
+
+        Nothing is cached by identity: parametrizations, pruning, functional_call and plain reassignment all change
+        what a name stands for.  The dictionary is tried first because ``Module.__getattr__`` is slow.
+        """
+        stored = self._parameters
+        gathered: list[Any] = []
+        for names in self._all_weights:
+            w: list[Any] = [stored[name] if name in stored else getattr(self, name) for name in names]
+            if not self.bias:
+                w[2:2] = (None, None)
+            if not self.proj_size:
+                w.append(None)
+            gathered.append(tuple(w))
+        return gathered
+
+    def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Advance one step of time.
+
+        Args:
+            x: (B, I), or (I,) for a single sequence; or one-hot indices, int64 (B,) or ().
+            state: as hx of `forward`; zeros if left out.
+        Returns: the output (B, P), without B for a single sequence, and the new state.
+        Raises: ValueError for a bidirectional layer, which has no next step.
+
+        >>> gru = GRU(4, 6)
+        >>> x = torch.randn(5, 3, 4)
+        >>> state = None
+        >>> for x_t in x:
+        ...     y_t, state = gru.step(x_t, state)
+        >>> torch.allclose(y_t, gru(x)[0][-1], atol=1e-6)
+        True
+        """
+        if self.bidirectional:
+            raise ValueError(
+                f"{self.stock.__name__}.step needs a layer of one direction; the reverse one starts at the end"
+            )
+        batched = checks.rank(self.stock.__name__, x, lowest=1)
+        axis = 1 if batched and self.batch_first else 0
+        y, state = self(x.unsqueeze(axis), state)
+        return y.squeeze(axis), state
+
+    def gate(self, name: str, layer: int = 0, reverse: bool = False) -> Tensor:
+        """Return the block of one gate, a view: what is written to it is written to the layer.
+
+        Args: name as in the equations, "W_if" (H, I), "W_hf" (H, P), "b_if" (H,); "W_ih" and so on for RNN; "W_hr"
+            (P, H) of a projected LSTM.
+        Raises: KeyError for a name that this cell has not, IndexError for a layer, ValueError for a direction.
+
+        >>> lstm = LSTM(4, 6, num_layers=2)
+        >>> lstm.gate("W_if", layer=1).shape, lstm.W_ig.shape
+        (torch.Size([6, 6]), torch.Size([6, 4]))
+        """
+        if not 0 <= layer < self.num_layers:
+            raise IndexError(f"layer is {layer}, expected 0 to num_layers - 1 = {self.num_layers - 1}")
+        if reverse and not self.bidirectional:
+            raise ValueError("reverse=True needs a bidirectional layer")
+        suffix = f"_l{layer}" + ("_reverse" if reverse else "")
+        if name == "W_hr" and self.proj_size:
+            return getattr(self, f"weight_hr{suffix}")  # type: ignore[no-any-return]
+        blocks = {known: (stem, gate) for known, stem, gate in gate_parameters(self.mode)}
+        if name not in blocks:
+            raise KeyError(f"{self.stock.__name__} has no {name!r}; it has {', '.join(blocks)}")
+        stem, gate = blocks[name]
+        return getattr(self, stem + suffix)[gate_slice(self.mode, gate, self.hidden_size)]  # type: ignore[no-any-return]
+
+    def to_torch(self) -> torch.nn.RNNBase:
+        """Return torch's own layer, sharing this layer's Parameters.
+
+        >>> GRU(4, 6, bidirectional=True).to_torch()
+        GRU(4, 6, bidirectional=True)
+        """
+        return twin(self, self.stock)
