@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from unrolled.languages.language import Language
     from unrolled.languages.lengths import Lengths
     from unrolled.languages.metrics import evaluate, first_failing, kth_failing, scan
-    from unrolled.languages.registry import get, names, register
+    from unrolled.languages.registry import get, names, register, register_task, task, task_names
+    from unrolled.languages.tasks import Task
 
 __all__ = [
     "Language",
     "Lengths",
     "ModelPredictor",
     "Predictor",
+    "Task",
     "evaluate",
     "first_failing",
     "get",
@@ -34,8 +36,11 @@ __all__ = [
     "kth_failing",
     "names",
     "register",
+    "register_task",
     "scan",
     "self_check",
+    "task",
+    "task_names",
 ]
 
 #: Where each public name lives; it is loaded when first asked for, so that what needs no torch loads none.
@@ -44,6 +49,7 @@ _HOMES = {
     "Lengths": "lengths",
     "ModelPredictor": "judging",
     "Predictor": "judging",
+    "Task": "tasks",
     "evaluate": "metrics",
     "first_failing": "metrics",
     "get": "registry",
@@ -51,8 +57,11 @@ _HOMES = {
     "kth_failing": "metrics",
     "names": "registry",
     "register": "registry",
+    "register_task": "registry",
     "scan": "metrics",
     "self_check": "checks",
+    "task": "registry",
+    "task_names": "registry",
 }
 
 

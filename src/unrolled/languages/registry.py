@@ -6,12 +6,27 @@ import difflib
 import re
 from collections.abc import Iterable
 
+from unrolled.languages.arithmetic import BracketedArithmetic, ModularArithmetic
 from unrolled.languages.brackets import Dyck, Shuffle
 from unrolled.languages.counting import Blocks, Majority, Sum
 from unrolled.languages.language import Language
 from unrolled.languages.regular import REGULAR
+from unrolled.languages.tasks import Recognition, Task
+from unrolled.languages.transduction import (
+    BucketSort,
+    Copy,
+    CycleNavigation,
+    Duplicate,
+    EvenPairs,
+    MajorityTask,
+    OddsFirst,
+    Parity,
+    Reverse,
+    StackManipulation,
+)
 
 _LANGUAGES: dict[str, Language] = {}
+_TASKS: dict[str, Task] = {}
 
 
 def register(language: Language) -> Language:
@@ -52,6 +67,40 @@ def get(name: str) -> Language:
     raise unknown("language", name, _LANGUAGES)
 
 
+def register_task(added: Task) -> Task:
+    """Make a task known by its name, and its strings "input = answer" as a language, if none has that name.
+
+    Raises: ValueError if the name is taken.
+    """
+    if added.name in _TASKS:
+        raise ValueError(f"a task called {added.name} is registered already; choose another name")
+    _TASKS[added.name] = added
+    if added.name not in _LANGUAGES and added.kind != "each":
+        register(added.language())
+    return added
+
+
+def task(name: str) -> Task:
+    """Return a task by its name; the name of a language that is no task asks whether a string is in the language.
+
+    Raises: ValueError naming the tasks and languages whose names are near.
+
+    >>> task("copy"), task("dyck-1").answers
+    (<copy: the input again>, ('no', 'yes'))
+    """
+    if name in _TASKS:
+        return _TASKS[name]
+    try:
+        return Recognition(get(name))
+    except ValueError:
+        raise unknown("task or language", name, [*_TASKS, *_LANGUAGES]) from None
+
+
+def task_names() -> tuple[str, ...]:
+    """Return the names of all registered tasks, in the order in which they were registered."""
+    return tuple(_TASKS)
+
+
 def names() -> tuple[str, ...]:
     """Return the names of all registered languages, in the order in which they were registered."""
     return tuple(_LANGUAGES)
@@ -83,3 +132,9 @@ for _language in (
     Majority(),
 ):
     register(_language)
+
+for _task in (
+    *(Parity(), EvenPairs(), MajorityTask(), CycleNavigation(), ModularArithmetic(), BracketedArithmetic()),
+    *(Copy(), Reverse(), Duplicate(), OddsFirst(), BucketSort(), StackManipulation()),
+):
+    register_task(_task)
