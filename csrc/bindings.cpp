@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <string>
 
 #include "choice.h"
 #include "dispatch.h"
@@ -138,19 +139,65 @@ struct Request {
   }
 };
 
+int allowed_threads(int asked) {
+  const int wanted = threads_from_environment();
+  return wanted > 0 ? wanted : asked > 0 ? asked : default_threads();
+}
+
 template <class Real>
 void run(const Kernels<Real>& kernels, const nb::list& header, const nb::list& nets, const nb::list& gradients) {
   const Request<Real> request(header, nets, gradients);
   const Call<Real>& call = request.call;
   nb::gil_scoped_release unlocked;
-  const int wanted = threads_from_environment();
-  const int allowed = wanted > 0 ? wanted : request.allowed_threads > 0 ? request.allowed_threads : default_threads();
-  const int threads = std::max(1, useful_threads(call, allowed));
+  const int threads = std::max(1, useful_threads(call, allowed_threads(request.allowed_threads)));
   // The team may turn out to be the caller alone, so the scratch has to do for both.
   const std::size_t bytes = std::max(kernels.scratch_bytes(call, threads), kernels.scratch_bytes(call, 1));
   const Lease scratch(bytes);
   Job<Real> job{kernels, call, scratch.data()};
   run_team(threads, Job<Real>::body, &job);
+}
+
+// The head in training: fields of struct HeadPass, then the threads allowed.  Returns the loss.
+template <class Real>
+double head(const Kernels<Real>& kernels, const nb::list& fields) {
+  Reader in(fields);
+  HeadPass<Real> pass;
+  pass.W = in.pointer<const Real>();
+  pass.b = in.pointer<const Real>();
+  pass.x = in.pointer<const Real>();
+  pass.targets = in.pointer<const Index>();
+  pass.dx = in.pointer<Real>();
+  pass.dW = in.pointer<Real>();
+  pass.db = in.pointer<Real>();
+  pass.N = in.number();
+  pass.H = in.number();
+  pass.V = in.number();
+  const int asked = static_cast<int>(in.number());
+  double nats = 0;
+  pass.nats = &nats;
+  const Index* too_large = std::find_if(pass.targets, pass.targets + pass.N, [&](Index v) { return v >= pass.V; });
+  if (too_large != pass.targets + pass.N) {
+    throw nb::index_error(("target " + std::to_string(*too_large) + " of row " +
+                           std::to_string(too_large - pass.targets) +
+                           ", expected less than V = " + std::to_string(pass.V))
+                              .c_str());
+  }
+  const nb::gil_scoped_release unlocked;
+  const int threads = useful_threads(3.0 * pass.N * pass.H * pass.V, allowed_threads(asked));
+  const Lease scratch(std::max(kernels.head_bytes(pass, threads), kernels.head_bytes(pass, 1)));
+  struct Work {
+    const Kernels<Real>& kernels;
+    const HeadPass<Real>& pass;
+    void* scratch;
+  } work{kernels, pass, scratch.data()};
+  run_team(
+      threads,
+      [](void* context, const Team& team) {
+        const Work& w = *static_cast<const Work*>(context);
+        w.kernels.head(w.pass, w.scratch, team);
+      },
+      &work);
+  return nats;
 }
 
 // A stack of layers from (header, net fields) of each, bottom first, and the fields of struct Linear, or none.
@@ -255,6 +302,13 @@ NB_MODULE(_core, m) {
         run(active_instruction_set().f64, header, nets, gradients);
       },
       nb::arg("header"), nb::arg("nets"), nb::arg("gradients"), "Run one float64 layer call.");
+  m.def(
+      "head_f32", [](const nb::list& fields) { return head(active_instruction_set().f32, fields); }, nb::arg("fields"),
+      "Run the head once in training, float32; the fields are those of struct HeadPass without nats, and the threads "
+      "allowed.  Return the loss in nats.");
+  m.def(
+      "head_f64", [](const nb::list& fields) { return head(active_instruction_set().f64, fields); }, nb::arg("fields"),
+      "The same in float64.");
   bind_stepper<float>(m, "StepperF32", "Float32 layers that go step by step, their weights packed; maybe a head.");
   bind_stepper<double>(m, "StepperF64", "The same in float64.");
   nb::class_<Choice>(m, "Choice", "How a symbol is chosen: the fields of csrc/choice.h.")

@@ -152,3 +152,85 @@ void pack_plain(Panels<Real>& to, Index p, Index k0, Index rows, RowOf row_of) {
     }
   }
 }
+
+// Rows of a times a panelled matrix: each(r, column, n, sum) gets every vector of n columns of every row.
+template <class Real, class Each>
+inline void multiply_rows(const Panels<Real>& panels, const Real* const* a, Index rows, Each each) {
+  TileSums<Real> sums;
+  const Index start = 0;
+  for (Index p = 0; p < panels.count; ++p) {
+    const int V = panels.vectors(p);
+    const RowTiles tiles(rows, max_rows(V));
+    for (Index i = 0; i < tiles.tiles; ++i) {
+      const Index r0 = tiles.begin(i), R = tiles.begin(i + 1) - r0;
+      tile_for<Real, false>(R, V)(sums.data, a + r0, &start, 1, panels.K, panels.panel(p));
+      for (Index r = 0; r < R; ++r) {
+        for (int v = 0; v < V; ++v) {
+          const Index column = panels.first(p) + v * kWidth<Real>;
+          const Index left = panels.columns - column;
+          each(r0 + r, column, left < kWidth<Real> ? left : kWidth<Real>, load(sums.data + (r * V + v) * kWidth<Real>));
+        }
+      }
+    }
+  }
+}
+
+// Sums over rows run block by block: the blocks end before these rows.
+struct Blocks {
+  const Index* ends;
+  Index count;
+  Index rows() const { return count > 0 ? ends[count - 1] : 0; }
+};
+
+// to (units, columns) += left^T right over the rows of all blocks: left[k][at + unit], right[k][column].  The team
+// shares the units out.  `panel` has room for (rows, kPanelVectors vectors); left for kAhead more rows than it has.
+template <class Real>
+inline void add_outer_products(const Real* const* left, Index at, Index units, const Real* const* right, Index columns,
+                               const Blocks& blocks, Real* panel, const Team& team, Real* to) {
+  TileSums<Real> sums;
+  const RowTiles tiles(units, max_rows(kPanelVectors));
+  const Index i0 = tiles.tiles * team.id / team.size, i1 = tiles.tiles * (team.id + 1) / team.size;
+  Panels<Real> panels(columns, blocks.rows(), 1);
+  for (Index p = 0; p < panels.count && i0 < i1; ++p) {
+    const int V = panels.vectors(p);
+    panels.data = panel - (panels.panel(p) - panels.data);  // every panel in turn in the same place
+    pack_plain(panels, p, 0, blocks.rows(), [&](Index k) { return right[k]; });
+    for (Index i = i0; i < i1; ++i) {
+      const Index u0 = tiles.begin(i), R = tiles.begin(i + 1) - u0, first = at + u0;
+      for (Index block = 0, from = 0; block < blocks.count; from = blocks.ends[block++]) {
+        const Index rows = blocks.ends[block] - from;
+        tile_for<Real, true>(R, V)(sums.data, left + from, &first, 1, rows, panel + from * V * kWidth<Real>);
+        for (Index r = 0; r < R; ++r) {
+          for (int v = 0; v < V; ++v) {
+            const Index column = panels.first(p) + v * kWidth<Real>, rest = columns - column;
+            const Index n = rest < kWidth<Real> ? rest : kWidth<Real>;
+            Real* place = to + (u0 + r) * columns + column;
+            store_n(place, load_n(place, n) + load(sums.data + (r * V + v) * kWidth<Real>), n);
+          }
+        }
+      }
+    }
+  }
+}
+
+// to (width) += the rows of all blocks; width is a whole number of vectors, which the team shares out.
+template <class Real>
+inline void add_rows(const Real* const* rows, Index width, const Blocks& blocks, const Team& team, Real* to) {
+  constexpr int together = 4;
+  const Index vectors = width / kWidth<Real>;
+  const Index v0 = vectors * team.id / team.size, v1 = vectors * (team.id + 1) / team.size;
+  for (Index v = v0; v < v1; v += together) {
+    const Index V = v1 - v < together ? v1 - v : together;
+    Index k = 0;
+    for (Index block = 0; block < blocks.count; ++block) {
+      Vec<Real> sum[together] = {};
+      for (; k < blocks.ends[block]; ++k) {
+        for (Index u = 0; u < V; ++u) sum[u] += load(rows[k] + (v + u) * kWidth<Real>);
+      }
+      for (Index u = 0; u < V; ++u) {
+        Real* place = to + (v + u) * kWidth<Real>;
+        store(place, load(place) + sum[u]);
+      }
+    }
+  }
+}

@@ -94,6 +94,20 @@ struct Linear {
   Index B, H, V;
 };
 
+// One pass of the head in training, over N rows.
+template <class Real>
+struct HeadPass {
+  const Real* W;         // (V, H)
+  const Real* b;         // (V)
+  const Real* x;         // (N, H)
+  const Index* targets;  // (N), each below V; negative: nothing to predict
+  Real* dx;              // (N, H), out
+  Real* dW;              // (V, H), added to
+  Real* db;              // (V), added to
+  double* nats;          // sum over rows of -log softmax(W x + b)[target], out
+  Index N, H, V;
+};
+
 // The slots of H units that forward keeps a (t, b) in `gates`: LSTM i f g o; GRU r z n and W_hn h + b_hn; RNN none
 // (its h is the output).
 constexpr int saved_slots(CellKind cell) { return cell == CellKind::lstm || cell == CellKind::gru ? 4 : 0; }
@@ -119,6 +133,8 @@ struct Kernels {
   void (*backward)(const Call<Real>&, void* scratch, const Team&);
   std::size_t (*linear_bytes)(const Linear<Real>&);
   void (*linear)(const Linear<Real>&, void* scratch, bool packed);  // one thread; scratch and packed as for forward
+  std::size_t (*head_bytes)(const HeadPass<Real>&, int threads);
+  void (*head)(const HeadPass<Real>&, void* scratch, const Team&);
   void (*activate)(Activation, const Real* in, Real* out, Index n);
 };
 

@@ -14,7 +14,7 @@
 #include "unroll-inl.h"
 #include "backprop-inl.h"
 #include "gradient-inl.h"
-#include "linear-inl.h"
+#include "head-inl.h"
 
 template <class Real>
 using RnnTanh = Rnn<Real, TanhActivation>;
@@ -69,5 +69,7 @@ void activate(Activation activation, const Real* in, Real* out, Index n) {
 }
 
 template <class Real>
-constexpr Kernels<Real> kKernels{scratch_bytes<Real>, forward<Real>, backward<Real>,
-                                 linear_bytes<Real>,  linear<Real>,  activate<Real>};
+constexpr Kernels<Real> kKernels{
+    scratch_bytes<Real>, forward<Real>,    backward<Real>, linear_bytes<Real>,
+    linear<Real>,        head_bytes<Real>, head<Real>,     activate<Real>,
+};

@@ -43,7 +43,7 @@ RANKS = [
     ["rnn-inl.h", "lstm-inl.h", "gru-inl.h"],
     ["plan-inl.h"],
     ["unroll-inl.h", "backprop-inl.h"],
-    ["gradient-inl.h", "linear-inl.h"],
+    ["gradient-inl.h", "head-inl.h"],
     ["target-inl.h"],
     ["target_baseline.cpp", "target_neon.cpp", "target_avx2.cpp", "target_avx512.cpp"],
     ["dispatch.h", "choice.h"],

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from unrolled.lm.batching import IGNORED
 from unrolled.lm.feed import Batch
 from unrolled.nn import ops
 from unrolled.nn.reference import DirectionWeights
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from unrolled.lm.model import SequenceModel, State
 
 aten = torch.ops.aten
-
-#: How nll_loss adds up: torch's number for reduction="sum".
-SUM = 2
 
 
 class Layer(NamedTuple):
@@ -87,16 +83,9 @@ def by_hand(model: SequenceModel, batch: Batch, state: State | None) -> tuple[fl
         x = y
     x, mask = _dropped(x, p)
     h = x.flatten(0, 1)  # (N, H)
-    targets = batch.targets.flatten()  # (N,)
     W_hy, b_y = model.head.weight, model.head.bias
-    log_p = torch.addmm(b_y, h, W_hy.t()).log_softmax(1)  # (N, V)
-    nats, counted = aten.nll_loss_forward(log_p, targets, None, SUM, IGNORED)
-
-    dlog_p = aten.nll_loss_backward(torch.ones_like(nats), log_p, targets, None, SUM, IGNORED, counted)
-    dlogits = aten._log_softmax_backward_data(dlog_p, log_p, 1, log_p.dtype)  # (N, V)
-    _grad(W_hy).addmm_(dlogits.t(), h)
-    _grad(b_y).add_(dlogits.sum(0))
-    dy = _dropped_back(dlogits.mm(W_hy).view(x.shape), mask, p)  # (T, B, H)
+    nats, dh = fused.head(h, W_hy, b_y, batch.targets.flatten(), _grad(W_hy), _grad(b_y))
+    dy = _dropped_back(dh.view(x.shape), mask, p)  # (T, B, H)
     learned = state is None and len(model.initial) > 0
     for layer in reversed(range(len(layers))):
         each = layers[layer]
@@ -125,7 +114,7 @@ def by_hand(model: SequenceModel, batch: Batch, state: State | None) -> tuple[fl
         else:
             _grad(model.E).index_add_(0, batch.ids.flatten(), dx.flatten(0, 1))
     after = tuple(s[0] if len(s) == 1 else torch.cat(s) for s in zip(*ends, strict=True))
-    return float(nats), after
+    return nats, after
 
 
 def _dropped(x: Tensor, p: float) -> tuple[Tensor, Tensor | None]:

@@ -296,3 +296,26 @@ def _rows(t: _T) -> _T:
 def _at(t: Tensor | None, d: int) -> int:
     """Address of direction d of a (D, ...) tensor, 0 for none."""
     return 0 if t is None or not t.numel() else t.data_ptr() + d * t.stride(0) * t.element_size()
+
+
+def head(x: Tensor, W: Tensor, b: Tensor, targets: Tensor, dW: Tensor, db: Tensor) -> tuple[float, Tensor]:
+    """Run a head once in training: logits y = W x + b, their cross-entropy, and its gradients.
+
+    Args:
+        x: (N, H), float32 or float64 on the cpu, like W (V, H) and b (V).
+        targets: (N,) int64 below V; a negative one asks for nothing.
+        dW, db: contiguous, (V, H) and (V); the gradients of the summed loss are added to them.
+    Returns: the sum over rows of -log softmax(y)[target] in nats, and its gradient dx (N, H).
+    Raises: IndexError if a target is V or more; the message names it and its row.
+
+    >>> x, W, b = torch.zeros(2, 3), torch.zeros(4, 3), torch.zeros(4)
+    >>> nats, dx = head(x, W, b, torch.tensor([0, 3]), torch.zeros(4, 3), torch.zeros(4))
+    >>> round(nats, 4), dx.shape  # 2 ln 4
+    (2.7726, torch.Size([2, 3]))
+    """
+    x, W, b, targets = _whole(x), _whole(W), _whole(b), _whole(targets)
+    (N, H), V = x.shape, W.shape[0]
+    dx = torch.empty_like(x)
+    run = _core.head_f64 if W.dtype == torch.float64 else _core.head_f32
+    pointers = [t.data_ptr() for t in (W, b, x, targets, dx, dW, db)]
+    return run([*pointers, N, H, V, torch.get_num_threads()]), dx

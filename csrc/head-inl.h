@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+// The head, y = W x + b, and what training asks of it: the cross-entropy of softmax(y) and all gradients in one pass.
+//
+//   for each chunk of rows:   y = W x + b,  loss = -log softmax(y)[target]
+//                             dy = softmax(y) - one_hot(target),  dx = W^T dy      while y is still in cache
+//                             dW += dy^T x,  db += dy                              over all rows of the chunk
+//
+// The logits of all rows (N, V) are never in memory at once.  Rows are summed in blocks of a fixed number, the first
+// row first, so the bits do not depend on the number of threads.
+
+// The shares of a row that stand for its logits: e^(y - max), and their sum.
+template <class Real>
+struct Softmax {
+  Real max, sum;
+
+  Softmax(Real* y, Index padded_V) : max(y[0]), sum(0) {
+    Vec<Real> most = load(y), total = {};
+    for (Index v = kWidth<Real>; v < padded_V; v += kWidth<Real>) most = at_least(load(y + v), most);
+    for (Index lane = 0; lane < kWidth<Real>; ++lane) max = most[lane] > max ? most[lane] : max;
+    for (Index v = 0; v < padded_V; v += kWidth<Real>) {
+      const Vec<Real> x = at_least(load(y + v) - max, broadcast(ExpConstants<Real>::lowest));
+      const auto [power, fraction] = exp_parts<Real>(x);
+      const Vec<Real> e = fma(power, fraction, power);
+      store(y + v, e);
+      total += e;
+    }
+    for (Index lane = 0; lane < kWidth<Real>; ++lane) sum += total[lane];
+  }
+};
+
+template <class Real>
+struct LinearPlan {
+  Panels<Real> panels;
+  const Real** x_rows;  // (B)
+
+  LinearPlan(const Linear<Real>& head, Arena& arena) : panels(head.V, head.H, 1) {
+    panels.data = arena.take<Real>(panels.size());
+    x_rows = arena.take<const Real*>(head.B);
+  }
+};
+
+template <class Real>
+std::size_t linear_bytes(const Linear<Real>& head) {
+  Arena arena(nullptr);
+  const LinearPlan<Real> plan(head, arena);
+  return arena.used();
+}
+
+template <class Real>
+void linear(const Linear<Real>& head, void* scratch, bool packed) {
+  const FlushDenormals flush;
+  Arena arena(scratch);
+  LinearPlan<Real> plan(head, arena);
+  for (Index b = 0; b < head.B; ++b) plan.x_rows[b] = head.x + b * head.H;
+  for (Index p = 0; p < plan.panels.count && !packed; ++p) pack_transposed(plan.panels, p, head.W);
+  multiply_rows(plan.panels, plan.x_rows, head.B, [&](Index b, Index v, Index n, Vec<Real> sum) {
+    store_n(head.y + b * head.V + v, sum + load_n(head.b + v, n), n);
+  });
+}
+
+template <class Real>
+struct HeadPlan {
+  static constexpr Index block = 128;  // rows
+
+  Index Vp, chunk;
+  Panels<Real> forward, backward;  // W transposed for y, W as it stands for dx
+  Real* dy;                        // (chunk, Vp): y, then its gradient
+  double* nats;                    // (chunk)
+  Real* zeros;                     // (Vp)
+  Real* db;                        // (Vp)
+  struct Own {
+    const Real** x_rows;   // (chunk)
+    const Real** dy_rows;  // (chunk + kAhead)
+    Index* block_ends;     // (blocks of a chunk)
+    Real* right;           // one panel of x: (chunk, 4 vectors)
+  }* own;                  // [threads]
+
+  HeadPlan(const HeadPass<Real>& pass, int threads, Arena& arena, bool writes)
+      : Vp(padded<Real>(pass.V)), forward(pass.V, pass.H, 1), backward(pass.H, pass.V, 1) {
+    chunk = (Index{1} << 19) / static_cast<Index>(Vp * sizeof(Real)) / block * block;
+    chunk = chunk < block ? block : chunk > 8 * block ? 8 * block : chunk;
+    if (chunk > pass.N) chunk = pass.N;
+    forward.data = arena.take<Real>(forward.size());
+    backward.data = arena.take<Real>(backward.size());
+    dy = arena.take<Real>(chunk * Vp);
+    nats = arena.take<double>(chunk);
+    zeros = arena.take<Real>(Vp);
+    db = arena.take<Real>(Vp);
+    own = arena.take<Own>(threads);
+    for (int p = 0; p < threads; ++p) {
+      Own mine;
+      mine.x_rows = arena.take<const Real*>(chunk);
+      mine.dy_rows = arena.take<const Real*>(chunk + kAhead);
+      mine.block_ends = arena.take<Index>(chunk / block + 1);
+      mine.right = arena.take<Real>(chunk * kPanelVectors * kWidth<Real>);
+      if (writes) own[p] = mine;
+    }
+  }
+};
+
+template <class Real>
+class HeadLearner {
+ public:
+  HeadLearner(const HeadPass<Real>& pass, HeadPlan<Real>& plan, const Team& team)
+      : pass_(pass), plan_(plan), team_(team) {}
+
+  void run() {
+    prepare();
+    double total = 0;
+    for (Index n0 = 0; n0 < pass_.N; n0 += plan_.chunk) {
+      const Index rows = pass_.N - n0 < plan_.chunk ? pass_.N - n0 : plan_.chunk;
+      const Range mine(rows, team_.id, team_.size);
+      back_rows(n0, mine);
+      team_.wait();
+      for (Index n = 0; n < rows; ++n) total += plan_.nats[n];
+      add_weights(n0, rows);
+      team_.wait();
+    }
+    if (team_.id > 0) return;
+    *pass_.nats = total;
+    for (Index v = 0; v < pass_.V; ++v) pass_.db[v] += plan_.db[v];
+  }
+
+ private:
+  void prepare() {
+    team_.wait();  // for the plan's tables
+    const Range forward(plan_.forward.count, team_.id, team_.size),
+        backward(plan_.backward.count, team_.id, team_.size);
+    for (Index p = forward.begin; p < forward.end; ++p) pack_transposed(plan_.forward, p, pass_.W);
+    for (Index p = backward.begin; p < backward.end; ++p) {
+      pack_plain(plan_.backward, p, 0, pass_.V, [&](Index v) { return pass_.W + v * pass_.H; });
+    }
+    if (team_.id == 0) {
+      for (Index v = 0; v < plan_.Vp; ++v) plan_.zeros[v] = plan_.db[v] = 0;
+    }
+    team_.wait();
+  }
+
+  const Real* x_row(Index n) const { return pass_.x + n * pass_.H; }
+
+  // y, the loss, dy and dx of this thread's rows of the chunk that starts at n0.
+  void back_rows(Index n0, Range mine) {
+    const auto& own = plan_.own[team_.id];
+    for (Index n = mine.begin; n < mine.end; ++n) {
+      own.x_rows[n] = x_row(n0 + n);
+      own.dy_rows[n] = plan_.dy + n * plan_.Vp;
+    }
+    const Index rows = mine.end - mine.begin;
+    multiply_rows(plan_.forward, own.x_rows + mine.begin, rows, [&](Index r, Index v, Index n, Vec<Real> sum) {
+      store(plan_.dy + (mine.begin + r) * plan_.Vp + v, sum + load_n(pass_.b + v, n));
+    });
+    for (Index n = mine.begin; n < mine.end; ++n) {
+      plan_.nats[n] = cross_entropy(plan_.dy + n * plan_.Vp, pass_.targets[n0 + n]);
+    }
+    multiply_rows(plan_.backward, own.dy_rows + mine.begin, rows, [&](Index r, Index j, Index n, Vec<Real> sum) {
+      store_n(pass_.dx + (n0 + mine.begin + r) * pass_.H + j, sum, n);
+    });
+  }
+
+  // -log softmax(y)[target] in nats; y becomes its gradient.  A negative target asks for nothing.
+  double cross_entropy(Real* y, Index target) const {
+    if (target < 0) {
+      for (Index v = 0; v < plan_.Vp; ++v) y[v] = 0;
+      return 0;
+    }
+    const Real y_target = y[target];
+    for (Index v = pass_.V; v < plan_.Vp; ++v) y[v] = -__builtin_huge_val();
+    const Softmax<Real> softmax(y, plan_.Vp);
+    for (Index v = 0; v < plan_.Vp; v += kWidth<Real>) store(y + v, load(y + v) / softmax.sum);
+    y[target] -= 1;
+    return __builtin_log(static_cast<double>(softmax.sum)) - (static_cast<double>(y_target) - softmax.max);
+  }
+
+  // dW += dy^T x and db += dy; the outputs, not the rows, are divided among the threads.
+  void add_weights(Index n0, Index rows) {
+    const auto& own = plan_.own[team_.id];
+    Index blocks = 0;
+    for (Index n = 0; n < rows; ++n) {
+      own.x_rows[n] = x_row(n0 + n);
+      own.dy_rows[n] = plan_.dy + n * plan_.Vp;
+      if ((n + 1) % HeadPlan<Real>::block == 0 || n + 1 == rows) own.block_ends[blocks++] = n + 1;
+    }
+    for (Index k = 0; k < kAhead; ++k) own.dy_rows[rows + k] = plan_.zeros;
+    const Blocks by_block{own.block_ends, blocks};
+    add_outer_products(own.dy_rows, 0, pass_.V, own.x_rows, pass_.H, by_block, own.right, team_, pass_.dW);
+    add_rows(own.dy_rows, plan_.Vp, by_block, team_, plan_.db);
+  }
+
+  const HeadPass<Real>& pass_;
+  HeadPlan<Real>& plan_;
+  const Team& team_;
+};
+
+template <class Real>
+std::size_t head_bytes(const HeadPass<Real>& pass, int threads) {
+  Arena arena(nullptr);
+  const HeadPlan<Real> plan(pass, threads, arena, false);
+  return arena.used();
+}
+
+template <class Real>
+void head(const HeadPass<Real>& pass, void* scratch, const Team& team) {
+  const FlushDenormals flush;
+  Arena arena(scratch);
+  HeadPlan<Real> plan(pass, team.size, arena, team.id == 0);
+  HeadLearner<Real>(pass, plan, team).run();
+}
