@@ -1,11 +1,13 @@
-"""What a run of the laboratory is made of: a frozen dataclass whose ranges are checked on creation.  No torch here."""
+"""What a run of the laboratory is made of: a frozen dataclass, its ranges checked on creation.
+
+No torch and no numpy here: `unrolled --help` reads this module.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from unrolled.languages.lengths import Lengths
 from unrolled.lm.config import ModelConfig
 from unrolled.ranges import check_choice, check_integer, check_number
 
@@ -81,6 +83,8 @@ class LabConfig:
             check_number(self, name, 0)
         check_number(self, "forget_bias", -100, 100)
         self.model()
+        from unrolled.languages.lengths import Lengths  # numpy, which --help does without
+
         Lengths(self.lengths)
 
     def model(self) -> ModelConfig:

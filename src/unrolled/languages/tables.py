@@ -11,6 +11,7 @@ from statistics import fmean, median
 
 from unrolled.languages.results import LabResult
 
+
 @dataclass(frozen=True)
 class Table:
     """Rows of texts under headers.
@@ -74,14 +75,45 @@ def summary(named: Sequence[tuple[str, LabResult]], published: Sequence[str] = (
     return Table((*headers, *(["published"] if published else [])), tuple(rows))
 
 
+def headline(named: Sequence[tuple[str, LabResult]], published: Sequence[str] = ()) -> Table:
+    """Return what fits into a terminal of :func:`summary`: the first failing sizes, and the seeds that generalise."""
+    headers = ("", "fails at: min", "median", "max", "right to limit", *(["published"] if published else []))
+    rows = (
+        (
+            name,
+            *map(result.size, (result.first_failing[0], result.median, result.first_failing[-1])),
+            f"{result.generalising} of {len(result.seeds)}",
+            *published[k : k + 1],
+        )
+        for k, (name, result) in enumerate(named)
+    )
+    return Table(headers, tuple(rows))
+
+
+def in_words(result: LabResult) -> str:
+    """Return what a single experiment found, a line each, in the order in which the numbers deserve trust."""
+    failing, S = result.first_failing, len(result.seeds)
+    near, accuracy = median(seed.nats for seed in result.seeds), fmean(seed.symbols_right for seed in result.seeds)
+    return "\n".join(
+        (
+            f"first failing n   min {result.size(failing[0])}, median {result.size(result.median)}, "
+            f"max {result.size(failing[-1])}",
+            f"right to {result.limit}     {result.generalising} of {S} nets, at every size",
+            f"cross-entropy     {near:.4f} nats per symbol on fresh strings (median); the optimum is "
+            f"{result.optimal_nats:.4f}",
+            f"symbols right     {share_text(accuracy)} at sizes {result.ranges[-1][0]}-{result.ranges[-1][1]}",
+        )
+    )
+
+
 def each_seed(result: LabResult) -> Table:
-    """Return one row for each net of an experiment."""
+    """Return one row for each net of an experiment: shares of sizes right, nats per symbol, symbols right."""
     headers = (
         "seed",
-        "first failing n",
-        *(f"right on {low}-{high}" for low, high in result.ranges),
+        "fails at",
+        *(f"{low}-{high}" for low, high in result.ranges),
         "nats",
-        "symbols right",
+        "symbols",
     )
     rows = (
         (

@@ -1,0 +1,203 @@
+"""`unrolled lab`: nets that learn formal languages, measured by the strings they get right."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from unrolled.commands import WrongUse
+from unrolled.languages.settings import LabConfig
+from unrolled.lm import checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from unrolled.languages.protocols import Experiment
+    from unrolled.languages.results import LabResult
+    from unrolled.languages.tables import Table
+
+QUICK = "quick setting: {share:.0%} of the published steps, sizes up to {limit}; --full takes all"
+
+
+def run(language: str, config: LabConfig, limit: int, out: Path | None, from_golden: bool) -> None:
+    """Train nets on one language, show what became of each, and write it to a folder."""
+    from unrolled.languages import lab, registry, sweep
+    from unrolled.languages.results import LabResult
+    from unrolled.languages.metrics import WARNING
+    from unrolled.languages.tables import each_seed, in_words, summary
+
+    console = Console()
+    learned = _given(registry.get, language)
+    _given(lab.refuse, learned, config)
+    if out is not None:
+        checkpoint.write_file(out / ".writable", b"")  # before anything is spent on the run
+        (out / ".writable").unlink()
+    if from_golden:
+        return _drift(console, language, config, limit, out)
+    settings = {"language": language, "limit": limit} | asdict(config)
+
+    def compute() -> dict[str, Any]:
+        with _Progress(console, language, config) as watch:
+            result, models = lab.experiment(learned, config, limit, watch=watch)
+        for seed, model in zip(result.seeds, models, strict=True):
+            if out is not None:
+                model.save_pretrained(out / "nets" / f"seed-{seed.seed}", overwrite=True)
+        return result.to_dict()
+
+    values = compute() if out is None else sweep.kept(out, "result", settings, compute)
+    result = LabResult.from_dict(values)
+    seeds, table = each_seed(result), summary([(f"{language}, {config.cell}", result)])
+    _show(console, f"{language}: {learned.summary}; share of sizes exactly right", seeds)
+    console.print(in_words(result), highlight=False)
+    console.print(WARNING, highlight=False, style="dim")
+    if out is not None:
+        _write(out, {"seeds": seeds, "summary": table}, [(language, result)], title=f"{language}, {config.cell}")
+        console.print(f"wrote {out}; look into a net: unrolled generate {out}/nets/seed-{result.seeds[0].seed}")
+
+
+def reproduce(name: str, full: bool, seeds: int, out: Path | None) -> None:
+    """Run a published experiment and put its mark beside ours."""
+    from unrolled.languages import protocols, sweep
+    from unrolled.languages.results import LabResult
+    from unrolled.languages.tables import headline, summary
+
+    console = Console()
+    protocol = _given(protocols.protocol, name)
+    rows = protocol.experiments(quick=not full, seeds=seeds)
+    folder = out or Path("lab") / name
+    console.print(f"[b]{protocol.source}[/b]\n{protocol.summary}", highlight=False)
+    if not full and protocol.quick < 1:
+        console.print(QUICK.format(share=protocol.quick, limit=protocol.quick_limit))
+    found: list[tuple[str, LabResult]] = []
+    for number, row in enumerate(rows, 1):
+        compute = partial(_row, console, f"{number}/{len(rows)} {row.name}", row)
+        values = sweep.kept(folder, _file_name(row.name), row.settings(), compute)
+        found.append((row.name, LabResult.from_dict(values)))
+    published = [row.published for row in rows]
+    _show(console, name, headline(found, published))
+    for note in protocol.notes:
+        console.print(note, highlight=False)
+    _write(folder, {"table": summary(found, published)}, found, title=name)
+    console.print(f"wrote {folder}")
+
+
+def _row(console: Console, shown: str, row: Experiment) -> dict[str, Any]:
+    from unrolled.languages import lab, registry
+
+    learned = registry.get(row.language)
+    with _Progress(console, shown, row.config) as watch:
+        options: dict[str, Any] = {"ranges": row.ranges, "reading": row.reading or None, "watch": watch}
+        return lab.experiment(learned, row.config, row.limit, **options)[0].to_dict()
+
+
+def listing() -> None:
+    """Show the languages, and the experiments that can be repeated."""
+    from unrolled.languages import protocols, registry
+
+    console = Console()
+    table = RichTable("language", "class", "strings")
+    for name in registry.names():
+        language = registry.get(name)
+        table.add_row(name, language.chomsky, language.summary)
+    console.print(table)
+    table = RichTable("reproduce", "source", "what")
+    for protocol in protocols.PROTOCOLS.values():
+        table.add_row(protocol.name, protocol.source, protocol.summary)
+    console.print(table)
+
+
+def _drift(console: Console, name: str, config: LabConfig, limit: int, out: Path | None) -> None:
+    """Train nets that begin exact, and show how far they are right as they leave."""
+    from unrolled.languages.drift import drift
+    from unrolled.languages.tables import Table
+
+    with _Progress(console, f"{name} from exact weights", config) as watch:
+        found = _given(drift, name, config, limit, watch)
+    rows = tuple(
+        (
+            str(step),
+            f"> {limit}" if min(right) >= limit else str(min(right)),
+            f"{min(margins):.3f}",
+            f"{max(margins):.3f}",
+        )
+        for step, right, margins in zip(found.steps, found.right_to, found.margins, strict=True)
+    )
+    table = Table(("steps", "right up to n, worst net", f"least margin at n = {found.probe}, worst", "best"), rows)
+    _show(console, f"{name}, {config.cell}: training from exact weights", table)
+    if out is not None:
+        from unrolled.views import plots_lab
+
+        checkpoint.write_file(out / "drift.md", table.markdown().encode() + b"\n")
+        checkpoint.write_file(out / "drift.csv", table.csv().encode())
+        plots_lab.drift(
+            found.steps, {f"at n = {found.probe}": found.margins}, found.right_to, limit, out / "drift.png",
+            title=f"{name}, {config.cell}: training from exact weights",
+        )  # fmt: skip
+        console.print(f"wrote {out}")
+
+
+def _write(out: Path, tables: dict[str, Table], found: Sequence[tuple[str, LabResult]], *, title: str) -> None:
+    """Write tables as Markdown and CSV, and two pictures."""
+    from unrolled.languages.metrics import WARNING
+    from unrolled.views import plots_lab
+
+    for name, table in tables.items():
+        checkpoint.write_file(out / f"{name}.md", f"{table.markdown()}\n\nsymbols right: {WARNING}\n".encode())
+        checkpoint.write_file(out / f"{name}.csv", table.csv().encode())
+    trained = found[0][1].ranges[0]
+    limit = max(result.limit for _, result in found)
+    lines = {name: (result.sizes, result.seeds_right) for name, result in found}
+    plots_lab.right_over_sizes(lines, trained, out / "right.png", title=title)
+    failing = {name: [min(n, limit + 1) for n in result.first_failing] for name, result in found}
+    plots_lab.first_failing(failing, limit, trained, out / "first-failing.png", title=title)
+
+
+def _show(console: Console, title: str, table: Table) -> None:
+    """Print a table."""
+    shown = RichTable(*table.headers, title=title, title_justify="left")
+    for row in table.rows:
+        shown.add_row(*row)
+    console.print(shown)
+
+
+def _given(function: Any, *arguments: Any) -> Any:
+    """Call a function on what the user gave; what it cannot use is wrong use."""
+    try:
+        return function(*arguments)
+    except (ValueError, MemoryError) as error:
+        raise WrongUse(str(error)) from None
+
+
+def _file_name(row: str) -> str:
+    """Return the name of a row as that of a file.
+
+    >>> _file_name("ours, uniform:1-50")
+    'ours-uniform-1-50'
+    """
+    return "-".join("".join(c if c.isalnum() or c in "." else " " for c in row).split())
+
+
+class _Progress:
+    """A line that tells how far training is; only on a terminal."""
+
+    def __init__(self, console: Console, name: str, config: LabConfig):
+        self.status = console.status(name)
+        self.name, self.config = name, config
+
+    def __enter__(self) -> Any:
+        self.status.start()
+        return self.watch
+
+    def watch(self, step: int, losses: Any) -> None:
+        middle = sorted(losses)[len(losses) // 2]
+        self.status.update(f"{self.name}: step {step:,} of {self.config.steps:,}, median loss {middle:.4f}")
+        if step == self.config.steps:
+            self.status.update(f"{self.name}: trying every size")
+
+    def __exit__(self, *_: object) -> None:
+        self.status.stop()

@@ -1,0 +1,78 @@
+"""The options of `unrolled lab`; no torch and no numpy here, for `--help` reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from cyclopts.types import PositiveInt
+
+from unrolled.languages.settings import LabConfig
+
+app = App(
+    name="lab",
+    help="Train many small nets on a formal language, and count the strings they get right.",
+    help_epilogue="\n  ".join(
+        (
+            "Examples:",
+            "unrolled lab anbn",
+            "unrolled lab dyck-1 --cell gru --units 4 --lengths short:1-25 --out runs/dyck",
+            "unrolled lab reproduce suzgun2019 --out runs/suzgun",
+            "unrolled lab list",
+        )
+    ),
+)
+
+
+@app.default
+def lab(
+    language: str,
+    /,
+    *,
+    limit: PositiveInt = 1000,
+    out: Path | None = None,
+    from_golden: Annotated[bool, Parameter(negative="")] = False,
+    config: Annotated[LabConfig, Parameter(name="*", group="Training")] = LabConfig(),  # noqa: B008
+) -> None:
+    """Train nets on one language, all seeds side by side, and measure each.
+
+    Args:
+        language: One of those that `unrolled lab list` names.
+        limit: Largest size that is tried; every size up to the first failing one is.
+        out: Folder for tables, pictures and the nets; the same command run again shows what is there.
+        from_golden: Begin from exact weights set by hand, and show how training leaves them.
+    """
+    from unrolled.commands.lab import run
+
+    run(language, config, limit, out, from_golden)
+
+
+@app.command
+def reproduce(
+    name: str,
+    /,
+    *,
+    full: Annotated[bool, Parameter(negative="")] = False,
+    seeds: int = 0,
+    out: Path | None = None,
+) -> None:
+    """Run a published experiment and put its mark beside ours; an interrupted one goes on where it was.
+
+    Args:
+        name: suzgun2019, weiss2018, gers2001, lan2022, deletang2022, elis, or defaults.
+        full: As many steps as were published, rather than what ends in a few minutes.
+        seeds: Nets of each row; 0 takes the experiment's own number.
+        out: Folder for results, tables and pictures; lab/NAME if left out.
+    """
+    from unrolled.commands.lab import reproduce as command
+
+    command(name, full, seeds, out)
+
+
+@app.command(name="list")
+def listing() -> None:
+    """Show the languages, and the experiments that can be repeated."""
+    from unrolled.commands.lab import listing as command
+
+    command()
