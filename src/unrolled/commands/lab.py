@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 
@@ -27,8 +28,8 @@ QUICK = "quick setting: {share:.0%} of the published steps, sizes up to {limit};
 def run(language: str, config: LabConfig, limit: int, out: Path | None, from_golden: bool) -> None:
     """Train nets on one language, show what became of each, and write it to a folder."""
     from unrolled.languages import lab, registry, sweep
-    from unrolled.languages.results import LabResult
     from unrolled.languages.metrics import WARNING
+    from unrolled.languages.results import LabResult
     from unrolled.languages.tables import each_seed, in_words, summary
 
     console = Console()
@@ -100,12 +101,12 @@ def listing() -> None:
     from unrolled.languages import protocols, registry
 
     console = Console()
-    table = RichTable("language", "class", "strings")
+    table = RichTable("language", "class", "strings", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in registry.names():
         language = registry.get(name)
         table.add_row(name, language.chomsky, language.summary)
     console.print(table)
-    table = RichTable("reproduce", "source", "what")
+    table = RichTable("reproduce", "source", "what", box=box.SIMPLE_HEAD, pad_edge=False)
     for protocol in protocols.PROTOCOLS.values():
         table.add_row(protocol.name, protocol.source, protocol.summary)
     console.print(table)
@@ -159,7 +160,7 @@ def _write(out: Path, tables: dict[str, Table], found: Sequence[tuple[str, LabRe
 
 def _show(console: Console, title: str, table: Table) -> None:
     """Print a table."""
-    shown = RichTable(*table.headers, title=title, title_justify="left")
+    shown = RichTable(*table.headers, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for row in table.rows:
         shown.add_row(*row)
     console.print(shown)
