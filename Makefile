@@ -28,9 +28,13 @@ format: $(VENV)/.installed
 	$(PY) -m ruff format
 	$(VENV)/bin/clang-format -i $(CPP) $(DRIVERS)
 
-bench: $(VENV)/.installed
-	$(PY) bench/layers.py
-	$(PY) bench/readme_table.py
+bench: $(VENV)/.bench build/bench/bench_kernels
+	$(PY) bench/everything.py
+
+build/bench/bench_kernels: $(VENV)/.installed $(CPP) bench/kernels.cpp bench/limits.cpp bench/limits.h
+	cmake -S . -B build/bench -DCMAKE_BUILD_TYPE=Release -DUNROLLED_BENCH=ON -DPython_EXECUTABLE=$(abspath $(PY)) \
+	  -Dnanobind_DIR="$$($(PY) -m nanobind --cmake_dir)"
+	cmake --build build/bench --target bench_kernels
 
 docs: $(VENV)/.installed
 	$(PY) -m sphinx -W --keep-going -q docs docs/_build/html
@@ -49,6 +53,11 @@ clean:
 $(VENV)/.installed: pyproject.toml constraints.txt CMakeLists.txt $(CPP) | $(PY)
 	$(PY) -m pip install -q "$$(grep '^torch==' constraints.txt)"
 	$(PY) -m pip install -q -c constraints.txt -e '.[dev,docs]'
+	touch $@
+
+# The other libraries that the layers are timed beside.
+$(VENV)/.bench: $(VENV)/.installed
+	$(PY) -m pip install -q -c constraints.txt -e '.[bench]'
 	touch $@
 
 # Some systems ship venv without ensurepip; then the outer pip brings one.

@@ -15,6 +15,7 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -241,13 +242,19 @@ class Report:
         print(f"{self.bench}: {len(self.rows)} rows in {spent:.0f} s, load {self.load} before and {load()} after")
         target = self.options.json or (None if self.options.quick else RESULTS / f"{self.bench}.json")
         if target:
-            about = {"command": f"python bench/{self.bench}.py", "quick": self.options.quick, "seconds": round(spent)}
+            about = {"command": " ".join(["python", f"bench/{self.bench}.py", *_words()]), "seconds": round(spent)}
             about |= {"load": [self.load, load()], "missing": self.missing}
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(
                 json.dumps({"machine": self.machine, **about, **more, "rows": _short(self.rows)}, indent=1) + "\n"
             )
         return 0
+
+
+def _words() -> list[str]:
+    """The command line, without where its results go."""
+    given = zip(sys.argv, sys.argv[1:], strict=False)
+    return [word for before, word in given if before != "--json" and not word.startswith("--json")]
 
 
 def _short(value: Any) -> Any:

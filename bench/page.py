@@ -1,0 +1,71 @@
+"""Put what the benches measured into the README and the documents: every number comes from a JSON file.
+
+    python bench/page.py
+
+A document has places for tables: a line `<!-- table NAME -->`, the table, a line `<!-- end NAME -->`.  What stands
+between is replaced; the rest is prose and stays.  A bench that has not been run leaves a sentence with its command.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tables
+from harness import RESULTS, ROOT
+
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "performance.md", ROOT / "docs" / "shapes.md")
+#: Place -> (bench, what makes its table of the bench's JSON).
+PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+    "common": ("layers", tables.common),
+    "limits": ("layers", tables.limits),
+    "summary": ("layers", tables.summary),
+    "picture": ("layers", tables.picture),
+    "slower": ("layers", tables.slower),
+    "floors": ("layers", tables.floors),
+    "grid": ("layers", tables.grid),
+    "left_padded": ("left_padded", tables.left_padded),
+    "ragged": ("ragged", tables.ragged),
+    "steps": ("steps", tables.steps),
+    "peers": ("peers", tables.peers),
+    "composing": ("composing", tables.composing),
+    "memory": ("memory", tables.memory),
+}
+
+
+def filled(text: str, made: Callable[[str], str]) -> str:
+    """Return a document with every place filled by what `made` says for its name.
+
+    Raises: ValueError for a place that does not end, KeyError for one that no bench fills.
+    """
+    for name in re.findall(r"^<!-- table (\w+) -->$", text, re.MULTILINE):
+        begin, end = f"<!-- table {name} -->\n", f"<!-- end {name} -->\n"
+        before, _, rest = text.partition(begin)
+        _, found, after = rest.partition(end)
+        if not found:
+            raise ValueError(f"the place of table {name!r} does not end; expected the line {end.strip()}")
+        text = f"{before}{begin}\n{made(name).strip()}\n\n{end}{after}"
+    return text
+
+
+def table(name: str, results: Path = RESULTS) -> str:
+    """Return the table of one place, with the command that repeats it and the machine that it was measured on."""
+    bench, make = PLACES[name]
+    source = results / f"{bench}.json"
+    if not source.exists():
+        return f"Not measured yet: `python bench/{bench}.py`."
+    found = json.loads(source.read_text())
+    return f"{make(found)}\n\n{tables.provenance(found)}"
+
+
+def main() -> None:
+    """Rewrite the documents."""
+    for document in DOCUMENTS:
+        document.write_text(filled(document.read_text(), table))
+
+
+if __name__ == "__main__":
+    main()

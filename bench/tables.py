@@ -1,0 +1,263 @@
+"""The tables of the documents, in Markdown, each from the JSON of one bench."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from harness import WANTED, geometric_mean
+from layers import CELLS, PHASES, SETS, summaries
+from roofline import floor
+
+Found = dict[str, Any]
+#: What was asked of the geometric mean of training, by set and cell.
+AIMS = {("cover", "LSTM"): 2, ("cover", "GRU"): 4, ("cover", "RNN"): 4}
+AIMS |= {("float64", cell): 4 for cell in CELLS} | {("stacked", cell): 2.5 for cell in CELLS}
+
+
+def provenance(found: Found) -> str:
+    """Where the numbers come from."""
+    machine, (before, after) = found["machine"], found["load"]
+    missing = "".join(f" Missing: {peer} ({why})." for peer, why in found["missing"].items())
+    return (
+        f"`{found['command']}`: {found['seconds']} s on {machine['threads']} threads of one {machine['cpu']} "
+        f"({machine['instruction_set']}), torch {machine['torch']}, commit {machine['commit']}, {machine['date']}; "
+        f"load {before:.1f} before, {after:.1f} after.{missing}"
+    )
+
+
+def markdown(heads: str, rows: Iterable[Iterable[object]]) -> str:
+    """A table; heads are split at "|", those that begin with ">" are numbers and stand on the right."""
+    names = [head.strip() for head in heads.split("|")]
+    lines = [
+        f"| {' | '.join(name.lstrip('>') for name in names)} |",
+        f"|{'|'.join('--:' if name.startswith('>') else '---' for name in names)}|",
+        *(f"| {' | '.join(map(str, row))} |" for row in rows),
+    ]
+    return "\n".join(lines)
+
+
+def of_set(found: Found, name: str) -> list[Found]:
+    """The rows of one set of layers.json."""
+    return [row for row in found["rows"] if row["set"] == name]
+
+
+def number(value: float) -> str:
+    """Three digits."""
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def common(found: Found) -> str:
+    """The README's: milliseconds and ratio of a few shapes, means of each cell."""
+    rows = of_set(found, "common")
+    lines: list[list[object]] = []
+    for row in rows:
+        measured = (item for phase in PHASES for item in (number(row[phase]["own_ms"]), f"{row[phase]['ratio']:.2f}"))
+        lines.append([row["cell"], row["B"], row["T"], row["H"], *measured])
+    for cell in dict.fromkeys(row["cell"] for row in rows):
+        mine = [row for row in rows if row["cell"] == cell]
+        means = (item for phase in PHASES for item in ("", f"{geometric_mean(r[phase]['ratio'] for r in mine):.2f}"))
+        lines.append([f"**{cell}, geometric mean**", "", "", "", *means])
+    return markdown("cell|>B|>T|>H|>inference ms|>x torch|>training ms|>x torch", lines)
+
+
+def limits(found: Found) -> str:
+    """What the machine itself could do before the bench ran."""
+    if found["limits"] is None:
+        return "Not measured: `bench_kernels` was not built."
+    limit = found["limits"]
+    counts = list(limit["multiply_add_gflops"])
+    lines = [["multiply-adds in registers, GFLOP/s", *(number(limit["multiply_add_gflops"][n]) for n in counts)]]
+    for size, rates in limit["tile_gflops"].items():
+        lines.append([f"the tile over W_hh of an LSTM, H {size[1:]}, GFLOP/s", *(number(rates[n]) for n in counts)])
+    for level, rates in limit["read_gb_s"].items():
+        lines.append([f"reading from {level}, GB/s", *(number(rates[n]) for n in counts)])
+    return markdown("limit|" + "|".join(f">{n} thread{'s' if n != '1' else ''}" for n in counts), lines)
+
+
+def summary(found: Found) -> str:
+    """Geometric means and slowest points of every set and cell."""
+    names = {
+        "common": "README's shapes",
+        "cover": "every pair of values",
+        "float64": "float64",
+        "stacked": "2 layers, D 2",
+    }
+    lines = []
+    for mine in summaries(found["rows"]):
+        measured = (item for phase in PHASES for item in (
+            f"{mine[phase]['mean']:.2f}", f"{mine[phase]['slowest']:.2f}", mine[phase]["slower"]
+        ))  # fmt: skip
+        aim = AIMS.get((mine["set"], mine["cell"]), "")
+        lines.append([names[mine["set"]], mine["cell"], mine["points"], *measured, aim])
+    head = "|".join(f">{phase}: mean|>slowest|>slower" for phase in PHASES)
+    return markdown(f"set|cell|>points|{head}|>aim", lines)
+
+
+def picture(found: Found) -> str:
+    """The picture that bench/picture.py draws of the covering."""
+    if not of_set(found, "cover"):
+        return "Not drawn: the set `cover` was not measured."
+    caption = "How many times faster than torch, by hidden size; in the grey band torch is faster"
+    return f"![{caption}](speed.svg)\n\n*{caption}.*"
+
+
+def slower(found: Found) -> str:
+    """Every point where torch is faster, by name."""
+    lines = []
+    for row in found["rows"]:
+        for phase in PHASES:
+            if row[phase]["ratio"] < 1:
+                low, high = row[phase]["quartiles"]
+                point = [row["set"], row["cell"], *(row[letter] for letter in "BTIH"), phase]
+                share = f"{row[phase]['share_of_mm']:.0%}"
+                lines.append([*point, f"{row[phase]['ratio']:.2f}", f"{low:.2f} to {high:.2f}", share])
+    if not lines:
+        return f"No point of {len(found['rows'])} is slower than torch."
+    return markdown("set|cell|>B|>T|>I|>H|phase|>x torch|>quartiles|>of torch.mm", lines)
+
+
+def floors(found: Found) -> str:
+    """The README's shapes beside the floor of the machine."""
+    if found["limits"] is None:
+        return "Not measured: `bench_kernels` was not built."
+    lines = []
+    for row in of_set(found, "common"):
+        line: list[object] = [row["cell"], row["B"], row["T"], row["H"]]
+        for phase in PHASES:
+            least = floor(row, phase, found["limits"], found["machine"]["threads"])
+            line += [
+                number(least.ms),
+                least.reason,
+                number(row[phase]["own_ms"]),
+                f"{least.ms / row[phase]['own_ms']:.0%}",
+            ]
+        lines.append(line)
+    head = "|".join(f">{phase} floor, ms|limit|>measured|>share" for phase in PHASES)
+    return markdown(f"cell|>B|>T|>H|{head}", lines)
+
+
+def grid(found: Found) -> str:
+    """Every point of the covering, with its share of the machine."""
+    bandwidth = (found["limits"] or {}).get("read_gb_s")
+    lines = []
+    for name in SETS:
+        for row in of_set(found, name) if name != "common" else []:
+            line: list[object] = [name, row["cell"], *(row[letter] for letter in "BTIH")]
+            for phase in PHASES:
+                mine = row[phase]
+                few = "" if row["rounds"] >= WANTED else f" ({row['rounds']})"
+                line += [
+                    number(mine["own_ms"]),
+                    f"{mine['ratio']:.2f}{few}",
+                    f"{mine['share_of_mm']:.0%}",
+                    f"{mine['threads_gain']:.2f}",
+                ]
+            reading = ""
+            if bandwidth and "weights_gb_s" in row:
+                reading = f"{row['weights_gb_s'] / bandwidth['L2'][str(found['machine']['threads'])]:.0%}"
+            lines.append([*line, number(row["mm_step_gflops"]), number(row["mm_best_gflops"]), reading, row["load"]])
+    head = "|".join(f">{phase} ms|>x torch|>of mm|>x 1 thread" for phase in PHASES)
+    table = markdown(f"set|cell|>B|>T|>I|>H|{head}|>mm, one step|>mm, best|>of L2|>load", lines)
+    few = f"Ratios are medians of {WANTED} rounds or more; where a round takes seconds there are fewer, in brackets."
+    return f"{few}\n\n{table}"
+
+
+def left_padded(found: Found) -> str:
+    """The batch of pytorch#94457."""
+    by_what: dict[str, list[Found]] = {}
+    for row in found["rows"]:
+        by_what.setdefault(row["what"], []).append(row)
+    (step,), (epoch,) = by_what["whole step"], by_what["epochs"]
+    lines = [[name, f"{ms:.0f}", f"{step['ratio'].get(name, 1):.2f}"] for name, ms in step["ms"].items()]
+    low, high = epoch["quartiles"]
+    first = f"The first epoch takes {epoch['first_over_second']:.3f} times the second"
+    kinds = list(by_what["inputs"][0]["relative"])
+    across = [[who["who"], *(f"{who['relative'][kind]:.2f}" for kind in kinds)] for who in by_what["inputs"]]
+    return "\n\n".join([
+        markdown("a training step|>ms|>x own", lines),
+        f"{first} (quartiles of {epoch['rounds']} batches: {low:.3f} and {high:.3f}). Forward and backward for inputs "
+        "of other signs and sizes, relative to ordinary ones:",
+        markdown("|" + "|".join(f">{kind}" for kind in kinds), across),
+    ])  # fmt: skip
+
+
+def ragged(found: Found) -> str:
+    """Ragged time beside padded time, a table a phase."""
+
+    def line(row: Found, phase: str) -> list[object]:
+        mine = row[phase]
+        beside = f"{mine['packed_ratio']:.1f}" if "packed_ratio" in mine else row["torch_packed"]
+        fair = (f"{mine['fair'][how]:.2f}" for how in ("lengths", "packed"))
+        padded = (number(mine["ms"]["own padded"]), f"{mine['padded_ratio']:.2f}")
+        return [row["cell"], row["T"], f"{row['share']:.2f}", *padded, *fair, f"{mine['reset_cost']:+.0%}", beside]
+
+    head = "cell|>T|>share|>padded ms|>x torch|>lengths=|>packed|>reset=|>packed, x torch"
+    return by_phase(lambda phase: markdown(head, (line(row, phase) for row in found["rows"])))
+
+
+def by_phase(table: Callable[[str], str]) -> str:
+    """A table for inference and one for training."""
+    return "\n\n".join(f"{phase.capitalize()}:\n\n{table(phase)}" for phase in PHASES)
+
+
+def steps(found: Found) -> str:
+    """Microseconds a step."""
+    ways = list(dict.fromkeys(way for row in found["rows"] for way in row["us"]))
+    ways.sort(key=lambda way: way != "kernel")
+    lines = [
+        [row["cell"], row["H"], number(row["aim_us"]) if row["aim_us"] else "",
+         *(number(row["us"][way]) if way in row["us"] else "missing" for way in ways)]
+        for row in found["rows"]
+    ]  # fmt: skip
+    return markdown("cell|>H|>aim of the kernel|" + "|".join(f">{way}" for way in ways), lines)
+
+
+def peers(found: Found) -> str:
+    """Every library at the README's shapes: how many times longer it takes, a table a phase."""
+
+    def made(phase: str) -> str:
+        names = list(dict.fromkeys([*(n for row in found["rows"] for n in row[phase]["ratio"]), *found["missing"]]))
+        lines = []
+        for row in found["rows"]:
+            ratios = row[phase]["ratio"]
+            beside = (f"{ratios[name]:.2f}" if name in ratios else "missing" for name in names)
+            lines.append(
+                [row["cell"], *(row[letter] for letter in "BTH"), number(row[phase]["ms"]["unrolled"]), *beside]
+            )
+        return markdown("cell|>B|>T|>H|>unrolled, ms|" + "|".join(f">{name}" for name in names), lines)
+
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    return f"{by_phase(made)}\n\n{versions}."
+
+
+def composing(found: Found) -> str:
+    """Compile times, and four models by vmap."""
+    compiled, mapped = ([row for row in found["rows"] if row["what"] == what] for what in ("compile", "vmap"))
+    first = [
+        [row["who"], row["phase"], f"{row['seconds']:.1f}" if row["seconds"] is not None else row["said"],
+         f"{row['begun_seconds']:.1f}" if row["seconds"] is not None else ""]
+        for row in compiled
+    ]  # fmt: skip
+    second = [
+        [row["cell"], *(row[letter] for letter in "SBTIH"),
+         *(item for phase in PHASES for item in (f"{row[phase]['over_one_call']:.2f}", f"{row[phase]['ratio']:.2f}"))]
+        for row in mapped
+    ]  # fmt: skip
+    head = "|".join(f">{phase} / one call|>x torch loop" for phase in PHASES)
+    return "\n\n".join([
+        markdown("layer|phase|>compilation, s|>`x + 1` before it, s", first),
+        markdown(f"cell|>S|>B|>T|>I|>H|{head}", second),
+    ])  # fmt: skip
+
+
+def memory(found: Found) -> str:
+    """Floats kept for a symbol, and the resident memory over many calls."""
+    kept = [row for row in found["rows"] if row["what"] == "kept"]
+    (flat,) = (row for row in found["rows"] if row["what"] == "flat")
+    lines = [[row["cell"], f"{row['own']:.2f}", row["aim"], f"{row['torch']:.2f}"] for row in kept]
+    readings = ", ".join(f"{mb:.1f}" for mb in flat["resident_mb"])
+    flatness = (
+        f"Resident memory over {flat['calls']:,} calls with T and B up to {flat['most']}, a reading every tenth part"
+    )
+    return f"{markdown('cell|>kept, floats / H|>aim|>torch', lines)}\n\n{flatness}: {readings} MB."

@@ -1,0 +1,123 @@
+"""The tables say what was measured, and land between their marks."""
+
+import json
+
+import page
+import picture
+import pytest
+import tables
+
+MACHINE = {"threads": 2, "cpu": "Some CPU", "instruction_set": "avx2"}
+MACHINE |= {"torch": "2.13.0", "commit": "abc1234", "date": "2026-01-31"}
+ABOUT = {"machine": MACHINE, "command": "python bench/layers.py", "seconds": 42, "load": [0.3, 1.9], "missing": {}}
+LIMITS = {
+    "multiply_add_gflops": {"1": 100.0, "2": 200.0},
+    "tile_gflops": {"H64": {"1": 90.0, "2": 180.0}},
+    "read_gb_s": {level: {"1": 50.0, "2": 100.0} for level in ("L1", "L2", "L3", "memory")},
+}
+
+
+def phase(ratio):
+    found = {"own_ms": 1.5, "torch_ms": 1.5 * ratio, "ratio": ratio, "quartiles": [ratio - 0.1, ratio + 0.1]}
+    return {**found, "gflops": 90.0, "share_of_mm": 0.83, "threads_gain": 1.91}
+
+
+def row(name, cell, inference, training, **more):
+    sizes = {"set": name, "cell": cell, "B": 1, "T": 64, "I": 33, "H": 33, "rounds": 20, "load": 0.5}
+    rates = {"mm_step_gflops": 12.3, "mm_best_gflops": 108.0, "weights_gb_s": 71.0}
+    return {**sizes, **rates, "inference": phase(inference), "training": phase(training), **more}
+
+
+def layers(*rows):
+    return {**ABOUT, "limits": LIMITS, "rows": list(rows)}
+
+
+def test_common_table_holds_every_row_and_the_geometric_means():
+    lines = tables.common(layers(row("common", "GRU", 2, 1), row("common", "GRU", 8, 4), row("cover", "GRU", 99, 99)))
+    assert "| GRU | 1 | 64 | 33 | 1.5 | 2.00 | 1.5 | 1.00 |" in lines
+    assert lines.splitlines()[-1] == "| **GRU, geometric mean** |  |  |  |  | 4.00 |  | 2.00 |"
+    assert "99" not in lines
+
+
+def test_summary_counts_the_points_that_are_slower():
+    found = layers(row("cover", "LSTM", 0.5, 2), row("cover", "LSTM", 2, 0.8), row("cover", "LSTM", 1, 0.9))
+    assert tables.summary(found).splitlines()[-1] == (
+        "| every pair of values | LSTM | 3 | 1.00 | 0.50 | 1 | 1.13 | 0.80 | 2 | 2 |"
+    )
+
+
+def test_every_slower_point_is_named():
+    text = tables.slower(layers(row("cover", "LSTM", 0.5, 2), row("float64", "RNN", 2, 0.8)))
+    assert text.splitlines()[2:] == [
+        "| cover | LSTM | 1 | 64 | 33 | 33 | inference | 0.50 | 0.40 to 0.60 | 83% |",
+        "| float64 | RNN | 1 | 64 | 33 | 33 | training | 0.80 | 0.70 to 0.90 | 83% |",
+    ]
+    assert tables.slower(layers(row("cover", "LSTM", 1, 2))) == "No point of 1 is slower than torch."
+
+
+def test_grid_says_where_rounds_are_few():
+    text = tables.grid(layers(row("cover", "LSTM", 3, 2, rounds=5), row("cover", "GRU", 3, 2)))
+    assert "3.00 (5)" in text
+    assert "71%" in text
+    assert text.count("(5)") == 2
+
+
+def test_missing_peer_is_named_in_its_column():
+    found = {**ABOUT, "versions": {"torch": "2"}, "missing": {"JAX": "not installed"}}
+    ratios = {"ms": {"unrolled": 1.0}, "ratio": {"torch": 2.0}}
+    found["rows"] = [{"cell": "GRU", "B": 1, "T": 2, "H": 3, "inference": ratios, "training": ratios}]
+    text = tables.peers(found)
+    assert "| cell | B | T | H | unrolled, ms | torch | JAX |" in text
+    assert text.count("| GRU | 1 | 2 | 3 | 1 | 2.00 | missing |") == 2
+    assert "Missing: JAX (not installed)." in tables.provenance(found)
+
+
+def test_table_comes_with_its_command_machine_and_load(tmp_path):
+    (tmp_path / "layers.json").write_text(json.dumps(layers(row("common", "GRU", 2, 1))))
+    text = page.table("common", tmp_path)
+    assert "`python bench/layers.py`: 42 s on 2 threads of one Some CPU (avx2), torch 2.13.0, commit abc1234" in text
+    assert "load 0.3 before, 1.9 after." in text
+
+
+def test_bench_that_was_not_run_leaves_its_command(tmp_path):
+    assert page.table("ragged", tmp_path) == "Not measured yet: `python bench/ragged.py`."
+
+
+def test_tables_land_between_their_marks_and_nothing_else_changes():
+    text = "before\n<!-- table a -->\nold\n<!-- end a -->\nbetween\n<!-- table b -->\n<!-- end b -->\nafter\n"
+    assert page.filled(text, str.upper) == (
+        "before\n<!-- table a -->\n\nA\n\n<!-- end a -->\nbetween\n<!-- table b -->\n\nB\n\n<!-- end b -->\nafter\n"
+    )
+    assert page.filled(page.filled(text, str.upper), str.upper) == page.filled(text, str.upper)
+
+
+def test_place_without_an_end_is_an_error():
+    with pytest.raises(ValueError, match="table 'a' does not end"):
+        page.filled("<!-- table a -->\n<!-- end b -->\n", str.upper)
+
+
+def test_picture_shows_every_point_in_its_panel():
+    rows = [
+        row("cover", "LSTM", 0.5, 2, T=20, H=16),
+        row("cover", "GRU", 20, 3, T=500, H=64),
+        row("common", "GRU", 9, 9),
+    ]
+    figure = picture.draw({"rows": rows})
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    drawn = [[line.get_ydata()[0] for line in axes.lines if line.get_marker() not in (None, "None")] for axes in panels]
+    assert drawn == [[0.5], [20], [2], [3]]
+    low, high = panels[0].get_ylim()
+    assert low < 0.5
+    assert high > 20
+
+
+def test_every_place_of_the_documents_has_a_bench_and_every_bench_a_place():
+    used = []
+    for document in page.DOCUMENTS:
+        page.filled(document.read_text(), lambda name: used.append(name) or "")
+    assert sorted(used) == sorted(page.PLACES)
+
+
+@pytest.mark.parametrize("name", page.PLACES)
+def test_committed_results_still_make_their_tables(name):
+    assert page.table(name)
