@@ -14,6 +14,7 @@ from unrolled.views import plots, plots_gates, plots_gradients, plots_states, pl
 from unrolled.views.jacobians import Jacobians
 from unrolled.views.saturation import SIGMOIDS, Saturation
 from unrolled.views.states import automaton, principal
+from unrolled.views.symbols import LONG_NAMES
 from unrolled.views.traces import trace
 
 METRICS = [{"step": k, "symbols": 100 * k, "bits": 5 - k / 10} for k in range(1, 8)]
@@ -54,7 +55,7 @@ def test_gates_are_drawn_one_panel_each_with_their_values(name, T):
     read = trace(small(name), "abc" * T)
     figure = plots_gates.gates(read.layers[-1].signals, read.symbols, title="gates", steps=read.steps)
     panels = [axes for axes in figure.axes if axes.images]
-    assert [axes.get_title() for axes in panels] == [plots.LONG_NAMES[each] for each in read.layers[-1].signals]
+    assert [axes.get_title() for axes in panels] == [LONG_NAMES[each] for each in read.layers[-1].signals]
     for axes, (signal, values) in zip(panels, read.layers[-1].signals.items(), strict=True):
         assert np.array_equal(axes.images[0].get_array(), values.T)
         assert axes.images[0].get_clim()[0] == (0 if signal in SIGMOIDS else -max(1, np.abs(values).max()))

@@ -19,26 +19,13 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from unrolled.views.saturation import SIGMOIDS
-from unrolled.views.symbols import visible
+from unrolled.views.symbols import LONG_NAMES, visible
 
 #: Okabe-Ito: blue, vermilion, and a grey for what only gives scale.
 TRAINING, VALIDATION, SCALE = "#0072B2", "#D55E00", "#777777"
 
 #: Okabe-Ito, for lines and groups.
 HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C6D31")
-
-#: Titles of gates and states.
-LONG_NAMES = {
-    "i": "input gate i",
-    "f": "forget gate f",
-    "g": "candidate g",
-    "o": "output gate o",
-    "c": "cell state c",
-    "h": "hidden state h",
-    "r": "reset gate r",
-    "z": "update gate z",
-    "n": "candidate n",
-}
 
 #: Symbols of which each can still have its own tick.
 NAMED_TICKS = 48

@@ -1,10 +1,21 @@
-"""Symbols as they are shown: what cannot be seen gets a sign."""
+"""What is written beside numbers: the names of gates and states, and symbols, where what cannot be seen gets a sign."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from unrolled.lm.display import shown
+
+#: Titles of gates and states.
+LONG_NAMES = {
+    "i": "input gate i",
+    "f": "forget gate f",
+    "g": "candidate g",
+    "o": "output gate o",
+    "c": "cell state c",
+    "h": "hidden state h",
+    "r": "reset gate r",
+    "z": "update gate z",
+    "n": "candidate n",
+}
 
 
 def visible(symbol: str) -> str:
@@ -14,13 +25,3 @@ def visible(symbol: str) -> str:
     ('␣', '⏎', 'a')
     """
     return "␣" if symbol == " " else shown(symbol)
-
-
-def line(symbols: Iterable[str]) -> str:
-    """Return symbols on one line; those longer than a character are set apart by spaces.
-
-    >>> line(["a", chr(10), "b"]), line(["a", "EOS"])
-    ('a⏎b', 'a EOS')
-    """
-    each = [shown(symbol) for symbol in symbols]
-    return ("" if all(len(symbol) == 1 for symbol in each) else " ").join(each)

@@ -1,0 +1,181 @@
+"""One page on how a model reads a text: a single HTML file that needs no network and no file beside it."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unrolled.lm.display import shown
+from unrolled.runtime.text import Text
+from unrolled.views import png, svg
+from unrolled.views.gradients import saliency
+from unrolled.views.jacobians import Jacobians, jacobians
+from unrolled.views.saturation import SIGMOIDS, saturation
+from unrolled.views.symbols import LONG_NAMES, visible
+from unrolled.views.terminal import PUOR, VIRIDIS, changing_most, pool
+from unrolled.views.traces import Trace, trace
+from unrolled.views.units import FEATURES, Found, ranked
+
+if TYPE_CHECKING:
+    from unrolled.lm.model import SequenceModel
+
+#: Symbols that a page shows, units and columns of a heat-map, units that the text can be coloured by, largest lag.
+SYMBOLS, UNITS, COLUMNS, COLOURED, LAGS = 5_000, 64, 1_000, 12, 60
+#: Share of the values that a signed heat-map's colours tell apart; a few far larger ones would leave the rest pale.
+CLIPPED = 0.995
+#: Smaller Jacobians are drawn here.
+FLOOR = 1e-12
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a model reads a text: everything that goes into the page."""
+
+    title: str
+    model: str
+    read: Trace
+    mattered: NDArray[Any]
+    lags: Jacobians
+    followers: dict[str, Found]
+
+    def html(self) -> str:
+        """Return the page; every symbol of the text is escaped in it."""
+        template = resources.files("unrolled.views").joinpath("report.html").read_text("utf-8")
+        series = list(self._series())
+        choices = "".join(f'<option value="{k}">{html.escape(name)}</option>' for k, (name, *_) in enumerate(series))
+        values = json.dumps([dict(zip(("values", "low", "high"), rest, strict=True)) for _, *rest in series])
+        parts = {
+            "title": html.escape(self.title),
+            "model": html.escape(self.model),
+            "summary": html.escape(self._summary()),
+            "choices": choices,
+            "text": self._text(),
+            "sections": "\n".join(self._sections()),
+            "values": values.replace("<", "\\u003c"),
+        }
+        return re.sub(r"@(\w+)@", lambda name: parts[name[1]], template)
+
+    def _repr_html_(self) -> str:
+        page = html.escape(self.html(), quote=True)
+        return f'<iframe srcdoc="{page}" style="width:100%;height:46rem;border:0" sandbox="allow-scripts"></iframe>'
+
+    def _summary(self) -> str:
+        read = self.read
+        every = f", of which every {read.steps[1]}th is shown" if read.T > 1 and read.steps[1] > 1 else ""
+        unknown = f" {read.unknown:,} symbols are new to the model and were read as UNK." if read.unknown else ""
+        symbols = int(read.steps[-1]) + 1
+        return f"{symbols:,} symbols{every}; {read.bits.mean():.3f} bits per symbol.{unknown}"
+
+    def _series(self) -> Iterator[tuple[str, str, str, str]]:
+        """Yield what the text can be coloured by: name, values as base64 of bytes, and the two ends of the scale."""
+        most = float(self.read.bits.max())
+        yield "surprise, bits", _bytes(self.read.bits, -most, most), "", f"{most:.1f} bits"
+        most = float(self.mattered.max()) or 1.0
+        yield (
+            "what the last prediction looked at",
+            _bytes(self.mattered, -most, most),
+            "",
+            f"|d logit / d x| {most:.2g}",
+        )
+        for feature, each in self.followers.items():
+            name = f"{each.name}, follows {feature} (correlation {each.correlation:+.2f})"
+            yield name, *_around_zero(self.read.values(each.signal, each.layer)[:, each.unit])
+        for number, layer in enumerate(self.read.layers):
+            signal = "c" if layer.c is not None else "h"
+            for unit in changing_most(layer.signals[signal])[:COLOURED]:
+                yield f"{signal}{number}[{unit}]", *_around_zero(layer.signals[signal][:, unit])
+
+    def _text(self) -> str:
+        """Return the symbols, each in an element that tells what was expected after it."""
+        apart = "" if all(len(symbol) == 1 for symbol in self.read.symbols) else " "
+        parts = []
+        for symbol, likeliest in zip(self.read.symbols, self.read.likeliest(3), strict=True):
+            expected = ", ".join(f"{visible(name)} {p:.0%}" for name, p in likeliest)
+            end = "\n" if symbol == "\n" else apart
+            parts.append(f'<b title="{html.escape(expected)}">{html.escape(shown(symbol))}</b>{end}')
+        return "".join(parts)
+
+    def _sections(self) -> Iterator[str]:
+        many = len(self.read.layers) > 1
+        for number, layer in enumerate(self.read.layers):
+            yield f"<h2>Gates and states{f' of layer {number}' if many else ''}</h2>"
+            H = layer.h.shape[1]
+            units = f"the {UNITS} of {H} units that change most" if H > UNITS else f"{H} units"
+            average = "; neighbouring steps are averaged" if self.read.T > COLUMNS else ""
+            yield f'<p class="quiet">Units across the text: {units}{average}.</p>'
+            for name, values in layer.signals.items():
+                reach = max(1.0, float(np.quantile(np.abs(values), CLIPPED)))
+                low, high, scale = (0.0, 1.0, VIRIDIS) if name in SIGMOIDS else (-reach, reach, PUOR)
+                rows = pool(values[:, sorted(changing_most(values)[:UNITS])], COLUMNS).T
+                source = png.inline(png.heat_map(rows, low, high, scale))
+                caption = f"{LONG_NAMES[name]}, {low:.3g} to {high:.3g}" + (" and beyond" if reach > 1 else "")
+                yield f'<figure><figcaption>{caption}</figcaption><img src="{source}" alt="{caption}"></figure>'
+        yield from self._saturation()
+        yield "<h2>Gradient against lag</h2>"
+        lines = {"by h": self.lags.h} | ({} if self.lags.c is None else {"by c": self.lags.c})
+        up = "|dh(T) / dh(T−k)|" if self.lags.c is None else "|dh(T) / d(T−k)|"
+        yield svg.log_lines(lines, across="lag k, steps", up=up, floor=FLOOR)
+        sigma = ", ".join(f"{'W_hh' if g == 'h' else f'W_h{g}'} {s:.2f}" for g, s in self.lags.singular.items())
+        words = f"How strongly the last state depends on earlier ones. Largest singular values: {sigma}."
+        yield f'<p class="quiet">{words}</p>'
+        if self.followers:
+            yield "<h2>Units that follow the text</h2><table><tr><th>feature<th>unit<th>correlation</tr>"
+            for feature, each in self.followers.items():
+                yield f"<tr><td>{feature}<td>{each.name}<td>{each.correlation:+.3f}</tr>"
+            yield "</table>"
+
+    def _saturation(self) -> Iterator[str]:
+        for number in range(len(self.read.layers)):
+            found = saturation(self.read, number)
+            if found:
+                of = f" of layer {number}" if len(self.read.layers) > 1 else ""
+                yield f"<h2>Gate saturation{of}</h2><table><tr><th>gate<th>below 0.1<th>above 0.9</tr>"
+                for gate, each in found.items():
+                    yield f"<tr><td>{LONG_NAMES[gate]}<td>{each.left.mean():.1%}<td>{each.right.mean():.1%}</tr>"
+                yield '</table><p class="quiet">Share of all units and steps.</p>'
+
+
+def report(model: SequenceModel, text: Text, *, title: str = "How a model reads a text") -> Report:
+    """Look at everything in how a model reads a text.
+
+    Args:
+        model: without dropout here, whether or not it is training.
+        text: a text, or a list of symbols; of more than 5,000 symbols only some steps are shown, and the page says so.
+        title: of the page.
+
+    Raises: ValueError if the text is empty.
+
+    >>> from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
+    >>> page = report(SequenceModel(ModelConfig(hidden_size=5), Vocabulary("ab")), ["a", "b", "b"]).html()
+    >>> page.startswith("<!doctype html>"), "http://" in page or "https://" in page
+    (True, False)
+    """
+    read = trace(model, text, at_most=SYMBOLS)
+    followers = {}
+    if read.T > 2 and read.steps[1] == 1:
+        for name in FEATURES:
+            best = ranked(read, name)[0]
+            if best.correlation:
+                followers[name] = best
+    mattered = saliency(model, text)[read.steps]
+    return Report(title, repr(model), read, mattered, jacobians(model, text, lags=LAGS), followers)
+
+
+def _bytes(values: NDArray[Any], low: float, high: float) -> str:
+    """Return values (T,) as base64 of bytes, 0 for low and 255 for high."""
+    share = (values - low) / ((high - low) or 1.0)
+    return base64.b64encode(np.clip(255 * share + 0.5, 0, 255).astype(np.uint8).tobytes()).decode()
+
+
+def _around_zero(values: NDArray[Any]) -> tuple[str, str, str]:
+    reach = float(np.abs(values).max()) or 1.0
+    return _bytes(values, -reach, reach), f"{-reach:.2f}", f"{reach:.2f}"
