@@ -31,10 +31,10 @@ format: $(VENV)/.installed
 bench: $(VENV)/.bench build/bench/bench_kernels
 	$(PY) bench/everything.py
 
-build/bench/bench_kernels: $(VENV)/.installed $(CPP) bench/kernels.cpp bench/limits.cpp bench/limits.h
-	cmake -S . -B build/bench -DCMAKE_BUILD_TYPE=Release -DUNROLLED_BENCH=ON -DPython_EXECUTABLE=$(abspath $(PY)) \
+build/bench/bench_kernels: $(VENV)/.bench $(CPP) bench/kernels.cpp bench/limits.cpp bench/limits.h
+	$(VENV)/bin/cmake -S . -B build/bench -DCMAKE_BUILD_TYPE=Release -DUNROLLED_BENCH=ON -DPython_EXECUTABLE=$(abspath $(PY)) \
 	  -Dnanobind_DIR="$$($(PY) -m nanobind --cmake_dir)"
-	cmake --build build/bench --target bench_kernels
+	$(VENV)/bin/cmake --build build/bench --target bench_kernels
 
 docs: $(VENV)/.installed
 	$(PY) -m sphinx -W --keep-going -q docs docs/_build/html
@@ -55,7 +55,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt CMakeLists.txt $(CPP) | $(PY)
 	$(PY) -m pip install -q -c constraints.txt -e '.[dev,docs]'
 	touch $@
 
-# The other libraries that the layers are timed beside.
+# What builds the driver, and the other libraries that the layers are timed beside.
 $(VENV)/.bench: $(VENV)/.installed
 	$(PY) -m pip install -q -c constraints.txt -e '.[bench]'
 	touch $@
