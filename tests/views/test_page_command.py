@@ -43,9 +43,8 @@ def refusal(capsys):
 
 def test_serve_says_where_and_ends_when_interrupted(folder):
     command = [*UNROLLED, "serve", folder, "--port", "0"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
-    ) as server:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=ENVIRONMENT, **pipes) as server:
         said = server.stdout.readline()
         address = re.fullmatch(r"Open http://127\.0\.0\.1:(\d+)/ in a browser; Ctrl-C ends\.\n", said)
         assert address, said
@@ -83,7 +82,7 @@ class Missing:
             raise ModuleNotFoundError(name=name)
 
 sys.meta_path.insert(0, Missing())
-for missing in ("starlette", "uvicorn"):
+for missing in ("uvicorn", "starlette"):
     print(run(["serve", "anything"]))
 """
 
@@ -92,7 +91,7 @@ def test_missing_extra_is_named():
     done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, env=ENVIRONMENT, check=False)
     assert done.stdout == "1\n1\n"
     said = "unrolled: {} is not installed; pip install 'unrolled[web]'\n"
-    assert done.stderr == said.format("starlette") + said.format("uvicorn")
+    assert done.stderr == said.format("uvicorn") + said.format("starlette")
 
 
 def test_allowed_names_are_loopback_or_what_was_given():

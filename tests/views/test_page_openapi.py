@@ -103,11 +103,16 @@ def test_refusals_are_described(server, described, question, asked, headers, sta
     assert fits(json.loads(body), schema, described)
 
 
-@pytest.mark.parametrize(
-    ("question", "asked"),
-    [("view", {"text": 1}), ("view", {}), ("view", {"text": "", "more": 1}), ("view", {"text": "", "layer": -1})]
-    + [("generate", {"top_p": 0}), ("generate", {"strategy": "beam"}), ("gradients", {"text": "", "of": "x"})],
-)
+FORBIDDEN = [
+    ("view", {"text": 1}),
+    ("view", {}),
+    ("view", {"text": "", "more": 1}),
+    ("view", {"text": "", "layer": -1}),
+]
+FORBIDDEN += [("generate", {"top_p": 0}), ("generate", {"strategy": "beam"}), ("gradients", {"text": "", "of": "x"})]
+
+
+@pytest.mark.parametrize(("question", "asked"), FORBIDDEN)
 def test_what_the_schema_forbids_is_refused(server, described, question, asked):
     operation = described["paths"][f"/api/models/{{model}}/{question}"]["post"]
     assert not fits(asked, operation["requestBody"]["content"]["application/json"]["schema"], described)

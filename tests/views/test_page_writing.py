@@ -1,4 +1,4 @@
-"""Generation on the page: the runtime's text, streamed, within its limits, beside many others, and not for the absent."""
+"""Generation on the page: the runtime's text, streamed, within limits, beside many others, and not for the absent."""
 
 import os
 import socket
@@ -107,7 +107,7 @@ def test_client_that_leaves_ends_the_work(server, monkeypatch):
 def test_client_that_reads_nothing_is_not_waited_for(models, monkeypatch):
     monkeypatch.setattr(writing, "PATIENCE", 0.1)
     asked = b'{"max_length": 100000000}'
-    head = f"POST /api/models/lstm/generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    head = "POST /api/models/lstm/generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     with serving(models, written_symbols=100_000_000, writing_seconds=1) as server, socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(("127.0.0.1", server.port))

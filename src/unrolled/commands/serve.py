@@ -69,13 +69,13 @@ def allowed(host: str, names: Sequence[str]) -> frozenset[str]:
 def listening(host: str, port: int) -> socket.socket:
     """Return a socket that listens.
 
-    Raises: OSError in one sentence if the port is taken or the address is not this machine's.
+    Raises: ValueError if there is no such port; OSError if it is taken or the address is not this machine's.
     """
+    if not 0 <= port <= 65_535:
+        raise ValueError(f"port is {port}; it must be from 0 to 65535, where 0 is any free one")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
-    except OverflowError:
-        raise ValueError(f"port is {port}; it must be from 0 to 65535, where 0 is any free one") from None
     except OSError as error:
         remedies = {
             errno.EADDRINUSE: f"port {port} is in use; name another with --port, or 0 for any free one",
