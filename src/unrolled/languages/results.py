@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 #: Sizes from the first to the last, both included.
@@ -96,3 +96,45 @@ class LabResult:
         ('139.5', '> 1000')
         """
         return f"> {self.limit}" if n > self.limit else f"{n:g}"
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What became of an experiment on a task.
+
+    Attributes:
+        task: its name.
+        longest: the largest size of training.
+        sizes: those tried (N,).
+        symbols: share of answer symbols right, of each net at each size (S, N).
+        exact: share of answers right as a whole, (S, N).
+        chance: 1 / K, what blind guessing would get of the symbols.
+        losses: mean loss of each net at the end (S,).
+        train_seconds, judge_seconds: what it took.
+    """
+
+    task: str
+    longest: int
+    sizes: list[int]
+    symbols: list[list[float]]
+    exact: list[list[float]]
+    chance: float
+    losses: list[float]
+    train_seconds: float
+    judge_seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return asdict(self)
+
+    @property
+    def scores(self) -> list[float]:
+        """Mean share of symbols right over the sizes beyond training, of each net, sorted."""
+        beyond = [k for k, n in enumerate(self.sizes) if n > self.longest]
+        return sorted(fmean(row[k] for k in beyond) for row in self.symbols)
+
+    @property
+    def exact_scores(self) -> list[float]:
+        """Mean share of answers right as a whole over the sizes beyond training, of each net, sorted."""
+        beyond = [k for k, n in enumerate(self.sizes) if n > self.longest]
+        return sorted(fmean(row[k] for k in beyond) for row in self.exact)

@@ -98,3 +98,21 @@ class LabConfig:
     def rows(self) -> int:
         """Strings of each net that a step reads."""
         return self.batch_size or self.samples
+
+
+def check_one_hot(config: ModelConfig) -> None:
+    """Refuse a network that does not read its symbols one-hot.
+
+    Raises: ValueError naming the option.
+
+    >>> check_one_hot(ModelConfig(hidden_size=8, embedding_size=8))
+    Traceback (most recent call last):
+        ...
+    ValueError: embedding_size is 8; nets with other heads read symbols one-hot, so it must be 0
+    """
+    if config.embedding_size:
+        raise ValueError(
+            f"embedding_size is {config.embedding_size}; nets with other heads read symbols one-hot, so it must be 0"
+        )
+    if config.learned_initial_state:
+        raise ValueError("learned_initial_state is set; nets with other heads begin from zeros, so it must be off")

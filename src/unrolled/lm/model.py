@@ -65,7 +65,7 @@ class SequenceModel(torch.nn.Module):
         self.framed = framed
         V, E, H, L = len(vocabulary), config.embedding_size, config.hidden_size, config.num_layers
         self.embedding = torch.nn.Embedding(V, E) if E else None
-        self.rnn = _layers(config, E or V)
+        self.rnn = recurrent_layers(config, E or V)
         self.head = torch.nn.Linear(H, V)
         with torch.no_grad():
             self.head.weight.mul_(HEAD_SCALE)
@@ -276,7 +276,8 @@ class SequenceModel(torch.nn.Module):
         return (own[0] if W_ih is None else W_ih, own[1], own[2], own[3], None)
 
 
-def _layers(config: ModelConfig, input_size: int) -> RNN | LSTM | GRU:
+def recurrent_layers(config: ModelConfig, input_size: int) -> RNN | LSTM | GRU:
+    """Return the recurrent layers that a configuration asks for, reading input_size numbers or symbols."""
     sizes = input_size, config.hidden_size, config.num_layers
     if config.cell == "rnn":
         return RNN(*sizes, nonlinearity=config.nonlinearity)
