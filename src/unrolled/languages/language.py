@@ -24,8 +24,8 @@ String = tuple[str, ...]
 #: A symbol, the symbols that are legal in its place, and how often this comes in a row.
 Run = tuple[str, frozenset[str], int]
 
-#: Random edits that are tried before a string counts as one without negatives near it.
-TRIES = 1000
+#: Random edits that are tried before one more is made.
+TRIES = 100
 
 
 class Language(ABC):
@@ -236,9 +236,10 @@ class Language(ABC):
         Args:
             rng: the random stream to draw from.
             string: a string of the language.
-            edits: how many symbols are swapped with the next, dropped, inserted or replaced, one after the other.
+            edits: how many symbols, at least, are swapped with the next, dropped, inserted or replaced, one after the
+                other; where that never leads outside, one more is tried.
 
-        Raises: ValueError if after 1000 tries every edit still led into the language.
+        Raises: ValueError if even three more edits than the string has symbols lead nowhere but into the language.
         Source: Butoi et al. 2025 (edits), who draw the number of edits too.
 
         >>> from unrolled.languages import get
@@ -247,14 +248,14 @@ class Language(ABC):
         ['aabbb', 'abb', 'aabbb', 'aaba']
         """
         while True:
-            tries = (self.edited(rng, string, edits) for _ in range(TRIES))
-            outside = next((s for s in tries if not self.recognises(s)), None)
-            if outside is None:
+            counts = chain.from_iterable(repeat(k, TRIES) for k in range(edits, edits + len(string) + 4))
+            outside = (s for s in (self.edited(rng, string, k) for k in counts) if not self.recognises(s))
+            negative = next(outside, None)
+            if negative is None:
                 raise ValueError(
-                    f"{self.name}: {TRIES} times {edits} random edits of {' '.join(string) or 'the empty string'} "
-                    "led to no string outside the language; take another string, or more edits"
+                    f"{self.name}: no edits of {' '.join(string) or 'the empty string'} lead outside of it"
                 )
-            yield outside
+            yield negative
 
     def edited(self, rng: np.random.Generator, string: Sequence[str], edits: int = 1) -> String:
         """Return a string after so many random edits, which may lead back into the language."""
