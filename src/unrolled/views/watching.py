@@ -1,0 +1,150 @@
+"""Watch gradients while a network learns: how far they reach back, and how they explode where nothing clips them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from unrolled.lm.config import ModelConfig, TrainingConfig
+from unrolled.lm.model import SequenceModel
+from unrolled.lm.observer import Observer
+from unrolled.lm.run import TrainingDiverged
+from unrolled.runtime.text import Text
+from unrolled.views.gradients import gradients
+from unrolled.views.jacobians import singular_values
+
+if TYPE_CHECKING:
+    from unrolled.lm.corpus import Corpus
+    from unrolled.lm.run import Run
+
+
+#: Plain descent: rules that divide by the size of the gradient, as AdamW, hide that it explodes.
+STEADY = TrainingConfig(optimiser="sgd", learning_rate=0.1, batch_size=8, bptt=64, max_steps=150, max_epochs=0)
+
+
+class LagGradients(Observer):
+    """Records during training how far the loss of one symbol reaches back: |dL / dh_(T-k)| against the lag k.
+
+    Give it to :meth:`SequenceModel.fit` as `observer`.  It looks at every line of metrics, changes nothing in the run,
+    and draws no random number.
+
+    Args:
+        text: what the model reads; the loss is that of its last symbol, predicted from all others.
+        layer: whose hidden state.
+        path: JSON lines to write the records to, one at a time; None keeps them in memory only.
+    Attributes:
+        steps: Training steps that were recorded, N of them.
+        singular: The largest singular value of W_hh at each, of the gate's block where it is largest.
+    Raises: ValueError, once training begins, if the text has fewer than two symbols or there is no such layer.
+
+    >>> from unrolled.lm import Corpus
+    >>> corpus = Corpus.from_text("abcabcabcabc" * 20)
+    >>> watch = LagGradients("abcabc")
+    >>> model = SequenceModel(ModelConfig(hidden_size=4), corpus.vocabulary, framed=False)
+    >>> _ = model.fit(corpus, TrainingConfig(max_steps=4, log_every=2, batch_size=2, bptt=5), observer=watch)
+    >>> watch.steps, watch.norms.shape
+    ([2, 4], (2, 5))
+    """
+
+    def __init__(self, text: Text, *, layer: int = -1, path: Path | str | None = None):
+        self.text, self.layer = text, layer
+        self.path = None if path is None else Path(path)
+        self.steps: list[int] = []
+        self.singular: list[float] = []
+        self._norms: list[NDArray[Any]] = []
+
+    @property
+    def norms(self) -> NDArray[Any]:
+        """|dL / dh_(T-k)| in nats per unit at each recorded step, for lags k = 0, 1 ... in columns, (N, K + 1)."""
+        return np.array(self._norms)
+
+    def stepped(self, run: Run, line: dict[str, Any]) -> None:
+        """Record one line."""
+        ids = run.model.vocabulary.encode(self.text)
+        if len(ids) < 2:
+            raise ValueError(f"the text to watch has {len(ids)} symbols; give two or more")
+        found = gradients(run.model, self.text, position=len(ids) - 2)
+        norms = found.layers[self.layer].h_norms[-2::-1]  # the last symbol is predicted, not read
+        sigma = max(singular_values(run.model, self.layer).values())
+        self.steps.append(line["step"])
+        self._norms.append(norms)
+        self.singular.append(sigma)
+        if self.path is not None:
+            record = {"step": line["step"], "singular_value": sigma, "norms": norms.tolist()}
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+
+
+@dataclass(frozen=True)
+class Course:
+    """What happened to one run, step by step.
+
+    Attributes:
+        norms: Norm of the gradient before clipping, (N,).
+        nats: Loss in nats per symbol, (N,).
+        ended: The limit that ended it, or "diverged" with the step at which a number was no longer finite.
+    """
+
+    norms: NDArray[Any]
+    nats: NDArray[Any]
+    ended: str
+
+
+class _EveryStep(Observer):
+    def __init__(self) -> None:
+        self.lines: list[tuple[float, float]] = []
+
+    def stepped(self, run: Run, line: dict[str, Any]) -> None:
+        self.lines.append((line["gradient_norm"], line["nats"]))
+
+
+def explosion(
+    corpus: Corpus,
+    config: ModelConfig | None = None,
+    training: TrainingConfig | None = None,
+    *,
+    gain: float = 1.2,
+    clip_norm: float = 1.0,
+) -> dict[str, Course]:
+    """Train the same network twice from the same weights, once with clipping and once without, to see it explode.
+
+    Args:
+        corpus: to learn.
+        config: the network; a ReLU RNN of 32 units if left out, whose gradients nothing holds back.
+        training: all but `clip_norm`; 150 steps of plain gradient descent if left out.
+        gain: W_hh starts as an orthogonal matrix times this, so all its singular values are `gain`.
+        clip_norm: of the run with clipping.
+
+    Returns: "clipped" and "not clipped".
+    Source: R. Pascanu et al., "On the difficulty of training recurrent neural networks", 2013.
+
+    >>> from unrolled.lm import Corpus
+    >>> runs = explosion(Corpus.from_text("ab" * 500), training=TrainingConfig(max_steps=5, max_epochs=0))
+    >>> sorted(runs), len(runs["clipped"].norms)
+    (['clipped', 'not clipped'], 5)
+    """
+    config = config or ModelConfig(cell="rnn", nonlinearity="relu", hidden_size=32)
+    training = training or STEADY
+    found = {}
+    for name, clip in (("clipped", clip_norm), ("not clipped", 0.0)):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(training.seed)
+            model = SequenceModel(config, corpus.vocabulary, framed=not corpus.stream)
+            for layer in range(config.num_layers):
+                W_hh = model.weights(layer, None)[1]
+                for block in W_hh.detach().chunk(len(W_hh) // config.hidden_size):
+                    torch.nn.init.orthogonal_(block, gain)
+        watch = _EveryStep()
+        try:
+            ended = model.fit(corpus, replace(training, clip_norm=clip, log_every=1), observer=watch).ended
+        except TrainingDiverged:
+            ended = f"diverged at step {len(watch.lines) + 1}"
+        norms, nats = np.array(watch.lines).reshape(-1, 2).T
+        found[name] = Course(norms, nats, ended)
+    return found
