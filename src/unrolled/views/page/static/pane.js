@@ -222,9 +222,9 @@ export class Pane {
     if (!at) return [make("span", "", "Pick a place with a click or the arrow keys; with Shift, one more unit.")];
     const parts = [make("span", "", `Symbol ${at} of ${symbols.length}, “${visible(symbols[at - 1])}”, cost ${bits[at - 1].toFixed(2)} bits. `)];
     this.view.lines.forEach(({ unit, values }, k) => {
-      const part = make("span", "", `Unit ${unit}: ${values[at - 1].toFixed(3)}. `);
-      part.style.color = lineColours()[k];
-      parts.push(part);
+      const part = make("span", "unit", `Unit ${unit}: ${values[at - 1].toFixed(3)}`);
+      part.style.borderColor = lineColours()[k];
+      parts.push(part, " ");
     });
     return parts;
   }

@@ -87,7 +87,7 @@ export class Writer {
 
   showValues() {
     for (const field of this.fields()) {
-      const shown = field.parentElement.querySelector("output");
+      const shown = field.parentElement.querySelector(".value");
       if (shown) shown.textContent = field.name === "symbols_per_second" && field.value === "0" ? "no limit" : field.value;
     }
   }

@@ -1,0 +1,418 @@
+"""The page as a person meets it, in a real browser: type, look, pick, write, stop, compare, reload, small and dark.
+
+Pictures of what was seen are kept in artefacts/page, which git ignores.
+"""
+
+import re
+import statistics
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from browser.serving import endless, serving, until
+
+driver = pytest.importorskip("browser.driver", reason="needs selenium", exc_type=ImportError)
+pytestmark = pytest.mark.skipif(bool(driver.WHY_NOT), reason=driver.WHY_NOT or "there is a browser")
+
+from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+
+from unrolled.lm.config import ModelConfig  # noqa: E402
+from unrolled.lm.model import SequenceModel  # noqa: E402
+from unrolled.lm.vocabulary import Vocabulary  # noqa: E402
+from unrolled.views import traces  # noqa: E402
+
+PICTURES = Path(__file__).parents[2] / "artefacts" / "page"
+SYMBOLS = "abcdefghijklmnopqrstuvwxyz ,.\n"
+TEXT = "shall i compare thee"
+
+
+def model(cell, seed, **sizes):
+    torch.manual_seed(seed)
+    made = SequenceModel(ModelConfig(cell=cell, **sizes), Vocabulary(SYMBOLS, "characters"), framed=False)
+    with torch.no_grad():
+        made.head.weight.mul_(20)  # so that some symbols are likelier than others
+    return endless(made)
+
+
+@pytest.fixture(scope="module")
+def models():
+    return {"lstm 256": model("lstm", 1, hidden_size=256), "gru<b>": model("gru", 2, hidden_size=33, num_layers=2)}
+
+
+@pytest.fixture(scope="module")
+def server(models):
+    with serving(models, text_symbols=500) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory):
+    with driver.browser(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(window, server):
+    """The page with a text, in a window 1440 px wide; nothing may have been logged by the end."""
+    opened = driver.Page(window, server.address)
+    opened.log()
+    opened.open(f"#text={TEXT.replace(' ', '+')}")
+    shown(opened, TEXT)
+    yield opened
+    assert opened.log() == []
+    server.idle()
+
+
+def shown(page, text, pane=0):
+    """Wait until every picture of a pane shows a text."""
+    for part in ("shown", "reached"):
+        page.until(f"document.querySelectorAll('.pane')[{pane}].dataset.{part} === {text!r}")
+
+
+def bars(page, pane=0):
+    """The (symbol, share in percent) of a pane's bars."""
+    rows = page.all(".pane")[pane].find_elements("css selector", ".bars li")
+    return [(row.find_element("css selector", "code").text, float(row.text.split()[-2])) for row in rows]
+
+
+def expected_bars(model, text):
+    p = traces.trace(model, text).probabilities[-1]
+    return [p[k] * 100 for k in np.argsort(-p, kind="stable")[:10]]
+
+
+def check_bars(page, model, text, pane=0):
+    np.testing.assert_allclose([share for _, share in bars(page, pane)], expected_bars(model, text), atol=0.51)
+
+
+def type_at_end(page, keys):
+    field = page.find("#text")
+    field.send_keys(Keys.CONTROL, Keys.END)
+    field.send_keys(keys)
+
+
+def pixels(page, pane=0):
+    """How many colours a pane's heat map has."""
+    return page.run(
+        """const canvas = document.querySelectorAll('.pane canvas')[arguments[0]];
+        const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        const seen = new Set();
+        for (let k = 0; k < data.length; k += 4) seen.add(data[k] << 16 | data[k + 1] << 8 | data[k + 2]);
+        return seen.size;""",
+        pane,
+    )
+
+
+def test_bars_follow_the_typing(page, models):
+    check_bars(page, models["lstm 256"], TEXT)
+    before = bars(page)
+    type_at_end(page, " t")
+    shown(page, TEXT + " t")
+    assert bars(page) != before
+    check_bars(page, models["lstm 256"], TEXT + " t")
+    assert "22 symbols" in page.find("#reading").text
+    assert pixels(page) > 20
+
+
+def test_bars_follow_the_caret_and_a_click_in_the_text(page, models):
+    page.find("#text").send_keys(Keys.CONTROL, Keys.HOME)
+    page.find("#text").send_keys(Keys.RIGHT * 5)
+    page.until("document.querySelector('.after').textContent === 'after “l”'")
+    check_bars(page, models["lstm 256"], TEXT[:5])
+    page.all(".reading .text span")[2].click()
+    check_bars(page, models["lstm 256"], TEXT[:3])
+    page.find(".reading .text").send_keys(Keys.LEFT)
+    check_bars(page, models["lstm 256"], TEXT[:2])
+    page.find(".reading .text").send_keys(Keys.END)
+    check_bars(page, models["lstm 256"], TEXT)
+
+
+def test_unit_that_is_picked_colours_the_text_and_is_drawn(page, models):
+    colours = "[...document.querySelectorAll('.reading .text span')].map((s) => s.style.backgroundColor).join()"
+    before = page.run(f"return {colours}")
+    assert not page.find(".lines").is_displayed()
+    canvas = page.find("canvas")
+    ActionChains(page.driver).move_to_element_with_offset(canvas, 30, -40).click().perform()
+    page.until("document.querySelector('[name=units]').value !== ''")
+    page.until("!document.querySelector('.lines').hidden")
+    unit = int(page.find("[name=units]").get_attribute("value"))
+    assert page.find(".coloured-by").text == f"unit {unit} of the hidden state h"
+    page.until(f"{colours} !== {before!r}")
+    assert page.all(".lines canvas")
+    titles = [span.get_attribute("title") for span in page.all(".reading .text span")]
+    want = traces.trace(models["lstm 256"], TEXT).values("h")[:, unit]
+    np.testing.assert_allclose([float(title.split(": ")[1]) for title in titles], want, atol=6e-4)
+    canvas.send_keys(Keys.DOWN)
+    page.until(f"document.querySelector('[name=units]').value === '{unit + 1}'")
+    ActionChains(page.driver).key_down(Keys.SHIFT).move_to_element_with_offset(canvas, 0, 60).click().perform()
+    ActionChains(page.driver).key_up(Keys.SHIFT).perform()
+    page.until("document.querySelector('[name=units]').value.split(',').length === 2")
+    page.until("document.querySelectorAll('.lines .u-series').length === 3")
+    page.picture(PICTURES / "units-1440-light.png")
+
+
+def test_gate_and_gradient_can_be_chosen(page):
+    page.run("document.querySelector('.heat h3').dataset.old = document.querySelector('.heat h3').textContent")
+    page.find("[name=array] option[value=f]").click()
+    page.until("document.querySelector('.heat h3').textContent === 'Forget gate f, every unit'")
+    assert page.find(".heat .legend").text.split() == ["0.0", "1.0"]
+    for kind, labels in (("loss", ["|dL / dh_t|", "|dL / dc_t|"]), ("state", ["|dh_T / dh_t|", "|dh_T / dc_t|"])):
+        page.find(f"[name=of] option[value={kind}]").click()
+        page.until(f"document.querySelector('.gradients .u-legend')?.textContent.includes({labels[0]!r})")
+        assert labels[1] in page.find(".gradients .u-legend").text
+    page.until("document.querySelector('.gradients .note').textContent.includes('singular value of W_hh: i ')")
+
+
+def test_hostile_text_is_shown_as_text(page):
+    hostile = "<script>document.title='gone'</script><img src=x onerror=\"document.title='gone'\">"
+    page.find("#text").clear()
+    type_at_end(page, hostile)
+    shown(page, hostile)
+    assert page.run("return document.querySelector('.reading .text').textContent") == hostile
+    page.find("#generate").click()
+    page.until("document.querySelector('.text-written .fresh').textContent.length > 3")
+    page.find("#stop").click()
+    assert page.run("return document.querySelector('.given').textContent") == hostile
+    assert page.run("return document.title") == "unrolled"
+    assert page.run("return document.querySelectorAll('main script, main img').length") == 0
+    assert page.all(".reading .text .unknown")
+    assert "not in the vocabulary" in page.find("#reading").text
+
+
+def written(page, sheet=0):
+    return page.run("return document.querySelectorAll('.fresh')[arguments[0]]?.textContent ?? ''", sheet)
+
+
+def test_text_is_written_and_stopped(page, server):
+    page.find("#generate").click()
+    until(lambda: len(written(page)) > 10)
+    assert page.find("#stop").is_enabled()
+    page.find("#stop").click()
+    page.until("document.querySelector('.text-written .note').textContent.includes('stopped')")
+    server.idle()
+    text = written(page)
+    assert 10 < len(text) < 300
+    assert not page.find("#stop").is_enabled()
+    page.find(".text-written button").click()
+    shown(page, TEXT + text)
+    assert page.find("#text").get_attribute("value") == TEXT + text
+
+
+def test_written_text_is_the_models(page, models):
+    page.run("document.querySelector('[name=symbols_per_second]').value = 0")
+    page.run("document.querySelector('[name=max_length]').value = 70")
+    page.find("#text").send_keys(Keys.CONTROL, Keys.ENTER)
+    page.until("document.querySelector('.text-written .note')?.textContent.includes('as long as asked for')")
+    assert written(page) == models["lstm 256"].runtime().generate(TEXT, max_length=70)[0]
+
+
+def test_control_that_is_moved_counts_from_there_on(page, models):
+    page.find("#generate").click()
+    until(lambda: len(written(page)) > 5)
+    page.find("[name=strategy] option[value=greedy]").click()
+    early = written(page)
+    until(lambda: len(written(page)) > len(early) + 30)
+    page.find("#text").send_keys(Keys.ESCAPE)
+    page.until("document.querySelector('.text-written .note').textContent.includes('stopped')")
+    text = written(page)
+    ends = [
+        models["lstm 256"].runtime().generate(TEXT + text[:k], max_length=len(text) - k, strategy="greedy")[0]
+        for k in range(5, len(text) - 10)
+    ]
+    assert any(text.endswith(end) for end in ends)
+
+
+def test_two_models_stand_side_by_side(page, models):
+    page.all("#model-b option")[2].click()
+    shown(page, TEXT, 1)
+    one, two = (pane.rect for pane in page.all(".pane"))
+    assert abs(one["y"] - two["y"]) < 2
+    assert two["x"] > one["x"] + one["width"]
+    check_bars(page, models["lstm 256"], TEXT)
+    check_bars(page, models["gru<b>"], TEXT, 1)
+    assert page.all(".pane h2")[1].text == "gru<b>"
+    names = [
+        [option.text for option in pane.find_elements("css selector", "[name=array] option")]
+        for pane in page.all(".pane")
+    ]
+    assert [len(each) for each in names] == [6, 4]
+    page.find("#generate").click()
+    until(lambda: len(written(page, 0)) > 5 and len(written(page, 1)) > 5)
+    page.find("#stop").click()
+    page.picture(PICTURES / "two-models-1440-light.png")
+
+
+def test_link_restores_the_view(page):
+    page.all("#model-b option")[2].click()
+    type_at_end(page, ", & more?\n")
+    shown(page, TEXT + ", & more?\n", 1)
+    second = page.all(".pane")[1]
+    second.find_element("css selector", "[name=layer] option[value='1']").click()
+    second.find_element("css selector", "[name=array] option[value=z]").click()
+    second.find_element("css selector", "[name=units]").send_keys("7, 30, 99\n")
+    page.run(
+        "const t = document.querySelector('[name=temperature]'); t.value = 0.5; t.dispatchEvent(new Event('change', {bubbles: true}))"
+    )
+    page.find(".reading .text").send_keys(Keys.LEFT * 3)
+    seen = """return [...document.querySelectorAll('textarea, select, input, .after, .bars, .coloured-by, .heat h3')]
+        .map((e) => e.value || e.textContent).join('|')"""
+    page.until(
+        "location.hash.includes('b.units=7%2C30') && location.hash.includes('at=') && location.hash.includes('0.5')"
+    )
+    page.until("!document.querySelectorAll('.lines')[1].hidden")
+    before, link = page.run(seen), page.run("return location.hash")
+    page.open(link)
+    shown(page, TEXT + ", & more?\n", 1)
+    page.until("!document.querySelectorAll('.lines')[1].hidden")
+    assert page.run(seen) == before
+    assert page.all("[name=units]")[1].get_attribute("value") == "7, 30"
+
+
+def test_link_to_a_model_that_is_not_here_says_so(page):
+    page.open("#text=ab&a=<b>nobody&a.units=9999999,x&temperature=1e9&at=77")
+    shown(page, "ab")
+    assert page.find("#trouble").text == "there is no model <b>nobody here"
+    assert page.find("[name=temperature]").get_attribute("value") == "2"
+    assert page.find(".after").text == "after “b”"
+
+
+def test_page_without_a_link_shows_the_models_own_words(page):
+    page.open("")
+    text = page.find("#text").get_attribute("value")
+    assert len(text) == 80
+    shown(page, text)
+
+
+def test_text_that_is_too_long_is_refused_and_forgotten(page):
+    page.run(
+        "const t = document.getElementById('text'); t.value = 'a'.repeat(501); t.dispatchEvent(new Event('input'))"
+    )
+    page.until("document.querySelector('.pane .trouble').textContent.includes('reads at most 500')")
+    page.run("const t = document.getElementById('text'); t.value = 'ab'; t.dispatchEvent(new Event('input'))")
+    shown(page, "ab")
+    page.until("document.querySelector('.pane .trouble').textContent === ''")
+    assert all("413" in line for line in page.log())
+
+
+def test_empty_text_shows_how_texts_start(page):
+    page.find("#text").clear()
+    page.find("#text").send_keys("x", Keys.BACKSPACE)
+    shown(page, "")
+    assert page.find(".after").text == "at the start of a text"
+    assert len(bars(page)) == 10
+
+
+LUMINANCE = """
+const channel = (v) => (v / 255 <= 0.03928 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4);
+const luminance = (colour) => { const [r, g, b] = colour.match(/[\\d.]+/g).map(Number); return 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b); };
+const ground = (e) => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if (!/, 0\\)$/.test(c)) return c; } return 'rgb(255, 255, 255)'; };
+"""
+CONTRASTS = (
+    LUMINANCE
+    + """
+return [...document.querySelectorAll('body *')].filter((e) => e.checkVisibility() && !e.disabled
+    && [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim())).map((e) => {
+  const [a, b] = [luminance(getComputedStyle(e).color), luminance(ground(e))].sort((x, y) => y - x);
+  return [(a + 0.05) / (b + 0.05), `${e.tagName}.${e.className} ${e.textContent.slice(0, 20)}`];
+}).filter(([ratio]) => ratio < 4.5);"""
+)
+
+
+@pytest.mark.parametrize("width", [360, 1440])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_page_is_readable(page, width, dark):
+    page.open(f"#text={TEXT.replace(' ', '+')}&a.units=3,40&b=gru%3Cb%3E", width=width, dark=dark)
+    shown(page, TEXT, 1)
+    page.find("#generate").click()
+    until(lambda: len(written(page, 1)) > 30)
+    page.find("#stop").click()
+    page.until("document.getElementById('stop').disabled")
+    assert page.run("return document.documentElement.scrollWidth") <= width
+    outside = page.run(
+        """return [...document.querySelectorAll('button, input, select, textarea, h2, h3, canvas')].filter((e) => {
+        const { left, right } = e.getBoundingClientRect();
+        return e.checkVisibility() && !e.closest('.scroll') && (left < 0 || right > innerWidth + 0.5); }).map((e) => e.outerHTML)"""
+    )
+    assert outside == []
+    assert page.run(CONTRASTS) == []
+    grounds = page.run("return getComputedStyle(document.body).backgroundColor")
+    assert (max(map(int, re.findall(r"\d+", grounds))) < 60) == dark
+    page.size(width, page.run("return document.documentElement.scrollHeight"))
+    page.until("true")
+    page.picture(PICTURES / f"page-{width}-{'dark' if dark else 'light'}.png")
+
+
+def test_theme_can_be_switched_and_is_remembered(page):
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = page.run(f"return {ground}")
+    page.find("#theme").click()
+    dark = page.run(f"return {ground}")
+    assert light != dark
+    page.open(f"#text={TEXT}")
+    assert page.run(f"return {ground}") == dark
+    page.find("#theme").click()
+    assert page.run(f"return {ground}") == light
+    page.run("localStorage.clear()")
+
+
+def test_every_control_is_reached_with_the_keyboard_and_shows_it(page):
+    count = page.run(
+        "return [...document.querySelectorAll('button, input, select, textarea, a, [tabindex=\"0\"]')].filter((e) => e.checkVisibility() && !e.disabled).length"
+    )
+    page.run("document.activeElement.blur(); scrollTo(0, 0)")
+    seen = set()
+    for _ in range(count + 3):
+        ActionChains(page.driver).send_keys(Keys.TAB).perform()
+        seen.add(page.run("return [...document.querySelectorAll('*')].indexOf(document.activeElement)"))
+        outline = page.run(
+            "return getComputedStyle(document.activeElement).outlineStyle + document.activeElement.tagName"
+        )
+        assert outline.startswith("solid") or outline.endswith("BODY")
+    assert len(seen - {page.run("return [...document.querySelectorAll('*')].indexOf(document.body)")}) >= count
+    unnamed = page.run(
+        """return [...document.querySelectorAll('button, input, select, textarea, canvas[tabindex]')].filter((e) => e.checkVisibility()
+        && !(e.labels?.length || e.textContent.trim() || e.getAttribute('aria-label'))).map((e) => e.outerHTML)"""
+    )
+    assert unnamed == []
+
+
+KEYSTROKES = """
+const [done, text] = [arguments[arguments.length - 1], arguments[0]];
+const field = document.getElementById('text'), pane = document.querySelector('.pane');
+const frame = () => new Promise((next) => requestAnimationFrame(next));
+(async () => {
+  const times = [];
+  for (let k = 0; k < 25; k++) {
+    field.value = text.slice(0, 180 + k % 21);
+    await frame();
+    const begin = performance.now();
+    field.dispatchEvent(new Event('input'));
+    while (pane.dataset.shown !== field.value || pane.dataset.reached !== field.value) await frame();
+    times.push(performance.now() - begin);
+  }
+  done(times);
+})();
+"""
+
+
+def test_keystroke_shows_in_every_picture(page, capsys):
+    text = (TEXT + ", ") * 10
+    page.open(f"#text={text[:200].replace(' ', '+')}&a.units=3")
+    page.driver.set_script_timeout(driver.PATIENCE)
+    times = page.driver.execute_async_script(KEYSTROKES, text)
+    assert len(times) == 25
+    with capsys.disabled():
+        middle, worst = statistics.median(times), max(times)
+        print(f"\nkeystroke to every picture, H 256, 180 to 200 symbols: median {middle:.0f} ms, worst {worst:.0f} ms")
+
+
+def test_server_that_is_gone_is_said(window, models):
+    with serving(models) as brief:
+        page = driver.Page(window, brief.address).open("#text=ab")
+        shown(page, "ab")
+    type_at_end(page, "c")
+    page.until("document.querySelector('.pane .trouble').textContent.includes('is it still running?')")
+    page.find("#generate").click()
+    page.until("document.querySelector('.text-written .note').textContent.includes('is it still running?')")
+    page.log()
