@@ -35,9 +35,9 @@ def _call(kind: str, layout: Sequence[Any], inputs: Sequence[Any]) -> fused._Cal
 
 
 def forward(
-    kind: str, layout: Sequence[Any], inputs: Sequence[Tensor | None], copies: Copies, segment: int
+    kind: str, layout: Sequence[Any], inputs: Sequence[Tensor | None], copies: Copies, save: bool, segment: int
 ) -> tuple[Tensor, Tensor, Tensor | None, tuple[Tensor, ...]]:
-    """Run all copies forward, keeping what backward needs.
+    """Run all copies forward; if `save`, keep what backward needs.
 
     Args: layout (batch_first, lengths, batch_sizes, reset), shared by all copies; inputs x, h0, c0 and the flat
         weights; copies: which of the inputs have a leading S.
@@ -53,16 +53,19 @@ def forward(
     y = (like.new_empty if one.lengths is None else like.new_zeros)((S, *one.rows, one.D * one.P))
     h_n = like.new_empty((S, one.D, one.B, one.P))
     c_n = like.new_empty((S, one.D, one.B, one.H)) if kind == "LSTM" else None
-    edges = (fused.edge_count(one.T, segment), one.B) if segment else None
-    shapes = fused.saved_shapes(kind, one.rows, one.D, one.H, like.element_size(), edges)
-    gates, cells = (fused._buffer(like, (S, *shape)) for shape in shapes)
+    saved: tuple[Tensor, ...] = ()
+    if save:
+        edges = (fused.edge_count(one.T, segment), one.B) if segment else None
+        shapes = fused.saved_shapes(kind, one.rows, one.D, one.H, like.element_size(), edges)
+        saved = tuple(fused._buffer(like, (S, *shape)) for shape in shapes)
     nets: list[int] = []
     for s, call in enumerate(calls):
-        call.segment = segment
+        call.segment = segment if save else 0
+        kept = fused.Saved(saved[0][s], saved[1][s]) if save else None
         for d in range(call.D):
-            nets += call.net(d, y[s], h_n[s], None if c_n is None else c_n[s], fused.Saved(gates[s], cells[s]))
-    one.run(nets, [], not segment, S)
-    return y, h_n, c_n, (gates, cells)
+            nets += call.net(d, y[s], h_n[s], None if c_n is None else c_n[s], kept)
+    one.run(nets, [], save and not segment, S)
+    return y, h_n, c_n, saved
 
 
 def backward(

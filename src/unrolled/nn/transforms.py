@@ -27,6 +27,7 @@ class Call:
     kind: str
     batch_first: bool
     segment: int
+    save: bool  #: keep what the backward pass needs
     count: int  #: of inputs: x, h0, c0 and the flat weights
     needs: tuple[bool, ...] = ()  #: which gradients of the inputs are wanted
     copies: Copies | None = None  #: of one layer: which of the inputs, or of a gradient's tensors, are theirs
@@ -40,11 +41,11 @@ class Transformed(Function):
         """Return y, h_n, c_n and what the core saved."""
         layout = Layout(call.batch_first, lengths, batch_sizes, reset)
         if call.copies is not None:
-            y, h_n, c_n, saved = copies.forward(call.kind, layout, inputs, call.copies, call.segment)
+            y, h_n, c_n, saved = copies.forward(call.kind, layout, inputs, call.copies, call.save, call.segment)
         else:
             x, h0, c0, *flat = inputs
             y, h_n, c_n, saved = routes.forward(
-                call.kind, layout, x, h0, c0, by_direction(flat), save=True, segment=call.segment
+                call.kind, layout, x, h0, c0, by_direction(flat), call.save, call.segment
             )
         return y, h_n, c_n, *saved
 
@@ -65,7 +66,7 @@ class Transformed(Function):
         if call.copies is not None:
             outputs = len(tensors) - 6 - call.count  # y and what the core saved
             call = replace(call, copies=Copies(call.copies.S, (True,) * 3 + own + (True,) * outputs))
-        found = TransformedGradient.apply(call, *tensors)  # type: ignore[no-untyped-call]
+        found = _apply(TransformedGradient, call, *tensors)
         if own:  # what the copies share has the sum of their gradients
             found = [d if d is None or mine else d.sum(0) for d, mine in zip(found, own, strict=True)]
         return None, None, None, None, *found
@@ -74,13 +75,13 @@ class Transformed(Function):
     def vmap(info: Any, in_dims: Any, call: Call, *args: Any) -> Any:
         """Map over an axis: part of the batch if the weights are shared, else copies, else one by one."""
         S, (layout_dims, input_dims) = info.batch_size, (in_dims[1:4], in_dims[4:])
-        if call.copies is None and S > 0 and not _mapped(input_dims[3:]) and layout_dims[1] is None:
+        if _may_fold(call, layout_dims) and S > 0 and not _mapped(input_dims[3:]):
             fold = _Fold.of(S, call, args)
-            results = Transformed.apply(call, *fold.inputs(args, in_dims[1:]))  # type: ignore[no-untyped-call]
-            return fold.results(results, (fold.rows, 1, 1, *fold.saved))
+            results = _apply(Transformed, call, *fold.inputs(args, in_dims[1:]))
+            return fold.results(results, (fold.rows, 1, 1, 1 + fold.rows, 1 + fold.rows))
         if call.copies is None and S > 0 and not _mapped(layout_dims):
             stacked = replace(call, copies=Copies(S, tuple(d is not None for d in input_dims)))
-            results = Transformed.apply(stacked, *args[:3], *_leading(args[3:], input_dims))  # type: ignore[no-untyped-call]
+            results = _apply(Transformed, stacked, *args[:3], *_leading(args[3:], input_dims))
             return results, tuple(None if r is None else 0 for r in results)
         return _one_by_one(Transformed.apply, S, in_dims, (call, *args))
 
@@ -135,17 +136,17 @@ class TransformedGradient(Function):
         above, layout_dims, input_dims, outputs = in_dims[1:4], in_dims[4:7], in_dims[7 : end + 1], in_dims[end + 1 :]
         if call.copies is None and S > 0:
             by_copy = any(call.needs[3:]) or _mapped(input_dims[3:])
-            if not by_copy and layout_dims[1] is None and outputs[0] is not None:
+            if _may_fold(call, layout_dims) and not by_copy and outputs[0] is not None:
                 fold = _Fold.of(S, call, args[3:])
                 upstream = fold.tensors(args[:3], above, (fold.rows, 1, 1))
-                y_and_saved = fold.tensors(args[end:], outputs, (fold.rows, *fold.saved))
+                y_and_saved = fold.tensors(args[end:], outputs, (fold.rows, 1 + fold.rows, 1 + fold.rows))
                 inputs = fold.inputs(args[3:end], in_dims[4 : end + 1])
-                results = TransformedGradient.apply(call, *upstream, *inputs, *y_and_saved)  # type: ignore[no-untyped-call]
+                results = _apply(TransformedGradient, call, *upstream, *inputs, *y_and_saved)
                 return fold.results(results, (fold.rows, 1, 1, *(None,) * (call.count - 3)))
             if not _mapped(layout_dims):
                 stacked = replace(call, copies=Copies(S, tuple(d is not None for d in (*above, *input_dims, *outputs))))
                 upstream, inputs = _leading(args[:3], above), _leading(args[6:], (*input_dims, *outputs))
-                results = TransformedGradient.apply(stacked, *upstream, *args[3:6], *inputs)  # type: ignore[no-untyped-call]
+                results = _apply(TransformedGradient, stacked, *upstream, *args[3:6], *inputs)
                 return results, tuple(None if r is None else 0 for r in results)
         return _one_by_one(TransformedGradient.apply, S, in_dims, (call, *args))
 
@@ -161,9 +162,24 @@ def layer(
     segment: int,
 ) -> LayerResult:
     """Return what `reference.layer` returns, under torch.func's transforms."""
-    call = Call(kind, layout.batch_first, segment, 3 + len(flat))
+    call = Call(kind, layout.batch_first, segment, trace or _may_be_differentiated(), 3 + len(flat))
     y, h_n, c_n, *saved = Transformed.apply(call, *layout[1:], x, h0, c0, *flat)  # type: ignore[no-untyped-call]
     return y, h_n, c_n, recorded(kind, layout, saved, by_direction(flat)[0][1]) if trace else None
+
+
+def _may_be_differentiated() -> bool:
+    """Whether anybody outside of here may ask for a gradient: tensors that vmap wraps do not tell."""
+    vmap = torch._C._functorch.TransformType.Vmap
+    stack = torch._C._functorch.get_interpreter_stack() or ()
+    return torch.is_grad_enabled() or any(level.key() != vmap for level in stack)
+
+
+def _apply(function: type[Function], call: Call, *tensors: Any) -> Any:
+    """Apply a Function; where no transform is left and no gradient wanted, without what that costs in torch."""
+    gradient = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    if gradient or torch._C._are_functorch_transforms_active():
+        return function.apply(call, *tensors)  # type: ignore[no-untyped-call]
+    return function.forward(call, *tensors)
 
 
 def _mapped(dims: Sequence[int | None]) -> bool:
@@ -175,6 +191,11 @@ def _leading(tensors: Sequence[Any], dims: Sequence[int | None]) -> list[Any]:
     return [t if d is None else t.movedim(d, 0) for t, d in zip(tensors, dims, strict=True)]
 
 
+def _may_fold(call: Call, layout_dims: Sequence[int | None]) -> bool:
+    """Whether an axis can join the batch: not where segments end at blocks of steps, which depend on the batch."""
+    return call.copies is None and not call.segment and layout_dims[1] is None
+
+
 class _Fold(NamedTuple):
     """An axis of length S that joins the batch, and where the batch is: the inner one of the two in a packed call.
 
@@ -184,15 +205,14 @@ class _Fold(NamedTuple):
 
     S: int
     packed: bool
-    rows: int  #: the axis of the batch in x, y and reset
-    saved: tuple[int, int]  #: ... in the gates and the cell states that the core saved
+    rows: int  #: the axis of the batch in x, y and reset; what the core saved has D before it
 
     @classmethod
     def of(cls, S: int, call: Call, args: Sequence[Any]) -> _Fold:
         """Return the fold for the tensors of a layout and the inputs."""
         packed = args[1] is not None
         rows = 0 if packed or call.batch_first else 1
-        return cls(S, packed, rows, (1 + rows, 2 if call.segment else 1 + rows))
+        return cls(S, packed, rows)
 
     def tensors(self, tensors: Sequence[Any], dims: Sequence[int | None], axes: Sequence[int]) -> list[Any]:
         """Return tensors with the mapped axis in their batch; those that are not mapped are repeated."""
@@ -216,7 +236,7 @@ class _Fold(NamedTuple):
         """Return results with the mapped axis split off again, and where it is."""
         split: list[Any] = []
         dims: list[int | None] = []
-        for t, axis in zip(results, axes, strict=True):
+        for t, axis in zip(results, axes, strict=False):  # if nothing was saved, fewer results than axes
             if t is None or axis is None or t.dim() == 1:  # what the core had nothing to save in
                 split.append(t)
                 dims.append(None)
