@@ -1,6 +1,7 @@
 """What the tests of unrolled.lm share."""
 
 import pytest
+from command_line import SMALL, unrolled
 
 from unrolled.lm.reading import Source
 
@@ -13,3 +14,12 @@ def source(tmp_path):
         return Source(path)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """A model trained on the shipped text for a moment."""
+    out = tmp_path_factory.mktemp("runs") / "sonnets"
+    done = unrolled("train", "sonnets", "--out", out, *SMALL)
+    assert done.returncode == 0, done.stderr.decode()
+    return out, done.stdout.decode()

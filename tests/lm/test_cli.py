@@ -9,28 +9,9 @@ import sys
 import time
 
 import pytest
+from command_line import ENVIRONMENT, SMALL, UNROLLED, refusal, unrolled
 
-UNROLLED = [sys.executable, "-m", "unrolled.cli"]
-SMALL = ["--cell", "gru", "--hidden-size", "8", "--batch-size", "4", "--bptt", "16", "--max-steps", "12"]
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "120", "NO_COLOR": "1"}
-
-
-def unrolled(*arguments, stdin=None, cwd=None):
-    return subprocess.run(
-        [*UNROLLED, *map(str, arguments)], input=stdin, capture_output=True, cwd=cwd, env=ENVIRONMENT, check=False
-    )
-
-
-def refusal(code, *arguments, stdin=None, cwd=None):
-    """Run a command that must fail with this exit code; return its one sentence."""
-    done = unrolled(*arguments, stdin=stdin, cwd=cwd)
-    error = done.stderr.decode()
-    assert done.returncode == code, (done.returncode, error)
-    lines = [line for line in error.splitlines() if not line.startswith("unrolled: note:")]
-    assert len(lines) == 1, error
-    assert lines[0].startswith("unrolled: ")
-    assert "Traceback" not in error
-    return lines[0].removeprefix("unrolled: ")
+from unrolled.lm.corpus import sonnets
 
 
 @pytest.fixture(scope="session")
@@ -38,15 +19,6 @@ def lines_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "strings.txt"
     path.write_text("".join("a " * n + "b " * n + "\n" for n in range(1, 31)))
     return path
-
-
-@pytest.fixture(scope="session")
-def run(tmp_path_factory):
-    """A model trained on the shipped text for a moment."""
-    out = tmp_path_factory.mktemp("runs") / "sonnets"
-    done = unrolled("train", "sonnets", "--out", out, *SMALL)
-    assert done.returncode == 0, done.stderr.decode()
-    return out, done.stdout.decode()
 
 
 def test_train_shows_the_result_beside_baselines(run):
@@ -86,13 +58,86 @@ def test_score_names_symbols_bits_and_the_mean(run):
     assert from_stdin == shown
 
 
-def test_evaluate_measures_the_split_or_other_data(run, tmp_path):
+def bits_of(shown, predictor):
+    return re.search(rf"{predictor}\s+│\s+([\d.]+)", shown).group(1)
+
+
+def test_evaluate_measures_the_split_beside_baselines(run):
     out, trained = run
-    again = unrolled("evaluate", out, "--no-baselines").stdout.decode()
-    bits = re.search(r"parameters\s+│\s+([\d.]+)", again).group(1)
-    assert bits in trained
-    (tmp_path / "other.txt").write_text("Thou art more lovely and more temperate:\n" * 3)
-    assert "122 symbols" in unrolled("evaluate", out, tmp_path / "other.txt").stdout.decode()
+    again = unrolled("evaluate", out).stdout.decode()
+    for predictor in ("parameters", "5-gram", "bz2"):
+        assert bits_of(again, predictor) == bits_of(trained, predictor)
+    assert "4,785 symbols of the test split" in again
+    assert "the first 86,156 symbols train, the next 4,786 validate, the last 4,786 test" in again
+    assert bits_of(unrolled("evaluate", out, "--split", "train").stdout.decode(), "uniform") == "6.000"
+
+
+def test_evaluate_on_other_data_counts_baselines_in_the_model_s_own(run, tmp_path):
+    """The same text as the test split gets the same bits from every predictor."""
+    out, trained = run
+    (tmp_path / "other.txt").write_text(sonnets()[-4786:])
+    shown = unrolled("evaluate", out, tmp_path / "other.txt").stdout.decode()
+    assert f"4,785 symbols of {tmp_path / 'other.txt'}\n" in shown
+    for predictor in ("parameters", "unigram", "5-gram", "xz", "bz2"):
+        assert bits_of(shown, predictor) == bits_of(trained, predictor)
+
+
+def test_evaluate_takes_the_split_there_is_and_refuses_data_that_changed(tmp_path):
+    (tmp_path / "data.txt").write_text("the quick brown fox\n" * 30)
+    done = unrolled("train", "data.txt", "--out", "run", *SMALL, "--validation", "0.1", "--test", "0", cwd=tmp_path)
+    assert "symbols of the validation split" in done.stdout.decode(), done.stderr.decode()
+    run = tmp_path / "run"
+    assert "symbols of the validation split" in unrolled("evaluate", run).stdout.decode()  # from another folder
+    assert "in split 'test'; it has train, validation" in refusal(1, "evaluate", run, "--split", "test")
+    (tmp_path / "data.txt").write_text("the quick brown dog\n" * 30)
+    assert "data.txt: changed since the model was trained on it" in refusal(1, "evaluate", run)
+    (tmp_path / "other.txt").write_text("brown fox " * 9)
+    (tmp_path / "data.txt").unlink()
+    assert "data.txt: no such file" in refusal(1, "evaluate", run, tmp_path / "other.txt")
+    assert "90 symbols" not in refusal(1, "evaluate", run)
+    assert "89 symbols of" in unrolled("evaluate", run, tmp_path / "other.txt", "--no-baselines").stdout.decode()
+
+
+def test_tensorboard_log_holds_the_lines_of_metrics_and_no_step_twice(tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator", reason="needs [track]")
+    out = tmp_path / "run"
+    flags = [*SMALL[:-1], "20", "--validate-every", "5", "--tensorboard"]
+    assert unrolled("train", "sonnets", "--out", out, *flags).returncode == 0
+    assert unrolled("train", "--resume", "--out", out, "--max-steps", "30").returncode == 0
+    log = accumulator.EventAccumulator(str(out)).Reload()
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    for tag, key in [
+        ("training/nats", "nats"),
+        ("training/learning_rate", "learning_rate"),
+        ("validation/bits", "validation_bits"),
+    ]:
+        written = [(event.step, event.value) for event in log.Scalars(tag)]
+        assert written == [(line["step"], pytest.approx(line[key])) for line in lines if key in line], tag
+
+
+def test_generate_sets_words_apart_and_tells_of_unknown_symbols(lines_file, tmp_path):
+    out = tmp_path / "run"
+    assert unrolled("train", lines_file, "--out", out, "--kind", "symbols", "--lines", *SMALL).returncode == 0
+    done = unrolled("generate", out, "a q", "--max-length", "3", "--seed", "1")
+    assert "that the model does not know, read as UNK: 1" in done.stderr.decode()
+    assert re.fullmatch(r"a q( [ab])*\s*", done.stdout.decode())
+
+
+def test_score_of_a_file_reads_it_as_training_did(run, lines_file, tmp_path):
+    out, _ = run
+    (tmp_path / "text.txt").write_bytes(b"\xef\xbb\xbfShall I\r\n")
+    assert "8 symbols" in unrolled("score", out, "--file", tmp_path / "text.txt").stdout.decode()
+    (tmp_path / "text.txt").write_bytes(b"Shall\xff")
+    assert "text.txt: byte 5 (line 1) is 0xff" in refusal(1, "score", out, "--file", tmp_path / "text.txt")
+    assert "the text to score is empty" in refusal(1, "score", out, "")
+
+
+def test_score_in_bits_is_one_line_a_symbol(run):
+    out, _ = run
+    lines = [line.split("\t") for line in unrolled("score", out, "a\nb", "--bits").stdout.decode().splitlines()]
+    assert [symbol for _, symbol in lines] == ["a", "⏎", "b"]
+    total = re.search(r"3 symbols, ([\d.]+) bits", unrolled("score", out, "a\nb").stdout.decode()).group(1)
+    assert sum(float(bits) for bits, _ in lines) == pytest.approx(float(total), abs=0.06)
 
 
 def test_sequences_report_exact_strings_and_stop_at_eos(lines_file, tmp_path):
@@ -154,6 +199,14 @@ def test_config_file_with_a_mistake_is_wrong_use(toml, message, tmp_path):
         (["train", "--resume", "--out", "nowhere"], "nowhere: no config.json, so there is no run to resume"),
         (["generate", "x", "--top-p", "0"], "top_p is 0.0; it must be a number in (0, 1]"),
         (["generate", "x", "--max-length", "0"], "max_length is 0"),
+        (["generate", "x", "--count", "0"], '"0" for --count'),
+        (["generate", "x", "--count", "2", "--strategy", "beam"], "beam finds the same text each time"),
+        (["evaluate", "x", "--split", "tset"], 'Did you mean "test"?'),
+        (["evaluate", "x", "y.txt", "--split", "test"], "other data is measured whole"),
+        (["score", "x"], "give one text to score"),
+        (["score", "x", "text", "--file", "y.txt"], "give one text to score"),
+        (["train", "--out", "x"], "no data to learn from; name files"),
+        (["train", "sonnets", "--out", "x", "--format", "text", "--column", "c"], "only format = 'csv' has columns"),
     ],
 )
 def test_wrong_use_is_one_sentence_and_code_2(arguments, message, tmp_path):
@@ -161,64 +214,9 @@ def test_wrong_use_is_one_sentence_and_code_2(arguments, message, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-BAD_DATA = {
-    "empty": (b"", [], "empty, no symbols to learn from"),
-    "one symbol": (b"a", [], "1 symbol only"),
-    "one sequence": (b"ab\n", ["--lines"], "expected at least 1"),
-    "invalid utf-8": (b"ab\ncd\xff\xfe\n", [], "byte 5"),
-    "too small to split": (b"abcdefgh", [], "expected at least 2"),
-    "no such column": (b"x,y\n1,2\n", ["--format", "csv", "--column", "z"], "z"),
-    "not json": (b"{]\n", ["--format", "jsonl"], "line 1"),
-}
-
-
-@pytest.mark.parametrize("name", BAD_DATA)
-def test_bad_data_is_one_sentence_and_code_1(name, tmp_path):
-    data, flags, message = BAD_DATA[name]
-    (tmp_path / "data.txt").write_bytes(data)
-    error = refusal(1, "train", tmp_path / "data.txt", "--out", tmp_path / "run", *flags, *SMALL)
-    assert message in error
-    assert "data.txt" in error
-    assert not (tmp_path / "run" / "config.json").exists()
-
-
-@pytest.mark.parametrize("data", [b"a" * 500, b"ab\r\n" * 100, b"\xef\xbb\xbfab\n" * 100])
-def test_odd_but_usable_data_trains(data, tmp_path):
-    (tmp_path / "data.txt").write_bytes(data)
-    done = unrolled("train", tmp_path / "data.txt", "--out", tmp_path / "run", *SMALL)
-    assert done.returncode == 0, done.stderr.decode()
-
-
 def test_standard_input_trains_and_binary_is_read_as_bytes(tmp_path):
     done = unrolled("train", "-", "--out", tmp_path / "run", "--kind", "bytes", *SMALL, stdin=bytes(range(256)) * 4)
     assert done.returncode == 0, done.stderr.decode()
-
-
-def test_existing_folder_is_left_alone(run):
-    out, _ = run
-    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    assert "the folder is not empty" in refusal(1, "train", "sonnets", "--out", out, *SMALL)
-    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
-
-
-def test_folder_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    assert str(tmp_path / "file") in refusal(1, "train", "sonnets", "--out", tmp_path / "file" / "run", *SMALL)
-
-
-@pytest.mark.parametrize("command", ["generate", "score", "evaluate"])
-def test_damaged_and_foreign_models_are_refused(command, run, tmp_path):
-    out, _ = run
-    text = ["a"] if command == "score" else []
-    assert "no config.json" in refusal(1, command, tmp_path, *text)
-    for file in ("config.json", "vocabulary.json", "model.safetensors"):
-        (tmp_path / file).write_bytes((out / file).read_bytes())
-    weights = bytearray((tmp_path / "model.safetensors").read_bytes())
-    weights[-3] ^= 1
-    (tmp_path / "model.safetensors").write_bytes(weights)
-    assert "model.safetensors: damaged" in refusal(1, command, tmp_path, *text)
-    (tmp_path / "config.json").write_text("{}")
-    assert "config.json" in refusal(1, command, tmp_path, *text)
 
 
 def test_divergence_fails_and_says_what_to_do(tmp_path):

@@ -73,7 +73,7 @@ def test_observers_all_hear_the_same():
     assert first.heard == ["started", 2, 4, "validated", 6, 8, "validated", 10, 12, "validated", "max_steps"]
 
 
-def test_tensorboard_that_is_not_installed_is_named(monkeypatch, tmp_path):
+def test_tensorboard_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(RuntimeError, match=r"pip install 'unrolled\[track\]'"):
-        TensorBoard(str(tmp_path))
+        TensorBoard()

@@ -2,38 +2,76 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from unrolled import runtime
+from unrolled.commands import WrongUse
+from unrolled.commands.data import STANDARD_INPUT
+from unrolled.lm.display import shown
+from unrolled.lm.reading import Source, byte_blocks, text_blocks
+from unrolled.runtime import text as texts
+from unrolled.runtime.model import RuntimeModel
 
 #: Backgrounds from expected to surprising, and the bits from which each is used; dark to light, so that brightness
 #: alone tells them apart.
 SHADES = ((0.0, "default"), (1.0, "#1d3557"), (3.0, "#457b9d"), (6.0, "#a8dadc"), (10.0, "#ffd166"))
 
 
-def score(folder: Path, text: str, file: Path | None) -> None:
-    """Load a model and print a text with each symbol shaded by its bits."""
-    if file is not None:
-        text = file.read_text("utf-8")
-    elif text == "-":
-        text = sys.stdin.read()
-    scored = runtime.load(folder).score(text)
+def score(folder: Path, text: str | None, file: Path | None, bits: bool) -> None:
+    """Load a model and print a text with each symbol shaded by its bits, or a line for each symbol."""
+    if (text is None) == (file is None):
+        raise WrongUse("give one text to score: the text itself, - for standard input, or --file")
+    model = runtime.load(folder)
+    if file is None and text != STANDARD_INPUT:
+        scored = [model.score(each) for each in _sequences(model, text or "")]
+    else:
+        scored = [model.score(each) for each in _read(model, Source(file))]
+    if not scored:
+        raise ValueError("the text to score is empty; give at least one symbol")
+    show = _list if bits else _shade
+    show(scored)
+
+
+def _read(model: RuntimeModel, source: Source) -> Iterator[texts.Text]:
+    """Yield what a source holds, read as the model's training data was."""
+    if model.vocabulary.kind == "bytes":
+        yield [f"{byte:02x}" for block in byte_blocks(source) for byte in block]
+    else:
+        yield from _sequences(model, "".join(text_blocks(source)))
+
+
+def _sequences(model: RuntimeModel, text: str) -> Iterable[str]:
+    """Return the lines of a text for a model of sequences, which ends each with EOS; else the text itself."""
+    return [line for line in text.split("\n") if line] if model.framed else [text]
+
+
+def _list(scored: Iterable[texts.Score]) -> None:
+    """Print the bits of each symbol, a tab and the symbol, one line each; a blank line between sequences."""
+    for number, each in enumerate(scored):
+        if number:
+            print()
+        for piece, bits in zip(each.pieces, each.bits, strict=True):
+            print(f"{bits:.4f}\t{shown(piece)}")
+
+
+def _shade(scored: list[texts.Score]) -> None:
     console = Console()
-    shaded = Text()
-    for piece, bits in zip(scored.pieces, scored.bits, strict=True):
-        shaded.append(piece, _style(float(bits)))
-    console.print(shaded, soft_wrap=True)
+    for each in scored:
+        shaded = Text()
+        for piece, bits in zip(each.pieces, each.bits, strict=True):
+            shaded.append(piece, _style(float(bits)))
+        console.print(shaded, soft_wrap=True)
     legend = Text("bits per symbol: ")
     for low, _ in SHADES:
         legend.append(f" {low:g}+ ", _style(low))
     console.print(legend)
-    unknown = f", {scored.unknown:,} read as UNK" if scored.unknown else ""
-    bits = f"{scored.total:,.1f} bits, {scored.mean:.3f} bits/symbol"
-    console.print(f"{len(scored.bits):,} symbols, {bits}{unknown}", highlight=False)
+    count, total, unknown = (sum(n) for n in zip(*((len(s.bits), s.total, s.unknown) for s in scored), strict=True))
+    note = f", {unknown:,} read as UNK" if unknown else ""
+    console.print(f"{count:,} symbols, {total:,.1f} bits, {total / count:.3f} bits/symbol{note}", highlight=False)
 
 
 def _style(bits: float) -> str:

@@ -24,6 +24,9 @@ class Observer:
     def ended(self, run: Run, result: Result) -> None:
         """Hear that the run has ended and been saved."""
 
+    def close(self) -> None:
+        """Let go of terminals and files; may come more than once, and also after an error."""
+
 
 class Observers(Observer):
     """Several observers as one."""
@@ -51,6 +54,11 @@ class Observers(Observer):
         for observer in self.observers:
             observer.ended(run, result)
 
+    def close(self) -> None:
+        """Close every observer."""
+        for observer in self.observers:
+            observer.close()
+
 
 class TensorBoard(Observer):
     """Writes the lines of metrics to a TensorBoard log in the folder of the run.
@@ -58,23 +66,36 @@ class TensorBoard(Observer):
     Raises: RuntimeError if tensorboard is not installed.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise RuntimeError("tensorboard is not installed; pip install 'unrolled[track]'") from None
-        self.writer = SummaryWriter(folder)
+        self._open = SummaryWriter
+        self.writer: SummaryWriter | None = None
+
+    def started(self, run: Run) -> None:
+        """Open the log; what an earlier part of the run wrote beyond its checkpoint no longer counts."""
+        assert run.folder is not None
+        self.writer = self._open(str(run.folder), purge_step=run.clock.step + 1)
 
     def stepped(self, run: Run, line: dict[str, Any]) -> None:
         """Write each number under its name."""
         for name in ("nats", "bits", "gradient_norm", "learning_rate", "symbols_per_second"):
-            self.writer.add_scalar(f"training/{name}", line[name], line["step"])
+            self._write(f"training/{name}", line[name], line["step"])
 
     def validated(self, run: Run, line: dict[str, Any] | None) -> None:
         """Write the validation loss."""
         if line:
-            self.writer.add_scalar("validation/bits", line["validation_bits"], line["step"])
+            self._write("validation/nats", line["validation_nats"], line["step"])
+            self._write("validation/bits", line["validation_bits"], line["step"])
 
-    def ended(self, run: Run, result: Result) -> None:
-        """Close the log."""
-        self.writer.close()
+    def close(self) -> None:
+        """Write what is still held and close the log."""
+        if self.writer:
+            self.writer.close()
+            self.writer = None
+
+    def _write(self, name: str, value: float, step: int) -> None:
+        assert self.writer is not None
+        self.writer.add_scalar(name, value, step)

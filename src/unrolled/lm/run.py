@@ -128,7 +128,7 @@ class Run:
             checkpoint.new_folder(self.folder)
         self.metrics = checkpoint.MetricsLog(self.folder, step=self.clock.step) if self.folder else None
         if not resume:
-            self.save()
+            self._save_first()
 
     def ended(self, stop: bool) -> str | None:
         """Return the name of the limit that the run has reached, or None while it goes on."""
@@ -239,6 +239,15 @@ class Run:
         with self._best_weights():
             weights = self.model.tensors()
             checkpoint.save_model(self.folder, self.saved_config(), self.model.vocabulary, weights, overwrite=True)
+
+    def _save_first(self) -> None:
+        """Write the first checkpoint, or leave the folder as empty as it was: a disk may be full from the start."""
+        try:
+            self.save()
+        except BaseException:
+            if self.folder:
+                checkpoint.clear_folder(self.folder)
+            raise
 
     @contextmanager
     def _best_weights(self) -> Iterator[None]:
