@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from unrolled.languages.protocols import Experiment
-    from unrolled.languages.results import LabResult
+    from unrolled.languages.results import LabResult, TaskResult
     from unrolled.languages.tables import Table
 
-QUICK = "quick setting: {share:.0%} of the published steps, sizes up to {limit}; --full takes all"
+QUICK = "Quick setting: {share:g} % of the published steps, sizes up to {limit}{changes}; --full takes all."
 
 
 def run(language: str, config: LabConfig, limit: int, out: Path | None, from_golden: bool) -> None:
@@ -57,43 +58,55 @@ def run(language: str, config: LabConfig, limit: int, out: Path | None, from_gol
     console.print(in_words(result), highlight=False)
     console.print(WARNING, highlight=False, style="dim")
     if out is not None:
-        _write(out, {"seeds": seeds, "summary": table}, [(language, result)], title=f"{language}, {config.cell}")
-        console.print(f"wrote {out}; look into a net: unrolled generate {out}/nets/seed-{result.seeds[0].seed}")
+        _write(out, {"seeds": seeds, "summary": table}, [f"fails: first failing n; sym.: {WARNING}"])
+        _pictures(out, [(f"{language}, {config.cell}", result)], title=f"{language}, {config.cell}")
+        net = out / "nets" / f"seed-{result.seeds[0].seed}"
+        console.print(f"wrote {out}; try: unrolled generate {net} {learned.alphabet[0]}", soft_wrap=True)
 
 
 def reproduce(name: str, full: bool, seeds: int, out: Path | None) -> None:
     """Run a published experiment and put its mark beside ours."""
     from unrolled.languages import protocols, sweep
-    from unrolled.languages.results import LabResult
-    from unrolled.languages.tables import headline, summary
+    from unrolled.languages.results import LabResult, TaskResult
+    from unrolled.languages.tables import headline, summary, task_summary
 
     console = Console()
     protocol = _given(protocols.protocol, name)
     rows = protocol.experiments(quick=not full, seeds=seeds)
     folder = out or Path("lab") / name
     console.print(f"[b]{protocol.source}[/b]\n{protocol.summary}", highlight=False)
+    notes = list(protocol.notes)
     if not full and protocol.quick < 1:
-        console.print(QUICK.format(share=protocol.quick, limit=protocol.quick_limit))
-    found: list[tuple[str, LabResult]] = []
+        changes = "".join(f", {key} {value}" for key, value in protocol.quick_changes.items())
+        notes.insert(0, QUICK.format(share=100 * protocol.quick, limit=protocol.quick_limit, changes=changes))
+    found = []
     for number, row in enumerate(rows, 1):
         compute = partial(_row, console, f"{number}/{len(rows)} {row.name}", row)
-        values = sweep.kept(folder, _file_name(row.name), row.settings(), compute)
-        found.append((row.name, LabResult.from_dict(values)))
+        found.append((row.name, sweep.kept(folder, _file_name(row.name), row.settings(), compute)))
     published = [row.published for row in rows]
-    _show(console, name, headline(found, published))
-    for note in protocol.notes:
+    if rows[0].task:
+        tasks = [(name, TaskResult(**values)) for name, values in found]
+        table = shown = task_summary(tasks, published)
+        _task_pictures(folder, tasks, title=protocol.name)
+    else:
+        results = [(name, LabResult.from_dict(values)) for name, values in found]
+        table, shown = summary(results, published), headline(results, published)
+        _pictures(folder, results, title=protocol.name)
+    _show(console, protocol.name, shown)
+    for note in notes:
         console.print(note, highlight=False)
-    _write(folder, {"table": summary(found, published)}, found, title=name)
-    console.print(f"wrote {folder}")
+    _write(folder, {"table": table}, notes)
+    console.print(f"wrote {folder}", soft_wrap=True)
 
 
 def _row(console: Console, shown: str, row: Experiment) -> dict[str, Any]:
-    from unrolled.languages import lab, registry
+    from unrolled.languages import lab, registry, tasklab
 
-    learned = registry.get(row.language)
     with _Progress(console, shown, row.config) as watch:
+        if row.task:
+            return tasklab.task_experiment(registry.task(row.language), row.config, row.limit, watch=watch)[0].to_dict()
         options: dict[str, Any] = {"ranges": row.ranges, "reading": row.reading or None, "watch": watch}
-        return lab.experiment(learned, row.config, row.limit, **options)[0].to_dict()
+        return lab.experiment(registry.get(row.language), row.config, row.limit, **options)[0].to_dict()
 
 
 def listing() -> None:
@@ -101,12 +114,12 @@ def listing() -> None:
     from unrolled.languages import protocols, registry
 
     console = Console()
-    table = RichTable("language", "class", "strings", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = RichTable("language", "class", "strings", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in registry.names():
         language = registry.get(name)
         table.add_row(name, language.chomsky, language.summary)
     console.print(table)
-    table = RichTable("reproduce", "source", "what", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = RichTable("reproduce", "source", "what", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for protocol in protocols.PROTOCOLS.values():
         table.add_row(protocol.name, protocol.source, protocol.summary)
     console.print(table)
@@ -142,14 +155,18 @@ def _drift(console: Console, name: str, config: LabConfig, limit: int, out: Path
         console.print(f"wrote {out}")
 
 
-def _write(out: Path, tables: dict[str, Table], found: Sequence[tuple[str, LabResult]], *, title: str) -> None:
-    """Write tables as Markdown and CSV, and two pictures."""
-    from unrolled.languages.metrics import WARNING
+def _write(out: Path, tables: dict[str, Table], notes: Sequence[str]) -> None:
+    """Write tables as Markdown, with what is to be known of them, and as CSV."""
+    for name, table in tables.items():
+        text = "\n\n".join((table.markdown(), *notes)) + "\n"
+        checkpoint.write_file(out / f"{name}.md", text.encode())
+        checkpoint.write_file(out / f"{name}.csv", table.csv().encode())
+
+
+def _pictures(out: Path, found: Sequence[tuple[str, LabResult]], *, title: str) -> None:
+    """Draw the share of nets that are right over sizes, and where each net fails first."""
     from unrolled.views import plots_lab
 
-    for name, table in tables.items():
-        checkpoint.write_file(out / f"{name}.md", f"{table.markdown()}\n\nsymbols right: {WARNING}\n".encode())
-        checkpoint.write_file(out / f"{name}.csv", table.csv().encode())
     trained = found[0][1].ranges[0]
     limit = max(result.limit for _, result in found)
     lines = {name: (result.sizes, result.seeds_right) for name, result in found}
@@ -158,9 +175,22 @@ def _write(out: Path, tables: dict[str, Table], found: Sequence[tuple[str, LabRe
     plots_lab.first_failing(failing, limit, trained, out / "first-failing.png", title=title)
 
 
+def _task_pictures(out: Path, found: Sequence[tuple[str, TaskResult]], *, title: str) -> None:
+    """Draw the mean share of symbols right over sizes."""
+    from unrolled.views import plots_lab
+
+    lines = {
+        name: (result.sizes, [fmean(column) for column in zip(*result.symbols, strict=True)]) for name, result in found
+    }
+    trained = 1, found[0][1].longest
+    plots_lab.right_over_sizes(lines, trained, out / "right.png", title=title, what="mean share of answers right")
+
+
 def _show(console: Console, title: str, table: Table) -> None:
     """Print a table."""
-    shown = RichTable(*table.headers, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    shown = RichTable(
+        *table.headers, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+    )
     for row in table.rows:
         shown.add_row(*row)
     console.print(shown)

@@ -93,9 +93,9 @@ class LabResult:
 
         >>> none = LabResult("anbn", {}, 1000, [], [], [], 0.0, [], [], [], 0.0, 0.0)
         >>> none.size(139.5), none.size(1001)
-        ('139.5', '> 1000')
+        ('139.5', '>1000')
         """
-        return f"> {self.limit}" if n > self.limit else f"{n:g}"
+        return f">{self.limit}" if n > self.limit else f"{n:g}"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
-from unrolled.languages.results import LabResult
+from unrolled.languages.results import LabResult, TaskResult
 
 
 @dataclass(frozen=True)
@@ -106,21 +106,38 @@ def in_words(result: LabResult) -> str:
     )
 
 
+def task_summary(named: Sequence[tuple[str, TaskResult]], published: Sequence[str]) -> Table:
+    """Return one row for each experiment on a task: scores beyond the training sizes, best net, median and worst."""
+    headers = ("", "score: best", "median", "worst", "whole answers", "chance", "seconds", "published")
+    rows = (
+        (
+            name,
+            *(f"{100 * score:.1f}" for score in (result.scores[-1], median(result.scores), result.scores[0])),
+            f"{100 * median(result.exact_scores):.1f}",
+            f"{100 * result.chance:.0f}",
+            f"{result.train_seconds + result.judge_seconds:.0f}",
+            mark,
+        )
+        for (name, result), mark in zip(named, published, strict=True)
+    )
+    return Table(headers, tuple(rows))
+
+
 def each_seed(result: LabResult) -> Table:
     """Return one row for each net of an experiment: shares of sizes right, nats per symbol, symbols right."""
     headers = (
         "seed",
-        "fails at",
+        "fails",
         *(f"{low}-{high}" for low, high in result.ranges),
         "nats",
-        "symbols",
+        "sym.",
     )
     rows = (
         (
             str(seed.seed),
             result.size(seed.first_failing or result.limit + 1),
             *map(share_text, seed.right),
-            f"{seed.nats:.4f}",
+            f"{seed.nats:.3f}",
             share_text(seed.symbols_right),
         )
         for seed in result.seeds

@@ -23,7 +23,9 @@ SHADE = "#DDDDDD"
 Line = tuple[Sequence[int], Sequence[float]]
 
 
-def right_over_sizes(lines: Mapping[str, Line], trained: tuple[int, int], path: Path, *, title: str) -> None:
+def right_over_sizes(
+    lines: Mapping[str, Line], trained: tuple[int, int], path: Path, *, title: str, what: str = "share of nets right"
+) -> None:
     """Draw the share of nets that get every string of a size right, over sizes, with the training range marked.
 
     Args:
@@ -31,6 +33,7 @@ def right_over_sizes(lines: Mapping[str, Line], trained: tuple[int, int], path: 
         trained: the smallest and the largest size of training.
         path: of the picture; its ending says the format.
         title: above the picture.
+        what: the shares are of.
     """
     figure = Figure(figsize=(7.2, 3.6 + 0.16 * len(lines)), layout="constrained")
     axes = figure.subplots()
@@ -41,7 +44,7 @@ def right_over_sizes(lines: Mapping[str, Line], trained: tuple[int, int], path: 
             sizes, np.asarray(shares) + offset, label=name, linewidth=1.6, color=COLOURS[k % len(COLOURS)],
             linestyle=DASHES[k // len(COLOURS) % len(DASHES)],
         )  # fmt: skip
-    axes.set(title=title, xlabel="size n", ylabel="share of nets right", ylim=(-0.04, 1.04), xscale="log")
+    axes.set(title=title, xlabel="size n", ylabel=what, ylim=(-0.04, 1.04), xscale="log")
     _plain_log(axes, max(max(sizes) for sizes, _ in lines.values()))
     figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=2 if len(lines) > 3 else len(lines) + 1)
     figure.savefig(path, dpi=150)
