@@ -154,7 +154,7 @@ def saliency(
         unrolled = _unroll(model, _vectors(model, here[:, None]).requires_grad_(), state, probe=False)
         last = unrolled.logits[-1, 0]
         (dx,) = torch.autograd.grad(last[_aim(model, ids, end - 1, symbol, last)], [unrolled.x])
-    norms = np.zeros(end, dx.numpy().dtype)
+    norms = np.zeros(end)
     norms[first:] = _norms(dx[:, 0].numpy())
     return norms
 
@@ -297,6 +297,6 @@ def _aim(model: SequenceModel, ids: Ids, position: int, symbol: str | None, logi
 
 
 def _norms(rows: Array) -> Array:
-    """Return the Euclidean norm along the last axis."""
-    norms: Array = np.linalg.norm(rows, axis=-1)
+    """Return the norm along the last axis, in float64: squares of float32 overflow where gradients explode."""
+    norms: Array = np.linalg.norm(rows.astype(np.float64), axis=-1)
     return norms

@@ -70,10 +70,9 @@ class Report:
 
     def _summary(self) -> str:
         read = self.read
-        every = f", of which every {read.steps[1]}th is shown" if read.T > 1 and read.steps[1] > 1 else ""
+        every = f", one in {read.steps[1]} shown" if read.length > read.T else ""
         unknown = f" {read.unknown:,} symbols are new to the model and were read as UNK." if read.unknown else ""
-        symbols = int(read.steps[-1]) + 1
-        return f"{symbols:,} symbols{every}; {read.bits.mean():.3f} bits per symbol.{unknown}"
+        return f"{read.length:,} symbols{every}; {read.bits.mean():.3f} bits per symbol.{unknown}"
 
     def _series(self) -> Iterator[tuple[str, str, str, str]]:
         """Yield what the text can be coloured by: name, values as base64 of bytes, and the two ends of the scale."""
@@ -161,12 +160,12 @@ def report(model: SequenceModel, text: Text, *, title: str = "How a model reads 
     """
     read = trace(model, text, at_most=SYMBOLS)
     followers = {}
-    if read.T > 2 and read.steps[1] == 1:
+    if read.length == read.T:
         for name in FEATURES:
             best = ranked(read, name)[0]
             if best.correlation:
                 followers[name] = best
-    mattered = saliency(model, text)[read.steps]
+    mattered = np.nan_to_num(saliency(model, text)[read.steps])  # exploding gradients may be infinite
     return Report(title, repr(model), read, mattered, jacobians(model, text, lags=LAGS), followers)
 
 

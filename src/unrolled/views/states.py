@@ -128,9 +128,9 @@ def automaton(reads: Sequence[Trace], count: int, *, layer: int = -1, seed: int 
     """
     if not reads:
         raise ValueError("no text was traced; give at least one")
-    if any(read.T > 1 and read.steps[1] > 1 for read in reads):
+    if any(read.length > read.T for read in reads):
         raise ValueError("only some steps were traced; an automaton needs every step")
-    states = [np.concatenate([read.layers[layer].h_prev[:1], read.values("h", layer)]) for read in reads]
+    states = [_all_states(read, layer) for read in reads]
     centres, labels = clusters(np.concatenate(states), count, seed=seed)
     steps: dict[tuple[int, str], Counter[int]] = {}
     ends = np.cumsum([len(each) for each in states])
@@ -141,6 +141,12 @@ def automaton(reads: Sequence[Trace], count: int, *, layer: int = -1, seed: int 
     likely = sum(came.most_common(1)[0][1] for came in steps.values())
     whole = sum(came.total() for came in steps.values())
     return Automaton(centres, tuple(path[1:] for path in by_text), int(labels[0]), steps, likely / whole)
+
+
+def _all_states(read: Trace, layer: int) -> Array:
+    """Return the state before the first symbol and after each, (T + 1, H)."""
+    h = read.values("h", layer)
+    return np.concatenate([read.layers[layer].h_prev[:1], h])
 
 
 def _first_centres(states: Array, count: int, random: np.random.Generator) -> Array:

@@ -93,6 +93,7 @@ class Trace:
         logits: Of the next symbol, after each step, (T, V).
         bits: What each symbol cost, -log2 p given those before it, (T,); the first against how texts start.
         names: The V names of the vocabulary.
+        length: Symbols of the whole text; more than T if steps were left out.
 
     >>> from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
     >>> model = SequenceModel(ModelConfig(cell="lstm", hidden_size=5), Vocabulary("ab"))
@@ -108,6 +109,7 @@ class Trace:
     logits: Array
     bits: Array
     names: tuple[str, ...]
+    length: int
 
     @property
     def T(self) -> int:
@@ -208,6 +210,7 @@ def trace(model: SequenceModel, text: Text, *, at_most: int = AT_MOST) -> Trace:
         logits=_joined(logits_of),
         bits=_joined(bits_of),
         names=names,
+        length=len(ids),
     )
 
 

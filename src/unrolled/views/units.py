@@ -139,7 +139,7 @@ def ranked(read: Trace, of: Feature | str, *, signals: Sequence[str] = ("h", "c"
     >>> len(found), abs(found[0].correlation) >= abs(found[-1].correlation)
     (6, True)
     """
-    if read.T > 1 and read.steps[1] > 1:
+    if read.length > read.T:
         raise ValueError(f"only one step in {read.steps[1]} was traced; trace every step to compare it with the text")
     values = np.asarray((feature(of) if isinstance(of, str) else of)(read.symbols), float)
     if values.shape != (read.T,):
