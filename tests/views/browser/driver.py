@@ -26,6 +26,7 @@ FLAGS = (
     "--disable-sync",
     "--disable-dev-shm-usage",
 )
+LOOKS = (Path(__file__).parent / "looks.js").read_text()
 PATIENCE = 60  # seconds until a test gives up; no test is about how long anything takes
 
 
@@ -70,6 +71,10 @@ class Page:
     def run(self, script, *arguments):
         """Run JavaScript; return what it returns."""
         return self.driver.execute_script(script, *arguments)
+
+    def looks(self, call):
+        """Return what a function of looks.js returns."""
+        return self.run(f"{LOOKS} return {call}")
 
     def until(self, condition):
         """Wait until a JavaScript expression is true; return its value."""

@@ -4,7 +4,7 @@ import { DASHES, ink, lineColours } from "./colours.js";
 
 const { uPlot } = window;
 const HEIGHT = 170;
-const X = { space: 60, size: 30 };
+const X = { space: 60, size: 30, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000] };
 
 const axis = (label, more) => ({
   label, stroke: ink("soft"), grid: { stroke: ink("rule"), width: 1 }, ticks: { stroke: ink("rule"), width: 1 },

@@ -61,9 +61,14 @@ export function surprise() {
   return once(`surprise ${theme()}`, () => ramp(SURPRISE[theme()]));
 }
 
+const EVEN = Math.sqrt(1.05 * 0.05) - 0.05; // the luminance on which black and white stand out alike
+const linear = (v) => (v <= 10 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4);
+
+// Give an element a ground, and black or white text: whichever stands out more, by WCAG's contrast ratio.
 export function paint(element, [r, g, b]) {
+  const luminance = 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
   element.style.backgroundColor = `rgb(${r} ${g} ${b})`;
-  element.style.color = 0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#111" : "#fff";
+  element.style.color = luminance > EVEN ? "#000" : "#fff";
 }
 
 export function paintLegend(legend, colours, low, high) {
