@@ -292,7 +292,7 @@ def demo(*, out: Path = Path("demo"), quick: Annotated[bool, Parameter(negative=
 
     Args:
         out: Folder for everything the demo makes; what an earlier demo left there is replaced.
-        quick: A few seconds instead of about three minutes.
+        quick: A few seconds instead of about two minutes.
     """
     from unrolled.commands.demo import demo as command
 
