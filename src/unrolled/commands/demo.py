@@ -110,9 +110,11 @@ def train_on_sonnets(console: Console, folder: Path, quick: bool) -> Corpus:
     display = Display(console)
     origin = inputs.origin([inputs.SHIPPED], DataConfig(), corpus)
     try:
-        model.fit(corpus, training, folder, observer=display, origin=origin)
+        result = model.fit(corpus, training, folder, observer=display, origin=origin)
     finally:
         display.close()
+    if result.ended == "signal":
+        raise KeyboardInterrupt
     report(console, model, corpus, "test")
     console.print("\nA sonnet by the model:\n", style="bold")
     for piece in model.stream("\n\nShall I ", max_length=100 if quick else 600, temperature=0.7, seed=3):

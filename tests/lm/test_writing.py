@@ -1,0 +1,95 @@
+"""What a model writes and scores, for options drawn at random: each promise of the options, held to its word."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unrolled.lm.config import ModelConfig
+from unrolled.lm.model import SequenceModel
+from unrolled.lm.vocabulary import Vocabulary
+
+CELLS = ("rnn", "lstm", "gru")
+
+
+def spread(cell, **options):
+    """An untrained model whose weights are large enough to have opinions."""
+    torch.manual_seed(3)
+    model = SequenceModel(ModelConfig(cell=cell, hidden_size=5, **options), Vocabulary("ab"))
+    with torch.no_grad():
+        model.head.weight.mul_(30)
+    return model
+
+
+MODELS = {cell: spread(cell) for cell in CELLS}
+OPTIONS = st.fixed_dictionaries(
+    {"max_length": st.integers(1, 9), "seed": st.integers(0, 99)},
+    optional={
+        "strategy": st.sampled_from(["sample", "greedy"]),
+        "temperature": st.floats(0.01, 50),
+        "top_k": st.integers(0, 5),
+        "top_p": st.floats(0.01, 1),
+        "min_p": st.floats(0, 1),
+        "allow_unk": st.booleans(),
+    },
+)
+PROMPT = st.lists(st.sampled_from(["a", "b", "EOS", "UNK", "new"]), max_size=4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(CELLS), st.lists(PROMPT, min_size=1, max_size=4), OPTIONS)
+def test_writing_obeys_length_and_mask_and_row_b_draws_as_row_b(cell, prompts, options):
+    model = MODELS[cell]
+    texts = model.generate_each(prompts, **options)
+    for text in texts:
+        symbols = text.split()
+        assert len(symbols) <= options["max_length"]
+        assert options.get("allow_unk") or "UNK" not in symbols
+        assert "EOS" not in symbols
+    assert texts == model.generate_each(prompts, **options)
+    assert texts[:1] == model.generate_each(prompts[:1], **options) == ["".join(model.stream(prompts[0], **options))]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(CELLS), PROMPT.filter(bool), st.integers(0, 99), st.integers(1, 9))
+def test_writing_with_one_choice_left_is_greedy(cell, prompt, seed, max_length):
+    greedy = MODELS[cell].generate(prompt, strategy="greedy", max_length=max_length)
+    for only in ({"top_k": 1}, {"top_p": 1e-9}, {"min_p": 1.0}, {"temperature": 1e-6}):
+        assert MODELS[cell].generate(prompt, seed=seed, max_length=max_length, **only) == greedy, only
+
+
+def bits(model, prompt, symbols, ended):
+    """What a text after a prompt costs, the EOS after it included if it ended; UNK is not to be had."""
+    scored = model.score([*prompt, *symbols])  # of a model of sequences: with the EOS at its end
+    return scored.bits[len(prompt) :][: len(symbols) + ended].sum()
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.sampled_from(CELLS), st.lists(st.sampled_from("ab"), min_size=1, max_size=3), st.integers(1, 4))
+def test_beam_that_is_wide_enough_finds_the_likeliest_text_of_all(cell, prompt, max_length):
+    model = MODELS[cell]
+    texts = [(s, True) for n in range(max_length) for s in itertools.product("ab", repeat=n)]
+    texts += [(s, False) for s in itertools.product("ab", repeat=max_length)]
+    best = min(bits(model, prompt, s, ended) for s, ended in texts)
+    (found,) = model.generate(prompt, strategy="beam", beam_width=200, max_length=max_length)
+    symbols = found.split()
+    mine = [bits(model, prompt, symbols, ended) for ended in (True, False) if ended or len(symbols) == max_length]
+    mine = mine[:1] if len(symbols) < max_length else mine[1:]
+    assert mine[0] == pytest.approx(best, abs=1e-4)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(CELLS), st.lists(st.sampled_from(["a", "b", "new"]), min_size=1, max_size=8))
+def test_score_is_the_chain_rule_of_the_model(cell, symbols):
+    model = MODELS[cell]
+    scored = model.score(symbols)
+    ids = torch.from_numpy(model.vocabulary.encode([*symbols, "EOS"]))
+    with torch.no_grad():
+        logits = model(ids[:-1, None])[0][:, 0].double()
+    want = -logits.log_softmax(1).gather(1, ids[1:, None])[:, 0].numpy() / math.log(2)
+    np.testing.assert_allclose(scored.bits[1:], want, atol=1e-4)
+    assert scored.unknown == symbols.count("new")
