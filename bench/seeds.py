@@ -1,0 +1,93 @@
+"""What ten and a hundred nets side by side cost, beside one: milliseconds a training step, and how many times one's.
+
+    python bench/seeds.py [--threads 2] [--repeat 5]
+
+A step draws the strings, runs forward and backward, clips each net's gradient and takes Adam's step.  The languages are
+short enough for the sizes of the laboratory: a^n b^n with n up to 50, so T is at most 104.  The loop column is one net
+trained the ordinary way: unrolled.lm.SequenceModel, torch's cross-entropy, clip_grad_norm_ and torch.optim.Adam.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+
+import torch
+
+from unrolled.languages import Lengths, get
+from unrolled.languages.examples import language_examples
+from unrolled.languages.lab import new_model
+from unrolled.languages.settings import LabConfig
+from unrolled.languages.training import train
+
+#: Hidden units and strings a step.
+SIZES = [(3, 1), (8, 1), (8, 16), (32, 1), (32, 16)]
+SEEDS = (1, 10, 100)
+#: Seconds that one measurement is to take, about.
+SECONDS = 0.25
+
+
+def per_step(config: LabConfig) -> float:
+    """Return milliseconds a step of nets side by side."""
+    language, seeds = get("anbn"), range(config.seeds)
+    models = [new_model(language, config, seed) for seed in seeds]
+    examples = language_examples(language, Lengths(config.lengths), config.samples, config.loss, seeds)
+    train(models, examples, replace(config, steps=2))
+    probe = timed(lambda: train(models, examples, replace(config, steps=3))) / 3
+    steps = max(3, round(SECONDS / probe))
+    return 1e3 * timed(lambda: train(models, examples, replace(config, steps=steps))) / steps
+
+
+def loop_per_step(config: LabConfig) -> float:
+    """Return milliseconds a step of one net trained the ordinary way, on the same strings."""
+    language = get("anbn")
+    model = new_model(language, config, 0)
+    examples = language_examples(language, Lengths(config.lengths), config.samples, config.loss, [0])
+    adam = torch.optim.Adam(model.parameters(), config.learning_rate)
+    ignored = examples.answers.nothing
+
+    def step() -> None:
+        ids, codes = (torch.from_numpy(array[0].astype("int64")) for array in examples.batch(config.rows))
+        logits, _ = model(ids)
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), codes.flatten(), ignore_index=ignored)
+        adam.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+        adam.step()
+
+    step()
+    probe = timed(step)
+    steps = max(3, round(SECONDS / probe))
+    return 1e3 * timed(lambda: [step() for _ in range(steps)]) / steps
+
+
+def timed(call) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeat", type=int, default=3)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    print(f"{options.threads} threads, torch {torch.__version__}, best of {options.repeat}")
+    print(
+        f"{'cell':4} {'H':>3} {'B':>3}  {'loop ms':>8}"
+        + "".join(f"  {f'{S} ms':>8}" for S in SEEDS)
+        + "    x10    x100"
+    )
+    for cell in ("lstm", "gru", "rnn"):
+        for H, B in SIZES:
+            config = LabConfig(cell=cell, units=H, batch_size=B, samples=200)
+            one_loop = min(loop_per_step(config) for _ in range(options.repeat))
+            ms = [min(per_step(replace(config, seeds=S)) for _ in range(options.repeat)) for S in SEEDS]
+            row = f"{cell:4} {H:3} {B:3}  {one_loop:8.3f}" + "".join(f"  {each:8.3f}" for each in ms)
+            print(f"{row}  {ms[1] / ms[0]:5.2f}  {ms[2] / ms[0]:6.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
