@@ -153,17 +153,18 @@ void pack_plain(Panels<Real>& to, Index p, Index k0, Index rows, RowOf row_of) {
   }
 }
 
-// Rows of a times a panelled matrix: each(r, column, n, sum) gets every vector of n columns of every row.
+// Rows of a, which lie in segments as for `tile`, times a panelled matrix: each(r, column, n, sum) gets every vector of
+// n columns of every row.
 template <class Real, class Each>
-inline void multiply_rows(const Panels<Real>& panels, const Real* const* a, Index rows, Each each) {
+inline void multiply_rows(const Panels<Real>& panels, const Real* const* a, const Index* at, int segments, Index rows,
+                          Each each) {
   TileSums<Real> sums;
-  const Index start = 0;
   for (Index p = 0; p < panels.count; ++p) {
     const int V = panels.vectors(p);
     const RowTiles tiles(rows, max_rows(V));
     for (Index i = 0; i < tiles.tiles; ++i) {
       const Index r0 = tiles.begin(i), R = tiles.begin(i + 1) - r0;
-      tile_for<Real, false>(R, V)(sums.data, a + r0, &start, 1, panels.K, panels.panel(p));
+      tile_for<Real, false>(R, V)(sums.data, a + r0, at, segments, panels.K / segments, panels.panel(p));
       for (Index r = 0; r < R; ++r) {
         for (int v = 0; v < V; ++v) {
           const Index column = panels.first(p) + v * kWidth<Real>;
@@ -175,6 +176,9 @@ inline void multiply_rows(const Panels<Real>& panels, const Real* const* a, Inde
   }
 }
 
+// Where rows of one segment start.
+constexpr Index kStart = 0;
+
 // Sums over rows run block by block: the blocks end before these rows.
 struct Blocks {
   const Index* ends;
@@ -182,21 +186,25 @@ struct Blocks {
   Index rows() const { return count > 0 ? ends[count - 1] : 0; }
 };
 
-// to (units, columns) += left^T right over the rows of all blocks: left[k][at + unit], right[k][column].  The team
-// shares the units out.  `panel` has room for (rows, kPanelVectors vectors); left for kAhead more rows than it has.
+// to (gates * units, columns) += left^T right over the rows of all blocks: left[k][at[gate] + unit], right[k][column].
+// The team shares the tiles of units out.  `panel` has room for (rows, kPanelVectors vectors); left has kAhead more
+// rows.
 template <class Real>
-inline void add_outer_products(const Real* const* left, Index at, Index units, const Real* const* right, Index columns,
-                               const Blocks& blocks, Real* panel, const Team& team, Real* to) {
+inline void add_outer_products(const Real* const* left, const Index* at, int gates, Index units,
+                               const Real* const* right, Index columns, const Blocks& blocks, Real* panel,
+                               const Team& team, Real* to) {
   TileSums<Real> sums;
   const RowTiles tiles(units, max_rows(kPanelVectors));
-  const Index i0 = tiles.tiles * team.id / team.size, i1 = tiles.tiles * (team.id + 1) / team.size;
+  const Index items = gates * tiles.tiles;
+  const Index item0 = items * team.id / team.size, item1 = items * (team.id + 1) / team.size;
   Panels<Real> panels(columns, blocks.rows(), 1);
-  for (Index p = 0; p < panels.count && i0 < i1; ++p) {
+  for (Index p = 0; p < panels.count && item0 < item1; ++p) {
     const int V = panels.vectors(p);
     panels.data = panel - (panels.panel(p) - panels.data);  // every panel in turn in the same place
     pack_plain(panels, p, 0, blocks.rows(), [&](Index k) { return right[k]; });
-    for (Index i = i0; i < i1; ++i) {
-      const Index u0 = tiles.begin(i), R = tiles.begin(i + 1) - u0, first = at + u0;
+    for (Index item = item0; item < item1; ++item) {
+      const Index gate = item / tiles.tiles, i = item % tiles.tiles;
+      const Index u0 = tiles.begin(i), R = tiles.begin(i + 1) - u0, first = at[gate] + u0;
       for (Index block = 0, from = 0; block < blocks.count; from = blocks.ends[block++]) {
         const Index rows = blocks.ends[block] - from;
         tile_for<Real, true>(R, V)(sums.data, left + from, &first, 1, rows, panel + from * V * kWidth<Real>);
@@ -204,7 +212,7 @@ inline void add_outer_products(const Real* const* left, Index at, Index units, c
           for (int v = 0; v < V; ++v) {
             const Index column = panels.first(p) + v * kWidth<Real>, rest = columns - column;
             const Index n = rest < kWidth<Real> ? rest : kWidth<Real>;
-            Real* place = to + (u0 + r) * columns + column;
+            Real* place = to + (gate * units + u0 + r) * columns + column;
             store_n(place, load_n(place, n) + load(sums.data + (r * V + v) * kWidth<Real>), n);
           }
         }

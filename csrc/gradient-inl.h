@@ -19,14 +19,17 @@ class ChunkSums {
     grad_ = &call_.gradients[which];
     back_ = &plan_.nets[which];
     gather(s0, s1);
+    const Blocks blocks{own_.block_ends, blocks_};
     if (grad_->dW_ih) {
       if (plan_.by_symbol) {
         scatter_symbols();
       } else {
-        add_products(own_.da_rows, input_at_, Cell::gates, call_.H, own_.x_rows, call_.I, grad_->dW_ih);
+        add_outer_products(own_.da_rows, input_at_, Cell::gates, call_.H, own_.x_rows, call_.I, blocks, own_.right,
+                           team_, grad_->dW_ih);
       }
-      add_products(own_.da_rows, hidden_at_, Cell::gates, call_.H, own_.h_rows, call_.P, grad_->dW_hh);
-      add_biases();
+      add_outer_products(own_.da_rows, hidden_at_, Cell::gates, call_.H, own_.h_rows, call_.P, blocks, own_.right,
+                         team_, grad_->dW_hh);
+      add_rows(own_.da_rows, Cell::slots * Hp_, blocks, team_, back_->db);
       if (plan_.projected) add_projection(s0, s1);
     }
     if (grad_->dx.data) input_gradients();
@@ -90,42 +93,6 @@ class ChunkSums {
     for (Index k = 0; k < kAhead; ++k) own_.da_rows[rows_ + k] = own_.x_rows[rows_ + k] = plan_.zeros;
   }
 
-  // dW += left^T right for the gates of one weight matrix; gate g's left columns start at left_at[g].
-  void add_products(const Real* const* left, const Index* left_at, int gates, Index units, const Real* const* right,
-                    Index columns, Real* dW) {
-    const RowTiles tiles(units, max_rows(kPanelVectors));
-    const Range items(gates * tiles.tiles, team_.id, team_.size);
-    Panels<Real> panels(columns, rows_, 1);
-    for (Index p = 0; p < panels.count && items.begin < items.end; ++p) {
-      const int V = panels.vectors(p);
-      const Index c0 = panels.first(p);
-      panels.data = own_.right - (panels.panel(p) - panels.data);  // every panel in turn in the same place
-      pack_plain(panels, p, 0, rows_, [&](Index k) { return right[k]; });
-      for (Index item = items.begin; item < items.end; ++item) {
-        const Index gate = item / tiles.tiles, i = item % tiles.tiles;
-        const Index j0 = tiles.begin(i), R = tiles.begin(i + 1) - j0;
-        add_tile(left, left_at[gate] + j0, R, V, dW + (gate * units + j0) * columns + c0, columns, columns - c0);
-      }
-    }
-  }
-
-  void add_tile(const Real* const* left, Index at, Index R, int V, Real* dW, Index stride, Index columns) {
-    Index from = 0;
-    for (Index block = 0; block < blocks_; ++block) {
-      const Index rows = own_.block_ends[block] - from;
-      tile_for<Real, true>(R, V)(sums_.data, left + from, &at, 1, rows, own_.right + from * V * kWidth<Real>);
-      for (Index r = 0; r < R; ++r) {
-        for (int v = 0; v < V; ++v) {
-          Real* to = dW + r * stride + v * kWidth<Real>;
-          const Index left_columns = columns - v * kWidth<Real>;
-          const Index n = left_columns < kWidth<Real> ? left_columns : kWidth<Real>;
-          store_n(to, load_n(to, n) + load(sums_.data + (r * V + v) * kWidth<Real>), n);
-        }
-      }
-      from = own_.block_ends[block];
-    }
-  }
-
   // dW_hr = dp^T m
   void add_projection(Index s0, Index s1) {
     Index k = 0, n = 0;
@@ -138,28 +105,8 @@ class ChunkSums {
         own_.h_rows[k] = back_->m + at * Hp_;
       }
     }
-    static constexpr Index zero = 0;
-    add_products(own_.x_rows, &zero, 1, call_.P, own_.h_rows, call_.H, grad_->dW_hr);
-  }
-
-  void add_biases() {
-    constexpr int together = 4;
-    const Range vectors(Cell::slots * Hp_ / kWidth<Real>, team_.id, team_.size);
-    for (Index v0 = vectors.begin; v0 < vectors.end; v0 += together) {
-      const Index V = vectors.end - v0 < together ? vectors.end - v0 : together;
-      Index k = 0;
-      for (Index block = 0; block < blocks_; ++block) {
-        Vec<Real> sum[together] = {};
-        for (; k < own_.block_ends[block]; ++k) {
-          const Real* da = own_.da_rows[k] + v0 * kWidth<Real>;
-          for (Index v = 0; v < V; ++v) sum[v] += load(da + v * kWidth<Real>);
-        }
-        for (Index v = 0; v < V; ++v) {
-          Real* db = back_->db + (v0 + v) * kWidth<Real>;
-          store(db, load(db) + sum[v]);
-        }
-      }
-    }
+    add_outer_products(own_.x_rows, &kStart, 1, call_.P, own_.h_rows, call_.H, {own_.block_ends, blocks_}, own_.right,
+                       team_, grad_->dW_hr);
   }
 
   // dW_ih for one-hot input: da goes to the column of its symbol.
@@ -178,45 +125,24 @@ class ChunkSums {
   }
 
   void input_gradients() {
-    const Panels<Real>& panels = back_->input;
     const Range rows(rows_, team_.id, team_.size);
-    for (Index p = 0; p < panels.count; ++p) {
-      const int V = panels.vectors(p);
-      const RowTiles tiles(rows.end - rows.begin, max_rows(V));
-      for (Index i = 0; i < tiles.tiles; ++i) {
-        const Index r0 = rows.begin + tiles.begin(i), R = tiles.begin(i + 1) - tiles.begin(i);
-        tile_for<Real, false>(R, V)(sums_.data, own_.da_rows + r0, input_at_, Cell::gates, call_.H, panels.panel(p));
-        for (Index r = 0; r < R; ++r) {
-          for (int v = 0; v < V; ++v) {
-            const Index j = panels.first(p) + v * kWidth<Real>;
-            const Index n = call_.I - j < kWidth<Real> ? call_.I - j : kWidth<Real>;
-            Real* to = own_.dx_rows[r0 + r] + j;
-            const Vec<Real> sum = load(sums_.data + (r * V + v) * kWidth<Real>);
-            store_n(to, grad_->add_to_dx ? load_n(to, n) + sum : sum, n);
-          }
-        }
-      }
-    }
+    const auto add = [&](Index r, Index j, Index n, Vec<Real> sum) {
+      Real* to = own_.dx_rows[rows.begin + r] + j;
+      store_n(to, grad_->add_to_dx ? load_n(to, n) + sum : sum, n);
+    };
+    multiply_rows(back_->input, own_.da_rows + rows.begin, input_at_, Cell::gates, rows.end - rows.begin, add);
   }
 
   // dh_0 = W_hh^T (da summed over the starts), and the direct part.
   void initial_states() {
-    const Panels<Real>& panels = back_->hidden;
     const Range rows(call_.B, team_.id, team_.size);
     for (Index b = rows.begin; b < rows.end; ++b) {
       const Real* da = back_->da_start + b * Cell::slots * Hp_;
       // A sequence of length zero hands dh_n through.
       const Real* direct = order_.length[b] > 0 ? back_->dh_start : back_->dh;
-      for (Index p = 0; p < panels.count; ++p) {
-        const int V = panels.vectors(p);
-        tile_for<Real, false>(1, V)(sums_.data, &da, hidden_at_, Cell::gates, call_.H, panels.panel(p));
-        for (int v = 0; v < V; ++v) {
-          const Index j = panels.first(p) + v * kWidth<Real>;
-          const Index n = call_.P - j < kWidth<Real> ? call_.P - j : kWidth<Real>;
-          const Vec<Real> sum = load(sums_.data + v * kWidth<Real>) + load(direct + b * plan_.Pp + j);
-          store_n(grad_->dh_0 + b * call_.P + j, sum, n);
-        }
-      }
+      multiply_rows(back_->hidden, &da, hidden_at_, Cell::gates, 1, [&](Index, Index j, Index n, Vec<Real> sum) {
+        store_n(grad_->dh_0 + b * call_.P + j, sum + load(direct + b * plan_.Pp + j), n);
+      });
     }
   }
 
@@ -231,7 +157,6 @@ class ChunkSums {
   const BackNet<Real>* back_ = nullptr;
   Index input_at_[Cell::gates], hidden_at_[Cell::gates];
   Index rows_ = 0, blocks_ = 0;
-  TileSums<Real> sums_;
 };
 
 // Where the gates and cells of steps s0 to s1 are, a segment or the whole walk.

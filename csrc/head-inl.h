@@ -53,7 +53,7 @@ void linear(const Linear<Real>& head, void* scratch, bool packed) {
   LinearPlan<Real> plan(head, arena);
   for (Index b = 0; b < head.B; ++b) plan.x_rows[b] = head.x + b * head.H;
   for (Index p = 0; p < plan.panels.count && !packed; ++p) pack_transposed(plan.panels, p, head.W);
-  multiply_rows(plan.panels, plan.x_rows, head.B, [&](Index b, Index v, Index n, Vec<Real> sum) {
+  multiply_rows(plan.panels, plan.x_rows, &kStart, 1, head.B, [&](Index b, Index v, Index n, Vec<Real> sum) {
     store_n(head.y + b * head.V + v, sum + load_n(head.b + v, n), n);
   });
 }
@@ -146,15 +146,17 @@ class HeadLearner {
       own.dy_rows[n] = plan_.dy + n * plan_.Vp;
     }
     const Index rows = mine.end - mine.begin;
-    multiply_rows(plan_.forward, own.x_rows + mine.begin, rows, [&](Index r, Index v, Index n, Vec<Real> sum) {
-      store(plan_.dy + (mine.begin + r) * plan_.Vp + v, sum + load_n(pass_.b + v, n));
-    });
+    multiply_rows(plan_.forward, own.x_rows + mine.begin, &kStart, 1, rows,
+                  [&](Index r, Index v, Index n, Vec<Real> sum) {
+                    store(plan_.dy + (mine.begin + r) * plan_.Vp + v, sum + load_n(pass_.b + v, n));
+                  });
     for (Index n = mine.begin; n < mine.end; ++n) {
       plan_.nats[n] = cross_entropy(plan_.dy + n * plan_.Vp, pass_.targets[n0 + n]);
     }
-    multiply_rows(plan_.backward, own.dy_rows + mine.begin, rows, [&](Index r, Index j, Index n, Vec<Real> sum) {
-      store_n(pass_.dx + (n0 + mine.begin + r) * pass_.H + j, sum, n);
-    });
+    multiply_rows(plan_.backward, own.dy_rows + mine.begin, &kStart, 1, rows,
+                  [&](Index r, Index j, Index n, Vec<Real> sum) {
+                    store_n(pass_.dx + (n0 + mine.begin + r) * pass_.H + j, sum, n);
+                  });
   }
 
   // -log softmax(y)[target] in nats; y becomes its gradient.  A negative target asks for nothing.
@@ -182,7 +184,7 @@ class HeadLearner {
     }
     for (Index k = 0; k < kAhead; ++k) own.dy_rows[rows + k] = plan_.zeros;
     const Blocks by_block{own.block_ends, blocks};
-    add_outer_products(own.dy_rows, 0, pass_.V, own.x_rows, pass_.H, by_block, own.right, team_, pass_.dW);
+    add_outer_products(own.dy_rows, &kStart, 1, pass_.V, own.x_rows, pass_.H, by_block, own.right, team_, pass_.dW);
     add_rows(own.dy_rows, plan_.Vp, by_block, team_, plan_.db);
   }
 

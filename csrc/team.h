@@ -15,7 +15,8 @@ struct Barrier {
   alignas(64) std::uint32_t arrived = 0;
   alignas(64) std::uint32_t round = 0;
 
-  void wait(int size) {
+  // Always inline: a kernel unit exports no function that another unit may share (docs/kernels.md, "ODR").
+  [[gnu::always_inline]] void wait(int size) {
     const std::uint32_t mine = __atomic_load_n(&round, __ATOMIC_RELAXED);
     if (__atomic_add_fetch(&arrived, 1u, __ATOMIC_ACQ_REL) == static_cast<std::uint32_t>(size)) {
       __atomic_store_n(&arrived, 0u, __ATOMIC_RELAXED);
