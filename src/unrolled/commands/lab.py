@@ -167,23 +167,19 @@ def _pictures(out: Path, found: Sequence[tuple[str, LabResult]], *, title: str) 
     """Draw the share of nets that are right over sizes, and where each net fails first."""
     from unrolled.views import plots_lab
 
-    trained = found[0][1].ranges[0]
-    limit = max(result.limit for _, result in found)
-    lines = {name: (result.sizes, result.seeds_right) for name, result in found}
-    plots_lab.right_over_sizes(lines, trained, out / "right.png", title=title)
-    failing = {name: [min(n, limit + 1) for n in result.first_failing] for name, result in found}
-    plots_lab.first_failing(failing, limit, trained, out / "first-failing.png", title=title)
+    lines = {name: (result.sizes, result.seeds_right, result.ranges[0]) for name, result in found}
+    plots_lab.right_over_sizes(lines, out / "right.png", title=title)
+    rows = {name: (result.first_failing, result.limit, result.ranges[0]) for name, result in found}
+    plots_lab.first_failing(rows, out / "first-failing.png", title=title)
 
 
 def _task_pictures(out: Path, found: Sequence[tuple[str, TaskResult]], *, title: str) -> None:
     """Draw the mean share of symbols right over sizes."""
     from unrolled.views import plots_lab
 
-    lines = {
-        name: (result.sizes, [fmean(column) for column in zip(*result.symbols, strict=True)]) for name, result in found
-    }
-    trained = 1, found[0][1].longest
-    plots_lab.right_over_sizes(lines, trained, out / "right.png", title=title, what="mean share of answers right")
+    means = {name: [fmean(column) for column in zip(*result.symbols, strict=True)] for name, result in found}
+    lines = {name: (result.sizes, means[name], (1, result.longest)) for name, result in found}
+    plots_lab.right_over_sizes(lines, out / "right.png", title=title, what="mean share of answers right")
 
 
 def _show(console: Console, title: str, table: Table) -> None:

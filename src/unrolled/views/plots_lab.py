@@ -16,66 +16,72 @@ from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", "-.", ":")
-#: The training range.
-SHADE = "#DDDDDD"
+#: The training range, and what only explains.
+SHADE, SCALE = "#DDDDDD", "#777777"
 
-#: Sizes and, at each, the share of nets that are right.
-Line = tuple[Sequence[int], Sequence[float]]
+#: The smallest and the largest size of training.
+Trained = tuple[int, int]
+#: Sizes, at each the share of nets that are right, and the training range.
+Line = tuple[Sequence[int], Sequence[float], Trained]
+#: First failing size of each net, one past the limit where none failed; the limit; the training range.
+Row = tuple[Sequence[int], int, Trained]
 
 
-def right_over_sizes(
-    lines: Mapping[str, Line], trained: tuple[int, int], path: Path, *, title: str, what: str = "share of nets right"
-) -> None:
+def right_over_sizes(lines: Mapping[str, Line], path: Path, *, title: str, what: str = "share of nets right") -> None:
     """Draw the share of nets that get every string of a size right, over sizes, with the training range marked.
 
     Args:
-        lines: name -> sizes (N,) and shares (N,) in [0, 1].
-        trained: the smallest and the largest size of training.
+        lines: what to draw, by name.
         path: of the picture; its ending says the format.
         title: above the picture.
         what: the shares are of.
     """
     figure = Figure(figsize=(7.2, 3.6 + 0.16 * len(lines)), layout="constrained")
     axes = figure.subplots()
-    _mark(axes, trained)
-    for k, (name, (sizes, shares)) in enumerate(lines.items()):
-        offset = 0.006 * (k - (len(lines) - 1) / 2)  # so that lines which agree are both seen
+    ranges = {trained for _, _, trained in lines.values()}
+    for low, high in ranges:
+        where = f" {low} to {high}" if len(ranges) == 1 else ", each"
+        axes.axvspan(low, high, color=SHADE, alpha=1 / len(ranges), linewidth=0, label=f"trained on{where}")
+    for k, (name, (sizes, shares, _)) in enumerate(lines.items()):
+        offset = 0.006 * (k - (len(lines) - 1) / 2) if len(lines) < 12 else 0  # so that lines which agree are both seen
         axes.plot(
             sizes, np.asarray(shares) + offset, label=name, linewidth=1.6, color=COLOURS[k % len(COLOURS)],
             linestyle=DASHES[k // len(COLOURS) % len(DASHES)],
         )  # fmt: skip
-    axes.set(title=title, xlabel="size n", ylabel=what, ylim=(-0.04, 1.04), xscale="log")
-    _plain_log(axes, max(max(sizes) for sizes, _ in lines.values()))
-    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=2 if len(lines) > 3 else len(lines) + 1)
+    axes.set(title=title, xlabel="size n", ylabel=what, ylim=(-0.06, 1.06), xscale="log")
+    _plain_log(axes, max(max(sizes) for sizes, _, _ in lines.values()))
+    handles, names = axes.get_legend_handles_labels()
+    shown = {name: handle for handle, name in zip(handles, names, strict=True)}  # each once
+    columns = 2 if len(shown) > 3 else len(shown)
+    figure.legend([*shown.values()], [*shown], frameon=False, fontsize=8, loc="outside lower center", ncols=columns)
     figure.savefig(path, dpi=150)
 
 
-def first_failing(
-    found: Mapping[str, Sequence[int]], limit: int, trained: tuple[int, int], path: Path, *, title: str
-) -> None:
-    """Draw each net as a dot at its first failing size, one row for each experiment, its median as a bar.
+def first_failing(rows: Mapping[str, Row], path: Path, *, title: str) -> None:
+    """Draw each net as a dot at its first failing size, an open one if it never failed; the median is a bar.
 
     Args:
-        found: name -> first failing size of each net; one past the limit says that none failed.
-        limit: the largest size tried.
-        trained: the smallest and the largest size of training.
+        rows: what to draw, by name, from above.
         path: of the picture; its ending says the format.
         title: above the picture.
     """
-    figure = Figure(figsize=(7.2, 1.3 + 0.42 * len(found)), layout="constrained")
+    figure = Figure(figsize=(7.2, 1.4 + 0.36 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    _mark(axes, trained)
-    for row, (colour, values) in enumerate(zip(cycle(COLOURS), found.values(), strict=False)):
-        ordered = np.sort(np.asarray(values))
-        spread = np.linspace(-0.22, 0.22, len(ordered)) if len(ordered) > 1 else np.zeros(1)
-        axes.plot(ordered, row + spread, "o", color=colour, markersize=4, alpha=0.8, linestyle="none")
-        axes.plot([np.median(ordered)] * 2, [row - 0.34, row + 0.34], color=colour, linewidth=2)
-    axes.axvline(limit + 1, color="#777777", linewidth=0.8, linestyle=":")
-    axes.set_yticks(range(len(found)), list(found))
-    axes.set(title=title, xlabel=f"first failing n; on the dotted line: none up to {limit}", xscale="log")
-    axes.set_ylim(len(found) - 0.5, -0.5)
-    _plain_log(axes, limit + 1)
-    axes.legend(frameon=False, fontsize=8, loc="best")
+    for k, (colour, (failing, limit, (low, high))) in enumerate(zip(cycle(COLOURS), rows.values(), strict=False)):
+        axes.barh(k, high - low, left=low, height=0.9, color=SHADE, label="trained" if k == 0 else None)
+        ordered = np.sort(np.asarray(failing))
+        heights = k + (np.linspace(-0.3, 0.3, len(ordered)) if len(ordered) > 1 else np.zeros(1))
+        failed = ordered <= limit
+        axes.plot(ordered[failed], heights[failed], "o", color=colour, markersize=4)
+        axes.plot(ordered[~failed], heights[~failed], "o", color=colour, markersize=4, markerfacecolor="none")
+        axes.plot([np.median(ordered)] * 2, [k - 0.42, k + 0.42], color=colour, linewidth=2)
+    axes.plot([], [], "o", color=SCALE, markersize=4, label="first wrong string")
+    axes.plot([], [], "o", color=SCALE, markersize=4, markerfacecolor="none", label="none up to here")
+    axes.plot([], [], color=SCALE, linewidth=2, label="median")
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set(title=title, xlabel="size n", xscale="log", ylim=(len(rows) - 0.5, -0.5))
+    _plain_log(axes, max(limit for _, limit, _ in rows.values()) + 1)
+    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=4)
     figure.savefig(path, dpi=150)
 
 
@@ -96,22 +102,17 @@ def drift(
     figure.suptitle(title)
     above, below = figure.subplots(2, 1, sharex=True)
     above.plot(steps, np.asarray(right_to), color=COLOURS[0], alpha=0.6, linewidth=1.2)
-    above.axhline(limit, color="#777777", linewidth=0.8, linestyle=":")
+    above.axhline(limit, color=SCALE, linewidth=0.8, linestyle=":")
     above.set(ylabel="right up to n", yscale="symlog", ylim=(0, 1.3 * limit))
     for k, (name, values) in enumerate(margins.items()):
         lines = below.plot(steps, np.asarray(values), color=COLOURS[k % len(COLOURS)], alpha=0.6, linewidth=1.2)
         lines[0].set_label(name)
-    below.axhline(0, color="#777777", linewidth=0.8, linestyle=":")
+    below.axhline(0, color=SCALE, linewidth=0.8, linestyle=":")
     below.set(xlabel="steps of training", ylabel="least margin, logits")
     below.legend(frameon=False, fontsize=8)
     for axes in (above, below):
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
-
-
-def _mark(axes: Axes, trained: tuple[int, int]) -> None:
-    axes.axvspan(*trained, color=SHADE, linewidth=0, label=f"trained on {trained[0]} to {trained[1]}")
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _plain_log(axes: Axes, high: float) -> None:
@@ -120,3 +121,4 @@ def _plain_log(axes: Axes, high: float) -> None:
     axes.set_xticks(ticks, [f"{n:,}" for n in ticks])
     axes.minorticks_off()
     axes.set_xlim(0.9, 1.12 * high)
+    axes.spines[["top", "right"]].set_visible(False)
