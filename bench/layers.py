@@ -166,7 +166,7 @@ def summaries(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def main() -> int:
     """Run the sets; returns the exit code."""
-    options = parser(__doc__, seconds=2.0)
+    options = parser(__doc__, seconds=1.5)
     options.add_argument("--sets", default=",".join(SETS), help=f"of {', '.join(SETS)}; all by default")
     options.add_argument("--cells", default=",".join(CELLS), help=f"of {', '.join(CELLS)}; all by default")
     asked = options.parse_args()
