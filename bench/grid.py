@@ -16,8 +16,8 @@ BATCHES = (1, 8, 32, 64, 256)
 STEPS = (20, 100, 500)
 SIZES = (16, 64, 100, 128, 256, 512, 1024)
 NARROW = 32
-#: Most operations of one forward pass of an LSTM, the widest cell: 90e9 are about half a second on two cores.  A tenth of
-#: that for coverings of single values, which are taken where every operation costs two or four times as much.
+#: Most operations of one forward pass of an LSTM, the widest cell, by strength: 90e9 are about half a second on two
+#: cores; a tenth of that for single values, which are taken where every operation costs two or four times as much.
 MOST_WORK = {1: 9e9, 2: 90e9}
 
 
