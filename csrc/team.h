@@ -10,12 +10,13 @@ namespace unrolled {
 void wait_while_equal(const std::uint32_t* word, std::uint32_t value);
 void wake_waiters(const std::uint32_t* word);
 
+// Both waits are always inline: a kernel unit exports no function that another unit may share (docs/kernels.md, "ODR").
+
 // A barrier of the threads of a team: a step of a small layer takes less time than a sleep and a wake.
 struct Barrier {
   alignas(64) std::uint32_t arrived = 0;
   alignas(64) std::uint32_t round = 0;
 
-  // Always inline: a kernel unit exports no function that another unit may share (docs/kernels.md, "ODR").
   [[gnu::always_inline]] void wait(int size) {
     const std::uint32_t mine = __atomic_load_n(&round, __ATOMIC_RELAXED);
     if (__atomic_add_fetch(&arrived, 1u, __ATOMIC_ACQ_REL) == static_cast<std::uint32_t>(size)) {
@@ -33,7 +34,7 @@ struct Team {
   int size;
   Barrier* barrier;
 
-  void wait() const {
+  [[gnu::always_inline]] void wait() const {
     if (size > 1) barrier->wait(size);
   }
 };
