@@ -154,8 +154,9 @@ class Language(ABC):
             return
         if not left:
             yield prefix
-        for symbol in self.alphabet if left else ():
-            if symbol in self.legal(state):
+        legal = self.legal(state) if left else ()
+        for symbol in self.alphabet:
+            if symbol in legal:
                 yield from self._walk((*prefix, symbol), self.step(state, symbol), left - 1)
 
     def count(self, n: int) -> int:
@@ -169,13 +170,13 @@ class Language(ABC):
     def first(self, n: int) -> dict[str, float]:
         """Return the probability of each first symbol of a string of size n, at least 1."""
         start, left, total = self.start(), self.length(n) - 1, self.count(n)
-        return {s: self.ways(self.step(start, s), left) / total for s in self.alphabet if s in self.legal(start)}
+        return {s: self.ways(self.step(start, s), left) / total for s in sorted(self.legal(start) - {EOS})}
 
     def draw(self, rng: np.random.Generator, n: int) -> String:
         """Draw a string of size n, each with the same probability; the size is one that the language has."""
         state, string = self.start(), []
         for left in range(self.length(n) - 1, -1, -1):
-            moves = [(symbol, self.step(state, symbol)) for symbol in self.alphabet if symbol in self.legal(state)]
+            moves = [(symbol, self.step(state, symbol)) for symbol in sorted(self.legal(state) - {EOS})]
             symbol, state = moves[choose(rng, [self.ways(after, left) for _, after in moves])]
             string.append(symbol)
         return tuple(string)

@@ -7,15 +7,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from unrolled.languages.judging import Floats, Marked, Predictor, judge
+from unrolled.languages.judging import Floats, Judged, Marked, Predictor, judge
 from unrolled.languages.language import Language
 from unrolled.languages.lengths import Lengths
 
@@ -240,23 +241,26 @@ def evaluate(
     optimal_nats = language.optimal_nats(lengths, start_mark=start_mark)
     rng = np.random.default_rng(seed)
     exhaustive = len(lengths.sizes) <= strings and all(language.count(n) == 1 for n, _ in lengths)
-    drawn = list(lengths) if exhaustive else [(lengths.sample(rng), 1 / strings) for _ in range(strings)]
+    drawn = list(lengths) if exhaustive else [(lengths.sample(rng), 1.0) for _ in range(strings)]
     drawn.sort()  # strings of similar lengths are read together
-    marked = [Marked(language.probes(rng, n)[0], predictor.vocabulary, start_mark=start_mark) for n, _ in drawn]
     weights = np.array([weight for _, weight in drawn])
+    marked = [Marked(language.probes(rng, n)[0], predictor.vocabulary, start_mark=start_mark) for n, _ in drawn]
     parts = [
         judge(predictor, marked[b : b + ROWS], ["sets", "argmax"], measured=True) for b in range(0, len(marked), ROWS)
     ]
-    right = {reading: np.concatenate([part.margins[reading] for part in parts]) > 0 for reading in ("sets", "argmax")}
-    predictions = weights @ np.concatenate([part.predictions for part in parts])
+
+    def total(each: Callable[[Judged], npt.NDArray[Any]]) -> float:
+        return float((weights * np.concatenate([each(part) for part in parts])).sum())
+
+    predictions = total(lambda part: part.predictions)
     return Evaluation(
         len(marked),
         exhaustive,
-        float(weights @ right["sets"]),
-        float(weights @ right["argmax"]),
-        float(weights @ np.concatenate([part.nats for part in parts]) / predictions),
+        total(lambda part: part.margins["sets"] > 0) / float(weights.sum()),
+        total(lambda part: part.margins["argmax"] > 0) / float(weights.sum()),
+        total(lambda part: part.nats) / predictions,
         optimal_nats,
-        float(weights @ np.concatenate([part.hits for part in parts]) / predictions),
+        total(lambda part: part.hits) / predictions,
     )
 
 
