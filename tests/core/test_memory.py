@@ -1,5 +1,7 @@
 """Memory: what training keeps for each symbol read, and that calls leave nothing behind."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,47 @@ def test_training_keeps_few_floats_for_each_symbol(name, dtype):
     layer = getattr(unrolled.nn, name)(7, H, dtype=dtype)
     x = torch.randn(T, B, 7, dtype=dtype, requires_grad=True)
     assert kept_floats(layer, x) <= KEPT[name] * H * T * B
+
+
+@pytest.mark.parametrize("B", [1, 20])
+@pytest.mark.parametrize("name", ["LSTM", "GRU"])
+def test_checkpoint_steps_keep_a_tenth_at_most(name, B):
+    """What is kept from forward to backward, and the gates of the one segment that backward holds at a time."""
+    T, H, block = 1000, 48, 64 if B == 1 else 128 // B
+    layer = getattr(unrolled.nn, name)(7, H, checkpoint_steps="auto")
+    x = torch.randn(T, B, 7, requires_grad=True)
+    segment = -(-32 // block) * block  # 32: sqrt(T)
+    slots = {"LSTM": 5, "GRU": 4}[name]
+    in_segments = kept_floats(layer, x) + segment * B * slots * H
+    layer.checkpoint_steps = None
+    assert in_segments <= 0.1 * kept_floats(layer, x)
+
+
+LONG = """
+import resource, torch, unrolled.nn
+torch.set_num_threads(1)
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+lstm = unrolled.nn.LSTM(16, 128, checkpoint_steps=STEPS)
+x = torch.randn(100_000, 1, 16)
+lstm(x[:300])[0].sum().backward()
+before = peak()
+lstm(x)[0].sum().backward()
+print(peak() - before)
+"""
+
+
+@pytest.mark.whole_process
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kB on Linux alone")
+def test_a_hundred_thousand_steps_train_in_little_memory():
+    """Peak memory beyond weights and input, the output and its gradient (51 MB each) included."""
+
+    def peak(steps):
+        code = LONG.replace("STEPS", repr(steps))
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        return int(done.stdout)
+
+    assert peak("auto") < 150e6
+    assert peak(None) > 250e6  # so the measure can fail
 
 
 def test_kept_floats_counts_what_a_function_saves():

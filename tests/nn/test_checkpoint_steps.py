@@ -85,14 +85,15 @@ def test_gradients_of_a_checkpointed_layer_under_torch_func_have_the_same_bits(n
 def test_gradients_of_a_checkpointed_layer_that_is_compiled_have_the_same_bits(name, steps):
     torch._dynamo.reset()
     layer = getattr(unrolled.nn, name)(I, H, bidirectional=True)
-    x = torch.randn(T, B, I, requires_grad=True)
-    want = gradients(layer, None, x)
-    layer.checkpoint_steps = steps
-    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    y, end = compiled(x)
-    loss = y.sin().sum() + sum(s.cos().sum() for s in (end if isinstance(end, tuple) else (end,)))
-    found = torch.autograd.grad(loss, [x, *layer.parameters()])
-    assert_same(dict(zip(want, (y.detach(), *found), strict=True)), want)
+    compiled = torch.compile(layer, fullgraph=True, dynamic=True, backend="aot_eager")
+    for length in (T, 2 * T):
+        x = torch.randn(length, B, I, requires_grad=True)
+        want = gradients(layer, None, x)
+        layer.checkpoint_steps = steps
+        y, end = compiled(x)
+        loss = y.sin().sum() + sum(s.cos().sum() for s in (end if isinstance(end, tuple) else (end,)))
+        found = torch.autograd.grad(loss, [x, *layer.parameters()])
+        assert_same(dict(zip(want, (y.detach(), *found), strict=True)), want)
 
 
 @pytest.mark.parametrize("name", ["LSTM", "GRU"])

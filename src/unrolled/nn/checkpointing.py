@@ -35,4 +35,4 @@ def segment_steps(wanted: CheckpointSteps, T: int) -> int:
     """
     if checked(wanted) is None:
         return 0
-    return math.isqrt(T - 1) + 1 if wanted == "auto" else int(wanted)  # type: ignore[arg-type]
+    return math.ceil(T**0.5) if wanted == "auto" else int(wanted)  # type: ignore[arg-type]
