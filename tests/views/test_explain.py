@@ -205,8 +205,8 @@ def test_hostile_symbols_do_not_leave_their_place():
 
 def test_what_is_left_out_is_said():
     written = explain(small("rnn", hidden_size=33), "ab").text(columns=5)
-    assert "(28 more columns are not shown)" in written
-    assert "(28 more columns and 28 more lines are not shown)" in written
+    assert "(not shown: 28 more columns)" in written
+    assert "(not shown: 28 more columns and 28 more lines)" in written
 
 
 @pytest.mark.parametrize(

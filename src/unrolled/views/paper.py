@@ -81,7 +81,7 @@ def _cells(table: Table, columns: int) -> Iterator[list[str]]:
     """Yield the header and every line of a table as text."""
     shapes = any(line.shape for line in table.lines)
     yield ["", *(["shape"] if shapes else []), *table.columns[:columns]]
-    for line in table.lines[:columns]:
+    for line in table.lines[: _most_lines(table, columns)]:
         yield [line.name, *([line.shape] if shapes else []), *_written(line.values)[:columns]]
 
 
@@ -99,9 +99,14 @@ def _written(values: NDArray[Any]) -> list[str]:
 
 
 def _missing(table: Table, columns: int) -> list[str]:
-    left_out = {"columns": len(table.columns) - columns, "lines": len(table.lines) - columns}
+    left_out = {"columns": len(table.columns) - columns, "lines": len(table.lines) - _most_lines(table, columns)}
     said = " and ".join(f"{count} more {what}" for what, count in left_out.items() if count > 0)
-    return [f"({said} are not shown)"] if said else []
+    return [f"(not shown: {said})"] if said else []
+
+
+def _most_lines(table: Table, columns: int) -> int:
+    """Return how many lines are shown: of a matrix as many as columns, of quantities with shapes of their own all."""
+    return len(table.lines) if table.lines[0].shape else columns
 
 
 def _md(words: str) -> str:

@@ -31,7 +31,7 @@ def gates(
     figure = canvas(10 if wide else 3.1 * columns, (1.6 if wide else 2.6) * lines + 0.5, title)
     panels = figure.subplots(lines, columns, squeeze=False, sharex=wide).flat
     places = np.arange(len(symbols)) if steps is None else steps
-    for k, (axes, (name, values)) in enumerate(zip(panels, rows.items(), strict=False)):
+    for k, ((name, values), axes) in enumerate(zip(rows.items(), panels, strict=False)):
         figure.colorbar(heat(axes, name, values), ax=axes, shrink=0.9, pad=0.01 if wide else 0.05)
         symbol_axis(axes, symbols, places)
         if wide and k < len(rows) - 1:

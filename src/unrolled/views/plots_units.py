@@ -16,6 +16,8 @@ from unrolled.views.plots import HUES, canvas, plain, symbol_axis
 
 #: Lines that one panel can hold before they cannot be told apart.
 MOST_LINES = len(HUES)
+#: Steps up to which lines share a panel; beyond, each has its own.
+TOGETHER = 300
 #: Symbols of a line, and of a picture, of coloured text.
 LINE, MOST_SYMBOLS = 64, 2_000
 
@@ -42,20 +44,26 @@ def unit_lines(
     """
     if not 0 < len(lines) <= MOST_LINES:
         raise ValueError(f"{len(lines)} units; a picture of lines shows 1 to {MOST_LINES}")
-    rows = 2 if background else 1
-    figure = canvas(9, 3.4 + 1.6 * (rows - 1), title)
-    panels = figure.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=[3, 1.3][:rows])[:, 0]
-    t = np.arange(len(symbols))
-    for axes, group, label in zip(panels, [lines, background or {}], [unit, "in the text"], strict=False):
-        for hue, (name, values) in zip(HUES, group.items(), strict=False):
+    apart = len(symbols) > TOGETHER  # dense lines hide each other
+    groups = [{name: values} for name, values in lines.items()] if apart else [dict(lines)]
+    heights = [1.5 if apart else 3.0] * len(groups) + [1.3] * bool(background)
+    figure = canvas(9, sum(heights) + 0.5, title)
+    panels = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    t, hues = np.arange(len(symbols)), iter(HUES * 2)
+    for axes, group in zip(panels, [*groups, dict(background or {})], strict=False):
+        for name, values in group.items():
             marker = "o" if len(t) <= 60 else ""
-            axes.plot(t, values, color=hue, linewidth=1.5, marker=marker, markersize=3, label=name)
+            axes.plot(
+                t, values, color=next(hues), linewidth=0.9 if apart else 1.5, marker=marker, markersize=3, label=name
+            )
         axes.axhline(0, color="#bbbbbb", linewidth=0.7, zorder=0)
-        axes.set_ylabel(label)
+        axes.set_ylabel(unit)
         axes.margins(x=0.01)
+        axes.tick_params(axis="x", length=0)
         plain(axes)
         axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    panels[0].tick_params(axis="x", length=0)
+    if background:
+        panels[-1].set_ylabel("in the text")
     symbol_axis(panels[-1], symbols, t if steps is None else steps)
     return figure
 

@@ -138,6 +138,11 @@ class Trace:
             raise ValueError(f"{kind} has no gate or state {name!r}; it has {', '.join(signals)}")
         return signals[name]
 
+    def _repr_html_(self) -> str:
+        from unrolled.views.notebook import trace_html
+
+        return trace_html(self)
+
     def likeliest(self, count: int = 5) -> list[list[tuple[str, float]]]:
         """Return for each step the names and probabilities of its `count` likeliest next symbols, best first."""
         best = np.argsort(-self.logits, axis=1, kind="stable")[:, :count]
