@@ -23,6 +23,7 @@ class Copies(NamedTuple):
     def of(self, tensors: Sequence[Tensor | None], s: int) -> list[Any]:
         """Return the tensors of copy s.
 
+        >>> import torch
         >>> Copies(2, (True, False)).of([torch.tensor([5, 6]), torch.tensor(7)], 1)
         [tensor(6), tensor(7)]
         """

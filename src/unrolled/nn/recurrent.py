@@ -79,6 +79,7 @@ class RecurrentLayer(torch.nn.RNNBase):
         Raises: what torch.nn raises, in its words; ValueError, TypeError or IndexError for what torch.nn has not.
         Source: docs/notation.md.
 
+        >>> from unrolled.nn import LSTM
         >>> lstm = LSTM(4, 6)
         >>> y, (h_n, c_n) = lstm(torch.randn(5, 3, 4), lengths=torch.tensor([2, 5, 0]))
         >>> y.shape, y[2:, 0].abs().sum().item()
@@ -226,6 +227,7 @@ class RecurrentLayer(torch.nn.RNNBase):
         Returns: the output (B, P), without B for a single sequence, and the new state.
         Raises: ValueError for a bidirectional layer, which has no next step.
 
+        >>> from unrolled.nn import GRU
         >>> gru = GRU(4, 6)
         >>> x = torch.randn(5, 3, 4)
         >>> state = None
@@ -250,6 +252,7 @@ class RecurrentLayer(torch.nn.RNNBase):
             (P, H) of a projected LSTM.
         Raises: KeyError for a name that this cell has not, IndexError for a layer, ValueError for a direction.
 
+        >>> from unrolled.nn import LSTM
         >>> lstm = LSTM(4, 6, num_layers=2)
         >>> lstm.gate("W_if", layer=1).shape, lstm.W_ig.shape
         (torch.Size([6, 6]), torch.Size([6, 4]))
@@ -270,6 +273,7 @@ class RecurrentLayer(torch.nn.RNNBase):
     def to_torch(self) -> torch.nn.RNNBase:
         """Return torch's own layer, sharing this layer's Parameters.
 
+        >>> from unrolled.nn import GRU
         >>> GRU(4, 6, bidirectional=True).to_torch()
         GRU(4, 6, bidirectional=True)
         """
