@@ -1,6 +1,6 @@
 """One layer in every library that has one on the CPU: unrolled, torch, JAX, Keras, ONNX Runtime.
 
-    python bench/peers.py            about three minutes
+    python bench/peers.py            about five minutes
     python bench/peers.py --quick
 
 Same weights, same input, every result compared with ours before anything is timed; each library in a process of its
