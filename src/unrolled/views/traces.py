@@ -94,6 +94,7 @@ class Trace:
         bits: What each symbol cost, -log2 p given those before it, (T,); the first against how texts start.
         names: The V names of the vocabulary.
         length: Symbols of the whole text; more than T if steps were left out.
+        unknown: How many of them were read as UNK.
 
     >>> from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
     >>> model = SequenceModel(ModelConfig(cell="lstm", hidden_size=5), Vocabulary("ab"))
@@ -110,6 +111,7 @@ class Trace:
     bits: Array
     names: tuple[str, ...]
     length: int
+    unknown: int
 
     @property
     def T(self) -> int:
@@ -121,11 +123,6 @@ class Trace:
         """Of the next symbol, after each step, (T, V)."""
         p: Array = np.exp(log_softmax(self.logits))
         return p
-
-    @property
-    def unknown(self) -> int:
-        """How many of the symbols were read as UNK."""
-        return int(np.count_nonzero(self.ids == len(self.names) - 1))
 
     def values(self, name: str, layer: int = -1) -> Array:
         """Return one gate or state of a layer, (T, H).
@@ -216,6 +213,7 @@ def trace(model: SequenceModel, text: Text, *, at_most: int = AT_MOST) -> Trace:
         bits=_joined(bits_of),
         names=names,
         length=len(ids),
+        unknown=int(np.count_nonzero(ids == model.vocabulary.unk_id)),
     )
 
 
