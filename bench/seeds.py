@@ -1,6 +1,6 @@
 """What ten and a hundred nets side by side cost, beside one: milliseconds a training step, and how many times one's.
 
-    python bench/seeds.py [--threads 2] [--repeat 5]
+    python bench/seeds.py [--threads 2] [--repeat 3] [--cells lstm gru rnn]
 
 A step draws the strings, runs forward and backward, clips each net's gradient and takes Adam's step.  The languages are
 short enough for the sizes of the laboratory: a^n b^n with n up to 50, so T is at most 104.  The loop column is one net
@@ -72,6 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--cells", nargs="+", default=["lstm", "gru", "rnn"])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(f"{options.threads} threads, torch {torch.__version__}, best of {options.repeat}")
@@ -80,7 +81,7 @@ def main() -> None:
         + "".join(f"  {f'{S} ms':>8}" for S in SEEDS)
         + "    x10    x100"
     )
-    for cell in ("lstm", "gru", "rnn"):
+    for cell in options.cells:
         for H, B in SIZES:
             config = LabConfig(cell=cell, units=H, batch_size=B, samples=200)
             one_loop = min(loop_per_step(config) for _ in range(options.repeat))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -63,3 +64,10 @@ def test_torchs_own_random_stream_is_left_alone():
     torch.manual_seed(3)
     new_model(get("anbn"), LabConfig(), 7)
     assert torch.equal(torch.rand(3), want)
+
+
+def test_gradient_too_large_for_its_square_is_clipped():
+    gradients = np.full((2, 4), 1e30, np.float32)
+    gradients[1] = 0.1
+    training._clip(gradients, 1.0)
+    np.testing.assert_allclose(gradients, [[0.5] * 4, [0.1] * 4], rtol=1e-6)

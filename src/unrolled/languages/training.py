@@ -151,8 +151,8 @@ _OBJECTIVES = {"sets": _sets, "squared": _squared}
 
 def _clip(gradients: Array, most: float) -> None:
     """Shorten each net's gradient (S, P) in place to a norm of at most `most`."""
-    norms = np.sqrt(np.add.reduce(gradients * gradients, axis=1))
-    gradients *= np.minimum(np.float32(1), np.float32(most) / (norms + np.float32(CLIP_EPSILON)))[:, None]
+    norms = np.sqrt(np.add.reduce(np.square(gradients, dtype=np.float64), axis=1))  # squares may leave float32
+    gradients *= np.minimum(1, most / (norms + CLIP_EPSILON)).astype(np.float32)[:, None]
 
 
 class Adam:
