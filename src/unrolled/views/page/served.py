@@ -15,19 +15,7 @@ from unrolled.runtime.model import RuntimeModel
 from unrolled.views.page.limits import Limits
 from unrolled.views.page.messages import ArrayCard, ModelCard
 from unrolled.views.page.refusals import Refusal
-
-#: Titles of gates and states.
-TITLES = {
-    "i": "input gate i",
-    "f": "forget gate f",
-    "g": "candidate g",
-    "o": "output gate o",
-    "r": "reset gate r",
-    "z": "update gate z",
-    "n": "candidate n",
-    "c": "cell state c",
-    "h": "hidden state h",
-}
+from unrolled.views.symbols import LONG_NAMES
 
 #: What a gate or state lies between; it is (-1, 1) if it is not named here.
 BOUNDS: Mapping[str, tuple[float | None, float | None]] = dict.fromkeys("iforz", (0, 1)) | {"c": (None, None)}
@@ -61,7 +49,7 @@ class Served:
             parameters=sum(p.numel() for p in model.parameters()),
             symbols=model.vocabulary.kind,
             framed=model.framed,
-            arrays=[ArrayCard(a, TITLES[a], *_bounds(kind, a)) for a in arrays],
+            arrays=[ArrayCard(a, LONG_NAMES[a], *_bounds(kind, a)) for a in arrays],
         )
         return cls(card, model.eval(), model.runtime())
 

@@ -60,11 +60,14 @@ export class Latest {
     this.waiting = what;
     if (this.busy) return;
     this.busy = true;
-    while (this.waiting) {
-      const now = this.waiting;
-      this.waiting = null;
-      await this.work(...now);
+    try {
+      while (this.waiting) {
+        const now = this.waiting;
+        this.waiting = null;
+        await this.work(...now);
+      }
+    } finally {
+      this.busy = false;
     }
-    this.busy = false;
   }
 }
