@@ -111,7 +111,7 @@ def whole_steps(sizes: Sizes, batches: list[Any]) -> dict[str, Any]:
     trainers = {
         "own": Trainer(ours, batches),
         "torch": Trainer(theirs, batches),
-        "torch flushed": Trainer(copy.deepcopy(theirs), batches, flush=True),
+        "torch, flushed": Trainer(copy.deepcopy(theirs), batches, flush=True),
     }
     times = in_turn({name: trainer.step for name, trainer in trainers.items()}, sizes.beside)
     found: dict[str, Any] = {"what": "whole step", "ms": {name: times.ms(name) for name in trainers}}

@@ -51,20 +51,27 @@ def filled(text: str, made: Callable[[str], str]) -> str:
     return text
 
 
-def table(name: str, results: Path = RESULTS) -> str:
-    """Return the table of one place, with the command that repeats it and the machine that it was measured on."""
+def table(name: str, said: set[str], results: Path = RESULTS) -> str:
+    """Return the table of one place.
+
+    Args: said: benches whose command, machine and load the document has named already; this one is added.
+    """
     bench, make = PLACES[name]
     source = results / f"{bench}.json"
     if not source.exists():
         return f"Not measured yet: `python bench/{bench}.py`."
     found = json.loads(source.read_text())
+    if bench in said:
+        return make(found)
+    said.add(bench)
     return f"{make(found)}\n\n{tables.provenance(found)}"
 
 
 def main() -> None:
     """Rewrite the documents."""
     for document in DOCUMENTS:
-        document.write_text(filled(document.read_text(), table))
+        said: set[str] = set()
+        document.write_text(filled(document.read_text(), lambda name, said=said: table(name, said)))  # type: ignore[misc]
 
 
 if __name__ == "__main__":

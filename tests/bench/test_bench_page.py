@@ -74,13 +74,15 @@ def test_missing_peer_is_named_in_its_column():
 
 def test_table_comes_with_its_command_machine_and_load(tmp_path):
     (tmp_path / "layers.json").write_text(json.dumps(layers(row("common", "GRU", 2, 1))))
-    text = page.table("common", tmp_path)
+    said = set()
+    text = page.table("common", said, tmp_path)
     assert "`python bench/layers.py`: 42 s on 2 threads of one Some CPU (avx2), torch 2.13.0, commit abc1234" in text
     assert "load 0.3 before, 1.9 after." in text
+    assert "load" not in page.table("summary", said, tmp_path)  # once a document
 
 
 def test_bench_that_was_not_run_leaves_its_command(tmp_path):
-    assert page.table("ragged", tmp_path) == "Not measured yet: `python bench/ragged.py`."
+    assert page.table("ragged", set(), tmp_path) == "Not measured yet: `python bench/ragged.py`."
 
 
 def test_tables_land_between_their_marks_and_nothing_else_changes():
@@ -120,4 +122,4 @@ def test_every_place_of_the_documents_has_a_bench_and_every_bench_a_place():
 
 @pytest.mark.parametrize("name", page.PLACES)
 def test_committed_results_still_make_their_tables(name):
-    assert page.table(name)
+    assert page.table(name, set())
