@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 from unrolled.views.jacobians import Jacobians
@@ -142,9 +143,12 @@ def explosion(norms: Mapping[str, NDArray[Any]], nats: Mapping[str, NDArray[Any]
     left, right = figure.subplots(1, 2)
     for hue, name in zip(HUES[1::-1], norms, strict=False):
         left.semilogy(np.arange(1, len(norms[name]) + 1), norms[name], color=hue, linewidth=1.1, label=name)
-        right.plot(np.arange(1, len(nats[name]) + 1), nats[name], color=hue, linewidth=1.1, label=name)
+        right.semilogy(np.arange(1, len(nats[name]) + 1), nats[name], color=hue, linewidth=1.1, label=name)
     left.set(xlabel="training step", ylabel="norm of the gradient before clipping")
     right.set(xlabel="training step", ylabel="loss, nats per symbol")
+    right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    right.yaxis.set_major_formatter("{x:g}")
+    right.yaxis.set_minor_formatter("")
     for axes in (left, right):
         plain(axes)
     left.legend(frameon=False, fontsize=9)
