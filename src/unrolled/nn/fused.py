@@ -260,10 +260,11 @@ def run_nets(
     gradients: list[int],
     *,
     keep: bool,
+    threads: int,
 ) -> None:
     """Hand S nets of one shape (T, B, I, H) to the core: the fields of struct Net, and of struct Gradients or none."""
     T, B, I, H = sizes
-    header = [CELL_NUMBERS[kind], T, B, I, H, H, S, 0, 0, 0, 0, 0, int(keep), torch.get_num_threads(), 0]
+    header = [CELL_NUMBERS[kind], T, B, I, H, H, S, 0, 0, 0, 0, 0, int(keep), threads, 0]
     (_core.run_f64 if dtype == torch.float64 else _core.run_f32)(header, nets, gradients)
 
 

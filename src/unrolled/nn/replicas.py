@@ -1,10 +1,12 @@
-"""S nets of one shape side by side: one call of the core walks all of them, each with its own weights and rows.
+"""S nets of one shape side by side: a call of the core walks as many as its cache holds.
 
 Letters: S nets, T time, B batch, I input symbols, H hidden, G gates.  A net's numbers do not depend on its neighbours:
 bit for bit they are those of the net alone (tests/nn/test_replicas.py).
 """
 
 from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -14,6 +16,9 @@ from unrolled.notation import gate_count
 
 #: Names of a net's weights in the order in which the core takes them.
 WEIGHTS = ("W_ih", "W_hh", "b_ih", "b_hh")
+
+#: Nets whose buffers together take no more are walked in one call; more would fall out of a core's own cache.
+GROUP_BYTES = 1 << 20
 
 
 def weight_shapes(kind: str, I: int, H: int) -> dict[str, tuple[int, ...]]:
@@ -87,6 +92,10 @@ class Replicas:
         self.saved = fused.Saved(like.new_empty(gates), like.new_empty(cells))
         self.h_0, self.h_n = like.new_zeros((S, B, H)), like.new_zeros((S, B, H))
         self.c_0, self.c_n = like.new_zeros((S, B, H)), like.new_zeros((S, B, H))
+        used = sum(t.nbytes for t in (self.ids, self.y, self.dy, *self.saved)) // S
+        together = max(1, GROUP_BYTES // max(1, used))
+        self._groups = [range(s, min(s + together, S)) for s in range(0, S, together)]
+        self._workers: ThreadPoolExecutor | None = None
         self._nets = [field for s in range(S) for field in self._net(s, weights)]
         self._gradients = [field for s in range(S) for field in self._gradient(s, gradients)] if gradients else []
 
@@ -118,8 +127,26 @@ class Replicas:
     def _run(self, T: int, gradients: list[int]) -> None:
         if not 0 < T <= self.T:
             raise ValueError(f"Replicas: asked for T = {T} steps, expected 1 to {self.T}, the longest it was made for")
+        threads = torch.get_num_threads()
+        if threads == 1 or len(self._groups) == 1:
+            for group in self._groups:
+                self._call(T, gradients, group, threads)
+        else:
+            # A thread walks a group from its first step to its last; none waits for another at each step.
+            if self._workers is None:
+                self._workers = ThreadPoolExecutor(threads)
+            for done in [self._workers.submit(self._call, T, gradients, group, 1) for group in self._groups]:
+                done.result()
+
+    def _call(self, T: int, gradients: list[int], group: range, threads: int) -> None:
+        """Walk some of the nets in one call of the core."""
+        mine = [
+            part[group.start * len(part) // self.S : group.stop * len(part) // self.S]
+            for part in (self._nets, gradients)
+        ]
         sizes = (T, self.B, self.I, self.H)
-        fused.run_nets(self.kind, self.y.dtype, sizes, self.S, self._nets, gradients, keep=bool(self._gradients))
+        keep = bool(self._gradients)
+        fused.run_nets(self.kind, self.y.dtype, sizes, len(group), *mine, keep=keep, threads=threads)
 
 
 def _check(kind: str, weights: list[Tensor], S: int, I: int, H: int) -> None:
