@@ -26,6 +26,7 @@ from unrolled.views import traces  # noqa: E402
 PICTURES = Path(__file__).parents[2] / "artefacts" / "page"
 SYMBOLS = "abcdefghijklmnopqrstuvwxyz ,.\n"
 TEXT = "shall i compare thee"
+HOSTILE_WORD = "<img/src=x/onerror=\"document.title='gone'\">"
 
 
 def model(cell, seed, **sizes):
@@ -40,7 +41,12 @@ def model(cell, seed, **sizes):
 
 @pytest.fixture(scope="module")
 def models():
-    return {"lstm 256": model("lstm", 1, hidden_size=256), "gru<b>": model("gru", 2, hidden_size=33, num_layers=2)}
+    words = SequenceModel(ModelConfig(hidden_size=7), Vocabulary(["rose", HOSTILE_WORD], "words"), framed=False)
+    return {
+        "lstm 256": model("lstm", 1, hidden_size=256),
+        "gru<b>": model("gru", 2, hidden_size=33, num_layers=2),
+        "words": endless(words),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -166,8 +172,15 @@ def test_gate_and_gradient_can_be_chosen(page):
     page.until("document.querySelector('.gradients .note').textContent.includes('singular value of W_hh: i ')")
 
 
-def test_hostile_text_is_shown_as_text(page):
-    hostile = "<script>document.title='gone'</script><img src=x onerror=\"document.title='gone'\">"
+@pytest.mark.parametrize(
+    ("name", "hostile"),
+    [
+        ("lstm 256", f"<script>document.title='gone'</script>{HOSTILE_WORD}"),
+        ("words", f"{HOSTILE_WORD} rose <b/onclick=0>"),
+    ],
+)
+def test_hostile_text_is_shown_as_text(page, name, hostile):
+    page.find(f"#model-a option[value='{name}']").click()
     page.find("#text").clear()
     type_at_end(page, hostile)
     shown(page, hostile)
@@ -177,7 +190,7 @@ def test_hostile_text_is_shown_as_text(page):
     page.find("#stop").click()
     assert page.run("return document.querySelector('.given').textContent") == hostile
     assert page.run("return document.title") == "unrolled"
-    assert page.run("return document.querySelectorAll('main script, main img').length") == 0
+    assert page.run("return document.querySelectorAll('main script, main img, .reading .text > span > *').length") == 0
     assert page.all(".reading .text .unknown")
     assert "not in the vocabulary" in page.find("#reading").text
 
@@ -226,7 +239,7 @@ def test_control_that_is_moved_counts_from_there_on(page, models):
 
 
 def test_two_models_stand_side_by_side(page, models):
-    page.all("#model-b option")[2].click()
+    page.find("#model-b option[value='gru<b>']").click()
     shown(page, TEXT, 1)
     one, two = (pane.rect for pane in page.all(".pane"))
     assert abs(one["y"] - two["y"]) < 2
@@ -246,7 +259,7 @@ def test_two_models_stand_side_by_side(page, models):
 
 
 def test_link_restores_the_view(page):
-    page.all("#model-b option")[2].click()
+    page.find("#model-b option[value='gru<b>']").click()
     type_at_end(page, ", & more?\n")
     shown(page, TEXT + ", & more?\n", 1)
     second = page.all(".pane")[1]
@@ -274,7 +287,7 @@ def test_link_restores_the_view(page):
 
 
 def test_link_to_a_model_that_is_not_here_says_so(page):
-    page.open("#text=ab&a=<b>nobody&a.units=9999999,x&temperature=1e9&at=77")
+    page.open("#text=ab&a=%3Cb%3Enobody&a.units=9999999,x&temperature=1e9&at=77")
     shown(page, "ab")
     assert page.find("#trouble").text == "there is no model <b>nobody here"
     assert page.find("[name=temperature]").get_attribute("value") == "2"

@@ -27,7 +27,7 @@ FLAGS = (
     "--disable-dev-shm-usage",
 )
 LOOKS = (Path(__file__).parent / "looks.js").read_text()
-PATIENCE = 60  # seconds until a test gives up; no test is about how long anything takes
+PATIENCE = 120  # seconds until a test gives up; no test is about how long anything takes
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from unrolled.commands.serve import listening, settings
 from unrolled.views.page.app import create_app
 from unrolled.views.page.limits import Limits
 
-PATIENCE = 60  # seconds until a test gives up
+PATIENCE = 120  # seconds until a test gives up
 
 
 class Server:
