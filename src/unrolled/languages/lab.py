@@ -97,9 +97,11 @@ def continued(
     far = Lengths("list:" + ",".join(map(str, next(each for each in reversed(tried) if each))))
     results = []
     for s, model in enumerate(models):
-        near = evaluate(ModelPredictor(model), language, lengths, strings=FRESH)
-        accuracy = evaluate(ModelPredictor(model), language, far, strings=SHARE_SIZES).accuracy
-        results.append(SeedResult(seeds[s], failing[s], shares[:, s].tolist(), near.nats, accuracy))
+        nats = accuracy = None
+        if config.loss == "softmax":  # sigmoids are no distribution over the next symbol
+            nats = evaluate(ModelPredictor(model), language, lengths, strings=FRESH).nats
+            accuracy = evaluate(ModelPredictor(model), language, far, strings=SHARE_SIZES).accuracy
+        results.append(SeedResult(seeds[s], failing[s], shares[:, s].tolist(), nats, accuracy))
     return LabResult(
         language.name,
         asdict(config),

@@ -18,15 +18,16 @@ class SeedResult:
         seed: of its first weights and its strings.
         first_failing: the smallest size with a wrong string; None if there is none up to the limit.
         right: in each range, share of the sizes tried at which every string tried is right from end to end.
-        nats: cross-entropy on fresh strings of the training distribution, per predicted symbol.
-        symbols_right: share of symbols of the longest range whose likeliest symbol came; to be read last, if at all.
+        nats: cross-entropy on fresh strings of the training distribution, per predicted symbol; None for sigmoids.
+        symbols_right: share of symbols of the longest range whose likeliest symbol came; None for sigmoids.  To be read
+            last, if at all.
     """
 
     seed: int
     first_failing: int | None
     right: list[float]
-    nats: float
-    symbols_right: float
+    nats: float | None
+    symbols_right: float | None
 
 
 @dataclass(frozen=True)

@@ -65,9 +65,9 @@ def summary(named: Sequence[tuple[str, LabResult]], published: Sequence[str] = (
                 *map(result.size, (failing[0], result.median, failing[-1])),
                 f"{result.generalising} of {S} to {result.limit}",
                 *columns,
-                f"{median(seed.nats for seed in result.seeds):.4f}",
+                middle_nats(result),
                 f"{result.optimal_nats:.4f}",
-                share_text(fmean(seed.symbols_right for seed in result.seeds)),
+                mean_symbols(result),
                 f"{result.seconds:.0f}",
                 *published[k : k + 1],
             )
@@ -93,15 +93,14 @@ def headline(named: Sequence[tuple[str, LabResult]], published: Sequence[str] = 
 def in_words(result: LabResult) -> str:
     """Return what a single experiment found, a line each, in the order in which the numbers deserve trust."""
     failing, S = result.first_failing, len(result.seeds)
-    near, accuracy = median(seed.nats for seed in result.seeds), fmean(seed.symbols_right for seed in result.seeds)
     return "\n".join(
         (
             f"first failing n   min {result.size(failing[0])}, median {result.size(result.median)}, "
             f"max {result.size(failing[-1])}",
             f"right to {result.limit}     {result.generalising} of {S} nets, at every size",
-            f"cross-entropy     {near:.4f} nats per symbol on fresh strings (median); the optimum is "
+            f"cross-entropy     {middle_nats(result)} nats per symbol on fresh strings (median); the optimum is "
             f"{result.optimal_nats:.4f}",
-            f"symbols right     {share_text(accuracy)} at sizes {result.ranges[-1][0]}-{result.ranges[-1][1]}",
+            f"symbols right     {mean_symbols(result)} at sizes {result.ranges[-1][0]}-{result.ranges[-1][1]}",
         )
     )
 
@@ -137,12 +136,24 @@ def each_seed(result: LabResult) -> Table:
             str(seed.seed),
             result.size(seed.first_failing or result.limit + 1),
             *map(share_text, seed.right),
-            f"{seed.nats:.3f}",
-            share_text(seed.symbols_right),
+            "-" if seed.nats is None else f"{seed.nats:.3f}",
+            "-" if seed.symbols_right is None else share_text(seed.symbols_right),
         )
         for seed in result.seeds
     )
     return Table(headers, tuple(rows))
+
+
+def middle_nats(result: LabResult) -> str:
+    """Return the median cross-entropy of the nets, or a dash where it means nothing."""
+    found = [seed.nats for seed in result.seeds if seed.nats is not None]
+    return f"{median(found):.4f}" if found else "-"
+
+
+def mean_symbols(result: LabResult) -> str:
+    """Return the mean share of symbols right of the nets, or a dash where it means nothing."""
+    found = [seed.symbols_right for seed in result.seeds if seed.symbols_right is not None]
+    return share_text(fmean(found)) if found else "-"
 
 
 def share_text(share: float) -> str:
