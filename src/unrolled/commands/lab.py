@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from unrolled.languages.results import LabResult, TaskResult
     from unrolled.languages.tables import Table
 
-QUICK = "Quick setting: {share:g} % of the published steps, sizes up to {limit}{changes}; --full takes all."
+QUICK = "Quick setting: {share:g} % of the steps of the full one, sizes up to {limit}{changes}; --full takes all."
 
 
 def run(language: str, config: LabConfig, limit: int, out: Path | None, from_golden: bool) -> None:
