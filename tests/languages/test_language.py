@@ -81,6 +81,13 @@ def test_choice_is_in_proportion_however_large_the_weights():
     assert drawn[0] / 2000 == pytest.approx(0.75, abs=0.04)
 
 
+def test_machine_of_too_many_states_is_refused_with_what_to_do(monkeypatch):
+    language = Dyck(2)
+    monkeypatch.setattr(language, "key", lambda state: state)
+    with pytest.raises(ValueError, match=r"dyck-2: .* more than 200,000 states .* let key\(state\) say"):
+        language.ways(language.start(), 40)
+
+
 def test_dyck_paths_of_three_pairs_are_equally_likely():
     rng = np.random.default_rng(0)
     words, counts = np.unique([dyck_path(rng, 3) for _ in range(2500)], axis=0, return_counts=True)

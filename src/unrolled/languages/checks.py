@@ -96,7 +96,7 @@ def _ends(language: Language, state: Any, within: int) -> bool:
 
 def _drawn(language: Language, up_to: int, most: int, seed: int) -> Iterator[str]:
     rng = np.random.default_rng(seed)
-    sizes = [n for n in range(1, 2 * up_to) if language.count(n)]
+    sizes = [n for n in range(1, up_to + 1) if language.length(n) <= up_to and language.has(n)]
     for n in sizes * max(1, min(10, most // 1000)):
         string = language.draw(rng, n)
         if len(string) != language.length(n):

@@ -89,7 +89,7 @@ def _blocks(language: Blocks, cell: str) -> SequenceModel:
     model, counts = _counting(language, cell, [{up: 1.0, down: -1.0} for up, down in pairs], dict.fromkeys(others, 1.0))
     *counters, past = counts
     head = _Head(model)
-    head.says(first, 10, {past: -40})
+    head.says(first, 20, {past: -60})  # as likely as the second symbol, while both may come
     for j, symbol in enumerate(others):  # due while its counter is up, and the one before has come down
         head.says(symbol, -20, {counters[j]: 40} | ({counters[j - 1]: -60} if j else {}))
     head.says(EOS, -20, {past: 40} | dict.fromkeys(counters, -60))

@@ -26,6 +26,8 @@ Run = tuple[str, frozenset[str], int]
 
 #: Random edits that are tried before one more is made.
 TRIES = 100
+#: States that the machine may be in after so many symbols, while strings are counted.
+STATES = 200_000
 
 
 class Language(ABC):
@@ -286,6 +288,11 @@ class Language(ABC):
             unknown = [s for key, s in layers[-1].items() if (r, key) not in known]
             after = (self.step(s, symbol) for s in unknown for symbol in self.legal(s) - {EOS})
             layers.append({self.key(s): s for s in after})
+            if len(layers[-1]) > STATES:
+                raise ValueError(
+                    f"{self.name}: the machine has more than {STATES:,} states after {left - r + 1} symbols; "
+                    "let key(state) say which of them have equally many continuations, or override count and draw"
+                )
         for r, layer in enumerate(reversed(layers)):
             for key, s in layer.items():
                 if (r, key) not in known:

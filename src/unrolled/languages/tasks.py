@@ -64,7 +64,7 @@ class Task(ABC):
         inputs: The language of its inputs, with the distribution that they are drawn from.
         answers: The symbols of its answers, distinct.
         kind: "end": one symbol after the input; "each": one after each symbol of it; "after": a string after it.
-        chomsky: The class of the language of strings "input = answer".
+        chomsky: Its class in the Chomsky hierarchy, as the source gives it.
         source: Where it is defined.
         summary: One line that says what is asked.
     """
