@@ -3,9 +3,9 @@
     python bench/corpus_table.py --minutes 3 --sizes 128,256,512      prints the table, writes JSON
 
 Every model is trained for about the same number of minutes by the package's own loop (a short run says how many steps
-fit; the rate falls to zero over them), then measured on the test works beside the baselines of the same split.  `--plain-steps N` also trains the same network written in plain PyTorch, from the same
-weights on the same batches for N steps, and compares the two on the validation works: the same bits per character, or
-something is wrong.
+fit; the rate falls to zero over them), then measured on the test works beside the baselines of the same split.
+`--plain-steps N` also trains the same network written in plain PyTorch, from the same weights on the same batches for N
+steps, and compares the two on the validation works: the same bits per character, or something is wrong.
 """
 
 from __future__ import annotations
