@@ -18,7 +18,7 @@ def stacked(kind, S, I, H, dtype=torch.float32):
 
 def run(kind, weights, ids, dy, T=None, width=None):
     """Return y (S, T, B, H) and the weights' gradients of nets side by side."""
-    S, T_all, B = ids.shape
+    _, T_all, B = ids.shape
     gradients = [torch.full_like(w, 7.0) for w in weights]
     nets = Replicas(kind, weights, T or T_all, B, gradients, width)
     nets.ids[:, :T_all] = ids

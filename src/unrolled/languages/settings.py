@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from unrolled.languages.sizes import read as read_sizes
 from unrolled.lm.config import ModelConfig
 from unrolled.ranges import check_choice, check_integer, check_number
 
@@ -83,9 +84,7 @@ class LabConfig:
             check_number(self, name, 0)
         check_number(self, "forget_bias", -100, 100)
         self.model()
-        from unrolled.languages.lengths import Lengths  # numpy, which --help does without
-
-        Lengths(self.lengths)
+        read_sizes(self.lengths)
 
     def model(self) -> ModelConfig:
         """Return the network's part.
