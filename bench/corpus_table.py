@@ -10,17 +10,15 @@ steps, and compares the two on the validation works: the same bits per character
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import os
 import time
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from fetch_corpus import works
+from harness import Report, parser
 from torch.nn.functional import cross_entropy
 
 from unrolled.lm import baselines
@@ -52,16 +50,18 @@ def train_one(corpus: Corpus, cell: str, H: int, minutes: float) -> dict[str, An
     steps = max(trial, round(60 * minutes * trial / trained(trial)[1]))
     model, spent = trained(steps)
     found = model.evaluate(corpus, "test")
-    row = {
+    return {
         "cell": cell, "H": H, "minutes": round(spent / 60, 2), "steps": steps,
         "tokens_per_s": round(steps * B * T / spent), "test_bits": found.bits, "accuracy": found.accuracy,
     }  # fmt: skip
-    print(
-        f"{cell:5} H={H:<5} {row['minutes']:>6} min {steps:>7,} steps {row['tokens_per_s']:>9,} tokens/s "
-        f"{row['test_bits']:>7.3f} bits/character {row['accuracy']:>6.1%}",
-        flush=True,
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row as it is printed."""
+    return (
+        f"{row['cell']:5} H={row['H']:<5} {row['minutes']:>6} min {row['steps']:>7,} steps "
+        f"{row['tokens_per_s']:>9,} tokens/s {row['test_bits']:>7.3f} bits/character {row['accuracy']:>6.1%}"
     )
-    return row
 
 
 class Plain(torch.nn.Module):
@@ -109,28 +109,26 @@ def same_steps(corpus: Corpus, cell: str, H: int, steps: int) -> dict[str, Any]:
     return {"cell": cell, "H": H, "steps": steps, "ours": ours, "plain": theirs}
 
 
-def main() -> None:
-    """Run the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=3.0)
-    parser.add_argument("--cells", default="lstm,gru,rnn")
-    parser.add_argument("--sizes", default="128,256,512")
-    parser.add_argument("--plain-steps", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path, default=Path("bench/results/corpus_table.json"))
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+def main() -> int:
+    """Run the table; returns the exit code."""
+    options = parser(__doc__, seconds=0)
+    options.add_argument("--minutes", type=float, default=3.0, help="of training, each model")
+    options.add_argument("--cells", default="gru,lstm,rnn")
+    options.add_argument("--sizes", default="128,256,512")
+    options.add_argument("--plain-steps", type=int, default=0)
+    arguments = options.parse_args()
+    report = Report("corpus_table", arguments)
     corpus = Corpus.read(works(), split_by="file")
     cells, sizes = arguments.cells.split(","), [int(H) for H in arguments.sizes.split(",")]
     steps = arguments.plain_steps
     comparisons = [same_steps(corpus, cell, min(sizes), steps) for cell in cells] if steps else []
-    rows = [train_one(corpus, cell, H, arguments.minutes) for cell in cells for H in sizes]
+    for H in sizes:
+        for cell in cells:
+            report.add(partial(train_one, corpus, cell, H, arguments.minutes), line)
     beside = {b.name: b.bits_per_symbol for b in baselines.table(corpus, "test")}
     print("  ".join(f"{name} {bits:.3f}" for name, bits in beside.items()))
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    report = {"rows": rows, "baselines": beside, "same_steps": comparisons, "load": os.getloadavg()}
-    arguments.json.write_text(json.dumps(report | {"torch": torch.__version__}, indent=1) + "\n")
+    return report.finish(baselines=beside, same_steps=comparisons)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -19,7 +19,7 @@ from harness import DRIVER, ROOT, load
 
 PARITY = ("tests/nn/test_layers_match_torch.py", "tests/core/test_bits.py")
 #: Shortest first, the grid last.
-BENCHES = ("steps", "composing", "memory", "peers", "left_padded", "ragged", "layers")
+BENCHES = ("steps", "composing", "memory", "train_throughput", "peers", "left_padded", "ragged", "layers")
 #: More processes than this that want a core before we begin, and the numbers mean little.
 IDLE = 0.5
 

@@ -33,6 +33,8 @@ PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "peers": ("peers", tables.peers),
     "composing": ("composing", tables.composing),
     "memory": ("memory", tables.memory),
+    "training": ("train_throughput", tables.training),
+    "corpus": ("corpus_table", tables.corpus),
 }
 
 

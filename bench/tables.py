@@ -261,3 +261,29 @@ def memory(found: Found) -> str:
         f"Resident memory over {flat['calls']:,} calls with T and B up to {flat['most']}, a reading every tenth part"
     )
     return f"{markdown('cell|>kept, floats / H|>aim|>torch', lines)}\n\n{flatness}: {readings} MB."
+
+
+def training(found: Found) -> str:
+    """Whole training steps and generation, beside the plain script."""
+    return markdown(
+        "what|>unrolled|>torch||>times|>aim",
+        (
+            [r["name"], f"{r['unrolled']:,.0f}", f"{r['torch']:,.0f}", r["unit"], f"{r['ratio']:.2f}", f"{r['goal']:g}"]
+            for r in found["rows"]
+        ),
+    )
+
+
+def corpus(found: Found) -> str:
+    """Bits per character of each cell and size, and what simple predictors reach."""
+    lines = [
+        [r["cell"], r["H"], f"{r['minutes']:.2f}", f"{r['steps']:,}", f"{r['tokens_per_s']:,}", f"{r['test_bits']:.3f}"]
+        for r in found["rows"]
+    ]
+    beside = ", ".join(f"{name} {bits:.3f}" for name, bits in found["baselines"].items())
+    same = "".join(
+        f" {r['cell']} {r['ours']:.4f} and {r['plain']:.4f} after {r['steps']} steps;" for r in found["same_steps"]
+    )
+    equal = f"\n\nThe same steps here and in plain PyTorch, validation bits:{same[:-1]}." if same else ""
+    table = markdown("cell|>H|>minutes|>steps|>tokens/s|>bits/character", lines)
+    return f"{table}\n\nBaselines of the same split: {beside}.{equal}"

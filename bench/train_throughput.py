@@ -1,7 +1,7 @@
 """Whole training steps and generation, beside a plain PyTorch script of the same sizes, interleaved in one process.
 
-    python bench/train_throughput.py --json results.json      about ten minutes
-    python bench/train_throughput.py --smoke                  seconds; the numbers mean nothing
+    python bench/train_throughput.py            about three minutes on two idle cores
+    python bench/train_throughput.py --quick    seconds; the numbers mean nothing
 
 A step is everything: input, layer, head, loss, backward, clipping, AdamW, and on our side the metrics too.  Ours runs
 in the package's own training loop; each time that has done a block of steps, the plain script does as many.
@@ -9,17 +9,15 @@ in the package's own training loop; each time that has done a block of steps, th
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from harness import Report, parser
 from torch.nn.functional import cross_entropy
 
 from unrolled.lm.config import ModelConfig, TrainingConfig
@@ -179,48 +177,41 @@ def measure_generation(name: str, cell: str, H: int, blocks: int, symbols: int) 
 
 
 def row(name: str, ours: float, theirs: float, *, unit: str, per_step: int, goal: float) -> dict[str, Any]:
-    result = {
+    return {
         "name": name, "unit": unit, "unrolled": per_step / ours, "torch": per_step / theirs, "ratio": theirs / ours,
         "goal": goal,
     }  # fmt: skip
-    print(
-        f"{name:24} {result['unrolled']:12,.0f} {result['torch']:12,.0f} {unit:10} {result['ratio']:6.2f}x"
-        f"   goal {goal:g}x{'' if result['ratio'] >= goal else '   MISSED'}",
-        flush=True,
+
+
+def line(row: dict[str, Any]) -> str:
+    return (
+        f"{row['name']:24} {row['unrolled']:12,.0f} {row['torch']:12,.0f} {row['unit']:10} {row['ratio']:6.2f}x"
+        f"   goal {row['goal']:g}x{'' if row['ratio'] >= row['goal'] else '   MISSED'}"
     )
-    return result
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", help="write the rows here")
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes, to see that it runs")
-    parser.add_argument("--only", default="", help="measure only rows whose name holds this")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    blocks = 2 if arguments.smoke else 20
-    sizes = (8,) if arguments.smoke else (128, 256, 512)
-    T, B = (4, 4) if arguments.smoke else (64, 64)
-    print(f"{'':24} {'unrolled':>12} {'torch':>12}")
-    few, block = (5, 2) if arguments.smoke else (50, 2)
+def main() -> int:
+    """Run all rows; returns the exit code."""
+    options = parser(__doc__, seconds=0)
+    options.add_argument("--only", default="", help="measure only rows whose name holds this")
+    arguments = options.parse_args()
+    quick = arguments.quick
+    blocks = 2 if quick else 20
+    sizes = (8,) if quick else (128, 256, 512)
+    T, B = (4, 4) if quick else (64, 64)
+    few, block = (5, 2) if quick else (50, 2)
     plan = {f"founding {cell} H={H}": (measure_founding, cell, H, blocks, few) for cell in CELLS for H in (10, 50)}
     for cell in ("lstm", "gru"):
         H = max(sizes[:2])
-        plan[f"generation {cell} H={H}"] = (measure_generation, cell, H, blocks, 20 if arguments.smoke else 200)
+        plan[f"generation {cell} H={H}"] = (measure_generation, cell, H, blocks, 20 if quick else 200)
     plan |= {f"{cell} H={H}": (measure_stream, cell, H, blocks, block, T, B) for cell in CELLS for H in sizes}
-    rows = [measure(name, *sizes) for name, (measure, *sizes) in plan.items() if arguments.only in name]
-    if arguments.json:
-        about = {
-            "machine": platform.processor() or platform.machine(),
-            "cores": os.cpu_count(),
-            "threads": arguments.threads,
-            "load": os.getloadavg(),
-            "torch": torch.__version__,
-        }
-        with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump(about | {"rows": rows}, file, indent=1)
+    report = Report("train_throughput", arguments)
+    print(f"{'':24} {'unrolled':>12} {'torch':>12}")
+    for name, (measure, *rest) in plan.items():
+        if arguments.only in name:
+            report.add(partial(measure, name, *rest), line)
+    return report.finish() if not arguments.only else 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())
