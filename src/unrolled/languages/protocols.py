@@ -149,13 +149,14 @@ def _lan() -> list[Experiment]:
     }
     rows = []
     for language, (mark, samples) in marks.items():
+        lengths = f"geometric:0.3:{2 if language == 'anbmcnm' else 1}-25"  # its shortest string has k = m = 1, size 2
         for cell in ("rnn", "lstm", "gru"):
             config = replace(
                 PLAIN, cell=cell, units=4, learning_rate=0.001, steps=1000, batch_size=0, samples=samples,
-                lengths="geometric:0.3:1-25",
+                lengths=lengths,
             )  # fmt: skip
             rows.append(Experiment(f"{language}, {cell}", language, config, 1000, mark))
-        config = LabConfig(samples=samples, lengths="geometric:0.3:1-25", units=3 if language == "anbn" else 4)
+        config = LabConfig(samples=samples, lengths=lengths, units=3 if language == "anbn" else 4)
         rows.append(Experiment(f"ours, {language}, lstm", language, config, 1000, "not part of the source"))
     return rows
 
