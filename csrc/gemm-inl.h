@@ -129,20 +129,16 @@ void pack_transposed(Panels<Real>& to, Index p, const Real* W) {
     const Real* rows = W + (gate * to.columns + unit) * to.K;
     for (Index k = 0; k < to.K; k += width) {
       const Index left = to.K - k < width ? to.K - k : width;
-      Real* out = to.panel(p) + (k * V + v) * width;
       Vec<Real> block[width];
-      if (lanes == width && left == width) {
 #pragma GCC unroll 16
-        for (Index lane = 0; lane < width; ++lane) block[lane] = load(rows + lane * to.K + k);
-        transpose<Real>(block);
+      for (Index lane = 0; lane < width; ++lane) {
+        block[lane] = lane < lanes ? load_n(rows + lane * to.K + k, left) : Vec<Real>{};
+      }
+      transpose<Real>(block);
+      Real* out = to.panel(p) + (k * V + v) * width;
 #pragma GCC unroll 16
-        for (Index c = 0; c < width; ++c) store(out + c * V * width, block[c]);
-      } else {
-        for (Index lane = 0; lane < width; ++lane) {
-          block[lane] = lane < lanes ? load_n(rows + lane * to.K + k, left) : Vec<Real>{};
-        }
-        transpose<Real>(block);
-        for (Index c = 0; c < left; ++c) store(out + c * V * width, block[c]);
+      for (Index c = 0; c < width; ++c) {
+        if (c < left) store(out + c * V * width, block[c]);
       }
     }
   }

@@ -40,31 +40,22 @@ inline Vec<Real> broadcast(Real value) {
   return value - Vec<Real>{};
 }
 
-// Lanes of the pair (upper, lower) that make the new upper or the new lower row; the lower's count on from the width.
-// Constants: a mask that is put together at run time costs more than the shuffle.
-template <class Real, Index half, bool lower, std::size_t... l>
-constexpr Bits<Real> exchanged(std::index_sequence<l...>) {
-  constexpr Index width = kWidth<Real>;
-  return Bits<Real>{(lower ? (l & half ? width + l : l + half) : (l & half ? width + l - half : l))...};
-}
-
-template <class Real, Index half>
-inline void exchange(Vec<Real> (&rows)[kWidth<Real>]) {
-  constexpr auto lanes = std::make_index_sequence<kWidth<Real>>();
+// Row r, lane l becomes row l, lane r: blocks off the diagonal change places, halves first, then quarters, ...
+// Every loop unrolls, and so must those that fill and read the rows: only then do they stay in registers.
+template <class Real, Index half = kWidth<Real> / 2>
+[[gnu::always_inline]] inline void transpose(Vec<Real> (&rows)[kWidth<Real>]) {
+  Bits<Real> from_upper{}, from_lower{};  // lanes of the pair (upper, lower); the lower's count on from the width
+#pragma GCC unroll 16
+  for (Index l = 0; l < kWidth<Real>; ++l) {
+    from_upper[l] = l & half ? kWidth<Real> + l - half : l;
+    from_lower[l] = l & half ? kWidth<Real> + l : l + half;
+  }
 #pragma GCC unroll 16
   for (Index r = 0; r < kWidth<Real>; ++r) {
     if (r & half) continue;
     const Vec<Real> upper = rows[r], lower = rows[r + half];
-    rows[r] = __builtin_shuffle(upper, lower, exchanged<Real, half, false>(lanes));
-    rows[r + half] = __builtin_shuffle(upper, lower, exchanged<Real, half, true>(lanes));
+    rows[r] = __builtin_shuffle(upper, lower, from_upper);
+    rows[r + half] = __builtin_shuffle(upper, lower, from_lower);
   }
-}
-
-// Row r, lane l becomes row l, lane r: blocks off the diagonal change places, halves first, then quarters, ...
-template <class Real, Index half = kWidth<Real> / 2>
-inline void transpose(Vec<Real> (&rows)[kWidth<Real>]) {
-  if constexpr (half > 0) {
-    exchange<Real, half>(rows);
-    transpose<Real, half / 2>(rows);
-  }
+  if constexpr (half > 1) transpose<Real, half / 2>(rows);
 }
