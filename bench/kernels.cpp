@@ -14,9 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "../csrc/dispatch.h"
-#include "../csrc/pool.h"
-#include "../csrc/workspace.h"
+#include "../csrc/request.h"
 #include "limits.h"
 
 using namespace unrolled;
@@ -98,28 +96,7 @@ class Layer {
   double flops;
 
  private:
-  struct Job {
-    const Call<float>& call;
-    void* scratch;
-  };
-  void run(int allowed) {
-    const auto& kernels = active_instruction_set().f32;
-    const int threads = useful_threads(call, allowed);
-    const Lease scratch(std::max(kernels.scratch_bytes(call, threads), kernels.scratch_bytes(call, 1)));
-    Job job{call, scratch.data()};
-    run_team(
-        threads,
-        [](void* context, const Team& team) {
-          const Job& j = *static_cast<const Job*>(context);
-          const auto& k = active_instruction_set().f32;
-          if (j.call.gradients) {
-            k.backward(j.call, j.scratch, team);
-          } else {
-            k.forward(j.call, j.scratch, team, false);
-          }
-        },
-        &job);
-  }
+  void run(int allowed) { run_call(active_instruction_set().f32, call, useful_threads(call, allowed)); }
 
   std::vector<float> W_ih, W_hh, bias, x, dy, state, y, h_n, c_n, dx, gates, cells, dW_ih, dW_hh, db;
   Net<float> net;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The only file that includes nanobind.  It reads arguments, leases scratch and runs the team; it computes nothing.
+// The only file that includes nanobind.  It reads arguments and hands them on; it computes nothing.
 //
 // The hot path takes addresses as integers: a tensor argument costs 1 to 3 us through DLPack, an integer 0.05 us.  Its
 // callers (unrolled/nn/fused.py, unrolled/runtime/stepping.py) check device, dtype, shape and layout, and hold the
@@ -16,6 +16,7 @@
 #include "choice.h"
 #include "dispatch.h"
 #include "pool.h"
+#include "request.h"
 #include "stepper.h"
 #include "workspace.h"
 
@@ -24,120 +25,12 @@ using namespace unrolled;
 
 namespace {
 
-// Reads a list of integers from front to back.
-class Reader {
- public:
-  explicit Reader(const nb::list& numbers) : numbers_(numbers) {}
-  Index number() { return nb::cast<Index>(numbers_[at_++]); }
-  template <class Element>
-  Element* pointer() {
-    return reinterpret_cast<Element*>(static_cast<std::uintptr_t>(number()));
-  }
-  template <class Element>
-  Rows<Element> rows() {
-    Rows<Element> r;
-    r.data = pointer<Element>();
-    r.time_stride = number();
-    r.batch_stride = number();
-    return r;
-  }
-  std::size_t left() const { return nb::len(numbers_) - at_; }
-
- private:
-  const nb::list& numbers_;
-  std::size_t at_ = 0;
-};
-
-template <class Real>
-Net<Real> read_net(Reader& in) {
-  Net<Real> net;
-  net.W_ih = in.pointer<const Real>();
-  net.W_hh = in.pointer<const Real>();
-  net.b_ih = in.pointer<const Real>();
-  net.b_hh = in.pointer<const Real>();
-  net.W_hr = in.pointer<const Real>();
-  net.x = in.rows<const Real>();
-  net.symbols = in.rows<const Index>();
-  net.h_0 = in.pointer<const Real>();
-  net.c_0 = in.pointer<const Real>();
-  net.y = in.rows<Real>();
-  net.h_n = in.pointer<Real>();
-  net.c_n = in.pointer<Real>();
-  net.gates = in.rows<Real>();
-  net.cells = in.rows<Real>();
-  net.reverse = in.number() != 0;
-  return net;
+std::vector<Index> numbers(const nb::list& list) {
+  std::vector<Index> found;
+  found.reserve(nb::len(list));
+  for (const nb::handle item : list) found.push_back(nb::cast<Index>(item));
+  return found;
 }
-
-template <class Real>
-Gradients<Real> read_gradients(Reader& in) {
-  Gradients<Real> g;
-  g.dy = in.rows<const Real>();
-  g.dh_n = in.pointer<const Real>();
-  g.dc_n = in.pointer<const Real>();
-  g.dx = in.rows<Real>();
-  g.add_to_dx = in.number() != 0;
-  g.dh_0 = in.pointer<Real>();
-  g.dc_0 = in.pointer<Real>();
-  g.dW_ih = in.pointer<Real>();
-  g.dW_hh = in.pointer<Real>();
-  g.db_ih = in.pointer<Real>();
-  g.db_hh = in.pointer<Real>();
-  g.dW_hr = in.pointer<Real>();
-  return g;
-}
-
-template <class Real>
-struct Job {
-  const Kernels<Real>& kernels;
-  const Call<Real>& call;
-  void* scratch;
-  static void body(void* context, const Team& team) {
-    const Job& job = *static_cast<const Job*>(context);
-    if (job.call.gradients) {
-      job.kernels.backward(job.call, job.scratch, team);
-    } else {
-      job.kernels.forward(job.call, job.scratch, team, false);
-    }
-  }
-};
-
-// A call as Python hands it over: the fields of csrc/kernels.h in order.
-template <class Real>
-struct Request {
-  Call<Real> call;
-  int allowed_threads;
-  std::vector<Net<Real>> nets;
-  std::vector<Gradients<Real>> gradients;
-
-  Request(const nb::list& header, const nb::list& net_fields, const nb::list& gradient_fields) {
-    Reader in(header);
-    call.cell = static_cast<CellKind>(in.number());
-    call.T = in.number();
-    call.B = in.number();
-    call.I = in.number();
-    call.H = in.number();
-    call.P = in.number();
-    call.nets = in.number();
-    call.lengths = in.pointer<const Index>();
-    call.batch_sizes = in.pointer<const Index>();
-    call.reset = in.rows<const std::uint8_t>();
-    call.keep = in.number() != 0;
-    allowed_threads = static_cast<int>(in.number());
-    call.segment = in.number();
-    read(net_fields, gradient_fields);
-  }
-
-  void read(const nb::list& net_fields, const nb::list& gradient_fields) {
-    nets.clear();
-    Reader net_in(net_fields);
-    for (Index k = 0; k < call.nets; ++k) nets.push_back(read_net<Real>(net_in));
-    Reader gradient_in(gradient_fields);
-    while (gradient_in.left() > 0) gradients.push_back(read_gradients<Real>(gradient_in));
-    call.net = nets.data();
-    call.gradients = gradients.empty() ? nullptr : gradients.data();
-  }
-};
 
 int allowed_threads(int asked) {
   const int wanted = threads_from_environment();
@@ -146,21 +39,16 @@ int allowed_threads(int asked) {
 
 template <class Real>
 void run(const Kernels<Real>& kernels, const nb::list& header, const nb::list& nets, const nb::list& gradients) {
-  const Request<Real> request(header, nets, gradients);
-  const Call<Real>& call = request.call;
-  nb::gil_scoped_release unlocked;
-  const int threads = std::max(1, useful_threads(call, allowed_threads(request.allowed_threads)));
-  // The team may turn out to be the caller alone, so the scratch has to do for both.
-  const std::size_t bytes = std::max(kernels.scratch_bytes(call, threads), kernels.scratch_bytes(call, 1));
-  const Lease scratch(bytes);
-  Job<Real> job{kernels, call, scratch.data()};
-  run_team(threads, Job<Real>::body, &job);
+  const Request<Real> request(numbers(header), numbers(nets), numbers(gradients));
+  const nb::gil_scoped_release unlocked;
+  run_call(kernels, request.call, std::max(1, useful_threads(request.call, allowed_threads(request.threads))));
 }
 
 // The head in training: fields of struct HeadPass, then the threads allowed.  Returns the loss.
 template <class Real>
 double head(const Kernels<Real>& kernels, const nb::list& fields) {
-  Reader in(fields);
+  const std::vector<Index> given = numbers(fields);
+  Fields in(given);
   HeadPass<Real> pass;
   pass.W = in.pointer<const Real>();
   pass.b = in.pointer<const Real>();
@@ -184,19 +72,9 @@ double head(const Kernels<Real>& kernels, const nb::list& fields) {
   }
   const nb::gil_scoped_release unlocked;
   const int threads = useful_threads(3.0 * pass.N * pass.H * pass.V, allowed_threads(asked));
-  const Lease scratch(std::max(kernels.head_bytes(pass, threads), kernels.head_bytes(pass, 1)));
-  struct Work {
-    const Kernels<Real>& kernels;
-    const HeadPass<Real>& pass;
-    void* scratch;
-  } work{kernels, pass, scratch.data()};
-  run_team(
-      threads,
-      [](void* context, const Team& team) {
-        const Work& w = *static_cast<const Work*>(context);
-        w.kernels.head(w.pass, w.scratch, team);
-      },
-      &work);
+  run_leased(
+      threads, [&](int n) { return kernels.head_bytes(pass, n); },
+      [&](void* scratch, const Team& team) { kernels.head(pass, scratch, team); });
   return nats;
 }
 
@@ -205,11 +83,13 @@ template <class Real>
 void construct(Stepper<Real>* stepper, const nb::list& layers, const nb::list& head) {
   new (stepper) Stepper<Real>();
   for (const nb::handle layer : layers) {
-    const Request<Real> request(nb::cast<nb::list>(layer[0]), nb::cast<nb::list>(layer[1]), nb::list());
+    const auto header = numbers(nb::cast<nb::list>(layer[0])), nets = numbers(nb::cast<nb::list>(layer[1]));
+    const Request<Real> request(header, nets, {});
     stepper->add_layer(request.call, request.nets);
   }
   if (nb::len(head) > 0) {
-    Reader in(head);
+    const std::vector<Index> given = numbers(head);
+    Fields in(given);
     Linear<Real> linear;
     linear.W = in.pointer<const Real>();
     linear.b = in.pointer<const Real>();
@@ -359,5 +239,6 @@ NB_MODULE(_core, m) {
       "active_instruction_set", [] { return std::string(active_instruction_set().name); },
       "Name of the instruction set in use; ValueError if UNROLLED_ISA names none of this machine.");
   m.def("force_instruction_set", &force_instruction_set, nb::arg("name"), "Use this instruction set from now on.");
+  m.def("block_steps", &block_steps, nb::arg("B"), "Steps whose weight gradients are summed in one go.");
   m.def("default_threads", &default_threads, "UNROLLED_NUM_THREADS, or the processors of this process.");
 }

@@ -144,12 +144,6 @@ struct Order {
   }
 };
 
-// Steps in a block of the sums over rows (backprop-inl.h).
-inline Index block_steps(Index B) {
-  const Index rows = B < 8 ? 64 : 128;
-  return B >= rows ? 1 : rows / (B > 0 ? B : 1);
-}
-
 // Steps in a segment: whole blocks, so that the sums over rows do not see where it ends.
 template <class Real>
 inline Index segment_steps(const Call<Real>& call) {

@@ -47,7 +47,7 @@ RANKS = [
     ["target-inl.h"],
     ["target_baseline.cpp", "target_neon.cpp", "target_avx2.cpp", "target_avx512.cpp"],
     ["dispatch.h", "choice.h"],
-    ["dispatch.cpp", "pool.cpp", "workspace.cpp", "choice.cpp", "stepper.h"],
+    ["dispatch.cpp", "pool.cpp", "workspace.cpp", "choice.cpp", "stepper.h", "request.h"],
     ["bindings.cpp"],
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}

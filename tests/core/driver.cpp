@@ -1,14 +1,12 @@
 // Runs one layer, forward and back, from a file of numbers to a file of numbers: the core without Python, for machines
 // that only an emulator has (test_neon.py writes the one and reads the other).
 //
-//   driver INSTRUCTION_SET THREADS CASE RESULT
+//   driver INSTRUCTION_SET CASE RESULT
 #include <cstdio>
 #include <cstdlib>
 #include <vector>
 
-#include "../../csrc/dispatch.h"
-#include "../../csrc/pool.h"
-#include "../../csrc/workspace.h"
+#include "../../csrc/request.h"
 
 using namespace unrolled;
 
@@ -23,9 +21,7 @@ std::FILE* open(const char* path, const char* mode) {
 template <class Real>
 class Layer {
  public:
-  Layer(std::FILE* in, const Index (&sizes)[6]) {
-    call.cell = static_cast<CellKind>(sizes[0]);
-    call.T = sizes[1], call.B = sizes[2], call.I = sizes[3], call.H = sizes[4], call.P = sizes[5];
+  Layer(std::FILE* in, Fields header) : call(read_header<Real>(header, threads)) {
     const Index T = call.T, B = call.B, I = call.I, H = call.H, P = call.P;
     const Index GH = gate_count(call.cell) * H, Hp = padded<Real>(H);
     const bool lstm = call.cell == CellKind::lstm;
@@ -47,15 +43,13 @@ class Layer {
     const Index slots = saved_slots(call.cell);
     net.gates = {take(T * B * slots * Hp), B * slots * Hp, slots * Hp};
     net.cells = {take(T * B * Hp), B * Hp, Hp};
-    call.nets = 1, call.net = &net, call.keep = true;
+    call.net = &net;
   }
 
-  void run(const Kernels<Real>& kernels, int threads) {
+  void run(const Kernels<Real>& kernels) {
     for (const bool backward : {false, true}) {
       call.gradients = backward ? &back : nullptr;
-      const Lease lease(kernels.scratch_bytes(call, threads));
-      Job job{kernels, call, lease.data()};
-      run_team(threads, Job::body, &job);
+      run_call(kernels, call, threads);
     }
   }
 
@@ -64,20 +58,6 @@ class Layer {
   }
 
  private:
-  struct Job {
-    const Kernels<Real>& kernels;
-    const Call<Real>& call;
-    void* scratch;
-    static void body(void* context, const Team& team) {
-      const Job& job = *static_cast<const Job*>(context);
-      if (job.call.gradients) {
-        job.kernels.backward(job.call, job.scratch, team);
-      } else {
-        job.kernels.forward(job.call, job.scratch, team, /*packed=*/false);
-      }
-    }
-  };
-
   Real* take(Index n) {
     arrays_.push_back(new std::vector<Real>(static_cast<std::size_t>(n)));
     return arrays_.back()->data();
@@ -98,30 +78,32 @@ class Layer {
   std::vector<std::vector<Real>*> arrays_, results_;  // never freed: the program ends after one run
   Net<Real> net{};
   Gradients<Real> back{};
-  Call<Real> call{};
+  int threads;
+  Call<Real> call;
 };
 
 template <class Real>
-void run(std::FILE* in, std::FILE* out, const Index (&sizes)[6], const Kernels<Real>& kernels, int threads) {
-  Layer<Real> layer(in, sizes);
-  layer.run(kernels, threads);
+void run(std::FILE* in, std::FILE* out, Fields header, const Kernels<Real>& kernels) {
+  Layer<Real> layer(in, header);
+  layer.run(kernels);
   layer.write(out);
 }
 
 }  // namespace
 
 int main(int count, char** arguments) {
-  if (count != 5) return 2;
+  if (count != 4) return 2;
   force_instruction_set(arguments[1]);
   const InstructionSet& set = active_instruction_set();
-  const int threads = std::atoi(arguments[2]);
-  std::FILE *in = open(arguments[3], "rb"), *out = open(arguments[4], "wb");
-  Index bytes, sizes[6];  // bytes of a number; cell, T, B, I, H, P
-  if (std::fread(&bytes, sizeof bytes, 1, in) != 1 || std::fread(sizes, sizeof sizes, 1, in) != 1) return 2;
+  std::FILE *in = open(arguments[2], "rb"), *out = open(arguments[3], "wb");
+  Index bytes;                    // of a number
+  std::vector<Index> header(15);  // as _core.run_f32 takes it, one net
+  if (std::fread(&bytes, sizeof bytes, 1, in) != 1) return 2;
+  if (std::fread(header.data(), sizeof(Index), header.size(), in) != header.size()) return 2;
   if (bytes == 8) {
-    run(in, out, sizes, set.f64, threads);
+    run(in, out, Fields(header), set.f64);
   } else {
-    run(in, out, sizes, set.f32, threads);
+    run(in, out, Fields(header), set.f32);
   }
   return std::fclose(out);
 }

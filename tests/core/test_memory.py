@@ -9,6 +9,7 @@ import torch
 from cases import KINDS, make
 
 import unrolled.nn
+from unrolled.nn import fused
 
 #: Floats that training keeps for each (t, b), in units of H, beyond input and output.
 KEPT = {"RNN": 1, "LSTM": 6, "GRU": 5}
@@ -42,7 +43,7 @@ def test_training_keeps_few_floats_for_each_symbol(name, dtype):
 @pytest.mark.parametrize("name", ["LSTM", "GRU"])
 def test_checkpoint_steps_keep_a_tenth_at_most(name, B):
     """What is kept from forward to backward, and the gates of the one segment that backward holds at a time."""
-    T, H, block = 1000, 48, 64 if B == 1 else 128 // B
+    T, H, block = 1000, 48, fused.block_steps(B)
     layer = getattr(unrolled.nn, name)(7, H, checkpoint_steps="auto")
     x = torch.randn(T, B, 7, requires_grad=True)
     segment = -(-32 // block) * block  # 32: sqrt(T)

@@ -9,10 +9,11 @@ import pytest
 import torch
 from cases import DTYPES, KINDS, assert_close, in_float64, make
 
+from unrolled.notation import CELL_NUMBERS, gate_count
+
 HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
 UNITS = ["target_neon", "target_baseline", "dispatch", "pool", "workspace"]
-CELLS = {"RNN_TANH": 0, "RNN_RELU": 1, "LSTM": 2, "GRU": 3}  # enum CellKind of csrc/kernels.h
 
 compiler = shutil.which("aarch64-linux-gnu-g++")
 emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
@@ -28,12 +29,13 @@ def build(program):
 def run_driver(program, folder, name, threads, case):
     """The results of a case with one net, by name, as the driver computes them."""
     T, B, I = case.x.shape
-    H, P = case.weights[0][1].shape[0] // {"LSTM": 4, "GRU": 3}.get(case.kind, 1), case.weights[0][1].shape[1]
+    H, P = case.weights[0][1].shape[0] // gate_count(case.kind), case.weights[0][1].shape[1]
     arrays = [*case.weights[0], case.x, case.h0, case.c0, case.dy, case.dh_n, case.dc_n]
     given, found = folder / "case", folder / "result"
-    header = np.array([case.x.element_size(), CELLS[case.kind], T, B, I, H, P], np.int64)
+    call = [CELL_NUMBERS[case.kind], T, B, I, H, P, 1, 0, 0, 0, 0, 0, True, threads, 0]  # as read_header reads it
+    header = np.array([case.x.element_size(), *call], np.int64)
     given.write_bytes(header.tobytes() + b"".join(a.numpy().tobytes() for a in arrays if a is not None))
-    done = subprocess.run([emulator, program, name, str(threads), given, found], capture_output=True, timeout=600)
+    done = subprocess.run([emulator, program, name, given, found], capture_output=True, timeout=600)
     assert done.returncode == 0, done.stderr
     numbers, results = torch.from_numpy(np.fromfile(found, case.x.numpy().dtype)), {}
     W = dict(zip(["W_ih", "W_hh", "b_ih", "b_hh", "W_hr"], case.weights[0], strict=True))

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from unrolled.nn import ops
-from unrolled.nn.replicas import Replicas, block_steps, weight_shapes
+from unrolled.nn.fused import block_steps
+from unrolled.nn.replicas import Replicas, weight_shapes
 
 KINDS = ["LSTM", "GRU", "RNN_TANH", "RNN_RELU"]
 

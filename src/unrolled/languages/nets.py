@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from unrolled.nn import GRU, LSTM, RNN
-from unrolled.nn.replicas import WEIGHTS, Replicas, block_steps, weight_shapes
+from unrolled.nn.fused import block_steps
+from unrolled.nn.replicas import WEIGHTS, Replicas, weight_shapes
 from unrolled.notation import parameter_names
 
 Array = NDArray[Any]

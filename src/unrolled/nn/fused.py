@@ -57,6 +57,18 @@ def edge_count(T: int, segment: int) -> int:
     return -(-T // segment) - 1
 
 
+def block_steps(B: int) -> int:
+    """Return the steps whose weight gradients the core sums in one go.
+
+    Blocks are counted from the last step.  If T is a multiple of this, then steps of padding at the end change no bit
+    of a net's gradients, so a net that sits beside one with longer strings learns as it would alone.
+
+    >>> block_steps(1), block_steps(16), block_steps(200)
+    (64, 8, 1)
+    """
+    return _core.block_steps(B)
+
+
 def has_gates_to_keep(kind: str) -> bool:
     """Return whether forward keeps more for backward than the output.
 

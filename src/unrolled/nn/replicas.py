@@ -31,19 +31,6 @@ def weight_shapes(kind: str, I: int, H: int) -> dict[str, tuple[int, ...]]:
     return {"W_ih": (GH, I), "W_hh": (GH, H), "b_ih": (GH,), "b_hh": (GH,)}
 
 
-def block_steps(B: int) -> int:
-    """Return the steps whose weight gradients the core sums in one go (csrc/backprop-inl.h).
-
-    Blocks are counted from the last step.  If T is a multiple of this, then steps of padding at the end change no bit
-    of a net's gradients, so a net that sits beside one with longer strings learns as it would alone.
-
-    >>> block_steps(1), block_steps(16), block_steps(200)
-    (64, 8, 1)
-    """
-    rows = 64 if B < 8 else 128
-    return max(1, rows // B)
-
-
 class Replicas:
     """Buffers and addresses of S nets that are run again and again on (T, B) symbols, T up to a longest.
 
