@@ -22,12 +22,13 @@ from unrolled.languages.judging import ModelPredictor
 from unrolled.languages.measuring import first_failing, margins
 from unrolled.languages.metrics import scan
 from unrolled.languages.nets import Nets
+from unrolled.languages.objectives import OBJECTIVES
+from unrolled.languages.optimisers import Adam, RMSprop
 from unrolled.languages.registry import task
 from unrolled.languages.results import LabResult
 from unrolled.languages.settings import LabConfig
 from unrolled.languages.tables import Table, headline, summary
 from unrolled.languages.tasklab import task_experiment
-from unrolled.languages.training import Adam, RMSprop
 from unrolled.lm.config import ModelConfig
 from unrolled.lm.vocabulary import Vocabulary
 
@@ -43,11 +44,11 @@ def test_gradients_are_those_of_autograd(cell, loss):
     models = [lab.new_model(language, config, 4)]
     examples = language_examples(language, Lengths(config.lengths), 20, loss, [4])
     nets = Nets(models, 3, examples.T)
-    ids, codes = examples.batch(3)
-    objective = training._softmax if loss == "softmax" else training._OBJECTIVES[loss]
-    losses = training._gradients(nets, ids, codes, examples.answers, objective)
+    batch = examples.batch(3)
+    losses = training.gradients(nets, batch, examples.answers, OBJECTIVES[loss])
+    ids, codes = batch.ids, batch.codes
 
-    target = torch.from_numpy(examples.answers.table[codes[0]])
+    target = torch.from_numpy(examples.answers.table.T[codes[0]])
     asked = torch.from_numpy(codes[0] != examples.answers.nothing)
     logits, _ = models[0](torch.from_numpy(ids[0].astype(np.int64)))
     if loss == "softmax":
