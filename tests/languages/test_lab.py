@@ -173,6 +173,7 @@ def lab_command(*arguments):
         (["anbn", "--gain", "0.1"], "gain is 0.1"),
         (["anbn", "--cell", "gru", "--from-golden"], "gru"),
         (["reproduce", "suzgun"], "near it are suzgun2019"),
+        (["reproduce", "gers2001", "--seeds", "-3"], "seeds is -3"),
     ],
 )
 def test_wrong_use_is_one_sentence(arguments, said, capsys):
@@ -184,8 +185,9 @@ def test_wrong_use_is_one_sentence(arguments, said, capsys):
 
 def test_folder_that_cannot_be_written_is_told_before_training(tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    assert lab_command("anbn", "--out", tmp_path / "file" / "inside") == 1
-    assert "cannot write" in capsys.readouterr().err
+    for command in (["anbn"], ["reproduce", "gers2001"]):
+        assert lab_command(*command, "--out", tmp_path / "file" / "inside") == 1
+        assert "cannot write" in capsys.readouterr().err
 
 
 def test_command_writes_tables_pictures_and_nets_and_shows_them_again(tmp_path, capsys):

@@ -34,8 +34,7 @@ class LabConfig:
         first_seed: Seed of the first net; the others follow.
         lengths: Sizes of the training strings, such as uniform:1-50, short:1-50, geometric:0.3 or list:1,2,5.
         samples: Training strings of each net, drawn from its own seed.
-        loss: softmax: cross-entropy of the next symbol; sets: each legal next symbol by its own sigmoid, cross-entropy;
-            squared: the same with squared error.
+        loss: softmax asks for the next symbol, sets for each legal one by a sigmoid, squared the same by squared error.
         steps: Optimiser steps.
         batch_size: Strings a step; 0 takes all samples in every step.
         optimiser: Rule that turns gradients into steps.
@@ -48,8 +47,7 @@ class LabConfig:
         cell_noise: Standard deviation of the noise on LSTM's cell state, added after every 8 symbols.
         curriculum: Share of the steps over which the strings grow from the shortest to the longest.
         average: Share of the steps, the last ones, whose weights are averaged; 0 keeps the last weights.
-        choose_up_to: Largest size tried to choose among a net's checkpoints, at most twice the longest of training; 0
-            keeps the last.
+        choose_up_to: Largest size, at most twice that of training, by which a checkpoint is chosen; 0: the last.
         forget_bias: First value of LSTM's b_if.
         initial_scale: Factor on all first weights.
     """
