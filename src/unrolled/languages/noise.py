@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +55,7 @@ class NoisyReplicas:
         whole = (len(seeds), len(self._segments) * SEGMENT, B)
         self.ids = torch.zeros(whole, dtype=torch.int64)
         self.y, self.dy = weights[0].new_zeros((*whole, width)), weights[0].new_zeros((*whole, width))
-        self._sigma, self._rngs = np.float32(sigma), [np.random.default_rng([seed, 3]) for seed in seeds]
+        self._sigma, self._rngs = sigma, [np.random.default_rng([seed, 3]) for seed in seeds]
 
     def forward(self, steps: Sequence[int]) -> None:
         """Read `ids` from zero states; write `y`, also for the rest of the last segment."""
@@ -91,7 +90,8 @@ class NoisyReplicas:
     def _used(self, steps: Sequence[int]) -> list[Replicas]:
         return self._segments[: math.ceil(max(steps) / SEGMENT)]
 
-    def _noise(self) -> Any:
+    def _noise(self) -> Tensor:
         """Draw each net's noise for all segments, (S, segments, B, H), used or not: a neighbour's length moves none."""
         shape = (len(self._segments), *self._segments[0].c_0.shape[1:])
-        return torch.from_numpy(self._sigma * np.stack([rng.standard_normal(shape, np.float32) for rng in self._rngs]))
+        drawn = np.stack([rng.standard_normal(shape, np.float32) for rng in self._rngs])
+        return self._sigma * torch.from_numpy(drawn)
