@@ -21,6 +21,7 @@ from unrolled.nn.checkpointing import CheckpointSteps, checked
 from unrolled.nn.reference import DirectionWeights
 from unrolled.nn.routes import Layout
 from unrolled.nn.trace import stacked
+from unrolled.nn.tracing import is_traced
 from unrolled.nn.twins import twin
 from unrolled.notation import gate_parameters, gate_slice
 
@@ -113,10 +114,14 @@ class RecurrentLayer(torch.nn.RNNBase):
         if isinstance(reset, PackedSequence):
             reset = reset.data
         if isinstance(input, PackedSequence):
-            x, batch_sizes, _, _ = input
+            x, batch_sizes, order, _ = input
             checks.packed(x, batch_sizes, lengths)
             arrangement = Arrangement(packed=input)
-            batch_first, T, B = False, len(batch_sizes), int(batch_sizes[0])
+            checks.has_steps(len(batch_sizes))
+            witnesses = states if order is None else [order[None]]  # (., B)
+            batch_first, T, B = False, len(batch_sizes), checks.batch_size(x, False, batch_sizes, witnesses)
+            if not states and is_traced(x, batch_sizes):  # so that all layers know one B
+                states = [W.new_zeros(shape) for shape in self._state_shapes(B)]
         else:
             x = input
             batched = checks.rank(name, x, lowest=2)
@@ -184,7 +189,7 @@ class RecurrentLayer(torch.nn.RNNBase):
     ) -> tuple[Tensor, list[Tensor]]:
         """Hand the whole call to torch's own operator, which serves every device that the core does not."""
         batch_first, _, batch_sizes, _ = layout
-        B = x.shape[0 if batch_first else 1] if batch_sizes is None else int(batch_sizes[0])
+        B = checks.batch_size(x, batch_first, batch_sizes, states)
         states = states or [x.new_zeros(shape) for shape in self._state_shapes(B)]
         hx = tuple(states) if self.mode == "LSTM" else states[0]
         flat = [w for direction in weights for w in direction if w is not None]

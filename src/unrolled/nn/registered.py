@@ -57,6 +57,8 @@ def _spread(present: Sequence[bool], values: Sequence[Any]) -> list[Any]:
 @torch.library.impl(_library, "layer", "CPU")
 def _forward(kind: str, *args: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     layout, (x, h0, c0, present, weights, segment, save) = Layout(*args[:4]), args[4:]
+    if layout.batch_sizes is not None:  # whoever traced the call could not read them
+        checks.packed_values(x, layout.batch_sizes, [s for s in (h0, c0) if s is not None])
     flat = _spread(present, weights)
     y, h_n, c_n, saved = routes.forward(kind, layout, x, h0, c0, routes.by_direction(flat), save, segment)
     return y, h_n, h_n.new_empty(0) if c_n is None else c_n, list(saved)
