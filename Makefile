@@ -9,7 +9,7 @@ CPP  := $(wildcard csrc/*.h csrc/*.cpp csrc/simd/*.h)
 DRIVERS := $(wildcard bench/*.cpp tests/core/*.cpp)
 ASAN := build/asan
 
-.PHONY: test demo lint format bench asan docs clean
+.PHONY: test demo lint format bench prove asan docs clean
 
 test: $(VENV)/.installed
 	$(PY) -m pytest -n $(JOBS)
@@ -35,6 +35,9 @@ build/bench/bench_kernels: $(VENV)/.bench $(CPP) bench/kernels.cpp bench/limits.
 	$(VENV)/bin/cmake -S . -B build/bench -DCMAKE_BUILD_TYPE=Release -DUNROLLED_BENCH=ON -DPython_EXECUTABLE=$(abspath $(PY)) \
 	  -Dnanobind_DIR="$$($(PY) -m nanobind --cmake_dir)"
 	$(VENV)/bin/cmake --build build/bench --target bench_kernels
+
+prove: $(VENV)/.installed
+	$(PY) -m tests.languages.full_proof
 
 docs: $(VENV)/.installed
 	$(PY) -m sphinx -W --keep-going -q docs docs/_build/html

@@ -33,10 +33,13 @@ def per_step(config: LabConfig) -> float:
     language, seeds = get("anbn"), range(config.seeds)
     models = [new_model(language, config, seed) for seed in seeds]
     examples = language_examples(language, Lengths(config.lengths), config.samples, config.loss, seeds)
-    train(models, examples, replace(config, steps=2))
-    probe = timed(lambda: train(models, examples, replace(config, steps=3))) / 3
-    steps = max(3, round(SECONDS / probe))
-    return 1e3 * timed(lambda: train(models, examples, replace(config, steps=steps))) / steps
+
+    def run(steps: int) -> float:
+        return timed(lambda: train(models, examples, replace(config, steps=steps)))
+
+    run(2)
+    steps = max(3, round(SECONDS / run(3) * 3))
+    return 1e3 * (run(2 * steps) - run(steps)) / steps  # without what is done once
 
 
 def loop_per_step(config: LabConfig) -> float:
@@ -48,7 +51,7 @@ def loop_per_step(config: LabConfig) -> float:
     ignored = examples.answers.nothing
 
     def step() -> None:
-        ids, codes = (torch.from_numpy(array[0].astype("int64")) for array in examples.batch(config.rows))
+        ids, codes = (torch.from_numpy(array[0].astype("int64")) for array in examples.batch(config.rows)[:2])
         logits, _ = model(ids)
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), codes.flatten(), ignore_index=ignored)
         adam.zero_grad()
@@ -76,18 +79,16 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(f"{options.threads} threads, torch {torch.__version__}, best of {options.repeat}")
-    print(
-        f"{'cell':4} {'H':>3} {'B':>3}  {'loop ms':>8}"
-        + "".join(f"  {f'{S} ms':>8}" for S in SEEDS)
-        + "    x10    x100"
-    )
+    columns = ["cell", "H", "B", "loop", *(f"{S} net{'s'[: S > 1]}" for S in SEEDS)]
+    columns += ["10 / 1", "100 / 1", "10 / loop", "100 / loop"]
+    print(f"| {' | '.join(columns)} |\n|---|{'--:|' * (len(columns) - 1)}")
     for cell in options.cells:
         for H, B in SIZES:
             config = LabConfig(cell=cell, units=H, batch_size=B, samples=200)
             one_loop = min(loop_per_step(config) for _ in range(options.repeat))
             ms = [min(per_step(replace(config, seeds=S)) for _ in range(options.repeat)) for S in SEEDS]
-            row = f"{cell:4} {H:3} {B:3}  {one_loop:8.3f}" + "".join(f"  {each:8.3f}" for each in ms)
-            print(f"{row}  {ms[1] / ms[0]:5.2f}  {ms[2] / ms[0]:6.2f}", flush=True)
+            numbers = [one_loop, *ms, ms[1] / ms[0], ms[2] / ms[0], ms[1] / one_loop, ms[2] / one_loop]
+            print(f"| {cell} | {H} | {B} | {' | '.join(f'{each:.3g}' for each in numbers)} |", flush=True)
 
 
 if __name__ == "__main__":

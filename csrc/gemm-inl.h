@@ -130,11 +130,16 @@ void pack_transposed(Panels<Real>& to, Index p, const Real* W) {
     for (Index k = 0; k < to.K; k += width) {
       const Index left = to.K - k < width ? to.K - k : width;
       Vec<Real> block[width];
+#pragma GCC unroll 16
       for (Index lane = 0; lane < width; ++lane) {
         block[lane] = lane < lanes ? load_n(rows + lane * to.K + k, left) : Vec<Real>{};
       }
       transpose<Real>(block);
-      for (Index c = 0; c < left; ++c) store(to.panel(p) + ((k + c) * V + v) * width, block[c]);
+      Real* out = to.panel(p) + (k * V + v) * width;
+#pragma GCC unroll 16
+      for (Index c = 0; c < width; ++c) {
+        if (c < left) store(out + c * V * width, block[c]);
+      }
     }
   }
 }

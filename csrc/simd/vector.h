@@ -41,19 +41,21 @@ inline Vec<Real> broadcast(Real value) {
 }
 
 // Row r, lane l becomes row l, lane r: blocks off the diagonal change places, halves first, then quarters, ...
-template <class Real>
-inline void transpose(Vec<Real> (&rows)[kWidth<Real>]) {
-  for (Index half = kWidth<Real> / 2; half > 0; half /= 2) {
-    Bits<Real> from_upper, from_lower;  // lanes of the pair (upper, lower); the lower's count on from the width
-    for (Index l = 0; l < kWidth<Real>; ++l) {
-      from_upper[l] = l & half ? kWidth<Real> + l - half : l;
-      from_lower[l] = l & half ? kWidth<Real> + l : l + half;
-    }
-    for (Index r = 0; r < kWidth<Real>; ++r) {
-      if (r & half) continue;
-      const Vec<Real> upper = rows[r], lower = rows[r + half];
-      rows[r] = __builtin_shuffle(upper, lower, from_upper);
-      rows[r + half] = __builtin_shuffle(upper, lower, from_lower);
-    }
+// Every loop unrolls, and so must those that fill and read the rows: only then do they stay in registers.
+template <class Real, Index half = kWidth<Real> / 2>
+[[gnu::always_inline]] inline void transpose(Vec<Real> (&rows)[kWidth<Real>]) {
+  Bits<Real> from_upper{}, from_lower{};  // lanes of the pair (upper, lower); the lower's count on from the width
+#pragma GCC unroll 16
+  for (Index l = 0; l < kWidth<Real>; ++l) {
+    from_upper[l] = l & half ? kWidth<Real> + l - half : l;
+    from_lower[l] = l & half ? kWidth<Real> + l : l + half;
   }
+#pragma GCC unroll 16
+  for (Index r = 0; r < kWidth<Real>; ++r) {
+    if (r & half) continue;
+    const Vec<Real> upper = rows[r], lower = rows[r + half];
+    rows[r] = __builtin_shuffle(upper, lower, from_upper);
+    rows[r + half] = __builtin_shuffle(upper, lower, from_lower);
+  }
+  if constexpr (half > 1) transpose<Real, half / 2>(rows);
 }

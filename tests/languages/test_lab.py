@@ -22,12 +22,13 @@ from unrolled.languages.judging import ModelPredictor
 from unrolled.languages.measuring import first_failing, margins
 from unrolled.languages.metrics import scan
 from unrolled.languages.nets import Nets
+from unrolled.languages.objectives import OBJECTIVES
+from unrolled.languages.optimisers import Adam, RMSprop
 from unrolled.languages.registry import task
 from unrolled.languages.results import LabResult
 from unrolled.languages.settings import LabConfig
 from unrolled.languages.tables import Table, headline, summary
 from unrolled.languages.tasklab import task_experiment
-from unrolled.languages.training import Adam, RMSprop
 from unrolled.lm.config import ModelConfig
 from unrolled.lm.vocabulary import Vocabulary
 
@@ -43,11 +44,11 @@ def test_gradients_are_those_of_autograd(cell, loss):
     models = [lab.new_model(language, config, 4)]
     examples = language_examples(language, Lengths(config.lengths), 20, loss, [4])
     nets = Nets(models, 3, examples.T)
-    ids, codes = examples.batch(3)
-    objective = training._softmax if loss == "softmax" else training._OBJECTIVES[loss]
-    losses = training._gradients(nets, ids, codes, examples.answers, objective)
+    batch = examples.batch(3)
+    losses = training.gradients(nets, batch, examples.answers, OBJECTIVES[loss])
+    ids, codes = batch.ids, batch.codes
 
-    target = torch.from_numpy(examples.answers.table[codes[0]])
+    target = torch.from_numpy(examples.answers.table.T[codes[0]])
     asked = torch.from_numpy(codes[0] != examples.answers.nothing)
     logits, _ = models[0](torch.from_numpy(ids[0].astype(np.int64)))
     if loss == "softmax":
@@ -172,6 +173,7 @@ def lab_command(*arguments):
         (["anbn", "--gain", "0.1"], "gain is 0.1"),
         (["anbn", "--cell", "gru", "--from-golden"], "gru"),
         (["reproduce", "suzgun"], "near it are suzgun2019"),
+        (["reproduce", "gers2001", "--seeds", "-3"], "seeds is -3"),
     ],
 )
 def test_wrong_use_is_one_sentence(arguments, said, capsys):
@@ -183,8 +185,9 @@ def test_wrong_use_is_one_sentence(arguments, said, capsys):
 
 def test_folder_that_cannot_be_written_is_told_before_training(tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    assert lab_command("anbn", "--out", tmp_path / "file" / "inside") == 1
-    assert "cannot write" in capsys.readouterr().err
+    for command in (["anbn"], ["reproduce", "gers2001"]):
+        assert lab_command(*command, "--out", tmp_path / "file" / "inside") == 1
+        assert "cannot write" in capsys.readouterr().err
 
 
 def test_command_writes_tables_pictures_and_nets_and_shows_them_again(tmp_path, capsys):

@@ -9,6 +9,7 @@ import torch
 from unrolled.languages import Lengths, get, training
 from unrolled.languages.examples import language_examples
 from unrolled.languages.lab import new_model
+from unrolled.languages.optimisers import clip
 from unrolled.languages.settings import LabConfig
 
 
@@ -30,6 +31,8 @@ SETTINGS = {
     "sets, odd sizes": {"steps": 40, "batch_size": 3, "units": 7, "loss": "sets", "lengths": "short:1-50"},
     "squared, noise": {"steps": 30, "batch_size": 16, "cell": "gru", "loss": "squared", "weight_noise": 0.01},
     "all samples, rnn": {"steps": 20, "batch_size": 0, "samples": 37, "cell": "rnn", "optimiser": "rmsprop"},
+    "noise on c, mean": {"steps": 20, "batch_size": 2, "cell_noise": 0.5, "average": 0.4},
+    "curriculum": {"steps": 60, "curriculum": 0.7, "batch_size": 5, "lengths": "uniform:1-30"},
     "decay, no clipping": {"steps": 25, "batch_size": 2, "units": 33, "weight_decay": 0.1, "clip_norm": 0.0},
 }  # fmt: skip
 
@@ -53,7 +56,7 @@ def test_a_sum_over_neighbours_would_be_seen(monkeypatch):
     def clip_and_mix(gradients, most):
         gradients += gradients.mean(0)
 
-    monkeypatch.setattr(training, "_clip", clip_and_mix)
+    monkeypatch.setattr(training, "clip", clip_and_mix)
     together, alone = trained(range(2), steps=10), trained([0], steps=10)
     assert not same(together[0], alone[0])
 
@@ -69,5 +72,5 @@ def test_torchs_own_random_stream_is_left_alone():
 def test_gradient_too_large_for_its_square_is_clipped():
     gradients = np.full((2, 4), 1e30, np.float32)
     gradients[1] = 0.1
-    training._clip(gradients, 1.0)
+    clip(gradients, 1.0)
     np.testing.assert_allclose(gradients, [[0.5] * 4, [0.1] * 4], rtol=1e-6)

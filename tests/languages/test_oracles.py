@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.languages.full_proof import prove
 from unrolled.languages import Lengths, get, names, self_check, task, task_names
 from unrolled.languages.tasks import EachStep, Recognition, Strings
 from unrolled.lm.vocabulary import EOS
@@ -206,3 +207,12 @@ def test_planted_dead_end_is_found():
 def test_planted_fault_in_a_draw_is_found(monkeypatch):
     monkeypatch.setattr(type(get("anbn")), "draw", lambda self, rng, n: ("a",) * 2 * n)
     assert any("was drawn" in fault for fault in self_check(get("anbn"), 4))
+
+
+def test_full_proof_reads_every_string_and_finds_planted_faults(monkeypatch):
+    language = get("tomita-5")
+    assert (prove(language, 7).read, prove(language, 7).faults) == (2**8 - 1, [])
+    broken = type(language)("broken", {"a!": "a! a!"}, lambda text: text != "0110", "01", "-", "-")
+    assert any("machine, not the recogniser, takes ('0', '1', '1', '0')" in fault for fault in prove(broken, 5).faults)
+    monkeypatch.setattr(type(get("anbmcnm")), "draw", lambda self, rng, n: ("a", *"b" * (n - 1), *"c" * n))
+    assert any("('a', 'a', 'b', 'c', 'c', 'c') was not drawn" in fault for fault in prove(get("anbmcnm"), 6).faults)

@@ -37,8 +37,7 @@ def run(language: str, config: LabConfig, limit: int, out: Path | None, from_gol
     learned = _given(registry.get, language)
     _given(lab.refuse, learned, config)
     if out is not None:
-        checkpoint.write_file(out / ".writable", b"")  # before anything is spent on the run
-        (out / ".writable").unlink()
+        _refuse_unwritable(out)
     if from_golden:
         return _drift(console, language, config, limit, out)
     settings = {"language": language, "limit": limit} | asdict(config)
@@ -72,8 +71,9 @@ def reproduce(name: str, full: bool, seeds: int, out: Path | None) -> None:
 
     console = Console()
     protocol = _given(protocols.protocol, name)
-    rows = protocol.experiments(quick=not full, seeds=seeds)
+    rows = _given(partial(protocol.experiments, quick=not full, seeds=seeds))
     folder = out or Path("lab") / name
+    _refuse_unwritable(folder)
     console.print(f"[b]{protocol.source}[/b]\n{protocol.summary}", highlight=False)
     notes = list(protocol.notes)
     if not full and protocol.quick < 1:
@@ -190,6 +190,12 @@ def _show(console: Console, title: str, table: Table) -> None:
     for row in table.rows:
         shown.add_row(*row)
     console.print(shown)
+
+
+def _refuse_unwritable(out: Path) -> None:
+    """Refuse a folder that cannot be written, before anything is spent on what would go there."""
+    checkpoint.write_file(out / ".writable", b"")
+    (out / ".writable").unlink()
 
 
 def _given(function: Any, *arguments: Any) -> Any:

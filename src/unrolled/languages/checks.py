@@ -78,11 +78,12 @@ def _dead_ends(language: Language, up_to: int, most: int) -> Iterator[str]:
             for symbol in sorted(language.legal(state) - {EOS})
         ][: max(1, most // 1000)]
         for prefix, state in layer:
-            if not _ends(language, state, 4 * up_to):
+            if not leads_to_an_end(language, state, 4 * up_to):
                 yield f"the machine lets {_shown(prefix)} pass, but no string goes on from it"
 
 
-def _ends(language: Language, state: Any, within: int) -> bool:
+def leads_to_an_end(language: Language, state: Any, within: int) -> bool:
+    """Return whether some string goes on from a state and ends after at most so many symbols."""
     layer = {language.key(state): state}
     seen = {*layer}
     for _ in range(within + 1):

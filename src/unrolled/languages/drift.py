@@ -9,15 +9,11 @@ from numpy.typing import NDArray
 
 from unrolled.languages.examples import language_examples
 from unrolled.languages.golden import golden
-from unrolled.languages.lab import Watch
 from unrolled.languages.lengths import Lengths
 from unrolled.languages.measuring import first_failing, margins
 from unrolled.languages.registry import get
 from unrolled.languages.settings import LabConfig
-from unrolled.languages.training import LOG_EVERY, train
-
-#: Times at which the nets are measured, about.
-POINTS = 20
+from unrolled.languages.training import Watch, is_point, train
 
 
 @dataclass(frozen=True)
@@ -63,12 +59,10 @@ def drift(name: str, config: LabConfig, limit: int, watch: Watch | None = None) 
         found.right_to.append([limit if n is None else n - 1 for n in failing])
         found.margins.append(margins(models, language, [found.probe], "sets")[:, 0].tolist())
 
-    every = max(1, config.steps // (POINTS * LOG_EVERY)) * LOG_EVERY
-
     def seen(step: int, losses: NDArray[Any]) -> None:
         if watch:
             watch(step, losses)
-        if step % every == 0 or step == config.steps:
+        if is_point(step, config.steps):
             measure(step)
 
     measure(0)

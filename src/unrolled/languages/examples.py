@@ -1,11 +1,12 @@
 """Training strings as arrays: what each net reads, and what it should say after each symbol.
 
-Letters: S nets, N strings of a net, T time, B batch, K answers.  A place's target is a number, the code of a row of
-`Answers.table`; the last code stands for a place at which nothing is asked.
+Letters: S nets, N strings of a net, T time, B batch, K answers.  A place's target is a number, the code of a
+column of `Answers.table`; the last code stands for a place at which nothing is asked.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,20 +19,30 @@ from unrolled.languages.settings import Loss
 from unrolled.lm.vocabulary import EOS
 
 Ids = NDArray[np.uint16]
+#: Batches that are dealt at a time.
+AHEAD = 64
 #: What a net reads, and the code of the answer after each symbol.
 Read = tuple[Sequence[int], Sequence[int]]
 
 
 class Answers(NamedTuple):
-    """The distinct targets of a set of strings: table (codes + 1, K) float32, its last row zero: nothing is asked."""
+    """The distinct targets of a set of strings: table (K, codes + 1) float32; the last column, zero, asks nothing."""
 
     table: NDArray[np.float32]
-    distribution: bool  # whether a row is a distribution over answers (softmax), rather than a set (sigmoids)
+    distribution: bool  # whether a column is a distribution over answers (softmax), rather than a set (sigmoids)
 
     @property
     def nothing(self) -> int:
         """The code of a place at which nothing is asked."""
-        return len(self.table) - 1
+        return int(self.table.shape[1]) - 1
+
+
+class Batch(NamedTuple):
+    """What S nets read next: ids and codes (S, T, B), and the steps of each net's longest string; T is the most."""
+
+    ids: Ids
+    codes: Ids
+    steps: list[int]
 
 
 class Examples:
@@ -42,11 +53,11 @@ class Examples:
         answers: what the codes stand for.
         seeds: of each net's order.
 
-    >>> answers = Answers(np.eye(3, 2, dtype=np.float32), True)
+    >>> answers = Answers(np.eye(2, 3, dtype=np.float32), True)
     >>> examples = Examples([[([0, 1], [0, 2])]], answers, [5])
-    >>> ids, codes = examples.batch(1)
-    >>> ids.tolist(), codes.tolist()  # (S, T, B)
-    ([[[0], [1]]], [[[0], [2]]])
+    >>> ids, codes, steps = examples.batch(1)
+    >>> ids.tolist(), codes.tolist(), steps
+    ([[[0], [1]]], [[[0], [2]]], [2])
     """
 
     def __init__(self, read: Sequence[Sequence[Read]], answers: Answers, seeds: Sequence[int]):
@@ -61,15 +72,42 @@ class Examples:
                 self._ids[s, k, : len(ids)] = ids
                 self._codes[s, k, : len(codes)] = codes
         self._decks = [_deck(np.random.default_rng([seed, 1]), N) for seed in seeds]
+        self._dealt = np.empty((S, 0), np.int64)
         self._nets = np.arange(S)[:, None]
+        self._shortest_first = np.argsort(self._lengths, axis=1, kind="stable")
 
-    def batch(self, B: int) -> tuple[Ids, Ids]:
-        """Return what each net reads next: ids (S, T, B) and codes (S, T, B), T the longest of these strings."""
+    def of(self, nets: slice) -> Examples:
+        """Return the strings of some of the nets, which are dealt on from here."""
+        part = copy.copy(self)
+        part._ids, part._codes, part._lengths = self._ids[nets], self._codes[nets], self._lengths[nets]
+        part._shortest_first, part._decks = self._shortest_first[nets], self._decks[nets]
+        part._dealt = self._dealt[nets]
+        part._nets = np.arange(len(part._decks))[:, None]
+        return part
+
+    def batch(self, B: int, share: float = 1.0) -> Batch:
+        """Deal each net its next B strings.
+
+        Args:
+            B: strings of each net; all of them if there are no more.
+            share: of the strings, the shortest ones, that are dealt from.
+        """
         N = self._ids.shape[1]
-        drawn = np.stack([deck(B) for deck in self._decks]) if B < N else np.arange(N)[None].repeat(len(self._ids), 0)
-        T = int(self._lengths[self._nets, drawn].max())
+        drawn = self._dealt_next(B) if B < N else np.arange(N)[None].repeat(len(self._ids), 0)
+        if share < 1:
+            drawn = np.take_along_axis(self._shortest_first, (share * drawn).astype(np.int64), 1)
         pick = (self._nets, drawn)
-        return self._ids[pick][..., :T].transpose(0, 2, 1), self._codes[pick][..., :T].transpose(0, 2, 1)
+        steps = self._lengths[pick].max(1).tolist()
+        T = max(steps)
+        return Batch(self._ids[pick][..., :T].transpose(0, 2, 1), self._codes[pick][..., :T].transpose(0, 2, 1), steps)
+
+    def _dealt_next(self, B: int) -> NDArray[np.int64]:
+        """Return each net's next B cards (S, B)."""
+        if self._dealt.shape[1] < B:
+            more = np.stack([deck(AHEAD * B) for deck in self._decks])
+            self._dealt = np.concatenate([self._dealt, more], axis=1)
+        drawn, self._dealt = self._dealt[:, :B], self._dealt[:, B:]
+        return drawn
 
 
 def _deck(rng: np.random.Generator, N: int) -> Callable[[int], NDArray[np.int64]]:
@@ -123,4 +161,4 @@ def language_examples(language: Language, lengths: Lengths, samples: int, loss: 
 
 
 def _with_nothing(drawn: Any, table: NDArray[np.float32], distribution: bool) -> Answers:
-    return Answers(np.concatenate([table, np.zeros((1, table.shape[1]), np.float32)]), distribution)
+    return Answers(np.concatenate([table.T, np.zeros((table.shape[1], 1), np.float32)], axis=1), distribution)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from unrolled.languages.choice import Choice
 from unrolled.languages.examples import language_examples
 from unrolled.languages.judging import ModelPredictor
 from unrolled.languages.language import Language
@@ -21,7 +20,7 @@ from unrolled.languages.metrics import evaluate
 from unrolled.languages.nets import HeadedNet, Nets
 from unrolled.languages.results import LabResult, Range, SeedResult
 from unrolled.languages.settings import LabConfig
-from unrolled.languages.training import train
+from unrolled.languages.training import Watch, train
 from unrolled.lm.model import SequenceModel
 from unrolled.notation import gate_slice
 
@@ -29,8 +28,6 @@ from unrolled.notation import gate_slice
 SHARE_SIZES = 40
 #: Fresh strings of the training distribution that the cross-entropy is measured on, at most.
 FRESH = 1000
-
-Watch = Callable[[int, NDArray[Any]], None]
 
 
 def experiment(
@@ -83,10 +80,12 @@ def continued(
     seeds = [config.first_seed + s for s in range(len(models))]
     begun = time.perf_counter()
     examples = language_examples(language, lengths, config.samples, config.loss, seeds)
-    curve = train(models, examples, config, watch=watch)
+    reading = reading or ("sets" if config.loss == "softmax" else "khot")
+    choice = Choice(models, language, config, reading)
+    curve = train(models, examples, config, watch=choice.before(watch))
+    choice.take()
     trained = time.perf_counter()
     ranges = list(ranges or ranges_up_to(limit, lengths))
-    reading = reading or ("sets" if config.loss == "softmax" else "khot")
     failing = first_failing(models, language, limit, reading)
     tried = [sizes_in(language, each) for each in ranges]
     sizes = sorted({n for each in tried for n in each})

@@ -19,7 +19,7 @@ from unrolled.notation import parameter_names
 #: Strings that are tried of a size that has many.
 TRIED = 10
 #: Nets that read together.
-TOGETHER = 16
+TOGETHER = 4
 
 
 class NetsPredictor:

@@ -3,8 +3,8 @@
 Letters: S nets, T time, B batch, V input symbols, K answers of the head, H hidden, P parameters of a net.
 
 A net's numbers must not depend on its neighbours, nor on how many there are.  The core promises that of the
-recurrence; here every product is taken net by net over blocks of a fixed number of rows, and the blocks are added up in
-order, for a matrix product may sum in another order when its shape changes.
+recurrence, which walks each net's own steps; the head's products are taken net by net over blocks of a fixed number of
+rows, and the blocks are added up in order, for a matrix product may sum in another order when its shape changes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from unrolled.languages.noise import NoisyReplicas
 from unrolled.nn import GRU, LSTM, RNN
 from unrolled.nn.fused import block_steps
 from unrolled.nn.replicas import WEIGHTS, Replicas, weight_shapes
@@ -41,7 +42,10 @@ class Nets:
     Args:
         models: the nets, whose weights are copied; :meth:`write_back` copies them back.
         B: rows of each net that are read together.
-        T: the longest string, in steps; rounded up so that padding changes no bit.
+        T: the longest string, in steps.
+        threads: that may walk the recurrence; 0 for torch's.
+        cell_noise: standard deviation of the noise on LSTM's cell state.
+        seeds: of each net's noise.
 
     Attributes:
         weights: all parameters (S, P) float32; `gradients` are laid out alike.
@@ -51,12 +55,21 @@ class Nets:
     >>> model = SequenceModel(ModelConfig(hidden_size=3), Vocabulary("ab"))
     >>> nets = Nets([model, model], B=1, T=5)
     >>> nets.ids[:, :5, 0] = 0, 0, 0, 1, 1
-    >>> logits = nets.forward(5)
-    >>> logits.shape, bool((logits[0] == logits[1]).all())
-    ((2, 64, 4), True)
+    >>> logits = nets.forward([5, 5])
+    >>> logits.shape, bool((logits[:, 0] == logits[:, 1]).all())
+    ((4, 2, 64), True)
     """
 
-    def __init__(self, models: Sequence[HeadedNet], B: int, T: int):
+    def __init__(
+        self,
+        models: Sequence[HeadedNet],
+        B: int,
+        T: int,
+        threads: int = 0,
+        *,
+        cell_noise: float = 0.0,
+        seeds: Sequence[int] = (),
+    ):
         self.models = models
         layer, K = models[0].rnn, models[0].head.out_features
         self.kind, self.S, self.B = layer.kind, len(models), B
@@ -70,7 +83,12 @@ class Nets:
         self.gradients, gradients = _stacked(self.S, shapes, ends)
         self._head, self._head_gradient = weights.pop().numpy(), gradients.pop().numpy()
         self._weights = weights
-        self._core = Replicas(self.kind, weights, self.T, B, gradients, width=self.H + 1)
+        self._core: Replicas | NoisyReplicas
+        if cell_noise:
+            options: dict[str, Any] = {"sigma": cell_noise, "seeds": seeds}
+            self._core = NoisyReplicas(weights, self.T, B, gradients, self.H + 1, threads, **options)
+        else:
+            self._core = Replicas(self.kind, weights, self.T, B, gradients, self.H + 1, threads)
         self.ids = self._core.ids.numpy()  # (S, T, B)
         self._y, self._dy = self._core.y.numpy(), self._core.dy.numpy()
         self._y[..., self.H] = 1  # what multiplies the head's bias
@@ -87,19 +105,25 @@ class Nets:
         """Return T rounded up to whole blocks of steps."""
         return -(-T // self.block) * self.block
 
-    def forward(self, T: int) -> Array:
-        """Read `ids` up to step T; return logits (S, T rounded up * B, K), whose rows run over steps, then over B."""
-        self._rows = self.whole_blocks(T)
-        self._core.forward(self._rows)
-        logits: Array = self._blocks(self._y) @ self._head.transpose(0, 2, 1)[:, None]
-        return logits.reshape(self.S, -1, self.K)
+    def forward(self, steps: Sequence[int]) -> Array:
+        """Read so many steps of each net's `ids`.
+
+        Returns: logits (K, S, T rounded up * B), whose places run over steps, then over B; T is the most steps, and
+            what comes after a net's own steps means nothing.
+        """
+        self._steps, self._rows = steps, self.whole_blocks(max(steps))
+        self._core.forward(steps)
+        y = self._blocks(self._y)
+        logits = np.empty((self.K, *y.shape[:3]), np.float32)
+        np.matmul(self._head[:, None], y.transpose(0, 1, 3, 2), out=logits.transpose(1, 2, 0, 3))
+        return logits.reshape(self.K, self.S, -1)
 
     def backward(self, dlogits: Array) -> None:
-        """Overwrite `gradients` by those of the last forward, from the gradient of its logits."""
-        d = dlogits.reshape(self.S, -1, self.block * self.B, self.K)
-        np.add.reduce(d.transpose(0, 1, 3, 2) @ self._blocks(self._y), axis=1, out=self._head_gradient)
-        self._dy[:, : self._rows] = (d @ self._head[:, None]).reshape(self.S, self._rows, self.B, self.H + 1)
-        self._core.backward(self._rows)
+        """Overwrite `gradients` by those of the last forward, from the gradient of its logits, zero after the end."""
+        d = dlogits.reshape(self.K, self.S, -1, self.block * self.B)
+        np.add.reduce(d.transpose(1, 2, 0, 3) @ self._blocks(self._y), axis=1, out=self._head_gradient)
+        np.matmul(d.transpose(1, 2, 3, 0), self._head[:, None], out=self._blocks(self._dy))
+        self._core.backward(self._steps)
 
     def _blocks(self, rows: Array) -> Array:
         return rows[:, : self._rows].reshape(self.S, -1, self.block * self.B, self.H + 1)

@@ -34,8 +34,7 @@ class LabConfig:
         first_seed: Seed of the first net; the others follow.
         lengths: Sizes of the training strings, such as uniform:1-50, short:1-50, geometric:0.3 or list:1,2,5.
         samples: Training strings of each net, drawn from its own seed.
-        loss: softmax: cross-entropy of the next symbol; sets: each legal next symbol by its own sigmoid, cross-entropy;
-            squared: the same with squared error.
+        loss: softmax asks for the next symbol, sets for each legal one by a sigmoid, squared the same by squared error.
         steps: Optimiser steps.
         batch_size: Strings a step; 0 takes all samples in every step.
         optimiser: Rule that turns gradients into steps.
@@ -45,6 +44,10 @@ class LabConfig:
         weight_decay: Pull of every weight towards zero, decoupled.
         gain: Factor by which the gates' weights grow over the second half of training, which drives gates to 0 and 1.
         weight_noise: Standard deviation of the noise on every weight at each step.
+        cell_noise: Standard deviation of the noise on LSTM's cell state, added after every 8 symbols.
+        curriculum: Share of the steps over which the strings grow from the shortest to the longest.
+        average: Share of the steps, the last ones, whose weights are averaged; 0 keeps the last weights.
+        choose_up_to: Largest size, at most twice that of training, by which a checkpoint is chosen; 0: the last.
         forget_bias: First value of LSTM's b_if.
         initial_scale: Factor on all first weights.
     """
@@ -66,6 +69,10 @@ class LabConfig:
     weight_decay: float = 0.0
     gain: float = 20.0
     weight_noise: float = 0.0
+    cell_noise: float = 0.0
+    curriculum: float = 0.0
+    average: float = 0.0
+    choose_up_to: int = 0
     forget_bias: float = 1.0
     initial_scale: float = 1.0
 
@@ -75,16 +82,25 @@ class LabConfig:
         check_choice(self, "schedule", ("cosine", "constant"))
         for name in ("units", "seeds", "samples", "steps"):
             check_integer(self, name, 1)
-        for name in ("first_seed", "batch_size"):
+        for name in ("first_seed", "batch_size", "choose_up_to"):
             check_integer(self, name, 0)
         check_number(self, "learning_rate", 0, open_ends="low")
         check_number(self, "gain", 1)
         check_number(self, "initial_scale", 0, open_ends="low")
-        for name in ("clip_norm", "weight_decay", "weight_noise"):
+        for name in ("clip_norm", "weight_decay", "weight_noise", "cell_noise"):
             check_number(self, name, 0)
+        for name in ("curriculum", "average"):
+            check_number(self, name, 0, 1)
         check_number(self, "forget_bias", -100, 100)
         self.model()
-        read_sizes(self.lengths)
+        if self.cell_noise and self.cell != "lstm":
+            raise ValueError(f"cell_noise is {self.cell_noise:g}; only the cell lstm has a cell state, got {self.cell}")
+        longest = max(read_sizes(self.lengths))
+        if self.choose_up_to and not longest < self.choose_up_to <= 2 * longest:
+            raise ValueError(
+                f"choose_up_to is {self.choose_up_to}; it must be 0, or a size from {longest + 1} to {2 * longest}: "
+                "beyond the longest of training, and at most twice as long"
+            )
 
     def model(self) -> ModelConfig:
         """Return the network's part.

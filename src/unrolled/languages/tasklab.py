@@ -12,14 +12,14 @@ from torch import Tensor
 
 from unrolled.languages.examples import Answers, Examples
 from unrolled.languages.heads import HeadedModel, Recogniser, Tagger, Transducer
-from unrolled.languages.lab import Watch, set_first_weights
+from unrolled.languages.lab import set_first_weights
 from unrolled.languages.lengths import Lengths
 from unrolled.languages.memory import refuse_too_much
 from unrolled.languages.nets import Nets
 from unrolled.languages.results import TaskResult
 from unrolled.languages.settings import LabConfig
 from unrolled.languages.tasks import Task
-from unrolled.languages.training import train
+from unrolled.languages.training import Watch, train
 from unrolled.lm.vocabulary import Vocabulary
 
 #: Sizes at which nets are tried, at most, and inputs of each.
@@ -80,7 +80,7 @@ def _new_model(task: Task, vocabulary: Vocabulary, config: LabConfig, seed: int)
 def _examples(task: Task, vocabulary: Vocabulary, config: LabConfig, seeds: Sequence[int]) -> Examples:
     """Draw each net's inputs from its own seed, and lay out their answers where the head is read."""
     K = len(task.answers)
-    table = np.concatenate([np.eye(K, dtype=np.float32), np.zeros((1, K), np.float32)])
+    table = np.eye(K, K + 1, dtype=np.float32)  # the last column asks for nothing
     number = {symbol: k for k, symbol in enumerate(task.answers)}
     lengths = Lengths(config.lengths)
 

@@ -1,20 +1,28 @@
 """Training S nets side by side: each takes its own steps, bit for bit those it would take alone.
 
-Everything below is element by element, or a sum over one net's own numbers in a fixed order; so no net feels another.
+The nets are divided into parts, as many together as a thread's share of the caches holds.  A thread takes a part
+through many steps before it goes on to the next, so what the nets read and write stays there.  Everything below is
+element by element, or a sum over one net's own numbers in a fixed order; so no net feels another.
+
 Numbers are float32, laid out (S, ...): S nets, P parameters, K answers.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from operator import methodcaller
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from unrolled.languages.examples import Answers, Examples
+from unrolled.languages.examples import Answers, Batch, Examples
 from unrolled.languages.nets import HeadedNet, Nets
+from unrolled.languages.objectives import OBJECTIVES
+from unrolled.languages.optimisers import RULES, clip
 from unrolled.languages.settings import LabConfig
 
 Array = NDArray[Any]
@@ -23,12 +31,15 @@ Array = NDArray[Any]
 WARM_UP, END = 0.1, 0.01
 #: Share of the steps after which the gates' weights begin to grow.
 GAIN_FROM = 0.5
-#: Adam's decay of mean and mean square, RMSprop's of the mean square, and what is added to its root.
-BETA_1, BETA_2, RHO, EPSILON = 0.9, 0.999, 0.99, 1e-8
-#: What is added to a gradient's norm before it is divided by, as torch does.
-CLIP_EPSILON = 1e-6
 #: Steps between two lines of the learning curve.
 LOG_EVERY = 50
+#: What the nets of a part may take together: a share of the caches, and enough arithmetic for each call of NumPy.
+PART_BYTES = 4 << 20
+#: With fewer rows a net, threads wait longer for Python than they walk.
+ROWS_FOR_THREADS = 4
+
+#: Called now and then with the steps done and the losses (S,) since the last call.
+Watch = Callable[[int, Array], None]
 
 
 class Curve(NamedTuple):
@@ -43,7 +54,7 @@ def train(
     examples: Examples,
     config: LabConfig,
     *,
-    watch: Callable[[int, Array], None] | None = None,
+    watch: Watch | None = None,
 ) -> Curve:
     """Train the models in place, net s on the strings of stream s.
 
@@ -56,35 +67,79 @@ def train(
 
     Returns: the learning curve.
     """
-    nets = Nets(models, config.rows, examples.T)
-    rule = RULES[config.optimiser](nets.weights)
-    noise = _Noise(nets, config)
-    objective = _softmax if examples.answers.distribution else _OBJECTIVES[config.loss]
-    growth = np.float32(config.gain ** (1 / max(1, config.steps - math.ceil(GAIN_FROM * config.steps))))
+    threads = torch.get_num_threads() if config.rows >= ROWS_FOR_THREADS else 1
+    together = nets_together(models[0], examples, config, -(-len(models) // threads))
+    slices = [slice(s, s + together) for s in range(0, len(models), together)]
+    own = torch.get_num_threads() if len(slices) == 1 else 1  # threads of a part
+    parts = [Part(models[at], examples.of(at), config, config.first_seed + at.start, own) for at in slices]
     steps, losses = [], []
-    since, sums = 0, np.zeros(nets.S)
-    for step in range(config.steps):
-        ids, codes = examples.batch(config.rows)
-        with noise:
-            sums += _gradients(nets, ids, codes, examples.answers, objective)
-        if config.clip_norm:
-            _clip(nets.gradients, config.clip_norm)
-        rate = config.learning_rate * share_of_rate(step / config.steps, config.schedule)
-        nets.weights -= rule(nets.gradients, np.float32(rate))
-        if config.weight_decay:
-            nets.weights *= np.float32(1 - rate * config.weight_decay)
-        if step >= GAIN_FROM * config.steps and config.gain != 1:
-            nets.weights[:, nets.recurrent] *= growth
-        since += 1
-        if since == LOG_EVERY or step + 1 == config.steps:
-            steps.append(step + 1)
-            losses.append(sums / since)
+    pool = ThreadPoolExecutor(threads)
+    try:
+        for begin in range(0, config.steps, LOG_EVERY):
+            span = range(begin, min(begin + LOG_EVERY, config.steps))
+            run = methodcaller("run", span)
+            sums = [*pool.map(run, parts)] if len(parts) > 1 else [run(parts[0])]
+            losses.append(np.concatenate(sums) / len(span))
+            steps.append(span.stop)
             if watch:
-                nets.write_back()
-                watch(step + 1, losses[-1])
-            since, sums = 0, np.zeros(nets.S)
-    nets.write_back()
+                watch(span.stop, losses[-1])
+    finally:
+        pool.shutdown(cancel_futures=True)
     return Curve(np.array(steps), np.array(losses))
+
+
+def nets_together(model: HeadedNet, examples: Examples, config: LabConfig, most: int) -> int:
+    """Return how many nets a part has: what fits the cache, at least one and at most `most`."""
+    layer = model.rnn
+    each = Nets.bytes(layer.kind, 1, config.rows, examples.T, layer.hidden_size, model.head.out_features)
+    return max(1, min(most, PART_BYTES // each))
+
+
+class Part:
+    """Some of the nets, and all that their training goes on from.
+
+    Args:
+        models, examples, config: as for :func:`train`, of these nets.
+        seed: of the first of them.
+        threads: that may walk them.
+    """
+
+    def __init__(
+        self, models: Sequence[HeadedNet], examples: Examples, config: LabConfig, seed: int, threads: int
+    ) -> None:
+        seeds = range(seed, seed + len(models))
+        self.nets = Nets(models, config.rows, examples.T, threads, cell_noise=config.cell_noise, seeds=seeds)
+        self.examples, self.config = examples, config
+        self._rule = RULES[config.optimiser](self.nets.weights)
+        self._noise = _Noise(self.nets, config, seeds)
+        self._objective = OBJECTIVES["softmax" if examples.answers.distribution else config.loss]
+        self._growth = np.float32(config.gain ** (1 / max(1, config.steps - math.ceil(GAIN_FROM * config.steps))))
+        self._averaged_from = config.steps - math.ceil(config.average * config.steps)
+        self._sum = np.zeros(self.nets.weights.shape if config.average else 0)  # of weights
+
+    def run(self, span: range) -> Array:
+        """Take these steps, then give the models their weights; return the summed losses (S,)."""
+        nets, config = self.nets, self.config
+        sums = np.zeros(nets.S)
+        for step in span:
+            done = step / config.steps
+            batch = self.examples.batch(config.rows, done / config.curriculum if done < config.curriculum else 1)
+            with self._noise:
+                sums += gradients(nets, batch, self.examples.answers, self._objective)
+            if config.clip_norm:
+                clip(nets.gradients, config.clip_norm)
+            rate = config.learning_rate * share_of_rate(done, config.schedule)
+            nets.weights -= self._rule(nets.gradients, np.float32(rate))
+            if config.weight_decay:
+                nets.weights *= np.float32(1 - rate * config.weight_decay)
+            if done >= GAIN_FROM and config.gain != 1:
+                nets.weights[:, nets.recurrent] *= self._growth
+            if step >= self._averaged_from:
+                self._sum += nets.weights
+        if span.stop == config.steps and config.average:
+            nets.weights[...] = self._sum / (config.steps - self._averaged_from)
+        nets.write_back()
+        return sums
 
 
 def share_of_rate(done: float, schedule: str) -> float:
@@ -100,105 +155,38 @@ def share_of_rate(done: float, schedule: str) -> float:
     return END + (1 - END) * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
 
 
-def _gradients(nets: Nets, ids: Array, codes: Array, answers: Answers, objective: Any) -> Array:
+def is_point(step: int, steps: int, points: int = 20) -> bool:
+    """Return whether nets are looked at after this step: about so many times, at lines of the learning curve.
+
+    >>> [step for step in range(0, 1001, 50) if is_point(step, 1000, points=5)]
+    [200, 400, 600, 800, 1000]
+    """
+    every = max(1, steps // (points * LOG_EVERY)) * LOG_EVERY
+    return step == steps or (step > 0 and step % every == 0)
+
+
+def gradients(nets: Nets, batch: Batch, answers: Answers, objective: Any) -> Array:
     """Put the gradients of the mean loss of each net into `nets.gradients`; return the losses (S,)."""
-    T, B = ids.shape[1:]
-    nets.ids[:, :T] = ids
-    logits = nets.forward(T)
-    asked = np.full((nets.S, logits.shape[1] // B, B), answers.nothing, codes.dtype)
-    asked[:, :T] = codes
+    T, B = batch.ids.shape[1:]
+    nets.ids[:, :T] = batch.ids
+    logits = nets.forward(batch.steps)
+    asked = np.full((nets.S, logits.shape[-1] // B, B), answers.nothing, batch.codes.dtype)
+    asked[:, :T] = batch.codes
     flat = asked.reshape(nets.S, -1)
     mask = flat != answers.nothing
-    loss, dlogits = objective(logits, answers.table[flat])
+    loss, dlogits = objective(logits, np.take(answers.table, flat, axis=1))
     share = mask / np.maximum(mask.sum(1), 1).astype(np.float32)[:, None]
-    nets.backward(dlogits * share[..., None])
+    nets.backward(dlogits * share)
     losses: Array = np.add.reduce(loss * share, axis=1)
     return losses
-
-
-def _softmax(logits: Array, target: Array) -> tuple[Array, Array]:
-    """Cross-entropy of the answers and its gradient: p - target."""
-    exps = np.exp(logits - _over_answers(np.maximum, logits)[..., None])
-    p = exps / _over_answers(np.add, exps)[..., None]
-    return -np.log(np.maximum(_over_answers(np.add, p * target), 1e-30)), p - target
-
-
-def _sets(logits: Array, target: Array) -> tuple[Array, Array]:
-    """Cross-entropy of each answer's own yes or no, and its gradient: p - target."""
-    p = 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
-    likely = np.maximum(np.where(target > 0, p, 1 - p), 1e-30)
-    return -_over_answers(np.add, np.log(likely)), p - target
-
-
-def _squared(logits: Array, target: Array) -> tuple[Array, Array]:
-    """Squared error of each answer's own probability, mean over answers, and its gradient."""
-    p: Array = 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
-    off = p - target
-    K = logits.shape[-1]
-    return _over_answers(np.add, off * off) / K, 2 * off * p * (1 - p) / K
-
-
-def _over_answers(ufunc: Any, values: Array) -> Array:
-    """Fold the last axis in order, for a reduction may take another order when the array has another shape."""
-    folded: Array = values[..., 0]
-    for k in range(1, values.shape[-1]):
-        folded = ufunc(folded, values[..., k])
-    return folded
-
-
-_OBJECTIVES = {"sets": _sets, "squared": _squared}
-
-
-def _clip(gradients: Array, most: float) -> None:
-    """Shorten each net's gradient (S, P) in place to a norm of at most `most`."""
-    norms = np.sqrt(np.add.reduce(np.square(gradients, dtype=np.float64), axis=1))  # squares may leave float32
-    gradients *= np.minimum(1, most / (norms + CLIP_EPSILON)).astype(np.float32)[:, None]
-
-
-class Adam:
-    """Adam on (S, P) weights.  Source: Kingma and Ba 2015, algorithm 1.
-
-    >>> round(float(Adam(np.zeros((1, 1), np.float32))(np.ones((1, 1), np.float32), np.float32(0.1))[0, 0]), 6)
-    0.1
-    """
-
-    def __init__(self, weights: Array):
-        self.mean, self.square, self.steps = np.zeros_like(weights), np.zeros_like(weights), 0
-
-    def __call__(self, gradients: Array, rate: np.float32) -> Array:
-        """Return what to subtract from the weights."""
-        self.steps += 1
-        self.mean += np.float32(1 - BETA_1) * (gradients - self.mean)
-        self.square += np.float32(1 - BETA_2) * (gradients * gradients - self.square)
-        root = np.sqrt(self.square / np.float32(1 - BETA_2**self.steps)) + np.float32(EPSILON)
-        return rate / np.float32(1 - BETA_1**self.steps) * self.mean / root
-
-
-class RMSprop:
-    """RMSprop on (S, P) weights, as in torch.optim.  Source: Tieleman and Hinton 2012, lecture 6.5.
-
-    >>> round(float(RMSprop(np.zeros((1, 1), np.float32))(np.ones((1, 1), np.float32), np.float32(0.1))[0, 0]), 6)
-    1.0
-    """
-
-    def __init__(self, weights: Array):
-        self.square = np.zeros_like(weights)
-
-    def __call__(self, gradients: Array, rate: np.float32) -> Array:
-        """Return what to subtract from the weights."""
-        self.square += np.float32(1 - RHO) * (gradients * gradients - self.square)
-        return rate * gradients / (np.sqrt(self.square) + np.float32(EPSILON))
-
-
-RULES: dict[str, Callable[[Array], Any]] = {"adam": Adam, "rmsprop": RMSprop}
 
 
 class _Noise:
     """Inside a ``with`` block, noise on every weight: each net's own stream, drawn anew for each block."""
 
-    def __init__(self, nets: Nets, config: LabConfig):
+    def __init__(self, nets: Nets, config: LabConfig, seeds: Iterable[int]):
         self.weights, self.sigma = nets.weights, np.float32(config.weight_noise)
-        self.rngs = [np.random.default_rng([config.first_seed + s, 2]) for s in range(nets.S)]
+        self.rngs = [np.random.default_rng([seed, 2]) for seed in seeds]
 
     def __enter__(self) -> None:
         if self.sigma:

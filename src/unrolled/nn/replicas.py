@@ -1,4 +1,4 @@
-"""S nets of one shape side by side: a call of the core walks as many as its cache holds.
+"""S nets of one shape side by side, each with as many steps as its own strings have.
 
 Letters: S nets, T time, B batch, I input symbols, H hidden, G gates.  A net's numbers do not depend on its neighbours:
 bit for bit they are those of the net alone (tests/nn/test_replicas.py).
@@ -6,7 +6,8 @@ bit for bit they are those of the net alone (tests/nn/test_replicas.py).
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -16,9 +17,6 @@ from unrolled.notation import gate_count
 
 #: Names of a net's weights in the order in which the core takes them.
 WEIGHTS = ("W_ih", "W_hh", "b_ih", "b_hh")
-
-#: Nets whose buffers together take no more are walked in one call; more would fall out of a core's own cache.
-GROUP_BYTES = 1 << 20
 
 
 def weight_shapes(kind: str, I: int, H: int) -> dict[str, tuple[int, ...]]:
@@ -45,6 +43,9 @@ class Replicas:
         B: rows of each net.
         gradients: where backward puts the gradients of `weights`, of the same shapes; None: only forward.
         width: numbers in a row of `y` and `dy`, H or more; what lies past H is the caller's.
+        threads: that may walk; 0 for torch's.
+        states: whether backward reads the gradients of the states after, `dh_n`, `dc_n`, and writes those of the
+            states before, `dh_0`, `dc_0`.
     Raises: ValueError if the weights are not those of one kind and size, or not contiguous net by net.
 
     >>> weights = [torch.ones(2, *shape) for shape in weight_shapes("RNN_RELU", 3, 1).values()]
@@ -63,13 +64,16 @@ class Replicas:
         B: int,
         gradients: list[Tensor] | None = None,
         width: int | None = None,
+        threads: int = 0,
+        states: bool = False,
     ):
         S, _, H = weights[1].shape
         I = weights[0].shape[-1]
         _check(kind, weights, S, I, H)
         _check(kind, gradients or weights, S, I, H)
         self.kind, self.S, self.T, self.B, self.I, self.H = kind, S, T, B, I, H
-        self._held = (weights, gradients)  # the core has their addresses
+        self.threads, self.states = threads, states
+        self.weights, self.gradients = weights, gradients or []  # the core has their addresses
         like = weights[1]
         width = width or H
         self.ids = torch.zeros((S, T, B), dtype=torch.int64)
@@ -77,14 +81,10 @@ class Replicas:
         self.dy = like.new_zeros((S, T, B, width)) if gradients else like.new_zeros(0)
         gates, cells = fused.saved_shapes(kind, (T, B), S, H, like.element_size()) if gradients else ([0], [0])
         self.saved = fused.Saved(like.new_empty(gates), like.new_empty(cells))
-        self.h_0, self.h_n = like.new_zeros((S, B, H)), like.new_zeros((S, B, H))
-        self.c_0, self.c_n = like.new_zeros((S, B, H)), like.new_zeros((S, B, H))
-        used = sum(t.nbytes for t in (self.ids, self.y, self.dy, *self.saved)) // S
-        together = max(1, GROUP_BYTES // max(1, used))
-        self._groups = [range(s, min(s + together, S)) for s in range(0, S, together)]
-        self._workers: ThreadPoolExecutor | None = None
-        self._nets = [field for s in range(S) for field in self._net(s, weights)]
-        self._gradients = [field for s in range(S) for field in self._gradient(s, gradients)] if gradients else []
+        self.h_0, self.h_n, self.dh_0, self.dh_n = (like.new_zeros((S, B, H)) for _ in range(4))
+        self.c_0, self.c_n, self.dc_0, self.dc_n = (like.new_zeros((S, B, H)) for _ in range(4))
+        self._nets = [self._net(s, weights) for s in range(S)]
+        self._gradients = [self._gradient(s, gradients) for s in range(S)] if gradients else []
 
     def _net(self, s: int, weights: list[Tensor]) -> list[int]:
         """Return the fields of struct Net (csrc/kernels.h)."""
@@ -99,41 +99,46 @@ class Replicas:
         return [*fields, 0]
 
     def _gradient(self, s: int, gradients: list[Tensor]) -> list[int]:
-        """Return the fields of struct Gradients: no gradient of the first state, nor of symbols."""
+        """Return the fields of struct Gradients: none of the symbols."""
+        dh_n, dc_n, dh_0, dc_0 = (
+            t[s].data_ptr() if self.states else 0 for t in (self.dh_n, self.dc_n, self.dh_0, self.dc_0)
+        )
         dy = (self.dy[s].data_ptr(), *self.dy.stride()[1:3])
-        return [*dy, 0, 0, 0, 0, 0, 0, 0, 0, *(g[s].data_ptr() for g in gradients), 0]
+        return [*dy, dh_n, dc_n, 0, 0, 0, 0, dh_0, dc_0, *(g[s].data_ptr() for g in gradients), 0]
 
-    def forward(self, T: int) -> None:
-        """Read `ids` (S, T, B) from the state `h_0`, `c_0`; write `y` and the state after, `h_n`, `c_n`."""
+    def forward(self, T: int | Sequence[int]) -> None:
+        """Read `ids` (S, T, B) from the state `h_0`, `c_0`; write `y` and the state after, `h_n`, `c_n`.
+
+        Args:
+            T: steps of all nets, or of each.
+        """
         self._run(T, [])
 
-    def backward(self, T: int) -> None:
-        """Overwrite the weights' gradients by those of the last forward of T steps, from `dy`."""
+    def backward(self, T: int | Sequence[int]) -> None:
+        """Overwrite the weights' gradients by those of the last forward, which had as many steps, from `dy`."""
         self._run(T, self._gradients)
 
-    def _run(self, T: int, gradients: list[int]) -> None:
+    def _run(self, T: int | Sequence[int], gradients: list[list[int]]) -> None:
+        if isinstance(T, int):
+            self._call(T, self.S, [*chain(*self._nets)], [*chain(*gradients)])
+        else:
+            for s, steps in enumerate(T):
+                self._call(steps, 1, self._nets[s], gradients[s] if gradients else [])
+
+    def _call(self, T: int, S: int, nets: list[int], gradients: list[int]) -> None:
+        """Walk S of the nets, whose fields these are, in one call of the core."""
         if not 0 < T <= self.T:
             raise ValueError(f"Replicas: asked for T = {T} steps, expected 1 to {self.T}, the longest it was made for")
-        threads = torch.get_num_threads()
-        if threads == 1 or len(self._groups) == 1:
-            for group in self._groups:
-                self._call(T, gradients, group, threads)
-        else:
-            # A thread walks a group from its first step to its last; none waits for another at each step.
-            if self._workers is None:
-                self._workers = ThreadPoolExecutor(threads)
-            for done in [self._workers.submit(self._call, T, gradients, group, 1) for group in self._groups]:
-                done.result()
-
-    def _call(self, T: int, gradients: list[int], group: range, threads: int) -> None:
-        """Walk some of the nets in one call of the core."""
-        mine = [
-            part[group.start * len(part) // self.S : group.stop * len(part) // self.S]
-            for part in (self._nets, gradients)
-        ]
-        sizes = (T, self.B, self.I, self.H)
-        keep = bool(self._gradients)
-        fused.run_nets(self.kind, self.y.dtype, sizes, len(group), *mine, keep=keep, threads=threads)
+        fused.run_nets(
+            self.kind,
+            self.y.dtype,
+            (T, self.B, self.I, self.H),
+            S,
+            nets,
+            gradients,
+            keep=bool(self._gradients),
+            threads=self.threads or torch.get_num_threads(),
+        )
 
 
 def _check(kind: str, weights: list[Tensor], S: int, I: int, H: int) -> None:

@@ -1,0 +1,47 @@
+"""What nets are trained to lower: the losses of answers, and their gradients.
+
+Letters: S nets, N places, K answers.  Each takes logits (K, S, N) and targets of that shape, float32; it returns losses
+(S, N) and the gradient of each with respect to its logits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def softmax(logits: Array, target: Array) -> tuple[Array, Array]:
+    """Cross-entropy of the answers and its gradient: p - target."""
+    p = np.exp(logits - _over_answers(np.maximum, logits))
+    p /= _over_answers(np.add, p)
+    return -np.log(np.maximum(_over_answers(np.add, p * target), 1e-30)), p - target
+
+
+def sets(logits: Array, target: Array) -> tuple[Array, Array]:
+    """Cross-entropy of each answer's own yes or no, and its gradient: p - target."""
+    p = 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
+    likely = np.maximum(np.where(target > 0, p, 1 - p), 1e-30)
+    return -_over_answers(np.add, np.log(likely)), p - target
+
+
+def squared(logits: Array, target: Array) -> tuple[Array, Array]:
+    """Squared error of each answer's own probability, mean over answers, and its gradient."""
+    p: Array = 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
+    off = p - target
+    K = len(logits)
+    return _over_answers(np.add, off * off) / K, 2 * off * p * (1 - p) / K
+
+
+def _over_answers(ufunc: Any, values: Array) -> Array:
+    """Fold the first axis in order, for a reduction may take another order when the array has another shape."""
+    folded: Array = values[0]
+    for each in values[1:]:
+        folded = ufunc(folded, each)
+    return folded
+
+
+OBJECTIVES = {"softmax": softmax, "sets": sets, "squared": squared}
