@@ -77,7 +77,7 @@ def rank(name: str, x: Any, lowest: int) -> bool:
 def packed(x: Tensor, batch_sizes: Tensor, lengths: Any) -> None:
     """Raise unless the data of a PackedSequence has one row for each symbol of its batch sizes.
 
-    Raises: RuntimeError for a malformed PackedSequence, ValueError if `lengths` came with it.
+    Raises: RuntimeError for a malformed or empty PackedSequence, ValueError if `lengths` came with it.
 
     >>> packed(torch.zeros(3, 4), torch.tensor([2, 1]), None)
     """
@@ -91,6 +91,7 @@ def packed(x: Tensor, batch_sizes: Tensor, lengths: Any) -> None:
             f"PackedSequence: batch_sizes is {_kind_of(batch_sizes)} on {batch_sizes.device}, expected torch.int64 of "
             "shape (T,) on the cpu; make it with torch.nn.utils.rnn.pack_padded_sequence"
         )
+    has_steps(len(batch_sizes))
     if not is_traced(x, batch_sizes):
         packed_values(x, batch_sizes)
 

@@ -117,7 +117,6 @@ class RecurrentLayer(torch.nn.RNNBase):
             x, batch_sizes, order, _ = input
             checks.packed(x, batch_sizes, lengths)
             arrangement = Arrangement(packed=input)
-            checks.has_steps(len(batch_sizes))
             witnesses = states if order is None else [order[None]]  # (., B)
             batch_first, T, B = False, len(batch_sizes), checks.batch_size(x, False, batch_sizes, witnesses)
             if not states and is_traced(x, batch_sizes):  # so that all layers know one B
