@@ -109,6 +109,19 @@ def run(
     return y, h_n, c_n, routes.recorded(kind, layout, saved, W_hh) if trace else None
 
 
+def joined(states: Sequence[Tensor]) -> Tensor:
+    """Return the states (D, B, ...) of stacked layers as one (L*D, B, ...).
+
+    >>> joined([torch.zeros(2, 3, 6), torch.ones(2, 3, 6)]).shape
+    torch.Size([4, 3, 6])
+    """
+    if len(states) == 1:
+        return states[0]
+    if is_traced(*states) and obstacle(states[0], states[0].dtype) is None:
+        return torch.ops.unrolled.cat(states)  # type: ignore[no-any-return]
+    return torch.cat(list(states))
+
+
 def _segment(kind: str, layout: Layout, x: Tensor, checkpoint_steps: CheckpointSteps) -> int:
     """Return how many steps make a segment, 0 for a call that keeps every gate."""
     if checkpoint_steps is None:

@@ -176,7 +176,7 @@ class RecurrentLayer(torch.nn.RNNBase):
             finals.append([h_n] if c_n is None else [h_n, c_n])
             if gates is not None:
                 recorded.append((x.detach(), gates))
-        together = [torch.cat(s) if len(s) > 1 else s[0] for s in zip(*finals, strict=True)]
+        together = [ops.joined(s) for s in zip(*finals, strict=True)]
         return x, together, recorded
 
     def _torch_operator(
