@@ -2,7 +2,7 @@
 // The only file that includes nanobind.  It reads arguments and hands them on; it computes nothing.
 //
 // The hot path takes addresses as integers: a tensor argument costs 1 to 3 us through DLPack, an integer 0.05 us.  Its
-// callers (unrolled/nn/fused.py, unrolled/runtime/stepping.py) check device, dtype, shape and layout, and hold the
+// callers (unrolled/nn/fused.py, unrolled/stepping.py) check device, dtype, shape and layout, and hold the
 // references.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -107,9 +107,12 @@ using Symbols = nb::ndarray<Index, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
 template <class Real>
 Index write(Stepper<Real>& stepper, const Choice& choice, Index last, const Uniforms& u, const Symbols& written) {
-  if (!stepper.has_head()) throw std::invalid_argument("write: this stepper has no head to choose symbols from");
-  if (u.shape(0) != written.shape(0) || u.shape(1) != written.shape(1)) {
-    throw std::invalid_argument("write: u and written differ in shape");
+  const Index B = stepper.writes();
+  if (B < 0) throw std::invalid_argument("write: this stepper has no head to choose symbols from, or reads no symbols");
+  if (u.shape(0) != written.shape(0) || u.shape(1) != written.shape(1) || static_cast<Index>(u.shape(1)) != B) {
+    throw std::invalid_argument("write: u is (" + std::to_string(u.shape(0)) + ", " + std::to_string(u.shape(1)) +
+                                "), written (" + std::to_string(written.shape(0)) + ", " +
+                                std::to_string(written.shape(1)) + "), expected (N, B = " + std::to_string(B) + ")");
   }
   const nb::gil_scoped_release unlocked;
   return stepper.write(choice, last, static_cast<Index>(u.shape(0)), u.data(), written.data());

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 CSRC, PACKAGE = ROOT / "csrc", ROOT / "src" / "unrolled"
 
 #: What each part of the package may import.  A new part needs a line here, and a reason.
-BELOW = {"__init__": set(), "notation": set(), "ranges": set()}
+BELOW = {"__init__": set(), "lazy": set(), "notation": set(), "ranges": set()}
 BELOW["stepping"] = {"notation"}
 BELOW["runtime"] = {*BELOW}
 BELOW["nn"] = {"__init__", "notation", "ranges", "stepping"}

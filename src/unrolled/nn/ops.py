@@ -26,6 +26,7 @@ from unrolled.nn import checks, reference, registered, routes, transforms
 from unrolled.nn.checkpointing import CheckpointSteps, segment_steps
 from unrolled.nn.reference import DirectionWeights, LayerResult
 from unrolled.nn.routes import Layout, fused
+from unrolled.nn.tracing import is_traced
 
 #: Types the compiled core computes in.
 CORE_TYPES = (torch.float32, torch.float64)
@@ -88,7 +89,7 @@ def run(
         return _widened(kind, layout, x, h0, c0, weights, trace, checkpoint_steps)
     checks.fit(kind, x, h0, c0, weights, *layout)
     tensors = (x, h0, c0, *(w for direction in weights for w in direction), *layout[1:])
-    traced, transformed = _is_traced(*tensors), torch._C._are_functorch_transforms_active()
+    traced, transformed = is_traced(*tensors), torch._C._are_functorch_transforms_active()
     if obstacle(x, W_hh.dtype) is not None:
         if not (traced or transformed or x.device.type == "meta"):
             routes.check_values(x, weights, layout)
@@ -106,6 +107,19 @@ def run(
             return routes.Eager.apply(kind, layout, trace, segment, x, h0, c0, *flat)  # type: ignore[no-any-return,no-untyped-call]
     y, h_n, c_n, saved = routes.forward(kind, layout, x, h0, c0, weights, save=trace)
     return y, h_n, c_n, routes.recorded(kind, layout, saved, W_hh) if trace else None
+
+
+def joined(states: Sequence[Tensor]) -> Tensor:
+    """Return the states (D, B, ...) of stacked layers as one (L*D, B, ...).
+
+    >>> joined([torch.zeros(2, 3, 6), torch.ones(2, 3, 6)]).shape
+    torch.Size([4, 3, 6])
+    """
+    if len(states) == 1:
+        return states[0]
+    if is_traced(*states) and obstacle(states[0], states[0].dtype) is None:
+        return torch.ops.unrolled.cat(states)  # type: ignore[no-any-return]
+    return torch.cat(list(states))
 
 
 def _segment(kind: str, layout: Layout, x: Tensor, checkpoint_steps: CheckpointSteps) -> int:
@@ -147,7 +161,7 @@ def obstacle(x: Tensor, dtype: torch.dtype) -> str | None:
         return "the compiled core is not built"
     if forward_ad._current_level >= 0:
         return "forward-mode derivatives go through the equations"
-    if torch._C._are_functorch_transforms_active() and _is_traced(x):
+    if torch._C._are_functorch_transforms_active() and is_traced(x):
         return "torch.func inside torch.compile goes through the equations"
     return None
 
@@ -170,15 +184,6 @@ def goes_to_torch(x: Tensor, beyond_torch: bool) -> bool:
     True
     """
     return x.device.type != "cpu" and not beyond_torch and not reference_forced()
-
-
-def _is_traced(*tensors: Tensor | None) -> bool:
-    """Whether tensors stand for values that are not there yet, or lie elsewhere: only the registered operator knows."""
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._get_tracing_state() is not None
-        or not routes.PLAIN.issuperset(map(type, tensors))
-    )
 
 
 def _widened(
@@ -237,7 +242,7 @@ def explain_backend(
     why = obstacle(data, dtype)
     if why is not None:
         return Backend("reference", why)
-    if _is_traced(data):
+    if is_traced(data):
         route = "a registered operator, because the call is being traced"
     elif torch._C._are_functorch_transforms_active():
         route = "a Function with a vmap rule, because a torch.func transform is active"

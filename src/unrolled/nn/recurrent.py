@@ -21,6 +21,7 @@ from unrolled.nn.checkpointing import CheckpointSteps, checked
 from unrolled.nn.reference import DirectionWeights
 from unrolled.nn.routes import Layout
 from unrolled.nn.trace import stacked
+from unrolled.nn.tracing import is_traced
 from unrolled.nn.twins import twin
 from unrolled.notation import gate_parameters, gate_slice
 
@@ -113,10 +114,13 @@ class RecurrentLayer(torch.nn.RNNBase):
         if isinstance(reset, PackedSequence):
             reset = reset.data
         if isinstance(input, PackedSequence):
-            x, batch_sizes, _, _ = input
+            x, batch_sizes, order, _ = input
             checks.packed(x, batch_sizes, lengths)
             arrangement = Arrangement(packed=input)
-            batch_first, T, B = False, len(batch_sizes), int(batch_sizes[0])
+            witnesses = states if order is None else [order[None]]  # (., B)
+            batch_first, T, B = False, len(batch_sizes), checks.batch_size(x, False, batch_sizes, witnesses)
+            if not states and is_traced(x, batch_sizes):  # so that all layers know one B
+                states = [W.new_zeros(shape) for shape in self._state_shapes(B)]
         else:
             x = input
             batched = checks.rank(name, x, lowest=2)
@@ -172,7 +176,7 @@ class RecurrentLayer(torch.nn.RNNBase):
             finals.append([h_n] if c_n is None else [h_n, c_n])
             if gates is not None:
                 recorded.append((x.detach(), gates))
-        together = [torch.cat(s) if len(s) > 1 else s[0] for s in zip(*finals, strict=True)]
+        together = [ops.joined(s) for s in zip(*finals, strict=True)]
         return x, together, recorded
 
     def _torch_operator(
@@ -184,7 +188,7 @@ class RecurrentLayer(torch.nn.RNNBase):
     ) -> tuple[Tensor, list[Tensor]]:
         """Hand the whole call to torch's own operator, which serves every device that the core does not."""
         batch_first, _, batch_sizes, _ = layout
-        B = x.shape[0 if batch_first else 1] if batch_sizes is None else int(batch_sizes[0])
+        B = checks.batch_size(x, batch_first, batch_sizes, states)
         states = states or [x.new_zeros(shape) for shape in self._state_shapes(B)]
         hx = tuple(states) if self.mode == "LSTM" else states[0]
         flat = [w for direction in weights for w in direction if w is not None]

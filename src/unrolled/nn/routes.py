@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.nn import Buffer, Parameter
 
 from unrolled.nn import checks, reference
 from unrolled.nn.reference import DirectionWeights, LayerResult, Trace
+from unrolled.nn.tracing import PLAIN
 from unrolled.notation import gate_count
 
 try:
@@ -23,8 +23,6 @@ try:
 except ImportError:  # the compiled core is not built: the equations still run
     fused = None  # type: ignore[assignment]
 
-#: Types whose values lie where data_ptr says; other subclasses of Tensor may wrap or promise theirs.
-PLAIN = frozenset({Tensor, Parameter, Buffer, type(None)})
 #: W_ih, W_hh, b_ih, b_hh, W_hr of each direction in turn: autograd wants its tensors in one row.
 FlatWeights: TypeAlias = Sequence[Tensor | None]
 #: What the core keeps for the backward pass.
