@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 from torch import Tensor
 
 from unrolled.nn import checks
+from unrolled.nn.fields import Call, rows, whole
 from unrolled.nn.routes import Layout, by_direction, check_values, fused
 
 #: Where a copy stands along each mapped axis.
@@ -81,7 +82,7 @@ def forward(
             check_values(mine[3], by_direction(mine[6:]), Layout(batch_first, *mine[:3]))
 
     @cache
-    def call(place: Place) -> fused._Call:
+    def call(place: Place) -> Call:
         return _call(kind, batch_first, copies.at(tensors, place), segment if save else 0)
 
     one, S = call((0,) * len(copies.sizes)), copies.sizes
@@ -95,7 +96,7 @@ def forward(
         shapes = fused.saved_shapes(kind, one.rows, one.D, one.H, like.element_size(), edges)
         saved = tuple(fused._buffer(like, (*S, *shape)) for shape in shapes)
 
-    def fields(place: Place, call: fused._Call) -> tuple[list[int], list[int]]:
+    def fields(place: Place, call: Call) -> tuple[list[int], list[int]]:
         own_y, own_h, own_c, *own_saved = (_entry(t, place) for t in (y, h_n, c_n, *saved))
         kept = fused.Saved(*own_saved) if save else None
         return [field for d in range(call.D) for field in call.net(d, own_y, own_h, own_c, kept)], []
@@ -119,9 +120,9 @@ def backward(
     Returns: gradients of x, h0, c0 and the flat weights, each with every mapped axis in front, None where not needed.
     """
     inputs = slice(6, 6 + len(needs))
-    above = fused._rows(tensors[0]), fused._whole(tensors[1]), fused._whole(tensors[2])
+    above = rows(tensors[0]), whole(tensors[1]), whole(tensors[2])
     y, gates, cells = tensors[inputs.stop :]
-    kept = (gates, fused._whole(cells) if segment else cells)
+    kept = (gates, whole(cells) if segment else cells)
     tensors = [*above, *_readable(tensors[3 : inputs.stop]), y, *kept]
     first = copies.at(tensors, (0,) * len(copies.sizes))[inputs]
     like = first[4]
@@ -133,10 +134,10 @@ def backward(
     ]
 
     @cache
-    def call(place: Place) -> fused._Call:
+    def call(place: Place) -> Call:
         return _call(kind, batch_first, copies.at(tensors, place)[3:-3], segment)
 
-    def fields(place: Place, call: fused._Call) -> tuple[list[int], list[int]]:
+    def fields(place: Place, call: Call) -> tuple[list[int], list[int]]:
         dy, dh_n, dc_n, *_, y, gates, cells = copies.at(tensors, place)
         dx, dh0, dc0, *dflat = (_entry(d, place) for d in found)
         nets: list[int] = []
@@ -150,9 +151,9 @@ def backward(
     return tuple(d if needed else None for d, needed in zip(found, needs, strict=True))
 
 
-def _call(kind: str, batch_first: bool, tensors: Sequence[Any], segment: int) -> fused._Call:
+def _call(kind: str, batch_first: bool, tensors: Sequence[Any], segment: int) -> Call:
     lengths, batch_sizes, reset, x, h0, c0, *flat = tensors
-    call = fused._Call(kind, x, h0, c0, by_direction(flat), batch_first, lengths, batch_sizes, reset)
+    call = Call(kind, x, h0, c0, by_direction(flat), batch_first, lengths, batch_sizes, reset)
     call.segment = segment
     return call
 
@@ -160,15 +161,15 @@ def _call(kind: str, batch_first: bool, tensors: Sequence[Any], segment: int) ->
 def _readable(tensors: Sequence[Any]) -> list[Any]:
     """Return the tensors of `forward` laid out so that no copy is moved on its way to the core."""
     lengths, batch_sizes, reset, x, *rest = tensors
-    x = x if checks.is_one_hot(x) else fused._rows(x)
-    return [fused._whole(lengths), fused._whole(batch_sizes), reset, x, *map(fused._whole, rest)]
+    x = x if checks.is_one_hot(x) else rows(x)
+    return [whole(lengths), whole(batch_sizes), reset, x, *map(whole, rest)]
 
 
 def _run(
     copies: Copies,
     layout: slice,
-    call: Callable[[Place], fused._Call],
-    fields: Callable[[Place, fused._Call], tuple[list[int], list[int]]],
+    call: Callable[[Place], Call],
+    fields: Callable[[Place, Call], tuple[list[int], list[int]]],
     keep: bool,
 ) -> None:
     """Hand all copies to the core, from the call at a place and its fields of struct Net and struct Gradients.

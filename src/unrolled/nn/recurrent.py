@@ -18,6 +18,7 @@ from torch.nn.utils.rnn import PackedSequence
 from unrolled.nn import checks, ops
 from unrolled.nn.arrangement import Arrangement, Rows
 from unrolled.nn.checkpointing import CheckpointSteps, checked
+from unrolled.nn.parameters import is_hooked, named
 from unrolled.nn.reference import DirectionWeights
 from unrolled.nn.routes import Layout
 from unrolled.nn.trace import stacked
@@ -206,15 +207,10 @@ class RecurrentLayer(torch.nn.RNNBase):
         return [h, (LD, B, self.hidden_size)] if self.mode == "LSTM" else [h]
 
     def _gather(self) -> list[DirectionWeights]:
-        """Return the weights of each layer and direction, by name at every call.
-
-        Nothing is cached by identity: parametrizations, pruning, functional_call and plain reassignment all change
-        what a name stands for.  The dictionary is tried first because ``Module.__getattr__`` is slow.
-        """
-        stored = self._parameters
+        """Return the weights of each layer and direction."""
         gathered: list[Any] = []
         for names in self._all_weights:
-            w: list[Any] = [stored[name] if name in stored else getattr(self, name) for name in names]
+            w = named(self, names)
             if not self.bias:
                 w[2:2] = (None, None)
             if not self.proj_size:
@@ -244,6 +240,10 @@ class RecurrentLayer(torch.nn.RNNBase):
             raise ValueError(
                 f"{self.stock.__name__}.step needs a layer of one direction; the reverse one starts at the end"
             )
+        if type(self).forward is RecurrentLayer.forward and not self._dropout() and not is_hooked(self):
+            found = ops.step(self.mode, x, state, self._gather(), stacked=True)
+            if found is not None:
+                return found  # type: ignore[no-any-return]
         batched = checks.rank(self.stock.__name__, x, lowest=1)
         axis = 1 if batched and self.batch_first else 0
         y, state = self(x.unsqueeze(axis), state)

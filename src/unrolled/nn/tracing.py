@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import Buffer, Parameter
 
 #: Types whose values lie where data_ptr says; other subclasses of Tensor may wrap or promise theirs.
-PLAIN = frozenset({Tensor, Parameter, Buffer, type(None)})
+PLAIN: frozenset[type] = frozenset({Tensor, Parameter, Buffer, type(None)})
 
 
 def is_traced(*tensors: Tensor | None) -> bool:
