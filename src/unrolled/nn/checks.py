@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unrolled.nn import reference
 from unrolled.nn.reference import DirectionWeights
-from unrolled.nn.tracing import is_traced
+from unrolled.nn.tracing import batch_size, is_traced
 from unrolled.notation import GATES, gate_count
 
 #: Types narrower than float32: they are computed in float32 and may meet each other under autocast.
@@ -102,25 +102,12 @@ def packed_values(x: Tensor, batch_sizes: Tensor, states: Sequence[Tensor] = ())
     >>> packed_values(torch.zeros(3, 4), torch.tensor([2, 1]), [torch.zeros(1, 2, 6)])
     """
     sizes = batch_sizes.tolist()
-    falling = all(later <= earlier for earlier, later in pairwise(sizes))
-    if sum(sizes) != len(x) or not falling or (sizes and sizes[-1] < 0):
+    if sum(sizes) != len(x) or sizes[-1] < 0 or any(later > earlier for earlier, later in pairwise(sizes)):
         raise RuntimeError(
             f"PackedSequence: batch_sizes must not be negative or increase and must sum to the {len(x)} rows of "
             f"data, got {sizes}; make it with torch.nn.utils.rnn.pack_padded_sequence"
         )
     state_shapes(states, [(s.shape[0], sizes[0], s.shape[2]) for s in states])
-
-
-def batch_size(x: Tensor, batch_first: bool, batch_sizes: Tensor | None, witnesses: Sequence[Tensor | None]) -> int:
-    """Return B: an axis of x or, of a packed batch, a value; while that is not there, a witness (., B, ...) tells it.
-
-    >>> batch_size(torch.zeros(3, 4), False, torch.tensor([2, 1]), [])
-    2
-    """
-    if batch_sizes is None:
-        return x.shape[0 if batch_first else 1]
-    given = [t for t in witnesses if t is not None]
-    return given[0].shape[1] if given and is_traced(x, batch_sizes) else int(batch_sizes[0])
 
 
 def states(name: str, hx: Any, count: int) -> Sequence[Tensor]:
@@ -133,10 +120,9 @@ def states(name: str, hx: Any, count: int) -> Sequence[Tensor]:
     """
     given = hx if count == 2 else (hx,)
     if not isinstance(given, (tuple, list)) or len(given) != count or not all(isinstance(h, Tensor) for h in given):
+        came = type(hx).__name__
         if isinstance(hx, (tuple, list)):
-            came = f"{type(hx).__name__} of ({', '.join(type(h).__name__ for h in hx)})"
-        else:
-            came = f"{type(hx).__name__}"
+            came += f" of ({', '.join(type(h).__name__ for h in hx)})"
         expected = "a pair of tensors (h_0, c_0)" if count == 2 else "one tensor h_0"
         raise TypeError(f"{name}: Expected hx to be {expected}, got {came}")
     return given

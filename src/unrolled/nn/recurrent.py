@@ -22,7 +22,7 @@ from unrolled.nn.parameters import is_hooked, named
 from unrolled.nn.reference import DirectionWeights
 from unrolled.nn.routes import Layout
 from unrolled.nn.trace import stacked
-from unrolled.nn.tracing import is_traced
+from unrolled.nn.tracing import batch_size, is_traced
 from unrolled.nn.twins import twin
 from unrolled.notation import gate_parameters, gate_slice
 
@@ -119,7 +119,7 @@ class RecurrentLayer(torch.nn.RNNBase):
             checks.packed(x, batch_sizes, lengths)
             arrangement = Arrangement(packed=input)
             witnesses = states if order is None else [order[None]]  # (., B)
-            batch_first, T, B = False, len(batch_sizes), checks.batch_size(x, False, batch_sizes, witnesses)
+            batch_first, T, B = False, len(batch_sizes), batch_size(x, False, batch_sizes, witnesses)
             if not states and is_traced(x, batch_sizes):  # so that all layers know one B
                 states = [W.new_zeros(shape) for shape in self._state_shapes(B)]
         else:
@@ -189,7 +189,7 @@ class RecurrentLayer(torch.nn.RNNBase):
     ) -> tuple[Tensor, list[Tensor]]:
         """Hand the whole call to torch's own operator, which serves every device that the core does not."""
         batch_first, _, batch_sizes, _ = layout
-        B = checks.batch_size(x, batch_first, batch_sizes, states)
+        B = batch_size(x, batch_first, batch_sizes, states)
         states = states or [x.new_zeros(shape) for shape in self._state_shapes(B)]
         hx = tuple(states) if self.mode == "LSTM" else states[0]
         flat = [w for direction in weights for w in direction if w is not None]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import Buffer, Parameter
@@ -23,3 +25,15 @@ def is_traced(*tensors: Tensor | None) -> bool:
         or torch._C._get_tracing_state() is not None
         or not PLAIN.issuperset(map(type, tensors))
     )
+
+
+def batch_size(x: Tensor, batch_first: bool, batch_sizes: Tensor | None, witnesses: Sequence[Tensor | None]) -> int:
+    """Return B: an axis of x or, of a packed batch, a value; while that is not there, a witness (., B, ...) tells it.
+
+    >>> batch_size(torch.zeros(3, 4), False, torch.tensor([2, 1]), [])
+    2
+    """
+    if batch_sizes is None:
+        return x.shape[0 if batch_first else 1]
+    given = [t for t in witnesses if t is not None]
+    return given[0].shape[1] if given and is_traced(x, batch_sizes) else int(batch_sizes[0])
