@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import replace
+from statistics import median
 
 import torch
 
@@ -25,7 +26,7 @@ from unrolled.languages.training import train
 SIZES = [(3, 1), (8, 1), (8, 16), (32, 1), (32, 16)]
 SEEDS = (1, 10, 100)
 #: Seconds that one measurement is to take, about.
-SECONDS = 0.25
+SECONDS = 0.1
 
 
 def per_step(config: LabConfig) -> float:
@@ -78,15 +79,15 @@ def main() -> None:
     parser.add_argument("--cells", nargs="+", default=["lstm", "gru", "rnn"])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print(f"{options.threads} threads, torch {torch.__version__}, best of {options.repeat}")
+    print(f"{options.threads} threads, torch {torch.__version__}, median of {options.repeat}")
     columns = ["cell", "H", "B", "loop", *(f"{S} net{'s'[: S > 1]}" for S in SEEDS)]
     columns += ["10 / 1", "100 / 1", "10 / loop", "100 / loop"]
     print(f"| {' | '.join(columns)} |\n|---|{'--:|' * (len(columns) - 1)}")
     for cell in options.cells:
         for H, B in SIZES:
             config = LabConfig(cell=cell, units=H, batch_size=B, samples=200)
-            one_loop = min(loop_per_step(config) for _ in range(options.repeat))
-            ms = [min(per_step(replace(config, seeds=S)) for _ in range(options.repeat)) for S in SEEDS]
+            one_loop = median(loop_per_step(config) for _ in range(options.repeat))
+            ms = [median(per_step(replace(config, seeds=S)) for _ in range(options.repeat)) for S in SEEDS]
             numbers = [one_loop, *ms, ms[1] / ms[0], ms[2] / ms[0], ms[1] / one_loop, ms[2] / one_loop]
             print(f"| {cell} | {H} | {B} | {' | '.join(f'{each:.3g}' for each in numbers)} |", flush=True)
 

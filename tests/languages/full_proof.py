@@ -61,21 +61,19 @@ def walked(language, longest, faults):
     """Return the strings that the machine takes, by length; note legal symbols after which no string goes on."""
     taken = [set() for _ in range(longest + 1)]
     seen = set()
-    layer = [((), language.start())]
-    for length in range(longest + 1):
-        after = []
-        for string, state in layer:
-            legal = language.legal(state)
-            if EOS in legal:
-                taken[length].add(string)
-            for symbol in legal - {EOS}:
-                following = language.step(state, symbol)
-                key = language.key(following)
-                if key not in seen and not leads_to_an_end(language, following, 4 * LONGEST):
-                    faults.append(f"no string goes on from {string} and {symbol}")
-                seen.add(key)
-                after.append(((*string, symbol), following))
-        layer = after if length < longest else []
+    waiting = [((), language.start())]
+    while waiting:
+        string, state = waiting.pop()
+        legal = language.legal(state)
+        if EOS in legal:
+            taken[len(string)].add(string)
+        for symbol in legal - {EOS} if len(string) < longest else ():
+            following = language.step(state, symbol)
+            key = language.key(following)
+            if key not in seen and not leads_to_an_end(language, following, 4 * LONGEST):
+                faults.append(f"no string goes on from {string} and {symbol}")
+            seen.add(key)
+            waiting.append(((*string, symbol), following))
     return taken
 
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from unrolled.languages.results import LabResult, TaskResult
     from unrolled.languages.tables import Table
 
+#: Experiments that a picture of lines may hold; of more, the eye follows none.
+LINES = 20
+
 QUICK = "Quick setting: {share:g} % of the steps of the full one, sizes up to {limit}{changes}; --full takes all."
 
 
@@ -53,11 +56,12 @@ def run(language: str, config: LabConfig, limit: int, out: Path | None, from_gol
     values = compute() if out is None else sweep.kept(out, "result", settings, compute)
     result = LabResult.from_dict(values)
     seeds, table = each_seed(result), summary([(f"{language}, {config.cell}", result)])
-    _show(console, f"{language}: {learned.summary}; share of sizes exactly right", seeds)
+    _show(console, f"{language}: {learned.summary}; % of sizes exactly right", seeds)
     console.print(in_words(result), highlight=False)
     console.print(WARNING, highlight=False, style="dim")
     if out is not None:
-        _write(out, {"seeds": seeds, "summary": table}, [f"fails: first failing n; sym.: {WARNING}"])
+        legend = f"fails: first failing n; then % of sizes right; sym.: % of symbols; {WARNING}"
+        _write(out, {"seeds": seeds, "summary": table}, [legend])
         _pictures(out, [(f"{language}, {config.cell}", result)], title=f"{language}, {config.cell}")
         net = out / "nets" / f"seed-{result.seeds[0].seed}"
         console.print(f"wrote {out}; try: unrolled generate {net} {learned.alphabet[0]}", soft_wrap=True)
@@ -83,7 +87,7 @@ def reproduce(name: str, full: bool, seeds: int, out: Path | None) -> None:
     for number, row in enumerate(rows, 1):
         compute = partial(_row, console, f"{number}/{len(rows)} {row.name}", row)
         found.append((row.name, sweep.kept(folder, _file_name(row.name), row.settings(), compute)))
-    published = [row.published for row in rows]
+    published = [row.published for row in rows] if any(row.published for row in rows) else []
     if rows[0].task:
         tasks = [(name, TaskResult(**values)) for name, values in found]
         table = shown = task_summary(tasks, published)
@@ -164,11 +168,12 @@ def _write(out: Path, tables: dict[str, Table], notes: Sequence[str]) -> None:
 
 
 def _pictures(out: Path, found: Sequence[tuple[str, LabResult]], *, title: str) -> None:
-    """Draw the share of nets that are right over sizes, and where each net fails first."""
+    """Draw the share of nets that are right over sizes, unless there are too many, and where each net fails first."""
     from unrolled.views import plots_lab
 
-    lines = {name: (result.sizes, result.seeds_right, result.ranges[0]) for name, result in found}
-    plots_lab.right_over_sizes(lines, out / "right.png", title=title)
+    if len(found) <= LINES:
+        lines = {name: (result.sizes, result.seeds_right, result.ranges[0]) for name, result in found}
+        plots_lab.right_over_sizes(lines, out / "right.png", title=title)
     rows = {name: (result.first_failing, result.limit, result.ranges[0]) for name, result in found}
     plots_lab.first_failing(rows, out / "first-failing.png", title=title)
 

@@ -34,7 +34,7 @@ class Experiment:
         language: to learn.
         config: how.
         limit: the largest size tried.
-        published: what the source reports for it, or why there is nothing.
+        published: what the source reports for it, or why there is nothing; "" where there is no source.
         reading: what right means; "" for the one that goes with the loss.
         ranges: of sizes, for the shares; empty for the default.
         task: whether `language` names a task, whose answers are to be learned, rather than a language.
@@ -227,10 +227,7 @@ def _defaults() -> list[Experiment]:
         "gru, 8 units": {"cell": "gru", "units": 8},
         "gru, 8 units, no gain": {"cell": "gru", "units": 8, "gain": 1.0},
     }
-    return [
-        Experiment(f"ours, {name}", "anbn", replace(base, **change), 1000, "not part of any source")
-        for name, change in changes.items()
-    ]
+    return [Experiment(name, "anbn", replace(base, **change), 1000, published="") for name, change in changes.items()]
 
 
 PROTOCOLS = {

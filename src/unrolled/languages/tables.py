@@ -123,7 +123,7 @@ def task_summary(named: Sequence[tuple[str, TaskResult]], published: Sequence[st
 
 
 def each_seed(result: LabResult) -> Table:
-    """Return one row for each net of an experiment: shares of sizes right, nats per symbol, symbols right."""
+    """Return one row for each net: shares of sizes right in percent, nats per symbol, symbols right in percent."""
     headers = (
         "seed",
         "fails",
@@ -135,9 +135,9 @@ def each_seed(result: LabResult) -> Table:
         (
             str(seed.seed),
             result.size(seed.first_failing or result.limit + 1),
-            *map(share_text, seed.right),
+            *(share_text(share).removesuffix(" %") for share in seed.right),
             "-" if seed.nats is None else f"{seed.nats:.3f}",
-            "-" if seed.symbols_right is None else share_text(seed.symbols_right),
+            "-" if seed.symbols_right is None else share_text(seed.symbols_right).removesuffix(" %"),
         )
         for seed in result.seeds
     )
