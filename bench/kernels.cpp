@@ -85,6 +85,7 @@ class Layer {
     const auto& kernels = active_instruction_set().f32;
     call.gradients = nullptr;
     call.keep = false;
+    call.reused = true;
     const Lease scratch(kernels.scratch_bytes(call, 1));
     kernels.forward(call, scratch.data(), Team{0, 1, nullptr}, false);
     const double s = median_seconds(21, [&] {

@@ -26,6 +26,7 @@ PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "picture": ("layers", tables.picture),
     "slower": ("layers", tables.slower),
     "floors": ("layers", tables.floors),
+    "ceilings": ("layers", tables.ceilings),
     "grid": ("layers", tables.grid),
     "left_padded": ("left_padded", tables.left_padded),
     "ragged": ("ragged", tables.ragged),

@@ -137,6 +137,28 @@ def floors(found: Found) -> str:
     return markdown(f"cell|>B|>T|>H|{head}", lines)
 
 
+def ceilings(found: Found) -> str:
+    """How many times its floor each takes; torch's times are also the most that anything could be faster than torch."""
+    if found["limits"] is None:
+        return "Not measured: `bench_kernels` was not built."
+    lines = []
+    for cell in CELLS:
+        every = [row for row in of_set(found, "cover") if row["cell"] == cell]
+        large = [row for row in every if row["B"] >= 32 and row["H"] >= 128]
+        for shapes, rows in (("all", every), ("B >= 32, H >= 128", large)):
+            if not rows:
+                continue
+            line: list[object] = [cell, shapes, len(rows)]
+            for phase in PHASES:
+                least = [floor(row, phase, found["limits"], found["machine"]["threads"]).ms for row in rows]
+                for who in ("torch_ms", "own_ms"):
+                    above = (row[phase][who] / ms for row, ms in zip(rows, least, strict=True))
+                    line.append(f"{geometric_mean(above):.2f}")
+            lines.append(line)
+    head = "|".join(f">{phase}: torch|>unrolled" for phase in PHASES)
+    return markdown(f"cell|shapes|>points|{head}", lines)
+
+
 def grid(found: Found) -> str:
     """Every point of the covering, with its share of the machine."""
     bandwidth = (found["limits"] or {}).get("read_gb_s")

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// The only file that includes nanobind.  It reads arguments and hands them on; it computes nothing.
+// The module: it reads arguments and hands them on, and computes nothing.
 //
-// The hot path takes addresses as integers: a tensor argument costs 1 to 3 us through DLPack, an integer 0.05 us.  Its
-// callers (unrolled/nn/fused.py, unrolled/runtime/stepping.py) check device, dtype, shape and layout, and hold the
-// references.
+// Tensors come through tensors.h.  Arrays of the runtime, and what is run again and again in place, come as integers,
+// the fields of csrc/kernels.h in order; who makes them (unrolled/stepping.py, unrolled/nn/replicas.py) checks device,
+// type, shape and layout, and holds the references.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <functional>
+#include <numeric>
+#include <cstdlib>
 #include <stdexcept>
 #include <string>
 
@@ -18,6 +21,7 @@
 #include "pool.h"
 #include "request.h"
 #include "stepper.h"
+#include "tensors.h"
 #include "workspace.h"
 
 namespace nb = nanobind;
@@ -43,6 +47,20 @@ void run(const Kernels<Real>& kernels, const nb::list& header, const nb::list& n
   const nb::gil_scoped_release unlocked;
   run_call(kernels, request.call, std::max(1, useful_threads(request.call, allowed_threads(request.threads))));
 }
+
+// The same from tensors; false if they do not fit each other, and then nothing was written.
+template <class Real>
+bool unroll(const Kernels<Real>& kernels, int cell, nb::handle layout, nb::handle nets, nb::handle gradients, bool keep,
+            Index segment, int threads) {
+  const LayerCall<Real> layer(static_cast<CellKind>(cell), layout, nets, gradients, keep, segment);
+  if (!layer.fits()) return false;
+  const nb::gil_scoped_release unlocked;
+  run_call(kernels, layer.call, std::max(1, useful_threads(layer.call, allowed_threads(threads))));
+  return true;
+}
+
+// Whether the weights of a layer, by W_hh of its first direction, are float64; all others must be as this one.
+bool are_doubles(nb::handle weights) { return read_tensor(item(item(weights, 0), 1)).type == dlpack::kFloat64; }
 
 // The head in training: fields of struct HeadPass, then the threads allowed.  Returns the loss.
 template <class Real>
@@ -107,9 +125,12 @@ using Symbols = nb::ndarray<Index, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
 template <class Real>
 Index write(Stepper<Real>& stepper, const Choice& choice, Index last, const Uniforms& u, const Symbols& written) {
-  if (!stepper.has_head()) throw std::invalid_argument("write: this stepper has no head to choose symbols from");
-  if (u.shape(0) != written.shape(0) || u.shape(1) != written.shape(1)) {
-    throw std::invalid_argument("write: u and written differ in shape");
+  const Index B = stepper.writes();
+  if (B < 0) throw std::invalid_argument("write: this stepper has no head to choose symbols from, or reads no symbols");
+  if (u.shape(0) != written.shape(0) || u.shape(1) != written.shape(1) || static_cast<Index>(u.shape(1)) != B) {
+    throw std::invalid_argument("write: u is (" + std::to_string(u.shape(0)) + ", " + std::to_string(u.shape(1)) +
+                                "), written (" + std::to_string(written.shape(0)) + ", " +
+                                std::to_string(written.shape(1)) + "), expected (N, B = " + std::to_string(B) + ")");
   }
   const nb::gil_scoped_release unlocked;
   return stepper.write(choice, last, static_cast<Index>(u.shape(0)), u.data(), written.data());
@@ -129,12 +150,13 @@ void bind_stepper(nb::module_& m, const char* name, const char* doc) {
            "Choose and read up to N symbols a row, u and written (N, B); return the steps done: fewer after `last`.");
 }
 
-// A flat tensor in memory of the workspace, which takes it back when the last view of the tensor is gone.
+// A tensor in memory of the workspace, which takes it back when the last view of the tensor is gone.
 template <class Real>
-auto buffer(std::size_t n) {
+auto buffer(const std::vector<std::size_t>& shape) {
+  const std::size_t n = std::accumulate(shape.begin(), shape.end(), std::size_t{1}, std::multiplies<>());
   auto* lease = new Lease(n * sizeof(Real));
   const nb::capsule owner(lease, [](void* p) noexcept { delete static_cast<Lease*>(p); });
-  return nb::ndarray<nb::pytorch, Real, nb::ndim<1>, nb::device::cpu>(static_cast<Real*>(lease->data()), {n}, owner);
+  return nb::ndarray<nb::pytorch, Real, nb::device::cpu>(lease->data(), shape.size(), shape.data(), owner);
 }
 
 template <class Real>
@@ -182,6 +204,31 @@ NB_MODULE(_core, m) {
         run(active_instruction_set().f64, header, nets, gradients);
       },
       nb::arg("header"), nb::arg("nets"), nb::arg("gradients"), "Run one float64 layer call.");
+  m.def("use_library", &use_library, nb::arg("exchange"), nb::arg("is_negated"), nb::arg("plain"),
+        "Take tensors from a library: what it offers as __dlpack_c_exchange_api__, its test for negated views, and its "
+        "types whose values lie where their address says.");
+  m.def(
+      "unroll",
+      [](int cell, nb::handle layout, nb::handle nets, nb::handle gradients, bool keep, Index segment, int threads) {
+        const InstructionSet& set = active_instruction_set();
+        return are_doubles(item(item(nets, 0), 3))
+                   ? unroll(set.f64, cell, layout, nets, gradients, keep, segment, threads)
+                   : unroll(set.f32, cell, layout, nets, gradients, keep, segment, threads);
+      },
+      nb::arg("cell"), nb::arg("layout"), nb::arg("nets"), nb::arg("gradients"), nb::arg("keep"), nb::arg("segment"),
+      nb::arg("threads"), "Run one layer call on tensors (csrc/tensors.h); return whether they fit each other.");
+  m.def(
+      "step",
+      [](int cell, nb::handle x, nb::handle state, nb::handle weights, bool stacked, int threads) {
+        const InstructionSet& set = active_instruction_set();
+        const auto kind = static_cast<CellKind>(cell);
+        if (!is_plain(item(item(weights, 0), 1))) return nb::object(nb::none());
+        return are_doubles(weights) ? step_of(set.f64, kind, x, state, weights, stacked, allowed_threads(threads))
+                                    : step_of(set.f32, kind, x, state, weights, stacked, allowed_threads(threads));
+      },
+      nb::arg("cell"), nb::arg("x").none(), nb::arg("state").none(), nb::arg("weights"), nb::arg("stacked"),
+      nb::arg("threads"),
+      "Run one step of plain tensors (csrc/tensors.h); return the new state, or None for anything that is not plain.");
   m.def(
       "head_f32", [](const nb::list& fields) { return head(active_instruction_set().f32, fields); }, nb::arg("fields"),
       "Run the head once in training, float32; the fields are those of struct HeadPass without nats, and the threads "
@@ -200,9 +247,9 @@ NB_MODULE(_core, m) {
   m.def("shares", &shares<float>, nb::arg("choice"), nb::arg("logits").noconvert(), nb::arg("p").noconvert(),
         "Write to p (V) the shares that float32 logits (V) leave to draw from.");
   m.def("shares", &shares<double>, nb::arg("choice"), nb::arg("logits").noconvert(), nb::arg("p").noconvert());
-  m.def("buffer_f32", &buffer<float>, nb::arg("n"),
-        "An uninitialised flat float32 tensor of n elements whose memory is used again when it is gone.");
-  m.def("buffer_f64", &buffer<double>, nb::arg("n"), "The same in float64.");
+  m.def("buffer_f32", &buffer<float>, nb::arg("shape"),
+        "An uninitialised float32 tensor of this shape whose memory is used again when it is gone.");
+  m.def("buffer_f64", &buffer<double>, nb::arg("shape"), "The same in float64.");
   m.def("release_workspace", &release_workspace, "Give memory that waits to be used again back to the system.");
   m.def(
       "activate",
@@ -240,5 +287,8 @@ NB_MODULE(_core, m) {
       "Name of the instruction set in use; ValueError if UNROLLED_ISA names none of this machine.");
   m.def("force_instruction_set", &force_instruction_set, nb::arg("name"), "Use this instruction set from now on.");
   m.def("block_steps", &block_steps, nb::arg("B"), "Steps whose weight gradients are summed in one go.");
+  m.def(
+      "environment", [](const char* name) { return std::getenv(name); }, nb::arg("name"),
+      "Value of an environment variable now, None if it is not set; a tenth of what os.environ takes.");
   m.def("default_threads", &default_threads, "UNROLLED_NUM_THREADS, or the processors of this process.");
 }

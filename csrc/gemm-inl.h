@@ -76,6 +76,9 @@ inline TileFunction<Real> tile_for(int R, int V) {
   }
 }
 
+// Where rows of one segment start.
+constexpr Index kStart = 0;
+
 // The sums of one tile between the product and what is done with them.
 template <class Real>
 struct TileSums {
@@ -96,10 +99,11 @@ struct Panels {
   Index K;        // the length of the sums
   int gates;      // > 1: vector v of a panel belongs to gate v, and the panel covers one vector of units
   Index count;
-  Real* data;  // packed [panel][k][vectors * width]
+  Real* data;            // packed [panel][k][vectors * width]
+  const Real* unpacked;  // or, where nothing is packed, W (gates * columns, K) itself
 
   Panels() = default;
-  Panels(Index columns, Index K, int gates) : columns(columns), K(K), gates(gates), data(nullptr) {
+  Panels(Index columns, Index K, int gates) : columns(columns), K(K), gates(gates), data(nullptr), unpacked(nullptr) {
     const Index units = gates > 1 ? kWidth<Real> : kPanelVectors * kWidth<Real>;
     count = (columns + units - 1) / units;
   }
@@ -117,30 +121,86 @@ struct Panels {
   int full_vectors() const { return gates > 1 ? gates : kPanelVectors; }
 };
 
+// Where vector v of a panel comes from in W (gates * columns, K): `lanes` rows from `rows` on.
+template <class Real>
+struct Source {
+  const Real* rows;
+  Index lanes, K;
+
+  Source(const Panels<Real>& panels, Index p, int v, const Real* W) : K(panels.K) {
+    const Index unit = panels.first(p) + (panels.gates > 1 ? 0 : v * kWidth<Real>);
+    rows = W + ((panels.gates > 1 ? v : 0) * panels.columns + unit) * K;
+    lanes = panels.columns - unit < kWidth<Real> ? panels.columns - unit : kWidth<Real>;
+  }
+
+  // block[c][lane] = row(lane)[k + c] for `left` columns c from k on, zeros in the lanes beyond.
+  [[gnu::always_inline]] void transposed(Index k, Index left, Vec<Real> (&block)[kWidth<Real>]) const {
+#pragma GCC unroll 16
+    for (Index lane = 0; lane < kWidth<Real>; ++lane) {
+      block[lane] = lane < lanes ? load_n(rows + lane * K + k, left) : Vec<Real>{};
+    }
+    transpose<Real>(block);
+  }
+};
+
 // Fills panel p with W transposed: panel[k][v][lane] = W[gate * columns + unit][k] for W (gates * columns, K).
 template <class Real>
 void pack_transposed(Panels<Real>& to, Index p, const Real* W) {
   constexpr Index width = kWidth<Real>;
   const int V = to.vectors(p);
   for (int v = 0; v < V; ++v) {
-    const Index gate = to.gates > 1 ? v : 0;
-    const Index unit = to.first(p) + (to.gates > 1 ? 0 : v * width);
-    const Index lanes = to.columns - unit < width ? to.columns - unit : width;
-    const Real* rows = W + (gate * to.columns + unit) * to.K;
+    const Source<Real> source(to, p, v, W);
     for (Index k = 0; k < to.K; k += width) {
       const Index left = to.K - k < width ? to.K - k : width;
       Vec<Real> block[width];
-#pragma GCC unroll 16
-      for (Index lane = 0; lane < width; ++lane) {
-        block[lane] = lane < lanes ? load_n(rows + lane * to.K + k, left) : Vec<Real>{};
-      }
-      transpose<Real>(block);
+      source.transposed(k, left, block);
       Real* out = to.panel(p) + (k * V + v) * width;
 #pragma GCC unroll 16
       for (Index c = 0; c < width; ++c) {
         if (c < left) store(out + c * V * width, block[c]);
       }
     }
+  }
+}
+
+// The rows of a call that is not worth packing for: panels are transposed in registers on their way into the sums.
+constexpr int kUnpackedRows = 4;
+
+// What `tile` does for panel p, from W itself: the same chains of fused multiply-adds.
+template <class Real, int R>
+void tile_unpacked(Real* out, const Real* const* a, const Panels<Real>& panels, Index p) {
+  constexpr Index width = kWidth<Real>;
+  const int V = panels.vectors(p);
+  for (int v = 0; v < V; ++v) {
+    const Source<Real> source(panels, p, v, panels.unpacked);
+    Vec<Real> sum[R] = {};
+    const auto add = [&](Index k, Index left) [[gnu::always_inline]] {
+      Vec<Real> block[width];
+      source.transposed(k, left, block);
+#pragma GCC unroll 16
+      for (Index c = 0; c < width; ++c) {
+        if (c >= left) break;
+#pragma GCC unroll 4
+        for (int r = 0; r < R; ++r) sum[r] = fma(broadcast(a[r][k + c]), block[c], sum[r]);
+      }
+    };
+    const Index whole = panels.K / width * width;
+    for (Index k = 0; k < whole; k += width) add(k, width);
+    if (whole < panels.K) add(whole, panels.K - whole);
+    for (int r = 0; r < R; ++r) store(out + (r * V + v) * width, sum[r]);
+  }
+}
+
+// Sums of R rows and panel p, from the panel or, where nothing was packed, from W.
+template <class Real>
+inline void tile_sums(Real* out, const Real* const* a, const Panels<Real>& panels, Index p, Index R) {
+  if (!panels.unpacked)
+    return tile_for<Real, false>(R, panels.vectors(p))(out, a, &kStart, 1, panels.K, panels.panel(p));
+  switch (R) {
+    case 1: return tile_unpacked<Real, 1>(out, a, panels, p);
+    case 2: return tile_unpacked<Real, 2>(out, a, panels, p);
+    case 3: return tile_unpacked<Real, 3>(out, a, panels, p);
+    default: return tile_unpacked<Real, kUnpackedRows>(out, a, panels, p);
   }
 }
 
@@ -180,9 +240,6 @@ inline void multiply_rows(const Panels<Real>& panels, const Real* const* a, cons
     }
   }
 }
-
-// Where rows of one segment start.
-constexpr Index kStart = 0;
 
 // Sums over rows run block by block: the blocks end before these rows.
 struct Blocks {

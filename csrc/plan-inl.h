@@ -223,6 +223,7 @@ struct Plan {
   WalkBuffers<Real>* walks;
   ThreadBuffers<Real>* buffers;
   bool by_symbol, tabled;
+  bool unpacked;  // few rows read each weight once: packing would cost more than it saves
 
   // Every thread lays the same plan over the same scratch; one of them writes the tables.
   Plan(const Call<Real>& c, int threads, Arena& arena, bool writes) : call(c), threads(threads) {
@@ -230,6 +231,7 @@ struct Plan {
     division = choose_division(c, threads);
     by_symbol = c.nets > 0 && c.net[0].symbols.data != nullptr;
     tabled = by_symbol && (c.reused || c.I <= 2 * c.T * c.B);
+    unpacked = c.T == 1 && c.B <= kUnpackedRows && !c.reused && !c.gradients;
     const Index walkers = division == Division::nets ? threads : 1;
     // Enough rows in a chunk that W_ih is read from near, few enough that the products stay near.
     constexpr Index chunk_rows = 96;
@@ -262,9 +264,14 @@ struct Plan {
       net.input = Panels<Real>(c.H, c.I, Cell::gates);
       net.hidden = Panels<Real>(c.H, c.P, Cell::gates);
       net.projection = Panels<Real>(c.P, c.H, 1);
-      net.input.data = arena.take<Real>(by_symbol ? 0 : net.input.size());
-      net.hidden.data = arena.take<Real>(net.hidden.size());
-      net.projection.data = arena.take<Real>(has_projection() ? net.projection.size() : 0);
+      if (unpacked) {
+        net.input.unpacked = c.net[k].W_ih;
+        net.hidden.unpacked = c.net[k].W_hh;
+        net.projection.unpacked = c.net[k].W_hr;
+      }
+      net.input.data = arena.take<Real>(by_symbol || unpacked ? 0 : net.input.size());
+      net.hidden.data = arena.take<Real>(unpacked ? 0 : net.hidden.size());
+      net.projection.data = arena.take<Real>(has_projection() && !unpacked ? net.projection.size() : 0);
       net.x_bias = arena.take<Real>(Cell::gates * Hp);
       net.b_hn = arena.take<Real>(Hp);
       net.c_0 = arena.take<Real>(Cell::has_c && c.net[k].c_0 ? c.B * Hp : 0);
@@ -319,12 +326,12 @@ struct Plan {
   }
 
   void pack_weights(const Net<Real>& net, NetPlan<Real>& to, const Team& team) const {
-    const Range hidden(to.hidden.count, team.id, team.size);
+    const Range hidden(unpacked ? 0 : to.hidden.count, team.id, team.size);
     for (Index p = hidden.begin; p < hidden.end; ++p) pack_transposed(to.hidden, p, net.W_hh);
     if (!by_symbol) {
       for (Index p = hidden.begin; p < hidden.end; ++p) pack_transposed(to.input, p, net.W_ih);
     }
-    if (net.W_hr) {
+    if (net.W_hr && !unpacked) {
       const Range projection(to.projection.count, team.id, team.size);
       for (Index p = projection.begin; p < projection.end; ++p) pack_transposed(to.projection, p, net.W_hr);
     }

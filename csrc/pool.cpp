@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
@@ -67,8 +68,7 @@ class Pool {
 
   void run(int threads, Body body, void* context) {
     std::unique_lock<std::mutex> held(busy_, std::try_to_lock);
-    if (threads >= static_cast<int>(kSizes)) threads = kSizes - 1;
-    if (threads <= 1 || !held.owns_lock() || !grow(threads - 1)) {
+    if (threads <= 1 || threads >= static_cast<int>(kSizes) || !held.owns_lock() || !grow(threads - 1)) {
       body(context, Team{0, 1, nullptr});
       return;
     }
@@ -222,7 +222,7 @@ int default_threads() {
   if (const int threads = threads_from_environment()) return threads;
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-  return 1;
+  return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));  // more processors than the set can name
 }
 
 }  // namespace unrolled

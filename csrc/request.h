@@ -112,6 +112,8 @@ struct Request {
   Request(Fields header, Fields net_fields, Fields gradient_fields) : call(read_header<Real>(header, threads)) {
     for (Index k = 0; k < call.nets; ++k) nets.push_back(read_net<Real>(net_fields));
     while (gradient_fields.left()) gradients.push_back(read_gradients<Real>(gradient_fields));
+    if (!gradients.empty() && gradients.size() != nets.size())
+      throw std::out_of_range("a call has gradients for each net");
     call.net = nets.data();
     call.gradients = gradients.empty() ? nullptr : gradients.data();
   }

@@ -3,6 +3,7 @@
 // The arrays belong to the caller, who keeps them alive and in place.
 #pragma once
 #include <deque>
+#include <stdexcept>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -26,12 +27,19 @@ class Stepper {
 
   void add_head(const Linear<Real>& head) { heads_.emplace_back(head, kernels().linear_bytes(head)); }
 
-  bool has_head() const { return !heads_.empty(); }
+  // The rows that `write` chooses symbols for, -1 if it cannot: it needs a head, and a first layer that reads symbols.
+  Index writes() const {
+    const bool can = !heads_.empty() && !layers_.empty() && layers_.front().nets.front().symbols.data;
+    return can ? heads_.front().linear.B : -1;
+  }
 
   // The input of the first layer from now on, (B, I).
   void read_from(const Real* x) { layers_.front().nets.front().x.data = x; }
 
   void step() {
+    const Net<Real>& first = layers_.front().nets.front();
+    if (!first.x.data && !first.symbols.data)
+      throw std::invalid_argument("step: this stepper reads vectors, not symbols");
     for (Layer& layer : layers_) kernels().forward(layer.call, layer.scratch.data(), Team{0, 1, nullptr}, packed_);
     for (Head& head : heads_) kernels().linear(head.linear, head.scratch.data(), packed_);
     packed_ = true;

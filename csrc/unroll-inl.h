@@ -103,7 +103,7 @@ class ForwardWalk {
       const RowTiles tiles(rows, max_rows(V));
       for (Index i = 0; i < tiles.tiles; ++i) {
         const Index r0 = tiles.begin(i), R = tiles.begin(i + 1) - r0;
-        tile_for<Real, false>(R, V)(sums_.data, own_.x_rows + r0, &zero_, 1, panels.K, panels.panel(p));
+        tile_sums(sums_.data, own_.x_rows + r0, panels, p, R);
         for (Index r = 0; r < R; ++r) {
           for (int v = 0; v < V; ++v) {
             const Index at = Cell::gates > 1 ? v * Hp_ + panels.first(p) : panels.first(p) + v * kWidth<Real>;
@@ -155,7 +155,7 @@ class ForwardWalk {
       const RowTiles tiles(n, max_rows(V));
       for (Index i = 0; i < tiles.tiles; ++i) {
         const Index r0 = tiles.begin(i), R = tiles.begin(i + 1) - r0;
-        tile_for<Real, false>(R, V)(sums_.data, at.h_prev + r0, &zero_, 1, panels.K, panels.panel(p));
+        tile_sums(sums_.data, at.h_prev + r0, panels, p, R);
         for (Index r = 0; r < R; ++r) {
           for (int u = 0; u < V / Cell::gates; ++u) cell<pass>(r0 + r, panels.first(p) + u * kWidth<Real>, r, u, V);
         }
@@ -199,7 +199,7 @@ class ForwardWalk {
       const RowTiles tiles(n, max_rows(V));
       for (Index i = 0; i < tiles.tiles; ++i) {
         const Index r0 = tiles.begin(i), R = tiles.begin(i + 1) - r0;
-        tile_for<Real, false>(R, V)(sums_.data, at.h + r0, &zero_, 1, panels.K, panels.panel(p));
+        tile_sums(sums_.data, at.h + r0, panels, p, R);
         for (Index r = 0; r < R; ++r) {
           for (int v = 0; v < V; ++v) {
             const Index j = panels.first(p) + v * kWidth<Real>;
@@ -237,7 +237,6 @@ class ForwardWalk {
   const NetPlan<Real>* packed_ = nullptr;
   Kept<Real> kept_;
   TileSums<Real> sums_;
-  static constexpr Index zero_ = 0;
 };
 
 template <class Cell, class Real>

@@ -55,6 +55,17 @@ def test_every_slower_point_is_named():
     assert tables.slower(layers(row("cover", "LSTM", 1, 2))) == "No point of 1 is slower than torch."
 
 
+def test_ceiling_is_how_far_torch_is_above_the_floor():
+    found = layers(row("cover", "RNN", 2, 3), row("cover", "RNN", 2, 3, B=32, H=128, I=128))
+    (every, large) = tables.ceilings(found).splitlines()[2:]
+    operations = 2 * 64 * 32 * 128 * (128 + 128)
+    floor_ms = operations / 200 * 1e-6
+    assert large == f"| RNN | B >= 32, H >= 128 | 1 | {3 / floor_ms:.2f} | {1.5 / floor_ms:.2f} | " + (
+        f"{4.5 / (3 * floor_ms):.2f} | {1.5 / (3 * floor_ms):.2f} |"
+    )
+    assert every.startswith("| RNN | all | 2 |")
+
+
 def test_grid_says_where_rounds_are_few():
     text = tables.grid(layers(row("cover", "LSTM", 3, 2, rounds=5), row("cover", "GRU", 3, 2)))
     assert "3.00 (5)" in text

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from unrolled.nn import fused
-from unrolled.nn.fused import Saved, saved_shapes
 
 
 def model(kind: str, I: int, H: int) -> tuple[torch.Tensor, ...]:
@@ -29,26 +28,19 @@ def test_models_in_one_call_give_each_its_own_bits(kind, threads, T, B, I, H):
         dx, _, _, (dw,) = fused.backward(kind, saved, x, None, None, [w], y, dy, None, None)
         alone.append({"y": y, "h_n": h_n, "dx": dx, **{f"dw{k}": g for k, g in enumerate(dw) if g is not None}})
 
-    together, nets, gradients, calls = [], [], [], []
+    together, nets, gradients = [], [], []
+    layout = (False, None, None, None)
     torch_threads = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         for w, x, dy in zip(weights, xs, dys, strict=True):
-            call = fused._Call(kind, x, None, None, [w], False, None, None, None)
-            gates, cells = saved_shapes(kind, (T, B), 1, H, 4)
-            saved = Saved(torch.empty(gates), torch.empty(cells))
-            y, h_n, dx = torch.empty(T, B, H), torch.empty(1, B, H), torch.empty(T, B, I)
-            c_n = torch.empty(1, B, H) if kind == "LSTM" else None
-            dw = [None if p is None else torch.empty_like(p) for p in w]
-            nets += call.net(0, y, h_n, c_n, saved)
-            gradients += (dy.data_ptr(), *call.strides(dy), 0, 0, dx.data_ptr(), *call.strides(dx), 0, 0, 0)
-            gradients += [0 if g is None else g.data_ptr() for g in dw]
-            calls.append((call, saved, c_n))
+            y, h_n, c_n, saved = fused.results(kind, x, [w], layout, save=True, segment=0)
+            dx, dw = torch.empty(T, B, I), [None if p is None else torch.empty_like(p) for p in w]
+            nets.append((x, None, None, [w], y, h_n, c_n, *saved))
+            gradients.append((dy, None, None, dx, None, None, [dw]))
             together.append({"y": y, "h_n": h_n, "dx": dx, **{f"dw{k}": g for k, g in enumerate(dw) if g is not None}})
-        batch = calls[0][0]
-        batch.D = S
-        batch.run(nets, [], True)
-        batch.run(nets, gradients, True)
+        fused.run(kind, layout, nets, [], True, 0)
+        fused.run(kind, layout, nets, gradients, True, 0)
     finally:
         torch.set_num_threads(torch_threads)
     for number, (got, want) in enumerate(zip(together, alone, strict=True)):

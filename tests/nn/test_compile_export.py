@@ -5,6 +5,7 @@ import io
 import pytest
 import torch
 from compare import assert_all_close, assert_close
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import unrolled.nn
 from unrolled.notation import parameter_shapes
@@ -54,6 +55,15 @@ def test_compiled_layer_equals_eager_at_every_size_without_a_graph_break(name, o
         assert_all_close(outputs_and_gradients(compiled, layer, x), outputs_and_gradients(layer, layer, x))
 
 
+def test_a_stack_is_nothing_that_inductor_compiles_with_a_c_compiler():
+    """Half of the time that six layers take to compile would be that of joining their last states."""
+    layer, x = unrolled.nn.LSTM(I, H, num_layers=2), torch.randn(T, B, I, requires_grad=True)
+    compiled = torch.compile(layer, fullgraph=True)
+    _, codes = torch._inductor.utils.run_and_get_code(outputs_and_gradients, compiled, layer, x)
+    assert codes
+    assert not [code for code in codes if "cpp_fused" in code]
+
+
 def test_compiled_with_inductor_equals_eager():
     layer = unrolled.nn.LSTM(I, H)
     model = torch.nn.Sequential(torch.nn.Linear(I, I), layer)
@@ -80,6 +90,61 @@ def test_compiled_layer_takes_lengths_reset_trace_state_and_symbols(name):
     got, want = torch.compile(call, fullgraph=True, backend="aot_eager")(*arguments), call(*arguments)
     for a, b in zip(torch.utils._pytree.tree_leaves(got), torch.utils._pytree.tree_leaves(want), strict=True):
         assert torch.equal(a, b)
+
+
+def packed(lengths, enforce_sorted):
+    """A packed batch whose data is a leaf; in the order given, longest first, or in the reverse one."""
+    lengths = torch.tensor(lengths if enforce_sorted else lengths[::-1])
+    made = pack_padded_sequence(
+        torch.randn(int(lengths.max()), len(lengths), I), lengths, enforce_sorted=enforce_sorted
+    )
+    return PackedSequence(made.data.clone().requires_grad_(), *made[1:])
+
+
+@pytest.mark.parametrize(
+    ("name", "enforce_sorted", "with_state"),
+    [("LSTM", True, False), ("LSTM", False, True), ("GRU", True, True), ("GRU", False, False)],
+)
+def test_one_compiled_layer_has_the_bits_of_eager_on_every_packed_batch(name, enforce_sorted, with_state):
+    layer = getattr(unrolled.nn, name)(I, H, num_layers=2, bidirectional=True)
+    compiled = torch.compile(layer, fullgraph=True, dynamic=True, backend="aot_eager")
+    for lengths in ([5, 3, 2], [7, 7, 4, 1], [2, 2, 2, 2, 1]):
+        rows = packed(lengths, enforce_sorted)
+        states = [torch.randn(4, len(lengths), H, requires_grad=True) for _ in range(1 + (name == "LSTM"))]
+        hx = (tuple(states) if name == "LSTM" else states[0]) if with_state else None
+
+        def results(call, rows=rows, hx=hx, states=states):
+            y, ends = call(rows, hx)
+            ends = ends if name == "LSTM" else (ends,)
+            loss = y.data.pow(2).sum() + sum(end.sin().sum() for end in ends)
+            leaves = {"x": rows.data, **dict(layer.named_parameters())}
+            leaves |= {f"h{k}": s for k, s in enumerate(states)} if with_state else {}
+            found = torch.autograd.grad(loss, list(leaves.values()))
+            return {"y": y.data, **dict(enumerate(ends)), **dict(zip(leaves, found, strict=True))}
+
+        with torch._dynamo.config.patch(error_on_recompile=True):
+            got = results(compiled)
+        want = results(layer)
+        assert [k for k in want if not torch.equal(got[k], want[k])] == []
+
+
+def test_compiled_layer_still_checks_what_is_packed():
+    layer = unrolled.nn.GRU(I, H)
+    compiled = torch.compile(layer, fullgraph=True, dynamic=True, backend="aot_eager")
+    good = packed([2, 2, 1], enforce_sorted=True)  # batch sizes 3, 2
+    alone = packed([5], enforce_sorted=True)
+    for rows in (good, alone):
+        assert torch.equal(compiled(rows)[1], layer(rows)[1])
+    for sizes in ([2, 3], [3, 3], [6, -1]):
+        bad = PackedSequence(good.data, torch.tensor(sizes))
+        for call in (layer, compiled):
+            with pytest.raises(
+                RuntimeError, match=r"batch_sizes must not be negative or increase and must sum to the 5"
+            ):
+                call(bad)
+    for call in (layer, compiled):
+        with pytest.raises(RuntimeError, match=r"Expected hidden size \(1, 3, 7\), got \[1, 4, 7\]"):
+            call(good, torch.zeros(1, 4, H))
 
 
 @pytest.mark.parametrize("name", CASES)

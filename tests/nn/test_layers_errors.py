@@ -155,6 +155,11 @@ def test_malformed_packed_sequence_is_refused(data, sizes):
         unrolled.nn.GRU(4, 6)(PackedSequence(data, torch.tensor(sizes)))
 
 
+def test_packed_sequence_without_a_step_is_refused():
+    with pytest.raises(RuntimeError, match="Expected sequence length to be larger than 0"):
+        unrolled.nn.GRU(4, 6)(PackedSequence(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)))
+
+
 @pytest.mark.parametrize(
     ("name", "state", "text"),
     [

@@ -95,7 +95,10 @@ def test_state_goes_on_where_it_ended():
     ("change", "said"),
     [
         (lambda w: [w[0][..., :2], *w[1:]], "W_ih of each net must be contiguous"),
-        (lambda w: [w[0], w[1], w[2][:, :4], w[3]], r"b_ih is torch.float32 \(2, 4\), expected float \(2, 12\)"),
+        (
+            lambda w: [w[0], w[1], w[2][:, :4], w[3]],
+            r"b_ih is torch.float32 \(2, 4\), expected torch.float32 \(2, 12\)",
+        ),
         (lambda w: [w[0], w[1], w[2].double(), w[3]], "b_ih is torch.float64"),
         (lambda w: [each.half() for each in w], "W_ih is torch.float16"),
     ],
@@ -103,6 +106,14 @@ def test_state_goes_on_where_it_ended():
 def test_weights_that_do_not_fit_are_refused(change, said):
     with pytest.raises(ValueError, match=said):
         Replicas("LSTM", change(stacked("LSTM", 2, 3, 3)), 1, 1)
+
+
+def test_memory_that_does_not_fit_the_weights_is_refused():
+    weights = stacked("GRU", 2, 3, 5)
+    with pytest.raises(ValueError, match=r"W_ih is torch.float64 \(2, 15, 3\), expected torch.float32 \(2, 15, 3\)"):
+        Replicas("GRU", weights, 1, 1, [w.double() for w in weights])
+    with pytest.raises(ValueError, match="width is 4, expected H = 5 or more"):
+        Replicas("GRU", weights, 1, 1, width=4)
 
 
 def test_more_steps_than_there_is_room_for_are_refused():

@@ -15,13 +15,13 @@ S, T, B, I, H = 3, 11, 5, 4, 7
 @pytest.fixture
 def core_calls(monkeypatch):
     """A list that grows by one with every call of the core."""
-    calls, run = [], fused._Call.run
+    calls = []
 
-    def counted(self, *arguments):
-        calls.append(self.kind)
-        run(self, *arguments)
+    def counted(run):
+        return lambda *arguments: calls.append(run(*arguments))
 
-    monkeypatch.setattr(fused._Call, "run", counted)
+    for name in ("run", "run_fields"):
+        monkeypatch.setattr(fused, name, counted(getattr(fused, name)))
     return calls
 
 
@@ -147,15 +147,46 @@ def test_jacobian_rows_have_the_bits_of_separate_backward_passes(name, core_call
     assert torch.equal(jacobian.reshape(rows.shape), rows)
 
 
+@pytest.mark.parametrize("gradient", [False, True], ids=["outputs", "gradients"])
+@pytest.mark.parametrize("inner", ["inputs", "models", "lengths"])
 @pytest.mark.parametrize("name", CASES)
-def test_vmap_in_vmap_gives_the_bits_of_two_loops(name):
+def test_vmap_in_vmap_gives_the_bits_of_two_loops(name, inner, gradient, core_calls):
+    """One call of the core forward, and one back for each `lengths`: the weights' gradients keep the inputs apart."""
     layer, stacked = many(name)
-    x = torch.randn(S, 2, T, B, I)
-    over_both = vmap(vmap(outputs(layer), in_dims=(None, 0)))(stacked, x)
+    x, lengths = torch.randn(2, T, B, I), torch.randint(1, T + 1, (2, B))
+    call = grad(loss(layer), argnums=(0, 1)) if gradient else outputs(layer)
+
+    def one(weights, k):
+        return call(weights, x[k], lengths=lengths[k if inner == "lengths" else 0])
+
+    def ragged(weights, x, lengths):
+        return call(weights, x, lengths=lengths)
+
+    n = 0 if inner == "lengths" else None
+    inside, outside = ((0, None, None), (None, 0, n)) if inner == "models" else ((None, 0, n), (0, None, None))
+    got = vmap(vmap(ragged, in_dims=inside), in_dims=outside)(stacked, x, lengths if n == 0 else lengths[0])
+    assert len(core_calls) == 1 + gradient * (2 if inner == "lengths" else 1)
     for s in range(S):
         for k in range(2):
-            alone = outputs(layer)({key: w[s] for key, w in stacked.items()}, x[s, k])
-            assert all(torch.equal(got[s, k], want) for got, want in zip(over_both, alone, strict=True))
+            place = (k, s) if inner == "models" else (s, k)
+            want = one({key: w[s] for key, w in stacked.items()}, k)
+            pairs = zip(*map(torch.utils._pytree.tree_leaves, (got, want)), strict=True)
+            assert all(torch.equal(a[place], b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_jacobian_of_many_models_is_two_calls_of_the_core(name, core_calls):
+    layer, stacked = many(name)
+    x = torch.randn(2, 1, I)
+
+    def models(x):
+        return vmap(lambda w, x: outputs(layer)(w, x)[0], in_dims=(0, None))(stacked, x)
+
+    together = jacrev(models)(x)
+    assert len(core_calls) == 2
+    for s in range(S):
+        alone = jacrev(lambda x, s=s: outputs(layer)({key: w[s] for key, w in stacked.items()}, x)[0])(x)
+        assert torch.equal(together[s], alone)
 
 
 @pytest.mark.parametrize("name", CASES)

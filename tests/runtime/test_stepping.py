@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import unrolled.nn as unn
+from unrolled import _core
 from unrolled.stepping import CoreStepper
 
 CELLS = {"LSTM": unn.LSTM, "GRU": unn.GRU, "RNN_TANH": unn.RNN}
@@ -51,6 +52,17 @@ def test_weight_that_does_not_fit_is_an_error_that_names_it(which, name):
     wrong[which] = wrong[which][:-1]
     with pytest.raises(ValueError, match=f"{name} of layer 1"):
         CoreStepper("GRU", [good[0], tuple(wrong)], 1)
+
+
+def test_what_would_write_past_an_array_is_an_error():
+    weights, head = weights_of(unn.GRU(4, 7)), (np.zeros((4, 7), np.float32), np.zeros(4, np.float32))
+    choice = _core.Choice(-1, 1.0, 0, 1.0, 0.0, False)
+    with pytest.raises(ValueError, match=r"u is \(5, 3\), written \(5, 3\), expected \(N, B = 2\)"):
+        CoreStepper("GRU", weights, 2, head=head).write(choice, -1, np.zeros((5, 3)))
+    with pytest.raises(ValueError, match="no head to choose symbols from, or reads no symbols"):
+        CoreStepper("GRU", weights, 2, symbols=False, head=head).write(choice, -1, np.zeros((5, 2)))
+    with pytest.raises(ValueError, match="reads vectors, not symbols"):
+        CoreStepper("GRU", weights, 2, symbols=False).step(np.zeros(2, np.int64))
 
 
 def test_half_precision_weights_are_an_error():

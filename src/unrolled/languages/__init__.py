@@ -11,8 +11,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from unrolled.lazy import attributes
 
 if TYPE_CHECKING:
     from unrolled.languages.checks import self_check
@@ -43,7 +44,7 @@ __all__ = [
     "task_names",
 ]
 
-#: Where each public name lives; it is loaded when first asked for, so that what needs no torch loads none.
+#: Where each public name lives.
 _HOMES = {
     "Language": "language",
     "Lengths": "lengths",
@@ -64,8 +65,4 @@ _HOMES = {
     "task_names": "registry",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(import_module(f"unrolled.languages.{_HOMES[name]}"), name)
+__getattr__ = attributes(__name__, _HOMES)

@@ -10,8 +10,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from unrolled.lazy import attributes
 
 if TYPE_CHECKING:
     from unrolled.lm.config import DataConfig, GenerationConfig, ModelConfig, TrainingConfig
@@ -31,7 +32,7 @@ __all__ = [
     "Vocabulary",
 ]
 
-#: Where each public name lives; it is loaded when first asked for, so that what needs no torch loads none.
+#: Where each public name lives.
 _HOMES = {
     "Corpus": "corpus",
     "DataConfig": "config",
@@ -43,8 +44,4 @@ _HOMES = {
     "Vocabulary": "vocabulary",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(import_module(f"unrolled.lm.{_HOMES[name]}"), name)
+__getattr__ = attributes(__name__, _HOMES)

@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.nn.modules.rnn import RNNCellBase
 
 from unrolled.nn import checks, ops
-from unrolled.nn.routes import Layout
+from unrolled.nn.parameters import named
+from unrolled.nn.routes import STEP
 from unrolled.nn.twins import twin
 from unrolled.notation import gate_count
 
-#: The layout of one step of a batch: (1, B, I).
-STEP = Layout(batch_first=False, lengths=None, batch_sizes=None, reset=None)
+WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 class RecurrentCell(RNNCellBase):
@@ -33,16 +33,20 @@ class RecurrentCell(RNNCellBase):
         """
         return twin(self, self.stock)
 
+    def _step(self, x: Tensor, hx: Any) -> Any:
+        """Return the state one step later, or None for a call that `_advance` has to look at."""
+        return ops.step(self.kind, x, hx, [(*named(self, WEIGHTS), None)], stacked=False)
+
     def _advance(self, x: Tensor, states: Sequence[Tensor]) -> list[Tensor]:
         """Return the states (B, H) one step later, without B if x has none."""
-        name, W = self.stock.__name__, self.weight_ih
+        name, weights = self.stock.__name__, (*named(self, WEIGHTS), None)
+        W = weights[0]
         batched = checks.rank(name, x, lowest=1)
         checks.cell_state_ranks(name, states)
         if not batched:
             x, states = x.unsqueeze(0), [s.unsqueeze(0) for s in states]
         autocast = ops.autocast_type(x)
         checks.cell(x, states, W, self.hidden_size, autocast is not None)
-        weights = (W, self.weight_hh, self.bias_ih, self.bias_hh, None)
         if ops.goes_to_torch(x, beyond_torch=checks.is_one_hot(x)):
             hx = tuple(states) if len(states) == 2 else (*states, None)[0]
             found = self.stock.forward(self, x, hx)
@@ -102,8 +106,10 @@ class RNNCell(RecurrentCell):
         """
         if self.nonlinearity not in ("tanh", "relu"):
             raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
-        states = () if hx is None else checks.states("RNNCell", hx, 1)
-        return self._advance(input, states)[0]
+        found = self._step(input, hx)
+        if found is not None:
+            return found  # type: ignore[no-any-return]
+        return self._advance(input, () if hx is None else checks.states("RNNCell", hx, 1))[0]
 
 
 class LSTMCell(RecurrentCell):
@@ -140,6 +146,9 @@ class LSTMCell(RecurrentCell):
             out.
         Raises: what torch.nn.LSTMCell raises, in its words.
         """
+        found = self._step(input, hx)
+        if found is not None:
+            return found  # type: ignore[no-any-return]
         h, c = self._advance(input, () if hx is None else checks.states("LSTMCell", hx, 2))
         return h, c
 
@@ -176,4 +185,7 @@ class GRUCell(RecurrentCell):
         Args: input (B, I) or (I,), or one-hot indices, int64 (B,) or (); hx (B, H) or (H,), zeros if left out.
         Raises: what torch.nn.GRUCell raises, in its words.
         """
+        found = self._step(input, hx)
+        if found is not None:
+            return found  # type: ignore[no-any-return]
         return self._advance(input, () if hx is None else checks.states("GRUCell", hx, 1))[0]

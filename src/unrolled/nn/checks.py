@@ -15,6 +15,7 @@ from torch import Tensor
 
 from unrolled.nn import reference
 from unrolled.nn.reference import DirectionWeights
+from unrolled.nn.tracing import batch_size, is_traced
 from unrolled.notation import GATES, gate_count
 
 #: Types narrower than float32: they are computed in float32 and may meet each other under autocast.
@@ -76,7 +77,7 @@ def rank(name: str, x: Any, lowest: int) -> bool:
 def packed(x: Tensor, batch_sizes: Tensor, lengths: Any) -> None:
     """Raise unless the data of a PackedSequence has one row for each symbol of its batch sizes.
 
-    Raises: RuntimeError for a malformed PackedSequence, ValueError if `lengths` came with it.
+    Raises: RuntimeError for a malformed or empty PackedSequence, ValueError if `lengths` came with it.
 
     >>> packed(torch.zeros(3, 4), torch.tensor([2, 1]), None)
     """
@@ -90,13 +91,23 @@ def packed(x: Tensor, batch_sizes: Tensor, lengths: Any) -> None:
             f"PackedSequence: batch_sizes is {_kind_of(batch_sizes)} on {batch_sizes.device}, expected torch.int64 of "
             "shape (T,) on the cpu; make it with torch.nn.utils.rnn.pack_padded_sequence"
         )
+    has_steps(len(batch_sizes))
+    if not is_traced(x, batch_sizes):
+        packed_values(x, batch_sizes)
+
+
+def packed_values(x: Tensor, batch_sizes: Tensor, states: Sequence[Tensor] = ()) -> None:
+    """Raise RuntimeError unless batch sizes fit the data of a PackedSequence, and the states their largest.
+
+    >>> packed_values(torch.zeros(3, 4), torch.tensor([2, 1]), [torch.zeros(1, 2, 6)])
+    """
     sizes = batch_sizes.tolist()
-    falling = all(later <= earlier for earlier, later in pairwise(sizes))
-    if sum(sizes) != len(x) or not falling or (sizes and sizes[-1] < 0):
+    if sum(sizes) != len(x) or sizes[-1] < 0 or any(later > earlier for earlier, later in pairwise(sizes)):
         raise RuntimeError(
             f"PackedSequence: batch_sizes must not be negative or increase and must sum to the {len(x)} rows of "
             f"data, got {sizes}; make it with torch.nn.utils.rnn.pack_padded_sequence"
         )
+    state_shapes(states, [(s.shape[0], sizes[0], s.shape[2]) for s in states])
 
 
 def states(name: str, hx: Any, count: int) -> Sequence[Tensor]:
@@ -109,10 +120,9 @@ def states(name: str, hx: Any, count: int) -> Sequence[Tensor]:
     """
     given = hx if count == 2 else (hx,)
     if not isinstance(given, (tuple, list)) or len(given) != count or not all(isinstance(h, Tensor) for h in given):
+        came = type(hx).__name__
         if isinstance(hx, (tuple, list)):
-            came = f"{type(hx).__name__} of ({', '.join(type(h).__name__ for h in hx)})"
-        else:
-            came = f"{type(hx).__name__}"
+            came += f" of ({', '.join(type(h).__name__ for h in hx)})"
         expected = "a pair of tensors (h_0, c_0)" if count == 2 else "one tensor h_0"
         raise TypeError(f"{name}: Expected hx to be {expected}, got {came}")
     return given
@@ -309,7 +319,7 @@ def fit(
     if x.device != device:
         raise ValueError(f"x is on {x.device} and the weights are on {device}; move one of them")
     if h0 is not None or c0 is not None:
-        B = x.shape[0 if batch_first else 1] if batch_sizes is None else int(batch_sizes[0])
+        B = batch_size(x, batch_first, batch_sizes, (h0, c0))
         for name, s, width in (("h0", h0, P), ("c0", c0, H)):
             shape = (len(weights), B, width)
             if s is not None and (s.shape != shape or s.dtype != dtype or s.device != device):

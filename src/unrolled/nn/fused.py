@@ -1,27 +1,38 @@
-"""The border of the compiled core: tensors become addresses here, and nowhere else.
+"""The border of the compiled core: tensors leave Python here, and nowhere else.
 
-csrc/kernels.h is the contract.  Callers have checked shapes and dtypes (checks.py); this module sees to layout: the
-last axis of x and dy must be contiguous, states and weights wholly so, and what is not is copied.
+csrc/kernels.h is the contract.  csrc/tensors.h checks shapes, types and layout on the way to the addresses: the last
+axis of x and dy must be contiguous, states and weights wholly so, and what is not is copied.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from unrolled import _core
-from unrolled.notation import CELL_NUMBERS, GATES
+from unrolled.nn import checks
+from unrolled.nn.reference import DirectionWeights
+from unrolled.nn.tracing import PLAIN
+from unrolled.notation import CELL_NUMBERS, GATES, gate_count
 
-DirectionWeights: TypeAlias = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
+#: batch_first, lengths, batch_sizes, reset.
+Layout: TypeAlias = tuple[bool, Tensor | None, Tensor | None, Tensor | None]
+#: In the place of `Saved` where nothing is.
+NOTHING = (None, None)
 
-_T = TypeVar("_T", Tensor, "Tensor | None")
+environment = _core.environment
+_core.use_library(Tensor.__dlpack_c_exchange_api__, Tensor.is_neg, tuple(PLAIN - {type(None)}))
 
 #: Vectors of units that forward keeps for backward (saved_slots in csrc/kernels.h), in order.
 _SAVED = {"RNN_TANH": (), "RNN_RELU": (), "LSTM": tuple(GATES["LSTM"]), "GRU": (*GATES["GRU"], "hn")}
+
+
+#: Of results: rows one after another, whatever the strides of the tensor that lends its shape.
+WHOLE = torch.contiguous_format
 
 
 class Saved(NamedTuple):
@@ -102,24 +113,43 @@ def forward(
 
     Args: save what backward needs; segment: steps whose gates backward computes again at a time, 0 to save all of them.
     Returns: y, h_n, c_n (LSTM) and, with save, what backward needs.
+    Raises: ValueError if the tensors do not fit each other.
     """
-    call = _Call(kind, x, h0, c0, weights, batch_first, lengths, batch_sizes, reset)
-    call.segment = segment if save else 0
-    D, B, H, P = call.D, call.B, call.H, call.P
-    like = weights[0][1]
-    y = (like.new_zeros if lengths is not None else like.new_empty)((*call.rows, D * P))
-    h_n = like.new_empty((D, B, P))
-    c_n = like.new_empty((D, B, H)) if kind == "LSTM" else None
-    saved = None
-    if save:
-        edges = (edge_count(call.T, segment), B) if segment else None
-        gates, cells = saved_shapes(kind, call.rows, D, H, like.element_size(), edges)
-        saved = Saved(_buffer(like, gates), _buffer(like, cells))
-    nets: list[int] = []
-    for d in range(D):
-        nets += call.net(d, y, h_n, c_n, saved)
-    call.run(nets, [], save and not segment)
+    layout = (batch_first, lengths, batch_sizes, reset)
+    if weights[0][1].dim() != 2:
+        checks.fit(kind, x, h0, c0, weights, *layout)
+    y, h_n, c_n, saved = results(kind, x, weights, layout, save, segment)
+    run(kind, layout, [(x, h0, c0, weights, y, h_n, c_n, *(saved or NOTHING))], [], save, segment)
     return y, h_n, c_n, saved
+
+
+def results(
+    kind: str,
+    x: Tensor,
+    weights: Sequence[DirectionWeights],
+    layout: Layout,
+    save: bool,
+    segment: int,
+) -> tuple[Tensor, Tensor, Tensor | None, Saved | None]:
+    """Return room for what forward writes: y, h_n, c_n (LSTM) and what it saves."""
+    batch_first, lengths, batch_sizes, _ = layout
+    like, D = weights[0][1], len(weights)
+    P, H = like.shape[1], like.shape[0] // gate_count(kind)
+    rows = x.shape[:-1] if x.is_floating_point() else x.shape
+    T, B = rows if batch_sizes is None else (len(batch_sizes), int(batch_sizes[0]))
+    if batch_first:
+        T, B = B, T
+    y = _buffer(like, (*rows, D * P))
+    if lengths is not None:
+        y.zero_()  # past a sequence's end
+    # Sizes one by one: torch takes half a microsecond longer to read them from a tuple.
+    h_n = like.new_empty(D, B, P)
+    c_n = like.new_empty(D, B, H) if kind == "LSTM" else None
+    if not save:
+        return y, h_n, c_n, None
+    edges = (edge_count(T, segment), B) if segment else None
+    gates, cells = saved_shapes(kind, rows, D, H, like.element_size(), edges)
+    return y, h_n, c_n, Saved(_buffer(like, gates), _buffer(like, cells))
 
 
 def backward(
@@ -146,121 +176,55 @@ def backward(
     Args: what forward got and gave; gradients of y, h_n, c_n, None for zeros; needs: of x, h0, c0, weights.
     Returns: dx, dh0, dc0 and for each direction the five weight gradients; None where not needed.
     """
-    call = _Call(kind, x, h0, c0, weights, batch_first, lengths, batch_sizes, reset)
-    call.segment = segment
-    D, like = call.D, weights[0][1]
-    dy, dh_n, dc_n = _rows(dy), _whole(dh_n), _whole(dc_n)
     dx = None
-    if needs[0] and not call.one_hot:
-        # Both directions add to dx; rows past a sequence's end stay zero.
-        dx = (like.new_zeros if D == 2 or lengths is not None else like.new_empty)(x.shape)
-    dh0 = like.new_empty((D, call.B, call.P)) if needs[1] and h0 is not None else None
-    dc0 = like.new_empty((D, call.B, call.H)) if needs[2] and c0 is not None else None
-    dweights: list[tuple[Tensor | None, ...]] = [(None,) * 5] * D
-    if needs[3]:
-        dweights = [tuple(None if w is None else torch.empty_like(w) for w in call.weights[d]) for d in range(D)]
-    nets: list[int] = []
-    gradients: list[int] = []
-    h_n = like.new_empty(0)
-    for d in range(D):
-        nets += call.net(d, y, h_n, None, saved)
-        gradients += call.gradient(d, dy, dh_n, dc_n, dx, dh0, dc0, dweights[d])
-    call.run(nets, gradients, True)
-    return dx, dh0, dc0, dweights
+    if needs[0] and x.is_floating_point():
+        dx = _buffer(x, x.shape)
+        if len(weights) == 2 or lengths is not None:
+            dx.zero_()  # both directions add to dx; rows past a sequence's end stay zero
+    dh0 = _like(h0) if needs[1] else None
+    dc0 = _like(c0) if needs[2] else None
+    dweights = [tuple(map(_like, direction)) for direction in weights] if needs[3] else None
+    net = (x, h0, c0, weights, y, None, None, *saved)
+    layout = (batch_first, lengths, batch_sizes, reset)
+    run(kind, layout, [net], [(dy, dh_n, dc_n, dx, dh0, dc0, dweights)], True, segment)
+    return dx, dh0, dc0, dweights or [(None,) * 5] * len(weights)
 
 
-class _Call:
-    """One layer call on its way to the core; holds every tensor whose address it gives away."""
+def run(kind: str, layout: Layout, nets: list[Any], gradients: list[Any], save: bool, segment: int) -> None:
+    """Hand copies of one layer to the core.
 
-    segment = 0
+    Args:
+        layout: batch_first, lengths, batch_sizes, reset, which all copies share.
+        nets: (x, h0, c0, weights, y, h_n, c_n, gates, cells) of each copy.
+        gradients: none to go forward, else (dy, dh_n, dc_n, dx, dh0, dc0, dweights) of each.
+    Raises: ValueError if the tensors of a copy do not fit each other.
+    """
+    threads = torch.get_num_threads()  # unless UNROLLED_NUM_THREADS says otherwise
+    keep = save and (bool(gradients) or not segment)
+    segment = segment if save else 0
+    if not _core.unroll(CELL_NUMBERS[kind], layout, nets, gradients, keep, segment, threads):
+        for x, h0, c0, weights, *_ in nets:
+            checks.fit(kind, x, h0, c0, weights, *layout)
+        raise ValueError(f"the core cannot read these tensors of a layer of kind {kind}")
 
-    def __init__(
-        self,
-        kind: str,
-        x: Tensor,
-        h0: Tensor | None,
-        c0: Tensor | None,
-        weights: Sequence[DirectionWeights],
-        batch_first: bool,
-        lengths: Tensor | None,
-        batch_sizes: Tensor | None,
-        reset: Tensor | None,
-    ) -> None:
-        self.kind = kind
-        self.one_hot = not x.is_floating_point()
-        self.x = x if self.one_hot else _rows(x)
-        self.h0, self.c0, self.batch_sizes, self.reset = _whole(h0), _whole(c0), _whole(batch_sizes), reset
-        self.lengths = _whole(lengths)
-        self.weights = [
-            (_whole(w_ih), _whole(w_hh), _whole(b_ih), _whole(b_hh), _whole(w_hr))
-            for w_ih, w_hh, b_ih, b_hh, w_hr in weights
-        ]
-        self.time_axis = int(batch_first)
-        self.packed = batch_sizes is not None
-        self.rows = tuple(x.shape) if self.one_hot else tuple(x.shape[:-1])
-        if batch_sizes is None:
-            self.T, self.B = self.rows[self.time_axis], self.rows[1 - self.time_axis]
-        else:
-            self.T, self.B = batch_sizes.shape[0], int(batch_sizes[0])
-        w_ih, w_hh = weights[0][0], weights[0][1]
-        self.D, self.I, self.P = len(weights), w_ih.shape[1], w_hh.shape[1]
-        self.H = w_hh.shape[0] // len(GATES[kind])
 
-    def strides(self, rows: Tensor) -> tuple[int, int]:
-        """Elements between one step and the next, and between one row of the batch and the next."""
-        s = rows.stride()
-        return (s[0], s[0]) if self.packed else (s[self.time_axis], s[1 - self.time_axis])
+def _like(t: Tensor | None) -> Tensor | None:
+    return None if t is None else torch.empty_like(t, memory_format=WHOLE)
 
-    def net(self, d: int, y: Tensor, h_n: Tensor, c_n: Tensor | None, saved: Saved | None) -> list[int]:
-        """Return the fields of struct Net for one direction."""
-        x, item = self.x, y.element_size()
-        fields = [0 if w is None else w.data_ptr() for w in self.weights[d]]
-        place = (x.data_ptr(), *self.strides(x))
-        fields += (0, 0, 0, *place) if self.one_hot else (*place, 0, 0, 0)
-        fields += (_at(self.h0, d), _at(self.c0, d))
-        fields += (y.data_ptr() + d * self.P * item, *self.strides(y), _at(h_n, d), _at(c_n, d))
-        for kept in saved or ():
-            if kept.numel():
-                row = kept[d]
-                fields += (row.data_ptr(), *(row.stride()[:2] if self.segment else self.strides(row)))
-            else:
-                fields += (0, 0, 0)
-        if saved is None:
-            fields += (0,) * 6
-        fields.append(d)
-        return fields
 
-    def gradient(
-        self,
-        d: int,
-        dy: Tensor | None,
-        dh_n: Tensor | None,
-        dc_n: Tensor | None,
-        dx: Tensor | None,
-        dh0: Tensor | None,
-        dc0: Tensor | None,
-        dweights: Sequence[Tensor | None],
-    ) -> list[int]:
-        """Return the fields of struct Gradients for one direction."""
-        fields = [0, 0, 0]
-        if dy is not None:
-            fields = [dy.data_ptr() + d * self.P * dy.element_size(), *self.strides(dy)]
-        fields += (_at(dh_n, d), _at(dc_n, d))
-        fields += (0, 0, 0) if dx is None else (dx.data_ptr(), *self.strides(dx))
-        fields += (int(self.D == 2), _at(dh0, d), _at(dc0, d))
-        fields += [0 if g is None else g.data_ptr() for g in dweights]
-        return fields
+def step(kind: str, x: Tensor, state: Any, weights: Sequence[DirectionWeights], stacked: bool) -> Any:
+    """Run one step of plain tensors without a gradient, or return None: then it takes the longer way.
 
-    def run(self, nets: list[int], gradients: list[int], keep: bool, copies: int = 1) -> None:
-        """Hand the fields of struct Call, Net and Gradients to the core, for so many layers of this shape."""
-        reset = (0, 0, 0) if self.reset is None else (self.reset.data_ptr(), *self.strides(self.reset))
-        threads = torch.get_num_threads()  # unless UNROLLED_NUM_THREADS says otherwise
-        lengths = 0 if self.lengths is None else self.lengths.data_ptr()
-        batch_sizes = 0 if self.batch_sizes is None else self.batch_sizes.data_ptr()
-        header = [CELL_NUMBERS[self.kind], self.T, self.B, self.I, self.H, self.P, self.D * copies]
-        header += (lengths, batch_sizes, *reset, int(keep), threads, self.segment)
-        run = _core.run_f64 if self.weights[0][1].dtype == torch.float64 else _core.run_f32
-        run(header, nets, gradients)
+    Args:
+        x: (B, I) or (I,); state: h, for LSTM (h, c), with B as x has it and, if `stacked`, L in front.
+        weights: of each layer; a cell is one.
+    Returns: the new state; if `stacked`, the output and the new state.
+
+    >>> W, one = torch.eye(2), torch.ones(2)
+    >>> step("RNN_RELU", one, one, [(W, W, None, None, None)], stacked=False)
+    tensor([2., 2.])
+    """
+    return _core.step(CELL_NUMBERS[kind], x, state, weights, stacked, torch.get_num_threads())
 
 
 def run_nets(
@@ -277,38 +241,24 @@ def run_nets(
     """Hand S nets of one shape (T, B, I, H) to the core: the fields of struct Net, and of struct Gradients or none."""
     T, B, I, H = sizes
     header = [CELL_NUMBERS[kind], T, B, I, H, H, S, 0, 0, 0, 0, 0, int(keep), threads, 0]
+    run_fields(dtype, header, nets, gradients)
+
+
+def run_fields(dtype: torch.dtype, header: list[int], nets: list[int], gradients: list[int]) -> None:
+    """Hand the fields of struct Call, Net and Gradients to the core."""
     (_core.run_f64 if dtype == torch.float64 else _core.run_f32)(header, nets, gradients)
 
 
-#: From this size on, what backward needs is kept in memory that is used again: touching fresh pages costs more than
-#: the arithmetic of a small layer (docs/performance.md).
+#: From this size on, what forward and backward write lies in memory that is used again: touching fresh pages costs more
+#: than the arithmetic of a small layer (docs/performance.md).
 _LARGE = 1 << 20
 
 
 def _buffer(like: Tensor, shape: Sequence[int]) -> Tensor:
-    """An uninitialised tensor for what forward keeps."""
-    n = math.prod(shape)
-    if n * like.element_size() < _LARGE:
-        return like.new_empty(shape)
-    flat: Tensor = (_core.buffer_f64 if like.dtype == torch.float64 else _core.buffer_f32)(n)
-    return flat.view(shape)
-
-
-def _whole(t: _T) -> _T:
-    return t if t is None else t.resolve_neg().contiguous()
-
-
-def _rows(t: _T) -> _T:
-    """A tensor whose last axis is contiguous."""
-    if t is not None:
-        t = t.resolve_neg()  # torch may hold -t as t with a flag, which an address does not carry
-        t = t if t.stride(-1) == 1 else t.contiguous()
-    return t
-
-
-def _at(t: Tensor | None, d: int) -> int:
-    """Address of direction d of a (D, ...) tensor, 0 for none."""
-    return 0 if t is None or not t.numel() else t.data_ptr() + d * t.stride(0) * t.element_size()
+    """An uninitialised contiguous tensor."""
+    if math.prod(shape) * like.element_size() < _LARGE:
+        return like.new_empty(*shape)
+    return (_core.buffer_f64 if like.dtype == torch.float64 else _core.buffer_f32)(shape)
 
 
 def head(x: Tensor, W: Tensor, b: Tensor, targets: Tensor, dW: Tensor, db: Tensor) -> tuple[float, Tensor]:
@@ -326,7 +276,7 @@ def head(x: Tensor, W: Tensor, b: Tensor, targets: Tensor, dW: Tensor, db: Tenso
     >>> round(nats, 4), dx.shape  # 2 ln 4
     (2.7726, torch.Size([2, 3]))
     """
-    x, W, b, targets = _whole(x), _whole(W), _whole(b), _whole(targets)
+    x, W, b, targets = (t.resolve_neg().contiguous() for t in (x, W, b, targets))
     (N, H), V = x.shape, W.shape[0]
     dx = torch.empty_like(x)
     run = _core.head_f64 if W.dtype == torch.float64 else _core.head_f32

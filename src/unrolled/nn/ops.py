@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -26,10 +27,19 @@ from unrolled.nn import checks, reference, registered, routes, transforms
 from unrolled.nn.checkpointing import CheckpointSteps, segment_steps
 from unrolled.nn.reference import DirectionWeights, LayerResult
 from unrolled.nn.routes import Layout, fused
+from unrolled.nn.tracing import PLAIN, is_traced
 
 #: Types the compiled core computes in.
 CORE_TYPES = (torch.float32, torch.float64)
 CORE_BUILT: bool = fused is not None
+
+_PLAIN_TENSORS = PLAIN - {type(None)}
+
+# Every call asks these: as names of this module, because looking torch._C's up costs as much as the answer.
+_transforms_active = torch._C._are_functorch_transforms_active
+_tracing_state = torch._C._get_tracing_state
+_autocast_enabled = torch._C._is_any_autocast_enabled
+_modes_active = torch._C._len_torch_dispatch_stack
 
 
 class Backend(NamedTuple):
@@ -86,10 +96,12 @@ def run(
     W_hh = weights[0][1]
     if x.dtype in checks.HALF or W_hh.dtype in checks.HALF or autocast_type(x) is not None:
         return _widened(kind, layout, x, h0, c0, weights, trace, checkpoint_steps)
-    checks.fit(kind, x, h0, c0, weights, *layout)
     tensors = (x, h0, c0, *(w for direction in weights for w in direction), *layout[1:])
-    traced, transformed = _is_traced(*tensors), torch._C._are_functorch_transforms_active()
-    if obstacle(x, W_hh.dtype) is not None:
+    traced, transformed = is_traced(*tensors), _transforms_active()
+    to_equations = obstacle(x, W_hh.dtype) is not None
+    if traced or transformed or to_equations:  # else the core checks what it reads
+        checks.fit(kind, x, h0, c0, weights, *layout)
+    if to_equations:
         if not (traced or transformed or x.device.type == "meta"):
             routes.check_values(x, weights, layout)
         return reference.layer(kind, x, h0, c0, weights, **layout._asdict(), trace=trace)
@@ -108,6 +120,60 @@ def run(
     return y, h_n, c_n, routes.recorded(kind, layout, saved, W_hh) if trace else None
 
 
+def joined(states: Sequence[Tensor]) -> Tensor:
+    """Return the states (D, B, ...) of stacked layers as one (L*D, B, ...).
+
+    >>> joined([torch.zeros(2, 3, 6), torch.ones(2, 3, 6)]).shape
+    torch.Size([4, 3, 6])
+    """
+    if len(states) == 1:
+        return states[0]
+    if is_traced(*states) and obstacle(states[0], states[0].dtype) is None:
+        return torch.ops.unrolled.cat(states)  # type: ignore[no-any-return]
+    return torch.cat(list(states))
+
+
+def step(kind: str, x: Tensor, state: Any, weights: Sequence[DirectionWeights], stacked: bool) -> Any:
+    """Return one step as `fused.step` does, or None where it needs a longer look: then take `run`, which has the words.
+
+    Args: as for `fused.step`; anything at all may stand in their place, and what does not belong there gives None.
+
+    >>> W, one = torch.eye(2), torch.ones(2)
+    >>> step("RNN_RELU", one, one, [(W, W, None, None, None)], stacked=False)
+    tensor([2., 2.])
+    """
+    if (
+        torch.compiler.is_compiling()
+        or not CORE_BUILT
+        or _transforms_active()
+        or _tracing_state() is not None
+        or _modes_active()
+        or _autocast_enabled()
+        or forward_ad._current_level >= 0
+        or reference_forced()
+    ):
+        return None
+    if torch.is_grad_enabled():
+        states = state if isinstance(state, tuple) else (state,)
+        if any(getattr(t, "requires_grad", False) for t in chain(*weights, (x,), states)):
+            return None if stacked else _step_with_gradient(kind, x, states, weights[0])
+    return fused.step(kind, x, state, weights, stacked)
+
+
+def _step_with_gradient(kind: str, x: Tensor, states: Sequence[Any], weights: DirectionWeights) -> Any:
+    """Return the new state of a cell with a batch, or None."""
+    if len(states) != 1 + (kind == "LSTM") or not _PLAIN_TENSORS.issuperset(map(type, (x, *states))):
+        return None
+    if not PLAIN.issuperset(map(type, weights)) or x.dim() != 2 or not x.is_cpu or not x.is_floating_point():
+        return None
+    h0, c0 = (*states, None)[:2]
+    try:
+        h, c = routes.EagerStep.apply(kind, x, h0, c0, *weights)  # type: ignore[no-untyped-call]
+    except ValueError:  # they do not fit each other
+        return None
+    return h if c is None else (h, c)
+
+
 def _segment(kind: str, layout: Layout, x: Tensor, checkpoint_steps: CheckpointSteps) -> int:
     """Return how many steps make a segment, 0 for a call that keeps every gate."""
     if checkpoint_steps is None:
@@ -124,7 +190,7 @@ def autocast_type(x: Tensor) -> torch.dtype | None:
     ...     autocast_type(torch.zeros(1))
     torch.bfloat16
     """
-    if not torch._C._is_any_autocast_enabled():
+    if not _autocast_enabled():
         return None
     device = x.device.type  # some devices have no autocast to ask about
     on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
@@ -137,7 +203,7 @@ def obstacle(x: Tensor, dtype: torch.dtype) -> str | None:
     >>> obstacle(torch.zeros(3, 1, 2), torch.complex64)
     'the core computes in float32 and float64, not complex64'
     """
-    if x.device.type != "cpu":
+    if not x.is_cpu:
         return f"the core runs on the cpu, not on {x.device.type}"
     if dtype not in CORE_TYPES:
         return f"the core computes in float32 and float64, not {str(dtype).removeprefix('torch.')}"
@@ -147,7 +213,7 @@ def obstacle(x: Tensor, dtype: torch.dtype) -> str | None:
         return "the compiled core is not built"
     if forward_ad._current_level >= 0:
         return "forward-mode derivatives go through the equations"
-    if torch._C._are_functorch_transforms_active() and _is_traced(x):
+    if _transforms_active() and is_traced(x):
         return "torch.func inside torch.compile goes through the equations"
     return None
 
@@ -157,8 +223,9 @@ def reference_forced() -> bool:
 
     Raises: ValueError if it names anything but "fused" and "reference".
     """
-    wanted = os.environ.get("UNROLLED_BACKEND", "fused")
-    if wanted not in ("fused", "reference"):
+    quick = CORE_BUILT and not torch.compiler.is_compiling()  # every call asks
+    wanted = (fused.environment if quick else os.environ.get)("UNROLLED_BACKEND")
+    if wanted not in (None, "fused", "reference"):
         raise ValueError(f"UNROLLED_BACKEND={wanted!r}; expected 'fused' or 'reference'")
     return wanted == "reference"
 
@@ -169,16 +236,7 @@ def goes_to_torch(x: Tensor, beyond_torch: bool) -> bool:
     >>> goes_to_torch(torch.zeros(1, device="meta"), beyond_torch=False)
     True
     """
-    return x.device.type != "cpu" and not beyond_torch and not reference_forced()
-
-
-def _is_traced(*tensors: Tensor | None) -> bool:
-    """Whether tensors stand for values that are not there yet, or lie elsewhere: only the registered operator knows."""
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._get_tracing_state() is not None
-        or not routes.PLAIN.issuperset(map(type, tensors))
-    )
+    return not x.is_cpu and not beyond_torch and not reference_forced()
 
 
 def _widened(
@@ -237,9 +295,9 @@ def explain_backend(
     why = obstacle(data, dtype)
     if why is not None:
         return Backend("reference", why)
-    if _is_traced(data):
+    if is_traced(data):
         route = "a registered operator, because the call is being traced"
-    elif torch._C._are_functorch_transforms_active():
+    elif _transforms_active():
         route = "a Function with a vmap rule, because a torch.func transform is active"
     elif torch.is_grad_enabled() and any(w.requires_grad for w in (data, *layer.parameters())):
         route = "an autograd Function, because a gradient is wanted"

@@ -18,9 +18,11 @@ from torch.nn.utils.rnn import PackedSequence
 from unrolled.nn import checks, ops
 from unrolled.nn.arrangement import Arrangement, Rows
 from unrolled.nn.checkpointing import CheckpointSteps, checked
+from unrolled.nn.parameters import is_hooked, named
 from unrolled.nn.reference import DirectionWeights
 from unrolled.nn.routes import Layout
 from unrolled.nn.trace import stacked
+from unrolled.nn.tracing import batch_size, is_traced
 from unrolled.nn.twins import twin
 from unrolled.notation import gate_parameters, gate_slice
 
@@ -113,10 +115,13 @@ class RecurrentLayer(torch.nn.RNNBase):
         if isinstance(reset, PackedSequence):
             reset = reset.data
         if isinstance(input, PackedSequence):
-            x, batch_sizes, _, _ = input
+            x, batch_sizes, order, _ = input
             checks.packed(x, batch_sizes, lengths)
             arrangement = Arrangement(packed=input)
-            batch_first, T, B = False, len(batch_sizes), int(batch_sizes[0])
+            witnesses = states if order is None else [order[None]]  # (., B)
+            batch_first, T, B = False, len(batch_sizes), batch_size(x, False, batch_sizes, witnesses)
+            if not states and is_traced(x, batch_sizes):  # so that all layers know one B
+                states = [W.new_zeros(shape) for shape in self._state_shapes(B)]
         else:
             x = input
             batched = checks.rank(name, x, lowest=2)
@@ -172,7 +177,7 @@ class RecurrentLayer(torch.nn.RNNBase):
             finals.append([h_n] if c_n is None else [h_n, c_n])
             if gates is not None:
                 recorded.append((x.detach(), gates))
-        together = [torch.cat(s) if len(s) > 1 else s[0] for s in zip(*finals, strict=True)]
+        together = [ops.joined(s) for s in zip(*finals, strict=True)]
         return x, together, recorded
 
     def _torch_operator(
@@ -184,7 +189,7 @@ class RecurrentLayer(torch.nn.RNNBase):
     ) -> tuple[Tensor, list[Tensor]]:
         """Hand the whole call to torch's own operator, which serves every device that the core does not."""
         batch_first, _, batch_sizes, _ = layout
-        B = x.shape[0 if batch_first else 1] if batch_sizes is None else int(batch_sizes[0])
+        B = batch_size(x, batch_first, batch_sizes, states)
         states = states or [x.new_zeros(shape) for shape in self._state_shapes(B)]
         hx = tuple(states) if self.mode == "LSTM" else states[0]
         flat = [w for direction in weights for w in direction if w is not None]
@@ -202,15 +207,10 @@ class RecurrentLayer(torch.nn.RNNBase):
         return [h, (LD, B, self.hidden_size)] if self.mode == "LSTM" else [h]
 
     def _gather(self) -> list[DirectionWeights]:
-        """Return the weights of each layer and direction, by name at every call.
-
-        Nothing is cached by identity: parametrizations, pruning, functional_call and plain reassignment all change
-        what a name stands for.  The dictionary is tried first because ``Module.__getattr__`` is slow.
-        """
-        stored = self._parameters
+        """Return the weights of each layer and direction."""
         gathered: list[Any] = []
         for names in self._all_weights:
-            w: list[Any] = [stored[name] if name in stored else getattr(self, name) for name in names]
+            w = named(self, names)
             if not self.bias:
                 w[2:2] = (None, None)
             if not self.proj_size:
@@ -240,6 +240,10 @@ class RecurrentLayer(torch.nn.RNNBase):
             raise ValueError(
                 f"{self.stock.__name__}.step needs a layer of one direction; the reverse one starts at the end"
             )
+        if type(self).forward is RecurrentLayer.forward and not self._dropout() and not is_hooked(self):
+            found = ops.step(self.mode, x, state, self._gather(), stacked=True)
+            if found is not None:
+                return found  # type: ignore[no-any-return]
         batched = checks.rank(self.stock.__name__, x, lowest=1)
         axis = 1 if batched and self.batch_first else 0
         y, state = self(x.unsqueeze(axis), state)

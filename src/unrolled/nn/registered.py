@@ -27,6 +27,8 @@ _library.define(
     f"layer_backward(str kind, {_LAYOUT}, {_INPUTS}, Tensor y, Tensor[] saved, "
     "Tensor? dy, Tensor? dh_n, Tensor? dc_n, SymInt segment, bool[] needs) -> Tensor[]"
 )
+# torch.cat of a stack's last states, as one node: it would be all that inductor has to hand to a C++ compiler.
+_library.define("cat(Tensor[] parts) -> Tensor")
 
 
 def layer(
@@ -57,6 +59,8 @@ def _spread(present: Sequence[bool], values: Sequence[Any]) -> list[Any]:
 @torch.library.impl(_library, "layer", "CPU")
 def _forward(kind: str, *args: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     layout, (x, h0, c0, present, weights, segment, save) = Layout(*args[:4]), args[4:]
+    if layout.batch_sizes is not None:  # whoever traced the call could not read them
+        checks.packed_values(x, layout.batch_sizes, [s for s in (h0, c0) if s is not None])
     flat = _spread(present, weights)
     y, h_n, c_n, saved = routes.forward(kind, layout, x, h0, c0, routes.by_direction(flat), save, segment)
     return y, h_n, h_n.new_empty(0) if c_n is None else c_n, list(saved)
@@ -114,6 +118,25 @@ def _registered_backward(ctx: Any, dy: Any, dh_n: Any, dc_n: Any, _: Any) -> Any
     return None, None, None, None, None, dx, dh0, dc0, None, dweights, None, None
 
 
+@torch.library.impl(_library, "cat", "CPU")
+def _cat(parts: Sequence[Tensor]) -> Tensor:
+    return torch.cat(list(parts))
+
+
+def _fake_cat(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0].new_empty(sum(t.shape[0] for t in parts), *parts[0].shape[1:])
+
+
+def _setup_cat(ctx: Any, inputs: Any, output: Any) -> None:
+    ctx.sizes = [t.shape[0] for t in inputs[0]]
+
+
+def _cat_backward(ctx: Any, d: Tensor) -> Any:
+    return list(torch.split(d, ctx.sizes))
+
+
+torch.library.register_fake("unrolled::cat", _fake_cat, lib=_library)
+torch.library.register_autograd("unrolled::cat", _cat_backward, setup_context=_setup_cat, lib=_library)
 torch.library.register_fake("unrolled::layer", _fake_forward, lib=_library)
 torch.library.register_fake("unrolled::layer_backward", _fake_backward, lib=_library)
 torch.library.register_autograd("unrolled::layer", _registered_backward, setup_context=_setup_context, lib=_library)

@@ -46,7 +46,8 @@ class Replicas:
         threads: that may walk; 0 for torch's.
         states: whether backward reads the gradients of the states after, `dh_n`, `dc_n`, and writes those of the
             states before, `dh_0`, `dc_0`.
-    Raises: ValueError if the weights are not those of one kind and size, or not contiguous net by net.
+    Raises: ValueError if the weights are not those of one kind and size, or not contiguous net by net, or `width` is
+        less than H.
 
     >>> weights = [torch.ones(2, *shape) for shape in weight_shapes("RNN_RELU", 3, 1).values()]
     >>> nets = Replicas("RNN_RELU", weights, T=2, B=1)
@@ -70,7 +71,9 @@ class Replicas:
         S, _, H = weights[1].shape
         I = weights[0].shape[-1]
         _check(kind, weights, S, I, H)
-        _check(kind, gradients or weights, S, I, H)
+        _check(kind, gradients or weights, S, I, H, weights[0].dtype)
+        if width is not None and width < H:
+            raise ValueError(f"Replicas: width is {width}, expected H = {H} or more")
         self.kind, self.S, self.T, self.B, self.I, self.H = kind, S, T, B, I, H
         self.threads, self.states = threads, states
         self.weights, self.gradients = weights, gradients or []  # the core has their addresses
@@ -141,10 +144,12 @@ class Replicas:
         )
 
 
-def _check(kind: str, weights: list[Tensor], S: int, I: int, H: int) -> None:
+def _check(kind: str, weights: list[Tensor], S: int, I: int, H: int, dtype: torch.dtype | None = None) -> None:
     """Raise unless these are the weights of S nets, whose parts the core can read by their addresses."""
+    dtype = dtype or weights[0].dtype
     for (name, shape), w in zip(weight_shapes(kind, I, H).items(), weights, strict=True):
-        if w.shape != (S, *shape) or w.dtype != weights[0].dtype or w.dtype not in (torch.float32, torch.float64):
-            raise ValueError(f"Replicas: {name} is {w.dtype} {tuple(w.shape)}, expected float {(S, *shape)}")
+        if w.shape != (S, *shape) or w.dtype != dtype or w.dtype not in (torch.float32, torch.float64):
+            expected = dtype if dtype == torch.float64 else torch.float32
+            raise ValueError(f"Replicas: {name} is {w.dtype} {tuple(w.shape)}, expected {expected} {(S, *shape)}")
         if not w[0].is_contiguous():
             raise ValueError(f"Replicas: {name} of each net must be contiguous; call .contiguous()")

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.nn import Buffer, Parameter
 
 from unrolled.nn import checks, reference
 from unrolled.nn.reference import DirectionWeights, LayerResult, Trace
+from unrolled.nn.tracing import PLAIN
 from unrolled.notation import gate_count
 
 try:
@@ -23,8 +23,6 @@ try:
 except ImportError:  # the compiled core is not built: the equations still run
     fused = None  # type: ignore[assignment]
 
-#: Types whose values lie where data_ptr says; other subclasses of Tensor may wrap or promise theirs.
-PLAIN = frozenset({Tensor, Parameter, Buffer, type(None)})
 #: W_ih, W_hh, b_ih, b_hh, W_hr of each direction in turn: autograd wants its tensors in one row.
 FlatWeights: TypeAlias = Sequence[Tensor | None]
 #: What the core keeps for the backward pass.
@@ -40,6 +38,10 @@ class Layout(NamedTuple):
     lengths: Tensor | None
     batch_sizes: Tensor | None
     reset: Tensor | None
+
+
+#: The layout of one step of a batch: (1, B, I).
+STEP = Layout(batch_first=False, lengths=None, batch_sizes=None, reset=None)
 
 
 def by_direction(flat: FlatWeights) -> tuple[DirectionWeights, ...]:
@@ -163,14 +165,53 @@ class Eager(Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
         """Return gradients of the arguments of forward."""
-        needs = ctx.needs_input_grad[4:]
         layout, inputs, y, saved = unpack(ctx.batch_first, ctx.count, ctx.saved_tensors)
-        # create_graph=True: somebody will differentiate this again.  Gradients of another type may wrap their values.
-        if torch.is_grad_enabled() or not PLAIN.issuperset(map(type, upstream)):
-            gradients = equations_backward(ctx.kind, layout, inputs, upstream[:3], needs)
-        else:
-            gradients = backward(ctx.kind, layout, inputs, y, saved, upstream[:3], needs, ctx.segment)
-        return None, None, None, None, *gradients
+        needs = ctx.needs_input_grad[4:]
+        return None, None, None, None, *_eager(ctx.kind, layout, inputs, y, saved, upstream[:3], needs, ctx.segment)
+
+
+class EagerStep(Function):
+    """The same for one step of a cell: x (B, I), h0 and c0 (B, H); the axis of time is none of autograd's business."""
+
+    @staticmethod
+    def forward(ctx: Any, kind: str, x: Tensor, h0: Tensor | None, c0: Tensor | None, *flat: Any) -> Any:
+        """Return h and c, or None in its place."""
+        x_1, h0_1, c0_1 = map(_with_time, (x, h0, c0))
+        y, h_n, c_n, saved = forward(kind, STEP, x_1, h0_1, c0_1, (flat,), True)  # type: ignore[arg-type]
+        ctx.save_for_backward(x, h0, c0, *flat, y, *saved)
+        ctx.kind = kind
+        ctx.set_materialize_grads(False)
+        return h_n[0], None if c_n is None else c_n[0]
+
+    @staticmethod
+    def backward(ctx: Any, dh: Any, dc: Any) -> Any:
+        """Return gradients of the arguments of forward."""
+        x, h0, c0, *rest = ctx.saved_tensors
+        flat, y, saved = rest[:5], rest[5], tuple(rest[6:])
+        inputs, upstream = (*map(_with_time, (x, h0, c0)), *flat), (None, _with_time(dh), _with_time(dc))
+        dx, dh0, dc0, *dflat = _eager(ctx.kind, STEP, inputs, y, saved, upstream, ctx.needs_input_grad[1:], 0)
+        return None, *(None if d is None else d[0] for d in (dx, dh0, dc0)), *dflat
+
+
+def _with_time(t: Tensor | None) -> Tensor | None:
+    return None if t is None else t.unsqueeze(0)
+
+
+def _eager(
+    kind: str,
+    layout: Layout,
+    inputs: Sequence[Tensor | None],
+    y: Tensor,
+    saved: Saved,
+    upstream: Gradients,
+    needs: Sequence[bool],
+    segment: int,
+) -> Gradients:
+    """Return gradients of the inputs, by the core where it can."""
+    # create_graph=True: somebody will differentiate this again.  Gradients of another type may wrap their values.
+    if torch.is_grad_enabled() or not PLAIN.issuperset(map(type, upstream)):
+        return equations_backward(kind, layout, inputs, upstream, needs)
+    return backward(kind, layout, inputs, y, saved, upstream, needs, segment)
 
 
 def unpack(batch_first: bool, count: int, rest: Any) -> tuple[Layout, list[Any], Any, Saved]:

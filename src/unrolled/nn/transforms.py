@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch._C import _functorch
+from torch._functorch.autograd_function import VmapInfo
+from torch._functorch.pyfunctorch import retrieve_current_functorch_interpreter
 from torch.autograd import Function
 
 from unrolled.nn import copies, routes
@@ -30,7 +33,7 @@ class Call:
     save: bool  #: keep what the backward pass needs
     count: int  #: of inputs: x, h0, c0 and the flat weights
     needs: tuple[bool, ...] = ()  #: which gradients of the inputs are wanted
-    copies: Copies | None = None  #: of one layer: which of the inputs, or of a gradient's tensors, are theirs
+    copies: Copies | None = None  #: of one layer; its tensors are those of copies.forward or copies.backward
 
 
 class Transformed(Function):
@@ -39,10 +42,13 @@ class Transformed(Function):
     @staticmethod
     def forward(call: Call, lengths: Any, batch_sizes: Any, reset: Any, *inputs: Any) -> Any:
         """Return y, h_n, c_n and what the core saved."""
-        layout = Layout(call.batch_first, lengths, batch_sizes, reset)
         if call.copies is not None:
-            y, h_n, c_n, saved = copies.forward(call.kind, layout, inputs, call.copies, call.save, call.segment)
+            tensors = (lengths, batch_sizes, reset, *inputs)
+            y, h_n, c_n, saved = copies.forward(
+                call.kind, call.batch_first, tensors, call.copies, call.save, call.segment
+            )
         else:
+            layout = Layout(call.batch_first, lengths, batch_sizes, reset)
             x, h0, c0, *flat = inputs
             y, h_n, c_n, saved = routes.forward(
                 call.kind, layout, x, h0, c0, by_direction(flat), call.save, call.segment
@@ -62,28 +68,26 @@ class Transformed(Function):
         """Return gradients of the arguments of forward."""
         call = replace(ctx.call, needs=tuple(ctx.needs_input_grad[4:]))
         tensors = (*upstream[:3], *ctx.saved_tensors)
-        own = () if call.copies is None else call.copies.stacked
+        own = () if call.copies is None else call.copies.own
         if call.copies is not None:
             outputs = len(tensors) - 6 - call.count  # y and what the core saved
-            call = replace(call, copies=Copies(call.copies.S, (True,) * 3 + own + (True,) * outputs))
-        found = _apply(TransformedGradient, call, *tensors)
-        if own:  # what the copies share has the sum of their gradients
-            found = [d if d is None or mine else d.sum(0) for d, mine in zip(found, own, strict=True)]
+            every = (True,) * len(call.copies.sizes)
+            call = replace(call, copies=call.copies._replace(own=(every,) * 3 + own + (every,) * outputs))
+        found = list(_apply(TransformedGradient, call, *tensors))
+        for k, axes in enumerate(own[3:]):  # what copies share has the sum of their gradients
+            if found[k] is not None and not all(axes):
+                found[k] = found[k].sum([axis for axis, has in enumerate(axes) if not has])
         return None, None, None, None, *found
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, call: Call, *args: Any) -> Any:
-        """Map over an axis: part of the batch if the weights are shared, else copies, else one by one."""
-        S, (layout_dims, input_dims) = info.batch_size, (in_dims[1:4], in_dims[4:])
-        if _may_fold(call, layout_dims) and S > 0 and not _mapped(input_dims[3:]):
+        """Map over an axis: part of the batch if the weights are shared, else copies."""
+        S, dims = _entries(info), in_dims[1:]
+        if _may_fold(call, dims) and not _mapped(dims[6:]):
             fold = _Fold.of(S, call, args)
-            results = _apply(Transformed, call, *fold.inputs(args, in_dims[1:]))
+            results = _apply(Transformed, call, *fold.inputs(args, dims))
             return fold.results(results, (fold.rows, 1, 1, 1 + fold.rows, 1 + fold.rows))
-        if call.copies is None and S > 0 and not _mapped(layout_dims):
-            stacked = replace(call, copies=Copies(S, tuple(d is not None for d in input_dims)))
-            results = _apply(Transformed, stacked, *args[:3], *_leading(args[3:], input_dims))
-            return results, tuple(None if r is None else 0 for r in results)
-        return _one_by_one(Transformed.apply, S, in_dims, (call, *args))
+        return _as_copies(Transformed, S, call, args, dims)
 
 
 class TransformedGradient(Function):
@@ -92,13 +96,12 @@ class TransformedGradient(Function):
     @staticmethod
     def forward(call: Call, dy: Any, dh_n: Any, dc_n: Any, *rest: Any) -> Any:
         """Return gradients of the inputs; rest is the layout's tensors, inputs, y and what the core saved."""
-        layout, inputs, y, saved = unpack(call.batch_first, call.count, rest)
         upstream = (dy, dh_n, dc_n)
-        if call.copies is None:
-            return routes.backward(call.kind, layout, inputs, y, saved, upstream, call.needs, call.segment)
-        return copies.backward(
-            call.kind, layout, upstream, inputs, y, saved, call.needs, call.copies, call.segment
-        )  # fmt: skip
+        if call.copies is not None:
+            tensors = (*upstream, *rest)
+            return copies.backward(call.kind, call.batch_first, tensors, call.needs, call.copies, call.segment)
+        layout, inputs, y, saved = unpack(call.batch_first, call.count, rest)
+        return routes.backward(call.kind, layout, inputs, y, saved, upstream, call.needs, call.segment)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -111,9 +114,7 @@ class TransformedGradient(Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
         """Return gradients of the arguments of forward: of dy, dh_n, dc_n and of x, h0, c0 and the weights."""
-        call, below = ctx.call, ctx.saved_tensors[:3]
-        layout, inputs, _, _ = unpack(call.batch_first, call.count, ctx.saved_tensors[3:])
-        primals = [*below, *inputs]
+        call, primals = ctx.call, ctx.saved_tensors
         wanted = [k for k, p in enumerate(primals) if p is not None and p.is_floating_point()]
         flowing = [k for k, d in enumerate(upstream) if d is not None]
 
@@ -121,34 +122,26 @@ class TransformedGradient(Function):
             full = list(primals)
             for k, value in zip(wanted, varied, strict=True):
                 full[k] = value
-            gradients = _equations_backward(call, layout, full)
+            gradients = _equations_backward(call, full)
             return tuple(gradients[k] for k in flowing)
 
         _, pull_back = torch.func.vjp(first_order, *(primals[k] for k in wanted))  # type: ignore[misc]
         found = dict(zip(wanted, pull_back(tuple(upstream[k] for k in flowing)), strict=True))
-        gradients = [found.get(k) for k in range(len(primals))]
-        return None, *gradients[:3], None, None, None, *gradients[3:], *(None,) * ctx.after
+        return None, *(found.get(k) for k in range(len(primals))), *(None,) * ctx.after
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, call: Call, *args: Any) -> Any:
         """Map over an axis as `Transformed` does; weight gradients, sums over the batch, need copies."""
-        S, end = info.batch_size, 6 + call.count
-        above, layout_dims, input_dims, outputs = in_dims[1:4], in_dims[4:7], in_dims[7 : end + 1], in_dims[end + 1 :]
-        if call.copies is None and S > 0:
-            by_copy = any(call.needs[3:]) or _mapped(input_dims[3:])
-            if _may_fold(call, layout_dims) and not by_copy and outputs[0] is not None:
-                fold = _Fold.of(S, call, args[3:])
-                upstream = fold.tensors(args[:3], above, (fold.rows, 1, 1))
-                y_and_saved = fold.tensors(args[end:], outputs, (fold.rows, 1 + fold.rows, 1 + fold.rows))
-                inputs = fold.inputs(args[3:end], in_dims[4 : end + 1])
-                results = _apply(TransformedGradient, call, *upstream, *inputs, *y_and_saved)
-                return fold.results(results, (fold.rows, 1, 1, *(None,) * (call.count - 3)))
-            if not _mapped(layout_dims):
-                stacked = replace(call, copies=Copies(S, tuple(d is not None for d in (*above, *input_dims, *outputs))))
-                upstream, inputs = _leading(args[:3], above), _leading(args[6:], (*input_dims, *outputs))
-                results = _apply(TransformedGradient, stacked, *upstream, *args[3:6], *inputs)
-                return results, tuple(None if r is None else 0 for r in results)
-        return _one_by_one(TransformedGradient.apply, S, in_dims, (call, *args))
+        S, end, dims = _entries(info), 6 + call.count, in_dims[1:]
+        by_copy = any(call.needs[3:]) or _mapped(dims[9:end])
+        if _may_fold(call, dims[3:6]) and not by_copy and dims[end] is not None:
+            fold = _Fold.of(S, call, args[3:])
+            upstream = fold.tensors(args[:3], dims[:3], (fold.rows, 1, 1))
+            y_and_saved = fold.tensors(args[end:], dims[end:], (fold.rows, 1 + fold.rows, 1 + fold.rows))
+            inputs = fold.inputs(args[3:end], dims[3:end])
+            results = _apply(TransformedGradient, call, *upstream, *inputs, *y_and_saved)
+            return fold.results(results, (fold.rows, 1, 1, *(None,) * (call.count - 3)))
+        return _as_copies(TransformedGradient, S, call, args, dims)
 
 
 def layer(
@@ -163,32 +156,58 @@ def layer(
 ) -> LayerResult:
     """Return what `reference.layer` returns, under torch.func's transforms."""
     call = Call(kind, layout.batch_first, segment, trace or _may_be_differentiated(), 3 + len(flat))
-    y, h_n, c_n, *saved = Transformed.apply(call, *layout[1:], x, h0, c0, *flat)  # type: ignore[no-untyped-call]
+    y, h_n, c_n, *saved = _apply(Transformed, call, *layout[1:], x, h0, c0, *flat)
     return y, h_n, c_n, recorded(kind, layout, saved, by_direction(flat)[0][1]) if trace else None
 
 
 def _may_be_differentiated() -> bool:
     """Whether anybody outside of here may ask for a gradient: tensors that vmap wraps do not tell."""
-    vmap = torch._C._functorch.TransformType.Vmap
-    stack = torch._C._functorch.get_interpreter_stack() or ()
-    return torch.is_grad_enabled() or any(level.key() != vmap for level in stack)
+    stack = _functorch.get_interpreter_stack() or ()
+    return torch.is_grad_enabled() or any(level.key() != _functorch.TransformType.Vmap for level in stack)
 
 
 def _apply(function: type[Function], call: Call, *tensors: Any) -> Any:
-    """Apply a Function; where no transform is left and no gradient wanted, without what that costs in torch."""
-    gradient = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-    if gradient or torch._C._are_functorch_transforms_active():
+    """Apply a Function, without what that costs in torch where it does nothing for us.
+
+    Under vmap torch's own way to a Function's rule takes longer than a small layer, so the rule is called from here.
+    """
+    if not torch._C._are_functorch_transforms_active():
+        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
+            return function.apply(call, *tensors)  # type: ignore[no-untyped-call]
+        return function.forward(call, *tensors)
+    interpreter: Any = retrieve_current_functorch_interpreter()
+    if interpreter.key() != _functorch.TransformType.Vmap:
         return function.apply(call, *tensors)  # type: ignore[no-untyped-call]
-    return function.forward(call, *tensors)
+    level = interpreter.level()
+    bare, dims = zip(*((t, None) if t is None else _functorch._unwrap_batched(t, level) for t in tensors), strict=True)
+    with interpreter.lower():
+        if not _mapped(dims):
+            return _apply(function, call, *tensors)
+        results, where = function.vmap(VmapInfo(interpreter.batch_size(), ""), (None, *dims), call, *bare)  # type: ignore[no-untyped-call]
+    return tuple(
+        r if d is None else _functorch._add_batch_dim(r, d, level) for r, d in zip(results, where, strict=True)
+    )
 
 
 def _mapped(dims: Sequence[int | None]) -> bool:
     return any(d is not None for d in dims)
 
 
-def _leading(tensors: Sequence[Any], dims: Sequence[int | None]) -> list[Any]:
-    """Return tensors with their mapped axis in front."""
-    return [t if d is None else t.movedim(d, 0) for t, d in zip(tensors, dims, strict=True)]
+def _entries(info: Any) -> int:
+    """Return the length of a mapped axis."""
+    if info.batch_size == 0:
+        raise ValueError("vmap over an axis of size 0: there is no call to learn the results' shapes from")
+    return int(info.batch_size)
+
+
+def _as_copies(
+    function: type[Function], S: int, call: Call, tensors: Sequence[Any], dims: Sequence[int | None]
+) -> tuple[Any, tuple[int | None, ...]]:
+    """Apply a Function to copies of the layer along a mapped axis; return the results and where that axis is."""
+    together = replace(call, copies=(call.copies or Copies()).mapped(S, dims))
+    leading = (t if d is None else t.movedim(d, 0) for t, d in zip(tensors, dims, strict=True))
+    results = _apply(function, together, *leading)
+    return results, tuple(None if r is None else 0 for r in results)
 
 
 def _may_fold(call: Call, layout_dims: Sequence[int | None]) -> bool:
@@ -247,10 +266,15 @@ class _Fold(NamedTuple):
         return tuple(split), tuple(dims)
 
 
-def _equations_backward(call: Call, layout: Layout, tensors: Sequence[Any]) -> Gradients:
-    """Return what `TransformedGradient` returns, from dy, dh_n, dc_n and the inputs, as torch operations."""
+def _equations_backward(call: Call, tensors: Sequence[Any]) -> Gradients:
+    """Return what `TransformedGradient` returns, as torch operations, from all that it gets but y and what follows."""
+
+    def of_layer(full: Sequence[Any]) -> Gradients:
+        layout = Layout(call.batch_first, *full[3:6])
+        return routes.equations_backward(call.kind, layout, full[6:], tuple(full[:3]), call.needs)
+
     if call.copies is None:
-        return routes.equations_backward(call.kind, layout, tensors[3:], tuple(tensors[:3]), call.needs)
+        return of_layer(tensors)
     there = [k for k, t in enumerate(tensors) if t is not None]
     wanted = [k for k, needed in enumerate(call.needs) if needed]
 
@@ -258,21 +282,11 @@ def _equations_backward(call: Call, layout: Layout, tensors: Sequence[Any]) -> G
         full: list[Any] = [None] * len(tensors)
         for k, value in zip(there, present, strict=True):
             full[k] = value
-        gradients = routes.equations_backward(call.kind, layout, full[3:], tuple(full[:3]), call.needs)
+        gradients = of_layer(full)
         return tuple(gradients[k] for k in wanted)
 
-    dims = tuple(0 if call.copies.stacked[k] else None for k in there)
-    found = dict(zip(wanted, torch.vmap(one_copy, in_dims=dims)(*(tensors[k] for k in there)), strict=True))
+    of_copies: Callable[..., Any] = one_copy
+    for axis in reversed(range(len(call.copies.sizes))):
+        of_copies = torch.vmap(of_copies, in_dims=tuple(0 if call.copies.own[k][axis] else None for k in there))
+    found = dict(zip(wanted, of_copies(*(tensors[k] for k in there)), strict=True))
     return tuple(found.get(k) for k in range(call.count))
-
-
-def _one_by_one(function: Callable[..., Any], S: int, in_dims: Sequence[Any], args: Sequence[Any]) -> Any:
-    """Call a function for each entry of its mapped arguments and stack what it returns."""
-    if S == 0:
-        raise ValueError("vmap over an axis of size 0: there is no call to learn the results' shapes from")
-    calls = [
-        function(*(a.select(d, s) if isinstance(d, int) else a for a, d in zip(args, in_dims, strict=True)))
-        for s in range(S)
-    ]
-    results = tuple(None if column[0] is None else torch.stack(column) for column in zip(*calls, strict=True))
-    return results, tuple(None if column is None else 0 for column in results)

@@ -1,0 +1,39 @@
+"""Whether a tensor's values can be read: under a tracer they are not there yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import Buffer, Parameter
+
+#: Types whose values lie where data_ptr says; other subclasses of Tensor may wrap or promise theirs.
+PLAIN: frozenset[type] = frozenset({Tensor, Parameter, Buffer, type(None)})
+
+
+def is_traced(*tensors: Tensor | None) -> bool:
+    """Return whether tensors stand for values that are not there yet, or lie elsewhere.
+
+    Only the registered operator (registered.py) computes with such tensors, and checks their values once there.
+
+    >>> is_traced(torch.zeros(3), None)
+    False
+    """
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
+        or not PLAIN.issuperset(map(type, tensors))
+    )
+
+
+def batch_size(x: Tensor, batch_first: bool, batch_sizes: Tensor | None, witnesses: Sequence[Tensor | None]) -> int:
+    """Return B: an axis of x or, of a packed batch, a value; while that is not there, a witness (., B, ...) tells it.
+
+    >>> batch_size(torch.zeros(3, 4), False, torch.tensor([2, 1]), [])
+    2
+    """
+    if batch_sizes is None:
+        return x.shape[0 if batch_first else 1]
+    given = [t for t in witnesses if t is not None]
+    return given[0].shape[1] if given and is_traced(x, batch_sizes) else int(batch_sizes[0])
