@@ -10,9 +10,9 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <functional>
 #include <numeric>
-#include <cstdlib>
 #include <stdexcept>
 #include <string>
 
