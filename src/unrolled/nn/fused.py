@@ -130,8 +130,9 @@ def results(
     layout: Layout,
     save: bool,
     segment: int,
+    copies: tuple[int, ...] = (),
 ) -> tuple[Tensor, Tensor, Tensor | None, Saved | None]:
-    """Return room for what forward writes: y, h_n, c_n (LSTM) and what it saves."""
+    """Return room for what forward writes: y, h_n, c_n (LSTM) and what it saves, for as many copies as these axes have."""
     batch_first, lengths, batch_sizes, _ = layout
     like, D = weights[0][1], len(weights)
     P, H = like.shape[1], like.shape[0] // gate_count(kind)
@@ -139,17 +140,17 @@ def results(
     T, B = rows if batch_sizes is None else (len(batch_sizes), int(batch_sizes[0]))
     if batch_first:
         T, B = B, T
-    y = _buffer(like, (*rows, D * P))
+    y = _buffer(like, (*copies, *rows, D * P))
     if lengths is not None:
         y.zero_()  # past a sequence's end
     # Sizes one by one: torch takes half a microsecond longer to read them from a tuple.
-    h_n = like.new_empty(D, B, P)
-    c_n = like.new_empty(D, B, H) if kind == "LSTM" else None
+    h_n = like.new_empty(*copies, D, B, P)
+    c_n = like.new_empty(*copies, D, B, H) if kind == "LSTM" else None
     if not save:
         return y, h_n, c_n, None
     edges = (edge_count(T, segment), B) if segment else None
     gates, cells = saved_shapes(kind, rows, D, H, like.element_size(), edges)
-    return y, h_n, c_n, Saved(_buffer(like, gates), _buffer(like, cells))
+    return y, h_n, c_n, Saved(_buffer(like, (*copies, *gates)), _buffer(like, (*copies, *cells)))
 
 
 def backward(
@@ -241,11 +242,6 @@ def run_nets(
     """Hand S nets of one shape (T, B, I, H) to the core: the fields of struct Net, and of struct Gradients or none."""
     T, B, I, H = sizes
     header = [CELL_NUMBERS[kind], T, B, I, H, H, S, 0, 0, 0, 0, 0, int(keep), threads, 0]
-    run_fields(dtype, header, nets, gradients)
-
-
-def run_fields(dtype: torch.dtype, header: list[int], nets: list[int], gradients: list[int]) -> None:
-    """Hand the fields of struct Call, Net and Gradients to the core."""
     (_core.run_f64 if dtype == torch.float64 else _core.run_f32)(header, nets, gradients)
 
 
