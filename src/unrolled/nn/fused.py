@@ -132,7 +132,7 @@ def results(
     segment: int,
     copies: tuple[int, ...] = (),
 ) -> tuple[Tensor, Tensor, Tensor | None, Saved | None]:
-    """Return room for what forward writes: y, h_n, c_n (LSTM) and what it saves, for as many copies as these axes have."""
+    """Return room for what forward writes: y, h_n, c_n (LSTM) and what it saves; the axes of copies stand in front."""
     batch_first, lengths, batch_sizes, _ = layout
     like, D = weights[0][1], len(weights)
     P, H = like.shape[1], like.shape[0] // gate_count(kind)
