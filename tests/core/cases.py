@@ -15,7 +15,7 @@ TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 #: are large enough that threads are woken: `test_cases_are_worth_several_threads` sees to it.
 DIVISIONS = {
     "rows": {"T": 23, "B": 29, "I": 27, "H": 47},
-    "panels": {"T": 41, "B": 2, "I": 37, "H": 147},
+    "panels": {"T": 41, "B": 2, "I": 37, "H": 211},
     "nets": {"T": 23, "B": 3, "I": 37, "H": 109, "D": 2},
     "many chunks": {"T": 83, "B": 29, "I": 7, "H": 27},
 }
