@@ -21,10 +21,11 @@ from fetch_corpus import works
 from harness import Report, parser
 from torch.nn.functional import cross_entropy
 
-from unrolled.lm import baselines
-from unrolled.lm.batching import StreamBatches
-from unrolled.lm.config import ModelConfig, TrainingConfig
-from unrolled.lm.corpus import Corpus
+from unrolled.config.model import ModelConfig
+from unrolled.config.training import TrainingConfig
+from unrolled.corpus import baselines
+from unrolled.corpus.batching import StreamBatches
+from unrolled.corpus.corpus import Corpus
 from unrolled.lm.model import SequenceModel
 
 STOCK = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}

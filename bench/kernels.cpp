@@ -52,7 +52,7 @@ class Layer {
     filled(gates, T * B * slots * Hp, 0), filled(cells, cell == CellKind::lstm ? T * B * Hp : 0, 0);
     filled(dW_ih, G * H * I, 0), filled(dW_hh, G * H * H, 0), filled(db, 2 * G * H, 0);
     net = {};
-    net.W_ih = W_ih.data(), net.W_hh = W_hh.data(), net.b_ih = net.b_hh = bias.data();
+    net.weights.W_ih = W_ih.data(), net.weights.W_hh = W_hh.data(), net.weights.b_ih = net.weights.b_hh = bias.data();
     net.x = {x.data(), B * I, I};
     net.h_0 = state.data(), net.c_0 = cell == CellKind::lstm ? state.data() : nullptr;
     net.y = {y.data(), B * H, H};
@@ -62,8 +62,8 @@ class Layer {
     gradients = {};
     gradients.dy = {dy.data(), B * H, H};
     gradients.dx = {dx.data(), B * I, I};
-    gradients.dW_ih = dW_ih.data(), gradients.dW_hh = dW_hh.data();
-    gradients.db_ih = db.data(), gradients.db_hh = db.data() + G * H;
+    gradients.weights.W_ih = dW_ih.data(), gradients.weights.W_hh = dW_hh.data();
+    gradients.weights.b_ih = db.data(), gradients.weights.b_hh = db.data() + G * H;
     call = {};
     call.cell = cell, call.T = T, call.B = B, call.I = I, call.H = H, call.P = H, call.nets = 1, call.net = &net;
     flops = 2.0 * G * H * (I + H) * T * B;

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "views"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from browser import driver
-from browser.serving import serving
-
-from unrolled.lm.config import ModelConfig
+from tests.views.browser import driver
+from tests.views.browser.serving import serving
+from unrolled.config.model import ModelConfig
 from unrolled.lm.model import SequenceModel
-from unrolled.lm.vocabulary import Vocabulary
+from unrolled.saved.vocabulary import Vocabulary
 
 TEXT = "shall i compare thee to a summer's day? " * 5
 

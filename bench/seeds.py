@@ -16,11 +16,11 @@ from statistics import median
 
 import torch
 
+from unrolled.config.lab import LabConfig
+from unrolled.lab.examples import language_examples
+from unrolled.lab.experiment import new_model
+from unrolled.lab.training import train
 from unrolled.languages import Lengths, get
-from unrolled.languages.examples import language_examples
-from unrolled.languages.lab import new_model
-from unrolled.languages.settings import LabConfig
-from unrolled.languages.training import train
 
 #: Hidden units and strings a step.
 SIZES = [(3, 1), (8, 1), (8, 16), (32, 1), (32, 16)]

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import torch
 
-from unrolled.lm.config import ModelConfig
+from unrolled.config.model import ModelConfig
 from unrolled.lm.model import SequenceModel
-from unrolled.lm.vocabulary import Vocabulary
+from unrolled.saved.vocabulary import Vocabulary
 
 
 def megabytes(pid):

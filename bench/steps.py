@@ -4,7 +4,7 @@
     python bench/steps.py --quick
 
 One thread, no gradients, I = H.  "kernel" is the C++ kernel alone (bench_kernels step), with weights packed once;
-"stepper" is `unrolled.stepping.CoreStepper` on NumPy arrays, as the runtime uses it; all others are one call from
+"stepper" is `unrolled.core.stepper.CoreStepper` on NumPy arrays, as the runtime uses it; all others are one call from
 Python that takes a state and gives the next.
 """
 
@@ -23,7 +23,7 @@ from harness import DRIVER, ROOT, TOLERANCE, Report, interleave, parser, same
 from layers import CELLS
 
 import unrolled.nn
-from unrolled.stepping import CoreStepper
+from unrolled.core.stepper import CoreStepper
 
 SIZES = (8, 16, 32, 64, 128, 256)
 #: What was asked of the kernel, ns.

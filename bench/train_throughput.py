@@ -20,11 +20,12 @@ import torch
 from harness import Report, parser
 from torch.nn.functional import cross_entropy
 
-from unrolled.lm.config import ModelConfig, TrainingConfig
-from unrolled.lm.corpus import Corpus
+from unrolled.config.generation import GenerationConfig
+from unrolled.config.model import ModelConfig
+from unrolled.config.training import TrainingConfig
+from unrolled.corpus.corpus import Corpus
+from unrolled.lm.callbacks import Observer
 from unrolled.lm.model import SequenceModel
-from unrolled.lm.observer import Observer
-from unrolled.runtime.config import GenerationConfig
 from unrolled.runtime.generation import stream
 
 CELLS = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}

@@ -84,7 +84,7 @@ struct BackPlan {
     Pp = padded<Real>(c.P);
     division = choose_division(c, threads);
     by_symbol = c.nets > 0 && c.net[0].symbols.data != nullptr;
-    projected = c.nets > 0 && c.net[0].W_hr != nullptr;
+    projected = c.nets > 0 && c.net[0].weights.W_hr != nullptr;
     block = block_steps(c.B);
     segment = segment_steps(c) < c.T ? segment_steps(c) : c.T;
     chunk = choose_chunk();
@@ -153,7 +153,7 @@ struct BackPlan {
     to.dh_start = arena.take<Real>(g.dh_0 ? c.B * Pp : 0);
     to.dc_start = arena.take<Real>(g.dc_0 ? c.B * Hp : 0);
     to.db = arena.take<Real>(Cell::slots * Hp);
-    to.dW_t = arena.take<Real>(by_symbol && g.dW_ih ? c.I * Cell::gates * Hp : 0);
+    to.dW_t = arena.take<Real>(by_symbol && g.weights.W_ih ? c.I * Cell::gates * Hp : 0);
     to.gates = arena.take<Real>(segment * c.B * Cell::saved * Hp);
     to.cells = arena.take<Real>(Cell::has_c ? segment * c.B * Hp : 0);
     return to;
@@ -172,16 +172,16 @@ struct BackPlan {
       const Net<Real>& net = call.net[k];
       const Gradients<Real>& g = call.gradients[k];
       BackNet<Real>& to = nets[k];
-      pack_share(to.hidden, net.W_hh, team);
-      if (g.dx.data) pack_share(to.input, net.W_ih, team);
-      if (projected) pack_share(to.projection, net.W_hr, team);
+      pack_share(to.hidden, net.weights.W_hh, team);
+      if (g.dx.data) pack_share(to.input, net.weights.W_ih, team);
+      if (projected) pack_share(to.projection, net.weights.W_hr, team);
       const Range b(call.B, team.id, team.size);
       pad_rows(to.dh, g.dh_n, call.P, Pp, b);
       if constexpr (Cell::has_c) pad_rows(to.dc, g.dc_n, call.H, Hp, b);
       if (to.c_0) pad_rows(to.c_0, net.c_0, call.H, Hp, b);
       if (g.dh_0) clear(to.da_start, Cell::slots * Hp, b), clear(to.dh_start, Pp, b);
       if (g.dc_0) clear(to.dc_start, Hp, b);
-      if (g.dW_ih) clear_sums(g, to, team);
+      if (g.weights.W_ih) clear_sums(g, to, team);
     }
     team.wait();
   }
@@ -199,12 +199,12 @@ struct BackPlan {
   void clear_sums(const Gradients<Real>& g, BackNet<Real>& to, const Team& team) const {
     const Index GH = Cell::gates * call.H;
     clear(to.db, 1, Range(Cell::slots * Hp, team.id, team.size));
-    clear(g.dW_hh, call.P, Range(GH, team.id, team.size));
-    if (g.dW_hr) clear(g.dW_hr, call.H, Range(call.P, team.id, team.size));
+    clear(g.weights.W_hh, call.P, Range(GH, team.id, team.size));
+    if (g.weights.W_hr) clear(g.weights.W_hr, call.H, Range(call.P, team.id, team.size));
     if (by_symbol) {
       clear(to.dW_t, Cell::gates * Hp, Range(call.I, team.id, team.size));
     } else {
-      clear(g.dW_ih, call.I, Range(GH, team.id, team.size));
+      clear(g.weights.W_ih, call.I, Range(GH, team.id, team.size));
     }
   }
 };

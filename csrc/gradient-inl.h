@@ -20,15 +20,15 @@ class ChunkSums {
     back_ = &plan_.nets[which];
     gather(s0, s1);
     const Blocks blocks{own_.block_ends, blocks_};
-    if (grad_->dW_ih) {
+    if (grad_->weights.W_ih) {
       if (plan_.by_symbol) {
         scatter_symbols();
       } else {
         add_outer_products(own_.da_rows, input_at_, Cell::gates, call_.H, own_.x_rows, call_.I, blocks, own_.right,
-                           team_, grad_->dW_ih);
+                           team_, grad_->weights.W_ih);
       }
       add_outer_products(own_.da_rows, hidden_at_, Cell::gates, call_.H, own_.h_rows, call_.P, blocks, own_.right,
-                         team_, grad_->dW_hh);
+                         team_, grad_->weights.W_hh);
       add_rows(own_.da_rows, Cell::slots * Hp_, blocks, team_, back_->db);
       if (plan_.projected) add_projection(s0, s1);
     }
@@ -40,16 +40,16 @@ class ChunkSums {
     grad_ = &call_.gradients[which];
     back_ = &plan_.nets[which];
     const Index H = call_.H;
-    if (grad_->dW_ih) {
+    if (grad_->weights.W_ih) {
       const Range rows(Cell::gates * H, team_.id, team_.size);
       for (Index g = rows.begin; g < rows.end; ++g) {
         const int gate = static_cast<int>(g / H);
         const Index j = g % H;
-        if (grad_->db_ih) grad_->db_ih[g] = back_->db[Cell::input_slot(gate) * Hp_ + j];
-        if (grad_->db_hh) grad_->db_hh[g] = back_->db[Cell::hidden_slot(gate) * Hp_ + j];
+        if (grad_->weights.b_ih) grad_->weights.b_ih[g] = back_->db[Cell::input_slot(gate) * Hp_ + j];
+        if (grad_->weights.b_hh) grad_->weights.b_hh[g] = back_->db[Cell::hidden_slot(gate) * Hp_ + j];
         if (plan_.by_symbol) {
           for (Index s = 0; s < call_.I; ++s) {
-            grad_->dW_ih[g * call_.I + s] = back_->dW_t[(s * Cell::gates + gate) * Hp_ + j];
+            grad_->weights.W_ih[g * call_.I + s] = back_->dW_t[(s * Cell::gates + gate) * Hp_ + j];
           }
         }
       }
@@ -106,7 +106,7 @@ class ChunkSums {
       }
     }
     add_outer_products(own_.x_rows, &kStart, 1, call_.P, own_.h_rows, call_.H, {own_.block_ends, blocks_}, own_.right,
-                       team_, grad_->dW_hr);
+                       team_, grad_->weights.W_hr);
   }
 
   // dW_ih for one-hot input: da goes to the column of its symbol.

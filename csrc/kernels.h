@@ -28,15 +28,21 @@ struct Rows {
   Index batch_stride = 0;
 };
 
+// The weights of one recurrence, or their gradients.  null: the cell has no such weight.
+template <class Real>
+struct Weights {
+  Real* W_ih;  // (G*H, I)
+  Real* W_hh;  // (G*H, P)
+  Real* b_ih;  // (G*H), null: zeros
+  Real* b_hh;  // (G*H), null: zeros
+  Real* W_hr;  // (P, H), null: no projection
+};
+
 // One recurrence.  Weights are torch's, C-contiguous.  Nothing may alias an output, but where T is
 // 1 the states may stay in place (h_n is h_0, c_n is c_0): they are read before they are written.
 template <class Real>
 struct Net {
-  const Real* W_ih;           // (G*H, I)
-  const Real* W_hh;           // (G*H, P)
-  const Real* b_ih;           // (G*H), null: zeros
-  const Real* b_hh;           // (G*H), null: zeros
-  const Real* W_hr;           // (P, H), null: no projection
+  Weights<const Real> weights;
   Rows<const Real> x;         // (T, B, I); not read when there are symbols
   Rows<const Index> symbols;  // (T, B), each in [0, I): the one-hot input, by index
   const Real* h_0;            // (B, P), null: zeros
@@ -52,18 +58,14 @@ struct Net {
 // What backward reads and writes for one net.  Weight gradients are overwritten; null: not wanted.
 template <class Real>
 struct Gradients {
-  Rows<const Real> dy;  // (T, B, P), data null: zeros
-  const Real* dh_n;     // (B, P), null: zeros
-  const Real* dc_n;     // (B, H), null: zeros
-  Rows<Real> dx;        // (T, B, I)
-  bool add_to_dx;       // add instead of overwrite: the second direction of a layer
-  Real* dh_0;           // (B, P)
-  Real* dc_0;           // (B, H)
-  Real* dW_ih;          // (G*H, I); the weight gradients come all together or not at all
-  Real* dW_hh;          // (G*H, P)
-  Real* db_ih;          // (G*H), null when the net has no b_ih
-  Real* db_hh;          // (G*H)
-  Real* dW_hr;          // (P, H)
+  Rows<const Real> dy;    // (T, B, P), data null: zeros
+  const Real* dh_n;       // (B, P), null: zeros
+  const Real* dc_n;       // (B, H), null: zeros
+  Rows<Real> dx;          // (T, B, I)
+  bool add_to_dx;         // add instead of overwrite: the second direction of a layer
+  Real* dh_0;             // (B, P)
+  Real* dc_0;             // (B, H)
+  Weights<Real> weights;  // all together or none: where W_ih is null, none is wanted
 };
 
 template <class Real>

@@ -265,9 +265,9 @@ struct Plan {
       net.hidden = Panels<Real>(c.H, c.P, Cell::gates);
       net.projection = Panels<Real>(c.P, c.H, 1);
       if (unpacked) {
-        net.input.unpacked = c.net[k].W_ih;
-        net.hidden.unpacked = c.net[k].W_hh;
-        net.projection.unpacked = c.net[k].W_hr;
+        net.input.unpacked = c.net[k].weights.W_ih;
+        net.hidden.unpacked = c.net[k].weights.W_hh;
+        net.projection.unpacked = c.net[k].weights.W_hr;
       }
       net.input.data = arena.take<Real>(by_symbol || unpacked ? 0 : net.input.size());
       net.hidden.data = arena.take<Real>(unpacked ? 0 : net.hidden.size());
@@ -282,7 +282,7 @@ struct Plan {
     }
   }
 
-  bool has_projection() const { return call.nets > 0 && call.net[0].W_hr != nullptr; }
+  bool has_projection() const { return call.nets > 0 && call.net[0].weights.W_hr != nullptr; }
 
   WalkBuffers<Real>& walk_of(const Team& team) const { return walks[division == Division::nets ? team.id : 0]; }
 
@@ -317,23 +317,24 @@ struct Plan {
     constexpr bool gru = Cell::kind == CellKind::gru;
     for (int gate = 0; gate < Cell::gates; ++gate) {
       for (Index j = 0; j < Hp; ++j) {
-        const Real b_i = net.b_ih && j < H ? net.b_ih[gate * H + j] : Real{0};
-        const Real b_h = net.b_hh && j < H && !(gru && gate == 2) ? net.b_hh[gate * H + j] : Real{0};
+        const Real b_i = net.weights.b_ih && j < H ? net.weights.b_ih[gate * H + j] : Real{0};
+        const Real b_h = net.weights.b_hh && j < H && !(gru && gate == 2) ? net.weights.b_hh[gate * H + j] : Real{0};
         to.x_bias[gate * Hp + j] = b_i + b_h;
       }
     }
-    for (Index j = 0; j < Hp; ++j) to.b_hn[j] = gru && net.b_hh && j < H ? net.b_hh[2 * H + j] : Real{0};
+    for (Index j = 0; j < Hp; ++j)
+      to.b_hn[j] = gru && net.weights.b_hh && j < H ? net.weights.b_hh[2 * H + j] : Real{0};
   }
 
   void pack_weights(const Net<Real>& net, NetPlan<Real>& to, const Team& team) const {
     const Range hidden(unpacked ? 0 : to.hidden.count, team.id, team.size);
-    for (Index p = hidden.begin; p < hidden.end; ++p) pack_transposed(to.hidden, p, net.W_hh);
+    for (Index p = hidden.begin; p < hidden.end; ++p) pack_transposed(to.hidden, p, net.weights.W_hh);
     if (!by_symbol) {
-      for (Index p = hidden.begin; p < hidden.end; ++p) pack_transposed(to.input, p, net.W_ih);
+      for (Index p = hidden.begin; p < hidden.end; ++p) pack_transposed(to.input, p, net.weights.W_ih);
     }
-    if (net.W_hr && !unpacked) {
+    if (net.weights.W_hr && !unpacked) {
       const Range projection(to.projection.count, team.id, team.size);
-      for (Index p = projection.begin; p < projection.end; ++p) pack_transposed(to.projection, p, net.W_hr);
+      for (Index p = projection.begin; p < projection.end; ++p) pack_transposed(to.projection, p, net.weights.W_hr);
     }
     if (tabled) {
       const Range symbols(call.I, team.id, team.size);
@@ -346,7 +347,7 @@ struct Plan {
   void symbol_product(const Net<Real>& net, const NetPlan<Real>& plan, Index symbol, Real* out) const {
     for (int gate = 0; gate < Cell::gates; ++gate) {
       for (Index j = 0; j < Hp; ++j) {
-        const Real w = j < call.H ? net.W_ih[(gate * call.H + j) * call.I + symbol] : Real{0};
+        const Real w = j < call.H ? net.weights.W_ih[(gate * call.H + j) * call.I + symbol] : Real{0};
         out[gate * Hp + j] = w + plan.x_bias[gate * Hp + j];
       }
     }

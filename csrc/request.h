@@ -65,11 +65,11 @@ Call<Real> read_header(Fields& in, int& threads) {
 template <class Real>
 Net<Real> read_net(Fields& in) {
   Net<Real> net;
-  net.W_ih = in.pointer<const Real>();
-  net.W_hh = in.pointer<const Real>();
-  net.b_ih = in.pointer<const Real>();
-  net.b_hh = in.pointer<const Real>();
-  net.W_hr = in.pointer<const Real>();
+  net.weights.W_ih = in.pointer<const Real>();
+  net.weights.W_hh = in.pointer<const Real>();
+  net.weights.b_ih = in.pointer<const Real>();
+  net.weights.b_hh = in.pointer<const Real>();
+  net.weights.W_hr = in.pointer<const Real>();
   net.x = in.rows<const Real>();
   net.symbols = in.rows<const Index>();
   net.h_0 = in.pointer<const Real>();
@@ -93,11 +93,11 @@ Gradients<Real> read_gradients(Fields& in) {
   g.add_to_dx = in.flag();
   g.dh_0 = in.pointer<Real>();
   g.dc_0 = in.pointer<Real>();
-  g.dW_ih = in.pointer<Real>();
-  g.dW_hh = in.pointer<Real>();
-  g.db_ih = in.pointer<Real>();
-  g.db_hh = in.pointer<Real>();
-  g.dW_hr = in.pointer<Real>();
+  g.weights.W_ih = in.pointer<Real>();
+  g.weights.W_hh = in.pointer<Real>();
+  g.weights.b_ih = in.pointer<Real>();
+  g.weights.b_hh = in.pointer<Real>();
+  g.weights.W_hr = in.pointer<Real>();
   return g;
 }
 

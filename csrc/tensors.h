@@ -265,12 +265,12 @@ class LayerCall {
     in_.fits = in_.fits && length(weights) == D;
     for (Index d = 0; d < D && in_.fits; ++d) {
       const nb::handle w = item(weights, d);
-      one.W_ih = in_.whole(item(w, 0), {GH, I});
-      one.W_hh = in_.whole(item(w, 1), {GH, P});
-      one.b_ih = in_.whole(item(w, 2), {GH});
-      one.b_hh = in_.whole(item(w, 3), {GH});
-      one.W_hr = in_.whole(item(w, 4), {P, H});
-      in_.fits = in_.fits && (one.W_hr || P == H);
+      one.weights.W_ih = in_.whole(item(w, 0), {GH, I});
+      one.weights.W_hh = in_.whole(item(w, 1), {GH, P});
+      one.weights.b_ih = in_.whole(item(w, 2), {GH});
+      one.weights.b_hh = in_.whole(item(w, 3), {GH});
+      one.weights.W_hr = in_.whole(item(w, 4), {P, H});
+      in_.fits = in_.fits && (one.weights.W_hr || P == H);
       one.h_0 = h_0 ? h_0 + d * B * P : nullptr;
       one.c_0 = c_0 ? c_0 + d * B * H : nullptr;
       one.y = {y.data + d * P, y.time_stride, y.batch_stride};
@@ -304,11 +304,11 @@ class LayerCall {
       g.dc_0 = dc_0 ? dc_0 + d * B * H : nullptr;
       if (!dweights.is_none()) {
         const nb::handle dw = item(dweights, d);
-        g.dW_ih = in_.result(item(dw, 0), {GH, I});
-        g.dW_hh = in_.result(item(dw, 1), {GH, P});
-        g.db_ih = in_.result(item(dw, 2), {GH});
-        g.db_hh = in_.result(item(dw, 3), {GH});
-        g.dW_hr = in_.result(item(dw, 4), {P, H});
+        g.weights.W_ih = in_.result(item(dw, 0), {GH, I});
+        g.weights.W_hh = in_.result(item(dw, 1), {GH, P});
+        g.weights.b_ih = in_.result(item(dw, 2), {GH});
+        g.weights.b_hh = in_.result(item(dw, 3), {GH});
+        g.weights.W_hr = in_.result(item(dw, 4), {P, H});
       }
       gradients_.push_back(g);
     }
@@ -359,12 +359,12 @@ nb::object step_of(const Kernels<Real>& kernels, CellKind cell, nb::handle x, nb
     for (int k = 0; k < 5; ++k) {
       if (!item(w, k).is_none() && !is_plain(item(w, k))) return nb::none();
     }
-    net.W_ih = in.whole(item(w, 0), {GH, l == 0 ? I : P});
-    net.W_hh = in.whole(item(w, 1), {GH, P});
-    net.b_ih = in.whole(item(w, 2), {GH});
-    net.b_hh = in.whole(item(w, 3), {GH});
-    net.W_hr = in.whole(item(w, 4), {P, H});
-    in.fits = in.fits && (net.W_hr || P == H);
+    net.weights.W_ih = in.whole(item(w, 0), {GH, l == 0 ? I : P});
+    net.weights.W_hh = in.whole(item(w, 1), {GH, P});
+    net.weights.b_ih = in.whole(item(w, 2), {GH});
+    net.weights.b_hh = in.whole(item(w, 3), {GH});
+    net.weights.W_hr = in.whole(item(w, 4), {P, H});
+    in.fits = in.fits && (net.weights.W_hr || P == H);
     nets.push_back(net);
   }
   if (!in.fits || B == 0) return nb::none();

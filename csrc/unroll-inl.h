@@ -40,7 +40,7 @@ class ForwardWalk {
           step<Pass::inference>(n);
         }
         if (share_.together) team_.wait();
-        if (net_->W_hr) {
+        if (net_->weights.W_hr) {
           project(t, n);
           if (share_.together) team_.wait();
         }
@@ -134,7 +134,7 @@ class ForwardWalk {
       const Index b = row(i), k = first + i;
       const bool initial = starts(t, b) || order_.resets(t, b);
       at.h_prev[k] = !initial ? order_.row(net_->y, t_prev, b) : net_->h_0 ? net_->h_0 + b * call_.P : plan_.zeros;
-      at.h[k] = net_->W_hr ? walk_.m + b * Hp_ : order_.row(net_->y, t, b);
+      at.h[k] = net_->weights.W_hr ? walk_.m + b * Hp_ : order_.row(net_->y, t, b);
       at.x_part[k] = plan_.tabled ? packed_->table + *order_.row(net_->symbols, t, b) * Cell::gates * Hp_
                                   : x_part(t, b, step_of_chunk);
       if (call_.keep && Cell::saved > 0) at.keep[k] = order_.row(kept_.gates, t, b);
@@ -178,7 +178,7 @@ class ForwardWalk {
     const Vec<Real> c_prev = Cell::has_c ? load(at.c_prev[k] + j) : Vec<Real>{};
     const StepOut<Real> out = Cell::forward(x_part, h_part, b_hn, h_prev, c_prev, keep);
     if constexpr (pass != Pass::again) {
-      if (net_->W_hr) {
+      if (net_->weights.W_hr) {
         store(at.h[k] + j, out.h);
       } else {
         store_n(at.h[k] + j, out.h, n);

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from unrolled.lm.config import ModelConfig, TrainingConfig
-from unrolled.lm.corpus import Corpus, sonnets
+from unrolled.config.model import ModelConfig
+from unrolled.config.training import TrainingConfig
+from unrolled.corpus.corpus import Corpus
+from unrolled.corpus.sonnets import sonnets
 from unrolled.lm.model import SequenceModel
 from unrolled.views import plots, plots_diagrams, plots_gates, plots_gradients, plots_states, plots_units
 from unrolled.views.gradients import connectivity

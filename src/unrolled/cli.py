@@ -19,8 +19,11 @@ from unrolled import __version__
 from unrolled.commands import WrongUse
 from unrolled.commands.configuration import fill_in
 from unrolled.commands.lab_app import app as lab
-from unrolled.lm.config import DataConfig, GenerationConfig, ModelConfig, TrainingConfig
-from unrolled.views.page.limits import Limits
+from unrolled.config.data import DataConfig
+from unrolled.config.generation import GenerationConfig
+from unrolled.config.model import ModelConfig
+from unrolled.config.server import Limits
+from unrolled.config.training import TrainingConfig
 
 FAILED, WRONG_USE = 1, 2
 

@@ -25,9 +25,9 @@ class Layer {
     const Index T = call.T, B = call.B, I = call.I, H = call.H, P = call.P;
     const Index GH = gate_count(call.cell) * H, Hp = padded<Real>(H);
     const bool lstm = call.cell == CellKind::lstm;
-    net.W_ih = read(in, GH * I), net.W_hh = read(in, GH * P);
-    net.b_ih = read(in, GH), net.b_hh = read(in, GH);
-    net.W_hr = P != H ? read(in, P * H) : nullptr;
+    net.weights.W_ih = read(in, GH * I), net.weights.W_hh = read(in, GH * P);
+    net.weights.b_ih = read(in, GH), net.weights.b_hh = read(in, GH);
+    net.weights.W_hr = P != H ? read(in, P * H) : nullptr;
     net.x = {read(in, T * B * I), B * I, I};
     net.h_0 = read(in, B * P), net.c_0 = lstm ? read(in, B * H) : nullptr;
     back.dy = {read(in, T * B * P), B * P, P};
@@ -37,9 +37,9 @@ class Layer {
     net.h_n = result(B * P), net.c_n = lstm ? result(B * H) : nullptr;
     back.dx = {result(T * B * I), B * I, I};
     back.dh_0 = result(B * P), back.dc_0 = lstm ? result(B * H) : nullptr;
-    back.dW_ih = result(GH * I), back.dW_hh = result(GH * P);
-    back.db_ih = result(GH), back.db_hh = result(GH);
-    back.dW_hr = P != H ? result(P * H) : nullptr;
+    back.weights.W_ih = result(GH * I), back.weights.W_hh = result(GH * P);
+    back.weights.b_ih = result(GH), back.weights.b_hh = result(GH);
+    back.weights.W_hr = P != H ? result(P * H) : nullptr;
     const Index slots = saved_slots(call.cell);
     net.gates = {take(T * B * slots * Hp), B * slots * Hp, slots * Hp};
     net.cells = {take(T * B * Hp), B * Hp, Hp};

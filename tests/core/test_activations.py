@@ -5,8 +5,8 @@
 
 import numpy as np
 import pytest
-from ulp import WORST, activate, floats, truth, ulp_error_of_double, ulp_errors
 
+from tests.core.ulp import WORST, activate, floats, truth, ulp_error_of_double, ulp_errors
 from unrolled import _core
 
 TYPES = [np.float32, np.float64]

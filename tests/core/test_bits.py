@@ -4,10 +4,10 @@ from itertools import pairwise
 
 import pytest
 import torch
-from cases import DIVISIONS, DTYPES, KINDS, WITH_OPTIONS, assert_same_bits, make
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import unrolled.nn
+from tests.core.cases import DIVISIONS, DTYPES, KINDS, WITH_OPTIONS, assert_same_bits, make
 from unrolled.nn import fused
 
 pytestmark = [

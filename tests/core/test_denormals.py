@@ -6,7 +6,8 @@ import platform
 import numpy as np
 import pytest
 import torch
-from cases import KINDS, assert_same_bits, make
+
+from tests.core.cases import KINDS, assert_same_bits, make
 
 TINY = 1e-40  # a denormal float32
 SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 import torch
-from cases import DTYPES, KINDS, assert_close, in_float64, make
 
+from tests.core.cases import DTYPES, KINDS, assert_close, in_float64, make
 from unrolled import _core
 
 #: T, B, I, H: odd, and on both sides of every vector width (16, 8, 4 and 2) and panel width.

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from cases import KINDS, make
 
 import unrolled.nn
+from tests.core.cases import KINDS, make
 from unrolled.nn import fused
 
 #: Floats that training keeps for each (t, b), in units of H, beyond input and output.

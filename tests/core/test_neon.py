@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cases import DTYPES, KINDS, assert_close, in_float64, make
 
+from tests.core.cases import DTYPES, KINDS, assert_close, in_float64, make
 from unrolled.notation import CELL_NUMBERS, gate_count
 
 HERE = Path(__file__).parent

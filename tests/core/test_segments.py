@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from cases import DTYPES, KINDS, assert_same_bits, make
-from test_bits import some_lengths, some_resets
 
+from tests.core.cases import DTYPES, KINDS, assert_same_bits, make
+from tests.core.test_bits import some_lengths, some_resets
 from unrolled.nn import fused
 
 pytestmark = pytest.mark.usefixtures("instruction_set")

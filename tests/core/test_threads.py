@@ -15,7 +15,7 @@ PRELUDE = """
 import os, sys, torch
 from concurrent.futures import ThreadPoolExecutor
 sys.path.insert(0, {folder!r})
-from cases import DIVISIONS, KINDS, WITH_OPTIONS, assert_same_bits, make
+from tests.core.cases import DIVISIONS, KINDS, WITH_OPTIONS, assert_same_bits, make
 from unrolled import _core
 call = make("LSTM", torch.float32, T=23, B=29, I=17, H=33).run
 def threads():
@@ -39,7 +39,7 @@ def python(request):
         inherited = {name: value for name, value in os.environ.items() if name not in ours}
         pool = {"UNROLLED_POOL": "own"} if request.param == "own" else {}
         done = subprocess.run(
-            [sys.executable, "-c", PRELUDE.format(folder=str(Path(__file__).parent)) + code],
+            [sys.executable, "-c", PRELUDE.format(folder=str(Path(__file__).parents[2])) + code],
             env={**inherited, **pool, **environment}, capture_output=True, text=True, timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -126,6 +126,14 @@ for sizes in ({"B": 9, "H": 147}, {"B": 29, "H": 47}, {"B": 3, "H": 109, "D": 2}
 print("same")
 """
     assert python(code, OMP_THREAD_LIMIT=limit) == ["same"]
+
+
+@needs_proc
+@pytest.mark.parametrize(("H", "others"), [(64, "0"), (257, "1")])
+def test_second_thread_joins_one_row_only_where_a_step_outlasts_a_meeting(python, H, others):
+    """A thread with nothing to do would still be woken, and spin beside the one that works."""
+    code = f"call = make('LSTM', torch.float32, T=100, B=1, I={H}, H={H}).run; print(new_threads(2))"
+    assert python(code) == [others]
 
 
 @needs_proc

@@ -17,9 +17,9 @@ from itertools import product
 import numpy as np
 
 from unrolled.languages import get, names, task, task_names
-from unrolled.languages.checks import leads_to_an_end
+from unrolled.languages.self_check import leads_to_an_end
 from unrolled.languages.tasks import Strings
-from unrolled.lm.vocabulary import EOS
+from unrolled.saved.vocabulary import EOS
 
 #: Symbols of the longest string, and strings that are read of one language, at most.
 LONGEST, MOST = 12, 25_000_000

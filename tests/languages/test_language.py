@@ -9,7 +9,7 @@ import pytest
 from unrolled.languages import Language, Lengths, get, names, register, task, task_names
 from unrolled.languages.brackets import Dyck, Shuffle, dyck_path
 from unrolled.languages.language import choose
-from unrolled.lm.vocabulary import EOS
+from unrolled.saved.vocabulary import EOS
 
 ASKED = {
     *("anbn", "anbncn", "anbncndn", "anb2n", "anbmcnm", "dyck-1", "dyck-2", "shuffle-2", "parity", "even-pairs"),

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from unrolled.lab.golden import golden
 from unrolled.languages import Lengths, ModelPredictor, evaluate, first_failing, get, judge, judging, kth_failing, scan
-from unrolled.languages.golden import golden
 from unrolled.languages.judging import Marked
 from unrolled.lm import ModelConfig, SequenceModel
-from unrolled.lm.vocabulary import EOS, Vocabulary
+from unrolled.saved.vocabulary import EOS, Vocabulary
 
 
 class Oracle:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.languages.full_proof import prove
 from unrolled.languages import Lengths, get, names, self_check, task, task_names
 from unrolled.languages.tasks import EachStep, Recognition, Strings
-from unrolled.lm.vocabulary import EOS
+from unrolled.saved.vocabulary import EOS
 
 #: Strings that one search looks at: all 8,191 of up to 12 symbols where the alphabet has two, else the shortest.
 MOST = 8_200

@@ -6,11 +6,13 @@ import sys
 import pytest
 from rich.console import Console
 
-from unrolled.lm.config import ModelConfig, TrainingConfig
-from unrolled.lm.corpus import Corpus
-from unrolled.lm.display import Display, duration, shown
+from unrolled.config.model import ModelConfig
+from unrolled.config.training import TrainingConfig
+from unrolled.corpus.corpus import Corpus
+from unrolled.lm.callbacks import Observer, Observers, TensorBoard
+from unrolled.lm.display import Display, duration
 from unrolled.lm.model import SequenceModel
-from unrolled.lm.observer import Observer, Observers, TensorBoard
+from unrolled.saved.vocabulary import shown
 
 
 def fit(observer, **options):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from unrolled.lm.config import ModelConfig, TrainingConfig
-from unrolled.lm.corpus import Corpus
+from unrolled.config.model import ModelConfig
+from unrolled.config.training import TrainingConfig
+from unrolled.corpus.corpus import Corpus
 from unrolled.lm.model import SequenceModel
 
 STRINGS = [["a"] * n + ["b"] * n for n in range(1, 10)]

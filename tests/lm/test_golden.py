@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from unrolled.lm.config import ModelConfig
-from unrolled.lm.corpus import Corpus
-from unrolled.lm.feed import Feed
+from unrolled.config.model import ModelConfig
+from unrolled.corpus.corpus import Corpus
+from unrolled.lm.loader import Feed
 from unrolled.lm.model import SequenceModel
-from unrolled.lm.vocabulary import Vocabulary
+from unrolled.saved.vocabulary import Vocabulary
 
 STRINGS = [["a"] * n + ["b"] * n for n in range(1, 6)]
 CELLS = ["rnn", "lstm", "gru"]

@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from unrolled.lm.batching import IGNORED
-from unrolled.lm.config import ModelConfig, TrainingConfig
-from unrolled.lm.corpus import Corpus
-from unrolled.lm.feed import Batch
+from unrolled.config.model import ModelConfig
+from unrolled.config.training import TrainingConfig
+from unrolled.corpus.batching import IGNORED
+from unrolled.corpus.corpus import Corpus
 from unrolled.lm.gradients import by_autograd, by_hand, way
+from unrolled.lm.loader import Batch
 from unrolled.lm.model import SequenceModel
-from unrolled.lm.vocabulary import Vocabulary
-from unrolled.nn import ops
+from unrolled.nn import dispatch
+from unrolled.saved.vocabulary import Vocabulary
 
 MODELS = {
     "rnn": ModelConfig(cell="rnn", hidden_size=7),
@@ -42,7 +43,9 @@ def gradients(way, model, batch, state):
     return found | {"loss": torch.tensor(nats)} | {f"state {k}": s for k, s in enumerate(after)}
 
 
-@pytest.mark.skipif(ops.obstacle(torch.zeros(1), torch.float32) is not None, reason="the compiled core is not built")
+@pytest.mark.skipif(
+    dispatch.obstacle(torch.zeros(1), torch.float32) is not None, reason="the compiled core is not built"
+)
 @pytest.mark.parametrize("V", [5, 40], ids=["V<T*B", "V>T*B"])
 @pytest.mark.parametrize("carried", [False, True], ids=["fresh", "carried"])
 @pytest.mark.parametrize("name", MODELS)
@@ -74,7 +77,7 @@ def test_gradients_are_added_to_what_is_there(way):
 
 def test_frozen_and_computed_weights_are_left_to_autograd():
     model = SequenceModel(MODELS["gru-embedded"], Vocabulary("abc"))
-    if ops.obstacle(torch.zeros(1), torch.float32) is None:
+    if dispatch.obstacle(torch.zeros(1), torch.float32) is None:
         assert way(model) is by_hand
     torch.nn.utils.parametrizations.weight_norm(model.rnn, "weight_hh_l0")
     assert way(model) is by_autograd

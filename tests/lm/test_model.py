@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from unrolled.lm.checkpoint import CheckpointError
-from unrolled.lm.config import ModelConfig
+from unrolled.config.model import ModelConfig
 from unrolled.lm.model import SequenceModel
-from unrolled.lm.vocabulary import Vocabulary
+from unrolled.saved.files import CheckpointError
+from unrolled.saved.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.build("the <quick> brown fox")
 

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from unrolled.lm import checkpoint
-from unrolled.lm.config import ModelConfig, TrainingConfig
-from unrolled.lm.corpus import Corpus
-from unrolled.lm.feed import Feed
+from unrolled.config.model import ModelConfig
+from unrolled.config.training import TrainingConfig
+from unrolled.corpus.corpus import Corpus
+from unrolled.lm.callbacks import Observer
+from unrolled.lm.loader import Feed
 from unrolled.lm.model import SequenceModel
-from unrolled.lm.observer import Observer
 from unrolled.lm.run import ResumeError, TrainingDiverged
+from unrolled.lm.run_state import load_run_state
 from unrolled.lm.schedule import Schedule
 
 TIMES = ("seconds", "symbols_per_second")
@@ -221,7 +222,7 @@ def test_divergence_names_step_batch_and_norm_and_keeps_the_checkpoint(tmp_path)
     message = r"diverged at step \d+, batch \d+ of epoch 1: loss \S+ nats per symbol, gradient norm \S+; the last good"
     with pytest.raises(TrainingDiverged, match=message):
         train(corpus, ModelConfig(cell="rnn", nonlinearity="relu", hidden_size=5), training, tmp_path / "run")
-    tensors, _ = checkpoint.load_run_state(tmp_path / "run")
+    tensors, _ = load_run_state(tmp_path / "run")
     assert np.isfinite(tensors["values"]).all()
     SequenceModel.from_pretrained(tmp_path / "run")
 

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unrolled.lm.config import ModelConfig
+from unrolled.config.model import ModelConfig
 from unrolled.lm.model import SequenceModel
-from unrolled.lm.vocabulary import Vocabulary
+from unrolled.saved.vocabulary import Vocabulary
 
 CELLS = ("rnn", "lstm", "gru")
 

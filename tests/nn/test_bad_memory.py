@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.testing._internal.two_tensor import TwoTensor
 
 import unrolled.nn as unn
-from unrolled.nn import ops, reference
+from unrolled.nn import dispatch, reference
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_weight_of_another_tensor_type_gives_its_own_numbers():
         want = gru(x)[0]
         weights = [p.detach() for p in gru.parameters()]
         weights[1] = TwoTensor(weights[1], weights[1].clone())
-        got = ops.layer("GRU", x, None, None, [(*weights, None)])[0]
+        got = dispatch.layer("GRU", x, None, None, [(*weights, None)])[0]
     assert torch.allclose(got.a, want, atol=1e-6)
 
 
@@ -56,7 +56,7 @@ def test_negated_views_are_read_with_their_sign():
         weights = [p.detach() for p in gru.parameters()]
         negated = [weights[0], torch._neg_view(weights[1]), *weights[2:], None]
         plain = [weights[0], -weights[1], *weights[2:], None]
-        got, want = (ops.layer("GRU", x, None, None, [tuple(w)])[0] for w in (negated, plain))
+        got, want = (dispatch.layer("GRU", x, None, None, [tuple(w)])[0] for w in (negated, plain))
         assert torch.equal(got, want)
 
 
@@ -69,7 +69,7 @@ def test_one_bias_without_the_other_has_its_gradient(kind, absent):
     weights = [w if w is None else w.requires_grad_() for w in weights] + [None]
     x = torch.randn(4, 2, 3, dtype=torch.float64)
     leaves = [w for w in weights if w is not None]
-    got = torch.autograd.grad(ops.layer(kind, x, None, None, [tuple(weights)])[0].sum(), leaves)
+    got = torch.autograd.grad(dispatch.layer(kind, x, None, None, [tuple(weights)])[0].sum(), leaves)
     want = torch.autograd.grad(reference.layer(kind, x, None, None, [tuple(weights)])[0].sum(), leaves)
     for g, w in zip(got, want, strict=True):
         assert torch.allclose(g, w, rtol=1e-12, atol=1e-13)
@@ -96,7 +96,7 @@ def test_weights_that_do_not_belong_together_are_an_error(kind, change):
         weights = [W, (*W[:2], None, None, None)]
     c0 = torch.zeros(1, 2, 5) if "c0" in change else None
     with pytest.raises(ValueError, match=r"directions|only LSTM has"):
-        ops.layer(kind, torch.zeros(4, 2, 3), None, c0, weights)
+        dispatch.layer(kind, torch.zeros(4, 2, 3), None, c0, weights)
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN_TANH"])

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from compare import assert_all_close, assert_close
 
 import unrolled.nn
+from tests.nn.compare import assert_all_close, assert_close
 
 CASES = ["RNNCell", "LSTMCell", "GRUCell"]
 I, H = 3, 9

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from compare import assert_all_close, assert_close
+
+from tests.nn.compare import assert_all_close, assert_close
 
 
 @pytest.mark.parametrize(("dtype", "fault"), [(torch.float32, 2e-5), (torch.float64, 2e-12)])

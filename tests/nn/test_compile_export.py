@@ -4,10 +4,10 @@ import io
 
 import pytest
 import torch
-from compare import assert_all_close, assert_close
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import unrolled.nn
+from tests.nn.compare import assert_all_close, assert_close
 from unrolled.notation import parameter_shapes
 
 # torch's remarks about itself: inductor scripts a module of its own, and exporting torch's LSTM reassigns its caches.

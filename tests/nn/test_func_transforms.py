@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from compare import assert_all_close, assert_close
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
 
 import unrolled.nn
+from tests.nn.compare import assert_all_close, assert_close
 
 # torch scripts its own decompositions the first time forward mode is used.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from compare import assert_close
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 import unrolled.nn
+from tests.nn.compare import assert_close
 
 CASES = ["RNN", "LSTM", "GRU"]
 

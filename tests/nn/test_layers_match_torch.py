@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from compare import assert_all_close, assert_close
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import unrolled.nn
+from tests.nn.compare import assert_all_close, assert_close
 from unrolled.nn import routes
 
 # torch's own remark about its slow path, made once a process.

@@ -8,10 +8,10 @@ import sys
 
 import pytest
 import torch
-from compare import assert_close
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import unrolled.nn
+from tests.nn.compare import assert_close
 
 CASES = ["RNN", "LSTM", "GRU"]
 SETTINGS = [

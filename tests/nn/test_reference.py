@@ -1,13 +1,13 @@
 """The layer, on each route, against NumPy: outputs, states, traces and every gradient by name."""
 
 import numpy as np
-import oracle
 import pytest
 import torch
-from compare import assert_all_close, assert_close
 
+from tests.nn import oracle
+from tests.nn.compare import assert_all_close, assert_close
 from unrolled.nn import functional, reference
-from unrolled.nn.ops import layer
+from unrolled.nn.dispatch import layer
 from unrolled.notation import gate_count, parameter_shapes
 
 KINDS = ["RNN_TANH", "RNN_RELU", "LSTM", "GRU"]

@@ -4,10 +4,10 @@ import copy
 
 import pytest
 import torch
-from compare import assert_close
 from torch.nn.utils import parametrizations
 
 import unrolled.nn
+from tests.nn.compare import assert_close
 from unrolled.nn import from_torch, swap
 
 LAYERS = {

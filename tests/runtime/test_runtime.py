@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from unrolled import runtime
-from unrolled.lm.checkpoint import CheckpointError
-from unrolled.lm.config import ModelConfig
+from unrolled.config.generation import GenerationConfig
+from unrolled.config.model import ModelConfig
 from unrolled.lm.model import SequenceModel
-from unrolled.lm.vocabulary import Vocabulary
-from unrolled.runtime.config import GenerationConfig
 from unrolled.runtime.generation import generate
+from unrolled.saved.files import CheckpointError
+from unrolled.saved.vocabulary import Vocabulary
 
 MODELS = {
     "rnn": ModelConfig(cell="rnn", hidden_size=7),

@@ -2,10 +2,10 @@
 
 import torch
 
-from unrolled.lm.config import ModelConfig
+from unrolled.config.model import ModelConfig
 from unrolled.lm.model import SequenceModel
-from unrolled.lm.vocabulary import Vocabulary
 from unrolled.nn import reference
+from unrolled.saved.vocabulary import Vocabulary
 
 #: Every shape of model: cell, layers, embedding, learned start.
 CONFIGS = {

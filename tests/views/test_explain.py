@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from small_models import CONFIGS, small
 
+from tests.views.small_models import CONFIGS, small
 from unrolled.views.explain import explain
 
 

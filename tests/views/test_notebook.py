@@ -3,8 +3,8 @@
 import re
 
 import numpy as np
-from small_models import small
 
+from tests.views.small_models import small
 from unrolled.views import notebook
 from unrolled.views.terminal import VIRIDIS, colour
 from unrolled.views.traces import trace

@@ -6,15 +6,15 @@ import json
 import numpy as np
 import pytest
 import torch
-from browser.serving import JSON, endless, serving
-from small_models import CONFIGS, small
 
-from unrolled.lm.config import ModelConfig
+from tests.views.browser.serving import JSON, endless, serving
+from tests.views.small_models import CONFIGS, small
+from unrolled.config.model import ModelConfig
+from unrolled.config.server import Limits
 from unrolled.lm.model import SequenceModel
-from unrolled.lm.vocabulary import Vocabulary
+from unrolled.saved.vocabulary import Vocabulary
 from unrolled.views import gradients, jacobians, traces
 from unrolled.views.page import looking
-from unrolled.views.page.limits import Limits
 
 TEXT = "abcabba"
 

@@ -10,17 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from browser.serving import endless, serving, until
 
-driver = pytest.importorskip("browser.driver", reason="needs selenium", exc_type=ImportError)
+from tests.views.browser.serving import endless, serving, until
+
+driver = pytest.importorskip("tests.views.browser.driver", reason="needs selenium", exc_type=ImportError)
 pytestmark = pytest.mark.skipif(bool(driver.WHY_NOT), reason=driver.WHY_NOT or "there is a browser")
 
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
-from unrolled.lm.config import ModelConfig  # noqa: E402
+from unrolled.config.model import ModelConfig  # noqa: E402
 from unrolled.lm.model import SequenceModel  # noqa: E402
-from unrolled.lm.vocabulary import Vocabulary  # noqa: E402
+from unrolled.saved.vocabulary import Vocabulary  # noqa: E402
 from unrolled.views import traces  # noqa: E402
 
 PICTURES = Path(__file__).parents[2] / "artefacts" / "page"

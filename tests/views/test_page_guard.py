@@ -5,9 +5,9 @@ import json
 
 import pytest
 import torch
-from browser.serving import serving
-from small_models import small
 
+from tests.views.browser.serving import serving
+from tests.views.small_models import small
 from unrolled.views.page import looking
 from unrolled.views.page.app import FILES
 from unrolled.views.page.guard import HEADERS

@@ -5,11 +5,11 @@ import json
 import jsonschema
 import pytest
 import torch
-from browser.serving import JSON, serving
-from small_models import small
 
+from tests.views.browser.serving import JSON, serving
+from tests.views.small_models import small
+from unrolled.config.server import Limits
 from unrolled.views.page.app import Interface
-from unrolled.views.page.limits import Limits
 
 ASKED = {
     "view": {"text": "abca", "layer": 1, "array": "c", "units": [3, 1]},

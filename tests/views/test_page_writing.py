@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from browser.serving import endless, events, serving, until
-from small_models import small
-from test_page_api import exploding
 
-from unrolled.lm.config import ModelConfig
+from tests.views.browser.serving import endless, events, serving, until
+from tests.views.small_models import small
+from tests.views.test_page_api import exploding
+from unrolled.config.generation import GenerationConfig
+from unrolled.config.model import ModelConfig
 from unrolled.lm.model import SequenceModel
-from unrolled.lm.vocabulary import Vocabulary
-from unrolled.runtime.config import GenerationConfig
+from unrolled.saved.vocabulary import Vocabulary
 from unrolled.views.page import writing
 
 FAST = {"max_length": 90}

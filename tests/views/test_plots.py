@@ -8,8 +8,7 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="the extra [plot] is not installed")
 
-from small_models import small
-
+from tests.views.small_models import small
 from unrolled.views import plots, plots_gates, plots_gradients, plots_states, plots_units
 from unrolled.views.jacobians import Jacobians
 from unrolled.views.saturation import SIGMOIDS, Saturation

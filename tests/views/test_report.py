@@ -10,11 +10,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import torch
-from small_models import small
 
-from unrolled.lm.config import ModelConfig
+from tests.views.small_models import small
+from unrolled.config.model import ModelConfig
 from unrolled.lm.model import SequenceModel
-from unrolled.lm.vocabulary import Vocabulary
+from unrolled.saved.vocabulary import Vocabulary
 from unrolled.views import png, svg, terminal
 from unrolled.views.report import report
 from unrolled.views.traces import trace

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from small_models import CONFIGS, small, unrolled
 from torch.nn.functional import cross_entropy
 
+from tests.views.small_models import CONFIGS, small, unrolled
 from unrolled.views.gradients import connectivity, gradients, saliency
 from unrolled.views.jacobians import jacobians, singular_values
 

@@ -5,8 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from small_models import small
 
+from tests.views.small_models import small
 from unrolled.views.states import automaton, clusters, principal
 from unrolled.views.traces import trace
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from small_models import CONFIGS, small, unrolled
 
+from tests.views.small_models import CONFIGS, small, unrolled
 from unrolled.views.traces import trace
 
 TEXT = "abacabbc?"

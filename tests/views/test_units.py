@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from small_models import small
 
+from tests.views.small_models import small
 from unrolled.views.traces import trace
 from unrolled.views.units import count, feature, ranked
 

@@ -5,10 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from unrolled.lm.config import ModelConfig, TrainingConfig
-from unrolled.lm.corpus import Corpus, sonnets
+from unrolled.config.model import ModelConfig
+from unrolled.config.training import TrainingConfig
+from unrolled.corpus.corpus import Corpus
+from unrolled.corpus.sonnets import sonnets
+from unrolled.lm.callbacks import Observer
 from unrolled.lm.model import SequenceModel
-from unrolled.lm.observer import Observer
 from unrolled.views.gradients import gradients
 from unrolled.views.watching import LagGradients, explosion
 

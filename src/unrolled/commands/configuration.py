@@ -11,7 +11,7 @@ from typing import Any
 from cyclopts import App, Token
 from cyclopts.argument import ArgumentCollection
 
-from unrolled.lm.config import RunConfig
+from unrolled.config.run import RunConfig
 
 if sys.version_info >= (3, 11):
     import tomllib

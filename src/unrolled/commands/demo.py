@@ -11,11 +11,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from unrolled.commands import data as inputs
+from unrolled.commands import inputs as inputs
 from unrolled.commands.evaluate import report
-from unrolled.lm import baselines
-from unrolled.lm.config import DataConfig, ModelConfig, TrainingConfig
-from unrolled.lm.corpus import Corpus, sonnets
+from unrolled.config.data import DataConfig
+from unrolled.config.model import ModelConfig
+from unrolled.config.training import TrainingConfig
+from unrolled.corpus import baselines
+from unrolled.corpus.corpus import Corpus
+from unrolled.corpus.sonnets import sonnets
 from unrolled.lm.display import Display
 from unrolled.lm.model import SequenceModel
 from unrolled.views import plots, plots_gates

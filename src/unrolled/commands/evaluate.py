@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from unrolled.commands import WrongUse
-from unrolled.commands import data as inputs
-from unrolled.lm import checkpoint
-from unrolled.lm.baselines import Baseline, table
-from unrolled.lm.config import DataConfig
-from unrolled.lm.corpus import Corpus
-from unrolled.lm.splitting import as_stream
+from unrolled.commands import inputs as inputs
+from unrolled.config.data import DataConfig
+from unrolled.corpus.baselines import Baseline, table
+from unrolled.corpus.corpus import Corpus
+from unrolled.corpus.splitting import as_stream
+from unrolled.saved.model import load_model
 
 if TYPE_CHECKING:
     from unrolled.lm.evaluation import Evaluation
@@ -28,7 +28,7 @@ def evaluate(folder: Path, data: Sequence[str] | None, split: str | None, baseli
     """Load a model, read the data, measure, print."""
     if data and split:
         raise WrongUse("--split chooses a part of the data a model was trained on; other data is measured whole")
-    saved, vocabulary, _ = checkpoint.load_model(folder)
+    saved, vocabulary, _ = load_model(folder)
     if data:
         own = DataConfig(**(saved.get("data") or {}))
         whole = replace(own, format="auto", lines=saved["framed"], split_by="auto", validation=0.0, test=0.0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from unrolled import runtime
 from unrolled.commands import WrongUse
-from unrolled.runtime.config import GenerationConfig
+from unrolled.config.generation import GenerationConfig
 
 
 def generate(folder: Path, prompt: str, count: int, options: GenerationConfig) -> None:

@@ -13,15 +13,15 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from unrolled.commands import WrongUse
-from unrolled.languages.settings import LabConfig
-from unrolled.lm import checkpoint
+from unrolled.config.lab import LabConfig
+from unrolled.saved.files import write_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unrolled.languages.protocols import Experiment
-    from unrolled.languages.results import LabResult, TaskResult
-    from unrolled.languages.tables import Table
+    from unrolled.lab.protocols import Experiment
+    from unrolled.lab.results import LabResult, TaskResult
+    from unrolled.lab.tables import Table
 
 #: Experiments that a picture of lines may hold; of more, the eye follows none.
 LINES = 20
@@ -31,14 +31,15 @@ QUICK = "Quick setting: {share:g} % of the steps of the full one, sizes up to {l
 
 def run(language: str, config: LabConfig, limit: int, out: Path | None, from_golden: bool) -> None:
     """Train nets on one language, show what became of each, and write it to a folder."""
-    from unrolled.languages import lab, registry, sweep
+    from unrolled.lab import cache, experiment
+    from unrolled.lab.results import LabResult
+    from unrolled.lab.tables import each_seed, in_words, summary
+    from unrolled.languages import registry
     from unrolled.languages.metrics import WARNING
-    from unrolled.languages.results import LabResult
-    from unrolled.languages.tables import each_seed, in_words, summary
 
     console = Console()
     learned = _given(registry.get, language)
-    _given(lab.refuse, learned, config)
+    _given(experiment.refuse, learned, config)
     if out is not None:
         _refuse_unwritable(out)
     if from_golden:
@@ -47,13 +48,13 @@ def run(language: str, config: LabConfig, limit: int, out: Path | None, from_gol
 
     def compute() -> dict[str, Any]:
         with _Progress(console, language, config) as watch:
-            result, models = lab.experiment(learned, config, limit, watch=watch)
+            result, models = experiment.experiment(learned, config, limit, watch=watch)
         for seed, model in zip(result.seeds, models, strict=True):
             if out is not None:
                 model.save_pretrained(out / "nets" / f"seed-{seed.seed}", overwrite=True)
         return result.to_dict()
 
-    values = compute() if out is None else sweep.kept(out, "result", settings, compute)
+    values = compute() if out is None else cache.kept(out, "result", settings, compute)
     result = LabResult.from_dict(values)
     seeds, table = each_seed(result), summary([(f"{language}, {config.cell}", result)])
     _show(console, f"{language}: {learned.summary}; % of sizes exactly right", seeds)
@@ -69,9 +70,9 @@ def run(language: str, config: LabConfig, limit: int, out: Path | None, from_gol
 
 def reproduce(name: str, full: bool, seeds: int, out: Path | None) -> None:
     """Run a published experiment and put its mark beside ours."""
-    from unrolled.languages import protocols, sweep
-    from unrolled.languages.results import LabResult, TaskResult
-    from unrolled.languages.tables import headline, summary, task_summary
+    from unrolled.lab import cache, protocols
+    from unrolled.lab.results import LabResult, TaskResult
+    from unrolled.lab.tables import headline, summary, task_summary
 
     console = Console()
     protocol = _given(protocols.protocol, name)
@@ -86,7 +87,7 @@ def reproduce(name: str, full: bool, seeds: int, out: Path | None) -> None:
     found = []
     for number, row in enumerate(rows, 1):
         compute = partial(_row, console, f"{number}/{len(rows)} {row.name}", row)
-        found.append((row.name, sweep.kept(folder, _file_name(row.name), row.settings(), compute)))
+        found.append((row.name, cache.kept(folder, _file_name(row.name), row.settings(), compute)))
     published = [row.published for row in rows] if any(row.published for row in rows) else []
     if rows[0].task:
         tasks = [(name, TaskResult(**values)) for name, values in found]
@@ -104,18 +105,20 @@ def reproduce(name: str, full: bool, seeds: int, out: Path | None) -> None:
 
 
 def _row(console: Console, shown: str, row: Experiment) -> dict[str, Any]:
-    from unrolled.languages import lab, registry, tasklab
+    from unrolled.lab import experiment, tasks
+    from unrolled.languages import registry
 
     with _Progress(console, shown, row.config) as watch:
         if row.task:
-            return tasklab.task_experiment(registry.task(row.language), row.config, row.limit, watch=watch)[0].to_dict()
+            return tasks.task_experiment(registry.task(row.language), row.config, row.limit, watch=watch)[0].to_dict()
         options: dict[str, Any] = {"ranges": row.ranges, "reading": row.reading or None, "watch": watch}
-        return lab.experiment(registry.get(row.language), row.config, row.limit, **options)[0].to_dict()
+        return experiment.experiment(registry.get(row.language), row.config, row.limit, **options)[0].to_dict()
 
 
 def listing() -> None:
     """Show the languages, and the experiments that can be repeated."""
-    from unrolled.languages import protocols, registry
+    from unrolled.lab import protocols
+    from unrolled.languages import registry
 
     console = Console()
     table = RichTable("language", "class", "strings", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
@@ -131,8 +134,8 @@ def listing() -> None:
 
 def _drift(console: Console, name: str, config: LabConfig, limit: int, out: Path | None) -> None:
     """Train nets that begin exact, and show how far they are right as they leave."""
-    from unrolled.languages.drift import drift
-    from unrolled.languages.tables import Table
+    from unrolled.lab.drift import drift
+    from unrolled.lab.tables import Table
 
     with _Progress(console, f"{name} from exact weights", config) as watch:
         found = _given(drift, name, config, limit, watch)
@@ -150,8 +153,8 @@ def _drift(console: Console, name: str, config: LabConfig, limit: int, out: Path
     if out is not None:
         from unrolled.views import plots_lab
 
-        checkpoint.write_file(out / "drift.md", table.markdown().encode() + b"\n")
-        checkpoint.write_file(out / "drift.csv", table.csv().encode())
+        write_file(out / "drift.md", table.markdown().encode() + b"\n")
+        write_file(out / "drift.csv", table.csv().encode())
         plots_lab.drift(
             found.steps, {f"at n = {found.probe}": found.margins}, found.right_to, limit, out / "drift.png",
             title=f"{name}, {config.cell}: training from exact weights",
@@ -163,8 +166,8 @@ def _write(out: Path, tables: dict[str, Table], notes: Sequence[str]) -> None:
     """Write tables as Markdown, with what is to be known of them, and as CSV."""
     for name, table in tables.items():
         text = "\n\n".join((table.markdown(), *notes)) + "\n"
-        checkpoint.write_file(out / f"{name}.md", text.encode())
-        checkpoint.write_file(out / f"{name}.csv", table.csv().encode())
+        write_file(out / f"{name}.md", text.encode())
+        write_file(out / f"{name}.csv", table.csv().encode())
 
 
 def _pictures(out: Path, found: Sequence[tuple[str, LabResult]], *, title: str) -> None:
@@ -199,7 +202,7 @@ def _show(console: Console, title: str, table: Table) -> None:
 
 def _refuse_unwritable(out: Path) -> None:
     """Refuse a folder that cannot be written, before anything is spent on what would go there."""
-    checkpoint.write_file(out / ".writable", b"")
+    write_file(out / ".writable", b"")
     (out / ".writable").unlink()
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from cyclopts.types import PositiveInt
 
-from unrolled.languages.settings import LabConfig
+from unrolled.config.lab import LabConfig
 
 app = App(
     name="lab",

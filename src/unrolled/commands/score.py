@@ -10,11 +10,11 @@ from rich.text import Text
 
 from unrolled import runtime
 from unrolled.commands import WrongUse
-from unrolled.commands.data import STANDARD_INPUT
-from unrolled.lm.display import shown
-from unrolled.lm.reading import Source, byte_blocks, text_blocks
-from unrolled.runtime import text as texts
+from unrolled.commands.inputs import STANDARD_INPUT
+from unrolled.corpus.reading import Source, byte_blocks, text_blocks
+from unrolled.runtime import scoring as texts
 from unrolled.runtime.model import RuntimeModel
+from unrolled.saved.vocabulary import shown
 
 #: Backgrounds from expected to surprising, and the bits from which each is used; dark to light, so that brightness
 #: alone tells them apart.

@@ -11,9 +11,9 @@ import torch
 import uvicorn
 from rich.console import Console
 
+from unrolled.config.server import Limits
 from unrolled.views.page.app import create_app
 from unrolled.views.page.guard import LOOPBACK, Guard
-from unrolled.views.page.limits import Limits
 from unrolled.views.page.served import load
 
 #: Addresses that stand for all of a machine's; no browser can call them so.

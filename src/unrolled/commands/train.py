@@ -9,10 +9,13 @@ from typing import Any
 from rich.console import Console
 
 from unrolled.commands import WrongUse
-from unrolled.commands import data as inputs
-from unrolled.lm import checkpoint
-from unrolled.lm.config import DataConfig, ModelConfig, TrainingConfig
-from unrolled.lm.corpus import Corpus
+from unrolled.commands import inputs as inputs
+from unrolled.config.data import DataConfig
+from unrolled.config.model import ModelConfig
+from unrolled.config.training import TrainingConfig
+from unrolled.corpus.corpus import Corpus
+from unrolled.saved.files import new_folder
+from unrolled.saved.model import load_model
 
 
 def train(
@@ -24,12 +27,12 @@ def train(
     training: TrainingConfig,
 ) -> None:
     """Train a model, show it while it learns, and say what came of it."""
-    sources = data or (checkpoint.load_model(out)[0].get("sources") if resume else None)
+    sources = data or (load_model(out)[0].get("sources") if resume else None)
     if not sources:
         raise WrongUse("no data to learn from; name files, or the word sonnets for the text that comes along")
     made = not out.exists()
     if not resume:
-        checkpoint.new_folder(out)  # before anything is spent on the run
+        new_folder(out)  # before anything is spent on the run
     try:
         corpus = inputs.read(sources, data_config)
         origin = inputs.origin(sources, data_config, corpus)
@@ -51,9 +54,9 @@ def _train(
     import torch  # here, so that a mistake in the data is told before two seconds of import
 
     from unrolled.commands.evaluate import held_out, report
+    from unrolled.lm.callbacks import Observers, TensorBoard
     from unrolled.lm.display import Display
     from unrolled.lm.model import SequenceModel
-    from unrolled.lm.observer import Observers, TensorBoard
 
     console = Console()
     torch.manual_seed(training.seed)

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from unrolled.commands import WrongUse
-from unrolled.commands.data import STANDARD_INPUT
+from unrolled.commands.inputs import STANDARD_INPUT
 from unrolled.lm.model import SequenceModel
 from unrolled.views import terminal
 from unrolled.views.gradients import connectivity, gradients

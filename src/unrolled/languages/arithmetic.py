@@ -11,7 +11,7 @@ import numpy as np
 from unrolled.languages.language import Language, String
 from unrolled.languages.regular import DELETANG
 from unrolled.languages.tasks import Task
-from unrolled.lm.vocabulary import EOS
+from unrolled.saved.vocabulary import EOS
 
 MODULUS = 5
 DIGITS = tuple(map(str, range(MODULUS)))

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from unrolled.languages.language import Language, String, choose
-from unrolled.lm.vocabulary import EOS
+from unrolled.saved.vocabulary import EOS
 
 #: The kinds of brackets, in the order in which Dyck-k and Shuffle-k take them; from the fifth on they are numbered.
 WRITTEN = ("()", "[]", "{}", "<>")

@@ -10,7 +10,7 @@ from itertools import groupby
 import numpy as np
 
 from unrolled.languages.language import Chomsky, Language, Run, String
-from unrolled.lm.vocabulary import EOS
+from unrolled.saved.vocabulary import EOS
 
 
 class Blocks(Language):

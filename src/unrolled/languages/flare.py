@@ -18,10 +18,10 @@ from typing import TypeVar
 
 import msgspec
 
-from unrolled.languages.exchange import read_strings, write_strings
+from unrolled.corpus.reading import CorpusError, Source, text_lines
 from unrolled.languages.language import Language, String
-from unrolled.lm.reading import CorpusError, Source, text_lines
-from unrolled.lm.vocabulary import EOS
+from unrolled.languages.string_files import read_strings, write_strings
+from unrolled.saved.vocabulary import EOS
 
 Item = TypeVar("Item")
 

@@ -18,7 +18,7 @@ from torch.nn.functional import log_softmax, softmax
 
 from unrolled.languages.language import Run
 from unrolled.lm.model import SequenceModel
-from unrolled.lm.vocabulary import Vocabulary
+from unrolled.saved.vocabulary import Vocabulary
 
 #: Symbols of all strings together that are read at once: what bounds the memory, whatever the length.
 CHUNK = 1 << 18

@@ -2,7 +2,7 @@
 
 A language says the same thing twice, in two ways that share nothing: as a machine that reads a string from left to
 right (``start``, ``step``, ``legal``) and as a test of the whole string (``recognises``).  Everything else follows from
-the machine; that both agree is what :func:`unrolled.languages.checks.self_check` finds out.
+the machine; that both agree is what :func:`unrolled.languages.self_check.self_check` finds out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from unrolled.languages.lengths import Lengths
-from unrolled.lm.vocabulary import EOS, Vocabulary
+from unrolled.saved.vocabulary import EOS, Vocabulary
 
 Chomsky = Literal["regular", "deterministic context-free", "context-free", "context-sensitive"]
 String = tuple[str, ...]

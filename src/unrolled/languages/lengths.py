@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from unrolled.languages import sizes
+from unrolled.config import lengths
 
 
 class Lengths:
@@ -36,7 +36,7 @@ class Lengths:
 
     def __init__(self, text: str) -> None:
         self.text = text.strip()
-        table = sizes.read(self.text)
+        table = lengths.read(self.text)
         self.sizes: npt.NDArray[np.int64] = np.array(list(table), np.int64)
         weights = np.array(list(table.values()))
         self.probabilities: npt.NDArray[np.float64] = weights / weights.sum()

@@ -117,7 +117,7 @@ def scan(
     Raises: ValueError if the language has no string of one of the sizes.
 
     >>> from unrolled.languages import get
-    >>> from unrolled.languages.golden import golden
+    >>> from unrolled.lab.golden import golden
     >>> from unrolled.languages.judging import ModelPredictor
     >>> net = ModelPredictor(golden("anbn", "lstm"))
     >>> (scan(net, get("anbn"), [1, 2, 3, 500]) > 0).tolist()
@@ -181,7 +181,7 @@ def first_failing(
         scan_to: how far no size is left out; the work grows with its square.
 
     >>> from unrolled.languages import get
-    >>> from unrolled.languages.golden import golden
+    >>> from unrolled.lab.golden import golden
     >>> from unrolled.languages.judging import ModelPredictor
     >>> print(first_failing(ModelPredictor(golden("anbn", "lstm")), get("anbn"), 3000, scan_to=100))
     no failing size: every size up to 100 is right, and of those beyond the ones tried up to 3,000
@@ -232,7 +232,7 @@ def evaluate(
     Raises: ValueError if the language has no string of one of the sizes.
 
     >>> from unrolled.languages import get
-    >>> from unrolled.languages.golden import golden
+    >>> from unrolled.lab.golden import golden
     >>> from unrolled.languages.judging import ModelPredictor
     >>> found = evaluate(ModelPredictor(golden("anbn", "lstm")), get("anbn"), Lengths("uniform:1-50"))
     >>> found.exact, found.exact_argmax, found.exhaustive, found.nats > found.optimal_nats

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 from unrolled.languages.language import Language
-from unrolled.lm.vocabulary import EOS
+from unrolled.saved.vocabulary import EOS
 
 
 class Regular(Language):

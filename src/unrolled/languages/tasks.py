@@ -15,7 +15,7 @@ import numpy as np
 
 from unrolled.languages.language import Chomsky, Language, String
 from unrolled.languages.lengths import Lengths
-from unrolled.lm.vocabulary import EOS
+from unrolled.saved.vocabulary import EOS
 
 Kind = Literal["end", "each", "after"]
 State = tuple[Any, Any, int]

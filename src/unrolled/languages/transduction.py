@@ -16,7 +16,7 @@ import numpy as np
 from unrolled.languages.language import Language, String
 from unrolled.languages.regular import DELETANG
 from unrolled.languages.tasks import Strings, Task
-from unrolled.lm.vocabulary import EOS
+from unrolled.saved.vocabulary import EOS
 
 #: Positions of the circle that cycle navigation walks on.
 CYCLE = 5

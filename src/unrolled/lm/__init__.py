@@ -8,18 +8,14 @@
 (20, True)
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from unrolled.lazy import attributes
-
-if TYPE_CHECKING:
-    from unrolled.lm.config import DataConfig, GenerationConfig, ModelConfig, TrainingConfig
-    from unrolled.lm.corpus import Corpus
-    from unrolled.lm.model import SequenceModel
-    from unrolled.lm.observer import Observer
-    from unrolled.lm.vocabulary import Vocabulary
+from unrolled.config.data import DataConfig
+from unrolled.config.generation import GenerationConfig
+from unrolled.config.model import ModelConfig
+from unrolled.config.training import TrainingConfig
+from unrolled.corpus.corpus import Corpus
+from unrolled.lm.callbacks import Observer
+from unrolled.lm.model import SequenceModel
+from unrolled.saved.vocabulary import Vocabulary
 
 __all__ = [
     "Corpus",
@@ -31,17 +27,3 @@ __all__ = [
     "TrainingConfig",
     "Vocabulary",
 ]
-
-#: Where each public name lives.
-_HOMES = {
-    "Corpus": "corpus",
-    "DataConfig": "config",
-    "GenerationConfig": "config",
-    "ModelConfig": "config",
-    "Observer": "observer",
-    "SequenceModel": "model",
-    "TrainingConfig": "config",
-    "Vocabulary": "vocabulary",
-}
-
-__getattr__ = attributes(__name__, _HOMES)

@@ -11,7 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from unrolled.lm.observer import Observer
+from unrolled.lm.callbacks import Observer
+from unrolled.saved.vocabulary import shown
 
 if TYPE_CHECKING:
     from unrolled.lm.run import Result, Run
@@ -34,15 +35,6 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def shown(text: str) -> str:
-    """Return a text on one line, its line ends drawn.
-
-    >>> shown("so long" + chr(10) + "lives this")
-    'so long⏎lives this'
-    """
-    return "".join("⏎" if c == "\n" else c if c.isprintable() else "�" for c in text)
 
 
 class Display(Observer):

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import log_softmax
 
-from unrolled.lm.batching import IGNORED
-from unrolled.lm.feed import once
+from unrolled.corpus.batching import IGNORED
+from unrolled.lm.loader import once
 
 if TYPE_CHECKING:
-    from unrolled.lm.corpus import Corpus
+    from unrolled.corpus.corpus import Corpus
     from unrolled.lm.model import SequenceModel
 
 #: Symbols of a stream's lane, at least: a lane's first symbols are predicted without what came before them.

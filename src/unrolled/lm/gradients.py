@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from unrolled.lm.feed import Batch
-from unrolled.nn import ops
+from unrolled.lm.loader import Batch
+from unrolled.nn import dispatch
 from unrolled.nn.reference import DirectionWeights
 from unrolled.nn.routes import fused
 
@@ -52,7 +52,7 @@ def way(model: SequenceModel) -> Way:
     """
     layers = [w for layer in range(model.config.num_layers) for w in model.weights(layer, None) if w is not None]
     plain = all(w.is_leaf and w.requires_grad for w in (*layers, *model.parameters()))
-    return by_hand if plain and ops.obstacle(model.head.weight, model.head.weight.dtype) is None else by_autograd
+    return by_hand if plain and dispatch.obstacle(model.head.weight, model.head.weight.dtype) is None else by_autograd
 
 
 def by_autograd(model: SequenceModel, batch: Batch, state: State | None) -> tuple[float, State]:

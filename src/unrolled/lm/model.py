@@ -17,20 +17,22 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, dropout, embedding, linear
 
-from unrolled.lm import checkpoint
-from unrolled.lm.batching import IGNORED
-from unrolled.lm.config import GenerationConfig, ModelConfig, SavedModel, TrainingConfig
-from unrolled.lm.vocabulary import Vocabulary
-from unrolled.nn import GRU, LSTM, RNN, ops
+from unrolled.config.generation import GenerationConfig
+from unrolled.config.model import ModelConfig
+from unrolled.config.training import TrainingConfig
+from unrolled.corpus.batching import IGNORED
+from unrolled.nn import GRU, LSTM, RNN, dispatch
 from unrolled.nn.reference import DirectionWeights
 from unrolled.notation import parameter_names
 from unrolled.runtime.model import RuntimeModel
-from unrolled.runtime.text import Score, Text
+from unrolled.runtime.scoring import Score
+from unrolled.saved.model import SavedModel, load_model, save_model
+from unrolled.saved.vocabulary import Text, Vocabulary
 
 if TYPE_CHECKING:
-    from unrolled.lm.corpus import Corpus
+    from unrolled.corpus.corpus import Corpus
+    from unrolled.lm.callbacks import Observer
     from unrolled.lm.evaluation import Evaluation
-    from unrolled.lm.observer import Observer
     from unrolled.lm.run import Result
 
 #: Hidden state (L, B, H) after the last symbol, for LSTM followed by the cell state (L, B, H).
@@ -110,7 +112,7 @@ class SequenceModel(torch.nn.Module):
                 x = dropout(x, self.config.dropout, self.training)
             weights = self.weights(layer, W_ih if layer == 0 else None)
             h_0, c_0, *_ = (*(s[layer : layer + 1] for s in before), None, None)
-            x, h_n, c_n, _ = ops.layer(self.config.kind, x, h_0, c_0, [weights], lengths=lengths)
+            x, h_n, c_n, _ = dispatch.layer(self.config.kind, x, h_0, c_0, [weights], lengths=lengths)
             after.append((h_n,) if c_n is None else (h_n, c_n))
         x = dropout(x, self.config.dropout, self.training)
         ends = tuple(s[0] if len(s) == 1 else torch.cat(s) for s in zip(*after, strict=True))
@@ -152,7 +154,7 @@ class SequenceModel(torch.nn.Module):
         return evaluate(self, corpus, split)
 
     def score(self, scored: Text) -> Score:
-        """Return the bits that each symbol of a text costs; see :func:`unrolled.runtime.text.score`."""
+        """Return the bits that each symbol of a text costs; see :func:`unrolled.runtime.scoring.score`."""
         return self.runtime().score(scored)
 
     def generate(
@@ -195,7 +197,7 @@ class SequenceModel(torch.nn.Module):
 
         Raises: CheckpointError if a model is there and `overwrite` is False, or the files cannot be written.
         """
-        checkpoint.save_model(folder, self.saved_config(), self.vocabulary, self.tensors(), overwrite=overwrite)
+        save_model(folder, self.saved_config(), self.vocabulary, self.tensors(), overwrite=overwrite)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> SequenceModel:
@@ -203,7 +205,7 @@ class SequenceModel(torch.nn.Module):
 
         Raises: CheckpointError naming the file and what is wrong with it; ValueError if the parts do not fit.
         """
-        config, vocabulary, tensors = checkpoint.load_model(folder)
+        config, vocabulary, tensors = load_model(folder)
         saved = SavedModel.from_dict(config, folder)
         model = cls(saved.model, vocabulary, framed=saved.framed)
         model.load_tensors(tensors)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import torch
 
-from unrolled.lm.config import TrainingConfig
+from unrolled.config.training import TrainingConfig
 
 #: Parameters start at multiples of this many elements, so that vector loads of each stay aligned.
 ALIGNMENT = 16

@@ -13,16 +13,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unrolled.lm import checkpoint
-from unrolled.lm.config import LIMITS, TrainingConfig
+from unrolled.config.training import LIMITS, TrainingConfig
+from unrolled.corpus.splitting import counts
 from unrolled.lm.evaluation import evaluate
-from unrolled.lm.feed import Feed
+from unrolled.lm.loader import Feed
 from unrolled.lm.optimisers import Optimiser
+from unrolled.lm.run_state import MetricsLog, load_run_state, save_run_state
 from unrolled.lm.schedule import Progress, Schedule
-from unrolled.lm.splitting import counts
+from unrolled.saved.files import clear_folder, new_folder
+from unrolled.saved.model import save_model
 
 if TYPE_CHECKING:
-    from unrolled.lm.corpus import Corpus
+    from unrolled.corpus.corpus import Corpus
     from unrolled.lm.model import SequenceModel, State
 
 
@@ -125,8 +127,8 @@ class Run:
         if resume:
             self._load()
         elif self.folder:
-            checkpoint.new_folder(self.folder)
-        self.metrics = checkpoint.MetricsLog(self.folder, step=self.clock.step) if self.folder else None
+            new_folder(self.folder)
+        self.metrics = MetricsLog(self.folder, step=self.clock.step) if self.folder else None
         if not resume:
             self._save_first()
 
@@ -235,10 +237,10 @@ class Run:
             "meter": asdict(self.meter),
         }
         arrays = {name: t.detach().numpy() for name, t in tensors.items()}
-        checkpoint.save_run_state(self.folder, self.clock.step, arrays, state)
+        save_run_state(self.folder, self.clock.step, arrays, state)
         with self._best_weights():
             weights = self.model.tensors()
-            checkpoint.save_model(self.folder, self.saved_config(), self.model.vocabulary, weights, overwrite=True)
+            save_model(self.folder, self.saved_config(), self.model.vocabulary, weights, overwrite=True)
 
     def _save_first(self) -> None:
         """Write the first checkpoint, or leave the folder as empty as it was: a disk may be full from the start."""
@@ -246,7 +248,7 @@ class Run:
             self.save()
         except BaseException:
             if self.folder:
-                checkpoint.clear_folder(self.folder)
+                clear_folder(self.folder)
             raise
 
     @contextmanager
@@ -266,7 +268,7 @@ class Run:
     def _load(self) -> None:
         if self.folder is None:
             raise ResumeError("resume needs the folder of the run to go on with; give out")
-        tensors, state = checkpoint.load_run_state(self.folder)
+        tensors, state = load_run_state(self.folder)
         _refuse_other_config(state["config"], self.saved_config())
         if state["corpus"] != self.corpus.fingerprint:
             raise ResumeError(

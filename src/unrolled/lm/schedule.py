@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from unrolled.lm.config import TrainingConfig
+from unrolled.config.training import TrainingConfig
 
 
 @dataclass

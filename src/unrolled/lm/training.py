@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from unrolled.config.training import TrainingConfig
 from unrolled.lm import gradients
-from unrolled.lm.config import TrainingConfig
-from unrolled.lm.observer import Observer
+from unrolled.lm.callbacks import Observer
 from unrolled.lm.run import Result, Run, TrainingDiverged
 from unrolled.lm.signals import stop_requested
 
 if TYPE_CHECKING:
-    from unrolled.lm.corpus import Corpus
+    from unrolled.corpus.corpus import Corpus
     from unrolled.lm.model import SequenceModel, State
 
 

@@ -5,13 +5,13 @@
 
 from unrolled.nn import functional
 from unrolled.nn.cells import GRUCell, LSTMCell, RecurrentCell, RNNCell
+from unrolled.nn.dispatch import Backend, explain_backend
 from unrolled.nn.init import init_
 from unrolled.nn.layers import GRU, LSTM, RNN
-from unrolled.nn.ops import Backend, explain_backend
+from unrolled.nn.recording import Trace
 from unrolled.nn.recurrent import RecurrentLayer
 from unrolled.nn.stepper import Stepper
 from unrolled.nn.swap import from_torch, swap
-from unrolled.nn.trace import Trace
 
 __all__ = [
     "GRU",

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.modules.rnn import RNNCellBase
 
-from unrolled.nn import checks, ops
-from unrolled.nn.parameters import named
+from unrolled.nn import checks, dispatch
+from unrolled.nn.modules import named, twin
 from unrolled.nn.routes import STEP
-from unrolled.nn.twins import twin
 from unrolled.notation import gate_count
 
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -35,7 +34,7 @@ class RecurrentCell(RNNCellBase):
 
     def _step(self, x: Tensor, hx: Any) -> Any:
         """Return the state one step later, or None for a call that `_advance` has to look at."""
-        return ops.step(self.kind, x, hx, [(*named(self, WEIGHTS), None)], stacked=False)
+        return dispatch.step(self.kind, x, hx, [(*named(self, WEIGHTS), None)], stacked=False)
 
     def _advance(self, x: Tensor, states: Sequence[Tensor]) -> list[Tensor]:
         """Return the states (B, H) one step later, without B if x has none."""
@@ -45,15 +44,15 @@ class RecurrentCell(RNNCellBase):
         checks.cell_state_ranks(name, states)
         if not batched:
             x, states = x.unsqueeze(0), [s.unsqueeze(0) for s in states]
-        autocast = ops.autocast_type(x)
+        autocast = dispatch.autocast_type(x)
         checks.cell(x, states, W, self.hidden_size, autocast is not None)
-        if ops.goes_to_torch(x, beyond_torch=checks.is_one_hot(x)):
+        if dispatch.goes_to_torch(x, beyond_torch=checks.is_one_hot(x)):
             hx = tuple(states) if len(states) == 2 else (*states, None)[0]
             found = self.stock.forward(self, x, hx)
             after = list(found) if self.kind == "LSTM" else [found]
         else:
             h0, c0 = (*(s.unsqueeze(0) for s in states), None, None)[:2]
-            _, *finals, _ = ops.run(self.kind, STEP, x.unsqueeze(0), h0, c0, [weights], False)
+            _, *finals, _ = dispatch.run(self.kind, STEP, x.unsqueeze(0), h0, c0, [weights], False)
             after = [s.squeeze(0) for s in finals if s is not None]
         if not batched:
             after = [s.squeeze(0) for s in after]

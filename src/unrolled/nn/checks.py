@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from unrolled.nn import reference
+from unrolled.nn.fake_tensors import batch_size, is_traced
 from unrolled.nn.reference import DirectionWeights
-from unrolled.nn.tracing import batch_size, is_traced
 from unrolled.notation import GATES, gate_count
 
 #: Types narrower than float32: they are computed in float32 and may meet each other under autocast.

@@ -11,7 +11,7 @@
 True
 """
 
-from unrolled.nn.ops import layer
+from unrolled.nn.dispatch import layer
 from unrolled.nn.reference import gru_step, lstm_step, rnn_step
 
 __all__ = ["gru_step", "layer", "lstm_step", "rnn_step"]

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from unrolled import _core
 from unrolled.nn import checks
+from unrolled.nn.fake_tensors import PLAIN
 from unrolled.nn.reference import DirectionWeights
-from unrolled.nn.tracing import PLAIN
 from unrolled.notation import CELL_NUMBERS, GATES, gate_count
 
 #: batch_first, lengths, batch_sizes, reset.

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from unrolled.nn import checks
-from unrolled.nn.checkpointing import CheckpointSteps
-from unrolled.nn.gates import with_gate_views
+from unrolled.nn.modules import with_gate_views
+from unrolled.nn.recompute import CheckpointSteps
 from unrolled.nn.recurrent import RecurrentLayer
 
 

@@ -15,15 +15,14 @@ from torch import Tensor
 from torch.nn.functional import dropout
 from torch.nn.utils.rnn import PackedSequence
 
-from unrolled.nn import checks, ops
-from unrolled.nn.arrangement import Arrangement, Rows
-from unrolled.nn.checkpointing import CheckpointSteps, checked
-from unrolled.nn.parameters import is_hooked, named
+from unrolled.nn import checks, dispatch
+from unrolled.nn.fake_tensors import batch_size, is_traced
+from unrolled.nn.layout import Arrangement, Rows
+from unrolled.nn.modules import is_hooked, named, twin
+from unrolled.nn.recompute import CheckpointSteps, checked
+from unrolled.nn.recording import stacked
 from unrolled.nn.reference import DirectionWeights
 from unrolled.nn.routes import Layout
-from unrolled.nn.trace import stacked
-from unrolled.nn.tracing import batch_size, is_traced
-from unrolled.nn.twins import twin
 from unrolled.notation import gate_parameters, gate_slice
 
 State: TypeAlias = Tensor | tuple[Tensor, Tensor]
@@ -90,13 +89,13 @@ class RecurrentLayer(torch.nn.RNNBase):
         weights = self._gather()
         W = weights[0][0]
         x, states, layout, arrangement = self._read(input, hx, lengths, reset, W)
-        if ops.goes_to_torch(x, checks.is_one_hot(x) or lengths is not None or reset is not None or trace):
+        if dispatch.goes_to_torch(x, checks.is_one_hot(x) or lengths is not None or reset is not None or trace):
             y, finals = self._torch_operator(x, states, layout, weights)
             recorded: list[tuple[Tensor, dict[str, Tensor]]] = []
         else:
             y, finals, recorded = self._unroll(x, states, weights, layout, trace)
 
-        autocast = ops.autocast_type(x)
+        autocast = dispatch.autocast_type(x)
         if autocast is not None and self.mode != "GRU" and W.dtype != torch.float64:  # torch's GRU ignores autocast
             y, finals = y.to(autocast), [s.to(autocast) for s in finals]
         finals = arrangement.restored(finals)
@@ -134,7 +133,7 @@ class RecurrentLayer(torch.nn.RNNBase):
                 reset = reset.unsqueeze(axis) if isinstance(reset, Tensor) else reset
             T, B = (x.shape[1], x.shape[0]) if batch_first else (x.shape[0], x.shape[1])
 
-        autocast = ops.autocast_type(x) is not None
+        autocast = dispatch.autocast_type(x) is not None
         checks.features(x, W, self.input_size, autocast)
         if states:
             checks.state_shapes(states, self._state_shapes(B))
@@ -173,11 +172,11 @@ class RecurrentLayer(torch.nn.RNNBase):
                 x = dropout(x, p)
             mine = slice(k * D, k * D + D)
             h0, c0 = ([s[mine] for s in states] + [None, None])[:2]
-            x, h_n, c_n, gates = ops.run(self.mode, layout, x, h0, c0, weights[mine], trace, self.checkpoint_steps)
+            x, h_n, c_n, gates = dispatch.run(self.mode, layout, x, h0, c0, weights[mine], trace, self.checkpoint_steps)
             finals.append([h_n] if c_n is None else [h_n, c_n])
             if gates is not None:
                 recorded.append((x.detach(), gates))
-        together = [ops.joined(s) for s in zip(*finals, strict=True)]
+        together = [dispatch.joined(s) for s in zip(*finals, strict=True)]
         return x, together, recorded
 
     def _torch_operator(
@@ -241,7 +240,7 @@ class RecurrentLayer(torch.nn.RNNBase):
                 f"{self.stock.__name__}.step needs a layer of one direction; the reverse one starts at the end"
             )
         if type(self).forward is RecurrentLayer.forward and not self._dropout() and not is_hooked(self):
-            found = ops.step(self.mode, x, state, self._gather(), stacked=True)
+            found = dispatch.step(self.mode, x, state, self._gather(), stacked=True)
             if found is not None:
                 return found  # type: ignore[no-any-return]
         batched = checks.rank(self.stock.__name__, x, lowest=1)

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.autograd import Function
 
 from unrolled.nn import checks, reference
+from unrolled.nn.fake_tensors import PLAIN
 from unrolled.nn.reference import DirectionWeights, LayerResult, Trace
-from unrolled.nn.tracing import PLAIN
 from unrolled.notation import gate_count
 
 try:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from unrolled.core.stepper import CoreStepper, LayerWeights
 from unrolled.nn import checks
-from unrolled.stepping import CoreStepper, LayerWeights
 
 if TYPE_CHECKING:
     from unrolled.nn.recurrent import RecurrentLayer, State

@@ -10,8 +10,8 @@ from torch.nn.modules.rnn import RNNCellBase
 
 from unrolled.nn.cells import GRUCell, LSTMCell, RecurrentCell, RNNCell
 from unrolled.nn.layers import GRU, LSTM, RNN
+from unrolled.nn.modules import twin
 from unrolled.nn.recurrent import RecurrentLayer
-from unrolled.nn.twins import twin
 
 _Model = TypeVar("_Model", bound=torch.nn.Module)
 

@@ -11,8 +11,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.runtime.config import GenerationConfig
-from unrolled.runtime.sampling import Chooser, Logits, log_softmax
+from unrolled.config.generation import GenerationConfig
+from unrolled.core.sampling import Chooser, Logits, log_softmax
+from unrolled.saved.vocabulary import Text, Vocabulary
 
 Ids = NDArray[np.int64]
 
@@ -121,3 +122,29 @@ def generate(stepper: Stepper, prompts: Sequence[Ids], config: GenerationConfig)
         return [beam(stepper, prompt, config) for prompt in prompts]
     steps = np.array(list(stream(stepper, prompts, config)), np.int64).reshape(-1, len(prompts))  # (T, B)
     return [row[row != NOTHING] for row in steps.T]
+
+
+class TextStepper(Stepper, Protocol):
+    """A stepper that knows its symbols, and whether it learned sequences that end with EOS."""
+
+    vocabulary: Vocabulary
+    framed: bool
+
+
+def write(stepper: TextStepper, prompts: Sequence[Text], config: GenerationConfig) -> list[str]:
+    """Return what follows each prompt, without EOS."""
+    vocabulary = stepper.vocabulary
+    written = generate(stepper, [vocabulary.encode(prompt) for prompt in prompts], config)
+    return [vocabulary.text(ids[ids != vocabulary.eos_id]) for ids in written]
+
+
+def write_on(stepper: TextStepper, prompt: Text, config: GenerationConfig) -> Iterator[str]:
+    """Yield what follows a prompt piece by piece, as it is written; an EOS yields nothing.
+
+    Raises: ValueError for the beam strategy, which knows its text only at the end.
+    """
+    vocabulary = stepper.vocabulary
+    if config.strategy == "beam":
+        raise ValueError("strategy 'beam' cannot stream: it knows its text only at the end; use generate")
+    steps = stream(stepper, [vocabulary.encode(prompt)], config)
+    return vocabulary.pieces(int(ids[0]) for ids in steps if ids[0] != vocabulary.eos_id)

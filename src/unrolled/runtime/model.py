@@ -17,15 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.lm import checkpoint
-from unrolled.lm.config import SavedModel
-from unrolled.lm.vocabulary import Vocabulary
+from unrolled.config.generation import GenerationConfig
+from unrolled.core.sampling import Chooser
+from unrolled.core.stepper import CoreStepper
 from unrolled.notation import parameter_names
-from unrolled.runtime import text
-from unrolled.runtime.config import GenerationConfig
-from unrolled.runtime.sampling import Chooser
-from unrolled.runtime.text import Score, Text
-from unrolled.stepping import CoreStepper
+from unrolled.runtime import generation, scoring
+from unrolled.runtime.scoring import Score
+from unrolled.saved.model import SavedModel, load_model
+from unrolled.saved.vocabulary import Text, Vocabulary
 
 Array = NDArray[np.float32]
 
@@ -119,7 +118,7 @@ class RuntimeModel:
     @classmethod
     def load(cls, folder: str | Path) -> RuntimeModel:
         """Load a saved model; see :func:`unrolled.runtime.load`."""
-        config, vocabulary, tensors = checkpoint.load_model(folder)
+        config, vocabulary, tensors = load_model(folder)
         saved = SavedModel.from_dict(config, folder)
         return cls(saved.model.kind, saved.model.num_layers, vocabulary, saved.framed, tensors)
 
@@ -187,18 +186,18 @@ class RuntimeModel:
         self, prompt: Text = "", config: GenerationConfig | None = None, *, count: int = 1, **options: Any
     ) -> list[str]:
         """Write `count` continuations of a prompt; arguments as :meth:`unrolled.lm.model.SequenceModel.generate`."""
-        return text.write(self, [prompt] * count, replace(config or GenerationConfig(), **options))
+        return generation.write(self, [prompt] * count, replace(config or GenerationConfig(), **options))
 
     def generate_each(
         self, prompts: Sequence[Text], config: GenerationConfig | None = None, **options: Any
     ) -> list[str]:
         """Write one continuation of each of several prompts, all in one batch."""
-        return text.write(self, prompts, replace(config or GenerationConfig(), **options))
+        return generation.write(self, prompts, replace(config or GenerationConfig(), **options))
 
     def stream(self, prompt: Text = "", config: GenerationConfig | None = None, **options: Any) -> Iterator[str]:
         """Yield one continuation of a prompt piece by piece, as it is written."""
-        return text.write_on(self, prompt, replace(config or GenerationConfig(), **options))
+        return generation.write_on(self, prompt, replace(config or GenerationConfig(), **options))
 
     def score(self, scored: Text) -> Score:
         """Return the bits that each symbol of a text costs."""
-        return text.score(self, scored)
+        return scoring.score(self, scored)

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unrolled.lm.batching import IGNORED
+from unrolled.corpus.batching import IGNORED
 from unrolled.notation import GATES
-from unrolled.runtime.text import Text
+from unrolled.saved.vocabulary import Text
 from unrolled.views.equations import BACKWARD, FORWARD, GRU_WEIGHTS, HEAD, OTHER_WEIGHTS, TIED, WEIGHTS
 from unrolled.views.gradients import LayerGradients, following, gradients
 from unrolled.views.symbols import visible

@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy, embedding, linear, one_hot
 
-from unrolled.lm.batching import IGNORED
-from unrolled.lm.vocabulary import Ids
-from unrolled.nn import ops
-from unrolled.runtime.text import Text
+from unrolled.corpus.batching import IGNORED
+from unrolled.nn import dispatch
+from unrolled.saved.vocabulary import Ids, Text
 from unrolled.views.traces import encoded
 
 if TYPE_CHECKING:
@@ -235,7 +234,9 @@ def _unroll(
         h_0, c_0, *_ = (*(s[layer : layer + 1] for s in state), None, None)
         W_hh, b_ih, b_hh, W_hr = others
         assert W_hh is not None
-        x, _, _, recorded = ops.layer(kind, x, h_0, c_0, [(W_ih, W_hh, b_ih, b_hh, W_hr)], lengths=lengths, trace=True)
+        x, _, _, recorded = dispatch.layer(
+            kind, x, h_0, c_0, [(W_ih, W_hh, b_ih, b_hh, W_hr)], lengths=lengths, trace=True
+        )
         outputs.append(x)
         gates.append({name: gate[0] for name, gate in (recorded or {}).items()})
     logits = linear(x, model.head.weight.detach(), model.head.bias.detach())

@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unrolled.nn import ops
+from unrolled.nn import dispatch
 from unrolled.notation import GATES
-from unrolled.runtime.text import Text
+from unrolled.saved.vocabulary import Text
 from unrolled.views.gradients import check_position, state_after
 from unrolled.views.traces import LayerTrace, check_layer, encoded, read
 
@@ -131,7 +131,7 @@ def _step_back(
     with torch.enable_grad():
         leaves = [s.clone().requires_grad_() for s in before]
         h_0, c_0, *_ = (*leaves, None)
-        _, h_n, c_n, _ = ops.layer(kind, x, h_0, c_0, [(W_ih, W_hh, b_ih, b_hh, None)])
+        _, h_n, c_n, _ = dispatch.layer(kind, x, h_0, c_0, [(W_ih, W_hh, b_ih, b_hh, None)])
         after = [h_n] if c_n is None else [h_n, c_n]
         found = torch.autograd.grad(after, leaves, [row[None] for row in rows])
     return [d[0] for d in found]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING
 
-from unrolled.lm.display import shown
+from unrolled.saved.vocabulary import shown
 from unrolled.views.symbols import visible
 from unrolled.views.terminal import VIRIDIS, colour, ink
 

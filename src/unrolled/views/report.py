@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.lm.display import shown
-from unrolled.runtime.text import Text
+from unrolled.saved.vocabulary import Text, shown
 from unrolled.views import png, svg
 from unrolled.views.gradients import saliency
 from unrolled.views.jacobians import Jacobians, jacobians

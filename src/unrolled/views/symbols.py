@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unrolled.lm.display import shown
+from unrolled.saved.vocabulary import shown
 
 #: Titles of gates and states.
 LONG_NAMES = {

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.text import Text
 
-from unrolled.lm.display import shown
+from unrolled.saved.vocabulary import shown
 from unrolled.views.saturation import SIGMOIDS
 
 #: From low to high, an eighth of a line each.

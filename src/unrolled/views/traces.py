@@ -20,11 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import linear
 
-from unrolled.lm.vocabulary import Ids
-from unrolled.nn import ops
+from unrolled.core.sampling import log_softmax
+from unrolled.nn import dispatch
 from unrolled.notation import GATES
-from unrolled.runtime.sampling import log_softmax
-from unrolled.runtime.text import Text
+from unrolled.saved.vocabulary import Ids, Text
 
 if TYPE_CHECKING:
     from unrolled.lm.model import SequenceModel, State
@@ -230,7 +229,7 @@ def read(
     for layer in range(model.config.num_layers):
         weights = model.weights(layer, W_ih if layer == 0 else None)
         h_0, c_0, *_ = (*(s[layer : layer + 1] for s in start), None, None)
-        y, h_n, c_n, recorded = ops.layer(kind, x, h_0, c_0, [weights], trace=True)
+        y, h_n, c_n, recorded = dispatch.layer(kind, x, h_0, c_0, [weights], trace=True)
         assert recorded is not None
         gates = {name: gate[0, :, 0] for name, gate in recorded.items()}  # each (T, H)
         h_prev, h = _before_and_after(y[:, 0], h_0)

@@ -11,16 +11,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unrolled.lm.config import ModelConfig, TrainingConfig
+from unrolled.config.model import ModelConfig
+from unrolled.config.training import TrainingConfig
+from unrolled.lm.callbacks import Observer
 from unrolled.lm.model import SequenceModel
-from unrolled.lm.observer import Observer
 from unrolled.lm.run import TrainingDiverged
-from unrolled.runtime.text import Text
+from unrolled.saved.vocabulary import Text
 from unrolled.views.gradients import gradients
 from unrolled.views.jacobians import singular_values
 
 if TYPE_CHECKING:
-    from unrolled.lm.corpus import Corpus
+    from unrolled.corpus.corpus import Corpus
     from unrolled.lm.run import Run
 
 

@@ -12,8 +12,8 @@ import torch
 import uvicorn
 
 from unrolled.commands.serve import listening, settings
+from unrolled.config.server import Limits
 from unrolled.views.page.app import create_app
-from unrolled.views.page.limits import Limits
 
 PATIENCE = 120  # seconds until a test gives up
 

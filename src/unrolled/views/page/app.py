@@ -15,10 +15,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from unrolled.config.server import Limits
 from unrolled.lm.model import SequenceModel
 from unrolled.views.page import bodies, looking, openapi, writing
 from unrolled.views.page.guard import LOOPBACK, Guard
-from unrolled.views.page.limits import Limits
 from unrolled.views.page.messages import UNITS, GenerateRequest, GradientRequest, Models, ServerLimits, ViewRequest
 from unrolled.views.page.refusals import Refusal, broken, no_route, refused
 from unrolled.views.page.served import Served

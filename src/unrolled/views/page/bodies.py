@@ -8,7 +8,7 @@ import anyio
 import msgspec
 from starlette.requests import Request
 
-from unrolled.views.page.limits import Limits
+from unrolled.config.server import Limits
 from unrolled.views.page.refusals import Refusal
 
 Message = TypeVar("Message", bound=msgspec.Struct)

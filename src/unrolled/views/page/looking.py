@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.lm.vocabulary import REPLACEMENT, SPLIT, UNK, Ids, Vocabulary
+from unrolled.saved.vocabulary import REPLACEMENT, SPLIT, UNK, Ids, Vocabulary
 from unrolled.views import traces
 from unrolled.views.gradients import gradients, saliency
 from unrolled.views.jacobians import LAGS, jacobians

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from unrolled.runtime.config import GenerationConfig
+from unrolled.config.generation import GenerationConfig
 
 Count = Annotated[int, Meta(ge=0)]
 #: The most units that are drawn as lines at a time: as many as there are colours that can be told apart.

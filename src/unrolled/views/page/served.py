@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from unrolled.config.server import Limits
 from unrolled.lm.model import SequenceModel
-from unrolled.lm.vocabulary import Ids
 from unrolled.notation import GATES
 from unrolled.runtime.model import RuntimeModel
-from unrolled.views.page.limits import Limits
+from unrolled.saved.vocabulary import Ids
 from unrolled.views.page.messages import ArrayCard, ModelCard
 from unrolled.views.page.refusals import Refusal
 from unrolled.views.symbols import LONG_NAMES

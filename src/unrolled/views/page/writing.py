@@ -15,8 +15,8 @@ from anyio import CapacityLimiter, to_thread
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from unrolled.config.generation import GenerationConfig
 from unrolled.runtime import generation
-from unrolled.runtime.config import GenerationConfig
 from unrolled.runtime.generation import Ids
 from unrolled.runtime.model import RuntimeModel
 from unrolled.views.page.messages import End, Piece, Problem

@@ -1,0 +1,49 @@
+"""Where symbols come from, how a text is cut into them, and how they are split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from unrolled.config.checks import check_choices, check_integer, check_number
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the symbols come from, how they are cut into symbols and how they are split.
+
+    Attributes:
+        kind: What one symbol is; auto is characters, or symbols where the data is lists of them.
+        lines: Read each line as a sequence of its own, ended by EOS; else the text is one long stream.
+        format: Of the files: plain text, JSON lines, a JSON array or one column of CSV; auto goes by their names.
+        column: Name of the CSV column that holds the sequences.
+        min_count: Symbols seen less often than this in training become UNK.
+        nfc: Bring text to Unicode normal form C first.
+        validation: Share held out to steer training.
+        test: Share held out for the last word.
+        split_by: Draw whole sequences or files at random, or cut the data in its order; auto cuts a stream and draws
+            sequences.
+        split_seed: Of that draw.
+    """
+
+    kind: Literal["auto", "characters", "symbols", "bytes", "words"] = "auto"
+    lines: bool = False
+    format: Literal["auto", "text", "jsonl", "json", "csv"] = "auto"
+    column: str = ""
+    min_count: int = 1
+    nfc: bool = False
+    validation: float = 0.05
+    test: float = 0.05
+    split_by: Literal["auto", "sequence", "block", "file"] = "auto"
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        check_integer(self, "min_count", 1)
+        check_integer(self, "split_seed", 0)
+        check_number(self, "validation", 0, 1, open_ends="high")
+        check_number(self, "test", 0, 1, open_ends="high")
+        if self.validation + self.test >= 1:
+            raise ValueError(f"validation + test is {self.validation + self.test:g}; it must leave a share to train on")
+        if self.column and self.format not in ("auto", "csv"):
+            raise ValueError(f"column is {self.column!r}; only format = 'csv' has columns, not {self.format}")

@@ -1,0 +1,45 @@
+"""How new symbols are chosen: the options, checked on creation.  No numpy here: `unrolled --help` reads this module."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from unrolled.config.checks import check_choices, check_integer, check_number
+
+
+@dataclass(frozen=True)
+class GenerationConfig:
+    """How new symbols are chosen.
+
+    Attributes:
+        max_length: Most symbols to write after the prompt; EOS counts as one.
+        strategy: Draw at random, take the likeliest symbol each time, or search for the likeliest text.
+        temperature: Divides the logits; below 1 is safer, above 1 is wilder.
+        top_k: Draw only from the k likeliest symbols; 0 is all.
+        top_p: Draw only from the likeliest symbols that together reach this probability; 1 is all.
+        min_p: Draw only from symbols at least this share as likely as the likeliest; 0 is all.
+        beam_width: Texts that the beam strategy keeps.
+        seed: Of the draws; text number b of a batch depends on (seed, b) alone.
+        allow_unk: Let UNK be written; it stands for no symbol in particular.
+    """
+
+    max_length: int = 200
+    strategy: Literal["sample", "greedy", "beam"] = "sample"
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    beam_width: int = 4
+    seed: int = 0
+    allow_unk: bool = False
+
+    def __post_init__(self) -> None:
+        check_integer(self, "max_length", 1)
+        check_choices(self)
+        check_number(self, "temperature", 0, open_ends="low")
+        check_integer(self, "top_k", 0)
+        check_number(self, "top_p", 0, 1, open_ends="low")
+        check_number(self, "min_p", 0, 1)
+        check_integer(self, "beam_width", 1)
+        check_integer(self, "seed", 0)

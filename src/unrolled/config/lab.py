@@ -1,0 +1,131 @@
+"""What a run of the laboratory is made of: a frozen dataclass, its ranges checked on creation.
+
+No torch and no numpy here: `unrolled --help` reads this module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from unrolled.config.checks import check_choices, check_integer, check_number
+from unrolled.config.lengths import read as read_sizes
+from unrolled.config.model import ModelConfig
+
+Loss = Literal["softmax", "sets", "squared"]
+
+
+@dataclass(frozen=True)
+class LabConfig:
+    """How nets are trained in the laboratory; the defaults are those of docs/laboratory.md.
+
+    >>> LabConfig(cell="gru", units=4).model().kind
+    'GRU'
+    >>> LabConfig(gain=0.5)
+    Traceback (most recent call last):
+        ...
+    ValueError: gain is 0.5; it must be a number in [1, inf)
+
+    Attributes:
+        cell: Recurrent cell.
+        units: Hidden units H.
+        nonlinearity: Of the rnn cell only.
+        seeds: Nets that are trained side by side, each from its own seed.
+        first_seed: Seed of the first net; the others follow.
+        lengths: Sizes of the training strings, such as uniform:1-50, short:1-50, geometric:0.3 or list:1,2,5.
+        samples: Training strings of each net, drawn from its own seed.
+        loss: softmax asks for the next symbol, sets for each legal one by a sigmoid, squared the same by squared error.
+        steps: Optimiser steps.
+        batch_size: Strings a step; 0 takes all samples in every step.
+        optimiser: Rule that turns gradients into steps.
+        learning_rate: Step size at its highest.
+        schedule: cosine rises over the first tenth and falls to a hundredth; constant stays.
+        clip_norm: Largest norm a net's gradient may have; 0 lets it be any size.
+        weight_decay: Pull of every weight towards zero, decoupled.
+        gain: Factor by which the gates' weights grow over the second half of training, which drives gates to 0 and 1.
+        weight_noise: Standard deviation of the noise on every weight at each step.
+        cell_noise: Standard deviation of the noise on LSTM's cell state, added after every 8 symbols.
+        curriculum: Share of the steps over which the strings grow from the shortest to the longest.
+        average: Share of the steps, the last ones, whose weights are averaged; 0 keeps the last weights.
+        choose_up_to: Largest size, at most twice that of training, by which a checkpoint is chosen; 0: the last.
+        forget_bias: First value of LSTM's b_if.
+        initial_scale: Factor on all first weights.
+    """
+
+    cell: Literal["rnn", "lstm", "gru"] = "lstm"
+    units: int = 3
+    nonlinearity: Literal["tanh", "relu"] = "tanh"
+    seeds: int = 10
+    first_seed: int = 0
+    lengths: str = "uniform:1-50"
+    samples: int = 1000
+    loss: Loss = "softmax"
+    steps: int = 10_000
+    batch_size: int = 1
+    optimiser: Literal["adam", "rmsprop"] = "adam"
+    learning_rate: float = 0.03
+    schedule: Literal["cosine", "constant"] = "cosine"
+    clip_norm: float = 1.0
+    weight_decay: float = 0.0
+    gain: float = 20.0
+    weight_noise: float = 0.0
+    cell_noise: float = 0.0
+    curriculum: float = 0.0
+    average: float = 0.0
+    choose_up_to: int = 0
+    forget_bias: float = 1.0
+    initial_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        for name in ("units", "seeds", "samples", "steps"):
+            check_integer(self, name, 1)
+        for name in ("first_seed", "batch_size", "choose_up_to"):
+            check_integer(self, name, 0)
+        check_number(self, "learning_rate", 0, open_ends="low")
+        check_number(self, "gain", 1)
+        check_number(self, "initial_scale", 0, open_ends="low")
+        for name in ("clip_norm", "weight_decay", "weight_noise", "cell_noise"):
+            check_number(self, name, 0)
+        for name in ("curriculum", "average"):
+            check_number(self, name, 0, 1)
+        check_number(self, "forget_bias", -100, 100)
+        self.model()
+        if self.cell_noise and self.cell != "lstm":
+            raise ValueError(f"cell_noise is {self.cell_noise:g}; only the cell lstm has a cell state, got {self.cell}")
+        longest = max(read_sizes(self.lengths))
+        if self.choose_up_to and not longest < self.choose_up_to <= 2 * longest:
+            raise ValueError(
+                f"choose_up_to is {self.choose_up_to}; it must be 0, or a size from {longest + 1} to {2 * longest}: "
+                "beyond the longest of training, and at most twice as long"
+            )
+
+    def model(self) -> ModelConfig:
+        """Return the network's part.
+
+        Raises: ValueError if the cell has no such nonlinearity.
+        """
+        return ModelConfig(cell=self.cell, hidden_size=self.units, nonlinearity=self.nonlinearity)
+
+    @property
+    def rows(self) -> int:
+        """Strings of each net that a step reads."""
+        return self.batch_size or self.samples
+
+
+def check_one_hot(config: ModelConfig) -> None:
+    """Refuse a network that does not read its symbols one-hot.
+
+    Raises: ValueError naming the option.
+
+    >>> check_one_hot(ModelConfig(hidden_size=8, embedding_size=8))
+    Traceback (most recent call last):
+        ...
+    ValueError: embedding_size is 8; nets with other heads read symbols one-hot, so it must be 0
+    """
+    if config.embedding_size:
+        raise ValueError(
+            f"embedding_size is {config.embedding_size}; nets with other heads read symbols one-hot, so it must be 0"
+        )
+    if config.learned_initial_state:
+        raise ValueError("learned_initial_state is set; nets with other heads begin from zeros, so it must be off")

@@ -1,0 +1,57 @@
+"""The network: its cell, its sizes and its options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from unrolled.config.checks import check_choices, check_integer, check_number
+from unrolled.notation import Kind
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network: its cell, sizes and options.
+
+    >>> ModelConfig(cell="gru", hidden_size=10).kind
+    'GRU'
+
+    Attributes:
+        cell: Recurrent cell.
+        hidden_size: Units H of each layer.
+        num_layers: Layers L, one above the other.
+        embedding_size: Width E of the learned embedding; 0 reads symbols one-hot.
+        dropout: Share of each layer's outputs set to zero while training, also before the head.
+        nonlinearity: Of the rnn cell only.
+        tied: Share one matrix between embedding and head; needs embedding_size equal to hidden_size.
+        learned_initial_state: Learn the state before the first symbol instead of starting from zero.
+    """
+
+    cell: Literal["rnn", "lstm", "gru"] = "lstm"
+    hidden_size: int = 256
+    num_layers: int = 1
+    embedding_size: int = 0
+    dropout: float = 0.0
+    nonlinearity: Literal["tanh", "relu"] = "tanh"
+    tied: bool = False
+    learned_initial_state: bool = False
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        check_integer(self, "hidden_size", 1)
+        check_integer(self, "num_layers", 1)
+        check_integer(self, "embedding_size", 0)
+        check_number(self, "dropout", 0, 1, open_ends="high")
+        if self.nonlinearity != "tanh" and self.cell != "rnn":
+            raise ValueError(f"nonlinearity is {self.nonlinearity!r}; only cell = 'rnn' has one, not {self.cell}")
+        if self.tied and self.embedding_size != self.hidden_size:
+            raise ValueError(
+                f"tied shares the embedding with the head, so embedding_size must equal hidden_size = "
+                f"{self.hidden_size}; it is {self.embedding_size}"
+            )
+
+    @property
+    def kind(self) -> Kind:
+        """The cell under its name in :mod:`unrolled.notation`."""
+        kinds: dict[str, Kind] = {"lstm": "LSTM", "gru": "GRU"}
+        return kinds.get(self.cell) or ("RNN_TANH" if self.nonlinearity == "tanh" else "RNN_RELU")

@@ -1,0 +1,36 @@
+"""How much one server takes on, checked on creation.  No web framework here: `unrolled --help` reads this module."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unrolled.config.checks import check_integer, check_number
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much one server takes on; what is more gets an answer that says so.
+
+    Attributes:
+        body_bytes: Largest request (413).
+        text_symbols: Longest text to look into or to go on from (413).
+        written_symbols: Most symbols of one generation (400).
+        writing_seconds: Longest time of one generation; then it ends and says so.
+        sending_seconds: Longest time a client may take to send its request (408).
+        requests: Requests that are worked on at the same time (429).
+        threads: Threads that compute.
+    """
+
+    body_bytes: int = 65_536
+    text_symbols: int = 4_000
+    written_symbols: int = 4_000
+    writing_seconds: float = 60.0
+    sending_seconds: float = 10.0
+    requests: int = 64
+    threads: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("body_bytes", "text_symbols", "written_symbols", "requests", "threads"):
+            check_integer(self, name, 1)
+        for name in ("writing_seconds", "sending_seconds"):
+            check_number(self, name, 0, open_ends="low")

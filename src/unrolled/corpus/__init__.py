@@ -1,0 +1,1 @@
+"""From files to numbered, split and batched symbols, and the baselines a model is measured against; no torch."""

@@ -1,0 +1,186 @@
+"""Batches of symbols: independent sequences of their own lengths, or one stream in B lanes whose state is carried.
+
+T time, B batch.  A model reads inputs[t] and predicts targets[t], the symbol that follows.  The place in the data is
+two integers, (epoch, index): the order of an epoch is a function of (seed, epoch) alone, so a resumed run sees the
+batches that an uninterrupted run sees.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from unrolled.corpus.encoding import Compact
+from unrolled.corpus.splitting import Sequences
+from unrolled.saved.vocabulary import Ids
+
+#: The target of a place that holds no symbol; torch's cross entropy leaves it out by default.
+IGNORED = -100
+
+
+class SequenceBatch(NamedTuple):
+    """inputs (T, B), targets (T, B), lengths (B,), all int64; past lengths[b] inputs are 0 and targets IGNORED."""
+
+    inputs: Ids
+    targets: Ids
+    lengths: Ids
+
+
+class StreamBatch(NamedTuple):
+    """inputs (T, B), targets (T, B), both int64, and whether the state starts anew before this batch."""
+
+    inputs: Ids
+    targets: Ids
+    reset: bool
+
+
+Batch = TypeVar("Batch", SequenceBatch, StreamBatch)
+
+
+class _Batches(ABC, Generic[Batch]):
+    """The place in the data.  One pass of ``for`` yields what is left of the epoch; the next pass is the next epoch."""
+
+    epoch = 0
+    index = 0
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def _batch(self, index: int) -> Batch: ...
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self.index == len(self):
+            self.epoch, self.index = self.epoch + 1, 0
+        while self.index < len(self):
+            self.index += 1
+            yield self._batch(self.index - 1)
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the place of the next batch: the epoch, and its index in the epoch."""
+        return {"epoch": self.epoch, "index": self.index}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go to a place that :meth:`state_dict` gave.
+
+        Raises: ValueError if there is no such place in this data.
+        """
+        epoch, index = state["epoch"], state["index"]
+        if epoch < 0 or not 0 <= index <= len(self):
+            raise ValueError(f"{type(self).__name__}: epoch {epoch}, batch {index} of {len(self)}; was it other data?")
+        self.epoch, self.index = epoch, index
+
+
+class SequenceBatches(_Batches[SequenceBatch]):
+    """Batches of whole sequences of nearly equal length, each sequence once an epoch.
+
+    Args:
+        sequences: each of 2 symbols or more; the last one, EOS, is predicted and never read.
+        batch_size: sequences in a batch; the last batch of an epoch may hold fewer.
+        seed: of the order, which changes from epoch to epoch.
+        shuffle: False takes the sequences from long to short, the same in every epoch.
+
+    Raises: ValueError if there is no sequence, one is too short, or batch_size is below 1.
+
+    >>> pairs = Sequences(np.array([0, 1, 2, 0, 0, 1, 1, 2], np.uint8), np.array([0, 3, 8]))
+    >>> [batch] = SequenceBatches(pairs, batch_size=2)
+    >>> batch.inputs.T.tolist(), batch.lengths.tolist()
+    ([[0, 0, 1, 1], [0, 1, 0, 0]], [4, 2])
+    """
+
+    def __init__(self, sequences: Sequences, batch_size: int, *, seed: int = 0, shuffle: bool = True) -> None:
+        _check(self, batch_size=batch_size)
+        lengths = sequences.lengths - 1
+        if not len(lengths) or lengths.min() < 1:
+            shortest = f"one of {lengths.min() + 1} symbols" if len(lengths) else "none"
+            raise ValueError(f"SequenceBatches: found {shortest}, expected sequences of 2 symbols or more")
+        self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
+        self._ids, self._starts, self._lengths = sequences.ids, sequences.offsets[:-1], lengths
+        self._ordered: int | None = None
+        self._order: list[npt.NDArray[np.int64]] = []
+        self._only = self._gather(np.argsort(-lengths, kind="stable")) if len(self) == 1 else None
+
+    def __len__(self) -> int:
+        return -(-len(self._lengths) // self.batch_size)
+
+    def _batch(self, index: int) -> SequenceBatch:
+        if self._only is not None:
+            return self._only
+        if self._ordered != self.epoch:
+            self._order, self._ordered = self._drawn(), self.epoch
+        return self._gather(self._order[index])
+
+    def _drawn(self) -> list[npt.NDArray[np.int64]]:
+        """Return the sequences of each batch of this epoch: equal lengths at random, then the batches at random."""
+        n = len(self._lengths)
+        random = np.random.default_rng([self.seed, self.epoch])
+        order = random.permutation(n) if self.shuffle else np.arange(n)
+        order = order[np.argsort(-self._lengths[order], kind="stable")]
+        batches = [order[start : start + self.batch_size] for start in range(0, n, self.batch_size)]
+        return [batches[k] for k in random.permutation(len(batches))] if self.shuffle else batches
+
+    def _gather(self, units: npt.NDArray[np.int64]) -> SequenceBatch:
+        lengths = self._lengths[units]
+        inputs, targets = _cut(self._ids, self._starts[units], lengths, range(lengths.max()))
+        return SequenceBatch(inputs, targets, lengths)
+
+
+class StreamBatches(_Batches[StreamBatch]):
+    """Chunks of one long stream in B lanes; each symbol but the first is predicted exactly once an epoch.
+
+    Lane b reads on where it stopped in the chunk before, so its state is carried over.  Where the lanes do not come
+    out even, the longer lanes are first, and the shorter ones end with one IGNORED target.
+
+    Args:
+        ids: the stream (N,), of 2 symbols or more.
+        batch_size: B, the number of lanes.
+        bptt: T, the time steps of a chunk; the last chunk of an epoch may be shorter.
+
+    Raises: ValueError if the stream is too short, or batch_size or bptt is below 1.
+
+    >>> for batch in StreamBatches(np.arange(6), batch_size=2, bptt=2):
+    ...     print(batch.inputs.tolist(), batch.targets.tolist(), batch.reset)
+    [[0, 3], [1, 4]] [[1, 4], [2, 5]] True
+    [[2, 0]] [[3, -100]] False
+    """
+
+    def __init__(self, ids: Compact | Ids, batch_size: int, bptt: int) -> None:
+        _check(self, batch_size=batch_size, bptt=bptt)
+        if len(ids) < 2:
+            raise ValueError(f"StreamBatches: the stream has {len(ids)} symbols, expected 2 or more")
+        self.batch_size, self.bptt = batch_size, bptt
+        self._ids = ids
+        even, longer = divmod(len(ids) - 1, batch_size)
+        self._steps = even + (longer > 0)
+        lane = np.arange(batch_size)
+        self._starts = lane * even + np.minimum(lane, longer)  # (B,)
+        self._lengths = even + (lane < longer)  # (B,)
+
+    def __len__(self) -> int:
+        return -(-self._steps // self.bptt)
+
+    def _batch(self, index: int) -> StreamBatch:
+        first = index * self.bptt
+        chunk = range(first, min(first + self.bptt, self._steps))
+        inputs, targets = _cut(self._ids, self._starts, self._lengths, chunk)
+        return StreamBatch(inputs, targets, index == 0)
+
+
+def _cut(ids: Compact | Ids, starts: Ids, lengths: Ids, chunk: range) -> tuple[Ids, Ids]:
+    """Return inputs and targets (T, B) of this chunk of time of the B runs of ids that begin at starts (B,)."""
+    t = np.arange(chunk.start, chunk.stop)[:, None]  # (T, 1)
+    inside = t < lengths  # (T, B)
+    place = np.where(inside, starts + t, 0)  # (T, B)
+    inputs = np.where(inside, ids[place], 0).astype(np.int64)
+    targets = np.where(inside, ids[place + 1].astype(np.int64), IGNORED)
+    return inputs, targets
+
+
+def _check(where: object, **sizes: int) -> None:
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{type(where).__name__}: {name} is {size}, expected 1 or more")

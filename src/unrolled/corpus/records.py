@@ -1,0 +1,135 @@
+"""Files of records: JSON lines, a JSON array or a column of CSV.  Each record is a sequence: a text or symbols."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import msgspec
+
+from unrolled.config.data import DataConfig
+from unrolled.corpus.reading import RECORD_LIMIT, CorpusError, Source, text_blocks, text_lines
+
+Format = Literal["text", "jsonl", "json", "csv"]
+Record = str | list[str]
+
+#: What the end of a file's name says of its format; any other file is text.
+SUFFIXES: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "csv"}
+#: Characters that a JSON array may have, for it is held whole.
+ARRAY_LIMIT = 1 << 28
+EXPECTED = 'expected a string or a list of symbols, as in ["a", "b"]'
+
+
+def format_of(sources: Sequence[Source], config: DataConfig) -> Format:
+    """Return the format that the config asks for, or that the names of the sources say.
+
+    Raises: CorpusError if the names say different formats; the message names one file of each.
+
+    >>> format_of([Source(None)], DataConfig())
+    'text'
+    """
+    if config.format != "auto":
+        return config.format
+    if config.column:
+        return "csv"
+    found: dict[Format, Source] = {}
+    for source in sources:
+        found.setdefault(SUFFIXES.get(source.path.suffix.lower() if source.path else "", "text"), source)
+    if len(found) > 1:
+        names = " and ".join(f"{source} looks like {name}" for name, source in found.items())
+        raise CorpusError(f"{names}; name files of one format, or say which one they have (format)")
+    return next(iter(found))
+
+
+def records(source: Source, format: Format, column: str) -> Iterator[tuple[str, Record]]:
+    """Yield (where, record) of each record of a source.
+
+    A record is a text, or a list of symbols; an integer in a list is read as the symbol of its decimal digits.
+
+    Args:
+        source: what to read.
+        format: any but text.
+        column: of a CSV source.
+
+    Raises: CorpusError if something in the source is no record; the message names the place.
+    """
+    if format == "csv":
+        return csv_cells(source, column)
+    return json_lines(source) if format == "jsonl" else json_array(source)
+
+
+def json_lines(source: Source) -> Iterator[tuple[str, Record]]:
+    """Yield (where, record) of each line of a JSON-lines source; blank lines are no records.
+
+    Raises: CorpusError if a line is no record; the message names the line.
+    """
+    decoder = msgspec.json.Decoder(str | list[str | int])
+    for number, line in enumerate(text_lines(source), 1):
+        if not line.strip():
+            continue
+        try:
+            record = decoder.decode(line)
+        except msgspec.DecodeError as error:
+            raise CorpusError(f"{source}: line {number}: {error}; {EXPECTED}") from None
+        yield f"{source}: line {number}", _of_strings(record)
+
+
+def json_array(source: Source) -> Iterator[tuple[str, Record]]:
+    """Yield (where, record) of each element of a source that is one JSON array.
+
+    Raises: CorpusError if the source is no array of records, or has more than ``ARRAY_LIMIT`` characters.
+    """
+    held: list[str] = []
+    length = 0
+    for block in text_blocks(source):
+        held.append(block)
+        length += len(block)
+        if length > ARRAY_LIMIT:
+            raise CorpusError(
+                f"{source}: the array has more than {ARRAY_LIMIT:,} characters; write it as JSON lines (format jsonl)"
+            )
+    try:
+        array = msgspec.json.decode("".join(held), type=list[str | list[str | int]])
+    except msgspec.DecodeError as error:
+        raise CorpusError(f"{source}: {error}; expected an array of sequences, for each of which {EXPECTED}") from None
+    for number, record in enumerate(array, 1):
+        yield f"{source}: record {number}", _of_strings(record)
+
+
+def csv_cells(source: Source, column: str) -> Iterator[tuple[str, Record]]:
+    """Yield (where, cell) of one column of a CSV source with a header line; ``.tsv`` files are split at tabs.
+
+    Raises: CorpusError if there is no such column (the message lists those there are), or a row is broken.
+    """
+    tabs = source.path is not None and source.path.suffix.lower() == ".tsv"
+    before = csv.field_size_limit(RECORD_LIMIT)
+    rows = csv.reader((line + "\n" for line in text_lines(source)), delimiter="\t" if tabs else ",", strict=True)
+    try:
+        header = next(rows, [])
+        if column not in header:
+            found = f"no column {column!r}" if column else "no column was named"
+            raise CorpusError(
+                f"{source}: {found}; name the one that holds the sequences (column), of "
+                f"{', '.join(map(repr, header)) or 'none'}"
+            )
+        place = header.index(column)
+        for row in rows:
+            where = f"{source}: line {rows.line_num}"
+            if len(row) <= place and row:
+                raise CorpusError(f"{where}: the row has {len(row)} cells, expected {len(header)}")
+            if row:
+                yield where, row[place]
+    except csv.Error as error:
+        raise CorpusError(f"{source}: line {rows.line_num}: {error}; check the quotes of this row") from None
+    finally:
+        csv.field_size_limit(before)
+
+
+def kind_of(record: Record | None) -> Literal["symbols", "characters"]:
+    """Return the kind of symbols that a record holds if nothing else says: a list holds symbols, a text characters."""
+    return "symbols" if isinstance(record, list) else "characters"
+
+
+def _of_strings(record: str | list[str | int]) -> Record:
+    return record if isinstance(record, str) else [str(symbol) for symbol in record]

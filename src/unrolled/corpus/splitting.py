@@ -1,0 +1,182 @@
+"""Sequences of ids end to end in one array, and the rules by which they are split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from unrolled.config.data import DataConfig
+from unrolled.corpus.encoding import END, Compact
+from unrolled.corpus.reading import CorpusError
+
+#: Symbols that are worked on at once where an 8-byte copy of all would be too much.
+BLOCK = 1 << 20
+
+#: Places in an array of ids, (n,).
+Places = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences:
+    """Sequences of ids, end to end in one array; a stream is one sequence.
+
+    Args:
+        ids: (N,) unsigned integers, of the smallest type that holds V.
+        offsets: (n + 1,) int64; sequence k is ids[offsets[k]:offsets[k + 1]].
+
+    >>> pair = Sequences(np.array([0, 1, 2, 1, 2], np.uint8), np.array([0, 3, 5]))
+    >>> len(pair), pair[1].tolist(), pair.predicted
+    (2, [1, 2], 3)
+    """
+
+    ids: Compact
+    offsets: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, k: int) -> Compact:
+        if not -len(self) <= k < len(self):
+            raise IndexError(f"sequence {k} of {len(self)}")
+        k %= len(self)
+        return self.ids[self.offsets[k] : self.offsets[k + 1]]
+
+    def __iter__(self) -> Iterator[Compact]:
+        return (self[k] for k in range(len(self)))
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """The number of symbols of each sequence (n,), EOS included."""
+        return np.diff(self.offsets)
+
+    @property
+    def predicted(self) -> int:
+        """The number of symbols that a model predicts: all but the first of each sequence."""
+        return len(self.ids) - len(self)
+
+    def __repr__(self) -> str:
+        return f"Sequences({len(self):,} sequences, {len(self.ids):,} symbols)"
+
+
+@dataclass(frozen=True)
+class Split:
+    """How a corpus was split.
+
+    Attributes:
+        unit: What was not torn apart: symbols of a stream, sequences or files.
+        validation: Share held out to steer training.
+        test: Share held out for the last word.
+        seed: Of the permutation of units; None where they were cut in the order train, validation, test.
+        sizes: Units in train, validation and test.
+    """
+
+    unit: Literal["symbols", "sequences", "files"]
+    validation: float
+    test: float
+    seed: int | None
+    sizes: tuple[int, int, int]
+
+    def __str__(self) -> str:
+        train, validation, test = (f"{size:,}" for size in self.sizes)
+        if self.seed is None:
+            return f"the first {train} {self.unit} train, the next {validation} validate, the last {test} test"
+        return f"of the {self.unit}, {train} train, {validation} validate, {test} test, drawn with seed {self.seed}"
+
+
+class Parts(NamedTuple):
+    """The three splits, still numbered as they were taken in."""
+
+    train: Sequences
+    validation: Sequences
+    test: Sequences
+
+
+def split_blocks(numbers: Compact, config: DataConfig, inputs: str) -> tuple[Parts, Split]:
+    """Cut a stream into blocks in the order train, validation, test, without a copy."""
+    sizes = _sizes(len(numbers), 2, config, "symbols", inputs)
+    cuts = np.cumsum(sizes)
+    parts = Parts(*(as_stream(part) for part in np.split(numbers, cuts[:2])))
+    return parts, Split("symbols", config.validation, config.test, None, sizes)
+
+
+def split_units(
+    numbers: Compact, starts: Places, config: DataConfig, unit: Literal["sequences", "files"], inputs: str
+) -> tuple[Parts, Split]:
+    """Share out whole units, which begin at these places: drawn by the seed, or in order if split by blocks."""
+    starts, lengths = _long_enough(starts, len(numbers))
+    sizes = _sizes(len(starts), 1, config, unit, inputs)
+    seed = None if config.split_by == "block" else config.split_seed
+    order = np.arange(len(starts)) if seed is None else np.random.default_rng(seed).permutation(len(starts))
+    shares = (np.sort(units) for units in np.split(order, np.cumsum(sizes)[:2]))
+    parts = Parts(*(_gathered(numbers, starts[units], lengths[units]) for units in shares))
+    return parts, Split(unit, config.validation, config.test, seed, sizes)
+
+
+def _sizes(units: int, least: int, config: DataConfig, what: str, inputs: str) -> tuple[int, int, int]:
+    """Return how many units train, validate and test; each split that is asked for has at least the least."""
+    if units == 0:
+        raise CorpusError(f"{inputs}: empty, no {what} to learn from; check that this is the file you meant")
+    if units < least:
+        raise CorpusError(f"{inputs}: {units} symbol only; predicting the next one needs at least {least}")
+    validation, test = (int(units * share + 0.5) for share in (config.validation, config.test))
+    shares = {"validation": (config.validation, validation), "test": (config.test, test)}
+    for name, (share, size) in shares.items():
+        if share and size < least:
+            raise CorpusError(
+                f"{inputs}: {name} {share:g} of {units:,} {what} is {size}, expected at least {least}; "
+                f"give more data, a larger share, or {name} 0 for none"
+            )
+    train = units - validation - test
+    if train < least:
+        raise CorpusError(
+            f"{inputs}: {train} of {units:,} {what} are left to train on; give more data or smaller shares"
+        )
+    return train, validation, test
+
+
+def _long_enough(starts: Places, end: int) -> tuple[Places, Places]:
+    """Return start and length of each unit that is one: a unit of one symbol, an EOS alone, is none."""
+    lengths = np.diff(np.append(starts, end))
+    return starts[lengths > 1], lengths[lengths > 1]
+
+
+def _gathered(numbers: Compact, starts: Places, lengths: Places) -> Sequences:
+    """Return copies of the units at these starts, end to end."""
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    ids = np.empty(offsets[-1], numbers.dtype)
+    for k, (start, length) in enumerate(zip(starts.tolist(), lengths.tolist(), strict=True)):
+        ids[offsets[k] : offsets[k + 1]] = numbers[start : start + length]
+    return Sequences(ids, offsets)
+
+
+def as_stream(ids: Compact) -> Sequences:
+    """Return a stream as one sequence; nothing is no sequence."""
+    return Sequences(ids, np.array([0, len(ids)] if len(ids) else [0]))
+
+
+def as_sequences(numbers: Compact) -> Sequences:
+    """Return what lies between one END and the next as a sequence each."""
+    return _gathered(numbers, *_long_enough(sequence_starts(numbers), len(numbers)))
+
+
+def sequence_starts(numbers: Compact) -> Places:
+    """Return where sequences may begin: at 0, and after each END."""
+    found = [np.flatnonzero(block == END) + 1 + k * BLOCK for k, block in enumerate(blocks(numbers))]
+    return np.concatenate([np.zeros(1, np.int64), *found])
+
+
+def counts(ids: Compact, kinds: int) -> npt.NDArray[np.int64]:
+    """Return how often each number below `kinds` occurs, (kinds,), without an 8-byte copy of all."""
+    found = np.zeros(kinds, np.int64)
+    for block in blocks(ids):
+        found += np.bincount(block, minlength=kinds)
+    return found
+
+
+def blocks(ids: Compact) -> Iterator[Compact]:
+    """Yield views of ``BLOCK`` ids each."""
+    return (ids[start : start + BLOCK] for start in range(0, len(ids), BLOCK))

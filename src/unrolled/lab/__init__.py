@@ -1,0 +1,1 @@
+"""Training many nets at once on formal languages, and measuring what they learned."""

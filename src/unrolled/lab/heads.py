@@ -1,0 +1,111 @@
+"""What a net can be asked besides the next symbol: one answer at the end, one at each step, or several after the end.
+
+Each is a recurrent net with a linear head, for symbols or for rows of measured numbers; their losses are those of an
+ordinary classifier, so any torch optimiser trains them, on any data.
+
+Letters: B batch, T time, I input size, V input symbols, K answers, N answers after the end, H hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, dropout, linear, pad
+
+from unrolled.config.lab import check_one_hot
+from unrolled.config.model import ModelConfig
+from unrolled.corpus.batching import IGNORED
+from unrolled.lm.model import recurrent_layers
+from unrolled.saved.vocabulary import Vocabulary
+
+
+class HeadedModel(torch.nn.Module):
+    """Recurrent layers and a linear head; the three heads below say where it is read.
+
+    Args:
+        config: cell, sizes and layers; symbols are read one-hot, so it has no embedding.
+        inputs: the vocabulary of symbols, or the number I of measured values in each step.
+        answers: what the head chooses from, K names.
+    """
+
+    def __init__(self, config: ModelConfig, inputs: Vocabulary | int, answers: Sequence[str]):
+        super().__init__()
+        check_one_hot(config)
+        self.config, self.inputs, self.answers = config, inputs, tuple(answers)
+        self.rnn = recurrent_layers(config, inputs if isinstance(inputs, int) else len(inputs))
+        self.head = torch.nn.Linear(config.hidden_size, len(self.answers))
+
+    def states(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        """Return the last layer's h (T, B, H) over symbols (T, B) int64, or over measured values (T, B, I)."""
+        h, _ = self.rnn(x, lengths=lengths)
+        return dropout(h, self.config.dropout, self.training)
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean of -log softmax(logits)[target] in nats, over the answers that are asked for.
+
+        Args: logits (..., K); targets (...) int64, IGNORED (-100) where nothing is asked.
+        """
+        return cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=IGNORED)
+
+
+class Recogniser(HeadedModel):
+    """One answer to a whole sequence, read after its last step: is it in the language, which class is it?
+
+    >>> model = Recogniser(ModelConfig(hidden_size=5), Vocabulary("01"), ["no", "yes"])
+    >>> model(torch.tensor([[0, 1], [1, 1], [1, 0]]), lengths=torch.tensor([3, 2])).shape  # (B, K)
+    torch.Size([2, 2])
+    """
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return logits (B, K).
+
+        Args: x (T, B) int64 or (T, B, I); lengths (B,) int64, each at least 1, all T if left out.
+        """
+        h = self.states(x, lengths)
+        last = h[-1] if lengths is None else h[lengths - 1, torch.arange(h.shape[1])]
+        return linear(last, self.head.weight, self.head.bias)
+
+
+class Tagger(HeadedModel):
+    """One answer after each step.
+
+    >>> model = Tagger(ModelConfig(cell="gru", hidden_size=5), 3, ["down", "up"])
+    >>> logits = model(torch.randn(7, 2, 3))
+    >>> logits.shape, model.loss(logits, torch.zeros(7, 2, dtype=torch.int64)).shape  # (T, B, K)
+    (torch.Size([7, 2, 2]), torch.Size([]))
+    """
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return logits (T, B, K); what stands past the end of a row means nothing.
+
+        Args: x (T, B) int64 or (T, B, I); lengths (B,) int64, all T if left out.
+        """
+        return linear(self.states(x, lengths), self.head.weight, self.head.bias)
+
+
+class Transducer(HeadedModel):
+    """Several answers after the end of the sequence, while the net reads blanks: EOS, or zeros for measured values.
+
+    Source: Deletang et al. 2022, section 4, whose nets read empty tokens while they answer.
+
+    >>> model = Transducer(ModelConfig(cell="rnn", hidden_size=5), Vocabulary("01"), "01")
+    >>> model(torch.tensor([[0, 1], [1, 1], [1, 0]]), N=4, lengths=torch.tensor([3, 2])).shape  # (N, B, K)
+    torch.Size([4, 2, 2])
+    """
+
+    def forward(self, x: Tensor, N: int, lengths: Tensor | None = None) -> Tensor:
+        """Return logits (N, B, K).
+
+        Args: x (T, B) int64 or (T, B, I); N: answers to each row; lengths (B,) int64, all T if left out.
+        """
+        T, B = x.shape[:2]
+        ends = torch.full((B,), T) if lengths is None else lengths
+        blank = 0 if isinstance(self.inputs, int) else self.inputs.eos_id
+        x = pad(x, (0,) * (2 * x.dim() - 2) + (0, N), value=blank)
+        past = torch.arange(T + N)[:, None] >= ends
+        x = torch.where(past if x.dim() == 2 else past[..., None], blank, x)
+        h = self.states(x, ends + N)
+        answering = h[ends + torch.arange(N)[:, None], torch.arange(B)]  # (N, B, H)
+        return linear(answering, self.head.weight, self.head.bias)

@@ -1,0 +1,169 @@
+"""Tables of results: the same rows as Markdown, as CSV and for the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+
+from unrolled.lab.results import LabResult, TaskResult
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of texts under headers.
+
+    >>> print(Table(("n", "right"), (("50", "all"),)).markdown())
+    | n | right |
+    |---|---|
+    | 50 | all |
+    """
+
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def markdown(self) -> str:
+        """Return a Markdown table."""
+        lines = [self.headers, ("---",) * len(self.headers), *self.rows]
+        joined = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+        joined[1] = "|" + "---|" * len(self.headers)
+        return "\n".join(joined)
+
+    def csv(self) -> str:
+        """Return comma-separated values, one header line first."""
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n").writerows([self.headers, *self.rows])
+        return out.getvalue()
+
+
+def summary(named: Sequence[tuple[str, LabResult]], published: Sequence[str] = ()) -> Table:
+    """Return one row for each experiment: first failing sizes, seeds that generalise, shares, cross-entropy.
+
+    Args:
+        named: experiments and what to call them.
+        published: what others found, one text for each, if there is anything to compare with.
+    """
+    ranges = named[0][1].ranges
+    same = all(result.ranges == ranges for _, result in named)
+    headers = ["", "first failing n: min", "median", "max", "right to the limit"]
+    headers += [f"right on {low}-{high}" for low, high in ranges] if same else ["right beyond training"]
+    headers += ["nats", "optimal", "symbols right", "seconds"]
+    rows = []
+    for k, (name, result) in enumerate(named):
+        failing, S = result.first_failing, len(result.seeds)
+        shares = list(zip(*(seed.right for seed in result.seeds), strict=True))
+        beyond = [share for column in shares[1:] for share in column]
+        columns = (
+            [share_text(fmean(column)) for column in shares] if same else [share_text(fmean(beyond or [math.nan]))]
+        )
+        rows.append(
+            (
+                name,
+                *map(result.size, (failing[0], result.median, failing[-1])),
+                f"{result.generalising} of {S} to {result.limit}",
+                *columns,
+                middle_nats(result),
+                f"{result.optimal_nats:.4f}",
+                mean_symbols(result),
+                f"{result.seconds:.0f}",
+                *published[k : k + 1],
+            )
+        )
+    return Table((*headers, *(["published"] if published else [])), tuple(rows))
+
+
+def headline(named: Sequence[tuple[str, LabResult]], published: Sequence[str] = ()) -> Table:
+    """Return what fits into a terminal of :func:`summary`: the first failing sizes, and the seeds that generalise."""
+    headers = ("", "fails at: min", "median", "max", "right to limit", *(["published"] if published else []))
+    rows = (
+        (
+            name,
+            *map(result.size, (result.first_failing[0], result.median, result.first_failing[-1])),
+            f"{result.generalising} of {len(result.seeds)}",
+            *published[k : k + 1],
+        )
+        for k, (name, result) in enumerate(named)
+    )
+    return Table(headers, tuple(rows))
+
+
+def in_words(result: LabResult) -> str:
+    """Return what a single experiment found, a line each, in the order in which the numbers deserve trust."""
+    failing, S = result.first_failing, len(result.seeds)
+    return "\n".join(
+        (
+            f"first failing n   min {result.size(failing[0])}, median {result.size(result.median)}, "
+            f"max {result.size(failing[-1])}",
+            f"right to {result.limit}     {result.generalising} of {S} nets, at every size",
+            f"cross-entropy     {middle_nats(result)} nats per symbol on fresh strings (median); the optimum is "
+            f"{result.optimal_nats:.4f}",
+            f"symbols right     {mean_symbols(result)} at sizes {result.ranges[-1][0]}-{result.ranges[-1][1]}",
+        )
+    )
+
+
+def task_summary(named: Sequence[tuple[str, TaskResult]], published: Sequence[str]) -> Table:
+    """Return one row for each experiment on a task: scores beyond the training sizes, best net, median and worst."""
+    headers = ("", "score: best", "median", "worst", "whole answers", "chance", "seconds", "published")
+    rows = (
+        (
+            name,
+            *(f"{100 * score:.1f}" for score in (result.scores[-1], median(result.scores), result.scores[0])),
+            f"{100 * median(result.exact_scores):.1f}",
+            f"{100 * result.chance:.0f}",
+            f"{result.train_seconds + result.judge_seconds:.0f}",
+            mark,
+        )
+        for (name, result), mark in zip(named, published, strict=True)
+    )
+    return Table(headers, tuple(rows))
+
+
+def each_seed(result: LabResult) -> Table:
+    """Return one row for each net: shares of sizes right in percent, nats per symbol, symbols right in percent."""
+    headers = (
+        "seed",
+        "fails",
+        *(f"{low}-{high}" for low, high in result.ranges),
+        "nats",
+        "sym.",
+    )
+    rows = (
+        (
+            str(seed.seed),
+            result.size(seed.first_failing or result.limit + 1),
+            *(share_text(share).removesuffix(" %") for share in seed.right),
+            "-" if seed.nats is None else f"{seed.nats:.3f}",
+            "-" if seed.symbols_right is None else share_text(seed.symbols_right).removesuffix(" %"),
+        )
+        for seed in result.seeds
+    )
+    return Table(headers, tuple(rows))
+
+
+def middle_nats(result: LabResult) -> str:
+    """Return the median cross-entropy of the nets, or a dash where it means nothing."""
+    found = [seed.nats for seed in result.seeds if seed.nats is not None]
+    return f"{median(found):.4f}" if found else "-"
+
+
+def mean_symbols(result: LabResult) -> str:
+    """Return the mean share of symbols right of the nets, or a dash where it means nothing."""
+    found = [seed.symbols_right for seed in result.seeds if seed.symbols_right is not None]
+    return share_text(fmean(found)) if found else "-"
+
+
+def share_text(share: float) -> str:
+    """Return a share in percent; 100 % and 0 % are said only of all and of none.
+
+    >>> share_text(1.0), share_text(0.9999), share_text(0.5), share_text(0.0001), share_text(math.nan)
+    ('100 %', '99.9 %', '50.0 %', '0.1 %', '-')
+    """
+    if math.isnan(share):
+        return "-"
+    if share in (0, 1):
+        return f"{share:.0%}".replace("%", " %")
+    return f"{min(max(100 * share, 0.1), 99.9):.1f} %"

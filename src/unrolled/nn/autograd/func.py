@@ -1,0 +1,293 @@
+"""How torch.func learns of the compiled core: Functions whose backward is a Function too, and their rules for vmap.
+
+A mapped axis never becomes a loop where it need not.  It joins the batch if the weights are shared, because rows do not
+see each other; otherwise each entry is a copy of the layer, and the core walks all copies in one call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch._C import _functorch
+from torch._functorch.autograd_function import VmapInfo
+from torch._functorch.pyfunctorch import retrieve_current_functorch_interpreter
+from torch.autograd import Function
+
+from unrolled.nn import routes
+from unrolled.nn.autograd import copies
+from unrolled.nn.autograd.copies import Copies
+from unrolled.nn.reference import LayerResult
+from unrolled.nn.routes import FlatWeights, Gradients, Layout, by_direction, recorded, unpack
+
+
+@dataclass(frozen=True)
+class Call:
+    """All of a call that is no tensor."""
+
+    kind: str
+    batch_first: bool
+    segment: int
+    save: bool  #: keep what the backward pass needs
+    count: int  #: of inputs: x, h0, c0 and the flat weights
+    needs: tuple[bool, ...] = ()  #: which gradients of the inputs are wanted
+    copies: Copies | None = None  #: of one layer; its tensors are those of copies.forward or copies.backward
+
+
+class Transformed(Function):
+    """A layer: y, h_n, c_n and what the core saved, from the layout's tensors and the inputs."""
+
+    @staticmethod
+    def forward(call: Call, lengths: Any, batch_sizes: Any, reset: Any, *inputs: Any) -> Any:
+        """Return y, h_n, c_n and what the core saved."""
+        if call.copies is not None:
+            tensors = (lengths, batch_sizes, reset, *inputs)
+            y, h_n, c_n, saved = copies.forward(
+                call.kind, call.batch_first, tensors, call.copies, call.save, call.segment
+            )
+        else:
+            layout = Layout(call.batch_first, lengths, batch_sizes, reset)
+            x, h0, c0, *flat = inputs
+            y, h_n, c_n, saved = routes.forward(
+                call.kind, layout, x, h0, c0, by_direction(flat), call.save, call.segment
+            )
+        return y, h_n, c_n, *saved
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Keep all tensors; what the core saved has no derivative of its own."""
+        ctx.call = inputs[0]
+        ctx.save_for_backward(*inputs[1:], output[0], *output[3:])
+        ctx.mark_non_differentiable(*output[3:])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Any) -> Any:
+        """Return gradients of the arguments of forward."""
+        call = replace(ctx.call, needs=tuple(ctx.needs_input_grad[4:]))
+        tensors = (*upstream[:3], *ctx.saved_tensors)
+        own = () if call.copies is None else call.copies.own
+        if call.copies is not None:
+            outputs = len(tensors) - 6 - call.count  # y and what the core saved
+            every = (True,) * len(call.copies.sizes)
+            call = replace(call, copies=call.copies._replace(own=(every,) * 3 + own + (every,) * outputs))
+        found = list(_apply(TransformedGradient, call, *tensors))
+        for k, axes in enumerate(own[3:]):  # what copies share has the sum of their gradients
+            if found[k] is not None and not all(axes):
+                found[k] = found[k].sum([axis for axis, has in enumerate(axes) if not has])
+        return None, None, None, None, *found
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, call: Call, *args: Any) -> Any:
+        """Map over an axis: part of the batch if the weights are shared, else copies."""
+        S, dims = _entries(info), in_dims[1:]
+        if _may_fold(call, dims) and not _mapped(dims[6:]):
+            fold = _Fold.of(S, call, args)
+            results = _apply(Transformed, call, *fold.inputs(args, dims))
+            return fold.results(results, (fold.rows, 1, 1, 1 + fold.rows, 1 + fold.rows))
+        return _as_copies(Transformed, S, call, args, dims)
+
+
+class TransformedGradient(Function):
+    """The backward of `Transformed`, itself open to vmap and, through the equations, to further derivatives."""
+
+    @staticmethod
+    def forward(call: Call, dy: Any, dh_n: Any, dc_n: Any, *rest: Any) -> Any:
+        """Return gradients of the inputs; rest is the layout's tensors, inputs, y and what the core saved."""
+        upstream = (dy, dh_n, dc_n)
+        if call.copies is not None:
+            tensors = (*upstream, *rest)
+            return copies.backward(call.kind, call.batch_first, tensors, call.needs, call.copies, call.segment)
+        layout, inputs, y, saved = unpack(call.batch_first, call.count, rest)
+        return routes.backward(call.kind, layout, inputs, y, saved, upstream, call.needs, call.segment)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Keep everything but y and what the core saved: the equations make their own."""
+        ctx.call, kept = inputs[0], 7 + inputs[0].count
+        ctx.after = len(inputs) - kept
+        ctx.save_for_backward(*inputs[1:kept])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Any) -> Any:
+        """Return gradients of the arguments of forward: of dy, dh_n, dc_n and of x, h0, c0 and the weights."""
+        call, primals = ctx.call, ctx.saved_tensors
+        wanted = [k for k, p in enumerate(primals) if p is not None and p.is_floating_point()]
+        flowing = [k for k, d in enumerate(upstream) if d is not None]
+
+        def first_order(*varied: Tensor) -> tuple[Tensor | None, ...]:
+            full = list(primals)
+            for k, value in zip(wanted, varied, strict=True):
+                full[k] = value
+            gradients = _equations_backward(call, full)
+            return tuple(gradients[k] for k in flowing)
+
+        _, pull_back = torch.func.vjp(first_order, *(primals[k] for k in wanted))  # type: ignore[misc]
+        found = dict(zip(wanted, pull_back(tuple(upstream[k] for k in flowing)), strict=True))
+        return None, *(found.get(k) for k in range(len(primals))), *(None,) * ctx.after
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, call: Call, *args: Any) -> Any:
+        """Map over an axis as `Transformed` does; weight gradients, sums over the batch, need copies."""
+        S, end, dims = _entries(info), 6 + call.count, in_dims[1:]
+        by_copy = any(call.needs[3:]) or _mapped(dims[9:end])
+        if _may_fold(call, dims[3:6]) and not by_copy and dims[end] is not None:
+            fold = _Fold.of(S, call, args[3:])
+            upstream = fold.tensors(args[:3], dims[:3], (fold.rows, 1, 1))
+            y_and_saved = fold.tensors(args[end:], dims[end:], (fold.rows, 1 + fold.rows, 1 + fold.rows))
+            inputs = fold.inputs(args[3:end], dims[3:end])
+            results = _apply(TransformedGradient, call, *upstream, *inputs, *y_and_saved)
+            return fold.results(results, (fold.rows, 1, 1, *(None,) * (call.count - 3)))
+        return _as_copies(TransformedGradient, S, call, args, dims)
+
+
+def layer(
+    kind: str,
+    layout: Layout,
+    x: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    flat: FlatWeights,
+    trace: bool,
+    segment: int,
+) -> LayerResult:
+    """Return what `reference.layer` returns, under torch.func's transforms."""
+    call = Call(kind, layout.batch_first, segment, trace or _may_be_differentiated(), 3 + len(flat))
+    y, h_n, c_n, *saved = _apply(Transformed, call, *layout[1:], x, h0, c0, *flat)
+    return y, h_n, c_n, recorded(kind, layout, saved, by_direction(flat)[0][1]) if trace else None
+
+
+def _may_be_differentiated() -> bool:
+    """Whether anybody outside of here may ask for a gradient: tensors that vmap wraps do not tell."""
+    stack = _functorch.get_interpreter_stack() or ()
+    return torch.is_grad_enabled() or any(level.key() != _functorch.TransformType.Vmap for level in stack)
+
+
+def _apply(function: type[Function], call: Call, *tensors: Any) -> Any:
+    """Apply a Function, without what that costs in torch where it does nothing for us.
+
+    Under vmap torch's own way to a Function's rule takes longer than a small layer, so the rule is called from here.
+    """
+    if not torch._C._are_functorch_transforms_active():
+        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
+            return function.apply(call, *tensors)  # type: ignore[no-untyped-call]
+        return function.forward(call, *tensors)
+    interpreter: Any = retrieve_current_functorch_interpreter()
+    if interpreter.key() != _functorch.TransformType.Vmap:
+        return function.apply(call, *tensors)  # type: ignore[no-untyped-call]
+    level = interpreter.level()
+    bare, dims = zip(*((t, None) if t is None else _functorch._unwrap_batched(t, level) for t in tensors), strict=True)
+    with interpreter.lower():
+        if not _mapped(dims):
+            return _apply(function, call, *tensors)
+        results, where = function.vmap(VmapInfo(interpreter.batch_size(), ""), (None, *dims), call, *bare)  # type: ignore[no-untyped-call]
+    return tuple(
+        r if d is None else _functorch._add_batch_dim(r, d, level) for r, d in zip(results, where, strict=True)
+    )
+
+
+def _mapped(dims: Sequence[int | None]) -> bool:
+    return any(d is not None for d in dims)
+
+
+def _entries(info: Any) -> int:
+    """Return the length of a mapped axis."""
+    if info.batch_size == 0:
+        raise ValueError("vmap over an axis of size 0: there is no call to learn the results' shapes from")
+    return int(info.batch_size)
+
+
+def _as_copies(
+    function: type[Function], S: int, call: Call, tensors: Sequence[Any], dims: Sequence[int | None]
+) -> tuple[Any, tuple[int | None, ...]]:
+    """Apply a Function to copies of the layer along a mapped axis; return the results and where that axis is."""
+    together = replace(call, copies=(call.copies or Copies()).mapped(S, dims))
+    leading = (t if d is None else t.movedim(d, 0) for t, d in zip(tensors, dims, strict=True))
+    results = _apply(function, together, *leading)
+    return results, tuple(None if r is None else 0 for r in results)
+
+
+def _may_fold(call: Call, layout_dims: Sequence[int | None]) -> bool:
+    """Whether an axis can join the batch: not where segments end at blocks of steps, which depend on the batch."""
+    return call.copies is None and not call.segment and layout_dims[1] is None
+
+
+class _Fold(NamedTuple):
+    """An axis of length S that joins the batch, and where the batch is: the inner one of the two in a packed call.
+
+    In a packed call the rows of a step are the first ones of the batch, and stay so if the copies of a row are
+    neighbours.  In a padded call the batch goes inside, where its rows lie already.
+    """
+
+    S: int
+    packed: bool
+    rows: int  #: the axis of the batch in x, y and reset; what the core saved has D before it
+
+    @classmethod
+    def of(cls, S: int, call: Call, args: Sequence[Any]) -> _Fold:
+        """Return the fold for the tensors of a layout and the inputs."""
+        packed = args[1] is not None
+        rows = 0 if packed or call.batch_first else 1
+        return cls(S, packed, rows)
+
+    def tensors(self, tensors: Sequence[Any], dims: Sequence[int | None], axes: Sequence[int]) -> list[Any]:
+        """Return tensors with the mapped axis in their batch; those that are not mapped are repeated."""
+        folded = []
+        for t, d, axis in zip(tensors, dims, axes, strict=False):
+            if t is not None and t.shape != (0,):  # where the core had nothing to save
+                at = axis + 1 if self.packed else axis
+                mapped = t.unsqueeze(at).expand(*t.shape[:at], self.S, *t.shape[at:]) if d is None else t.movedim(d, at)
+                t = mapped.flatten(axis, axis + 1)
+            folded.append(t)
+        return folded
+
+    def inputs(self, args: Sequence[Any], dims: Sequence[int | None]) -> list[Any]:
+        """Return the layout's tensors and the inputs, the weights as they are."""
+        (lengths,) = self.tensors(args[:1], dims[:1], (0,))
+        batch_sizes = None if args[1] is None else args[1] * self.S
+        rest = self.tensors(args[2:6], dims[2:6], (self.rows, self.rows, 1, 1))
+        return [lengths, batch_sizes, *rest, *args[6:]]
+
+    def results(self, results: Sequence[Any], axes: Sequence[int | None]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Return results with the mapped axis split off again, and where it is."""
+        split: list[Any] = []
+        dims: list[int | None] = []
+        for t, axis in zip(results, axes, strict=False):  # if nothing was saved, fewer results than axes
+            if t is None or axis is None or t.dim() == 1:  # what the core had nothing to save in
+                split.append(t)
+                dims.append(None)
+            else:
+                B = t.shape[axis] // self.S
+                split.append(t.unflatten(axis, (B, self.S) if self.packed else (self.S, B)))
+                dims.append(axis + 1 if self.packed else axis)
+        return tuple(split), tuple(dims)
+
+
+def _equations_backward(call: Call, tensors: Sequence[Any]) -> Gradients:
+    """Return what `TransformedGradient` returns, as torch operations, from all that it gets but y and what follows."""
+
+    def of_layer(full: Sequence[Any]) -> Gradients:
+        layout = Layout(call.batch_first, *full[3:6])
+        return routes.equations_backward(call.kind, layout, full[6:], tuple(full[:3]), call.needs)
+
+    if call.copies is None:
+        return of_layer(tensors)
+    there = [k for k, t in enumerate(tensors) if t is not None]
+    wanted = [k for k, needed in enumerate(call.needs) if needed]
+
+    def one_copy(*present: Tensor) -> tuple[Any, ...]:
+        full: list[Any] = [None] * len(tensors)
+        for k, value in zip(there, present, strict=True):
+            full[k] = value
+        gradients = of_layer(full)
+        return tuple(gradients[k] for k in wanted)
+
+    of_copies: Callable[..., Any] = one_copy
+    for axis in reversed(range(len(call.copies.sizes))):
+        of_copies = torch.vmap(of_copies, in_dims=tuple(0 if call.copies.own[k][axis] else None for k in there))
+    found = dict(zip(wanted, of_copies(*(tensors[k] for k in there)), strict=True))
+    return tuple(found.get(k) for k in range(call.count))

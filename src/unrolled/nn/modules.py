@@ -1,0 +1,89 @@
+"""Modules that hold recurrent weights: reading them by name, sharing them, viewing them gate by gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from typing import Any, TypeVar
+
+import torch
+from torch.nn.modules.module import _has_any_global_hook
+from torch.nn.utils import parametrize
+
+from unrolled.notation import gate_parameters
+
+_Module = TypeVar("_Module", bound=torch.nn.Module)
+
+
+def named(module: torch.nn.Module, names: Sequence[str]) -> list[Any]:
+    """Return what the names stand for now, tensors or None.
+
+    Nothing is kept by identity: parametrizations, pruning, functional_call and plain reassignment all change what a
+    name stands for.  The dictionary is tried first because ``Module.__getattr__`` is slow.
+
+    >>> [tuple(w.shape) for w in named(torch.nn.Linear(2, 3), ["weight", "bias"])]
+    [(3, 2), (3,)]
+    """
+    try:
+        return [*map(module._parameters.__getitem__, names)]
+    except KeyError:
+        return [getattr(module, name) for name in names]
+
+
+def is_hooked(module: torch.nn.Module) -> bool:
+    """Return whether a call of the module does something else than the `forward` of its class.
+
+    >>> is_hooked(torch.nn.Linear(2, 3))
+    False
+    """
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or "forward" in module.__dict__
+        or _has_any_global_hook()  # type: ignore[no-untyped-call]
+    )
+
+
+def twin(module: torch.nn.Module, cls: type[_Module]) -> _Module:
+    """Return a module of another class that shares the Parameters, buffers, hooks and settings of this one.
+
+    Args: a layer or cell of torch or of this package, and the class of the same name in the other.
+    Raises: TypeError for a parametrized module, whose class is its own.
+
+    >>> from unrolled.nn import LSTM
+    >>> stock = torch.nn.LSTM(4, 6)
+    >>> twin(stock, LSTM).weight_ih_l0 is stock.weight_ih_l0
+    True
+    """
+    if parametrize.is_parametrized(module):
+        raise TypeError(
+            f"{type(module).__name__} is parametrized; bake the weights in first, "
+            "with torch.nn.utils.parametrize.remove_parametrizations"
+        )
+    other = cls.__new__(cls)
+    for key, value in module.__dict__.items():
+        # The registries are copied: a hook or a parameter added to one is not added to the other.
+        other.__dict__[key] = copy(value) if isinstance(value, (dict, list, set)) else value
+    return other
+
+
+def with_gate_views(kind: str) -> Callable[[type[_Module]], type[_Module]]:
+    """Give a class that has a `gate` method one property for each block of the equations of its cell.
+
+    >>> from unrolled.nn import GRU
+    >>> gru = GRU(3, 5)
+    >>> gru.W_hz.data_ptr() == gru.weight_hh_l0[5:].data_ptr()
+    True
+    """
+
+    def view(name: str) -> property:
+        return property(lambda self: self.gate(name), doc=f"{name} of the first layer's forward direction, a view.")
+
+    def decorate(cls: type[_Module]) -> type[_Module]:
+        for name, _, _ in gate_parameters(kind):
+            setattr(cls, name, view(name))
+        return cls
+
+    return decorate

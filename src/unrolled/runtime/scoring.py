@@ -1,0 +1,61 @@
+"""What each symbol of a text costs a model, in bits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unrolled.core.sampling import log_softmax
+from unrolled.runtime.generation import TextStepper
+from unrolled.saved.vocabulary import Text
+
+
+@dataclass(frozen=True)
+class Score:
+    """What each symbol of one text costs.
+
+    Attributes:
+        pieces: The symbols as they are shown, N of them; EOS is the last if the model learned sequences.
+        bits: -log2 p of each symbol given those before it, (N,); the first is measured against how texts start.
+        unknown: How many symbols were read as UNK.
+    """
+
+    pieces: tuple[str, ...]
+    bits: NDArray[np.float64]
+    unknown: int
+
+    @property
+    def total(self) -> float:
+        """Bits of the whole text."""
+        return float(self.bits.sum())
+
+    @property
+    def mean(self) -> float:
+        """Bits per symbol."""
+        return float(self.bits.mean())
+
+
+def score(stepper: TextStepper, text: Text) -> Score:
+    """Return what each symbol of a text costs, in bits; a model of sequences charges for the EOS after it too.
+
+    Raises: ValueError if the text holds no symbol.
+    """
+    vocabulary = stepper.vocabulary
+    ids = vocabulary.encode(text)
+    if not len(ids):
+        raise ValueError("the text to score is empty; give at least one symbol")
+    unknown = int(np.count_nonzero(ids == vocabulary.unk_id))
+    pieces = list(vocabulary.pieces(ids.tolist()))
+    if stepper.framed:
+        ids, pieces = np.append(ids, vocabulary.eos_id), [*pieces, " EOS"]
+    bits = np.empty(len(ids))
+    state = stepper.initial(1)
+    logits = stepper.start[None]  # (1, V)
+    for t, symbol in enumerate(ids):
+        bits[t] = -log_softmax(logits)[0, symbol] / math.log(2)
+        if t + 1 < len(ids):
+            logits, state = stepper.step(ids[t : t + 1], state)
+    return Score(tuple(pieces), bits, unknown)

@@ -1,0 +1,120 @@
+"""The folder of a model: config.json, vocabulary.json and model.safetensors, and what config.json says of the model.
+
+config.json holds the sha256 of the other two, and is renamed last, so the three always belong together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy.typing as npt
+
+from unrolled.config.model import ModelConfig
+from unrolled.saved.files import (
+    FORMAT_VERSION,
+    CheckpointError,
+    Tensors,
+    check_sum,
+    pack,
+    parse,
+    read_file,
+    replace_files,
+    sha256,
+    to_json,
+    unpack,
+    writing,
+)
+from unrolled.saved.vocabulary import Vocabulary
+
+#: Keys of config.json that say how the model is kept; all others say what it is.
+OURS = ("format_version", "sha256")
+
+
+class _Config(msgspec.Struct):
+    format_version: int
+    sha256: dict[str, str]
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """What config.json says of a model itself, however it was trained."""
+
+    model: ModelConfig
+    framed: bool
+
+    @classmethod
+    def from_dict(cls, config: Mapping[str, Any], folder: str | Path) -> SavedModel:
+        """Read a config that came from this folder.
+
+        Raises: ValueError naming the file and what in it is missing or out of range.
+        """
+        try:
+            return msgspec.convert(config, cls)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"{Path(folder) / 'config.json'}: not the config of a model: {error}") from None
+
+
+def save_model(
+    folder: str | Path,
+    config: dict[str, Any],
+    vocabulary: Vocabulary,
+    tensors: Mapping[str, npt.NDArray[Any]],
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Write a model: config.json, vocabulary.json and model.safetensors.
+
+    Args:
+        folder: is made if it is not there; other files in it stay as they are.
+        config: JSON values that say what the model is.
+        vocabulary: the symbols it reads and writes.
+        tensors: its parameters by name.
+        overwrite: replace a model that is already there.
+
+    Raises: CheckpointError if a model is there and overwrite is False, or the files cannot be written; what was there
+        is then as it was.  ValueError if config holds a key of the file's own.
+    """
+    folder = Path(folder)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not overwrite and (folder / "config.json").exists():
+            raise CheckpointError(
+                f"{folder}: a model is already there; name another folder, or overwrite it on purpose"
+            )
+        if not config.keys().isdisjoint(OURS):
+            raise ValueError(f"save_model: config has one of the keys {', '.join(OURS)}, which are the file's own")
+        packed, symbols = pack(tensors), vocabulary.to_json()
+        sums = {"vocabulary.json": sha256(symbols), "model.safetensors": sha256(packed)}
+        replace_files(
+            {
+                folder / "vocabulary.json": symbols,
+                folder / "model.safetensors": packed,
+                folder / "config.json": to_json({"format_version": FORMAT_VERSION, "sha256": sums} | config),
+            }
+        )
+
+
+def load_model(folder: str | Path) -> tuple[dict[str, Any], Vocabulary, Tensors]:
+    """Return the config, the vocabulary and the tensors of a model, as :func:`save_model` got them.
+
+    Raises: CheckpointError if there is no model, or a file is damaged, foreign or of an unknown format version.
+    """
+    folder = Path(folder)
+    if not (folder / "config.json").exists():
+        raise CheckpointError(f"{folder}: no config.json, so there is no model; check the path")
+    described = read_file(folder / "config.json")
+    sums = parse(folder / "config.json", described, _Config).sha256
+    symbols = read_file(folder / "vocabulary.json")
+    check_sum(folder / "vocabulary.json", symbols, sums.get("vocabulary.json"))
+    try:
+        vocabulary = Vocabulary.from_json(symbols)
+    except ValueError as error:
+        raise CheckpointError(f"{folder / 'vocabulary.json'}: {error}") from None
+    tensors = unpack(folder / "model.safetensors", sums.get("model.safetensors"))
+    config = json.loads(described)
+    return {key: config[key] for key in config if key not in OURS}, vocabulary, tensors

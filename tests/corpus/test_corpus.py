@@ -1,0 +1,330 @@
+"""The corpus: what is read, how it is split, and that nothing is lost on the way."""
+
+import hashlib
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from unrolled.config.data import DataConfig
+from unrolled.corpus.corpus import Corpus, memory_note
+from unrolled.corpus.reading import CorpusError, CorpusWarning
+from unrolled.corpus.sonnets import sonnets
+
+WHOLE = {"validation": 0, "test": 0}
+lines_of_text = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n\r\0\ufeff")), min_size=1)
+
+
+def decoded(corpus, part):
+    return [corpus.vocabulary.decode(ids) for ids in part]
+
+
+def test_sonnets_are_the_file_that_was_checked():
+    assert len(sonnets()) == 95_728
+    assert (
+        hashlib.sha256(sonnets().encode()).hexdigest()
+        == "edb826e5a801c955ab21026b3660306838fbf29ec29ea01886b2854c6d639b55"
+    )
+
+
+def test_corpus_of_the_founding_example():
+    corpus = Corpus.from_sequences([["a"] * n + ["b"] * n for n in range(1, 6)], **WHOLE)
+    assert corpus.vocabulary.names == ("a", "b", "EOS", "UNK")
+    assert [ids.tolist() for ids in corpus.train] == [[0] * n + [1] * n + [2] for n in range(1, 6)]
+    assert not corpus.stream
+    assert corpus.train.predicted == sum(2 * n for n in range(1, 6))
+
+
+def test_corpus_does_not_double_an_explicit_eos():
+    plain = Corpus.from_sequences([["a", "b"], ["b"]], **WHOLE)
+    explicit = Corpus.from_sequences([["a", "b", "EOS"], ["b", "EOS"]], **WHOLE)
+    assert plain.fingerprint == explicit.fingerprint
+
+
+@given(lines_of_text.filter(any))
+def test_corpus_reads_every_line_once(lines):
+    corpus = Corpus.from_text("\n".join(lines), lines=True, **WHOLE)
+    assert decoded(corpus, corpus.train) == [line for line in lines if line]
+    assert {int(ids[-1]) for ids in corpus.train} == {corpus.vocabulary.eos_id}
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=10), st.integers(0, 3), st.integers(0, 3))
+@pytest.mark.filterwarnings("ignore::unrolled.corpus.reading.CorpusWarning")
+def test_corpus_blocks_are_the_stream_in_order(text, validation, test):
+    shares = [share / 10 for share in (validation, test)]
+    assume(all(share == 0 or len(text) * share >= 2 for share in shares))
+    corpus = Corpus.from_text(text, validation=shares[0], test=shares[1])
+    ids = np.concatenate([part.ids for part in corpus.splits.values()])
+    unseen = ids == corpus.vocabulary.unk_id
+    assert len(ids) == len(text)
+    assert [corpus.vocabulary.names[k] for k in ids[~unseen]] == [c for c, u in zip(text, unseen, strict=True) if not u]
+    assert not unseen[: corpus.split.sizes[0]].any()
+
+
+@given(st.integers(20, 60), st.integers(0, 5))
+def test_corpus_splits_by_sequence_lose_none_and_repeat_none(n, seed):
+    sequences = [[f"s{k}", "x"] for k in range(n)]
+    corpus = Corpus.from_sequences(sequences, validation=0.1, test=0.1, split_seed=seed)
+    again = Corpus.from_sequences(sequences, validation=0.1, test=0.1, split_seed=seed)
+    assert corpus.fingerprint == again.fingerprint
+    assert sum(corpus.split.sizes) == n == sum(map(len, corpus.splits.values()))
+    seen = [s[0] for s in decoded(corpus, corpus.train)]
+    assert len(set(seen)) == len(seen)
+    assert all(s[0] == "UNK" for part in (corpus.validation, corpus.test) for s in decoded(corpus, part))
+
+
+def test_corpus_split_changes_with_the_seed():
+    sequences = [[str(k)] for k in range(50)]
+    assert Corpus.from_sequences(sequences).fingerprint != Corpus.from_sequences(sequences, split_seed=1).fingerprint
+
+
+def test_corpus_vocabulary_is_of_training_symbols_only():
+    corpus = Corpus.from_text("ab" * 40 + "c" * 20, validation=0.1, test=0.1)
+    assert corpus.vocabulary.names == ("a", "b", "EOS", "UNK")
+    assert corpus.unk_rates == {"train": 0.0, "validation": 1.0, "test": 1.0}
+
+
+def test_corpus_read_equals_from_text(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_bytes(sonnets().replace("\n", "\r\n").encode("utf-8-sig"))
+    assert Corpus.read(path).fingerprint == Corpus.from_text(sonnets()).fingerprint
+
+
+def test_corpus_reads_json_lines_csv_and_standard_input_alike(tmp_path, monkeypatch):
+    sequences = ["ab ba", "b", "aab"]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(list(s)) + "\n" for s in sequences))
+    (tmp_path / "a.csv").write_text("n,text\n" + "".join(f"{k},{s}\n" for k, s in enumerate(sequences)))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join(sequences).encode())))
+    found = [
+        Corpus.read(tmp_path / "a.jsonl", format="jsonl", kind="symbols", **WHOLE),
+        Corpus.read(tmp_path / "a.csv", format="csv", column="text", **WHOLE),
+        Corpus.read("-", lines=True, **WHOLE),
+    ]
+    for corpus in found:
+        assert ["".join(s).removesuffix("EOS") for s in decoded(corpus, corpus.train)] == sequences
+
+
+@pytest.mark.parametrize("kind", ["words", "symbols"])
+def test_corpus_lines_of_words_end_in_eos(kind):
+    corpus = Corpus.from_text("a  b\n\n b a c\n", kind=kind, lines=True, **WHOLE)
+    assert [ids.tolist() for ids in corpus.train] == [[0, 1, 3], [1, 0, 2, 3]]
+
+
+def test_corpus_stream_of_words_keeps_line_ends_and_of_symbols_does_not():
+    words = Corpus.from_text("a b\nb", kind="words", **WHOLE)
+    assert words.vocabulary.symbols == ("\n", "a", "b")
+    assert Corpus.from_text("a b\nb", kind="symbols", **WHOLE).vocabulary.symbols == ("a", "b")
+
+
+def test_corpus_bytes_are_exact(tmp_path):
+    path = tmp_path / "image.bin"
+    path.write_bytes(b"\0\xff\r\n\xfe" * 20)
+    corpus = Corpus.read(path, kind="bytes", **WHOLE)
+    assert corpus.vocabulary.decode_bytes(corpus.train.ids) == b"\0\xff\r\n\xfe" * 20
+
+
+def test_corpus_of_several_files_puts_eos_after_each(tmp_path):
+    for k, text in enumerate(["ab", "", "ba", "bb"]):
+        (tmp_path / f"{k}.txt").write_text(text)
+    corpus = Corpus.read(tmp_path, **WHOLE)
+    assert corpus.stream
+    assert [corpus.vocabulary.names[k] for k in corpus.train.ids] == [*"ab", "EOS", *"ba", "EOS", *"bb", "EOS"]
+
+
+def test_corpus_split_by_file_keeps_works_whole(tmp_path):
+    for k in range(10):
+        (tmp_path / f"{k}.txt").write_text(f"{k}" * 5)
+    corpus = Corpus.read(tmp_path, split_by="file", validation=0.2, test=0.1)
+    assert corpus.split.sizes == (7, 2, 1)
+    assert (len(corpus.train), len(corpus.train.ids)) == (1, 7 * 6)
+    assert corpus.unk_rates == {"train": 0.0, "validation": 10 / 12, "test": 5 / 6}
+
+
+def test_corpus_with_a_given_vocabulary_reads_as_the_model_reads():
+    trained = Corpus.from_text("abab", **WHOLE).vocabulary
+    corpus = Corpus.from_text("bca", vocabulary=trained, **WHOLE)
+    assert corpus.train.ids.tolist() == [1, 3, 0]
+
+
+def test_corpus_nfc_joins_across_pieces():
+    corpus = Corpus.from_text("e\u0301a", nfc=True, **WHOLE)
+    assert corpus.vocabulary.symbols == ("a", "\u00e9")
+
+
+def test_corpus_min_count_counts_training_symbols():
+    corpus = Corpus.from_text("aaabbc", min_count=2, **WHOLE)
+    assert corpus.vocabulary.symbols == ("a", "b")
+    assert corpus.unk_rates == {"train": 1 / 6}
+
+
+@pytest.mark.parametrize("symbols", [200, 254, 255, 70_000])
+def test_corpus_ids_take_the_smallest_type_that_holds_v(symbols, recwarn):
+    sequences = [[str(k) for k in range(symbols)]]
+    corpus = Corpus.from_sequences(sequences, **WHOLE)
+    assert decoded(corpus, corpus.train) == [[*sequences[0], "EOS"]]
+    assert corpus.train.ids.dtype == (np.uint8 if symbols <= 254 else np.uint16 if symbols < 65_000 else np.uint32)
+
+
+@pytest.mark.parametrize(
+    ("data", "changes", "says"),
+    [
+        (b"", {}, "empty, no symbols to learn from"),
+        (b"\xef\xbb\xbf", {}, "empty"),
+        (b"\n\n", {"lines": True}, "empty, no sequences"),
+        (b"a", {}, "1 symbol only"),
+        (b"abcdefghij", {}, "validation 0.05 of 10 symbols is 1, expected at least 2"),
+        (b"a\nb\nc\n", {"lines": True}, "validation 0.05 of 3 sequences is 0, expected at least 1"),
+        (b"a\nb\nc\n", {"lines": True, "validation": 0.5, "test": 0.4}, "0 of 3 sequences are left to train on"),
+        (b"\xff\xff", {}, r"byte 0 \(line 1\) is 0xff"),
+        (b"a\0b", {}, "NUL"),
+        (b'["a"]', {"format": "jsonl", "kind": "characters"}, "line 1: a list of symbols, but the kind is characters"),
+    ],
+)
+def test_corpus_refuses_in_one_sentence(tmp_path, data, changes, says):
+    path = tmp_path / "data"
+    path.write_bytes(data)
+    with pytest.raises(CorpusError, match=says) as caught:
+        Corpus.read(path, **changes)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_corpus_warns_of_one_repeated_byte():
+    with pytest.warns(CorpusWarning, match="the vocabulary is 'a'"):
+        corpus = Corpus.from_text("a" * 100)
+    assert len(corpus.vocabulary) == 3
+
+
+def test_corpus_of_one_repeated_symbol_in_lines_is_worth_learning():
+    assert len(Corpus.from_text("a\naa\naaa\n", lines=True, **WHOLE).train) == 3
+
+
+def test_corpus_warns_of_a_huge_vocabulary_with_its_memory():
+    with pytest.warns(CorpusWarning, match=r"V is 100,002.* model of words.* GB"):
+        Corpus.from_sequences([[str(k), str(k + 1)] for k in range(0, 100_000, 2)], **WHOLE)
+    assert "use kind words" in memory_note(100_000, "characters")
+
+
+def test_corpus_warns_of_skipped_records(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('["a"]\n[]\n')
+    with pytest.warns(CorpusWarning, match="1 records without a symbol"):
+        Corpus.read(path, **WHOLE)
+
+
+FILES = {
+    "a.jsonl": '["ab", "c"]\n["c"]\n',
+    "a.ndjson": '"ab"\n"c"\n',
+    "a.json": '[["ab", "c"], ["c"]]',
+    "a.tsv": "n\ttext\n1\tab\n2\tc\n",
+    "a.txt": "ab\nc\n",
+    "noname": "ab\nc\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "kind", "sequences"),
+    [
+        ("a.jsonl", {}, "symbols", [["ab", "c"], ["c"]]),
+        ("a.json", {}, "symbols", [["ab", "c"], ["c"]]),
+        ("a.json", {"kind": "symbols"}, "symbols", [["ab", "c"], ["c"]]),
+        ("a.ndjson", {}, "characters", ["ab", "c"]),
+        ("a.ndjson", {"kind": "words"}, "words", ["ab", "c"]),
+        ("a.tsv", {"column": "text"}, "characters", ["ab", "c"]),
+        ("a.txt", {}, "characters", None),
+        ("a.jsonl", {"format": "text"}, "characters", None),
+        ("noname", {"lines": True}, "characters", ["ab", "c"]),
+    ],
+)
+def test_corpus_goes_by_the_name_of_the_file_unless_told(tmp_path, name, changes, kind, sequences):
+    (tmp_path / name).write_text(FILES[name])
+    corpus = Corpus.read(tmp_path / name, **WHOLE, **changes)
+    assert (corpus.vocabulary.kind, corpus.stream) == (kind, sequences is None)
+    if sequences:
+        ended = [[*s, "EOS"] if kind == "symbols" else s for s in sequences]
+        assert decoded(corpus, corpus.train) == ended
+
+
+def test_corpus_of_a_folder_goes_by_the_names_in_it(tmp_path):
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_text(FILES["a.jsonl"])
+    assert len(Corpus.read(tmp_path, **WHOLE).train) == 4
+    (tmp_path / "c.txt").write_text(FILES["a.txt"])
+    with pytest.raises(CorpusError, match=r"a.jsonl looks like jsonl and .*c.txt looks like text; name files of one"):
+        Corpus.read(tmp_path)
+
+
+def test_corpus_in_memory_takes_texts_as_characters_and_lists_as_symbols():
+    assert Corpus.from_text("abc", **WHOLE).vocabulary.kind == "characters"
+    assert Corpus.from_sequences([["abc"]], DataConfig(**WHOLE)).vocabulary.kind == "symbols"
+
+
+@given(st.integers(3, 30))
+def test_corpus_split_by_block_keeps_sequences_in_order(n):
+    corpus = Corpus.from_sequences([[str(k)] for k in range(n)], split_by="block", validation=0.34, test=0.34)
+    assert corpus.vocabulary.symbols == tuple(sorted(str(k) for k in range(corpus.split.sizes[0])))
+    assert decoded(corpus, corpus.train) == [[str(k), "EOS"] for k in range(corpus.split.sizes[0])]
+    assert str(corpus.split).startswith(f"the first {corpus.split.sizes[0]} sequences train, the next")
+
+
+def test_corpus_split_by_file_keeps_the_sequences_of_a_file_together(tmp_path):
+    for k in range(6):
+        (tmp_path / f"{k}.txt").write_text(f"\n{k}a\n{k}b\n\n{k}c")
+    corpus = Corpus.read(tmp_path, split_by="file", lines=True, validation=0.2, test=0.2)
+    assert (str(corpus.split).startswith("of the files, 4 train, 1 validate"), len(corpus.train)) == (True, 12)
+    files = [decoded(corpus, corpus.train)[k : k + 3] for k in range(0, 12, 3)]
+    assert all([s[1] for s in file] == ["a", "b", "c"] and len({s[0] for s in file}) == 1 for file in files)
+
+
+def test_corpus_stream_has_no_sequences_to_split_by():
+    with pytest.raises(CorpusError, match="a stream has no sequences to split"):
+        Corpus.from_text("abab" * 9, split_by="sequence")
+
+
+def test_corpus_warns_of_long_sequences_and_refuses_endless_ones(monkeypatch):
+    monkeypatch.setattr("unrolled.corpus.corpus.LONG_SEQUENCE", 10)
+    monkeypatch.setattr("unrolled.corpus.reading.RECORD_LIMIT", 20)
+    with pytest.warns(CorpusWarning, match="the longest sequence has 11 symbols.* GB; cut it into shorter ones"):
+        Corpus.from_text("ab" * 5 + "\nab", lines=True, **WHOLE)
+    with pytest.raises(CorpusError, match="the longest sequence has 23 symbols, expected 20 at most"):
+        Corpus.from_text("ab" * 11 + "\nab", lines=True, **WHOLE)
+
+
+def test_corpus_fingerprint_depends_on_text_split_and_kind():
+    base = Corpus.from_text("abc" * 40)
+    others = [
+        Corpus.from_text("abc" * 39 + "acb"),
+        Corpus.from_text("abc" * 40, validation=0.1),
+        Corpus.from_text("abc" * 40, kind="bytes"),
+    ]
+    assert len({corpus.fingerprint for corpus in [base, *others]}) == 4
+
+
+def test_corpus_reads_one_long_line_in_bounded_memory(tmp_path):
+    """A line of 64 MB with a limit on memory that its text alone, at 4 bytes a code point, would break."""
+    path = tmp_path / "long.txt"
+    with path.open("wb") as file:
+        for _ in range(64):
+            file.write(b"abcdefgh" * (1 << 17))
+    code = (
+        "import resource, sys; from unrolled.corpus.corpus import Corpus; import numpy\n"
+        "held = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (held + (180 << 20),) * 2)\n"
+        "corpus = Corpus.read(sys.argv[1], lines=sys.argv[2] == 'lines', validation=0, test=0)\n"
+        "assert len(corpus.train.ids) == 64 << 20"
+    )
+    run = [sys.executable, "-c", code, str(path)]
+    done = subprocess.run([*run, "stream"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    done = subprocess.run([*run, "lines"], capture_output=True, text=True)
+    assert "the longest sequence has 67,108,865 symbols, expected 16,777,216 at most" in done.stderr
+
+
+def test_corpus_imports_no_torch():
+    code = "import sys, unrolled.corpus.corpus; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,120 @@
+"""Reading files: line ends, marks, encodings, and every way in which a file can be wrong."""
+
+import io
+import sys
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unrolled.corpus import reading
+from unrolled.corpus.reading import CorpusError, Source
+
+
+@pytest.fixture(params=[1, 2, 7, 1 << 20])
+def block(request, monkeypatch):
+    """Read in blocks of this many bytes, so that every boundary is crossed."""
+    monkeypatch.setattr(reading, "BLOCK", request.param)
+
+
+def read(source: Source) -> str:
+    return "".join(reading.text_blocks(source))
+
+
+def test_reading_gives_lf_and_no_mark(source, block):
+    assert read(source(b"\xef\xbb\xbfa\r\nb\r\r\nc\n\xc3\xa9\r")) == "a\nb\n\nc\n\u00e9\n"
+
+
+def test_reading_keeps_a_mark_that_is_not_at_the_start(source, block):
+    assert read(source("a\ufeffb".encode())) == "a\ufeffb"
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"ab\ncd\n\xff", r"byte 6 \(line 3\) is 0xff"),
+        (b"ab\n\xc3\xa9\xc3", r"byte 5 \(line 2\) is 0xc3"),
+        (b"\n\xe2\x82(", r"byte 1 \(line 2\) is 0xe2"),
+        (b"a\n\n\0", r"byte 3 \(line 3\) is NUL"),
+        (b"\xef\xbb\xbfab\n\x80", r"byte 6 \(line 2\) is 0x80"),
+    ],
+)
+def test_reading_names_byte_and_line_of_what_is_no_text(source, block, data, says):
+    with pytest.raises(CorpusError, match=says):
+        read(source(data))
+
+
+def test_reading_names_utf16(source):
+    with pytest.raises(CorpusError, match="UTF-16"):
+        read(source("text".encode("utf-16")))
+
+
+@settings(max_examples=300)
+@given(st.lists(st.text(st.sampled_from("ae\u0301\u0327\u1100\u1161\u11a8\u09c7\u09be\u0f71\u0344 \n"))))
+def test_normalised_is_the_same_however_the_text_is_cut(blocks):
+    assert "".join(reading.normalised(iter(blocks))) == unicodedata.normalize("NFC", "".join(blocks))
+
+
+def test_normalised_cuts_before_every_code_point_that_stays_alone():
+    """The rule of the cut holds every code point that Unicode lets join the one before it."""
+    for code in range(sys.maxunicode + 1):
+        char = chr(code)
+        if unicodedata.category(char)[0] == "M" or "\u1160" <= char <= "\u11ff" or 0xD800 <= code <= 0xDFFF:
+            continue
+        first = unicodedata.normalize("NFD", char)[0]
+        assert unicodedata.combining(first) == 0
+        assert unicodedata.category(first)[0] != "M", hex(code)
+
+
+@given(st.lists(st.text("a- \n\t")))
+def test_whole_words_tears_no_word(blocks):
+    pieces = list(reading.whole_words(iter(blocks), Source(None)))
+    assert "".join(pieces) == "".join(blocks)
+    assert [word for piece in pieces for word in piece.split()] == "".join(blocks).split()
+
+
+def test_whole_words_refuses_a_word_without_end(monkeypatch):
+    monkeypatch.setattr(reading, "RECORD_LIMIT", 10)
+    with pytest.raises(CorpusError, match="standard input: a word has more than 10 characters"):
+        list(reading.whole_words(iter(["aaaa"] * 3), Source(None)))
+
+
+def test_text_lines_are_cut_at_line_feeds_only(source, block):
+    assert list(reading.text_lines(source("a\u2028b\x0bc\n\nd".encode()))) == ["a\u2028b\x0bc", "", "d"]
+
+
+def test_text_lines_refuses_a_record_without_end(source, monkeypatch):
+    monkeypatch.setattr(reading, "RECORD_LIMIT", 10)
+    monkeypatch.setattr(reading, "BLOCK", 4)
+    with pytest.raises(CorpusError, match="more than 10 characters"):
+        list(reading.text_lines(source(b"a" * 20)))
+
+
+def test_find_sources_of_a_folder_are_sorted_and_not_hidden(tmp_path):
+    for name in ("b.txt", "a/z.txt", ".hidden", ".git/x"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    found = reading.find_sources(tmp_path)
+    assert [source.path.relative_to(tmp_path).as_posix() for source in found] == ["a/z.txt", "b.txt"]
+
+
+def test_find_sources_says_what_is_missing(tmp_path):
+    with pytest.raises(CorpusError, match="none\\.txt: no such file"):
+        reading.find_sources(tmp_path / "none.txt")
+    with pytest.raises(CorpusError, match="holds no file"):
+        reading.find_sources(tmp_path)
+    with pytest.raises(CorpusError, match="no data was named"):
+        reading.find_sources([])
+    with pytest.raises(CorpusError, match="twice"):
+        reading.find_sources(["-", "-"])
+
+
+def test_source_reads_standard_input(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\r\nb")))
+    assert read(Source(None)) == "a\nb"
+
+
+def test_source_that_cannot_be_opened_is_an_error(tmp_path):
+    with pytest.raises(CorpusError, match="Is a directory"), Source(tmp_path).open():
+        pass

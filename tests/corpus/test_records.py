@@ -1,0 +1,60 @@
+"""Records: JSON lines, JSON arrays, CSV columns, and every way in which one of them can be no record."""
+
+import pytest
+
+from unrolled.corpus import records
+from unrolled.corpus.reading import CorpusError
+
+
+def test_json_records_are_texts_or_symbol_lists(source):
+    found = records.json_lines(source(b'["a", "b"]\n\n"ab c"\r\n[1, 20]\n[]'))
+    assert [record for _, record in found] == [["a", "b"], "ab c", ["1", "20"], []]
+
+
+@pytest.mark.parametrize("line", [b'["a"', b"{}", b"[[1]]", b"[1.5]", b"null"])
+def test_json_records_names_the_line_that_is_none(source, line):
+    with pytest.raises(CorpusError, match=r"line 2: .*expected a string or a list of symbols"):
+        list(records.json_lines(source(b'["a"]\n' + line)))
+
+
+def test_csv_cells_are_one_column_quotes_and_all(source):
+    data = b'id,text\r\n1,"a, ""b""\r\nc"\r\n2,d\r\n\r\n'
+    assert [cell for _, cell in records.csv_cells(source(data), "text")] == ['a, "b"\nc', "d"]
+    assert [cell for _, cell in records.csv_cells(source(b"id\ttext\n1\ta,b\n", "data.tsv"), "text")] == ["a,b"]
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"id,words\n", "no column 'text'; name the one that holds the sequences .column., of 'id', 'words'"),
+        (b"", "no column 'text'; .* of none"),
+        (b"id,text\n1\n", "line 2: the row has 1 cells, expected 2"),
+        (b'id,text\n1,"a" b\n', "line 2: .*check the quotes"),
+    ],
+)
+def test_csv_cells_names_what_is_wrong(source, data, says):
+    with pytest.raises(CorpusError, match=says):
+        list(records.csv_cells(source(data), "text"))
+
+
+def test_json_array_holds_texts_or_symbol_lists(source):
+    found = list(records.json_array(source(b'\xef\xbb\xbf[["a", 7],\r\n "ab c", []]')))
+    assert [record for _, record in found] == [["a", "7"], "ab c", []]
+    assert found[1][0].endswith("record 2")
+
+
+@pytest.mark.parametrize("data", [b'["a"', b"{}", b"[[[1]]]", b"[1]", b"null", b"", b'["a"]\n["b"]'])
+def test_json_array_refuses_what_is_none(source, data):
+    with pytest.raises(CorpusError, match="expected an array of sequences"):
+        list(records.json_array(source(data)))
+
+
+def test_json_array_that_is_too_long_to_hold_is_refused(source, monkeypatch):
+    monkeypatch.setattr(records, "ARRAY_LIMIT", 8)
+    with pytest.raises(CorpusError, match="more than 8 characters; write it as JSON lines"):
+        list(records.json_array(source(b'["abcdefgh"]')))
+
+
+def test_csv_cells_may_be_as_long_as_any_record(source):
+    long = "a" * 200_000
+    assert [cell for _, cell in records.csv_cells(source(f"text\n{long}\n".encode()), "text")] == [long]
