@@ -7,17 +7,61 @@ D directions, G gates of a cell.  docs/notation.md carries the equations.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["RNN_TANH", "RNN_RELU", "LSTM", "GRU"]
 
-#: Gate order of each cell, as torch stacks them along the first axis of every weight.  The Elman cell has one
-#: unnamed block: its names are plain ``W_ih``, ``b_hh``.
-GATES: dict[str, str] = {"RNN_TANH": "h", "RNN_RELU": "h", "LSTM": "ifgo", "GRU": "rzn"}
+
+class Cell(NamedTuple):
+    """What sets one kind of cell apart from the others."""
+
+    number: int  #: in the core: enum CellKind of csrc/kernels.h
+    gates: str  #: blocks along the first axis of every weight, in torch's order; the Elman cell's one block is h
+    sigmoids: str  #: the gates whose values lie in (0, 1)
+    kept: tuple[str, ...]  #: what a forward pass keeps of each step for the backward pass, beside h and c
+    states: tuple[str, ...]  #: what goes from step to step
 
 
-#: The number of each cell in the core: enum CellKind of csrc/kernels.h.
-CELL_NUMBERS: dict[str, int] = {"RNN_TANH": 0, "RNN_RELU": 1, "LSTM": 2, "GRU": 3}
+CELLS: dict[str, Cell] = {
+    "RNN_TANH": Cell(0, "h", "", (), ("h",)),
+    "RNN_RELU": Cell(1, "h", "", (), ("h",)),
+    "LSTM": Cell(2, "ifgo", "ifo", ("i", "f", "g", "o"), ("h", "c")),
+    "GRU": Cell(3, "rzn", "rz", ("r", "z", "n", "hn"), ("h",)),
+}
+
+#: Gate order of each cell, as torch stacks the gates along the first axis of every weight.
+GATES: dict[str, str] = {kind: cell.gates for kind, cell in CELLS.items()}
+
+#: Titles of gates and states.
+LONG_NAMES = {
+    "i": "input gate i",
+    "f": "forget gate f",
+    "g": "candidate g",
+    "o": "output gate o",
+    "c": "cell state c",
+    "h": "hidden state h",
+    "r": "reset gate r",
+    "z": "update gate z",
+    "n": "candidate n",
+}
+
+#: The weights of one layer and direction: their names in the equations, and the stems of their stored names.
+WEIGHTS: dict[str, str] = {
+    "W_ih": "weight_ih",
+    "W_hh": "weight_hh",
+    "b_ih": "bias_ih",
+    "b_hh": "bias_hh",
+    "W_hr": "weight_hr",
+}
+
+
+def has_cell_state(kind: str) -> bool:
+    """Return whether a cell carries c from step to step, beside h.
+
+    >>> has_cell_state("LSTM"), has_cell_state("GRU")
+    (True, False)
+    """
+    return "c" in CELLS[kind].states
 
 
 def gate_count(kind: str) -> int:
@@ -29,35 +73,29 @@ def gate_count(kind: str) -> int:
     return len(GATES[kind])
 
 
-def parameter_names(layer: int, reverse: bool, *, bias: bool, projection: bool) -> list[str]:
-    """Return torch's names of one layer and direction, in the order torch stores them.
+def stored_name(weight: str, layer: int = 0, reverse: bool = False) -> str:
+    """Return torch's name of a weight of one layer and direction.
 
-    >>> parameter_names(0, True, bias=True, projection=False)
-    ['weight_ih_l0_reverse', 'weight_hh_l0_reverse', 'bias_ih_l0_reverse', 'bias_hh_l0_reverse']
+    >>> stored_name("b_hh", 1, reverse=True)
+    'bias_hh_l1_reverse'
     """
-    suffix = f"_l{layer}" + ("_reverse" if reverse else "")
-    names = [f"weight_ih{suffix}", f"weight_hh{suffix}"]
-    if bias:
-        names += [f"bias_ih{suffix}", f"bias_hh{suffix}"]
-    if projection:
-        names += [f"weight_hr{suffix}"]
-    return names
+    return f"{WEIGHTS[weight]}_l{layer}" + ("_reverse" if reverse else "")
 
 
-def parameter_shapes(
+def weight_shapes(
     kind: str, input_size: int, hidden_size: int, *, bias: bool = True, proj_size: int = 0
-) -> list[tuple[int, ...]]:
-    """Return the shapes of one layer and direction, in the order of :func:`parameter_names`.
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the weights of one layer and direction, in the order in which torch stores them.
 
-    >>> parameter_shapes("GRU", 3, 5)
-    [(15, 3), (15, 5), (15,), (15,)]
+    >>> weight_shapes("GRU", 3, 5)
+    {'W_ih': (15, 3), 'W_hh': (15, 5), 'b_ih': (15,), 'b_hh': (15,)}
     """
     GH = gate_count(kind) * hidden_size
-    shapes: list[tuple[int, ...]] = [(GH, input_size), (GH, proj_size or hidden_size)]
+    shapes: dict[str, tuple[int, ...]] = {"W_ih": (GH, input_size), "W_hh": (GH, proj_size or hidden_size)}
     if bias:
-        shapes += [(GH,), (GH,)]
+        shapes |= {"b_ih": (GH,), "b_hh": (GH,)}
     if proj_size:
-        shapes += [(proj_size, hidden_size)]
+        shapes |= {"W_hr": (proj_size, hidden_size)}
     return shapes
 
 

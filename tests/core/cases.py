@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from unrolled.nn import fused, reference
-from unrolled.notation import parameter_shapes
+from unrolled.notation import weight_shapes
 
 KINDS = ["RNN_TANH", "RNN_RELU", "LSTM", "LSTM projected", "GRU"]
 DTYPES = [torch.float32, torch.float64]
@@ -78,7 +78,7 @@ def make(kind, dtype, *, T=7, B=5, I=3, H=9, D=1, seed=0, one_hot=False, **layou
     def normal(*shape):
         return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
 
-    shapes = parameter_shapes(cell, I, H, proj_size=proj_size)
+    shapes = list(weight_shapes(cell, I, H, proj_size=proj_size).values())
     weights = [tuple((*(normal(*s) * H**-0.5 for s in shapes), None)[:5]) for _ in range(D)]
     P = proj_size or H
     x = torch.randint(I, (T, B), generator=generator) if one_hot else normal(T, B, I)

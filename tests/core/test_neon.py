@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.core.cases import DTYPES, KINDS, assert_close, in_float64, make
-from unrolled.notation import CELL_NUMBERS, gate_count
+from unrolled.notation import CELLS, gate_count
 
 HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
@@ -32,7 +32,7 @@ def run_driver(program, folder, name, threads, case):
     H, P = case.weights[0][1].shape[0] // gate_count(case.kind), case.weights[0][1].shape[1]
     arrays = [*case.weights[0], case.x, case.h0, case.c0, case.dy, case.dh_n, case.dc_n]
     given, found = folder / "case", folder / "result"
-    call = [CELL_NUMBERS[case.kind], T, B, I, H, P, 1, 0, 0, 0, 0, 0, True, threads, 0]  # as read_header reads it
+    call = [CELLS[case.kind].number, T, B, I, H, P, 1, 0, 0, 0, 0, 0, True, threads, 0]  # as read_header reads it
     header = np.array([case.x.element_size(), *call], np.int64)
     given.write_bytes(header.tobytes() + b"".join(a.numpy().tobytes() for a in arrays if a is not None))
     done = subprocess.run([emulator, program, name, given, found], capture_output=True, timeout=600)

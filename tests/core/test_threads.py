@@ -129,14 +129,6 @@ print("same")
 
 
 @needs_proc
-@pytest.mark.parametrize(("H", "others"), [(64, "0"), (257, "1")])
-def test_second_thread_joins_one_row_only_where_a_step_outlasts_a_meeting(python, H, others):
-    """A thread with nothing to do would still be woken, and spin beside the one that works."""
-    code = f"call = make('LSTM', torch.float32, T=100, B=1, I={H}, H={H}).run; print(new_threads(2))"
-    assert python(code) == [others]
-
-
-@needs_proc
 @pytest.mark.whole_process
 def test_cases_are_worth_several_threads(python):
     """A call that is too small runs on one thread, and a test of threads on such a call would test nothing."""

@@ -14,11 +14,11 @@ from unrolled.lab.examples import language_examples
 from unrolled.lab.golden import golden
 from unrolled.lab.measuring import margins
 from unrolled.lab.noise import SEGMENT, NoisyReplicas
-from unrolled.lab.replicas import weight_shapes
 from unrolled.lab.selection import Choice
 from unrolled.lab.training import train
 from unrolled.languages import Lengths, get
 from unrolled.nn import dispatch
+from unrolled.notation import weight_shapes
 
 SMALL = LabConfig(seeds=2, steps=60, lengths="uniform:1-5", samples=20)
 

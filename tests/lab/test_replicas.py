@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from unrolled.lab.replicas import Replicas, weight_shapes
+from unrolled.lab.replicas import Replicas
 from unrolled.nn import dispatch
 from unrolled.nn.fused import block_steps
+from unrolled.notation import weight_shapes
 
 KINDS = ["LSTM", "GRU", "RNN_TANH", "RNN_RELU"]
 

@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import unrolled.nn
 from tests.nn.compare import assert_all_close, assert_close
-from unrolled.notation import parameter_shapes
+from unrolled.notation import weight_shapes
 
 # torch's remarks about itself: inductor scripts a module of its own, and exporting torch's LSTM reassigns its caches.
 pytestmark = [
@@ -235,7 +235,7 @@ def test_to_torch_exports_for_runtimes_that_know_only_torch():
     [("RNN_TANH", "dense"), ("RNN_RELU", "one-hot"), ("LSTM", "dense"), ("GRU", "ragged"), ("LSTM", "one-hot")],
 )
 def test_registered_operator_keeps_its_contract(kind, form):
-    weights = [torch.randn(s, requires_grad=True) for s in parameter_shapes(kind, I, H)]
+    weights = [torch.randn(s, requires_grad=True) for s in weight_shapes(kind, I, H).values()]
     x = torch.randint(0, I, (T, B)) if form == "one-hot" else torch.randn(T, B, I, requires_grad=True)
     h0 = torch.randn(1, B, H, requires_grad=True)
     lengths = torch.tensor([5, 2, 0]) if form == "ragged" else None
@@ -248,7 +248,7 @@ def test_registered_operator_keeps_its_contract(kind, form):
 
 @pytest.mark.parametrize("needs", [[True] * 7, [False, True, False, True, False, False, True]], ids=str)
 def test_registered_backward_has_the_shapes_its_fake_says(needs):
-    weights = [torch.randn(s) for s in parameter_shapes("LSTM", I, H)]
+    weights = [torch.randn(s) for s in weight_shapes("LSTM", I, H).values()]
     x, h0, c0 = torch.randn(T, B, I), torch.randn(1, B, H), torch.randn(1, B, H)
     inputs = ("LSTM", False, None, None, None, x, h0, c0, [True] * 4 + [False], weights)
     y, _, c_n, saved = torch.ops.unrolled.layer(*inputs, 0, True)

@@ -8,7 +8,7 @@ from tests.nn import oracle
 from tests.nn.compare import assert_all_close, assert_close
 from unrolled.nn import functional, reference
 from unrolled.nn.dispatch import layer
-from unrolled.notation import gate_count, parameter_shapes
+from unrolled.notation import gate_count, weight_shapes
 
 KINDS = ["RNN_TANH", "RNN_RELU", "LSTM", "GRU"]
 NAMES = ["W_ih", "W_hh", "b_ih", "b_hh", "W_hr"]
@@ -23,7 +23,9 @@ def make(kind, T, B, I, H, *, D=1, bias=True, P=0, seed=0):
     c0 = rng.normal(size=(D, B, H)) if kind == "LSTM" else None
     weights = []
     for _ in range(D):
-        W_ih, W_hh, *rest = (rng.uniform(-0.6, 0.6, s) for s in parameter_shapes(kind, I, H, bias=bias, proj_size=P))
+        W_ih, W_hh, *rest = (
+            rng.uniform(-0.6, 0.6, s) for s in weight_shapes(kind, I, H, bias=bias, proj_size=P).values()
+        )
         b_ih, b_hh = rest[:2] if bias else (None, None)
         weights.append(dict(zip(NAMES, (W_ih, W_hh, b_ih, b_hh, rest[-1] if P else None), strict=True)))
     return x, h0, c0, weights

@@ -9,11 +9,11 @@ import pytest
 pytest.importorskip("matplotlib", reason="the extra [plot] is not installed")
 
 from tests.views.small_models import small
+from unrolled.notation import LONG_NAMES
 from unrolled.views import plots, plots_gates, plots_gradients, plots_states, plots_units
 from unrolled.views.jacobians import Jacobians
 from unrolled.views.saturation import SIGMOIDS, Saturation
 from unrolled.views.states import automaton, principal
-from unrolled.views.symbols import LONG_NAMES
 from unrolled.views.traces import trace
 
 METRICS = [{"step": k, "symbols": 100 * k, "bits": 5 - k / 10} for k in range(1, 8)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +12,7 @@ from unrolled import runtime
 from unrolled.commands import WrongUse
 from unrolled.commands.inputs import STANDARD_INPUT
 from unrolled.corpus.reading import Source, byte_blocks, text_blocks
-from unrolled.runtime import scoring as texts
+from unrolled.runtime.scoring import Score
 from unrolled.runtime.model import RuntimeModel
 from unrolled.saved.vocabulary import shown
 
@@ -36,7 +36,7 @@ def score(folder: Path, text: str | None, file: Path | None, bits: bool) -> None
     show(scored)
 
 
-def _read(model: RuntimeModel, source: Source) -> Iterator[texts.Text]:
+def _read(model: RuntimeModel, source: Source) -> Iterator[str | Sequence[str]]:
     """Yield what a source holds, read as the model's training data was."""
     if model.vocabulary.kind == "bytes":
         yield [f"{byte:02x}" for block in byte_blocks(source) for byte in block]
@@ -49,7 +49,7 @@ def _sequences(model: RuntimeModel, text: str) -> Iterable[str]:
     return [line for line in text.split("\n") if line] if model.framed else [text]
 
 
-def _list(scored: Iterable[texts.Score]) -> None:
+def _list(scored: Iterable[Score]) -> None:
     """Print the bits of each symbol, a tab and the symbol, one line each; a blank line between sequences."""
     for number, each in enumerate(scored):
         if number:
@@ -58,7 +58,7 @@ def _list(scored: Iterable[texts.Score]) -> None:
             print(f"{bits:.4f}\t{shown(piece)}")
 
 
-def _shade(scored: list[texts.Score]) -> None:
+def _shade(scored: list[Score]) -> None:
     console = Console()
     for each in scored:
         shaded = Text()

@@ -60,13 +60,13 @@ def check_choices(config: Any) -> None:
         ...
     ValueError: cell is 'lstn'; it must be one of rnn, lstm, gru
     """
-    for field, choices in _literals(type(config)).items():
+    for field, choices in _literals(config.__class__).items():
         value = getattr(config, field)
         if value not in choices:
             raise ValueError(f"{field} is {value!r}; it must be one of {', '.join(choices)}")
 
 
 @cache
-def _literals(cls: type) -> dict[str, tuple[str, ...]]:
+def _literals(cls: type[Any]) -> dict[str, tuple[str, ...]]:
     hints = get_type_hints(cls)
     return {name: get_args(hint) for name, hint in hints.items() if get_origin(hint) is Literal}

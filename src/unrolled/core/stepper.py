@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled import _core
-from unrolled.notation import CELL_NUMBERS, gate_count
+from unrolled.notation import CELLS, gate_count, has_cell_state
 
 Array = NDArray[Any]
 
@@ -58,7 +58,7 @@ class CoreStepper:
                     _check(w, dtype, shape, f"{name} of layer {number}")
         # The core has the addresses of these arrays: they are written to, never replaced.
         self._ids = np.zeros((B, 1), np.int64)
-        widths = (P, self.H) if kind == "LSTM" else (P,)
+        widths = (P, self.H) if has_cell_state(kind) else (P,)
         self._states = [tuple(np.zeros((B, width), dtype) for width in widths) for _ in layers]
         self._outputs = [np.zeros((B, P), dtype) for _ in layers]
         self._weights = [tuple(None if w is None else np.ascontiguousarray(w) for w in layer) for layer in layers]
@@ -70,9 +70,9 @@ class CoreStepper:
                 x = (_at(self._outputs[number - 1]), B * P, P, 0, 0, 0)
             else:
                 x = (0, 0, 0, _at(self._ids), B, 1) if symbols else (0, B * I, I, 0, 0, 0)
-            h, c = (_at(state[0]), _at(state[1])) if kind == "LSTM" else (_at(state[0]), 0)
+            h, c = (_at(state[0]), _at(state[1])) if has_cell_state(kind) else (_at(state[0]), 0)
             # The fields of struct Call and struct Net; the state is read before it is written, so it may stay in place.
-            header = [CELL_NUMBERS[kind], 1, B, I, self.H, P, 1, 0, 0, 0, 0, 0, 0, 1, 0]
+            header = [CELLS[kind].number, 1, B, I, self.H, P, 1, 0, 0, 0, 0, 0, 0, 1, 0]
             net = [*map(_at, weights), *x, h, c, _at(y), B * P, P, h, c, *(0,) * 6, 0]
             calls.append((header, net))
         #: (B, V): what the head says comes next; may be written to, is overwritten by every step.

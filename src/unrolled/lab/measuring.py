@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unrolled.lab.replicas import Replicas
+from unrolled.lab.replicas import WEIGHTS, Replicas
 from unrolled.languages.language import Language
 from unrolled.languages.metrics import kth_failing, scan
 from unrolled.lm.model import SequenceModel
-from unrolled.notation import parameter_names
+from unrolled.notation import stored_name
 
 #: Strings that are tried of a size that has many.
 TRIED = 10
@@ -37,7 +37,7 @@ class NetsPredictor:
     def __init__(self, models: Sequence[SequenceModel]):
         self.vocabulary = models[0].vocabulary
         self.kind = models[0].rnn.kind
-        names = parameter_names(0, False, bias=True, projection=False)
+        names = [stored_name(weight) for weight in WEIGHTS]
         self.weights = [torch.stack([getattr(model.rnn, name).detach() for model in models]) for name in names]
         self.head = torch.stack([model.head.weight.detach() for model in models])[:, None]  # (S, 1, V, H)
         self.bias = torch.stack([model.head.bias.detach() for model in models])[:, None, None]

@@ -18,10 +18,10 @@ import torch
 from numpy.typing import NDArray
 
 from unrolled.lab.noise import NoisyReplicas
-from unrolled.lab.replicas import WEIGHTS, Replicas, weight_shapes
+from unrolled.lab.replicas import WEIGHTS, Replicas
 from unrolled.nn import GRU, LSTM, RNN
 from unrolled.nn.fused import block_steps
-from unrolled.notation import parameter_names
+from unrolled.notation import stored_name, weight_shapes
 
 Array = NDArray[Any]
 
@@ -146,7 +146,7 @@ class Nets:
             model.head.bias.copy_(torch.from_numpy(self._head[s, :, self.H].copy()))
 
     def _parameters(self, s: int, model: HeadedNet) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        names = parameter_names(0, False, bias=True, projection=False)
+        names = [stored_name(weight) for weight in WEIGHTS]
         return [(getattr(model.rnn, name), own[s]) for name, own in zip(names, self._weights, strict=True)]
 
 

@@ -27,7 +27,7 @@ class NoisyReplicas:
         sigma: standard deviation of the noise.
         seeds: of each net's own noise.
 
-    >>> from unrolled.lab.replicas import weight_shapes
+    >>> from unrolled.notation import weight_shapes
     >>> weights = [torch.zeros(1, *shape) for shape in weight_shapes("LSTM", 3, 2).values()]
     >>> nets = NoisyReplicas(weights, 16, 1, [torch.zeros_like(w) for w in weights], 2, 1, sigma=1.0, seeds=[0])
     >>> nets.forward([16])

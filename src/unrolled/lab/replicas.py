@@ -13,20 +13,10 @@ import torch
 from torch import Tensor
 
 from unrolled.nn import fused
-from unrolled.notation import gate_count
+from unrolled.notation import weight_shapes
 
 #: Names of a net's weights in the order in which the core takes them.
 WEIGHTS = ("W_ih", "W_hh", "b_ih", "b_hh")
-
-
-def weight_shapes(kind: str, I: int, H: int) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of one net's weights by name.
-
-    >>> weight_shapes("GRU", 4, 2)
-    {'W_ih': (6, 4), 'W_hh': (6, 2), 'b_ih': (6,), 'b_hh': (6,)}
-    """
-    GH = gate_count(kind) * H
-    return {"W_ih": (GH, I), "W_hh": (GH, H), "b_ih": (GH,), "b_hh": (GH,)}
 
 
 class Replicas:

@@ -23,7 +23,7 @@ from unrolled.config.training import TrainingConfig
 from unrolled.corpus.batching import IGNORED
 from unrolled.nn import GRU, LSTM, RNN, dispatch
 from unrolled.nn.reference import DirectionWeights
-from unrolled.notation import parameter_names
+from unrolled.notation import stored_name
 from unrolled.runtime.model import RuntimeModel
 from unrolled.runtime.scoring import Score
 from unrolled.saved.model import SavedModel, load_model, save_model
@@ -274,7 +274,7 @@ class SequenceModel(torch.nn.Module):
 
     def weights(self, layer: int, W_ih: Tensor | None) -> DirectionWeights:
         """Return the weights of a layer as the functional layers take them, W_ih replaced if one is given."""
-        own = [getattr(self.rnn, name) for name in parameter_names(layer, False, bias=True, projection=False)]
+        own = [getattr(self.rnn, stored_name(weight, layer)) for weight in ("W_ih", "W_hh", "b_ih", "b_hh")]
         return (own[0] if W_ih is None else W_ih, own[1], own[2], own[3], None)
 
 

@@ -17,7 +17,7 @@ from unrolled import _core
 from unrolled.nn import checks
 from unrolled.nn.fake_tensors import PLAIN
 from unrolled.nn.reference import DirectionWeights
-from unrolled.notation import CELL_NUMBERS, GATES, gate_count
+from unrolled.notation import CELLS, gate_count, has_cell_state
 
 #: batch_first, lengths, batch_sizes, reset.
 Layout: TypeAlias = tuple[bool, Tensor | None, Tensor | None, Tensor | None]
@@ -26,10 +26,6 @@ NOTHING = (None, None)
 
 environment = _core.environment
 _core.use_library(Tensor.__dlpack_c_exchange_api__, Tensor.is_neg, tuple(PLAIN - {type(None)}))
-
-#: Vectors of units that forward keeps for backward (saved_slots in csrc/kernels.h), in order.
-_SAVED = {"RNN_TANH": (), "RNN_RELU": (), "LSTM": tuple(GATES["LSTM"]), "GRU": (*GATES["GRU"], "hn")}
-
 
 #: Of results: rows one after another, whatever the strides of the tensor that lends its shape.
 WHOLE = torch.contiguous_format
@@ -54,8 +50,8 @@ def saved_shapes(
     """
     line = 64 // itemsize
     Hp = (H + line - 1) // line * line
-    gates = [D, *rows, len(_SAVED[kind]), Hp] if edges is None else [0]
-    cells = [D, *(edges or rows), Hp] if kind == "LSTM" else [0]
+    gates = [D, *rows, len(CELLS[kind].kept), Hp] if edges is None else [0]
+    cells = [D, *(edges or rows), Hp] if has_cell_state(kind) else [0]
     return gates, cells
 
 
@@ -86,13 +82,13 @@ def has_gates_to_keep(kind: str) -> bool:
     >>> has_gates_to_keep("RNN_TANH"), has_gates_to_keep("GRU")
     (False, True)
     """
-    return bool(_SAVED[kind])
+    return bool(CELLS[kind].kept)
 
 
 def trace(kind: str, saved: Saved, H: int) -> dict[str, Tensor]:
     """Return views of what was kept: name -> (D, *rows, H), names "c", "i", "f", "g", "o" or "r", "z", "n", "hn"."""
-    named = {name: saved.gates[..., slot, :H] for slot, name in enumerate(_SAVED[kind])}
-    return {"c": saved.cells[..., :H], **named} if kind == "LSTM" else named
+    named = {name: saved.gates[..., slot, :H] for slot, name in enumerate(CELLS[kind].kept)}
+    return {"c": saved.cells[..., :H], **named} if has_cell_state(kind) else named
 
 
 def forward(
@@ -145,7 +141,7 @@ def results(
         y.zero_()  # past a sequence's end
     # Sizes one by one: torch takes half a microsecond longer to read them from a tuple.
     h_n = like.new_empty(*copies, D, B, P)
-    c_n = like.new_empty(*copies, D, B, H) if kind == "LSTM" else None
+    c_n = like.new_empty(*copies, D, B, H) if has_cell_state(kind) else None
     if not save:
         return y, h_n, c_n, None
     edges = (edge_count(T, segment), B) if segment else None
@@ -203,7 +199,7 @@ def run(kind: str, layout: Layout, nets: list[Any], gradients: list[Any], save: 
     threads = torch.get_num_threads()  # unless UNROLLED_NUM_THREADS says otherwise
     keep = save and (bool(gradients) or not segment)
     segment = segment if save else 0
-    if not _core.unroll(CELL_NUMBERS[kind], layout, nets, gradients, keep, segment, threads):
+    if not _core.unroll(CELLS[kind].number, layout, nets, gradients, keep, segment, threads):
         for x, h0, c0, weights, *_ in nets:
             checks.fit(kind, x, h0, c0, weights, *layout)
         raise ValueError(f"the core cannot read these tensors of a layer of kind {kind}")
@@ -225,7 +221,7 @@ def step(kind: str, x: Tensor, state: Any, weights: Sequence[DirectionWeights], 
     >>> step("RNN_RELU", one, one, [(W, W, None, None, None)], stacked=False)
     tensor([2., 2.])
     """
-    return _core.step(CELL_NUMBERS[kind], x, state, weights, stacked, torch.get_num_threads())
+    return _core.step(CELLS[kind].number, x, state, weights, stacked, torch.get_num_threads())
 
 
 def run_nets(
@@ -241,7 +237,7 @@ def run_nets(
 ) -> None:
     """Hand S nets of one shape (T, B, I, H) to the core: the fields of struct Net, and of struct Gradients or none."""
     T, B, I, H = sizes
-    header = [CELL_NUMBERS[kind], T, B, I, H, H, S, 0, 0, 0, 0, 0, int(keep), threads, 0]
+    header = [CELLS[kind].number, T, B, I, H, H, S, 0, 0, 0, 0, 0, int(keep), threads, 0]
     (_core.run_f64 if dtype == torch.float64 else _core.run_f32)(header, nets, gradients)
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from unrolled.config.generation import GenerationConfig
 from unrolled.core.sampling import Chooser
 from unrolled.core.stepper import CoreStepper
-from unrolled.notation import parameter_names
+from unrolled.notation import stored_name
 from unrolled.runtime import generation, scoring
 from unrolled.runtime.scoring import Score
 from unrolled.saved.model import SavedModel, load_model
@@ -99,7 +99,7 @@ class RuntimeModel:
         self.kind, self.cell = kind, CELLS[kind]
         self.layers = []
         for layer in range(num_layers):
-            names = parameter_names(layer, False, bias=True, projection=False)
+            names = (stored_name(weight, layer) for weight in ("W_ih", "W_hh", "b_ih", "b_hh"))
             W_ih, W_hh, b_ih, b_hh = (tensors[f"rnn.{name}"] for name in names)
             self.layers.append((W_ih.T, b_ih, W_hh.T, b_hh))
         E = tensors.get("embedding.weight")  # (V, E), or None for one-hot symbols

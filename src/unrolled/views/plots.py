@@ -18,8 +18,9 @@ from matplotlib.figure import Figure as Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
+from unrolled.notation import LONG_NAMES
 from unrolled.views.saturation import SIGMOIDS
-from unrolled.views.symbols import LONG_NAMES, visible
+from unrolled.views.symbols import visible
 
 #: Okabe-Ito: blue, vermilion, and a grey for what only gives scale.
 TRAINING, VALIDATION, SCALE = "#0072B2", "#D55E00", "#777777"

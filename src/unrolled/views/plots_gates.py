@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from unrolled.notation import LONG_NAMES
 from unrolled.views.plots import HUES, NAMED_TICKS, canvas, heat, plain, symbol_axis
 from unrolled.views.saturation import Saturation
-from unrolled.views.symbols import LONG_NAMES
 
 
 def gates(

@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from unrolled.lm import display
+from unrolled.saved.vocabulary import shown
 from unrolled.views.plots import HUES, canvas, plain, symbol_axis
 
 #: Lines that one panel can hold before they cannot be told apart.
@@ -80,7 +80,7 @@ def coloured_text(symbols: Sequence[str], values: NDArray[Any], *, title: str, u
     if len(symbols) > MOST_SYMBOLS:
         title += f" (the first {MOST_SYMBOLS:,} of {len(symbols):,} symbols)"
         symbols, values = symbols[:MOST_SYMBOLS], values[:MOST_SYMBOLS]
-    shown = [display.shown(symbol) for symbol in symbols]
+    shown = [shown(symbol) for symbol in symbols]
     width = max(1, min(4, max(map(len, shown))))
     placed, lines = _wrapped(symbols, max(1, LINE // width))
     across = 1 + max(column for column, _ in placed)

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled.notation import LONG_NAMES
 from unrolled.saved.vocabulary import Text, shown
 from unrolled.views import png, svg
 from unrolled.views.gradients import saliency
 from unrolled.views.jacobians import Jacobians, jacobians
 from unrolled.views.saturation import SIGMOIDS, saturation
-from unrolled.views.symbols import LONG_NAMES, visible
+from unrolled.views.symbols import visible
 from unrolled.views.terminal import PUOR, VIRIDIS, changing_most, pool
 from unrolled.views.traces import Trace, trace
 from unrolled.views.units import FEATURES, Found, ranked

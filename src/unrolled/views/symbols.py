@@ -4,19 +4,6 @@ from __future__ import annotations
 
 from unrolled.saved.vocabulary import shown
 
-#: Titles of gates and states.
-LONG_NAMES = {
-    "i": "input gate i",
-    "f": "forget gate f",
-    "g": "candidate g",
-    "o": "output gate o",
-    "c": "cell state c",
-    "h": "hidden state h",
-    "r": "reset gate r",
-    "z": "update gate z",
-    "n": "candidate n",
-}
-
 
 def visible(symbol: str) -> str:
     """Return a symbol in a form that can be seen; a space and a line end get a sign.

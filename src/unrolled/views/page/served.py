@@ -10,12 +10,11 @@ import numpy as np
 
 from unrolled.config.server import Limits
 from unrolled.lm.model import SequenceModel
-from unrolled.notation import GATES
+from unrolled.notation import GATES, LONG_NAMES
 from unrolled.runtime.model import RuntimeModel
 from unrolled.saved.vocabulary import Ids
 from unrolled.views.page.messages import ArrayCard, ModelCard
 from unrolled.views.page.refusals import Refusal
-from unrolled.views.symbols import LONG_NAMES
 
 #: What a gate or state lies between; it is (-1, 1) if it is not named here.
 BOUNDS: Mapping[str, tuple[float | None, float | None]] = dict.fromkeys("iforz", (0, 1)) | {"c": (None, None)}
