@@ -12,8 +12,8 @@ from unrolled import runtime
 from unrolled.commands import WrongUse
 from unrolled.commands.inputs import STANDARD_INPUT
 from unrolled.corpus.reading import Source, byte_blocks, text_blocks
-from unrolled.runtime.scoring import Score
 from unrolled.runtime.model import RuntimeModel
+from unrolled.runtime.scoring import Score
 from unrolled.saved.vocabulary import shown
 
 #: Backgrounds from expected to surprising, and the bits from which each is used; dark to light, so that brightness
