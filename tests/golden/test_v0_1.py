@@ -13,7 +13,7 @@ from tests.golden.make_v0_1 import corpus_of, environment
 from unrolled import runtime
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
-from unrolled.lm import SequenceModel
+from unrolled.lm import SequenceModel, train
 
 GOLDEN = Path(__file__).parent / "v0.1"
 MODELS = sorted((GOLDEN / "models").iterdir())
@@ -54,7 +54,7 @@ def test_run_of_version_0_1_resumes_to_the_same_end(folder, tmp_path):
     config, corpus = read(run / "config.json"), corpus_of(read(folder / "data.json"))
     interrupted = (run / "metrics.jsonl").read_bytes()
     model = SequenceModel(ModelConfig(**config["model"]), corpus.vocabulary, framed=config["framed"])
-    result = model.fit(corpus, TrainingConfig(**config["training"]), run, resume=True)
+    result = train(model, corpus, TrainingConfig(**config["training"]), run, resume=True)
 
     assert (result.ended, result.steps) == ("max_steps", expected["steps"])
     exact = environment() == read(GOLDEN / "environment.json")
@@ -66,8 +66,8 @@ def test_run_of_version_0_1_resumes_to_the_same_end(folder, tmp_path):
         np.testing.assert_allclose(weights, end[name], rtol=0, atol=0 if exact else 1e-4, err_msg=name)
 
     written = (run / "metrics.jsonl").read_bytes()
-    before_checkpoint = [line for line in interrupted.splitlines(True) if json.loads(line)["step"] <= checkpoint(folder)]
-    assert written.startswith(b"".join(before_checkpoint))
+    kept = [line for line in interrupted.splitlines(True) if json.loads(line)["step"] <= checkpoint(folder)]
+    assert written.startswith(b"".join(kept))
     lines = [json.loads(line) for line in written.splitlines()]
     for line, want in zip(lines, expected["metrics"], strict=True):
         assert line.keys() - {"seconds", "symbols_per_second"} == want.keys()

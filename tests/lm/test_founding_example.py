@@ -8,14 +8,13 @@ import torch
 
 from unrolled.config.model import ModelConfig
 from unrolled.corpus.corpus import Corpus
-from unrolled.lm.loader import Feed
+from unrolled.lm.loader import BatchLoader
 from unrolled.lm.model import SequenceModel
 from unrolled.notation import gate_count
 from unrolled.saved.vocabulary import Vocabulary
 
 STRINGS = [["a"] * n + ["b"] * n for n in range(1, 6)]
 CELLS = ["rnn", "lstm", "gru"]
-
 
 
 def founding_corpus():
@@ -35,7 +34,7 @@ def test_vocabulary_order_and_one_hot_rows():
 
 
 def test_batch_inputs_lack_the_last_symbol_and_targets_the_first():
-    batch = Feed(founding_corpus().train, stream=False, batch_size=5, bptt=1, seed=0).next()
+    batch = BatchLoader(founding_corpus().train, stream=False, batch_size=5, bptt=1, seed=0).next()
     a, b, EOS = 0, 1, 2
     for row, n in enumerate(range(5, 0, -1)):
         sequence = [a] * n + [b] * n + [EOS]
@@ -76,7 +75,7 @@ def test_cross_entropy_of_the_founding_logits():
 @pytest.mark.parametrize("cell", CELLS)
 def test_loss_is_the_mean_of_minus_log_probability_over_symbols(cell):
     model = founding_model(cell)
-    batch = Feed(founding_corpus().train, stream=False, batch_size=5, bptt=1, seed=0).next()
+    batch = BatchLoader(founding_corpus().train, stream=False, batch_size=5, bptt=1, seed=0).next()
     total, _ = model.loss(batch.ids, batch.targets, None, batch.lengths)
     by_hand = []
     for string in STRINGS:
