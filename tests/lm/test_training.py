@@ -11,7 +11,7 @@ from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
 from unrolled.corpus.corpus import Corpus
 from unrolled.lm.callbacks import Callback
-from unrolled.lm.checkpoints import load_checkpoint
+from unrolled.lm.checkpoints import load_checkpoint, save_checkpoint
 from unrolled.lm.evaluation import evaluate
 from unrolled.lm.loader import BatchLoader
 from unrolled.lm.model import SequenceModel
@@ -135,6 +135,20 @@ def test_resume_refuses_another_run(change, message, tmp_path):
     training = TrainingConfig(**{**vars(training), **change.get("training", {})})
     with pytest.raises(ResumeError, match=message):
         trained(change.get("corpus", corpus)(), model, training, tmp_path / "run", resume=True)
+
+
+def test_resume_compares_options_that_older_versions_did_not_know(tmp_path):
+    corpus, model, training = RUNS["stream-rnn-rmsprop-tied"]
+    trained(corpus(), model, training, tmp_path / "run")
+    tensors, state = load_checkpoint(tmp_path / "run")
+    del state["config"]["model"]["learned_initial_state"]
+    state["config"]["model"]["checkpoint_steps"] = 7  # changes no bit
+    save_checkpoint(tmp_path / "run", training.max_steps, tensors, state)
+    assert trained(corpus(), model, training, tmp_path / "run", resume=True)[1].steps == training.max_steps
+    save_checkpoint(tmp_path / "run", training.max_steps, tensors, state)
+    learned = ModelConfig(**{**vars(model), "learned_initial_state": True})
+    with pytest.raises(ResumeError, match="learned_initial_state was False when this run began and is True now"):
+        trained(corpus(), learned, training, tmp_path / "run", resume=True)
 
 
 def test_resume_may_go_further(tmp_path):

@@ -102,8 +102,8 @@ def _refuse_other_config(began: dict[str, Any], now: dict[str, Any]) -> None:
     may_change = HARMLESS - {"max_steps", "max_epochs"} if began["training"]["schedule"] == "cosine" else HARMLESS
     for section, defaults in (("model", ModelConfig()), ("training", TrainingConfig())):
         for key, value in (asdict(defaults) | began[section]).items():
-            if now[section][key] != value and key not in may_change:
+            if now[section].get(key) != value and key not in may_change:
                 raise ResumeError(
-                    f"{key} was {value!r} when this run began and is {now[section][key]!r} now; "
+                    f"{key} was {value!r} when this run began and is {now[section].get(key)!r} now; "
                     "leave it out to resume the run as it began, or train anew in another folder"
                 )
