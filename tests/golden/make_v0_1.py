@@ -15,6 +15,7 @@ Run it once, from anywhere, with the package of that version on the path; it wri
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import tempfile
@@ -177,6 +178,7 @@ def environment():
     return {
         "processor": processor(),
         "instruction set": _core.active_instruction_set(),
+        "backend": os.environ.get("UNROLLED_BACKEND", "fused"),
         "torch": torch.__version__,
         "torch's instruction set": torch.backends.cpu.get_cpu_capability(),
     }

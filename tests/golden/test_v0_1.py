@@ -66,8 +66,8 @@ def test_run_of_version_0_1_resumes_to_the_same_end(folder, tmp_path):
         np.testing.assert_allclose(weights, end[name], rtol=0, atol=0 if exact else 1e-4, err_msg=name)
 
     written = (run / "metrics.jsonl").read_bytes()
-    kept = [line for line in interrupted.splitlines(True) if json.loads(line)["step"] <= checkpoint(folder)]
-    assert written.startswith(b"".join(kept))
+    resumed = [line for line in interrupted.splitlines(True) if json.loads(line)["step"] <= checkpoint(folder)]
+    assert written.startswith(b"".join(resumed))
     lines = [json.loads(line) for line in written.splitlines()]
     for line, want in zip(lines, expected["metrics"], strict=True):
         assert line.keys() - {"seconds", "symbols_per_second"} == want.keys()
