@@ -26,7 +26,9 @@ from unrolled.config.training import TrainingConfig
 from unrolled.corpus import baselines
 from unrolled.corpus.batching import StreamBatches
 from unrolled.corpus.corpus import Corpus
+from unrolled.lm.evaluation import evaluate
 from unrolled.lm.model import SequenceModel
+from unrolled.lm.training import train
 
 STOCK = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
 B, T = 64, 64
@@ -44,13 +46,13 @@ def train_one(corpus: Corpus, cell: str, H: int, minutes: float) -> dict[str, An
             warmup_steps=min(100, steps // 10), log_every=100, validate_every=10**9, checkpoint_every=10**9,
         )  # fmt: skip
         started = time.perf_counter()
-        model.fit(corpus, config)
+        train(model, corpus, config)
         return model, time.perf_counter() - started
 
     trial = 60
     steps = max(trial, round(60 * minutes * trial / trained(trial)[1]))
     model, spent = trained(steps)
-    found = model.evaluate(corpus, "test")
+    found = evaluate(model, corpus, "test")
     return {
         "cell": cell, "H": H, "minutes": round(spent / 60, 2), "steps": steps,
         "tokens_per_s": round(steps * B * T / spent), "test_bits": found.bits, "accuracy": found.accuracy,
@@ -90,7 +92,7 @@ def same_steps(corpus: Corpus, cell: str, H: int, steps: int) -> dict[str, Any]:
         max_steps=steps, max_epochs=0, batch_size=B, bptt=T, log_every=steps, validate_every=10**9,
         checkpoint_every=10**9,
     )  # fmt: skip
-    model.fit(corpus, config)
+    train(model, corpus, config)
 
     optimiser = torch.optim.AdamW(plain.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     state = None

@@ -24,8 +24,9 @@ from unrolled.config.generation import GenerationConfig
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
 from unrolled.corpus.corpus import Corpus
-from unrolled.lm.callbacks import Observer
+from unrolled.lm.callbacks import Callback
 from unrolled.lm.model import SequenceModel
+from unrolled.lm.training import train
 from unrolled.runtime.generation import stream
 
 CELLS = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
@@ -98,7 +99,7 @@ def plain_founding_steps(cell: str, H: int, corpus: Corpus) -> Callable[[int], N
     return steps
 
 
-class Interleaved(Observer):
+class Interleaved(Callback):
     """Times blocks of our steps, and after each block as many of the plain script's."""
 
     def __init__(self, plain: Callable[[int], None], block: int):
@@ -106,10 +107,10 @@ class Interleaved(Observer):
         self.ours: list[float] = []
         self.theirs: list[float] = []
 
-    def started(self, run: Any) -> None:
+    def on_train_begin(self, run: Any) -> None:
         self.since = time.perf_counter()
 
-    def stepped(self, run: Any, line: dict[str, Any]) -> None:
+    def on_log(self, run: Any, line: dict[str, Any]) -> None:
         between = time.perf_counter()
         self.plain(self.block)
         after = time.perf_counter()
@@ -132,7 +133,7 @@ def measure_stream(name: str, cell: str, H: int, blocks: int, block: int, T: int
     timer = Interleaved(plain_stream_steps(cell, H, ids, T, B), block)
     model = SequenceModel(ModelConfig(cell=cell, hidden_size=H, embedding_size=H), corpus.vocabulary, framed=False)
     steps = (blocks + 1) * block
-    model.fit(corpus, config(steps, block, B, T), observer=timer)
+    train(model, corpus, config(steps, block, B, T), callbacks=[timer])
     return row(name, *timer.medians(), unit="tokens/s", per_step=T * B, goal=GOALS[cell])
 
 
@@ -141,7 +142,7 @@ def measure_founding(name: str, cell: str, H: int, blocks: int, block: int) -> d
     torch.manual_seed(0)
     timer = Interleaved(plain_founding_steps(cell, H, corpus), block)
     model = SequenceModel(ModelConfig(cell=cell, hidden_size=H), corpus.vocabulary)
-    model.fit(corpus, config((blocks + 1) * block, block, 5, 1), observer=timer)
+    train(model, corpus, config((blocks + 1) * block, block, 5, 1), callbacks=[timer])
     return row(name, *timer.medians(), unit="steps/s", per_step=1, goal=GOALS["founding"])
 
 

@@ -12,6 +12,7 @@ from unrolled.config.training import TrainingConfig
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.sonnets import sonnets
 from unrolled.lm.model import SequenceModel
+from unrolled.lm.training import train
 from unrolled.views import plots, plots_diagrams, plots_gates, plots_gradients, plots_states, plots_units
 from unrolled.views.gradients import connectivity
 from unrolled.views.jacobians import jacobians
@@ -41,7 +42,7 @@ def counting():
     corpus = Corpus.from_sequences([["a"] * n + ["b"] * n for n in range(1, 21)], validation=0, test=0)
     torch.manual_seed(0)
     model = SequenceModel(ModelConfig(cell="lstm", hidden_size=10), corpus.vocabulary)
-    model.fit(corpus, TrainingConfig(learning_rate=0.02, batch_size=10, max_steps=1500, max_epochs=0))
+    train(model, corpus, TrainingConfig(learning_rate=0.02, batch_size=10, max_steps=1500, max_epochs=0))
     read = trace(model, ["a"] * 4 + ["b"] * 4)
     draw(
         "gates", plots_gates.gates(read.layers[0].signals, read.symbols, title="An LSTM that knows aⁿbⁿ reads aaaabbbb")
@@ -62,9 +63,8 @@ def parity():
     corpus = Corpus.from_sequences(rows, validation=0, test=0)
     torch.manual_seed(1)
     model = SequenceModel(ModelConfig(cell="gru", hidden_size=8), corpus.vocabulary)
-    model.fit(
-        corpus, TrainingConfig(learning_rate=0.02, batch_size=30, max_steps=1500, max_epochs=0, weight_decay=0.05)
-    )
+    training = TrainingConfig(learning_rate=0.02, batch_size=30, max_steps=1500, max_epochs=0, weight_decay=0.05)
+    train(model, corpus, training)
     reads = [trace(model, row) for row in rows[:60]]
     found = automaton(reads, 3)
     states, symbols = np.concatenate([read.values("h") for read in reads]), [s for read in reads for s in read.symbols]
@@ -86,7 +86,7 @@ def reading():
         model = models[cell.upper()] = SequenceModel(
             ModelConfig(cell=cell, hidden_size=96), corpus.vocabulary, framed=False
         )
-        model.fit(corpus, training, observer=watch if cell == "lstm" else None)
+        train(model, corpus, training, callbacks=[watch] if cell == "lstm" else [])
     title = "How strongly a state depends on earlier ones, on the Sonnets"
     found = {name: jacobians(model, POEM) for name, model in models.items()}
     draw("gradient", plots_gradients.gradient_against_lag(found, title=title))

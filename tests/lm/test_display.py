@@ -1,4 +1,4 @@
-"""The display on a terminal and without one; observers side by side."""
+"""The display with and without a terminal; the order in which callbacks are called."""
 
 import io
 import sys
@@ -9,19 +9,20 @@ from rich.console import Console
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
 from unrolled.corpus.corpus import Corpus
-from unrolled.lm.callbacks import Observer, Observers, TensorBoard
+from unrolled.lm.callbacks import Callback, TensorBoard
 from unrolled.lm.display import Display, duration
 from unrolled.lm.model import SequenceModel
+from unrolled.lm.training import train
 from unrolled.saved.vocabulary import shown
 
 
-def fit(observer, **options):
+def fit(*callbacks, **options):
     corpus = Corpus.from_text("the quick brown fox\n" * 30)
     model = SequenceModel(ModelConfig(cell="gru", hidden_size=5), corpus.vocabulary, framed=False)
     training = TrainingConfig(
         **{"max_steps": 12, "max_epochs": 0, "batch_size": 4, "bptt": 8, "log_every": 2, "validate_every": 4} | options
     )
-    return model.fit(corpus, training, observer=observer)
+    return train(model, corpus, training, callbacks=callbacks)
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -34,6 +35,13 @@ def test_display_shows_loss_speed_time_norm_and_a_sample(terminal, monkeypatch):
         assert expected in text, expected
     assert ("sample" in text) == terminal
     assert "ended by max_steps after 12 steps" in text
+
+
+def test_display_reads_no_markup_in_what_the_model_generates(monkeypatch):
+    monkeypatch.setattr(SequenceModel, "generate", lambda model, *args, **options: ["[/x][red]abc"])
+    out = io.StringIO()
+    fit(Display(Console(file=out, force_terminal=True, width=100)))
+    assert "[/x][red]abc" in out.getvalue()
 
 
 def test_display_works_without_validation_data_and_limits_in_time():
@@ -51,28 +59,42 @@ def test_shown_text_stays_on_one_line():
     assert shown("a\nb\x1b[31m") == "a⏎b�[31m"
 
 
-class Recorder(Observer):
+class Recorder(Callback):
     def __init__(self):
-        self.heard = []
+        self.called = []
 
-    def started(self, run):
-        self.heard.append("started")
+    def on_train_begin(self, run):
+        self.called.append("begin")
 
-    def stepped(self, run, line):
-        self.heard.append(line["step"])
+    def on_log(self, run, line):
+        self.called.append(line["step"])
 
-    def validated(self, run, line):
-        self.heard.append("validated")
+    def on_validation_end(self, run, line):
+        self.called.append(line and "validation")
 
-    def ended(self, run, result):
-        self.heard.append(result.ended)
+    def on_train_end(self, run, result):
+        self.called.append(result.ended)
+
+    def close(self):
+        self.called.append("close")
 
 
-def test_observers_all_hear_the_same():
+def test_callbacks_are_called_in_the_order_of_the_run():
     first, second = Recorder(), Recorder()
-    fit(Observers([first, second]))
-    assert first.heard == second.heard
-    assert first.heard == ["started", 2, 4, "validated", 6, 8, "validated", 10, 12, "validated", "max_steps"]
+    fit(first, second)
+    assert first.called == second.called
+    assert first.called == ["begin", 2, 4, "validation", 6, 8, "validation", 10, 12, "validation", "max_steps", "close"]
+
+
+def test_callbacks_are_closed_after_an_error():
+    class Failing(Callback):
+        def on_log(self, run, line):
+            raise OSError
+
+    recorder = Recorder()
+    with pytest.raises(OSError):
+        fit(recorder, Failing())
+    assert recorder.called == ["begin", 2, "close"]
 
 
 def test_tensorboard_that_is_not_installed_is_named(monkeypatch):

@@ -11,6 +11,7 @@ from unrolled.corpus.corpus import Corpus
 from unrolled.lm.gradients import by_autograd, by_hand, way
 from unrolled.lm.loader import Batch
 from unrolled.lm.model import SequenceModel
+from unrolled.lm.training import train
 from unrolled.nn import dispatch
 from unrolled.saved.vocabulary import Vocabulary
 
@@ -86,5 +87,5 @@ def test_frozen_and_computed_weights_are_left_to_autograd():
     assert way(frozen) is by_autograd
     corpus = Corpus.from_sequences([["a", "b"], ["c", "a"]], validation=0, test=0)
     before = frozen.E.clone()
-    frozen.fit(corpus, TrainingConfig(max_steps=3))
+    train(frozen, corpus, TrainingConfig(max_steps=3))
     assert torch.equal(frozen.E, before)

@@ -10,12 +10,15 @@ import torch
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
 from unrolled.corpus.corpus import Corpus
-from unrolled.lm.callbacks import Observer
-from unrolled.lm.loader import Feed
+from unrolled.lm.callbacks import Callback
+from unrolled.lm.checkpoints import load_checkpoint, save_checkpoint
+from unrolled.lm.evaluation import evaluate
+from unrolled.lm.loader import BatchLoader
 from unrolled.lm.model import SequenceModel
-from unrolled.lm.run import ResumeError, TrainingDiverged
-from unrolled.lm.run_state import load_run_state
+from unrolled.lm.run import TrainingDiverged
+from unrolled.lm.run_state import ResumeError
 from unrolled.lm.schedule import Schedule
+from unrolled.lm.training import train
 
 TIMES = ("seconds", "symbols_per_second")
 TEXT = "the quick brown fox jumps over the lazy dog and runs away from it\n" * 12
@@ -29,13 +32,13 @@ def sequence_corpus():
     return Corpus.from_sequences([["a"] * n + ["b"] * n for n in range(1, 14)], validation=0.2, test=0)
 
 
-def train(corpus, model, training, out=None, **how):
+def trained(corpus, model, training, out=None, **how):
     torch.manual_seed(training.seed)
     fresh = SequenceModel(model, corpus.vocabulary, framed=not corpus.stream)
-    return fresh, fresh.fit(corpus, training, out, **how)
+    return fresh, train(fresh, corpus, training, out, **how)
 
 
-class Interrupt(Observer):
+class Interrupt(Callback):
     """Does something at the first validation at or after a step: sends a signal, or falls over.
 
     The steps of RUNS are chosen so that this is neither a line of metrics nor a checkpoint.
@@ -44,7 +47,7 @@ class Interrupt(Observer):
     def __init__(self, step, action):
         self.step, self.action = step, action
 
-    def validated(self, run, line):
+    def on_validation_end(self, run, line):
         if run.clock.step >= self.step:
             self.action()
 
@@ -92,17 +95,17 @@ def test_resumed_run_ends_with_the_same_bytes(name, end, tmp_path):
     corpus, model, training = RUNS[name]
     corpus = corpus()
     training = TrainingConfig(**{**vars(training), "checkpoint_every": 11})
-    train(corpus, model, training, tmp_path / "whole")
+    trained(corpus, model, training, tmp_path / "whole")
     if end == "power cut":
         with pytest.raises(PowerCut):
-            train(corpus, model, training, tmp_path / "cut", observer=Interrupt(20, power_cut))
+            trained(corpus, model, training, tmp_path / "cut", callbacks=[Interrupt(20, power_cut)])
     else:
         number = getattr(signal, end)
-        _, result = train(
-            corpus, model, training, tmp_path / "cut", observer=Interrupt(20, lambda: signal.raise_signal(number))
+        _, result = trained(
+            corpus, model, training, tmp_path / "cut", callbacks=[Interrupt(20, lambda: signal.raise_signal(number))]
         )
         assert (result.ended, 20 <= result.steps <= 24) == ("signal", True)
-    _, result = train(corpus, model, training, tmp_path / "cut", resume=True)
+    _, result = trained(corpus, model, training, tmp_path / "cut", resume=True)
     assert (result.ended, result.steps) == ("max_steps", 31)
     assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
     for file in ("model.safetensors", "config.json", "vocabulary.json"):
@@ -111,9 +114,9 @@ def test_resumed_run_ends_with_the_same_bytes(name, end, tmp_path):
 
 def test_resume_of_a_finished_run_changes_nothing(tmp_path):
     corpus, model, training = RUNS["stream-gru-adamw-cosine"]
-    train(corpus(), model, training, tmp_path / "run")
+    trained(corpus(), model, training, tmp_path / "run")
     before = metrics(tmp_path / "run"), (tmp_path / "run" / "model.safetensors").read_bytes()
-    train(corpus(), model, training, tmp_path / "run", resume=True)
+    trained(corpus(), model, training, tmp_path / "run", resume=True)
     assert (metrics(tmp_path / "run"), (tmp_path / "run" / "model.safetensors").read_bytes()) == before
 
 
@@ -127,17 +130,31 @@ def test_resume_of_a_finished_run_changes_nothing(tmp_path):
 )
 def test_resume_refuses_another_run(change, message, tmp_path):
     corpus, model, training = RUNS["sequences-lstm-sgd-plateau-accumulate"]
-    train(corpus(), model, training, tmp_path / "run")
+    trained(corpus(), model, training, tmp_path / "run")
     model = ModelConfig(**{**vars(model), **change.get("model", {})})
     training = TrainingConfig(**{**vars(training), **change.get("training", {})})
     with pytest.raises(ResumeError, match=message):
-        train(change.get("corpus", corpus)(), model, training, tmp_path / "run", resume=True)
+        trained(change.get("corpus", corpus)(), model, training, tmp_path / "run", resume=True)
+
+
+def test_resume_compares_options_that_older_versions_did_not_know(tmp_path):
+    corpus, model, training = RUNS["stream-rnn-rmsprop-tied"]
+    trained(corpus(), model, training, tmp_path / "run")
+    tensors, state = load_checkpoint(tmp_path / "run")
+    del state["config"]["model"]["learned_initial_state"]
+    state["config"]["model"]["checkpoint_steps"] = 7  # changes no bit
+    save_checkpoint(tmp_path / "run", training.max_steps, tensors, state)
+    assert trained(corpus(), model, training, tmp_path / "run", resume=True)[1].steps == training.max_steps
+    save_checkpoint(tmp_path / "run", training.max_steps, tensors, state)
+    learned = ModelConfig(**{**vars(model), "learned_initial_state": True})
+    with pytest.raises(ResumeError, match="learned_initial_state was False when this run began and is True now"):
+        trained(corpus(), learned, training, tmp_path / "run", resume=True)
 
 
 def test_resume_may_go_further(tmp_path):
     corpus, model, training = RUNS["stream-rnn-rmsprop-tied"]
-    train(corpus(), model, training, tmp_path / "run")
-    _, result = train(
+    trained(corpus(), model, training, tmp_path / "run")
+    _, result = trained(
         corpus(), model, TrainingConfig(**{**vars(training), "max_steps": 40}), tmp_path / "run", resume=True
     )
     assert result.steps == 40
@@ -158,9 +175,9 @@ def plain_torch_weights(corpus, model, training, steps):
         "sgd": lambda: torch.optim.SGD(parameters, momentum=training.momentum, **rates),
         "rmsprop": lambda: torch.optim.RMSprop(parameters, momentum=training.momentum, **rates),
     }[training.optimiser]()
-    feed = Feed(corpus.train, False, training.batch_size, training.bptt, training.seed)
+    loader = BatchLoader(corpus.train, False, training.batch_size, training.bptt, training.seed)
     for _ in range(steps):
-        batch = feed.next()
+        batch = loader.next()
         x = torch.nn.functional.one_hot(batch.ids, len(corpus.vocabulary)).float()
         logits = head(rnn(x)[0])
         rule.zero_grad()
@@ -183,7 +200,7 @@ def test_training_matches_a_plain_torch_loop(optimiser):
         max_epochs=0,
         batch_size=4,
     )
-    got, _ = train(corpus, model, training)
+    got, _ = trained(corpus, model, training)
     want = plain_torch_weights(corpus, model, training, 12)
     for name, value in want.items():
         np.testing.assert_allclose(got.state_dict()[name], value.detach(), atol=2e-5, err_msg=name)
@@ -193,8 +210,8 @@ def test_accumulation_takes_the_step_of_one_large_batch():
     corpus = Corpus.from_sequences([["a"] * 3 + ["b"] * 3 for _ in range(8)], validation=0, test=0)
     model = ModelConfig(cell="lstm", hidden_size=5)
     common = {"optimiser": "sgd", "learning_rate": 0.3, "max_steps": 6, "max_epochs": 0}
-    small, _ = train(corpus, model, TrainingConfig(batch_size=2, accumulate=4, **common))
-    large, _ = train(corpus, model, TrainingConfig(batch_size=8, **common))
+    small, _ = trained(corpus, model, TrainingConfig(batch_size=2, accumulate=4, **common))
+    large, _ = trained(corpus, model, TrainingConfig(batch_size=8, **common))
     for (name, got), want in zip(small.state_dict().items(), large.state_dict().values(), strict=True):
         np.testing.assert_allclose(got, want, atol=1e-6, err_msg=name)
 
@@ -202,13 +219,13 @@ def test_accumulation_takes_the_step_of_one_large_batch():
 def test_stream_state_is_carried_between_chunks_and_reset_each_epoch():
     corpus = stream_corpus()
     model = SequenceModel(ModelConfig(cell="lstm", hidden_size=5), corpus.vocabulary, framed=False)
-    feed = Feed(corpus.train, True, 1, 7, 0)
+    loader = BatchLoader(corpus.train, True, 1, 7, 0)
     state, nats = None, []
-    for _ in range(feed.batches_per_epoch):
-        batch = feed.next()
-        loss, state = model.loss(batch.ids, batch.targets, None if batch.fresh else state)
+    for _ in range(loader.batches_per_epoch):
+        batch = loader.next()
+        loss, state = model.loss(batch.ids, batch.targets, None if batch.reset else state)
         nats.append(loss.item())
-    assert feed.next().fresh
+    assert loader.next().reset
     ids = torch.from_numpy(corpus.train.ids.astype(np.int64))[:, None]
     whole, _ = model.loss(ids[:-1], ids[1:])
     assert sum(nats) == pytest.approx(whole.item(), rel=1e-5)
@@ -220,31 +237,32 @@ def test_divergence_names_step_batch_and_norm_and_keeps_the_checkpoint(tmp_path)
         optimiser="sgd", learning_rate=1e30, clip_norm=0, momentum=0.0, batch_size=3, bptt=7, max_steps=50
     )
     message = r"diverged at step \d+, batch \d+ of epoch 1: loss \S+ nats per symbol, gradient norm \S+; the last good"
+    message += r" checkpoint is in \S+ Lower learning_rate \(now 1e\+30\) or clip gradients with clip_norm"
     with pytest.raises(TrainingDiverged, match=message):
-        train(corpus, ModelConfig(cell="rnn", nonlinearity="relu", hidden_size=5), training, tmp_path / "run")
-    tensors, _ = load_run_state(tmp_path / "run")
+        trained(corpus, ModelConfig(cell="rnn", nonlinearity="relu", hidden_size=5), training, tmp_path / "run")
+    tensors, _ = load_checkpoint(tmp_path / "run")
     assert np.isfinite(tensors["values"]).all()
     SequenceModel.from_pretrained(tmp_path / "run")
 
 
-def test_patience_ends_training_and_the_best_weights_are_kept(tmp_path):
+def test_early_stopping_ends_training_and_the_best_weights_are_kept(tmp_path):
     corpus = Corpus.from_text(TEXT[:400], validation=0.3, test=0)
     training = TrainingConfig(
         learning_rate=0.05, patience=3, validate_every=2, batch_size=2, bptt=20, max_steps=400, max_epochs=0
     )
-    model, result = train(corpus, ModelConfig(cell="gru", hidden_size=16), training, tmp_path / "run")
+    model, result = trained(corpus, ModelConfig(cell="gru", hidden_size=16), training, tmp_path / "run")
     losses = [line["validation_nats"] for line in metrics(tmp_path / "run") if "validation_nats" in line]
     assert result.ended == "patience"
     assert losses.index(min(losses)) == len(losses) - 1 - training.patience
     assert result.validation == min(losses)
-    assert model.evaluate(corpus, "validation").nats == pytest.approx(min(losses), rel=1e-6)
+    assert evaluate(model, corpus, "validation").nats == pytest.approx(min(losses), rel=1e-6)
 
 
 def test_limits_end_training():
     corpus, model, _ = RUNS["sequences-lstm-sgd-plateau-accumulate"]
     corpus = corpus()
-    assert train(corpus, model, TrainingConfig(max_epochs=3))[1].ended == "max_epochs"
-    assert train(corpus, model, TrainingConfig(max_epochs=0, max_minutes=1e-6))[1].ended == "max_minutes"
+    assert trained(corpus, model, TrainingConfig(max_epochs=3))[1].ended == "max_epochs"
+    assert trained(corpus, model, TrainingConfig(max_epochs=0, max_minutes=1e-6))[1].ended == "max_minutes"
 
 
 def test_plateau_schedule_cuts_the_rate_after_its_patience():
@@ -258,16 +276,16 @@ def test_plateau_schedule_cuts_the_rate_after_its_patience():
     assert rates == [1.0, 1.0, 1.0, 0.5, 0.5, 0.5]
 
 
-def test_fit_leaves_the_random_stream_of_torch_alone():
+def test_training_leaves_the_random_stream_of_torch_alone():
     corpus, model, training = RUNS["stream-gru-adamw-cosine"]
     torch.manual_seed(11)
     fresh = SequenceModel(model, stream_corpus().vocabulary, framed=False)
     before = torch.get_rng_state()
-    fresh.fit(corpus(), training)
+    train(fresh, corpus(), training)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_fit_refuses_a_corpus_with_another_vocabulary():
+def test_training_refuses_a_corpus_with_another_vocabulary():
     model = SequenceModel(ModelConfig(hidden_size=3), sequence_corpus().vocabulary)
     with pytest.raises(ValueError, match=r"the corpus is read as .*, the model knows"):
-        model.fit(stream_corpus(), TrainingConfig(max_steps=1))
+        train(model, stream_corpus(), TrainingConfig(max_steps=1))

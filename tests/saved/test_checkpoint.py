@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unrolled.lm.run_state import MetricsLog, load_run_state, save_run_state
+from unrolled.lm.checkpoints import load_checkpoint, save_checkpoint
+from unrolled.lm.metrics_log import MetricsLog
 from unrolled.saved import files as files_module
 from unrolled.saved.files import CheckpointError, new_folder
 from unrolled.saved.model import load_model, save_model
@@ -35,10 +36,10 @@ def same(got, expected):
         np.testing.assert_array_equal(got[name], array, strict=True)
 
 
-def test_run_state_comes_back_bit_for_bit(tmp_path):
+def test_checkpoint_comes_back_bit_for_bit(tmp_path):
     state = {"epoch": 3, "loss": 0.1 + 0.2, "order": [1, [2]], "name": "\u00e9"}
-    save_run_state(tmp_path, 5, TENSORS, state)
-    tensors, again = load_run_state(tmp_path)
+    save_checkpoint(tmp_path, 5, TENSORS, state)
+    tensors, again = load_checkpoint(tmp_path)
     same(tensors, TENSORS)
     assert again == state
     assert tensors["w"].flags.writeable
@@ -46,27 +47,27 @@ def test_run_state_comes_back_bit_for_bit(tmp_path):
 
 @settings(max_examples=30, deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False))
-def test_run_state_keeps_every_finite_float(tmp_path_factory, number):
+def test_checkpoint_keeps_every_finite_float(tmp_path_factory, number):
     folder = tmp_path_factory.mktemp("run")
-    save_run_state(folder, 0, {"x": np.array(number)}, {"x": number})
-    tensors, state = load_run_state(folder)
+    save_checkpoint(folder, 0, {"x": np.array(number)}, {"x": number})
+    tensors, state = load_checkpoint(folder)
     assert tensors["x"].tobytes() == np.array(number).tobytes()
     assert np.array(state["x"]).tobytes() == np.array(number).tobytes()
 
 
-def test_run_state_refuses_what_json_cannot_hold(tmp_path):
-    save_run_state(tmp_path, 1, TENSORS, {"best": 1.0})
+def test_checkpoint_refuses_what_json_cannot_hold(tmp_path):
+    save_checkpoint(tmp_path, 1, TENSORS, {"best": 1.0})
     before = files(tmp_path)
     with pytest.raises(ValueError, match="not JSON compliant"):
-        save_run_state(tmp_path, 2, TENSORS, {"best": float("inf")})
+        save_checkpoint(tmp_path, 2, TENSORS, {"best": float("inf")})
     assert files(tmp_path) == before
 
 
-def test_run_state_keeps_only_the_latest(tmp_path):
+def test_checkpoint_keeps_only_the_latest(tmp_path):
     for step in (1, 2, 2, 3):
-        save_run_state(tmp_path, step, TENSORS, {"step": step})
+        save_checkpoint(tmp_path, step, TENSORS, {"step": step})
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["latest", "step-000000003"]
-    assert load_run_state(tmp_path)[1] == {"step": 3}
+    assert load_checkpoint(tmp_path)[1] == {"step": 3}
 
 
 def test_model_comes_back_bit_for_bit_and_stands_alone(tmp_path):
@@ -105,13 +106,13 @@ def test_model_config_may_not_use_the_keys_of_the_file(tmp_path):
 
 def saved(folder):
     save_model(folder, {"model": {"cell": "gru"}}, VOCABULARY, TENSORS)
-    save_run_state(folder, 5, TENSORS, {"step": 5})
+    save_checkpoint(folder, 5, TENSORS, {"step": 5})
     return sorted(p for p in folder.rglob("*") if p.is_file())
 
 
 def load_all(folder):
     load_model(folder)
-    load_run_state(folder)
+    load_checkpoint(folder)
 
 
 @pytest.mark.parametrize("which", range(6))
@@ -165,7 +166,7 @@ def test_loading_says_that_there_is_nothing(tmp_path):
     with pytest.raises(CheckpointError, match=r"no config\.json, so there is no model"):
         load_model(tmp_path)
     with pytest.raises(CheckpointError, match="no run to resume"):
-        load_run_state(tmp_path)
+        load_checkpoint(tmp_path)
 
 
 def test_new_folder_refuses_one_that_holds_anything(tmp_path):
@@ -179,7 +180,7 @@ def test_new_folder_refuses_one_that_holds_anything(tmp_path):
 
 
 def save_state(folder):
-    save_run_state(folder, 6, TENSORS, {"step": 6})
+    save_checkpoint(folder, 6, TENSORS, {"step": 6})
 
 
 def save_over(folder):
@@ -212,17 +213,18 @@ def test_saving_leaves_all_as_it_was_when_the_disk_refuses(tmp_path, monkeypatch
 
 
 def test_saving_reports_a_limit_on_file_sizes_and_keeps_the_state_before(tmp_path):
-    save_run_state(tmp_path, 1, TENSORS, {"step": 1})
+    save_checkpoint(tmp_path, 1, TENSORS, {"step": 1})
     before = files(tmp_path)
     code = """
         import resource, sys
         import numpy as np
         from unrolled.saved.files import CheckpointError
-        from unrolled.lm.run_state import MetricsLog, save_run_state
+        from unrolled.lm.checkpoints import save_checkpoint
+        from unrolled.lm.metrics_log import MetricsLog
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
         log = MetricsLog(sys.argv[1])
         try:
-            save_run_state(sys.argv[1], 2, {"w": np.zeros(50_000)}, {"step": 2})
+            save_checkpoint(sys.argv[1], 2, {"w": np.zeros(50_000)}, {"step": 2})
         except CheckpointError as error:
             print(error)
         try:
@@ -248,7 +250,8 @@ def run(code, *args):
 SAVER = """
     import sys
     import numpy as np
-    from unrolled.lm.run_state import MetricsLog, save_run_state
+    from unrolled.lm.checkpoints import save_checkpoint
+    from unrolled.lm.metrics_log import MetricsLog
     from unrolled.saved.model import save_model
     from unrolled.saved.vocabulary import Vocabulary
     folder, step = sys.argv[1], int(sys.argv[2])
@@ -256,22 +259,22 @@ SAVER = """
     while True:
         step += 1
         log.append({"step": step})
-        save_run_state(folder, step, {"w": np.full(20_000, step), "v": np.full(3, step)}, {"step": step})
+        save_checkpoint(folder, step, {"w": np.full(20_000, step), "v": np.full(3, step)}, {"step": step})
         print("saved", flush=True)
 """
 
 
-def test_run_state_survives_kill_at_random_moments(tmp_path):
+def test_checkpoint_survives_kill_at_random_moments(tmp_path):
     moments = random.Random(0)
     step = 0
-    save_run_state(tmp_path, 0, {"w": np.zeros(1), "v": np.zeros(1)}, {"step": 0})
+    save_checkpoint(tmp_path, 0, {"w": np.zeros(1), "v": np.zeros(1)}, {"step": 0})
     for _ in range(6):
         command = [sys.executable, "-c", textwrap.dedent(SAVER), str(tmp_path), str(step)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             assert process.stdout.readline() == process.stdout.readline() == b"saved\n"
             time.sleep(moments.uniform(0, 0.05))
             process.kill()
-        tensors, state = load_run_state(tmp_path)
+        tensors, state = load_checkpoint(tmp_path)
         assert state["step"] >= step + 2
         step = state["step"]
         assert all((array == step).all() for array in tensors.values())
@@ -288,13 +291,13 @@ def test_saves_survive_a_crash_before_every_system_call(tmp_path):
         import numpy as np
         from unrolled.saved.files import CheckpointError
         from unrolled.saved.model import load_model, save_model
-        from unrolled.lm.run_state import load_run_state, save_run_state
+        from unrolled.lm.checkpoints import load_checkpoint, save_checkpoint
         from unrolled.saved.vocabulary import Vocabulary
         warnings.simplefilter("ignore")
 
         def save(folder, step):
             tensors = {"w": np.full(5, step)}
-            save_run_state(folder, step, tensors, {"step": step})
+            save_checkpoint(folder, step, tensors, {"step": step})
             save_model(folder, {"step": step}, Vocabulary(map(str, range(step))), tensors, overwrite=True)
 
         def crash_before(k):
@@ -319,7 +322,7 @@ def test_saves_survive_a_crash_before_every_system_call(tmp_path):
                 save(run, 2)
                 os._exit(0)
             ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-            tensors, state = load_run_state(run)
+            tensors, state = load_checkpoint(run)
             assert (tensors["w"] == state["step"]).all()
             try:
                 config, vocabulary, tensors = load_model(run)
@@ -328,7 +331,7 @@ def test_saves_survive_a_crash_before_every_system_call(tmp_path):
                 assert "of another save" in str(error)
                 refused += 1
             save(run, 3)
-            assert load_run_state(run)[1] == load_model(run)[0] == {"step": 3}
+            assert load_checkpoint(run)[1] == load_model(run)[0] == {"step": 3}
             left = sorted(p.name for p in (run / "checkpoints").iterdir())
             assert left == ["latest", "step-000000003"], left
             if ended == 0:
@@ -358,7 +361,7 @@ def test_metrics_log_on_resume_drops_what_came_after_the_step(tmp_path):
 def test_metrics_log_refuses_a_foreign_file_and_keeps_it(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1}\nnotes\n')
-    with pytest.raises(CheckpointError, match="line 2 is no JSON object with a step"):
+    with pytest.raises(CheckpointError, match="line 2 is not a JSON object with a step"):
         MetricsLog(tmp_path, step=5)
     assert path.read_text() == '{"step": 1}\nnotes\n'
 

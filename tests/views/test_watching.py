@@ -9,8 +9,9 @@ from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.sonnets import sonnets
-from unrolled.lm.callbacks import Observer
+from unrolled.lm.callbacks import Callback
 from unrolled.lm.model import SequenceModel
+from unrolled.lm.training import train
 from unrolled.views.gradients import gradients
 from unrolled.views.watching import LagGradients, explosion
 
@@ -18,21 +19,21 @@ TEXT = "abcacbabbc" * 40
 TRAINING = TrainingConfig(max_steps=6, max_epochs=0, log_every=3, batch_size=3, bptt=7)
 
 
-def trained(observer, **options):
+def trained(*callbacks, **options):
     import torch
 
     torch.manual_seed(0)
     corpus = Corpus.from_text(TEXT)
     model = SequenceModel(ModelConfig(hidden_size=5, **options), corpus.vocabulary, framed=False)
-    model.fit(corpus, TRAINING, observer=observer)
+    train(model, corpus, TRAINING, callbacks=callbacks)
     return model
 
 
-class Copies(Observer):
+class Copies(Callback):
     def __init__(self):
         self.weights = []
 
-    def stepped(self, run, line):
+    def on_log(self, run, line):
         self.weights.append({name: w.copy() for name, w in run.model.tensors().items()})
 
 
@@ -53,7 +54,7 @@ def test_hook_records_the_gradients_of_that_moment(cell, tmp_path):
 
 
 def test_hook_changes_nothing_in_the_run():
-    with_hook, without = trained(LagGradients("abcab"), dropout=0.3).tensors(), trained(None, dropout=0.3).tensors()
+    with_hook, without = trained(LagGradients("abcab"), dropout=0.3).tensors(), trained(dropout=0.3).tensors()
     for name, w in without.items():
         assert np.array_equal(w, with_hook[name]), name
 

@@ -20,7 +20,9 @@ from unrolled.corpus import baselines
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.sonnets import sonnets
 from unrolled.lm.display import Display
+from unrolled.lm.evaluation import evaluate
 from unrolled.lm.model import SequenceModel
+from unrolled.lm.training import train
 from unrolled.views import plots, plots_gates
 from unrolled.views.traces import trace
 
@@ -72,9 +74,9 @@ def founding_example(console: Console, steps: int) -> SequenceModel:
         torch.manual_seed(0)
         model = models[cell] = SequenceModel(ModelConfig(cell=cell, hidden_size=10), vocabulary)
         shapes.add_column(cell)
-        before = model.evaluate(corpus, "train").nats
-        model.fit(corpus, training)
-        after = model.evaluate(corpus, "train").nats
+        before = evaluate(model, corpus, "train").nats
+        train(model, corpus, training)
+        after = evaluate(model, corpus, "train").nats
         exact = " ".join(str(n) for n in range(1, 6) if completes(model, n)) or "none"
         written = ", ".join(text.replace(" ", "") for text in model.generate(count=4, max_length=12))
         results.add_row(cell, f"{before:.4f}", f"{after:.4f}", exact, written)
@@ -110,12 +112,8 @@ def train_on_sonnets(console: Console, folder: Path, quick: bool) -> Corpus:
     config, training = (QUICK_MODEL, QUICK_TRAINING) if quick else (SONNETS_MODEL, SONNETS_TRAINING)
     torch.manual_seed(training.seed)
     model = SequenceModel(config, corpus.vocabulary, framed=False)
-    display = Display(console)
     origin = inputs.origin([inputs.SHIPPED], DataConfig(), corpus)
-    try:
-        result = model.fit(corpus, training, folder, observer=display, origin=origin)
-    finally:
-        display.close()
+    result = train(model, corpus, training, folder, callbacks=[Display(console)], origin=origin)
     if result.ended == "signal":
         raise KeyboardInterrupt
     report(console, model, corpus, "test")

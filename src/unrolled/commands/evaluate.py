@@ -65,7 +65,9 @@ def report(
         baselines: whether to measure those.
         what: what the symbols are, for the title; default is the name of the split.
     """
-    measured = model.evaluate(corpus, split)
+    from unrolled.lm.evaluation import evaluate as measure  # here, because it imports torch
+
+    measured = measure(model, corpus, split)
     title = f"{measured.symbols:,} symbols of {what or f'the {split} split'}"
     console.print(title, style="italic", highlight=False, markup=False, soft_wrap=True)
     grid = Table()

@@ -53,19 +53,16 @@ def _train(
 ) -> None:
     import torch  # here, so that a mistake in the data is told before two seconds of import
 
+    from unrolled import lm
     from unrolled.commands.evaluate import held_out, report
-    from unrolled.lm.callbacks import Observers, TensorBoard
+    from unrolled.lm.callbacks import TensorBoard
     from unrolled.lm.display import Display
-    from unrolled.lm.model import SequenceModel
 
     console = Console()
     torch.manual_seed(training.seed)
-    model = SequenceModel(model_config, corpus.vocabulary, framed=not corpus.stream)
-    observers = Observers([Display(console), *([TensorBoard()] if training.tensorboard else [])])
-    try:
-        result = model.fit(corpus, training, out, resume=resume, observer=observers, origin=origin)
-    finally:
-        observers.close()
+    model = lm.SequenceModel(model_config, corpus.vocabulary, framed=not corpus.stream)
+    callbacks = [Display(console), *([TensorBoard()] if training.tensorboard else [])]
+    result = lm.train(model, corpus, training, out, resume=resume, callbacks=callbacks, origin=origin)
     if result.ended == "signal":
         console.print(f"go on with: unrolled train --resume --out {out}", highlight=False, soft_wrap=True)
         return

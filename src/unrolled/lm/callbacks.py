@@ -1,67 +1,40 @@
-"""What a training run tells about itself, to whoever listens: a display, TensorBoard, or nobody."""
+"""Callbacks of a training run: a display, TensorBoard, or your own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from unrolled.lm.run import Result, Run
+from unrolled.lm.run import Result, Run
 
 
-class Observer:
-    """Hears of a run and does nothing with it; subclasses say what they are interested in."""
+class Callback:
+    """Base class of training callbacks; every hook is a no-op.
 
-    def started(self, run: Run) -> None:
-        """Hear that a run begins, or goes on."""
+    >>> class Losses(Callback):
+    ...     nats = []
+    ...
+    ...     def on_log(self, run, line):
+    ...         self.nats.append(line["nats"])
+    """
 
-    def stepped(self, run: Run, line: dict[str, Any]) -> None:
-        """Hear of a line of metrics: see `Run.log` for its fields and units."""
+    def on_train_begin(self, run: Run) -> None:
+        """Called before the first step, also of a resumed run."""
 
-    def validated(self, run: Run, line: dict[str, Any] | None) -> None:
-        """Hear of a validation; the line is None if there is no validation data."""
+    def on_log(self, run: Run, line: dict[str, Any]) -> None:
+        """Called with each line of metrics; :meth:`Run.log` has its fields and units."""
 
-    def ended(self, run: Run, result: Result) -> None:
-        """Hear that the run has ended and been saved."""
+    def on_validation_end(self, run: Run, line: dict[str, Any] | None) -> None:
+        """Called after each validation with its line of metrics; None without validation data."""
 
-    def close(self) -> None:
-        """Let go of terminals and files; may come more than once, and also after an error."""
-
-
-class Observers(Observer):
-    """Several observers as one."""
-
-    def __init__(self, observers: Sequence[Observer]):
-        self.observers = observers
-
-    def started(self, run: Run) -> None:
-        """Tell every observer."""
-        for observer in self.observers:
-            observer.started(run)
-
-    def stepped(self, run: Run, line: dict[str, Any]) -> None:
-        """Tell every observer."""
-        for observer in self.observers:
-            observer.stepped(run, line)
-
-    def validated(self, run: Run, line: dict[str, Any] | None) -> None:
-        """Tell every observer."""
-        for observer in self.observers:
-            observer.validated(run, line)
-
-    def ended(self, run: Run, result: Result) -> None:
-        """Tell every observer."""
-        for observer in self.observers:
-            observer.ended(run, result)
+    def on_train_end(self, run: Run, result: Result) -> None:
+        """Called when the run has ended and been saved."""
 
     def close(self) -> None:
-        """Close every observer."""
-        for observer in self.observers:
-            observer.close()
+        """Release terminals and files; called last, also after an error."""
 
 
-class TensorBoard(Observer):
-    """Writes the lines of metrics to a TensorBoard log in the folder of the run.
+class TensorBoard(Callback):
+    """Writes the metrics to a TensorBoard log in the folder of the run.
 
     Raises: RuntimeError if tensorboard is not installed.
     """
@@ -74,24 +47,24 @@ class TensorBoard(Observer):
         self._open = SummaryWriter
         self.writer: SummaryWriter | None = None
 
-    def started(self, run: Run) -> None:
-        """Open the log; what an earlier part of the run wrote beyond its checkpoint no longer counts."""
+    def on_train_begin(self, run: Run) -> None:
+        """Open the log, without what an earlier part of the run wrote after its checkpoint."""
         assert run.folder is not None
         self.writer = self._open(str(run.folder), purge_step=run.clock.step + 1)
 
-    def stepped(self, run: Run, line: dict[str, Any]) -> None:
+    def on_log(self, run: Run, line: dict[str, Any]) -> None:
         """Write each number under its name."""
         for name in ("nats", "bits", "gradient_norm", "learning_rate", "symbols_per_second"):
             self._write(f"training/{name}", line[name], line["step"])
 
-    def validated(self, run: Run, line: dict[str, Any] | None) -> None:
+    def on_validation_end(self, run: Run, line: dict[str, Any] | None) -> None:
         """Write the validation loss."""
         if line:
             self._write("validation/nats", line["validation_nats"], line["step"])
             self._write("validation/bits", line["validation_bits"], line["step"])
 
     def close(self) -> None:
-        """Write what is still held and close the log."""
+        """Flush and close the log."""
         if self.writer:
             self.writer.close()
             self.writer = None

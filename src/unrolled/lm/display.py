@@ -1,9 +1,9 @@
-"""A run as it is seen in a terminal: one live panel, or plain lines where the output is not a terminal."""
+"""Training progress in a terminal: a live panel, or plain lines if the output is not a terminal."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -11,20 +11,18 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from unrolled.lm.callbacks import Observer
+from unrolled.lm.callbacks import Callback
+from unrolled.lm.run import Result, Run
 from unrolled.saved.vocabulary import shown
 
-if TYPE_CHECKING:
-    from unrolled.lm.run import Result, Run
-
-#: Symbols of the sample line.
+#: Symbols in the sample.
 SAMPLE = 60
-#: Seconds between two plain lines where there is no terminal.
+#: Seconds between plain lines.
 PLAIN_EVERY = 10.0
 
 
 def duration(seconds: float) -> str:
-    """Return a time span the way people say it.
+    """Return a time span as people say it.
 
     >>> duration(7.4), duration(200), duration(7300)
     ('7 s', '3 min 20 s', '2 h 1 min')
@@ -37,10 +35,10 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-class Display(Observer):
-    """Shows loss, speed, time left, gradient norm and a sample of what the model writes by now.
+class Display(Callback):
+    """Shows loss, speed, time left, gradient norm and a sample of generated text.
 
-    Args: console: where to; its width and whether it is a terminal are obeyed.
+    Args: console: where to print; default is standard output.
     """
 
     def __init__(self, console: Console | None = None):
@@ -51,15 +49,15 @@ class Display(Observer):
         self.sample = ""
         self.printed = time.monotonic()
 
-    def started(self, run: Run) -> None:
-        """Say what is about to be trained, on what."""
+    def on_train_begin(self, run: Run) -> None:
+        """Print the model and the corpus."""
         self.console.print(f"{run.model!r}\n{run.corpus!r}", highlight=False, markup=False, soft_wrap=True)
         if self.console.is_terminal:
             self.live = Live(console=self.console, refresh_per_second=8, transient=True)
             self.live.start()
 
-    def stepped(self, run: Run, line: dict[str, Any]) -> None:
-        """Renew the panel; without a terminal, print a line now and then."""
+    def on_log(self, run: Run, line: dict[str, Any]) -> None:
+        """Update the panel, or print a line every few seconds."""
         self.line = line
         if self.live:
             self.live.update(self._panel(run))
@@ -67,8 +65,8 @@ class Display(Observer):
             self.printed = time.monotonic()
             self._print(run)
 
-    def validated(self, run: Run, line: dict[str, Any] | None) -> None:
-        """Show the validation loss, and let the model write."""
+    def on_validation_end(self, run: Run, line: dict[str, Any] | None) -> None:
+        """Show the validation loss and a new sample."""
         prompt = "" if run.model.framed else "\n"
         pieces = run.model.generate(prompt, max_length=SAMPLE, temperature=0.8, seed=run.clock.step)
         self.sample = shown(pieces[0])
@@ -78,19 +76,19 @@ class Display(Observer):
         if self.live and self.line:
             self.live.update(self._panel(run))
 
-    def ended(self, run: Run, result: Result) -> None:
-        """Say what came of it."""
+    def on_train_end(self, run: Run, result: Result) -> None:
+        """Print what ended the run, how long it took and its losses."""
         self.close()
         loss = "" if result.nats is None else f", training loss {result.nats:.4f} nats"
         if result.validation is not None:
             loss += f", best validation loss {result.validation:.4f} nats"
-        why = "on request" if result.ended == "signal" else f"by {result.ended}"
+        why = {"signal": "on request", "patience": "by early stopping"}.get(result.ended, f"by {result.ended}")
         self.console.print(
             f"ended {why} after {result.steps:,} steps and {duration(result.seconds)}{loss}", highlight=False
         )
 
     def close(self) -> None:
-        """Take the live panel away, also after an error."""
+        """Remove the live panel, also after an error."""
         if self.live:
             self.live.stop()
             self.live = None
@@ -125,7 +123,7 @@ class Display(Observer):
 
 
 def fraction_done(run: Run) -> float | None:
-    """Return the share of the nearest limit that is used up, in [0, 1]; None if there is no limit but patience."""
+    """Return the share of the nearest limit that is used up, in [0, 1]; None if only early stopping ends the run."""
     shares = []
     if run.total_steps:
         shares.append(run.clock.step / run.total_steps)
@@ -135,6 +133,6 @@ def fraction_done(run: Run) -> float | None:
 
 
 def time_left(run: Run) -> float | None:
-    """Return the seconds to the nearest limit at the speed so far, or None if that is not known."""
+    """Return the seconds to the nearest limit at the speed so far; None if unknown."""
     done = fraction_done(run)
     return run.clock.seconds * (1 - done) / done if done else None

@@ -1,40 +1,37 @@
-"""How good a model is: nats, bits per symbol, perplexity, accuracy and exact strings, on data it has not seen."""
+"""Evaluation: nats, bits per symbol, perplexity, accuracy and exact strings, on held-out data."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch.nn.functional import log_softmax
 
 from unrolled.corpus.batching import IGNORED
-from unrolled.lm.loader import once
+from unrolled.corpus.corpus import Corpus
+from unrolled.lm.loader import one_epoch
+from unrolled.lm.model import SequenceModel
 
-if TYPE_CHECKING:
-    from unrolled.corpus.corpus import Corpus
-    from unrolled.lm.model import SequenceModel
-
-#: Symbols of a stream's lane, at least: a lane's first symbols are predicted without what came before them.
+#: Fewest symbols in a lane of a stream: the first symbols of each lane are predicted without their context.
 LANE = 2000
-#: Rows that are evaluated at once.
+#: Most rows in a batch.
 ROWS = 64
-#: Time steps that are evaluated at once.
+#: Most time steps in a chunk of a stream.
 CHUNK = 512
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model achieves on one split.
+    """How well a model predicts one split, under teacher forcing: it reads the data, not its own output.
 
     Attributes:
         split: Name of the split.
         symbols: Symbols predicted: all but the first of each sequence.
         nats: Mean of -log p(symbol), in nats.
-        accuracy: Share of symbols that were the model's likeliest.
+        accuracy: Share of symbols that the model found most likely.
         unk_rate: Share of the split's symbols that are UNK.
-        exact_strings: Share of sequences whose every predicted symbol was the likeliest; None for a stream.
+        exact_strings: Share of sequences in which every predicted symbol was the most likely; None for a stream.
     """
 
     split: str
@@ -51,15 +48,21 @@ class Evaluation:
 
     @property
     def perplexity(self) -> float:
-        """The exponential of the mean nats: how many equally likely symbols would be as hard to predict."""
+        """Perplexity, exp(nats): the number of equally likely symbols that would be as hard to predict."""
         return math.exp(min(self.nats, 700.0))
 
 
 @torch.inference_mode()
 def evaluate(model: SequenceModel, corpus: Corpus, split: str = "test") -> Evaluation:
-    """Measure a model on one split of a corpus that is encoded with its vocabulary.
+    """Evaluate a model on one split of a corpus that is encoded with its vocabulary.
 
     Raises: ValueError if there is no such split, it is empty, or the corpus has another vocabulary.
+
+    >>> from unrolled.lm import ModelConfig
+    >>> corpus = Corpus.from_text("abcabcabc" * 20)
+    >>> found = evaluate(SequenceModel(ModelConfig(hidden_size=5), corpus.vocabulary, framed=False), corpus)
+    >>> found.symbols, round(found.perplexity)  # untrained: about V = 5 equally likely symbols
+    (8, 5)
     """
     if split not in corpus.splits or not len(corpus.splits[split]):
         there = ", ".join(name for name, part in corpus.splits.items() if len(part))
@@ -70,8 +73,8 @@ def evaluate(model: SequenceModel, corpus: Corpus, split: str = "test") -> Evalu
     rows = max(1, min(ROWS, len(part.ids) // LANE)) if corpus.stream else ROWS
     nats, right, symbols, exact, state = 0.0, 0, 0, 0, None
     with model.evaluating():
-        for batch in once(part, corpus.stream, rows, CHUNK):
-            logits, state = model(batch.ids, None if batch.fresh else state, batch.lengths)  # (T, B, V)
+        for batch in one_epoch(part, corpus.stream, rows, CHUNK):
+            logits, state = model(batch.ids, None if batch.reset else state, batch.lengths)  # (T, B, V)
             counted = batch.targets != IGNORED  # (T, B)
             of_target = log_softmax(logits, -1).gather(-1, batch.targets.clamp(min=0)[..., None])[..., 0]
             hits = (logits.argmax(-1) == batch.targets) & counted

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,26 +19,19 @@ from torch.nn.functional import cross_entropy, dropout, embedding, linear
 
 from unrolled.config.generation import GenerationConfig
 from unrolled.config.model import ModelConfig
-from unrolled.config.training import TrainingConfig
 from unrolled.corpus.batching import IGNORED
 from unrolled.nn import GRU, LSTM, RNN, dispatch
 from unrolled.nn.reference import DirectionWeights
-from unrolled.notation import stored_name
+from unrolled.notation import CELLS, stored_name
 from unrolled.runtime.model import RuntimeModel
 from unrolled.runtime.scoring import Score
 from unrolled.saved.model import SavedModel, load_model, save_model
 from unrolled.saved.vocabulary import Text, Vocabulary
 
-if TYPE_CHECKING:
-    from unrolled.corpus.corpus import Corpus
-    from unrolled.lm.callbacks import Observer
-    from unrolled.lm.evaluation import Evaluation
-    from unrolled.lm.run import Result
-
 #: Hidden state (L, B, H) after the last symbol, for LSTM followed by the cell state (L, B, H).
 State = tuple[Tensor, ...]
 
-#: The head starts this much smaller than its inputs would ask, so that an untrained model says close to 1/V.
+#: Scale of the head's initial weights, small enough that an untrained model predicts close to 1/V.
 HEAD_SCALE = 0.1
 
 
@@ -47,8 +40,8 @@ class SequenceModel(torch.nn.Module):
 
     Args:
         config: cell, sizes and options.
-        vocabulary: the symbols it reads and writes.
-        framed: whether it learns sequences that end with EOS, rather than one long stream.
+        vocabulary: the symbols it reads and generates.
+        framed: whether it learns independent sequences that end with EOS, not one long stream.
 
     >>> model = SequenceModel(ModelConfig(cell="gru", hidden_size=10), Vocabulary("ab"))
     >>> model
@@ -84,8 +77,8 @@ class SequenceModel(torch.nn.Module):
 
     @property
     def state_count(self) -> int:
-        """How many tensors the state has: h, and c for LSTM."""
-        return 2 if self.config.kind == "LSTM" else 1
+        """The number of tensors in the state: h, and c of a cell that has one."""
+        return len(CELLS[self.config.kind].states)
 
     @property
     def E(self) -> Tensor:
@@ -129,29 +122,8 @@ class SequenceModel(torch.nn.Module):
         return cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum", ignore_index=IGNORED), after
 
     def initial_state(self, B: int) -> State:
-        """Return the learned state of B rows that have read nothing; empty if it is not learned, but zero."""
+        """Return the learned initial state of B rows; empty where the initial state is zero."""
         return tuple(s.expand(-1, B, -1) for s in self.initial)
-
-    def fit(
-        self,
-        corpus: Corpus,
-        config: TrainingConfig | None = None,
-        out: str | Path | None = None,
-        *,
-        resume: bool = False,
-        observer: Observer | None = None,
-        origin: dict[str, Any] | None = None,
-    ) -> Result:
-        """Train on a corpus; see :func:`unrolled.lm.training.train`."""
-        from unrolled.lm.training import train
-
-        return train(self, corpus, config or TrainingConfig(), out, resume=resume, observer=observer, origin=origin)
-
-    def evaluate(self, corpus: Corpus, split: str = "test") -> Evaluation:
-        """Measure the model on one split of a corpus; see :func:`unrolled.lm.evaluation.evaluate`."""
-        from unrolled.lm.evaluation import evaluate
-
-        return evaluate(self, corpus, split)
 
     def score(self, scored: Text) -> Score:
         """Return the bits that each symbol of a text costs; see :func:`unrolled.runtime.scoring.score`."""
@@ -160,15 +132,15 @@ class SequenceModel(torch.nn.Module):
     def generate(
         self, prompt: Text = "", config: GenerationConfig | None = None, *, count: int = 1, **options: Any
     ) -> list[str]:
-        """Write `count` continuations of a prompt.
+        """Generate `count` continuations of a prompt.
 
         Args:
             prompt: text, or a list of symbols.
             config: how symbols are chosen.
-            count: texts to write, each from its own random stream.
-            options: fields of :class:`GenerationConfig` to set on top of `config`.
+            count: number of continuations, each from its own random stream.
+            options: fields of :class:`GenerationConfig` that replace those of `config`.
 
-        Returns: what follows the prompt, one text each, without EOS.
+        Returns: the continuations, without EOS.
         Raises: ValueError if an option is out of its range; TypeError if there is no such option.
 
         >>> model = SequenceModel(ModelConfig(hidden_size=3), Vocabulary("ab", "characters"))
@@ -180,15 +152,15 @@ class SequenceModel(torch.nn.Module):
     def generate_each(
         self, prompts: Sequence[Text], config: GenerationConfig | None = None, **options: Any
     ) -> list[str]:
-        """Write one continuation of each of several prompts, all in one batch; otherwise as :meth:`generate`."""
+        """Generate one continuation of each of several prompts in one batch; otherwise as :meth:`generate`."""
         return self.runtime().generate_each(prompts, config, **options)
 
     def stream(self, prompt: Text = "", config: GenerationConfig | None = None, **options: Any) -> Iterator[str]:
-        """Yield one continuation of a prompt piece by piece, as it is written; otherwise as :meth:`generate`."""
+        """Yield one continuation of a prompt piece by piece; otherwise as :meth:`generate`."""
         return self.runtime().stream(prompt, config, **options)
 
     def runtime(self) -> RuntimeModel:
-        """Return a copy of the model as it is now that writes and scores without torch, in its fast single steps."""
+        """Return a copy of the present weights as a model that generates and scores without torch."""
         tensors = {name: t.copy() for name, t in self.tensors().items()}
         return RuntimeModel(self.config.kind, self.config.num_layers, self.vocabulary, self.framed, tensors)
 
@@ -212,16 +184,16 @@ class SequenceModel(torch.nn.Module):
         return model.eval()
 
     def saved_config(self) -> dict[str, Any]:
-        """Return what config.json says of the model."""
+        """Return the keys of config.json that describe the model."""
         return {"model": asdict(self.config), "framed": self.framed}
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return every weight by its stored name; one that is shared appears once."""
+        """Return every weight by its stored name; a shared one appears once."""
         shared = {"head.weight"} if self.config.tied else set()
         return {name: t.detach().cpu().numpy() for name, t in self.state_dict().items() if name not in shared}
 
     def load_tensors(self, tensors: dict[str, np.ndarray]) -> None:
-        """Take over weights from :meth:`tensors`.
+        """Load weights as :meth:`tensors` returns them.
 
         Raises: ValueError naming every weight that is missing, unknown or of another shape.
         """
@@ -239,7 +211,7 @@ class SequenceModel(torch.nn.Module):
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Switch dropout off inside the block, then return to the mode before."""
+        """Use evaluation mode inside the block, then restore the mode before."""
         before = self.training
         self.eval()
         try:
@@ -279,7 +251,7 @@ class SequenceModel(torch.nn.Module):
 
 
 def recurrent_layers(config: ModelConfig, input_size: int) -> RNN | LSTM | GRU:
-    """Return the recurrent layers that a configuration asks for, reading input_size numbers or symbols."""
+    """Return the recurrent layers of a configuration; they read input_size numbers or symbols."""
     sizes = input_size, config.hidden_size, config.num_layers
     if config.cell == "rnn":
         return RNN(*sizes, nonlinearity=config.nonlinearity)

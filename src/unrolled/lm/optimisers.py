@@ -1,4 +1,4 @@
-"""Optimisers over one flat buffer: every parameter of a model is a view of it, so a step is one call, not many."""
+"""Optimisers on one flat buffer, of which every parameter is a view: a step is one call, not one per parameter."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ ALIGNMENT = 16
 class FlatParameters:
     """All parameters of a model in one buffer, and all gradients in another of the same layout.
 
-    The parameters stay the same objects; their storage moves, and their ``grad`` becomes a view that backward adds to.
+    The parameters stay the same objects, but their storage moves.  Their ``grad`` becomes a view, to which the backward
+    pass adds.
 
-    Args: parameters: of one dtype, on the CPU; each is taken once, however often it is shared.
+    Args: parameters: of one dtype, on the CPU; those without ``requires_grad`` are left out.
 
     >>> layer = torch.nn.Linear(3, 2)
     >>> flat = FlatParameters(layer.parameters())
@@ -27,24 +28,24 @@ class FlatParameters:
     """
 
     def __init__(self, parameters: Iterable[torch.nn.Parameter]):
-        own = [p for p in parameters if p.requires_grad]
+        trained = [p for p in parameters if p.requires_grad]
         starts = [0]
-        for p in own:
+        for p in trained:
             starts.append(starts[-1] + -(-p.numel() // ALIGNMENT) * ALIGNMENT)
-        self.values = torch.nn.Parameter(torch.zeros(starts[-1], dtype=own[0].dtype))
+        self.values = torch.nn.Parameter(torch.zeros(starts[-1], dtype=trained[0].dtype))
         self.gradients = self.values.grad = torch.zeros_like(self.values)
-        for p, start in zip(own, starts[:-1], strict=True):
+        for p, start in zip(trained, starts[:-1], strict=True):
             span = slice(start, start + p.numel())
             p.data = self.values.data[span].view(p.shape).copy_(p.data)
             p.grad = self.gradients[span].view(p.shape)
 
 
 class Optimiser:
-    """One of adamw, sgd and rmsprop, with clipping by norm, over the flat parameters of a model.
+    """AdamW, SGD or RMSprop with gradient clipping, on the flat parameters of a model.
 
     Args:
         model: its parameters become views of one buffer.
-        config: learning rate, momentum, weight decay and clip norm.
+        config: the rule, momentum, weight decay and clip norm.
     """
 
     def __init__(self, model: torch.nn.Module, config: TrainingConfig):
@@ -57,23 +58,23 @@ class Optimiser:
         return float(torch.linalg.vector_norm(self.flat.gradients)) / N
 
     def step(self, N: int, norm: float, learning_rate: float) -> None:
-        """Take one step along the mean gradient over N symbols, clipped, and clear the gradients."""
-        shrink = self.clip_norm / norm if 0 < self.clip_norm < norm else 1.0
-        self.flat.gradients.mul_(shrink / N)
+        """Take one step with the clipped mean gradient over N symbols, then zero the gradients."""
+        scale = self.clip_norm / norm if 0 < self.clip_norm < norm else 1.0
+        self.flat.gradients.mul_(scale / N)
         self.rule.step(learning_rate)
         self.flat.gradients.zero_()
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Return what the rule remembers between steps, by name."""
+        """Return the optimiser's state by name, such as its moments."""
         return self.rule.state()
 
     def load_state(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Take up what :meth:`state` returned."""
+        """Restore a state from :meth:`state`."""
         self.rule.load_state(tensors)
 
 
 class AdamW:
-    """torch's fused AdamW kernel on one buffer; torch.optim's own bookkeeping costs several times the kernel here.
+    """torch's fused AdamW kernel on one buffer, without torch.optim's bookkeeping, which costs more than the kernel.
 
     Source: Loshchilov and Hutter 2019; betas 0.9 and 0.999, eps 1e-8, as torch.optim.AdamW has them.
     """
@@ -81,10 +82,10 @@ class AdamW:
     def __init__(self, flat: FlatParameters, weight_decay: float):
         self.values, self.gradients, self.weight_decay = flat.values.data, flat.gradients, weight_decay
         self.moments = {"exp_avg": torch.zeros_like(self.values), "exp_avg_sq": torch.zeros_like(self.values)}
-        self.steps = torch.zeros(())  # a tensor, for the kernel reads it
+        self.steps = torch.zeros(())  # a tensor, because the kernel takes one
 
     def step(self, learning_rate: float) -> None:
-        """Take one step along the gradients."""
+        """Take one step."""
         self.steps += 1
         torch._fused_adamw_(
             [self.values],
@@ -107,37 +108,37 @@ class AdamW:
         return {**self.moments, "step": self.steps}
 
     def load_state(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Take up what :meth:`state` returned."""
+        """Restore a state from :meth:`state`."""
         self.steps.copy_(tensors["step"])
         for name, moment in self.moments.items():
             moment.copy_(tensors[name])
 
 
-class FromTorch:
-    """A rule of torch.optim on one buffer."""
+class TorchOptimiser:
+    """An optimiser of torch.optim on one buffer."""
 
     def __init__(self, values: torch.nn.Parameter, rule: torch.optim.Optimizer):
         self.values, self.rule = values, rule
 
     def step(self, learning_rate: float) -> None:
-        """Take one step along the gradients."""
+        """Take one step."""
         self.rule.param_groups[0]["lr"] = learning_rate
         self.rule.step()
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Return what the rule remembers between steps, by name."""
+        """Return the optimiser's state by name."""
         return {name: value for name, value in self.rule.state[self.values].items() if torch.is_tensor(value)}
 
     def load_state(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Take up what :meth:`state` returned."""
+        """Restore a state from :meth:`state`."""
         self.rule.state[self.values] = dict(tensors)
 
 
-def _rule(flat: FlatParameters, config: TrainingConfig) -> AdamW | FromTorch:
+def _rule(flat: FlatParameters, config: TrainingConfig) -> AdamW | TorchOptimiser:
     values = flat.values
     rate, momentum, decay = config.learning_rate, config.momentum, config.weight_decay
     if config.optimiser == "adamw":
         return AdamW(flat, decay)
     if config.optimiser == "sgd":
-        return FromTorch(values, torch.optim.SGD([values], lr=rate, momentum=momentum, weight_decay=decay))
-    return FromTorch(values, torch.optim.RMSprop([values], lr=rate, momentum=momentum, weight_decay=decay))
+        return TorchOptimiser(values, torch.optim.SGD([values], lr=rate, momentum=momentum, weight_decay=decay))
+    return TorchOptimiser(values, torch.optim.RMSprop([values], lr=rate, momentum=momentum, weight_decay=decay))

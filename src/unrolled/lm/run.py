@@ -1,4 +1,4 @@
-"""The state of a training run: all that its loop carries from step to step, how it is saved, how it is taken up."""
+"""A training run: everything that its loop carries from step to step."""
 
 from __future__ import annotations
 
@@ -7,28 +7,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unrolled.config.training import LIMITS, TrainingConfig
+from unrolled.config.training import TrainingConfig
+from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.splitting import counts
 from unrolled.lm.evaluation import evaluate
-from unrolled.lm.loader import Feed
+from unrolled.lm.loader import BatchLoader
+from unrolled.lm.metrics_log import MetricsLog
+from unrolled.lm.model import SequenceModel, State
 from unrolled.lm.optimisers import Optimiser
-from unrolled.lm.run_state import MetricsLog, load_run_state, save_run_state
 from unrolled.lm.schedule import Progress, Schedule
-from unrolled.saved.files import clear_folder, new_folder
-from unrolled.saved.model import save_model
 
-if TYPE_CHECKING:
-    from unrolled.corpus.corpus import Corpus
-    from unrolled.lm.model import SequenceModel, State
-
-
-#: What a symbol counts that no training text starts with.
+#: Pseudo-count of symbols that never start a sequence.
 UNSEEN = 1e-3
 
 
@@ -36,22 +31,18 @@ class TrainingDiverged(RuntimeError):
     """The loss or the gradient is no longer finite."""
 
 
-class ResumeError(ValueError):
-    """A run cannot be gone on with: its data or configuration are not those it began with."""
-
-
 @dataclass(frozen=True)
 class Result:
-    """What a run came to.
+    """The outcome of a run; steps and seconds include those before it was resumed.
 
     Attributes:
-        steps: Optimiser steps taken, earlier parts of the run included.
+        steps: Optimiser steps.
         epochs: Passes over the training data begun.
-        nats: Training loss of the last line of metrics, nats per symbol; None before the first.
+        nats: Training loss in the last line of metrics, in nats per symbol; None before the first.
         validation: Best validation loss in nats per symbol; None without validation data.
-        seconds: Time spent training, earlier parts of the run included.
-        ended: What ended it: max_steps, max_epochs, max_minutes, patience or signal.
-        folder: Where the run lies, if it was written.
+        seconds: Time spent training.
+        ended: What ended it: max_steps, max_epochs, max_minutes, patience (early stopping) or signal.
+        folder: The folder of the run; None if nothing was written.
     """
 
     steps: int
@@ -65,7 +56,7 @@ class Result:
 
 @dataclass
 class Meter:
-    """Sums over the steps since the last line of metrics."""
+    """Sums since the last line of metrics: nats and symbols, gradient norms and steps."""
 
     nats: float = 0.0
     symbols: int = 0
@@ -75,13 +66,13 @@ class Meter:
 
 @dataclass
 class Clock:
-    """Where a run stands.
+    """How far a run has come.
 
     Attributes:
         step: Optimiser steps done.
         symbols: Symbols predicted in them.
         seconds: Time spent on them.
-        nats: Training loss of the last line of metrics, nats per symbol.
+        nats: Training loss in the last line of metrics, in nats per symbol.
         validated: Step of the last validation.
         logged_symbols, logged_seconds: Symbols and seconds at the last line of metrics.
     """
@@ -96,9 +87,10 @@ class Clock:
 
 
 class Run:
-    """One training run, new or taken up from its last checkpoint.
+    """One training run at its first step; :mod:`unrolled.lm.run_state` saves it and resumes it.
 
     Args: as :func:`unrolled.lm.training.train`.
+    Raises: ValueError if the corpus is not encoded with the model's vocabulary.
     """
 
     def __init__(
@@ -106,47 +98,39 @@ class Run:
         model: SequenceModel,
         corpus: Corpus,
         config: TrainingConfig,
-        out: str | Path | None,
-        *,
-        resume: bool,
+        out: str | Path | None = None,
         origin: dict[str, Any] | None = None,
     ):
         if corpus.vocabulary != model.vocabulary:
             raise ValueError(f"the corpus is read as {corpus.vocabulary}, the model knows {model.vocabulary}")
         self.model, self.corpus, self.config, self.origin = model, corpus, config, origin or {}
         self.folder = Path(out) if out is not None else None
-        self.feed = Feed(corpus.train, corpus.stream, config.batch_size, config.bptt, config.seed)
-        self.total_steps = _total_steps(config, self.feed.batches_per_epoch)
+        self.loader = BatchLoader(corpus.train, corpus.stream, config.batch_size, config.bptt, config.seed)
+        self.total_steps = _total_steps(config, self.loader.batches_per_epoch)
         self.optimiser = Optimiser(model, config)
         self.schedule = Schedule(config, self.total_steps)
         self.progress = Progress()
-        self.best: torch.Tensor | None = None  # flat weights, best on the validation data
+        self.best: torch.Tensor | None = None  # flat weights with the lowest validation loss
         self.clock, self.meter = Clock(), Meter()
-        self.carried: State | None = None
+        self.carried: State | None = None  # hidden state after the last chunk of a stream
+        self.metrics: MetricsLog | None = None
         model.start.copy_(torch.from_numpy(_starts(corpus)))
-        if resume:
-            self._load()
-        elif self.folder:
-            new_folder(self.folder)
-        self.metrics = MetricsLog(self.folder, step=self.clock.step) if self.folder else None
-        if not resume:
-            self._save_first()
 
     def ended(self, stop: bool) -> str | None:
-        """Return the name of the limit that the run has reached, or None while it goes on."""
+        """Return what ends the run now, a limit or a signal; None to continue."""
         config, clock = self.config, self.clock
         if stop:
             return "signal"
         if config.max_steps and clock.step >= config.max_steps:
             return "max_steps"
-        if config.max_epochs and self.feed.epochs_done >= config.max_epochs:
+        if config.max_epochs and self.loader.epochs_done >= config.max_epochs:
             return "max_epochs"
         if config.max_minutes and clock.seconds >= 60 * config.max_minutes:
             return "max_minutes"
         return "patience" if config.patience and self.progress.waited >= config.patience else None
 
     def count(self, nats: float, N: int, norm: float) -> None:
-        """Take note of one step: its loss, summed over N symbols in nats, and the norm of its gradient."""
+        """Count one step: its loss, summed over N symbols in nats, and the norm of its gradient."""
         self.clock.step += 1
         self.clock.symbols += N
         self.meter.nats += nats
@@ -155,13 +139,13 @@ class Run:
         self.meter.steps += 1
 
     def log(self, learning_rate: float) -> dict[str, Any]:
-        """Write and return one line of metrics: means over the steps since the line before."""
+        """Write and return one line of metrics: means over the steps since the last line."""
         clock, meter = self.clock, self.meter
         clock.nats = meter.nats / meter.symbols
         lasted = max(clock.seconds - clock.logged_seconds, 1e-9)
         line = {
             "step": clock.step,
-            "epoch": self.feed.epoch,
+            "epoch": self.loader.epoch,
             "symbols": clock.symbols,
             "nats": clock.nats,
             "bits": clock.nats / math.log(2),
@@ -176,7 +160,7 @@ class Run:
         return line
 
     def validate(self) -> dict[str, Any] | None:
-        """Measure the model on the validation data, keep its weights if they are the best; None without such data."""
+        """Measure the validation loss, and remember the weights if it is the lowest; None without validation data."""
         self.clock.validated = self.clock.step
         if not len(self.corpus.validation):
             return None
@@ -194,119 +178,45 @@ class Run:
         self._write(line)
         return line
 
-    def finish(self, ended: str) -> Result:
-        """Save the run and leave the best weights in the model; return what the run came to."""
-        if ended != "signal" and self.clock.validated != self.clock.step:
-            self.validate()
-        self.save()
-        if self.best is not None:
-            self.optimiser.flat.values.data.copy_(self.best)
-        self.model.eval()
-        clock = self.clock
-        return Result(clock.step, self.feed.epoch, clock.nats, self.progress.best, clock.seconds, ended, self.folder)
+    def result(self, ended: str) -> Result:
+        """Return the outcome of the run."""
+        clock, best = self.clock, self.progress.best
+        return Result(clock.step, self.loader.epoch, clock.nats, best, clock.seconds, ended, self.folder)
 
     def divergence(self, nats: float, norm: float) -> str:
-        """Return what to tell about a step whose loss or gradient is not finite."""
-        kept = f"the last good checkpoint is in {self.folder}" if self.folder else "nothing was saved"
+        """Return the error message for a step whose loss or gradient is not finite."""
+        saved = f"the last good checkpoint is in {self.folder}" if self.folder else "nothing was saved"
+        clip = self.config.clip_norm
+        clipping = f"clip_norm (now {clip:g})" if clip else "clip gradients with clip_norm (now 0, which is off)"
         return (
-            f"training diverged at step {self.clock.step + 1}, batch {self.feed.index} of epoch {self.feed.epoch}: "
-            f"loss {nats:g} nats per symbol, gradient norm {norm:g}; {kept}. Lower learning_rate "
-            f"(now {self.config.learning_rate:g}) or clip_norm (now {self.config.clip_norm:g})"
+            f"training diverged at step {self.clock.step + 1}, batch {self.loader.index} of epoch {self.loader.epoch}: "
+            f"loss {nats:g} nats per symbol, gradient norm {norm:g}; {saved}. Lower learning_rate "
+            f"(now {self.config.learning_rate:g}) or {clipping}"
         )
 
     def saved_config(self) -> dict[str, Any]:
-        """Return what config.json says of the model and of how it was trained."""
+        """Return what config.json says of the model and of its training."""
         return self.model.saved_config() | {"training": asdict(self.config)} | self.origin
 
-    def save(self) -> None:
-        """Write a checkpoint that holds everything the next step depends on, and the best model so far."""
-        if not self.folder:
-            return
-        tensors = {"values": self.optimiser.flat.values.data, "rng": torch.get_rng_state()}
-        tensors |= {f"optimiser.{name}": t for name, t in self.optimiser.state().items()}
-        tensors |= {f"carried.{k}": t for k, t in enumerate(self.carried or ())}
-        if self.best is not None:
-            tensors["best"] = self.best
-        state = {
-            "config": self.saved_config(),
-            "corpus": self.corpus.fingerprint,
-            "feed": self.feed.state(),
-            "schedule": self.schedule.state(),
-            "progress": asdict(self.progress),
-            "clock": asdict(self.clock),
-            "meter": asdict(self.meter),
-        }
-        arrays = {name: t.detach().numpy() for name, t in tensors.items()}
-        save_run_state(self.folder, self.clock.step, arrays, state)
-        with self._best_weights():
-            weights = self.model.tensors()
-            save_model(self.folder, self.saved_config(), self.model.vocabulary, weights, overwrite=True)
-
-    def _save_first(self) -> None:
-        """Write the first checkpoint, or leave the folder as empty as it was: a disk may be full from the start."""
-        try:
-            self.save()
-        except BaseException:
-            if self.folder:
-                clear_folder(self.folder)
-            raise
-
     @contextmanager
-    def _best_weights(self) -> Iterator[None]:
+    def best_weights(self) -> Iterator[None]:
         """Put the best weights into the model inside the block, and the last ones back after it."""
-        if self.best is None:
-            yield
-            return
         values = self.optimiser.flat.values.data
         last = values.clone()
-        values.copy_(self.best)
+        self.load_best()
         try:
             yield
         finally:
             values.copy_(last)
 
-    def _load(self) -> None:
-        if self.folder is None:
-            raise ResumeError("resume needs the folder of the run to go on with; give out")
-        tensors, state = load_run_state(self.folder)
-        _refuse_other_config(state["config"], self.saved_config())
-        if state["corpus"] != self.corpus.fingerprint:
-            raise ResumeError(
-                f"{self.folder}: this run began with other data, or the same data split otherwise; "
-                "give the files and data options it began with, or train anew in another folder"
-            )
-        arrays = {name: torch.from_numpy(array) for name, array in tensors.items()}
-        torch.set_rng_state(arrays["rng"])
-        self.optimiser.flat.values.data.copy_(arrays["values"])
-        self.optimiser.load_state(_under("optimiser", arrays))
-        self.best = arrays.get("best")
-        self.carried = tuple(_under("carried", arrays).values()) or None
-        self.feed.load_state(state["feed"])
-        self.schedule.load_state(state["schedule"])
-        self.progress = Progress(**state["progress"])
-        self.clock, self.meter = Clock(**state["clock"]), Meter(**state["meter"])
+    def load_best(self) -> None:
+        """Put the weights with the lowest validation loss into the model, if there is validation data."""
+        if self.best is not None:
+            self.optimiser.flat.values.data.copy_(self.best)
 
     def _write(self, line: dict[str, Any]) -> None:
         if self.metrics:
             self.metrics.append(line)
-
-
-def _under(prefix: str, arrays: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the tensors whose names begin with a prefix and a dot, without it, in the order of their names."""
-    names = sorted(name for name in arrays if name.startswith(prefix + "."))
-    return {name.removeprefix(prefix + "."): arrays[name] for name in names}
-
-
-def _refuse_other_config(began: dict[str, Any], now: dict[str, Any]) -> None:
-    """Raise ResumeError unless two configurations agree in everything that decides what the weights become."""
-    limits = LIMITS - {"max_steps", "max_epochs"} if began["training"]["schedule"] == "cosine" else LIMITS
-    for section in ("model", "training"):
-        for key, value in began[section].items():
-            if now[section][key] != value and key not in limits:
-                raise ResumeError(
-                    f"{key} was {value!r} when this run began and is {now[section][key]!r} now; "
-                    "leave it out to go on as begun, or train anew in another folder"
-                )
 
 
 def _total_steps(config: TrainingConfig, batches_per_epoch: int) -> int:
@@ -316,8 +226,10 @@ def _total_steps(config: TrainingConfig, batches_per_epoch: int) -> int:
 
 
 def _starts(corpus: Corpus) -> NDArray[np.float32]:
-    """Return the log-probabilities (V,) with which training data starts: of each sequence's first symbol, or of any
-    symbol of a stream; what was not found counts a little all the same, so that nothing is impossible."""
+    """Return log-probabilities (V,) of the first symbol: of a sequence, or of any symbol of a stream.
+
+    They are smoothed, so no start has probability zero.
+    """
     train, V = corpus.train, len(corpus.vocabulary)
     often = counts(train.ids if corpus.stream else train.ids[train.offsets[:-1]], V) + UNSEEN
     starts: NDArray[np.float32] = np.log(often / often.sum()).astype(np.float32)

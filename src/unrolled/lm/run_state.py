@@ -1,169 +1,109 @@
-"""The state that training goes on from, and the metrics of a run, in the folder of its model.
-
-    metrics.jsonl                                        one JSON object a line, in the order of steps
-    checkpoints/latest                                   names the folder below, and the sha256 of its training.json
-    checkpoints/step-000000123/training.json             state, and the sha256 of the tensors beside it
-    checkpoints/step-000000123/training.safetensors
-
-A checkpoint becomes the latest in one rename, after all of it is on disk, so a crash at any point leaves the one before
-or the one after, whole.  The sums chain from one file that is replaced as a whole, so parts of two saves are never
-taken for one.
-"""
+"""What a checkpoint of a run holds, and how the run is resumed from it."""
 
 from __future__ import annotations
 
-import itertools
-import json
-import os
-import shutil
-import tempfile
-from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
-import msgspec
-import numpy.typing as npt
+import torch
 
-from unrolled.saved.files import (
-    FORMAT_VERSION,
-    CheckpointError,
-    Tensors,
-    check_sum,
-    pack,
-    parse,
-    read_file,
-    replace_files,
-    sha256,
-    sync,
-    to_json,
-    unpack,
-    write_synced,
-    writing,
-)
+from unrolled.config.model import ModelConfig
+from unrolled.config.training import LIMITS, TrainingConfig
+from unrolled.lm.checkpoints import load_checkpoint, save_checkpoint
+from unrolled.lm.metrics_log import MetricsLog
+from unrolled.lm.run import Clock, Meter, Run
+from unrolled.lm.schedule import Progress
+from unrolled.saved.files import clear_folder, new_folder
+from unrolled.saved.model import save_model
+
+#: Options that change no bit of the weights.
+HARMLESS = LIMITS | {"checkpoint_steps"}
 
 
-class _Latest(msgspec.Struct, forbid_unknown_fields=True):
-    format_version: int
-    checkpoint: str
-    sha256: str
+class ResumeError(ValueError):
+    """A run cannot be resumed: its data or configuration are not those it began with."""
 
 
-class _Training(msgspec.Struct, forbid_unknown_fields=True):
-    format_version: int
-    step: int
-    sha256: str
-    state: dict[str, Any]
+def begin(run: Run) -> None:
+    """Write the first checkpoint of a new run, or leave its folder empty: the disk may be full from the start."""
+    if run.folder is None:
+        return
+    new_folder(run.folder)
+    run.metrics = MetricsLog(run.folder)
+    try:
+        save(run)
+    except BaseException:
+        clear_folder(run.folder)
+        raise
 
 
-def save_run_state(
-    folder: str | Path, step: int, tensors: Mapping[str, npt.NDArray[Any]], state: dict[str, Any]
-) -> None:
-    """Make this the state that training goes on from; the state before is dropped only when this one is on disk.
+def save(run: Run) -> None:
+    """Write a checkpoint, which holds everything the next step depends on, and the model with its best weights."""
+    if run.folder is None:
+        return
+    tensors = {"values": run.optimiser.flat.values.data, "rng": torch.get_rng_state()}
+    tensors |= {f"optimiser.{name}": t for name, t in run.optimiser.state().items()}
+    tensors |= {f"carried.{k}": t for k, t in enumerate(run.carried or ())}
+    if run.best is not None:
+        tensors["best"] = run.best
+    state = {
+        "config": run.saved_config(),
+        "corpus": run.corpus.fingerprint,
+        "feed": run.loader.state(),  # its name in files of version 0.1
+        "schedule": run.schedule.state(),
+        "progress": asdict(run.progress),
+        "clock": asdict(run.clock),
+        "meter": asdict(run.meter),
+    }
+    arrays = {name: t.detach().numpy() for name, t in tensors.items()}
+    save_checkpoint(run.folder, run.clock.step, arrays, state)
+    with run.best_weights():
+        save_model(run.folder, run.saved_config(), run.model.vocabulary, run.model.tensors(), overwrite=True)
 
-    Args:
-        folder: of the run; it is made if it is not there.
-        step: optimiser steps done.
-        tensors: arrays by name.
-        state: whatever else the next step depends on, as JSON values; finite numbers only.
 
-    Raises: CheckpointError if the state cannot be written; the state before then still stands.  ValueError if the state
-        holds what JSON cannot, such as inf.
+def resume(run: Run) -> None:
+    """Restore a run from the latest checkpoint in its folder.
+
+    Raises: ResumeError if the run began with other data or options; CheckpointError if the checkpoint is damaged.
     """
-    folder = Path(folder)
-    checkpoints = folder / "checkpoints"
-    with writing(folder):
-        checkpoints.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=checkpoints))
-        try:
-            packed = pack(tensors)
-            write_synced(unfinished / "training.safetensors", packed)
-            training = {"format_version": FORMAT_VERSION, "step": step, "sha256": sha256(packed), "state": state}
-            described = to_json(training)
-            write_synced(unfinished / "training.json", described)
-            if (folder / "metrics.jsonl").exists():
-                sync(folder / "metrics.jsonl")
-            sync(unfinished)
-            finished = _free_name(checkpoints, step)
-            unfinished.rename(finished)
-        except BaseException:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            raise
-        sync(checkpoints)
-        latest = {"format_version": FORMAT_VERSION, "checkpoint": finished.name, "sha256": sha256(described)}
-        replace_files({checkpoints / "latest": to_json(latest)})
-        for entry in checkpoints.iterdir():
-            if entry.is_dir() and entry != finished:
-                shutil.rmtree(entry, ignore_errors=True)
+    if run.folder is None:
+        raise ResumeError("resume needs the folder of the run; give out")
+    tensors, state = load_checkpoint(run.folder)
+    _refuse_other_config(state["config"], run.saved_config())
+    if state["corpus"] != run.corpus.fingerprint:
+        raise ResumeError(
+            f"{run.folder}: this run began with other data, or the same data split otherwise; "
+            "give the files and data options it began with, or train anew in another folder"
+        )
+    arrays = {name: torch.from_numpy(array) for name, array in tensors.items()}
+    torch.set_rng_state(arrays["rng"])
+    run.optimiser.flat.values.data.copy_(arrays["values"])
+    run.optimiser.load_state(_under("optimiser", arrays))
+    run.best = arrays.get("best")
+    run.carried = tuple(_under("carried", arrays).values()) or None
+    run.loader.load_state(state["feed"])
+    run.schedule.load_state(state["schedule"])
+    run.progress = Progress(**state["progress"])
+    run.clock, run.meter = Clock(**state["clock"]), Meter(**state["meter"])
+    run.metrics = MetricsLog(run.folder, step=run.clock.step)
 
 
-def load_run_state(folder: str | Path) -> tuple[Tensors, dict[str, Any]]:
-    """Return the tensors and the state of the latest checkpoint, as :func:`save_run_state` got them.
+def _under(prefix: str, arrays: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors whose names begin with a prefix and a dot, without it, in the order of their names."""
+    names = sorted(name for name in arrays if name.startswith(prefix + "."))
+    return {name.removeprefix(prefix + "."): arrays[name] for name in names}
 
-    Raises: CheckpointError if there is none, or a file is damaged, foreign or of an unknown format version.
+
+def _refuse_other_config(began: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raise ResumeError unless two configurations agree in every option that changes the weights.
+
+    An option that the version which began the run did not know had its default value.
     """
-    checkpoints = Path(folder) / "checkpoints"
-    if not checkpoints.is_dir():
-        raise CheckpointError(f"{folder}: no folder checkpoints, so there is no run to resume; check the path")
-    latest = parse(checkpoints / "latest", read_file(checkpoints / "latest"), _Latest)
-    checkpoint = checkpoints / Path(latest.checkpoint).name
-    described = read_file(checkpoint / "training.json")
-    training = parse(checkpoint / "training.json", described, _Training)
-    check_sum(checkpoint / "training.json", described, latest.sha256)
-    return unpack(checkpoint / "training.safetensors", training.sha256), training.state
-
-
-class MetricsLog:
-    """The file metrics.jsonl of a run: one JSON object a line, each with its ``step``.
-
-    Args:
-        folder: of the run.
-        step: of the checkpoint that the run goes on from; lines after it are dropped, for they will be written again.
-
-    Raises: CheckpointError if a line of the file is no such object, or the file cannot be written.
-    """
-
-    def __init__(self, folder: str | Path, step: int = 0) -> None:
-        self.path = Path(folder) / "metrics.jsonl"
-        if self.path.exists():
-            with writing(self.path):
-                os.truncate(self.path, self._length_up_to(step))
-
-    def append(self, line: dict[str, Any]) -> None:
-        """Write one line at the end; it is whole or not there at all, unless the machine itself goes down."""
-        data = json.dumps(line, allow_nan=False).encode() + b"\n"
-        with writing(self.path):
-            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-            length = os.fstat(file).st_size
-            try:
-                while data:
-                    data = data[os.write(file, data) :]
-            except OSError:
-                os.truncate(file, length)
-                raise
-            finally:
-                os.close(file)
-
-    def _length_up_to(self, step: int) -> int:
-        """Return the number of bytes that the lines up to this step take; a torn last line is not one."""
-        length = 0
-        with self.path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if not line.endswith(b"\n"):
-                    break
-                try:
-                    found = json.loads(line)["step"]
-                except (ValueError, KeyError, TypeError):
-                    raise CheckpointError(
-                        f"{self.path}: line {number} is no JSON object with a step; mend or remove the line"
-                    ) from None
-                if found > step:
-                    break
-                length += len(line)
-        return length
-
-
-def _free_name(checkpoints: Path, step: int) -> Path:
-    """Return a name for the checkpoint of this step; one step may be saved more than once."""
-    name = f"step-{step:09}"
-    names = itertools.chain([name], (f"{name}.{again}" for again in itertools.count(2)))
-    return next(checkpoints / name for name in names if not (checkpoints / name).exists())
+    may_change = HARMLESS - {"max_steps", "max_epochs"} if began["training"]["schedule"] == "cosine" else HARMLESS
+    for section, defaults in (("model", ModelConfig()), ("training", TrainingConfig())):
+        for key, value in (asdict(defaults) | began[section]).items():
+            if now[section].get(key) != value and key not in may_change:
+                raise ResumeError(
+                    f"{key} was {value!r} when this run began and is {now[section].get(key)!r} now; "
+                    "leave it out to resume the run as it began, or train anew in another folder"
+                )

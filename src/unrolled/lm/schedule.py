@@ -1,4 +1,4 @@
-"""The course of the learning rate, and the count of validations without progress."""
+"""The learning-rate schedule, and how long the validation loss has not improved."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from unrolled.config.training import TrainingConfig
 
 @dataclass
 class Progress:
-    """The best validation loss so far and how many validations have passed since.
+    """The lowest validation loss so far and the number of validations since, for early stopping and plateaus.
 
     >>> progress = Progress()
     >>> [progress.update(nats) for nats in (2.0, 1.5, 1.7)], progress.waited
@@ -22,7 +22,7 @@ class Progress:
     waited: int = 0
 
     def update(self, nats: float) -> bool:
-        """Take one validation loss; return whether it is the best so far."""
+        """Record a validation loss; return whether it is the lowest so far."""
         better = self.best is None or nats < self.best
         if better:
             self.best = nats
@@ -31,11 +31,11 @@ class Progress:
 
 
 class Schedule:
-    """The learning rate of each step: linear warm-up, then constant, a half cosine down to zero, or cuts on plateaus.
+    """The learning rate of each step: linear warm-up, then constant, cosine decay to zero, or cuts on plateaus.
 
     Args:
-        config: the training configuration.
-        total_steps: where the cosine reaches zero.
+        config: peak rate, warm-up and schedule.
+        total_steps: the step at which the cosine reaches zero.
 
     >>> schedule = Schedule(TrainingConfig(learning_rate=1.0, schedule="cosine", warmup_steps=2, max_steps=6), 6)
     >>> [round(schedule.rate(step), 3) for step in range(6)]
@@ -49,7 +49,7 @@ class Schedule:
         self.progress = Progress()
 
     def rate(self, step: int) -> float:
-        """Return the learning rate of this step, counted from 0."""
+        """Return the learning rate of a step, counted from 0."""
         peak, warmup = self.config.learning_rate * self.cut, self.config.warmup_steps
         if step < warmup:
             return peak * (step + 1) / warmup
@@ -59,16 +59,16 @@ class Schedule:
         return peak * (1 + math.cos(math.pi * min(1.0, done))) / 2
 
     def validated(self, nats: float) -> None:
-        """Take one validation loss; on a plateau, cut the rate."""
+        """Record a validation loss; cut the rate on a plateau."""
         self.progress.update(nats)
         if self.config.schedule == "plateau" and self.progress.waited >= self.config.plateau_patience:
             self.cut *= self.config.plateau_factor
             self.progress.waited = 0
 
     def state(self) -> dict[str, Any]:
-        """Return the position as plain values."""
+        """Return the state as JSON values."""
         return {"cut": self.cut, "progress": asdict(self.progress)}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up the position that :meth:`state` returned."""
+        """Restore a state from :meth:`state`."""
         self.cut, self.progress = state["cut"], Progress(**state["progress"])

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM ask the training loop to finish its step, save and end; a second one ends at once."""
+"""Ctrl-C and SIGTERM: the first lets the training loop finish its step and save, the second ends it at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import FrameType
 
 @contextmanager
 def stop_requested() -> Iterator[threading.Event]:
-    """Give an event that SIGINT and SIGTERM set inside the block; outside the main thread nothing ever sets it.
+    """Yield an event that SIGINT or SIGTERM sets inside the block; outside the main thread it is never set.
 
     >>> with stop_requested() as stop:
     ...     signal.raise_signal(signal.SIGINT)

@@ -1,71 +1,83 @@
-"""The training loop, from top to bottom: truncated back-propagation through time with everything needed to go on.
+"""The training loop: truncated backpropagation through time.
 
-What a step does depends only on the run's configuration and on what a checkpoint holds, so a run that was interrupted
-and resumed ends with the same bytes as one that was not.
+What a step does depends only on the configuration and on what a checkpoint holds, so a run that was interrupted and
+resumed ends with the same bytes as one that was not.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from unrolled.config.training import TrainingConfig
-from unrolled.lm import gradients
-from unrolled.lm.callbacks import Observer
+from unrolled.corpus.corpus import Corpus
+from unrolled.lm import gradients, run_state
+from unrolled.lm.callbacks import Callback
+from unrolled.lm.model import SequenceModel
 from unrolled.lm.run import Result, Run, TrainingDiverged
 from unrolled.lm.signals import stop_requested
-
-if TYPE_CHECKING:
-    from unrolled.corpus.corpus import Corpus
-    from unrolled.lm.model import SequenceModel, State
 
 
 def train(
     model: SequenceModel,
     corpus: Corpus,
-    config: TrainingConfig,
+    config: TrainingConfig | None = None,
     out: str | Path | None = None,
     *,
     resume: bool = False,
-    observer: Observer | None = None,
+    callbacks: Sequence[Callback] = (),
     origin: dict[str, Any] | None = None,
 ) -> Result:
     """Train a model until a limit of the configuration is reached or a signal asks to stop.
 
-    Afterwards the model holds the weights that were best on the validation data, or the last ones if there is none.
+    Afterwards the model holds the weights with the lowest validation loss, or the last ones without validation data.
 
     Args:
-        model: is changed in place; its parameters become views of one buffer.
+        model: changed in place; its parameters become views of one buffer.
         corpus: encoded with the model's vocabulary.
-        config: everything that decides how the weights are found.
+        config: everything that decides how the weights are found; default is ``TrainingConfig()``.
         out: folder for metrics, checkpoints and the trained model; None writes nothing.
-        resume: go on from the checkpoint in `out`.
-        observer: is told of the start, of each line of metrics, of validations and of the end.
+        resume: resume the run in `out` from its last checkpoint.
+        callbacks: called at the start, at each line of metrics, after validations and at the end, in this order.
         origin: keys for config.json, such as where the data came from.
 
-    Returns: what the run came to.
+    Returns: the outcome of the run.
     Raises: TrainingDiverged naming step, batch and gradient norm when the loss or gradient is not finite; the last
-        good checkpoint stays.  ValueError if corpus and model do not belong together.
+        good checkpoint stays.  ResumeError if the run began with other data or options.  ValueError if the corpus is
+        not encoded with the model's vocabulary.
+
+    >>> from unrolled.lm import Corpus, ModelConfig, SequenceModel
+    >>> corpus = Corpus.from_text("abcabcabc" * 20)
+    >>> model = SequenceModel(ModelConfig(hidden_size=5), corpus.vocabulary, framed=False)
+    >>> train(model, corpus, TrainingConfig(max_steps=3)).ended
+    'max_steps'
     """
-    observer = observer or Observer()
-    with torch.random.fork_rng(devices=[]), stop_requested() as stop:
+    config = config or TrainingConfig()
+    with ExitStack() as stack:
+        for callback in callbacks:
+            stack.callback(callback.close)
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        stop = stack.enter_context(stop_requested())
         torch.manual_seed(config.seed)
-        run = Run(model, corpus, config, out, resume=resume, origin=origin)
-        observer.started(run)
-        state: State | None = run.carried
+        run = Run(model, corpus, config, out, origin)
+        (run_state.resume if resume else run_state.begin)(run)
+        for callback in callbacks:
+            callback.on_train_begin(run)
         started, before = time.monotonic(), run.clock.seconds
         model.train()
         add_gradients = gradients.way(model)
         while (ended := run.ended(stop.is_set())) is None:
             N, nats = 0, 0.0
             for _ in range(config.accumulate):
-                batch = run.feed.next()
-                sum_of_nats, after = add_gradients(model, batch, None if batch.fresh else state)
-                state = after if corpus.stream else None
+                batch = run.loader.next()
+                sum_of_nats, after = add_gradients(model, batch, None if batch.reset else run.carried)
+                run.carried = after if corpus.stream else None
                 nats, N = nats + sum_of_nats, N + batch.N
             norm = run.optimiser.gradient_norm(N)
             if not math.isfinite(nats) or not math.isfinite(norm):
@@ -76,13 +88,21 @@ def train(
             run.clock.seconds = before + time.monotonic() - started
             step = run.clock.step
             if step % config.log_every == 0:
-                observer.stepped(run, run.log(rate))
+                line = run.log(rate)
+                for callback in callbacks:
+                    callback.on_log(run, line)
             if step % config.validate_every == 0:
-                observer.validated(run, run.validate())
+                validation = run.validate()
+                for callback in callbacks:
+                    callback.on_validation_end(run, validation)
             if step % config.checkpoint_every == 0:
-                run.carried = state
-                run.save()
-        run.carried = state
-        result = run.finish(ended)
-        observer.ended(run, result)
+                run_state.save(run)
+        if ended != "signal" and run.clock.validated != run.clock.step:
+            run.validate()
+        run_state.save(run)
+        run.load_best()
+        model.eval()
+        result = run.result(ended)
+        for callback in callbacks:
+            callback.on_train_end(run, result)
         return result

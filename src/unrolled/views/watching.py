@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
-from unrolled.lm.callbacks import Observer
+from unrolled.lm.callbacks import Callback
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.run import TrainingDiverged
+from unrolled.lm.training import train
 from unrolled.saved.vocabulary import Text
 from unrolled.views.gradients import gradients
 from unrolled.views.jacobians import singular_values
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
 STEADY = TrainingConfig(optimiser="sgd", learning_rate=0.1, batch_size=8, bptt=64, max_steps=150, max_epochs=0)
 
 
-class LagGradients(Observer):
+class LagGradients(Callback):
     """Records during training how far the loss of one symbol reaches back: |dL / dh_(T-k)| against the lag k.
 
-    Give it to :meth:`SequenceModel.fit` as `observer`.  It looks at every line of metrics, changes nothing in the run,
+    Give it to :func:`unrolled.lm.train` as a callback.  It looks at every line of metrics, changes nothing in the run,
     and draws no random number.
 
     Args:
@@ -44,11 +45,11 @@ class LagGradients(Observer):
         singular: The largest singular value of W_hh at each, of the gate's block where it is largest.
     Raises: ValueError, once training begins, if the text has fewer than two symbols or there is no such layer.
 
-    >>> from unrolled.lm import Corpus
+    >>> from unrolled.lm import Corpus, train
     >>> corpus = Corpus.from_text("abcabcabcabc" * 20)
     >>> watch = LagGradients("abcabc")
     >>> model = SequenceModel(ModelConfig(hidden_size=4), corpus.vocabulary, framed=False)
-    >>> _ = model.fit(corpus, TrainingConfig(max_steps=4, log_every=2, batch_size=2, bptt=5), observer=watch)
+    >>> _ = train(model, corpus, TrainingConfig(max_steps=4, log_every=2, batch_size=2, bptt=5), callbacks=[watch])
     >>> watch.steps, watch.norms.shape
     ([2, 4], (2, 5))
     """
@@ -65,7 +66,7 @@ class LagGradients(Observer):
         """|dL / dh_(T-k)| in nats per unit at each recorded step, for lags k = 0, 1 ... in columns, (N, K + 1)."""
         return np.array(self._norms)
 
-    def stepped(self, run: Run, line: dict[str, Any]) -> None:
+    def on_log(self, run: Run, line: dict[str, Any]) -> None:
         """Record one line."""
         ids = run.model.vocabulary.encode(self.text)
         if len(ids) < 2:
@@ -97,11 +98,11 @@ class Course:
     ended: str
 
 
-class _EveryStep(Observer):
+class _EveryStep(Callback):
     def __init__(self) -> None:
         self.lines: list[tuple[float, float]] = []
 
-    def stepped(self, run: Run, line: dict[str, Any]) -> None:
+    def on_log(self, run: Run, line: dict[str, Any]) -> None:
         self.lines.append((line["gradient_norm"], line["nats"]))
 
 
@@ -143,7 +144,7 @@ def explosion(
                     torch.nn.init.orthogonal_(block, gain)
         watch = _EveryStep()
         try:
-            ended = model.fit(corpus, replace(training, clip_norm=clip, log_every=1), observer=watch).ended
+            ended = train(model, corpus, replace(training, clip_norm=clip, log_every=1), callbacks=[watch]).ended
         except TrainingDiverged:
             ended = f"diverged at step {len(watch.lines) + 1}"
         norms, nats = np.array(watch.lines).reshape(-1, 2).T

@@ -1,4 +1,4 @@
-"""The founding example to the last number: its vocabulary, its shapes, its loss, and 2-unit nets worked by hand."""
+"""The founding example to the last number: its vocabulary, its shapes, its loss, and 2-unit models worked by hand."""
 
 import math
 
@@ -8,13 +8,13 @@ import torch
 
 from unrolled.config.model import ModelConfig
 from unrolled.corpus.corpus import Corpus
-from unrolled.lm.loader import Feed
+from unrolled.lm.loader import BatchLoader
 from unrolled.lm.model import SequenceModel
+from unrolled.notation import gate_count
 from unrolled.saved.vocabulary import Vocabulary
 
 STRINGS = [["a"] * n + ["b"] * n for n in range(1, 6)]
 CELLS = ["rnn", "lstm", "gru"]
-GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 
 
 def founding_corpus():
@@ -34,7 +34,7 @@ def test_vocabulary_order_and_one_hot_rows():
 
 
 def test_batch_inputs_lack_the_last_symbol_and_targets_the_first():
-    batch = Feed(founding_corpus().train, stream=False, batch_size=5, bptt=1, seed=0).next()
+    batch = BatchLoader(founding_corpus().train, stream=False, batch_size=5, bptt=1, seed=0).next()
     a, b, EOS = 0, 1, 2
     for row, n in enumerate(range(5, 0, -1)):
         sequence = [a] * n + [b] * n + [EOS]
@@ -48,7 +48,7 @@ def test_batch_inputs_lack_the_last_symbol_and_targets_the_first():
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("H", [10, 50])
 def test_parameter_shapes_of_each_cell(cell, H):
-    G, V = GATES[cell], 4
+    G, V = gate_count(ModelConfig(cell=cell).kind), 4
     shapes = {name: tuple(p.shape) for name, p in founding_model(cell, H).named_parameters()}
     assert shapes == {
         "rnn.weight_ih_l0": (G * H, V),
@@ -75,7 +75,7 @@ def test_cross_entropy_of_the_founding_logits():
 @pytest.mark.parametrize("cell", CELLS)
 def test_loss_is_the_mean_of_minus_log_probability_over_symbols(cell):
     model = founding_model(cell)
-    batch = Feed(founding_corpus().train, stream=False, batch_size=5, bptt=1, seed=0).next()
+    batch = BatchLoader(founding_corpus().train, stream=False, batch_size=5, bptt=1, seed=0).next()
     total, _ = model.loss(batch.ids, batch.targets, None, batch.lengths)
     by_hand = []
     for string in STRINGS:
@@ -130,7 +130,7 @@ BY_HAND = [("rnn", "h", rnn_by_hand), ("lstm", "ifgo", lstm_by_hand), ("gru", "r
 
 
 @pytest.mark.parametrize(("cell", "gates", "by_hand"), BY_HAND)
-def test_two_unit_net_matches_the_equations_worked_by_hand(cell, gates, by_hand):
+def test_two_unit_model_matches_the_equations_worked_by_hand(cell, gates, by_hand):
     model = SequenceModel(ModelConfig(cell=cell, hidden_size=2), Vocabulary(["a", "b"])).double()
     unused = np.zeros((2, 2))  # the columns of EOS and UNK, which this text does not use
     stacked = {

@@ -1,0 +1,84 @@
+"""What version 0.1 saved still loads, computes the same, and resumes (the files are those of make_v0_1.py)."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from tests.golden.make_v0_1 import corpus_of, environment
+from unrolled import runtime
+from unrolled.config.model import ModelConfig
+from unrolled.config.training import TrainingConfig
+from unrolled.lm import SequenceModel, train
+
+GOLDEN = Path(__file__).parent / "v0.1"
+MODELS = sorted((GOLDEN / "models").iterdir())
+RUNS = sorted((GOLDEN / "runs").iterdir())
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("folder", MODELS, ids=lambda folder: folder.name)
+def test_model_of_version_0_1_computes_and_generates_the_same(folder):
+    expected = read(folder / "expected.json")
+    model = SequenceModel.from_pretrained(folder)
+    ids = torch.from_numpy(model.vocabulary.encode(expected["text"]))[:, None]
+    with torch.inference_mode():
+        logits, _ = model(ids)
+    np.testing.assert_allclose(logits[:, 0], expected["logits"], rtol=1e-5, atol=1e-5)
+    for loaded in (model, runtime.load(folder)):
+        np.testing.assert_allclose(loaded.score(expected["text"]).bits, expected["bits"], rtol=1e-5, atol=1e-5)
+        assert loaded.generate(expected["prompt"], strategy="greedy", max_length=16) == [expected["generated"]]
+
+
+@pytest.mark.parametrize("folder", MODELS, ids=lambda folder: folder.name)
+def test_model_of_version_0_1_steps_to_the_same_logits_without_torch(folder):
+    expected = read(folder / "expected.json")
+    model = runtime.load(folder)
+    state = model.initial(1)
+    for symbol, want in zip(model.vocabulary.encode(expected["text"]), expected["logits"], strict=True):
+        logits, state = model.step(np.array([symbol]), state)
+        np.testing.assert_allclose(logits[0], want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("folder", RUNS, ids=lambda folder: folder.name)
+def test_run_of_version_0_1_resumes_to_the_same_end(folder, tmp_path):
+    run, expected = tmp_path / "run", read(folder / "expected.json")
+    shutil.copytree(folder / "run", run)
+    config, corpus = read(run / "config.json"), corpus_of(read(folder / "data.json"))
+    interrupted = (run / "metrics.jsonl").read_bytes()
+    model = SequenceModel(ModelConfig(**config["model"]), corpus.vocabulary, framed=config["framed"])
+    result = train(model, corpus, TrainingConfig(**config["training"]), run, resume=True)
+
+    assert (result.ended, result.steps) == ("max_steps", expected["steps"])
+    exact = environment() == read(GOLDEN / "environment.json")
+    close = {"rel": 0, "abs": 0} if exact else {"rel": 1e-4}
+    assert result.nats == pytest.approx(expected["nats"], **close)
+    assert result.validation == pytest.approx(expected["validation"], **close)
+    end = load_file(folder / "model.safetensors")
+    for name, weights in load_file(run / "model.safetensors").items():
+        np.testing.assert_allclose(weights, end[name], rtol=0, atol=0 if exact else 1e-4, err_msg=name)
+
+    written = (run / "metrics.jsonl").read_bytes()
+    resumed = [line for line in interrupted.splitlines(True) if json.loads(line)["step"] <= checkpoint(folder)]
+    assert written.startswith(b"".join(resumed))
+    lines = [json.loads(line) for line in written.splitlines()]
+    for line, want in zip(lines, expected["metrics"], strict=True):
+        assert line.keys() - {"seconds", "symbols_per_second"} == want.keys()
+        assert {key: line[key] for key in want} == pytest.approx(want, **close)
+
+
+def checkpoint(folder):
+    """The step that a run resumes from."""
+    return int(read(folder / "run" / "checkpoints" / "latest")["checkpoint"].removeprefix("step-"))
+
+
+def test_runs_of_version_0_1_were_interrupted_in_the_middle():
+    found = {folder.name: checkpoint(folder) for folder in RUNS}
+    assert found == {"bytes-rnn-rmsprop-tied": 8, "sequences-lstm-sgd-plateau": 4, "stream-gru-adamw-cosine": 6}
