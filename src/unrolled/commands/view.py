@@ -31,7 +31,7 @@ def view(
     /,
     *,
     file: Path | None = None,
-    picture: Annotated[PictureName, Parameter(help=f"What to show. {listing()}.")] = "terminal",
+    picture: Annotated[PictureName, Parameter(help=f"What to show: {listing()}.", show_choices=False)] = "terminal",
     out: Path | None = None,
     signal: SignalName | None = None,
     layer: int = -1,
