@@ -1,4 +1,4 @@
-"""The commands, one file each: the signature that is parsed, the text of `--help` and the body of `unrolled NAME`.
+"""The commands of `unrolled`, one file each: signature, text of `--help` and body in one function.
 
 `unrolled --help` imports all of them, so none imports numpy or torch at its top.
 """
