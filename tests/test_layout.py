@@ -176,10 +176,11 @@ def test_circle_is_seen():
 @pytest.mark.parametrize(
     ("code", "unwanted"),
     [
+        ("import unrolled.config.run, unrolled.config.lab, unrolled.config.server", {"torch", "numpy"}),
         ("import unrolled.runtime.model", {"torch", "unrolled.nn"}),
         ("from unrolled.cli import app; app.resolved_commands()", {"torch", "numpy"}),  # what --help imports
     ],
-    ids=["runtime", "commands"],
+    ids=["config", "runtime", "commands"],
 )
 def test_import_leaves_heavy_modules_out(code, unwanted):
     code = f"{code}; import sys; print({unwanted} & {{*sys.modules}})"

@@ -32,7 +32,7 @@ def test_config_file_holds_the_options_and_flags_go_on_top(tmp_path):
         ("[model]\nhiden_size = 5\n", "unknown key 'hiden_size' in [model]; did you mean hidden_size?"),
         ("[modle]\nhidden_size = 5\n", "unknown key 'modle' at the top level; did you mean model?"),
         ("[model]\nhidden_size = -5\n", "hidden_size is -5"),
-        ('[model]\nhidden_size = "5"\n', "Expected `int`, got `str` - at `$.model.hidden_size`"),
+        ('[model]\nhidden_size = "5"\n', "hidden_size is '5'; it must be a whole number"),
         ("[model\n", "Expected ']'"),
     ],
 )
