@@ -94,11 +94,6 @@ def test_name_of_a_folder_is_not_read_as_markup(name, tmp_path):
     assert f"wrote runs/{name}; try: unrolled generate runs/{name}\n" in done.stdout.decode()
 
 
-def test_feature_is_not_read_as_markup(run):
-    shown = unrolled("view", run[0], "[b] [/b]", "--picture", "units", "--by", "count:[-]").stdout.decode()
-    assert "count:[-]" in shown
-
-
 @pytest.mark.parametrize("arguments", [["train", "bad\udcff.txt", "--out", "x"], ["generate", "runs/\udcff"]])
 def test_name_that_is_not_utf_8_is_named(arguments, tmp_path):
     assert refusal(2, *arguments, cwd=tmp_path).startswith(f"{arguments[1]!r} is not UTF-8; rename the file")

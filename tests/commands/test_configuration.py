@@ -50,13 +50,14 @@ class MadeUp:
     steps: int | Literal["auto"] | None = None
     share: float = 0.5
     loud: bool = False
+    note: str | None = None
 
 
 @pytest.mark.parametrize(
     ("flags", "toml", "saved", "expected"),
     [
         ([], "", {}, MadeUp()),
-        ([], "", {"steps": None, "share": 1e-7, "loud": True}, MadeUp(None, 1e-7, True)),
+        ([], "", {"steps": None, "share": 1e-7, "loud": True, "note": None}, MadeUp(None, 1e-7, True)),
         ([], "", {"steps": "auto"}, MadeUp("auto")),
         ([], "steps = 3\n", {"steps": "auto", "share": 0.1}, MadeUp(3, 0.1)),
         ([], 'steps = "auto"\nloud = true\n', {"steps": 3}, MadeUp("auto", loud=True)),
