@@ -98,3 +98,32 @@ def test_name_of_a_folder_is_not_read_as_markup(name, tmp_path):
 def test_name_that_is_not_utf_8_is_named(arguments, tmp_path):
     assert refusal(2, *arguments, cwd=tmp_path).startswith(f"{arguments[1]!r} is not UTF-8; rename the file")
     assert not list(tmp_path.iterdir())
+
+
+MISSING = """
+import sys
+from unrolled.cli import run
+
+class Missing:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] == missing:
+            raise ModuleNotFoundError(name=missing)
+
+sys.meta_path.insert(0, Missing())
+for missing, *arguments in map(str.split, sys.argv[1:]):
+    print(run(arguments))
+"""
+
+
+def test_missing_extra_is_named(folders):
+    cases = {
+        f"torch view {folders['gru']} ab": "torch",
+        "uvicorn serve anything": "web",
+        "starlette serve anything": "web",
+        f"matplotlib view {folders['gru']} ab --picture gates": "plot",
+    }
+    command = [sys.executable, "-c", MISSING, *cases]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert done.stdout == "1\n" * len(cases)
+    said = "unrolled: {} is not installed; pip install 'unrolled[{}]'\n"
+    assert done.stderr == "".join(said.format(case.split()[0], extra) for case, extra in cases.items())

@@ -5,7 +5,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 
 import pytest
 import uvicorn
@@ -59,28 +58,6 @@ def test_wrong_use_is_said(folder, tmp_path):
     assert "cannot listen on 192.0.2.1" in refusal(1, "serve", folder, "--host", "192.0.2.1", "--port", "0")
     assert "--name" in refusal(1, "serve", folder, "--host", "0.0.0.0")
     assert "threads is 0; it must be" in refusal(2, "serve", folder, "--threads", "0")
-
-
-WITHOUT = """
-import sys
-from unrolled.cli import run
-
-class Missing:
-    def find_spec(self, name, *_):
-        if name == missing:
-            raise ModuleNotFoundError(name=name)
-
-sys.meta_path.insert(0, Missing())
-for missing in ("uvicorn", "starlette"):
-    print(run(["serve", "anything"]))
-"""
-
-
-def test_missing_extra_is_named():
-    done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, env=ENVIRONMENT, check=False)
-    assert done.stdout == "1\n1\n"
-    said = "unrolled: {} is not installed; pip install 'unrolled[web]'\n"
-    assert done.stderr == said.format("uvicorn") + said.format("starlette")
 
 
 def test_allowed_names_are_loopback_or_what_was_given():

@@ -1,7 +1,6 @@
 """`unrolled view` makes every picture where it says; wrong use and missing parts are said in one sentence."""
 
 import csv
-import subprocess
 import sys
 
 import numpy as np
@@ -78,25 +77,6 @@ def test_report_is_a_page(folders, tmp_path):
 )
 def test_wrong_use_is_one_sentence(cell, arguments, code, said, folders, tmp_path):
     assert said in refusal(code, "view", folders[cell], *arguments, cwd=tmp_path)
-
-
-#: As if it had never been installed.
-WITHOUT_MATPLOTLIB = """
-import sys
-class Nowhere:
-    def find_spec(self, name, *_):
-        if name.partition(".")[0] == "matplotlib":
-            raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
-sys.meta_path.insert(0, Nowhere())
-from unrolled.cli import main; main()
-"""
-
-
-def test_missing_picture_library_is_named(folders):
-    command = [sys.executable, "-c", WITHOUT_MATPLOTLIB, "view", folders["gru"], "ab", "--picture", "gates"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr == "unrolled: matplotlib is not installed; pip install 'unrolled[plot]'\n"
 
 
 def test_unseen_symbols_and_long_texts_are_noted(folders, tmp_path):
