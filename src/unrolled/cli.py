@@ -1,4 +1,4 @@
-"""The command line: the commands are registered and their errors said here.  `--help` imports neither torch nor numpy.
+"""The command line: registers the commands and reports their errors.  `--help` imports neither torch nor numpy.
 
 Exit codes: 0 done, 1 the run failed, 2 wrong use.  An error is one sentence on standard error.
 """
@@ -68,7 +68,7 @@ def run(arguments: Sequence[str]) -> int:
         return _complain(f"{error.name} is not installed; pip install 'unrolled[{extra}]'", FAILED)
     except WrongUse as error:
         return _complain(error, WRONG_USE)
-    except BrokenPipeError:  # whoever reads the output has had enough
+    except BrokenPipeError:  # the reader of the output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
@@ -81,7 +81,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _refuse_undecoded(arguments: Sequence[str]) -> None:
-    """Refuse an argument with bytes that are not UTF-8, which Python hands on as surrogates."""
+    """Refuse an argument that is not UTF-8: Python passes its bytes on as surrogates."""
     for argument in arguments:
         if any("\ud800" <= character <= "\udfff" for character in argument):
             raise ValueError(f"{argument!r} is not UTF-8; rename the file, or give the text as a file")
@@ -99,12 +99,12 @@ def _standard_input_last(arguments: Sequence[str]) -> list[str]:
 
 
 def _note(message: Warning | str, *_: Any, **__: Any) -> None:
-    """Tell what may surprise, on one line."""
+    """Print a warning on one line."""
     print("unrolled: note:", *str(message).split(), file=sys.stderr)
 
 
 def _complain(error: Exception | str, code: int) -> int:
-    """Tell what is wrong on one line; return the exit code."""
+    """Print an error on one line; return the exit code."""
     text = str(error) or "out of memory; take a smaller model, batch or vocabulary"  # a MemoryError says nothing
     print("unrolled:", *text.split(), file=sys.stderr)
     return code

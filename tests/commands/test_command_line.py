@@ -71,7 +71,7 @@ def test_command_in_this_process_does_what_it_does_in_its_own(arguments, run):
         (["evaluate", "x", "y.txt", "--split", "test"], "other data is measured whole"),
         (["score", "x"], "give one text to score"),
         (["score", "x", "text", "--file", "y.txt"], "give one text to score"),
-        (["train", "--out", "x"], "no data to learn from; name files"),
+        (["train", "--out", "x"], "no training data; name files"),
         (["train", "sonnets", "--out", "x", "--format", "text", "--column", "c"], "only format = 'csv' has columns"),
     ],
 )

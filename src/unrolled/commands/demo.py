@@ -117,7 +117,7 @@ def best_loss() -> float:
 
 
 def train_on_sonnets(console: PlainConsole, folder: Path, quick: bool) -> Corpus:
-    """Train on the Sonnets, say how well, write a sonnet; return the corpus."""
+    """Train on the Sonnets, print the evaluation and a sonnet; return the corpus."""
     import torch
 
     from unrolled.commands.evaluate import report
@@ -174,7 +174,7 @@ def draw_gates(model: SequenceModel, out: Path) -> Path:
 
 
 def next_commands(run: Path) -> list[str]:
-    """Return three commands that go on from here."""
+    """Return three commands to try next."""
     return [
         f"unrolled generate {run} 'Shall I compare' --temperature 0.7",
         f"unrolled score {run} 'Shall I compare thee to a summer'",
@@ -183,7 +183,7 @@ def next_commands(run: Path) -> list[str]:
 
 
 def _clear(out: Path) -> None:
-    """Remove what an earlier demo left in this folder, and nothing else."""
+    """Remove what an earlier demo wrote to this folder, and nothing else."""
     shutil.rmtree(out / "sonnets", ignore_errors=True)
     for picture in ("learning_curve.png", "gates.png"):
         (out / picture).unlink(missing_ok=True)

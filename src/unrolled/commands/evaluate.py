@@ -59,7 +59,9 @@ def evaluate(
         corpus = inputs.read_again(model, saved, vocabulary)
         chosen, what = split or held_out(corpus), ""
 
-    from unrolled.lm.model import SequenceModel  # here, so that a mistake in the files is told before torch is loaded
+    from unrolled.lm.model import (
+        SequenceModel,  # here, so that a mistake in the files is reported before torch is loaded
+    )
 
     console = PlainConsole()
     if not data:
@@ -68,7 +70,7 @@ def evaluate(
 
 
 def held_out(corpus: Corpus) -> str:
-    """Return the split that says most of a model: test if there is one, else validation, else train."""
+    """Return the best split to evaluate on: test if there is one, else validation, else train."""
     return next(name for name in ("test", "validation", "train") if len(corpus.splits[name]))
 
 

@@ -34,8 +34,8 @@ def generate(
     r"""Write new text, symbol by symbol.
 
     Args:
-        prompt: Text to go on from; symbols are separated by spaces, and \n is a line end.
-        count: Texts to write, each drawn anew.
+        prompt: Text to continue; symbols are separated by spaces, and \n is a line end.
+        count: Number of texts, each sampled independently.
     """
     if count > 1 and options.strategy != "sample":
         raise WrongUse(f"--count is {count}, but {options.strategy} finds the same text each time; use sample")

@@ -45,17 +45,17 @@ def train(
 
     Args:
         data: Files, folders, - for standard input, or the word sonnets for the text that comes with the package;
-            a resumed run reads again what it began with.
+            a resumed run reads its own data again.
         out: New folder for the model, its checkpoints and its metrics; with --resume, the folder of the run.
         config: TOML file with tables [model], [data] and [training]; flags go on top.
-        resume: Go on with the run in --out, exactly where it stopped.
+        resume: Resume the run in --out exactly where it stopped.
     """
     from unrolled.saved.files import new_folder
     from unrolled.saved.model import load_model
 
     sources = data or (load_model(out)[0].get("sources") if resume else None)
     if not sources:
-        raise WrongUse("no data to learn from; name files, or the word sonnets for the text that comes along")
+        raise WrongUse("no training data; name files, or the word sonnets for the text that comes with the package")
     made = not out.exists()
     if not resume:
         new_folder(out)  # before anything is spent on the run
@@ -77,8 +77,8 @@ def _train(
     training: TrainingConfig,
     origin: dict[str, Any],
 ) -> None:
-    """Train, show the model while it learns, and say how well it predicts."""
-    import torch  # here, so that a mistake in the data is told before two seconds of import
+    """Train with a live display, then print how well the model predicts held-out data."""
+    import torch  # here, so that a mistake in the data is reported before two seconds of import
 
     from unrolled.commands.console import PlainConsole
     from unrolled.commands.evaluate import held_out, report
@@ -95,7 +95,7 @@ def _train(
     finally:
         observers.close()
     if result.ended == "signal":
-        console.print(f"go on with: unrolled train --resume --out {out}", soft_wrap=True)
+        console.print(f"resume with: unrolled train --resume --out {out}", soft_wrap=True)
         return
     report(console, model, corpus, held_out(corpus))
     console.print(f"wrote {out}; try: unrolled generate {out}", soft_wrap=True)

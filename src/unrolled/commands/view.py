@@ -53,9 +53,9 @@ def view(
         unit: Unit to show; may be given again. Else those that follow --by, or change most.
         by: Feature of the text to find units by: position, depth, inside-quotes, line-length, count:a-b.
         beside: Another model, for gradient; may be given again.
-        position: Symbol whose state or loss is followed back, for gradient and reach; -1 is the last.
+        position: Symbol whose state or loss is differentiated, for gradient and reach; -1 is the last.
         clusters: Clusters of states, for states and automaton.
-        lags: Steps to go back, for gradient.
+        lags: Largest lag, for gradient.
     """
     shown = PICTURES[picture]
     if text is not None and file is not None:
