@@ -28,11 +28,17 @@ ORDER = [
 ]
 HEIGHT = {part: height for height, parts in enumerate(ORDER) for part in parts}
 
-#: Modules that only some files may import.
+#: Modules that only some files may import: the core, and what an extra brings.
 KEPT_TO = {
     "unrolled._core": ("core/", "nn/fused.py", "commands/info.py"),
-    "matplotlib": ("views/plots",),
+    "rich.console": ("commands/console.py", "lm/display.py"),
     "torch": ("nn/", "lm/", "languages/", "views/", "lab/", "commands/"),
+    "matplotlib": ("views/plots",),
+    "starlette": ("views/page/",),
+    "uvicorn": ("commands/serve.py",),
+    "anyio": ("views/page/",),
+    "torch.utils.tensorboard": ("lm/callbacks.py",),
+    "pandas": ("views/traces.py",),
 }
 
 #: The order of csrc: a file includes only files of a lower rank.
@@ -167,8 +173,17 @@ def test_circle_is_seen():
     assert circles(files) == [("lm/model.py", "lm/run.py", "lm/training.py")]
 
 
-def test_runtime_runs_without_torch():
-    code = "import sys, unrolled.runtime.model; print({'torch', 'unrolled.nn'} & {*sys.modules})"
+@pytest.mark.parametrize(
+    ("code", "unwanted"),
+    [
+        ("import unrolled.config.run, unrolled.config.lab, unrolled.config.server", {"torch", "numpy"}),
+        ("import unrolled.runtime.model", {"torch", "unrolled.nn"}),
+        ("from unrolled.cli import app; app.resolved_commands()", {"torch", "numpy"}),  # what --help imports
+    ],
+    ids=["config", "runtime", "commands"],
+)
+def test_import_leaves_heavy_modules_out(code, unwanted):
+    code = f"{code}; import sys; print({unwanted} & {{*sys.modules}})"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
@@ -193,6 +208,8 @@ def test_cpp_includes_point_one_way():
         ("views/report.py", "import matplotlib.pyplot as plt", "kept to"),
         ("runtime/model.py", "import torch", "kept to"),
         ("cli.py", "from torch import nn", "kept to"),
+        ("commands/train.py", "from rich.console import Console", "kept to"),
+        ("views/report.py", "import anyio", "kept to"),
         ("extra.py", "", "new part"),
     ],
 )

@@ -1,20 +1,67 @@
-"""The command line in a process of its own, as a user meets it."""
+"""The command line as a user meets it: arguments, standard input and a folder in; an exit code and bytes out.
 
+Commands run in this process, which has torch loaded already; what only a process has (signals, limits, what is
+imported) is tested in one of its own.
+"""
+
+import io
+import logging
 import os
 import subprocess
 import sys
+import warnings
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from unittest import mock
+
+import torch
+
+from unrolled.cli import run
 
 UNROLLED = [sys.executable, "-m", "unrolled.cli"]
 SMALL = ["--cell", "gru", "--hidden-size", "8", "--batch-size", "4", "--bptt", "16", "--max-steps", "12"]
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "120", "NO_COLOR": "1"}
+OURS = {"OMP_NUM_THREADS": "1", "COLUMNS": "120", "NO_COLOR": "1"}
+ENVIRONMENT = os.environ | OURS
 
 
-def unrolled(*arguments, stdin=None, cwd=None, before=None):
-    """Run a command; `before` is called in its process before it starts."""
+def in_own_process(*arguments, stdin=None, cwd=None, before=None):
+    """Run a command in a process of its own, in which `before` is called first."""
     command = [*UNROLLED, *map(str, arguments)]
     return subprocess.run(
         command, input=stdin, capture_output=True, cwd=cwd, env=ENVIRONMENT, preexec_fn=before, check=False
     )
+
+
+def unrolled(*arguments, stdin=None, cwd=None, before=None):
+    """Run a command; in a process of its own if something is to be done there `before`."""
+    arguments = [*map(str, arguments)]
+    if before:
+        return in_own_process(*arguments, stdin=stdin, cwd=cwd, before=before)
+    given, out, error = (io.TextIOWrapper(io.BytesIO(data), "utf-8") for data in (stdin or b"", b"", b""))
+    with _as_a_fresh_process(cwd), mock.patch("sys.stdin", given), redirect_stdout(out), redirect_stderr(error):
+        code = run(arguments)
+        out.flush()
+        error.flush()
+    return subprocess.CompletedProcess(arguments, code, out.buffer.getvalue(), error.buffer.getvalue())
+
+
+@contextmanager
+def _as_a_fresh_process(cwd):
+    """Give a command the surroundings that a process has at its start, and put back what it leaves changed."""
+    folder, threads, root = os.getcwd(), torch.get_num_threads(), logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    with warnings.catch_warnings(), mock.patch.dict(os.environ, OURS), torch.random.fork_rng(devices=[]):
+        warnings.resetwarnings()  # pytest makes errors of them
+        for unseen in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", unseen)
+        os.chdir(cwd or folder)
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            os.chdir(folder)
+            torch.set_num_threads(threads)
+            root.setLevel(level)
+            root.handlers[:] = handlers
 
 
 def contents(folder):

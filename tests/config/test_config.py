@@ -1,61 +1,149 @@
-"""Every range is checked once, whichever way a value comes in, and a wrong key is an error with a hint."""
+"""Every field is checked once, whichever way its value comes in, and each error names the field and what is legal."""
 
-import subprocess
-import sys
+from dataclasses import asdict, fields
 
 import pytest
 
 from unrolled.config.data import DataConfig
 from unrolled.config.generation import GenerationConfig
+from unrolled.config.lab import LabConfig
 from unrolled.config.model import ModelConfig
 from unrolled.config.run import RunConfig
+from unrolled.config.server import Limits
 from unrolled.config.training import TrainingConfig
+
+CONFIGS = (DataConfig, GenerationConfig, LabConfig, Limits, ModelConfig, TrainingConfig)
 
 
 @pytest.mark.parametrize(
-    ("build", "message"),
+    ("cls", "name"),
+    [(cls, field.name) for cls in CONFIGS for field in fields(cls)],
+    ids=lambda each: getattr(each, "__name__", each),
+)
+def test_every_field_is_checked(cls, name):
+    with pytest.raises(ValueError, match=rf"^{name} is <object"):
+        cls(**{name: object()})
+
+
+def refuses(cls, values, message):
+    with pytest.raises(ValueError) as error:
+        cls(**values)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
     [
-        (lambda: ModelConfig(cell="lstn"), "cell is 'lstn'; it must be one of rnn, lstm, gru"),
-        (lambda: ModelConfig(hidden_size=0), "hidden_size is 0; it must be a whole number of at least 1"),
-        (lambda: ModelConfig(hidden_size=True), "hidden_size is True; it must be a whole number"),
-        (lambda: ModelConfig(dropout=1.0), r"dropout is 1.0; it must be a number in \[0, 1\)"),
-        (lambda: ModelConfig(nonlinearity="relu"), "only cell = 'rnn' has one, not lstm"),
-        (lambda: ModelConfig(tied=True), "embedding_size must equal hidden_size = 256; it is 0"),
-        (lambda: DataConfig(validation=0.6, test=0.5), "it must leave a share to train on"),
-        (lambda: DataConfig(format="text", column="x"), "column is 'x'; only format = 'csv' has columns, not text"),
-        (lambda: DataConfig(split_by="line"), "split_by is 'line'; it must be one of auto, sequence, block, file"),
-        (lambda: TrainingConfig(learning_rate=0.0), r"learning_rate is 0.0; it must be a number in \(0, inf\)"),
-        (lambda: TrainingConfig(learning_rate=float("nan")), "learning_rate is nan"),
-        (lambda: TrainingConfig(max_epochs=0), "training never ends"),
-        (lambda: TrainingConfig(schedule="cosine", max_epochs=0, max_minutes=1.0), "needs max_steps or max_epochs"),
-        (lambda: GenerationConfig(top_p=0.0), r"top_p is 0.0; it must be a number in \(0, 1\]"),
-        (lambda: GenerationConfig(temperature=0.0), "temperature is 0.0"),
+        ({"cell": "lstn"}, "cell is 'lstn'; it must be one of rnn, lstm, gru"),
+        ({"hidden_size": 0}, "hidden_size is 0; it must be a whole number of at least 1"),
+        ({"hidden_size": True}, "hidden_size is True; it must be a whole number"),
+        ({"num_layers": 1.0}, "num_layers is 1.0; it must be a whole number"),
+        ({"dropout": 1.0}, "dropout is 1.0; it must be a number in [0, 1)"),
+        ({"tied": 1}, "tied is 1; it must be true or false"),
+        ({"tied": True}, "embedding_size must equal hidden_size = 256; it is 0"),
+        ({"nonlinearity": "relu"}, "only cell = 'rnn' has one, not lstm"),
     ],
 )
-def test_config_names_field_value_and_range(build, message):
-    with pytest.raises(ValueError, match=message):
-        build()
+def test_model_config_refuses(values, message):
+    refuses(ModelConfig, values, message)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"kind": "letters"}, "kind is 'letters'; it must be one of auto, characters, symbols, bytes, words"),
+        ({"lines": "yes"}, "lines is 'yes'; it must be true or false"),
+        ({"column": 3}, "column is 3; it must be text"),
+        ({"column": "x", "format": "text"}, "column is 'x'; only format = 'csv' has columns, not text"),
+        ({"min_count": 0}, "min_count is 0; it must be a whole number of at least 1"),
+        ({"test": -0.1}, "test is -0.1; it must be a number in [0, 1)"),
+        ({"validation": 0.6, "test": 0.5}, "validation + test is 1.1; it must leave a share to train on"),
+        ({"split_by": "line"}, "split_by is 'line'; it must be one of auto, sequence, block, file"),
+    ],
+)
+def test_data_config_refuses(values, message):
+    refuses(DataConfig, values, message)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"optimiser": "adam"}, "optimiser is 'adam'; it must be one of adamw, sgd, rmsprop"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0; it must be a number in (0, inf)"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"clip_norm": float("inf")}, "clip_norm is inf; it must be a number in [0, inf)"),
+        ({"plateau_factor": 1.0}, "plateau_factor is 1.0; it must be a number in (0, 1)"),
+        ({"batch_size": 0}, "batch_size is 0; it must be a whole number of at least 1"),
+        ({"seed": -1}, "seed is -1; it must be a whole number of at least 0"),
+        ({"max_epochs": 0}, "training never ends"),
+        ({"schedule": "cosine", "max_epochs": 0, "max_minutes": 1.0}, "it needs max_steps or max_epochs"),
+    ],
+)
+def test_training_config_refuses(values, message):
+    refuses(TrainingConfig, values, message)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"strategy": "best"}, "strategy is 'best'; it must be one of sample, greedy, beam"),
+        ({"max_length": 0}, "max_length is 0; it must be a whole number of at least 1"),
+        ({"top_k": 1.5}, "top_k is 1.5; it must be a whole number of at least 0"),
+        ({"top_p": 0.0}, "top_p is 0.0; it must be a number in (0, 1]"),
+        ({"min_p": 1.1}, "min_p is 1.1; it must be a number in [0, 1]"),
+        ({"temperature": 0.0}, "temperature is 0.0; it must be a number in (0, inf)"),
+    ],
+)
+def test_generation_config_refuses(values, message):
+    refuses(GenerationConfig, values, message)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"threads": 0}, "threads is 0; it must be a whole number of at least 1"),
+        ({"writing_seconds": 0}, "writing_seconds is 0; it must be a number in (0, inf)"),
+    ],
+)
+def test_limits_refuse(values, message):
+    refuses(Limits, values, message)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"units": 0}, "units is 0; it must be a whole number of at least 1"),
+        ({"gain": 0.5}, "gain is 0.5; it must be a number in [1, inf)"),
+        ({"average": 2}, "average is 2; it must be a number in [0, 1]"),
+        ({"cell": "gru", "cell_noise": 0.1}, "cell_noise is 0.1"),
+        ({"choose_up_to": 101}, "choose_up_to is 101; it must be 0, or a size from 51 to 100"),
+        ({"lengths": "some"}, "some"),
+    ],
+)
+def test_lab_config_refuses(values, message):
+    refuses(LabConfig, values, message)
 
 
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"model": {"hiden_size": 3}}, r"unknown key 'hiden_size' in \[model\]; did you mean hidden_size\?"),
-        ({"modle": {}}, r"unknown key 'modle' at the top level; did you mean model\?"),
+        ({"model": {"hiden_size": 3}}, "unknown key 'hiden_size' in [model]; did you mean hidden_size?"),
+        ({"modle": {}}, "unknown key 'modle' at the top level; did you mean model?"),
         ({"training": {"zzz": 3}}, "legal keys: optimiser, learning_rate"),
-        ({"model": {"hidden_size": "big"}}, r"Expected `int`, got `str` - at `\$.model.hidden_size`"),
-        ({"model": {"hidden_size": -3}}, "hidden_size is -3"),
-        ({"model": 3}, r"\[model\] must be a table"),
+        ({"model": {"hidden_size": "big"}}, "hidden_size is 'big'; it must be a whole number of at least 1"),
+        ({"data": {"column": ["x"]}}, "column is ['x']; it must be text"),
+        ({"model": 3}, "[model] must be a table"),
     ],
 )
 def test_run_config_from_dict_refuses(sections, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError) as error:
         RunConfig.from_dict(sections)
+    assert message in str(error.value)
 
 
 def test_run_config_survives_its_own_plain_values():
     config = RunConfig(ModelConfig(cell="rnn", nonlinearity="relu"), DataConfig(lines=True), TrainingConfig(seed=7))
-    assert RunConfig.from_dict(config.to_dict()) == config
+    assert RunConfig.from_dict(asdict(config)) == config
 
 
 @pytest.mark.parametrize(
@@ -69,8 +157,3 @@ def test_run_config_survives_its_own_plain_values():
 )
 def test_model_config_kind_is_the_notation_name(config, kind):
     assert config.kind == kind
-
-
-def test_config_import_leaves_torch_out():
-    code = "import sys, unrolled.config.run; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,7 +1,30 @@
-"""What each command of the command line does."""
+"""The commands of `unrolled`, one file each: signature, text of `--help` and body in one function.
+
+`unrolled --help` imports all of them, so none imports numpy or torch at its top.
+"""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+#: The first argument of most commands.
+Model = Annotated[Path, Parameter(help="Folder of a trained model.")]
+#: An option without a --no-option.
+Flag = Annotated[bool, Parameter(negative="")]
 
 
 class WrongUse(ValueError):
     """The arguments of a command do not go together; the message says which, and what to give instead."""
+
+
+def examples(*commands: str) -> str:
+    """Return the end of a command's help.
+
+    >>> print(examples("unrolled info"))
+    Examples:
+      unrolled info
+    """
+    return "\n  ".join(("Examples:", *commands))

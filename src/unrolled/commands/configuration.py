@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +19,23 @@ else:
 
 
 def fill_in(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Give every flag of `train` that was not given the value it has in the TOML file or in the run to resume.
+    """Give every flag that was not given the value it has in the TOML file, else in the run to resume.
 
     Raises: ValueError naming the file and the key that is wrong.
     """
-    if commands != ("train",):
-        return
     by_name = {argument.name: argument for argument in arguments}
     given = {name: argument.tokens[0].value for name, argument in by_name.items() if argument.tokens}
-    values: dict[str, tuple[Any, str]] = {}
-    if "--resume" in given and "--out" in given:
-        values |= _flat(_of_run(Path(given["--out"])), given["--out"])
+    sources = []
     if "--config" in given:
-        values |= _flat(_of_toml(Path(given["--config"])), given["--config"])
-    for key, (value, source) in values.items():
-        argument = by_name["--" + key.replace("_", "-")]
-        if not argument.tokens:
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            argument.append(Token(keyword=argument.name, value=text, source=source))
-
-
-def _flat(sections: Mapping[str, Mapping[str, Any]], source: str) -> Iterator[tuple[str, tuple[Any, str]]]:
-    """Yield each key with its value and where it comes from; the keys of all tables are distinct."""
-    return ((key, (value, source)) for section in sections.values() for key, value in section.items())
+        sources.append((_of_toml(Path(given["--config"])), given["--config"]))
+    if "--resume" in given and "--out" in given:
+        sources.append((_of_run(Path(given["--out"])), given["--out"]))
+    for sections, source in sources:
+        for key, value in [item for section in sections.values() for item in section.items()]:
+            argument = by_name["--" + key.replace("_", "-")]  # the keys of all sections are distinct
+            if value is not None and not argument.tokens:
+                text = str(value).lower() if isinstance(value, bool) else str(value)
+                argument.append(Token(keyword=argument.name, value=text, source=source))
 
 
 def _of_toml(path: Path) -> dict[str, Any]:

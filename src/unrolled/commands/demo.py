@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from rich.console import Console
-from rich.table import Table
+from cyclopts import App
 
-from unrolled.commands import inputs as inputs
-from unrolled.commands.evaluate import report
+from unrolled.commands import Flag, inputs
 from unrolled.config.data import DataConfig
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
-from unrolled.corpus import baselines
-from unrolled.corpus.corpus import Corpus
-from unrolled.corpus.sonnets import sonnets
-from unrolled.lm.display import Display
-from unrolled.lm.evaluation import evaluate
-from unrolled.lm.model import SequenceModel
-from unrolled.lm.training import train
-from unrolled.views import plots, plots_gates
-from unrolled.views.traces import trace
+
+if TYPE_CHECKING:
+    from unrolled.commands.console import PlainConsole
+    from unrolled.corpus.corpus import Corpus
+    from unrolled.lm.model import SequenceModel
 
 #: a^n b^n for n = 1 ... 5.
 STRINGS = [["a"] * n + ["b"] * n for n in range(1, 6)]
-#: What was found best for 86,000 characters and two minutes (docs/lm.md): a small embedding, much dropout, large steps.
+#: Best of those tried on 86,000 characters for two minutes (docs/lm.md): small embedding, much dropout, large steps.
 SONNETS_MODEL = ModelConfig(cell="lstm", hidden_size=192, embedding_size=32, dropout=0.5)
 SONNETS_TRAINING = TrainingConfig(
     learning_rate=0.016, schedule="cosine", warmup_steps=50, weight_decay=0.1, batch_size=16, bptt=64, max_epochs=0,
@@ -37,10 +32,20 @@ SONNETS_TRAINING = TrainingConfig(
 QUICK_MODEL = ModelConfig(cell="lstm", hidden_size=32, embedding_size=32)
 QUICK_TRAINING = replace(SONNETS_TRAINING, max_steps=60, validate_every=20)
 
+app = App(name="demo")
 
-def demo(out: Path, quick: bool) -> None:
-    """Run all parts, then say what was made and what to try next."""
-    console = Console(highlight=False)
+
+@app.default
+def demo(*, out: Path = Path("demo"), quick: Flag = False) -> None:
+    """Learn a^n b^n with all three cells, then Shakespeare's Sonnets; write a sonnet and draw two pictures.
+
+    Args:
+        out: Folder for everything the demo makes; what an earlier demo left there is replaced.
+        quick: A few seconds instead of about two minutes.
+    """
+    from unrolled.commands.console import PlainConsole
+
+    console = PlainConsole()
     _clear(out)
     lstm = founding_example(console, steps=60 if quick else 400)
     sonnets_run = out / "sonnets"
@@ -55,8 +60,16 @@ def demo(out: Path, quick: bool) -> None:
         console.print(f"  {command}", soft_wrap=True)
 
 
-def founding_example(console: Console, steps: int) -> SequenceModel:
+def founding_example(console: PlainConsole, steps: int) -> SequenceModel:
     """Learn a^n b^n EOS, n = 1 ... 5, with each cell; return the LSTM."""
+    import torch
+    from rich.table import Table
+
+    from unrolled.corpus.corpus import Corpus
+    from unrolled.lm.evaluation import evaluate
+    from unrolled.lm.model import SequenceModel
+    from unrolled.lm.training import train
+
     console.rule("The founding example: a^n b^n EOS, n = 1 ... 5")
     corpus = Corpus.from_sequences(STRINGS, validation=0, test=0)
     vocabulary = corpus.vocabulary
@@ -90,23 +103,32 @@ def founding_example(console: Console, steps: int) -> SequenceModel:
 
 
 def completes(model: SequenceModel, n: int) -> bool:
-    """Return whether the model, having read a^n b, goes on with exactly b^(n-1) EOS."""
+    """Return whether the model continues a^n b with exactly b^(n-1) EOS."""
     (written,) = model.generate(["a"] * n + ["b"], strategy="greedy", max_length=2 * n + 2)
     return written.split() == ["b"] * (n - 1)
 
 
 def best_loss() -> float:
-    """Return the least mean loss in nats on the five strings: only where a run of a ends is there doubt.
+    """Return the least possible loss in nats per symbol on the five strings: only the end of the run of a is uncertain.
 
     >>> round(best_loss(), 4)
     0.2682
     """
     symbols = sum(2 * n for n in range(1, 6))  # predicted in all: all but the first, EOS included
-    return len(STRINGS) * float(torch.tensor(len(STRINGS)).log()) / symbols
+    return len(STRINGS) * math.log(len(STRINGS)) / symbols
 
 
-def train_on_sonnets(console: Console, folder: Path, quick: bool) -> Corpus:
-    """Train on the Sonnets, say how well, write a sonnet; return the corpus."""
+def train_on_sonnets(console: PlainConsole, folder: Path, quick: bool) -> Corpus:
+    """Train on the Sonnets, print the evaluation and a sonnet; return the corpus."""
+    import torch
+
+    from unrolled.commands.evaluate import report
+    from unrolled.corpus.corpus import Corpus
+    from unrolled.corpus.sonnets import sonnets
+    from unrolled.lm.display import Display
+    from unrolled.lm.model import SequenceModel
+    from unrolled.lm.training import train
+
     console.rule("Shakespeare's Sonnets")
     corpus = Corpus.from_text(sonnets())
     config, training = (QUICK_MODEL, QUICK_TRAINING) if quick else (SONNETS_MODEL, SONNETS_TRAINING)
@@ -119,13 +141,16 @@ def train_on_sonnets(console: Console, folder: Path, quick: bool) -> Corpus:
     report(console, model, corpus, "test")
     console.print("\nA sonnet by the model:\n", style="bold")
     for piece in model.stream("\n\nShall I ", max_length=100 if quick else 600, temperature=0.7, seed=3):
-        console.print(piece, end="", markup=False)
+        console.print(piece, end="")
     console.print("\n")
     return corpus
 
 
 def draw_learning_curve(run: Path, corpus: Corpus, out: Path) -> Path:
     """Draw the course of a run beside the baselines of its validation data; return the picture's path."""
+    from unrolled.corpus import baselines
+    from unrolled.views import plots
+
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
     yardsticks = {each.name: each.bits_per_symbol for each in baselines.table(corpus, "validation")}
     path = out / "learning_curve.png"
@@ -135,6 +160,9 @@ def draw_learning_curve(run: Path, corpus: Corpus, out: Path) -> Path:
 
 def draw_gates(model: SequenceModel, out: Path) -> Path:
     """Draw the gates of the founding example's LSTM while it reads aaabbb; return the picture's path."""
+    from unrolled.views import plots, plots_gates
+    from unrolled.views.traces import trace
+
     symbols = list("aaabbb")
     path = out / "gates.png"
     figure = plots_gates.gates(
@@ -145,7 +173,7 @@ def draw_gates(model: SequenceModel, out: Path) -> Path:
 
 
 def next_commands(run: Path) -> list[str]:
-    """Return three commands that go on from here."""
+    """Return three commands to try next."""
     return [
         f"unrolled generate {run} 'Shall I compare' --temperature 0.7",
         f"unrolled score {run} 'Shall I compare thee to a summer'",
@@ -154,7 +182,7 @@ def next_commands(run: Path) -> list[str]:
 
 
 def _clear(out: Path) -> None:
-    """Remove what an earlier demo left in this folder, and nothing else."""
+    """Remove what an earlier demo wrote to this folder, and nothing else."""
     shutil.rmtree(out / "sonnets", ignore_errors=True)
     for picture in ("learning_curve.png", "gates.png"):
         (out / picture).unlink(missing_ok=True)

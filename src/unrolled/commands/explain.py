@@ -6,24 +6,51 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
-from unrolled.lm.model import SequenceModel
-from unrolled.views.explain import explain as work_out
+from cyclopts import App
+from cyclopts.types import PositiveInt
 
-#: What the ending of a file asks for.
+from unrolled.commands import Model, examples
+
+#: The format that the ending of a file asks for.
 FORMATS = {".md": "markdown", ".html": "html", ".txt": "text"}
 #: Characters that a number takes, and that a table's name and shape take.
 NUMBER, LEFT = 9, 18
 
+app = App(
+    name="explain",
+    usage="Usage: unrolled explain MODEL TEXT [OPTIONS]",
+    help_epilogue=examples(
+        "unrolled explain runs/anbn 'a a b'",
+        "unrolled explain runs/anbn 'a a b' --out paper.html",
+    ),
+)
 
+
+@app.default
 def explain(
-    folder: Path, text: str, out: Path | None, format: Literal["text", "markdown", "html"] | None, columns: int | None
+    model: Model,
+    text: str,
+    /,
+    *,
+    out: Path | None = None,
+    format: Literal["text", "markdown", "html"] | None = None,
+    columns: PositiveInt | None = None,
 ) -> None:
-    """Load a model, work its pass over a text out on paper, and print or write that."""
-    model = SequenceModel.from_pretrained(folder)
-    paper = work_out(model, text.replace("\\n", "\n"))
+    r"""Work one forward and backward pass out on paper: every number with its shape and its equation.
+
+    Args:
+        text: A few symbols; \n is a line end.
+        out: Write it to this file; its ending .txt, .md or .html says the format.
+        format: Of what is written; else as --out says, or text.
+        columns: Columns and lines of a table that are shown; else as many as fit.
+    """
+    from unrolled.lm.model import SequenceModel
+    from unrolled.views.explain import explain as work_out
+
+    paper = work_out(SequenceModel.from_pretrained(model), text.replace("\\n", "\n"))
     chosen = format or (FORMATS.get(out.suffix, "text") if out else "text")
-    wide = max(4, (shutil.get_terminal_size((120, 24)).columns - LEFT) // NUMBER) if not out else 12
-    written: str = getattr(paper, chosen)(columns or wide)
+    fitting = 12 if out else max(4, (shutil.get_terminal_size((120, 24)).columns - LEFT) // NUMBER)
+    written: str = getattr(paper, chosen)(columns or fitting)
     if out is None:
         print(written, end="")
     else:

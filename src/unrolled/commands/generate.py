@@ -4,30 +4,56 @@ from __future__ import annotations
 
 import sys
 import warnings
-from pathlib import Path
+from typing import Annotated
 
-from unrolled import runtime
-from unrolled.commands import WrongUse
+from cyclopts import App, Parameter
+from cyclopts.types import PositiveInt
+
+from unrolled.commands import Model, WrongUse, examples
 from unrolled.config.generation import GenerationConfig
 
+app = App(
+    name="generate",
+    usage="Usage: unrolled generate MODEL [PROMPT] [OPTIONS]",
+    help_epilogue=examples(
+        "unrolled generate runs/sonnets 'Shall I compare ' --temperature 0.7",
+        "unrolled generate runs/tunes --count 5",
+    ),
+)
 
-def generate(folder: Path, prompt: str, count: int, options: GenerationConfig) -> None:
-    """Load a model and print its texts: one as it is written, several one after another."""
+
+@app.default
+def generate(
+    model: Model,
+    prompt: str = "",
+    /,
+    *,
+    count: PositiveInt = 1,
+    options: Annotated[GenerationConfig, Parameter(name="*", group="Generation")] = GenerationConfig(),
+) -> None:
+    r"""Write new text, symbol by symbol.
+
+    Args:
+        prompt: Text to continue; symbols are separated by spaces, and \n is a line end.
+        count: Number of texts, each sampled independently.
+    """
     if count > 1 and options.strategy != "sample":
         raise WrongUse(f"--count is {count}, but {options.strategy} finds the same text each time; use sample")
-    model = runtime.load(folder)
+    from unrolled import runtime
+
+    loaded = runtime.load(model)
     prompt = prompt.replace("\\n", "\n")
-    unknown = int((model.vocabulary.encode(prompt) == model.vocabulary.unk_id).sum())
+    unknown = int((loaded.vocabulary.encode(prompt) == loaded.vocabulary.unk_id).sum())
     if unknown:
         warnings.warn(f"symbols of the prompt that the model does not know, read as UNK: {unknown:,}", stacklevel=1)
-    apart = model.vocabulary.kind in ("symbols", "words") and prompt and not prompt[-1].isspace()
+    apart = loaded.vocabulary.kind in ("symbols", "words") and prompt and not prompt[-1].isspace()
     shown = prompt + " " if apart else prompt
     if count == 1 and options.strategy != "beam":
         sys.stdout.write(shown)
-        for piece in model.stream(prompt, options):
+        for piece in loaded.stream(prompt, options):
             sys.stdout.write(piece)
             sys.stdout.flush()
         sys.stdout.write("\n")
         return
-    for text in model.generate(prompt, options, count=count):
+    for text in loaded.generate(prompt, options, count=count):
         print(shown + text)

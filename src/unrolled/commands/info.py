@@ -5,35 +5,39 @@ from __future__ import annotations
 import platform
 from importlib import metadata, util
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from cyclopts import App
 
 from unrolled import __version__
 
-#: Extras and the module each brings.
+#: The extras of the package, and the modules that each brings.
 EXTRAS = {
-    "torch": "torch",
-    "plot": "matplotlib",
-    "web": "starlette",
-    "track": "tensorboard",
-    "onnx": "onnx",
-    "sweep": "optuna",
+    "torch": ("torch",),
+    "plot": ("matplotlib",),
+    "web": ("starlette", "uvicorn", "anyio"),
+    "track": ("tensorboard",),
 }
 
+app = App(name="info")
 
+
+@app.default
 def info() -> None:
-    """Print what is installed and what the compiled core found on this machine."""
+    """Show the version, the instruction set, threads, torch, and which extras are there."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from unrolled.commands.console import PlainConsole
+
     grid = Table.grid(padding=(0, 2))
     grid.add_row("unrolled", __version__)
     grid.add_row("python", f"{platform.python_version()} on {platform.machine()}")
     for name, value in _core().items():
         grid.add_row(name, value)
-    for extra, module in EXTRAS.items():
+    for extra, (module, *_) in EXTRAS.items():
         there = util.find_spec(module) is not None
         found = f"{module} {metadata.version(module)}" if there else f"{module} is not installed"
-        grid.add_row(Text(f"[{extra}]"), found, style="" if there else "dim")
-    Console().print(grid)
+        grid.add_row(f"[{extra}]", Text(found, "" if there else "dim"))
+    PlainConsole().print(grid)
 
 
 def _core() -> dict[str, str]:

@@ -9,10 +9,10 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table as RichTable
 
 from unrolled.commands import WrongUse
+from unrolled.commands.console import PlainConsole as Console
 from unrolled.config.lab import LabConfig
 from unrolled.saved.files import write_file
 
@@ -79,7 +79,8 @@ def reproduce(name: str, full: bool, seeds: int, out: Path | None) -> None:
     rows = _given(partial(protocol.experiments, quick=not full, seeds=seeds))
     folder = out or Path("lab") / name
     _refuse_unwritable(folder)
-    console.print(f"[b]{protocol.source}[/b]\n{protocol.summary}", highlight=False)
+    console.print(protocol.source, style="bold")
+    console.print(protocol.summary)
     notes = list(protocol.notes)
     if not full and protocol.quick < 1:
         changes = "".join(f", {key} {value}" for key, value in protocol.quick_changes.items())

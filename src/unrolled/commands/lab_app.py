@@ -33,7 +33,7 @@ def lab(
     limit: PositiveInt = 1000,
     out: Path | None = None,
     from_golden: Annotated[bool, Parameter(negative="")] = False,
-    config: Annotated[LabConfig, Parameter(name="*", group="Training")] = LabConfig(),  # noqa: B008
+    config: Annotated[LabConfig, Parameter(name="*", group="Training")] = LabConfig(),
 ) -> None:
     """Train nets on one language, all seeds side by side, and measure each.
 

@@ -4,40 +4,62 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.text import Text
+from cyclopts import App
 
-from unrolled import runtime
-from unrolled.commands import WrongUse
+from unrolled.commands import Flag, Model, WrongUse, examples
 from unrolled.commands.inputs import STANDARD_INPUT
-from unrolled.corpus.reading import Source, byte_blocks, text_blocks
-from unrolled.runtime.model import RuntimeModel
-from unrolled.runtime.scoring import Score
-from unrolled.saved.vocabulary import shown
+
+if TYPE_CHECKING:
+    from unrolled.runtime.model import RuntimeModel
+    from unrolled.runtime.scoring import Score
 
 #: Backgrounds from expected to surprising, and the bits from which each is used; dark to light, so that brightness
 #: alone tells them apart.
 SHADES = ((0.0, "default"), (1.0, "#1d3557"), (3.0, "#457b9d"), (6.0, "#a8dadc"), (10.0, "#ffd166"))
 
+app = App(
+    name="score",
+    usage="Usage: unrolled score MODEL (TEXT | - | --file FILE) [--bits]",
+    help_epilogue=examples(
+        "unrolled score runs/sonnets 'Shall I compare thee to a summer'",
+        "unrolled score runs/sonnets --file letter.txt --bits",
+    ),
+)
 
-def score(folder: Path, text: str | None, file: Path | None, bits: bool) -> None:
-    """Load a model and print a text with each symbol shaded by its bits, or a line for each symbol."""
+
+@app.default
+def score(model: Model, text: str | None = None, /, *, file: Path | None = None, bits: Flag = False) -> None:
+    """Show what each symbol of a text costs the model, in bits, and colour what surprises it.
+
+    A model that learned sequences scores each line as one, with the EOS that ends it.
+
+    Args:
+        text: The text to score, or - for standard input.
+        file: Score this file instead.
+        bits: Print a line for each symbol, its bits, a tab and the symbol, instead of colours.
+    """
     if (text is None) == (file is None):
         raise WrongUse("give one text to score: the text itself, - for standard input, or --file")
-    model = runtime.load(folder)
-    if file is None and text != STANDARD_INPUT:
-        scored = [model.score(each) for each in _sequences(model, text or "")]
+    from unrolled import runtime
+
+    loaded = runtime.load(model)
+    if text is None or text == STANDARD_INPUT:
+        scored = [loaded.score(each) for each in _read(loaded, file)]
     else:
-        scored = [model.score(each) for each in _read(model, Source(file))]
+        scored = [loaded.score(each) for each in _sequences(loaded, text)]
     if not scored:
         raise ValueError("the text to score is empty; give at least one symbol")
     show = _list if bits else _shade
     show(scored)
 
 
-def _read(model: RuntimeModel, source: Source) -> Iterator[str | Sequence[str]]:
-    """Yield what a source holds, read as the model's training data was."""
+def _read(model: RuntimeModel, file: Path | None) -> Iterator[str | Sequence[str]]:
+    """Yield what a file or standard input holds, read as the model's training data was."""
+    from unrolled.corpus.reading import Source, byte_blocks, text_blocks
+
+    source = Source(file)
     if model.vocabulary.kind == "bytes":
         yield [f"{byte:02x}" for block in byte_blocks(source) for byte in block]
     else:
@@ -51,6 +73,8 @@ def _sequences(model: RuntimeModel, text: str) -> Iterable[str]:
 
 def _list(scored: Iterable[Score]) -> None:
     """Print the bits of each symbol, a tab and the symbol, one line each; a blank line between sequences."""
+    from unrolled.saved.vocabulary import shown
+
     for number, each in enumerate(scored):
         if number:
             print()
@@ -59,7 +83,12 @@ def _list(scored: Iterable[Score]) -> None:
 
 
 def _shade(scored: list[Score]) -> None:
-    console = Console()
+    """Print the symbols on a background that says their bits, then the key to it and the sums."""
+    from rich.text import Text
+
+    from unrolled.commands.console import PlainConsole
+
+    console = PlainConsole()
     for each in scored:
         shaded = Text()
         for piece, bits in zip(each.pieces, each.bits, strict=True):
@@ -71,7 +100,7 @@ def _shade(scored: list[Score]) -> None:
     console.print(legend)
     count, total, unknown = (sum(n) for n in zip(*((len(s.bits), s.total, s.unknown) for s in scored), strict=True))
     note = f", {unknown:,} read as UNK" if unknown else ""
-    console.print(f"{count:,} symbols, {total:,.1f} bits, {total / count:.3f} bits/symbol{note}", highlight=False)
+    console.print(f"{count:,} symbols, {total:,.1f} bits, {total / count:.3f} bits/symbol{note}")
 
 
 def _style(bits: float) -> str:

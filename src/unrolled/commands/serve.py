@@ -6,42 +6,68 @@ import errno
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import torch
-import uvicorn
-from rich.console import Console
+from cyclopts import App, Parameter
 
 from unrolled.config.server import Limits
-from unrolled.views.page.app import create_app
-from unrolled.views.page.guard import LOOPBACK, Guard
-from unrolled.views.page.served import load
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from unrolled.views.page.guard import Guard
 
 #: Addresses that stand for all of a machine's; no browser can call them so.
 ANY = frozenset({"0.0.0.0", "::"})
 #: Seconds that texts in the middle of being written have when the server ends.
 GRACE = 2
 
+app = App(name="serve")
 
-def serve(folders: Sequence[Path], host: str, port: int, names: Sequence[str], limits: Limits) -> None:
-    """Load models and show them until interrupted."""
+
+@app.default
+def serve(
+    models: Annotated[list[Path], Parameter(help="Folders of trained models.", negative_iterable="")],
+    /,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    name: Annotated[list[str] | None, Parameter(negative_iterable="")] = None,
+    limits: Annotated[Limits, Parameter(name="*", group="Limits")] = Limits(),
+) -> None:
+    """Show models in the browser while you type: gates, units, gradients, and text as it is written.
+
+    Args:
+        host: Address to listen on; the default is reached from this machine only.
+        port: To listen on; 0 is any free one.
+        name: A name that browsers may call this server by, beside its address; may be given again.
+    """
+    import torch
+    import uvicorn
+
+    from unrolled.commands.console import PlainConsole
+    from unrolled.views.page.app import create_app
+    from unrolled.views.page.served import load
+
     torch.set_num_threads(1)  # requests run side by side; threads inside each would only wait for one another
-    hosts = allowed(host, names)
-    app = create_app(load(folders), limits, hosts)
+    page = create_app(load(models), limits, allowed(host, name or []))
+    console = PlainConsole()
     with listening(host, port) as listener:
-        address = listener.getsockname()
-        called = names[0] if names else host
-        url = f"http://{f'[{called}]' if ':' in called else called}:{address[1]}/"
-        Console().print(f"Open {url} in a browser; Ctrl-C ends.", highlight=False, soft_wrap=True)
+        called = name[0] if name else host
+        url = f"http://{f'[{called}]' if ':' in called else called}:{listener.getsockname()[1]}/"
+        console.print(f"Open {url} in a browser; Ctrl-C ends.", soft_wrap=True)
         try:
-            uvicorn.Server(settings(app, limits)).run(sockets=[listener])
+            uvicorn.Server(settings(page, limits)).run(sockets=[listener])
         except KeyboardInterrupt:
-            Console().print("Ended.")
+            console.print("Ended.")
 
 
-def settings(app: Guard, limits: Limits) -> uvicorn.Config:
-    """Return how an application is served: HTTP/1.1 alone, and no word on what serves it."""
+def settings(page: Guard, limits: Limits) -> uvicorn.Config:
+    """Return how the page is served: HTTP/1.1 alone, and no word on what serves it."""
+    import uvicorn
+
     return uvicorn.Config(
-        app,
+        page,
         http="h11",
         ws="none",
         lifespan="off",
@@ -62,7 +88,11 @@ def allowed(host: str, names: Sequence[str]) -> frozenset[str]:
     ['192.0.2.7', 'shelf.example']
     """
     if host in ANY and not names:
-        raise ValueError(f"host is {host}, which no browser calls; add the name they use, as in --name shelf.example")
+        raise ValueError(
+            f"host is {host}, which is no address to call; give the name browsers use, as in --name shelf.example"
+        )
+    from unrolled.views.page.guard import LOOPBACK
+
     return frozenset({*names, *(LOOPBACK if host in ANY | LOOPBACK else {host})})
 
 

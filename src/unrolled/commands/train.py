@@ -2,41 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from rich.console import Console
+from cyclopts import App, Parameter
+from cyclopts.types import ExistingTomlPath
 
-from unrolled.commands import WrongUse
-from unrolled.commands import inputs as inputs
+from unrolled.commands import Flag, WrongUse, examples, inputs
+from unrolled.commands.configuration import fill_in
 from unrolled.config.data import DataConfig
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
-from unrolled.corpus.corpus import Corpus
-from unrolled.saved.files import new_folder
-from unrolled.saved.model import load_model
+
+if TYPE_CHECKING:
+    from unrolled.corpus.corpus import Corpus
+
+app = App(
+    name="train",
+    usage="Usage: unrolled train DATA... --out FOLDER [OPTIONS]",
+    help_epilogue=examples(
+        "unrolled train sonnets --cell gru --out runs/sonnets",
+        "unrolled train tunes.txt --lines --out runs/tunes",
+        "unrolled train --resume --out runs/tunes",
+    ),
+    config=fill_in,
+)
 
 
+@app.default
 def train(
-    data: Sequence[str] | None,
+    data: Annotated[list[str] | None, Parameter(negative_iterable="")] = None,
+    /,
+    *,
     out: Path,
-    resume: bool,
-    model_config: ModelConfig,
-    data_config: DataConfig,
-    training: TrainingConfig,
+    config: ExistingTomlPath | None = None,
+    resume: Flag = False,
+    model: Annotated[ModelConfig, Parameter(name="*", group="Model")] = ModelConfig(),
+    dataset: Annotated[DataConfig, Parameter(name="*", group="Data")] = DataConfig(),
+    training: Annotated[TrainingConfig, Parameter(name="*", group="Training")] = TrainingConfig(),
 ) -> None:
-    """Train a model, show it while it learns, and say what came of it."""
+    """Train a model and write it to a folder.
+
+    Args:
+        data: Files, folders, - for standard input, or the word sonnets for the text that comes with the package;
+            a resumed run reads its own data again.
+        out: New folder for the model, its checkpoints and its metrics; with --resume, the folder of the run.
+        config: TOML file with tables [model], [data] and [training]; flags go on top.
+        resume: Resume the run in --out exactly where it stopped.
+    """
+    from unrolled.saved.files import new_folder
+    from unrolled.saved.model import load_model
+
     sources = data or (load_model(out)[0].get("sources") if resume else None)
     if not sources:
-        raise WrongUse("no data to learn from; name files, or the word sonnets for the text that comes along")
+        raise WrongUse("no training data; name files, or the word sonnets for the text that comes with the package")
     made = not out.exists()
     if not resume:
         new_folder(out)  # before anything is spent on the run
     try:
-        corpus = inputs.read(sources, data_config)
-        origin = inputs.origin(sources, data_config, corpus)
-        _train(corpus, out, resume, model_config, training, origin)
+        corpus = inputs.read(sources, dataset)
+        origin = inputs.origin(sources, dataset, corpus)
+        _train(corpus, out, resume, model, training, origin)
     except BaseException:
         if made and out.is_dir() and not any(out.iterdir()):
             out.rmdir()
@@ -51,20 +77,22 @@ def _train(
     training: TrainingConfig,
     origin: dict[str, Any],
 ) -> None:
-    import torch  # here, so that a mistake in the data is told before two seconds of import
+    """Train with a live display, then print how well the model predicts held-out data."""
+    import torch  # here, so that a mistake in the data is reported before two seconds of import
 
     from unrolled import lm
+    from unrolled.commands.console import PlainConsole
     from unrolled.commands.evaluate import held_out, report
     from unrolled.lm.callbacks import TensorBoard
     from unrolled.lm.display import Display
 
-    console = Console()
+    console = PlainConsole()
     torch.manual_seed(training.seed)
     model = lm.SequenceModel(model_config, corpus.vocabulary, framed=not corpus.stream)
     callbacks = [Display(console), *([TensorBoard()] if training.tensorboard else [])]
     result = lm.train(model, corpus, training, out, resume=resume, callbacks=callbacks, origin=origin)
     if result.ended == "signal":
-        console.print(f"go on with: unrolled train --resume --out {out}", highlight=False, soft_wrap=True)
+        console.print(f"resume with: unrolled train --resume --out {out}", soft_wrap=True)
         return
     report(console, model, corpus, held_out(corpus))
-    console.print(f"wrote {out}; try: unrolled generate {out}", highlight=False, soft_wrap=True)
+    console.print(f"wrote {out}; try: unrolled generate {out}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Range checks for the frozen configurations: each names the field, the value that came and the legal range."""
+"""Checks of the configurations' fields: each error names the field, its value and what is legal."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import math
 from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+#: Types whose values are all legal, as messages name them.
+PLAIN: dict[Any, str] = {bool: "true or false", str: "text"}
+
 
 def check_integer(config: Any, field: str, low: int) -> None:
     """Refuse a field that is not an integer of at least `low`.
 
-    Raises: ValueError naming the class, the field, its value and the legal range.
+    Raises: ValueError naming the field, its value and the legal range.
 
     >>> from types import SimpleNamespace
     >>> check_integer(SimpleNamespace(hidden_size=0), "hidden_size", 1)
@@ -50,7 +53,7 @@ def check_number(config: Any, field: str, low: float, high: float = math.inf, *,
 
 
 def check_choices(config: Any) -> None:
-    """Refuse any field annotated with a ``Literal`` that holds none of its words.
+    """Refuse any field annotated as a ``Literal``, text or true/false that holds something else.
 
     Raises: ValueError naming the field, its value and every legal word.
 
@@ -60,13 +63,14 @@ def check_choices(config: Any) -> None:
         ...
     ValueError: cell is 'lstn'; it must be one of rnn, lstm, gru
     """
-    for field, choices in _literals(config.__class__).items():
-        value = getattr(config, field)
-        if value not in choices:
+    for field, hint in _hints(config.__class__).items():
+        value, choices = getattr(config, field), get_args(hint)
+        if get_origin(hint) is Literal and value not in choices:
             raise ValueError(f"{field} is {value!r}; it must be one of {', '.join(choices)}")
+        if hint in PLAIN and not isinstance(value, hint):
+            raise ValueError(f"{field} is {value!r}; it must be {PLAIN[hint]}")
 
 
 @cache
-def _literals(cls: type[Any]) -> dict[str, tuple[str, ...]]:
-    hints = get_type_hints(cls)
-    return {name: get_args(hint) for name, hint in hints.items() if get_origin(hint) is Literal}
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    return get_type_hints(cls)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
-
-import msgspec
+from dataclasses import dataclass, field, fields
+from typing import Any, get_type_hints
 
 from unrolled.config.data import DataConfig
 from unrolled.config.model import ModelConfig
@@ -16,7 +14,7 @@ from unrolled.config.training import TrainingConfig
 
 @dataclass(frozen=True)
 class RunConfig:
-    """The three parts together, as a TOML file or a run's config.json holds them.
+    """The configuration of a run.
 
     >>> RunConfig.from_dict({"model": {"hiden_size": 3}})
     Traceback (most recent call last):
@@ -34,21 +32,13 @@ class RunConfig:
 
         Raises: ValueError naming the key, its value and what is legal; an unknown key is an error, not a comment.
         """
-        _refuse_unknown(sections, [part.name for part in fields(cls)], where="at the top level")
-        for part in fields(cls):
-            section = sections.get(part.name, {})
+        parts = get_type_hints(cls)
+        _refuse_unknown(sections, [*parts], where="at the top level")
+        for name, section in sections.items():
             if not isinstance(section, Mapping):
-                raise ValueError(f"[{part.name}] must be a table of keys and values, got {section!r}")
-            known = [key.name for key in fields(part.default_factory)]  # type: ignore[arg-type]
-            _refuse_unknown(section, known, where=f"in [{part.name}]")
-        try:
-            return msgspec.convert(sections, cls)
-        except msgspec.ValidationError as error:
-            raise ValueError(str(error)) from None
-
-    def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Return the nested plain values that :meth:`from_dict` reads."""
-        return asdict(self)
+                raise ValueError(f"[{name}] must be a table of keys and values, got {section!r}")
+            _refuse_unknown(section, [key.name for key in fields(parts[name])], where=f"in [{name}]")
+        return cls(**{name: parts[name](**section) for name, section in sections.items()})
 
 
 def _refuse_unknown(given: Mapping[str, Any], known: list[str], *, where: str) -> None:

@@ -1,4 +1,4 @@
-"""How the weights are found: optimiser, schedule, batches, limits."""
+"""How a model is trained: optimiser, learning-rate schedule, batches, limits."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from unrolled.config.checks import check_choices, check_integer, check_number
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How the weights are found.
+    """How a model is trained.
 
     Attributes:
-        optimiser: Rule that turns gradients into steps.
-        learning_rate: Step size at the top of the schedule.
+        optimiser: Update rule.
+        learning_rate: Learning rate, at its highest.
         momentum: Of sgd and rmsprop.
-        weight_decay: Pull of every weight towards zero (decoupled in adamw).
-        clip_norm: Largest norm a gradient may have; 0 lets it be any size.
-        schedule: Course of the learning rate after warm-up.
-        warmup_steps: Steps over which the learning rate rises from zero.
-        plateau_patience: Validations without progress before the plateau schedule cuts the rate.
-        plateau_factor: What the plateau schedule multiplies the rate by.
-        batch_size: Sequences a batch, or lanes of the stream.
-        bptt: Time steps a chunk of the stream; gradients stop at its start, the state does not.
-        accumulate: Batches whose gradients are added up for one step.
+        weight_decay: Weight decay (decoupled in adamw).
+        clip_norm: Gradient clipping: largest norm of the gradient; 0 does not clip.
+        schedule: Learning-rate schedule after warm-up.
+        warmup_steps: Steps of learning-rate warm-up, from zero.
+        plateau_patience: Validations without progress before the plateau schedule lowers the learning rate.
+        plateau_factor: What the plateau schedule multiplies the learning rate by.
+        batch_size: Sequences per batch, or parallel parts of the stream.
+        bptt: Time steps per batch of a stream (truncated BPTT): the state is carried on, gradients are not.
+        accumulate: Batches whose gradients are summed for one step.
         max_steps: End after so many steps; 0 is no limit.
         max_epochs: End after so many passes over the training data; 0 is no limit.
         max_minutes: End after so many minutes; 0 is no limit.
-        patience: Validations without progress before training ends early; 0 never does.
+        patience: Early stopping: validations without progress before training ends; 0 never stops early.
         validate_every: Steps between two validations.
-        checkpoint_every: Steps between two checkpoints that a crash can fall back to.
+        checkpoint_every: Steps between two checkpoints.
         log_every: Steps that one line of metrics.jsonl sums up.
         seed: Of the initial weights, the order of the data and dropout.
         tensorboard: Write a TensorBoard log too; needs the extra [track].
@@ -78,5 +78,5 @@ class TrainingConfig:
             raise ValueError("schedule is 'cosine'; it needs max_steps or max_epochs to know where to end")
 
 
-#: Limits that may differ between a run and its continuation; everything else decides what the weights become.
+#: Fields that may change when a run is resumed; all others decide what the weights become.
 LIMITS = frozenset({"max_steps", "max_epochs", "max_minutes", "patience", "checkpoint_every", "tensorboard"})

@@ -1,6 +1,6 @@
-"""Writing new symbols one step at a time: one loop for every model that can step, torch or numpy.
+"""Generation of symbols, one step at a time, by any model that can step.
 
-The state is carried, so each symbol costs the same however long the text has grown.
+The state is carried, so each symbol costs the same however long the text has become.
 """
 
 from __future__ import annotations
@@ -17,26 +17,24 @@ from unrolled.saved.vocabulary import Text, Vocabulary
 
 Ids = NDArray[np.int64]
 
-#: What a row yields in a step in which it wrote nothing: it was reading its prompt, or it had ended.
+#: What a row yields in a step in which it writes no symbol: it reads its prompt, or has ended.
 NOTHING = -1
-
-
-#: Symbols that a :class:`Writer` writes before it hands them over.
+#: Symbols that a :class:`Writer` writes at a time.
 BLOCK = 16
 
 
 class Stepper(Protocol):
-    """A model that reads one symbol of each row and says what may come next."""
+    """A model that reads one symbol per row and returns the logits of the next one."""
 
     eos_id: int
     unk_id: int
-    start: Logits  # (V,) log-probabilities of a first symbol
+    start: Logits  # (V,) log-probabilities of the first symbol
 
     def initial(self, B: int) -> Any:
         """Return the state of B rows that have read nothing."""
 
     def step(self, ids: Ids, state: Any) -> tuple[Logits, Any]:
-        """Read ids (B,); return the logits (B, V) of what comes next, and the new state."""
+        """Read ids (B,); return the logits (B, V) of the next symbol, and the new state."""
 
     def select(self, state: Any, rows: NDArray[np.intp]) -> Any:
         """Return the state of these rows (R,), in this order; a row may appear twice."""
@@ -44,20 +42,20 @@ class Stepper(Protocol):
 
 @runtime_checkable
 class Writer(Protocol):
-    """A stepper that goes on alone for some steps, without a return to Python between two symbols."""
+    """A stepper that also chooses symbols itself, several steps in one call."""
 
     def write(self, choose: Chooser, logits: Logits, state: Any, n: int) -> tuple[Ids, Logits, Any]:
-        """Choose and read up to n symbols a row; stop after a step in which a row chose EOS.
+        """Choose and read up to n symbols per row; stop after a step in which a row chose EOS.
 
-        Returns: the symbols (N, B), N at most n, the logits (B, V) of what comes next, and the new state.
+        Returns: the symbols (N, B), N at most n, the logits (B, V) of the next symbol, and the new state.
         """
 
 
 def stream(stepper: Stepper, prompts: Sequence[Ids], config: GenerationConfig) -> Iterator[Ids]:
-    """Yield, step by step, the symbol (B,) that each row writes; NOTHING where it reads its prompt or has ended.
+    """Yield the symbols (B,) that the rows write in each step; NOTHING where a row reads its prompt or has ended.
 
-    A row ends with EOS, which it still yields, or after `config.max_length` symbols.  With an empty prompt the first
-    symbol is drawn from the first symbols of the training data.
+    A row ends with EOS, which it still yields, or after `config.max_length` symbols.  After an empty prompt the first
+    symbol is chosen by `stepper.start`.
     """
     B = len(prompts)
     lengths = np.array([len(prompt) for prompt in prompts])
@@ -87,9 +85,9 @@ def stream(stepper: Stepper, prompts: Sequence[Ids], config: GenerationConfig) -
 
 
 def beam(stepper: Stepper, prompt: Ids, config: GenerationConfig) -> Ids:
-    """Return the likeliest continuation that a beam of `config.beam_width` texts finds.
+    """Return the most probable continuation that beam search finds, with a beam of `config.beam_width` texts.
 
-    Texts are ranked by their total log-probability in nats; one that has written EOS keeps its place and its score.
+    Texts are ranked by their log-probability in nats; one that has ended with EOS keeps its score.
     """
     state = stepper.initial(1)
     logits: Logits = np.asarray(stepper.start)[None]
@@ -117,7 +115,7 @@ def beam(stepper: Stepper, prompt: Ids, config: GenerationConfig) -> Ids:
 
 
 def generate(stepper: Stepper, prompts: Sequence[Ids], config: GenerationConfig) -> list[Ids]:
-    """Return what follows each prompt, EOS included where it was reached."""
+    """Return the symbols that continue each prompt, with EOS if it was reached."""
     if config.strategy == "beam":
         return [beam(stepper, prompt, config) for prompt in prompts]
     steps = np.array(list(stream(stepper, prompts, config)), np.int64).reshape(-1, len(prompts))  # (T, B)
@@ -125,26 +123,26 @@ def generate(stepper: Stepper, prompts: Sequence[Ids], config: GenerationConfig)
 
 
 class TextStepper(Stepper, Protocol):
-    """A stepper that knows its symbols, and whether it learned sequences that end with EOS."""
+    """A stepper with a vocabulary."""
 
     vocabulary: Vocabulary
-    framed: bool
+    framed: bool  # whether it learned sequences that end with EOS
 
 
 def write(stepper: TextStepper, prompts: Sequence[Text], config: GenerationConfig) -> list[str]:
-    """Return what follows each prompt, without EOS."""
+    """Return a continuation of each prompt as text, without EOS."""
     vocabulary = stepper.vocabulary
     written = generate(stepper, [vocabulary.encode(prompt) for prompt in prompts], config)
     return [vocabulary.text(ids[ids != vocabulary.eos_id]) for ids in written]
 
 
 def write_on(stepper: TextStepper, prompt: Text, config: GenerationConfig) -> Iterator[str]:
-    """Yield what follows a prompt piece by piece, as it is written; an EOS yields nothing.
+    """Yield a continuation of a prompt piece by piece, as it is written, without EOS.
 
-    Raises: ValueError for the beam strategy, which knows its text only at the end.
+    Raises: ValueError for the beam strategy, whose text is known only at the end.
     """
     vocabulary = stepper.vocabulary
     if config.strategy == "beam":
-        raise ValueError("strategy 'beam' cannot stream: it knows its text only at the end; use generate")
+        raise ValueError("strategy 'beam' cannot stream, for its text is known only at the end; use generate")
     steps = stream(stepper, [vocabulary.encode(prompt)], config)
     return vocabulary.pieces(int(ids[0]) for ids in steps if ids[0] != vocabulary.eos_id)

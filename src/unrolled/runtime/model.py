@@ -1,7 +1,6 @@
-"""The model without torch: the compiled core steps it; the equations of docs/notation.md in numpy say what that means.
+"""A trained model without torch: the compiled core steps it, or the equations of docs/notation.md in numpy.
 
-UNROLLED_BACKEND=reference takes the equations.  B batch, E embedding, H hidden, V vocabulary, L layers; the letters and
-shapes are those of :mod:`unrolled.notation`.
+UNROLLED_BACKEND=reference selects the equations.  Letters and shapes are those of :mod:`unrolled.notation`.
 """
 
 from __future__ import annotations
@@ -17,10 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled import notation
 from unrolled.config.generation import GenerationConfig
+from unrolled.core.fields import Weights
 from unrolled.core.sampling import Chooser
 from unrolled.core.stepper import CoreStepper
-from unrolled.notation import stored_name
+from unrolled.notation import stored_name, weight_shapes
 from unrolled.runtime import generation, scoring
 from unrolled.runtime.scoring import Score
 from unrolled.saved.model import SavedModel, load_model
@@ -28,7 +29,7 @@ from unrolled.saved.vocabulary import Text, Vocabulary
 
 Array = NDArray[np.float32]
 
-#: h (B, H), for LSTM followed by c (B, H), of each layer.
+#: Of each layer h (B, H), and c (B, H) if the cell has one.
 State = list[tuple[Array, ...]]
 
 
@@ -62,7 +63,7 @@ def _gru(a: Array, h_a: Array, h_prev: Array) -> tuple[Array, ...]:
     return ((1 - z) * np.tanh(a_n + r * h_n) + z * h_prev,)
 
 
-#: From a = W_ih x + b_ih and h_a = W_hh h_prev + b_hh, each (B, G*H), and the state before, to the state after.
+#: One row a cell: from a = W_ih x + b_ih and h_a = W_hh h_prev + b_hh, both (B, G*H), and the state to the next state.
 CELLS: dict[str, Callable[..., tuple[Array, ...]]] = {
     "RNN_TANH": _rnn_tanh,
     "RNN_RELU": _rnn_relu,
@@ -83,9 +84,9 @@ class RuntimeModel:
     """A trained model that needs numpy and nothing else.
 
     Args:
-        kind: of cell.
+        kind: kind of cell, as in :data:`unrolled.notation.CELLS`.
         num_layers: L.
-        vocabulary: the symbols it reads and writes.
+        vocabulary: the symbols that the model reads and writes.
         framed: whether it learned sequences that end with EOS.
         tensors: its weights by their stored names.
     """
@@ -97,20 +98,18 @@ class RuntimeModel:
         self.eos_id, self.unk_id = vocabulary.eos_id, vocabulary.unk_id
         self.start = tensors["start"]
         self.kind, self.cell = kind, CELLS[kind]
-        self.layers = []
-        for layer in range(num_layers):
-            names = (stored_name(weight, layer) for weight in ("W_ih", "W_hh", "b_ih", "b_hh"))
-            W_ih, W_hh, b_ih, b_hh = (tensors[f"rnn.{name}"] for name in names)
-            self.layers.append((W_ih.T, b_ih, W_hh.T, b_hh))
+        self.layers = [
+            Weights(**{name: tensors[f"rnn.{stored_name(name, layer)}"] for name in weight_shapes(kind, 1, 1)})
+            for layer in range(num_layers)
+        ]
+        W_ih, W_hh, b_ih, *_ = self.layers[0]
         E = tensors.get("embedding.weight")  # (V, E), or None for one-hot symbols
-        W_xT, b_x, *_ = self.layers[0]
-        self.products = W_xT if E is None else E @ W_xT  # (V, G*H): W_ih times each symbol
-        self.lookup = self.products + b_x
-        self.W_hyT = tensors["head.weight" if "head.weight" in tensors else "embedding.weight"].T
+        self.products = W_ih.T if E is None else E @ W_ih.T  # (V, G*H): W_ih times each symbol
+        self.lookup = self.products + b_ih
+        self.W_hy = tensors["head.weight" if "head.weight" in tensors else "embedding.weight"]
         self.b_y = tensors["head.bias"]
-        count = 2 if kind == "LSTM" else 1
-        H = len(self.layers[0][2])
-        learned = [tensors.get(f"initial.{k}", np.zeros((num_layers, 1, H), np.float32)) for k in range(count)]
+        zeros = np.zeros((num_layers, 1, W_hh.shape[1]), np.float32)
+        learned = [tensors.get(f"initial.{k}", zeros) for k in range(len(notation.CELLS[kind].states))]
         self.first = [tuple(s[layer] for s in learned) for layer in range(num_layers)]
         self._steppers: dict[int, CoreStepper] = {}  # by B
         self._lock = threading.Lock()
@@ -127,10 +126,10 @@ class RuntimeModel:
         return [tuple(np.repeat(s, B, axis=0) for s in layer) for layer in self.first]
 
     def step(self, ids: NDArray[np.int64], state: State) -> tuple[Array, State]:
-        """Read one symbol of each row.
+        """Read one symbol per row.
 
         Args: ids (B,) in [0, V); state from :meth:`initial` or an earlier step.
-        Returns: logits (B, V) of what comes next, and the new state.
+        Returns: logits (B, V) of the next symbol, and the new state.
         Raises: IndexError if a symbol is V or more, or negative.
         """
         if _by_equations():
@@ -140,7 +139,7 @@ class RuntimeModel:
             return stepper.logits.copy(), _copied(stepper.states)
 
     def write(self, choose: Chooser, logits: Array, state: State, n: int) -> tuple[NDArray[np.int64], Array, State]:
-        """Choose and read up to n symbols of each row; see :class:`unrolled.runtime.generation.Writer`."""
+        """Choose and read up to n symbols per row; see :class:`unrolled.runtime.generation.Writer`."""
         rows = np.arange(len(logits))
         if _by_equations():
             ids = choose(logits, rows)
@@ -154,17 +153,16 @@ class RuntimeModel:
     def _equations(self, ids: NDArray[np.int64], state: State) -> tuple[Array, State]:
         after: State = []
         a = self.lookup[ids]  # (B, G*H)
-        for layer, (W_xT, b_x, W_hhT, b_hh) in enumerate(self.layers):
+        for layer, (weights, before) in enumerate(zip(self.layers, state, strict=True)):
             if layer:
-                a = after[-1][0] @ W_xT + b_x
-            before = state[layer]
-            after.append(self.cell(a, before[0] @ W_hhT + b_hh, *before))
-        return after[-1][0] @ self.W_hyT + self.b_y, after
+                a = after[-1][0] @ weights.W_ih.T + weights.b_ih
+            after.append(self.cell(a, before[0] @ weights.W_hh.T + weights.b_hh, *before))
+        return after[-1][0] @ self.W_hy.T + self.b_y, after
 
     @contextmanager
     def _stepping_from(self, state: State) -> Iterator[CoreStepper]:
         B = len(state[0][0])
-        with self._lock:  # a stepper's state lives in its own arrays
+        with self._lock:  # a stepper has one state, in its own arrays
             stepper = self._steppers.get(B)
             if stepper is None:
                 stepper = self._steppers[B] = self._make_stepper(B)
@@ -174,12 +172,11 @@ class RuntimeModel:
             yield stepper
 
     def _make_stepper(self, B: int) -> CoreStepper:
-        layers = [(W_xT.T, W_hhT.T, b_x, b_hh, None) for W_xT, b_x, W_hhT, b_hh in self.layers]
-        layers[0] = (self.products.T, *layers[0][1:])
-        return CoreStepper(self.kind, layers, B, head=(self.W_hyT.T, self.b_y))
+        layers = [self.layers[0]._replace(W_ih=self.products.T), *self.layers[1:]]
+        return CoreStepper(self.kind, layers, B, head=(self.W_hy, self.b_y))
 
     def select(self, state: State, rows: NDArray[np.intp]) -> State:
-        """Return the state of these rows, in this order."""
+        """Return the state of these rows (R,), in this order."""
         return [tuple(s[rows] for s in layer) for layer in state]
 
     def generate(

@@ -1,4 +1,4 @@
-"""What each symbol of a text costs a model, in bits."""
+"""The cost of each symbol of a text under a model, in bits."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from unrolled.saved.vocabulary import Text
 
 @dataclass(frozen=True)
 class Score:
-    """What each symbol of one text costs.
+    """The cost of each symbol of one text.
 
     Attributes:
-        pieces: The symbols as they are shown, N of them; EOS is the last if the model learned sequences.
-        bits: -log2 p of each symbol given those before it, (N,); the first is measured against how texts start.
-        unknown: How many symbols were read as UNK.
+        pieces: The symbols as they are shown, (N,); EOS is the last if the model learned sequences.
+        bits: -log2 p of each symbol given those before it, (N,); of the first, by how texts start.
+        unknown: Number of symbols read as UNK.
     """
 
     pieces: tuple[str, ...]
@@ -39,7 +39,7 @@ class Score:
 
 
 def score(stepper: TextStepper, text: Text) -> Score:
-    """Return what each symbol of a text costs, in bits; a model of sequences charges for the EOS after it too.
+    """Return the bits of each symbol of a text, and of the EOS after it if the model learned sequences.
 
     Raises: ValueError if the text holds no symbol.
     """

@@ -1,0 +1,309 @@
+"""The pictures of `unrolled view`: a new one is a function of a `Scene` and its row in `PICTURES`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+from unrolled.commands import WrongUse
+from unrolled.notation import LONG_NAMES, has_cell_state
+
+if TYPE_CHECKING:
+    from unrolled.lm.model import SequenceModel
+    from unrolled.views.plots import Figure
+    from unrolled.views.traces import Trace
+    from unrolled.views.units import Found
+
+#: Units whose lines are drawn, and units that a ranking lists, unless told otherwise.
+LINES, RANKED = 3, 10
+#: Symbols of a connectivity picture: its cost grows with their square.
+CONNECTED = 120
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A loaded model, the folder it came from, the text that it reads, and the options of `unrolled view`."""
+
+    folder: Path
+    model: SequenceModel
+    text: str
+    named_signal: str | None
+    named_layer: int
+    named_units: list[int]
+    by: str | None
+    beside: list[Path]
+    position: int
+    clusters: int
+    lags: int
+
+    @property
+    def cell(self) -> str:
+        """The model in two words, for titles."""
+        return f"{self.model.config.kind.replace('_', ' ')}, {self.folder.name}"
+
+    def read(self) -> Trace:
+        """Trace the text."""
+        from unrolled.views.traces import trace
+
+        read = trace(self.model, self.text)
+        if read.unknown:
+            said = f"{read.unknown:,} of the text's symbols are new to the model, which reads them as UNK"
+            warnings.warn(said, stacklevel=1)
+        return read
+
+    def read_lines(self) -> list[Trace]:
+        """Trace each line of the text for a model of sequences, else the text as one."""
+        from unrolled.views.traces import trace
+
+        if not self.model.framed:
+            return [self.read()]
+        return [trace(self.model, line) for line in self.text.split("\n") if line.strip()] or [self.read()]
+
+    @property
+    def layer(self) -> int:
+        """The number of the layer to show, from the first."""
+        from unrolled.views.traces import check_layer
+
+        return check_layer(self.named_layer, self.model.config.num_layers)
+
+    @property
+    def signal(self) -> str:
+        """The gate or state to show: the memory of the cell if none was named."""
+        return self.named_signal or ("c" if has_cell_state(self.model.config.kind) else "h")
+
+    def feature(self) -> Callable[..., Any]:
+        """The feature of the text that --by names.
+
+        Raises: WrongUse if there is no such feature.
+        """
+        from unrolled.views.units import feature
+
+        try:
+            return feature(self.by or "")
+        except ValueError as error:
+            raise WrongUse(f"--by: {error}") from None
+
+    def units(self, read: Trace, most: int) -> list[Found]:
+        """Choose units: those that were named, else those that follow the feature, else those that change most."""
+        from unrolled.views import terminal
+        from unrolled.views.units import Found, ranked
+
+        values = read.values(self.signal, self.layer)
+        H = values.shape[1]
+        for unit in self.named_units:
+            if not 0 <= unit < H:
+                raise WrongUse(f"--unit is {unit}; the layer has units 0 to {H - 1}")
+        if self.by and not self.named_units:
+            return [f for f in ranked(read, self.feature(), signals=(self.signal,)) if f.layer == self.layer][:most]
+        chosen = self.named_units or terminal.changing_most(values)[:most]
+        return [Found(self.signal, self.layer, unit, 0.0) for unit in chosen]
+
+
+def _terminal(scene: Scene) -> None:
+    from rich.text import Text
+
+    from unrolled.commands.console import PlainConsole
+    from unrolled.views import terminal
+
+    console = PlainConsole()
+    read = scene.read()
+    (chosen,) = scene.units(read, 1)[:1]
+    values = read.values(chosen.signal, chosen.layer)[:, chosen.unit]
+    console.print(f"{scene.model!r}\n")
+    if read.length > read.T:
+        console.print(f"one step in {read.steps[1]} is shown\n")
+    console.print(Text(f"coloured by {chosen.name}, orange below 0, purple above", "dim"))
+    console.print(terminal.coloured(read.symbols, values), soft_wrap=True)
+    console.print()
+    console.print(terminal.overview(read.layers[scene.layer].signals, width=console.width), end="")
+
+
+def _units(scene: Scene) -> None:
+    from rich.table import Table
+
+    from unrolled.commands.console import PlainConsole
+    from unrolled.views.units import ranked
+
+    if not scene.by:
+        raise WrongUse("--picture units ranks units by a feature of the text; name one with --by, as in --by position")
+    of, read = scene.feature(), scene.read()
+    signals = ("h", "c") if scene.named_signal is None else (scene.named_signal,)
+    table = Table("unit", "correlation", title=f"units that follow {scene.by}", title_justify="left")
+    for each in ranked(read, of, signals=signals)[:RANKED]:
+        table.add_row(each.name, f"{each.correlation:+.3f}")
+    PlainConsole().print(table)
+
+
+def _gates(scene: Scene) -> Figure:
+    from unrolled.views import plots_gates
+
+    read = scene.read()
+    signals = read.layers[scene.layer].signals
+    shown = signals if scene.named_signal is None else {scene.signal: read.values(scene.signal, scene.layer)}
+    return plots_gates.gates(shown, read.symbols, title=f"Gates and states of {scene.cell}", steps=read.steps)
+
+
+def _saturation(scene: Scene) -> Figure:
+    from unrolled.views import plots_gates
+    from unrolled.views.saturation import saturation
+
+    found = saturation(scene.read(), scene.layer)
+    return plots_gates.saturation(found, title=f"Gate saturation of {scene.cell}")
+
+
+def _counter(scene: Scene) -> Figure:
+    import numpy as np
+
+    from unrolled.views import plots_units
+
+    read = scene.read()
+    chosen = scene.units(read, LINES)
+    lines = {_legend(each): read.values(each.signal, each.layer)[:, each.unit] for each in chosen}
+    background = {scene.by: np.asarray(scene.feature()(read.symbols))} if scene.by else None
+    what = "cell state c" if scene.signal == "c" else f"{scene.signal}"
+    title = f"Units of {scene.cell}"
+    return plots_units.unit_lines(lines, read.symbols, title=title, unit=what, steps=read.steps, background=background)
+
+
+def _text(scene: Scene) -> Figure:
+    from unrolled.views import plots_units
+
+    read = scene.read()
+    (chosen,) = scene.units(read, 1)[:1]
+    values = read.values(chosen.signal, chosen.layer)[:, chosen.unit]
+    return plots_units.coloured_text(read.symbols, values, title=f"{scene.cell}: {_legend(chosen)}", unit=scene.signal)
+
+
+def _legend(each: Found) -> str:
+    return each.name + (f", correlation {each.correlation:+.2f}" if each.correlation else "")
+
+
+def _gradient(scene: Scene) -> Figure:
+    from unrolled.lm.model import SequenceModel
+    from unrolled.views import plots_gradients
+    from unrolled.views.jacobians import jacobians
+
+    models = {scene.folder: scene.model} | {each: SequenceModel.from_pretrained(each) for each in scene.beside}
+    found = {}
+    for folder, model in models.items():
+        layer = scene.named_layer if model is scene.model else -1
+        name = f"{model.config.kind.replace('_', ' ')} {folder.name}"
+        found[name] = jacobians(model, scene.text, layer=layer, position=scene.position, lags=scene.lags)
+    return plots_gradients.gradient_against_lag(found, title="How strongly a state depends on earlier ones")
+
+
+def _reach(scene: Scene) -> Figure:
+    from unrolled.views import plots_gradients
+    from unrolled.views.gradients import gradients
+
+    found = gradients(scene.model, scene.text, position=scene.position)
+    layer = found.layers[scene.layer]
+    norms = {"|dL/dh|": layer.h_norms} | ({} if layer.c_norms is None else {"|dL/dc|": layer.c_norms})
+    where = "the last symbol" if scene.position == -1 else f"symbol {scene.position}"
+    title = f"How far the loss after {where} reaches back: {scene.cell}"
+    return plots_gradients.gradients_over_text(norms, found.symbols, title=title, first=found.first)
+
+
+def _connectivity(scene: Scene) -> Figure:
+    from unrolled.views import plots_gradients
+    from unrolled.views.gradients import connectivity
+
+    names = scene.model.vocabulary.names
+    symbols = [names[k] for k in scene.model.vocabulary.encode(scene.text)]
+    if len(symbols) > CONNECTED:
+        said = f"the text has {len(symbols):,} symbols; the picture shows the first {CONNECTED}"
+        warnings.warn(said, stacklevel=1)
+    symbols = symbols[:CONNECTED]
+    title = f"What each prediction looked at: {scene.cell}"
+    return plots_gradients.connectivity(connectivity(scene.model, symbols), symbols, title=title)
+
+
+def _states(scene: Scene) -> Figure:
+    import numpy as np
+
+    from unrolled.views import plots_states
+    from unrolled.views.states import automaton, principal
+
+    reads = scene.read_lines()
+    found = automaton(reads, scene.clusters, layer=scene.layer)
+    states = np.concatenate([read.values("h", scene.layer) for read in reads])
+    symbols = [symbol for read in reads for symbol in read.symbols]
+    title = f"States of {scene.cell}"
+    return plots_states.state_space(states, np.concatenate(found.labels), symbols, principal(states), title=title)
+
+
+def _automaton(scene: Scene) -> Figure:
+    from unrolled.views import plots_states
+    from unrolled.views.states import automaton
+
+    found = automaton(scene.read_lines(), scene.clusters, layer=scene.layer)
+    return plots_states.automaton(found, title=f"{scene.cell} as an automaton")
+
+
+def _learning(scene: Scene) -> Figure:
+    from unrolled.views import plots
+
+    path = scene.folder / "metrics.jsonl"
+    if not path.exists():
+        raise ValueError(f"{scene.folder} holds no metrics.jsonl; only a folder that unrolled train made has one")
+    metrics = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return plots.learning_curve(metrics, title=f"Learning curve of {scene.cell}")
+
+
+def _report(scene: Scene) -> str:
+    from unrolled.views.report import report
+
+    return report(scene.model, scene.text, title=f"How {scene.cell} reads a text").html()
+
+
+def _table(scene: Scene) -> str:
+    columns = scene.read().columns(*([scene.named_signal] if scene.named_signal else []))
+    written = io.StringIO()
+    writer = csv.writer(written)
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return written.getvalue()
+
+
+class Picture(NamedTuple):
+    """One row of `PICTURES`."""
+
+    make: Callable[[Scene], Figure | str | None]  #: returns a figure or the text of a file; or prints, returns None
+    shows: str = ""  #: for `--help`
+    ending: str = ".png"  #: of the file that it is written to; "" if it is printed
+    reads: bool = True  #: whether it needs a text
+
+
+PICTURES = {
+    "terminal": Picture(_terminal, "printed: coloured text and heat-maps of bars", ending=""),
+    "units": Picture(_units, "printed: ranked by --by", ending=""),
+    "report": Picture(_report, "one HTML page", ending=".html"),
+    "table": Picture(_table, "every value, as CSV", ending=".csv"),
+    "gates": Picture(_gates),
+    "saturation": Picture(_saturation),
+    "counter": Picture(_counter, "lines of some units"),
+    "text": Picture(_text, "coloured by one unit"),
+    "gradient": Picture(_gradient, "against the lag"),
+    "reach": Picture(_reach, "of one loss"),
+    "connectivity": Picture(_connectivity, "what each prediction looked at"),
+    "states": Picture(_states, "clusters of states"),
+    "automaton": Picture(_automaton, "of those clusters; each line is a sequence if the model learned sequences"),
+    "learning": Picture(_learning, "the learning curve; no text needed", reads=False),
+}
+
+if TYPE_CHECKING:
+    PictureName: TypeAlias = str
+    SignalName: TypeAlias = str
+else:
+    PictureName, SignalName = Literal[tuple(PICTURES)], Literal[tuple(LONG_NAMES)]
+
+
+def listing() -> str:
+    """Return what there is to see, for `--help`."""
+    return ", ".join(name + (f" ({row.shows})" if row.shows else "") for name, row in PICTURES.items())

@@ -1,0 +1,100 @@
+"""Data that cannot be learned from: one sentence, code 1, and no folder left; odd data that can is learned from."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.commands.command_line import ENVIRONMENT, SMALL, UNROLLED, refusal, unrolled
+
+BAD_DATA = {
+    "empty": (b"", [], "empty, no symbols to learn from"),
+    "one symbol": (b"a", [], "1 symbol only"),
+    "one sequence": (b"ab\n", ["--lines"], "expected at least 1"),
+    "sequences of one symbol": (b"a\n", ["--lines", "--kind", "words", "--test", "0"], "expected at least 1"),
+    "invalid utf-8": (b"ab\ncd\xff\xfe\n", [], "byte 5 (line 2) is 0xff, which is not UTF-8"),
+    "utf-16": ("ab".encode("utf-16"), [], "byte 0 starts a UTF-16 text"),
+    "binary": (b"\x89PNG\r\n\x1a\n\0", [], "byte 8 (line 3) is NUL, so this is no text; read it as bytes"),
+    "too small to split": (b"abcdefgh", [], "expected at least 2"),
+    "no such column": (b"x,y\n1,2\n", ["--column", "z"], "of 'x', 'y'"),
+    "no column": (b"x,y\n1,2\n", ["--format", "csv"], "no column was named; name the one that holds the sequences"),
+    "not json lines": (b"{]\n", ["--format", "jsonl"], "line 1"),
+    "not a json array": (b'{"a": 1}', ["--format", "json"], "expected an array of sequences"),
+    "no sequences to split": (b"abc" * 99, ["--split-by", "sequence"], "a stream has no sequences to split"),
+    "too few files to split": (b"abc" * 99, ["--split-by", "file"], "validation 0.05 of 1 files is 0"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_DATA)
+def test_bad_data_is_one_sentence_and_code_1(name, tmp_path):
+    data, flags, message = BAD_DATA[name]
+    (tmp_path / "data.txt").write_bytes(data)
+    error = refusal(1, "train", tmp_path / "data.txt", "--out", tmp_path / "run", *flags, *SMALL)
+    assert message in error
+    assert "data.txt" in error
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "note", "V"),
+    [
+        (b"a" * 500, "the vocabulary is 'a', with nothing to tell apart there is nothing to learn", 3),
+        (b"ab\r\n" * 100, None, 5),
+        (b"\xef\xbb\xbfab\n" * 100, None, 6),  # a mark is left out at the start only
+    ],
+)
+def test_odd_but_usable_data_trains(data, note, V, tmp_path):
+    (tmp_path / "data.txt").write_bytes(data)
+    done = unrolled("train", tmp_path / "data.txt", "--out", tmp_path / "run", *SMALL)
+    assert done.returncode == 0, done.stderr.decode()
+    assert f"V {V}," in done.stdout.decode()
+    notes = [line for line in done.stderr.decode().splitlines() if line]
+    assert (len(notes) == 1 and note in notes[0] and notes[0].startswith("unrolled: note: ")) if note else not notes
+
+
+def test_one_repeated_sequence_of_one_symbol_is_a_vocabulary_of_one(tmp_path):
+    (tmp_path / "data.txt").write_text("aa\n" * 40)
+    done = unrolled("train", tmp_path / "data.txt", "--lines", "--out", tmp_path / "run", *SMALL)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "V 3," in done.stdout.decode()
+
+
+def test_a_hundred_thousand_kinds_of_symbols_are_told_what_they_cost(tmp_path):
+    (tmp_path / "data.txt").write_text("".join(map(chr, range(0x10000, 0x10000 + 100_000))))
+    flags = ["--cell", "gru", "--hidden-size", "1", "--batch-size", "2", "--bptt", "2", "--max-steps", "1"]
+    flags += ["--validation", "0.00002", "--test", "0.00002"]
+    done = unrolled("train", tmp_path / "data.txt", "--out", tmp_path / "run", *flags)
+    assert done.returncode == 0, done.stderr.decode()
+    (note,) = done.stderr.decode().splitlines()
+    assert "V is 99,998, which takes a model of words: at H 256" in note
+    assert " GB; use kind words, raise min_count or embed" in note
+
+
+PEAK = """
+import resource, subprocess, sys
+done = subprocess.run(sys.argv[1:], stdout=sys.stderr)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(done.returncode)
+"""
+
+
+def peak_memory(blocks, *arguments):
+    """Run a command that reads so many megabytes of one line; return exit code, peak of its memory in bytes, errors."""
+    command = [sys.executable, "-c", PEAK, *UNROLLED, *map(str, arguments)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=ENVIRONMENT, **pipes) as process:
+        for _ in range(blocks):
+            process.stdin.write(b"abcdefgh" * (1 << 17))
+        shown, said = process.communicate()
+    return process.returncode, int(shown) * 1024, said.decode()
+
+
+def test_a_sequence_without_end_is_refused_in_bounded_memory(tmp_path):
+    """One line of 48 MB beside one of 17 MB: two bytes a symbol and some room to grow; its text alone takes four."""
+    flags = ["train", "-", "--lines", "--validation", "0", "--test", "0", "--out", tmp_path / "run"]
+    _, short, _ = peak_memory(17, *flags)
+    code, long, said = peak_memory(48, *flags)
+    assert code == 1
+    assert said.startswith("unrolled: standard input: the longest sequence has 50,331,649 symbols, expected 16,777,216")
+    assert long - short < 3 * (31 << 20)
+    assert not (tmp_path / "run").exists()

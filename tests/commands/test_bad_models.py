@@ -1,0 +1,36 @@
+"""Models and checkpoints that are damaged or foreign are refused by every command that reads them."""
+
+import pytest
+
+from tests.commands.command_line import contents, refusal
+
+
+@pytest.mark.parametrize(
+    ("file", "spoil", "says"),
+    [
+        ("training.safetensors", lambda data: data[:-5], "training.safetensors: damaged"),
+        ("training.json", lambda data: data.replace(b'"step": ', b'"step": 1'), "training.json: damaged"),
+        ("latest", lambda data: b'{"format_version": 99}', "latest: format version 99; this release reads 1"),
+    ],
+)
+def test_resume_of_a_damaged_or_foreign_checkpoint_is_refused(file, spoil, says, copied):
+    (path,) = copied.rglob(file)
+    path.write_bytes(spoil(path.read_bytes()))
+    before = contents(copied)
+    assert says in refusal(1, "train", "--resume", "--out", copied, "--max-steps", "16")
+    assert contents(copied) == before
+
+
+@pytest.mark.parametrize("command", ["generate", "score", "evaluate"])
+def test_damaged_and_foreign_models_are_refused(command, run, tmp_path):
+    out, _ = run
+    text = ["a"] if command == "score" else []
+    assert "no config.json" in refusal(1, command, tmp_path, *text)
+    for file in ("config.json", "vocabulary.json", "model.safetensors"):
+        (tmp_path / file).write_bytes((out / file).read_bytes())
+    weights = bytearray((tmp_path / "model.safetensors").read_bytes())
+    weights[-3] ^= 1
+    (tmp_path / "model.safetensors").write_bytes(weights)
+    assert "model.safetensors: damaged" in refusal(1, command, tmp_path, *text)
+    (tmp_path / "config.json").write_text("{}")
+    assert "config.json" in refusal(1, command, tmp_path, *text)

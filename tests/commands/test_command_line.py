@@ -1,0 +1,129 @@
+"""What all commands share: `--help` without torch, wrong use in one sentence, and no markup in what a user gives."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.commands.command_line import ENVIRONMENT, SMALL, in_own_process, refusal, unrolled
+from unrolled.cli import app
+
+COMMANDS = sorted(name for name in app if not name.startswith("-"))
+
+HELP = """
+import sys
+sys.modules["torch"] = sys.modules["numpy"] = None
+from unrolled.cli import app, run
+commands = [name for name in app if not name.startswith("-")]
+sys.exit(any([run([*command, "--help"]) for command in ([], *([name] for name in commands))]))
+"""
+
+
+def test_help_needs_neither_torch_nor_numpy():
+    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, env=ENVIRONMENT, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    shown = done.stdout.decode()
+    for name in COMMANDS:
+        assert f"Usage: unrolled {name}" in shown
+
+
+def test_help_says_of_each_command_what_it_does():
+    done = in_own_process("--help").stdout.decode()
+    for name in COMMANDS:
+        assert f"│ {name} " in done
+        assert app[name].help.split("\n")[0] in done
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["trian"],
+        ["generate", "RUN", "Shäll I", "--seed", "3", "--max-length", "9"],
+        ["score", "RUN", "-", "--bits"],
+    ],
+)
+def test_command_in_this_process_does_what_it_does_in_its_own(arguments, run):
+    arguments = [str(run[0]) if argument == "RUN" else argument for argument in arguments]
+    here, there = (way(*arguments, stdin="Shäll I".encode()) for way in (unrolled, in_own_process))
+    assert (here.returncode, here.stdout, here.stderr) == (there.returncode, there.stdout, there.stderr)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], 'Did you mean "train"?'),
+        (["train", "sonnets", "--out", "x", "--hiden-size", "3"], "Did you mean --hidden-size?"),
+        (["train", "sonnets"], "--out"),
+        (["train", "sonnets", "--out", "x", "--hidden-size", "0"], "hidden_size is 0; it must be a whole number"),
+        (["train", "sonnets", "--out", "x", "--hidden-size", "big"], "big"),
+        (["train", "sonnets", "--out", "x", "--cell", "gro"], 'Did you mean "gru"?'),
+        (
+            ["train", "sonnets", "--out", "x", "--validation", "0.7", "--test", "0.5"],
+            "it must leave a share to train on",
+        ),
+        (["train", "sonnets", "--out", "x", "--config", "none.toml"], "none.toml"),
+        (["train", "--resume", "--out", "nowhere"], "nowhere: no config.json, so there is no run to resume"),
+        (["generate", "x", "--top-p", "0"], "top_p is 0.0; it must be a number in (0, 1]"),
+        (["generate", "x", "--max-length", "0"], "max_length is 0"),
+        (["generate", "x", "--count", "0"], '"0" for --count'),
+        (["generate", "x", "--count", "2", "--strategy", "beam"], "beam finds the same text each time"),
+        (["evaluate", "x", "--split", "tset"], 'Did you mean "test"?'),
+        (["evaluate", "x", "y.txt", "--split", "test"], "other data is measured whole"),
+        (["score", "x"], "give one text to score"),
+        (["score", "x", "text", "--file", "y.txt"], "give one text to score"),
+        (["train", "--out", "x"], "no training data; name files"),
+        (["train", "sonnets", "--out", "x", "--format", "text", "--column", "c"], "only format = 'csv' has columns"),
+    ],
+)
+def test_wrong_use_is_one_sentence_and_code_2(arguments, message, tmp_path):
+    assert message in refusal(2, *arguments, cwd=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_version_is_the_package_version():
+    from unrolled import __version__
+
+    assert unrolled("--version").stdout.decode().strip() == __version__
+
+
+@pytest.mark.parametrize("name", ["a[/x]", "[red]r", "[link=x]:smile:"])
+def test_name_of_a_folder_is_not_read_as_markup(name, tmp_path):
+    (tmp_path / "names.txt").write_text("Anna\nBela\nCleo\n" * 20)
+    done = unrolled("train", "names.txt", "--lines", "--out", f"runs/{name}", *SMALL, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    assert f"wrote runs/{name}; try: unrolled generate runs/{name}\n" in done.stdout.decode()
+
+
+@pytest.mark.parametrize("arguments", [["train", "bad\udcff.txt", "--out", "x"], ["generate", "runs/\udcff"]])
+def test_name_that_is_not_utf_8_is_named(arguments, tmp_path):
+    assert refusal(2, *arguments, cwd=tmp_path).startswith(f"{arguments[1]!r} is not UTF-8; rename the file")
+    assert not list(tmp_path.iterdir())
+
+
+MISSING = """
+import sys
+from unrolled.cli import run
+
+class Missing:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] == missing:
+            raise ModuleNotFoundError(name=missing)
+
+sys.meta_path.insert(0, Missing())
+for missing, *arguments in map(str.split, sys.argv[1:]):
+    print(run(arguments))
+"""
+
+
+def test_missing_extra_is_named(folders):
+    cases = {
+        f"torch view {folders['gru']} ab": "torch",
+        "uvicorn serve anything": "web",
+        "starlette serve anything": "web",
+        f"matplotlib view {folders['gru']} ab --picture gates": "plot",
+    }
+    command = [sys.executable, "-c", MISSING, *cases]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert done.stdout == "1\n" * len(cases)
+    said = "unrolled: {} is not installed; pip install 'unrolled[{}]'\n"
+    assert done.stderr == "".join(said.format(case.split()[0], extra) for case, extra in cases.items())

@@ -1,0 +1,79 @@
+"""Where the options of `train` come from: flags, then a TOML file, then the run that is resumed."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+from unittest import mock
+
+import pytest
+from cyclopts import App, Parameter
+
+from tests.commands.command_line import refusal, unrolled
+from unrolled.commands.configuration import fill_in
+
+
+def test_config_file_holds_the_options_and_flags_go_on_top(tmp_path):
+    toml = tmp_path / "run.toml"
+    toml.write_text(
+        '[model]\ncell = "rnn"\nhidden_size = 5\n[data]\nvalidation = 0.1\n'
+        "[training]\nmax_steps = 3\nlearning_rate = 1e-3\n"
+    )
+    done = unrolled("train", "sonnets", "--out", tmp_path / "run", "--config", toml, "--hidden-size", "6")
+    assert done.returncode == 0, done.stderr.decode()
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (config["model"]["cell"], config["model"]["hidden_size"]) == ("rnn", 6)
+    assert (config["data"]["validation"], config["training"]["max_steps"]) == (0.1, 3)
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        ("[model]\nhiden_size = 5\n", "unknown key 'hiden_size' in [model]; did you mean hidden_size?"),
+        ("[modle]\nhidden_size = 5\n", "unknown key 'modle' at the top level; did you mean model?"),
+        ("[model]\nhidden_size = -5\n", "hidden_size is -5"),
+        ('[model]\nhidden_size = "5"\n', "hidden_size is '5'; it must be a whole number"),
+        ("[model\n", "Expected ']'"),
+    ],
+)
+def test_config_file_with_a_mistake_is_wrong_use(toml, message, tmp_path):
+    path = tmp_path / "wrong.toml"
+    path.write_text(toml)
+    error = refusal(2, "train", "sonnets", "--out", tmp_path / "run", "--config", path)
+    assert error.startswith(str(path))
+    assert message in error
+    assert not (tmp_path / "run").exists()
+
+
+@dataclass(frozen=True)
+class MadeUp:
+    steps: int | Literal["auto"] | None = None
+    share: float = 0.5
+    loud: bool = False
+    note: str | None = None
+
+
+@pytest.mark.parametrize(
+    ("flags", "toml", "saved", "expected"),
+    [
+        ([], "", {}, MadeUp()),
+        ([], "", {"steps": None, "share": 1e-7, "loud": True, "note": None}, MadeUp(None, 1e-7, True)),
+        ([], "", {"steps": "auto"}, MadeUp("auto")),
+        ([], "steps = 3\n", {"steps": "auto", "share": 0.1}, MadeUp(3, 0.1)),
+        ([], 'steps = "auto"\nloud = true\n', {"steps": 3}, MadeUp("auto", loud=True)),
+        (["--steps", "auto", "--no-loud"], "steps = 3\nloud = true\n", {"steps": 4}, MadeUp("auto")),
+        (["--steps", "9"], "steps = 3\n", {"steps": None}, MadeUp(9)),
+    ],
+)
+def test_flags_go_before_the_file_and_the_file_before_the_run(flags, toml, saved, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr("unrolled.commands.configuration.RunConfig", mock.Mock())
+    app = App(config=fill_in)
+
+    @app.default
+    def options(*, out: Path, config: Path, resume: bool, made_up: Annotated[MadeUp, Parameter(name="*")] = MadeUp()):
+        return made_up
+
+    (tmp_path / "config.json").write_text(json.dumps({"model": saved, "data": None, "training": None}))
+    (tmp_path / "run.toml").write_text(f"[model]\n{toml}")
+    arguments = ["--out", str(tmp_path), "--config", str(tmp_path / "run.toml"), "--resume", *flags]
+    assert app(arguments, result_action="return_value") == expected

@@ -1,0 +1,32 @@
+"""`unrolled score` reads a text as the model's training data was read, and says what each symbol costs."""
+
+import re
+
+import pytest
+
+from tests.commands.command_line import refusal, unrolled
+
+
+def test_score_names_symbols_bits_and_the_mean(run):
+    out, _ = run
+    shown = unrolled("score", out, "Shall I").stdout.decode()
+    assert re.search(r"7 symbols, [\d.]+ bits, [\d.]+ bits/symbol", shown), shown
+    from_stdin = unrolled("score", out, "-", stdin=b"Shall I").stdout.decode()
+    assert from_stdin == shown
+
+
+def test_score_of_a_file_reads_it_as_training_did(run, lines_file, tmp_path):
+    out, _ = run
+    (tmp_path / "text.txt").write_bytes(b"\xef\xbb\xbfShall I\r\n")
+    assert "8 symbols" in unrolled("score", out, "--file", tmp_path / "text.txt").stdout.decode()
+    (tmp_path / "text.txt").write_bytes(b"Shall\xff")
+    assert "text.txt: byte 5 (line 1) is 0xff" in refusal(1, "score", out, "--file", tmp_path / "text.txt")
+    assert "the text to score is empty" in refusal(1, "score", out, "")
+
+
+def test_score_in_bits_is_one_line_a_symbol(run):
+    out, _ = run
+    lines = [line.split("\t") for line in unrolled("score", out, "a\nb", "--bits").stdout.decode().splitlines()]
+    assert [symbol for _, symbol in lines] == ["a", "⏎", "b"]
+    total = re.search(r"3 symbols, ([\d.]+) bits", unrolled("score", out, "a\nb").stdout.decode()).group(1)
+    assert sum(float(bits) for bits, _ in lines) == pytest.approx(float(total), abs=0.06)
