@@ -174,7 +174,7 @@ def test_answer_at_each_step_ends_with_the_answer(name):
 def test_answer_at_each_step_is_refused_where_a_beginning_is_no_input():
     with pytest.raises(ValueError, match="cannot be asked at each step"):
         EachStep(task("modular-arithmetic"))
-    with pytest.raises(ValueError, match="answers at each step"):
+    with pytest.raises(ValueError, match="asks for an answer at each step"):
         EachStep(task("parity")).language()
 
 
@@ -190,7 +190,7 @@ def test_planted_fault_in_a_recogniser_is_found_with_its_string():
     language = get("tomita-5")
     broken = type(language)("broken", {"a!": "a! a!"}, lambda text: text != "0110", "01", "-", "-")
     faults = self_check(broken, 5)
-    assert "the machine takes '0 1 1 0', the recogniser does not" in faults[0]
+    assert "the machine accepts '0 1 1 0', the recogniser does not" in faults[0]
 
 
 def test_planted_fault_in_a_count_is_found(monkeypatch):
@@ -201,7 +201,7 @@ def test_planted_fault_in_a_count_is_found(monkeypatch):
 
 def test_planted_dead_end_is_found():
     broken = type(get("parity"))("trap", {"a!": "a! b", "b": "b b"}, lambda text: "1" not in text, "01", "-", "-")
-    assert any("no string goes on from it" in fault for fault in self_check(broken, 6))
+    assert any("no string continues it" in fault for fault in self_check(broken, 6))
 
 
 def test_planted_fault_in_a_draw_is_found(monkeypatch):
