@@ -31,7 +31,7 @@ class NoisyReplicas:
     >>> from unrolled.notation import weight_shapes
     >>> weights = [torch.zeros(1, *shape) for shape in weight_shapes("LSTM", 3, 2).values()]
     >>> gradients = [torch.zeros_like(w) for w in weights]
-    >>> replicas = NoisyReplicas(kind, weights, 16, 1, gradients, 2, 1, sigma=1.0, seeds=[0])
+    >>> replicas = NoisyReplicas("LSTM", weights, 16, 1, gradients, 2, 1, sigma=1.0, seeds=[0])
     >>> replicas.forward([16])
     >>> replicas.y[0, [7, 8], 0].any(-1)  # the output is zero until there is noise
     tensor([False,  True])

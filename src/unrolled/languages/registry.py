@@ -10,6 +10,7 @@ from unrolled.languages.arithmetic import BracketedArithmetic, ModularArithmetic
 from unrolled.languages.brackets import Dyck, Shuffle
 from unrolled.languages.counting import Blocks, Majority, Sum
 from unrolled.languages.language import Language
+from unrolled.languages.palindromes import UnmarkedReversal
 from unrolled.languages.regular import REGULAR
 from unrolled.languages.tasks import Recognition, Task
 from unrolled.languages.transduction import (
@@ -130,6 +131,7 @@ for _language in (
     Shuffle(6),
     *REGULAR,
     Majority(),
+    UnmarkedReversal(),
 ):
     register(_language)
 
