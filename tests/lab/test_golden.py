@@ -68,7 +68,7 @@ def test_golden_model_without_its_memory_fails(language, cell):
     assert first_failing(ModelPredictor(model), get(language), 100, strings=3).n is not None
 
 
-def test_missing_golden_models_are_refused_with_those_there_are():
+def test_missing_golden_models_are_refused_with_the_existing_ones():
     for cell in ("gru", "rnn"):
         with pytest.raises(ValueError, match=f"no {cell} is exact for anbncn: .* the cells are lstm, relu"):
             golden("anbncn", cell)

@@ -20,10 +20,8 @@ from unrolled.languages import Lengths, get
 @pytest.mark.parametrize("loss", ["softmax", "sets", "squared"])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_gradients_are_those_of_autograd(cell, loss):
-    language, config = (
-        get("anbncn"),
-        LabConfig(cell=cell, loss=loss, batch_size=3, units=5, seeds=1, lengths="uniform:1-5"),
-    )
+    language = get("anbncn")
+    config = LabConfig(cell=cell, loss=loss, batch_size=3, units=5, seeds=1, lengths="uniform:1-5")
     models = [new_model(language, config, 4)]
     examples = language_examples(language, Lengths(config.lengths), 20, loss, [4])
     stacked = StackedModels(models, 3, examples.T)

@@ -1,4 +1,4 @@
-"""What a language gives besides its machine: names, drawing from large whole numbers, errors."""
+"""Languages besides their machines: names, draws with large integers, errors."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from unrolled.languages.brackets import Dyck, Shuffle, dyck_path
 from unrolled.languages.language import choose
 from unrolled.saved.vocabulary import EOS
 
-ASKED = {
+EXPECTED = {
     *("anbn", "anbncn", "anbncndn", "anb2n", "anbmcnm", "dyck-1", "dyck-2", "shuffle-2", "parity", "even-pairs"),
     *(f"tomita-{k}" for k in range(1, 8)),
     *("cycle-navigation", "modular-arithmetic", "modular-arithmetic-brackets", "copy", "reverse", "duplicate"),
@@ -19,8 +19,8 @@ ASKED = {
 }
 
 
-def test_every_language_that_is_asked_for_is_there_with_class_and_source():
-    assert {*names()} >= ASKED
+def test_every_expected_language_is_there_with_class_and_source():
+    assert {*names()} >= EXPECTED
     for name in names():
         language = get(name)
         assert language.name == name

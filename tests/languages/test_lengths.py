@@ -1,4 +1,4 @@
-"""Distributions of sizes: what the text says is what is drawn, and what cannot be is refused in a sentence."""
+"""Distributions of sizes: draws follow the text, and wrong texts are refused in one sentence."""
 
 import math
 
@@ -37,8 +37,8 @@ def test_lengths_draw_what_they_say(text):
     assert lengths.mean == pytest.approx(drawn.mean(), rel=0.1)
 
 
-def test_shapes_are_the_beta_binomial_ones():
-    """Against the density as Suzgun et al. write it, with gamma functions, over the N + 1 sizes of a window."""
+def test_shapes_are_beta_binomial():
+    """Compare with the density of Suzgun et al. over the N + 1 sizes of a window."""
     g, N = math.gamma, 9
     for name, (a, b) in {"short": (1, 5), "long": (5, 1), "u": (0.25, 0.25)}.items():
         density = [

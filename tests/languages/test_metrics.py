@@ -7,6 +7,7 @@ import pytest
 
 from unrolled.languages import Lengths, evaluate, first_failing, get, judging, kth_failing, scan
 from unrolled.languages.judging import Marked
+from unrolled.languages.metrics import smallest_failing
 from unrolled.saved.vocabulary import EOS, Vocabulary
 
 
@@ -165,6 +166,17 @@ def test_first_failing_size_is_found_and_what_is_known_is_said(wrong, limit, sca
     found = first_failing(Oracle(language, wrong_at(*wrong)), language, limit, scan_to=scan_to)
     assert (found.n, found.exact) == (n, exact)
     assert ("or below" in str(found)) == (n is not None and not exact)
+
+
+def test_models_that_have_failed_read_no_further():
+    fails, calls = {0: 3, 1: 0, 2: 40}, []
+
+    def margins(left, block):
+        calls.append((left, len(block)))
+        return np.array([[-1.0 if n == fails[s] else 1.0 for n in block] for s in left])
+
+    assert smallest_failing(margins, 3, range(1, 101)) == [3, 0, 40]
+    assert calls == [([0, 1, 2], 8), ([1, 2], 16), ([1, 2], 32), ([1], 44)]
 
 
 def test_first_failing_skips_sizes_that_the_language_lacks():

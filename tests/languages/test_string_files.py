@@ -1,4 +1,4 @@
-"""Files of strings: what is written is read back, the layouts are the published ones, damage is named by its line."""
+"""Files of strings: what is written is read back, layouts are the published ones, errors name the line."""
 
 import json
 import zipfile

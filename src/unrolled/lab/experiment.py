@@ -60,23 +60,8 @@ def experiment(
     """
     check(language, config)
     seeds = [config.first_seed + s for s in range(config.seeds)]
-    models = [new_model(language, config, seed) for seed in seeds]
-    return continued(models, language, config, limit, ranges=ranges, criterion=criterion, callback=callback), models
-
-
-def continued(
-    models: list[SequenceModel],
-    language: Language,
-    config: LabConfig,
-    limit: int = 1000,
-    *,
-    ranges: Sequence[Range] | None = None,
-    criterion: str | None = None,
-    callback: Callback | None = None,
-) -> LabResult:
-    """Train models in place from their present weights and measure each; otherwise as :func:`experiment`."""
     lengths = Lengths(config.lengths)
-    seeds = [config.first_seed + s for s in range(len(models))]
+    models = [new_model(language, config, seed) for seed in seeds]
     begun = time.perf_counter()
     examples = language_examples(language, lengths, config.samples, config.loss, seeds)
     criterion = criterion or ("sets" if config.loss == "softmax" else "khot")
@@ -100,20 +85,12 @@ def continued(
             nats = evaluate(ModelPredictor(model), language, lengths, strings=NEW).nats
             accuracy = evaluate(ModelPredictor(model), language, far, strings=SHARE_SIZES).accuracy
         results.append(SeedResult(seeds[s], failing[s], shares[:, s].tolist(), nats, accuracy))
-    return LabResult(
-        language.name,
-        asdict(config),
-        limit,
-        ranges,
-        sizes,
-        right.mean(0).tolist(),
-        language.optimal_nats(lengths),
-        results,
-        curve.steps.tolist(),
-        curve.losses.tolist(),
-        trained - begun,
-        time.perf_counter() - trained,
-    )
+    optimum, seeds_right = language.optimal_nats(lengths), right.mean(0).tolist()
+    result = LabResult(
+        language.name, asdict(config), limit, ranges, sizes, seeds_right, optimum, results,
+        curve.steps.tolist(), curve.losses.tolist(), trained - begun, time.perf_counter() - trained,
+    )  # fmt: skip
+    return result, models
 
 
 def check(language: Language, config: LabConfig) -> None:

@@ -130,11 +130,13 @@ class TaskResult:
     @property
     def scores(self) -> list[float]:
         """Mean share of symbols right over the sizes beyond training, for each model, sorted."""
-        beyond = [k for k, n in enumerate(self.sizes) if n > self.longest]
-        return sorted(fmean(row[k] for k in beyond) for row in self.symbols)
+        return self._beyond_training(self.symbols)
 
     @property
     def exact_scores(self) -> list[float]:
         """Mean share of whole answers right over the sizes beyond training, for each model, sorted."""
+        return self._beyond_training(self.exact)
+
+    def _beyond_training(self, shares: list[list[float]]) -> list[float]:
         beyond = [k for k, n in enumerate(self.sizes) if n > self.longest]
-        return sorted(fmean(row[k] for k in beyond) for row in self.exact)
+        return sorted(fmean(row[k] for k in beyond) for row in shares)

@@ -76,17 +76,9 @@ def summary(named: Sequence[tuple[str, LabResult]], published: Sequence[str] = (
 
 
 def headline(named: Sequence[tuple[str, LabResult]], published: Sequence[str] = ()) -> Table:
-    """Return the part of :func:`summary` that fits into a terminal: first failing sizes and seeds that generalise."""
-    headers = ("", "fails at: min", "median", "max", "right to limit", *(["published"] if published else []))
-    rows = (
-        (
-            name,
-            *map(result.size, (result.first_failing[0], result.median, result.first_failing[-1])),
-            f"{result.generalising} of {len(result.seeds)}",
-            *published[k : k + 1],
-        )
-        for k, (name, result) in enumerate(named)
-    )
+    """Return the columns of :func:`summary` that fit into a terminal: first failing sizes and seeds that generalise."""
+    table = summary(named, published)
+    headers, *rows = ((*line[:5], *line[-1:][: len(published)]) for line in (table.headers, *table.rows))
     return Table(headers, tuple(rows))
 
 

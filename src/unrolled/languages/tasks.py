@@ -31,28 +31,23 @@ class Strings(Language):
     def __init__(self, alphabet: Sequence[str]) -> None:
         self.alphabet = tuple(alphabet)
 
+    # The state is whether there has been a symbol.
     def start(self) -> bool:
-        """Return whether there has been a symbol."""
         return False
 
     def step(self, state: bool, symbol: str) -> bool:
-        """Return that there has been one."""
         return True
 
     def legal(self, state: bool) -> frozenset[str]:
-        """Return the alphabet, and EOS after a symbol."""
         return frozenset((*self.alphabet, EOS) if state else self.alphabet)
 
     def recognises(self, string: Sequence[str]) -> bool:
-        """Return whether the string has a symbol, and none but the alphabet's."""
         return len(string) > 0 and all(symbol in self.alphabet for symbol in string)
 
     def count(self, n: int) -> int:
-        """Return how many strings of n symbols there are."""
         return len(self.alphabet) ** n if n else 0
 
     def draw(self, rng: np.random.Generator, n: int) -> String:
-        """Draw n symbols."""
         return tuple(self.alphabet[k] for k in rng.integers(len(self.alphabet), size=n).tolist())
 
 
@@ -128,11 +123,9 @@ class TaskLanguage(Language):
     # The state is (state of the input's machine, input so far, its length) before the mark, and (None, answer due, its
     # length) after it; both strings are linked lists: (last or first symbol, the others).
     def start(self) -> State:
-        """Return the state before the input."""
         return (self.task.inputs.start(),), (), 0
 
     def step(self, state: State, symbol: str) -> State:
-        """Return the state after one more symbol of input or answer, or the mark between."""
         machine, string, length = state
         if machine is None:
             return None, string[1], length - 1
@@ -145,7 +138,6 @@ class TaskLanguage(Language):
         return None, due, len(answer)
 
     def legal(self, state: State) -> frozenset[str]:
-        """Return how the input may continue, with the mark where it may end; after it, what is due of the answer."""
         machine, string, _ = state
         if machine is None:
             return frozenset([string[0] if string else EOS])
@@ -153,12 +145,10 @@ class TaskLanguage(Language):
         return legal - {EOS} | {EQUALS} if EOS in legal else legal
 
     def key(self, state: State) -> Hashable:
-        """Return the key and length of the input, or how much of the answer is due."""
         machine, _, length = state
         return machine and self.task.inputs.key(machine[0]), length
 
     def recognises(self, string: Sequence[str]) -> bool:
-        """Return whether an input comes before the first mark, and its answer after it."""
         if EQUALS not in string:
             return False
         mark = list(string).index(EQUALS)
@@ -166,27 +156,21 @@ class TaskLanguage(Language):
         return self.task.inputs.recognises(given) and self.task.holds(given, answer)
 
     def length(self, n: int) -> int:
-        """Return the symbols of input, mark and answer."""
         return self.task.inputs.length(n) + 1 + self.task.answer_length(n)
 
     def has(self, n: int) -> bool:
-        """Return whether there is an input of size n."""
         return self.task.inputs.has(n)
 
     def count(self, n: int) -> int:
-        """Return how many inputs of size n there are."""
         return self.task.inputs.count(n)
 
     def nats(self, n: int) -> float:
-        """Return the entropy of the input, in nats; the answer follows from it."""
         return self.task.inputs.nats(n)
 
     def first(self, n: int) -> dict[str, float]:
-        """Return the probability of each first symbol of an input of size n."""
         return self.task.inputs.first(n)
 
     def draw(self, rng: np.random.Generator, n: int) -> String:
-        """Draw an input and add its answer."""
         given = self.task.inputs.draw(rng, n)
         return (*given, EQUALS, *self.task.answer(given))
 
@@ -212,16 +196,13 @@ class EachStep(Task):
         self.chomsky, self.source, self.summary = task.chomsky, task.source, f"{task.summary}, after each symbol"
 
     def sample(self, rng: np.random.Generator, size: int | Lengths) -> tuple[String, String]:
-        """Draw an input as the task does, and return it with its answers."""
         given, _ = self.task.sample(rng, size)
         return given, self.answer(given)
 
     def answer(self, given: String) -> String:
-        """Return the answers to the prefixes of the input, the shortest first."""
         return tuple(self.task.answer(given[: t + 1])[0] for t in range(len(given)))
 
     def holds(self, given: String, answer: String) -> bool:
-        """Return whether each answer is that to the prefix read so far."""
         heads = (given[: t + 1] for t in range(len(given)))
         return len(answer) == len(given) and all(self.task.holds(h, (a,)) for h, a in zip(heads, answer, strict=True))
 
@@ -252,15 +233,12 @@ class Recognition(Task):
         self.summary = f"is it in {language.name} ({language.summary})?"
 
     def answer(self, given: String) -> String:
-        """Return yes or no, by the machine of the language."""
         return ("yes" if self.of.accepts(given) else "no",)
 
     def holds(self, given: String, answer: String) -> bool:
-        """Return whether the answer agrees with the recogniser of the language."""
         return answer == (("yes",) if self.of.recognises(given) else ("no",))
 
     def sample(self, rng: np.random.Generator, size: int | Lengths) -> tuple[String, String]:
-        """Draw a string in the language or one outside it, each with probability 1/2."""
         string = self.of.sample(rng, size)
         if rng.random() < 0.5:
             return string, ("yes",)
