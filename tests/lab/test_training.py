@@ -12,7 +12,7 @@ from unrolled.config.lab import LabConfig
 from unrolled.lab import training
 from unrolled.lab.examples import language_examples
 from unrolled.lab.experiment import new_model
-from unrolled.lab.objectives import OBJECTIVES
+from unrolled.lab.losses import LOSSES
 from unrolled.lab.stacked import StackedModels
 from unrolled.languages import Lengths, get
 
@@ -26,7 +26,7 @@ def test_gradients_are_those_of_autograd(cell, loss):
     examples = language_examples(language, Lengths(config.lengths), 20, loss, [4])
     stacked = StackedModels(models, 3, examples.T)
     batch = examples.batch(3)
-    losses = training.gradients(stacked, batch, examples.targets, OBJECTIVES[loss])
+    losses = training.gradients(stacked, batch, examples.targets, LOSSES[loss])
     ids, codes = batch.ids, batch.codes
 
     target = torch.from_numpy(examples.targets.table.T[codes[0]])

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from unrolled.config.lab import LabConfig
 from unrolled.lab.examples import Batch, Examples, Targets
-from unrolled.lab.objectives import OBJECTIVES
+from unrolled.lab.losses import LOSSES
 from unrolled.lab.optimisers import clip, optimiser
 from unrolled.lab.stacked import RecurrentModel, StackedModels
 
@@ -114,7 +114,7 @@ class Part:
         self.examples, self.config = examples, config
         self._optimiser = optimiser(config.optimiser)(self.stacked.weights)
         self._noise = _WeightNoise(self.stacked, config, seeds)
-        self._objective = OBJECTIVES["softmax" if examples.targets.distribution else config.loss]
+        self._loss = LOSSES["softmax" if examples.targets.distribution else config.loss]
         self._growth = np.float32(config.gain ** (1 / max(1, config.steps - math.ceil(GAIN_FROM * config.steps))))
         self._averaged_from = config.steps - math.ceil(config.average * config.steps)
         self._sum = np.zeros(self.stacked.weights.shape if config.average else 0)  # of weights
@@ -127,7 +127,7 @@ class Part:
             done = step / config.steps
             batch = self.examples.batch(config.rows, done / config.curriculum if done < config.curriculum else 1)
             with self._noise:
-                sums += gradients(stacked, batch, self.examples.targets, self._objective)
+                sums += gradients(stacked, batch, self.examples.targets, self._loss)
             if config.clip_norm:
                 clip(stacked.gradients, config.clip_norm)
             rate = config.learning_rate * rate_factor(done, config.schedule)
@@ -167,7 +167,7 @@ def is_point(step: int, steps: int, points: int = 20) -> bool:
     return step == steps or (step > 0 and step % every == 0)
 
 
-def gradients(stacked: StackedModels, batch: Batch, targets: Targets, objective: Any) -> Array:
+def gradients(stacked: StackedModels, batch: Batch, targets: Targets, loss_function: Any) -> Array:
     """Write the gradients of the mean loss of each model to `stacked.gradients`; return the losses (S,)."""
     T, B = batch.ids.shape[1:]
     stacked.ids[:, :T] = batch.ids
@@ -176,7 +176,7 @@ def gradients(stacked: StackedModels, batch: Batch, targets: Targets, objective:
     padded[:, :T] = batch.codes
     codes = padded.reshape(stacked.S, -1)
     mask = codes != targets.ignored
-    loss, dlogits = objective(logits, np.take(targets.table, codes, axis=1))
+    loss, dlogits = loss_function(logits, np.take(targets.table, codes, axis=1))
     share = mask / np.maximum(mask.sum(1), 1).astype(np.float32)[:, None]
     stacked.backward(dlogits * share)
     losses: Array = np.add.reduce(loss * share, axis=1)

@@ -44,4 +44,4 @@ def _over_answers(ufunc: Any, values: Array) -> Array:
     return folded
 
 
-OBJECTIVES = {"softmax": softmax, "sets": sets, "squared": squared}
+LOSSES = {"softmax": softmax, "sets": sets, "squared": squared}
