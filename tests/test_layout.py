@@ -32,7 +32,7 @@ HEIGHT = {part: height for height, parts in enumerate(ORDER) for part in parts}
 KEPT_TO = {
     "unrolled._core": ("core/", "nn/fused.py", "commands/info.py"),
     "matplotlib": ("views/plots",),
-    "torch": ("nn/", "lm/", "views/", "lab/", "commands/"),
+    "torch": ("nn/", "lm/", "languages/", "views/", "lab/", "commands/"),
 }
 
 #: The order of csrc: a file includes only files of a lower rank.

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 #: Experiments that one plot of lines may show.
 LINES = 20
-#: Resolution of plots.
-DPI = 150
 
 QUICK = "Quick setting: {share:g} % of the steps, sizes up to {limit}{changes}; --full takes all."
 
@@ -43,7 +41,7 @@ def run(language: str, config: LabConfig, limit: int, out: Path | None, from_gol
     learned = _given(registry.get, language)
     _given(experiment.check, learned, config)
     if out is not None:
-        _check_writable(out)
+        _refuse_unwritable(out)
     if from_golden:
         return _drift(console, language, config, limit, out)
     settings = {"language": language, "limit": limit} | asdict(config)
@@ -80,7 +78,7 @@ def reproduce(name: str, full: bool, seeds: int, out: Path | None) -> None:
     protocol = _given(protocols.protocol, name)
     rows = _given(partial(protocol.experiments, quick=not full, seeds=seeds))
     folder = out or Path("lab") / name
-    _check_writable(folder)
+    _refuse_unwritable(folder)
     console.print(f"[b]{protocol.source}[/b]\n{protocol.summary}", highlight=False)
     notes = list(protocol.notes)
     if not full and protocol.quick < 1:
@@ -154,13 +152,12 @@ def _drift(console: Console, name: str, config: LabConfig, limit: int, out: Path
     table = Table(("steps", "right up to n, worst model", f"least margin at n = {found.probe}, worst", "best"), rows)
     _show(console, f"{name}, {config.cell}: training from exact weights", table)
     if out is not None:
-        from unrolled.views import plots_lab
+        from unrolled.views import plots, plots_lab
 
         write_file(out / "drift.md", table.markdown().encode() + b"\n")
         write_file(out / "drift.csv", table.csv().encode())
-        margins, title = {f"at n = {found.probe}": found.margins}, f"{name}, {config.cell}: training from exact weights"
-        figure = plots_lab.drift(found.steps, margins, found.right_to, limit, title=title)
-        figure.savefig(out / "drift.png", dpi=DPI)
+        title, margins = f"{name}, {config.cell}: training from exact weights", {f"at n = {found.probe}": found.margins}
+        plots.save(plots_lab.drift(found.steps, margins, found.right_to, limit, title=title), out / "drift.png")
         console.print(f"wrote {out}")
 
 
@@ -174,23 +171,23 @@ def _write(out: Path, tables: dict[str, Table], notes: Sequence[str]) -> None:
 
 def _pictures(out: Path, found: Sequence[tuple[str, LabResult]], *, title: str) -> None:
     """Plot the share of models that are right over sizes, unless there are too many, and the first failing sizes."""
-    from unrolled.views import plots_lab
+    from unrolled.views import plots, plots_lab
 
     if len(found) <= LINES:
         lines = {name: (result.sizes, result.seeds_right, result.ranges[0]) for name, result in found}
-        plots_lab.right_over_sizes(lines, title=title).savefig(out / "right.png", dpi=DPI)
+        plots.save(plots_lab.right_over_sizes(lines, title=title), out / "right.png")
     rows = {name: (result.first_failing, result.limit, result.ranges[0]) for name, result in found}
-    plots_lab.first_failing(rows, title=title).savefig(out / "first-failing.png", dpi=DPI)
+    plots.save(plots_lab.first_failing(rows, title=title), out / "first-failing.png")
 
 
 def _task_pictures(out: Path, found: Sequence[tuple[str, TaskResult]], *, title: str) -> None:
     """Plot the mean share of symbols right over sizes."""
-    from unrolled.views import plots_lab
+    from unrolled.views import plots, plots_lab
 
     means = {name: [fmean(column) for column in zip(*result.symbols, strict=True)] for name, result in found}
     lines = {name: (result.sizes, means[name], (1, result.longest)) for name, result in found}
     figure = plots_lab.right_over_sizes(lines, title=title, what="mean share of answers right")
-    figure.savefig(out / "right.png", dpi=DPI)
+    plots.save(figure, out / "right.png")
 
 
 def _show(console: Console, title: str, table: Table) -> None:
@@ -203,7 +200,7 @@ def _show(console: Console, title: str, table: Table) -> None:
     console.print(shown)
 
 
-def _check_writable(out: Path) -> None:
+def _refuse_unwritable(out: Path) -> None:
     """Refuse a folder that cannot be written before training."""
     write_file(out / ".writable", b"")
     (out / ".writable").unlink()
