@@ -1,10 +1,10 @@
-"""What ten and a hundred nets side by side cost, beside one: milliseconds a training step, and how many times one's.
+"""Cost of training ten and a hundred models together, beside one: milliseconds a step, and the ratios.
 
     python bench/seeds.py [--threads 2] [--repeat 3] [--cells lstm gru rnn]
 
-A step draws the strings, runs forward and backward, clips each net's gradient and takes Adam's step.  The languages are
-short enough for the sizes of the laboratory: a^n b^n with n up to 50, so T is at most 104.  The loop column is one net
-trained the ordinary way: unrolled.lm.SequenceModel, torch's cross-entropy, clip_grad_norm_ and torch.optim.Adam.
+A step draws the batch, runs forward and backward, clips each model's gradient and takes a step of Adam.  The language
+is a^n b^n with n up to 50, so T is at most 104.  The loop column is one model trained the ordinary way:
+unrolled.lm.SequenceModel, torch's cross-entropy, clip_grad_norm_ and torch.optim.Adam.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from unrolled.lab.experiment import new_model
 from unrolled.lab.training import train
 from unrolled.languages import Lengths, get
 
-#: Hidden units and strings a step.
+#: Hidden units and batch size.
 SIZES = [(3, 1), (8, 1), (8, 16), (32, 1), (32, 16)]
 SEEDS = (1, 10, 100)
-#: Seconds that one measurement is to take, about.
+#: About the seconds of one measurement.
 SECONDS = 0.1
 
 
 def per_step(config: LabConfig) -> float:
-    """Return milliseconds a step of nets side by side."""
+    """Return milliseconds a step of models trained together."""
     language, seeds = get("anbn"), range(config.seeds)
     models = [new_model(language, config, seed) for seed in seeds]
     examples = language_examples(language, Lengths(config.lengths), config.samples, config.loss, seeds)
@@ -40,16 +40,16 @@ def per_step(config: LabConfig) -> float:
 
     run(2)
     steps = max(3, round(SECONDS / run(3) * 3))
-    return 1e3 * (run(2 * steps) - run(steps)) / steps  # without what is done once
+    return 1e3 * (run(2 * steps) - run(steps)) / steps  # without the setup
 
 
 def loop_per_step(config: LabConfig) -> float:
-    """Return milliseconds a step of one net trained the ordinary way, on the same strings."""
+    """Return milliseconds a step of one model trained the ordinary way, on the same strings."""
     language = get("anbn")
     model = new_model(language, config, 0)
     examples = language_examples(language, Lengths(config.lengths), config.samples, config.loss, [0])
     adam = torch.optim.Adam(model.parameters(), config.learning_rate)
-    ignored = examples.answers.nothing
+    ignored = examples.targets.ignored
 
     def step() -> None:
         ids, codes = (torch.from_numpy(array[0].astype("int64")) for array in examples.batch(config.rows)[:2])
@@ -80,7 +80,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(f"{options.threads} threads, torch {torch.__version__}, median of {options.repeat}")
-    columns = ["cell", "H", "B", "loop", *(f"{S} net{'s'[: S > 1]}" for S in SEEDS)]
+    columns = ["cell", "H", "B", "loop", *(f"{S} model{'s'[: S > 1]}" for S in SEEDS)]
     columns += ["10 / 1", "100 / 1", "10 / loop", "100 / loop"]
     print(f"| {' | '.join(columns)} |\n|---|{'--:|' * (len(columns) - 1)}")
     for cell in options.cells:

@@ -32,7 +32,7 @@ HEIGHT = {part: height for height, parts in enumerate(ORDER) for part in parts}
 KEPT_TO = {
     "unrolled._core": ("core/", "nn/fused.py", "commands/info.py"),
     "rich.console": ("commands/console.py", "lm/display.py"),
-    "torch": ("nn/", "lm/", "languages/", "views/", "lab/", "commands/"),
+    "torch": ("nn/", "lm/", "views/", "lab/", "commands/"),
     "matplotlib": ("views/plots",),
     "starlette": ("views/page/",),
     "uvicorn": ("commands/serve.py",),

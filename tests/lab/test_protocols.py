@@ -1,4 +1,4 @@
-"""Every row of every published experiment can be run: its language or task has strings of the sizes it asks for."""
+"""Every row of every published experiment can be run: its language or task has strings of its sizes."""
 
 import pytest
 
@@ -15,7 +15,7 @@ ROWS = [
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_row_asks_for_sizes_that_there_are(row):
+def test_language_of_a_row_has_its_sizes(row):
     if row.task:
         assert task(row.language) is not None
         return

@@ -1,9 +1,9 @@
-"""Prove every language on all strings there are: recogniser, machine, generator and counts; ten minutes on two cores.
+"""Check every language on every short string: recogniser, machine, generator and counts; ten minutes on two cores.
 
 python -m tests.languages.full_proof [LANGUAGE ...]
 
-The recogniser reads every string over the alphabet, of up to 12 symbols where there are at most four letters, else as
-long as 25 million strings reach.  Nothing is left out for being unlikely.
+The recogniser reads every string over the alphabet, of up to 12 symbols for at most four letters, else up to the length
+that 25 million strings reach.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from unrolled.languages.self_check import leads_to_an_end
 from unrolled.languages.tasks import Strings
 from unrolled.saved.vocabulary import EOS
 
-#: Symbols of the longest string, and strings that are read of one language, at most.
+#: Symbols of the longest string, and strings read of one language, at most.
 LONGEST, MOST = 12, 25_000_000
-#: Strings drawn of each size; where there are at most so few of a size, every one has to be among them.
+#: Strings drawn of each size; they must include all strings of a size that has at most this few.
 DRAWN, FEW = 1000, 50
 PROCESSES = 2
 
 
 @dataclass
 class Proof:
-    """How many strings of up to `longest` symbols were read, how many of them the language holds, and what is wrong."""
+    """How many strings of up to `longest` symbols were read, how many are in the language, and the faults found."""
 
     language: str
     letters: int
@@ -46,19 +46,19 @@ class Proof:
 
 
 def everything():
-    """Return every language by its name: the registered ones, and the inputs of tasks that are a language."""
+    """Return every language by its name: the registered ones, and those of the inputs of tasks."""
     inputs = [task(name).inputs for name in task_names()]
     both = [*map(get, names()), *(language for language in inputs if not isinstance(language, Strings))]
     return {language.name: language for language in both}
 
 
 def longest_within(letters, most=MOST):
-    """Return the length up to which there are at most so many strings over an alphabet, and at most `LONGEST`."""
+    """Return the length up to which an alphabet has at most `most` strings, at most `LONGEST`."""
     return max(n for n in range(LONGEST + 1) if sum(letters**k for k in range(n + 1)) <= most)
 
 
 def walked(language, longest, faults):
-    """Return the strings that the machine takes, by length; note legal symbols after which no string goes on."""
+    """Return the strings that the machine accepts, by length; report legal symbols that no string continues."""
     taken = [set() for _ in range(longest + 1)]
     seen = set()
     waiting = [((), language.start())]
@@ -71,26 +71,26 @@ def walked(language, longest, faults):
             following = language.step(state, symbol)
             key = language.key(following)
             if key not in seen and not leads_to_an_end(language, following, 4 * LONGEST):
-                faults.append(f"no string goes on from {string} and {symbol}")
+                faults.append(f"no string continues {string} and {symbol}")
             seen.add(key)
             waiting.append(((*string, symbol), following))
     return taken
 
 
 def prove(language, longest):
-    """Read every string of up to `longest` symbols and compare all that the language says of them."""
+    """Read every string of up to `longest` symbols and compare the parts of the language."""
     began, faults = time.perf_counter(), []
     recognises, taken = language.recognises, walked(language, longest, faults)
     sizes = {language.length(n): n for n in range(longest + 1) if language.has(n)}
     for length in range(longest + 1):
         held = {string for string in product(language.alphabet, repeat=length) if recognises(string)}
-        faults += [f"the recogniser, not the machine, takes {string}" for string in held - taken[length]]
-        faults += [f"the machine, not the recogniser, takes {string}" for string in taken[length] - held]
+        faults += [f"the recogniser, not the machine, accepts {string}" for string in held - taken[length]]
+        faults += [f"the machine, not the recogniser, accepts {string}" for string in taken[length] - held]
         counted = language.count(sizes[length]) if length in sizes else 0
         if counted != len(held):
             faults.append(f"{counted} strings of {length} symbols are counted, {len(held)} are recognised")
     if sorted(language.strings(longest)) != sorted(string for held in taken for string in held):
-        faults.append("the strings that are listed are not those that the machine takes")
+        faults.append("the strings listed are not those that the machine accepts")
     rng = np.random.default_rng(0)
     for length, n in sizes.items():
         if length <= longest:
@@ -110,7 +110,7 @@ def proof_of(name):
 
 
 def main(chosen):
-    """Print a row for each language, and fail if any of them is at odds with itself."""
+    """Print a row for each language; fail if any has a fault."""
     wanted = chosen or sorted(everything(), key=lambda name: -len(everything()[name].alphabet))
     print("| language | letters | symbols | strings read | of the language | seconds |\n|---|--:|--:|--:|--:|--:|")
     faults = []

@@ -1,6 +1,6 @@
 """Generator, recogniser, machine and counts of every registered language and task, against each other.
 
-A new language is tested by being registered.
+Registering a language is enough to have it tested.
 """
 
 import math
@@ -17,7 +17,7 @@ from unrolled.languages import Lengths, get, names, self_check, task, task_names
 from unrolled.languages.tasks import EachStep, Recognition, Strings
 from unrolled.saved.vocabulary import EOS
 
-#: Strings that one search looks at: all 8,191 of up to 12 symbols where the alphabet has two, else the shortest.
+#: Strings that one search reads: all 8,191 of up to 12 symbols over an alphabet of two, else the shortest.
 MOST = 8_200
 
 LANGUAGES = [get(name) for name in names()]
@@ -35,8 +35,8 @@ def test_every_language_agrees_with_itself_on_all_strings_up_to_12(language):
 
 
 @EVERY
-def test_every_language_walks_to_just_the_recognised_strings(language):
-    """The other search of strings: by the machine's moves, against a filter of all strings by the recogniser."""
+def test_machine_lists_exactly_the_recognised_strings(language):
+    """The strings listed by the machine, against all strings filtered by the recogniser."""
     longest = max(n for n in range(13) if sum(len(language.alphabet) ** k for k in range(n + 1)) <= MOST)
     all_strings = (s for n in range(longest + 1) for s in product(language.alphabet, repeat=n))
     assert [*language.strings(longest)] == [s for s in all_strings if language.recognises(s)]
@@ -45,7 +45,7 @@ def test_every_language_walks_to_just_the_recognised_strings(language):
 @EVERY
 @FEW
 @given(seed=st.integers(0, 2**32), n=st.integers(1, 60))
-def test_drawn_strings_are_recognised_walked_and_probed(language, seed, n):
+def test_drawn_strings_are_recognised_and_accepted(language, seed, n):
     rng = np.random.default_rng(seed)
     if not language.has(n):
         with pytest.raises(ValueError, match=f"no string of size {n}"):
@@ -85,7 +85,7 @@ def test_first_symbols_are_as_likely_as_said(language):
 
 @EVERY
 def test_entropy_of_a_size_is_that_of_the_draws(language):
-    """By counting what is drawn: an estimate that falls short by about (kinds - 1) / (2 draws), which is added."""
+    """By counting draws; the estimate is too small by about (kinds - 1) / (2 draws), which is added."""
     n = next((n for n in (3, 4, 5, 6) if language.has(n) and 1 < language.count(n) <= 100), None)
     if n is None:
         n = next(n for n in (1, 2) if language.has(n))
@@ -100,7 +100,7 @@ def test_entropy_of_a_size_is_that_of_the_draws(language):
 @pytest.mark.parametrize("name", ["anbn", "dyck-1", "tomita-4", "copy", "modular-arithmetic", "stack-manipulation"])
 @pytest.mark.parametrize("start_mark", [False, True])
 def test_optimal_nats_is_the_entropy_of_all_strings_symbol_by_symbol(name, start_mark):
-    """From the probability of every string, the entropy of each next symbol given the symbols before it, summed."""
+    """From the probability of every string: the entropy of each symbol given the symbols before it, summed."""
     language, lengths = get(name), Lengths("list:2,2,3")
     strings = {}
     for n, p in lengths:
@@ -171,10 +171,10 @@ def test_answer_at_each_step_ends_with_the_answer(name):
     assert not each.holds(string, answers[:-1])
 
 
-def test_answer_at_each_step_is_refused_where_a_beginning_is_no_input():
+def test_answer_at_each_step_is_refused_where_a_prefix_is_not_an_input():
     with pytest.raises(ValueError, match="cannot be asked at each step"):
         EachStep(task("modular-arithmetic"))
-    with pytest.raises(ValueError, match="answers at each step"):
+    with pytest.raises(ValueError, match="asks for an answer at each step"):
         EachStep(task("parity")).language()
 
 
@@ -190,7 +190,7 @@ def test_planted_fault_in_a_recogniser_is_found_with_its_string():
     language = get("tomita-5")
     broken = type(language)("broken", {"a!": "a! a!"}, lambda text: text != "0110", "01", "-", "-")
     faults = self_check(broken, 5)
-    assert "the machine takes '0 1 1 0', the recogniser does not" in faults[0]
+    assert "the machine accepts '0 1 1 0', the recogniser does not" in faults[0]
 
 
 def test_planted_fault_in_a_count_is_found(monkeypatch):
@@ -201,7 +201,7 @@ def test_planted_fault_in_a_count_is_found(monkeypatch):
 
 def test_planted_dead_end_is_found():
     broken = type(get("parity"))("trap", {"a!": "a! b", "b": "b b"}, lambda text: "1" not in text, "01", "-", "-")
-    assert any("no string goes on from it" in fault for fault in self_check(broken, 6))
+    assert any("no string continues it" in fault for fault in self_check(broken, 6))
 
 
 def test_planted_fault_in_a_draw_is_found(monkeypatch):
@@ -213,6 +213,8 @@ def test_full_proof_reads_every_string_and_finds_planted_faults(monkeypatch):
     language = get("tomita-5")
     assert (prove(language, 7).read, prove(language, 7).faults) == (2**8 - 1, [])
     broken = type(language)("broken", {"a!": "a! a!"}, lambda text: text != "0110", "01", "-", "-")
-    assert any("machine, not the recogniser, takes ('0', '1', '1', '0')" in fault for fault in prove(broken, 5).faults)
+    assert any(
+        "machine, not the recogniser, accepts ('0', '1', '1', '0')" in fault for fault in prove(broken, 5).faults
+    )
     monkeypatch.setattr(type(get("anbmcnm")), "draw", lambda self, rng, n: ("a", *"b" * (n - 1), *"c" * n))
     assert any("('a', 'a', 'b', 'c', 'c', 'c') was not drawn" in fault for fault in prove(get("anbmcnm"), 6).faults)

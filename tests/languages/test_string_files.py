@@ -1,4 +1,4 @@
-"""Files of strings: what is written is read back, the layouts are the published ones, damage is named by its line."""
+"""Files of strings: what is written is read back, layouts are the published ones, errors name the line."""
 
 import json
 import zipfile
@@ -10,15 +10,9 @@ from hypothesis import strategies as st
 
 from unrolled.corpus.reading import CorpusError
 from unrolled.languages import get, names
+from unrolled.languages.bliss import forced_mask, read_bliss, valid_mask, write_bliss
 from unrolled.languages.flare import Labelled, label, read_flare, write_flare
-from unrolled.languages.string_files import (
-    forced_mask,
-    read_bliss,
-    read_strings,
-    valid_mask,
-    write_bliss,
-    write_strings,
-)
+from unrolled.languages.string_files import read_strings, write_strings
 
 STRINGS = st.lists(st.lists(st.sampled_from(["a", "é", "(1", "push0", "0"])).map(tuple), max_size=6)
 
@@ -53,7 +47,7 @@ def test_strings_of_every_language_go_through_files(name, tmp_path):
 
 @pytest.mark.parametrize("symbol", ["a b", "", "a\n", "\u2028"])
 def test_symbol_that_would_not_be_read_back_is_refused(symbol, tmp_path):
-    with pytest.raises(ValueError, match="cannot be written so that it is read back"):
+    with pytest.raises(ValueError, match="could not be read back"):
         write_strings(tmp_path / "strings.txt", [[symbol]], spaced=True)
     with pytest.raises(ValueError, match="use spaced=True"):
         write_strings(tmp_path / "strings.txt", [["ab"]], spaced=False)
@@ -64,7 +58,7 @@ def test_symbol_that_would_not_be_read_back_is_refused(symbol, tmp_path):
     [
         ("ab\naab\n", "line 2: 'aab' is not in anbn; a^n b^n"),
         ("ab\n\nab\n", "line 2: '' is not in anbn"),
-        ("ab\nacb\n", "line 2: 'acb' is not in anbn; 'c' is none of its symbols"),
+        ("ab\nacb\n", "line 2: 'acb' is not in anbn; 'c' is not in its alphabet"),
         ("ab\n" + 99 * "a" + "\n", "line 2: 'aaaaaaaaaaaaaaaaaaaa...aaaaaaaaaa' is not"),
     ],
 )
@@ -163,14 +157,14 @@ def test_flare_symbols_are_renamed(tmp_path):
         ("main.tok", "a a\na b\nb\n", "main.tok: line 1: labelled as in anbn, but it is not in it"),
         ("main.tok", "a b\na b\nb\n", "main.tok: line 2: labelled as not in anbn, but it is in it"),
         ("num-edits.txt", "1\n", "num-edits.txt: has 1 lines, expected 2: one for each of the strings with label 0"),
-        ("num-edits.txt", "1\nx\n", "num-edits.txt: line 2 is 'x', expected a whole number or nothing"),
-        ("next-symbols.jsonl", "[\n", "next-symbols.jsonl: line 1 is no list of steps"),
-        ("next-symbols.jsonl", '[{"s":"a","e":1}]\n', "next-symbols.jsonl: line 1 is no list of steps"),
+        ("num-edits.txt", "1\nx\n", "num-edits.txt: line 2 is 'x', expected a whole number or an empty line"),
+        ("next-symbols.jsonl", "[\n", "next-symbols.jsonl: line 1 is not a list of steps"),
+        ("next-symbols.jsonl", '[{"s":"a","e":1}]\n', "next-symbols.jsonl: line 1 is not a list of steps"),
         ("next-symbols.jsonl", '[{"s":"a","e":false}]\n', "line 1 has 1 steps, expected 3"),
         (
             "next-symbols.jsonl",
             '[{"s":"a","e":false},{"s":"a","e":false},{"s":"","e":true}]\n',
-            "line 1: next-symbols.jsonl has other sets for this string than anbn",
+            "line 1: the next symbols in next-symbols.jsonl are not those of anbn",
         ),
     ],
 )

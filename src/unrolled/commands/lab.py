@@ -1,4 +1,4 @@
-"""`unrolled lab`: nets that learn formal languages, measured by the strings they get right."""
+"""`unrolled lab`: models that learn formal languages, measured by the strings they get right."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from unrolled.lab.results import LabResult, TaskResult
     from unrolled.lab.tables import Table
 
-#: Experiments that a picture of lines may hold; of more, the eye follows none.
+#: Experiments that one plot of lines may show.
 LINES = 20
 
-QUICK = "Quick setting: {share:g} % of the steps of the full one, sizes up to {limit}{changes}; --full takes all."
+QUICK = "Quick setting: {share:g} % of the steps, sizes up to {limit}{changes}; --full takes all."
 
 
 def run(language: str, config: LabConfig, limit: int, out: Path | None, from_golden: bool) -> None:
-    """Train nets on one language, show what became of each, and write it to a folder."""
+    """Train models on one language, show the result of each, and write them to a folder."""
     from unrolled.lab import cache, experiment
     from unrolled.lab.results import LabResult
     from unrolled.lab.tables import each_seed, in_words, summary
@@ -39,7 +39,7 @@ def run(language: str, config: LabConfig, limit: int, out: Path | None, from_gol
 
     console = Console()
     learned = _given(registry.get, language)
-    _given(experiment.refuse, learned, config)
+    _given(experiment.check, learned, config)
     if out is not None:
         _refuse_unwritable(out)
     if from_golden:
@@ -47,14 +47,14 @@ def run(language: str, config: LabConfig, limit: int, out: Path | None, from_gol
     settings = {"language": language, "limit": limit} | asdict(config)
 
     def compute() -> dict[str, Any]:
-        with _Progress(console, language, config) as watch:
-            result, models = experiment.experiment(learned, config, limit, watch=watch)
+        with _Progress(console, language, config) as callback:
+            result, models = experiment.experiment(learned, config, limit, callback=callback)
         for seed, model in zip(result.seeds, models, strict=True):
             if out is not None:
-                model.save_pretrained(out / "nets" / f"seed-{seed.seed}", overwrite=True)
+                model.save_pretrained(out / "models" / f"seed-{seed.seed}", overwrite=True)
         return result.to_dict()
 
-    values = compute() if out is None else cache.kept(out, "result", settings, compute)
+    values = compute() if out is None else cache.cached_result(out, "result", settings, compute)
     result = LabResult.from_dict(values)
     seeds, table = each_seed(result), summary([(f"{language}, {config.cell}", result)])
     _show(console, f"{language}: {learned.summary}; % of sizes exactly right", seeds)
@@ -64,12 +64,12 @@ def run(language: str, config: LabConfig, limit: int, out: Path | None, from_gol
         legend = f"fails: first failing n; then % of sizes right; sym.: % of symbols; {WARNING}"
         _write(out, {"seeds": seeds, "summary": table}, [legend])
         _pictures(out, [(f"{language}, {config.cell}", result)], title=f"{language}, {config.cell}")
-        net = out / "nets" / f"seed-{result.seeds[0].seed}"
-        console.print(f"wrote {out}; try: unrolled generate {net} {learned.alphabet[0]}", soft_wrap=True)
+        model = out / "models" / f"seed-{result.seeds[0].seed}"
+        console.print(f"wrote {out}; try: unrolled generate {model} {learned.alphabet[0]}", soft_wrap=True)
 
 
 def reproduce(name: str, full: bool, seeds: int, out: Path | None) -> None:
-    """Run a published experiment and put its mark beside ours."""
+    """Run a published experiment and show its results beside ours."""
     from unrolled.lab import cache, protocols
     from unrolled.lab.results import LabResult, TaskResult
     from unrolled.lab.tables import headline, summary, task_summary
@@ -88,7 +88,7 @@ def reproduce(name: str, full: bool, seeds: int, out: Path | None) -> None:
     found = []
     for number, row in enumerate(rows, 1):
         compute = partial(_row, console, f"{number}/{len(rows)} {row.name}", row)
-        found.append((row.name, cache.kept(folder, _file_name(row.name), row.settings(), compute)))
+        found.append((row.name, cache.cached_result(folder, _file_name(row.name), row.settings(), compute)))
     published = [row.published for row in rows] if any(row.published for row in rows) else []
     if rows[0].task:
         tasks = [(name, TaskResult(**values)) for name, values in found]
@@ -109,15 +109,16 @@ def _row(console: Console, shown: str, row: Experiment) -> dict[str, Any]:
     from unrolled.lab import experiment, tasks
     from unrolled.languages import registry
 
-    with _Progress(console, shown, row.config) as watch:
+    with _Progress(console, shown, row.config) as callback:
         if row.task:
-            return tasks.task_experiment(registry.task(row.language), row.config, row.limit, watch=watch)[0].to_dict()
-        options: dict[str, Any] = {"ranges": row.ranges, "reading": row.reading or None, "watch": watch}
+            task = registry.task(row.language)
+            return tasks.task_experiment(task, row.config, row.limit, callback=callback)[0].to_dict()
+        options: dict[str, Any] = {"ranges": row.ranges, "criterion": row.criterion or None, "callback": callback}
         return experiment.experiment(registry.get(row.language), row.config, row.limit, **options)[0].to_dict()
 
 
 def listing() -> None:
-    """Show the languages, and the experiments that can be repeated."""
+    """List the languages and the published experiments."""
     from unrolled.lab import protocols
     from unrolled.languages import registry
 
@@ -134,12 +135,12 @@ def listing() -> None:
 
 
 def _drift(console: Console, name: str, config: LabConfig, limit: int, out: Path | None) -> None:
-    """Train nets that begin exact, and show how far they are right as they leave."""
+    """Train golden models further, and show up to which size they stay right."""
     from unrolled.lab.drift import drift
     from unrolled.lab.tables import Table
 
-    with _Progress(console, f"{name} from exact weights", config) as watch:
-        found = _given(drift, name, config, limit, watch)
+    with _Progress(console, f"{name} from exact weights", config) as callback:
+        found = _given(drift, name, config, limit, callback)
     rows = tuple(
         (
             str(step),
@@ -149,22 +150,20 @@ def _drift(console: Console, name: str, config: LabConfig, limit: int, out: Path
         )
         for step, right, margins in zip(found.steps, found.right_to, found.margins, strict=True)
     )
-    table = Table(("steps", "right up to n, worst net", f"least margin at n = {found.probe}, worst", "best"), rows)
+    table = Table(("steps", "right up to n, worst model", f"least margin at n = {found.probe}, worst", "best"), rows)
     _show(console, f"{name}, {config.cell}: training from exact weights", table)
     if out is not None:
-        from unrolled.views import plots_lab
+        from unrolled.views import plots, plots_lab
 
         write_file(out / "drift.md", table.markdown().encode() + b"\n")
         write_file(out / "drift.csv", table.csv().encode())
-        plots_lab.drift(
-            found.steps, {f"at n = {found.probe}": found.margins}, found.right_to, limit, out / "drift.png",
-            title=f"{name}, {config.cell}: training from exact weights",
-        )  # fmt: skip
+        title, margins = f"{name}, {config.cell}: training from exact weights", {f"at n = {found.probe}": found.margins}
+        plots.save(plots_lab.drift(found.steps, margins, found.right_to, limit, title=title), out / "drift.png")
         console.print(f"wrote {out}")
 
 
 def _write(out: Path, tables: dict[str, Table], notes: Sequence[str]) -> None:
-    """Write tables as Markdown, with what is to be known of them, and as CSV."""
+    """Write tables as Markdown, with notes, and as CSV."""
     for name, table in tables.items():
         text = "\n\n".join((table.markdown(), *notes)) + "\n"
         write_file(out / f"{name}.md", text.encode())
@@ -172,23 +171,24 @@ def _write(out: Path, tables: dict[str, Table], notes: Sequence[str]) -> None:
 
 
 def _pictures(out: Path, found: Sequence[tuple[str, LabResult]], *, title: str) -> None:
-    """Draw the share of nets that are right over sizes, unless there are too many, and where each net fails first."""
-    from unrolled.views import plots_lab
+    """Plot the share of models that are right over sizes, unless there are too many, and the first failing sizes."""
+    from unrolled.views import plots, plots_lab
 
     if len(found) <= LINES:
         lines = {name: (result.sizes, result.seeds_right, result.ranges[0]) for name, result in found}
-        plots_lab.right_over_sizes(lines, out / "right.png", title=title)
+        plots.save(plots_lab.right_over_sizes(lines, title=title), out / "right.png")
     rows = {name: (result.first_failing, result.limit, result.ranges[0]) for name, result in found}
-    plots_lab.first_failing(rows, out / "first-failing.png", title=title)
+    plots.save(plots_lab.first_failing(rows, title=title), out / "first-failing.png")
 
 
 def _task_pictures(out: Path, found: Sequence[tuple[str, TaskResult]], *, title: str) -> None:
-    """Draw the mean share of symbols right over sizes."""
-    from unrolled.views import plots_lab
+    """Plot the mean share of symbols right over sizes."""
+    from unrolled.views import plots, plots_lab
 
     means = {name: [fmean(column) for column in zip(*result.symbols, strict=True)] for name, result in found}
     lines = {name: (result.sizes, means[name], (1, result.longest)) for name, result in found}
-    plots_lab.right_over_sizes(lines, out / "right.png", title=title, what="mean share of answers right")
+    figure = plots_lab.right_over_sizes(lines, title=title, what="mean share of answers right")
+    plots.save(figure, out / "right.png")
 
 
 def _show(console: Console, title: str, table: Table) -> None:
@@ -202,13 +202,13 @@ def _show(console: Console, title: str, table: Table) -> None:
 
 
 def _refuse_unwritable(out: Path) -> None:
-    """Refuse a folder that cannot be written, before anything is spent on what would go there."""
+    """Refuse a folder that cannot be written before training."""
     write_file(out / ".writable", b"")
     (out / ".writable").unlink()
 
 
 def _given(function: Any, *arguments: Any) -> Any:
-    """Call a function on what the user gave; what it cannot use is wrong use."""
+    """Call a function on what the user gave; its errors are wrong use."""
     try:
         return function(*arguments)
     except (ValueError, MemoryError) as error:
@@ -216,7 +216,7 @@ def _given(function: Any, *arguments: Any) -> Any:
 
 
 def _file_name(row: str) -> str:
-    """Return the name of a row as that of a file.
+    """Return the file name for the name of a row.
 
     >>> _file_name("ours, uniform:1-50")
     'ours-uniform-1-50'
@@ -225,7 +225,7 @@ def _file_name(row: str) -> str:
 
 
 class _Progress:
-    """A line that tells how far training is; only on a terminal."""
+    """A progress line on a terminal, as a callback of training."""
 
     def __init__(self, console: Console, name: str, config: LabConfig):
         self.status = console.status(name)
@@ -233,9 +233,9 @@ class _Progress:
 
     def __enter__(self) -> Any:
         self.status.start()
-        return self.watch
+        return self.callback
 
-    def watch(self, step: int, losses: Any) -> None:
+    def callback(self, step: int, losses: Any) -> None:
         middle = sorted(losses)[len(losses) // 2]
         self.status.update(f"{self.name}: step {step:,} of {self.config.steps:,}, median loss {middle:.4f}")
         if step == self.config.steps:

@@ -1,4 +1,4 @@
-"""The options of `unrolled lab`; no torch and no numpy here, for `--help` reads it."""
+"""The options of `unrolled lab`; no torch and no numpy here, because `--help` imports it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from unrolled.config.lab import LabConfig
 
 app = App(
     name="lab",
-    help="Train many small nets on a formal language, and count the strings they get right.",
+    help="Train many small models on a formal language, and count the strings they get right.",
     help_epilogue="\n  ".join(
         (
             "Examples:",
@@ -35,13 +35,13 @@ def lab(
     from_golden: Annotated[bool, Parameter(negative="")] = False,
     config: Annotated[LabConfig, Parameter(name="*", group="Training")] = LabConfig(),
 ) -> None:
-    """Train nets on one language, all seeds side by side, and measure each.
+    """Train models on one language, all seeds together, and measure each.
 
     Args:
-        language: One of those that `unrolled lab list` names.
-        limit: Largest size that is tried; every size up to the first failing one is.
-        out: Folder for tables, pictures and the nets; the same command run again shows what is there.
-        from_golden: Begin from exact weights set by hand, and show how training leaves them.
+        language: One of `unrolled lab list`.
+        limit: Largest size to try; every size up to the first failing one is tried.
+        out: Folder for tables, plots and models; the same command again shows the results there.
+        from_golden: Start from exact weights set by hand, and show how training leaves them.
     """
     from unrolled.commands.lab import run
 
@@ -57,13 +57,13 @@ def reproduce(
     seeds: int = 0,
     out: Path | None = None,
 ) -> None:
-    """Run a published experiment and put its mark beside ours; an interrupted one goes on where it was.
+    """Run a published experiment and show its results beside ours; an interrupted run is resumed.
 
     Args:
         name: suzgun2019, weiss2018, gers2001, lan2022, deletang2022, elis, or defaults.
-        full: As many steps as were published, rather than what ends in a few minutes.
-        seeds: Nets of each row; 0 takes the experiment's own number.
-        out: Folder for results, tables and pictures; lab/NAME if left out.
+        full: As many steps as were published, instead of as many as a few minutes allow.
+        seeds: Models of each row; 0 takes the experiment's own number.
+        out: Folder for results, tables and plots; lab/NAME by default.
     """
     from unrolled.commands.lab import reproduce as command
 
@@ -72,7 +72,7 @@ def reproduce(
 
 @app.command(name="list")
 def listing() -> None:
-    """Show the languages, and the experiments that can be repeated."""
+    """List the languages and the published experiments."""
     from unrolled.commands.lab import listing as command
 
     command()

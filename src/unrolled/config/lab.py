@@ -1,6 +1,6 @@
-"""What a run of the laboratory is made of: a frozen dataclass, its ranges checked on creation.
+"""Hyperparameters of the laboratory, checked on creation.
 
-No torch and no numpy here: `unrolled --help` reads this module.
+No torch and no numpy here: `unrolled --help` imports this module.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from typing import Literal
 
 from unrolled.config.checks import check_choices, check_integer, check_number
 from unrolled.config.lengths import read as read_sizes
-from unrolled.config.model import ModelConfig
+from unrolled.config.model import CellName, ModelConfig
+from unrolled.notation import has_cell_state
 
 Loss = Literal["softmax", "sets", "squared"]
 
 
 @dataclass(frozen=True)
 class LabConfig:
-    """How nets are trained in the laboratory; the defaults are those of docs/laboratory.md.
+    """How models are trained in the laboratory; the defaults are those of docs/laboratory.md.
 
     >>> LabConfig(cell="gru", units=4).model().kind
     'GRU'
@@ -30,29 +31,30 @@ class LabConfig:
         cell: Recurrent cell.
         units: Hidden units H.
         nonlinearity: Of the rnn cell only.
-        seeds: Nets that are trained side by side, each from its own seed.
-        first_seed: Seed of the first net; the others follow.
+        seeds: Number of models, trained together, each from its own seed.
+        first_seed: Seed of the first model; the others follow.
         lengths: Sizes of the training strings, such as uniform:1-50, short:1-50, geometric:0.3 or list:1,2,5.
-        samples: Training strings of each net, drawn from its own seed.
-        loss: softmax asks for the next symbol, sets for each legal one by a sigmoid, squared the same by squared error.
+        samples: Training strings of each model, drawn from its own seed.
+        loss: softmax: cross-entropy of the next symbol; sets: binary cross-entropy of each legal one; squared: squared
+            error of the same.
         steps: Optimiser steps.
-        batch_size: Strings a step; 0 takes all samples in every step.
-        optimiser: Rule that turns gradients into steps.
-        learning_rate: Step size at its highest.
-        schedule: cosine rises over the first tenth and falls to a hundredth; constant stays.
-        clip_norm: Largest norm a net's gradient may have; 0 lets it be any size.
-        weight_decay: Pull of every weight towards zero, decoupled.
-        gain: Factor by which the gates' weights grow over the second half of training, which drives gates to 0 and 1.
+        batch_size: Strings per step; 0 takes all samples in every step.
+        optimiser: adam, rmsprop or another one of unrolled.lab.optimisers.
+        learning_rate: Highest learning rate.
+        schedule: cosine, with warm-up over the first tenth and a last value of a hundredth, or constant.
+        clip_norm: Largest norm of a model's gradient; 0 does not clip.
+        weight_decay: Decoupled weight decay.
+        gain: Factor by which the weights of the gates grow over the second half of training, so that gates saturate.
         weight_noise: Standard deviation of the noise on every weight at each step.
-        cell_noise: Standard deviation of the noise on LSTM's cell state, added after every 8 symbols.
+        cell_noise: Standard deviation of the noise on LSTM's cell state, added every 8 symbols.
         curriculum: Share of the steps over which the strings grow from the shortest to the longest.
         average: Share of the steps, the last ones, whose weights are averaged; 0 keeps the last weights.
-        choose_up_to: Largest size, at most twice that of training, by which a checkpoint is chosen; 0: the last.
-        forget_bias: First value of LSTM's b_if.
-        initial_scale: Factor on all first weights.
+        choose_up_to: Largest size for checkpoint selection, at most twice that of training; 0 keeps the last weights.
+        forget_bias: Initial value of LSTM's b_if.
+        initial_scale: Factor on all initial weights.
     """
 
-    cell: Literal["rnn", "lstm", "gru"] = "lstm"
+    cell: CellName = "lstm"
     units: int = 3
     nonlinearity: Literal["tanh", "relu"] = "tanh"
     seeds: int = 10
@@ -62,7 +64,7 @@ class LabConfig:
     loss: Loss = "softmax"
     steps: int = 10_000
     batch_size: int = 1
-    optimiser: Literal["adam", "rmsprop"] = "adam"
+    optimiser: str = "adam"
     learning_rate: float = 0.03
     schedule: Literal["cosine", "constant"] = "cosine"
     clip_norm: float = 1.0
@@ -90,9 +92,9 @@ class LabConfig:
         for name in ("curriculum", "average"):
             check_number(self, name, 0, 1)
         check_number(self, "forget_bias", -100, 100)
-        self.model()
-        if self.cell_noise and self.cell != "lstm":
-            raise ValueError(f"cell_noise is {self.cell_noise:g}; only the cell lstm has a cell state, got {self.cell}")
+        kind = self.model().kind
+        if self.cell_noise and not has_cell_state(kind):
+            raise ValueError(f"cell_noise is {self.cell_noise:g}; it must be 0, for {self.cell} has no cell state")
         longest = max(read_sizes(self.lengths))
         if self.choose_up_to and not longest < self.choose_up_to <= 2 * longest:
             raise ValueError(
@@ -101,7 +103,7 @@ class LabConfig:
             )
 
     def model(self) -> ModelConfig:
-        """Return the network's part.
+        """Return the configuration of each model.
 
         Raises: ValueError if the cell has no such nonlinearity.
         """
@@ -109,23 +111,23 @@ class LabConfig:
 
     @property
     def rows(self) -> int:
-        """Strings of each net that a step reads."""
+        """Strings of each model in a batch."""
         return self.batch_size or self.samples
 
 
 def check_one_hot(config: ModelConfig) -> None:
-    """Refuse a network that does not read its symbols one-hot.
+    """Refuse a model that does not read its symbols one-hot from a state of zeros.
 
     Raises: ValueError naming the option.
 
     >>> check_one_hot(ModelConfig(hidden_size=8, embedding_size=8))
     Traceback (most recent call last):
         ...
-    ValueError: embedding_size is 8; nets with other heads read symbols one-hot, so it must be 0
+    ValueError: embedding_size is 8; the laboratory reads symbols one-hot, so it must be 0
     """
     if config.embedding_size:
         raise ValueError(
-            f"embedding_size is {config.embedding_size}; nets with other heads read symbols one-hot, so it must be 0"
+            f"embedding_size is {config.embedding_size}; the laboratory reads symbols one-hot, so it must be 0"
         )
     if config.learned_initial_state:
-        raise ValueError("learned_initial_state is set; nets with other heads begin from zeros, so it must be off")
+        raise ValueError("learned_initial_state is on; the laboratory starts from zeros, so it must be off")

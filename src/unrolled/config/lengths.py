@@ -1,6 +1,6 @@
-"""The text that says how large the strings of a data set are, read into a table of sizes and their weights.
+"""The text that describes a distribution of string sizes, parsed into a table of sizes and weights.
 
-No numpy here: `unrolled --help` reads this module.
+No numpy here: `unrolled --help` imports this module.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 #: Beta-binomial shapes (alpha, beta) over a range.  Source: Suzgun et al. 2019, "On Evaluating the Generalization of
 #: LSTM Models in Formal Languages", section 3.2, who call them right-tailed, left-tailed and U-shaped.
 SHAPES = {"short": (1.0, 5.0), "long": (5.0, 1.0), "u": (0.25, 0.25)}
-#: The probability of all sizes together that an unbounded distribution leaves out.
+#: Probability of the tail that an unbounded distribution leaves out.
 TAIL = 1e-12
-#: Sizes that one distribution may have at most.
+#: Sizes of one distribution, at most.
 MOST = 1_000_000
 
 FORMS = "uniform:1-50, uniform:2-50/2, short:1-50, long:1-50, u:1-50, geometric:0.1, geometric:0.1:1-50, list:1,2,5"
@@ -43,7 +43,7 @@ def _geometric(text: str, form: str, arguments: str) -> Table:
     try:
         p = float(given)
     except ValueError:
-        raise _unreadable(text, f"{given!r} is no probability") from None
+        raise _unreadable(text, f"{given!r} is not a number") from None
     if not 1e-4 <= p <= 1:
         raise _unreadable(text, f"the probability is {p:g}; it must be in [0.0001, 1]")
     unbounded = math.ceil(math.log(TAIL) / math.log1p(-p)) if p < 1 else 1
@@ -54,7 +54,7 @@ def _geometric(text: str, form: str, arguments: str) -> Table:
 def _listed(text: str, form: str, arguments: str) -> Table:
     words = arguments.split(",")
     if not all(re.fullmatch(r"\s*\d+\s*", word) for word in words):
-        raise _unreadable(text, f"{arguments!r} is no list of whole numbers set apart by commas")
+        raise _unreadable(text, f"{arguments!r} is not a list of whole numbers separated by commas")
     sizes = [int(word) for word in words]
     return {n: float(sizes.count(n)) for n in sorted({*sizes})}
 
@@ -62,10 +62,10 @@ def _listed(text: str, form: str, arguments: str) -> Table:
 def _range(text: str, bounds: str) -> range:
     match = re.fullmatch(r"(\d+)-(\d+)(?:/(\d+))?", bounds)
     if not match:
-        raise _unreadable(text, f"{bounds!r} is no range such as 1-50")
+        raise _unreadable(text, f"{bounds!r} is not a range such as 1-50")
     low, high, step = int(match[1]), int(match[2]), int(match[3] or 1)
     if high < low:
-        raise _unreadable(text, f"the range ends at {high}, before it begins at {low}")
+        raise _unreadable(text, f"the range {low}-{high} is empty")
     if step < 1:
         raise _unreadable(text, "the step is 0; it must be at least 1")
     if (high - low) // step >= MOST:
@@ -78,16 +78,16 @@ def _unreadable(text: str, fault: str) -> ValueError:
 
 
 def read(text: str) -> Table:
-    """Return the weight of each size, for a text such as :class:`unrolled.languages.lengths.Lengths` takes.
+    """Return the weight of each size, from a text as of :class:`unrolled.languages.lengths.Lengths`.
 
-    Raises: ValueError saying what of the text is not as it should be.
+    Raises: ValueError saying what is wrong with the text.
 
     >>> read("uniform:2-6/2")
     {2: 1.0, 4: 1.0, 6: 1.0}
     """
     form, _, arguments = text.strip().partition(":")
     if form not in _READERS:
-        raise _unreadable(text.strip(), f"{form!r} is no distribution")
+        raise _unreadable(text.strip(), f"{form!r} is not a distribution")
     return _READERS[form](text.strip(), form, arguments)
 
 

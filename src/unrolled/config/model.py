@@ -8,6 +8,8 @@ from typing import Literal
 from unrolled.config.checks import check_choices, check_integer, check_number
 from unrolled.notation import Kind
 
+CellName = Literal["rnn", "lstm", "gru"]
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -27,7 +29,7 @@ class ModelConfig:
         learned_initial_state: Learn the state before the first symbol instead of starting from zero.
     """
 
-    cell: Literal["rnn", "lstm", "gru"] = "lstm"
+    cell: CellName = "lstm"
     hidden_size: int = 256
     num_layers: int = 1
     embedding_size: int = 0

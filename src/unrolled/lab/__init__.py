@@ -1,1 +1,1 @@
-"""Training many nets at once on formal languages, and measuring what they learned."""
+"""The laboratory: train many models at once on formal languages, and measure what they learned."""

@@ -1,4 +1,4 @@
-"""How nets whose weights are exact leave that solution while they are trained on."""
+"""Drift: how models with exact weights leave that solution when they are trained further."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from numpy.typing import NDArray
 from unrolled.config.lab import LabConfig
 from unrolled.lab.examples import language_examples
 from unrolled.lab.golden import golden
-from unrolled.lab.measuring import first_failing, margins
-from unrolled.lab.training import Watch, is_point, train
+from unrolled.lab.predictors import first_failing_sizes, margins
+from unrolled.lab.training import Callback, is_point, train
 from unrolled.languages.lengths import Lengths
 from unrolled.languages.registry import get
 
 
 @dataclass(frozen=True)
 class Drift:
-    """What was measured: steps (lines,); right_to (lines, S), the largest size up to which each net is right; margins
-    (lines, S), its least margin in logits at size `probe`.
+    """Measurements during training.
+
+    Attributes:
+        steps: after which they were taken (lines,).
+        right_to: the largest size up to which each model is right (lines, S).
+        margins: the least margin of each model at size `probe`, in logits (lines, S).
+        probe: a size.
     """
 
     steps: list[int]
@@ -28,18 +33,18 @@ class Drift:
     probe: int
 
 
-def drift(name: str, config: LabConfig, limit: int, watch: Watch | None = None) -> Drift:
-    """Train exact nets, one for each seed, and measure them as they go.
+def drift(name: str, config: LabConfig, limit: int, callback: Callback | None = None) -> Drift:
+    """Train golden models, one for each seed, and measure them on the way.
 
     Args:
         name: of the language.
-        config: how; the nets have as many units as their construction needs, whatever it says, and a relu Elman net
-            is asked for by cell "rnn" with nonlinearity "relu".
+        config: of the training; the units are those of the golden model, and cell "rnn" with nonlinearity "relu" is a
+            ReLU RNN.
         limit: the largest size to try.
-        watch: called now and then with the steps done and the losses (S,).
+        callback: as for :func:`unrolled.lab.training.train`.
 
-    Raises: ValueError if there is no exact net for this language and cell.
-    Source: Lan et al. 2024, who show that an exact LSTM is no optimum of the cross-entropy.
+    Raises: ValueError if there is no golden model for this language and cell.
+    Source: Lan et al. 2024, who show that an exact LSTM is not an optimum of the cross-entropy.
 
     >>> found = drift("anbn", LabConfig(seeds=2, steps=50, lengths="uniform:1-5"), limit=20)
     >>> found.steps, found.right_to[0]
@@ -54,17 +59,18 @@ def drift(name: str, config: LabConfig, limit: int, watch: Watch | None = None) 
     found = Drift([], [], [], min(limit, lengths.longest))
 
     def measure(step: int) -> None:
-        failing = first_failing(models, language, limit, "sets")
+        failing = first_failing_sizes(models, language, limit, "sets")
         found.steps.append(step)
         found.right_to.append([limit if n is None else n - 1 for n in failing])
         found.margins.append(margins(models, language, [found.probe], "sets")[:, 0].tolist())
 
-    def seen(step: int, losses: NDArray[Any]) -> None:
-        if watch:
-            watch(step, losses)
+    def measure_at_points(step: int, losses: NDArray[Any]) -> None:
+        if callback:
+            callback(step, losses)
         if is_point(step, config.steps):
             measure(step)
 
     measure(0)
-    train(models, language_examples(language, lengths, config.samples, "softmax", seeds), config, watch=seen)
+    examples = language_examples(language, lengths, config.samples, "softmax", seeds)
+    train(models, examples, config, callback=measure_at_points)
     return found

@@ -1,4 +1,4 @@
-"""One experiment of the laboratory: S nets trained on a language, each measured by the strings it gets right."""
+"""One experiment of the laboratory: train S models on a language and measure each by the strings it gets right."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import torch
 
 from unrolled.config.lab import LabConfig
 from unrolled.lab.examples import language_examples
-from unrolled.lab.measuring import first_failing, margins
-from unrolled.lab.memory import refuse_too_much
-from unrolled.lab.nets import HeadedNet, Nets
+from unrolled.lab.memory import check_memory
+from unrolled.lab.optimisers import optimiser
+from unrolled.lab.predictors import ModelPredictor, first_failing_sizes, margins
 from unrolled.lab.results import LabResult, Range, SeedResult
-from unrolled.lab.selection import Choice
-from unrolled.lab.training import Watch, train
-from unrolled.languages.judging import ModelPredictor
+from unrolled.lab.selection import CheckpointSelection
+from unrolled.lab.stacked import RecurrentModel, StackedModels
+from unrolled.lab.training import Callback, train
 from unrolled.languages.language import Language
 from unrolled.languages.lengths import Lengths
 from unrolled.languages.metrics import evaluate
 from unrolled.lm.model import SequenceModel
-from unrolled.notation import gate_slice
+from unrolled.notation import GATES, gate_slice
 
-#: Sizes tried in each range for a share, at most, spread evenly over it.
+#: Sizes tried in each range for a share, at most, evenly spaced.
 SHARE_SIZES = 40
-#: Fresh strings of the training distribution that the cross-entropy is measured on, at most.
-FRESH = 1000
+#: New strings of the training distribution on which the cross-entropy is measured, at most.
+NEW = 1000
 
 
 def experiment(
@@ -36,60 +36,44 @@ def experiment(
     limit: int = 1000,
     *,
     ranges: Sequence[Range] | None = None,
-    reading: str | None = None,
-    watch: Watch | None = None,
+    criterion: str | None = None,
+    callback: Callback | None = None,
 ) -> tuple[LabResult, list[SequenceModel]]:
-    """Train `config.seeds` nets side by side and measure each.
+    """Train `config.seeds` models together and measure each.
 
     Args:
         language: what to learn.
-        config: how.
+        config: of the training.
         limit: the largest size to try; the last range may go beyond.
-        ranges: of sizes, for the shares; by default that of training, and from there on doubling up to the limit.
-        reading: what right means, from :data:`unrolled.languages.judging.READINGS`; by default "sets", or "khot" for
-            nets that predict sets.
-        watch: called now and then with the steps done and the losses (S,); see `train`.
+        ranges: of sizes, for the shares; by default that of training, then doubling up to the limit.
+        criterion: what right means, from :data:`unrolled.languages.judging.CRITERIA`; by default "sets", or "khot" for
+            models that predict sets.
+        callback: as for :func:`unrolled.lab.training.train`.
 
-    Returns: what was found, and the trained nets.
-    Raises: ValueError if the language has no string of a training size, or the empty one; MemoryError if so many nets
-        do not fit.
+    Returns: the result and the trained models.
+    Raises: ValueError, MemoryError as :func:`check`.
 
     >>> from unrolled.languages.registry import get
-    >>> result, nets = experiment(get("anbn"), LabConfig(seeds=2, steps=3, lengths="uniform:1-5"), limit=10)
-    >>> len(nets), result.ranges
+    >>> result, models = experiment(get("anbn"), LabConfig(seeds=2, steps=3, lengths="uniform:1-5"), limit=10)
+    >>> len(models), result.ranges
     (2, [(1, 5), (6, 10)])
     """
-    refuse(language, config)
+    check(language, config)
     seeds = [config.first_seed + s for s in range(config.seeds)]
-    models = [new_model(language, config, seed) for seed in seeds]
-    return continued(models, language, config, limit, ranges=ranges, reading=reading, watch=watch), models
-
-
-def continued(
-    models: list[SequenceModel],
-    language: Language,
-    config: LabConfig,
-    limit: int = 1000,
-    *,
-    ranges: Sequence[Range] | None = None,
-    reading: str | None = None,
-    watch: Watch | None = None,
-) -> LabResult:
-    """Train models from the weights they have, in place, and measure each; otherwise as :func:`experiment`."""
     lengths = Lengths(config.lengths)
-    seeds = [config.first_seed + s for s in range(len(models))]
+    models = [new_model(language, config, seed) for seed in seeds]
     begun = time.perf_counter()
     examples = language_examples(language, lengths, config.samples, config.loss, seeds)
-    reading = reading or ("sets" if config.loss == "softmax" else "khot")
-    choice = Choice(models, language, config, reading)
-    curve = train(models, examples, config, watch=choice.before(watch))
-    choice.take()
+    criterion = criterion or ("sets" if config.loss == "softmax" else "khot")
+    selection = CheckpointSelection(models, language, config, criterion)
+    curve = train(models, examples, config, callback=selection.callback(callback))
+    selection.restore()
     trained = time.perf_counter()
     ranges = list(ranges or ranges_up_to(limit, lengths))
-    failing = first_failing(models, language, limit, reading)
+    failing = first_failing_sizes(models, language, limit, criterion)
     tried = [sizes_in(language, each) for each in ranges]
     sizes = sorted({n for each in tried for n in each})
-    right = margins(models, language, sizes, reading) > 0  # (S, N)
+    right = margins(models, language, sizes, criterion) > 0  # (S, N)
     shares = np.array(
         [right[:, np.isin(sizes, each)].mean(1) if each else np.full(len(models), np.nan) for each in tried]
     )
@@ -97,45 +81,39 @@ def continued(
     results = []
     for s, model in enumerate(models):
         nats = accuracy = None
-        if config.loss == "softmax":  # sigmoids are no distribution over the next symbol
-            nats = evaluate(ModelPredictor(model), language, lengths, strings=FRESH).nats
+        if config.loss == "softmax":  # sigmoids are not a distribution over the next symbol
+            nats = evaluate(ModelPredictor(model), language, lengths, strings=NEW).nats
             accuracy = evaluate(ModelPredictor(model), language, far, strings=SHARE_SIZES).accuracy
         results.append(SeedResult(seeds[s], failing[s], shares[:, s].tolist(), nats, accuracy))
-    return LabResult(
-        language.name,
-        asdict(config),
-        limit,
-        ranges,
-        sizes,
-        right.mean(0).tolist(),
-        language.optimal_nats(lengths),
-        results,
-        curve.steps.tolist(),
-        curve.losses.tolist(),
-        trained - begun,
-        time.perf_counter() - trained,
-    )
+    optimum, seeds_right = language.optimal_nats(lengths), right.mean(0).tolist()
+    result = LabResult(
+        language.name, asdict(config), limit, ranges, sizes, seeds_right, optimum, results,
+        curve.steps.tolist(), curve.losses.tolist(), trained - begun, time.perf_counter() - trained,
+    )  # fmt: skip
+    return result, models
 
 
-def refuse(language: Language, config: LabConfig) -> None:
-    """Refuse what cannot be trained before anything is spent on it.
+def check(language: Language, config: LabConfig) -> None:
+    """Check before training that it can be done.
 
-    Raises: ValueError if the language has no string of a training size, or the empty one; MemoryError if so many nets
-        do not fit.
+    Raises: ValueError if there is no such optimiser, or a training size has no string or only the empty one;
+        MemoryError if the models do not fit into memory.
     """
+    optimiser(config.optimiser)
     lengths = Lengths(config.lengths)
     language.check(lengths)
     for n, _ in lengths:
         if not language.length(n):
             raise ValueError(
-                f"{language.name}: the string of size {n} is empty, and a net predicts the symbol after one"
+                f"{language.name}: the string of size {n} is empty; a model needs a symbol to predict the next one"
             )
     K, longest = len(language.vocabulary), language.length(lengths.longest)
-    refuse_too_much(Nets.bytes(config.model().kind, config.seeds, config.rows, longest, config.units, K), config.seeds)
+    kind = config.model().kind
+    check_memory(StackedModels.memory(kind, config.seeds, config.rows, longest, config.units, K), config.seeds)
 
 
 def new_model(language: Language, config: LabConfig, seed: int) -> SequenceModel:
-    """Return a net as its seed begins it; torch's own random stream is left as it was."""
+    """Return the untrained model of a seed; torch's own random state is left unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = SequenceModel(config.model(), language.vocabulary)
@@ -149,17 +127,17 @@ def new_model(language: Language, config: LabConfig, seed: int) -> SequenceModel
 
 
 @torch.no_grad()
-def set_first_weights(net: HeadedNet, config: LabConfig) -> None:
-    """Scale the first weights, and open LSTM's forget gates, as the configuration says."""
-    weights: list[torch.Tensor] = [*net.rnn.parameters(), *net.head.parameters()]
+def set_first_weights(model: RecurrentModel, config: LabConfig) -> None:
+    """Scale the initial weights and set the bias of the forget gate as configured."""
+    weights: list[torch.Tensor] = [*model.rnn.parameters(), *model.head.parameters()]
     for weight in weights:
         weight.mul_(config.initial_scale)
-    if net.rnn.kind == "LSTM":
-        net.rnn.get_parameter("bias_ih_l0")[gate_slice("LSTM", "f", config.units)] = config.forget_bias
+    if "f" in GATES[model.rnn.kind]:
+        model.rnn.get_parameter("bias_ih_l0")[gate_slice(model.rnn.kind, "f", config.units)] = config.forget_bias
 
 
 def sizes_in(language: Language, sizes: Range) -> list[int]:
-    """Return the sizes of a range at which nets are tried: those that the language has, at most `SHARE_SIZES`.
+    """Return the sizes of a range at which models are tried: those that the language has, at most `SHARE_SIZES`.
 
     >>> from unrolled.languages.registry import get
     >>> sizes_in(get("anbn"), (1, 3)), len(sizes_in(get("anbn"), (51, 1000)))
@@ -171,7 +149,7 @@ def sizes_in(language: Language, sizes: Range) -> list[int]:
 
 
 def ranges_up_to(limit: int, lengths: Lengths) -> list[Range]:
-    """Return the range of training and, doubling, those beyond it up to the limit.
+    """Return the range of training, then doubling ranges up to the limit.
 
     >>> ranges_up_to(1000, Lengths("uniform:1-50"))
     [(1, 50), (51, 100), (101, 200), (201, 400), (401, 800), (801, 1000)]

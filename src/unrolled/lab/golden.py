@@ -1,19 +1,19 @@
-"""Nets whose weights are set by hand and exact: what training is asked to find, in numbers that one can read.
+"""Golden models: exact solutions with weights set by hand, which training should find.
 
-Each is an ordinary :class:`unrolled.lm.SequenceModel`: it can be saved, written with, traced and trained on.
+Each is an ordinary :class:`unrolled.lm.SequenceModel`: it can be saved, sampled from, traced and trained further.
 
-A gate that is to be 0 or 1 gets -40 or 40: in floating point sigmoid(40) is 1, and sigmoid(-40) = 4e-18 disappears
-beside any count.  Three parts suffice.
+The input of a gate that must be 0 or 1 is -40 or 40: in floating point sigmoid(40) is 1, and sigmoid(-40) = 4e-18
+vanishes beside any count.  Three parts suffice.
 
-- A counter in an LSTM: f = i = o = 1 and g = tanh(+-40) = +-1, so that c_t = c_{t-1} + 1 or - 1, exact up to 2**24 in
-  float32.  h = tanh(c) is 0 at zero and at least tanh(1) = 0.76 above, and that is all the head needs to know.
-- A counter in an Elman net with ReLU: h_t = relu(h_{t-1} + 1) or relu(h_{t-1} - 1).  A second unit is one behind; their
+- A counter in an LSTM: f = i = o = 1 and g = tanh(+-40) = +-1, so c_t = c_{t-1} + 1 or - 1, exact up to 2**24 in
+  float32.  h = tanh(c) is 0 at zero and at least tanh(1) = 0.76 above, which is all the head needs.
+- A counter in an Elman RNN with ReLU: h_t = relu(h_{t-1} + 1) or relu(h_{t-1} - 1).  A second unit is one behind; their
   difference is 0 at zero and 1 above.
-- A bit, in every cell: two units, an OR and an AND of the bit and the symbol; their difference is the next bit.
+- A bit, in every cell: two units, OR and AND of the bit and the symbol; their difference is the next bit.
 
-An Elman net with tanh has no unit that grows beyond 1, and a GRU's gate forgets as much as it adds (Weiss et al. 2018).
-A count would have to be squeezed into (-1, 1), where a fixed precision tells only so many apart: no such net is exact
-for every n, and none is here.
+A unit of a tanh RNN stays below 1, and a GRU's gate forgets as much as it adds (Weiss et al. 2018).  They would have to
+squeeze a count into (-1, 1), where a fixed precision distinguishes only so many values: no such model is exact for
+every n, so there is none here.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from unrolled.languages.registry import get, unknown
 from unrolled.lm.model import SequenceModel
 from unrolled.saved.vocabulary import EOS, UNK
 
-#: The input of a gate that is to be 0 (negative) or 1.
+#: The input of a gate that must be 1, or 0 if negative.
 SURE = 40.0
-#: tanh(1), the least output of an LSTM's counter that is not at zero.
+#: tanh(1), the least output of an LSTM's counter above zero.
 ONE = float(torch.tensor(1.0).tanh())
 
-#: What there is: languages by the kinds of cell that can hold them.
+#: Languages, and the cells with a golden model for each.
 GOLDEN = {
     "anbn": ("lstm", "relu"),
     "anbncn": ("lstm", "relu"),
@@ -50,15 +50,15 @@ Row = dict[str, float]
 
 
 def golden(language: str, cell: str = "lstm") -> SequenceModel:
-    """Return the exact net for a language.
+    """Return the exact model for a language.
 
     Args:
-        language: its name, a key of :data:`GOLDEN`.
+        language: a key of :data:`GOLDEN`.
         cell: "lstm", "gru", "rnn" (tanh) or "relu" (rnn with nonlinearity relu).
 
-    Returns: a float32 model, right by the readings ``sets`` and ``argmax`` for every count up to 2**24, with or without
+    Returns: a float32 model, right by the criteria ``sets`` and ``argmax`` for every count up to 2**24, with or without
         a start mark.
-    Raises: ValueError if there is no golden net for the language, or none with this cell.
+    Raises: ValueError if there is no golden model for the language, or none with this cell.
 
     >>> model = golden("anbn", "lstm")
     >>> model
@@ -68,13 +68,13 @@ def golden(language: str, cell: str = "lstm") -> SequenceModel:
     >>> golden("anbn", "gru")
     Traceback (most recent call last):
         ...
-    ValueError: no gru net is exact for anbn: it has no unit that counts beyond 1; there are lstm, relu
+    ValueError: no gru is exact for anbn: its units stay below 1; the cells are lstm, relu
     """
     if language not in GOLDEN:
-        raise unknown("golden net", language, GOLDEN)
+        raise unknown("golden model", language, GOLDEN)
     if cell not in GOLDEN[language]:
-        why = ": it has no unit that counts beyond 1" if cell in ("rnn", "gru") else ""
-        raise ValueError(f"no {cell} net is exact for {language}{why}; there are {', '.join(GOLDEN[language])}")
+        why = ": its units stay below 1" if cell in ("rnn", "gru") else ""
+        raise ValueError(f"no {cell} is exact for {language}{why}; the cells are {', '.join(GOLDEN[language])}")
     spoken = get(language)
     with torch.no_grad():
         if isinstance(spoken, Blocks):
@@ -83,41 +83,41 @@ def golden(language: str, cell: str = "lstm") -> SequenceModel:
 
 
 def _blocks(language: Blocks, cell: str) -> SequenceModel:
-    """a^n b^n ...: counter j goes up with symbol j and down with the next; one more unit says "past the first"."""
+    """a^n b^n ...: counter j counts symbol j up and the next one down; one more unit is on past the first block."""
     first, *others = language.alphabet
     pairs = list(zip(language.alphabet, others, strict=False))
     model, counts = _counting(language, cell, [{up: 1.0, down: -1.0} for up, down in pairs], dict.fromkeys(others, 1.0))
     *counters, past = counts
     head = _Head(model)
-    head.says(first, 20, {past: -60})  # as likely as the second symbol, while both may come
+    head.score(first, 20, {past: -60})  # scores as high as the second symbol while both are legal
     for j, symbol in enumerate(others):  # due while its counter is up, and the one before has come down
-        head.says(symbol, -20, {counters[j]: 40} | ({counters[j - 1]: -60} if j else {}))
-    head.says(EOS, -20, {past: 40} | dict.fromkeys(counters, -60))
+        head.score(symbol, -20, {counters[j]: 40} | ({counters[j - 1]: -60} if j else {}))
+    head.score(EOS, -20, {past: 40} | dict.fromkeys(counters, -60))
     return model
 
 
 def _brackets(language: Language, cell: str) -> SequenceModel:
-    """Dyck-1, Shuffle-k: a counter for each kind; any may open, an open one may close, all closed may end."""
+    """Dyck-1, Shuffle-k: a counter for each kind; opening is always legal, closing above zero, EOS at all zeros."""
     opens, closes = language.alphabet[::2], language.alphabet[1::2]
     model, counters = _counting(language, cell, [{o: 1.0, c: -1.0} for o, c in zip(opens, closes, strict=True)])
     head = _Head(model)
     for opening, closing, counter in zip(opens, closes, counters, strict=True):
-        head.says(opening, 10, {})
-        head.says(closing, -20, {counter: 40})
-    head.says(EOS, 10, dict.fromkeys(counters, -60))
+        head.score(opening, 10, {})
+        head.score(closing, -20, {counter: 40})
+    head.score(EOS, 10, dict.fromkeys(counters, -60))
     return model
 
 
-#: Something the head can read that is 0, or from 0.76 to 1: the units it is made of with their weights.
-Reading = tuple[tuple[int, float], ...]
+#: A sum of units, with their weights, that is 0 or in [0.76, 1].
+Signal = tuple[tuple[int, float], ...]
 
 
 def _counting(
     language: Language, cell: str, counters: list[Row], seen: Row | None = None
-) -> tuple[SequenceModel, list[Reading]]:
-    """Return a net that counts, its head still empty, and how the head reads each counter, and `seen` at the end.
+) -> tuple[SequenceModel, list[Signal]]:
+    """Return a model that counts, its head still zero, and the signal of each counter, then of `seen`.
 
-    `seen` is a unit without memory: 1 after the symbols that it names, else 0.
+    `seen` is a unit without memory: 1 after the symbols it names, else 0.
     """
     rows = counters + ([seen] if seen else [])
     relu = cell == "relu"
@@ -137,7 +137,7 @@ def _counting(
         W.b_io.fill_(SURE)
         return model, [((unit, 1.0),) for unit in range(len(rows))]
     behind = range(len(rows), len(rows) + len(counters))
-    for unit, late in enumerate(behind):  # the same counter less one, from the same state and symbol
+    for unit, late in enumerate(behind):  # the counter minus one, from the same state and symbol
         W.W_ih[late] = W.W_ih[unit]
         W.W_hh[late, unit] = 1.0
         W.b_ih[late] = -1.0
@@ -147,7 +147,7 @@ def _counting(
 
 
 def _parity(language: Language, cell: str) -> SequenceModel:
-    """One bit s, kept as OR and AND of the bit before and the symbol: s is OR and not AND."""
+    """One bit s from OR and AND of the previous bit and the symbol: s is OR and not AND."""
     model = _empty(language, cell, 2)
     W: Any = model.rnn
     one = model.vocabulary.names.index("1")
@@ -155,7 +155,7 @@ def _parity(language: Language, cell: str) -> SequenceModel:
         W.W_ih[:, one] = 1.0
         W.W_hh.copy_(torch.tensor([[1.0, -2.0], [1.0, -2.0]]))
         W.b_ih[1] = -1.0
-        bit: Reading = ((0, 1.0), (1, -2.0))
+        bit: Signal = ((0, 1.0), (1, -2.0))
     else:  # u = tanh(80 (s + x) - 40), v = tanh(80 (s + x) - 120), both +-1; s = (u - v) / 2, of outputs +-one
         one_out = ONE if cell == "lstm" else 1.0
         W_ih, W_hh, b_ih = {
@@ -176,28 +176,28 @@ def _parity(language: Language, cell: str) -> SequenceModel:
         bit = ((0, 0.5 / one_out), (1, -0.5 / one_out))
     head = _Head(model)
     for symbol in language.alphabet:
-        head.says(symbol, 10, {})
-    head.says(EOS, 10, {bit: -40})
+        head.score(symbol, 10, {})
+    head.score(EOS, 10, {bit: -40})
     return model
 
 
 class _Head:
-    """The head of a model, written one symbol at a time."""
+    """Sets the head of a model, one symbol at a time."""
 
     def __init__(self, model: SequenceModel) -> None:
         self.head, self.names = model.head, list(model.vocabulary.names)
-        self.says(UNK, -40, {})
+        self.score(UNK, -40, {})
 
-    def says(self, symbol: str, bias: float, weights: Mapping[Reading, float]) -> None:
+    def score(self, symbol: str, bias: float, weights: Mapping[Signal, float]) -> None:
         k = self.names.index(symbol)
         self.head.bias[k] = bias
-        for reading, weight in weights.items():
-            for unit, share in reading:
+        for signal, weight in weights.items():
+            for unit, share in signal:
                 self.head.weight[k, unit] += weight * share
 
 
 def _empty(language: Language, cell: str, H: int) -> SequenceModel:
-    """Return a model of zeros; it begins with a legal symbol, each as likely."""
+    """Return a model of zeros whose first symbol is uniform over the legal ones."""
     relu = ModelConfig(cell="rnn", nonlinearity="relu", hidden_size=H)
     config = relu if cell == "relu" else ModelConfig(cell=cell, hidden_size=H)  # type: ignore[arg-type]
     model = SequenceModel(config, language.vocabulary).eval()

@@ -1,7 +1,7 @@
-"""What a net can be asked besides the next symbol: one answer at the end, one at each step, or several after the end.
+"""Models for other targets than the next symbol: one answer at the end, one at each step, or several after the end.
 
-Each is a recurrent net with a linear head, for symbols or for rows of measured numbers; their losses are those of an
-ordinary classifier, so any torch optimiser trains them, on any data.
+Each is recurrent layers with a linear head, for symbols or for measured values; the losses are those of an ordinary
+classifier, so any torch optimiser trains them, on any data.
 
 Letters: B batch, T time, I input size, V input symbols, K answers, N answers after the end, H hidden.
 """
@@ -22,12 +22,12 @@ from unrolled.saved.vocabulary import Vocabulary
 
 
 class HeadedModel(torch.nn.Module):
-    """Recurrent layers and a linear head; the three heads below say where it is read.
+    """Recurrent layers and a linear head; the subclasses apply the head at different steps.
 
     Args:
-        config: cell, sizes and layers; symbols are read one-hot, so it has no embedding.
-        inputs: the vocabulary of symbols, or the number I of measured values in each step.
-        answers: what the head chooses from, K names.
+        config: cell, sizes and layers; symbols are read one-hot, without embedding.
+        inputs: the vocabulary of symbols, or the number I of measured values per step.
+        answers: the classes, K names.
     """
 
     def __init__(self, config: ModelConfig, inputs: Vocabulary | int, answers: Sequence[str]):
@@ -43,15 +43,15 @@ class HeadedModel(torch.nn.Module):
         return dropout(h, self.config.dropout, self.training)
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean of -log softmax(logits)[target] in nats, over the answers that are asked for.
+        """Return the mean of -log softmax(logits)[target] in nats.
 
-        Args: logits (..., K); targets (...) int64, IGNORED (-100) where nothing is asked.
+        Args: logits (..., K); targets (...) int64, IGNORED (-100) where there is no target.
         """
         return cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=IGNORED)
 
 
 class Recogniser(HeadedModel):
-    """One answer to a whole sequence, read after its last step: is it in the language, which class is it?
+    """One answer to a whole sequence, after its last step: is it in the language, or which class is it?
 
     >>> model = Recogniser(ModelConfig(hidden_size=5), Vocabulary("01"), ["no", "yes"])
     >>> model(torch.tensor([[0, 1], [1, 1], [1, 0]]), lengths=torch.tensor([3, 2])).shape  # (B, K)
@@ -61,7 +61,7 @@ class Recogniser(HeadedModel):
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return logits (B, K).
 
-        Args: x (T, B) int64 or (T, B, I); lengths (B,) int64, each at least 1, all T if left out.
+        Args: x (T, B) int64 or (T, B, I); lengths (B,) int64, each at least 1, all T by default.
         """
         h = self.states(x, lengths)
         last = h[-1] if lengths is None else h[lengths - 1, torch.arange(h.shape[1])]
@@ -78,17 +78,17 @@ class Tagger(HeadedModel):
     """
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Return logits (T, B, K); what stands past the end of a row means nothing.
+        """Return logits (T, B, K); past the end of a row they are meaningless.
 
-        Args: x (T, B) int64 or (T, B, I); lengths (B,) int64, all T if left out.
+        Args: x (T, B) int64 or (T, B, I); lengths (B,) int64, all T by default.
         """
         return linear(self.states(x, lengths), self.head.weight, self.head.bias)
 
 
 class Transducer(HeadedModel):
-    """Several answers after the end of the sequence, while the net reads blanks: EOS, or zeros for measured values.
+    """Several answers after the end of the sequence, while the model reads blanks: EOS, or zeros for measured values.
 
-    Source: Deletang et al. 2022, section 4, whose nets read empty tokens while they answer.
+    Source: Deletang et al. 2022, section 4, whose models read empty tokens while they answer.
 
     >>> model = Transducer(ModelConfig(cell="rnn", hidden_size=5), Vocabulary("01"), "01")
     >>> model(torch.tensor([[0, 1], [1, 1], [1, 0]]), N=4, lengths=torch.tensor([3, 2])).shape  # (N, B, K)
@@ -98,7 +98,7 @@ class Transducer(HeadedModel):
     def forward(self, x: Tensor, N: int, lengths: Tensor | None = None) -> Tensor:
         """Return logits (N, B, K).
 
-        Args: x (T, B) int64 or (T, B, I); N: answers to each row; lengths (B,) int64, all T if left out.
+        Args: x (T, B) int64 or (T, B, I); N: answers to each row; lengths (B,) int64, all T by default.
         """
         T, B = x.shape[:2]
         ends = torch.full((B,), T) if lengths is None else lengths

@@ -1,17 +1,17 @@
-"""How much memory there is, and the refusal to begin what would not fit."""
+"""How much memory is free, and the check that training will fit."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-#: Files that say how much memory the process may still take: the machine's, and that of a container.
+#: Files with the free memory of the machine, and with the limit of a container.
 _MEMINFO = Path("/proc/meminfo")
 _LIMIT, _USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
 
 
 def available() -> int:
-    """Return how many bytes of memory are free for use.
+    """Return how many bytes of memory are free.
 
     >>> available() > 0
     True
@@ -25,20 +25,20 @@ def available() -> int:
     return min(found) if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def refuse_too_much(wanted: int, seeds: int) -> None:
-    """Raise if so many nets side by side want more memory than there is.
+def check_memory(needed: int, seeds: int) -> None:
+    """Check that models with this many seeds fit into memory.
 
-    Raises: MemoryError naming both sizes, and how many nets would fit.
+    Raises: MemoryError with the bytes needed, the bytes free and the number of seeds that would fit.
 
-    >>> refuse_too_much(10**18, 10**6)  # doctest: +ELLIPSIS
+    >>> check_memory(10**18, 10**6)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    MemoryError: 1000000 seeds side by side want about 1000000000.0 GB of memory, ... are free; at most 0 seeds fit; ...
+    MemoryError: 1000000 seeds need about 1000000000.0 GB of memory, ... are free; at most 0 seeds fit; ...
     """
     free = available()
-    if wanted > free:
-        fit = int(seeds * free / wanted)
+    if needed > free:
+        fit = int(seeds * free / needed)
         raise MemoryError(
-            f"{seeds} seeds side by side want about {wanted / 1e9:.1f} GB of memory, {free / 1e9:.1f} are free; "
-            f"at most {fit} seeds fit; take fewer, or smaller batches, and the rest with --first-seed"
+            f"{seeds} seeds need about {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} are free; at most {fit} seeds "
+            "fit; use fewer seeds or smaller batches, and run the other seeds with --first-seed"
         )

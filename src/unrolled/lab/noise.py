@@ -1,7 +1,7 @@
-"""Noise on the cell state of LSTMs while they are trained.
+"""Noise on the cell state during training.
 
-The core adds none inside a call, so a string is walked in segments, a call each, and the noise is added to c between
-them.  Letters: S nets, T time, B batch, H hidden.
+The kernel cannot inject noise, so strings run in 8-step segments, one call each, and the noise is added to c between
+them.  Letters: S models, T time, B batch, H hidden.
 """
 
 from __future__ import annotations
@@ -15,28 +15,31 @@ from torch import Tensor
 
 from unrolled.lab.replicas import Replicas
 
-#: Steps between two places at which noise is added.
+#: Steps of a segment.
 SEGMENT = 8
 
 
 class NoisyReplicas:
-    """S LSTMs as in :class:`unrolled.lab.replicas.Replicas`, with noise on c after every 8 steps.
+    """S models as in :class:`unrolled.lab.replicas.Replicas`, with Gaussian noise on c after every 8 steps.
 
     Args:
+        kind: of a cell that has a cell state.
         weights, T, B, gradients, width, threads: as for `Replicas`.
         sigma: standard deviation of the noise.
-        seeds: of each net's own noise.
+        seeds: of the noise, one for each model.
 
     >>> from unrolled.notation import weight_shapes
     >>> weights = [torch.zeros(1, *shape) for shape in weight_shapes("LSTM", 3, 2).values()]
-    >>> nets = NoisyReplicas(weights, 16, 1, [torch.zeros_like(w) for w in weights], 2, 1, sigma=1.0, seeds=[0])
-    >>> nets.forward([16])
-    >>> nets.y[0, [7, 8], 0].any(-1)  # all is zero until the noise comes
+    >>> gradients = [torch.zeros_like(w) for w in weights]
+    >>> replicas = NoisyReplicas("LSTM", weights, 16, 1, gradients, 2, 1, sigma=1.0, seeds=[0])
+    >>> replicas.forward([16])
+    >>> replicas.y[0, [7, 8], 0].any(-1)  # the output is zero until there is noise
     tensor([False,  True])
     """
 
     def __init__(
         self,
+        kind: str,
         weights: list[Tensor],
         T: int,
         B: int,
@@ -49,7 +52,7 @@ class NoisyReplicas:
     ):
         self.T, self.gradients = T, gradients
         self._segments = [
-            Replicas("LSTM", weights, SEGMENT, B, [torch.zeros_like(g) for g in gradients], width, threads, states=True)
+            Replicas(kind, weights, SEGMENT, B, [torch.zeros_like(g) for g in gradients], width, threads, states=True)
             for _ in range(math.ceil(T / SEGMENT))
         ]
         whole = (len(seeds), len(self._segments) * SEGMENT, B)
@@ -58,7 +61,7 @@ class NoisyReplicas:
         self._sigma, self._rngs = sigma, [np.random.default_rng([seed, 3]) for seed in seeds]
 
     def forward(self, steps: Sequence[int]) -> None:
-        """Read `ids` from zero states; write `y`, also for the rest of the last segment."""
+        """Run `ids` from zero states and write `y`, up to the end of the last segment."""
         used = self._used(steps)
         noise = self._noise()
         for k, segment in enumerate(used):
@@ -71,7 +74,7 @@ class NoisyReplicas:
             self.y[:, places, :, : segment.H] = segment.y[..., : segment.H]
 
     def backward(self, steps: Sequence[int]) -> None:
-        """Overwrite the weights' gradients by those of the last forward, from `dy`, which is zero after the end."""
+        """Overwrite the weights' gradients with those of the last forward, from `dy`, which is zero after the end."""
         used = self._used(steps)
         for gradient in self.gradients:
             gradient.zero_()
@@ -91,7 +94,7 @@ class NoisyReplicas:
         return self._segments[: math.ceil(max(steps) / SEGMENT)]
 
     def _noise(self) -> Tensor:
-        """Draw each net's noise for all segments, (S, segments, B, H), used or not: a neighbour's length moves none."""
+        """Draw the noise of all segments, used or not: it must not depend on other models.  (S, segments, B, H)."""
         shape = (len(self._segments), *self._segments[0].c_0.shape[1:])
         drawn = np.stack([rng.standard_normal(shape, np.float32) for rng in self._rngs])
         return self._sigma * torch.from_numpy(drawn)

@@ -1,4 +1,7 @@
-"""Rules that turn the gradients of S nets, (S, P) float32, into steps: each net's by itself."""
+"""Optimisers of S models, element by element on (S, P) float32, so that no model affects another.
+
+A new one is a class here and its entry in `OPTIMISERS`.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,20 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-#: Adam's decay of mean and mean square, RMSprop's of the mean square, and what is added to its root.
+#: Decay of Adam's mean and mean square and of RMSprop's mean square; added to the root of the mean square.
 BETA_1, BETA_2, RHO, EPSILON = 0.9, 0.999, 0.99, 1e-8
-#: What is added to a gradient's norm before it is divided by, as torch does.
+#: Added to the norm of a gradient before dividing by it, as in torch.
 CLIP_EPSILON = 1e-6
 
 
 def clip(gradients: Array, most: float) -> None:
-    """Shorten each net's gradient (S, P) in place to a norm of at most `most`."""
-    norms = np.sqrt(np.add.reduce(np.square(gradients, dtype=np.float64), axis=1))  # squares may leave float32
+    """Clip the gradient of each model, a row of (S, P), in place to a norm of at most `most`."""
+    norms = np.sqrt(np.add.reduce(np.square(gradients, dtype=np.float64), axis=1))  # squares may overflow float32
     gradients *= np.minimum(1, most / (norms + CLIP_EPSILON)).astype(np.float32)[:, None]
 
 
 class Adam:
-    """Adam on (S, P) weights.  Source: Kingma and Ba 2015, algorithm 1.
+    """Adam.  Source: Kingma and Ba 2015, algorithm 1.
 
     >>> round(float(Adam(np.zeros((1, 1), np.float32))(np.ones((1, 1), np.float32), np.float32(0.1))[0, 0]), 6)
     0.1
@@ -42,7 +45,7 @@ class Adam:
 
 
 class RMSprop:
-    """RMSprop on (S, P) weights, as in torch.optim.  Source: Tieleman and Hinton 2012, lecture 6.5.
+    """RMSprop, as in torch.optim.  Source: Tieleman and Hinton 2012, lecture 6.5.
 
     >>> round(float(RMSprop(np.zeros((1, 1), np.float32))(np.ones((1, 1), np.float32), np.float32(0.1))[0, 0]), 6)
     1.0
@@ -57,4 +60,20 @@ class RMSprop:
         return rate * gradients / (np.sqrt(self.square) + np.float32(EPSILON))
 
 
-RULES: dict[str, Callable[[Array], Any]] = {"adam": Adam, "rmsprop": RMSprop}
+#: Optimisers by name: each takes the weights, then returns its step for (gradients, learning rate).
+OPTIMISERS: dict[str, Callable[[Array], Any]] = {"adam": Adam, "rmsprop": RMSprop}
+
+
+def optimiser(name: str) -> Callable[[Array], Any]:
+    """Return an optimiser by its name.
+
+    Raises: ValueError naming those there are.
+
+    >>> optimiser("adamw")
+    Traceback (most recent call last):
+        ...
+    ValueError: optimiser is 'adamw'; it must be one of adam, rmsprop
+    """
+    if name not in OPTIMISERS:
+        raise ValueError(f"optimiser is {name!r}; it must be one of {', '.join(OPTIMISERS)}")
+    return OPTIMISERS[name]

@@ -1,27 +1,28 @@
-"""Published experiments, each as experiments of ours with the published mark beside them.
+"""Published experiments, run again with the published results beside ours.
 
-A protocol keeps the setting of its source where the source gives it.  What the full setting takes in steps is cut in
-the quick one, and the table says so.  Rows called "ours" use the defaults of the laboratory instead of the source's.
+A protocol uses the settings of its source where the source gives them.  The quick setting takes fewer steps than the
+full one, and the table says so.  Rows called "ours" use the defaults of the laboratory instead of the source's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 from unrolled.config.lab import LabConfig
+from unrolled.config.model import CellName
 from unrolled.lab.results import Range
 from unrolled.languages.registry import unknown
 
-#: Best scores on the four regular tasks, all alike, by cell.
-DELETANG: dict[Literal["rnn", "lstm", "gru"], str] = {
+#: Best scores by cell, the same on all four regular tasks.
+DELETANG: dict[CellName, str] = {
     "rnn": "100 (ReLU, not tanh)",
     "lstm": "100",
     "gru": "not measured",
 }
 
-#: Plain training: what most sources do.
+#: Plain training, as in most sources.
 PLAIN = LabConfig(gain=1.0, schedule="constant", clip_norm=0.0, forget_bias=0.0)
 
 
@@ -30,14 +31,14 @@ class Experiment:
     """One row of a protocol.
 
     Attributes:
-        name: of the row, and of its file.
+        name: of the row and its file.
         language: to learn.
-        config: how.
+        config: of the training.
         limit: the largest size tried.
-        published: what the source reports for it, or why there is nothing; "" where there is no source.
-        reading: what right means; "" for the one that goes with the loss.
+        published: the published result, or why there is none; "" without a source.
+        criterion: what right means; "" for the one that goes with the loss.
         ranges: of sizes, for the shares; empty for the default.
-        task: whether `language` names a task, whose answers are to be learned, rather than a language.
+        task: whether `language` is the name of a task, not of a language.
     """
 
     name: str
@@ -45,13 +46,13 @@ class Experiment:
     config: LabConfig
     limit: int
     published: str
-    reading: str = ""
+    criterion: str = ""
     ranges: tuple[Range, ...] = ()
     task: bool = False
 
     def settings(self) -> dict[str, Any]:
-        """Return what the result depends on."""
-        own = {name: getattr(self, name) for name in ("language", "limit", "reading", "ranges", "task")}
+        """Return everything the result depends on."""
+        own = {name: getattr(self, name) for name in ("language", "limit", "criterion", "ranges", "task")}
         return own | asdict(self.config)
 
 
@@ -62,12 +63,12 @@ class Protocol:
     Attributes:
         name: on the command line.
         source: where it was published.
-        summary: what is measured, in a sentence.
-        full: the rows in the published setting.
-        quick: the factor on the steps of the quick setting.
+        summary: what is measured, in one sentence.
+        full: returns the rows in the published setting.
+        quick: factor on the steps in the quick setting.
         quick_limit: the largest size tried in the quick setting.
-        quick_changes: what else of the configuration the quick setting changes.
-        notes: how ours differs from the source; also what the published marks are and are not.
+        quick_changes: other changes to the configuration in the quick setting.
+        notes: differences from the source, and what the published results are.
     """
 
     name: str
@@ -83,8 +84,8 @@ class Protocol:
         """Return the rows.
 
         Args:
-            quick: with fewer steps, to end in a few minutes.
-            seeds: nets of each row; 0 for the protocol's own number.
+            quick: with fewer steps, to finish in a few minutes.
+            seeds: models of each row; 0 for the protocol's own number.
         """
         rows = []
         for row in self.full():
@@ -116,7 +117,7 @@ def _suzgun() -> list[Experiment]:
 
 def _weiss() -> list[Experiment]:
     theirs = replace(PLAIN, units=10, learning_rate=0.001, steps=100_000)
-    marks: dict[tuple[str, Literal["lstm", "gru"]], str] = {
+    marks: dict[tuple[str, CellName], str] = {
         ("anbn", "lstm"): "accepts a^1000 b^1000",
         ("anbn", "gru"): "rejects a^1000 b^1000",
         ("anbncn", "lstm"): "accepts n = 60",
@@ -125,7 +126,7 @@ def _weiss() -> list[Experiment]:
     rows = []
     for (language, cell), mark in marks.items():
         config = replace(theirs, cell=cell, lengths="uniform:1-99" if language == "anbn" else "uniform:1-49")
-        rows.append(Experiment(f"{language}, {cell}", language, config, 1000, mark, reading="accepts"))
+        rows.append(Experiment(f"{language}, {cell}", language, config, 1000, mark, criterion="accepts"))
     ours = LabConfig(lengths="uniform:1-99")
     for name, config in {"lstm": ours, "gru": replace(ours, cell="gru")}.items():
         rows.append(Experiment(f"ours, anbn, {name}, exact", "anbn", config, 1000, "not part of the source"))
@@ -134,9 +135,9 @@ def _weiss() -> list[Experiment]:
 
 def _gers() -> list[Experiment]:
     return [
-        Experiment("ours, anbn 1-10", "anbn", LabConfig(lengths="uniform:1-10"), 1000, "best net right on 1..1000"),
-        Experiment("ours, anbncn 1-40", "anbncn", LabConfig(lengths="uniform:1-40"), 500, "best net right on 1..500"),
-        Experiment("ours, anbncn 1-10", "anbncn", LabConfig(lengths="uniform:1-10"), 500, "best net right on 1..52"),
+        Experiment("ours, anbn 1-10", "anbn", LabConfig(lengths="uniform:1-10"), 1000, "best model right on 1..1000"),
+        Experiment("ours, anbncn 1-40", "anbncn", LabConfig(lengths="uniform:1-40"), 500, "best model right on 1..500"),
+        Experiment("ours, anbncn 1-10", "anbncn", LabConfig(lengths="uniform:1-10"), 500, "best model right on 1..52"),
     ]
 
 
@@ -183,7 +184,7 @@ def _elis() -> list[Experiment]:
 
 
 def _defaults() -> list[Experiment]:
-    """One change at a time of what the defaults are, on seeds that chose nothing."""
+    """The defaults with one change at a time, on seeds not used to choose the defaults."""
     base = LabConfig(first_seed=50_000)
     changes: dict[str, dict[str, Any]] = {
         "defaults": {},
@@ -241,7 +242,7 @@ PROTOCOLS = {
             quick=0.1,
             quick_limit=300,
             notes=(
-                "The published sizes are read from the result files of the authors' repository, after the last epoch.",
+                "The published sizes are taken from the result files of the authors' repository, after the last epoch.",
             ),
         ),
         Protocol(
@@ -251,19 +252,19 @@ PROTOCOLS = {
             _weiss,
             quick=0.1,
             notes=(
-                "The marks are outputs of the authors' notebooks, one net each; how many steps it took is not known.",
-                "Accepted says nothing of what else the net lets pass; the rows called exact say that.",
+                "The published results are from the authors' notebooks, one model each; the steps are not given.",
+                "Accepted does not say which other strings the model would accept; the rows called exact do.",
             ),
         ),
         Protocol(
             "gers2001",
             "Gers & Schmidhuber 2001, LSTM Recurrent Networks Learn Simple Context-Free and Context-Sensitive "
             "Languages",
-            "learn from the shortest strings alone: n to 10, or n to 40",
+            "learn from short strings alone: n up to 10, or up to 40",
             _gers,
             notes=(
-                "The source's LSTM has peepholes, its strings a start mark; ours have neither, and our own training.",
-                "The marks are of the best net, quoted from memory of the paper and not checked against its text.",
+                "The source's LSTM has peepholes, its strings a start mark; ours have neither. The training is ours.",
+                "The published results are of the best model, quoted from memory and not checked against the paper.",
             ),
         ),
         Protocol(
@@ -272,7 +273,7 @@ PROTOCOLS = {
             "100 or 500 strings with n geometric (p = 0.3), all in every step, Adam 0.001, 1,000 steps, 4 units",
             _lan,
             notes=(
-                "The published accuracy counts symbols; at 99.8 % on strings so long, each has a wrong symbol.",
+                "The published accuracy counts symbols; at 99.8 %, every one of such long strings has a wrong symbol.",
                 "n is cut at 25, which leaves out 1 string in 7,000.",
             ),
         ),
@@ -286,7 +287,7 @@ PROTOCOLS = {
             quick_changes={"units": 64, "batch_size": 32, "learning_rate": 0.003},
             notes=(
                 "Published: the best of 10 seeds and 3 learning rates; 1,000,000 steps of 128 new strings, 256 units.",
-                "Ours: 3 seeds, 10,000 strings a net, drawn once; the answer is read after the last symbol, no blank.",
+                "Ours: 3 seeds, 10,000 strings per model, drawn once; the answer is read after the last symbol.",
             ),
         ),
         Protocol(
@@ -294,14 +295,12 @@ PROTOCOLS = {
             "ELIS, benchmark 285: organic a^n b^n c^n",
             "train on n up to 30; a string counts only if exactly the legal symbols are predicted everywhere",
             _elis,
-            notes=(
-                "Training sizes begin at 1: a net that predicts the next symbol cannot begin from the empty string.",
-            ),
+            notes=("Training sizes begin at 1: a model that predicts the next symbol cannot read the empty string.",),
         ),
         Protocol(
             "defaults",
             "docs/laboratory.md",
-            "a^n b^n, n up to 50: the defaults of the laboratory, and what one change at a time does to them",
+            "a^n b^n, n up to 50: the defaults of the laboratory, and the effect of one change at a time",
             _defaults,
         ),
     )
@@ -311,12 +310,12 @@ PROTOCOLS = {
 def protocol(name: str) -> Protocol:
     """Return a protocol by its name.
 
-    Raises: ValueError naming those that are near.
+    Raises: ValueError naming those with similar names.
 
     >>> protocol("suzgun").name
     Traceback (most recent call last):
         ...
-    ValueError: no protocol is called 'suzgun'; near it are suzgun2019
+    ValueError: no protocol is named 'suzgun'; similar names: suzgun2019
     """
     if name not in PROTOCOLS:
         raise unknown("protocol", name, PROTOCOLS)

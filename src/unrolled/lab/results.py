@@ -1,4 +1,4 @@
-"""What an experiment found, as plain values that a sweep keeps on disk.  No torch here."""
+"""The results of an experiment as plain values, which a sweep caches on disk.  No torch here."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ Range = tuple[int, int]
 
 @dataclass(frozen=True)
 class SeedResult:
-    """What became of one net.
+    """The result of one model.
 
     Attributes:
         seed: of its first weights and its strings.
         first_failing: the smallest size with a wrong string; None if there is none up to the limit.
-        right: in each range, share of the sizes tried at which every string tried is right from end to end.
-        nats: cross-entropy on fresh strings of the training distribution, per predicted symbol; None for sigmoids.
-        symbols_right: share of symbols of the longest range whose likeliest symbol came; None for sigmoids.  To be read
-            last, if at all.
+        right: for each range, the share of the sizes tried at which every string tried is right.
+        nats: cross-entropy on new strings of the training distribution, per symbol; None for sigmoids.
+        symbols_right: per-symbol accuracy on the last range, misleading; None for sigmoids.
     """
 
     seed: int
@@ -32,18 +31,18 @@ class SeedResult:
 
 @dataclass(frozen=True)
 class LabResult:
-    """What became of an experiment.
+    """The result of an experiment.
 
     Attributes:
         language: its name.
-        config: how the nets were trained.
+        config: of the training.
         limit: the largest size tried.
         ranges: of sizes, for the shares; the first is that of training.
-        sizes, seeds_right: the sizes (N,) tried in these ranges, and the share of nets that are right at each.
-        optimal_nats: the least cross-entropy that any model can have, per predicted symbol.
+        sizes, seeds_right: the sizes (N,) tried in these ranges, and the share of models that are right at each.
+        optimal_nats: the least cross-entropy any model can have, per symbol.
         seeds: one result each.
-        steps, losses: the learning curve: steps (lines,), mean loss of each net (lines, S).
-        train_seconds, judge_seconds: what it took.
+        steps, losses: the learning curve: steps (lines,), mean loss of each model (lines, S).
+        train_seconds, judge_seconds: time for training and for measuring.
     """
 
     language: str
@@ -71,7 +70,7 @@ class LabResult:
 
     @property
     def first_failing(self) -> list[int]:
-        """The first failing size of each net, sorted; one past the limit for a net that got all right."""
+        """The first failing size of each model, sorted; limit + 1 for a model that never fails."""
         return sorted(self.limit + 1 if s.first_failing is None else s.first_failing for s in self.seeds)
 
     @property
@@ -81,19 +80,19 @@ class LabResult:
 
     @property
     def generalising(self) -> int:
-        """How many nets are right at every size up to the limit."""
+        """How many models are right at every size up to the limit."""
         return sum(s.first_failing is None for s in self.seeds)
 
     @property
     def seconds(self) -> float:
-        """What training and measuring took together."""
+        """The time for training and measuring."""
         return self.train_seconds + self.judge_seconds
 
     def size(self, n: float) -> str:
-        """Return a first failing size as it is shown: the one past the limit means none.
+        """Return a first failing size as text; limit + 1 means none.
 
-        >>> none = LabResult("anbn", {}, 1000, [], [], [], 0.0, [], [], [], 0.0, 0.0)
-        >>> none.size(139.5), none.size(1001)
+        >>> result = LabResult("anbn", {}, 1000, [], [], [], 0.0, [], [], [], 0.0, 0.0)
+        >>> result.size(139.5), result.size(1001)
         ('139.5', '>1000')
         """
         return f">{self.limit}" if n > self.limit else f"{n:g}"
@@ -101,17 +100,17 @@ class LabResult:
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What became of an experiment on a task.
+    """The result of an experiment on a task.
 
     Attributes:
         task: its name.
-        longest: the largest size of training.
+        longest: the largest size in training.
         sizes: those tried (N,).
-        symbols: share of answer symbols right, of each net at each size (S, N).
-        exact: share of answers right as a whole, (S, N).
-        chance: 1 / K, what blind guessing would get of the symbols.
-        losses: mean loss of each net at the end (S,).
-        train_seconds, judge_seconds: what it took.
+        symbols: share of answer symbols right, for each model and size (S, N).
+        exact: share of whole answers right, (S, N).
+        chance: 1 / K, the share of symbols right by guessing.
+        losses: final loss of each model (S,).
+        train_seconds, judge_seconds: time for training and for measuring.
     """
 
     task: str
@@ -130,12 +129,14 @@ class TaskResult:
 
     @property
     def scores(self) -> list[float]:
-        """Mean share of symbols right over the sizes beyond training, of each net, sorted."""
-        beyond = [k for k, n in enumerate(self.sizes) if n > self.longest]
-        return sorted(fmean(row[k] for k in beyond) for row in self.symbols)
+        """Mean share of symbols right over the sizes beyond training, for each model, sorted."""
+        return self._beyond_training(self.symbols)
 
     @property
     def exact_scores(self) -> list[float]:
-        """Mean share of answers right as a whole over the sizes beyond training, of each net, sorted."""
+        """Mean share of whole answers right over the sizes beyond training, for each model, sorted."""
+        return self._beyond_training(self.exact)
+
+    def _beyond_training(self, shares: list[list[float]]) -> list[float]:
         beyond = [k for k, n in enumerate(self.sizes) if n > self.longest]
-        return sorted(fmean(row[k] for k in beyond) for row in self.exact)
+        return sorted(fmean(row[k] for k in beyond) for row in shares)

@@ -1,4 +1,4 @@
-"""Tables of results: the same rows as Markdown, as CSV and for the terminal."""
+"""Tables of results as Markdown, as CSV and for the terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from unrolled.lab.results import LabResult, TaskResult
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of texts under headers.
+    """Headers and rows of texts.
 
     >>> print(Table(("n", "right"), (("50", "all"),)).markdown())
     | n | right |
@@ -43,8 +43,8 @@ def summary(named: Sequence[tuple[str, LabResult]], published: Sequence[str] = (
     """Return one row for each experiment: first failing sizes, seeds that generalise, shares, cross-entropy.
 
     Args:
-        named: experiments and what to call them.
-        published: what others found, one text for each, if there is anything to compare with.
+        named: names and results.
+        published: the published results, one text for each; empty if there are none.
     """
     ranges = named[0][1].ranges
     same = all(result.ranges == ranges for _, result in named)
@@ -65,7 +65,7 @@ def summary(named: Sequence[tuple[str, LabResult]], published: Sequence[str] = (
                 *map(result.size, (failing[0], result.median, failing[-1])),
                 f"{result.generalising} of {S} to {result.limit}",
                 *columns,
-                middle_nats(result),
+                median_nats(result),
                 f"{result.optimal_nats:.4f}",
                 mean_symbols(result),
                 f"{result.seconds:.0f}",
@@ -76,29 +76,21 @@ def summary(named: Sequence[tuple[str, LabResult]], published: Sequence[str] = (
 
 
 def headline(named: Sequence[tuple[str, LabResult]], published: Sequence[str] = ()) -> Table:
-    """Return what fits into a terminal of :func:`summary`: the first failing sizes, and the seeds that generalise."""
-    headers = ("", "fails at: min", "median", "max", "right to limit", *(["published"] if published else []))
-    rows = (
-        (
-            name,
-            *map(result.size, (result.first_failing[0], result.median, result.first_failing[-1])),
-            f"{result.generalising} of {len(result.seeds)}",
-            *published[k : k + 1],
-        )
-        for k, (name, result) in enumerate(named)
-    )
+    """Return the columns of :func:`summary` that fit into a terminal: first failing sizes and seeds that generalise."""
+    table = summary(named, published)
+    headers, *rows = ((*line[:5], *line[-1:][: len(published)]) for line in (table.headers, *table.rows))
     return Table(headers, tuple(rows))
 
 
 def in_words(result: LabResult) -> str:
-    """Return what a single experiment found, a line each, in the order in which the numbers deserve trust."""
+    """Return the result of a single experiment, one metric a line, the most trustworthy first."""
     failing, S = result.first_failing, len(result.seeds)
     return "\n".join(
         (
             f"first failing n   min {result.size(failing[0])}, median {result.size(result.median)}, "
             f"max {result.size(failing[-1])}",
-            f"right to {result.limit}     {result.generalising} of {S} nets, at every size",
-            f"cross-entropy     {middle_nats(result)} nats per symbol on fresh strings (median); the optimum is "
+            f"right to {result.limit}     {result.generalising} of {S} models, at every size",
+            f"cross-entropy     {median_nats(result)} nats per symbol on new strings (median); the optimum is "
             f"{result.optimal_nats:.4f}",
             f"symbols right     {mean_symbols(result)} at sizes {result.ranges[-1][0]}-{result.ranges[-1][1]}",
         )
@@ -106,7 +98,7 @@ def in_words(result: LabResult) -> str:
 
 
 def task_summary(named: Sequence[tuple[str, TaskResult]], published: Sequence[str]) -> Table:
-    """Return one row for each experiment on a task: scores beyond the training sizes, best net, median and worst."""
+    """Return one row for each experiment on a task: scores beyond training of the best, median and worst model."""
     headers = ("", "score: best", "median", "worst", "whole answers", "chance", "seconds", "published")
     rows = (
         (
@@ -123,7 +115,7 @@ def task_summary(named: Sequence[tuple[str, TaskResult]], published: Sequence[st
 
 
 def each_seed(result: LabResult) -> Table:
-    """Return one row for each net: shares of sizes right in percent, nats per symbol, symbols right in percent."""
+    """Return one row for each model: shares of sizes right in percent, nats per symbol, symbols right in percent."""
     headers = (
         "seed",
         "fails",
@@ -144,20 +136,20 @@ def each_seed(result: LabResult) -> Table:
     return Table(headers, tuple(rows))
 
 
-def middle_nats(result: LabResult) -> str:
-    """Return the median cross-entropy of the nets, or a dash where it means nothing."""
+def median_nats(result: LabResult) -> str:
+    """Return the median cross-entropy of the models, or a dash for sigmoids."""
     found = [seed.nats for seed in result.seeds if seed.nats is not None]
     return f"{median(found):.4f}" if found else "-"
 
 
 def mean_symbols(result: LabResult) -> str:
-    """Return the mean share of symbols right of the nets, or a dash where it means nothing."""
+    """Return the mean per-symbol accuracy of the models, or a dash for sigmoids."""
     found = [seed.symbols_right for seed in result.seeds if seed.symbols_right is not None]
     return share_text(fmean(found)) if found else "-"
 
 
 def share_text(share: float) -> str:
-    """Return a share in percent; 100 % and 0 % are said only of all and of none.
+    """Return a share in percent; only all is 100 % and only none is 0 %.
 
     >>> share_text(1.0), share_text(0.9999), share_text(0.5), share_text(0.0001), share_text(math.nan)
     ('100 %', '99.9 %', '50.0 %', '0.1 %', '-')

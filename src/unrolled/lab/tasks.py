@@ -1,4 +1,4 @@
-"""Experiments on tasks: S nets learn to answer, and are measured at lengths that they never saw."""
+"""Experiments on tasks: train S models to answer, and measure them at lengths beyond training."""
 
 from __future__ import annotations
 
@@ -11,53 +11,56 @@ import torch
 from torch import Tensor
 
 from unrolled.config.lab import LabConfig
-from unrolled.lab.examples import Answers, Examples
+from unrolled.lab.examples import Encoded, Examples, Targets
 from unrolled.lab.experiment import set_first_weights
 from unrolled.lab.heads import HeadedModel, Recogniser, Tagger, Transducer
-from unrolled.lab.memory import refuse_too_much
-from unrolled.lab.nets import Nets
+from unrolled.lab.memory import check_memory
+from unrolled.lab.optimisers import optimiser
 from unrolled.lab.results import TaskResult
-from unrolled.lab.training import Watch, train
+from unrolled.lab.stacked import StackedModels
+from unrolled.lab.training import Callback, train
 from unrolled.languages.lengths import Lengths
 from unrolled.languages.tasks import Task
 from unrolled.saved.vocabulary import Vocabulary
 
-#: Sizes at which nets are tried, at most, and inputs of each.
+#: Sizes at which models are tried, at most, and inputs of each.
 SIZES, INPUTS = 24, 64
 
 HEADS: dict[str, type[HeadedModel]] = {"end": Recogniser, "each": Tagger, "after": Transducer}
 
 
 def task_experiment(
-    task: Task, config: LabConfig, limit: int, *, watch: Watch | None = None
+    task: Task, config: LabConfig, limit: int, *, callback: Callback | None = None
 ) -> tuple[TaskResult, list[HeadedModel]]:
-    """Train `config.seeds` nets side by side on a task and measure each.
+    """Train `config.seeds` models together on a task and measure each.
 
     Args:
         task: what to answer.
-        config: how; its lengths are those of the inputs, its loss is the cross-entropy of the answers.
+        config: of the training; its lengths are those of the inputs, the loss is the cross-entropy of the answers.
         limit: the largest size to try.
-        watch: called now and then with the steps done and the losses (S,).
+        callback: as for :func:`unrolled.lab.training.train`.
 
-    Returns: what was found, and the trained nets.
-    Raises: ValueError if the task has no input of a training size; MemoryError if so many nets do not fit.
+    Returns: the result and the trained models.
+    Raises: ValueError if there is no such optimiser or no input of a training size; MemoryError if the models do not
+        fit into memory.
 
     >>> from unrolled.languages.registry import task
     >>> config = LabConfig(seeds=2, steps=5, batch_size=4, samples=20, lengths="uniform:1-5")
-    >>> result, nets = task_experiment(task("parity"), config, limit=9)
-    >>> type(nets[0]).__name__, result.sizes, len(result.symbols[0])
+    >>> result, models = task_experiment(task("parity"), config, limit=9)
+    >>> type(models[0]).__name__, result.sizes, len(result.symbols[0])
     ('Recogniser', [1, 2, 3, 4, 5, 6, 7, 8, 9], 9)
     """
     lengths, vocabulary = Lengths(config.lengths), Vocabulary(task.inputs.alphabet)
+    optimiser(config.optimiser)
     task.inputs.check(lengths)
     seeds = [config.first_seed + s for s in range(config.seeds)]
     longest = task.inputs.length(lengths.longest) + (task.answer_length(lengths.longest) if task.kind == "after" else 0)
     kind, K = config.model().kind, len(task.answers)
-    refuse_too_much(Nets.bytes(kind, config.seeds, config.rows, longest, config.units, K), config.seeds)
+    check_memory(StackedModels.memory(kind, config.seeds, config.rows, longest, config.units, K), config.seeds)
     begun = time.perf_counter()
     examples = _examples(task, vocabulary, config, seeds)
     models = [_new_model(task, vocabulary, config, seed) for seed in seeds]
-    curve = train(models, examples, config, watch=watch)
+    curve = train(models, examples, config, callback=callback)
     trained = time.perf_counter()
     spread = np.unique(np.linspace(1, limit, min(limit, SIZES)).round().astype(int)).tolist()
     sizes = [n for n in spread if task.inputs.has(n)]
@@ -78,13 +81,13 @@ def _new_model(task: Task, vocabulary: Vocabulary, config: LabConfig, seed: int)
 
 
 def _examples(task: Task, vocabulary: Vocabulary, config: LabConfig, seeds: Sequence[int]) -> Examples:
-    """Draw each net's inputs from its own seed, and lay out their answers where the head is read."""
+    """Draw the inputs of each model from its own seed, with the answers as targets where the head is read."""
     K = len(task.answers)
-    table = np.eye(K, K + 1, dtype=np.float32)  # the last column asks for nothing
+    table = np.eye(K, K + 1, dtype=np.float32)  # the last column is no target
     number = {symbol: k for k, symbol in enumerate(task.answers)}
     lengths = Lengths(config.lengths)
 
-    def read(rng: np.random.Generator) -> tuple[list[int], list[int]]:
+    def example(rng: np.random.Generator) -> Encoded:
         given, answer = task.sample(rng, lengths)
         ids, codes = vocabulary.encode(given).tolist(), [number[symbol] for symbol in answer]
         if task.kind == "each":
@@ -94,14 +97,14 @@ def _examples(task: Task, vocabulary: Vocabulary, config: LabConfig, seeds: Sequ
         return ids + [vocabulary.eos_id] * len(codes), [K] * len(ids) + codes
 
     streams = [np.random.default_rng([seed, 0]) for seed in seeds]
-    return Examples([[read(rng) for _ in range(config.samples)] for rng in streams], Answers(table, True), seeds)
+    return Examples([[example(rng) for _ in range(config.samples)] for rng in streams], Targets(table, True), seeds)
 
 
 @torch.no_grad()
 def _accuracy(
     task: Task, vocabulary: Vocabulary, models: Sequence[HeadedModel], sizes: Sequence[int]
 ) -> tuple[list[list[float]], list[list[float]]]:
-    """Return for each net and size the share of answer symbols right, and of answers right as a whole, (S, N)."""
+    """Return for each model and size the share of answer symbols right and of whole answers right, (S, N)."""
     symbols, exact = np.zeros((len(models), len(sizes))), np.zeros((len(models), len(sizes)))
     number = {symbol: k for k, symbol in enumerate(task.answers)}
     for k, n in enumerate(sizes):
@@ -123,7 +126,7 @@ def _accuracy(
 
 
 def _answers(model: HeadedModel, x: Tensor, lengths: Tensor, N: int) -> Tensor:
-    """Return the likeliest answers (N, B)."""
+    """Return the most probable answers (N, B)."""
     if isinstance(model, Transducer):
         return torch.as_tensor(model(x, N, lengths).argmax(-1))
     return torch.as_tensor(model(x, lengths).argmax(-1)).view(-1, x.shape[1])

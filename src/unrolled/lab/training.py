@@ -1,10 +1,10 @@
-"""Training S nets side by side: each takes its own steps, bit for bit those it would take alone.
+"""Train S models together; each takes, bit for bit, the steps it would take alone.
 
-The nets are divided into parts, as many together as a thread's share of the caches holds.  A thread takes a part
-through many steps before it goes on to the next, so what the nets read and write stays there.  Everything below is
-element by element, or a sum over one net's own numbers in a fixed order; so no net feels another.
+The models are divided into parts that fit into a thread's share of the caches.  A thread takes a part through many
+steps before it starts the next, so that its data stay in the cache.  All operations are elementwise, or sums over the
+numbers of one model in a fixed order, so no model affects another.
 
-Numbers are float32, laid out (S, ...): S nets, P parameters, K answers.
+Numbers are float32, laid out (S, ...): S models, P parameters, K answers.
 """
 
 from __future__ import annotations
@@ -20,56 +20,57 @@ import torch
 from numpy.typing import NDArray
 
 from unrolled.config.lab import LabConfig
-from unrolled.lab.examples import Answers, Batch, Examples
-from unrolled.lab.nets import HeadedNet, Nets
-from unrolled.lab.objectives import OBJECTIVES
-from unrolled.lab.optimisers import RULES, clip
+from unrolled.lab.examples import Batch, Examples, Targets
+from unrolled.lab.losses import LOSSES
+from unrolled.lab.optimisers import clip, optimiser
+from unrolled.lab.stacked import RecurrentModel, StackedModels
 
 Array = NDArray[Any]
 
-#: Share of the steps over which the learning rate rises, and what the cosine leaves of it at the end.
+#: Learning-rate warm-up as a share of the steps, and the share of the rate left at the end of the cosine.
 WARM_UP, END = 0.1, 0.01
-#: Share of the steps after which the gates' weights begin to grow.
+#: Share of the steps after which the weights of the gates begin to grow.
 GAIN_FROM = 0.5
 #: Steps between two lines of the learning curve.
 LOG_EVERY = 50
-#: What the nets of a part may take together: a share of the caches, and enough arithmetic for each call of NumPy.
+#: Memory of a part: a share of the caches, but enough arithmetic for each call of NumPy.
 PART_BYTES = 4 << 20
-#: With fewer rows a net, threads wait longer for Python than they walk.
+#: Below this batch size, threads wait longer for Python than they compute.
 ROWS_FOR_THREADS = 4
 
-#: Called now and then with the steps done and the losses (S,) since the last call.
-Watch = Callable[[int, Array], None]
+#: Called every `LOG_EVERY` steps with the steps done and the mean losses (S,) since the last call.
+Callback = Callable[[int, Array], None]
 
 
 class Curve(NamedTuple):
-    """Mean loss of each net over the steps up to each line: steps (lines,), nats per answer (lines, S)."""
+    """Learning curve, the mean loss of each model between two lines: steps (lines,), nats per target (lines, S)."""
 
     steps: Array
     losses: Array
 
 
 def train(
-    models: Sequence[HeadedNet],
+    models: Sequence[RecurrentModel],
     examples: Examples,
     config: LabConfig,
     *,
-    watch: Watch | None = None,
+    callback: Callback | None = None,
 ) -> Curve:
-    """Train the models in place, net s on the strings of stream s.
+    """Train the models in place, each on its own examples.
 
     Args:
-        models: of one shape; net s is seeded by `config.first_seed` + s.
-        examples: what they read and should answer.
-        config: how; its cell, lengths and samples have been used already.
-        watch: called now and then with the steps done and the losses (S,) since the last call; the models then hold
-            the weights of that step.
+        models: of one shape; the seed of model s is `config.first_seed` + s.
+        examples: their inputs and targets.
+        config: of the training; cell, lengths and samples are those of the models and examples.
+        callback: called every 50 steps with the steps done and the mean losses (S,) since the last call; the models
+            then hold the weights of that step.
 
     Returns: the learning curve.
+    Raises: ValueError if there is no such optimiser.
     """
     threads = torch.get_num_threads() if config.rows >= ROWS_FOR_THREADS else 1
-    together = nets_together(models[0], examples, config, -(-len(models) // threads))
-    slices = [slice(s, s + together) for s in range(0, len(models), together)]
+    size = part_size(models[0], examples, config, -(-len(models) // threads))
+    slices = [slice(s, s + size) for s in range(0, len(models), size)]
     own = torch.get_num_threads() if len(slices) == 1 else 1  # threads of a part
     parts = [Part(models[at], examples.of(at), config, config.first_seed + at.start, own) for at in slices]
     steps, losses = [], []
@@ -81,71 +82,72 @@ def train(
             sums = [*pool.map(run, parts)] if len(parts) > 1 else [run(parts[0])]
             losses.append(np.concatenate(sums) / len(span))
             steps.append(span.stop)
-            if watch:
-                watch(span.stop, losses[-1])
+            if callback:
+                callback(span.stop, losses[-1])
     finally:
         pool.shutdown(cancel_futures=True)
     return Curve(np.array(steps), np.array(losses))
 
 
-def nets_together(model: HeadedNet, examples: Examples, config: LabConfig, most: int) -> int:
-    """Return how many nets a part has: what fits the cache, at least one and at most `most`."""
+def part_size(model: RecurrentModel, examples: Examples, config: LabConfig, most: int) -> int:
+    """Return how many models a part has: as many as fit into the cache, at least 1 and at most `most`."""
     layer = model.rnn
-    each = Nets.bytes(layer.kind, 1, config.rows, examples.T, layer.hidden_size, model.head.out_features)
+    each = StackedModels.memory(layer.kind, 1, config.rows, examples.T, layer.hidden_size, model.head.out_features)
     return max(1, min(most, PART_BYTES // each))
 
 
 class Part:
-    """Some of the nets, and all that their training goes on from.
+    """Some of the models, with the state of their training.
 
     Args:
-        models, examples, config: as for :func:`train`, of these nets.
+        models, examples, config: as for :func:`train`, of these models.
         seed: of the first of them.
-        threads: that may walk them.
+        threads: for their recurrence.
     """
 
     def __init__(
-        self, models: Sequence[HeadedNet], examples: Examples, config: LabConfig, seed: int, threads: int
+        self, models: Sequence[RecurrentModel], examples: Examples, config: LabConfig, seed: int, threads: int
     ) -> None:
         seeds = range(seed, seed + len(models))
-        self.nets = Nets(models, config.rows, examples.T, threads, cell_noise=config.cell_noise, seeds=seeds)
+        noise: dict[str, Any] = {"cell_noise": config.cell_noise, "seeds": seeds}
+        self.stacked = StackedModels(models, config.rows, examples.T, threads, **noise)
         self.examples, self.config = examples, config
-        self._rule = RULES[config.optimiser](self.nets.weights)
-        self._noise = _Noise(self.nets, config, seeds)
-        self._objective = OBJECTIVES["softmax" if examples.answers.distribution else config.loss]
+        self._optimiser = optimiser(config.optimiser)(self.stacked.weights)
+        self._noise = _WeightNoise(self.stacked, config, seeds)
+        self._loss = LOSSES["softmax" if examples.targets.distribution else config.loss]
         self._growth = np.float32(config.gain ** (1 / max(1, config.steps - math.ceil(GAIN_FROM * config.steps))))
         self._averaged_from = config.steps - math.ceil(config.average * config.steps)
-        self._sum = np.zeros(self.nets.weights.shape if config.average else 0)  # of weights
+        self._sum = np.zeros(self.stacked.weights.shape if config.average else 0)  # of weights
 
     def run(self, span: range) -> Array:
-        """Take these steps, then give the models their weights; return the summed losses (S,)."""
-        nets, config = self.nets, self.config
-        sums = np.zeros(nets.S)
+        """Take these steps, then copy the weights to the models; return the summed losses (S,)."""
+        stacked, config = self.stacked, self.config
+        sums = np.zeros(stacked.S)
         for step in span:
             done = step / config.steps
             batch = self.examples.batch(config.rows, done / config.curriculum if done < config.curriculum else 1)
             with self._noise:
-                sums += gradients(nets, batch, self.examples.answers, self._objective)
+                sums += gradients(stacked, batch, self.examples.targets, self._loss)
             if config.clip_norm:
-                clip(nets.gradients, config.clip_norm)
-            rate = config.learning_rate * share_of_rate(done, config.schedule)
-            nets.weights -= self._rule(nets.gradients, np.float32(rate))
+                clip(stacked.gradients, config.clip_norm)
+            rate = config.learning_rate * rate_factor(done, config.schedule)
+            stacked.weights -= self._optimiser(stacked.gradients, np.float32(rate))
             if config.weight_decay:
-                nets.weights *= np.float32(1 - rate * config.weight_decay)
+                stacked.weights *= np.float32(1 - rate * config.weight_decay)
             if done >= GAIN_FROM and config.gain != 1:
-                nets.weights[:, nets.recurrent] *= self._growth
+                stacked.weights[:, stacked.recurrent] *= self._growth
             if step >= self._averaged_from:
-                self._sum += nets.weights
+                self._sum += stacked.weights
         if span.stop == config.steps and config.average:
-            nets.weights[...] = self._sum / (config.steps - self._averaged_from)
-        nets.write_back()
+            stacked.weights[...] = self._sum / (config.steps - self._averaged_from)
+        stacked.write_back()
         return sums
 
 
-def share_of_rate(done: float, schedule: str) -> float:
-    """Return the factor on the learning rate when this share of the steps is done.
+def rate_factor(done: float, schedule: str) -> float:
+    """Return the factor on the learning rate after this share of the steps.
 
-    >>> [round(share_of_rate(done, "cosine"), 3) for done in (0.05, 0.1, 0.55, 1.0)]
+    >>> [round(rate_factor(done, "cosine"), 3) for done in (0.05, 0.1, 0.55, 1.0)]
     [0.5, 1.0, 0.505, 0.01]
     """
     if schedule == "constant":
@@ -156,7 +158,7 @@ def share_of_rate(done: float, schedule: str) -> float:
 
 
 def is_point(step: int, steps: int, points: int = 20) -> bool:
-    """Return whether nets are looked at after this step: about so many times, at lines of the learning curve.
+    """Return whether models are evaluated after this step: about `points` times, at lines of the learning curve.
 
     >>> [step for step in range(0, 1001, 50) if is_point(step, 1000, points=5)]
     [200, 400, 600, 800, 1000]
@@ -165,27 +167,27 @@ def is_point(step: int, steps: int, points: int = 20) -> bool:
     return step == steps or (step > 0 and step % every == 0)
 
 
-def gradients(nets: Nets, batch: Batch, answers: Answers, objective: Any) -> Array:
-    """Put the gradients of the mean loss of each net into `nets.gradients`; return the losses (S,)."""
+def gradients(stacked: StackedModels, batch: Batch, targets: Targets, loss_function: Any) -> Array:
+    """Write the gradients of the mean loss of each model to `stacked.gradients`; return the losses (S,)."""
     T, B = batch.ids.shape[1:]
-    nets.ids[:, :T] = batch.ids
-    logits = nets.forward(batch.steps)
-    asked = np.full((nets.S, logits.shape[-1] // B, B), answers.nothing, batch.codes.dtype)
-    asked[:, :T] = batch.codes
-    flat = asked.reshape(nets.S, -1)
-    mask = flat != answers.nothing
-    loss, dlogits = objective(logits, np.take(answers.table, flat, axis=1))
+    stacked.ids[:, :T] = batch.ids
+    logits = stacked.forward(batch.steps)
+    padded = np.full((stacked.S, logits.shape[-1] // B, B), targets.ignored, batch.codes.dtype)
+    padded[:, :T] = batch.codes
+    codes = padded.reshape(stacked.S, -1)
+    mask = codes != targets.ignored
+    loss, dlogits = loss_function(logits, np.take(targets.table, codes, axis=1))
     share = mask / np.maximum(mask.sum(1), 1).astype(np.float32)[:, None]
-    nets.backward(dlogits * share)
+    stacked.backward(dlogits * share)
     losses: Array = np.add.reduce(loss * share, axis=1)
     return losses
 
 
-class _Noise:
-    """Inside a ``with`` block, noise on every weight: each net's own stream, drawn anew for each block."""
+class _WeightNoise:
+    """Adds noise to every weight inside a ``with`` block, from each model's own random stream."""
 
-    def __init__(self, nets: Nets, config: LabConfig, seeds: Iterable[int]):
-        self.weights, self.sigma = nets.weights, np.float32(config.weight_noise)
+    def __init__(self, stacked: StackedModels, config: LabConfig, seeds: Iterable[int]):
+        self.weights, self.sigma = stacked.weights, np.float32(config.weight_noise)
         self.rngs = [np.random.default_rng([seed, 2]) for seed in seeds]
 
     def __enter__(self) -> None:

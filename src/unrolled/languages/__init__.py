@@ -1,4 +1,6 @@
-"""Formal languages: draw their strings, recognise them, know every legal next symbol, and measure a net against that.
+"""Formal languages: generators, recognisers, next-symbol oracles, and metrics for models that learned them.
+
+No torch here: :mod:`unrolled.lab.predictors` wraps torch models for the metrics.
 
 >>> from unrolled.languages import Lengths, get
 >>> import numpy as np
@@ -9,7 +11,7 @@
 (['b'], False)
 """
 
-from unrolled.languages.judging import ModelPredictor, Predictor, judge
+from unrolled.languages.judging import Predictor, judge
 from unrolled.languages.language import Language
 from unrolled.languages.lengths import Lengths
 from unrolled.languages.metrics import evaluate, first_failing, kth_failing, scan
@@ -20,7 +22,6 @@ from unrolled.languages.tasks import Task
 __all__ = [
     "Language",
     "Lengths",
-    "ModelPredictor",
     "Predictor",
     "Task",
     "evaluate",

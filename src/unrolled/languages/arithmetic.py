@@ -1,4 +1,4 @@
-"""Arithmetic modulo 5, with and without brackets: the inputs are languages of their own."""
+"""Arithmetic modulo 5, with and without brackets, and the languages of its inputs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OPERATORS = ("+", "-", "*")
 
 
 class Sums(Language):
-    """Numbers with an operator between each two; the size is how many numbers there are."""
+    """Numbers with an operator between each two; the size is the number of numbers."""
 
     name, alphabet, chomsky, source = "sums", (*DIGITS, *OPERATORS), "regular", DELETANG
     summary = "numbers with + - * between them; the size is how many numbers"
@@ -56,7 +56,7 @@ class Sums(Language):
 
 
 class ModularArithmetic(Task):
-    """The value of a sum of products, modulo 5; * before + and -."""
+    """The value of a sum of products, modulo 5; * binds tighter than + and -."""
 
     name, inputs, answers, kind, chomsky = "modular-arithmetic", Sums(), DIGITS, "end", "regular"
     source, summary = DELETANG, "the value of numbers with + - * between them, modulo 5"
@@ -77,17 +77,17 @@ class ModularArithmetic(Task):
 
 
 class Bracketed(Language):
-    """Expressions with a bracket around each operation: d, -d, (d), (-d), and (E o E) from five symbols on.
+    """Expressions with brackets around each operation: d, -d, (d), (-d), and (E o E) from five symbols on.
 
-    Of n symbols the left expression takes 1 to n - 4, each number as likely, and every digit and operator is as likely.
+    The length of the left expression is uniform on 1 to n - 4, and so are digits and operators.
     """
 
     name, alphabet, source = "bracketed", (*DIGITS, *OPERATORS, "(", ")"), DELETANG
     chomsky = "deterministic context-free"
-    summary = "expressions with a bracket around each operation"
+    summary = "expressions with brackets around each operation"
 
-    # The state is the brackets that are open, each with whether its operator has come, as linked pairs; and what came
-    # last: "" or "(" before an expression, "o" after an operator, "-" after a sign, "d" after a number, ")".
+    # The state is the open brackets as linked pairs, each with whether its operator has come; and what came last: "" or
+    # "(" before an expression, "o" after an operator, "-" after a sign, "d" after a number, ")".
     def start(self) -> tuple[object, str]:
         return None, ""
 
@@ -123,7 +123,7 @@ class Bracketed(Language):
 
     def recognises(self, string: Sequence[str]) -> bool:
         text, before = "".join(string), ""
-        while text != before:  # E is an operation or a number in brackets that has been read; a bare number is not
+        while text != before:  # E is a reduced operation or number in brackets
             before, text = text, re.sub(r"\((-?[0-4]|E)[-+*](-?[0-4]|E)\)|\(-?[0-4]\)", "E", text)
         return re.fullmatch("-?[0-4]|E", text) is not None and set(string) <= {*self.alphabet}
 
@@ -156,9 +156,9 @@ class Bracketed(Language):
 
 
 class BracketedArithmetic(Task):
-    """The value of an expression with a bracket around each operation, modulo 5.
+    """The value of an expression with brackets around each operation, modulo 5.
 
-    The published code leaves * out by default; the published text has it, and so has this.
+    The published code leaves out * by default; the published text has it, and so does this.
     """
 
     name, inputs, answers, kind = "modular-arithmetic-brackets", Bracketed(), DIGITS, "end"
@@ -168,7 +168,7 @@ class BracketedArithmetic(Task):
     def answer(self, given: String) -> String:
         values: list[int] = []
         waiting: list[str] = []  # brackets, operators, and "n" for a sign
-        expected = True  # whether a number is next, so that - is a sign
+        expected = True  # whether a number comes next, so that - is a sign
         for symbol in given:
             if symbol in DIGITS:
                 sign = waiting[-1:] == ["n"]
@@ -201,7 +201,7 @@ def _value(left: int, operator: str, right: int) -> int:
 
 
 class _Tables:
-    """For each number of symbols, from 0 on: how many expressions there are, and how hard one is to guess."""
+    """Number and entropy (nats) of the expressions of each number of symbols, from 0 on."""
 
     def __init__(self) -> None:
         self.counts = [0] + 4 * [MODULUS]

@@ -1,4 +1,4 @@
-"""Languages of brackets: Dyck-k, where every kind nests in the others, and Shuffle-k, where each kind is on its own."""
+"""Languages of brackets: Dyck-k, where all kinds nest in each other, and Shuffle-k, where each kind is independent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from unrolled.languages.language import Language, String, choose
 from unrolled.saved.vocabulary import EOS
 
-#: The kinds of brackets, in the order in which Dyck-k and Shuffle-k take them; from the fifth on they are numbered.
+#: The first kinds of brackets of Dyck-k and Shuffle-k; from the fifth on they are numbered.
 WRITTEN = ("()", "[]", "{}", "<>")
 
 
@@ -30,7 +30,7 @@ class Dyck(Language):
 
     Args:
         k: kinds of brackets.
-        depth: how many may be open at once; None is any number, which makes the language regular if it is given.
+        depth: how many may be open at once; None is any number.  With a depth the language is regular.
 
     >>> language = Dyck(2)
     >>> "".join(language.sample(np.random.default_rng(1), 6)), language.count(3)
@@ -52,7 +52,7 @@ class Dyck(Language):
         )
         self.opens, self.closes = self.alphabet[::2], self.alphabet[1::2]
 
-    # The state is the stack of closing brackets that are due, as linked pairs (top, rest), and its depth.
+    # The state is the stack of closing brackets due, as linked pairs (top, rest), and its depth.
     def start(self) -> tuple[tuple[str, object], int]:
         return (EOS, None), 0
 
@@ -161,7 +161,7 @@ class Shuffle(Language):
 
     def draw(self, rng: np.random.Generator, n: int) -> String:
         string = np.empty(2 * n, object)
-        left = np.arange(2 * n)  # positions that belong to none of the words drawn so far
+        left = np.arange(2 * n)  # positions not yet taken by a word
         for kind in range(self.k):
             others = self.k - kind - 1
             weights = [math.comb(len(left), 2 * m) * catalan(m) * shuffles(others, n - m) for m in range(n + 1)]
@@ -183,7 +183,7 @@ def catalan(n: int) -> int:
 
 @lru_cache(4096)
 def shuffles(k: int, n: int) -> int:
-    """Return the number of interleavings of k Dyck-1 words of n pairs together.
+    """Return the number of interleavings of k Dyck-1 words with n pairs in total.
 
     >>> [shuffles(2, n) for n in range(4)], shuffles(2, 9) == catalan(9) * catalan(10)
     ([1, 2, 10, 70], True)
@@ -194,10 +194,10 @@ def shuffles(k: int, n: int) -> int:
 
 
 def dyck_path(rng: np.random.Generator, n: int) -> list[bool]:
-    """Draw a Dyck-1 word of n pairs, each with the same probability, in time n.
+    """Draw a Dyck-1 word of n pairs, each with the same probability, in time O(n).
 
     Returns: for each of the 2 n symbols whether it opens.
-    Source: the cycle lemma (Dvoretzky & Motzkin 1947): of the 2 n + 1 rotations of n ups and n + 1 downs just one
+    Source: the cycle lemma (Dvoretzky & Motzkin 1947): of the 2 n + 1 rotations of n ups and n + 1 downs, exactly one
         stays at or above zero until its last step.
     """
     steps = rng.permuted(np.repeat([1, -1], [n, n + 1]))

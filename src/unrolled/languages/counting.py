@@ -1,4 +1,4 @@
-"""Languages that a counter or a few decide: a^n b^n and its kin, and majority."""
+"""Languages that one or a few counters decide: a^n b^n and its relatives, and majority."""
 
 from __future__ import annotations
 
@@ -14,15 +14,13 @@ from unrolled.saved.vocabulary import EOS
 
 
 class Blocks(Language):
-    """Blocks of equal symbols whose lengths stand in a fixed ratio: a^n b^n c^n has one string for each n >= 1.
+    """Blocks of equal symbols whose lengths have a fixed ratio, such as a^n b^n c^n: one string for each n >= 1.
 
     Args:
-        name: of the language.
-        powers: how many of each symbol there are for each n, in their order; of the first there is one.
-        chomsky: its class.
-        source: where it was measured.
+        name, chomsky, source: as of :class:`Language`.
+        powers: the symbols in order, each with its number per n; 1 for the first.
 
-    Raises: ValueError if there is not one of the first symbol for each n.
+    Raises: ValueError if the number of the first symbol is not 1.
 
     >>> language = Blocks("anb2n", {"a": 1, "b": 2}, "deterministic context-free", "an example")
     >>> language.draw(np.random.default_rng(0), 2), language.summary
@@ -33,7 +31,7 @@ class Blocks(Language):
         self.name, self.alphabet, self.chomsky, self.source = name, tuple(powers), chomsky, source
         self.powers = tuple(powers.values())
         if self.powers[0] != 1:
-            raise ValueError(f"{name}: {self.powers[0]} {self.alphabet[0]} for each n, expected 1, so that it counts n")
+            raise ValueError(f"{name}: the power of {self.alphabet[0]} is {self.powers[0]}; the first must be 1")
         exponents = [f"{symbol}^{'' if power == 1 else power}n" for symbol, power in powers.items()]
         self.summary = f"{' '.join(exponents)}, n >= 1"
 
@@ -68,7 +66,7 @@ class Blocks(Language):
         return {self.alphabet[0]: 1.0}
 
     def probes(self, rng: np.random.Generator, n: int, most: int = 1) -> list[list[Run]]:
-        # Written down rather than read off the machine, which takes a step for each of up to 300,000 symbols.
+        # A formula, because the machine would take a step for each of up to 300,000 symbols.
         start, *others = self.alphabet
         runs: list[Run] = [(start, frozenset([start]), 1), (start, frozenset([start, others[0]]), n - 1)]
         due = frozenset([start, others[0]])
@@ -92,7 +90,7 @@ class Sum(Language):
     source = "Lan et al. 2022; BLISS (Lan et al. 2023)"
     summary = "a^k b^m c^(k+m), k, m >= 1, of size k + m"
 
-    # The state is (last symbol, c's that are due).
+    # The state is (last symbol, c's due).
     def start(self) -> tuple[str, int]:
         return "", 0
 

@@ -1,9 +1,9 @@
-"""The file layout of FLaRe, a benchmark of strings that are in a language or not.
+"""The file layout of FLaRe, a benchmark of recognition: is a string in a language?
 
-A folder holds ``main.tok`` (one string a line, symbols set apart by spaces), ``labels.txt`` (1 if the string is in the
-language, else 0), ``next-symbols.jsonl`` (for each string that is: after each of its beginnings, the symbols that may
-follow, and whether it may end) and ``num-edits.txt`` (for each string that is not: how many edits it is away from one
-that is, empty if it was drawn without one).  The training data stand in the folder of the language; others in
+A folder holds ``main.tok`` (one string a line, symbols separated by spaces), ``labels.txt`` (1 if the string is in the
+language, else 0), ``next-symbols.jsonl`` (for each string in the language, after each prefix: the symbols that may
+follow, and whether it may end) and ``num-edits.txt`` (for each other string, its number of edits from a string in the
+language, empty if it was drawn at random).  The training data are in the folder of the language, others in
 ``datasets/<name>`` below it.
 
 Source: Butoi et al. 2025, Training Neural Networks as Recognizers of Formal Languages.
@@ -33,9 +33,9 @@ class Labelled:
     Attributes:
         string: Its symbols.
         label: Whether it is in the language.
-        next_symbols: After each of its beginnings, the empty one first, what may follow, EOS included; None if the
-            folder does not say, or the string is not in the language.
-        edits: How many edits away from the language it was made; None if it is in it, or was not made by edits.
+        next_symbols: After each prefix, the empty one first, what may follow, EOS included; None if the folder does not
+            say, or the string is not in the language.
+        edits: Its number of edits from a string in the language; None if it was not made by edits.
     """
 
     string: String
@@ -50,7 +50,7 @@ class _Step(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def label(language: Language, strings: Iterable[Sequence[str]]) -> list[Labelled]:
-    """Return strings as a language labels them, with the legal next symbols of those that are in it.
+    """Return strings labelled by a language, with the legal next symbols of those in it.
 
     >>> from unrolled.languages import get
     >>> [(example.label, len(example.next_symbols or ())) for example in label(get("anbn"), ["ab", "ba"])]
@@ -68,10 +68,10 @@ def write_flare(folder: str | Path, examples: Iterable[Labelled]) -> None:
     """Write a FLaRe folder.
 
     Args:
-        folder: it is made if it is not there; files of these names are replaced.
-        examples: what to write; ``next-symbols.jsonl`` is written if every string of the language has its own.
+        folder: created if missing; files of these names are replaced.
+        examples: what to write; ``next-symbols.jsonl`` is written if every string in the language has next symbols.
 
-    Raises: ValueError if a symbol has white space in it or is empty.
+    Raises: ValueError if a symbol is empty or contains white space.
 
     >>> from unrolled.languages import get
     >>> write_flare("anbn", label(get("anbn"), ["aabb", "ba"]))
@@ -96,9 +96,9 @@ def read_flare(
     """Read a FLaRe folder.
 
     Args:
-        folder: with main.tok and labels.txt, and perhaps next-symbols.jsonl and num-edits.txt.
-        language: whose recogniser and machine must agree with every label and every set; None takes what is there.
-        rename: symbols of the files and what they are called here, as ``{"(0": "(", ")0": ")"}``.
+        folder: with main.tok and labels.txt, and optionally next-symbols.jsonl and num-edits.txt.
+        language: must agree with every label and every set of next symbols; None skips the check.
+        rename: symbols of the files and their names here, such as ``{"(0": "(", ")0": ")"}``.
 
     Raises: CorpusError naming the file, the line and what is wrong with it.
     """
@@ -132,14 +132,14 @@ def _next_symbols(
         try:
             steps = decoder.decode(line)
         except msgspec.DecodeError as error:
-            raise CorpusError(f"{path}: line {number} is no list of steps: {error}") from None
+            raise CorpusError(f"{path}: line {number} is not a list of steps: {error}") from None
         found.append(
             tuple(frozenset(names.get(s, s) for s in step.s.split()) | ({EOS} if step.e else set()) for step in steps)
         )
         if number <= len(inside) and len(steps) != len(inside[number - 1]) + 1:
             expected = len(inside[number - 1]) + 1
             raise CorpusError(
-                f"{path}: line {number} has {len(steps)} steps, expected {expected}: its string's and the end"
+                f"{path}: line {number} has {len(steps)} steps, expected {expected}: one more than symbols"
             )
     _same_count(path, len(found), len(inside), "the strings with label 1")
     return found
@@ -151,7 +151,7 @@ def _edits(path: Path, outside: int) -> Sequence[int | None]:
     found = []
     for number, line in enumerate(text_lines(Source(path)), 1):
         whole = int(line) if line.isascii() and line.isdigit() else None
-        found.append(_parsed(path, number, line, whole, "a whole number or nothing") if line else None)
+        found.append(_parsed(path, number, line, whole, "a whole number or an empty line") if line else None)
     _same_count(path, len(found), outside, "the strings with label 0")
     return found
 
@@ -159,9 +159,9 @@ def _edits(path: Path, outside: int) -> Sequence[int | None]:
 def _check(language: Language, example: Labelled, where: str) -> None:
     if language.recognises(example.string) != example.label:
         said, known = ("in", "not in") if example.label else ("not in", "in")
-        raise CorpusError(f"{where}: labelled as {said} {language.name}, but it is {known} it; {language.summary}")
+        raise CorpusError(f"{where}: labelled as {said} {language.name}, but it is {known} it: {language.summary}")
     if example.next_symbols is not None and example.next_symbols != tuple(language.next_symbols(example.string)):
-        raise CorpusError(f"{where}: next-symbols.jsonl has other sets for this string than {language.name}")
+        raise CorpusError(f"{where}: the next symbols in next-symbols.jsonl are not those of {language.name}")
 
 
 def _parsed(path: Path, number: int, line: str, value: Item | None, expected: str) -> Item:

@@ -1,100 +1,91 @@
-"""Right or wrong: a model's scores against the legal symbols, in chunks of many strings with the state carried on.
+"""Judge a model's scores against the legal symbols, many strings at a time, in chunks with the state carried on.
 
-B strings side by side, T time, V vocabulary.  Judged are the predictions of a string's second symbol to its last and
-of EOS; with a start mark the model reads EOS before the string, and the first symbol is judged too.
+B strings side by side, T time, V vocabulary.  Judged are the predictions of the second to the last symbol of a string,
+and of EOS; with a start mark the model reads EOS first, and the first symbol is judged too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
-from torch.nn.functional import log_softmax, softmax
 
 from unrolled.languages.language import Run
-from unrolled.lm.model import SequenceModel
 from unrolled.saved.vocabulary import Vocabulary
 
-#: Symbols of all strings together that are read at once: what bounds the memory, whatever the length.
+#: Symbols of all strings together that are read at once; bounds the memory, whatever the length.
 CHUNK = 1 << 18
-#: The probability above which Weiss et al. 2018 let a symbol pass.
+#: The probability above which Weiss et al. 2018 accept a symbol.
 ACCEPTED = 0.01
 
+Array = npt.NDArray[Any]
+Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
 class Predictor(Protocol):
-    """Anything that reads symbols and scores the next one.
+    """Anything that reads symbols and scores the next one: one model, or S models reading the same strings.
 
-    One net, or S nets that read the same strings: then the scores have a first axis S.
+    :mod:`unrolled.lab.predictors` has those of torch models.
     """
 
     vocabulary: Vocabulary
 
     def start(self, B: int) -> Any:
-        """Return the state of B rows that have read nothing."""
+        """Return the state of B rows before the first symbol."""
 
-    def advance(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Read ids (T, B) int64; return the scores of what follows each, (T, B, V) or (S, T, B, V), and the state."""
-
-
-class ModelPredictor:
-    """A :class:`unrolled.lm.SequenceModel` as a predictor; its scores are its logits.
-
-    >>> from unrolled.lm import ModelConfig
-    >>> predictor = ModelPredictor(SequenceModel(ModelConfig(hidden_size=3), Vocabulary("ab")))
-    >>> scores, state = predictor.advance(torch.tensor([[0], [1]]), predictor.start(1))
-    >>> tuple(scores.shape)
-    (2, 1, 4)
-    """
-
-    def __init__(self, model: SequenceModel) -> None:
-        self.model, self.vocabulary = model, model.vocabulary
-
-    def start(self, B: int) -> Any:
-        """Return None, which the model takes for its initial state."""
-        return None
-
-    def advance(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Read ids (T, B); return the logits (T, B, V) and the state."""
-        with self.model.evaluating():
-            return self.model(ids, state)  # type: ignore[no-any-return]
+    def advance(self, ids: Ids, state: Any) -> tuple[Array, Any]:
+        """Read ids (T, B); return the scores of the symbol after each, (T, B, V) or (S, T, B, V), and the state."""
 
 
-# A reading says what "right" means at one position, as a margin: right if it is above zero.  The scores are (..., V),
-# legal is (T, B, V), targets are (T, B); the margin is (...).  A score that is not a number is never right.
+# A criterion says what "right" means at one position, as a margin: right if above zero.  Scores are (..., V), legal is
+# (T, B, V), targets are (T, B); the margin is (...).  A NaN score is never right.
 
 
-def _sets(scores: Tensor, legal: Tensor, targets: Tensor) -> Tensor:
-    return scores.masked_fill(~legal, torch.inf).amin(-1) - scores.masked_fill(legal, -torch.inf).amax(-1)
+def _least(values: Array) -> Array:
+    return reduce(np.minimum, np.moveaxis(values, -1, 0))  # much faster than min(-1) over a few symbols
 
 
-def _argmax(scores: Tensor, legal: Tensor, targets: Tensor) -> Tensor:
-    return scores.masked_fill(~legal, -torch.inf).amax(-1) - scores.masked_fill(legal, -torch.inf).amax(-1)
+def _largest(values: Array) -> Array:
+    return reduce(np.maximum, np.moveaxis(values, -1, 0))
 
 
-def _khot(scores: Tensor, legal: Tensor, targets: Tensor) -> Tensor:
-    return torch.where(legal, scores, -scores).amin(-1)
+def _sets(scores: Array, legal: Array, targets: Array) -> Array:
+    return _least(np.where(legal, scores, np.inf)) - _largest(np.where(legal, -np.inf, scores))
 
 
-def _accepts(scores: Tensor, legal: Tensor, targets: Tensor) -> Tensor:
-    index = targets.expand(scores.shape[:-1])[..., None]
-    return softmax(scores, -1).gather(-1, index)[..., 0] - ACCEPTED
+def _argmax(scores: Array, legal: Array, targets: Array) -> Array:
+    return _largest(np.where(legal, scores, -np.inf)) - _largest(np.where(legal, -np.inf, scores))
+
+
+def _khot(scores: Array, legal: Array, targets: Array) -> Array:
+    return _least(np.where(legal, scores, -scores))
+
+
+def _accepts(scores: Array, legal: Array, targets: Array) -> Array:
+    return np.exp(_log_probability(scores, targets)) - ACCEPTED
+
+
+def _log_probability(scores: Array, targets: Array) -> Floats:
+    """Return log softmax(scores) of the targets."""
+    shifted = scores.astype(np.float64) - _largest(scores)[..., None]
+    index = np.broadcast_to(targets, scores.shape[:-1])[..., None]
+    of_target: Floats = np.take_along_axis(shifted, index, -1)[..., 0] - np.log(np.exp(shifted).sum(-1))
+    return of_target
 
 
 #: What "right" may mean.
 #:
-#: - ``sets``, for a softmax: every legal symbol is scored above every illegal one.
-#: - ``argmax``, for a softmax: the likeliest symbol is legal, and so it is the forced one where one is forced.
-#: - ``khot``, for sigmoids: the symbols with p > 0.5, which are those with a score above 0, are the legal ones.
-#: - ``accepts``, for a softmax: the symbol that does come has p > 0.01.  Source: Weiss et al. 2018.  It says nothing of
-#:   what else the net would let pass.
-READINGS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+#: - ``sets``, for a softmax: every legal symbol scores above every illegal one.
+#: - ``argmax``, for a softmax: the most probable symbol is legal, so where one symbol is forced, it is that one.
+#: - ``khot``, for sigmoids: the symbols with p > 0.5, that is, with a score above 0, are the legal ones.
+#: - ``accepts``, for a softmax: the symbol that comes has p > 0.01.  Source: Weiss et al. 2018.  It does not see which
+#:   illegal symbols the model would accept too.
+CRITERIA: dict[str, Callable[[Array, Array, Array], Array]] = {
     "sets": _sets,
     "argmax": _argmax,
     "khot": _khot,
@@ -103,11 +94,11 @@ READINGS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 
 
 class Marked:
-    """One string as ids with the legal symbols in each place, kept as runs: a^n b^n takes the same room for every n.
+    """One string as ids with the legal symbols at each position, as runs: a^n b^n takes the same memory for every n.
 
     Args:
-        runs: as :meth:`Language.runs` gives them.
-        vocabulary: of the model that is to read it.
+        runs: from :meth:`Language.runs`.
+        vocabulary: of the model that will read the string.
         start_mark: whether the model reads EOS before the string.
 
     Raises: ValueError if the vocabulary lacks a symbol.
@@ -125,13 +116,13 @@ class Marked:
         self.first = 0 if start_mark else 1
 
     def __len__(self) -> int:
-        """Return the number of predictions that are judged."""
+        """Return the number of predictions judged."""
         return int(self.ends[-1]) - self.first
 
     def part(self, start: int, stop: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-        """Return what is read, what follows it and what may follow it, of the predictions from start to stop.
+        """Return the inputs (T,), targets (T,) and legal symbols (T, V) of predictions start to stop.
 
-        Returns: inputs (T,), targets (T,), legal (T, V), where T ends with the string.
+        T is stop - start, or less at the end of the string.
         """
         targets = np.searchsorted(self.ends, np.arange(start, min(stop, len(self))) + self.first, side="right")
         before = np.searchsorted(self.ends, np.arange(start, min(stop, len(self))) + self.first - 1, side="right")
@@ -143,67 +134,57 @@ class Marked:
 
 @dataclass(frozen=True)
 class Judged:
-    """What a predictor made of B strings; the first axes are the predictor's, if it is several nets.
+    """How a predictor did on B strings; the leading axis S is there if the predictor is several models.
 
     Attributes:
-        margins: For each reading the least margin over the string, (..., B); right if it is above 0.
-        nats: Sum of -log softmax(scores)[symbol] over the predictions, (..., B), or empty if it was not asked for.
-        hits: Predictions whose likeliest symbol came, (..., B), or empty.
-        predictions: How many there were, (B,).
+        margins: For each criterion the least margin over the string, (..., B); right if above 0.
+        nats: Sum of -log softmax(scores)[symbol] over the predictions, (..., B); 0 if not measured.
+        hits: Predictions whose most probable symbol came, (..., B); 0 if not measured.
+        predictions: How many predictions there were, (B,).
     """
 
     margins: dict[str, Floats]
     nats: Floats
     hits: Floats
-    predictions: npt.NDArray[np.int64]
+    predictions: Ids
 
 
-@torch.inference_mode()
 def judge(
-    predictor: Predictor, strings: Sequence[Marked], readings: Sequence[str] = ("sets",), *, measured: bool = False
+    predictor: Predictor, strings: Sequence[Marked], criteria: Sequence[str] = ("sets",), *, measured: bool = False
 ) -> Judged:
     """Read strings side by side, in chunks, and compare every prediction with what is legal there.
 
     Args:
-        predictor: one net or several.
-        strings: what to read, best of similar lengths.
-        readings: names of what "right" may mean, from :data:`READINGS`.
-        measured: also sum up nats and hits; otherwise reading ends once every string is wrong in every reading.
+        predictor: one model or several.
+        strings: best of similar lengths.
+        criteria: what "right" means, names in :data:`CRITERIA`.
+        measured: also sum up nats and hits; otherwise reading stops once every string is wrong by every criterion.
 
-    Returns: margins, and if measured nats and hits, for each string.
-    Raises: ValueError if there is no such reading.
+    Raises: ValueError if there is no such criterion.
     """
-    for reading in readings:
-        if reading not in READINGS:
-            raise ValueError(f"no reading is called {reading!r}; there are {', '.join(READINGS)}")
+    for criterion in criteria:
+        if criterion not in CRITERIA:
+            raise ValueError(f"criterion is {criterion!r}; it must be one of {', '.join(CRITERIA)}")
     B, T = len(strings), max(1, CHUNK // len(strings))
-    margins: dict[str, Tensor | float] = dict.fromkeys(readings, torch.inf)
-    nats: Tensor | float = 0.0
-    hits: Tensor | float = 0.0
+    margins: dict[str, Floats] = dict.fromkeys(criteria, np.array(np.inf))
+    nats, hits = np.zeros(()), np.zeros(())
     state = predictor.start(B)
     for inputs, targets, legal, inside in _chunks(strings, T):
         scores, state = predictor.advance(inputs, state)
-        for reading in readings:
-            margin = READINGS[reading](scores, legal, targets).double()
-            least = torch.where(inside, margin, torch.inf).amin(-2)  # over T; NaN stays NaN
-            margins[reading] = torch.minimum(least, torch.as_tensor(margins[reading], dtype=torch.float64))
+        for criterion in criteria:
+            margin = CRITERIA[criterion](scores, legal, targets).astype(np.float64)
+            least = np.where(inside, margin, np.inf).min(-2)  # over T; NaN stays NaN
+            margins[criterion] = np.minimum(least, margins[criterion])
         if measured:
-            index = targets.expand(scores.shape[:-1])
-            of_target = log_softmax(scores, -1).gather(-1, index[..., None])[..., 0].double()
-            nats = nats - torch.where(inside, of_target, 0.0).sum(-2)
-            hits = hits + (inside & (scores.argmax(-1) == index)).double().sum(-2)
-        elif not any((torch.as_tensor(margin) > 0).any() for margin in margins.values()):
+            nats = nats - np.where(inside, _log_probability(scores, targets), 0.0).sum(-2)
+            hits = hits + (inside & (scores.argmax(-1) == targets)).sum(-2)
+        elif not any((margin > 0).any() for margin in margins.values()):
             break
-    return Judged(
-        {reading: np.asarray(margin, np.float64) for reading, margin in margins.items()},
-        np.asarray(nats, np.float64),
-        np.asarray(hits, np.float64),
-        np.array([len(string) for string in strings]),
-    )
+    return Judged(margins, nats, hits, np.array([len(string) for string in strings]))
 
 
-def _chunks(strings: Sequence[Marked], T: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Yield inputs (T, B), targets (T, B), legal (T, B, V) and which positions lie inside their string, (T, B)."""
+def _chunks(strings: Sequence[Marked], T: int) -> Iterator[tuple[Ids, Ids, Array, Array]]:
+    """Yield inputs (T, B), targets (T, B), legal (T, B, V) and which positions are inside their string, (T, B)."""
     longest, V = max(map(len, strings)), strings[0].legal.shape[1]
     for start in range(0, longest, T):
         steps = min(T, longest - start)
@@ -214,4 +195,4 @@ def _chunks(strings: Sequence[Marked], T: int) -> Iterator[tuple[Tensor, Tensor,
         for b, string in enumerate(strings):
             x, y, allowed = string.part(start, start + steps)
             inputs[: len(x), b], targets[: len(x), b], legal[: len(x), b], inside[: len(x), b] = x, y, allowed, True
-        yield tuple(map(torch.from_numpy, (inputs, targets, legal, inside)))  # type: ignore[misc]
+        yield inputs, targets, legal, inside

@@ -1,8 +1,8 @@
 """A formal language as one object: generator, recogniser, next-symbol oracle, negatives and optimal cross-entropy.
 
-A language says the same thing twice, in two ways that share nothing: as a machine that reads a string from left to
-right (``start``, ``step``, ``legal``) and as a test of the whole string (``recognises``).  Everything else follows from
-the machine; that both agree is what :func:`unrolled.languages.self_check.self_check` finds out.
+A language is defined twice, in two independent ways: as a machine that reads a string from left to right (``start``,
+``step``, ``legal``) and as a test of the whole string (``recognises``).  Everything else follows from the machine;
+:func:`unrolled.languages.self_check.self_check` compares the two.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from unrolled.saved.vocabulary import EOS, Vocabulary
 
 Chomsky = Literal["regular", "deterministic context-free", "context-free", "context-sensitive"]
 String = tuple[str, ...]
-#: A symbol, the symbols that are legal in its place, and how often this comes in a row.
+#: A symbol, the symbols legal in its place, and how many positions in a row this holds for.
 Run = tuple[str, frozenset[str], int]
 
-#: Random edits that are tried before one more is made.
+#: Random edits tried before the number of edits is raised by one.
 TRIES = 100
-#: States that the machine may be in after so many symbols, while strings are counted.
+#: States the machine may reach after any one number of symbols while strings are counted.
 STATES = 200_000
 
 
 class Language(ABC):
     """A set of strings over an alphabet, each of some size n, drawn uniformly among the strings of its size.
 
-    All strings of size n have the same number of symbols, ``length(n)``, and a longer string has the larger size.
-    A new language gives the five attributes, the three steps of its machine and ``recognises``; the rest may be
-    overridden where a formula is quicker than the machine.
+    All strings of size n have the same number of symbols, ``length(n)``, and a longer string has a larger size.
+    A new language defines the five attributes, the three methods of its machine and ``recognises``; the rest may be
+    overridden where a formula is faster than the machine.
 
     Attributes:
-        name: What it is called on the command line.
+        name: Its name on the command line.
         alphabet: Its symbols, distinct.
         chomsky: Its class in the Chomsky hierarchy.
         source: Where it is defined or measured.
-        summary: One line that says which strings it holds.
+        summary: Its strings in one line.
 
     >>> class Blocks(Language):
     ...     name, alphabet, chomsky, source = "blocks", ("a", "b"), "regular", "an example"
@@ -72,18 +72,18 @@ class Language(ABC):
 
     @abstractmethod
     def step(self, state: Any, symbol: str) -> Any:
-        """Return the state after one more symbol, which is legal in this state."""
+        """Return the state after one more symbol, which must be legal in this state."""
 
     @abstractmethod
     def legal(self, state: Any) -> frozenset[str]:
-        """Return the symbols that may come next: those that some string of the language goes on with, EOS included."""
+        """Return the symbols with which some string of the language continues, EOS included."""
 
     @abstractmethod
     def recognises(self, string: Sequence[str]) -> bool:
-        """Return whether the language holds this string, found without the machine."""
+        """Return whether the string is in the language, without using the machine."""
 
     def key(self, state: Any) -> Hashable:
-        """Return what of a state decides how many continuations of each length it has; the state itself by default."""
+        """Key; states with equal keys have equally many continuations of each length.  By default the state itself."""
         return state  # type: ignore[no-any-return]
 
     def length(self, n: int) -> int:
@@ -92,16 +92,16 @@ class Language(ABC):
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The alphabet as models read it, EOS and UNK at its end."""
+        """The alphabet as models read it, followed by EOS and UNK."""
         return Vocabulary(self.alphabet)
 
     def accepts(self, string: Sequence[str]) -> bool:
-        """Return whether the machine reads the string to its end and may end there."""
+        """Return whether the machine reads the whole string and may end there."""
         state = self.read(string)
         return state is not None and EOS in self.legal(state)
 
     def read(self, prefix: Sequence[str]) -> Any | None:
-        """Return the machine's state after a prefix, or None if no string of the language begins so."""
+        """Return the machine's state after a prefix; None if no string of the language begins with it."""
         state = self.start()
         for symbol in prefix:
             if symbol not in self.legal(state) or symbol == EOS:
@@ -110,9 +110,9 @@ class Language(ABC):
         return state
 
     def next_symbols(self, string: Sequence[str]) -> Iterator[frozenset[str]]:
-        """Yield the legal next symbols after each prefix of a string, the empty one first.
+        """Yield the legal next symbols after each prefix of a string, the empty prefix first.
 
-        Raises: ValueError naming the first symbol that the machine does not let pass.
+        Raises: ValueError naming the first illegal symbol.
         """
         state = self.start()
         for t, symbol in enumerate(chain(string, [EOS])):
@@ -125,9 +125,9 @@ class Language(ABC):
                 state = self.step(state, symbol)
 
     def runs(self, string: Sequence[str]) -> Iterator[Run]:
-        """Yield a string and its EOS as runs of equal symbols in whose places the same symbols are legal.
+        """Yield a string and its EOS as runs: equal symbols in places where the same symbols are legal.
 
-        Raises: ValueError naming the first symbol that is not legal.
+        Raises: ValueError naming the first illegal symbol.
 
         >>> from unrolled.languages import get
         >>> [(symbol, sorted(legal), count) for symbol, legal, count in get("anbn").runs("aabb")]
@@ -137,7 +137,7 @@ class Language(ABC):
             yield symbol, legal, len(list(run))
 
     def probes(self, rng: np.random.Generator, n: int, most: int = 1) -> list[list[Run]]:
-        """Return the strings by which a model is judged at size n, as runs: all of them, or `most` drawn ones."""
+        """Return the strings on which a model is judged at size n, as runs: all of them, or `most` drawn at random."""
         if self.count(n) <= most:
             return [list(self.runs(string)) for string in self._walk((), self.start(), self.length(n))]
         return [list(self.runs(self.draw(rng, n))) for _ in range(most)]
@@ -147,7 +147,7 @@ class Language(ABC):
         return n >= 0 and self.count(n) > 0
 
     def strings(self, up_to: int) -> Iterator[String]:
-        """Yield every string of at most so many symbols, found by walking the machine, the shortest first."""
+        """Yield every string of at most `up_to` symbols, the shortest first, found by the machine."""
         for length in range(up_to + 1):
             yield from self._walk((), self.start(), length)
 
@@ -166,16 +166,16 @@ class Language(ABC):
         return self.ways(self.start(), self.length(n))
 
     def nats(self, n: int) -> float:
-        """Return how hard a string is to guess whose size n is known, in nats."""
+        """Return the entropy of a string given its size n, in nats."""
         return math.log(self.count(n))
 
     def first(self, n: int) -> dict[str, float]:
-        """Return the probability of each first symbol of a string of size n, at least 1."""
+        """Return the probability of each first symbol of a string of size n >= 1."""
         start, left, total = self.start(), self.length(n) - 1, self.count(n)
         return {s: self.ways(self.step(start, s), left) / total for s in sorted(self.legal(start) - {EOS})}
 
     def draw(self, rng: np.random.Generator, n: int) -> String:
-        """Draw a string of size n, each with the same probability; the size is one that the language has."""
+        """Draw a string of a size n that the language has, each with the same probability."""
         state, string = self.start(), []
         for left in range(self.length(n) - 1, -1, -1):
             moves = [(symbol, self.step(state, symbol)) for symbol in sorted(self.legal(state) - {EOS})]
@@ -188,7 +188,7 @@ class Language(ABC):
 
         Args:
             rng: the random stream to draw from.
-            size: n, or the distribution that it is drawn from first.
+            size: n, or the distribution from which n is drawn first.
 
         Returns: its symbols, without EOS.
         Raises: ValueError if the language has no string of this size.
@@ -200,23 +200,23 @@ class Language(ABC):
     def check(self, size: int | Lengths) -> None:
         """Refuse sizes that no string of the language has.
 
-        Raises: ValueError naming the first such size, and what sizes near it there are.
+        Raises: ValueError naming the first such size and the sizes near it that exist.
         """
         for n in [size] if isinstance(size, int) else size.sizes.tolist():
             if not self.has(n):
                 near = [m for m in range(max(0, n - 5), max(0, n) + 6) if self.has(m)]
-                there = f"near it there are {', '.join(map(str, near))}" if near else "nor has it one of a size near it"
+                there = f"sizes near it: {', '.join(map(str, near))}" if near else "there are none near it either"
                 raise ValueError(f"{self.name} has no string of size {n}; {there} ({self.summary})")
 
     def optimal_nats(self, lengths: Lengths, *, start_mark: bool = False) -> float:
-        """Return the least cross-entropy that any model can have on strings drawn so, in nats per predicted symbol.
+        """Return the least cross-entropy that any model can have on strings drawn at random, in nats per symbol.
 
         Args:
-            lengths: the distribution of sizes; the strings of one size are as likely as ``draw`` makes them.
-            start_mark: whether the model reads EOS before the string, and so predicts the first symbol too; otherwise
-                the first symbol is given, and all others and EOS are predicted.
+            lengths: the distribution of sizes; strings of one size are distributed as ``draw`` draws them.
+            start_mark: whether the model reads EOS before the string and predicts the first symbol too; otherwise the
+                first symbol is given, and all others and EOS are predicted.
 
-        Raises: ValueError if the language has no string of one of the sizes, or the empty string has nothing given.
+        Raises: ValueError if the language has no string of one of the sizes, or only the empty one without start mark.
         Source: the chain rule: H(string) = H(first) + H(rest | first) = H(n) + sum p(n) H(string | n).
         """
         self.check(lengths)
@@ -224,9 +224,7 @@ class Language(ABC):
         first = dict.fromkeys(self.alphabet, 0.0)
         for n, p in lengths:
             if not start_mark and not self.length(n):
-                raise ValueError(
-                    f"{self.name}: the empty string has no first symbol to begin with; use start_mark=True"
-                )
+                raise ValueError(f"{self.name}: the empty string has no first symbol to read; use start_mark=True")
             total += p * self.nats(n)
             symbols += p * (self.length(n) + start_mark)
             for symbol, share in ({} if start_mark else self.first(n)).items():
@@ -234,16 +232,16 @@ class Language(ABC):
         return (total + sum(share * math.log(share) for share in first.values() if share)) / symbols
 
     def negatives(self, rng: np.random.Generator, string: Sequence[str], edits: int = 1) -> Iterator[String]:
-        """Yield, without end, strings outside the language that are a few edits away from this one.
+        """Yield endlessly strings outside the language that are a few edits away from this one.
 
         Args:
             rng: the random stream to draw from.
             string: a string of the language.
-            edits: how many symbols, at least, are swapped with the next, dropped, inserted or replaced, one after the
-                other; where that never leads outside, one more is tried.
+            edits: the least number of edits, made one after the other: swap a symbol with the next, delete, insert or
+                replace one.  Where they never lead outside, one more is tried.
 
-        Raises: ValueError if even three more edits than the string has symbols lead nowhere but into the language.
-        Source: Butoi et al. 2025 (edits), who draw the number of edits too.
+        Raises: ValueError if even three more edits than the string has symbols never lead outside.
+        Source: Butoi et al. 2025, who also draw the number of edits.
 
         >>> from unrolled.languages import get
         >>> negatives = get("anbn").negatives(np.random.default_rng(0), "aabb")
@@ -255,13 +253,11 @@ class Language(ABC):
             outside = (s for s in (self.edited(rng, string, k) for k in counts) if not self.recognises(s))
             negative = next(outside, None)
             if negative is None:
-                raise ValueError(
-                    f"{self.name}: no edits of {' '.join(string) or 'the empty string'} lead outside of it"
-                )
+                raise ValueError(f"{self.name}: no edits of {' '.join(string) or 'the empty string'} lead outside it")
             yield negative
 
     def edited(self, rng: np.random.Generator, string: Sequence[str], edits: int = 1) -> String:
-        """Return a string after so many random edits, which may lead back into the language."""
+        """Return a string after some random edits; it may still be in the language."""
         edited = list(string)
         for _ in range(edits):
             edit = rng.integers(4) if len(edited) > 1 else 2 + rng.integers(2) if edited else 3
@@ -279,7 +275,7 @@ class Language(ABC):
         return tuple(edited)
 
     def ways(self, state: Any, left: int) -> int:
-        """Return how many strings of exactly `left` symbols lead from a state to an end."""
+        """Return how many strings of exactly `left` symbols lead from a state to the end of a string."""
         known = self._ways
         if (left, self.key(state)) in known:
             return known[left, self.key(state)]
@@ -291,7 +287,7 @@ class Language(ABC):
             if len(layers[-1]) > STATES:
                 raise ValueError(
                     f"{self.name}: the machine has more than {STATES:,} states after {left - r + 1} symbols; "
-                    "let key(state) say which of them have equally many continuations, or override count and draw"
+                    "give states with equally many continuations the same key(state), or override count and draw"
                 )
         for r, layer in enumerate(reversed(layers)):
             for key, s in layer.items():
@@ -310,7 +306,7 @@ class Language(ABC):
 
 
 def choose(rng: np.random.Generator, weights: Sequence[int]) -> int:
-    """Draw an index with a probability exactly proportional to its weight, however large the whole numbers are.
+    """Draw an index with probability exactly proportional to its weight, an integer of any size.
 
     >>> choose(np.random.default_rng(0), [0, 10**400, 0])
     1

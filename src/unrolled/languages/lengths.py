@@ -1,6 +1,6 @@
-"""How large the strings of a data set are: a distribution over sizes n, written as a short text.
+"""Distributions over the sizes n of strings, written as a short text.
 
-A size n is what the language counts: the n of a^n b^n, the pairs of a Dyck word, else the symbols of the string.
+A language defines its size: the n of a^n b^n, the pairs of a Dyck word, else the number of symbols.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from unrolled.config import lengths
 
 
 class Lengths:
-    """A distribution over the sizes of strings: a finite table of sizes and their probabilities.
+    """A distribution over sizes: a finite table of sizes and their probabilities.
 
     Args:
-        text: one of ``uniform:LOW-HIGH``, ``short:LOW-HIGH`` (mostly short), ``long:LOW-HIGH`` (mostly long),
-            ``u:LOW-HIGH`` (mostly either), each with ``/STEP`` if not every size is to occur; ``geometric:P``, where
-            each size from 1 on is 1 - P times as likely as the one before, or ``geometric:P:LOW-HIGH``; ``list:N,N,N``.
+        text: ``uniform:LOW-HIGH``, ``short:LOW-HIGH`` (mostly short), ``long:LOW-HIGH`` (mostly long) or ``u:LOW-HIGH``
+            (mostly short or long), each with an optional ``/STEP``; ``geometric:P``, where each size from 1 on is 1 - P
+            times as likely as the one before, or ``geometric:P:LOW-HIGH``; ``list:N,N,N``.
 
-    Raises: ValueError saying what of the text is not as above.
+    Raises: ValueError saying what is wrong with the text.
     Source: Suzgun et al. 2019 (shapes), Lan et al. 2022 (geometric).
 
     >>> lengths = Lengths("uniform:1-50")
@@ -55,7 +55,7 @@ class Lengths:
 
     @property
     def entropy(self) -> float:
-        """How hard a size is to guess, in nats."""
+        """The entropy of a size, in nats."""
         p = self.probabilities[self.probabilities > 0]
         return float(-(p * np.log(p)).sum())
 
@@ -72,7 +72,7 @@ class Lengths:
     @cached_property
     def _cumulative(self) -> npt.NDArray[np.float64]:
         cumulative = np.cumsum(self.probabilities)
-        cumulative[-1] = 1.0  # so that no draw falls behind the last size
+        cumulative[-1] = 1.0  # so that no draw lands past the last size
         return cumulative
 
     def __eq__(self, other: object) -> bool:

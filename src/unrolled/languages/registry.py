@@ -1,4 +1,4 @@
-"""The languages and tasks that can be called by name."""
+"""The languages and tasks known by name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from unrolled.languages.arithmetic import BracketedArithmetic, ModularArithmetic
 from unrolled.languages.brackets import Dyck, Shuffle
 from unrolled.languages.counting import Blocks, Majority, Sum
 from unrolled.languages.language import Language
+from unrolled.languages.palindromes import UnmarkedReversal
 from unrolled.languages.regular import REGULAR
 from unrolled.languages.tasks import Recognition, Task
 from unrolled.languages.transduction import (
@@ -30,13 +31,13 @@ _TASKS: dict[str, Task] = {}
 
 
 def register(language: Language) -> Language:
-    """Make a language known by its name, so that the command line and the tests of every language find it.
+    """Register a language under its name, where the command line and the tests of every language find it.
 
-    Raises: ValueError if the name is taken, or a symbol occurs twice in the alphabet or is one of the reserved names.
+    Raises: ValueError if the name is taken, or a symbol of the alphabet is repeated or reserved.
     """
     if language.name in _LANGUAGES:
-        raise ValueError(f"a language called {language.name} is registered already; choose another name")
-    assert language.vocabulary  # refuses a symbol that is reserved or there twice
+        raise ValueError(f"a language named {language.name} is already registered; choose another name")
+    assert language.vocabulary  # refuses a reserved or repeated symbol
     _LANGUAGES[language.name] = language
     return language
 
@@ -45,16 +46,16 @@ def get(name: str) -> Language:
     """Return a language by its name.
 
     Args:
-        name: one of :func:`names`, or ``dyck-K``, ``dyck-K-DEPTH``, ``shuffle-K`` with numbers of your own.
+        name: one of :func:`names`, or ``dyck-K``, ``dyck-K-DEPTH`` or ``shuffle-K`` with any numbers.
 
-    Raises: ValueError naming the languages whose names are near.
+    Raises: ValueError naming the languages with similar names.
 
     >>> get("dyck-3-5").summary
     'well-nested strings of 3 kinds of brackets, at most 5 open at once; the size is the number of pairs'
     >>> get("anbcn")
     Traceback (most recent call last):
         ...
-    ValueError: no language is called 'anbcn'; near it are anbncn, anbn, anbmcnm
+    ValueError: no language is named 'anbcn'; similar names: anbncn, anbn, anbmcnm
     """
     if name in _LANGUAGES:
         return _LANGUAGES[name]
@@ -68,12 +69,12 @@ def get(name: str) -> Language:
 
 
 def register_task(added: Task) -> Task:
-    """Make a task known by its name, and its strings "input = answer" as a language, if none has that name.
+    """Register a task under its name, and its strings "input = answer" as a language unless one has that name.
 
     Raises: ValueError if the name is taken.
     """
     if added.name in _TASKS:
-        raise ValueError(f"a task called {added.name} is registered already; choose another name")
+        raise ValueError(f"a task named {added.name} is already registered; choose another name")
     _TASKS[added.name] = added
     if added.name not in _LANGUAGES and added.kind != "each":
         register(added.language())
@@ -81,9 +82,9 @@ def register_task(added: Task) -> Task:
 
 
 def task(name: str) -> Task:
-    """Return a task by its name; the name of a language that is no task asks whether a string is in the language.
+    """Return a task by its name; for the name of a language, the task of recognising its strings.
 
-    Raises: ValueError naming the tasks and languages whose names are near.
+    Raises: ValueError naming the tasks and languages with similar names.
 
     >>> task("copy"), task("dyck-1").answers
     (<copy: the input again>, ('no', 'yes'))
@@ -97,21 +98,21 @@ def task(name: str) -> Task:
 
 
 def task_names() -> tuple[str, ...]:
-    """Return the names of all registered tasks, in the order in which they were registered."""
+    """Return the names of all tasks, in order of registration."""
     return tuple(_TASKS)
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all registered languages, in the order in which they were registered."""
+    """Return the names of all languages, in order of registration."""
     return tuple(_LANGUAGES)
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> ValueError:
-    """Return the error for a name that is not known, with those that are near it."""
+    """Return the error for an unknown name, with the known names that are similar."""
     listed = list(known)
     near = difflib.get_close_matches(name, listed, n=3, cutoff=0.5)
-    hint = f"near it are {', '.join(near)}" if near else f"there are {', '.join(listed)}"
-    return ValueError(f"no {what} is called {name!r}; {hint}")
+    hint = f"similar names: {', '.join(near)}" if near else f"the names are {', '.join(listed)}"
+    return ValueError(f"no {what} is named {name!r}; {hint}")
 
 
 _GERS = "Gers & Schmidhuber 2001, LSTM Recurrent Networks Learn Simple Context-Free and Context-Sensitive Languages"
@@ -130,6 +131,7 @@ for _language in (
     Shuffle(6),
     *REGULAR,
     Majority(),
+    UnmarkedReversal(),
 ):
     register(_language)
 

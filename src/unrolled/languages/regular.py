@@ -1,4 +1,4 @@
-"""Regular languages: each as a table of transitions (the machine) and as a test in words (the recogniser)."""
+"""Regular languages, each as a transition table (the machine) and as a test of the text (the recogniser)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from unrolled.saved.vocabulary import EOS
 
 
 class Regular(Language):
-    """A language given by a deterministic finite automaton, and once more by a test of the whole string.
+    """A language defined by a deterministic finite automaton and by a test of the whole string.
 
     Args:
-        name: of the language.
-        rows: for each state, the first being the start, the state that each symbol of the alphabet leads to; a symbol
-            that no string goes on with leads to "-".  A state whose name ends in "!" is one where a string may end.
-        test: whether the language holds a string, written as one text of single characters.
+        name, source, summary: as of :class:`Language`.
+        rows: for each state, the start state first, the next state for each symbol of the alphabet; "-" if no string
+            continues with the symbol.  An accepting state has a name that ends in "!".
+        test: whether a string, written as a text of single characters, is in the language.
         alphabet: its symbols, single characters, in the order of the rows.
-        source, summary: as of :class:`Language`.
 
     >>> language = Regular("ends", {"p": "p q!", "q!": "p q!"}, lambda text: text.endswith("b"), "ab", "-", "... b")
     >>> list(language.strings(2)), language.accepts("aab"), language.recognises("aab")
@@ -102,7 +101,7 @@ REGULAR = (
         lambda text: (text.count("0") - text.count("1")) % 3 == 0,
         "01",
         TOMITA,
-        "the number of 0s less that of 1s divides by 3",
+        "the number of 0s minus that of 1s is a multiple of 3",
     ),
     Regular(
         "tomita-7",

@@ -1,4 +1,4 @@
-"""Whether a language says the same thing twice: machine against recogniser, on every string and on every edit."""
+"""Compare the two definitions of a language, machine and recogniser, on every string and on random edits."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from unrolled.saved.vocabulary import EOS
 
 
 def self_check(language: Language, up_to: int = 12, most: int = 100_000, seed: int = 0) -> list[str]:
-    """Look for a string on which the parts of a language disagree.
+    """Look for strings on which the parts of a language disagree.
 
-    Three searches, each through at most `most` strings of at most `up_to` symbols: every string over the alphabet must
-    be in the language for the machine if and only if it is for the recogniser; every string that the machine walks to
-    must be recognised, have a size, and be counted; every drawn string, and every edit of it, must be judged alike.
-    And every state that the machine reaches must lead to an end: a legal symbol after which no string goes on is wrong.
+    Three searches, each through at most `most` strings of at most `up_to` symbols: machine and recogniser must agree on
+    every string over the alphabet; every string that the machine lists must be recognised, and counted; they must
+    agree on every drawn string and on edits of it.  And every legal symbol must lead to the end of some string.
 
     Args:
-        language: to check.
+        language: what to check.
         up_to: symbols of the longest string.
-        most: strings that each search looks at.
-        seed: of the drawn strings.
+        most: strings that each search reads.
+        seed: of the draws.
 
     Returns: one sentence for each fault found, with its string; empty if all agree.
 
@@ -34,9 +33,9 @@ def self_check(language: Language, up_to: int = 12, most: int = 100_000, seed: i
     >>> language = get("parity")
     >>> language.test = lambda text: text.count("1") != 3
     >>> self_check(language, 3)[0]
-    "parity: the recogniser takes '1', the machine does not"
+    "parity: the recogniser accepts '1', the machine does not"
     """
-    searches = (_every_string, _walked, _drawn)
+    searches = (_every_string, _listed, _drawn)
     return [
         f"{language.name}: {fault}" for search in searches for fault in islice(search(language, up_to, most, seed), 3)
     ]
@@ -55,21 +54,21 @@ def _every_string(language: Language, up_to: int, most: int, seed: int) -> Itera
         if looked_at > most:
             return
         if length not in sizes and found:
-            yield f"the recogniser takes {found} strings of {length} symbols, and no size n has that length"
+            yield f"the recogniser accepts {found} strings of {length} symbols, but no size n has that length"
         elif length in sizes and language.count(sizes[length]) != found:
             n = sizes[length]
-            yield f"count({n}) is {language.count(n)}, the recogniser takes {found} strings of that size"
+            yield f"count({n}) is {language.count(n)}, but the recogniser accepts {found} strings of that size"
 
 
-def _walked(language: Language, up_to: int, most: int, seed: int) -> Iterator[str]:
+def _listed(language: Language, up_to: int, most: int, seed: int) -> Iterator[str]:
     for string in islice(language.strings(up_to), most):
         if not language.recognises(string):
-            yield f"the machine walks to {_shown(string)}, the recogniser does not take it"
+            yield f"the machine lists {_shown(string)}, the recogniser does not accept it"
     yield from _dead_ends(language, up_to, most)
 
 
 def _dead_ends(language: Language, up_to: int, most: int) -> Iterator[str]:
-    """Find prefixes that the machine lets pass, but that no string goes on with for all of 4 `up_to` symbols."""
+    """Find prefixes that the machine accepts but no string continues to an end within 4 `up_to` symbols."""
     layer: list[tuple[String, Any]] = [((), language.start())]
     for _ in range(up_to // 2):
         layer = [
@@ -79,11 +78,11 @@ def _dead_ends(language: Language, up_to: int, most: int) -> Iterator[str]:
         ][: max(1, most // 1000)]
         for prefix, state in layer:
             if not leads_to_an_end(language, state, 4 * up_to):
-                yield f"the machine lets {_shown(prefix)} pass, but no string goes on from it"
+                yield f"the machine accepts the prefix {_shown(prefix)}, but no string continues it"
 
 
 def leads_to_an_end(language: Language, state: Any, within: int) -> bool:
-    """Return whether some string goes on from a state and ends after at most so many symbols."""
+    """Return whether some string ends at most `within` symbols after a state."""
     layer = {language.key(state): state}
     seen = {*layer}
     for _ in range(within + 1):
@@ -103,7 +102,7 @@ def _drawn(language: Language, up_to: int, most: int, seed: int) -> Iterator[str
         if len(string) != language.length(n):
             yield f"a string of size {n} was drawn with {len(string)} symbols, expected {language.length(n)}"
         if not language.recognises(string):
-            yield f"{_shown(string)} was drawn, but the recogniser does not take it"
+            yield f"{_shown(string)} was drawn, but the recogniser does not accept it"
         for _ in range(10):
             yield from _disagreement(language, language.edited(rng, string))
 
@@ -111,8 +110,8 @@ def _drawn(language: Language, up_to: int, most: int, seed: int) -> Iterator[str
 def _disagreement(language: Language, string: String) -> Iterator[str]:
     recognised = language.recognises(string)
     if recognised != language.accepts(string):
-        takes, refuses = ("recogniser", "machine") if recognised else ("machine", "recogniser")
-        yield f"the {takes} takes {_shown(string)}, the {refuses} does not"
+        accepts, refuses = ("recogniser", "machine") if recognised else ("machine", "recogniser")
+        yield f"the {accepts} accepts {_shown(string)}, the {refuses} does not"
 
 
 def _shown(string: String) -> str:

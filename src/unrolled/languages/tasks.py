@@ -1,8 +1,8 @@
 """Tasks: an input string and the answer to it, and every task as the language of strings "input = answer".
 
 A task asks for one answer at the end (``kind`` is "end"), one at each step ("each"), or a string after the end
-("after").  Read as a language, its strings are the input, the symbol ``=`` and the answer, as in Butoi et al. 2025: the
-answer is then forced, symbol by symbol, and everything that is measured of a language is measured of the task.
+("after").  As a language, its strings are the input, the symbol ``=`` and the answer, as in Butoi et al. 2025: each
+symbol of the answer is forced, and every metric of a language applies to the task.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from unrolled.saved.vocabulary import EOS
 
 Kind = Literal["end", "each", "after"]
 State = tuple[Any, Any, int]
-#: What stands between input and answer.
+#: Between input and answer.
 EQUALS = "="
 
 
@@ -31,42 +31,37 @@ class Strings(Language):
     def __init__(self, alphabet: Sequence[str]) -> None:
         self.alphabet = tuple(alphabet)
 
+    # The state is whether there has been a symbol.
     def start(self) -> bool:
-        """Return whether there has been a symbol."""
         return False
 
     def step(self, state: bool, symbol: str) -> bool:
-        """Return that there has been one."""
         return True
 
     def legal(self, state: bool) -> frozenset[str]:
-        """Return the alphabet, and EOS after a symbol."""
         return frozenset((*self.alphabet, EOS) if state else self.alphabet)
 
     def recognises(self, string: Sequence[str]) -> bool:
-        """Return whether the string has a symbol, and none but the alphabet's."""
         return len(string) > 0 and all(symbol in self.alphabet for symbol in string)
 
     def count(self, n: int) -> int:
-        """Return how many strings of n symbols there are."""
         return len(self.alphabet) ** n if n else 0
 
     def draw(self, rng: np.random.Generator, n: int) -> String:
-        """Draw n symbols."""
         return tuple(self.alphabet[k] for k in rng.integers(len(self.alphabet), size=n).tolist())
 
 
 class Task(ABC):
-    """A function from input strings to answers, said twice: by computing it, and by a test of input and answer.
+    """A function from input strings to answers, defined twice: by computing it, and by a test of input and answer.
 
     Attributes:
-        name: What it is called on the command line.
-        inputs: The language of its inputs, with the distribution that they are drawn from.
+        name: Its name on the command line.
+        inputs: The language of its inputs, which are drawn as its strings are.
         answers: The symbols of its answers, distinct.
         kind: "end": one symbol after the input; "each": one after each symbol of it; "after": a string after it.
         chomsky: Its class in the Chomsky hierarchy, as the source gives it.
         source: Where it is defined.
-        summary: One line that says what is asked.
+        summary: What is asked, in one line.
     """
 
     name: str
@@ -83,14 +78,14 @@ class Task(ABC):
 
     @abstractmethod
     def holds(self, given: String, answer: String) -> bool:
-        """Return whether this is the answer, found in another way than :meth:`answer` does."""
+        """Return whether this is the answer, found in another way than by :meth:`answer`."""
 
     def answer_length(self, n: int) -> int:
         """Return the number of symbols of the answer to an input of size n."""
         return 1 if self.kind == "end" else self.inputs.length(n)
 
     def sample(self, rng: np.random.Generator, size: int | Lengths) -> tuple[String, String]:
-        """Draw an input of a size n, or of a distribution of sizes, and return it with its answer.
+        """Draw an input, of size n or of a size drawn first, and return it with its answer.
 
         Raises: ValueError if no input has this size.
         """
@@ -98,9 +93,12 @@ class Task(ABC):
         return given, self.answer(given)
 
     def language(self) -> Language:
-        """Return the language of strings "input = answer"; not for a task that answers at each step."""
+        """Return the language of strings "input = answer".
+
+        Raises: ValueError if the task asks for an answer at each step.
+        """
         if self.kind == "each":
-            raise ValueError(f"{self.name} answers at each step; only an answer after the input makes a language")
+            raise ValueError(f"{self.name} asks for an answer at each step; a language needs one after the input")
         return TaskLanguage(self)
 
     def __repr__(self) -> str:
@@ -122,14 +120,12 @@ class TaskLanguage(Language):
         inputs, answers = task.inputs.alphabet, task.answers
         self.alphabet = (*inputs, *(symbol for symbol in answers if symbol not in inputs), EQUALS)
 
-    # The state is (state of the input's machine, input so far, its length) before the mark, and (None, answer that is
-    # due, its length) after it; both strings are linked lists: (last or first symbol, the others).
+    # The state is (state of the input's machine, input so far, its length) before the mark, and (None, answer due, its
+    # length) after it; both strings are linked lists: (last or first symbol, the others).
     def start(self) -> State:
-        """Return the state before the input."""
         return (self.task.inputs.start(),), (), 0
 
     def step(self, state: State, symbol: str) -> State:
-        """Return the state after one more symbol of input or answer, or the mark between."""
         machine, string, length = state
         if machine is None:
             return None, string[1], length - 1
@@ -142,7 +138,6 @@ class TaskLanguage(Language):
         return None, due, len(answer)
 
     def legal(self, state: State) -> frozenset[str]:
-        """Return what the input may go on with, and the mark where it may end; then what is due of the answer."""
         machine, string, _ = state
         if machine is None:
             return frozenset([string[0] if string else EOS])
@@ -150,12 +145,10 @@ class TaskLanguage(Language):
         return legal - {EOS} | {EQUALS} if EOS in legal else legal
 
     def key(self, state: State) -> Hashable:
-        """Return what the input may go on with and how long it is, or how much of the answer is due."""
         machine, _, length = state
         return machine and self.task.inputs.key(machine[0]), length
 
     def recognises(self, string: Sequence[str]) -> bool:
-        """Return whether an input stands before the first mark, and its answer after it."""
         if EQUALS not in string:
             return False
         mark = list(string).index(EQUALS)
@@ -163,35 +156,29 @@ class TaskLanguage(Language):
         return self.task.inputs.recognises(given) and self.task.holds(given, answer)
 
     def length(self, n: int) -> int:
-        """Return the symbols of input, mark and answer."""
         return self.task.inputs.length(n) + 1 + self.task.answer_length(n)
 
     def has(self, n: int) -> bool:
-        """Return whether there is an input of size n."""
         return self.task.inputs.has(n)
 
     def count(self, n: int) -> int:
-        """Return how many inputs of size n there are."""
         return self.task.inputs.count(n)
 
     def nats(self, n: int) -> float:
-        """Return how hard the input is to guess; the answer follows from it."""
         return self.task.inputs.nats(n)
 
     def first(self, n: int) -> dict[str, float]:
-        """Return the probability of each first symbol of an input of size n."""
         return self.task.inputs.first(n)
 
     def draw(self, rng: np.random.Generator, n: int) -> String:
-        """Draw an input and add its answer."""
         given = self.task.inputs.draw(rng, n)
         return (*given, EQUALS, *self.task.answer(given))
 
 
 class EachStep(Task):
-    """A task that asks for one answer at the end, asked after each symbol instead.
+    """A task with one answer at the end, asked after each symbol instead.
 
-    Raises: ValueError if the task does not ask for one answer, or not every beginning of an input is an input.
+    Raises: ValueError if the task asks for more than one answer, or not every prefix of an input is an input.
 
     >>> from unrolled.languages.registry import task
     >>> EachStep(task("parity")).answer(("0", "1", "1", "1"))
@@ -203,36 +190,33 @@ class EachStep(Task):
     def __init__(self, task: Task) -> None:
         if task.kind != "end" or not isinstance(task.inputs, Strings):
             raise ValueError(
-                f"{task.name} cannot be asked at each step: only a task with one answer, to every string, can"
+                f"{task.name} cannot be asked at each step: that needs one answer at the end, defined for every string"
             )
         self.task, self.name, self.inputs, self.answers = task, f"{task.name}-each", task.inputs, task.answers
         self.chomsky, self.source, self.summary = task.chomsky, task.source, f"{task.summary}, after each symbol"
 
     def sample(self, rng: np.random.Generator, size: int | Lengths) -> tuple[String, String]:
-        """Draw an input as the task itself does, and return it with its answers."""
         given, _ = self.task.sample(rng, size)
         return given, self.answer(given)
 
     def answer(self, given: String) -> String:
-        """Return the answers to the beginnings of the input, the shortest first."""
         return tuple(self.task.answer(given[: t + 1])[0] for t in range(len(given)))
 
     def holds(self, given: String, answer: String) -> bool:
-        """Return whether each answer is that to what has been read."""
         heads = (given[: t + 1] for t in range(len(given)))
         return len(answer) == len(given) and all(self.task.holds(h, (a,)) for h, a in zip(heads, answer, strict=True))
 
 
 class Recognition(Task):
-    """Whether a string is in a language: half of the inputs are drawn from it, half are outside it.
+    """Whether a string is in a language: half of the inputs are drawn from the language, half are outside it.
 
-    A string outside is, as often as not, a random one, and otherwise one or more edits away from one of the language.
+    A negative is, with probability 1/2 each, a random string, or one or more edits away from a string of the language.
 
     Args:
-        language: whose strings are to be told from others.
+        language: whose strings are to be recognised.
         edits: the probability of one more edit after each; the mean number is 1 / (1 - edits).
 
-    Source: Butoi et al. 2025, section 3.2: negatives that are hard to tell matter (Dave et al. 2024).
+    Source: Butoi et al. 2025, section 3.2: hard negatives matter (Dave et al. 2024).
 
     >>> from unrolled.languages import get
     >>> task, rng = Recognition(get("anbn")), np.random.default_rng(0)
@@ -249,15 +233,12 @@ class Recognition(Task):
         self.summary = f"is it in {language.name} ({language.summary})?"
 
     def answer(self, given: String) -> String:
-        """Return yes or no, as the machine of the language says."""
         return ("yes" if self.of.accepts(given) else "no",)
 
     def holds(self, given: String, answer: String) -> bool:
-        """Return whether the answer is what the recogniser of the language says."""
         return answer == (("yes",) if self.of.recognises(given) else ("no",))
 
     def sample(self, rng: np.random.Generator, size: int | Lengths) -> tuple[String, String]:
-        """Draw a string that is in the language, or one that is not, each with probability 1/2."""
         string = self.of.sample(rng, size)
         if rng.random() < 0.5:
             return string, ("yes",)

@@ -1,6 +1,6 @@
-"""Tasks on strings: one answer to a string, or another string made of it.
+"""Tasks on strings: one answer to a string, or another string made from it.
 
-Definitions: Deletang et al. 2022, where an answer after the input is read at further steps whose input is empty.
+Definitions: Deletang et al. 2022, where an answer after the input is read at further steps with empty input.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from unrolled.languages.regular import DELETANG
 from unrolled.languages.tasks import Strings, Task
 from unrolled.saved.vocabulary import EOS
 
-#: Positions of the circle that cycle navigation walks on.
+#: Positions on the circle of cycle navigation.
 CYCLE = 5
 
 
@@ -36,7 +36,7 @@ class Parity(Task):
 
 
 class EvenPairs(Task):
-    """Whether the places ab and ba together are odd in number, as 0 or 1."""
+    """The number of places ab or ba, modulo 2."""
 
     name, inputs, answers, kind, chomsky = "even-pairs", Strings("ab"), ("0", "1"), "end", "regular"
     source, summary = DELETANG, "the number of places ab or ba modulo 2"
@@ -59,7 +59,7 @@ class MajorityTask(Task):
         return (str(int(given.count("1") > given.count("0"))),)
 
     def holds(self, given: String, answer: String) -> bool:
-        middle = sorted(given, reverse=True)[len(given) // 2]  # of an even number, the later of the two in the middle
+        middle = sorted(given, reverse=True)[len(given) // 2]  # for an even length, the later of the two in the middle
         return answer == (middle,)
 
 
@@ -94,7 +94,7 @@ class Copy(Task):
 
 
 class Reverse(Task):
-    """The input from its end to its beginning."""
+    """The input backwards."""
 
     name, inputs, answers, kind = "reverse", Strings("01"), ("0", "1"), "after"
     chomsky = "deterministic context-free"
@@ -156,15 +156,15 @@ class BucketSort(Task):
 
 
 class StackPrograms(Language):
-    """A stack, written from its bottom, and then what is done to it; the inputs of stack manipulation.
+    """A stack, written from its bottom, then actions on it; the inputs of stack manipulation.
 
-    Of n symbols the first 1 to n - 1, each number as likely, are the stack; a single symbol is a stack alone.
+    The size of the stack is uniform on 1 to n - 1; a single symbol is a stack without actions.
     """
 
     name, alphabet, chomsky, source = "stack-programs", ("0", "1", "pop", "push0", "push1"), "regular", DELETANG
     summary = "0s and 1s, then pop, push0, push1"
 
-    # The state is how many symbols there have been, at most 2, and whether an action was among them.
+    # The state is the number of symbols so far, at most 2, and whether one was an action.
     def start(self) -> tuple[int, bool]:
         return 0, False
 
@@ -194,14 +194,14 @@ class StackPrograms(Language):
 
 
 class StackManipulation(Task):
-    """What is on a stack after some actions, from its top; "." fills the answer up to one symbol more than the input.
+    """The stack after some actions, from its top, padded with "." to one symbol more than the input.
 
     A pop from an empty stack does nothing.
     """
 
     name, inputs, answers, kind = "stack-manipulation", StackPrograms(), ("0", "1", "."), "after"
     chomsky = "deterministic context-free"
-    source, summary = DELETANG, "what is on the stack after some pops and pushes, from its top"
+    source, summary = DELETANG, "the stack after some pops and pushes, from its top"
 
     def answer(self, given: String) -> String:
         stack: list[str] = []
@@ -213,7 +213,7 @@ class StackManipulation(Task):
         return (*reversed(stack), *"." * (len(given) + 1 - len(stack)))
 
     def holds(self, given: String, answer: String) -> bool:
-        pops, left = 0, []  # read backwards, a pop takes away the next symbol that is not yet taken
+        pops, left = 0, []  # read backwards, a pop removes the next symbol not yet removed
         for word in reversed(given):
             if word == "pop":
                 pops += 1

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,12 +26,11 @@ Line = tuple[Sequence[int], Sequence[float], Trained]
 Row = tuple[Sequence[int], int, Trained]
 
 
-def right_over_sizes(lines: Mapping[str, Line], path: Path, *, title: str, what: str = "share of nets right") -> None:
+def right_over_sizes(lines: Mapping[str, Line], *, title: str, what: str = "share of models right") -> Figure:
     """Draw the share of nets that get every string of a size right, over sizes, with the training range marked.
 
     Args:
         lines: what to draw, by name.
-        path: of the picture; its ending says the format.
         title: above the picture.
         what: the shares are of.
     """
@@ -54,15 +52,14 @@ def right_over_sizes(lines: Mapping[str, Line], path: Path, *, title: str, what:
     shown = {name: handle for handle, name in zip(handles, names, strict=True)}  # each once
     columns = 2 if len(shown) > 3 else len(shown)
     figure.legend([*shown.values()], [*shown], frameon=False, fontsize=8, loc="outside lower center", ncols=columns)
-    figure.savefig(path, dpi=150)
+    return figure
 
 
-def first_failing(rows: Mapping[str, Row], path: Path, *, title: str) -> None:
+def first_failing(rows: Mapping[str, Row], *, title: str) -> Figure:
     """Draw each net as a dot at its first failing size, an open one if it never failed; the median is a bar.
 
     Args:
         rows: what to draw, by name, from above.
-        path: of the picture; its ending says the format.
         title: above the picture.
     """
     figure = Figure(figsize=(7.2, 1.4 + 0.36 * len(rows)), layout="constrained")
@@ -82,12 +79,10 @@ def first_failing(rows: Mapping[str, Row], path: Path, *, title: str) -> None:
     axes.set(title=title, xlabel="size n", xscale="log", ylim=(len(rows) - 0.5, -0.5))
     _plain_log(axes, max(limit for _, limit, _ in rows.values()) + 1)
     figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=4)
-    figure.savefig(path, dpi=150)
+    return figure
 
 
-def drift(
-    steps: Sequence[int], margins: Mapping[str, Any], right_to: Any, limit: int, path: Path, *, title: str
-) -> None:
+def drift(steps: Sequence[int], margins: Mapping[str, Any], right_to: Any, limit: int, *, title: str) -> Figure:
     """Draw how nets that begin exact leave that solution while they are trained.
 
     Args:
@@ -95,7 +90,6 @@ def drift(
         margins: name -> (lines, S) least margin of each net at one size, in logits.
         right_to: (lines, S) largest size up to which each net is right.
         limit: the largest size tried.
-        path: of the picture; its ending says the format.
         title: above both panels.
     """
     figure = Figure(figsize=(7.2, 5.4), layout="constrained")
@@ -112,7 +106,7 @@ def drift(
     below.legend(frameon=False, fontsize=8)
     for axes in (above, below):
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+    return figure
 
 
 def _plain_log(axes: Axes, high: float) -> None:

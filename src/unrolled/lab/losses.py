@@ -1,7 +1,7 @@
-"""What nets are trained to lower: the losses of answers, and their gradients.
+"""The losses of S models and their gradients.
 
-Letters: S nets, N places, K answers.  Each takes logits (K, S, N) and targets of that shape, float32; it returns losses
-(S, N) and the gradient of each with respect to its logits.
+Letters: S models, N positions, K answers.  Each takes logits (K, S, N) and targets of the same shape, float32, and
+returns the losses (S, N) and their gradients with respect to the logits.  NumPy, because each sum has a fixed order.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ def softmax(logits: Array, target: Array) -> tuple[Array, Array]:
 
 
 def sets(logits: Array, target: Array) -> tuple[Array, Array]:
-    """Cross-entropy of each answer's own yes or no, and its gradient: p - target."""
+    """Binary cross-entropy summed over the answers, and its gradient: p - target."""
     p = 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
     likely = np.maximum(np.where(target > 0, p, 1 - p), 1e-30)
     return -_over_answers(np.add, np.log(likely)), p - target
 
 
 def squared(logits: Array, target: Array) -> tuple[Array, Array]:
-    """Squared error of each answer's own probability, mean over answers, and its gradient."""
+    """Squared error of the sigmoids, mean over the answers, and its gradient."""
     p: Array = 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
     off = p - target
     K = len(logits)
@@ -37,11 +37,11 @@ def squared(logits: Array, target: Array) -> tuple[Array, Array]:
 
 
 def _over_answers(ufunc: Any, values: Array) -> Array:
-    """Fold the first axis in order, for a reduction may take another order when the array has another shape."""
+    """Reduce the first axis in order; NumPy's own reduction may change its order with the shape."""
     folded: Array = values[0]
     for each in values[1:]:
         folded = ufunc(folded, each)
     return folded
 
 
-OBJECTIVES = {"softmax": softmax, "sets": sets, "squared": squared}
+LOSSES = {"softmax": softmax, "sets": sets, "squared": squared}

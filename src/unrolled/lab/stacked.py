@@ -1,10 +1,10 @@
-"""S nets with their heads, trained and run side by side: all weights in one array, one row a net.
+"""S models with their heads, trained together: all weights in one array, one row per model.
 
-Letters: S nets, T time, B batch, V input symbols, K answers of the head, H hidden, P parameters of a net.
+Letters: S models, T time, B batch, V input symbols, K answers of the head, H hidden, P parameters of a model.
 
-A net's numbers must not depend on its neighbours, nor on how many there are.  The core promises that of the
-recurrence, which walks each net's own steps; the head's products are taken net by net over blocks of a fixed number of
-rows, and the blocks are added up in order, for a matrix product may sum in another order when its shape changes.
+The numbers of a model must not depend on the other models or their count.  The core guarantees that for the
+recurrence.  The products of the head are taken model by model over blocks of a fixed number of rows, and the blocks
+are summed in order, because a matrix product may change its order of summation with its shape.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ import torch
 from numpy.typing import NDArray
 
 from unrolled.lab.noise import NoisyReplicas
-from unrolled.lab.replicas import WEIGHTS, Replicas
+from unrolled.lab.replicas import Replicas
 from unrolled.nn import GRU, LSTM, RNN
 from unrolled.nn.fused import block_steps
-from unrolled.notation import stored_name, weight_shapes
+from unrolled.notation import CELLS, has_cell_state, stored_name, weight_shapes
 
 Array = NDArray[Any]
 
 
-class HeadedNet(Protocol):
+class RecurrentModel(Protocol):
     """A module with one recurrent layer that reads symbols one-hot, and a linear head on its output."""
 
     @property
@@ -36,33 +36,33 @@ class HeadedNet(Protocol):
     def head(self) -> torch.nn.Linear: ...  # noqa: D102
 
 
-class Nets:
-    """S nets of one shape.
+class StackedModels:
+    """S models of one shape.
 
     Args:
-        models: the nets, whose weights are copied; :meth:`write_back` copies them back.
-        B: rows of each net that are read together.
-        T: the longest string, in steps.
-        threads: that may walk the recurrence; 0 for torch's.
-        cell_noise: standard deviation of the noise on LSTM's cell state.
-        seeds: of each net's noise.
+        models: whose weights are copied; :meth:`write_back` copies them back.
+        B: batch size of each model.
+        T: steps of the longest string.
+        threads: for the recurrence; 0 for torch's number.
+        cell_noise: standard deviation of the noise on the cell state.
+        seeds: of the noise, one for each model.
 
     Attributes:
-        weights: all parameters (S, P) float32; `gradients` are laid out alike.
-        recurrent: the columns of `weights` that hold the gates' weights and biases.
+        weights: all parameters (S, P) float32; `gradients` has the same layout.
+        recurrent: the columns of `weights` with the weights and biases of the gates.
 
     >>> from unrolled.lm.model import ModelConfig, SequenceModel, Vocabulary
     >>> model = SequenceModel(ModelConfig(hidden_size=3), Vocabulary("ab"))
-    >>> nets = Nets([model, model], B=1, T=5)
-    >>> nets.ids[:, :5, 0] = 0, 0, 0, 1, 1
-    >>> logits = nets.forward([5, 5])
+    >>> stacked = StackedModels([model, model], B=1, T=5)
+    >>> stacked.ids[:, :5, 0] = 0, 0, 0, 1, 1
+    >>> logits = stacked.forward([5, 5])
     >>> logits.shape, bool((logits[:, 0] == logits[:, 1]).all())
     ((4, 2, 64), True)
     """
 
     def __init__(
         self,
-        models: Sequence[HeadedNet],
+        models: Sequence[RecurrentModel],
         B: int,
         T: int,
         threads: int = 0,
@@ -86,19 +86,19 @@ class Nets:
         self._core: Replicas | NoisyReplicas
         if cell_noise:
             options: dict[str, Any] = {"sigma": cell_noise, "seeds": seeds}
-            self._core = NoisyReplicas(weights, self.T, B, gradients, self.H + 1, threads, **options)
+            self._core = NoisyReplicas(self.kind, weights, self.T, B, gradients, self.H + 1, threads, **options)
         else:
             self._core = Replicas(self.kind, weights, self.T, B, gradients, self.H + 1, threads)
         self.ids = self._core.ids.numpy()  # (S, T, B)
         self._y, self._dy = self._core.y.numpy(), self._core.dy.numpy()
-        self._y[..., self.H] = 1  # what multiplies the head's bias
+        self._y[..., self.H] = 1  # multiplies the bias of the head
         self._read()
 
     @staticmethod
-    def bytes(kind: str, S: int, B: int, T: int, H: int, K: int) -> int:
-        """Return about how much memory S nets take while they are trained."""
-        Hp, slots = -(-H // 16) * 16, {"LSTM": 5, "GRU": 4}.get(kind, 0)
-        row = 8 + 4 * (2 * (H + 1) + slots * Hp + 6 * K)  # ids, y, dy, gates and cells, logits and their like
+    def memory(kind: str, S: int, B: int, T: int, H: int, K: int) -> int:
+        """Return about how many bytes S models take during training."""
+        Hp, slots = -(-H // 16) * 16, len(CELLS[kind].kept) + has_cell_state(kind)
+        row = 8 + 4 * (2 * (H + 1) + slots * Hp + 6 * K)  # ids, y, dy, gates and cells, logits and their gradients
         return S * B * (T + block_steps(B)) * row
 
     def whole_blocks(self, T: int) -> int:
@@ -106,10 +106,10 @@ class Nets:
         return -(-T // self.block) * self.block
 
     def forward(self, steps: Sequence[int]) -> Array:
-        """Read so many steps of each net's `ids`.
+        """Run each model on its number of steps of `ids`.
 
-        Returns: logits (K, S, T rounded up * B), whose places run over steps, then over B; T is the most steps, and
-            what comes after a net's own steps means nothing.
+        Returns: logits (K, S, T * B), steps before rows, with T the most steps rounded up to whole blocks; after a
+            model's own steps they are meaningless.
         """
         self._steps, self._rows = steps, self.whole_blocks(max(steps))
         self._core.forward(steps)
@@ -119,7 +119,7 @@ class Nets:
         return logits.reshape(self.K, self.S, -1)
 
     def backward(self, dlogits: Array) -> None:
-        """Overwrite `gradients` by those of the last forward, from the gradient of its logits, zero after the end."""
+        """Overwrite `gradients` with those of the last forward, from the gradient of its logits, zero after the end."""
         d = dlogits.reshape(self.K, self.S, -1, self.block * self.B)
         np.add.reduce(d.transpose(1, 2, 0, 3) @ self._blocks(self._y), axis=1, out=self._head_gradient)
         np.matmul(d.transpose(1, 2, 3, 0), self._head[:, None], out=self._blocks(self._dy))
@@ -129,7 +129,7 @@ class Nets:
         return rows[:, : self._rows].reshape(self.S, -1, self.block * self.B, self.H + 1)
 
     def _read(self) -> None:
-        """Take over the models' weights."""
+        """Copy the models' weights."""
         for s, model in enumerate(self.models):
             for name, own in self._parameters(s, model):
                 own.copy_(name.detach())
@@ -138,15 +138,15 @@ class Nets:
 
     @torch.no_grad()
     def write_back(self) -> None:
-        """Give the models the weights as they are now."""
+        """Copy the weights to the models."""
         for s, model in enumerate(self.models):
             for name, own in self._parameters(s, model):
                 name.copy_(own)
             model.head.weight.copy_(torch.from_numpy(self._head[s, :, : self.H].copy()))
             model.head.bias.copy_(torch.from_numpy(self._head[s, :, self.H].copy()))
 
-    def _parameters(self, s: int, model: HeadedNet) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        names = [stored_name(weight) for weight in WEIGHTS]
+    def _parameters(self, s: int, model: RecurrentModel) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        names = [stored_name(weight) for weight in weight_shapes(self.kind, self.V, self.H)]
         return [(getattr(model.rnn, name), own[s]) for name, own in zip(names, self._weights, strict=True)]
 
 
@@ -154,6 +154,5 @@ def _stacked(S: int, shapes: dict[str, tuple[int, ...]], ends: list[int]) -> tup
     """Return zeros (S, P), and for each name a view (S, *shape) of them."""
     flat = torch.zeros(S, ends[-1])
     starts = [0, *ends[:-1]]
-    assert [*shapes][:-1] == [*WEIGHTS]
     views = [flat[:, a:b].view(S, *shape) for a, b, shape in zip(starts, ends, shapes.values(), strict=True)]
     return flat.numpy(), views

@@ -1,0 +1,58 @@
+"""`unrolled lab`: refusals in one sentence, tables, plots and models in a folder."""
+
+import pytest
+
+from unrolled.cli import run as command_line
+
+
+def lab_command(*arguments):
+    return command_line(["lab", *map(str, arguments)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["anbm"], "similar names: anbn"),
+        (["anbn", "--lengths", "uniform:9"], "'9' is not a range"),
+        (["anbn", "--lengths", "uniform:0-4"], "anbn has no string of size 0"),
+        (["dyck-1", "--lengths", "uniform:0-4"], "the string of size 0 is empty"),
+        (["anbn", "--seeds", "100000000"], "at most"),
+        (["anbn", "--gain", "0.1"], "gain is 0.1"),
+        (["anbn", "--optimiser", "sgd"], "it must be one of adam, rmsprop"),
+        (["anbn", "--cell", "gru", "--from-golden"], "gru"),
+        (["reproduce", "suzgun"], "similar names: suzgun2019"),
+        (["reproduce", "gers2001", "--seeds", "-3"], "seeds is -3"),
+    ],
+)
+def test_wrong_use_is_one_sentence(arguments, said, capsys):
+    assert lab_command(*arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_folder_that_cannot_be_written_is_refused_before_training(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    for command in (["anbn"], ["reproduce", "gers2001"]):
+        assert lab_command(*command, "--out", tmp_path / "file" / "inside") == 1
+        assert "cannot write" in capsys.readouterr().err
+
+
+def test_command_writes_tables_plots_and_models_and_shows_them_again(tmp_path, capsys):
+    arguments = ["anbn", "--seeds", 2, "--steps", 5, "--limit", 60, "--lengths", "uniform:1-9", "--out", tmp_path / "o"]
+    assert lab_command(*arguments) == 0
+    shown = capsys.readouterr().out
+    there = {str(path.relative_to(tmp_path / "o")) for path in (tmp_path / "o").rglob("*")}
+    assert {"result.json", "seeds.md", "summary.csv", "right.png", "models/seed-1/config.json"} <= there
+    assert "misleading" in shown
+    before = (tmp_path / "o" / "result.json").stat().st_mtime_ns
+    assert lab_command(*arguments) == 0
+    assert (tmp_path / "o" / "result.json").stat().st_mtime_ns == before
+    assert lab_command(*arguments, "--gain", 2) == 1
+    assert "other settings (gain)" in capsys.readouterr().err
+
+
+def test_drift_starts_exact(tmp_path, capsys):
+    assert lab_command("anbn", "--seeds", 2, "--steps", 50, "--limit", 60, "--from-golden", "--out", tmp_path) == 0
+    assert (tmp_path / "drift.png").stat().st_size > 1000
+    assert (tmp_path / "drift.csv").read_text().splitlines()[1].startswith("0,> 60")

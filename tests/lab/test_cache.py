@@ -1,0 +1,39 @@
+"""Results on disk: an interrupted sweep is resumed, a result of other settings is refused."""
+
+import pytest
+
+from unrolled.lab.cache import cached_result
+
+
+def test_interrupted_sweep_is_resumed(tmp_path):
+    done = []
+
+    def compute(name):
+        if name == "c" and "again" not in done:
+            raise KeyboardInterrupt
+        done.append(name)
+        return {"name": name}
+
+    def all_of_it():
+        return [cached_result(tmp_path, name, {"of": name}, lambda name=name: compute(name)) for name in "abc"]
+
+    with pytest.raises(KeyboardInterrupt):
+        all_of_it()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "b.json"]
+    done.append("again")
+    assert [each["name"] for each in all_of_it()] == ["a", "b", "c"]
+    assert done == ["a", "b", "again", "c"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"{", "damaged"),
+        (b'{"version": 9, "settings": {}, "result": {}}', "version 9"),
+        (b'{"version": 1, "settings": {"steps": 3, "cell": "gru"}, "result": {}}', r"other settings \(steps\)"),
+    ],
+)
+def test_result_that_does_not_fit_is_refused(tmp_path, content, said):
+    (tmp_path / "one.json").write_bytes(content)
+    with pytest.raises(ValueError, match=said):
+        cached_result(tmp_path, "one", {"steps": 4, "cell": "gru"}, dict)
