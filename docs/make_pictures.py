@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from unrolled.views.training_gradients import LagGradients, explosion
 
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
@@ -18,7 +19,6 @@ from unrolled.views.jacobians import jacobians
 from unrolled.views.states import automaton, principal
 from unrolled.views.traces import trace
 from unrolled.views.units import count, ranked
-from unrolled.views.watching import LagGradients, explosion
 
 OUT = Path(__file__).parent / "images"
 #: A sonnet that no split of a corpus is needed to find.

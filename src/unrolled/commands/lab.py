@@ -151,14 +151,12 @@ def _drift(console: Console, name: str, config: LabConfig, limit: int, out: Path
     table = Table(("steps", "right up to n, worst net", f"least margin at n = {found.probe}, worst", "best"), rows)
     _show(console, f"{name}, {config.cell}: training from exact weights", table)
     if out is not None:
-        from unrolled.views import plots_lab
+        from unrolled.views import plots, plots_lab
 
         write_file(out / "drift.md", table.markdown().encode() + b"\n")
         write_file(out / "drift.csv", table.csv().encode())
-        plots_lab.drift(
-            found.steps, {f"at n = {found.probe}": found.margins}, found.right_to, limit, out / "drift.png",
-            title=f"{name}, {config.cell}: training from exact weights",
-        )  # fmt: skip
+        title, margins = f"{name}, {config.cell}: training from exact weights", {f"at n = {found.probe}": found.margins}
+        plots.save(plots_lab.drift(found.steps, margins, found.right_to, limit, title=title), out / "drift.png")
         console.print(f"wrote {out}")
 
 
@@ -172,22 +170,23 @@ def _write(out: Path, tables: dict[str, Table], notes: Sequence[str]) -> None:
 
 def _pictures(out: Path, found: Sequence[tuple[str, LabResult]], *, title: str) -> None:
     """Draw the share of nets that are right over sizes, unless there are too many, and where each net fails first."""
-    from unrolled.views import plots_lab
+    from unrolled.views import plots, plots_lab
 
     if len(found) <= LINES:
         lines = {name: (result.sizes, result.seeds_right, result.ranges[0]) for name, result in found}
-        plots_lab.right_over_sizes(lines, out / "right.png", title=title)
+        plots.save(plots_lab.right_over_sizes(lines, title=title), out / "right.png")
     rows = {name: (result.first_failing, result.limit, result.ranges[0]) for name, result in found}
-    plots_lab.first_failing(rows, out / "first-failing.png", title=title)
+    plots.save(plots_lab.first_failing(rows, title=title), out / "first-failing.png")
 
 
 def _task_pictures(out: Path, found: Sequence[tuple[str, TaskResult]], *, title: str) -> None:
     """Draw the mean share of symbols right over sizes."""
-    from unrolled.views import plots_lab
+    from unrolled.views import plots, plots_lab
 
     means = {name: [fmean(column) for column in zip(*result.symbols, strict=True)] for name, result in found}
     lines = {name: (result.sizes, means[name], (1, result.longest)) for name, result in found}
-    plots_lab.right_over_sizes(lines, out / "right.png", title=title, what="mean share of answers right")
+    figure = plots_lab.right_over_sizes(lines, title=title, what="mean share of answers right")
+    plots.save(figure, out / "right.png")
 
 
 def _show(console: Console, title: str, table: Table) -> None:

@@ -1,8 +1,6 @@
-"""What all pictures share: colours, axes, and the learning curve.  Only modules named plots* import matplotlib.
+"""What all plots share: canvas, axes, heat-maps, saving; and the learning curve.  Only plots* import matplotlib.
 
-Every picture is a function of plain arrays that returns a Figure; `save` writes it.  Colours keep apart for every kind
-of colour vision: viridis from 0 to 1, PuOr for signed values, and for lines the hues of Okabe and Ito in an order in
-which neighbours differ in brightness too.
+Every plot is a function of plain arrays that returns a Figure; `save` writes it.  Colours come from colours.py.
 """
 
 from __future__ import annotations
@@ -19,14 +17,8 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from unrolled.notation import LONG_NAMES
-from unrolled.views.saturation import SIGMOIDS
+from unrolled.views.colours import HUES, SCALE, SIGMOIDS
 from unrolled.views.symbols import visible
-
-#: Okabe-Ito: blue, vermilion, and a grey for what only gives scale.
-TRAINING, VALIDATION, SCALE = "#0072B2", "#D55E00", "#777777"
-
-#: Okabe-Ito, for lines and groups.
-HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C6D31")
 
 #: Symbols of which each can still have its own tick.
 NAMED_TICKS = 48
@@ -105,9 +97,9 @@ def learning_curve(
         raise ValueError("the metrics hold no line with a training loss; was the run ended before its first line?")
     figure = canvas(7, 4.2, title)
     axes = figure.subplots()
-    axes.plot(*np.array(trained).T, color=TRAINING, linewidth=1.2, label="training")
+    axes.plot(*np.array(trained).T, color=HUES[0], linewidth=1.2, label="training")
     if checked:
-        axes.plot(*np.array(checked).T, color=VALIDATION, linewidth=2, marker="o", markersize=4, label="validation")
+        axes.plot(*np.array(checked).T, color=HUES[1], linewidth=2, marker="o", markersize=4, label="validation")
     reach = max(axes.get_ylim()[1], *(yardsticks or {}).values(), 0.0)
     for name, bits in _grouped(yardsticks or {}, 0.03 * reach).items():
         axes.axhline(bits, color=SCALE, linewidth=0.8, linestyle=":")

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from unrolled.notation import LONG_NAMES
-from unrolled.views.plots import HUES, NAMED_TICKS, canvas, heat, plain, symbol_axis
+from unrolled.views.colours import FAINT, HUES
+from unrolled.views.plots import NAMED_TICKS, canvas, heat, plain, symbol_axis
 from unrolled.views.saturation import Saturation
 
 
@@ -58,7 +59,7 @@ def saturation(found: Mapping[str, Saturation], *, title: str) -> Figure:
     for k, (axes, (gate, each)) in enumerate(
         zip(figure.subplots(1, len(found), squeeze=False).flat, found.items(), strict=True)
     ):
-        axes.plot([0, 1], [1, 0], color="#bbbbbb", linewidth=0.8)
+        axes.plot([0, 1], [1, 0], color=FAINT, linewidth=0.8)
         axes.scatter(each.left, each.right, s=22, color=HUES[k], alpha=0.6, linewidth=0, clip_on=False)
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel=f"share of steps below {each.low:g}")
         axes.set_ylabel(f"share of steps above {each.high:g}" if k == 0 else "")

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
+from unrolled.views.colours import FAINT, HUES
 from unrolled.views.jacobians import Jacobians
-from unrolled.views.plots import HUES, canvas, plain, symbol_axis
+from unrolled.views.plots import canvas, plain, symbol_axis
 from unrolled.views.symbols import visible
 
 #: What is smaller than this is drawn here: nothing that training could notice.
@@ -30,7 +31,7 @@ def gradient_against_lag(found: Mapping[str, Jacobians], *, title: str) -> Figur
     """
     figure = canvas(7.5, 4.4, title)
     axes = figure.subplots()
-    axes.axhline(1, color="#bbbbbb", linewidth=0.8, zorder=0)
+    axes.axhline(1, color=FAINT, linewidth=0.8, zorder=0)
     for hue, (name, each) in zip(HUES, found.items(), strict=False):
         gate, sigma = max(each.singular.items(), key=lambda item: item[1])
         block = "W_hh" if gate == "h" else f"W_h{gate}"
@@ -124,7 +125,7 @@ def lags_in_training(
     figure.colorbar(image, ax=panels[0], label="|dL / dh(T−k)|, nats per unit", pad=0.01)
     if len(singular):
         panels[1].plot(steps, singular, color=HUES[0], linewidth=1.6)
-        panels[1].axhline(1, color="#bbbbbb", linewidth=0.8, zorder=0)
+        panels[1].axhline(1, color=FAINT, linewidth=0.8, zorder=0)
         panels[1].set_ylabel("largest singular\nvalue of W_hh", fontsize=9)
         plain(panels[1])
     panels[-1].set_xlabel("training step")

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch
 from numpy.typing import NDArray
 
-from unrolled.views.plots import HUES, canvas, plain
+from unrolled.views.colours import FAINT, HUES, INK, SCALE
+from unrolled.views.plots import canvas, plain
 from unrolled.views.states import Automaton, Principal
 from unrolled.views.symbols import visible
 
@@ -44,7 +45,7 @@ def state_space(
     figure = canvas(6.4, 5.2, title)
     axes = figure.subplots()
     if len(places) <= NAMED:
-        axes.plot(*places.T, color="#cccccc", linewidth=0.7, zorder=1)
+        axes.plot(*places.T, color=FAINT, linewidth=0.7, zorder=1)
     for k in range(int(labels.max()) + 1):
         x, y = places[labels == k].T
         marker = "osD^vP*X"[k // len(HUES) % 8]
@@ -107,10 +108,8 @@ def automaton(found: Automaton, *, title: str) -> Figure:
         start = at[found.start] + 2.6 * RADIUS * np.array([math.cos(angle), math.sin(angle)])
     inward = at[found.start] - start
     tip = _edge(at[found.start], math.atan2(inward[1], inward[0]) + math.pi)
-    _draw(axes, (start[0], start[1]), tip, 0, 1, "#999999")
-    axes.text(
-        start[0], start[1], "start", ha="center", va="center", fontsize=9, color="#555555", backgroundcolor="white"
-    )
+    _draw(axes, (start[0], start[1]), tip, 0, 1, SCALE)
+    axes.text(start[0], start[1], "start", ha="center", va="center", fontsize=9, color=INK, backgroundcolor="white")
     for place, k in enumerate(order):
         axes.add_patch(
             Circle(tuple(at[k]), RADIUS, facecolor="white", edgecolor=HUES[k % len(HUES)], linewidth=2.2, zorder=3)
@@ -153,7 +152,7 @@ def _loop(axes: Axes, at: NDArray[Any], angle: float, text: str, width: float) -
 
 
 def _draw(
-    axes: Axes, tail: tuple[float, float], head: tuple[float, float], bend: float, width: float, colour: str = "#444444"
+    axes: Axes, tail: tuple[float, float], head: tuple[float, float], bend: float, width: float, colour: str = INK
 ) -> None:
     style = f"-|>,head_length={0.35 + 0.1 * width},head_width={0.15 + 0.05 * width}"
     curve = f"arc3,rad={bend}"

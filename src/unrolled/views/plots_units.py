@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from unrolled.saved.vocabulary import shown
-from unrolled.views.plots import HUES, canvas, plain, symbol_axis
+from unrolled.views.colours import FAINT, HUES
+from unrolled.views.plots import canvas, plain, symbol_axis
 
 #: Lines that one panel can hold before they cannot be told apart.
 MOST_LINES = len(HUES)
@@ -56,7 +57,7 @@ def unit_lines(
             axes.plot(
                 t, values, color=next(hues), linewidth=0.9 if apart else 1.5, marker=marker, markersize=3, label=name
             )
-        axes.axhline(0, color="#bbbbbb", linewidth=0.7, zorder=0)
+        axes.axhline(0, color=FAINT, linewidth=0.7, zorder=0)
         axes.set_ylabel(unit)
         axes.margins(x=0.01)
         axes.tick_params(axis="x", length=0)
@@ -80,8 +81,8 @@ def coloured_text(symbols: Sequence[str], values: NDArray[Any], *, title: str, u
     if len(symbols) > MOST_SYMBOLS:
         title += f" (the first {MOST_SYMBOLS:,} of {len(symbols):,} symbols)"
         symbols, values = symbols[:MOST_SYMBOLS], values[:MOST_SYMBOLS]
-    shown = [shown(symbol) for symbol in symbols]
-    width = max(1, min(4, max(map(len, shown))))
+    written = [shown(symbol) for symbol in symbols]
+    width = max(1, min(4, max(map(len, written))))
     placed, lines = _wrapped(symbols, max(1, LINE // width))
     across = 1 + max(column for column, _ in placed)
     reach = float(np.abs(values).max()) or 1.0
@@ -92,7 +93,7 @@ def coloured_text(symbols: Sequence[str], values: NDArray[Any], *, title: str, u
     figure = canvas(max(4.5, 0.16 * width * across + 1.2), 0.27 * lines + 1.3, title)
     axes = figure.subplots()
     axes.imshow(grid, cmap="PuOr", vmin=-reach, vmax=reach, aspect="auto")
-    for (column, line), text, value in zip(placed, shown, values, strict=True):
+    for (column, line), text, value in zip(placed, written, values, strict=True):
         dark = abs(value) > 0.7 * reach
         size = 9 if len(text) <= width else 9 * width / len(text)
         axes.text(

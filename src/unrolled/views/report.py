@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from unrolled.notation import LONG_NAMES
 from unrolled.saved.vocabulary import Text, shown
 from unrolled.views import png, svg
+from unrolled.views.colours import PUOR, colour, ink, signal_scale
 from unrolled.views.gradients import saliency
 from unrolled.views.jacobians import Jacobians, jacobians
-from unrolled.views.saturation import SIGMOIDS, saturation
+from unrolled.views.saturation import saturation
 from unrolled.views.symbols import visible
-from unrolled.views.terminal import PUOR, VIRIDIS, changing_most, pool
+from unrolled.views.terminal import changing_most, pool
 from unrolled.views.traces import Trace, trace
 from unrolled.views.units import FEATURES, Found, ranked
 
@@ -61,6 +62,7 @@ class Report:
             "text": self._text(),
             "sections": "\n".join(self._sections()),
             "values": values.replace("<", "\\u003c"),
+            "palette": json.dumps(_palette()),
         }
         return re.sub(r"@(\w+)@", lambda name: parts[name[1]], template)
 
@@ -112,11 +114,10 @@ class Report:
             average = "; neighbouring steps are averaged" if self.read.T > COLUMNS else ""
             yield f'<p class="quiet">Units across the text: {units}{average}.</p>'
             for name, values in layer.signals.items():
-                reach = max(1.0, float(np.quantile(np.abs(values), CLIPPED)))
-                low, high, scale = (0.0, 1.0, VIRIDIS) if name in SIGMOIDS else (-reach, reach, PUOR)
+                low, high, scale = signal_scale(name, float(np.quantile(np.abs(values), CLIPPED)))
                 rows = pool(values[:, sorted(changing_most(values)[:UNITS])], COLUMNS).T
                 source = png.inline(png.heat_map(rows, low, high, scale))
-                caption = f"{LONG_NAMES[name]}, {low:.3g} to {high:.3g}" + (" and beyond" if reach > 1 else "")
+                caption = f"{LONG_NAMES[name]}, {low:.3g} to {high:.3g}" + (" and beyond" if high > 1 else "")
                 yield f'<figure><figcaption>{caption}</figcaption><img src="{source}" alt="{caption}"></figure>'
         yield from self._saturation()
         yield "<h2>Gradient against lag</h2>"
@@ -167,6 +168,12 @@ def report(model: SequenceModel, text: Text, *, title: str = "How a model reads 
                 followers[name] = best
     mattered = np.nan_to_num(saliency(model, text)[read.steps])  # exploding gradients may be infinite
     return Report(title, repr(model), read, mattered, jacobians(model, text, lags=LAGS), followers)
+
+
+def _palette() -> list[tuple[str, str]]:
+    """Return background and ink of the 256 steps of the signed scale, as CSS colours."""
+    steps = (colour(step / 255, PUOR) for step in range(256))
+    return [(f"rgb{background}".replace(" ", ""), ink(background)) for background in steps]
 
 
 def _bytes(values: NDArray[Any], low: float, high: float) -> str:

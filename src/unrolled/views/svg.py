@@ -1,4 +1,4 @@
-"""Lines drawn as SVG, as they stand inside a page."""
+"""Line charts as SVG, to stand inside a page."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: Okabe-Ito hues that can be read on white and on black.
-HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+from unrolled.views.colours import HUES
+
 WIDTH, HEIGHT, LEFT, BELOW, ABOVE = 640, 260, 62, 38, 12
 
 
