@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT / "tests" / "views"))
 from browser import driver  # noqa: E402
 from browser.serving import serving  # noqa: E402
 
-from unrolled.views.page.served import load  # noqa: E402
+from unrolled.views.page.models import load  # noqa: E402
 
 TEXT = "Shall I compare thee to a summer's day?\nThou art more lovely and more temperate:\n"
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from unrolled.views.training_gradients import LagGradients, explosion
 
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
@@ -18,6 +17,7 @@ from unrolled.views.gradients import connectivity
 from unrolled.views.jacobians import jacobians
 from unrolled.views.states import automaton, principal
 from unrolled.views.traces import trace
+from unrolled.views.training_gradients import LagGradients, explosion
 from unrolled.views.units import count, ranked
 
 OUT = Path(__file__).parent / "images"

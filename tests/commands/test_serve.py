@@ -14,7 +14,7 @@ import torch
 from tests.views.small_models import small
 from unrolled.cli import run
 from unrolled.commands.serve import allowed
-from unrolled.views.page.served import load
+from unrolled.views.page.models import load
 
 UNROLLED = [sys.executable, "-m", "unrolled.cli"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "NO_COLOR": "1", "COLUMNS": "120"}

@@ -28,9 +28,7 @@ def test_page_has_the_same_colours():
 @pytest.mark.parametrize(("name", "scale"), [("viridis", colours.VIRIDIS), ("PuOr", colours.PUOR)])
 def test_scales_are_those_of_matplotlib(name, scale):
     maps = pytest.importorskip("matplotlib", reason="the extra [plot] is not installed").colormaps
-    shares = np.linspace(0, 1, 256)
-    ours = np.array([colours.colour(share, scale) for share in shares])
-    np.testing.assert_allclose(ours, maps[name](shares)[:, :3] * 255, atol=10)
+    np.testing.assert_allclose(scale, maps[name](np.linspace(0, 1, len(scale)))[:, :3] * 255, atol=1.01)
 
 
 def test_no_other_file_names_a_colour():

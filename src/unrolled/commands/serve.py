@@ -14,7 +14,7 @@ from rich.console import Console
 from unrolled.config.server import Limits
 from unrolled.views.page.app import create_app
 from unrolled.views.page.guard import LOOPBACK, Guard
-from unrolled.views.page.served import load
+from unrolled.views.page.models import load
 
 #: Addresses that stand for all of a machine's; no browser can call them so.
 ANY = frozenset({"0.0.0.0", "::"})
