@@ -28,7 +28,9 @@ def test_page_has_the_same_colours():
 @pytest.mark.parametrize(("name", "scale"), [("viridis", colours.VIRIDIS), ("PuOr", colours.PUOR)])
 def test_scales_are_those_of_matplotlib(name, scale):
     maps = pytest.importorskip("matplotlib", reason="the extra [plot] is not installed").colormaps
-    np.testing.assert_allclose(scale, maps[name](np.linspace(0, 1, len(scale)))[:, :3] * 255, atol=1.01)
+    np.testing.assert_allclose(
+        scale, maps[name](np.linspace(0, 1, len(scale)))[:, :3] * 255, atol=2
+    )  # theirs is a table of 256 steps
 
 
 def test_no_other_file_names_a_colour():

@@ -1,6 +1,6 @@
-// Writing on from the text: one stream a model, with controls that count while it runs.
+// Text generation: one stream a model; a control that is moved counts from there on.
 
-import { events, of, Refused } from "./api.js";
+import { endpoint, events, RequestError } from "./api.js";
 import { make } from "./symbols.js";
 
 const ENDED = { EOS: "the model ended its text", length: "as long as asked for", time: "out of time" };
@@ -136,7 +136,7 @@ export class Writer {
   // Stream until an end; return why it ended, in words.
   async once(sheet, name, asked, signal) {
     try {
-      for await (const { name: kind, data } of events(of(name, "generate"), asked, signal)) {
+      for await (const { name: kind, data } of events(endpoint(name, "generate"), asked, signal)) {
         if (kind === "piece") sheet.add(data.text);
         else if (kind === "error") return data.error;
         else return ENDED[data.reason];
@@ -144,7 +144,7 @@ export class Writer {
       return "the server broke off";
     } catch (error) {
       if (error.name === "AbortError") return "stopped";
-      if (error instanceof Refused) return error.message;
+      if (error instanceof RequestError) return error.message;
       return "the connection was lost";
     }
   }
