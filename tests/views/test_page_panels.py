@@ -104,3 +104,17 @@ def test_largest_units_are_those_of_the_trace_and_can_be_picked(page, models):
     assert page.run("return document.activeElement.closest('.largest') !== null")
     page.find(".reading .text").send_keys(Keys.HOME)
     page.until("document.querySelector('.largest').hidden")
+
+
+def test_largest_values_beyond_the_colours_say_so(page, models):
+    page.find("#model-a option[value=counting]").click()
+    page.find("[name=array] option[value=c]").click()
+    page.until("document.querySelector('.largest .array').textContent === 'cell state c'")
+    c = traces.trace(models["counting"], TEXT).values("c")
+    t, unit = np.unravel_index(np.abs(c).argmax(), c.shape)
+    page.all(".pane:not([hidden]) .reading .text span")[t].click()
+    reach = np.quantile(np.abs(c), 0.99)
+    assert np.abs(c[t, unit]) > reach > 1
+    shown_values = [li.text.split()[2] for li in page.all(".pane:not([hidden]) .largest li:not([hidden])")]
+    assert len(shown_values) == 7
+    assert shown_values[0] == (f"≥{reach:.2f}" if c[t, unit] > 0 else f"≤{-reach:.2f}")

@@ -55,10 +55,19 @@ def type_at_end(page, keys):
     field.send_keys(keys)
 
 
+def counting():
+    """An LSTM whose cell states count the symbols: all its gates are open."""
+    made = model("lstm", 3, hidden_size=7)
+    with torch.no_grad():
+        made.rnn.bias_ih_l0.add_(5)
+    return made
+
+
 def page_models():
     words = SequenceModel(ModelConfig(hidden_size=7), Vocabulary(["rose", HOSTILE_WORD], "words"), framed=False)
     return {
         "lstm 256": model("lstm", 1, hidden_size=256),
         "gru<b>": model("gru", 2, hidden_size=33, num_layers=2),
         "words": endless(words),
+        "counting": counting(),
     }

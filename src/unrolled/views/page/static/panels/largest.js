@@ -40,7 +40,8 @@ register(class extends Panel {
       pick.value = unit;
       pick.textContent = `unit ${unit}`;
       bar.style.width = `${(100 * Math.abs(value)) / reach}%`;
-      number.textContent = value.toFixed(2);
+      const cut = this.pane.bounded() ? "" : { [low]: "≤", [high]: "≥" }[value] ?? ""; // the colours end here
+      number.textContent = cut + value.toFixed(2);
     });
   }
 });
