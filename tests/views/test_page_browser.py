@@ -65,7 +65,7 @@ def test_written_text_is_the_models(page, models):
     page.run("document.querySelector('[name=symbols_per_second]').value = 0")
     page.run("document.querySelector('[name=max_length]').value = 70")
     page.find("#text").send_keys(Keys.CONTROL, Keys.ENTER)
-    page.until("document.querySelector('.text-written .note')?.textContent.includes('as long as asked for')")
+    page.until("document.querySelector('.text-written .note')?.textContent.includes('length reached')")
     assert written(page) == models["lstm 256"].runtime().generate(TEXT, max_length=70)[0]
 
 

@@ -1,5 +1,8 @@
 """Every panel of the page in a real browser: it shows the numbers of the views, and follows what is picked."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,7 +13,9 @@ from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
 from tests.views.browser.pages import PICTURES, TEXT, bars, check_bars, shown, type_at_end  # noqa: E402
+from tests.views.browser.serving import serving  # noqa: E402
 from unrolled.views import traces  # noqa: E402
+from unrolled.views.page import app  # noqa: E402
 
 
 def test_bars_follow_the_typing(page, models):
@@ -118,3 +123,22 @@ def test_largest_values_beyond_the_colours_say_so(page, models):
     shown_values = [li.text.split()[2] for li in page.all(".pane:not([hidden]) .largest li:not([hidden])")]
     assert len(shown_values) == 7
     assert shown_values[0] == (f"≥{reach:.2f}" if c[t, unit] > 0 else f"≤{-reach:.2f}")
+
+
+def test_panel_of_the_documentation_needs_one_file_and_one_line(window, models, monkeypatch):
+    document = Path(__file__).parents[2] / "docs" / "serve.md"
+    files, line = app.page_files(), b'<script src="panels/%b.js" type="module"></script>\n'
+    index, kind = files["index.html"]
+    last = line % b"gradients"
+    files["index.html"] = index.replace(last, last + line % b"example"), kind
+    script = re.search(r"```js\n(.*?)```", document.read_text(), re.DOTALL)[1]
+    files["panels/example.js"] = script.encode(), files["app.js"][1]
+    monkeypatch.setattr(app, "page_files", lambda: files)
+    with serving(models) as server:
+        page = driver.Page(window, server.address).open(f"#text={TEXT.replace(' ', '+')}")
+        shown(page, TEXT)
+        read = traces.trace(models["lstm 256"], TEXT)
+        assert page.find(".example .note").text == f"{read.bits.sum():.1f} bits"
+        page.all(".reading .text span")[3].click()
+        assert page.find(".example .note").text == f"{read.bits[:4].sum():.1f} bits"
+        assert page.log() == []

@@ -51,23 +51,6 @@ def check_number(config: Any, field: str, low: float, high: float = math.inf, *,
         raise ValueError(f"{field} is {value!r}; it must be a number in {left}{low:g}, {high:g}{right}")
 
 
-def check_choices(config: Any) -> None:
-    """Refuse any field annotated with a ``Literal`` that holds none of its words.
-
-    Raises: ValueError naming the field, its value and every legal word.
-
-    >>> from unrolled.config.model import ModelConfig
-    >>> ModelConfig(cell="lstn")
-    Traceback (most recent call last):
-        ...
-    ValueError: cell is 'lstn'; it must be one of rnn, lstm, gru
-    """
-    for field, choices in _literals(config.__class__).items():
-        value = getattr(config, field)
-        if value not in choices:
-            raise ValueError(f"{field} is {value!r}; it must be one of {', '.join(choices)}")
-
-
 def check_ranges(config: Any) -> None:
     """Refuse any number outside the range that its field is annotated with, as in ``Annotated[float, Meta(gt=0)]``.
 
@@ -93,6 +76,23 @@ def _ranges(cls: type[Any]) -> dict[str, tuple[type, Any]]:
     hints = get_type_hints(cls, include_extras=True)
     annotated = {name: get_args(hint) for name, hint in hints.items() if get_origin(hint) is Annotated}
     return {name: (kind, each) for name, (kind, *more) in annotated.items() for each in more if isinstance(each, Meta)}
+
+
+def check_choices(config: Any) -> None:
+    """Refuse any field annotated with a ``Literal`` that holds none of its words.
+
+    Raises: ValueError naming the field, its value and every legal word.
+
+    >>> from unrolled.config.model import ModelConfig
+    >>> ModelConfig(cell="lstn")
+    Traceback (most recent call last):
+        ...
+    ValueError: cell is 'lstn'; it must be one of rnn, lstm, gru
+    """
+    for field, choices in _literals(config.__class__).items():
+        value = getattr(config, field)
+        if value not in choices:
+            raise ValueError(f"{field} is {value!r}; it must be one of {', '.join(choices)}")
 
 
 @cache

@@ -36,7 +36,7 @@ def explain(model: SequenceModel, text: Text, *, at_most: int = AT_MOST) -> Expl
     """Write down every number of a forward and a backward pass.
 
     Args:
-        model: without dropout here, whether or not it is training.
+        model: read without dropout, even in training mode.
         text: a few symbols, as a text or a list.
         at_most: the longest text, in symbols; each fills a page.
 

@@ -25,14 +25,14 @@ NAMED_TICKS = 48
 
 
 def save(figure: Figure, path: Path | str) -> None:
-    """Write a picture; the ending of the path says the format."""
+    """Write a figure; the ending of the path decides the format."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # drawn as a box, whatever the text holds
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # drawn as a box
         figure.savefig(path, dpi=150)
 
 
 def canvas(width: float, height: float, title: str) -> Figure:
-    """Return an empty figure of this size in inches; the title is taken as it is, not as mathematics."""
+    """Return an empty figure of this size in inches; the title is plain text, not mathematics."""
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle(title, fontsize=12, parse_math=False)
     return figure
@@ -44,7 +44,7 @@ def plain(axes: Axes) -> None:
 
 
 def symbol_axis(axes: Axes, symbols: Sequence[str], steps: NDArray[Any]) -> None:
-    """Label the horizontal axis of T steps: by the symbols read if they are few, else by their place in the text."""
+    """Label the horizontal axis of T steps: with the symbols read if they are few, else with positions in the text."""
     if len(symbols) <= NAMED_TICKS:
         labels = [visible(symbol) for symbol in symbols]
         crowded = max(map(len, labels)) > 2
@@ -57,7 +57,7 @@ def symbol_axis(axes: Axes, symbols: Sequence[str], steps: NDArray[Any]) -> None
 
 
 def place(at: float, steps: NDArray[Any]) -> int:
-    """Return where in the text row `at` of a trace stands, also beyond its ends; steps (T,) are evenly spaced.
+    """Return the position in the text of row `at` of a trace, also beyond its ends; steps (T,) are evenly spaced.
 
     >>> place(2, np.array([0, 5, 10, 15]))
     10
@@ -66,7 +66,7 @@ def place(at: float, steps: NDArray[Any]) -> int:
 
 
 def heat(axes: Axes, name: str, values: NDArray[Any]) -> AxesImage:
-    """Draw one gate or state (T, H) as units across time, with the colours that its name asks for."""
+    """Draw one gate or state (T, H), units across time, in the range and colours that its name decides."""
     if name in SIGMOIDS:
         image = axes.imshow(values.T, cmap="viridis", vmin=0, vmax=1, aspect="auto")
     else:
@@ -82,11 +82,11 @@ def heat(axes: Axes, name: str, values: NDArray[Any]) -> AxesImage:
 def learning_curve(
     metrics: Sequence[Mapping[str, Any]], *, title: str, yardsticks: Mapping[str, float] | None = None
 ) -> Figure:
-    """Draw training and validation loss over symbols read, beside what simple predictors reach.
+    """Draw training and validation loss over symbols read, beside the loss of simple predictors.
 
     Args:
         metrics: lines of metrics.jsonl.
-        title: above the picture.
+        title: above the plot.
         yardsticks: bits per symbol of predictors to compare with, by name.
 
     Raises: ValueError if no line holds a training loss.

@@ -1,4 +1,4 @@
-"""Pictures of the gates: heat-maps over the text, and how often each gate is open or shut."""
+"""Plots of the gates: heat-maps over the text, and how often each gate is open or shut."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def gates(
     Args:
         rows: name -> values (T, H), one panel each, in this order.
         symbols: the T symbols that were read.
-        title: above the picture.
-        steps: where in the text they stand, (T,); 0, 1, 2 ... if left out.
+        title: above the plot.
+        steps: their positions in the text, (T,); 0, 1, 2 ... if left out.
     """
     wide = len(symbols) > NAMED_TICKS // 2
     columns = 1 if wide else min(3, len(rows))
@@ -43,13 +43,13 @@ def gates(
 
 
 def saturation(found: Mapping[str, Saturation], *, title: str) -> Figure:
-    """Draw for every unit of each gate how often it is nearly shut (across) and nearly open (up).
+    """Draw, for every unit of each gate, how often it is nearly shut (across) and nearly open (up).
 
     A unit near a corner is a switch: at the lower right always shut, at the upper left always open.
 
     Args:
         found: gate -> its saturation.
-        title: above the picture.
+        title: above the plot.
     Raises: ValueError if there is no gate, as in an RNN.
     Source: A. Karpathy et al., "Visualizing and understanding recurrent networks", 2015, figure 3.
     """

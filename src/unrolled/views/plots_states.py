@@ -1,4 +1,4 @@
-"""Pictures of the state space: states along their principal axes, and the automaton of their clusters."""
+"""Plots of the state space: states along their principal axes, and the automaton of their clusters."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from unrolled.views.plots import canvas, plain
 from unrolled.views.states import Automaton, Principal
 from unrolled.views.symbols import visible
 
-#: States that get their symbol written beside them.
+#: The most states that get their symbol written beside them.
 NAMED = 60
-#: Symbols that are named on one arrow.
+#: The most symbols named on one arrow.
 ON_AN_ARROW = 4
-#: Of a state's circle, and of the arrows between two: inches would do as well, the picture has no axes.
+#: Radius of a state's circle, and bend of the arrows between two.
 RADIUS, BEND = 0.16, 0.18
 
 
@@ -32,11 +32,11 @@ def state_space(
     """Draw states along their first two principal axes, coloured and shaped by cluster.
 
     Args:
-        states: (N, H); consecutive ones are joined by a thin line if they are few.
+        states: (N, H); if they are few, a thin line joins consecutive ones.
         labels: cluster of each, (N,).
-        symbols: read to get to each, N of them.
+        symbols: the symbol read before each, N of them.
         axes_of: the principal axes.
-        title: above the picture.
+        title: above the plot.
     """
     places = axes_of(states)
     if places.shape[1] == 1:  # a network of one unit
@@ -75,11 +75,11 @@ def state_space(
 def automaton(found: Automaton, *, title: str) -> Figure:
     """Draw clusters as the states of an automaton, with an arrow for every symbol that leads from one to another.
 
-    Only the likeliest step of each cluster and symbol is drawn; arrows are as thick as they are frequent.
+    Only the most frequent step of each cluster and symbol is drawn; frequent arrows are thicker.
 
     Args:
-        found: the automaton; clusters stand in a circle, in the order of their first visit.
-        title: above the picture, which also says how far the clusters agree.
+        found: the automaton; clusters are drawn in a circle, in the order of their first visit.
+        title: above the plot, with the share of steps that follow the arrows.
     """
     K = len(found.centres)
     order = _by_first_visit(found)
@@ -103,7 +103,7 @@ def automaton(found: Automaton, *, title: str) -> Figure:
             _arrow(axes, at[before], at[after], text, width)
     start = at[found.start] * (1 + 2.6 * RADIUS / reach)
     outward = found.start, found.start
-    if outward in arrows:  # the loop stands there; come in from the side
+    if outward in arrows:  # the loop is drawn there; enter from the side
         angle = turn[found.start] + math.pi / 2
         start = at[found.start] + 2.6 * RADIUS * np.array([math.cos(angle), math.sin(angle)])
     inward = at[found.start] - start
@@ -132,12 +132,12 @@ def _named(symbols: Sequence[str]) -> str:
 
 
 def _edge(at: NDArray[Any], angle: float) -> tuple[float, float]:
-    """Return the point of the circle around a place in this direction."""
+    """Return the point on the circle around a place, in this direction."""
     return float(at[0] + RADIUS * math.cos(angle)), float(at[1] + RADIUS * math.sin(angle))
 
 
 def _arrow(axes: Axes, tail: NDArray[Any], head: NDArray[Any], text: str, width: float) -> None:
-    """Draw a bent arrow between two circles, so that the one back has room beside it."""
+    """Draw a bent arrow between two circles, which leaves room for the one back."""
     along = head - tail
     angle, lean = math.atan2(along[1], along[0]), math.atan(2 * BEND)
     _draw(axes, _edge(tail, angle - lean), _edge(head, angle + math.pi + lean), BEND, width)

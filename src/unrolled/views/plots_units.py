@@ -1,4 +1,4 @@
-"""Pictures of single units: lines over the text, and the text coloured by one of them."""
+"""Plots of single units: lines over the text, and the text coloured by one of them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from unrolled.saved.vocabulary import shown
 from unrolled.views.colours import FAINT, HUES
 from unrolled.views.plots import canvas, plain, symbol_axis
 
-#: Lines that one panel can hold before they cannot be told apart.
+#: The most lines of one panel: as many as there are hues.
 MOST_LINES = len(HUES)
-#: Steps up to which lines share a panel; beyond, each has its own.
+#: The most steps at which lines share a panel; beyond, each has its own.
 TOGETHER = 300
-#: Symbols of a line, and of a picture, of coloured text.
+#: The most symbols of a line of coloured text, and of the whole.
 LINE, MOST_SYMBOLS = 64, 2_000
 
 
@@ -32,15 +32,15 @@ def unit_lines(
     steps: NDArray[Any] | None = None,
     background: Mapping[str, NDArray[Any]] | None = None,
 ) -> Figure:
-    """Draw chosen units over the text: a counter shows as a slope up and a slope down.
+    """Draw chosen units over the text; a counter shows as a slope up and a slope down.
 
     Args:
         lines: name of a unit -> its values (T,).
         symbols: the T symbols that were read.
-        title: above the picture.
+        title: above the plot.
         unit: what the vertical axis measures.
-        steps: where in the text the symbols stand, (T,).
-        background: name -> values (T,) to compare with, such as the true count, drawn below on an axis of its own.
+        steps: positions of the symbols in the text, (T,); 0, 1, 2 ... if left out.
+        background: name -> values (T,) to compare with, such as the true count, drawn below on its own axis.
     Raises: ValueError if there are more lines than hues.
     """
     if not 0 < len(lines) <= MOST_LINES:
@@ -70,12 +70,12 @@ def unit_lines(
 
 
 def coloured_text(symbols: Sequence[str], values: NDArray[Any], *, title: str, unit: str = "activation") -> Figure:
-    """Draw a text whose every symbol lies on the colour of one unit's value after reading it.
+    """Draw a text with every symbol on the colour of one unit's value after reading it.
 
     Args:
-        symbols: the T symbols that were read; a longer text than fits is cut, and the title says so.
+        symbols: the T symbols that were read; a longer text is cut, and the title says so.
         values: of the unit, (T,).
-        title: above the picture.
+        title: above the plot.
         unit: what the colours measure.
     """
     if len(symbols) > MOST_SYMBOLS:

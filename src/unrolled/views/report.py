@@ -29,17 +29,17 @@ from unrolled.views.units import FEATURES, Found, ranked
 if TYPE_CHECKING:
     from unrolled.lm.model import SequenceModel
 
-#: Symbols that a page shows, units and columns of a heat-map, units that the text can be coloured by, largest lag.
+#: The most symbols of a page, units and columns of a heat-map, and units to colour the text by; the largest lag.
 SYMBOLS, UNITS, COLUMNS, COLOURED, LAGS = 5_000, 64, 1_000, 12, 60
-#: Share of the values that a signed heat-map's colours tell apart; a few far larger ones would leave the rest pale.
+#: Quantile of the absolute values at which a heat-map is cut: a few far larger ones would leave the rest pale.
 CLIPPED = 0.995
-#: Smaller Jacobians are drawn here.
+#: Smaller norms of Jacobians are drawn here.
 FLOOR = 1e-12
 
 
 @dataclass(frozen=True)
 class Report:
-    """How a model reads a text: everything that goes into the page."""
+    """How a model reads a text: the contents of the page."""
 
     title: str
     model: str
@@ -77,7 +77,7 @@ class Report:
         return f"{read.length:,} symbols{every}; {read.bits.mean():.3f} bits per symbol.{unknown}"
 
     def _series(self) -> Iterator[tuple[str, str, str, str]]:
-        """Yield what the text can be coloured by: name, values as base64 of bytes, and the two ends of the scale."""
+        """Yield what the text can be coloured by: name, values as base64 of bytes, and the ends of the scale."""
         most = float(self.read.bits.max())
         yield "surprise, bits", _bytes(self.read.bits, -most, most), "", f"{most:.1f} bits"
         most = float(self.mattered.max()) or 1.0
@@ -145,11 +145,11 @@ class Report:
 
 
 def report(model: SequenceModel, text: Text, *, title: str = "How a model reads a text") -> Report:
-    """Look at everything in how a model reads a text.
+    """Return a page on everything a model does while it reads a text.
 
     Args:
-        model: without dropout here, whether or not it is training.
-        text: a text, or a list of symbols; of more than 5,000 symbols only some steps are shown, and the page says so.
+        model: read without dropout, even in training mode.
+        text: a text, or a list of symbols; of more than 5,000 symbols the page shows only some steps, and says so.
         title: of the page.
 
     Raises: ValueError if the text is empty.

@@ -33,7 +33,7 @@ class Saturation:
 
 
 def saturation(read: Trace, layer: int = -1, low: float = LOW, high: float = HIGH) -> dict[str, Saturation]:
-    """Return the saturation of every gate of a layer, by gate; empty for RNN, which has none.
+    """Return the saturation of every sigmoid gate of a layer, by gate; empty for a cell without such gates.
 
     Source: A. Karpathy et al., "Visualizing and understanding recurrent networks", 2015, section 4.2.
 

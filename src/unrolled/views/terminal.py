@@ -1,4 +1,4 @@
-"""Pictures for a terminal: coloured text, and heat-maps of sparklines that can be read without colour too."""
+"""Pictures for a terminal: coloured text, and heat-maps of bars that can be read without colour too."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from rich.text import Text
 from unrolled.saved.vocabulary import shown
 from unrolled.views.colours import PUOR, colour, ink, signal_scale
 
-#: From low to high, an eighth of a line each.
+#: Bars from low to high, in eighths of a line.
 BARS = "▁▂▃▄▅▆▇█"
-#: Units of one heat-map that are shown.
+#: The most units of one heat-map.
 UNITS = 12
 
 
@@ -52,10 +52,10 @@ def heat_map(name: str, values: NDArray[Any], *, width: int, units: Sequence[int
     """Return one gate or state (T, H) as a line of bars for each unit.
 
     Args:
-        name: of the gate or state; it decides the range, (0, 1) or around 0.
+        name: of the gate or state; it decides the range, (0, 1) or symmetric about 0.
         values: (T, H); more steps than fit are averaged.
-        width: characters of a line.
-        units: which to show; those that change most if left out.
+        width: of a line, in characters.
+        units: to show; those that change most if left out.
     """
     pooled, changing = pool(values, width - 8), changing_most(values)
     low, high, scale = signal_scale(name, float(np.abs(values).max(initial=0.0)))
@@ -74,7 +74,7 @@ def heat_map(name: str, values: NDArray[Any], *, width: int, units: Sequence[int
 
 
 def changing_most(values: NDArray[Any]) -> list[int]:
-    """Return all units of values (T, H) by how much they change, most first.
+    """Return all units of values (T, H), those that change most first.
 
     >>> changing_most(np.array([[0.0, 0.0], [1.0, 5.0]]))
     [1, 0]
@@ -84,7 +84,7 @@ def changing_most(values: NDArray[Any]) -> list[int]:
 
 
 def pool(values: NDArray[Any], most: int) -> NDArray[Any]:
-    """Return values (T, H) averaged over as few neighbours as bring them to at most so many rows.
+    """Return values (T, H) averaged over neighbouring rows, as few as leave at most `most` rows.
 
     >>> pool(np.arange(6.0)[:, None], 3).ravel().tolist()
     [0.5, 2.5, 4.5]

@@ -10,7 +10,7 @@ import { Writer } from "./writer.js";
 const byId = (id) => document.getElementById(id);
 const textField = byId("text");
 const choosers = [byId("model-a"), byId("model-b")];
-const LINK_PAUSE = 250; // ms; browsers refuse to have the address changed much more often
+const LINK_PAUSE = 250; // ms; browsers limit how often the address may change
 const SAMPLE = 80; // symbols
 
 let state, panes, writer, cards, linkTimer;
@@ -53,7 +53,7 @@ function tell(pane, view) {
   if (pane !== panes[0]) return;
   const T = view.symbols.length, cost = view.bits.reduce((sum, bits) => sum + bits, 0);
   const parts = [`${T.toLocaleString("en")} symbols`];
-  if (T) parts.push(`${(cost / T).toFixed(2)} bits a symbol`);
+  if (T) parts.push(`${(cost / T).toFixed(2)} bits per symbol`);
   if (view.unknown.length) parts.push(`${view.unknown.length} not in the vocabulary, read as UNK`);
   byId("reading").textContent = parts.join(" · ");
 }

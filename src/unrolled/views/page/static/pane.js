@@ -113,13 +113,13 @@ export class Pane {
     this.moved();
   }
 
-  // Show another place in the text that was read.
+  // Another place in the text was selected.
   moved() {
     if (!this.view) return;
     for (const panel of this.panels) panel.move(this.at());
   }
 
-  // What panels call: the place one looks at, in symbols read and in words; to look elsewhere; to pick a unit.
+  // For panels: the selected place, in symbols read and in words; select a place; pick a unit.
 
   at() {
     return Math.min(this.shared.at() ?? Infinity, this.view?.symbols.length ?? 0);
@@ -143,7 +143,7 @@ export class Pane {
     this.looking.ask();
   }
 
-  // The gate or state that is shown: its card, whether it has bounds, and the value of a unit after `at` symbols.
+  // For panels: the gate or state that is shown, whether it has bounds, and the value of a unit after `at` symbols.
 
   array() {
     return this.card.arrays.find(({ name }) => name === this.state.array);

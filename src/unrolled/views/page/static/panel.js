@@ -6,7 +6,7 @@ export const panels = [];
 // Add a panel to every pane.  Its class says:
 //   id      its name, and the class of its <section>
 //   column  "left" or "right", where the window is wide
-//   html    what the section holds; constant, for texts get into the page as textContent alone
+//   html    what the section holds: constant, because text gets into the page as textContent alone
 export function register(panel) {
   panels.push(panel);
 }
@@ -19,12 +19,12 @@ export class Panel {
     this.find = (selector) => root.querySelector(selector);
   }
 
-  // There is a new text, model or layer: ask for data of one's own; resolves when it is shown.
+  // The text, model or layer is new: request the panel's own data, if any; resolves when it is shown.
   async read() {}
 
-  // pane.view is new, or the theme: draw it.
+  // pane.view or the theme is new.
   draw() {}
 
-  // Another place in the text: `at` symbols are read.
+  // Another place in the text is selected, after `at` symbols.
   move(at) {}
 }

@@ -1,5 +1,5 @@
-// Symbols as a reader sees them, the bars of what comes next, and the coloured text.  Whatever a text holds, it only
-// ever gets into the page as textContent.
+// Symbols as a reader sees them, the bars of the next symbols, and the coloured text.  Text gets into the page as
+// textContent alone, whatever it holds.
 
 import { paint } from "./colours.js";
 

@@ -1,4 +1,4 @@
-// The heat map: an array (T, H), a column a symbol and a row a unit, with a cross where one looks.
+// The heat map: an array (T, H), one column per symbol and one row per unit, with a cross at the selected place.
 
 import { ink, lineColours, paintLegend, scale } from "../colours.js";
 import { Panel, register } from "../panel.js";

@@ -1,4 +1,4 @@
-// The units with the largest values at the place one looks at: of a gate those most open, of a state those most active.
+// The units with the largest values at the selected place: of a gate those most open, of a state those most active.
 
 import { Panel, register } from "../panel.js";
 import { make } from "../symbols.js";
@@ -13,7 +13,7 @@ register(class extends Panel {
 
   constructor(pane, root) {
     super(pane, root);
-    this.rows = Array.from({ length: SHOWN }, () => this.row()); // made once: a button that is used keeps the focus
+    this.rows = Array.from({ length: SHOWN }, () => this.row()); // made once: a button in use keeps the focus
     this.find(".bars").append(...this.rows.map(({ row }) => row));
   }
 

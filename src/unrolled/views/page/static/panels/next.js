@@ -1,4 +1,4 @@
-// What may come next, at the place one looks at.
+// The likeliest next symbols at the selected place.
 
 import { Panel, register } from "../panel.js";
 import { drawBars } from "../symbols.js";

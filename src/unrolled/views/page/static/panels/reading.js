@@ -1,4 +1,4 @@
-// The text, coloured by one unit or by what each symbol costs.
+// The text, coloured by one unit or by the cost of each symbol.
 
 import { paintLegend, scale, surprise } from "../colours.js";
 import { Panel, register } from "../panel.js";
@@ -28,7 +28,7 @@ register(class extends Panel {
   draw() {
     const { lines, bits } = this.pane.view;
     if (lines.length) this.colourBy(...this.byUnit(lines[0]));
-    else this.colourBy("what each symbol costs", surprise(), bits, 0, MOST_BITS, "0", `${MOST_BITS} bits`, (v) => `${v.toFixed(2)} bits`);
+    else this.colourBy("the cost of each symbol", surprise(), bits, 0, MOST_BITS, "0", `${MOST_BITS} bits`, (v) => `${v.toFixed(2)} bits`);
   }
 
   byUnit({ unit, values }) {
