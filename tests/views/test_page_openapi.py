@@ -51,6 +51,7 @@ def test_description_is_one_of_openapi(described):
     for methods in described["paths"].values():
         for operation in methods.values():
             assert {"summary", "operationId", "responses"} <= operation.keys()
+            assert operation["summary"].endswith(".")
             assert all({"description", "content"} <= answer.keys() for answer in operation["responses"].values())
 
 

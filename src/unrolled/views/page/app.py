@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from importlib.resources import files
-from importlib.resources.abc import Traversable
+from typing import TYPE_CHECKING
 
 import msgspec
 from anyio import CapacityLimiter
@@ -20,6 +20,9 @@ from unrolled.views.page.endpoints import ENDPOINTS, route
 from unrolled.views.page.errors import HANDLERS
 from unrolled.views.page.guard import LOOPBACK, Guard
 from unrolled.views.page.models import ServedModel, Service
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 #: The page's kinds of files by their ending; no other file of its folder is served.
 TYPES = {

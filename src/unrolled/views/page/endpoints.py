@@ -24,47 +24,32 @@ class Endpoint(NamedTuple):
 
     Attributes:
         method, path: Where it is.
-        summary: What it does.
         handle: Takes the service, the model if the path names one, and the request if it has a body; returns an
-            answer of type `response`, or without that type a Response of its own.
+            answer of type `response`, or without that type a Response of its own.  Its docstring is the summary.
         request, response: The types of the bodies; None for no body, and for a stream of events.
         errors: The statuses that it may answer with, beside those of every endpoint.
     """
 
     method: str
     path: str
-    summary: str
     handle: Callable[..., Any]
     request: type[msgspec.Struct] | None
     response: type[msgspec.Struct] | None
     errors: tuple[int, ...] = ()
 
+    @property
+    def summary(self) -> str:
+        """The first line of the handler's docstring."""
+        return (self.handle.__doc__ or "").partition("\n")[0]
 
-MODEL = "/api/models/{model}"
+
 BODY = (404, 408, 413, 415)
+MODEL = "/api/models/{model}"
 ENDPOINTS = (
-    Endpoint("GET", "/api/models", "The models and the limits of this server.", models, None, Models),
-    Endpoint(
-        "POST", f"{MODEL}/view", "What a model does while it reads a text.", view, ViewRequest, View, (*BODY, 422)
-    ),
-    Endpoint(
-        "POST",
-        f"{MODEL}/gradients",
-        "How far back a model's state depends on its past.",
-        gradients,
-        GradientRequest,
-        Gradients,
-        (*BODY, 422),
-    ),
-    Endpoint(
-        "POST",
-        f"{MODEL}/generate",
-        "New text as server-sent events: any number of `piece`, then one `end` or `error`.",
-        generate,
-        GenerateRequest,
-        None,
-        BODY,
-    ),
+    Endpoint("GET", "/api/models", models, None, Models),
+    Endpoint("POST", f"{MODEL}/view", view, ViewRequest, View, (*BODY, 422)),
+    Endpoint("POST", f"{MODEL}/gradients", gradients, GradientRequest, Gradients, (*BODY, 422)),
+    Endpoint("POST", f"{MODEL}/generate", generate, GenerateRequest, None, BODY),
 )
 
 

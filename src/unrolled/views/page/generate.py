@@ -184,7 +184,7 @@ class EventStream(StreamingResponse):
 
 
 def generate(service: Service, served: ServedModel, request: Prompt) -> EventStream:
-    """Return the answer that streams a new text.
+    """Stream new text as server-sent events: any number of `piece`, then one `end` or `error`.
 
     Raises: RequestError 400 if an option is out of its range; 413 if the prompt is too long.
     """
