@@ -18,8 +18,8 @@ from unrolled.views.gradients import connectivity
 from unrolled.views.jacobians import jacobians
 from unrolled.views.states import automaton, principal
 from unrolled.views.traces import trace
+from unrolled.views.training_gradients import LagGradients, explosion
 from unrolled.views.units import count, ranked
-from unrolled.views.watching import LagGradients, explosion
 
 OUT = Path(__file__).parent / "images"
 #: A sonnet that no split of a corpus is needed to find.

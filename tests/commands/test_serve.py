@@ -12,7 +12,7 @@ import uvicorn
 from tests.commands.command_line import ENVIRONMENT, UNROLLED, refusal, unrolled
 from tests.views.small_models import small
 from unrolled.commands.serve import allowed
-from unrolled.views.page.served import load
+from unrolled.views.page.models import load
 
 
 @pytest.fixture

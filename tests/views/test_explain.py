@@ -211,7 +211,7 @@ def test_what_is_left_out_is_said():
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("", "text is empty"), ("a" * 21, "has 21 symbols; on paper at most 20"), ("a", "predicts nothing")],
+    [("", "text is empty"), ("a" * 21, "has 21 symbols; an explanation takes at most 20"), ("a", "predicts nothing")],
 )
 def test_texts_that_cannot_be_explained_are_refused(text, said):
     with pytest.raises(ValueError, match=said):

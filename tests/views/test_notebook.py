@@ -6,7 +6,7 @@ import numpy as np
 
 from tests.views.small_models import small
 from unrolled.views import notebook
-from unrolled.views.terminal import VIRIDIS, colour
+from unrolled.views.colours import VIRIDIS, colour
 from unrolled.views.traces import trace
 
 

@@ -1,17 +1,14 @@
-"""The page as a person meets it, in a real browser: type, look, pick, write, stop, compare, reload, small and dark.
+"""The page in a real browser: text, models, generation, links, themes, keyboard, small windows; panels have their own.
 
-Pictures of what was seen are kept in artefacts/page, which git ignores.
+Pictures go to artefacts/page, which git ignores.
 """
 
 import re
 import statistics
-from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
-from tests.views.browser.serving import endless, serving, until
+from tests.views.browser.serving import serving, until
 
 driver = pytest.importorskip("tests.views.browser.driver", reason="needs selenium", exc_type=ImportError)
 pytestmark = pytest.mark.skipif(bool(driver.WHY_NOT), reason=driver.WHY_NOT or "there is a browser")
@@ -19,158 +16,7 @@ pytestmark = pytest.mark.skipif(bool(driver.WHY_NOT), reason=driver.WHY_NOT or "
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
-from unrolled.config.model import ModelConfig  # noqa: E402
-from unrolled.lm.model import SequenceModel  # noqa: E402
-from unrolled.saved.vocabulary import Vocabulary  # noqa: E402
-from unrolled.views import traces  # noqa: E402
-
-PICTURES = Path(__file__).parents[2] / "artefacts" / "page"
-SYMBOLS = "abcdefghijklmnopqrstuvwxyz ,.\n"
-TEXT = "shall i compare thee"
-HOSTILE_WORD = "<img/src=x/onerror=\"document.title='gone'\">"
-
-
-def model(cell, seed, **sizes):
-    torch.manual_seed(seed)
-    made = SequenceModel(ModelConfig(cell=cell, **sizes), Vocabulary(SYMBOLS, "characters"), framed=False)
-    with torch.no_grad():
-        for weight in made.rnn.parameters():
-            weight.mul_(3)  # so that units move ...
-        made.head.weight.mul_(20)  # ... and some symbols are likelier than others
-    return endless(made)
-
-
-@pytest.fixture(scope="module")
-def models():
-    words = SequenceModel(ModelConfig(hidden_size=7), Vocabulary(["rose", HOSTILE_WORD], "words"), framed=False)
-    return {
-        "lstm 256": model("lstm", 1, hidden_size=256),
-        "gru<b>": model("gru", 2, hidden_size=33, num_layers=2),
-        "words": endless(words),
-    }
-
-
-@pytest.fixture(scope="module")
-def server(models):
-    with serving(models, text_symbols=500) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def window(tmp_path_factory):
-    with driver.browser(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
-
-
-@pytest.fixture
-def page(window, server):
-    """The page with a text, in a window 1440 px wide; nothing may have been logged by the end."""
-    opened = driver.Page(window, server.address)
-    opened.log()
-    opened.open(f"#text={TEXT.replace(' ', '+')}")
-    shown(opened, TEXT)
-    yield opened
-    assert opened.log() == []
-    server.idle()
-
-
-def shown(page, text, pane=0):
-    """Wait until every picture of a pane shows a text."""
-    for part in ("shown", "reached"):
-        page.until(f"document.querySelectorAll('.pane')[{pane}].dataset.{part} === {text!r}")
-
-
-def bars(page, pane=0):
-    """The (symbol, share in percent) of a pane's bars."""
-    rows = page.all(".pane")[pane].find_elements("css selector", ".bars li")
-    return [(row.find_element("css selector", "code").text, float(row.text.split()[-2])) for row in rows]
-
-
-def expected_bars(model, text):
-    p = traces.trace(model, text).probabilities[-1]
-    return [p[k] * 100 for k in np.argsort(-p, kind="stable")[:10]]
-
-
-def check_bars(page, model, text, pane=0):
-    np.testing.assert_allclose([share for _, share in bars(page, pane)], expected_bars(model, text), atol=0.51)
-
-
-def type_at_end(page, keys):
-    field = page.find("#text")
-    field.send_keys(Keys.CONTROL, Keys.END)
-    field.send_keys(keys)
-
-
-def pixels(page, pane=0):
-    """How many colours a pane's heat map has."""
-    return page.run(
-        """const canvas = document.querySelectorAll('.pane canvas')[arguments[0]];
-        const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-        const seen = new Set();
-        for (let k = 0; k < data.length; k += 4) seen.add(data[k] << 16 | data[k + 1] << 8 | data[k + 2]);
-        return seen.size;""",
-        pane,
-    )
-
-
-def test_bars_follow_the_typing(page, models):
-    check_bars(page, models["lstm 256"], TEXT)
-    before = bars(page)
-    type_at_end(page, " t")
-    shown(page, TEXT + " t")
-    assert bars(page) != before
-    check_bars(page, models["lstm 256"], TEXT + " t")
-    assert "22 symbols" in page.find("#reading").text
-    assert pixels(page) > 20
-
-
-def test_bars_follow_the_caret_and_a_click_in_the_text(page, models):
-    page.find("#text").send_keys(Keys.CONTROL, Keys.HOME)
-    page.find("#text").send_keys(Keys.RIGHT * 5)
-    page.until("document.querySelector('.after').textContent === 'after “l”'")
-    check_bars(page, models["lstm 256"], TEXT[:5])
-    page.all(".reading .text span")[2].click()
-    check_bars(page, models["lstm 256"], TEXT[:3])
-    page.find(".reading .text").send_keys(Keys.LEFT)
-    check_bars(page, models["lstm 256"], TEXT[:2])
-    page.find(".reading .text").send_keys(Keys.END)
-    check_bars(page, models["lstm 256"], TEXT)
-
-
-def test_unit_that_is_picked_colours_the_text_and_is_drawn(page, models):
-    colours = "[...document.querySelectorAll('.reading .text span')].map((s) => s.style.backgroundColor).join()"
-    before = page.run(f"return {colours}")
-    assert not page.find(".lines").is_displayed()
-    canvas = page.find("canvas")
-    ActionChains(page.driver).move_to_element_with_offset(canvas, 30, -40).click().perform()
-    page.until("document.querySelector('[name=units]').value !== ''")
-    page.until("!document.querySelector('.lines').hidden")
-    unit = int(page.find("[name=units]").get_attribute("value"))
-    assert page.find(".coloured-by").text == f"unit {unit} of the hidden state h"
-    page.until(f"{colours} !== {before!r}")
-    assert page.all(".lines canvas")
-    titles = [span.get_attribute("title") for span in page.all(".reading .text span")]
-    want = traces.trace(models["lstm 256"], TEXT).values("h")[:, unit]
-    np.testing.assert_allclose([float(title.split(": ")[1]) for title in titles], want, atol=6e-4)
-    canvas.send_keys(Keys.DOWN)
-    page.until(f"document.querySelector('[name=units]').value === '{unit + 1}'")
-    ActionChains(page.driver).key_down(Keys.SHIFT).move_to_element_with_offset(canvas, 0, 60).click().perform()
-    ActionChains(page.driver).key_up(Keys.SHIFT).perform()
-    page.until("document.querySelector('[name=units]').value.split(',').length === 2")
-    page.until("document.querySelectorAll('.lines .u-series').length === 3")
-    page.picture(PICTURES / "units-1440-light.png")
-
-
-def test_gate_and_gradient_can_be_chosen(page):
-    page.run("document.querySelector('.heat h3').dataset.old = document.querySelector('.heat h3').textContent")
-    page.find("[name=array] option[value=f]").click()
-    page.until("document.querySelector('.heat h3').textContent === 'Forget gate f, every unit'")
-    assert page.find(".heat .legend").text.split() == ["0.0", "1.0"]
-    for kind, labels in (("loss", ["|dL / dh_t|", "|dL / dc_t|"]), ("state", ["|dh_T / dh_t|", "|dh_T / dc_t|"])):
-        page.find(f"[name=of] option[value={kind}]").click()
-        page.until(f"document.querySelector('.gradients .u-legend')?.textContent.includes({labels[0]!r})")
-        assert labels[1] in page.find(".gradients .u-legend").text
-    page.until("document.querySelector('.gradients .note').textContent.includes('singular value of W_hh: i ')")
+from tests.views.browser.pages import HOSTILE_WORD, PICTURES, TEXT, bars, check_bars, shown, type_at_end  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -219,7 +65,7 @@ def test_written_text_is_the_models(page, models):
     page.run("document.querySelector('[name=symbols_per_second]').value = 0")
     page.run("document.querySelector('[name=max_length]').value = 70")
     page.find("#text").send_keys(Keys.CONTROL, Keys.ENTER)
-    page.until("document.querySelector('.text-written .note')?.textContent.includes('as long as asked for')")
+    page.until("document.querySelector('.text-written .note')?.textContent.includes('length reached')")
     assert written(page) == models["lstm 256"].runtime().generate(TEXT, max_length=70)[0]
 
 

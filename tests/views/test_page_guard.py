@@ -8,8 +8,8 @@ import torch
 
 from tests.views.browser.serving import serving
 from tests.views.small_models import small
-from unrolled.views.page import looking
-from unrolled.views.page.app import FILES
+from unrolled.views.page import view
+from unrolled.views.page.app import page_files
 from unrolled.views.page.guard import HEADERS
 
 
@@ -45,7 +45,7 @@ def test_request_without_a_name_is_refused(server):
 def test_pages_of_others_are_refused(server, origin):
     status, _, body = server.get("/api/models", Origin=origin)
     assert status == 403
-    assert "may not ask this server" in json.loads(body)["error"]
+    assert "may not call this server" in json.loads(body)["error"]
 
 
 def test_own_page_is_answered(server):
@@ -72,7 +72,7 @@ def test_every_answer_carries_the_headers(server, monkeypatch):
     def broken(*_):
         raise KeyError
 
-    monkeypatch.setattr(looking, "heat", broken)
+    monkeypatch.setattr(view, "heat", broken)
     body = b'{"text": "a"}'
     json_body = {"Content-Type": "application/json"}
     answers = [server.get(path) for path in ("/", "/app.js", "/api/models", "/none", "/api/models/gru/view")]
@@ -111,12 +111,12 @@ def test_no_path_reaches_the_disk(server, path):
 
 
 def test_files_of_the_page_are_all_there_and_all_it_asks_for(server):
-    for name, kind in FILES.items():
+    for name, (_, kind) in page_files().items():
         status, headers, body = server.get("/" if name == "index.html" else f"/{name}")
         assert (status, headers["content-type"].split(";")[0], bool(body)) == (200, kind, True)
     page = server.get("/")[2].decode()
     asked = {part.split('"')[0] for mark in ('src="', 'href="') for part in page.split(mark)[1:]}
-    assert asked - {"api/openapi.json"} <= set(FILES)
+    assert asked - {"api/openapi.json"} <= set(page_files())
     assert "http" not in page.replace("http-equiv", "")
     for inline in ("<style", " style=", " onclick=", "javascript:"):
         assert inline not in page

@@ -1,10 +1,7 @@
-"""The report and what it is made of: escaped, self-contained, small, and with the numbers of the trace in it."""
+"""The report is escaped, self-contained and small, and holds the numbers of the trace."""
 
 import base64
 import json
-import re
-import struct
-import zlib
 from html.parser import HTMLParser
 
 import numpy as np
@@ -15,7 +12,6 @@ from tests.views.small_models import small
 from unrolled.config.model import ModelConfig
 from unrolled.lm.model import SequenceModel
 from unrolled.saved.vocabulary import Vocabulary
-from unrolled.views import png, svg, terminal
 from unrolled.views.report import report
 from unrolled.views.traces import trace
 
@@ -94,54 +90,3 @@ def test_report_of_one_symbol_can_be_made():
     assert Page(report(small("lstm"), "a").html()).symbols == ["a"]
     with pytest.raises(ValueError, match="text is empty"):
         report(small("lstm"), "")
-
-
-def test_png_holds_every_pixel():
-    values = np.linspace(-1, 1, 21).reshape(3, 7)
-    picture = png.heat_map(values, -1, 1, terminal.PUOR)
-    chunks, at = {}, 8
-    while at < len(picture):
-        (size,) = struct.unpack(">I", picture[at : at + 4])
-        name, data = picture[at + 4 : at + 8], picture[at + 8 : at + 8 + size]
-        assert struct.unpack(">I", picture[at + 8 + size : at + 12 + size])[0] == zlib.crc32(name + data)
-        chunks[name], at = data, at + 12 + size
-    assert struct.unpack(">IIBBBBB", chunks[b"IHDR"]) == (7, 3, 8, 3, 0, 0, 0)
-    pixels = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(3, 8)[:, 1:]
-    palette = np.frombuffer(chunks[b"PLTE"], np.uint8).reshape(-1, 3)
-    wanted = [terminal.colour(round((v + 1) / 2 * 63) / 63, terminal.PUOR) for v in values.ravel()]
-    assert np.array_equal(palette[pixels.ravel()], wanted)
-
-
-def test_png_can_be_read_by_others(tmp_path):
-    image = pytest.importorskip("matplotlib.image", reason="the extra [plot] is not installed")
-    (tmp_path / "a.png").write_bytes(png.heat_map(np.array([[0.0, 1.0]]), 0, 1, ((0, 0, 0), (255, 0, 51))))
-    read = image.imread(tmp_path / "a.png")[..., :3]
-    np.testing.assert_allclose(read, [[[0, 0, 0], [1, 0, 0.2]]], atol=1e-3)
-
-
-def test_lines_of_svg_are_where_the_numbers_are():
-    drawn = svg.log_lines({"h": np.array([1.0, 0.1, 0.0])}, across="lag", up="norm", floor=1e-4)
-    (points,) = re.findall(r'points="([^"]*)"', drawn)
-    x, y = np.array([point.split(",") for point in points.split()], float).T
-    assert x[0] == svg.LEFT
-    assert np.diff(x)[0] == pytest.approx(np.diff(x)[1], abs=0.2)
-    height = svg.HEIGHT - svg.BELOW - svg.ABOVE
-    np.testing.assert_allclose(y, svg.ABOVE + height * (np.array([0, 1, 4]) + y[0] / height * 0 + 1) / 5, atol=0.2)
-
-
-def test_terminal_colours_each_symbol_by_its_value():
-    text = terminal.coloured(["a", "\n", "<"], np.array([-2.0, 0.0, 2.0]))
-    assert text.plain == "a⏎\n<"
-    backgrounds = [str(span.style).split(" on ")[1] for span in text.spans]
-    ends = [terminal.PUOR[k] for k in (0, 2, 4)]
-    assert backgrounds == [f"rgb({','.join(map(str, each))})" for each in ends]
-
-
-def test_terminal_heat_map_has_a_bar_for_each_step():
-    values = np.array([[0.0, 0.5], [1.0, 0.5], [0.5, 0.5]])
-    lines = terminal.heat_map("f", values, width=80).plain.splitlines()
-    assert lines == ["f[0]    ▁█▅", "f[1]    ▅▅▅"]
-    shorter = terminal.heat_map("c", np.random.default_rng(0).normal(size=(1000, 40)), width=60).plain.splitlines()
-    assert all(len(line) <= 60 for line in shorter)
-    assert len(shorter) == terminal.UNITS + 1
-    assert "28 more units change less" in shorter[-1]

@@ -47,7 +47,7 @@ def serve(
 
     from unrolled.commands.console import PlainConsole
     from unrolled.views.page.app import create_app
-    from unrolled.views.page.served import load
+    from unrolled.views.page.models import load
 
     torch.set_num_threads(1)  # requests run side by side; threads inside each would only wait for one another
     page = create_app(load(models), limits, allowed(host, name or []))

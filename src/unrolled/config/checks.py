@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from msgspec import Meta
 
 #: Types whose values are all legal, as messages name them.
 PLAIN: dict[Any, str] = {bool: "true or false", str: "text"}
@@ -50,6 +52,33 @@ def check_number(config: Any, field: str, low: float, high: float = math.inf, *,
     below = number and (value < high if right == ")" else value <= high)
     if not (above and below):
         raise ValueError(f"{field} is {value!r}; it must be a number in {left}{low:g}, {high:g}{right}")
+
+
+def check_ranges(config: Any) -> None:
+    """Refuse any number outside the range that its field is annotated with, as in ``Annotated[float, Meta(gt=0)]``.
+
+    Raises: ValueError naming the field, its value and the legal range.
+
+    >>> from unrolled.config.generation import GenerationConfig
+    >>> GenerationConfig(top_p=0)
+    Traceback (most recent call last):
+        ...
+    ValueError: top_p is 0; it must be a number in (0, 1]
+    """
+    for field, (kind, meta) in _ranges(config.__class__).items():
+        if kind is int:
+            check_integer(config, field, meta.ge)
+        else:
+            low, high = (meta.ge if meta.gt is None else meta.gt), (math.inf if meta.le is None else meta.le)
+            check_number(config, field, low, high, open_ends="" if meta.gt is None else "low")
+
+
+@cache
+def _ranges(cls: type[Any]) -> dict[str, tuple[type, Any]]:
+    """Return the type and the Meta of every field that has one."""
+    hints = get_type_hints(cls, include_extras=True)
+    annotated = {name: get_args(hint) for name, hint in hints.items() if get_origin(hint) is Annotated}
+    return {name: (kind, each) for name, (kind, *more) in annotated.items() for each in more if isinstance(each, Meta)}
 
 
 def check_choices(config: Any) -> None:

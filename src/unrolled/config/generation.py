@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from unrolled.config.checks import check_choices, check_integer, check_number
+from msgspec import Meta
+
+from unrolled.config.checks import check_choices, check_ranges
 
 
 @dataclass(frozen=True)
@@ -24,22 +26,16 @@ class GenerationConfig:
         allow_unk: Let UNK be written; it stands for no symbol in particular.
     """
 
-    max_length: int = 200
+    max_length: Annotated[int, Meta(ge=1)] = 200
     strategy: Literal["sample", "greedy", "beam"] = "sample"
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    beam_width: int = 4
-    seed: int = 0
+    temperature: Annotated[float, Meta(gt=0)] = 1.0
+    top_k: Annotated[int, Meta(ge=0)] = 0
+    top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    min_p: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    beam_width: Annotated[int, Meta(ge=1)] = 4
+    seed: Annotated[int, Meta(ge=0)] = 0
     allow_unk: bool = False
 
     def __post_init__(self) -> None:
-        check_integer(self, "max_length", 1)
         check_choices(self)
-        check_number(self, "temperature", 0, open_ends="low")
-        check_integer(self, "top_k", 0)
-        check_number(self, "top_p", 0, 1, open_ends="low")
-        check_number(self, "min_p", 0, 1)
-        check_integer(self, "beam_width", 1)
-        check_integer(self, "seed", 0)
+        check_ranges(self)

@@ -1,4 +1,4 @@
-"""How much one server takes on, checked on creation.  No web framework here: `unrolled --help` reads this module."""
+"""The limits of a server, checked on creation.  No web framework here: `unrolled --help` reads this module."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from unrolled.config.checks import check_integer, check_number
 
 @dataclass(frozen=True)
 class Limits:
-    """How much one server takes on; what is more gets an answer that says so.
+    """The limits of one server; a request beyond them is refused with an answer that says so.
 
     Attributes:
         body_bytes: Largest request (413).
-        text_symbols: Longest text to look into or to go on from (413).
+        text_symbols: Longest text or prompt (413).
         written_symbols: Most symbols of one generation (400).
-        writing_seconds: Longest time of one generation; then it ends and says so.
+        writing_seconds: Longest time of one generation; at its end the text stops, with reason `time`.
         sending_seconds: Longest time a client may take to send its request (408).
-        requests: Requests that are worked on at the same time (429).
+        requests: Requests handled at the same time (429).
         threads: Threads that compute.
     """
 

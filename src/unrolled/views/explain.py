@@ -1,14 +1,12 @@
 """A whole forward and backward pass on paper: every number of a few symbols, with its shape and its equation.
 
-Gates, states, logits and weight gradients are those of the kernels, and so are the gradients da of the
-pre-activations.  dh and dc follow from da by the chain rule, and the pre-activations, which the kernels overwrite, are
-computed again from x and h.
+Gates, states, logits, weight gradients and the gradients da of the pre-activations are those of the kernels.  dh and dc
+follow from da by the chain rule; the pre-activations, which the kernels overwrite, are recomputed from x and h.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +16,10 @@ from numpy.typing import NDArray
 from unrolled.corpus.batching import IGNORED
 from unrolled.notation import GATES
 from unrolled.saved.vocabulary import Text
-from unrolled.views.equations import BACKWARD, FORWARD, GRU_WEIGHTS, HEAD, OTHER_WEIGHTS, TIED, WEIGHTS
+from unrolled.views import equations
+from unrolled.views.equations import HEAD, OTHER_WEIGHTS, TIED
 from unrolled.views.gradients import LayerGradients, following, gradients
+from unrolled.views.paper import Explanation, Line, Table
 from unrolled.views.symbols import visible
 from unrolled.views.traces import LayerTrace, Trace, encoded, trace
 
@@ -28,88 +28,31 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-#: Symbols that are still worth a page each.
+#: The longest text, in symbols, unless told otherwise.
 AT_MOST = 20
 
 
-@dataclass(frozen=True)
-class Line:
-    """One quantity of a table: its name, the shape of the whole quantity, and its values, one for each column."""
-
-    name: str
-    shape: str
-    values: Array
-
-
-@dataclass(frozen=True)
-class Table:
-    """Some quantities with the same columns, and how each is computed."""
-
-    title: str
-    equations: dict[str, str]
-    columns: tuple[str, ...]
-    lines: tuple[Line, ...]
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """A forward and backward pass on paper.
-
-    Attributes:
-        title: What was read by which model.
-        words: Sentences on what follows.
-        tables: In the order in which the numbers are computed.
-        nats: The loss, mean over the N predicted symbols.
-    """
-
-    title: str
-    words: tuple[str, ...]
-    tables: tuple[Table, ...]
-    nats: float
-
-    def text(self, columns: int = 12) -> str:
-        """Return it as plain text; see :func:`unrolled.views.paper.text`."""
-        from unrolled.views import paper
-
-        return paper.text(self, columns)
-
-    def markdown(self, columns: int = 12) -> str:
-        """Return it as Markdown; see :func:`unrolled.views.paper.markdown`."""
-        from unrolled.views import paper
-
-        return paper.markdown(self, columns)
-
-    def html(self, columns: int = 12) -> str:
-        """Return it as a page of HTML; see :func:`unrolled.views.paper.html`."""
-        from unrolled.views import paper
-
-        return paper.html(self, columns)
-
-    def _repr_html_(self) -> str:
-        from unrolled.views import paper
-
-        return paper.fragment(self, 12)
-
-
 def explain(model: SequenceModel, text: Text, *, at_most: int = AT_MOST) -> Explanation:
-    """Work a forward and a backward pass out on paper.
+    """Write down every number of a forward and a backward pass.
 
     Args:
-        model: without dropout here, whether or not it is training.
+        model: read without dropout, even in training mode.
         text: a few symbols, as a text or a list.
-        at_most: symbols; each fills a page.
+        at_most: the longest text, in symbols; each fills a page.
 
-    Returns: tables for every symbol, first to last, then back from the last to the first, then the weights' gradients.
-    Raises: ValueError if the text is empty, too long, or predicts nothing.
+    Returns: tables of the forward pass, of the backward pass from the last symbol to the first, and of the weight
+        gradients.
+    Raises: ValueError if the text is empty, too long, or predicts nothing, or equations.py lacks the kind of cell.
 
     >>> from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
     >>> paper = explain(SequenceModel(ModelConfig(cell="gru", hidden_size=3), Vocabulary("ab")), ["a", "a", "b"])
     >>> [line.name for line in paper.tables[1].lines]
     ['a_r', 'a_z', 'hn', 'r', 'z', 'a_n', 'n', 'h']
     """
+    equations.of(model.config.kind)
     ids = encoded(model, text)
     if len(ids) > at_most:
-        raise ValueError(f"the text has {len(ids)} symbols; on paper at most {at_most} can be followed")
+        raise ValueError(f"the text has {len(ids)} symbols; an explanation takes at most {at_most}")
     read, back = trace(model, text), gradients(model, text)
     targets = following(model, ids).numpy()
     N = int(np.count_nonzero(targets != IGNORED))
@@ -146,16 +89,16 @@ def _forward(model: SequenceModel, read: Trace, t: int, target: int) -> Iterator
         yield Table(f"{_step(t, read)}: the input", words, _numbers(len(x)), (Line("x", f"({len(x)})", x),))
     for number, layer in enumerate(read.layers):
         H = layer.h.shape[1]
-        equations = FORWARD[layer.kind]
-        lines = tuple(Line(name, f"({H})", _quantity(layer, name)[t]) for name in equations)
-        yield Table(f"{_step(t, read)}: {_place(number, read)}", equations, _numbers(H), lines)
-    equations = {name: HEAD[name] for name in ("logits", "p")}
+        words = equations.of(layer.kind).forward
+        lines = tuple(Line(name, f"({H})", _quantity(layer, name)[t]) for name in words)
+        yield Table(f"{_step(t, read)}: {_place(number, read)}", words, _numbers(H), lines)
+    words = {name: HEAD[name] for name in ("logits", "p")}
     lines = (Line("logits", f"({V})", read.logits[t]), Line("p", f"({V})", read.probabilities[t]))
     title = f"{_step(t, read)}: the head"
     if target != IGNORED:
         p = read.probabilities[t, target]
-        equations["loss"] = f"-ln p({names[target]}) = {-np.log(p):.6f} nats, for “{names[target]}” comes next"
-    yield Table(title, equations, names, lines)
+        words["loss"] = f"-ln p({names[target]}) = {-np.log(p):.6f} nats, for “{names[target]}” comes next"
+    yield Table(title, words, names, lines)
 
 
 def _backward(
@@ -172,11 +115,11 @@ def _backward(
     for number in reversed(range(len(read.layers))):
         layer, d = read.layers[number], back[number]
         H = layer.h.shape[1]
-        equations = BACKWARD[layer.kind]
+        formulas = equations.of(layer.kind).backward
         values = {"dh": d.dh} | ({} if d.dc is None else {"dc": d.dc})
         values |= {f"da_{gate}": d.da[:, k * H : (k + 1) * H] for k, gate in enumerate(GATES[layer.kind])}
-        lines = tuple(Line(name, f"({H})", values[name][t]) for name in equations)
-        yield Table(f"Back at step {t + 1}: {_place(number, read)}", equations, _numbers(H), lines)
+        lines = tuple(Line(name, f"({H})", values[name][t]) for name in formulas)
+        yield Table(f"Back at step {t + 1}: {_place(number, read)}", formulas, _numbers(H), lines)
 
 
 def _weights(model: SequenceModel, ids: Array, targets: Array, N: int) -> Iterator[Table]:
@@ -196,7 +139,7 @@ def _weights(model: SequenceModel, ids: Array, targets: Array, N: int) -> Iterat
 def _cell_weight(model: SequenceModel, name: str, shape: str, gradient: Array) -> Iterator[Table]:
     """Yield a weight matrix of a cell gate by gate, a bias with a line for each gate."""
     kind, H = model.config.kind, model.config.hidden_size
-    words = (WEIGHTS | GRU_WEIGHTS if kind == "GRU" else WEIGHTS)[name.removeprefix("rnn.").partition("_l")[0]]
+    words = equations.of(kind).weights[name.removeprefix("rnn.").partition("_l")[0]]
     blocks = zip(GATES[kind], np.split(gradient, len(GATES[kind])), strict=True)
     if gradient.ndim == 1:
         lines = tuple(Line(f"d{gate}", f"({H})", block) for gate, block in blocks)

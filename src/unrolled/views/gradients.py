@@ -1,8 +1,7 @@
 """How far a loss reaches back: gradients of every state, and which past symbol mattered.
 
-All of it comes out of the backward pass of the layers themselves.  Gradients with respect to the pre-activations are
-had by a probe: a second input, zero, that enters each gate with weight one.  Its gradient is da, and adding zeros
-changes no bit of the forward pass.
+All gradients come from the backward pass of the layers themselves.  Those of the pre-activations, da, are obtained
+through a zero input wired to each gate with weight one (a probe); adding zeros changes no bit of the forward pass.
 
 T symbols read, V vocabulary, I input size, H hidden, G gates of a cell, L the loss in nats.
 """
@@ -10,6 +9,7 @@ T symbols read, V vocabulary, I input size, H hidden, G gates of a cell, L the l
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +21,7 @@ from torch.nn.functional import cross_entropy, embedding, linear, one_hot
 
 from unrolled.corpus.batching import IGNORED
 from unrolled.nn import dispatch
+from unrolled.notation import gate_slice
 from unrolled.saved.vocabulary import Ids, Text
 from unrolled.views.traces import encoded
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-#: Symbols through which gradients are followed back, unless told otherwise.
+#: Symbols that gradients are propagated back through, unless told otherwise.
 AT_MOST = 2_000
 
 
@@ -38,8 +39,8 @@ class LayerGradients:
     """Gradients of the loss with respect to what one layer computed, in nats per unit.
 
     Attributes:
-        dh: Of each hidden state, by every way it has to the loss, (T, H).
-        dc: Of each cell state, likewise, (T, H); None but for LSTM.
+        dh: Of each hidden state, along all paths to the loss, (T, H).
+        dc: Of each cell state, likewise, (T, H); None if the cell has none.
         da: Of the pre-activations, gates in the order of notation.py, (T, G*H).
     """
 
@@ -54,7 +55,7 @@ class LayerGradients:
 
     @property
     def c_norms(self) -> Array | None:
-        """|dL/dc_t|, (T,); None but for LSTM."""
+        """|dL/dc_t|, (T,); None if the cell has no cell state."""
         return None if self.dc is None else _norms(self.dc)
 
 
@@ -63,8 +64,8 @@ class Gradients:
     """Gradients of a loss with respect to every state on the way to it.
 
     Attributes:
-        symbols: The names of the T symbols that gradients were followed through.
-        first: Where in the text the first of them stands.
+        symbols: The names of the T symbols that gradients were propagated through.
+        first: The position of the first of them in the text.
         nats: The loss.
         layers: Gradients in each stacked layer, the first layer first.
         dx: Gradient with respect to what the first layer read: (T, V) one-hot, or (T, E) embedded.
@@ -88,12 +89,12 @@ def gradients(
     """Return the gradient of a loss with respect to every state while a text was read.
 
     Args:
-        model: without dropout here, whether or not it is training.
+        model: read without dropout, even in training mode.
         text: a text, or a list of symbols.
-        position: the loss is that of the symbol after text[position] alone; if None, the mean over the whole text.
+        position: take the loss of the symbol after text[position] alone; if None, the mean over the whole text.
         symbol: with `position`, the symbol to predict there; if None, the one that follows in the text, or the
             likeliest where the text ends.
-        at_most: symbols to go back through.  The earlier ones only set the state, and a warning says so.
+        at_most: symbols to propagate back through.  Earlier ones only set the state, and a warning says so.
 
     Raises: ValueError if the text is empty or predicts nothing, the position lies outside it or back too far, or the
         vocabulary lacks the symbol.
@@ -248,29 +249,49 @@ def _through_time(kind: str, dy: Array, da: Array, gates: dict[str, Tensor], W_h
 
     A state h_t reaches the loss as an output, through W_hh in the gates of step t + 1, and in a GRU past them by z.
     """
+    if kind not in THROUGH_TIME:
+        raise ValueError(f"gradients of the states of {kind} are not implemented; there are {', '.join(THROUGH_TIME)}")
     named = {name: gate[:, 0].numpy() for name, gate in gates.items()}  # each (T, H)
-    T, H = dy.shape
-    reaching = da.copy()
-    if kind == "GRU":
-        reaching[:, 2 * H :] *= named["r"]  # W_hn h passes the reset gate
+    return THROUGH_TIME[kind](dy, da, named, W_hh)
+
+
+def _rnn(dy: Array, da: Array, gates: dict[str, Array], W_hh: Array) -> LayerGradients:
     dh = dy.copy()
-    dh[:-1] += reaching[1:] @ W_hh
-    if kind == "GRU":
-        for t in range(T - 2, -1, -1):
-            dh[t] += named["z"][t + 1] * dh[t + 1]
-    if kind != "LSTM":
-        return LayerGradients(dh, None, da)
-    dc = dh * named["o"] * (1 - np.tanh(named["c"]) ** 2)
-    for t in range(T - 2, -1, -1):
-        dc[t] += named["f"][t + 1] * dc[t + 1]
+    dh[:-1] += da[1:] @ W_hh
+    return LayerGradients(dh, None, da)
+
+
+def _lstm(dy: Array, da: Array, gates: dict[str, Array], W_hh: Array) -> LayerGradients:
+    dh = _rnn(dy, da, gates, W_hh).dh
+    dc = dh * gates["o"] * (1 - np.tanh(gates["c"]) ** 2)
+    for t in range(len(dc) - 2, -1, -1):
+        dc[t] += gates["f"][t + 1] * dc[t + 1]
     return LayerGradients(dh, dc, da)
 
 
+def _gru(dy: Array, da: Array, gates: dict[str, Array], W_hh: Array) -> LayerGradients:
+    reaching = da.copy()
+    reaching[:, gate_slice("GRU", "n", dy.shape[1])] *= gates["r"]  # W_hn h passes the reset gate
+    dh = _rnn(dy, reaching, gates, W_hh).dh
+    for t in range(len(dh) - 2, -1, -1):
+        dh[t] += gates["z"][t + 1] * dh[t + 1]
+    return LayerGradients(dh, None, da)
+
+
+#: How gradients of states follow from those of outputs and pre-activations; a new cell adds one entry.
+THROUGH_TIME: dict[str, Callable[[Array, Array, dict[str, Array], Array], LayerGradients]] = {
+    "RNN_TANH": _rnn,
+    "RNN_RELU": _rnn,
+    "LSTM": _lstm,
+    "GRU": _gru,
+}
+
+
 def _reach(model: SequenceModel, ids: Ids, at_most: int) -> tuple[int, State]:
-    """Return the first position that gradients reach, and the state before it; warn if that is not the start."""
+    """Return the first position that gradients reach, and the state before it; warn if it is not the start."""
     first = max(0, len(ids) - at_most)
     if first:
-        said = f"the text has {len(ids):,} symbols; gradients are followed back through the last {at_most:,}"
+        said = f"the text has {len(ids):,} symbols; gradients are propagated back through the last {at_most:,}"
         warnings.warn(said, RuntimeWarning, stacklevel=3)
     return first, state_after(model, ids[:first])
 

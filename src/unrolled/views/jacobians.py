@@ -2,7 +2,7 @@
 
 Gradients vanish where these products shrink and explode where they grow.
 
-T step looked at, K largest lag, H hidden, G gates of a cell.
+T the last step, K largest lag, H hidden, G gates of a cell.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from unrolled.views.traces import LayerTrace, check_layer, encoded, read
 if TYPE_CHECKING:
     from unrolled.lm.model import SequenceModel
 
-#: Steps over which Jacobians are multiplied, unless told otherwise.
+#: The largest lag, unless told otherwise.
 LAGS = 100
 
 
@@ -37,7 +37,7 @@ class Jacobians:
     Attributes:
         kind: The cell, as notation.py names it.
         h: |dh_T / dh_(T-k)| for k = 0, 1 ..., (K + 1,).
-        c: |dh_T / dc_(T-k)|, by way of h_(T-k) too; None but for LSTM, whose memory c is.
+        c: |dh_T / dc_(T-k)|, including the path through h_(T-k); None if the cell has no cell state.
         singular: The largest singular value of each gate's block of W_hh, by gate; "h" for RNN.
     """
 
@@ -50,15 +50,15 @@ class Jacobians:
 def jacobians(model: SequenceModel, text: Text, *, layer: int = -1, position: int = -1, lags: int = LAGS) -> Jacobians:
     """Return how strongly a layer's state depends on its own earlier states, against the lag.
 
-    The H unit vectors are sent back through the layer step by step, by its own backward pass.  After each step they
-    are scaled to norm one and the scale is kept apart, so that no norm is lost to underflow or overflow.
+    The H unit vectors are propagated back through the layer step by step, by its own backward pass.  After each step
+    they are scaled to norm one and the scale is stored as a logarithm, so that no norm underflows or overflows.
 
     Args:
-        model: without dropout here, whether or not it is training.
+        model: read without dropout, even in training mode.
         text: a text, or a list of symbols.
-        layer: which; the last if left out.
-        position: the step T whose state is looked at.
-        lags: the largest lag K, in steps; fewer if the text is shorter.
+        layer: of the model; the last if left out.
+        position: the step T, as a position in the text.
+        lags: the largest lag K, in steps; less if the text is shorter.
 
     Raises: ValueError if the text is empty, or there is no such layer or position.
     Source: R. Pascanu et al., "On the difficulty of training recurrent neural networks", 2013, equation (5).
@@ -111,21 +111,21 @@ def singular_values(model: SequenceModel, layer: int = -1) -> dict[str, float]:
 
 
 def _largest_singular(A: Tensor) -> float:
-    """Return |A|, the root of the largest eigenvalue of A A^T: in two thirds of the time of all singular values."""
+    """Return |A| as the root of the largest eigenvalue of A A^T, in two thirds of the time of an SVD."""
     return float(torch.linalg.eigvalsh(A @ A.mT)[-1].clamp(min=0).sqrt())
 
 
 def _h_by_c(seen: LayerTrace) -> list[NDArray[Any]]:
-    """Return dh_t / dc_t = o_t (1 - tanh(c_t)^2), (K + 1, H), for LSTM; nothing for the other cells."""
+    """Return dh_t / dc_t = o_t (1 - tanh(c_t)^2), (K + 1, H); nothing without a cell state."""
     return [] if seen.c is None else [seen.gates["o"] * (1 - np.tanh(seen.c) ** 2)]
 
 
 def _step_back(
     kind: str, x: Tensor, before: list[Tensor], weights: tuple[Tensor, ...], rows: list[Tensor]
 ) -> list[Tensor]:
-    """Return rows (H, H) of dh, and of dc for LSTM, times the Jacobian of one step.
+    """Return rows (H, H) of dh, and of dc if there is one, times the Jacobian of one step.
 
-    Args: x (1, B, I) or (1, B) and the states before (1, B, H): the same in every row of a batch of B = H.
+    Args: x (1, B, I) or (1, B) and the states before (1, B, H): the same for each of B = H sequences.
     """
     W_ih, W_hh, b_ih, b_hh = weights
     with torch.enable_grad():

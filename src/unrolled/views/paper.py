@@ -1,16 +1,14 @@
-"""An explanation written down: as plain text in aligned columns, as Markdown, as HTML."""
+"""What an explanation consists of, and how it is written: as plain text in aligned columns, as Markdown, as HTML."""
 
 from __future__ import annotations
 
 import html as escaping
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from unrolled.views.explain import Explanation, Table
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #1a1a1a;
@@ -25,56 +23,91 @@ ul { margin: .2rem 0 .5rem; padding-left: 1.2rem; } code { font-size: .9em; }
 """
 
 
-def text(explanation: Explanation, columns: int) -> str:
-    """Return an explanation as plain text; tables end after so many columns and lines, and say so."""
-    parts = [explanation.title, "=" * len(explanation.title), "", *explanation.words]
-    for table in explanation.tables:
-        parts += ["", table.title, "-" * len(table.title)]
-        left = max(map(len, table.equations))
-        parts += [f"  {name:<{left}} = {words}" for name, words in table.equations.items()]
-        rows = list(_cells(table, columns))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            first, *others = (f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
-            parts.append("  " + "  ".join([f"{first.strip():<{widths[0]}}", *others]).rstrip())
-        parts += _missing(table, columns)
-    return "\n".join(parts) + "\n"
+@dataclass(frozen=True)
+class Line:
+    """One quantity of a table: its name, the shape of the whole quantity, and its values, one for each column."""
+
+    name: str
+    shape: str
+    values: NDArray[Any]
 
 
-def markdown(explanation: Explanation, columns: int) -> str:
-    """Return an explanation as Markdown; tables end after so many columns and lines, and say so."""
-    parts = [f"# {_md(explanation.title)}", *(_md(sentence) for sentence in explanation.words)]
-    for table in explanation.tables:
-        parts.append(f"## {_md(table.title)}")
-        parts.append("\n".join(f"- `{name}` = {_md(words)}" for name, words in table.equations.items()))
-        head, *rows = (" | ".join(map(_md, row)) for row in _cells(table, columns))
-        rule = "|".join(["---", *["--:"] * head.count(" | ")])
-        parts.append("\n".join([f"| {head} |", f"|{rule}|", *(f"| {row} |" for row in rows)]))
-        parts += _missing(table, columns)
-    return "\n\n".join(parts) + "\n"
+@dataclass(frozen=True)
+class Table:
+    """Some quantities with the same columns, and how each is computed."""
+
+    title: str
+    equations: dict[str, str]
+    columns: tuple[str, ...]
+    lines: tuple[Line, ...]
 
 
-def html(explanation: Explanation, columns: int) -> str:
-    """Return an explanation as a page that needs nothing else."""
-    title = escaping.escape(explanation.title)
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
-    body = fragment(explanation, columns)
-    return f"<!doctype html><html lang=en>{head}<style>{STYLE}</style><body>{body}</body></html>\n"
+@dataclass(frozen=True)
+class Explanation:
+    """A forward and backward pass on paper; every table ends after a number of columns and lines, and says so.
 
+    Attributes:
+        title: What was read by which model.
+        words: Sentences on what follows.
+        tables: In the order in which the numbers are computed.
+        nats: The loss, mean over the N predicted symbols.
+    """
 
-def fragment(explanation: Explanation, columns: int) -> str:
-    """Return an explanation as HTML to stand inside a page."""
-    e = escaping.escape
-    parts = [f"<h1>{e(explanation.title)}</h1>", *(f"<p>{e(sentence)}</p>" for sentence in explanation.words)]
-    for table in explanation.tables:
-        parts.append(f"<h2>{e(table.title)}</h2><ul>")
-        parts += [f"<li><code>{e(name)}</code> = {e(words)}</li>" for name, words in table.equations.items()]
-        parts.append('</ul><div class="scroll"><table>')
-        for row in _cells(table, columns):
-            parts.append(f"<tr>{''.join(f'<td>{e(cell)}</td>' for cell in row)}</tr>")
-        parts.append("</table></div>")
-        parts += [f"<p>{e(sentence)}</p>" for sentence in _missing(table, columns)]
-    return "\n".join(parts)
+    title: str
+    words: tuple[str, ...]
+    tables: tuple[Table, ...]
+    nats: float
+
+    def text(self, columns: int = 12) -> str:
+        """Return it as plain text."""
+        parts = [self.title, "=" * len(self.title), "", *self.words]
+        for table in self.tables:
+            parts += ["", table.title, "-" * len(table.title)]
+            left = max(map(len, table.equations))
+            parts += [f"  {name:<{left}} = {words}" for name, words in table.equations.items()]
+            rows = list(_cells(table, columns))
+            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+            for row in rows:
+                first, *others = (f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+                parts.append("  " + "  ".join([f"{first.strip():<{widths[0]}}", *others]).rstrip())
+            parts += _missing(table, columns)
+        return "\n".join(parts) + "\n"
+
+    def markdown(self, columns: int = 12) -> str:
+        """Return it as Markdown."""
+        parts = [f"# {_md(self.title)}", *(_md(sentence) for sentence in self.words)]
+        for table in self.tables:
+            parts.append(f"## {_md(table.title)}")
+            parts.append("\n".join(f"- `{name}` = {_md(words)}" for name, words in table.equations.items()))
+            head, *rows = (" | ".join(map(_md, row)) for row in _cells(table, columns))
+            rule = "|".join(["---", *["--:"] * head.count(" | ")])
+            parts.append("\n".join([f"| {head} |", f"|{rule}|", *(f"| {row} |" for row in rows)]))
+            parts += _missing(table, columns)
+        return "\n\n".join(parts) + "\n"
+
+    def html(self, columns: int = 12) -> str:
+        """Return it as an HTML page that needs no other file."""
+        title = escaping.escape(self.title)
+        head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
+        body = self._fragment(columns)
+        return f"<!doctype html><html lang=en>{head}<style>{STYLE}</style><body>{body}</body></html>\n"
+
+    def _repr_html_(self) -> str:
+        return self._fragment(12)
+
+    def _fragment(self, columns: int) -> str:
+        """Return it as HTML to stand inside a page."""
+        e = escaping.escape
+        parts = [f"<h1>{e(self.title)}</h1>", *(f"<p>{e(sentence)}</p>" for sentence in self.words)]
+        for table in self.tables:
+            parts.append(f"<h2>{e(table.title)}</h2><ul>")
+            parts += [f"<li><code>{e(name)}</code> = {e(words)}</li>" for name, words in table.equations.items()]
+            parts.append('</ul><div class="scroll"><table>')
+            for row in _cells(table, columns):
+                parts.append(f"<tr>{''.join(f'<td>{e(cell)}</td>' for cell in row)}</tr>")
+            parts.append("</table></div>")
+            parts += [f"<p>{e(sentence)}</p>" for sentence in _missing(table, columns)]
+        return "\n".join(parts)
 
 
 def _cells(table: Table, columns: int) -> Iterator[list[str]]:
@@ -110,6 +143,6 @@ def _most_lines(table: Table, columns: int) -> int:
 
 
 def _md(words: str) -> str:
-    """Return words without anything that Markdown, or HTML inside it, would take for its own."""
+    """Return words with everything escaped that means something in Markdown or HTML."""
     safe = escaping.escape(words, quote=False)
     return "".join("\\" + c if c in "\\|*_`[]#~$^" else c for c in safe)

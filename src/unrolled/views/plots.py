@@ -1,8 +1,6 @@
-"""What all pictures share: colours, axes, and the learning curve.  Only modules named plots* import matplotlib.
+"""What all plots share: canvas, axes, heat-maps, saving; and the learning curve.  Only plots* import matplotlib.
 
-Every picture is a function of plain arrays that returns a Figure; `save` writes it.  Colours keep apart for every kind
-of colour vision: viridis from 0 to 1, PuOr for signed values, and for lines the hues of Okabe and Ito in an order in
-which neighbours differ in brightness too.
+Every plot is a function of plain arrays that returns a Figure; `save` writes it.  Colours come from colours.py.
 """
 
 from __future__ import annotations
@@ -19,28 +17,22 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from unrolled.notation import LONG_NAMES
-from unrolled.views.saturation import SIGMOIDS
+from unrolled.views.colours import HUES, SCALE, SIGMOIDS
 from unrolled.views.symbols import visible
-
-#: Okabe-Ito: blue, vermilion, and a grey for what only gives scale.
-TRAINING, VALIDATION, SCALE = "#0072B2", "#D55E00", "#777777"
-
-#: Okabe-Ito, for lines and groups.
-HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C6D31")
 
 #: Symbols of which each can still have its own tick.
 NAMED_TICKS = 48
 
 
 def save(figure: Figure, path: Path | str) -> None:
-    """Write a picture; the ending of the path says the format."""
+    """Write a figure; the ending of the path decides the format."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # drawn as a box, whatever the text holds
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # drawn as a box
         figure.savefig(path, dpi=150)
 
 
 def canvas(width: float, height: float, title: str) -> Figure:
-    """Return an empty figure of this size in inches; the title is taken as it is, not as mathematics."""
+    """Return an empty figure of this size in inches; the title is plain text, not mathematics."""
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle(title, fontsize=12, parse_math=False)
     return figure
@@ -52,7 +44,7 @@ def plain(axes: Axes) -> None:
 
 
 def symbol_axis(axes: Axes, symbols: Sequence[str], steps: NDArray[Any]) -> None:
-    """Label the horizontal axis of T steps: by the symbols read if they are few, else by their place in the text."""
+    """Label the horizontal axis of T steps: with the symbols read if they are few, else with positions in the text."""
     if len(symbols) <= NAMED_TICKS:
         labels = [visible(symbol) for symbol in symbols]
         crowded = max(map(len, labels)) > 2
@@ -65,7 +57,7 @@ def symbol_axis(axes: Axes, symbols: Sequence[str], steps: NDArray[Any]) -> None
 
 
 def place(at: float, steps: NDArray[Any]) -> int:
-    """Return where in the text row `at` of a trace stands, also beyond its ends; steps (T,) are evenly spaced.
+    """Return the position in the text of row `at` of a trace, also beyond its ends; steps (T,) are evenly spaced.
 
     >>> place(2, np.array([0, 5, 10, 15]))
     10
@@ -74,7 +66,7 @@ def place(at: float, steps: NDArray[Any]) -> int:
 
 
 def heat(axes: Axes, name: str, values: NDArray[Any]) -> AxesImage:
-    """Draw one gate or state (T, H) as units across time, with the colours that its name asks for."""
+    """Draw one gate or state (T, H), units across time, in the range and colours that its name decides."""
     if name in SIGMOIDS:
         image = axes.imshow(values.T, cmap="viridis", vmin=0, vmax=1, aspect="auto")
     else:
@@ -90,11 +82,11 @@ def heat(axes: Axes, name: str, values: NDArray[Any]) -> AxesImage:
 def learning_curve(
     metrics: Sequence[Mapping[str, Any]], *, title: str, yardsticks: Mapping[str, float] | None = None
 ) -> Figure:
-    """Draw training and validation loss over symbols read, beside what simple predictors reach.
+    """Draw training and validation loss over symbols read, beside the loss of simple predictors.
 
     Args:
         metrics: lines of metrics.jsonl.
-        title: above the picture.
+        title: above the plot.
         yardsticks: bits per symbol of predictors to compare with, by name.
 
     Raises: ValueError if no line holds a training loss.
@@ -105,9 +97,9 @@ def learning_curve(
         raise ValueError("the metrics hold no line with a training loss; was the run ended before its first line?")
     figure = canvas(7, 4.2, title)
     axes = figure.subplots()
-    axes.plot(*np.array(trained).T, color=TRAINING, linewidth=1.2, label="training")
+    axes.plot(*np.array(trained).T, color=HUES[0], linewidth=1.2, label="training")
     if checked:
-        axes.plot(*np.array(checked).T, color=VALIDATION, linewidth=2, marker="o", markersize=4, label="validation")
+        axes.plot(*np.array(checked).T, color=HUES[1], linewidth=2, marker="o", markersize=4, label="validation")
     reach = max(axes.get_ylim()[1], *(yardsticks or {}).values(), 0.0)
     for name, bits in _grouped(yardsticks or {}, 0.03 * reach).items():
         axes.axhline(bits, color=SCALE, linewidth=0.8, linestyle=":")

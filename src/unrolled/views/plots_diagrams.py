@@ -1,57 +1,40 @@
-"""The three cells as a textbook draws them: one step, from x and the state before to the state after."""
+"""Diagrams of the cells: one step, from x and the state before to the state after.  A new cell adds one entry."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 
+from unrolled.views.colours import FAINT, HUES, INK, PAPER, SCALE, SHADE, TINTS
 from unrolled.views.plots import canvas
 
 Place = tuple[float, float]
 
-#: Fill and edge of what is squashed, of what only multiplies by weights, and of operations element by element.
-SIGMOID, TANH, LINEAR, POINTWISE = (
-    ("#cfe5f2", "#0072B2"),
-    ("#fbe3c9", "#D55E00"),
-    ("#eeeeee", "#777777"),
-    ("#ffffff", "#333333"),
-)
-WIRE = "#333333"
+#: Fill and edge of a layer with a sigmoid, with a tanh, of one without, and of an element-wise operation.
+SIGMOID, TANH, LINEAR, POINTWISE = zip((*TINTS, SHADE, PAPER), (*HUES[:2], SCALE, INK), strict=True)
 BOX, HIGH, RADIUS = 0.86, 0.52, 0.24
-
-EQUATIONS = {
-    "RNN": [r"$h = \tanh(W_{ih}x + b_{ih} + W_{hh}h' + b_{hh})$"],
-    "LSTM": [
-        r"$i,\,f,\,o = \sigma(W_i x + b_i + W_h h' + b_h)$, each with its own $W$, $b$;   $g = \tanh(\ldots)$ likewise",
-        r"$c = f * c' + i * g$        $h = o * \tanh(c)$",
-    ],
-    "GRU": [
-        r"$r,\,z = \sigma(W_i x + b_i + W_h h' + b_h)$, each with its own $W$ and $b$",
-        r"$n = \tanh(W_{in}x + b_{in} + r * (W_{hn}h' + b_{hn}))$        $h = (1 - z) * n + z * h'$",
-    ],
-}
 
 
 @dataclass
 class Sketch:
-    """A drawing of boxes, circles and wires; distances are in the units of its axes."""
+    """A drawing of boxes, circles and wires, in the units of its axes."""
 
     axes: Axes
 
     def box(self, x: float, y: float, text: str, look: tuple[str, str], width: float = BOX) -> None:
-        """Draw a layer: weights, and what squashes their product."""
+        """Draw a layer: weights and the activation of their product."""
         face, edge = look
         corner, style = (x - width / 2, y - HIGH / 2), "round,pad=0,rounding_size=0.09"
         self.axes.add_patch(FancyBboxPatch(corner, width, HIGH, boxstyle=style, fc=face, ec=edge, lw=1.4, zorder=3))
         self.axes.text(x, y, text, ha="center", va="center", fontsize=12, zorder=4)
 
     def operation(self, x: float, y: float, sign: str) -> None:
-        """Draw an operation element by element."""
+        """Draw an element-wise operation."""
         face, edge = POINTWISE
         self.axes.add_patch(Circle((x, y), RADIUS, fc=face, ec=edge, lw=1.2, zorder=3))
         self.axes.text(x, y, sign, ha="center", va="center_baseline", fontsize=13, zorder=4)
@@ -60,14 +43,14 @@ class Sketch:
         """Draw a wire along these corners, with an arrow at its end."""
         *bends, last = places
         xs, ys = zip(*bends, *([] if arrow else [last]), strict=True)
-        self.axes.plot(xs, ys, color=WIRE, lw=1.3, zorder=1, solid_joinstyle="round")
+        self.axes.plot(xs, ys, color=INK, lw=1.3, zorder=1, solid_joinstyle="round")
         if arrow:
             style: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 11, "shrinkA": 0, "shrinkB": 0}
-            self.axes.add_patch(FancyArrowPatch(bends[-1], last, color=WIRE, lw=1.3, zorder=2, **style))
+            self.axes.add_patch(FancyArrowPatch(bends[-1], last, color=INK, lw=1.3, zorder=2, **style))
 
     def branch(self, x: float, y: float) -> None:
-        """Mark where a wire goes two ways; wires that cross without it do not meet."""
-        self.axes.add_patch(Circle((x, y), 0.06, fc=WIRE, ec=WIRE, zorder=2))
+        """Mark where a wire forks; wires that cross without a mark are not connected."""
+        self.axes.add_patch(Circle((x, y), 0.06, fc=INK, ec=INK, zorder=2))
 
     def name(self, x: float, y: float, text: str, size: int = 13) -> None:
         """Write the name of a quantity beside its wire."""
@@ -76,22 +59,19 @@ class Sketch:
     def frame(self, left: float, low: float, right: float, high: float) -> None:
         """Draw the border of the cell."""
         style = "round,pad=0,rounding_size=0.25"
-        shape = FancyBboxPatch(
-            (left, low), right - left, high - low, boxstyle=style, fc="#fafafa", ec="#bbbbbb", zorder=0
-        )
+        shape = FancyBboxPatch((left, low), right - left, high - low, boxstyle=style, fc=PAPER, ec=FAINT, zorder=0)
         self.axes.add_patch(shape)
 
 
 def cell(name: str) -> Figure:
-    """Draw one cell: "RNN", "LSTM" or "GRU".
+    """Draw one step of a cell: "RNN", "LSTM" or "GRU".
 
     Source: the equations of docs/notation.md, (1), (4) to (9), (10) to (13).
     Raises: ValueError for another name.
     """
     if name not in DIAGRAMS:
         raise ValueError(f"there is no diagram of {name!r}; there are {', '.join(DIAGRAMS)}")
-    draw, (width, height) = DIAGRAMS[name]
-    lines = EQUATIONS[name]
+    draw, width, height, lines = DIAGRAMS[name]
     figure = canvas(0.82 * width, 0.82 * (height + 0.5 * len(lines)) + 0.4, f"One step of the {name}")
     axes = figure.subplots()
     draw(Sketch(axes))
@@ -198,9 +178,34 @@ def _gru(s: Sketch) -> None:
         s.name(x, y, text, 12)
 
 
-#: How each cell is drawn, and its width and height.
-DIAGRAMS: dict[str, tuple[Callable[[Sketch], None], tuple[float, float]]] = {
-    "RNN": (_rnn, (8.6, 3.9)),
-    "LSTM": (_lstm, (10.2, 5.9)),
-    "GRU": (_gru, (10.6, 6.7)),
+class Diagram(NamedTuple):
+    """How one cell is drawn: the drawing, its width and height, and the equations written below it."""
+
+    draw: Callable[[Sketch], None]
+    width: float
+    height: float
+    equations: tuple[str, ...]
+
+
+DIAGRAMS = {
+    "RNN": Diagram(_rnn, 8.6, 3.9, (r"$h = \tanh(W_{ih}x + b_{ih} + W_{hh}h' + b_{hh})$",)),
+    "LSTM": Diagram(
+        _lstm,
+        10.2,
+        5.9,
+        (
+            r"$i,\,f,\,o = \sigma(W_i x + b_i + W_h h' + b_h)$, each with its own $W$, $b$;   "
+            r"$g = \tanh(\ldots)$ likewise",
+            r"$c = f * c' + i * g$        $h = o * \tanh(c)$",
+        ),
+    ),
+    "GRU": Diagram(
+        _gru,
+        10.6,
+        6.7,
+        (
+            r"$r,\,z = \sigma(W_i x + b_i + W_h h' + b_h)$, each with its own $W$ and $b$",
+            r"$n = \tanh(W_{in}x + b_{in} + r * (W_{hn}h' + b_{hn}))$        $h = (1 - z) * n + z * h'$",
+        ),
+    ),
 }

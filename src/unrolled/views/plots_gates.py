@@ -1,4 +1,4 @@
-"""Pictures of the gates: heat-maps over the text, and how often each gate is open or shut."""
+"""Plots of the gates: heat-maps over the text, and how often each gate is open or shut."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from unrolled.notation import LONG_NAMES
-from unrolled.views.plots import HUES, NAMED_TICKS, canvas, heat, plain, symbol_axis
+from unrolled.views.colours import FAINT, HUES
+from unrolled.views.plots import NAMED_TICKS, canvas, heat, plain, symbol_axis
 from unrolled.views.saturation import Saturation
 
 
@@ -22,8 +23,8 @@ def gates(
     Args:
         rows: name -> values (T, H), one panel each, in this order.
         symbols: the T symbols that were read.
-        title: above the picture.
-        steps: where in the text they stand, (T,); 0, 1, 2 ... if left out.
+        title: above the plot.
+        steps: their positions in the text, (T,); 0, 1, 2 ... if left out.
     """
     wide = len(symbols) > NAMED_TICKS // 2
     columns = 1 if wide else min(3, len(rows))
@@ -42,13 +43,13 @@ def gates(
 
 
 def saturation(found: Mapping[str, Saturation], *, title: str) -> Figure:
-    """Draw for every unit of each gate how often it is nearly shut (across) and nearly open (up).
+    """Draw, for every unit of each gate, how often it is nearly shut (across) and nearly open (up).
 
     A unit near a corner is a switch: at the lower right always shut, at the upper left always open.
 
     Args:
         found: gate -> its saturation.
-        title: above the picture.
+        title: above the plot.
     Raises: ValueError if there is no gate, as in an RNN.
     Source: A. Karpathy et al., "Visualizing and understanding recurrent networks", 2015, figure 3.
     """
@@ -58,7 +59,7 @@ def saturation(found: Mapping[str, Saturation], *, title: str) -> Figure:
     for k, (axes, (gate, each)) in enumerate(
         zip(figure.subplots(1, len(found), squeeze=False).flat, found.items(), strict=True)
     ):
-        axes.plot([0, 1], [1, 0], color="#bbbbbb", linewidth=0.8)
+        axes.plot([0, 1], [1, 0], color=FAINT, linewidth=0.8)
         axes.scatter(each.left, each.right, s=22, color=HUES[k], alpha=0.6, linewidth=0, clip_on=False)
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel=f"share of steps below {each.low:g}")
         axes.set_ylabel(f"share of steps above {each.high:g}" if k == 0 else "")

@@ -1,4 +1,4 @@
-"""Pictures of gradients: against the lag, over the text, from symbol to symbol, and when they explode."""
+"""Plots of gradients: against the lag, over the text, from symbol to symbol, and when they explode."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
+from unrolled.views.colours import FAINT, HUES
 from unrolled.views.jacobians import Jacobians
-from unrolled.views.plots import HUES, canvas, plain, symbol_axis
+from unrolled.views.plots import canvas, plain, symbol_axis
 from unrolled.views.symbols import visible
 
-#: What is smaller than this is drawn here: nothing that training could notice.
+#: Smaller values are drawn here.
 FLOOR = 1e-12
 
 
 def gradient_against_lag(found: Mapping[str, Jacobians], *, title: str) -> Figure:
     """Draw |dh_T / dh_(T-k)| against the lag k, one line for each model: falling is vanishing, rising exploding.
 
-    The legend tells the largest singular value of W_hh, for gated cells that of the block which is largest.
+    The legend names the largest singular value of W_hh, for gated cells that of the gate's block where it is largest.
 
     Args:
         found: name of a model -> its Jacobians; an LSTM also gets a dashed line for |dh_T / dc_(T-k)|.
-        title: above the picture.
+        title: above the plot.
     """
     figure = canvas(7.5, 4.4, title)
     axes = figure.subplots()
-    axes.axhline(1, color="#bbbbbb", linewidth=0.8, zorder=0)
+    axes.axhline(1, color=FAINT, linewidth=0.8, zorder=0)
     for hue, (name, each) in zip(HUES, found.items(), strict=False):
         gate, sigma = max(each.singular.items(), key=lambda item: item[1])
         block = "W_hh" if gate == "h" else f"W_h{gate}"
@@ -58,8 +59,8 @@ def gradients_over_text(
     Args:
         norms: name of a state, such as "dL/dh" -> norms (T,), in nats per unit.
         symbols: the T symbols.
-        title: above the picture.
-        first: where in the text the first of them stands.
+        title: above the plot.
+        first: position of the first of them in the text.
     """
     figure = canvas(9, 3.4, title)
     axes = figure.subplots()
@@ -75,12 +76,12 @@ def gradients_over_text(
 
 
 def connectivity(mattered: NDArray[Any], symbols: Sequence[str], *, title: str) -> Figure:
-    """Draw how much each symbol mattered for each prediction: rows predict, columns are looked back at.
+    """Draw how much each symbol mattered for each prediction: rows predict, columns are the symbols before.
 
     Args:
         mattered: |d logit / d x_s|, (T, T), zero above the diagonal.
         symbols: the T symbols; each row is named by the symbol after which it predicts.
-        title: above the picture.
+        title: above the plot.
     """
     T = len(symbols)
     side = min(10.0, max(4.5, 0.19 * T + 1.6))
@@ -95,7 +96,7 @@ def connectivity(mattered: NDArray[Any], symbols: Sequence[str], *, title: str) 
     axes.set_xticks(range(0, T, every), named, fontsize=8, rotation=90 if crowded else 0, parse_math=False)
     axes.set_yticks(range(0, T, every), named, fontsize=8, parse_math=False)
     axes.tick_params(length=0)
-    axes.set(xlabel="symbol looked back at", ylabel="prediction after reading")
+    axes.set(xlabel="earlier symbol", ylabel="prediction after reading")
     axes.spines[:].set_visible(False)
     figure.colorbar(image, ax=axes, shrink=0.7, label="|d logit / d x|, share of the row's largest")
     return figure
@@ -104,13 +105,13 @@ def connectivity(mattered: NDArray[Any], symbols: Sequence[str], *, title: str) 
 def lags_in_training(
     norms: NDArray[Any], steps: Sequence[int], *, title: str, singular: Sequence[float] = ()
 ) -> Figure:
-    """Draw how far gradients reached back while a network learned.
+    """Draw how far gradients reached back during training.
 
     Args:
         norms: |dL / dh_(T-k)| at each recorded step for lags 0 ... K, (N, K + 1), in nats per unit.
         steps: the N training steps.
-        title: above the picture.
-        singular: the largest singular value of W_hh at each of them, for a line below; none if empty.
+        title: above the plot.
+        singular: the largest singular value of W_hh at each of them, drawn below; none if empty.
     """
     rows = 2 if len(singular) else 1
     figure = canvas(8, 3.6 + 1.4 * (rows - 1), title)
@@ -124,7 +125,7 @@ def lags_in_training(
     figure.colorbar(image, ax=panels[0], label="|dL / dh(T−k)|, nats per unit", pad=0.01)
     if len(singular):
         panels[1].plot(steps, singular, color=HUES[0], linewidth=1.6)
-        panels[1].axhline(1, color="#bbbbbb", linewidth=0.8, zorder=0)
+        panels[1].axhline(1, color=FAINT, linewidth=0.8, zorder=0)
         panels[1].set_ylabel("largest singular\nvalue of W_hh", fontsize=9)
         plain(panels[1])
     panels[-1].set_xlabel("training step")
@@ -137,7 +138,7 @@ def explosion(norms: Mapping[str, NDArray[Any]], nats: Mapping[str, NDArray[Any]
     Args:
         norms: name of a run -> gradient norm before clipping at each step (N,); a run that diverged is shorter.
         nats: name of a run -> loss in nats per symbol, likewise.
-        title: above the picture.
+        title: above the plot.
     """
     figure = canvas(9, 3.8, title)
     left, right = figure.subplots(1, 2)
@@ -156,7 +157,7 @@ def explosion(norms: Mapping[str, NDArray[Any]], nats: Mapping[str, NDArray[Any]
 
 
 def _floored(values: NDArray[Any]) -> NDArray[Any]:
-    """Return values with what is too small to matter at the floor, and exact zeros left out of the picture."""
+    """Return values raised to the floor, with NaN, which is not drawn, for exact zeros."""
     return np.where(values == 0, np.nan, np.maximum(values, FLOOR))
 
 

@@ -1,7 +1,4 @@
-"""Pictures of the laboratory, drawn from arrays: how far nets are right, and how they leave a solution.
-
-Lines are told apart by colour, by brightness and by dashes; the colours are the Okabe-Ito set.
-"""
+"""Plots of the lab: up to which size models are right, and how they leave an exact solution in training."""
 
 from __future__ import annotations
 
@@ -13,40 +10,42 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-DASHES = ("-", "--", "-.", ":")
-#: The training range, and what only explains.
-SHADE, SCALE = "#DDDDDD", "#777777"
+from unrolled.views.colours import HUES, SCALE, SHADE
+from unrolled.views.plots import canvas, plain
 
-#: The smallest and the largest size of training.
+DASHES = ("-", "--", "-.", ":")
+
+#: The smallest and the largest size in training.
 Trained = tuple[int, int]
-#: Sizes, at each the share of nets that are right, and the training range.
+#: Sizes, the share of models that are right at each, and the training range.
 Line = tuple[Sequence[int], Sequence[float], Trained]
-#: First failing size of each net, one past the limit where none failed; the limit; the training range.
+#: First failing size of each model, limit + 1 if none failed; the limit; the training range.
 Row = tuple[Sequence[int], int, Trained]
 
 
 def right_over_sizes(lines: Mapping[str, Line], *, title: str, what: str = "share of models right") -> Figure:
-    """Draw the share of nets that get every string of a size right, over sizes, with the training range marked.
+    """Draw the share of models that get every string of a size right, over sizes, with the training range marked.
 
     Args:
-        lines: what to draw, by name.
-        title: above the picture.
-        what: the shares are of.
+        lines: name -> line.
+        title: above the plot.
+        what: label of the vertical axis.
     """
-    figure = Figure(figsize=(7.2, 3.6 + 0.16 * len(lines)), layout="constrained")
+    figure = canvas(7.2, 3.6 + 0.16 * len(lines), title)
     axes = figure.subplots()
     ranges = {trained for _, _, trained in lines.values()}
     for low, high in ranges:
         where = f" {low} to {high}" if len(ranges) == 1 else ", each"
         axes.axvspan(low, high, color=SHADE, alpha=1 / len(ranges), linewidth=0, label=f"trained on{where}")
     for k, (name, (sizes, shares, _)) in enumerate(lines.items()):
-        offset = 0.006 * (k - (len(lines) - 1) / 2) if len(lines) < 12 else 0  # so that lines which agree are both seen
+        offset = (
+            0.006 * (k - (len(lines) - 1) / 2) if len(lines) < 12 else 0
+        )  # so that equal lines do not hide each other
         axes.plot(
-            sizes, np.asarray(shares) + offset, label=name, linewidth=1.6, color=COLOURS[k % len(COLOURS)],
-            linestyle=DASHES[k // len(COLOURS) % len(DASHES)],
+            sizes, np.asarray(shares) + offset, label=name, linewidth=1.6, color=HUES[k % len(HUES)],
+            linestyle=DASHES[k // len(HUES) % len(DASHES)],
         )  # fmt: skip
-    axes.set(title=title, xlabel="size n", ylabel=what, ylim=(-0.06, 1.06), xscale="log")
+    axes.set(xlabel="size n", ylabel=what, ylim=(-0.06, 1.06), xscale="log")
     _plain_log(axes, max(max(sizes) for sizes, _, _ in lines.values()))
     handles, names = axes.get_legend_handles_labels()
     shown = {name: handle for handle, name in zip(handles, names, strict=True)}  # each once
@@ -56,15 +55,15 @@ def right_over_sizes(lines: Mapping[str, Line], *, title: str, what: str = "shar
 
 
 def first_failing(rows: Mapping[str, Row], *, title: str) -> Figure:
-    """Draw each net as a dot at its first failing size, an open one if it never failed; the median is a bar.
+    """Draw each model as a dot at its first failing size, an open one if it never failed, and the median as a bar.
 
     Args:
-        rows: what to draw, by name, from above.
-        title: above the picture.
+        rows: name -> row, from top to bottom.
+        title: above the plot.
     """
-    figure = Figure(figsize=(7.2, 1.4 + 0.36 * len(rows)), layout="constrained")
+    figure = canvas(7.2, 1.4 + 0.36 * len(rows), title)
     axes = figure.subplots()
-    for k, (colour, (failing, limit, (low, high))) in enumerate(zip(cycle(COLOURS), rows.values(), strict=False)):
+    for k, (colour, (failing, limit, (low, high))) in enumerate(zip(cycle(HUES), rows.values(), strict=False)):
         axes.barh(k, high - low, left=low, height=0.9, color=SHADE, label="trained" if k == 0 else None)
         ordered = np.sort(np.asarray(failing))
         heights = k + (np.linspace(-0.3, 0.3, len(ordered)) if len(ordered) > 1 else np.zeros(1))
@@ -76,36 +75,35 @@ def first_failing(rows: Mapping[str, Row], *, title: str) -> Figure:
     axes.plot([], [], "o", color=SCALE, markersize=4, markerfacecolor="none", label="none up to here")
     axes.plot([], [], color=SCALE, linewidth=2, label="median")
     axes.set_yticks(range(len(rows)), list(rows))
-    axes.set(title=title, xlabel="size n", xscale="log", ylim=(len(rows) - 0.5, -0.5))
+    axes.set(xlabel="size n", xscale="log", ylim=(len(rows) - 0.5, -0.5))
     _plain_log(axes, max(limit for _, limit, _ in rows.values()) + 1)
     figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=4)
     return figure
 
 
 def drift(steps: Sequence[int], margins: Mapping[str, Any], right_to: Any, limit: int, *, title: str) -> Figure:
-    """Draw how nets that begin exact leave that solution while they are trained.
+    """Draw how models that start from exact weights leave that solution in training.
 
     Args:
-        steps: (lines,) at which they were measured.
-        margins: name -> (lines, S) least margin of each net at one size, in logits.
-        right_to: (lines, S) largest size up to which each net is right.
+        steps: training steps at which they were measured, (N,).
+        margins: name -> least margin of each of S models at one size, in logits, (N, S).
+        right_to: the largest size up to which each model is right, (N, S).
         limit: the largest size tried.
-        title: above both panels.
+        title: above the plot.
     """
-    figure = Figure(figsize=(7.2, 5.4), layout="constrained")
-    figure.suptitle(title)
+    figure = canvas(7.2, 5.4, title)
     above, below = figure.subplots(2, 1, sharex=True)
-    above.plot(steps, np.asarray(right_to), color=COLOURS[0], alpha=0.6, linewidth=1.2)
+    above.plot(steps, np.asarray(right_to), color=HUES[0], alpha=0.6, linewidth=1.2)
     above.axhline(limit, color=SCALE, linewidth=0.8, linestyle=":")
     above.set(ylabel="right up to n", yscale="symlog", ylim=(0, 1.3 * limit))
     for k, (name, values) in enumerate(margins.items()):
-        lines = below.plot(steps, np.asarray(values), color=COLOURS[k % len(COLOURS)], alpha=0.6, linewidth=1.2)
+        lines = below.plot(steps, np.asarray(values), color=HUES[k % len(HUES)], alpha=0.6, linewidth=1.2)
         lines[0].set_label(name)
     below.axhline(0, color=SCALE, linewidth=0.8, linestyle=":")
-    below.set(xlabel="steps of training", ylabel="least margin, logits")
+    below.set(xlabel="training step", ylabel="least margin, logits")
     below.legend(frameon=False, fontsize=8)
     for axes in (above, below):
-        axes.spines[["top", "right"]].set_visible(False)
+        plain(axes)
     return figure
 
 
@@ -115,4 +113,4 @@ def _plain_log(axes: Axes, high: float) -> None:
     axes.set_xticks(ticks, [f"{n:,}" for n in ticks])
     axes.minorticks_off()
     axes.set_xlim(0.9, 1.12 * high)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)

@@ -1,4 +1,4 @@
-"""Pictures of the state space: states along their principal axes, and the automaton of their clusters."""
+"""Plots of the state space: states along their principal axes, and the automaton of their clusters."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch
 from numpy.typing import NDArray
 
-from unrolled.views.plots import HUES, canvas, plain
+from unrolled.views.colours import FAINT, HUES, INK, SCALE
+from unrolled.views.plots import canvas, plain
 from unrolled.views.states import Automaton, Principal
 from unrolled.views.symbols import visible
 
-#: States that get their symbol written beside them.
+#: The most states that get their symbol written beside them.
 NAMED = 60
-#: Symbols that are named on one arrow.
+#: The most symbols named on one arrow.
 ON_AN_ARROW = 4
-#: Of a state's circle, and of the arrows between two: inches would do as well, the picture has no axes.
+#: Radius of a state's circle, and bend of the arrows between two.
 RADIUS, BEND = 0.16, 0.18
 
 
@@ -31,11 +32,11 @@ def state_space(
     """Draw states along their first two principal axes, coloured and shaped by cluster.
 
     Args:
-        states: (N, H); consecutive ones are joined by a thin line if they are few.
+        states: (N, H); if they are few, a thin line joins consecutive ones.
         labels: cluster of each, (N,).
-        symbols: read to get to each, N of them.
+        symbols: the symbol read before each, N of them.
         axes_of: the principal axes.
-        title: above the picture.
+        title: above the plot.
     """
     places = axes_of(states)
     if places.shape[1] == 1:  # a network of one unit
@@ -44,7 +45,7 @@ def state_space(
     figure = canvas(6.4, 5.2, title)
     axes = figure.subplots()
     if len(places) <= NAMED:
-        axes.plot(*places.T, color="#cccccc", linewidth=0.7, zorder=1)
+        axes.plot(*places.T, color=FAINT, linewidth=0.7, zorder=1)
     for k in range(int(labels.max()) + 1):
         x, y = places[labels == k].T
         marker = "osD^vP*X"[k // len(HUES) % 8]
@@ -74,11 +75,11 @@ def state_space(
 def automaton(found: Automaton, *, title: str) -> Figure:
     """Draw clusters as the states of an automaton, with an arrow for every symbol that leads from one to another.
 
-    Only the likeliest step of each cluster and symbol is drawn; arrows are as thick as they are frequent.
+    Only the most frequent step of each cluster and symbol is drawn; frequent arrows are thicker.
 
     Args:
-        found: the automaton; clusters stand in a circle, in the order of their first visit.
-        title: above the picture, which also says how far the clusters agree.
+        found: the automaton; clusters are drawn in a circle, in the order of their first visit.
+        title: above the plot, with the share of steps that follow the arrows.
     """
     K = len(found.centres)
     order = _by_first_visit(found)
@@ -102,15 +103,13 @@ def automaton(found: Automaton, *, title: str) -> Figure:
             _arrow(axes, at[before], at[after], text, width)
     start = at[found.start] * (1 + 2.6 * RADIUS / reach)
     outward = found.start, found.start
-    if outward in arrows:  # the loop stands there; come in from the side
+    if outward in arrows:  # the loop is drawn there; enter from the side
         angle = turn[found.start] + math.pi / 2
         start = at[found.start] + 2.6 * RADIUS * np.array([math.cos(angle), math.sin(angle)])
     inward = at[found.start] - start
     tip = _edge(at[found.start], math.atan2(inward[1], inward[0]) + math.pi)
-    _draw(axes, (start[0], start[1]), tip, 0, 1, "#999999")
-    axes.text(
-        start[0], start[1], "start", ha="center", va="center", fontsize=9, color="#555555", backgroundcolor="white"
-    )
+    _draw(axes, (start[0], start[1]), tip, 0, 1, SCALE)
+    axes.text(start[0], start[1], "start", ha="center", va="center", fontsize=9, color=INK, backgroundcolor="white")
     for place, k in enumerate(order):
         axes.add_patch(
             Circle(tuple(at[k]), RADIUS, facecolor="white", edgecolor=HUES[k % len(HUES)], linewidth=2.2, zorder=3)
@@ -133,12 +132,12 @@ def _named(symbols: Sequence[str]) -> str:
 
 
 def _edge(at: NDArray[Any], angle: float) -> tuple[float, float]:
-    """Return the point of the circle around a place in this direction."""
+    """Return the point on the circle around a place, in this direction."""
     return float(at[0] + RADIUS * math.cos(angle)), float(at[1] + RADIUS * math.sin(angle))
 
 
 def _arrow(axes: Axes, tail: NDArray[Any], head: NDArray[Any], text: str, width: float) -> None:
-    """Draw a bent arrow between two circles, so that the one back has room beside it."""
+    """Draw a bent arrow between two circles, which leaves room for the one back."""
     along = head - tail
     angle, lean = math.atan2(along[1], along[0]), math.atan(2 * BEND)
     _draw(axes, _edge(tail, angle - lean), _edge(head, angle + math.pi + lean), BEND, width)
@@ -153,7 +152,7 @@ def _loop(axes: Axes, at: NDArray[Any], angle: float, text: str, width: float) -
 
 
 def _draw(
-    axes: Axes, tail: tuple[float, float], head: tuple[float, float], bend: float, width: float, colour: str = "#444444"
+    axes: Axes, tail: tuple[float, float], head: tuple[float, float], bend: float, width: float, colour: str = INK
 ) -> None:
     style = f"-|>,head_length={0.35 + 0.1 * width},head_width={0.15 + 0.05 * width}"
     curve = f"arc3,rad={bend}"

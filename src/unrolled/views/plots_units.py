@@ -1,4 +1,4 @@
-"""Pictures of single units: lines over the text, and the text coloured by one of them."""
+"""Plots of single units: lines over the text, and the text coloured by one of them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from unrolled.saved.vocabulary import shown
-from unrolled.views.plots import HUES, canvas, plain, symbol_axis
+from unrolled.views.colours import FAINT, HUES
+from unrolled.views.plots import canvas, plain, symbol_axis
 
-#: Lines that one panel can hold before they cannot be told apart.
+#: The most lines of one panel: as many as there are hues.
 MOST_LINES = len(HUES)
-#: Steps up to which lines share a panel; beyond, each has its own.
+#: The most steps at which lines share a panel; beyond, each has its own.
 TOGETHER = 300
-#: Symbols of a line, and of a picture, of coloured text.
+#: The most symbols of a line of coloured text, and of the whole.
 LINE, MOST_SYMBOLS = 64, 2_000
 
 
@@ -31,15 +32,15 @@ def unit_lines(
     steps: NDArray[Any] | None = None,
     background: Mapping[str, NDArray[Any]] | None = None,
 ) -> Figure:
-    """Draw chosen units over the text: a counter shows as a slope up and a slope down.
+    """Draw chosen units over the text; a counter shows as a slope up and a slope down.
 
     Args:
         lines: name of a unit -> its values (T,).
         symbols: the T symbols that were read.
-        title: above the picture.
+        title: above the plot.
         unit: what the vertical axis measures.
-        steps: where in the text the symbols stand, (T,).
-        background: name -> values (T,) to compare with, such as the true count, drawn below on an axis of its own.
+        steps: positions of the symbols in the text, (T,); 0, 1, 2 ... if left out.
+        background: name -> values (T,) to compare with, such as the true count, drawn below on its own axis.
     Raises: ValueError if there are more lines than hues.
     """
     if not 0 < len(lines) <= MOST_LINES:
@@ -56,7 +57,7 @@ def unit_lines(
             axes.plot(
                 t, values, color=next(hues), linewidth=0.9 if apart else 1.5, marker=marker, markersize=3, label=name
             )
-        axes.axhline(0, color="#bbbbbb", linewidth=0.7, zorder=0)
+        axes.axhline(0, color=FAINT, linewidth=0.7, zorder=0)
         axes.set_ylabel(unit)
         axes.margins(x=0.01)
         axes.tick_params(axis="x", length=0)
@@ -69,19 +70,19 @@ def unit_lines(
 
 
 def coloured_text(symbols: Sequence[str], values: NDArray[Any], *, title: str, unit: str = "activation") -> Figure:
-    """Draw a text whose every symbol lies on the colour of one unit's value after reading it.
+    """Draw a text with every symbol on the colour of one unit's value after reading it.
 
     Args:
-        symbols: the T symbols that were read; a longer text than fits is cut, and the title says so.
+        symbols: the T symbols that were read; a longer text is cut, and the title says so.
         values: of the unit, (T,).
-        title: above the picture.
+        title: above the plot.
         unit: what the colours measure.
     """
     if len(symbols) > MOST_SYMBOLS:
         title += f" (the first {MOST_SYMBOLS:,} of {len(symbols):,} symbols)"
         symbols, values = symbols[:MOST_SYMBOLS], values[:MOST_SYMBOLS]
-    shown = [shown(symbol) for symbol in symbols]
-    width = max(1, min(4, max(map(len, shown))))
+    written = [shown(symbol) for symbol in symbols]
+    width = max(1, min(4, max(map(len, written))))
     placed, lines = _wrapped(symbols, max(1, LINE // width))
     across = 1 + max(column for column, _ in placed)
     reach = float(np.abs(values).max()) or 1.0
@@ -92,7 +93,7 @@ def coloured_text(symbols: Sequence[str], values: NDArray[Any], *, title: str, u
     figure = canvas(max(4.5, 0.16 * width * across + 1.2), 0.27 * lines + 1.3, title)
     axes = figure.subplots()
     axes.imshow(grid, cmap="PuOr", vmin=-reach, vmax=reach, aspect="auto")
-    for (column, line), text, value in zip(placed, shown, values, strict=True):
+    for (column, line), text, value in zip(placed, written, values, strict=True):
         dark = abs(value) > 0.7 * reach
         size = 9 if len(text) <= width else 9 * width / len(text)
         axes.text(

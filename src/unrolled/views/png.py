@@ -1,4 +1,4 @@
-"""Small pictures without a picture library: a PNG of 256 colours, as it stands inside a page."""
+"""Small pictures without a picture library: a PNG of 256 colours, to stand inside a page."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.views.terminal import colour
+from unrolled.views.colours import RGB, colour
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-#: Steps of a colour scale; more than the eye tells apart, and few enough that noise still packs well.
+#: Colours of a scale: more than the eye tells apart, and few enough that noise still compresses well.
 STEPS = 64
 
 
-def heat_map(values: NDArray[Any], low: float, high: float, scale: Sequence[tuple[int, int, int]]) -> bytes:
+def heat_map(values: NDArray[Any], low: float, high: float, scale: Sequence[RGB]) -> bytes:
     """Return a PNG of values (rows, columns), one pixel each, from low to high along a colour scale.
 
     Source: the PNG specification, third edition, sections 5 and 11.

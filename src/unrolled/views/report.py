@@ -17,28 +17,29 @@ from numpy.typing import NDArray
 from unrolled.notation import LONG_NAMES
 from unrolled.saved.vocabulary import Text, shown
 from unrolled.views import png, svg
+from unrolled.views.colours import PUOR, colour, ink, signal_scale
 from unrolled.views.gradients import saliency
 from unrolled.views.jacobians import Jacobians, jacobians
-from unrolled.views.saturation import SIGMOIDS, saturation
+from unrolled.views.saturation import saturation
 from unrolled.views.symbols import visible
-from unrolled.views.terminal import PUOR, VIRIDIS, changing_most, pool
+from unrolled.views.terminal import changing_most, pool
 from unrolled.views.traces import Trace, trace
 from unrolled.views.units import FEATURES, Found, ranked
 
 if TYPE_CHECKING:
     from unrolled.lm.model import SequenceModel
 
-#: Symbols that a page shows, units and columns of a heat-map, units that the text can be coloured by, largest lag.
+#: The most symbols of a page, units and columns of a heat-map, and units to colour the text by; the largest lag.
 SYMBOLS, UNITS, COLUMNS, COLOURED, LAGS = 5_000, 64, 1_000, 12, 60
-#: Share of the values that a signed heat-map's colours tell apart; a few far larger ones would leave the rest pale.
+#: Quantile of the absolute values at which a heat-map is cut: a few far larger ones would leave the rest pale.
 CLIPPED = 0.995
-#: Smaller Jacobians are drawn here.
+#: Smaller norms of Jacobians are drawn here.
 FLOOR = 1e-12
 
 
 @dataclass(frozen=True)
 class Report:
-    """How a model reads a text: everything that goes into the page."""
+    """How a model reads a text: the contents of the page."""
 
     title: str
     model: str
@@ -61,6 +62,7 @@ class Report:
             "text": self._text(),
             "sections": "\n".join(self._sections()),
             "values": values.replace("<", "\\u003c"),
+            "palette": json.dumps(_palette()),
         }
         return re.sub(r"@(\w+)@", lambda name: parts[name[1]], template)
 
@@ -75,7 +77,7 @@ class Report:
         return f"{read.length:,} symbols{every}; {read.bits.mean():.3f} bits per symbol.{unknown}"
 
     def _series(self) -> Iterator[tuple[str, str, str, str]]:
-        """Yield what the text can be coloured by: name, values as base64 of bytes, and the two ends of the scale."""
+        """Yield what the text can be coloured by: name, values as base64 of bytes, and the ends of the scale."""
         most = float(self.read.bits.max())
         yield "surprise, bits", _bytes(self.read.bits, -most, most), "", f"{most:.1f} bits"
         most = float(self.mattered.max()) or 1.0
@@ -112,11 +114,10 @@ class Report:
             average = "; neighbouring steps are averaged" if self.read.T > COLUMNS else ""
             yield f'<p class="quiet">Units across the text: {units}{average}.</p>'
             for name, values in layer.signals.items():
-                reach = max(1.0, float(np.quantile(np.abs(values), CLIPPED)))
-                low, high, scale = (0.0, 1.0, VIRIDIS) if name in SIGMOIDS else (-reach, reach, PUOR)
+                low, high, scale = signal_scale(name, float(np.quantile(np.abs(values), CLIPPED)))
                 rows = pool(values[:, sorted(changing_most(values)[:UNITS])], COLUMNS).T
                 source = png.inline(png.heat_map(rows, low, high, scale))
-                caption = f"{LONG_NAMES[name]}, {low:.3g} to {high:.3g}" + (" and beyond" if reach > 1 else "")
+                caption = f"{LONG_NAMES[name]}, {low:.3g} to {high:.3g}" + (" and beyond" if high > 1 else "")
                 yield f'<figure><figcaption>{caption}</figcaption><img src="{source}" alt="{caption}"></figure>'
         yield from self._saturation()
         yield "<h2>Gradient against lag</h2>"
@@ -144,11 +145,11 @@ class Report:
 
 
 def report(model: SequenceModel, text: Text, *, title: str = "How a model reads a text") -> Report:
-    """Look at everything in how a model reads a text.
+    """Return a page on everything a model does while it reads a text.
 
     Args:
-        model: without dropout here, whether or not it is training.
-        text: a text, or a list of symbols; of more than 5,000 symbols only some steps are shown, and the page says so.
+        model: read without dropout, even in training mode.
+        text: a text, or a list of symbols; of more than 5,000 symbols the page shows only some steps, and says so.
         title: of the page.
 
     Raises: ValueError if the text is empty.
@@ -167,6 +168,12 @@ def report(model: SequenceModel, text: Text, *, title: str = "How a model reads 
                 followers[name] = best
     mattered = np.nan_to_num(saliency(model, text)[read.steps])  # exploding gradients may be infinite
     return Report(title, repr(model), read, mattered, jacobians(model, text, lags=LAGS), followers)
+
+
+def _palette() -> list[tuple[str, str]]:
+    """Return background and ink of the 256 steps of the signed scale, as CSS colours."""
+    steps = (colour(step / 255, PUOR) for step in range(256))
+    return [(f"rgb{background}".replace(" ", ""), ink(background)) for background in steps]
 
 
 def _bytes(values: NDArray[Any], low: float, high: float) -> str:

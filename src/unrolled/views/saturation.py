@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from unrolled.notation import GATES
+from unrolled.notation import CELLS
 
 if TYPE_CHECKING:
     from unrolled.views.traces import Trace
 
-#: The gates whose values lie between 0, shut, and 1, open.
-SIGMOIDS = frozenset("ifozr")
+#: Gates below and above these values count as shut and open.
 LOW, HIGH = 0.1, 0.9
 
 
@@ -24,7 +23,7 @@ class Saturation:
     Attributes:
         left: Share of steps below `low`, (H,).
         right: Share of steps above `high`, (H,).
-        low, high: The borders.
+        low, high: The limits.
     """
 
     left: NDArray[Any]
@@ -34,7 +33,7 @@ class Saturation:
 
 
 def saturation(read: Trace, layer: int = -1, low: float = LOW, high: float = HIGH) -> dict[str, Saturation]:
-    """Return the saturation of every gate of a layer, by gate; empty for RNN, which has none.
+    """Return the saturation of every sigmoid gate of a layer, by gate; empty for a cell without such gates.
 
     Source: A. Karpathy et al., "Visualizing and understanding recurrent networks", 2015, section 4.2.
 
@@ -44,9 +43,5 @@ def saturation(read: Trace, layer: int = -1, low: float = LOW, high: float = HIG
     >>> sorted(saturation(read)), saturation(read)["z"].left.tolist()  # untrained gates are half open
     (['r', 'z'], [0.0, 0.0, 0.0, 0.0, 0.0])
     """
-    found = {}
-    for gate in GATES[read.layers[layer].kind]:
-        if gate in SIGMOIDS:
-            values = read.values(gate, layer)
-            found[gate] = Saturation((values < low).mean(0), (values > high).mean(0), low, high)
-    return found
+    values = {gate: read.values(gate, layer) for gate in CELLS[read.layers[layer].kind].sigmoids}
+    return {gate: Saturation((v < low).mean(0), (v > high).mean(0), low, high) for gate, v in values.items()}

@@ -1,7 +1,7 @@
 """The space of states: its principal axes, its clusters, and the automaton that they make.
 
-A network that has learned a regular language keeps to a few regions of its state space and steps between them as a
-finite automaton would.
+A network that has learned a regular language visits a few regions of its state space, and moves between them as a
+finite automaton does.
 
 N states, H hidden, K clusters.
 """
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-#: Runs of k-means from different starts, and rounds of each at most.
+#: Runs of k-means from different starts, and the most iterations of each.
 STARTS, ROUNDS = 10, 100
 
 
 @dataclass(frozen=True)
 class Principal:
-    """The principal axes of a cloud of states.
+    """The principal axes of a set of states.
 
     Attributes:
-        mean: Of the states, (H,).
-        axes: Orthonormal, by the variance along them, (K, H).
-        share: Of the whole variance, (K,).
+        mean: Mean of the states, (H,).
+        axes: Orthonormal, sorted by the variance along them, (K, H).
+        share: Share of the total variance, (K,).
     """
 
     mean: Array
@@ -40,21 +40,22 @@ class Principal:
     share: Array
 
     def __call__(self, states: Array) -> Array:
-        """Return states (N, H) by their coordinates along the axes, (N, K)."""
+        """Return the coordinates of states (N, H) along the axes, (N, K)."""
         coordinates: Array = (states - self.mean) @ self.axes.T
         return coordinates
 
 
 @dataclass(frozen=True)
 class Automaton:
-    """What a network does, told in clusters of its states.
+    """The transitions between clusters of a network's states.
 
     Attributes:
-        centres: Of the clusters, (K, H).
+        centres: Centres of the clusters, (K, H).
         labels: The cluster of each state, one (T,) for each text.
         start: The cluster of the state before the first symbol.
         steps: (cluster, symbol) -> how often each cluster came next.
-        agreement: Share of steps that go where most steps from that cluster with that symbol go; 1 is an automaton.
+        agreement: Share of steps that take the most frequent transition of their cluster and symbol; 1 if the
+            clusters are a deterministic automaton.
     """
 
     centres: Array
@@ -64,7 +65,7 @@ class Automaton:
     agreement: float
 
     def next(self, cluster: int, symbol: str) -> int | None:
-        """Return the cluster that most often came next, or None if this was never seen."""
+        """Return the cluster that most often came next, or None if the symbol was never read there."""
         came = self.steps.get((cluster, symbol))
         return came.most_common(1)[0][0] if came else None
 
@@ -72,7 +73,7 @@ class Automaton:
 def principal(states: Array, count: int = 2) -> Principal:
     """Return the first principal axes of states (N, H), by one singular value decomposition.
 
-    Each axis points to where its largest component is positive, so that a picture does not flip between runs.
+    The sign of each axis makes its largest component positive, so that pictures of two runs are not mirrored.
 
     >>> found = principal(np.array([[0.0, 0.0], [2.0, 2.0], [4.0, 4.0]]), 1)
     >>> found.mean.tolist(), found.share.round(3).tolist(), found.axes.round(3).tolist()
@@ -90,8 +91,8 @@ def clusters(states: Array, count: int, *, seed: int = 0) -> tuple[Array, NDArra
 
     Args:
         states: (N, H).
-        count: K; fewer are found if fewer states differ.
-        seed: of the choice of first centres (k-means++).
+        count: K; fewer are found if there are fewer different states.
+        seed: of the choice of initial centres (k-means++).
 
     Raises: ValueError if count is below 1.
 
@@ -109,12 +110,12 @@ def clusters(states: Array, count: int, *, seed: int = 0) -> tuple[Array, NDArra
 
 
 def automaton(reads: Sequence[Trace], count: int, *, layer: int = -1, seed: int = 0) -> Automaton:
-    """Cluster the hidden states of some texts and tell how symbols lead from cluster to cluster.
+    """Cluster the hidden states of some texts and count the transitions between clusters for each symbol.
 
     Args:
-        reads: traces of texts, each begun in the model's initial state.
-        count: K, clusters to find.
-        layer: whose states.
+        reads: traces of texts, each from the model's initial state.
+        count: K, the number of clusters.
+        layer: the layer whose states are clustered.
         seed: of the clustering.
 
     Raises: ValueError if there is no trace or one leaves out steps, count is below 1, or there is no such layer.
@@ -150,7 +151,7 @@ def _all_states(read: Trace, layer: int) -> Array:
 
 
 def _first_centres(states: Array, count: int, random: np.random.Generator) -> Array:
-    """Choose centres far from each other, each in proportion to its squared distance (k-means++)."""
+    """Choose initial centres, each with a probability in proportion to its squared distance (k-means++)."""
     centres = [states[random.integers(len(states))]]
     nearest = ((states - centres[0]) ** 2).sum(1)
     while len(centres) < count and nearest.sum() > 0:
@@ -160,7 +161,7 @@ def _first_centres(states: Array, count: int, random: np.random.Generator) -> Ar
 
 
 def _lloyd(states: Array, centres: Array) -> tuple[float, Array, NDArray[np.int64]]:
-    """Move centres to the mean of what is nearest to them until nothing changes; return the squared error too."""
+    """Run Lloyd's algorithm until no label changes; return the squared error, the centres and the labels."""
     labels = np.full(len(states), -1)
     for _ in range(ROUNDS):
         distances = (states**2).sum(1)[:, None] - 2 * states @ centres.T + (centres**2).sum(1)  # (N, K)

@@ -1,4 +1,4 @@
-"""Lines drawn as SVG, as they stand inside a page."""
+"""Line charts as SVG, to stand inside a page."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: Okabe-Ito hues that can be read on white and on black.
-HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+from unrolled.views.colours import HUES
+
 WIDTH, HEIGHT, LEFT, BELOW, ABOVE = 640, 260, 62, 38, 12
 
 
 def log_lines(lines: Mapping[str, NDArray[Any]], *, across: str, up: str, floor: float) -> str:
-    """Return lines over 0, 1, 2 ... with a logarithmic axis; what is below the floor is drawn on it.
+    """Return lines over 0, 1, 2 ... with a logarithmic vertical axis; values below the floor are drawn on it.
 
-    Args: name -> values (N,), all of one length; labels of the axes; the floor, above 0.
+    Args: name -> values (N,), all of one length; labels of the horizontal and the vertical axis; the floor, above 0.
 
     >>> log_lines({"h": np.array([1.0, 0.1])}, across="lag", up="norm", floor=1e-3).count("<polyline")
     1

@@ -1,4 +1,4 @@
-"""What is written beside numbers: the names of gates and states, and symbols, where what cannot be seen gets a sign."""
+"""Symbols as pictures write them: those that cannot be seen get a sign."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from unrolled.saved.vocabulary import shown
 
 
 def visible(symbol: str) -> str:
-    """Return a symbol in a form that can be seen; a space and a line end get a sign.
+    """Return a symbol in a visible form; a space and a line end get a sign.
 
     >>> visible(" "), visible(chr(10)), visible("a")
     ('␣', '⏎', 'a')

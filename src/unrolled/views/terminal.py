@@ -1,4 +1,4 @@
-"""Pictures for a terminal: coloured text, and heat-maps of sparklines that can be read without colour too."""
+"""Pictures for a terminal: coloured text, and heat-maps of bars that can be read without colour too."""
 
 from __future__ import annotations
 
@@ -10,42 +10,16 @@ from numpy.typing import NDArray
 from rich.text import Text
 
 from unrolled.saved.vocabulary import shown
-from unrolled.views.saturation import SIGMOIDS
+from unrolled.views.colours import PUOR, colour, ink, signal_scale
 
-#: From low to high, an eighth of a line each.
+#: Bars from low to high, in eighths of a line.
 BARS = "▁▂▃▄▅▆▇█"
-#: Units of one heat-map that are shown.
+#: The most units of one heat-map.
 UNITS = 12
-
-#: The corners of the colour scales, dark at one end and light at the other, so that brightness alone tells.
-VIRIDIS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
-PUOR = ((179, 88, 6), (241, 163, 64), (247, 247, 247), (153, 142, 195), (84, 39, 136))
-
-
-def colour(share: float, scale: Sequence[tuple[int, int, int]]) -> tuple[int, int, int]:
-    """Return the colour at a share in [0, 1] of a scale, red, green and blue from 0 to 255.
-
-    >>> colour(0.0, VIRIDIS), colour(0.125, VIRIDIS), colour(2.0, VIRIDIS)
-    ((68, 1, 84), (64, 42, 112), (253, 231, 37))
-    """
-    place = min(max(share, 0.0), 1.0) * (len(scale) - 1)
-    low = min(int(place), len(scale) - 2)
-    red, green, blue = (round(a + (place - low) * (b - a)) for a, b in zip(scale[low], scale[low + 1], strict=True))
-    return red, green, blue
-
-
-def ink(background: tuple[int, int, int]) -> str:
-    """Return black or white, whichever is easier to read on a colour.
-
-    >>> ink((253, 231, 37)), ink((68, 1, 84))
-    ('black', 'white')
-    """
-    red, green, blue = background
-    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "white"
 
 
 def coloured(symbols: Sequence[str], values: NDArray[Any]) -> Text:
-    """Return a text whose every symbol stands on the colour of a value, from orange below 0 to purple above.
+    """Return a text with every symbol on the colour of its value, from orange below 0 to purple above.
 
     Args: symbols, T of them; values (T,), of any range.
 
@@ -78,14 +52,13 @@ def heat_map(name: str, values: NDArray[Any], *, width: int, units: Sequence[int
     """Return one gate or state (T, H) as a line of bars for each unit.
 
     Args:
-        name: of the gate or state; it decides the range, (0, 1) or around 0.
+        name: of the gate or state; it decides the range, (0, 1) or symmetric about 0.
         values: (T, H); more steps than fit are averaged.
-        width: characters of a line.
-        units: which to show; those that change most if left out.
+        width: of a line, in characters.
+        units: to show; those that change most if left out.
     """
     pooled, changing = pool(values, width - 8), changing_most(values)
-    reach = max(1.0, float(np.abs(values).max(initial=0.0)))
-    low, high, scale = (0.0, 1.0, VIRIDIS) if name in SIGMOIDS else (-reach, reach, PUOR)
+    low, high, scale = signal_scale(name, float(np.abs(values).max(initial=0.0)))
     chosen = sorted(changing[:UNITS]) if units is None else units
     text = Text()
     for unit in chosen:
@@ -101,7 +74,7 @@ def heat_map(name: str, values: NDArray[Any], *, width: int, units: Sequence[int
 
 
 def changing_most(values: NDArray[Any]) -> list[int]:
-    """Return all units of values (T, H) by how much they change, most first.
+    """Return all units of values (T, H), those that change most first.
 
     >>> changing_most(np.array([[0.0, 0.0], [1.0, 5.0]]))
     [1, 0]
@@ -111,7 +84,7 @@ def changing_most(values: NDArray[Any]) -> list[int]:
 
 
 def pool(values: NDArray[Any], most: int) -> NDArray[Any]:
-    """Return values (T, H) averaged over as few neighbours as bring them to at most so many rows.
+    """Return values (T, H) averaged over neighbouring rows, as few as leave at most `most` rows.
 
     >>> pool(np.arange(6.0)[:, None], 3).ravel().tolist()
     [0.5, 2.5, 4.5]

@@ -1,7 +1,7 @@
 """What a model computed while it read a text: every gate, state, logit and probability, as arrays.
 
-The gates and states are those of the compiled core, which keeps them for its backward pass; they are viewed, not
-computed again.  Only the pre-activations are, by the equations of docs/notation.md, because the core overwrites them.
+The gates and states are views of those that the compiled core saves for its backward pass.  Only the pre-activations,
+which the core overwrites, are recomputed, by the equations of docs/notation.md.
 
 T symbols read, V vocabulary, I input size, H hidden, G gates of a cell.
 """
@@ -22,29 +22,30 @@ from torch.nn.functional import linear
 
 from unrolled.core.sampling import log_softmax
 from unrolled.nn import dispatch
-from unrolled.notation import GATES
+from unrolled.notation import GATES, gate_slice
 from unrolled.saved.vocabulary import Ids, Text
+from unrolled.views.notebook import coloured_html
 
 if TYPE_CHECKING:
     from unrolled.lm.model import SequenceModel, State
 
 Array = NDArray[Any]
 
-#: Steps that a trace keeps unless it is told otherwise; an LSTM of 256 units then takes 120 MB.
+#: Steps of a trace at most, unless told otherwise; an LSTM of 256 units then takes 120 MB.
 AT_MOST = 20_000
-#: Steps that are computed at once where only some are kept.
+#: Steps that are computed at once when a trace leaves out steps.
 CHUNK = 4_096
 
 
 @dataclass(frozen=True)
 class LayerTrace:
-    """What one stacked layer computed, one row for each step that was kept.
+    """What one stacked layer computed, one row for each step of the trace.
 
     Attributes:
         kind: The cell, as notation.py names it.
         x: What the layer read: (T, I), or (T,) int64 one-hot indices.
         h, h_prev: Hidden state after and before each step, (T, H).
-        c, c_prev: Cell state after and before each step, (T, H); None but for LSTM.
+        c, c_prev: Cell state after and before each step, (T, H); None if the cell has none.
         gates: "i", "f", "g", "o" of LSTM; "r", "z", "n" of GRU, with "hn" = W_hn h + b_hn; each (T, H).
         weights: W_ih (G*H, I), W_hh (G*H, H), b_ih (G*H), b_hh (G*H), as the layer used them.
     """
@@ -66,34 +67,34 @@ class LayerTrace:
 
     @cached_property
     def pre_activations(self) -> dict[str, Array]:
-        """What goes into each gate's sigmoid or tanh, (T, H) by gate; "h" for RNN.
+        """The argument of each gate's sigmoid or tanh, (T, H) by gate; "h" for RNN.
 
-        Computed again from x and h_prev, so they agree with the gates to rounding, not to the bit.
+        Recomputed from x and h_prev, so they agree with the gates to rounding, not bit for bit.
         """
         W_ih, W_hh, b_ih, b_hh = self.weights
         from_x = (W_ih.T[self.x] if self.x.ndim == 1 else self.x @ W_ih.T) + b_ih  # (T, G*H)
         from_h = self.h_prev @ W_hh.T + b_hh  # (T, G*H)
         H = self.h.shape[1]
-        if self.kind == "GRU":
-            from_h[:, 2 * H :] *= self.gates["r"]
+        if "hn" in self.gates:  # the reset gate acts on W_hn h + b_hn
+            from_h[:, gate_slice(self.kind, "n", H)] *= self.gates["r"]
         a = from_x + from_h
-        return {gate: a[:, k * H : (k + 1) * H] for k, gate in enumerate(GATES[self.kind])}
+        return {gate: a[:, gate_slice(self.kind, gate, H)] for gate in GATES[self.kind]}
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What a model computed while it read a text, one row for each step that was kept.
+    """What a model computed while it read a text, one row for each step of the trace.
 
     Attributes:
         symbols: The name of each symbol read, T of them; an unseen one is UNK.
         ids: Their ids, (T,) int64.
-        steps: Where in the text each row stands, (T,) int64; 0, 1, 2 ... unless steps were left out.
+        steps: The position of each row in the text, (T,) int64; 0, 1, 2 ... unless steps were left out.
         layers: What each stacked layer computed, the first layer first.
         logits: Of the next symbol, after each step, (T, V).
-        bits: What each symbol cost, -log2 p given those before it, (T,); the first against how texts start.
+        bits: -log2 p of each symbol given those before it, (T,); of the first, under the start distribution.
         names: The V names of the vocabulary.
         length: Symbols of the whole text; more than T if steps were left out.
-        unknown: How many of them were read as UNK.
+        unknown: Symbols of the whole text that were read as UNK.
 
     >>> from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
     >>> model = SequenceModel(ModelConfig(cell="lstm", hidden_size=5), Vocabulary("ab"))
@@ -114,7 +115,7 @@ class Trace:
 
     @property
     def T(self) -> int:
-        """How many steps were kept."""
+        """Steps in the trace."""
         return len(self.ids)
 
     @cached_property
@@ -126,7 +127,7 @@ class Trace:
     def values(self, name: str, layer: int = -1) -> Array:
         """Return one gate or state of a layer, (T, H).
 
-        Raises: ValueError if the cell has no such gate or state, or the model no such layer; it says what there is.
+        Raises: ValueError if the cell has no such gate or state, or the model no such layer; it lists those there are.
         """
         signals = self.layers[check_layer(layer, len(self.layers))].signals
         if name not in signals:
@@ -135,12 +136,13 @@ class Trace:
         return signals[name]
 
     def _repr_html_(self) -> str:
-        from unrolled.views.notebook import trace_html
-
-        return trace_html(self)
+        layers = ", ".join(f"layer {k}: {' '.join(layer.signals)}" for k, layer in enumerate(self.layers))
+        mean, most = self.bits.mean(), self.bits.max()
+        title = f"{self.length:,} symbols, {mean:.3f} bits per symbol, yellow {most:.1f}; {layers}"
+        return coloured_html(self.symbols, self.bits, self.likeliest(3), title=title)
 
     def likeliest(self, count: int = 5) -> list[list[tuple[str, float]]]:
-        """Return for each step the names and probabilities of its `count` likeliest next symbols, best first."""
+        """Return, for each step, name and probability of the `count` likeliest next symbols, best first."""
         best = np.argsort(-self.logits, axis=1, kind="stable")[:, :count]
         p = np.take_along_axis(self.probabilities, best, axis=1)
         return [[(self.names[k], float(x)) for k, x in zip(*row, strict=True)] for row in zip(best, p, strict=True)]
@@ -148,7 +150,7 @@ class Trace:
     def columns(self, *names: str) -> dict[str, Array]:
         """Return the trace as columns of equal length T: step, symbol, bits, p(...) of each next symbol, then units.
 
-        Args: names: gates and states to take in, as in "f" or "c"; all if none is given.  Unit 3 of gate f in the
+        Args: names: gates and states to include, as in "f" or "c"; all if none is given.  Unit 3 of gate f in the
             first layer is the column "f0[3]".
         """
         table: dict[str, Array] = {"step": self.steps, "symbol": np.array(self.symbols, object), "bits": self.bits}
@@ -173,9 +175,9 @@ def trace(model: SequenceModel, text: Text, *, at_most: int = AT_MOST) -> Trace:
     """Read a text and return everything that was computed on the way.
 
     Args:
-        model: without dropout here, whether or not it is training.
+        model: read without dropout, even in training mode.
         text: a text, or a list of symbols; what the vocabulary lacks is read as UNK.
-        at_most: steps to keep.  Of a longer text every k-th step is kept, and a warning says so.
+        at_most: steps of the trace.  Of a longer text it holds every k-th step, and a warning says so.
 
     Raises: ValueError if the text is empty.
     """
@@ -187,7 +189,7 @@ def trace(model: SequenceModel, text: Text, *, at_most: int = AT_MOST) -> Trace:
     chunk = len(ids) if every == 1 else -(-CHUNK // every) * every
 
     def thinned(rows: Array) -> Array:
-        return rows if every == 1 else rows[::every].copy()  # a view would keep all rows in memory
+        return rows if every == 1 else rows[::every].copy()  # a view would hold on to all rows
 
     state: State | None = None
     logits = model.start[None]

@@ -1,4 +1,4 @@
-"""Find the unit: which unit follows the position, the depth of brackets, a count, quotes, or anything else of a text.
+"""Find the unit that follows a feature of the text: position, depth of brackets, a count, quotes, or any other.
 
 T symbols read.  A feature is a function from the T symbols to T numbers, the value after each symbol.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Feature = Callable[[Sequence[str]], Sequence[float] | NDArray[Any]]
 
 OPENING, CLOSING = "([{<", ")]}>"
-#: Signs that open or close a quotation: the straight one does both.
+#: Quotation marks; the straight one both opens and closes.
 QUOTE, OPEN_QUOTES, CLOSE_QUOTES = '"', "“«", "”»"
 
 
@@ -41,12 +41,12 @@ class Found:
 
     @property
     def name(self) -> str:
-        """The unit as it is written in pictures, such as "c0[3]"."""
+        """The unit's name in pictures, such as "c0[3]"."""
         return f"{self.signal}{self.layer}[{self.unit}]"
 
 
 def position(symbols: Sequence[str]) -> list[float]:
-    """Return how many symbols were read before this one.
+    """Return, for each symbol, how many were read before it.
 
     >>> position("abc")
     [0.0, 1.0, 2.0]
@@ -55,7 +55,7 @@ def position(symbols: Sequence[str]) -> list[float]:
 
 
 def depth(symbols: Sequence[str]) -> list[float]:
-    """Return how many brackets are open.
+    """Return, after each symbol, how many brackets are open.
 
     >>> depth("(a[b])")
     [1.0, 1.0, 2.0, 2.0, 1.0, 0.0]
@@ -64,7 +64,7 @@ def depth(symbols: Sequence[str]) -> list[float]:
 
 
 def inside_quotes(symbols: Sequence[str]) -> list[float]:
-    """Return 1 inside quotation marks, else 0.
+    """Return, after each symbol, 1 inside quotation marks, else 0.
 
     >>> inside_quotes('a"b"c')
     [0.0, 1.0, 1.0, 0.0, 0.0]
@@ -77,7 +77,7 @@ def inside_quotes(symbols: Sequence[str]) -> list[float]:
 
 
 def line_length(symbols: Sequence[str]) -> list[float]:
-    """Return how many symbols of the line were read, 0 after a line end.
+    """Return, after each symbol, how many symbols of the line were read; 0 after a line end.
 
     >>> line_length(["a", "b", chr(10), "c"])
     [1.0, 2.0, 0.0, 1.0]
@@ -86,7 +86,7 @@ def line_length(symbols: Sequence[str]) -> list[float]:
 
 
 def count(up: Sequence[str], down: Sequence[str] = ()) -> Feature:
-    """Return the feature that counts one up at each symbol of `up` and one down at each of `down`.
+    """Return the feature that counts up at each symbol of `up` and down at each of `down`.
 
     >>> count("a", "b")("aabb")
     [1.0, 2.0, 1.0, 0.0]
@@ -94,7 +94,7 @@ def count(up: Sequence[str], down: Sequence[str] = ()) -> Feature:
     return lambda symbols: list(accumulate(float((s in up) - (s in down)) for s in symbols))
 
 
-#: Features by name, apart from "count:...".
+#: Features by name; "count:..." is made by :func:`feature`.
 FEATURES: dict[str, Feature] = {
     "position": position,
     "depth": depth,
@@ -106,7 +106,7 @@ FEATURES: dict[str, Feature] = {
 def feature(name: str) -> Feature:
     """Return a feature by its name: position, depth, inside-quotes, line-length, or count:UP-DOWN as in count:a-b.
 
-    Raises: ValueError for another name; it lists those there are.
+    Raises: ValueError for another name; the message lists the features.
 
     >>> feature("count:a-b")("aab")
     [1.0, 2.0, 1.0]
@@ -128,7 +128,7 @@ def ranked(read: Trace, of: Feature | str, *, signals: Sequence[str] = ("h", "c"
     Args:
         read: a trace of all steps of a text.
         of: the feature, or its name.
-        signals: states to look at; an RNN or GRU has no "c".
+        signals: states to search; those that the cell lacks are skipped.
 
     Raises: ValueError if there is no such feature, it gives another number of values than there are symbols, or the
         trace leaves out steps.
@@ -143,7 +143,9 @@ def ranked(read: Trace, of: Feature | str, *, signals: Sequence[str] = ("h", "c"
         raise ValueError(f"only one step in {read.steps[1]} was traced; trace every step to compare it with the text")
     values = np.asarray((feature(of) if isinstance(of, str) else of)(read.symbols), float)
     if values.shape != (read.T,):
-        raise ValueError(f"the feature gives {values.shape} values for {read.T} symbols; it must give one for each")
+        raise ValueError(
+            f"the feature gives {values.shape} values for {read.T} symbols; it must give one for each symbol"
+        )
     found = []
     for number, layer in enumerate(read.layers):
         for signal in signals:

@@ -58,7 +58,7 @@ async function keystrokes(text) {
     await frame();
     const begin = performance.now();
     field.dispatchEvent(new Event("input"));
-    while (pane.dataset.shown !== field.value || pane.dataset.reached !== field.value) await frame();
+    while (pane.dataset.shown !== field.value || pane.dataset.gradients !== field.value) await frame();
     times.push(performance.now() - begin);
   }
   return times;

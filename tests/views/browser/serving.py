@@ -62,7 +62,7 @@ class Server:
 
     def idle(self):
         """Wait until no request is at work."""
-        until(lambda: self.app.at_work == 0)
+        until(lambda: self.app.active == 0)
 
 
 JSON = {"Content-Type": "application/json"}

@@ -1,50 +1,36 @@
-"""The application: a page, and a small JSON interface that does the page's work."""
+"""The application: the files of the page, and the API that it calls."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from unrolled.config.server import Limits
 from unrolled.lm.model import SequenceModel
-from unrolled.views.page import bodies, looking, openapi, writing
+from unrolled.views.page import openapi
+from unrolled.views.page.endpoints import ENDPOINTS, route
+from unrolled.views.page.errors import HANDLERS
 from unrolled.views.page.guard import LOOPBACK, Guard
-from unrolled.views.page.messages import UNITS, GenerateRequest, GradientRequest, Models, ServerLimits, ViewRequest
-from unrolled.views.page.refusals import Refusal, broken, no_route, refused
-from unrolled.views.page.served import Served
+from unrolled.views.page.models import ServedModel, Service
 
-#: The page's own scripts, what it is made of first.
-SCRIPTS = (
-    "api.js",
-    "state.js",
-    "colours.js",
-    "symbols.js",
-    "heatmap.js",
-    "charts.js",
-    "pane.js",
-    "writer.js",
-    "app.js",
-)
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
-#: Every file of the page and what it is; nothing else is ever read, whatever a path says.
-FILES = {
-    "index.html": "text/html",
-    "style.css": "text/css",
-    "icon.svg": "image/svg+xml",
-    **dict.fromkeys(SCRIPTS, "text/javascript"),
-    "uPlot.min.css": "text/css",
-    "uPlot.iife.min.js": "text/javascript",
-    "uPlot.LICENSE": "text/plain",
+#: The page's kinds of files by their ending; no other file of its folder is served.
+TYPES = {
+    "html": "text/html",
+    "css": "text/css",
+    "svg": "image/svg+xml",
+    "js": "text/javascript",
+    "LICENSE": "text/plain",
 }
 
 
@@ -54,8 +40,8 @@ def create_app(
     """Return the ASGI application that shows these models.
 
     Args:
-        models: name -> model; they are not to learn on while they are served.
-        limits: how much the server takes on.
+        models: name -> model; they must not be trained while they are served.
+        limits: of the server.
         hosts: names that requests may call the server by.
 
     Raises: ValueError if there is no model, or one has a weight that is not finite.
@@ -66,19 +52,30 @@ def create_app(
     if not models:
         raise ValueError("there is no model to serve; name at least one")
     limits = limits or Limits()
-    served = {name: Served.of(name, model) for name, model in models.items()}
-    routes = [*_pages(), *Interface(served, limits).routes()]
-    handlers = {Refusal: refused, HTTPException: no_route, Exception: broken}
-    app = Starlette(routes=routes, exception_handlers=handlers)
+    served = {name: ServedModel.of(name, model) for name, model in models.items()}
+    service = Service(served, limits, CapacityLimiter(limits.threads))
+    routes = [
+        *(_fixed(f"/{'' if path == 'index.html' else path}", *content) for path, content in page_files().items()),
+        _fixed("/api/openapi.json", msgspec.json.encode(openapi.document()), "application/json"),
+        *(route(endpoint, service) for endpoint in ENDPOINTS),
+    ]
+    app = Starlette(routes=routes, exception_handlers=HANDLERS)
     app.router.redirect_slashes = False
     return Guard(app, hosts, limits.requests)
 
 
-def _pages() -> list[Route]:
-    """Return a route for each file of the page; what is in them is read now."""
-    folder = files("unrolled.views.page") / "static"
-    return [_fixed(f"/{'' if name == 'index.html' else name}", (folder / name).read_bytes(), kind)
-            for name, kind in FILES.items()]  # fmt: skip
+def page_files() -> dict[str, tuple[bytes, str]]:
+    """Return content and type of every file of the page, by path; a request reads no other file."""
+    return dict(_below(files("unrolled.views.page") / "static", ""))
+
+
+def _below(folder: Traversable, path: str) -> Iterator[tuple[str, tuple[bytes, str]]]:
+    for each in folder.iterdir():
+        kind = TYPES.get(each.name.rpartition(".")[2])
+        if each.is_dir():
+            yield from _below(each, f"{path}{each.name}/")
+        elif kind:
+            yield path + each.name, (each.read_bytes(), kind)
 
 
 def _fixed(path: str, content: bytes, kind: str) -> Route:
@@ -86,72 +83,3 @@ def _fixed(path: str, content: bytes, kind: str) -> Route:
         return Response(content, media_type=kind)
 
     return Route(path, answer)
-
-
-class Interface:
-    """What stands under /api.
-
-    Args:
-        served: the models by name.
-        limits: how much is taken on.
-    """
-
-    def __init__(self, served: Mapping[str, Served], limits: Limits):
-        self.served, self.limits = served, limits
-        self.threads = CapacityLimiter(limits.threads)
-        self.described = msgspec.json.encode(openapi.description())
-        known = {name: getattr(limits, name, UNITS) for name in ServerLimits.__struct_fields__}
-        self.models = msgspec.json.encode(Models([s.card for s in served.values()], ServerLimits(**known)))
-
-    def routes(self) -> list[Route]:
-        """Return the routes."""
-        return [
-            _fixed("/api/openapi.json", self.described, "application/json"),
-            _fixed("/api/models", self.models, "application/json"),
-            Route("/api/models/{model}/view", self.view, methods=["POST"]),
-            Route("/api/models/{model}/gradients", self.gradients, methods=["POST"]),
-            Route("/api/models/{model}/generate", self.generate, methods=["POST"]),
-        ]
-
-    async def view(self, request: Request) -> Response:
-        """Answer what a model does while it reads a text."""
-        served = self._served(request)
-        asked = await bodies.read(request, ViewRequest, self.limits)
-        return await self._computed(looking.view, served, asked, served.encode(asked.text, self.limits))
-
-    async def gradients(self, request: Request) -> Response:
-        """Answer how far back the end of a text depends on its past."""
-        served = self._served(request)
-        asked = await bodies.read(request, GradientRequest, self.limits)
-        return await self._computed(looking.reach, served, asked, served.encode(asked.text, self.limits))
-
-    async def generate(self, request: Request) -> Response:
-        """Stream a text as it is written."""
-        served, limits = self._served(request), self.limits
-        asked = await bodies.read(request, GenerateRequest, limits)
-        if asked.max_length > limits.written_symbols:
-            most = f"{limits.written_symbols:,}"
-            raise Refusal(400, f"max_length is {asked.max_length:,}; this server writes at most {most} symbols")
-        try:
-            options = asked.options()
-        except ValueError as error:
-            raise Refusal(400, str(error)) from None
-        ids = served.encode(asked.prompt, limits)
-        return writing.start(
-            served.writer, ids, options, asked.symbols_per_second, limits.writing_seconds, self.threads
-        )
-
-    def _served(self, request: Request) -> Served:
-        name = request.path_params["model"]
-        if name not in self.served:
-            raise Refusal(404, f"there is no model {name!r}; there is {', '.join(self.served)}")
-        return self.served[name]
-
-    async def _computed(self, work: Any, *arguments: Any) -> Response:
-        """Do work on a thread, so that the others are answered meanwhile."""
-
-        def answer() -> bytes:
-            with np.errstate(all="ignore"):  # what overflows is refused where the numbers are looked at
-                return msgspec.json.encode(work(*arguments))
-
-        return Response(await to_thread.run_sync(answer, limiter=self.threads), media_type="application/json")

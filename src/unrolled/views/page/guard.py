@@ -1,4 +1,4 @@
-"""What stands before every request: whose page asks, how many ask, and what a browser may do with the answer."""
+"""Checks before every request (host, origin, number of requests), and security headers on every answer."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from unrolled.views.page.refusals import Refusal
+from unrolled.views.page.errors import RequestError
 
-#: Names under which a browser on this machine reaches it.
+#: Names by which a browser on this machine reaches the server.
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
-#: A browser takes nothing from elsewhere, runs nothing that stands in the page itself, and shows it in no frame.
+#: A browser loads nothing from other sites, runs no inline script, and shows the page in no frame.
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -30,21 +30,21 @@ HEADERS = {
 
 
 class Guard:
-    """An application behind a door.
+    """Middleware that refuses requests of other sites and limits how many are handled at a time.
 
     Args:
-        app: what is guarded.
-        hosts: names that a request may call this server by; a page elsewhere that points its own name here (DNS
-            rebinding) is refused.
+        app: the application.
+        hosts: names that a request may call this server by; a page of another site whose name resolves to
+            this machine (DNS rebinding) is refused.
         requests: most requests under /api at the same time.
     """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str], requests: int):
         self.app, self.hosts, self.requests = app, frozenset(hosts), requests
-        self.at_work = 0
+        self.active = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it; either way with the headers."""
+        """Pass a request on, or refuse it; add the headers to the answer."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -59,31 +59,31 @@ class Guard:
             if not scope["path"].startswith("/api/"):
                 await self.app(scope, receive, send_guarded)
                 return
-            if self.at_work >= self.requests:
+            if self.active >= self.requests:
                 sentence = (
-                    f"{self.requests} requests are at work, which is all this server takes; try again in a second"
+                    f"{self.requests} requests are being handled, the limit of this server; try again in a second"
                 )
-                raise Refusal(429, sentence, {"Retry-After": "1"})
-        except Refusal as refusal:
-            await refusal.answer()(scope, receive, send_guarded)
+                raise RequestError(429, sentence, {"Retry-After": "1"})
+        except RequestError as error:
+            await error.response()(scope, receive, send_guarded)
             return
-        self.at_work += 1
+        self.active += 1
         try:
             await self.app(scope, receive, send_guarded)
         finally:
-            self.at_work -= 1
+            self.active -= 1
 
     def _check_sender(self, headers: Headers) -> None:
-        """Refuse a name that is not this server's, and a page that this server did not send."""
+        """Refuse a host name that is not this server's, and a page of another site."""
         host = headers.get("host", "")
         if _name(host) not in self.hosts:
-            raise Refusal(400, f"this server is not {host!r}; call it by one of {', '.join(sorted(self.hosts))}")
+            raise RequestError(400, f"this server is not {host!r}; call it by one of {', '.join(sorted(self.hosts))}")
         origin = headers.get("origin")
         if origin is not None and _netloc(origin) != host:
-            raise Refusal(403, f"a page of {origin!r} may not ask this server; open the server's own page")
+            raise RequestError(403, f"a page of {origin!r} may not call this server; open the server's own page")
         own = headers.get("sec-fetch-site", "none") in ("none", "same-origin")
         if origin is None and not own and headers.get("sec-fetch-mode") != "navigate":
-            raise Refusal(403, "another site's page may not ask this server; open the server's own page")
+            raise RequestError(403, "another site's page may not call this server; open the server's own page")
 
 
 def _netloc(url: str) -> str:

@@ -1,4 +1,4 @@
-"""The description of the interface, made from the very types that decode and encode it."""
+"""The OpenAPI document, made from the table of endpoints and the types that decode and encode their messages."""
 
 from __future__ import annotations
 
@@ -7,66 +7,47 @@ from typing import Any
 import msgspec
 
 from unrolled import __version__
-from unrolled.views.page import messages as m
+from unrolled.views.page.endpoints import ENDPOINTS
+from unrolled.views.page.errors import Problem
+from unrolled.views.page.generate import End, Piece
 
-#: (method, path): (what it does, what it reads, what it answers, the refusals it may give).
-OPERATIONS: dict[tuple[str, str], tuple[str, type | None, type | None, tuple[int, ...]]] = {
-    ("get", "/api/models"): ("The models and the limits of this server.", None, m.Models, ()),
-    ("post", "/api/models/{model}/view"): (
-        "What a model does while it reads a text.",
-        m.ViewRequest,
-        m.View,
-        (404, 408, 413, 415, 422),
-    ),
-    ("post", "/api/models/{model}/gradients"): (
-        "How far back a model's state depends on its past.",
-        m.GradientRequest,
-        m.Gradients,
-        (404, 408, 413, 415, 422),
-    ),
-    ("post", "/api/models/{model}/generate"): (
-        "New text as server-sent events: any number of `piece`, then one `end` or `error`.",
-        m.GenerateRequest,
-        None,
-        (404, 408, 413, 415),
-    ),
-}
-#: Any request may get these: wrong use, another page's request, too many at a time.
+#: Statuses that any request may be answered with: wrong use, another site's page, too many requests at a time.
 ALWAYS = (400, 403, 429)
 WHY = {
     400: "Wrong host, malformed JSON, or a value out of its range.",
-    403: "Another site's page asks.",
+    403: "The request comes from another site's page.",
     404: "No model of this name.",
     408: "The request took too long to arrive.",
     413: "The body or the text is too long.",
-    415: "The body does not say that it is JSON.",
+    415: "The body is not sent as JSON.",
     422: "The model's state overflows on this text.",
     429: "Too many requests at a time; Retry-After says when to come again.",
 }
 
 
-def description() -> dict[str, Any]:
+def document() -> dict[str, Any]:
     """Return the OpenAPI 3.1 document.
 
-    >>> sorted(description()["paths"])[0]
+    >>> sorted(document()["paths"])[0]
     '/api/models'
     """
-    kinds = [kind for _, asked, given, _ in OPERATIONS.values() for kind in (asked, given) if kind]
-    kinds += [m.Problem, m.Piece, m.End]
-    _, schemas = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
+    kinds = [kind for each in ENDPOINTS for kind in (each.request, each.response) if kind]
+    _, schemas = msgspec.json.schema_components(
+        [*kinds, Problem, Piece, End], ref_template="#/components/schemas/{name}"
+    )
     paths: dict[str, dict[str, Any]] = {}
-    for (method, path), (summary, asked, given, refusals) in OPERATIONS.items():
-        operation: dict[str, Any] = {"summary": summary, "operationId": path.rpartition("/")[2]}
-        if "{model}" in path:
+    for each in ENDPOINTS:
+        operation: dict[str, Any] = {"summary": each.summary, "operationId": each.path.rpartition("/")[2]}
+        if "{model}" in each.path:
             operation["parameters"] = [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}]
-        if asked:
-            operation["requestBody"] = {"required": True, "content": _json(asked)}
-        answer = _json(given) if given else {"text/event-stream": {"schema": {"type": "string"}}}
+        if each.request:
+            operation["requestBody"] = {"required": True, "content": _json(each.request)}
+        answer = _json(each.response) if each.response else {"text/event-stream": {"schema": {"type": "string"}}}
         operation["responses"] = {"200": {"description": "Done.", "content": answer}} | {
-            str(status): {"description": WHY[status], "content": _json(m.Problem)}
-            for status in sorted({*ALWAYS, *refusals})
+            str(status): {"description": WHY[status], "content": _json(Problem)}
+            for status in sorted({*ALWAYS, *each.errors})
         }
-        paths.setdefault(path, {})[method] = operation
+        paths.setdefault(each.path, {})[each.method.lower()] = operation
     info = {"title": "unrolled", "version": __version__, "description": "Look into recurrent networks."}
     return {"openapi": "3.1.0", "info": info, "paths": paths, "components": {"schemas": schemas}}
 

@@ -1,8 +1,8 @@
-// The server: JSON in and out, events as they come, and one question at a time.
+// Calls of the server: JSON, server-sent events, and one call at a time.
 
-export class Refused extends Error {}
+export class RequestError extends Error {}
 
-async function ask(path, body, signal) {
+async function send(path, body, signal) {
   let answer;
   try {
     const options = body === undefined ? {} : {
@@ -11,26 +11,26 @@ async function ask(path, body, signal) {
     answer = await fetch(path, { ...options, signal });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refused("the server does not answer; is it still running?");
+    throw new RequestError("the server does not answer; is it still running?");
   }
   if (!answer.ok) {
     const said = await answer.json().catch(() => ({}));
-    throw new Refused(said.error ?? `the server answered ${answer.status}`);
+    throw new RequestError(said.error ?? `the server answered ${answer.status}`);
   }
   return answer;
 }
 
 export async function json(path, body) {
-  return (await ask(path, body)).json();
+  return (await send(path, body)).json();
 }
 
-export function of(model, question) {
-  return `api/models/${encodeURIComponent(model)}/${question}`;
+export function endpoint(model, name) {
+  return `api/models/${encodeURIComponent(model)}/${name}`;
 }
 
 // Yield { name, data } for each server-sent event.
 export async function* events(path, body, signal) {
-  const answer = await ask(path, body, signal);
+  const answer = await send(path, body, signal);
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
@@ -48,7 +48,7 @@ export async function* events(path, body, signal) {
   }
 }
 
-// Work that is asked for more often than it can be done: what was asked last is done, what came between is left out.
+// Work that is requested more often than it can be done: only the latest request is done, those between are dropped.
 export class Latest {
   constructor(work) {
     this.work = work;

@@ -1,4 +1,4 @@
-// What is being looked at, and the link that restores it: #text=...&a=...&a.array=f&a.units=3,17&temperature=0.8
+// What the page shows, and the link that restores it: #text=...&a=...&a.array=f&a.units=3,17&temperature=0.8
 
 export function emptyState() {
   return { text: null, at: null, panes: [emptyPane(), emptyPane()], options: {} };

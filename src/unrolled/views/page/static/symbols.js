@@ -1,5 +1,5 @@
-// Symbols as a reader sees them, the bars of what comes next, and the coloured text.  Whatever a text holds, it only
-// ever gets into the page as textContent.
+// Symbols as a reader sees them, the bars of the next symbols, and the coloured text.  Text gets into the page as
+// textContent alone, whatever it holds.
 
 import { paint } from "./colours.js";
 
@@ -37,7 +37,7 @@ export function drawBars(list, symbols, probabilities) {
   });
 }
 
-// Fill `box` with a span a symbol.  colour(t) gives [r, g, b]; title(t) what a pointer that rests on it says.
+// Fill `box` with a span for each symbol, of colour(t), [r, g, b], and with the tooltip title(t).
 export function drawText(box, symbols, unknown, colour, title) {
   while (box.children.length > symbols.length) box.lastChild.remove();
   while (box.children.length < symbols.length) box.append(make("span"));
@@ -64,11 +64,11 @@ export function symbolsBefore(symbols, caret) {
 
 const STEPS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
 
-// Move through T symbols with the keys; move(at) gets how many are read.
-export function moveWithKeys(element, position, length, move) {
+// Move through the text of a pane with the keys.
+export function moveWithKeys(element, pane) {
   element.addEventListener("keydown", (event) => {
     if (!(event.key in STEPS)) return;
     event.preventDefault();
-    move(Math.min(length(), Math.max(0, position() + STEPS[event.key])));
+    pane.move(Math.min(pane.view?.symbols.length ?? 0, Math.max(0, pane.at() + STEPS[event.key])));
   });
 }

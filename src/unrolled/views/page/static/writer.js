@@ -1,9 +1,9 @@
-// Writing on from the text: one stream a model, with controls that count while it runs.
+// Text generation: one stream a model; a control that is moved counts from there on.
 
-import { events, of, Refused } from "./api.js";
+import { endpoint, events, RequestError } from "./api.js";
 import { make } from "./symbols.js";
 
-const ENDED = { EOS: "the model ended its text", length: "as long as asked for", time: "out of time" };
+const ENDED = { EOS: "the model wrote EOS", length: "length reached", time: "time limit reached" };
 
 // One model's new text.
 class Sheet {
@@ -72,7 +72,7 @@ export class Writer {
     return Object.fromEntries(this.fields().map((field) => [field.name, field.value]));
   }
 
-  // The options that differ from what they are at first, for the link.
+  // The options that differ from their defaults, for the link.
   options() {
     return Object.fromEntries(Object.entries(this.values()).filter(([name, value]) => value !== this.defaults[name]));
   }
@@ -113,7 +113,7 @@ export class Writer {
 
   async run(sheet, name, prompt) {
     sheet.begin(name, prompt);
-    sheet.note.textContent = "writing …";
+    sheet.note.textContent = "generating …";
     const run = { control: new AbortController(), again: false };
     this.running.add(run);
     this.show();
@@ -133,18 +133,18 @@ export class Writer {
     this.show();
   }
 
-  // Stream until an end; return why it ended, in words.
+  // Stream to the end; return why it ended, in words.
   async once(sheet, name, asked, signal) {
     try {
-      for await (const { name: kind, data } of events(of(name, "generate"), asked, signal)) {
+      for await (const { name: kind, data } of events(endpoint(name, "generate"), asked, signal)) {
         if (kind === "piece") sheet.add(data.text);
         else if (kind === "error") return data.error;
         else return ENDED[data.reason];
       }
-      return "the server broke off";
+      return "the server ended the stream";
     } catch (error) {
       if (error.name === "AbortError") return "stopped";
-      if (error instanceof Refused) return error.message;
+      if (error instanceof RequestError) return error.message;
       return "the connection was lost";
     }
   }

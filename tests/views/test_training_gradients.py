@@ -13,7 +13,7 @@ from unrolled.lm.callbacks import Callback
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.training import train
 from unrolled.views.gradients import gradients
-from unrolled.views.watching import LagGradients, explosion
+from unrolled.views.training_gradients import LagGradients, explosion
 
 TEXT = "abcacbabbc" * 40
 TRAINING = TrainingConfig(max_steps=6, max_epochs=0, log_every=3, batch_size=3, bptt=7)

@@ -1,4 +1,4 @@
-"""What the page shows of one text, made from the arrays of :mod:`unrolled.views`."""
+"""POST /api/models/{model}/view: what a model does while it reads a text."""
 
 from __future__ import annotations
 
@@ -6,61 +6,93 @@ import time
 import unicodedata
 from base64 import b64encode
 from itertools import islice
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from unrolled.saved.vocabulary import REPLACEMENT, SPLIT, UNK, Ids, Vocabulary
 from unrolled.views import traces
-from unrolled.views.gradients import gradients, saliency
-from unrolled.views.jacobians import LAGS, jacobians
-from unrolled.views.page.messages import (
-    ArrayCard,
-    Gradient,
-    GradientRequest,
-    Gradients,
-    Heat,
-    Line,
-    Next,
-    View,
-    ViewRequest,
-)
-from unrolled.views.page.refusals import Refusal
-from unrolled.views.page.served import Served
+from unrolled.views.page.errors import RequestError
+from unrolled.views.page.models import UNITS, ArrayCard, Count, ServedModel, Service
 
 #: Likeliest next symbols that are shown.
 SHOWN = 10
 
-#: The share of values that the colours of an array without bounds tell apart; what lies beyond has the last colour.
+#: Share of the values of an array without bounds that its colours tell apart; larger ones have the last colour.
 MOST = 0.99
 
-#: Multiplications H^3 that one request may spend on Jacobians: about a second.
-JACOBIAN_WORK = 3e8
+
+class ViewRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """A text to look into."""
+
+    text: str
+    layer: Annotated[Count, Meta(description="From 0.")] = 0
+    array: Annotated[str, Meta(description="The gate or state to show, one of the model's arrays.")] = "h"
+    units: Annotated[list[Count], Meta(description="Units to give the values of, from 0.", max_length=UNITS)] = []
 
 
-def view(served: Served, request: ViewRequest, ids: Ids) -> View:
-    """Return what a model does while it reads symbols ids (T,).
+class Heat(Struct, frozen=True):
+    """An array (T, H) in 256 steps."""
 
-    Raises: Refusal 400 if the model has no such layer, array or unit; 422 if its state overflows.
+    T: Annotated[int, Meta(description="Symbols read.", ge=0)]
+    H: Annotated[int, Meta(description="Units.", ge=1)]
+    low: Annotated[float, Meta(description="What byte 0 stands for; of an array without bounds, or anything below.")]
+    high: Annotated[float, Meta(description="What byte 255 stands for; of an array without bounds, or anything above.")]
+    data: Annotated[str, Meta(description="Base64 of T * H bytes; the H units of the first symbol come first.")]
+
+
+class Line(Struct, frozen=True):
+    """One unit over time."""
+
+    unit: Count
+    values: Annotated[list[float], Meta(description="After each symbol, T of them.")]
+
+
+class Next(Struct, frozen=True):
+    """What may come next before the first symbol and after each: T + 1 rows, the likeliest symbol first."""
+
+    symbols: list[list[str]]
+    probabilities: list[list[float]]
+
+
+class View(Struct, frozen=True):
+    """What a model does while it reads a text of T symbols."""
+
+    symbols: Annotated[list[str], Meta(description="As they are shown; joined, the text.")]
+    unknown: Annotated[list[int], Meta(description="Which of them were read as UNK, from 0.")]
+    bits: Annotated[list[float], Meta(description="-log2 p of each symbol given those before it.")]
+    next: Next
+    heat: Heat
+    lines: list[Line]
+    seconds: Annotated[float, Meta(description="Time spent in the model.", ge=0)]
+
+
+def view(service: Service, served: ServedModel, request: ViewRequest) -> View:
+    """Return what a model does while it reads a text.
+
+    Raises: RequestError 400 if the model has no such layer, array or unit; 413 if the text is too long; 422 if the
+        state overflows.
     """
+    ids = served.encode(request.text, service.limits)
     begin = time.perf_counter()
-    card, model = served.card, served.seen
-    check_layer(card.L, request.layer)
+    card, model = served.card, served.model
+    served.check_layer(request.layer)
     array = next((each for each in card.arrays if each.name == request.array), None)
     if array is None:
         have = ", ".join(each.name for each in card.arrays)
-        raise Refusal(400, f"a {card.kind} has no array {request.array!r}; it has {have}")
+        raise RequestError(400, f"a {card.kind} has no array {request.array!r}; it has {have}")
     for unit in request.units:
         if unit >= card.H:
-            raise Refusal(400, f"unit is {unit}; {card.name} has units 0 to {card.H - 1}")
+            raise RequestError(400, f"unit is {unit}; {card.name} has units 0 to {card.H - 1}")
     start = np.exp(model.start.numpy().astype(np.float64))[None]  # (1, V)
     values, p, bits = np.empty((0, card.H)), start, np.empty(0)
     if len(ids):
         read = traces.trace(model, request.text)
         values, bits = read.values(array.name, request.layer), read.bits
         p = np.concatenate([start, read.probabilities])  # (T + 1, V)
-    check_finite(served, p, values)
+    served.check_finite(p, values)
     return View(
         symbols=pieces(model.vocabulary, ids, request.text),
         unknown=np.flatnonzero(ids == model.vocabulary.unk_id).tolist(),
@@ -70,50 +102,6 @@ def view(served: Served, request: ViewRequest, ids: Ids) -> View:
         lines=[Line(unit, rounded(values[:, unit])) for unit in request.units],
         seconds=time.perf_counter() - begin,
     )
-
-
-def reach(served: Served, request: GradientRequest, ids: Ids) -> Gradients:
-    """Return how far back the end of symbols ids (T,) depends on its past.
-
-    Raises: Refusal 400 if the model has no such layer; 422 if its state overflows.
-    """
-    begin = time.perf_counter()
-    model, text, T = served.seen, request.text, len(ids)
-    check_layer(served.card.L, request.layer)
-    found: dict[Literal["x", "h", "c"], NDArray[Any] | None] = {}
-    singular: dict[str, float] = {}
-    if T and request.of == "symbols":
-        found = {"x": saliency(model, text, at_most=T)[::-1]}
-    elif T and request.of == "loss":
-        layer = gradients(model, text, position=-1, at_most=T).layers[request.layer]
-        found = {"h": layer.h_norms[::-1], "c": None if layer.c_norms is None else layer.c_norms[::-1]}
-    elif T:
-        most = min(LAGS, max(5, int(JACOBIAN_WORK / served.card.H**3)))
-        exact = jacobians(model, text, layer=request.layer, lags=most)
-        found, singular = {"h": exact.h, "c": exact.c}, exact.singular
-    kept = {by: norms for by, norms in found.items() if norms is not None}
-    check_finite(served, *kept.values())
-    return Gradients(
-        gradients=[Gradient(by, norms.astype(float).tolist()) for by, norms in kept.items()],
-        cut=any(len(norms) < T for norms in kept.values()),
-        singular=singular,
-        seconds=time.perf_counter() - begin,
-    )
-
-
-def check_layer(L: int, layer: int) -> None:
-    """Refuse a layer that is not there."""
-    if layer >= L:
-        raise Refusal(400, f"layer is {layer}; the model has layers 0 to {L - 1}")
-
-
-def check_finite(served: Served, *rows: NDArray[Any]) -> None:
-    """Refuse arrays with NaN or inf, which neither JSON nor a picture can hold."""
-    for values in rows:
-        wrong = np.flatnonzero(~np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
-        if wrong.size:
-            where = f"after {wrong[0]} symbols the state of {served.card.name} is no longer finite"
-            raise Refusal(422, f"{where}, so there is nothing to show; shorten the text")
 
 
 def pieces(vocabulary: Vocabulary, ids: Ids, text: str) -> list[str]:

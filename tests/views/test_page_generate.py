@@ -1,4 +1,4 @@
-"""Generation on the page: the runtime's text, streamed, within limits, beside many others, and not for the absent."""
+"""POST /generate streams the runtime's text, within limits, beside many others, and only as long as a client reads."""
 
 import os
 import socket
@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from tests.views.browser.serving import endless, events, serving, until
+from tests.views.served import exploding
 from tests.views.small_models import small
-from tests.views.test_page_api import exploding
 from unrolled.config.generation import GenerationConfig
 from unrolled.config.model import ModelConfig
 from unrolled.lm.model import SequenceModel
 from unrolled.saved.vocabulary import Vocabulary
-from unrolled.views.page import writing
+from unrolled.views.page import generate
 
 FAST = {"max_length": 90}
 
@@ -90,11 +90,11 @@ def test_overflow_ends_the_stream_with_a_sentence(server):
 
 def test_client_that_leaves_ends_the_work(server, monkeypatch):
     written = []
-    more = writing.Writing.more
-    monkeypatch.setattr(writing.Writing, "more", lambda self, count: (written.append(self), more(self, count))[1])
+    more = generate.Generation.more
+    monkeypatch.setattr(generate.Generation, "more", lambda self, count: (written.append(self), more(self, count))[1])
     answer, connection = server.stream("lstm", max_length=4000, symbols_per_second=30)
     answer.fp.readline()
-    assert server.app.at_work == 1
+    assert server.app.active == 1
     answer.close()
     connection.close()
     server.idle()
@@ -105,14 +105,14 @@ def test_client_that_leaves_ends_the_work(server, monkeypatch):
 
 
 def test_client_that_reads_nothing_is_not_waited_for(models, monkeypatch):
-    monkeypatch.setattr(writing, "PATIENCE", 0.1)
+    monkeypatch.setattr(generate, "PATIENCE", 0.1)
     asked = b'{"max_length": 100000000}'
     head = "POST /api/models/lstm/generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     with serving(models, written_symbols=100_000_000, writing_seconds=1) as server, socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(("127.0.0.1", server.port))
         client.sendall(head.encode() + f"Content-Length: {len(asked)}\r\n\r\n".encode() + asked)
-        until(lambda: server.app.at_work == 1)
+        until(lambda: server.app.active == 1)
         server.idle()
 
 
@@ -133,11 +133,11 @@ def test_more_requests_than_the_limit_are_told_to_come_again(models):
             answer.fp.readline()
         status, headers, body = server.get("/api/models")
         assert (status, headers["retry-after"], headers["x-content-type-options"]) == (429, "1", "nosniff")
-        assert b"2 requests are at work" in body
+        assert b"2 requests are being handled" in body
         assert server.get("/")[0] == 200  # the page itself always comes
         held[0][0].close()
         held[0][1].close()
-        until(lambda: server.app.at_work == 1)
+        until(lambda: server.app.active == 1)
         assert server.get("/api/models")[0] == 200
         held[1][0].close()
         held[1][1].close()
@@ -146,8 +146,8 @@ def test_more_requests_than_the_limit_are_told_to_come_again(models):
 
 def test_other_requests_are_answered_while_one_computes(server, monkeypatch):
     free = threading.Event()
-    more = writing.Writing.more
-    monkeypatch.setattr(writing.Writing, "more", lambda self, count: (free.wait(60), more(self, count))[1])
+    more = generate.Generation.more
+    monkeypatch.setattr(generate.Generation, "more", lambda self, count: (free.wait(60), more(self, count))[1])
     answer, connection = server.stream("lstm", max_length=5)
     assert server.get("/api/models")[0] == 200
     assert server.ask("gru", "view", text="abc")[0] == 200

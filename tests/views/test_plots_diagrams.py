@@ -12,7 +12,7 @@ pytest.importorskip("matplotlib", reason="the extra [plot] is not installed")
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 
 from unrolled.nn import reference
-from unrolled.views.plots_diagrams import BOX, EQUATIONS, HIGH, RADIUS, cell
+from unrolled.views.plots_diagrams import BOX, DIAGRAMS, HIGH, RADIUS, cell
 
 H, I = 3, 2
 
@@ -171,7 +171,7 @@ def test_rnn_diagram_computes_an_rnn():
 
 
 def test_every_branch_of_a_wire_is_marked():
-    for name in EQUATIONS:
+    for name in DIAGRAMS:
         wiring = Wiring(cell(name))
         for wire in wiring.wires:
             begins_on = [w for w in wiring.wires if w is not wire and on(w, wire[0])]

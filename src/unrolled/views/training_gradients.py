@@ -1,4 +1,4 @@
-"""Watch gradients while a network learns: how far they reach back, and how they explode where nothing clips them."""
+"""Gradients during training: how far they reach back, and how they explode without clipping."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from unrolled.lm.run import Run
 
 
-#: Plain descent: rules that divide by the size of the gradient, as AdamW, hide that it explodes.
+#: Plain gradient descent: optimisers that divide by the size of the gradient, such as AdamW, hide an explosion.
 STEADY = TrainingConfig(optimiser="sgd", learning_rate=0.1, batch_size=8, bptt=64, max_steps=150, max_epochs=0)
 
 
@@ -38,8 +38,8 @@ class LagGradients(Callback):
 
     Args:
         text: what the model reads; the loss is that of its last symbol, predicted from all others.
-        layer: whose hidden state.
-        path: JSON lines to write the records to, one at a time; None keeps them in memory only.
+        layer: the layer of the hidden states.
+        path: a file to append the records to, as JSON lines; None for none.
     Attributes:
         steps: Training steps that were recorded, N of them.
         singular: The largest singular value of W_hh at each, of the gate's block where it is largest.
@@ -85,12 +85,12 @@ class LagGradients(Callback):
 
 @dataclass(frozen=True)
 class Course:
-    """What happened to one run, step by step.
+    """Gradient norm and loss of one run, step by step.
 
     Attributes:
         norms: Norm of the gradient before clipping, (N,).
         nats: Loss in nats per symbol, (N,).
-        ended: The limit that ended it, or "diverged" with the step at which a number was no longer finite.
+        ended: The limit that ended it, or "diverged" and the step at which a number was no longer finite.
     """
 
     norms: NDArray[Any]
@@ -114,13 +114,13 @@ def explosion(
     gain: float = 1.2,
     clip_norm: float = 1.0,
 ) -> dict[str, Course]:
-    """Train the same network twice from the same weights, once with clipping and once without, to see it explode.
+    """Train a model twice from the same weights, with and without gradient clipping, to see gradients explode.
 
     Args:
-        corpus: to learn.
-        config: the network; a ReLU RNN of 32 units if left out, whose gradients nothing holds back.
-        training: all but `clip_norm`; 150 steps of plain gradient descent if left out.
-        gain: W_hh starts as an orthogonal matrix times this, so all its singular values are `gain`.
+        corpus: the training data.
+        config: of the model; if left out, a ReLU RNN of 32 units, whose gradients are not bounded.
+        training: all but `clip_norm`; if left out, 150 steps of plain gradient descent.
+        gain: all singular values of the initial W_hh, an orthogonal matrix times this.
         clip_norm: of the run with clipping.
 
     Returns: "clipped" and "not clipped".

@@ -1,0 +1,167 @@
+"""GET /api/models: the models of this server and its limits; and the models as the other endpoints use them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from anyio import CapacityLimiter
+from msgspec import Meta, Struct
+from numpy.typing import NDArray
+
+from unrolled.config.server import Limits
+from unrolled.lm.model import SequenceModel
+from unrolled.notation import CELLS, GATES, LONG_NAMES
+from unrolled.runtime.model import RuntimeModel
+from unrolled.saved.vocabulary import Ids
+from unrolled.views.page.errors import RequestError
+
+Count = Annotated[int, Meta(ge=0)]
+#: The most units that are drawn as lines at a time: as many as there are line colours on the page.
+UNITS = 6
+
+
+class ArrayCard(Struct, frozen=True):
+    """One gate or state that can be looked at."""
+
+    name: Annotated[str, Meta(description="Its letter in the equations.")]
+    title: str
+    low: Annotated[float | None, Meta(description="Its lower bound; null if it has none.")]
+    high: Annotated[float | None, Meta(description="Its upper bound; null if it has none.")]
+
+
+class ModelCard(Struct, frozen=True):
+    """What one model is."""
+
+    name: str
+    kind: Annotated[str, Meta(description=f"Of cell: {', '.join(CELLS)}.")]
+    L: Annotated[int, Meta(description="Layers.", ge=1)]
+    H: Annotated[int, Meta(description="Hidden units of each layer.", ge=1)]
+    V: Annotated[int, Meta(description="Symbols, EOS and UNK among them.", ge=2)]
+    parameters: Annotated[int, Meta(description="Learned numbers.", ge=1)]
+    symbols: Annotated[str, Meta(description="What one symbol is: characters, words, bytes or symbols.")]
+    framed: Annotated[bool, Meta(description="Whether it learned sequences that end with EOS.")]
+    arrays: list[ArrayCard]
+
+
+class ServerLimits(Struct, frozen=True):
+    """The limits of this server."""
+
+    body_bytes: Annotated[int, Meta(description="Largest request, in bytes.")]
+    text_symbols: Annotated[int, Meta(description="Longest text or prompt, in symbols.")]
+    written_symbols: Annotated[int, Meta(description="Most symbols of one generation.")]
+    writing_seconds: Annotated[float, Meta(description="Longest time of one generation, in seconds.")]
+    units: Annotated[int, Meta(description="Most units whose values one request may ask for.")]
+
+
+class Models(Struct, frozen=True):
+    """Every model of this server, in the order they were named, and its limits."""
+
+    models: list[ModelCard]
+    limits: ServerLimits
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """One model under its name: in the form that views read, and in the form that generates."""
+
+    card: ModelCard
+    model: SequenceModel
+    runtime: RuntimeModel
+
+    @classmethod
+    def of(cls, name: str, model: SequenceModel) -> ServedModel:
+        """Prepare a model for serving; it must not be trained while it is served.
+
+        Raises: ValueError if a weight is not finite.
+        """
+        for weight, values in model.tensors().items():
+            if not np.isfinite(values).all():
+                raise ValueError(f"{name}: {weight} holds NaN or inf, so the model cannot be shown; train it again")
+        kind, config = model.config.kind, model.config
+        arrays = dict.fromkeys([*GATES[kind], *reversed(CELLS[kind].states)])  # c before h
+        card = ModelCard(
+            name=name,
+            kind=kind,
+            L=config.num_layers,
+            H=config.hidden_size,
+            V=len(model.vocabulary),
+            parameters=sum(p.numel() for p in model.parameters()),
+            symbols=model.vocabulary.kind,
+            framed=model.framed,
+            arrays=[ArrayCard(a, LONG_NAMES[a], *_bounds(kind, a)) for a in arrays],
+        )
+        return cls(card, model.eval(), model.runtime())
+
+    def encode(self, text: str, limits: Limits) -> Ids:
+        """Return the ids of a text.
+
+        Raises: RequestError 413 if there are more than the limits allow.
+        """
+        ids = self.model.vocabulary.encode(text)
+        if len(ids) > limits.text_symbols:
+            came, most = f"{len(ids):,} symbols", f"{limits.text_symbols:,}"
+            raise RequestError(413, f"the text has {came}, and this server reads at most {most}; shorten it")
+        return ids
+
+    def check_layer(self, layer: int) -> None:
+        """Raise RequestError 400 if there is no such layer."""
+        if layer >= self.card.L:
+            raise RequestError(400, f"layer is {layer}; the model has layers 0 to {self.card.L - 1}")
+
+    def check_finite(self, *rows: NDArray[Any]) -> None:
+        """Raise RequestError 422 if an array holds NaN or inf, which neither JSON nor a picture can hold."""
+        for values in rows:
+            wrong = np.flatnonzero(~np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
+            if wrong.size:
+                where = f"after {wrong[0]} symbols the state of {self.card.name} is no longer finite"
+                raise RequestError(422, f"{where}, so there is nothing to show; shorten the text")
+
+
+@dataclass(frozen=True)
+class Service:
+    """What every endpoint works with: the models by name, the limits, and the threads that compute."""
+
+    models: Mapping[str, ServedModel]
+    limits: Limits
+    threads: CapacityLimiter
+
+    def find(self, name: str) -> ServedModel:
+        """Return the model of a name.
+
+        Raises: RequestError 404 if there is none.
+        """
+        if name not in self.models:
+            raise RequestError(404, f"there is no model {name!r}; there is {', '.join(self.models)}")
+        return self.models[name]
+
+
+def models(service: Service) -> Models:
+    """Return the models and the limits of this server."""
+    limits = {name: getattr(service.limits, name, UNITS) for name in ServerLimits.__struct_fields__}
+    return Models([served.card for served in service.models.values()], ServerLimits(**limits))
+
+
+def load(folders: Iterable[Path]) -> dict[str, SequenceModel]:
+    """Load models; each is named after its folder, a second one of the same name gets a number too.
+
+    Raises: CheckpointError naming the file and what is wrong with it.
+    """
+    loaded: dict[str, SequenceModel] = {}
+    for folder in folders:
+        base = folder.resolve().name
+        again = sum(name == base or name.startswith(f"{base}-") for name in loaded)
+        loaded[f"{base}-{again + 1}" if again else base] = SequenceModel.from_pretrained(folder)
+    return loaded
+
+
+def _bounds(kind: str, array: str) -> tuple[float | None, float | None]:
+    """Return the least and the largest value of a gate or state."""
+    if array in CELLS[kind].sigmoids:
+        return 0, 1
+    if array == "c":
+        return None, None
+    return (0, None) if kind == "RNN_RELU" else (-1, 1)

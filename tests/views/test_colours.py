@@ -1,0 +1,49 @@
+"""Colours stand in one file, the page repeats them, and they are those that plots call viridis and PuOr."""
+
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unrolled import views
+from unrolled.views import colours
+
+SCRIPT = (files("unrolled.views.page") / "static" / "colours.js").read_text("utf-8")
+PACKAGE = Path(views.__file__).parent
+
+
+def of_the_page(name):
+    """A list of colours in colours.js; of one with two themes, the light."""
+    return re.findall(r"#[0-9a-f]{6}", re.search(rf"const {name} = [^\[]*\[([^\]]*)\]", SCRIPT)[1])
+
+
+def test_page_has_the_same_colours():
+    assert tuple(map(colours.rgb, of_the_page("VIRIDIS"))) == colours.VIRIDIS
+    assert tuple(map(colours.rgb, of_the_page("PUOR"))) == colours.PUOR
+    assert of_the_page("HUES") == list(colours.HUES[:6])
+
+
+@pytest.mark.parametrize(("name", "scale"), [("viridis", colours.VIRIDIS), ("PuOr", colours.PUOR)])
+def test_scales_are_those_of_matplotlib(name, scale):
+    maps = pytest.importorskip("matplotlib", reason="the extra [plot] is not installed").colormaps
+    np.testing.assert_allclose(
+        scale, maps[name](np.linspace(0, 1, len(scale)))[:, :3] * 255, atol=2
+    )  # theirs is a table of 256 steps
+
+
+def test_no_other_file_names_a_colour():
+    files_of_pictures = [p for p in PACKAGE.rglob("*") if p.suffix in (".py", ".js") and not p.name.startswith("uPlot")]
+    assert len(files_of_pictures) > 30
+    named = {p.name for p in files_of_pictures if re.search(r"[\"']#[0-9a-fA-F]{3,8}[\"']", p.read_text("utf-8"))}
+    assert named == {"colours.py", "colours.js"}
+
+
+def test_ink_has_a_contrast_of_four_and_a_half_on_every_grey():
+    def luminance(v):
+        return v / 255 / 12.92 if v <= 10 else ((v / 255 + 0.055) / 1.055) ** 2.4
+
+    for grey in range(256):
+        ground, written = luminance(grey), {"black": 0.0, "white": 1.0}[colours.ink((grey, grey, grey))]
+        assert (max(ground, written) + 0.05) / (min(ground, written) + 0.05) >= 4.5

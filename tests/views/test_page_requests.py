@@ -1,0 +1,96 @@
+"""What is wrong with a request is answered in one sentence."""
+
+import json
+
+import pytest
+
+from tests.views.browser.serving import JSON, serving
+from tests.views.served import MODELS, SMALL
+from unrolled.views.page import view
+
+
+@pytest.fixture(scope="module")
+def server():
+    with serving(MODELS, **SMALL) as running:
+        yield running
+
+
+WRONG = [
+    ("view", {}, 400, "text"),
+    ("view", {"text": 3}, 400, "Expected `str`"),
+    ("view", {"text": "a", "colour": 1}, 400, "unknown field `colour`"),
+    ("view", {"text": "a", "layer": 1}, 400, "layers 0 to 0"),
+    ("view", {"text": "a", "layer": -1}, 400, ">= 0"),
+    ("view", {"text": "a", "array": "f"}, 400, "a GRU has no array 'f'; it has r, z, n, h"),
+    ("view", {"text": "a", "units": [7]}, 400, "units 0 to 6"),
+    ("view", {"text": "a", "units": [0] * 7}, 400, "length <= 6"),
+    ("view", {"text": "a" * 51}, 413, "51 symbols, and this server reads at most 50"),
+    ("view", {"text": "a" * 4000}, 413, "larger than 3,000 bytes"),
+    ("gradients", {"text": "a", "of": "hope"}, 400, "hope"),
+    ("gradients", {"text": "a", "layer": 9}, 400, "layers 0 to 0"),
+    ("gradients", {"text": "a" * 51}, 413, "at most 50"),
+    ("generate", {"prompt": "a" * 51, "max_length": 9}, 413, "at most 50"),
+    ("generate", {"max_length": 91}, 400, "at most 90 symbols"),
+    ("generate", {"max_length": 0}, 400, ">= 1"),
+    ("generate", {"temperature": 0}, 400, "> 0"),
+    ("generate", {"temperature": "hot"}, 400, "Expected `float`"),
+    ("generate", {"top_p": 1.5}, 400, "<= 1"),
+    ("generate", {"strategy": "beam"}, 400, "beam"),
+    ("generate", {"symbols_per_second": -1}, 400, ">= 0"),
+    ("generate", {"seed": -1}, 400, ">= 0"),
+]
+
+
+@pytest.mark.parametrize(("question", "asked", "status", "said"), WRONG)
+def test_wrong_value_is_refused_in_one_sentence(server, question, asked, status, said):
+    came, answer = server.ask("gru", question, **asked)
+    assert (came, [*answer]) == (status, ["error"])
+    assert said in answer["error"]
+    assert "\n" not in answer["error"]
+
+
+NO_JSON = [b"", b"{", b"[]", b"null", b'"a"', b"{'text': 1}", b'{"text": "\xff"}', b'{"text": "a", "units": [NaN]}']
+DEEP = [b"[" * 2900, b'{"text": ' + b"[" * 2900]
+
+
+@pytest.mark.parametrize("body", [*NO_JSON, *DEEP, b'{"text": "\\ud800"}'])
+def test_malformed_json_is_refused(server, body):
+    status, _, answer = server.raw("POST", "/api/models/gru/view", body, JSON)
+    assert status == 400
+    assert "the body does not fit" in json.loads(answer)["error"]
+
+
+def test_body_without_a_length_is_counted(server):
+    pieces = (b'{"text": "' + b"a" * 1000 for _ in range(5))
+    status, _, answer = server.raw("POST", "/api/models/gru/view", pieces, JSON | {"Transfer-Encoding": "chunked"})
+    assert (status, "3,000 bytes" in json.loads(answer)["error"]) == (413, True)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_body_that_does_not_say_it_is_json_is_refused(server, kind):
+    status, _, answer = server.raw("POST", "/api/models/gru/view", b'{"text": "a"}', {"Content-Type": kind})
+    assert (status, "Content-Type: application/json" in json.loads(answer)["error"]) == (415, True)
+
+
+def test_unknown_model_is_not_found(server):
+    for question in ("view", "gradients", "generate"):
+        status, answer = server.ask("gr", question, text="a")
+        assert status == 404
+        assert "there is no model 'gr'; there is rnn, relu, lstm, gru" in answer["error"]
+
+
+@pytest.mark.parametrize("question", ["view", "gradients"])
+def test_overflowing_state_is_refused(server, question):
+    status, answer = server.ask("exploding", question, text="a" * 50)
+    assert status == 422
+    assert "no longer finite" in answer["error"]
+    assert server.ask("exploding", question, text="a" * 3)[0] == 200
+
+
+def test_fault_of_ours_is_one_sentence(server, monkeypatch):
+    def broken(*_):
+        raise KeyError("a secret")
+
+    monkeypatch.setattr(view, "heat", broken)
+    status, answer = server.ask("gru", "view", text="a")
+    assert (status, answer) == (500, {"error": "the server made a mistake; its log says more"})
