@@ -20,8 +20,8 @@ def generate(folder: Path, prompt: str, count: int, options: GenerationConfig) -
     unknown = int((model.vocabulary.encode(prompt) == model.vocabulary.unk_id).sum())
     if unknown:
         warnings.warn(f"symbols of the prompt that the model does not know, read as UNK: {unknown:,}", stacklevel=1)
-    apart = model.vocabulary.kind in ("symbols", "words") and prompt and not prompt[-1].isspace()
-    shown = prompt + " " if apart else prompt
+    apart = prompt and not prompt[-1].isspace()
+    shown = prompt + model.vocabulary.tokenizer.separator if apart else prompt
     if count == 1 and options.strategy != "beam":
         sys.stdout.write(shown)
         for piece in model.stream(prompt, options):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -14,7 +14,7 @@ from unrolled.commands.inputs import STANDARD_INPUT
 from unrolled.corpus.reading import Source, byte_blocks, text_blocks
 from unrolled.runtime.model import RuntimeModel
 from unrolled.runtime.scoring import Score
-from unrolled.saved.vocabulary import shown
+from unrolled.saved.vocabulary import Vocabulary, shown
 
 #: Backgrounds from expected to surprising, and the bits from which each is used; dark to light, so that brightness
 #: alone tells them apart.
@@ -26,27 +26,26 @@ def score(folder: Path, text: str | None, file: Path | None, bits: bool) -> None
     if (text is None) == (file is None):
         raise WrongUse("give one text to score: the text itself, - for standard input, or --file")
     model = runtime.load(folder)
-    if file is None and text != STANDARD_INPUT:
-        scored = [model.score(each) for each in _sequences(model, text or "")]
-    else:
-        scored = [model.score(each) for each in _read(model, Source(file))]
+    given = text if text is not None and text != STANDARD_INPUT else _read(Source(file), model.vocabulary)
+    scored = [model.score(each) for each in _sequences(model, given)]
     if not scored:
         raise ValueError("the text to score is empty; give at least one symbol")
     show = _list if bits else _shade
     show(scored)
 
 
-def _read(model: RuntimeModel, source: Source) -> Iterator[str | Sequence[str]]:
-    """Yield what a source holds, read as the model's training data was."""
-    if model.vocabulary.kind == "bytes":
-        yield [f"{byte:02x}" for block in byte_blocks(source) for byte in block]
-    else:
-        yield from _sequences(model, "".join(text_blocks(source)))
+def _read(source: Source, vocabulary: Vocabulary) -> str | bytes:
+    """Return what a source holds: bytes for a model of bytes, else text."""
+    if vocabulary.tokenizer.reads_bytes:
+        return b"".join(byte_blocks(source))
+    return "".join(text_blocks(source))
 
 
-def _sequences(model: RuntimeModel, text: str) -> Iterable[str]:
+def _sequences(model: RuntimeModel, text: str | bytes) -> Sequence[str | bytes]:
     """Return the lines of a text for a model of sequences, which ends each with EOS; else the text itself."""
-    return [line for line in text.split("\n") if line] if model.framed else [text]
+    if not model.framed:
+        return [text]
+    return [line for line in (text.split("\n") if isinstance(text, str) else text.split(b"\n")) if line]
 
 
 def _list(scored: Iterable[Score]) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-import unicodedata
 from base64 import b64encode
-from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.saved.vocabulary import REPLACEMENT, SPLIT, UNK, Ids, Vocabulary
+from unrolled.saved.vocabulary import Ids
 from unrolled.views import traces
 from unrolled.views.gradients import gradients, saliency
 from unrolled.views.jacobians import LAGS, jacobians
@@ -62,7 +60,7 @@ def view(served: Served, request: ViewRequest, ids: Ids) -> View:
         p = np.concatenate([start, read.probabilities])  # (T + 1, V)
     check_finite(served, p, values)
     return View(
-        symbols=pieces(model.vocabulary, ids, request.text),
+        symbols=model.vocabulary.tokenizer.aligned(model.vocabulary.split(request.text)),
         unknown=np.flatnonzero(ids == model.vocabulary.unk_id).tolist(),
         bits=rounded(bits),
         next=likeliest(p, model.vocabulary.names),
@@ -114,27 +112,6 @@ def check_finite(served: Served, *rows: NDArray[Any]) -> None:
         if wrong.size:
             where = f"after {wrong[0]} symbols the state of {served.card.name} is no longer finite"
             raise Refusal(422, f"{where}, so there is nothing to show; shorten the text")
-
-
-def pieces(vocabulary: Vocabulary, ids: Ids, text: str) -> list[str]:
-    """Return the symbols ids (T,) of a text as they are shown, T of them, an unseen one as it stands in the text.
-
-    >>> pieces(Vocabulary(["c3", "a4"], "bytes"), np.array([0, 1]), "ä")
-    ['', 'ä']
-    >>> pieces(Vocabulary(["rose"], "words"), np.array([0, 2]), "rose <b>")
-    ['rose', ' <b>']
-    """
-    written = vocabulary.pieces(ids.tolist())
-    shown = list(islice(written, len(ids)))
-    if vocabulary.kind == "bytes":
-        if shown:
-            shown[-1] += "".join(written)  # bytes that never became a code point
-        return shown
-    own = SPLIT[vocabulary.kind](unicodedata.normalize("NFC", text) if vocabulary.nfc else text)
-    mark = UNK if vocabulary.kind == "symbols" else REPLACEMENT
-    for t in np.flatnonzero(ids == vocabulary.unk_id).tolist():
-        shown[t] = own[t] if own[t] == "\n" else shown[t].removesuffix(mark) + own[t]
-    return shown
 
 
 def likeliest(p: NDArray[Any], names: tuple[str, ...]) -> Next:
