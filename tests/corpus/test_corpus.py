@@ -260,7 +260,22 @@ def test_corpus_of_a_folder_goes_by_the_names_in_it(tmp_path):
 
 def test_corpus_in_memory_takes_texts_as_characters_and_lists_as_symbols():
     assert Corpus.from_text("abc", **WHOLE).vocabulary.kind == "characters"
+    assert Corpus.from_sequences(["Anna", "Bela"], **WHOLE).vocabulary.kind == "characters"
     assert Corpus.from_sequences([["abc"]], DataConfig(**WHOLE)).vocabulary.kind == "symbols"
+
+
+@pytest.mark.parametrize("sequences", [[["a"], "b c"], ["b c", ["a"]]])
+def test_corpus_refuses_texts_among_lists_unless_the_kind_is_set(sequences):
+    with pytest.raises(CorpusError, match="sequence 1: texts and lists of symbols are mixed"):
+        Corpus.from_sequences(sequences)
+    assert Corpus.from_sequences(sequences, kind="symbols", **WHOLE).vocabulary.symbols == ("a", "b", "c")
+
+
+def test_corpus_refuses_eos_within_a_record(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('["a", "EOS"]\n["a", "EOS", "b"]\n')
+    with pytest.raises(CorpusError, match="line 2: symbol 1 is EOS, which only ends a sequence; divide the record"):
+        Corpus.read(path, **WHOLE)
 
 
 @given(st.integers(3, 30))

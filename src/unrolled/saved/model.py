@@ -92,9 +92,7 @@ def save_model(
                 f"{folder}: a model is already there; name another folder, or overwrite it on purpose"
             )
         if not config.keys().isdisjoint(RESERVED):
-            raise ValueError(
-                f"save_model: config has one of the keys {', '.join(RESERVED)}, which are reserved for the file format"
-            )
+            raise ValueError(f"save_model: config has one of the reserved keys {', '.join(RESERVED)}")
         packed, symbols = pack(tensors), vocabulary.to_json()
         sums = {"vocabulary.json": sha256(symbols), "model.safetensors": sha256(packed)}
         replace_files(
