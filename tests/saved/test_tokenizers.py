@@ -1,9 +1,11 @@
 """Tokenizers: what each kind promises, and that a new kind is one file and one registration."""
 
+import ast
 import codecs
 import itertools
 import re
 from collections import Counter
+from pathlib import Path
 from typing import get_args, get_type_hints
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import unrolled
 from unrolled.config.data import DataConfig, Kind
 from unrolled.corpus import Corpus
 from unrolled.corpus.batching import StreamBatches
@@ -27,6 +30,23 @@ def test_config_offers_the_kinds_that_have_a_tokenizer():
     assert set(get_args(Kind)) == set(TOKENIZERS)
     assert set(get_args(get_type_hints(DataConfig)["kind"])) == {"auto", *TOKENIZERS}
     assert all(each.kind == kind for kind, each in TOKENIZERS.items())
+
+
+def compared_kinds(source):
+    """Kinds of symbol that a source compares something called kind with."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Compare) and re.search(r"\bkind$", ast.unparse(node.left)):
+            parts = [part for comparator in node.comparators for part in ast.walk(comparator)]
+            yield from {part.value for part in parts if isinstance(part, ast.Constant)} & set(TOKENIZERS)
+
+
+def test_no_file_compares_the_kind_of_symbol():
+    files = Path(unrolled.__file__).parent.rglob("*.py")
+    assert [path.name for path in files if list(compared_kinds(path.read_text()))] == []
+
+
+def test_comparison_with_a_kind_is_seen():
+    assert list(compared_kinds("if x.kind in ('words', 'x') or kind == 'bytes': pass")) == ["words", "bytes"]
 
 
 @pytest.mark.parametrize("kind", ["characters", "bytes"])

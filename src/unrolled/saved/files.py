@@ -117,10 +117,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def to_json(value: dict[str, Any]) -> bytes:
-    """Return a value as UTF-8 JSON with a final line end.
-
-    Raises: ValueError if a number is not finite.
-    """
+    """Return a value as UTF-8 JSON with a final line end; ValueError if a number is not finite."""
     return json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False).encode() + b"\n"
 
 
@@ -144,11 +141,7 @@ def from_json(data: bytes | str, kind: type[Parsed]) -> Parsed:
 
 
 def sha256(data: bytes) -> str:
-    """Return the sha256 of some bytes, in hexadecimal.
-
-    >>> sha256(b"")[:12]
-    'e3b0c44298fc'
-    """
+    """Return the sha256 of some bytes, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -158,10 +151,7 @@ def pack(tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
 
 
 def read_file(path: Path) -> bytes:
-    """Return the bytes of a file of a run.
-
-    Raises: CheckpointError if the file is missing or cannot be read.
-    """
+    """Return the bytes of a file; CheckpointError if it is missing or cannot be read."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -171,10 +161,7 @@ def read_file(path: Path) -> bytes:
 
 
 def check_sum(path: Path, data: bytes, expected: str | None) -> None:
-    """Check the sha256 of a file's bytes.
-
-    Raises: CheckpointError if it is not the expected one.
-    """
+    """Raise CheckpointError if the sha256 of a file's bytes is not the expected one."""
     if sha256(data) != expected:
         raise CheckpointError(
             f"{path}: damaged, or of another save: its sha256 begins {sha256(data)[:12]}, "
@@ -191,10 +178,7 @@ def parse(path: Path, data: bytes, kind: type[Parsed]) -> Parsed:
 
 
 def unpack(path: Path, expected: str | None) -> Tensors:
-    """Return the arrays of a safetensors file.
-
-    Raises: CheckpointError if its sha256 is not the expected one, or it is no safetensors file.
-    """
+    """Return the arrays of a safetensors file; CheckpointError if it is damaged or has another sha256."""
     data = read_file(path)
     check_sum(path, data, expected)
     try:

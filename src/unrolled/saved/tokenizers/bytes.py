@@ -25,34 +25,27 @@ class Bytes(CodeTokenizer):
     limit = 256
 
     def split(self, text: str | bytes) -> list[str]:
-        """Return the names of the bytes of a text."""
         return [_NAMES[byte] for byte in _encoded(text)]
 
     def codes(self, text: str | bytes) -> Codes:
-        """Return the bytes of a text (N,)."""
         return np.frombuffer(_encoded(text), np.uint8)
 
     def code(self, symbol: str) -> int:
-        """Return the byte that two digits name."""
         return int(symbol, 16)
 
     def symbol(self, code: int) -> str:
-        """Return the two digits of a byte."""
         return _NAMES[code]
 
     def fault(self, symbol: str) -> str:
-        """Refuse all but two lower-case hexadecimal digits."""
         return "" if re.fullmatch("[0-9a-f]{2}", symbol) else "is not two lower-case hexadecimal digits"
 
     def pieces(self, symbols: Iterable[str]) -> Iterator[str]:
-        """Yield the text that each byte completes: "" within a code point, U+FFFD for what is not UTF-8."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         for symbol in symbols:
             yield decoder.decode(_data(symbol))
         yield decoder.decode(b"", final=True)
 
     def data(self, symbols: Iterable[str]) -> bytes:
-        """Return the bytes, whether or not they are UTF-8."""
         return b"".join(map(_data, symbols))
 
 

@@ -21,23 +21,18 @@ class Characters(CodeTokenizer):
     limit = sys.maxunicode + 1
 
     def split(self, text: str | bytes) -> list[str]:
-        """Return the characters of a text."""
         return list(self.text(text))
 
     def codes(self, text: str | bytes) -> Codes:
-        """Return the code points of a text (N,)."""
         return np.frombuffer(self.text(text).encode("utf-32-le", "surrogatepass"), dtype="<u4")
 
     def code(self, symbol: str) -> int:
-        """Return the code point of a character."""
         return ord(symbol)
 
     def symbol(self, code: int) -> str:
-        """Return the character of a code point."""
         return chr(code)
 
     def fault(self, symbol: str) -> str:
-        """Refuse all but one code point."""
         if len(symbol) == 1:
             return ""
         return f"has {len(symbol)} code points, expected 1; use kind='symbols' or 'words'"

@@ -16,9 +16,7 @@ class Symbols(SpacedTokenizer):
     reads_lists = True
 
     def split(self, text: str | bytes) -> list[str]:
-        """Return the symbols between white space."""
         return self.text(text).split()
 
     def fault(self, symbol: str) -> str:
-        """Refuse the two reserved names."""
         return "is always there; leave it out" if symbol in (EOS, UNK) else ""

@@ -20,13 +20,10 @@ class Words(SpacedTokenizer):
     allows_nfc = True
 
     def split(self, text: str | bytes) -> list[str]:
-        """Return the words and line ends of a text."""
         return _WORD.findall(self.text(text))
 
     def split_lines(self, text: str | bytes) -> list[str]:
-        """Return the same: a line end is a word already."""
         return self.split(text)
 
     def fault(self, symbol: str) -> str:
-        """Refuse white space within a word."""
         return "" if _WORD.fullmatch(symbol) else "is not one word: it is empty or holds white space"
