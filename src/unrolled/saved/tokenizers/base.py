@@ -52,7 +52,10 @@ class Tokenizer(ABC):
         return pretokens[:-1]
 
     def cut(self, text: str) -> int:
-        """Return the last n such that text[:n] and text[n:] are split alike together and apart, whatever follows."""
+        """Return the last position n at which a text that continues can be divided.
+
+        For every rest, split(text[:n]) + split(text[n:] + rest) equals split(text + rest).
+        """
         return len(text)
 
     def learn(self, counts: Mapping[str, int], min_count: int) -> list[str]:
@@ -72,23 +75,23 @@ class Tokenizer(ABC):
         return pretokens
 
     def fault(self, symbol: str) -> str:
-        """Return what makes a string no symbol of this kind, as the end of a sentence; "" if it is one."""
+        """Return "" if a string is a symbol of this kind, else what is wrong with it, as "has 2 code points"."""
         return ""
 
     @property
     def written(self) -> tuple[str, str]:
-        """What stands for EOS and for UNK among symbols that are written."""
+        """What is written for EOS and for UNK."""
         return (EOS, UNK) if self.reads_lists else ("", REPLACEMENT)
 
     def pieces(self, symbols: Iterable[str]) -> Iterator[str]:
         """Yield a piece of text for each symbol as it comes; joined, the pieces are the text.
 
-        One more piece may follow at the end: what was held back and can no longer be completed.
+        One more piece may follow at the end: what was held back as incomplete.
         """
         return iter(symbols)
 
     def aligned(self, symbols: Sequence[str]) -> list[str]:
-        """Return the pieces of N symbols, exactly N: the last takes what a stream holds back."""
+        """Return exactly N pieces for N symbols; the last includes what a stream would hold back."""
         pieces, last = list(self.pieces(symbols)), max(len(symbols) - 1, 0)
         return [*pieces[:last], "".join(pieces[last:])][: len(symbols)]
 
@@ -100,7 +103,7 @@ class Tokenizer(ABC):
         raise ValueError(f"symbols of kind {self.kind!r} are no bytes; decode them as text, or use kind 'bytes'")
 
     def text(self, text: str | bytes) -> str:
-        """Return a text as it is, and refuse bytes: ValueError."""
+        """Return a text unchanged; ValueError for bytes."""
         if isinstance(text, bytes):
             raise ValueError(f"the text is bytes and the kind {self.kind!r}; decode it, or use kind 'bytes'")
         return text
@@ -126,12 +129,12 @@ class CodeTokenizer(Tokenizer):
 
 
 class SpacedTokenizer(Tokenizer):
-    """A tokenizer whose symbols stand between white space."""
+    """A tokenizer whose symbols are separated by white space."""
 
     separator = " "
 
     def cut(self, text: str) -> int:
-        """Return the place after the last white space.
+        """Return the position after the last white space.
 
         >>> from unrolled.saved.tokenizers import tokenizer
         >>> tokenizer("words").cut("so long liv")
