@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import unrolled
-from unrolled.config.data import DataConfig, Kind
+from unrolled.config.data import DataConfig, SymbolKind
 from unrolled.corpus import Corpus
 from unrolled.corpus.batching import StreamBatches
 from unrolled.saved.model import load_model, save_model
@@ -27,7 +27,7 @@ kinds = pytest.mark.parametrize("kind", TOKENIZERS)
 
 
 def test_config_offers_the_kinds_that_have_a_tokenizer():
-    assert set(get_args(Kind)) == set(TOKENIZERS)
+    assert set(get_args(SymbolKind)) == set(TOKENIZERS)
     assert set(get_args(get_type_hints(DataConfig)["kind"])) == {"auto", *TOKENIZERS}
     assert all(each.kind == kind for kind, each in TOKENIZERS.items())
 

@@ -8,7 +8,7 @@ from typing import Literal
 from unrolled.config.checks import check_choices, check_integer, check_number
 
 #: What one symbol is; unrolled.saved.tokenizers has a tokenizer for each.
-Kind = Literal["characters", "symbols", "bytes", "words"]
+SymbolKind = Literal["characters", "symbols", "bytes", "words"]
 #: Of a data file.
 Format = Literal["text", "jsonl", "json", "csv"]
 
@@ -31,7 +31,7 @@ class DataConfig:
         split_seed: Of that draw.
     """
 
-    kind: Literal["auto", Kind] = "auto"
+    kind: Literal["auto", SymbolKind] = "auto"
     lines: bool = False
     format: Literal["auto", Format] = "auto"
     column: str = ""

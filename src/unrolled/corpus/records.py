@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from unrolled.config.data import DataConfig, Format, Kind
+from unrolled.config.data import DataConfig, Format, SymbolKind
 from unrolled.corpus.reading import RECORD_LIMIT, CorpusError, Source, text_blocks, text_lines
 
 Record = str | list[str]
@@ -124,7 +124,7 @@ def csv_cells(source: Source, column: str) -> Iterator[tuple[str, Record]]:
         csv.field_size_limit(before)
 
 
-def kind_of(record: Sequence[str]) -> Kind:
+def kind_of(record: Sequence[str]) -> SymbolKind:
     """Return the kind of symbol of a record where the config says auto: of a list symbols, of a text characters."""
     return "characters" if isinstance(record, str) else "symbols"
 
