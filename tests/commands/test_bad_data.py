@@ -13,8 +13,8 @@ BAD_DATA = {
     "one sequence": (b"ab\n", ["--lines"], "expected at least 1"),
     "sequences of one symbol": (b"a\n", ["--lines", "--kind", "words", "--test", "0"], "expected at least 1"),
     "invalid utf-8": (b"ab\ncd\xff\xfe\n", [], "byte 5 (line 2) is 0xff, which is not UTF-8"),
-    "utf-16": ("ab".encode("utf-16"), [], "byte 0 starts a UTF-16 text"),
-    "binary": (b"\x89PNG\r\n\x1a\n\0", [], "byte 8 (line 3) is NUL, so this is no text; read it as bytes"),
+    "utf-16": ("ab".encode("utf-16"), [], "byte 0 starts UTF-16 text, expected UTF-8; convert it"),
+    "binary": (b"\x89PNG\r\n\x1a\n\0", [], "byte 8 (line 3) is NUL, so it is not text; read it as bytes"),
     "too small to split": (b"abcdefgh", [], "expected at least 2"),
     "no such column": (b"x,y\n1,2\n", ["--column", "z"], "of 'x', 'y'"),
     "no column": (b"x,y\n1,2\n", ["--format", "csv"], "no column was named; name the one that holds the sequences"),
@@ -38,7 +38,7 @@ def test_bad_data_is_one_sentence_and_code_1(name, tmp_path):
 @pytest.mark.parametrize(
     ("data", "note", "V"),
     [
-        (b"a" * 500, "the vocabulary is 'a', with nothing to tell apart there is nothing to learn", 3),
+        (b"a" * 500, "the vocabulary is 'a', so there is nothing to learn", 3),
         (b"ab\r\n" * 100, None, 5),
         (b"\xef\xbb\xbfab\n" * 100, None, 6),  # a mark is left out at the start only
     ],
@@ -66,8 +66,8 @@ def test_a_hundred_thousand_kinds_of_symbols_are_told_what_they_cost(tmp_path):
     done = unrolled("train", tmp_path / "data.txt", "--out", tmp_path / "run", *flags)
     assert done.returncode == 0, done.stderr.decode()
     (note,) = done.stderr.decode().splitlines()
-    assert "V is 99,998, which takes a model of words: at H 256" in note
-    assert " GB; use kind words, raise min_count or embed" in note
+    assert "V is 99,998: at H 256 weights, gradients and AdamW moments need about" in note
+    assert " GB; raise min_count, use an embedding, or use a kind of smaller symbols" in note
 
 
 PEAK = """

@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from unrolled.config.data import DataConfig
-from unrolled.corpus.corpus import Corpus, memory_note
+from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.reading import CorpusError, CorpusWarning
 from unrolled.corpus.sonnets import sonnets
 
@@ -205,9 +205,8 @@ def test_corpus_of_one_repeated_symbol_in_lines_is_worth_learning():
 
 
 def test_corpus_warns_of_a_huge_vocabulary_with_its_memory():
-    with pytest.warns(CorpusWarning, match=r"V is 100,002.* model of words.* GB"):
+    with pytest.warns(CorpusWarning, match=r"V is 100,002: at H 256 .* GB .*; raise min_count"):
         Corpus.from_sequences([[str(k), str(k + 1)] for k in range(0, 100_000, 2)], **WHOLE)
-    assert "use kind words" in memory_note(100_000, "characters")
 
 
 def test_corpus_warns_of_skipped_records(tmp_path):
@@ -261,7 +260,22 @@ def test_corpus_of_a_folder_goes_by_the_names_in_it(tmp_path):
 
 def test_corpus_in_memory_takes_texts_as_characters_and_lists_as_symbols():
     assert Corpus.from_text("abc", **WHOLE).vocabulary.kind == "characters"
+    assert Corpus.from_sequences(["Anna", "Bela"], **WHOLE).vocabulary.kind == "characters"
     assert Corpus.from_sequences([["abc"]], DataConfig(**WHOLE)).vocabulary.kind == "symbols"
+
+
+@pytest.mark.parametrize("sequences", [[["a"], "b c"], ["b c", ["a"]]])
+def test_corpus_refuses_texts_among_lists_unless_the_kind_is_set(sequences):
+    with pytest.raises(CorpusError, match="sequence 1: texts and lists of symbols are mixed"):
+        Corpus.from_sequences(sequences)
+    assert Corpus.from_sequences(sequences, kind="symbols", **WHOLE).vocabulary.symbols == ("a", "b", "c")
+
+
+def test_corpus_refuses_eos_within_a_record(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('["a", "EOS"]\n["a", "EOS", "b"]\n')
+    with pytest.raises(CorpusError, match="line 2: symbol 1 is EOS, which only ends a sequence; divide the record"):
+        Corpus.read(path, **WHOLE)
 
 
 @given(st.integers(3, 30))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from unrolled.corpus import reading
 from unrolled.corpus.reading import CorpusError, Source
+from unrolled.saved.tokenizers import tokenizer
 
 
 @pytest.fixture(params=[1, 2, 7, 1 << 20])
@@ -68,16 +69,16 @@ def test_normalised_cuts_before_every_code_point_that_stays_alone():
 
 
 @given(st.lists(st.text("a- \n\t")))
-def test_whole_words_tears_no_word(blocks):
-    pieces = list(reading.whole_words(iter(blocks), Source(None)))
+def test_whole_symbols_divides_no_word(blocks):
+    pieces = list(reading.whole_symbols(iter(blocks), tokenizer("words").cut, Source(None)))
     assert "".join(pieces) == "".join(blocks)
     assert [word for piece in pieces for word in piece.split()] == "".join(blocks).split()
 
 
-def test_whole_words_refuses_a_word_without_end(monkeypatch):
+def test_whole_symbols_refuses_a_word_without_end(monkeypatch):
     monkeypatch.setattr(reading, "RECORD_LIMIT", 10)
     with pytest.raises(CorpusError, match="standard input: a word has more than 10 characters"):
-        list(reading.whole_words(iter(["aaaa"] * 3), Source(None)))
+        list(reading.whole_symbols(iter(["aaaa"] * 3), tokenizer("words").cut, Source(None)))
 
 
 def test_text_lines_are_cut_at_line_feeds_only(source, block):

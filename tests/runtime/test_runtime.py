@@ -64,6 +64,16 @@ def test_runtime_score_matches_torch(pair):
     assert (got.pieces, got.unknown) == (want.pieces, 1)
 
 
+def test_runtime_scores_bytes_one_piece_for_each(tmp_path):
+    vocabulary = Vocabulary.build("a\u00e9", "bytes")
+    SequenceModel(MODELS["rnn"], vocabulary, framed=False).save_pretrained(tmp_path)
+    light = runtime.load(tmp_path)
+    for text, pieces in (("a\u00e9", ("a", "", "\u00e9")), (b"\xc3a", ("", "\ufffda")), (b"a\xc3", ("a", "\ufffd"))):
+        score = light.score(text)
+        assert score.pieces == pieces
+        assert len(score.bits) == len(pieces)
+
+
 def test_runtime_batch_of_prompts_matches_each_alone(pair):
     _, light = pair
     prompts = ["s", "shall I", ""]

@@ -87,8 +87,11 @@ def test_vocabulary_json_keeps_kind_and_normal_form():
         (b"", "not a vocabulary"),
         (b"[]", "not a vocabulary"),
         (b"\xff", "not a vocabulary"),
-        (b'{"format_version": 2}', "version is 2; this release reads 1"),
-        (b'{"format_version": 1, "kind": "runes", "nfc": false, "symbols": []}', r"\$.kind"),
+        (b'{"format_version": 2}', "format version 2; this release reads 1"),
+        (
+            b'{"format_version": 1, "kind": "runes", "nfc": false, "symbols": []}',
+            "kind is 'runes', expected one of",
+        ),
         (b'{"format_version": 1, "kind": "bytes", "nfc": false, "symbols": [5]}', r"\$.symbols"),
         (b'{"format_version": 1, "kind": "bytes", "nfc": false, "symbols": [], "x": 1}', "unknown field"),
         (b'{"format_version": 1, "kind": "characters", "nfc": false, "symbols": ["a", "a"]}', "occurs twice"),

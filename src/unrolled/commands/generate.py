@@ -46,8 +46,8 @@ def generate(
     unknown = int((loaded.vocabulary.encode(prompt) == loaded.vocabulary.unk_id).sum())
     if unknown:
         warnings.warn(f"symbols of the prompt that the model does not know, read as UNK: {unknown:,}", stacklevel=1)
-    apart = loaded.vocabulary.kind in ("symbols", "words") and prompt and not prompt[-1].isspace()
-    shown = prompt + " " if apart else prompt
+    apart = prompt and not prompt[-1].isspace()
+    shown = prompt + loaded.vocabulary.tokenizer.separator if apart else prompt
     if count == 1 and options.strategy != "beam":
         sys.stdout.write(shown)
         for piece in loaded.stream(prompt, options):

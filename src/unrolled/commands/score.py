@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from unrolled.commands.inputs import STANDARD_INPUT
 if TYPE_CHECKING:
     from unrolled.runtime.model import RuntimeModel
     from unrolled.runtime.scoring import Score
+    from unrolled.saved.vocabulary import Vocabulary
 
 #: Backgrounds from expected to surprising, and the bits from which each is used; dark to light, so that brightness
 #: alone tells them apart.
@@ -45,30 +46,28 @@ def score(model: Model, text: str | None = None, /, *, file: Path | None = None,
     from unrolled import runtime
 
     loaded = runtime.load(model)
-    if text is None or text == STANDARD_INPUT:
-        scored = [loaded.score(each) for each in _read(loaded, file)]
-    else:
-        scored = [loaded.score(each) for each in _sequences(loaded, text)]
+    given = _read(loaded.vocabulary, file) if text is None or text == STANDARD_INPUT else text
+    scored = [loaded.score(each) for each in _sequences(loaded, given)]
     if not scored:
         raise ValueError("the text to score is empty; give at least one symbol")
     show = _list if bits else _shade
     show(scored)
 
 
-def _read(model: RuntimeModel, file: Path | None) -> Iterator[str | Sequence[str]]:
-    """Yield what a file or standard input holds, read as the model's training data was."""
+def _read(vocabulary: Vocabulary, file: Path | None) -> str | bytes:
+    """Return what a file or standard input holds: bytes for a model of bytes, else text."""
     from unrolled.corpus.reading import Source, byte_blocks, text_blocks
 
-    source = Source(file)
-    if model.vocabulary.kind == "bytes":
-        yield [f"{byte:02x}" for block in byte_blocks(source) for byte in block]
-    else:
-        yield from _sequences(model, "".join(text_blocks(source)))
+    if vocabulary.tokenizer.reads_bytes:
+        return b"".join(byte_blocks(Source(file)))
+    return "".join(text_blocks(Source(file)))
 
 
-def _sequences(model: RuntimeModel, text: str) -> Iterable[str]:
+def _sequences(model: RuntimeModel, text: str | bytes) -> Sequence[str | bytes]:
     """Return the lines of a text for a model of sequences, which ends each with EOS; else the text itself."""
-    return [line for line in text.split("\n") if line] if model.framed else [text]
+    if not model.framed:
+        return [text]
+    return [line for line in (text.split("\n") if isinstance(text, str) else text.split(b"\n")) if line]
 
 
 def _list(scored: Iterable[Score]) -> None:

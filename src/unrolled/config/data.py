@@ -1,4 +1,4 @@
-"""Where symbols come from, how a text is cut into them, and how they are split."""
+"""How data is read, cut into symbols and split."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from typing import Literal
 
 from unrolled.config.checks import check_choices, check_integer, check_number
 
+#: What one symbol is; unrolled.saved.tokenizers has a tokenizer for each.
+SymbolKind = Literal["characters", "symbols", "bytes", "words"]
+#: Of a data file.
+Format = Literal["text", "jsonl", "json", "csv"]
+
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the symbols come from, how they are cut into symbols and how they are split.
+    """How data files are read, cut into symbols and split.
 
     Attributes:
         kind: What one symbol is; auto is characters, or symbols where the data is lists of them.
@@ -26,9 +31,9 @@ class DataConfig:
         split_seed: Of that draw.
     """
 
-    kind: Literal["auto", "characters", "symbols", "bytes", "words"] = "auto"
+    kind: Literal["auto", SymbolKind] = "auto"
     lines: bool = False
-    format: Literal["auto", "text", "jsonl", "json", "csv"] = "auto"
+    format: Literal["auto", Format] = "auto"
     column: str = ""
     min_count: int = 1
     nfc: bool = False

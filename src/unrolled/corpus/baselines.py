@@ -1,7 +1,7 @@
-"""What to expect: bits per symbol of methods that learn nothing, counts, and compressors, on the splits of a corpus.
+"""Baselines for a model: bits per symbol of a uniform guess, of n-grams and of compressors on a split of a corpus.
 
-Statistics come from the training split, bits from the split that is scored.  EOS and UNK are symbols like any other,
-and the first symbol of a sequence is not predicted, as for the model.
+Counts come from the training split, bits from the split that is scored.  As for the model, EOS and UNK are symbols like
+any other, and the first symbol of a sequence is not predicted.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ Reals = npt.NDArray[np.float64]
 #: Names and lengths of the n-grams.
 ORDERS = {"unigram": 1, "bigram": 2, "5-gram": 5}
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {"xz": lzma.compress, "bz2": bz2.compress}
-#: Training symbols that are counted at most, from the end of the split, to bound memory and time.
+#: At most so many training symbols are counted, from the end of the split, to bound memory and time.
 COUNTED = 1 << 23
-#: Pairs are numbered through a table up to this many possible ones, else by sorting.
+#: Up to this many possible pairs, pairs are numbered through a table; above, by sorting.
 TABLE = 1 << 27
 
 
 class Baseline(NamedTuple):
-    """One method: its name, its bits per symbol on the scored split, and how it was measured."""
+    """A method's name, its bits per symbol on the scored split, and how it was measured."""
 
     name: str
     bits_per_symbol: float
@@ -43,9 +43,9 @@ def table(corpus: Corpus, split: str = "test") -> list[Baseline]:
 
     Args:
         corpus: the splits and their vocabulary.
-        split: which one is scored; for "train" the statistics are of the scored symbols themselves.
+        split: name of the one that is scored; for "train" the counts are of the scored symbols themselves.
 
-    Returns: one entry a method, from the simplest on.
+    Returns: one entry per method, the simplest first.
     Raises: ValueError if there is no such split, or it is empty.
 
     >>> corpus = Corpus.from_sequences([["a", "b"], ["a", "a", "b", "b"]] * 20)
@@ -84,7 +84,7 @@ class _Level(NamedTuple):
 
 
 def ngram_probabilities(known: Sequences, scored: Sequences, V: int, orders: list[int]) -> list[Reals]:
-    """Return the probability of each predicted symbol under n-grams of several orders, each order by itself.
+    """Return the probability of each predicted symbol under n-gram models of several orders.
 
     With c the count of symbol w after context h, C = sum of c after h, and d(c) the discount of a count,
     p(w | h) = (c - d(c)) / C + (sum of d after h) / C * p(w | h without its first symbol), down to p = 1 / V.
@@ -130,7 +130,7 @@ def _levels(known: Sequences, scored: Sequences, V: int, order: int) -> list[_Le
         h, w = context[N:][predicted[N:]], gram[N:][predicted[N:]]
         levels.append(_Level(raw, raw, context_of, int(context.max()) + 1, h, w))
         context, shorter = np.roll(gram, 1), gram
-        context[starts] = len(context_of)  # a number of its own: the start of a sequence
+        context[starts] = len(context_of)  # the start of a sequence
     return levels
 
 
@@ -144,7 +144,7 @@ def _interpolated(level: _Level, c: Ids, p: Reals) -> Reals:
 
 
 def _discounts(c: Ids) -> Reals:
-    """Return what is taken off counts of 0, 1, 2 and of 3 or more; 1/2 where the counts are too few to say."""
+    """Return the discounts of counts of 0, 1, 2 and of 3 or more; 1/2 where there are too few to estimate."""
     n = [np.count_nonzero(c == k) for k in range(5)]
     discounts = [0.0, 0.5, 0.5, 0.5]
     for k in (1, 2, 3):
@@ -193,7 +193,7 @@ def _compressed(vocabulary: Vocabulary, before: Sequences | None, scored: Sequen
 
 
 def _as_bytes(sequences: Sequences, vocabulary: Vocabulary) -> bytes:
-    """Return one byte a symbol where V allows it, else the text with a line end for each EOS."""
+    """Return one byte per symbol where V allows it, else the text with a line end for each EOS."""
     if len(vocabulary) <= 256:
         return sequences.ids.astype(np.uint8).tobytes()
     return "".join(vocabulary.text(ids) + "\n" for ids in sequences).encode()

@@ -1,8 +1,8 @@
-"""Batches of symbols: independent sequences of their own lengths, or one stream in B lanes whose state is carried.
+"""Batches of symbols: sequences padded to one length, or chunks of one stream in B lanes for truncated BPTT.
 
-T time, B batch.  A model reads inputs[t] and predicts targets[t], the symbol that follows.  The place in the data is
-two integers, (epoch, index): the order of an epoch is a function of (seed, epoch) alone, so a resumed run sees the
-batches that an uninterrupted run sees.
+T time, B batch.  A model reads inputs[t] and predicts targets[t], the symbol that follows.  The position in the data is
+two integers, (epoch, index).  The order of an epoch depends on (seed, epoch) alone, so a resumed run sees the same
+batches as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from unrolled.corpus.encoding import Compact
 from unrolled.corpus.splitting import Sequences
 from unrolled.saved.vocabulary import Ids
 
-#: The target of a place that holds no symbol; torch's cross entropy leaves it out by default.
+#: The target where there is nothing to predict; torch's cross entropy ignores it by default.
 IGNORED = -100
 
 
 class SequenceBatch(NamedTuple):
-    """inputs (T, B), targets (T, B), lengths (B,), all int64; past lengths[b] inputs are 0 and targets IGNORED."""
+    """inputs (T, B), targets (T, B), lengths (B,), int64; from lengths[b] on, inputs are 0 and targets IGNORED."""
 
     inputs: Ids
     targets: Ids
@@ -31,7 +31,7 @@ class SequenceBatch(NamedTuple):
 
 
 class StreamBatch(NamedTuple):
-    """inputs (T, B), targets (T, B), both int64, and whether the state starts anew before this batch."""
+    """inputs (T, B), targets (T, B), int64, and whether the state is reset before this batch."""
 
     inputs: Ids
     targets: Ids
@@ -42,7 +42,7 @@ Batch = TypeVar("Batch", SequenceBatch, StreamBatch)
 
 
 class _Batches(ABC, Generic[Batch]):
-    """The place in the data.  One pass of ``for`` yields what is left of the epoch; the next pass is the next epoch."""
+    """A position in the data; one ``for`` loop yields the rest of the epoch, the next loop the next epoch."""
 
     epoch = 0
     index = 0
@@ -61,13 +61,13 @@ class _Batches(ABC, Generic[Batch]):
             yield self._batch(self.index - 1)
 
     def state_dict(self) -> dict[str, int]:
-        """Return the place of the next batch: the epoch, and its index in the epoch."""
+        """Return the position of the next batch: the epoch, and the index in it."""
         return {"epoch": self.epoch, "index": self.index}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go to a place that :meth:`state_dict` gave.
+        """Restore a position that :meth:`state_dict` returned.
 
-        Raises: ValueError if there is no such place in this data.
+        Raises: ValueError if this data has no such position.
         """
         epoch, index = state["epoch"], state["index"]
         if epoch < 0 or not 0 <= index <= len(self):
@@ -76,13 +76,13 @@ class _Batches(ABC, Generic[Batch]):
 
 
 class SequenceBatches(_Batches[SequenceBatch]):
-    """Batches of whole sequences of nearly equal length, each sequence once an epoch.
+    """Batches of whole sequences of nearly equal length, each sequence once per epoch.
 
     Args:
         sequences: each of 2 symbols or more; the last one, EOS, is predicted and never read.
-        batch_size: sequences in a batch; the last batch of an epoch may hold fewer.
+        batch_size: sequences in a batch; the last batch of an epoch may have fewer.
         seed: of the order, which changes from epoch to epoch.
-        shuffle: False takes the sequences from long to short, the same in every epoch.
+        shuffle: False takes the sequences from long to short in every epoch.
 
     Raises: ValueError if there is no sequence, one is too short, or batch_size is below 1.
 
@@ -115,7 +115,7 @@ class SequenceBatches(_Batches[SequenceBatch]):
         return self._gather(self._order[index])
 
     def _drawn(self) -> list[npt.NDArray[np.int64]]:
-        """Return the sequences of each batch of this epoch: equal lengths at random, then the batches at random."""
+        """Return the sequences of each batch of this epoch: shuffled among equal lengths, then by batch."""
         n = len(self._lengths)
         random = np.random.default_rng([self.seed, self.epoch])
         order = random.permutation(n) if self.shuffle else np.arange(n)
@@ -130,10 +130,10 @@ class SequenceBatches(_Batches[SequenceBatch]):
 
 
 class StreamBatches(_Batches[StreamBatch]):
-    """Chunks of one long stream in B lanes; each symbol but the first is predicted exactly once an epoch.
+    """Chunks of one long stream in B lanes; each symbol but the first is predicted exactly once per epoch.
 
-    Lane b reads on where it stopped in the chunk before, so its state is carried over.  Where the lanes do not come
-    out even, the longer lanes are first, and the shorter ones end with one IGNORED target.
+    Lane b continues where it stopped in the chunk before, so its state is carried over.  If the lanes differ in length,
+    the longer ones come first and the shorter ones end with one IGNORED target.
 
     Args:
         ids: the stream (N,), of 2 symbols or more.
@@ -171,12 +171,12 @@ class StreamBatches(_Batches[StreamBatch]):
 
 
 def _cut(ids: Compact | Ids, starts: Ids, lengths: Ids, chunk: range) -> tuple[Ids, Ids]:
-    """Return inputs and targets (T, B) of this chunk of time of the B runs of ids that begin at starts (B,)."""
+    """Return inputs and targets (T, B) of these time steps of the B lanes or sequences that begin at starts (B,)."""
     t = np.arange(chunk.start, chunk.stop)[:, None]  # (T, 1)
     inside = t < lengths  # (T, B)
-    place = np.where(inside, starts + t, 0)  # (T, B)
-    inputs = np.where(inside, ids[place], 0).astype(np.int64)
-    targets = np.where(inside, ids[place + 1].astype(np.int64), IGNORED)
+    position = np.where(inside, starts + t, 0)  # (T, B)
+    inputs = np.where(inside, ids[position], 0).astype(np.int64)
+    targets = np.where(inside, ids[position + 1].astype(np.int64), IGNORED)
     return inputs, targets
 
 

@@ -1,111 +1,188 @@
-"""Numbers symbols in one pass, as they are first seen, for data that can be read only once.
+"""Numbers symbols in one pass, in the order in which they are first seen, for data that can be read only once.
 
-The vocabulary is known only after the data is split, for only training symbols count.  Until then each symbol has a
-provisional number, held in the smallest integer type that fits: 0 is the end of a sequence, 1 is an explicit UNK,
-2, 3, ... are the symbols.
+The vocabulary is known only after the split, because only training symbols count.  Until then each symbol (each
+pre-token, for a kind that learns its symbols) has a provisional id, in the smallest integer type that fits: 0 is the
+end of a sequence, 1 is an explicit UNK, and 2, 3, ... are the symbols.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
+import warnings
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from unrolled.saved.vocabulary import EOS, SPLIT, UNK, Kind, code_points
+from unrolled.config.data import DataConfig
+from unrolled.corpus import reading, records
+from unrolled.corpus.reading import CorpusError, CorpusWarning, Source
+from unrolled.saved.tokenizers import tokenizer
+from unrolled.saved.tokenizers.base import EOS, UNK, Codes, CodeTokenizer, Tokenizer
 
 END = 0
 UNKNOWN = 1
-CODE_POINTS = 0x110000
-#: Numbers that there is room for at first.
+#: Ids that there is room for at first.
 BLOCK = 1 << 20
 
 #: Symbol ids in the smallest unsigned type that holds them.
 Compact = npt.NDArray[np.unsignedinteger[Any]]
 
 
-class Intake:
-    """Takes in text, bytes and symbol lists, and gives back provisional numbers and the symbols they stand for.
+class Encoder:
+    """Turns text, bytes and symbol lists into provisional ids.
 
     Args:
-        kind: what a symbol is.
+        tokenizer: cuts text into symbols.
         lines: whether a line end ends a sequence; else it is a symbol (characters, bytes, words) or white space.
 
-    >>> intake = Intake("characters", lines=True)
-    >>> intake.text("ba" + chr(10) + "b")
-    >>> intake.end()
-    >>> intake.symbols, intake.numbers().tolist()
+    >>> from unrolled.saved.tokenizers import tokenizer
+    >>> encoder = Encoder(tokenizer("characters"), lines=True)
+    >>> encoder.text("ba" + chr(10) + "b")
+    >>> encoder.end()
+    >>> encoder.symbols, encoder.ids().tolist()
     (['a', 'b'], [3, 2, 0, 3, 0])
     """
 
-    def __init__(self, kind: Kind, *, lines: bool = False) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, lines: bool = False) -> None:
+        self.tokenizer, self.lines = tokenizer, lines
         self.symbols: list[str] = []
-        self.kind = kind
         self.length = 0
-        self._numbers: Compact = np.empty(BLOCK, np.uint8)  # the first `length` are taken
-        self._numbering = _Numbering(self.symbols)
-        self._split = SPLIT["words" if lines and kind == "symbols" else kind]
-        if kind == "symbols":
-            self._numbering |= {EOS: END, UNK: UNKNOWN}
+        self._ids: Compact = np.empty(BLOCK, np.uint8)  # the first `length` are in use
+        self._id_of = _FirstSeen(self.symbols)
+        if tokenizer.reads_lists:
+            self._id_of |= {EOS: END, UNK: UNKNOWN}
         if lines:
-            self._numbering["\n"] = END
-        if kind == "bytes":
-            self.symbols += [f"{byte:02x}" for byte in range(256)]
-            self._table = np.arange(2, 258, dtype=np.uint16)
-            self._table[ord("\n")] = END if lines else ord("\n") + 2
-        elif kind == "characters":
-            self._table = np.zeros(CODE_POINTS, np.uint32)
-            self._known = np.zeros(CODE_POINTS, bool)
-            self._known[ord("\n")] = lines
+            self._id_of["\n"] = END
+        if isinstance(tokenizer, CodeTokenizer):
+            self._symbol = tokenizer.symbol
+            dtype = np.min_scalar_type(tokenizer.limit + UNKNOWN + 1)
+            self._unseen = np.iinfo(dtype).max
+            self._table = np.full(tokenizer.limit, self._unseen, dtype)
+            if tokenizer.limit <= 256:
+                self._number(np.arange(tokenizer.limit))
+            if lines:
+                self._table[tokenizer.codes("\n")] = END
 
-    def text(self, text: str) -> None:
-        """Take in the next piece of a text; a word must not go on in the next piece."""
-        if self.kind == "bytes":
-            self.data(text.encode())
-        elif self.kind == "characters":
-            codes = code_points(text)
-            fresh = np.unique(codes[~self._known[codes]])
-            self._table[fresh] = np.arange(len(fresh)) + len(self.symbols) + 2
-            self._known[fresh] = True
-            self.symbols += map(chr, fresh.tolist())
-            self._add(self._table[codes])
+    def text(self, text: str | bytes) -> None:
+        """Append the next piece of a text, which must not end within a symbol."""
+        if isinstance(self.tokenizer, CodeTokenizer):
+            codes = self.tokenizer.codes(text)
+            for start in range(0, len(codes), BLOCK):
+                self._append(self._looked_up(codes[start : start + BLOCK]))
         else:
-            self.record(self._split(text))
-
-    def data(self, data: bytes) -> None:
-        """Take in bytes; kind "bytes" only."""
-        self._add(self._table[np.frombuffer(data, np.uint8)])
+            self.record(self.tokenizer.split_lines(text) if self.lines else self.tokenizer.split(text))
 
     def record(self, symbols: Sequence[str]) -> None:
-        """Take in symbols that are already apart from each other."""
-        numbering = self._numbering
-        self._add(np.array([numbering[symbol] for symbol in symbols], np.uint32))
+        """Append a list of symbols, for a tokenizer without codes."""
+        id_of = self._id_of
+        self._append(np.array([id_of[symbol] for symbol in symbols], np.uint32))
 
     def end(self) -> None:
-        """End the sequence; a sequence that has just ended is not ended again."""
-        if self.length and self._numbers[self.length - 1] != END:
-            self._add(np.array([END], np.uint32))
+        """End the sequence, unless one has just ended."""
+        if self.length and self._ids[self.length - 1] != END:
+            self._append(np.array([END], np.uint32))
 
-    def numbers(self) -> Compact:
-        """Return the provisional numbers (N,); the intake gives them away and is empty again."""
-        numbers, self._numbers = self._numbers, np.empty(BLOCK, np.uint8)
-        numbers.resize(self.length, refcheck=False)
+    def ids(self) -> Compact:
+        """Return the provisional ids (N,) and forget them."""
+        ids, self._ids = self._ids, np.empty(BLOCK, np.uint8)
+        ids.resize(self.length, refcheck=False)
         self.length = 0
-        return numbers
+        return ids
 
-    def _add(self, numbers: Compact) -> None:
-        start, self.length = self.length, self.length + len(numbers)
+    def _looked_up(self, codes: Codes) -> Compact:
+        """Return the ids of these codes; those that were never seen are numbered first."""
+        ids: Compact = self._table.take(codes)
+        if len(self.symbols) < len(self._table):
+            unseen = np.unique(codes[ids == self._unseen])
+            if len(unseen):
+                self._number(unseen)
+                ids = self._table.take(codes)
+        return ids
+
+    def _number(self, codes: npt.NDArray[Any]) -> None:
+        self._table[codes] = np.arange(len(codes)) + len(self.symbols) + 2
+        self.symbols += map(self._symbol, codes.tolist())
+
+    def _append(self, ids: Compact) -> None:
+        start, self.length = self.length, self.length + len(ids)
         dtype = np.min_scalar_type(len(self.symbols) + 1)
-        if self._numbers.dtype != dtype:
-            self._numbers = self._numbers.astype(dtype)
-        if self.length > len(self._numbers):
-            self._numbers.resize(max(self.length, len(self._numbers) * 5 // 4), refcheck=False)
-        self._numbers[start : self.length] = numbers
+        if self._ids.dtype != dtype:
+            self._ids = self._ids.astype(dtype)
+        if self.length > len(self._ids):
+            self._ids.resize(max(self.length, len(self._ids) * 5 // 4), refcheck=False)
+        self._ids[start : self.length] = ids
 
 
-class _Numbering(dict[str, int]):
-    """The next free number for a symbol that was never asked for before."""
+def kind_or(default: str, config: DataConfig) -> str:
+    """Return the kind of symbol that a config names, or the default where it says auto."""
+    return default if config.kind == "auto" else config.kind
+
+
+def encode_texts(sources: Sequence[Source], config: DataConfig) -> tuple[Encoder, list[int]]:
+    """Encode plain texts; return the encoder and the position where each source begins."""
+    encoder = Encoder(tokenizer(kind_or("characters", config)), lines=config.lines)
+    ended = config.lines or config.split_by == "file" or len(sources) > 1
+    starts = []
+    for source in sources:
+        starts.append(encoder.length)
+        for block in reading.blocks(source, encoder.tokenizer, config.nfc):
+            encoder.text(block)
+        if ended:
+            encoder.end()
+    return encoder, starts
+
+
+def encode_records(found: Iterable[tuple[int, str, Sequence[str]]], config: DataConfig) -> tuple[Encoder, list[int]]:
+    """Encode records, each a sequence; return the encoder and the position where each source begins.
+
+    Args:
+        found: of each record the number of its source, its place for an error message, and the record.
+        config: how to read it.
+    """
+    records_found = iter(found)
+    first = next(records_found, None)
+    kind = records.kind_of(first[2] if first else "")
+    encoder = Encoder(tokenizer(kind_or(kind, config)))
+    starts: dict[int, int] = {}
+    skipped = 0
+    for k, where, record in chain([first] if first else [], records_found):
+        if config.kind == "auto" and records.kind_of(record) != kind:
+            raise CorpusError(f"{where}: texts and lists of symbols are mixed; use one of them, or set the kind")
+        before = encoder.length
+        starts.setdefault(k, before)
+        _encode_record(encoder, record, config.nfc, where)
+        skipped += encoder.length == before
+        encoder.end()
+    if skipped:
+        warnings.warn(f"{skipped:,} records without a symbol were skipped", CorpusWarning, stacklevel=3)
+    return encoder, list(starts.values())
+
+
+def _encode_record(encoder: Encoder, record: Sequence[str], nfc: bool, where: str) -> None:
+    """Append one record, without its end."""
+    reader = encoder.tokenizer
+    if isinstance(record, str):
+        record = unicodedata.normalize("NFC", record) if nfc else record
+        if not reader.reads_lists:
+            encoder.text(record)
+            return
+        record = reader.split(record)
+    if not reader.reads_lists:
+        raise CorpusError(
+            f"{where}: a list of symbols, but the kind is {reader.kind}; use kind symbols, or give a text"
+        )
+    if EOS in record[:-1]:
+        raise CorpusError(
+            f"{where}: symbol {record.index(EOS)} is EOS, which only ends a sequence; divide the record, or rename it"
+        )
+    encoder.record(record)
+
+
+class _FirstSeen(dict[str, int]):
+    """Gives each new symbol the next free id."""
 
     def __init__(self, symbols: list[str]) -> None:
         self._symbols = symbols

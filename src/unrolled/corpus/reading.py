@@ -1,6 +1,6 @@
-"""From files to blocks of text and bytes: everything that can be wrong with them is found here.
+"""From files to blocks of text or bytes; whatever can be wrong with a file is found here.
 
-Nothing here holds more than a block of a text or one line, so a line of a gigabyte costs no more than a short one.
+No more than a block of a text or one line is in memory at a time.
 """
 
 from __future__ import annotations
@@ -9,24 +9,26 @@ import codecs
 import io
 import sys
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-#: Bytes read at once.
+from unrolled.saved.tokenizers.base import Tokenizer
+
+#: Bytes read at a time.
 BLOCK = 1 << 20
-#: Characters that one word, one record or one sequence may have, for these are held whole.
+#: Characters that one word, one record or one sequence may have, because each is held as a whole.
 RECORD_LIMIT = 1 << 24
 
 
 class CorpusError(ValueError):
-    """The data cannot be used as it is; the message says where, what was found, and what to do."""
+    """The data cannot be used as it is; the message says where, what was found and what to do."""
 
 
 class CorpusWarning(UserWarning):
-    """The data can be used, but something about it will surprise whoever trains on it."""
+    """The data can be used, but something about it may surprise whoever trains on it."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,9 @@ class Source:
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        """Give the bytes of the source from its start.
+        """Open the source for reading bytes.
 
-        Raises: CorpusError if the file cannot be opened; the message is the system's reason.
+        Raises: CorpusError if the file cannot be opened; the message gives the system's reason.
         """
         if self.path is None:
             yield sys.stdin.buffer
@@ -56,10 +58,9 @@ class Source:
 
 
 def find_sources(data: str | Path | Sequence[str | Path]) -> list[Source]:
-    """Return the inputs that a path, a folder, ``-`` or a list of these stands for.
+    """Return the sources that a path, a folder, ``-`` or a list of these stands for, in the order given.
 
     Args: data: a folder stands for all files below it that are not hidden, sorted by path; ``-`` for standard input.
-    Returns: the inputs, in the order given.
     Raises: CorpusError if a path does not exist, a folder holds no file, or standard input is named twice.
 
     >>> [str(source) for source in find_sources("-")]
@@ -86,6 +87,22 @@ def find_sources(data: str | Path | Sequence[str | Path]) -> list[Source]:
     return sources
 
 
+def blocks(source: Source, tokenizer: Tokenizer, nfc: bool = False) -> Iterator[str] | Iterator[bytes]:
+    """Yield a source in blocks that the tokenizer can split one by one: bytes if it reads bytes, else text.
+
+    Args:
+        source: what to read.
+        tokenizer: of the kind of symbol.
+        nfc: bring text to Unicode normal form C.
+
+    Raises: CorpusError as :func:`text_blocks` and :func:`whole_symbols`.
+    """
+    if tokenizer.reads_bytes:
+        return byte_blocks(source)
+    texts = text_blocks(source)
+    return whole_symbols(normalised(texts) if nfc else texts, tokenizer.cut, source)
+
+
 def byte_blocks(source: Source) -> Iterator[bytes]:
     """Yield the source in blocks of at most ``BLOCK`` bytes, unchanged."""
     with source.open() as stream:
@@ -96,7 +113,7 @@ def byte_blocks(source: Source) -> Iterator[bytes]:
 def text_blocks(source: Source) -> Iterator[str]:
     """Yield the text of a UTF-8 source in blocks, with LF line ends and without a byte order mark.
 
-    Raises: CorpusError if the source is binary or no UTF-8; the message names the byte offset (from 0) and the line.
+    Raises: CorpusError if the source is binary or not UTF-8; the message names the byte offset (from 0) and the line.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     newlines = io.IncrementalNewlineDecoder(None, translate=True)
@@ -109,7 +126,7 @@ def text_blocks(source: Source) -> Iterator[str]:
         if nul >= 0:
             line += undecoded.count(b"\n", 0, nul)
             raise CorpusError(
-                f"{source}: byte {offset + nul} (line {line}) is NUL, so this is no text; read it as bytes (kind bytes)"
+                f"{source}: byte {offset + nul} (line {line}) is NUL, so it is not text; read it as bytes (kind bytes)"
             )
         try:
             text = decoder.decode(block)
@@ -127,10 +144,10 @@ def text_blocks(source: Source) -> Iterator[str]:
 
 
 def normalised(blocks: Iterator[str]) -> Iterator[str]:
-    """Yield the same text in Unicode normal form C, whatever the place where the blocks were cut.
+    """Yield the same text in Unicode normal form C, wherever the blocks were cut.
 
-    A block is cut before a code point that no earlier one can join: neither a mark nor a medial or final Hangul jamo,
-    which hold every code point of which Unicode says that it may compose with the one before.
+    A cut is moved back to before a code point that cannot compose with the one before it: any but a mark or a medial or
+    final Hangul jamo.
     """
     held = ""
     for block in blocks:
@@ -144,27 +161,27 @@ def normalised(blocks: Iterator[str]) -> Iterator[str]:
     yield unicodedata.normalize("NFC", held)
 
 
-def whole_words(blocks: Iterator[str], source: Source) -> Iterator[str]:
-    """Yield the same text cut only after white space, so that no word is torn in two.
+def whole_symbols(blocks: Iterator[str], cut: Callable[[str], int], source: Source) -> Iterator[str]:
+    """Yield the same text in blocks that do not divide a symbol.
 
-    Raises: CorpusError if a word is longer than ``RECORD_LIMIT`` characters.
+    Args:
+        blocks: of the text.
+        cut: :meth:`Tokenizer.cut` of the kind of symbol.
+        source: to be named in an error message.
+
+    Raises: CorpusError if a symbol is longer than ``RECORD_LIMIT`` characters.
     """
-    held: list[str] = []
-    length = 0
+    rest = ""
     for block in blocks:
-        cut = len(block)
-        while cut > 0 and not block[cut - 1].isspace():
-            cut -= 1
-        if cut:
-            yield "".join(held) + block[:cut]
-            held, length = [], 0
-        held.append(block[cut:])
-        length += len(block) - cut
-        if length > RECORD_LIMIT:
+        text = rest + block
+        end = cut(text)
+        yield text[:end]
+        rest = text[end:]
+        if len(rest) > RECORD_LIMIT:
             raise CorpusError(
                 f"{source}: a word has more than {RECORD_LIMIT:,} characters; read it as characters or bytes (kind)"
             )
-    yield "".join(held)
+    yield rest
 
 
 def text_lines(source: Source) -> Iterator[str]:
@@ -183,7 +200,7 @@ def text_lines(source: Source) -> Iterator[str]:
         length += len(rest)
         if length > RECORD_LIMIT:
             raise CorpusError(
-                f"{source}: a record has more than {RECORD_LIMIT:,} characters; read plain text as such (format text)"
+                f"{source}: a record has more than {RECORD_LIMIT:,} characters; for plain text, set format text"
             )
     if length:
         yield "".join(held)
@@ -195,9 +212,7 @@ def _hidden(path: Path) -> bool:
 
 def _refuse_utf16(start: bytes, source: Source) -> None:
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise CorpusError(
-            f"{source}: byte 0 starts a UTF-16 text, expected UTF-8; convert it (iconv -f UTF-16 -t UTF-8)"
-        )
+        raise CorpusError(f"{source}: byte 0 starts UTF-16 text, expected UTF-8; convert it (iconv -f UTF-16 -t UTF-8)")
 
 
 def _not_utf8(source: Source, offset: int, line: int, error: UnicodeDecodeError) -> CorpusError:

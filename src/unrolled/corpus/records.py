@@ -1,30 +1,28 @@
-"""Files of records: JSON lines, a JSON array or a column of CSV.  Each record is a sequence: a text or symbols."""
+"""Files of records: JSON lines, a JSON array or a column of CSV.  A record is one sequence: a text or symbols."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 import msgspec
 
-from unrolled.config.data import DataConfig
+from unrolled.config.data import DataConfig, Format, SymbolKind
 from unrolled.corpus.reading import RECORD_LIMIT, CorpusError, Source, text_blocks, text_lines
 
-Format = Literal["text", "jsonl", "json", "csv"]
 Record = str | list[str]
 
-#: What the end of a file's name says of its format; any other file is text.
+#: Formats by the suffix of a file's name; any other file is text.
 SUFFIXES: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "csv"}
-#: Characters that a JSON array may have, for it is held whole.
+#: Characters that a JSON array may have, because it is parsed as a whole.
 ARRAY_LIMIT = 1 << 28
 EXPECTED = 'expected a string or a list of symbols, as in ["a", "b"]'
 
 
 def format_of(sources: Sequence[Source], config: DataConfig) -> Format:
-    """Return the format that the config asks for, or that the names of the sources say.
+    """Return the format that the config asks for, or that the file names suggest.
 
-    Raises: CorpusError if the names say different formats; the message names one file of each.
+    Raises: CorpusError if the names suggest different formats; the message names one file of each.
 
     >>> format_of([Source(None)], DataConfig())
     'text'
@@ -38,7 +36,7 @@ def format_of(sources: Sequence[Source], config: DataConfig) -> Format:
         found.setdefault(SUFFIXES.get(source.path.suffix.lower() if source.path else "", "text"), source)
     if len(found) > 1:
         names = " and ".join(f"{source} looks like {name}" for name, source in found.items())
-        raise CorpusError(f"{names}; name files of one format, or say which one they have (format)")
+        raise CorpusError(f"{names}; name files of one format, or set the format")
     return next(iter(found))
 
 
@@ -50,9 +48,9 @@ def records(source: Source, format: Format, column: str) -> Iterator[tuple[str, 
     Args:
         source: what to read.
         format: any but text.
-        column: of a CSV source.
+        column: name of the column of a CSV source.
 
-    Raises: CorpusError if something in the source is no record; the message names the place.
+    Raises: CorpusError if something in the source is not a record; the message names the place.
     """
     if format == "csv":
         return csv_cells(source, column)
@@ -60,9 +58,9 @@ def records(source: Source, format: Format, column: str) -> Iterator[tuple[str, 
 
 
 def json_lines(source: Source) -> Iterator[tuple[str, Record]]:
-    """Yield (where, record) of each line of a JSON-lines source; blank lines are no records.
+    """Yield (where, record) of each line of a JSON-lines source; blank lines are skipped.
 
-    Raises: CorpusError if a line is no record; the message names the line.
+    Raises: CorpusError if a line is not a record; the message names the line.
     """
     decoder = msgspec.json.Decoder(str | list[str | int])
     for number, line in enumerate(text_lines(source), 1):
@@ -72,13 +70,13 @@ def json_lines(source: Source) -> Iterator[tuple[str, Record]]:
             record = decoder.decode(line)
         except msgspec.DecodeError as error:
             raise CorpusError(f"{source}: line {number}: {error}; {EXPECTED}") from None
-        yield f"{source}: line {number}", _of_strings(record)
+        yield f"{source}: line {number}", _as_strings(record)
 
 
 def json_array(source: Source) -> Iterator[tuple[str, Record]]:
     """Yield (where, record) of each element of a source that is one JSON array.
 
-    Raises: CorpusError if the source is no array of records, or has more than ``ARRAY_LIMIT`` characters.
+    Raises: CorpusError if the source is not an array of records, or has more than ``ARRAY_LIMIT`` characters.
     """
     held: list[str] = []
     length = 0
@@ -94,13 +92,13 @@ def json_array(source: Source) -> Iterator[tuple[str, Record]]:
     except msgspec.DecodeError as error:
         raise CorpusError(f"{source}: {error}; expected an array of sequences, for each of which {EXPECTED}") from None
     for number, record in enumerate(array, 1):
-        yield f"{source}: record {number}", _of_strings(record)
+        yield f"{source}: record {number}", _as_strings(record)
 
 
 def csv_cells(source: Source, column: str) -> Iterator[tuple[str, Record]]:
     """Yield (where, cell) of one column of a CSV source with a header line; ``.tsv`` files are split at tabs.
 
-    Raises: CorpusError if there is no such column (the message lists those there are), or a row is broken.
+    Raises: CorpusError if there is no such column (the message lists the columns), or a row is malformed.
     """
     tabs = source.path is not None and source.path.suffix.lower() == ".tsv"
     before = csv.field_size_limit(RECORD_LIMIT)
@@ -126,10 +124,10 @@ def csv_cells(source: Source, column: str) -> Iterator[tuple[str, Record]]:
         csv.field_size_limit(before)
 
 
-def kind_of(record: Record | None) -> Literal["symbols", "characters"]:
-    """Return the kind of symbols that a record holds if nothing else says: a list holds symbols, a text characters."""
-    return "symbols" if isinstance(record, list) else "characters"
+def kind_of(record: Sequence[str]) -> SymbolKind:
+    """Return the kind of symbol of a record where the config says auto: of a list symbols, of a text characters."""
+    return "characters" if isinstance(record, str) else "symbols"
 
 
-def _of_strings(record: str | list[str | int]) -> Record:
+def _as_strings(record: str | list[str | int]) -> Record:
     return record if isinstance(record, str) else [str(symbol) for symbol in record]

@@ -1,4 +1,4 @@
-"""Sequences of ids end to end in one array, and the rules by which they are split."""
+"""Sequences of ids, and how they are split into training, validation and test data."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from unrolled.config.data import DataConfig
 from unrolled.corpus.encoding import END, Compact
 from unrolled.corpus.reading import CorpusError
 
-#: Symbols that are worked on at once where an 8-byte copy of all would be too much.
+#: Symbols that are processed at a time, to avoid an 8-byte copy of all.
 BLOCK = 1 << 20
 
-#: Places in an array of ids, (n,).
-Places = npt.NDArray[np.int64]
+#: Positions in an array of ids, (n,).
+Positions = npt.NDArray[np.int64]
+#: What a split does not divide.
+Unit = Literal["symbols", "sequences", "files"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,14 +69,14 @@ class Split:
     """How a corpus was split.
 
     Attributes:
-        unit: What was not torn apart: symbols of a stream, sequences or files.
-        validation: Share held out to steer training.
-        test: Share held out for the last word.
+        unit: What was not divided: symbols of a stream, sequences or files.
+        validation: Share of the units held out to steer training.
+        test: Share of the units held out for the final measurement.
         seed: Of the permutation of units; None where they were cut in the order train, validation, test.
         sizes: Units in train, validation and test.
     """
 
-    unit: Literal["symbols", "sequences", "files"]
+    unit: Unit
     validation: float
     test: float
     seed: int | None
@@ -88,38 +90,36 @@ class Split:
 
 
 class Parts(NamedTuple):
-    """The three splits, still numbered as they were taken in."""
+    """The three splits, in provisional ids."""
 
     train: Sequences
     validation: Sequences
     test: Sequences
 
 
-def split_blocks(numbers: Compact, config: DataConfig, inputs: str) -> tuple[Parts, Split]:
+def split_blocks(ids: Compact, config: DataConfig, inputs: str) -> tuple[Parts, Split]:
     """Cut a stream into blocks in the order train, validation, test, without a copy."""
-    sizes = _sizes(len(numbers), 2, config, "symbols", inputs)
+    sizes = _sizes(len(ids), 2, config, "symbols", inputs)
     cuts = np.cumsum(sizes)
-    parts = Parts(*(as_stream(part) for part in np.split(numbers, cuts[:2])))
+    parts = Parts(*(as_stream(part) for part in np.split(ids, cuts[:2])))
     return parts, Split("symbols", config.validation, config.test, None, sizes)
 
 
-def split_units(
-    numbers: Compact, starts: Places, config: DataConfig, unit: Literal["sequences", "files"], inputs: str
-) -> tuple[Parts, Split]:
-    """Share out whole units, which begin at these places: drawn by the seed, or in order if split by blocks."""
-    starts, lengths = _long_enough(starts, len(numbers))
+def split_units(ids: Compact, starts: Positions, config: DataConfig, unit: Unit, inputs: str) -> tuple[Parts, Split]:
+    """Assign whole units, which begin at `starts`, to the splits: at random, or in order if split by block."""
+    starts, lengths = _long_enough(starts, len(ids))
     sizes = _sizes(len(starts), 1, config, unit, inputs)
     seed = None if config.split_by == "block" else config.split_seed
     order = np.arange(len(starts)) if seed is None else np.random.default_rng(seed).permutation(len(starts))
     shares = (np.sort(units) for units in np.split(order, np.cumsum(sizes)[:2]))
-    parts = Parts(*(_gathered(numbers, starts[units], lengths[units]) for units in shares))
+    parts = Parts(*(_gathered(ids, starts[units], lengths[units]) for units in shares))
     return parts, Split(unit, config.validation, config.test, seed, sizes)
 
 
 def _sizes(units: int, least: int, config: DataConfig, what: str, inputs: str) -> tuple[int, int, int]:
-    """Return how many units train, validate and test; each split that is asked for has at least the least."""
+    """Return the number of units of each split; one with a share above 0 has at least `least`."""
     if units == 0:
-        raise CorpusError(f"{inputs}: empty, no {what} to learn from; check that this is the file you meant")
+        raise CorpusError(f"{inputs}: empty, no {what} to learn from; check that this is the right file")
     if units < least:
         raise CorpusError(f"{inputs}: {units} symbol only; predicting the next one needs at least {least}")
     validation, test = (int(units * share + 0.5) for share in (config.validation, config.test))
@@ -138,42 +138,63 @@ def _sizes(units: int, least: int, config: DataConfig, what: str, inputs: str) -
     return train, validation, test
 
 
-def _long_enough(starts: Places, end: int) -> tuple[Places, Places]:
-    """Return start and length of each unit that is one: a unit of one symbol, an EOS alone, is none."""
+def _long_enough(starts: Positions, end: int) -> tuple[Positions, Positions]:
+    """Return start and length of each unit of more than one symbol; a lone EOS is dropped."""
     lengths = np.diff(np.append(starts, end))
     return starts[lengths > 1], lengths[lengths > 1]
 
 
-def _gathered(numbers: Compact, starts: Places, lengths: Places) -> Sequences:
+def _gathered(ids: Compact, starts: Positions, lengths: Positions) -> Sequences:
     """Return copies of the units at these starts, end to end."""
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    ids = np.empty(offsets[-1], numbers.dtype)
+    units = np.empty(offsets[-1], ids.dtype)
     for k, (start, length) in enumerate(zip(starts.tolist(), lengths.tolist(), strict=True)):
-        ids[offsets[k] : offsets[k + 1]] = numbers[start : start + length]
-    return Sequences(ids, offsets)
+        units[offsets[k] : offsets[k + 1]] = ids[start : start + length]
+    return Sequences(units, offsets)
 
 
 def as_stream(ids: Compact) -> Sequences:
-    """Return a stream as one sequence; nothing is no sequence."""
+    """Return a stream as one sequence; an empty stream has no sequence."""
     return Sequences(ids, np.array([0, len(ids)] if len(ids) else [0]))
 
 
-def as_sequences(numbers: Compact) -> Sequences:
-    """Return what lies between one END and the next as a sequence each."""
-    return _gathered(numbers, *_long_enough(sequence_starts(numbers), len(numbers)))
+def as_sequences(ids: Compact) -> Sequences:
+    """Return the sequences that END separates."""
+    return _gathered(ids, *_long_enough(sequence_starts(ids), len(ids)))
 
 
-def sequence_starts(numbers: Compact) -> Places:
-    """Return where sequences may begin: at 0, and after each END."""
-    found = [np.flatnonzero(block == END) + 1 + k * BLOCK for k, block in enumerate(blocks(numbers))]
+def sequence_starts(ids: Compact) -> Positions:
+    """Return where sequences may begin: at 0 and after each END."""
+    found = [np.flatnonzero(block == END) + 1 + k * BLOCK for k, block in enumerate(blocks(ids))]
     return np.concatenate([np.zeros(1, np.int64), *found])
 
 
-def counts(ids: Compact, kinds: int) -> npt.NDArray[np.int64]:
-    """Return how often each number below `kinds` occurs, (kinds,), without an 8-byte copy of all."""
-    found = np.zeros(kinds, np.int64)
+def renumbered(part: Sequences, final: Compact, lengths: Positions) -> Sequences:
+    """Return sequences in final ids; the ids are read-only, and overwrite the provisional ones where the type allows.
+
+    Args:
+        part: sequences in provisional ids below n.
+        final: the final ids of provisional id 0, then of 1, ..., n - 1.
+        lengths: (n,) how many final ids each provisional one becomes.
+    """
+    if (lengths == 1).all():
+        ids, offsets = part.ids if part.ids.dtype == final.dtype else np.empty(len(part.ids), final.dtype), part.offsets
+        for before, after in zip(blocks(part.ids), blocks(ids), strict=True):
+            after[:] = final[before]
+    else:
+        ends = np.concatenate([[0], np.cumsum(lengths[part.ids])])
+        first = (np.cumsum(lengths) - lengths)[part.ids]  # where the final ids of each symbol begin
+        ids = final[np.repeat(first - ends[:-1], lengths[part.ids]) + np.arange(ends[-1])]
+        offsets = ends[part.offsets]
+    ids.flags.writeable = False
+    return Sequences(ids, offsets)
+
+
+def counts(ids: Compact, n: int) -> npt.NDArray[np.int64]:
+    """Return how often each id below n occurs, (n,), without an 8-byte copy of all."""
+    found = np.zeros(n, np.int64)
     for block in blocks(ids):
-        found += np.bincount(block, minlength=kinds)
+        found += np.bincount(block, minlength=n)
     return found
 
 

@@ -1,1 +1,1 @@
-"""What is kept on disk of a model: its vocabulary, its weights, its configuration; no torch."""
+"""What is saved of a model: tokenizers and vocabulary, atomic files, the model's folder; no torch."""

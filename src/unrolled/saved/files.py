@@ -1,6 +1,6 @@
-"""Files that a crash leaves whole: written under another name, synced, renamed; read with their sha256.
+"""Atomic files: after a crash a file is there whole or as it was before; a damaged one is found by its sha256.
 
-Loading runs no code.
+Data goes to a temporary file first, which is synced to disk and then renamed.  Reading a file runs no code.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy.typing as npt
 import safetensors.numpy
 from safetensors import SafetensorError
 
+#: Of every JSON file that is written; a file of another version is refused.
 FORMAT_VERSION = 1
 
 Tensors = dict[str, npt.NDArray[Any]]
@@ -29,7 +30,7 @@ Parsed = TypeVar("Parsed")
 
 
 class CheckpointError(Exception):
-    """A file of a run cannot be read or written; the message names it, what is wrong, and what to do."""
+    """A file of a run cannot be read or written; the message says which one, what is wrong and what to do."""
 
 
 class _Version(msgspec.Struct):
@@ -37,9 +38,9 @@ class _Version(msgspec.Struct):
 
 
 def new_folder(folder: str | Path) -> Path:
-    """Make the folder of a new run, before anything is spent on the run.
+    """Create the folder of a new run and check that it can be written to.
 
-    Raises: CheckpointError if the folder holds anything already, or cannot be written to.
+    Raises: CheckpointError if the folder is not empty or cannot be written to.
     """
     folder = Path(folder)
     with writing(folder):
@@ -51,7 +52,7 @@ def new_folder(folder: str | Path) -> Path:
 
 
 def clear_folder(folder: str | Path) -> None:
-    """Take away what a run wrote to the folder that :func:`new_folder` gave it, for it could not begin."""
+    """Delete all that a run wrote to the folder that :func:`new_folder` returned; the folder stays."""
     for entry in Path(folder).iterdir():
         if entry.is_dir():
             shutil.rmtree(entry, ignore_errors=True)
@@ -60,7 +61,7 @@ def clear_folder(folder: str | Path) -> None:
 
 
 def write_file(path: str | Path, data: bytes) -> None:
-    """Write one file so that it is there whole or as it was; its folder is made if it is not there.
+    """Write one file atomically; its folder is created if need be.
 
     Raises: CheckpointError if it cannot be written.
     """
@@ -70,33 +71,18 @@ def write_file(path: str | Path, data: bytes) -> None:
         replace_files({path: data})
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn the system's refusal to write into one sentence."""
+def replace_files(files: dict[Path, bytes]) -> None:
+    """Write several files of one folder atomically, each by itself: all are staged, then renamed in this order."""
+    staged = {path: path.with_name(f".{path.name}.unfinished") for path in files}
     try:
-        yield
-    except OSError as error:
-        remedy = {
-            errno.ENOSPC: "free some space, or name a folder on another disk",
-            errno.EDQUOT: "free some space, or name a folder on another disk",
-            errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
-        }.get(error.errno or 0, "name a folder that you can write to")
-        raise CheckpointError(f"{path}: cannot write: {error.strerror or error}; {remedy}") from error
-
-
-def to_json(value: dict[str, Any]) -> bytes:
-    """Return a value as UTF-8 JSON with a line end; finite numbers only."""
-    return json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False).encode() + b"\n"
-
-
-def sha256(data: bytes) -> str:
-    """Return the sha256 of some bytes, in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def pack(tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """Return arrays as the bytes of a safetensors file."""
-    return safetensors.numpy.save({name: np.asarray(array, order="C") for name, array in tensors.items()})
+        for path, data in files.items():
+            write_synced(staged[path], data)
+        for path in files:
+            staged[path].replace(path)
+    finally:
+        for stage in staged.values():
+            stage.unlink(missing_ok=True)
+    sync(next(iter(files)).parent)
 
 
 def write_synced(path: Path, data: bytes) -> None:
@@ -116,43 +102,66 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def replace_files(files: dict[Path, bytes]) -> None:
-    """Write files of one folder, all of them under other names first; renamed in this order."""
-    staged = {path: path.with_name(f".{path.name}.unfinished") for path in files}
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an OSError inside the block into a CheckpointError that names the path and says what to do."""
     try:
-        for path, data in files.items():
-            write_synced(staged[path], data)
-        for path in files:
-            staged[path].replace(path)
-    finally:
-        for stage in staged.values():
-            stage.unlink(missing_ok=True)
-    sync(next(iter(files)).parent)
+        yield
+    except OSError as error:
+        remedy = {
+            errno.ENOSPC: "free some space, or name a folder on another disk",
+            errno.EDQUOT: "free some space, or name a folder on another disk",
+            errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
+        }.get(error.errno or 0, "name a folder that you can write to")
+        raise CheckpointError(f"{path}: cannot write: {error.strerror or error}; {remedy}") from error
+
+
+def to_json(value: dict[str, Any]) -> bytes:
+    """Return a value as UTF-8 JSON with a final line end; ValueError if a number is not finite."""
+    return json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False).encode() + b"\n"
+
+
+def from_json(data: bytes | str, kind: type[Parsed]) -> Parsed:
+    """Return the struct that a JSON text with a format version holds.
+
+    Raises: ValueError if the text is damaged, foreign or of another version.
+
+    >>> class Note(msgspec.Struct):
+    ...     text: str
+    >>> from_json(to_json({"format_version": 1, "text": "so long"}), Note)
+    Note(text='so long')
+    """
+    try:
+        version = msgspec.json.decode(data, type=_Version).format_version
+        if version != FORMAT_VERSION:
+            raise ValueError(f"format version {version}; this release reads {FORMAT_VERSION}")
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"damaged, or written by something else: {error}") from None
+
+
+def sha256(data: bytes) -> str:
+    """Return the sha256 of some bytes, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def pack(tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """Return arrays as the bytes of a safetensors file."""
+    return safetensors.numpy.save({name: np.asarray(array, order="C") for name, array in tensors.items()})
 
 
 def read_file(path: Path) -> bytes:
-    """Return the bytes of a file of a run; CheckpointError if there is none."""
+    """Return the bytes of a file; CheckpointError if it is missing or cannot be read."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: the file is missing; the run is not whole") from None
+        raise CheckpointError(f"{path}: the file is missing, so the run is incomplete") from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot read: {error.strerror}") from None
 
 
-def parse(path: Path, data: bytes, kind: type[Parsed]) -> Parsed:
-    """Return the struct in a JSON file; CheckpointError naming the file if it is damaged or of another version."""
-    try:
-        version = msgspec.json.decode(data, type=_Version).format_version
-        if version != FORMAT_VERSION:
-            raise CheckpointError(f"{path}: format version {version}; this release reads {FORMAT_VERSION}")
-        return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: damaged, or written by something else: {error}") from None
-
-
 def check_sum(path: Path, data: bytes, expected: str | None) -> None:
-    """Refuse bytes whose sha256 is not the expected one: CheckpointError naming the file."""
+    """Raise CheckpointError if the sha256 of a file's bytes is not the expected one."""
     if sha256(data) != expected:
         raise CheckpointError(
             f"{path}: damaged, or of another save: its sha256 begins {sha256(data)[:12]}, "
@@ -160,8 +169,16 @@ def check_sum(path: Path, data: bytes, expected: str | None) -> None:
         )
 
 
+def parse(path: Path, data: bytes, kind: type[Parsed]) -> Parsed:
+    """Return the struct in the bytes of a JSON file; as :func:`from_json`, with CheckpointError."""
+    try:
+        return from_json(data, kind)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+
+
 def unpack(path: Path, expected: str | None) -> Tensors:
-    """Return the arrays of a safetensors file with this sha256; CheckpointError naming the file if it is damaged."""
+    """Return the arrays of a safetensors file; CheckpointError if it is damaged or has another sha256."""
     data = read_file(path)
     check_sum(path, data, expected)
     try:

@@ -1,6 +1,6 @@
-"""The folder of a model: config.json, vocabulary.json and model.safetensors, and what config.json says of the model.
+"""The folder of a model: config.json, vocabulary.json and model.safetensors.
 
-config.json holds the sha256 of the other two, and is renamed last, so the three always belong together.
+config.json holds the sha256 of the other two and is written last, so parts of two saves are never taken for one.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from unrolled.saved.files import (
 )
 from unrolled.saved.vocabulary import Vocabulary
 
-#: Keys of config.json that say how the model is kept; all others say what it is.
-OURS = ("format_version", "sha256")
+#: Keys of config.json that belong to the file format; all others describe the model.
+RESERVED = ("format_version", "sha256")
 
 
 class _Config(msgspec.Struct):
@@ -42,16 +42,21 @@ class _Config(msgspec.Struct):
 
 @dataclass(frozen=True)
 class SavedModel:
-    """What config.json says of a model itself, however it was trained."""
+    """What config.json says of the model itself, however it was trained.
+
+    Attributes:
+        model: Cell, sizes and options.
+        framed: Whether it learned sequences that end with EOS; else one stream.
+    """
 
     model: ModelConfig
     framed: bool
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any], folder: str | Path) -> SavedModel:
-        """Read a config that came from this folder.
+        """Convert the config that :func:`load_model` returned for this folder.
 
-        Raises: ValueError naming the file and what in it is missing or out of range.
+        Raises: ValueError naming the file, and the field that is missing or out of range.
         """
         try:
             return msgspec.convert(config, cls)
@@ -67,17 +72,17 @@ def save_model(
     *,
     overwrite: bool = False,
 ) -> None:
-    """Write a model: config.json, vocabulary.json and model.safetensors.
+    """Write a model's config.json, vocabulary.json and model.safetensors.
 
     Args:
-        folder: is made if it is not there; other files in it stay as they are.
-        config: JSON values that say what the model is.
+        folder: created if need be; other files in it stay as they are.
+        config: JSON values that describe the model.
         vocabulary: the symbols it reads and writes.
-        tensors: its parameters by name.
+        tensors: its parameters by stored name.
         overwrite: replace a model that is already there.
 
-    Raises: CheckpointError if a model is there and overwrite is False, or the files cannot be written; what was there
-        is then as it was.  ValueError if config holds a key of the file's own.
+    Raises: CheckpointError if a model is there and overwrite is False, or the files cannot be written; the folder is
+        then unchanged.  ValueError if config has a reserved key.
     """
     folder = Path(folder)
     with writing(folder):
@@ -86,8 +91,8 @@ def save_model(
             raise CheckpointError(
                 f"{folder}: a model is already there; name another folder, or overwrite it on purpose"
             )
-        if not config.keys().isdisjoint(OURS):
-            raise ValueError(f"save_model: config has one of the keys {', '.join(OURS)}, which are the file's own")
+        if not config.keys().isdisjoint(RESERVED):
+            raise ValueError(f"save_model: config has one of the reserved keys {', '.join(RESERVED)}")
         packed, symbols = pack(tensors), vocabulary.to_json()
         sums = {"vocabulary.json": sha256(symbols), "model.safetensors": sha256(packed)}
         replace_files(
@@ -100,21 +105,21 @@ def save_model(
 
 
 def load_model(folder: str | Path) -> tuple[dict[str, Any], Vocabulary, Tensors]:
-    """Return the config, the vocabulary and the tensors of a model, as :func:`save_model` got them.
+    """Return the config, the vocabulary and the tensors that :func:`save_model` wrote.
 
     Raises: CheckpointError if there is no model, or a file is damaged, foreign or of an unknown format version.
     """
     folder = Path(folder)
-    if not (folder / "config.json").exists():
+    config_file, symbols_file = folder / "config.json", folder / "vocabulary.json"
+    if not config_file.exists():
         raise CheckpointError(f"{folder}: no config.json, so there is no model; check the path")
-    described = read_file(folder / "config.json")
-    sums = parse(folder / "config.json", described, _Config).sha256
-    symbols = read_file(folder / "vocabulary.json")
-    check_sum(folder / "vocabulary.json", symbols, sums.get("vocabulary.json"))
+    described, symbols = read_file(config_file), read_file(symbols_file)
+    sums = parse(config_file, described, _Config).sha256
+    check_sum(symbols_file, symbols, sums.get(symbols_file.name))
     try:
         vocabulary = Vocabulary.from_json(symbols)
     except ValueError as error:
-        raise CheckpointError(f"{folder / 'vocabulary.json'}: {error}") from None
+        raise CheckpointError(f"{symbols_file}: {error}") from None
     tensors = unpack(folder / "model.safetensors", sums.get("model.safetensors"))
     config = json.loads(described)
-    return {key: config[key] for key in config if key not in OURS}, vocabulary, tensors
+    return {key: config[key] for key in config if key not in RESERVED}, vocabulary, tensors

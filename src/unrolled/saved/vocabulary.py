@@ -1,46 +1,31 @@
-"""Symbols and their numbers: the data's own symbols in code-point order, then EOS, then UNK.
+"""Symbols and their ids: the data's own symbols, then EOS, then UNK.
 
-V vocabulary.  Symbol k of the data has id k; EOS is V-2 and UNK is V-1, always there, whatever the data holds.
+V size of the vocabulary.  Symbol k of the data has id k; EOS is V-2 and UNK is V-1, always there, whatever the data
+holds.
 """
 
 from __future__ import annotations
 
-import codecs
-import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-Kind = Literal["symbols", "characters", "bytes", "words"]
+from unrolled.saved.files import FORMAT_VERSION, from_json
+from unrolled.saved.tokenizers import TOKENIZERS, tokenizer
+from unrolled.saved.tokenizers.base import EOS, REPLACEMENT, UNK, CodeTokenizer, Tokenizer
+
+__all__ = ["EOS", "REPLACEMENT", "UNK", "Ids", "Text", "Vocabulary", "shown"]
+
 Ids = npt.NDArray[np.int64]
 
-EOS = "EOS"
-UNK = "UNK"
-REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-FORMAT_VERSION = 1
-
 #: A text, or a list of symbols.
-Text = str | Sequence[str]
-
-#: How a text falls into symbols.  A line end is a word of its own; between symbols it is white space like any other.
-SPLIT: dict[str, Callable[[str], list[str]]] = {
-    "symbols": str.split,
-    "characters": list,
-    "words": re.compile(r"\n|\S+").findall,
-    "bytes": lambda text: [f"{byte:02x}" for byte in text.encode("utf-8", "surrogatepass")],
-}
-
-
-def code_points(text: str) -> npt.NDArray[np.uint32]:
-    """Return the code points of a text (N,), lone surrogates included."""
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+Text = str | bytes | Sequence[str]
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,10 +33,10 @@ class Vocabulary:
     """A fixed, ordered set of symbols with EOS and UNK at its end; no input makes ``encode`` fail.
 
     Args:
-        symbols: the data's own symbols, distinct, without EOS and UNK.  Characters are single code points, bytes
-            are two hexadecimal digits, words hold no white space (a line end is a word of its own).
+        symbols: the data's own symbols in id order, distinct, without EOS and UNK.  Characters are single code points,
+            bytes are two hexadecimal digits, words hold no white space (a line end is a word of its own).
         kind: what a symbol is: "symbols" (any strings), "characters", "bytes" or "words".
-        nfc: whether text is brought to Unicode normal form C before it is read; characters and words only.
+        nfc: whether text is brought to Unicode normal form C first; characters and words only.
 
     Raises: ValueError if a symbol does not fit the kind, occurs twice, or is one of the two reserved names.
     Source: the founding example: V = 4 in the order a, b, EOS, UNK.
@@ -64,10 +49,10 @@ class Vocabulary:
     """
 
     symbols: tuple[str, ...]
-    kind: Kind = "symbols"
+    kind: str = "symbols"
     nfc: bool = False
 
-    def __init__(self, symbols: Iterable[str], kind: Kind = "symbols", nfc: bool = False) -> None:
+    def __init__(self, symbols: Iterable[str], kind: str = "symbols", nfc: bool = False) -> None:
         object.__setattr__(self, "symbols", tuple(symbols))
         object.__setattr__(self, "kind", kind)
         object.__setattr__(self, "nfc", nfc)
@@ -76,21 +61,20 @@ class Vocabulary:
     @classmethod
     def build(
         cls,
-        data: str | bytes | Iterable[str | bytes | Sequence[str]],
-        kind: Kind = "characters",
+        data: str | bytes | Iterable[Text],
+        kind: str = "characters",
         *,
         min_count: int = 1,
         nfc: bool = False,
     ) -> Vocabulary:
-        """Return the vocabulary of a text, or of several sequences, in code-point order.
+        """Return the vocabulary of a text or of several sequences; its symbols are in code-point order.
 
         Args:
-            data: one text, or an iterable of texts or symbol lists.
+            data: one text, or an iterable of texts or symbol lists.  EOS and UNK in a list are not counted.
             kind: what a symbol is.
             min_count: a symbol that occurs fewer times is left out, and so becomes UNK.
             nfc: bring text to normal form C first.
 
-        Returns: the vocabulary; the reserved names of a symbol list are skipped, for they are always there.
         Raises: ValueError if min_count is below 1 or a symbol does not fit the kind.
 
         >>> Vocabulary.build(["abab", "abc"], "characters", min_count=2).names
@@ -98,13 +82,17 @@ class Vocabulary:
         """
         if min_count < 1:
             raise ValueError(f"Vocabulary.build: min_count is {min_count}, expected 1 or more")
-        counts: Counter[str] = Counter()
+        empty, counts = cls([], kind, nfc), Counter[str]()
         for sequence in [data] if isinstance(data, str | bytes) else data:
-            counts.update(_symbols_of(sequence, kind, nfc))
-        if kind == "symbols":
-            counts.pop(EOS, None)
-            counts.pop(UNK, None)
-        return cls(sorted(symbol for symbol, count in counts.items() if count >= min_count), kind, nfc)
+            counts.update(empty._split(sequence))
+        for name in empty._ids:  # EOS and UNK, where data may hold them
+            counts.pop(name, None)
+        return cls(empty.tokenizer.learn(counts, min_count), kind, nfc)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """How text is cut into symbols of this kind."""
+        return tokenizer(self.kind)
 
     @property
     def eos_id(self) -> int:
@@ -129,23 +117,33 @@ class Vocabulary:
         more = "" if len(self) <= 12 else f" ... {EOS} {UNK}"
         return f"Vocabulary({len(self)} {self.kind}: {shown}{more})"
 
-    def encode(self, sequence: str | bytes | Sequence[str]) -> Ids:
+    def encode(self, text: Text) -> Ids:
         """Return the ids of a text or of a list of symbols; an unseen symbol becomes UNK.
 
-        Args: sequence: a text, which falls into symbols as the kind says, or the symbols themselves.
         Returns: ids (N,) int64.  EOS is not added.
+        Raises: ValueError for bytes, if this kind reads text only.
 
         >>> Vocabulary("ab", "characters").encode("aabc")
         array([0, 0, 1, 3])
         """
-        if self.kind == "bytes" and isinstance(sequence, str | bytes):
-            data = sequence.encode("utf-8", "surrogatepass") if isinstance(sequence, str) else sequence
-            return self._table[np.frombuffer(data, np.uint8)]
-        if self.kind == "characters" and isinstance(sequence, str):
-            text = unicodedata.normalize("NFC", sequence) if self.nfc else sequence
-            return self._table[np.minimum(code_points(text), len(self._table) - 1)]
+        if isinstance(text, str | bytes) and isinstance(self.tokenizer, CodeTokenizer):
+            codes, last = self.tokenizer.codes(self._normal(text)), len(self._table) - 1
+            return self._table[codes if last + 1 == self.tokenizer.limit else np.minimum(codes, last)]
         unk_id = self.unk_id
-        return np.array([self._index.get(s, unk_id) for s in _symbols_of(sequence, self.kind, self.nfc)], np.int64)
+        return np.array([self._ids.get(symbol, unk_id) for symbol in self.split(text)], np.int64)
+
+    def split(self, text: Text) -> Sequence[str]:
+        """Return the symbols (N,) of a text as they stand in it, unseen ones included; a list is its own symbols.
+
+        >>> Vocabulary(["rose"], "words").split("a rose")
+        ['a', 'rose']
+        """
+        pretokens = self._split(text)
+        return self.tokenizer.segment(pretokens, self._ids) if isinstance(text, str | bytes) else pretokens
+
+    def segments(self, pretokens: Iterable[str]) -> list[Sequence[str]]:
+        """Return the symbols of each pre-token; see :mod:`unrolled.saved.tokenizers.base`."""
+        return [self.tokenizer.segment([pretoken], self._ids) for pretoken in pretokens]
 
     def decode(self, ids: npt.ArrayLike) -> str | list[str]:
         """Return the text of these ids, or for kind "symbols" the list of names.
@@ -159,18 +157,15 @@ class Vocabulary:
         >>> Vocabulary("ab", "symbols").decode([0, 1, 2])
         ['a', 'b', 'EOS']
         """
-        if self.kind != "symbols":
-            return self.text(ids)
-        names = self.names
-        return [names[k] for k in self._checked(ids)]
+        return list(self._written(ids)) if self.tokenizer.reads_lists else self.text(ids)
 
     def text(self, ids: npt.ArrayLike) -> str:
-        """Return the text of these ids whatever the kind: symbols and words are set apart by a space.
+        """Return the text of these ids, whatever the kind; a space separates symbols and words.
 
         >>> Vocabulary(["fair", "rose", chr(10)], "words").text([1, 0, 2, 1])
         'rose fair\\nrose'
         """
-        return "".join(self.pieces(self._checked(ids)))
+        return "".join(self.tokenizer.pieces(self._written(ids)))
 
     def pieces(self, ids: Iterable[int]) -> Iterator[str]:
         """Yield one piece of text for each id as it comes, for printing while a model writes.
@@ -178,32 +173,26 @@ class Vocabulary:
         Joined, the pieces are :meth:`text`.  A byte that is not yet a whole code point gives an empty piece; what never
         becomes one gives U+FFFD, if need be in one more piece at the end.
         """
-        if self.kind == "bytes":
-            decoder = codecs.getincrementaldecoder("utf-8")("replace")
-            for k in ids:
-                yield decoder.decode(self._byte(k))
-            yield decoder.decode(b"", final=True)
-        elif self.kind == "characters":
-            written = (*self.symbols, "", REPLACEMENT)
-            for k in ids:
-                yield written[k]
-        else:
-            written = self.names if self.kind == "symbols" else (*self.symbols, "", REPLACEMENT)
-            space = ""
-            for k in ids:
-                piece = written[k]
-                yield space + piece if piece not in ("", "\n") else piece
-                space = ("" if piece == "\n" else " ") if piece else space
+        written = (*self.symbols, *self.tokenizer.written)
+        return self.tokenizer.pieces(written[k] for k in ids)
+
+    def aligned_pieces(self, ids: npt.ArrayLike) -> list[str]:
+        """Return the pieces of N ids, exactly N; joined, they are :meth:`text`.
+
+        >>> Vocabulary(["c3", "a9"], "bytes").aligned_pieces([0, 1, 0])
+        ['', 'é', '�']
+        """
+        return self.tokenizer.aligned(self._written(ids))
 
     def decode_bytes(self, ids: npt.ArrayLike) -> bytes:
         """Return the exact bytes of these ids; kind "bytes" only.  EOS writes nothing, UNK writes U+FFFD.
 
+        Raises: ValueError for a kind whose symbols are no bytes.
+
         >>> Vocabulary(["00", "ff"], "bytes").decode_bytes([1, 0, 1])
         b'\\xff\\x00\\xff'
         """
-        if self.kind != "bytes":
-            raise ValueError(f"Vocabulary.decode_bytes: kind is {self.kind!r}, expected 'bytes'; use decode")
-        return b"".join(map(self._byte, self._checked(ids)))
+        return self.tokenizer.data(self._written(ids))
 
     def one_hot(self, ids: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Return the one-hot rows of these ids, (N, V) float32.
@@ -237,31 +226,38 @@ class Vocabulary:
         Vocabulary(4 symbols: a b EOS UNK)
         """
         try:
-            version = msgspec.json.decode(data, type=_Version).format_version
-            if version != FORMAT_VERSION:
-                raise ValueError(f"vocabulary format version is {version}; this release reads {FORMAT_VERSION}")
-            file = msgspec.json.decode(data, type=_File)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            file = from_json(data, _File)
+            return cls(file.symbols, file.kind, file.nfc)
+        except ValueError as error:
             raise ValueError(f"not a vocabulary: {error}") from None
-        return cls(file.symbols, file.kind, file.nfc)
 
     @cached_property
-    def _index(self) -> dict[str, int]:
-        index = {symbol: k for k, symbol in enumerate(self.symbols)}
-        return index | {EOS: self.eos_id, UNK: self.unk_id} if self.kind == "symbols" else index
+    def _ids(self) -> dict[str, int]:
+        """The id of each symbol by name; EOS and UNK have names only where data may hold them."""
+        return {name: k for k, name in enumerate(self.names if self.tokenizer.reads_lists else self.symbols)}
 
     @cached_property
     def _table(self) -> Ids:
-        """The id of each code point or byte; the last entry stands for every code point above it."""
-        codes = [int(s, 16) if self.kind == "bytes" else ord(s) for s in self.symbols]
-        table = np.full(256 if self.kind == "bytes" else max(codes, default=0) + 2, self.unk_id, np.int64)
+        """The id of each code; the last entry stands for every code above it, if there are any."""
+        assert isinstance(self.tokenizer, CodeTokenizer)
+        codes = list(map(self.tokenizer.code, self.symbols))
+        table = np.full(min(max(codes, default=0) + 256, self.tokenizer.limit), self.unk_id, np.int64)
         table[codes] = np.arange(len(codes))
         return table
 
-    def _byte(self, k: int) -> bytes:
-        if k >= self.eos_id:
-            return b"" if k == self.eos_id else REPLACEMENT.encode()
-        return bytes.fromhex(self.symbols[k])
+    def _normal(self, text: str | bytes) -> str | bytes:
+        return unicodedata.normalize("NFC", self.tokenizer.text(text)) if self.nfc else text
+
+    def _split(self, text: Text) -> Sequence[str]:
+        """Return the pre-tokens of a text, or the symbols of a list, in normal form."""
+        if isinstance(text, str | bytes):
+            return self.tokenizer.split(self._normal(text))
+        return [unicodedata.normalize("NFC", symbol) for symbol in text] if self.nfc else text
+
+    def _written(self, ids: npt.ArrayLike) -> list[str]:
+        """Return the symbols of these ids as they are written."""
+        written = (*self.symbols, *self.tokenizer.written)
+        return [written[k] for k in self._checked(ids)]
 
     def _checked(self, ids: npt.ArrayLike) -> list[int]:
         array = np.asarray(ids)
@@ -273,54 +269,29 @@ class Vocabulary:
         return list(map(int, array.tolist()))
 
 
-class _Version(msgspec.Struct):
-    format_version: int
-
-
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     format_version: int
-    kind: Kind
+    kind: str
     nfc: bool
     symbols: tuple[str, ...]
 
 
-def _symbols_of(sequence: str | bytes | Sequence[str], kind: Kind, nfc: bool) -> Sequence[str]:
-    if isinstance(sequence, bytes):
-        if kind != "bytes":
-            raise ValueError(f"Vocabulary: the sequence is bytes and the kind {kind!r}; decode it, or use kind='bytes'")
-        return [f"{byte:02x}" for byte in sequence]
-    if isinstance(sequence, str):
-        return SPLIT[kind](unicodedata.normalize("NFC", sequence) if nfc else sequence)
-    return [unicodedata.normalize("NFC", s) for s in sequence] if nfc else sequence
-
-
-def _check(symbols: tuple[str, ...], kind: str, nfc: bool) -> None:
-    if kind not in get_args(Kind):
-        raise ValueError(f"Vocabulary: kind is {kind!r}, expected one of {', '.join(get_args(Kind))}")
-    if nfc and kind not in ("characters", "words"):
-        raise ValueError(f"Vocabulary: nfc applies to characters and words, not to {kind}")
-    seen: set[str] = set()
+def _check(symbols: tuple[object, ...], kind: str, nfc: bool) -> None:
+    reader = tokenizer(kind)
+    if nfc and not reader.allows_nfc:
+        allowed = " and ".join(each.kind for each in TOKENIZERS.values() if each.allows_nfc)
+        raise ValueError(f"Vocabulary: nfc applies to {allowed}, not to {kind}")
+    seen: set[object] = set()
     for k, symbol in enumerate(symbols):
-        fault = _fault(symbol, kind) or ("occurs twice" if symbol in seen else "")
+        if not isinstance(symbol, str):
+            fault = f"is a {type(symbol).__name__}, expected a string"
+        elif any("\ud800" <= c <= "\udfff" for c in symbol):
+            fault = "holds a lone surrogate, which no UTF-8 file can hold"
+        else:
+            fault = reader.fault(symbol) or ("occurs twice" if symbol in seen else "")
         if fault:
             raise ValueError(f"Vocabulary: symbol {k} {symbol!r} {fault}")
         seen.add(symbol)
-
-
-def _fault(symbol: object, kind: str) -> str:
-    if not isinstance(symbol, str):
-        return f"is a {type(symbol).__name__}, expected a string"
-    if any("\ud800" <= c <= "\udfff" for c in symbol):
-        return "holds a lone surrogate, which no UTF-8 file can hold"
-    if kind == "symbols" and symbol in (EOS, UNK):
-        return "is always there; leave it out"
-    if kind == "characters" and len(symbol) != 1:
-        return f"has {len(symbol)} code points, expected 1; use kind='symbols' or 'words'"
-    if kind == "bytes" and not re.fullmatch("[0-9a-f]{2}", symbol):
-        return "is not two lower-case hexadecimal digits"
-    if kind == "words" and SPLIT["words"](symbol) != [symbol]:
-        return "is not one word: it is empty or holds white space"
-    return ""
 
 
 def shown(text: str) -> str:

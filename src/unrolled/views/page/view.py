@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import time
-import unicodedata
 from base64 import b64encode
-from itertools import islice
 from typing import Annotated, Any
 
 import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from unrolled.saved.vocabulary import REPLACEMENT, SPLIT, UNK, Ids, Vocabulary
 from unrolled.views import traces
 from unrolled.views.page.errors import RequestError
 from unrolled.views.page.models import UNITS, ArrayCard, Count, ServedModel, Service
@@ -94,7 +91,7 @@ def view(service: Service, served: ServedModel, request: ViewRequest) -> View:
         p = np.concatenate([start, read.probabilities])  # (T + 1, V)
     served.check_finite(p, values)
     return View(
-        symbols=pieces(model.vocabulary, ids, request.text),
+        symbols=model.vocabulary.tokenizer.aligned(model.vocabulary.split(request.text)),
         unknown=np.flatnonzero(ids == model.vocabulary.unk_id).tolist(),
         bits=rounded(bits),
         next=likeliest(p, model.vocabulary.names),
@@ -102,27 +99,6 @@ def view(service: Service, served: ServedModel, request: ViewRequest) -> View:
         lines=[Line(unit, rounded(values[:, unit])) for unit in request.units],
         seconds=time.perf_counter() - begin,
     )
-
-
-def pieces(vocabulary: Vocabulary, ids: Ids, text: str) -> list[str]:
-    """Return the symbols ids (T,) of a text as they are shown, T of them, an unseen one as it stands in the text.
-
-    >>> pieces(Vocabulary(["c3", "a4"], "bytes"), np.array([0, 1]), "ä")
-    ['', 'ä']
-    >>> pieces(Vocabulary(["rose"], "words"), np.array([0, 2]), "rose <b>")
-    ['rose', ' <b>']
-    """
-    written = vocabulary.pieces(ids.tolist())
-    shown = list(islice(written, len(ids)))
-    if vocabulary.kind == "bytes":
-        if shown:
-            shown[-1] += "".join(written)  # bytes that never became a code point
-        return shown
-    own = SPLIT[vocabulary.kind](unicodedata.normalize("NFC", text) if vocabulary.nfc else text)
-    mark = UNK if vocabulary.kind == "symbols" else REPLACEMENT
-    for t in np.flatnonzero(ids == vocabulary.unk_id).tolist():
-        shown[t] = own[t] if own[t] == "\n" else shown[t].removesuffix(mark) + own[t]
-    return shown
 
 
 def likeliest(p: NDArray[Any], names: tuple[str, ...]) -> Next:

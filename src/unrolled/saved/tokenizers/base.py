@@ -1,0 +1,153 @@
+"""What a tokenizer is.
+
+A tokenizer holds no state: all that is learned from data is the ordered list of symbols, which the vocabulary keeps.
+Text becomes ids in three steps: ``split`` cuts it into pre-tokens, ``segment`` cuts pre-tokens into symbols, and the
+vocabulary looks up the id of each symbol.  Most kinds have one symbol for each pre-token.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+EOS = "EOS"
+UNK = "UNK"
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+#: Code points or bytes (N,).
+Codes = npt.NDArray[np.unsignedinteger[Any]]
+
+
+class Tokenizer(ABC):
+    """How one kind of symbol is read and written."""
+
+    #: Name of the kind, in a config and in vocabulary.json.
+    kind: ClassVar[str]
+    #: Whether text may be brought to Unicode normal form C first.
+    allows_nfc: ClassVar[bool] = False
+    #: Whether files are read as bytes.
+    reads_bytes: ClassVar[bool] = False
+    #: Whether data may be lists of symbols, in which EOS and UNK are written by name.
+    reads_lists: ClassVar[bool] = False
+    #: What is written between two symbols.
+    separator: ClassVar[str] = ""
+
+    @abstractmethod
+    def split(self, text: str | bytes) -> list[str]:
+        """Return the pre-tokens of a text.
+
+        Raises: ValueError for bytes, if this kind reads text only.
+        """
+
+    def split_lines(self, text: str | bytes) -> list[str]:
+        """Return the pre-tokens of a text, with a line feed for each line end."""
+        pretokens: list[str] = []
+        for line in self.text(text).split("\n"):
+            pretokens += self.split(line)
+            pretokens.append("\n")
+        return pretokens[:-1]
+
+    def cut(self, text: str) -> int:
+        """Return the last position n at which a text that continues can be divided.
+
+        For every rest, split(text[:n]) + split(text[n:] + rest) equals split(text + rest).
+        """
+        return len(text)
+
+    def learn(self, counts: Mapping[str, int], min_count: int) -> list[str]:
+        """Return the symbols of a vocabulary, in id order.
+
+        Args:
+            counts: how often each pre-token occurs in the training data.
+            min_count: a pre-token that occurs fewer times is left out.
+        """
+        return sorted(pretoken for pretoken, count in counts.items() if count >= min_count)
+
+    def segment(self, pretokens: Sequence[str], ids: Mapping[str, int]) -> Sequence[str]:
+        """Return the symbols of these pre-tokens, those that have no id included.
+
+        Args: pretokens; ids of the vocabulary's symbols.
+        """
+        return pretokens
+
+    def fault(self, symbol: str) -> str:
+        """Return "" if a string is a symbol of this kind, else what is wrong with it, as "has 2 code points"."""
+        return ""
+
+    @property
+    def written(self) -> tuple[str, str]:
+        """What is written for EOS and for UNK."""
+        return (EOS, UNK) if self.reads_lists else ("", REPLACEMENT)
+
+    def pieces(self, symbols: Iterable[str]) -> Iterator[str]:
+        """Yield a piece of text for each symbol as it comes; joined, the pieces are the text.
+
+        One more piece may follow at the end: what was held back as incomplete.
+        """
+        return iter(symbols)
+
+    def aligned(self, symbols: Sequence[str]) -> list[str]:
+        """Return exactly N pieces for N symbols; the last includes what a stream would hold back."""
+        pieces, last = list(self.pieces(symbols)), max(len(symbols) - 1, 0)
+        return [*pieces[:last], "".join(pieces[last:])][: len(symbols)]
+
+    def data(self, symbols: Iterable[str]) -> bytes:
+        """Return the exact bytes of these symbols.
+
+        Raises: ValueError if symbols of this kind are no bytes.
+        """
+        raise ValueError(f"symbols of kind {self.kind!r} are no bytes; decode them as text, or use kind 'bytes'")
+
+    def text(self, text: str | bytes) -> str:
+        """Return a text unchanged; ValueError for bytes."""
+        if isinstance(text, bytes):
+            raise ValueError(f"the text is bytes and the kind {self.kind!r}; decode it, or use kind 'bytes'")
+        return text
+
+
+class CodeTokenizer(Tokenizer):
+    """A tokenizer whose symbols are small numbers, so that their ids can be looked up in a table."""
+
+    #: All codes are below it.
+    limit: ClassVar[int]
+
+    @abstractmethod
+    def codes(self, text: str | bytes) -> Codes:
+        """Return the codes of a text (N,)."""
+
+    @abstractmethod
+    def code(self, symbol: str) -> int:
+        """Return the code of a symbol."""
+
+    @abstractmethod
+    def symbol(self, code: int) -> str:
+        """Return the symbol of a code."""
+
+
+class SpacedTokenizer(Tokenizer):
+    """A tokenizer whose symbols are separated by white space."""
+
+    separator = " "
+
+    def cut(self, text: str) -> int:
+        """Return the position after the last white space.
+
+        >>> from unrolled.saved.tokenizers import tokenizer
+        >>> tokenizer("words").cut("so long liv")
+        8
+        """
+        if not text or text[-1].isspace():
+            return len(text)
+        return len(text) - len(text.rsplit(None, 1)[-1])
+
+    def pieces(self, symbols: Iterable[str]) -> Iterator[str]:
+        """Yield symbols with a space before each, but not at the start or beside a line end."""
+        space = ""
+        for symbol in symbols:
+            yield symbol if symbol in ("", "\n") else space + symbol
+            if symbol:
+                space = "" if symbol == "\n" else self.separator

@@ -1,0 +1,212 @@
+"""Checkpoints and metrics of a run: whole or as they were, exact, and a clear refusal of everything else."""
+
+import errno
+import json
+import random
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.saved.disk import (
+    DAMAGES,
+    TENSORS,
+    assert_same,
+    contents,
+    refused_at_every_flipped_byte,
+    refused_when_damaged,
+    run,
+    unchanged_when_refused,
+)
+from unrolled.lm.checkpoints import load_checkpoint, save_checkpoint
+from unrolled.lm.metrics_log import MetricsLog
+from unrolled.saved.files import CheckpointError
+
+FILES = (
+    "checkpoints/latest",
+    "checkpoints/step-000000005/training.json",
+    "checkpoints/step-000000005/training.safetensors",
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save_checkpoint(tmp_path, 5, TENSORS, {"step": 5})
+    return tmp_path
+
+
+def test_checkpoint_comes_back_bit_for_bit(tmp_path):
+    state = {"epoch": 3, "loss": 0.1 + 0.2, "order": [1, [2]], "name": "\u00e9"}
+    save_checkpoint(tmp_path, 5, TENSORS, state)
+    tensors, again = load_checkpoint(tmp_path)
+    assert_same(tensors, TENSORS)
+    assert again == state
+    assert tensors["w"].flags.writeable
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_checkpoint_keeps_every_finite_float(tmp_path_factory, number):
+    folder = tmp_path_factory.mktemp("run")
+    save_checkpoint(folder, 0, {"x": np.array(number)}, {"x": number})
+    tensors, state = load_checkpoint(folder)
+    assert tensors["x"].tobytes() == np.array(number).tobytes()
+    assert np.array(state["x"]).tobytes() == np.array(number).tobytes()
+
+
+def test_checkpoint_refuses_what_json_cannot_hold(tmp_path):
+    save_checkpoint(tmp_path, 1, TENSORS, {"best": 1.0})
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        save_checkpoint(tmp_path, 2, TENSORS, {"best": float("inf")})
+    assert contents(tmp_path) == before
+
+
+def test_checkpoint_keeps_only_the_latest(tmp_path):
+    for step in (1, 2, 2, 3):
+        save_checkpoint(tmp_path, step, TENSORS, {"step": step})
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["latest", "step-000000003"]
+    assert load_checkpoint(tmp_path)[1] == {"step": 3}
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("how", DAMAGES)
+def test_loading_names_the_file_that_is_damaged(folder, name, how):
+    """A flipped bit in latest, which no sum covers, is found where it breaks the JSON."""
+    refused_when_damaged(folder / name, how, lambda: load_checkpoint(folder))
+
+
+@pytest.mark.parametrize("name", FILES[1:])
+def test_loading_finds_every_flipped_byte_of_a_file_with_a_sum(folder, name):
+    refused_at_every_flipped_byte(folder / name, lambda: load_checkpoint(folder))
+
+
+@pytest.mark.parametrize("name", FILES[:2])
+def test_loading_refuses_an_unknown_version_by_number(folder, name):
+    (folder / name).write_text(json.dumps({"format_version": 99, "other": 1}))
+    with pytest.raises(CheckpointError, match=f"{name}: format version 99; this release reads 1"):
+        load_checkpoint(folder)
+
+
+def test_loading_says_that_there_is_no_run(tmp_path):
+    with pytest.raises(CheckpointError, match="no run to resume"):
+        load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("call", ["mkdir", "fsync", "rename"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_saving_leaves_all_as_it_was_when_the_disk_refuses(folder, call, number):
+    unchanged_when_refused(folder, call, number, lambda: save_checkpoint(folder, 6, TENSORS, {"step": 6}))
+
+
+def test_saving_reports_a_limit_on_file_sizes_and_keeps_the_state_before(tmp_path):
+    save_checkpoint(tmp_path, 1, TENSORS, {"step": 1})
+    before = contents(tmp_path)
+    code = """
+        import resource, sys
+        import numpy as np
+        from unrolled.saved.files import CheckpointError
+        from unrolled.lm.checkpoints import save_checkpoint
+        from unrolled.lm.metrics_log import MetricsLog
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        log = MetricsLog(sys.argv[1])
+        try:
+            save_checkpoint(sys.argv[1], 2, {"w": np.zeros(50_000)}, {"step": 2})
+        except CheckpointError as error:
+            print(error)
+        try:
+            while True:
+                log.append({"step": 0, "pad": "x" * 999})
+        except CheckpointError as error:
+            print(error)
+    """
+    done = run(code, tmp_path)
+    assert done.stdout.count("File too large; raise the limit on file sizes") == 2, done.stderr
+    assert {name: data for name, data in contents(tmp_path).items() if name != "metrics.jsonl"} == before
+    lines = (tmp_path / "metrics.jsonl").read_bytes()
+    assert lines.endswith(b"\n")
+    assert all(json.loads(line)["step"] == 0 for line in lines.splitlines())
+
+
+SAVER = """
+    import sys
+    import numpy as np
+    from unrolled.lm.checkpoints import save_checkpoint
+    from unrolled.lm.metrics_log import MetricsLog
+    folder, step = sys.argv[1], int(sys.argv[2])
+    log = MetricsLog(folder, step=step)
+    while True:
+        step += 1
+        log.append({"step": step})
+        save_checkpoint(folder, step, {"w": np.full(20_000, step), "v": np.full(3, step)}, {"step": step})
+        print("saved", flush=True)
+"""
+
+
+def test_checkpoint_survives_kill_at_random_moments(tmp_path):
+    moments = random.Random(0)
+    step = 0
+    save_checkpoint(tmp_path, 0, {"w": np.zeros(1), "v": np.zeros(1)}, {"step": 0})
+    for _ in range(6):
+        command = [sys.executable, "-c", textwrap.dedent(SAVER), str(tmp_path), str(step)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout.readline() == process.stdout.readline() == b"saved\n"
+            time.sleep(moments.uniform(0, 0.05))
+            process.kill()
+        tensors, state = load_checkpoint(tmp_path)
+        assert state["step"] >= step + 2
+        step = state["step"]
+        assert all((array == step).all() for array in tensors.values())
+        MetricsLog(tmp_path, step=step)
+        lines = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+        assert lines == list(range(1, step + 1))
+
+
+def test_checkpoint_survives_a_crash_before_every_system_call(tmp_path):
+    code = """
+        import sys
+        import numpy as np
+        from tests.saved.disk import crash_before_every_call
+        from unrolled.lm.checkpoints import load_checkpoint, save_checkpoint
+
+        def save(folder, step):
+            save_checkpoint(folder, step, {"w": np.full(5, step)}, {"step": step})
+
+        def check(folder):
+            tensors, state = load_checkpoint(folder)
+            assert (tensors["w"] == state["step"]).all()
+            save(folder, 3)
+            assert load_checkpoint(folder)[1] == {"step": 3}
+            left = sorted(p.name for p in (folder / "checkpoints").iterdir())
+            assert left == ["latest", "step-000000003"], left
+
+        print(crash_before_every_call(sys.argv[1], save, check))
+    """
+    done = run(code, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 8
+
+
+def test_metrics_log_on_resume_drops_what_came_after_the_step(tmp_path):
+    log = MetricsLog(tmp_path)
+    for step in (10, 20, 20, 30):
+        log.append({"step": step, "nats": step / 7})
+    with log.path.open("ab") as file:
+        file.write(b'{"step": 40, "na')
+    MetricsLog(tmp_path, step=20).append({"step": 21, "nats": 0.5})
+    lines = [json.loads(line) for line in log.path.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [10, 20, 20, 21]
+    assert lines[0]["nats"] == 10 / 7
+
+
+def test_metrics_log_refuses_a_foreign_file_and_keeps_it(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\nnotes\n')
+    with pytest.raises(CheckpointError, match="line 2 is not a JSON object with a step"):
+        MetricsLog(tmp_path, step=5)
+    assert path.read_text() == '{"step": 1}\nnotes\n'
