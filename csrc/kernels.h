@@ -38,6 +38,36 @@ struct Weights {
   Real* W_hr;  // (P, H), null: no projection
 };
 
+// An axis of a weight: a letter, or a multiple of one, as `3 * Axis::H`.
+struct Axis {
+  enum Letter { none, GH, I, P, H };
+  Letter letter = none;
+  int times = 1;
+
+  constexpr Axis() = default;
+  constexpr Axis(Letter letter, int times = 1) : letter(letter), times(times) {}
+};
+constexpr Axis operator*(int times, Axis::Letter letter) { return {letter, times}; }
+
+template <class Real>
+struct WeightField {
+  const char* name;
+  Real* Weights<Real>::* member;
+  Axis shape[2];
+  bool required = false;
+};
+
+// Each weight once, in the order of `unrolled.notation.WEIGHTS`: whatever reads, checks or names weights outside the
+// kernels loops over this table.
+template <class Real>
+constexpr WeightField<Real> kWeightFields[] = {
+    {"W_ih", &Weights<Real>::W_ih, {Axis::GH, Axis::I}, true},
+    {"W_hh", &Weights<Real>::W_hh, {Axis::GH, Axis::P}, true},
+    {"b_ih", &Weights<Real>::b_ih, {Axis::GH}},
+    {"b_hh", &Weights<Real>::b_hh, {Axis::GH}},
+    {"W_hr", &Weights<Real>::W_hr, {Axis::P, Axis::H}},
+};
+
 // One recurrence.  Weights are torch's, C-contiguous.  Nothing may alias an output, but where T is
 // 1 the states may stay in place (h_n is h_0, c_n is c_0): they are read before they are written.
 template <class Real>

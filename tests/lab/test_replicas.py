@@ -95,7 +95,7 @@ def test_state_goes_on_where_it_ended():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda w: [w[0][..., :2], *w[1:]], "W_ih of each net must be contiguous"),
+        (lambda w: [w[0][..., :2], *w[1:]], "W_ih of each replica must be contiguous"),
         (
             lambda w: [w[0], w[1], w[2][:, :4], w[3]],
             r"b_ih is torch.float32 \(2, 4\), expected torch.float32 \(2, 12\)",

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled import _core
 from unrolled.config.generation import GenerationConfig
+from unrolled.core import _core
 
 Logits = NDArray[np.floating[Any]]
 Uniforms = NDArray[np.float64]

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from unrolled import _core
+from unrolled.core import _core
+from unrolled.core.structs import HeadPass, dtype_name
 from unrolled.nn import checks
 from unrolled.nn.fake_tensors import PLAIN
 from unrolled.nn.reference import DirectionWeights
@@ -24,7 +25,6 @@ Layout: TypeAlias = tuple[bool, Tensor | None, Tensor | None, Tensor | None]
 #: In the place of `Saved` where nothing is.
 NOTHING = (None, None)
 
-environment = _core.environment
 _core.use_library(Tensor.__dlpack_c_exchange_api__, Tensor.is_neg, tuple(PLAIN - {type(None)}))
 
 #: Of results: rows one after another, whatever the strides of the tensor that lends its shape.
@@ -224,23 +224,6 @@ def step(kind: str, x: Tensor, state: Any, weights: Sequence[DirectionWeights], 
     return _core.step(CELLS[kind].number, x, state, weights, stacked, torch.get_num_threads())
 
 
-def run_nets(
-    kind: str,
-    dtype: torch.dtype,
-    sizes: tuple[int, int, int, int],
-    S: int,
-    nets: list[int],
-    gradients: list[int],
-    *,
-    keep: bool,
-    threads: int,
-) -> None:
-    """Hand S nets of one shape (T, B, I, H) to the core: the fields of struct Net, and of struct Gradients or none."""
-    T, B, I, H = sizes
-    header = [CELLS[kind].number, T, B, I, H, H, S, 0, 0, 0, 0, 0, int(keep), threads, 0]
-    (_core.run_f64 if dtype == torch.float64 else _core.run_f32)(header, nets, gradients)
-
-
 #: From this size on, what forward and backward write lies in memory that is used again: touching fresh pages costs more
 #: than the arithmetic of a small layer (docs/performance.md).
 _LARGE = 1 << 20
@@ -250,7 +233,7 @@ def _buffer(like: Tensor, shape: Sequence[int]) -> Tensor:
     """An uninitialised contiguous tensor."""
     if math.prod(shape) * like.element_size() < _LARGE:
         return like.new_empty(*shape)
-    return (_core.buffer_f64 if like.dtype == torch.float64 else _core.buffer_f32)(shape)
+    return _core.buffer(dtype_name(like), shape)  # type: ignore[no-any-return]
 
 
 def head(x: Tensor, W: Tensor, b: Tensor, targets: Tensor, dW: Tensor, db: Tensor) -> tuple[float, Tensor]:
@@ -271,6 +254,5 @@ def head(x: Tensor, W: Tensor, b: Tensor, targets: Tensor, dW: Tensor, db: Tenso
     x, W, b, targets = (t.resolve_neg().contiguous() for t in (x, W, b, targets))
     (N, H), V = x.shape, W.shape[0]
     dx = torch.empty_like(x)
-    run = _core.head_f64 if W.dtype == torch.float64 else _core.head_f32
-    pointers = [t.data_ptr() for t in (W, b, x, targets, dx, dW, db)]
-    return run([*pointers, N, H, V, torch.get_num_threads()]), dx
+    fields = HeadPass(W=W, b=b, x=x, targets=targets, dx=dx, dW=dW, db=db, N=N, H=H, V=V)
+    return _core.head(dtype_name(W), fields, torch.get_num_threads()), dx
