@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.utils.rnn import PackedSequence
 
+from unrolled.core import backend
 from unrolled.nn import checks, reference, routes
 from unrolled.nn.autograd import compiled, func
 from unrolled.nn.fake_tensors import PLAIN, is_traced
@@ -224,11 +225,9 @@ def reference_forced() -> bool:
 
     Raises: ValueError if it names anything but "fused" and "reference".
     """
-    quick = CORE_BUILT and not torch.compiler.is_compiling()  # every call asks
-    wanted = (fused.environment if quick else os.environ.get)("UNROLLED_BACKEND")
-    if wanted not in (None, "fused", "reference"):
-        raise ValueError(f"UNROLLED_BACKEND={wanted!r}; expected 'fused' or 'reference'")
-    return wanted == "reference"
+    if torch.compiler.is_compiling():  # which cannot trace the core's own
+        return backend.reference_forced(os.environ.get)
+    return backend.reference_forced()  # every call asks
 
 
 def goes_to_torch(x: Tensor, beyond_torch: bool) -> bool:

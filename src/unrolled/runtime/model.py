@@ -6,7 +6,6 @@ shapes are those of :mod:`unrolled.notation`.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.config.generation import GenerationConfig
+from unrolled.core.backend import reference_forced
 from unrolled.core.sampling import Chooser
 from unrolled.core.stepper import CoreStepper
 from unrolled.notation import stored_name
@@ -69,10 +69,6 @@ CELLS: dict[str, Callable[..., tuple[Array, ...]]] = {
     "LSTM": _lstm,
     "GRU": _gru,
 }
-
-
-def _by_equations() -> bool:
-    return os.environ.get("UNROLLED_BACKEND") == "reference"
 
 
 def _copied(state: State) -> State:
@@ -133,7 +129,7 @@ class RuntimeModel:
         Returns: logits (B, V) of what comes next, and the new state.
         Raises: IndexError if a symbol is V or more, or negative.
         """
-        if _by_equations():
+        if reference_forced():
             return self._equations(ids, state)
         with self._stepping_from(state) as stepper:
             stepper.step(ids)
@@ -142,7 +138,7 @@ class RuntimeModel:
     def write(self, choose: Chooser, logits: Array, state: State, n: int) -> tuple[NDArray[np.int64], Array, State]:
         """Choose and read up to n symbols of each row; see :class:`unrolled.runtime.generation.Writer`."""
         rows = np.arange(len(logits))
-        if _by_equations():
+        if reference_forced():
             ids = choose(logits, rows)
             return ids[None], *self.step(ids, state)
         with self._stepping_from(state) as stepper:
