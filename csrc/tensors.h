@@ -203,7 +203,7 @@ class Tensors {
       const nb::handle tensor = given[typename Fields::Place(k)];
       if constexpr (std::is_const_v<Element>) {
         found.*field.member = whole(tensor, shape);
-        fits = fits && (found.*field.member || !field.required);
+        fits = fits && !(field.required && tensor.is_none());
       } else {
         found.*field.member = result(tensor, shape);
       }

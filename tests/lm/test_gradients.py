@@ -11,7 +11,6 @@ from unrolled.corpus.corpus import Corpus
 from unrolled.lm.gradients import by_autograd, by_hand, way
 from unrolled.lm.loader import Batch
 from unrolled.lm.model import SequenceModel
-from unrolled.nn import dispatch
 from unrolled.saved.vocabulary import Vocabulary
 
 MODELS = {
@@ -43,9 +42,6 @@ def gradients(way, model, batch, state):
     return found | {"loss": torch.tensor(nats)} | {f"state {k}": s for k, s in enumerate(after)}
 
 
-@pytest.mark.skipif(
-    dispatch.obstacle(torch.zeros(1), torch.float32) is not None, reason="the compiled core is not built"
-)
 @pytest.mark.parametrize("V", [5, 40], ids=["V<T*B", "V>T*B"])
 @pytest.mark.parametrize("carried", [False, True], ids=["fresh", "carried"])
 @pytest.mark.parametrize("name", MODELS)
@@ -77,8 +73,7 @@ def test_gradients_are_added_to_what_is_there(way):
 
 def test_frozen_and_computed_weights_are_left_to_autograd():
     model = SequenceModel(MODELS["gru-embedded"], Vocabulary("abc"))
-    if dispatch.obstacle(torch.zeros(1), torch.float32) is None:
-        assert way(model) is by_hand
+    assert way(model) is by_hand
     torch.nn.utils.parametrizations.weight_norm(model.rnn, "weight_hh_l0")
     assert way(model) is by_autograd
     frozen = SequenceModel(MODELS["gru-embedded"], Vocabulary("abc"))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from unrolled.runtime.model import RuntimeModel
+from unrolled.runtime.model import RuntimeModel
 
 __all__ = ["load"]
 
@@ -16,6 +14,4 @@ def load(folder: str | Path) -> RuntimeModel:
 
     Raises: CheckpointError naming the file and what is wrong with it.
     """
-    from unrolled.runtime.model import RuntimeModel  # here, so that the options in runtime.config load without numpy
-
     return RuntimeModel.load(folder)
