@@ -52,7 +52,10 @@ bool is_double(std::string_view dtype) {
 bool is_double(nb::dlpack::dtype dtype) {
   if (dtype == nb::dtype<double>()) return true;
   if (dtype == nb::dtype<float>()) return false;
-  throw nb::type_error("the core computes in float32 and float64");
+  const char* const kinds[] = {"int", "uint", "float"};
+  const std::string kind =
+      dtype.code < std::size(kinds) ? kinds[dtype.code] : "a type of code " + std::to_string(dtype.code) + " and bits ";
+  throw nb::type_error(("the core computes in float32 and float64, not " + kind + std::to_string(dtype.bits)).c_str());
 }
 // Of a layer, by W_hh of its first direction: all others must be as this one.
 bool is_double(const Named<kWeightsFields>& weights) { return read_tensor(weights["W_hh"]).dtype == kFloat64; }

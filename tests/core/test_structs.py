@@ -32,7 +32,7 @@ def test_surplus_field_is_refused_with_the_legal_names(struct):
         struct(**whole(struct), hidden=3)
 
 
-@pytest.mark.parametrize(("struct", "field"), [(s, f) for s in ALL for f in s.required], ids=str)
+@pytest.mark.parametrize(("struct", "field"), [pytest.param(s, f, id=f"{s.name}-{f}") for s in ALL for f in s.required])
 def test_missing_field_is_refused_with_the_legal_names(struct, field):
     given = whole(struct)
     del given[field]

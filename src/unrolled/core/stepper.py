@@ -18,8 +18,8 @@ from unrolled.notation import CELLS, gate_count, has_cell_state, weight_shapes
 
 Array = NDArray[Any]
 
-#: W_ih (G*H, I), W_hh (G*H, P), b_ih (G*H), b_hh (G*H), W_hr (P, H) of one layer; None for what it has not.
-LayerWeights: TypeAlias = tuple[Array, Array, "Array | None", "Array | None", "Array | None"]
+#: `Weights` of one layer, or a tuple in their order.
+LayerWeights: TypeAlias = tuple[Any, ...]
 
 
 class CoreStepper:

@@ -41,9 +41,9 @@ class Replicas:
         `width` is less than H.
 
     >>> weights = [torch.ones(2, *shape) for shape in weight_shapes("RNN_RELU", 3, 1).values()]
-    >>> nets = Replicas("RNN_RELU", weights, T=2, B=1)
-    >>> nets.forward(2)  # of symbol 0, twice
-    >>> nets.y.flatten(1)
+    >>> replicas = Replicas("RNN_RELU", weights, T=2, B=1)
+    >>> replicas.forward(2)  # of symbol 0, twice
+    >>> replicas.y.flatten(1)
     tensor([[3., 6.],
             [3., 6.]])
     """
