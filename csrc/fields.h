@@ -18,6 +18,13 @@
 
 namespace unrolled {
 
+template <class Names>
+std::string listed(const Names& names) {
+  std::string list;
+  for (const std::string_view name : names) (list += list.empty() ? "" : ", ") += name;
+  return list;
+}
+
 // Structs by address.
 
 template <class Struct, class Member>
@@ -113,34 +120,13 @@ struct FieldKind {
   std::size_t integers;
 };
 
-template <class Member>
-struct KindOf;
-template <>
-struct KindOf<Index> {
-  static constexpr FieldKind kind{"number", 1};
-};
-template <>
-struct KindOf<CellKind> : KindOf<Index> {};
-template <>
-struct KindOf<bool> {
-  static constexpr FieldKind kind{"flag", 1};
-};
-template <class Element>
-struct KindOf<Element*> {
-  static constexpr FieldKind kind{"address", 1};
-};
-template <class Element>
-struct KindOf<Rows<Element>> {
-  static constexpr FieldKind kind{"rows", 3};  // address, time_stride, batch_stride
-};
-template <class Real>
-struct KindOf<Weights<Real>> {
-  static constexpr FieldKind kind{"weights", std::size(kWeightFields<Real>)};  // an address each
-};
-
 template <class Struct, class Member>
 constexpr FieldKind kind_of(const Field<Struct, Member>&) {
-  return KindOf<Member>::kind;
+  if constexpr (std::is_same_v<Member, bool>) return {"flag", 1};
+  if constexpr (std::is_pointer_v<Member>) return {"address", 1};
+  if constexpr (requires(Member m) { m.time_stride; }) return {"rows", 3};  // address, time_stride, batch_stride
+  if constexpr (requires(Member m) { m.W_ih; }) return {"weights", std::size(kWeightFields<float>)};  // an address each
+  return {"number", 1};
 }
 
 using Integers = std::vector<Index>;
@@ -178,9 +164,8 @@ class Reader {
 template <class Struct>
 Struct read_struct(const Integers& integers) {
   if (integers.size() != kIntegers<Struct>) {
-    std::string names;
-    std::apply([&](const auto&... field) { ((names += (names.empty() ? "" : ", ") + std::string(field.name)), ...); },
-               Fields<Struct>::table);
+    const std::string names =
+        std::apply([](const auto&... field) { return listed(std::array{field.name...}); }, Fields<Struct>::table);
     throw std::invalid_argument(std::string(Fields<Struct>::name) + ": " + std::to_string(integers.size()) +
                                 " integers, expected " + std::to_string(kIntegers<Struct>) + " for the fields " +
                                 names);

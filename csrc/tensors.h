@@ -135,12 +135,10 @@ class Named {
 
  private:
   [[noreturn, gnu::cold, gnu::noinline]] static void refuse(Index n) {
-    std::string names;
-    for (const std::string_view field : table.fields) (names += names.empty() ? "" : ", ") += field;
     throw nb::type_error(
         (std::string(table.name) + " is " +
          (n < 0 ? std::string("neither a tuple nor a list") : "a tuple of " + std::to_string(n) + " fields") +
-         ", expected the fields " + names)
+         ", expected the fields " + listed(table.fields))
             .c_str());
   }
 
