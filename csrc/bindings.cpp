@@ -16,9 +16,9 @@
 #include <stdexcept>
 #include <string>
 
-#include "choice.h"
+#include "sampler.h"
 #include "dispatch.h"
-#include "pool.h"
+#include "threads.h"
 #include "request.h"
 #include "stepper.h"
 #include "tensors.h"
@@ -238,7 +238,7 @@ NB_MODULE(_core, m) {
       "The same in float64.");
   bind_stepper<float>(m, "StepperF32", "Float32 layers that go step by step, their weights packed; maybe a head.");
   bind_stepper<double>(m, "StepperF64", "The same in float64.");
-  nb::class_<Choice>(m, "Choice", "How a symbol is chosen: the fields of csrc/choice.h.")
+  nb::class_<Choice>(m, "Choice", "How a symbol is chosen: the fields of csrc/sampler.h.")
       .def(nb::init<Index, double, Index, double, double, bool>(), nb::arg("forbidden"), nb::arg("temperature"),
            nb::arg("top_k"), nb::arg("top_p"), nb::arg("min_p"), nb::arg("likeliest"));
   m.def("choose", &choose<float>, nb::arg("choice"), nb::arg("logits").noconvert(), nb::arg("u"),

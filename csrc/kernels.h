@@ -117,7 +117,7 @@ constexpr int saved_slots(CellKind cell) { return cell == CellKind::lstm || cell
 constexpr int gate_count(CellKind cell) { return cell == CellKind::lstm ? 4 : cell == CellKind::gru ? 3 : 1; }
 
 // Steps in a block of the sums over rows: the weight gradients of a block are summed in one go, blocks are counted from
-// the end of the walk (backprop-inl.h).
+// the end of the walk (backward-inl.h).
 constexpr Index block_steps(Index B) {
   const Index rows = B < 8 ? 64 : 128;
   return B >= rows ? 1 : rows / (B > 0 ? B : 1);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The LSTM, equations (4)-(9) of docs/notation.md.  A cell is a pure function of vectors: the walk through time
-// (unroll-inl.h, backprop-inl.h) loads, stores and forms the products W x and W h.
+// (forward-inl.h, backward-inl.h) loads, stores and forms the products W x and W h.
 
 template <class Real>
 struct Lstm {

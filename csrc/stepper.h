@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "choice.h"
+#include "sampler.h"
 #include "dispatch.h"
 #include "workspace.h"
 

@@ -11,8 +11,9 @@
 #include "lstm-inl.h"
 #include "gru-inl.h"
 #include "plan-inl.h"
-#include "unroll-inl.h"
-#include "backprop-inl.h"
+#include "forward-inl.h"
+#include "backward-plan-inl.h"
+#include "backward-inl.h"
 #include "gradient-inl.h"
 #include "head-inl.h"
 

@@ -38,18 +38,19 @@ KEPT_TO = {
 #: The order of csrc: a file includes only files of a lower rank.
 RANKS = [
     ["simd/partial.h", "team.h", "denormals.h", "workspace.h", "exchange.h"],
-    ["simd/vector.h", "simd/baseline.h", "simd/neon.h", "simd/avx2.h", "simd/avx512.h", "kernels.h", "pool.h"],
+    ["simd/vector.h", "simd/baseline.h", "simd/neon.h", "simd/avx2.h", "simd/avx512.h", "kernels.h"],
     ["math-inl.h"],
     ["gemm-inl.h"],
     ["cell-inl.h"],
     ["rnn-inl.h", "lstm-inl.h", "gru-inl.h"],
     ["plan-inl.h"],
-    ["unroll-inl.h", "backprop-inl.h"],
+    ["forward-inl.h", "backward-plan-inl.h"],
+    ["backward-inl.h"],
     ["gradient-inl.h", "head-inl.h"],
     ["target-inl.h"],
     ["target_baseline.cpp", "target_neon.cpp", "target_avx2.cpp", "target_avx512.cpp"],
-    ["dispatch.h", "choice.h"],
-    ["dispatch.cpp", "pool.cpp", "workspace.cpp", "choice.cpp", "stepper.h", "request.h"],
+    ["dispatch.h", "sampler.h", "threads.h"],
+    ["dispatch.cpp", "threads.cpp", "workspace.cpp", "sampler.cpp", "stepper.h", "request.h"],
     ["tensors.h"],
     ["bindings.cpp"],
 ]
