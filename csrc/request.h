@@ -52,19 +52,19 @@ Call<Real> read_header(Fields& in, int& threads) {
   call.I = in.number();
   call.H = in.number();
   call.P = in.number();
-  call.nets = in.number();
+  call.recurrences = in.number();
   call.lengths = in.pointer<const Index>();
   call.batch_sizes = in.pointer<const Index>();
   call.reset = in.rows<const std::uint8_t>();
-  call.keep = in.flag();
+  call.save = in.flag();
   threads = static_cast<int>(in.number());
   call.segment = in.number();
   return call;
 }
 
 template <class Real>
-Net<Real> read_net(Fields& in) {
-  Net<Real> net;
+Recurrence<Real> read_net(Fields& in) {
+  Recurrence<Real> net;
   net.weights.W_ih = in.pointer<const Real>();
   net.weights.W_hh = in.pointer<const Real>();
   net.weights.b_ih = in.pointer<const Real>();
@@ -106,15 +106,15 @@ template <class Real>
 struct Request {
   int threads;
   Call<Real> call;
-  std::vector<Net<Real>> nets;
+  std::vector<Recurrence<Real>> nets;
   std::vector<Gradients<Real>> gradients;
 
   Request(Fields header, Fields net_fields, Fields gradient_fields) : call(read_header<Real>(header, threads)) {
-    for (Index k = 0; k < call.nets; ++k) nets.push_back(read_net<Real>(net_fields));
+    for (Index k = 0; k < call.recurrences; ++k) nets.push_back(read_net<Real>(net_fields));
     while (gradient_fields.left()) gradients.push_back(read_gradients<Real>(gradient_fields));
     if (!gradients.empty() && gradients.size() != nets.size())
       throw std::out_of_range("a call has gradients for each net");
-    call.net = nets.data();
+    call.recurrence = nets.data();
     call.gradients = gradients.empty() ? nullptr : gradients.data();
   }
   Request(const Request&) = delete;

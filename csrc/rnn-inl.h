@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The Elman network, equation (1) of docs/notation.md.  Nothing is kept for backward: h is the output.
+// The Elman network, equation (1) of docs/notation.md.  Nothing is saved for backward: h is the output.
 
 template <class Real>
 struct TanhActivation {

@@ -21,7 +21,7 @@ class Stepper {
   Stepper(const Stepper&) = delete;
 
   // The layer above those there are: reads its x (or symbols), h_0 and c_0, writes y, h_n and c_n at every step.
-  void add_layer(const Call<Real>& call, std::vector<Net<Real>> nets) {
+  void add_layer(const Call<Real>& call, std::vector<Recurrence<Real>> nets) {
     layers_.emplace_back(kernels(), call, std::move(nets));
   }
 
@@ -37,7 +37,7 @@ class Stepper {
   void read_from(const Real* x) { layers_.front().nets.front().x.data = x; }
 
   void step() {
-    const Net<Real>& first = layers_.front().nets.front();
+    const Recurrence<Real>& first = layers_.front().nets.front();
     if (!first.x.data && !first.symbols.data)
       throw std::invalid_argument("step: this stepper reads vectors, not symbols");
     for (Layer& layer : layers_) kernels().forward(layer.call, layer.scratch.data(), Team{0, 1, nullptr}, packed_);
@@ -66,15 +66,15 @@ class Stepper {
  private:
   struct Layer {
     Call<Real> call;
-    std::vector<Net<Real>> nets;
+    std::vector<Recurrence<Real>> nets;
     Lease scratch;
 
-    Layer(const Kernels<Real>& kernels, const Call<Real>& c, std::vector<Net<Real>> n)
+    Layer(const Kernels<Real>& kernels, const Call<Real>& c, std::vector<Recurrence<Real>> n)
         : call(c), nets(std::move(n)), scratch(kernels.scratch_bytes(prepared(), 1)) {}
     Layer(const Layer&) = delete;
 
     const Call<Real>& prepared() {
-      call.net = nets.data();
+      call.recurrence = nets.data();
       call.gradients = nullptr;
       call.reused = true;
       return call;

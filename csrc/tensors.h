@@ -178,7 +178,7 @@ class LayerCall {
 
   LayerCall(CellKind cell, nb::handle layout, nb::handle nets, nb::handle gradients, bool keep, Index segment) {
     call.cell = cell;
-    call.keep = keep;
+    call.save = keep;
     call.segment = segment;
     time_axis_ = item(layout, 0).ptr() == Py_True ? 1 : 0;
     const nb::handle lengths = item(layout, 1), batch_sizes = item(layout, 2), reset = item(layout, 3);
@@ -191,8 +191,8 @@ class LayerCall {
     nets_.reserve(static_cast<std::size_t>(S * D_));
     for (Index s = 0; s < S && in_.fits; ++s) add_net(item(nets, s));
     for (Index s = 0, n = length(gradients); s < n && in_.fits; ++s) add_gradients(item(gradients, s), item(nets, s));
-    call.nets = static_cast<Index>(nets_.size());
-    call.net = nets_.data();
+    call.recurrences = static_cast<Index>(nets_.size());
+    call.recurrence = nets_.data();
     call.gradients = gradients_.empty() ? nullptr : gradients_.data();
   }
 
@@ -250,7 +250,7 @@ class LayerCall {
   void add_net(nb::handle net) {
     const nb::handle weights = item(net, 3);
     const Index D = D_, B = call.B, I = call.I, H = call.H, P = call.P, GH = gate_count(call.cell) * H;
-    Net<Real> one{};
+    Recurrence<Real> one{};
     const nb::handle x = item(net, 0);
     if (symbols_) {
       one.symbols = rows<const Index>(read_tensor(x), dlpack::kInt64, kNoAxis);
@@ -315,7 +315,7 @@ class LayerCall {
   }
 
   Tensors<Real> in_;
-  std::vector<Net<Real>> nets_;
+  std::vector<Recurrence<Real>> nets_;
   std::vector<Gradients<Real>> gradients_;
   Index D_ = 0, N_ = 0;
   int time_axis_ = 0;
@@ -349,11 +349,11 @@ nb::object step_of(const Kernels<Real>& kernels, CellKind cell, nb::handle x, nb
   };
   const Sizes layers = stacked ? Sizes{L} : Sizes{};
   const Sizes h_shape = with_rows(layers, P), c_shape = with_rows(layers, H);
-  Net<Real> net{};
+  Recurrence<Real> net{};
   net.x = {in.whole(x, with_rows({}, I)), B * I, I};
   net.h_0 = in.whole(h, h_shape);
   net.c_0 = in.whole(c, c_shape);
-  std::vector<Net<Real>> nets;
+  std::vector<Recurrence<Real>> nets;
   for (Index l = 0; l < L && in.fits; ++l) {
     const nb::handle w = item(weights, l);
     for (int k = 0; k < 5; ++k) {
@@ -377,7 +377,7 @@ nb::object step_of(const Kernels<Real>& kernels, CellKind cell, nb::handle x, nb
   {
     const nb::gil_scoped_release unlocked;
     for (Index l = 0; l < L; ++l) {
-      Net<Real>& layer = nets[static_cast<std::size_t>(l)];
+      Recurrence<Real>& layer = nets[static_cast<std::size_t>(l)];
       if (l > 0) layer.x = {h_out + (l - 1) * B * P, B * P, P};
       layer.h_0 += l * B * P;
       layer.h_n = h_out + l * B * P;
@@ -385,9 +385,9 @@ nb::object step_of(const Kernels<Real>& kernels, CellKind cell, nb::handle x, nb
       if (has_c) layer.c_0 += l * B * H, layer.c_n = c_out + l * B * H;
       Call<Real> call{};
       call.cell = cell;
-      call.T = call.nets = 1;
+      call.T = call.recurrences = 1;
       call.B = B, call.I = l == 0 ? I : P, call.H = H, call.P = P;
-      call.net = &layer;
+      call.recurrence = &layer;
       run_call(kernels, call, std::max(1, useful_threads(call, threads)));
     }
     if (stacked) std::copy(h_out + (L - 1) * B * P, h_out + L * B * P, y_out);

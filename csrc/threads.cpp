@@ -234,10 +234,11 @@ int useful_threads(double multiply_adds, int allowed) {
 template <class Real>
 int useful_threads(const Call<Real>& call, int allowed) {
   const double per_row = static_cast<double>(gate_count(call.cell)) * call.H * (call.I + call.P);
-  if (useful_threads(per_row * call.nets * call.B * call.T, allowed) == 1) return 1;
+  if (useful_threads(per_row * call.recurrences * call.B * call.T, allowed) == 1) return 1;
   // With one row for each step the threads meet once a step; a step must be longer than the meeting.
   constexpr double worth_meeting = 1e5;
-  if (call.nets * call.B < allowed && per_row * call.B < worth_meeting) return static_cast<int>(call.nets);
+  if (call.recurrences * call.B < allowed && per_row * call.B < worth_meeting)
+    return static_cast<int>(call.recurrences);
   return allowed;
 }
 

@@ -43,6 +43,8 @@ RANKS = [
     ["gemm-inl.h"],
     ["cell-inl.h"],
     ["rnn-inl.h", "lstm-inl.h", "gru-inl.h"],
+    ["arena-inl.h", "division-inl.h"],
+    ["timeline-inl.h"],
     ["plan-inl.h"],
     ["forward-inl.h", "backward-plan-inl.h"],
     ["backward-inl.h"],

@@ -43,7 +43,7 @@ class Layer {
     const Index slots = saved_slots(call.cell);
     net.gates = {take(T * B * slots * Hp), B * slots * Hp, slots * Hp};
     net.cells = {take(T * B * Hp), B * Hp, Hp};
-    call.net = &net;
+    call.recurrence = &net;
   }
 
   void run(const Kernels<Real>& kernels) {
@@ -76,7 +76,7 @@ class Layer {
   }
 
   std::vector<std::vector<Real>*> arrays_, results_;  // never freed: the program ends after one run
-  Net<Real> net{};
+  Recurrence<Real> net{};
   Gradients<Real> back{};
   int threads;
   Call<Real> call;
