@@ -118,7 +118,8 @@ class Backward {
     const Vec<Real> c = Cell::has_c ? load(at_.c[k] + j) : Vec<Real>{};
     const Vec<Real> c_prev = Cell::has_c ? load(at_.c_prev[k] + j) : Vec<Real>{};
     const Vec<Real> dc = Cell::has_c ? load(at_.dc[k] + j) : Vec<Real>{};
-    const StepBack<Real> back = Cell::backward(saved, h, h_prev, c, c_prev, dh, dc, da);
+    const UnitVectors<Cell, Real> vectors(buffers_->vectors + j, Hp_);
+    const StepBack<Real> back = Cell::backward(saved, vectors.of, h, h_prev, c, c_prev, dh, dc, da);
     for (int slot = 0; slot < Cell::slots; ++slot) store(at_.da[k] + slot * Hp_ + j, da[slot]);
     if constexpr (Cell::reads_h_prev) store(at_.dh[k] + j, back.dh_direct);
     if constexpr (Cell::has_c) store(at_.dc[k] + j, back.dc_prev);

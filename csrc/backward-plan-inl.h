@@ -15,6 +15,7 @@ struct BackwardBuffers {
   Real* dh_start;                          // (B, Hp): the direct part of dh_0
   Real* dc_start;                          // (B, Hp)
   Real* db;                                // (slots, Hp)
+  Real* vectors;                           // (vectors, Hp): per-unit vectors
   Real* dW_t;                              // (I, G, Hp): dW_ih transposed, for one-hot input
   Real* gates;                             // (steps of a segment, B, saved, Hp): recomputed
   Real* cells;                             // (steps of a segment, B, Hp)
@@ -118,6 +119,7 @@ struct BackwardPlan {
       const Range b(call.B, team.id, team.size);
       pad_rows(to.dh, gradients.dh_n, call.P, Pp, b);
       if constexpr (Cell::has_c) pad_rows(to.dc, gradients.dc_n, call.H, Hp, b);
+      if (team.id == 0) pack_vectors<Cell>(recurrence.weights, call.H, Hp, to.vectors);
       if (to.c_0) pad_rows(to.c_0, recurrence.c_0, call.H, Hp, b);
       if (gradients.dh_0) clear(to.da_start, Cell::slots * Hp, b), clear(to.dh_start, Pp, b);
       if (gradients.dc_0) clear(to.dc_start, Hp, b);
@@ -160,6 +162,7 @@ struct BackwardPlan {
     arena.take(gradients.dh_0 ? c.B * Pp : 0, to.dh_start);
     arena.take(gradients.dc_0 ? c.B * Hp : 0, to.dc_start);
     arena.take(Cell::slots * Hp, to.db);
+    arena.take(Cell::vectors * Hp, to.vectors);
     arena.take(by_symbol && gradients.weights.W_ih ? c.I * Cell::gates * Hp : 0, to.dW_t);
     arena.take(segment * c.B * Cell::saved * Hp, to.gates);
     arena.take(Cell::has_c ? segment * c.B * Hp : 0, to.cells);

@@ -154,10 +154,10 @@ class Forward {
       h_part[gate] = load(sums + gate * kWidth<Real>);
     }
     const Index n = packed_->hidden.lanes(j);
-    const Vec<Real> b_hn = Cell::kind == CellKind::gru ? load(packed_->b_hn + j) : Vec<Real>{};
+    const UnitVectors<Cell, Real> vectors(packed_->vectors + j, Hp_);
     const Vec<Real> h_prev = Cell::reads_h_prev ? load_n(at_.h_prev[k] + j, n) : Vec<Real>{};
     const Vec<Real> c_prev = Cell::has_c ? load(at_.c_prev[k] + j) : Vec<Real>{};
-    const StepOut<Real> out = Cell::forward(x_part, h_part, b_hn, h_prev, c_prev, saved);
+    const StepOut<Real> out = Cell::forward(x_part, h_part, vectors.of, h_prev, c_prev, saved);
     if constexpr (pass != Pass::recompute) {
       if (plan_.projected) {
         store(at_.h[k] + j, out.h);

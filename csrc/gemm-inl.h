@@ -98,6 +98,15 @@ struct Range {
   Range(Index n, int part, int parts) : begin(n * part / parts), end(n * (part + 1) / parts) {}
 };
 
+// Rows b of `from` (width wide, null: zeros) into rows padded_width wide, zeros behind them.
+template <class Real>
+inline void pad_rows(Real* to, const Real* from, Index width, Index padded_width, Range b) {
+  for (Index k = b.begin; k < b.end; ++k) {
+    for (Index j = 0; j < padded_width; ++j)
+      to[k * padded_width + j] = from && j < width ? from[k * width + j] : Real{0};
+  }
+}
+
 // How the columns of a product are cut into panels of up to kPanelVectors vectors.  With several gates a panel covers
 // one vector of units, and its vector v belongs to gate v.
 template <class Real, int gates = 1>

@@ -40,33 +40,42 @@ class ChunkSums {
   void finish(Index which) {
     gradients_ = &call_.gradients[which];
     buffers_ = &plan_.buffers[which];
-    const Index H = call_.H;
-    if (gradients_->weights.W_ih) {
-      const Range rows(Cell::gates * H, team_.id, team_.size);
-      for (Index g = rows.begin; g < rows.end; ++g) {
-        const int gate = static_cast<int>(g / H);
-        const Index j = g % H;
-        if (gradients_->weights.b_ih) gradients_->weights.b_ih[g] = buffers_->db[Cell::input_slot(gate) * Hp_ + j];
-        if (gradients_->weights.b_hh) gradients_->weights.b_hh[g] = buffers_->db[Cell::hidden_slot(gate) * Hp_ + j];
-        if (plan_.by_symbol) {
-          for (Index s = 0; s < call_.I; ++s) {
-            gradients_->weights.W_ih[g * call_.I + s] = buffers_->dW_t[(s * Cell::gates + gate) * Hp_ + j];
-          }
-        }
-      }
-    }
+    if (gradients_->weights.W_ih) finish_weights();
     if (gradients_->dh_0) initial_states();
     if (gradients_->dc_0) {
       const Range rows(call_.B, team_.id, team_.size);
       for (Index b = rows.begin; b < rows.end; ++b) {
         // A sequence of length zero hands dc_n through.
         const Real* dc = order_.length[b] > 0 ? buffers_->dc_start : buffers_->dc;
-        for (Index j = 0; j < H; ++j) gradients_->dc_0[b * H + j] = dc[b * Hp_ + j];
+        for (Index j = 0; j < call_.H; ++j) gradients_->dc_0[b * call_.H + j] = dc[b * Hp_ + j];
       }
     }
   }
 
  private:
+  void finish_weights() {
+    const Weights<Real>& to = gradients_->weights;
+    const Index H = call_.H;
+    const auto db = [&](int slot, Index j) { return buffers_->db[slot * Hp_ + j]; };
+    const Range rows(Cell::gates * H, team_.id, team_.size);
+    for (Index g = rows.begin; g < rows.end; ++g) {
+      const int gate = static_cast<int>(g / H), in = Cell::input_slot(gate), hidden = Cell::hidden_slot(gate);
+      const Index j = g % H;
+      if (to.b_ih) to.b_ih[g] = db(in, j);
+      if (to.b_hh && in == hidden) to.b_hh[g] = db(hidden, j);  // else it is a per-unit vector
+      for (Index s = 0; plan_.by_symbol && s < call_.I; ++s) {
+        to.W_ih[g * call_.I + s] = buffers_->dW_t[(s * Cell::gates + gate) * Hp_ + j];
+      }
+    }
+    if constexpr (Cell::vectors > 0) {
+      const Range units(H, team_.id, team_.size);
+      for (int k = 0; k < Cell::vectors; ++k) {
+        Real* vector = Cell::vector_of(to, H, k);
+        for (Index j = units.begin; vector && j < units.end; ++j) vector[j] = db(Cell::vector_slot(k), j);
+      }
+    }
+  }
+
   // visit(s, t, b) for the rows of the chunk in the order of the sums: the last step first, rows in their order.
   template <class Visit, class End>
   void for_each_row(Index s0, Index s1, Visit visit, End end_of_step) const {

@@ -19,6 +19,9 @@ using Index = std::int64_t;
 
 enum class CellKind : int { rnn_tanh, rnn_relu, lstm, gru };
 
+constexpr bool is_rnn(CellKind cell) { return cell == CellKind::rnn_tanh || cell == CellKind::rnn_relu; }
+constexpr bool has_cell_state(CellKind cell) { return !is_rnn(cell) && cell != CellKind::gru; }
+
 // An array with one row for each (t, b): row (t, b) starts at data + place(t) * time_stride + b * batch_stride.
 // place(t) is t, or for a packed call the sum of batch_sizes before t (then time_stride == batch_stride).
 template <class Element>
@@ -112,9 +115,9 @@ struct HeadPass {
 
 // The slots of H units that forward saves of a (t, b) in `gates`: LSTM i f g o; GRU r z n and W_hn h + b_hn; RNN none
 // (its h is the output).
-constexpr int saved_slots(CellKind cell) { return cell == CellKind::lstm || cell == CellKind::gru ? 4 : 0; }
+constexpr int saved_slots(CellKind cell) { return is_rnn(cell) ? 0 : 4; }
 
-constexpr int gate_count(CellKind cell) { return cell == CellKind::lstm ? 4 : cell == CellKind::gru ? 3 : 1; }
+constexpr int gate_count(CellKind cell) { return is_rnn(cell) ? 1 : cell == CellKind::gru ? 3 : 4; }
 
 // Steps in a block of the sums over rows: the weight gradients of a block are summed in one go, blocks are counted from
 // the last step (backward-inl.h).

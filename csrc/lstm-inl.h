@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The LSTM, equations (4)-(9) of docs/notation.md.  A cell is a pure function of vectors: the passes through time
-// (forward-inl.h, backward-inl.h) loads, stores and forms the products W x and W h.
+// The LSTM, equations (4)-(9) of docs/notation.md.
 
 template <class Real>
 struct Lstm {
@@ -14,10 +13,11 @@ struct Lstm {
   static constexpr bool reads_h_prev = false;                  // the pointwise part needs h_{t-1}
   static constexpr int input_slot(int gate) { return gate; }   // which gradients multiply W_ih
   static constexpr int hidden_slot(int gate) { return gate; }  // ... and W_hh
+  static constexpr int vectors = 0;                            // per-unit vectors (cell-inl.h)
 
   // x_part = W_ih x + b_ih + b_hh and h_part = W_hh h_{t-1}, gate by gate.
-  static StepOut<Real> forward(const V (&x_part)[gates], const V (&h_part)[gates], V /*b_hn*/, V /*h_prev*/, V c_prev,
-                               V (&saved)[4]) {
+  static StepOut<Real> forward(const V (&x_part)[gates], const V (&h_part)[gates], const V* /*vectors*/, V /*h_prev*/,
+                               V c_prev, V (&saved)[4]) {
     // clang-format off: the gates stand below each other
     const V i = sigmoid(x_part[0] + h_part[0]);
     const V f = sigmoid(x_part[1] + h_part[1]);
@@ -29,8 +29,8 @@ struct Lstm {
     return {o * tanh(c), c};
   }
 
-  static StepBack<Real> backward(const V (&saved)[4], V /*h*/, V /*h_prev*/, V c, V c_prev, V dh, V dc_next,
-                                 V (&da)[slots]) {
+  static StepBack<Real> backward(const V (&saved)[4], const V* /*vectors*/, V /*h*/, V /*h_prev*/, V c, V c_prev, V dh,
+                                 V dc_next, V (&da)[slots]) {
     const V i = saved[0], f = saved[1], g = saved[2], o = saved[3];
     const V tanh_c = tanh(c);
     const V dc = fma(dh * o, d_tanh(tanh_c), dc_next);

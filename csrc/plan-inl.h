@@ -4,25 +4,16 @@
 
 constexpr Index max_of(Index a, Index b) { return a > b ? a : b; }
 
-// Rows b of `from` (width wide, null: zeros) into rows padded_width wide, zeros behind them.
-template <class Real>
-inline void pad_rows(Real* to, const Real* from, Index width, Index padded_width, Range b) {
-  for (Index k = b.begin; k < b.end; ++k) {
-    for (Index j = 0; j < padded_width; ++j)
-      to[k * padded_width + j] = from && j < width ? from[k * width + j] : Real{0};
-  }
-}
-
 // The weights of one recurrence, packed for the forward pass, and its states.
 template <class Cell, class Real>
 struct Packed {
   Panels<Real, Cell::gates> input, hidden;
   Panels<Real> projection;
-  Real* x_bias;  // (G, Hp): b_ih + b_hh, but b_ih alone for the GRU's n
-  Real* b_hn;    // (Hp): the GRU's
-  Real* c_0;     // (B, Hp), null when the state starts from zeros
-  Real* table;   // (I, G, Hp): the input product of every symbol, null when rows are projected one by one
-  Real* c;       // (B, Hp): the running cell state at inference
+  Real* x_bias;   // (G, Hp): b_ih + b_hh, but b_ih alone for the GRU's n
+  Real* vectors;  // (vectors, Hp): per-unit vectors
+  Real* c_0;      // (B, Hp), null when the state starts from zeros
+  Real* table;    // (I, G, Hp): the input product of every symbol, null when rows are projected one by one
+  Real* c;        // (B, Hp): the running cell state at inference
 };
 
 // The buffers of one pass; shared by the threads that have the same rows.
@@ -150,7 +141,7 @@ struct Plan {
     arena.take(unpacked ? 0 : to.hidden.size(), to.hidden.data);
     arena.take(projected && !unpacked ? to.projection.size() : 0, to.projection.data);
     arena.take(Cell::gates * Hp, to.x_bias);
-    arena.take(Hp, to.b_hn);
+    arena.take(Cell::vectors * Hp, to.vectors);
     arena.take(own_c_0 ? c.B * Hp : 0, to.c_0);
     if (!own_c_0) to.c_0 = nullptr;
     arena.take(tabled ? c.I * Cell::gates * Hp : 0, to.table);
@@ -160,15 +151,15 @@ struct Plan {
 
   void pack_biases(const Weights<const Real>& weights, Packed<Cell, Real>& to) const {
     const Index H = call.H;
-    constexpr bool gru = Cell::kind == CellKind::gru;
     for (int gate = 0; gate < Cell::gates; ++gate) {
+      const bool joins = Cell::input_slot(gate) == Cell::hidden_slot(gate);
       for (Index j = 0; j < Hp; ++j) {
         const Real b_i = weights.b_ih && j < H ? weights.b_ih[gate * H + j] : Real{0};
-        const Real b_h = weights.b_hh && j < H && !(gru && gate == 2) ? weights.b_hh[gate * H + j] : Real{0};
+        const Real b_h = weights.b_hh && j < H && joins ? weights.b_hh[gate * H + j] : Real{0};
         to.x_bias[gate * Hp + j] = b_i + b_h;
       }
     }
-    for (Index j = 0; j < Hp; ++j) to.b_hn[j] = gru && weights.b_hh && j < H ? weights.b_hh[2 * H + j] : Real{0};
+    pack_vectors<Cell>(weights, H, Hp, to.vectors);
   }
 
   void pack_weights(const Weights<const Real>& weights, const Packed<Cell, Real>& to, const Team& team) const {

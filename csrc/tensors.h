@@ -289,7 +289,7 @@ class LayerCall {
     Gradients<Real> one{};
     if (!dy.is_none()) one.dy = rows<const Real>(in_.by_rows(dy), kType, D * P);
     const Real* dh_n = in_.whole(item(given, 1), {D, B, P});
-    const bool has_c = call.cell == CellKind::lstm;  // else an empty tensor may stand for the gradient of no c
+    const bool has_c = has_cell_state(call.cell);  // else an empty tensor may stand for the gradient of no c
     const Real* dc_n = has_c ? in_.whole(item(given, 2), {D, B, H}) : nullptr;
     if (!dx.is_none()) one.dx = rows<Real>(read_tensor(dx), kType, I);
     one.add_to_dx = D == 2;
@@ -329,7 +329,7 @@ template <class Real>
 nb::object step_of(const Kernels<Real>& kernels, CellKind cell, nb::handle x, nb::handle state, nb::handle weights,
                    bool stacked, int threads) {
   constexpr dlpack::Type type = Tensors<Real>::kType;
-  const bool has_c = cell == CellKind::lstm;
+  const bool has_c = has_cell_state(cell);
   if (has_c && (!PyTuple_Check(state.ptr()) || length(state) != 2)) return nb::none();
   const nb::handle h = has_c ? item(state, 0) : state, c = has_c ? item(state, 1) : nb::handle(Py_None);
   if (!is_plain(x) || !is_plain(h) || (has_c && !is_plain(c))) return nb::none();

@@ -24,7 +24,7 @@ class Layer {
   Layer(std::FILE* in, Fields header) : call(read_header<Real>(header, threads)) {
     const Index T = call.T, B = call.B, I = call.I, H = call.H, P = call.P;
     const Index GH = gate_count(call.cell) * H, Hp = padded<Real>(H);
-    const bool lstm = call.cell == CellKind::lstm;
+    const bool lstm = has_cell_state(call.cell);
     net.weights.W_ih = read(in, GH * I), net.weights.W_hh = read(in, GH * P);
     net.weights.b_ih = read(in, GH), net.weights.b_hh = read(in, GH);
     net.weights.W_hr = P != H ? read(in, P * H) : nullptr;
