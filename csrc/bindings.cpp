@@ -23,10 +23,10 @@
 #include <utility>
 #include <variant>
 
-#include "choice.h"
+#include "sampler.h"
 #include "dispatch.h"
 #include "layer_call.h"
-#include "pool.h"
+#include "threads.h"
 #include "request.h"
 #include "step.h"
 #include "stepper.h"
@@ -237,7 +237,8 @@ std::vector<std::string> names(bool supported) {
 
 NB_MODULE(_core, m) {
   m.doc() = "The kernels: RNN, LSTM and GRU layers, forward and back through time.";
-  m.def("struct_fields", &struct_fields<Call<float>, Net<float>, Gradients<float>, Linear<float>, HeadPass<float>>,
+  m.def("struct_fields",
+        &struct_fields<Call<float>, Recurrence<float>, Gradients<float>, Linear<float>, HeadPass<float>>,
         "(name, kind, required) of the fields of each struct that comes as integers, in order.");
   m.def("tuple_fields", &tuple_fields, "Names of the fields of each tuple of tensors, in order.");
   m.def(
@@ -281,7 +282,7 @@ NB_MODULE(_core, m) {
       .def("write", &write_symbols, nb::arg("choice"), nb::arg("last"), nb::arg("u").noconvert(),
            nb::arg("written").noconvert(),
            "Choose and read up to N symbols a row, u and written (N, B); return the steps done: fewer after `last`.");
-  nb::class_<Choice>(m, "Choice", "How a symbol is chosen: the fields of csrc/choice.h.")
+  nb::class_<Choice>(m, "Choice", "How a symbol is chosen: the fields of csrc/sampler.h.")
       .def(nb::init<Index, double, Index, double, double, bool>(), nb::arg("forbidden"), nb::arg("temperature"),
            nb::arg("top_k"), nb::arg("top_p"), nb::arg("min_p"), nb::arg("likeliest"));
   m.def("choose", &choose, nb::arg("choice"), nb::arg("logits").noconvert(), nb::arg("u"),

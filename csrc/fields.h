@@ -63,14 +63,14 @@ struct Fields<Call<Real>> {
       optional("lengths", &S::lengths),
       optional("batch_sizes", &S::batch_sizes),
       optional("reset", &S::reset),
-      optional("keep", &S::keep),
+      optional("save", &S::save),
       optional("segment", &S::segment),
   };
 };
 
 template <class Real>
-struct Fields<Net<Real>> {
-  using S = Net<Real>;
+struct Fields<Recurrence<Real>> {
+  using S = Recurrence<Real>;
   static constexpr std::string_view name = "Recurrence";
   static constexpr std::tuple table{
       required("weights", &S::weights), optional("x", &S::x),

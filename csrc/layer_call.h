@@ -19,7 +19,7 @@ class LayerCall {
 
   LayerCall(CellKind cell, nb::handle layout, nb::handle nets, nb::handle gradients, bool keep, Index segment) {
     call.cell = cell;
-    call.keep = keep;
+    call.save = keep;
     call.segment = segment;
     const Layout given(layout);
     time_axis_ = given["batch_first"].ptr() == Py_True ? 1 : 0;
@@ -33,8 +33,8 @@ class LayerCall {
     recurrences_.reserve(static_cast<std::size_t>(S * D_));
     for (Index s = 0; s < S && in_.fits; ++s) add_layer(Layer(item(nets, s)));
     for (Index s = 0, n = length(gradients); s < n && in_.fits; ++s) add_gradients(LayerGradients(item(gradients, s)));
-    call.nets = static_cast<Index>(recurrences_.size());
-    call.net = recurrences_.data();
+    call.recurrences = static_cast<Index>(recurrences_.size());
+    call.recurrence = recurrences_.data();
     call.gradients = gradients_.empty() ? nullptr : gradients_.data();
     in_.fits = in_.fits && (gradients_.empty() || gradients_.size() == recurrences_.size());
   }
@@ -93,7 +93,7 @@ class LayerCall {
   void add_layer(const Layer& layer) {
     const nb::handle weights = layer["weights"], x = layer["x"];
     const Index D = D_, B = call.B, H = call.H, P = call.P;
-    Net<Real> one{};
+    Recurrence<Real> one{};
     if (symbols_) {
       one.symbols = rows<const Index>(read_tensor(x), kInt64, kNoAxis);
     } else {
@@ -126,7 +126,7 @@ class LayerCall {
     Gradients<Real> one{};
     if (!dy.is_none()) one.dy = rows<const Real>(in_.by_rows(dy), kTypeOf<Real>, D * P);
     const Real* dh_n = in_.whole(given["dh_n"], {D, B, P});
-    const bool has_c = call.cell == CellKind::lstm;  // else an empty tensor may stand for the gradient of no c
+    const bool has_c = has_cell_state(call.cell);  // else an empty tensor may stand for the gradient of no c
     const Real* dc_n = has_c ? in_.whole(given["dc_n"], {D, B, H}) : nullptr;
     if (!dx.is_none()) one.dx = rows<Real>(read_tensor(dx), kTypeOf<Real>, call.I);
     one.add_to_dx = D == 2;
@@ -145,7 +145,7 @@ class LayerCall {
   }
 
   Tensors<Real> in_;
-  std::vector<Net<Real>> recurrences_;
+  std::vector<Recurrence<Real>> recurrences_;
   std::vector<Gradients<Real>> gradients_;
   Letters letters_{};
   Index D_ = 0, N_ = 0;

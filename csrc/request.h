@@ -7,7 +7,7 @@
 
 #include "dispatch.h"
 #include "fields.h"
-#include "pool.h"
+#include "threads.h"
 #include "workspace.h"
 
 namespace unrolled {
@@ -16,7 +16,7 @@ namespace unrolled {
 template <class Real>
 struct Request {
   Call<Real> call;
-  std::vector<Net<Real>> recurrences;
+  std::vector<Recurrence<Real>> recurrences;
   std::vector<Gradients<Real>> gradients;
 
   // Without gradients a forward call, else one of each recurrence.
@@ -26,10 +26,10 @@ struct Request {
     if (recurrence_fields.empty()) throw std::invalid_argument("a call needs at least one recurrence");
     if (!gradient_fields.empty() && gradient_fields.size() != recurrence_fields.size())
       throw std::invalid_argument("a call has gradients of all its recurrences, or of none");
-    for (const Integers& fields : recurrence_fields) recurrences.push_back(read_struct<Net<Real>>(fields));
+    for (const Integers& fields : recurrence_fields) recurrences.push_back(read_struct<Recurrence<Real>>(fields));
     for (const Integers& fields : gradient_fields) gradients.push_back(read_struct<Gradients<Real>>(fields));
-    call.nets = static_cast<Index>(recurrences.size());
-    call.net = recurrences.data();
+    call.recurrences = static_cast<Index>(recurrences.size());
+    call.recurrence = recurrences.data();
     call.gradients = gradients.empty() ? nullptr : gradients.data();
   }
   Request(const Request&) = delete;

@@ -29,7 +29,7 @@ inline nb::object new_tensor(DLDataType type, Shape shape) {
 template <class Real>
 nb::object step_of(const Kernels<Real>& kernels, CellKind cell, nb::handle x, nb::handle state, nb::handle weights,
                    bool stacked, int threads) {
-  const bool has_c = cell == CellKind::lstm;
+  const bool has_c = has_cell_state(cell);
   if (has_c && (!PyTuple_Check(state.ptr()) || length(state) != 2)) return nb::none();
   const nb::handle h = has_c ? item(state, 0) : state, c = has_c ? item(state, 1) : nb::handle(Py_None);
   if (!is_plain(x) || !is_plain(h) || (has_c && !is_plain(c))) return nb::none();
@@ -48,11 +48,11 @@ nb::object step_of(const Kernels<Real>& kernels, CellKind cell, nb::handle x, nb
   };
   const Shape layers = stacked ? Shape{L} : Shape{};
   const Shape h_shape = with_rows(layers, P), c_shape = with_rows(layers, H);
-  Net<Real> one{};
+  Recurrence<Real> one{};
   one.x = {in.whole(x, with_rows({}, I)), B * I, I};
   one.h_0 = in.whole(h, h_shape);
   one.c_0 = in.whole(c, c_shape);
-  std::vector<Net<Real>> recurrences;
+  std::vector<Recurrence<Real>> recurrences;
   for (Index l = 0; l < L && in.fits; ++l) {
     one.weights = in.template weights<const Real>(item(weights, l), {GH, l == 0 ? I : P, P, H});
     in.fits = in.fits && (one.weights.W_hr || P == H);
@@ -69,7 +69,7 @@ nb::object step_of(const Kernels<Real>& kernels, CellKind cell, nb::handle x, nb
   {
     const nb::gil_scoped_release unlocked;
     for (Index l = 0; l < L; ++l) {
-      Net<Real>& layer = recurrences[static_cast<std::size_t>(l)];
+      Recurrence<Real>& layer = recurrences[static_cast<std::size_t>(l)];
       if (l > 0) layer.x = {h_out + (l - 1) * B * P, B * P, P};
       layer.h_0 += l * B * P;
       layer.h_n = h_out + l * B * P;
@@ -77,9 +77,9 @@ nb::object step_of(const Kernels<Real>& kernels, CellKind cell, nb::handle x, nb
       if (has_c) layer.c_0 += l * B * H, layer.c_n = c_out + l * B * H;
       Call<Real> call{};
       call.cell = cell;
-      call.T = call.nets = 1;
+      call.T = call.recurrences = 1;
       call.B = B, call.I = l == 0 ? I : P, call.H = H, call.P = P;
-      call.net = &layer;
+      call.recurrence = &layer;
       run_call(kernels, call, std::max(1, useful_threads(call, threads)));
     }
     if (stacked) std::copy(h_out + (L - 1) * B * P, h_out + L * B * P, y_out);

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "choice.h"
+#include "sampler.h"
 #include "dispatch.h"
 #include "workspace.h"
 
@@ -21,7 +21,7 @@ class Stepper {
   Stepper(const Stepper&) = delete;
 
   // Adds a layer on top: every step reads its x (or symbols), h_0 and c_0 and writes its y, h_n and c_n.
-  void add_layer(const Call<Real>& call, std::vector<Net<Real>> recurrences) {
+  void add_layer(const Call<Real>& call, std::vector<Recurrence<Real>> recurrences) {
     layers_.emplace_back(kernels(), call, std::move(recurrences));
   }
 
@@ -37,7 +37,7 @@ class Stepper {
   void read_from(const void* x) { layers_.front().recurrences.front().x.data = static_cast<const Real*>(x); }
 
   void step() {
-    const Net<Real>& first = layers_.front().recurrences.front();
+    const Recurrence<Real>& first = layers_.front().recurrences.front();
     if (!first.x.data && !first.symbols.data)
       throw std::invalid_argument("step: this stepper reads vectors, not symbols");
     for (Layer& layer : layers_) kernels().forward(layer.call, layer.scratch.data(), Team{0, 1, nullptr}, packed_);
@@ -66,15 +66,15 @@ class Stepper {
  private:
   struct Layer {
     Call<Real> call;
-    std::vector<Net<Real>> recurrences;
+    std::vector<Recurrence<Real>> recurrences;
     Lease scratch;
 
-    Layer(const Kernels<Real>& kernels, const Call<Real>& c, std::vector<Net<Real>> n)
+    Layer(const Kernels<Real>& kernels, const Call<Real>& c, std::vector<Recurrence<Real>> n)
         : call(c), recurrences(std::move(n)), scratch(kernels.scratch_bytes(prepared(), 1)) {}
     Layer(const Layer&) = delete;
 
     const Call<Real>& prepared() {
-      call.net = recurrences.data();
+      call.recurrence = recurrences.data();
       call.gradients = nullptr;
       call.reused = true;
       return call;

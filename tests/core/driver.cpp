@@ -28,7 +28,7 @@ class Layer {
   Layer(std::FILE* in, const Integers& fields) : call(read_struct<Call<Real>>(fields)) {
     const Index T = call.T, B = call.B, I = call.I, H = call.H, P = call.P;
     const Index GH = gate_count(call.cell) * H, Hp = padded<Real>(H);
-    const bool lstm = call.cell == CellKind::lstm;
+    const bool lstm = has_cell_state(call.cell);
     net.weights.W_ih = read(in, GH * I), net.weights.W_hh = read(in, GH * P);
     net.weights.b_ih = read(in, GH), net.weights.b_hh = read(in, GH);
     net.weights.W_hr = P != H ? read(in, P * H) : nullptr;
@@ -47,8 +47,8 @@ class Layer {
     const Index slots = saved_slots(call.cell);
     net.gates = {take(T * B * slots * Hp), B * slots * Hp, slots * Hp};
     net.cells = {take(T * B * Hp), B * Hp, Hp};
-    call.nets = 1;
-    call.net = &net;
+    call.recurrences = 1;
+    call.recurrence = &net;
   }
 
   void run(const Kernels<Real>& kernels, int threads) {
@@ -81,7 +81,7 @@ class Layer {
   }
 
   std::vector<std::vector<Real>*> arrays_, results_;  // never freed: the program ends after one run
-  Net<Real> net{};
+  Recurrence<Real> net{};
   Gradients<Real> back{};
   Call<Real> call;
 };

@@ -15,7 +15,7 @@ from unrolled.notation import CELLS, gate_count
 
 HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
-UNITS = ["target_neon", "target_baseline", "dispatch", "pool", "workspace"]
+UNITS = ["target_neon", "target_baseline", "dispatch", "threads", "workspace"]
 
 compiler = shutil.which("aarch64-linux-gnu-g++")
 emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
@@ -34,7 +34,7 @@ def run_driver(program, folder, name, threads, case):
     H, P = case.weights[0][1].shape[0] // gate_count(case.kind), case.weights[0][1].shape[1]
     arrays = [*case.weights[0], case.x, case.h0, case.c0, case.dy, case.dh_n, case.dc_n]
     given, found = folder / "case", folder / "result"
-    call = Call(cell=CELLS[case.kind].number, T=T, B=B, I=I, H=H, P=P, keep=True)
+    call = Call(cell=CELLS[case.kind].number, T=T, B=B, I=I, H=H, P=P, save=True)
     header = np.array([case.x.element_size(), threads, *call], np.int64)
     given.write_bytes(header.tobytes() + b"".join(a.numpy().tobytes() for a in arrays if a is not None))
     done = subprocess.run([emulator, program, name, given, found], capture_output=True, timeout=600)

@@ -41,7 +41,7 @@ def test_missing_field_is_refused_with_the_legal_names(struct, field):
 
 
 def test_field_that_is_left_out_is_null():
-    assert Call(**SIZES) == Call(**SIZES, lengths=None, batch_sizes=None, reset=None, keep=False, segment=0)
+    assert Call(**SIZES) == Call(**SIZES, lengths=None, batch_sizes=None, reset=None, save=False, segment=0)
 
 
 @pytest.mark.parametrize("change", [lambda f: f[:-1], lambda f: (*f, 0), lambda f: ()], ids=["short", "long", "empty"])

@@ -119,7 +119,7 @@ class Replicas:
         if not 0 < T <= self.T:
             raise ValueError(f"Replicas: asked for T = {T} steps, expected 1 to {self.T}, the longest it was made for")
         number, keep = CELLS[self.kind].number, bool(self._gradients)
-        call = Call(cell=number, T=T, B=self.B, I=self.I, H=self.H, P=self.H, keep=keep)
+        call = Call(cell=number, T=T, B=self.B, I=self.I, H=self.H, P=self.H, save=keep)
         run(self.y, call, recurrences, gradients, self.threads or torch.get_num_threads())
 
 
