@@ -19,6 +19,7 @@ from unrolled.config.training import TrainingConfig
         (lambda: ModelConfig(hidden_size=0), "hidden_size is 0; it must be a whole number of at least 1"),
         (lambda: ModelConfig(hidden_size=True), "hidden_size is True; it must be a whole number"),
         (lambda: ModelConfig(dropout=1.0), r"dropout is 1.0; it must be a number in \[0, 1\)"),
+        (lambda: ModelConfig(checkpoint_steps=0), 'checkpoint_steps is 0, expected None, "auto" or the steps of a'),
         (lambda: ModelConfig(nonlinearity="relu"), "only cell = 'rnn' has one, not lstm"),
         (lambda: ModelConfig(tied=True), "embedding_size must equal hidden_size = 256; it is 0"),
         (lambda: DataConfig(validation=0.6, test=0.5), "it must leave a share to train on"),
@@ -54,8 +55,9 @@ def test_run_config_from_dict_refuses(sections, message):
 
 
 def test_run_config_survives_its_own_plain_values():
-    config = RunConfig(ModelConfig(cell="rnn", nonlinearity="relu"), DataConfig(lines=True), TrainingConfig(seed=7))
-    assert RunConfig.from_dict(config.to_dict()) == config
+    for model in (ModelConfig(cell="rnn", nonlinearity="relu"), ModelConfig(checkpoint_steps="auto")):
+        config = RunConfig(model, DataConfig(lines=True), TrainingConfig(seed=7))
+        assert RunConfig.from_dict(config.to_dict()) == config
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
+
+#: Steps whose gates the backward pass computes again at a time; "auto" for about sqrt(T); None saves every gate.
+CheckpointSteps: TypeAlias = int | Literal["auto"] | None
 
 
 def check_integer(config: Any, field: str, low: int) -> None:
@@ -47,6 +50,20 @@ def check_number(config: Any, field: str, low: float, high: float = math.inf, *,
     below = number and (value < high if right == ")" else value <= high)
     if not (above and below):
         raise ValueError(f"{field} is {value!r}; it must be a number in {left}{low:g}, {high:g}{right}")
+
+
+def check_checkpoint_steps(wanted: object) -> None:
+    """Refuse anything but None, "auto" and a number of steps.
+
+    Raises: ValueError naming the value and what is legal.
+
+    >>> check_checkpoint_steps(0)
+    Traceback (most recent call last):
+        ...
+    ValueError: checkpoint_steps is 0, expected None, "auto" or the steps of a segment, 1 or more
+    """
+    if not (wanted is None or wanted == "auto" or (type(wanted) is int and wanted >= 1)):
+        raise ValueError(f'checkpoint_steps is {wanted!r}, expected None, "auto" or the steps of a segment, 1 or more')
 
 
 def check_choices(config: Any) -> None:

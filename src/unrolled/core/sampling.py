@@ -1,4 +1,4 @@
-"""From logits to the next symbol, for the torch model and for the runtime; the rules themselves are csrc/sampler.cpp."""
+"""From logits to the next symbol, for the torch model and the runtime; the rules themselves are csrc/sampler.cpp."""
 
 from __future__ import annotations
 
