@@ -51,32 +51,34 @@ class Layer {
     filled(y, T * B * H, 0), filled(h_n, B * H, 0), filled(c_n, B * H, 0), filled(dx, T * B * I, 0);
     filled(gates, T * B * slots * Hp, 0), filled(cells, cell == CellKind::lstm ? T * B * Hp : 0, 0);
     filled(dW_ih, G * H * I, 0), filled(dW_hh, G * H * H, 0), filled(db, 2 * G * H, 0);
-    net = {};
-    net.weights.W_ih = W_ih.data(), net.weights.W_hh = W_hh.data(), net.weights.b_ih = net.weights.b_hh = bias.data();
-    net.x = {x.data(), B * I, I};
-    net.h_0 = state.data(), net.c_0 = cell == CellKind::lstm ? state.data() : nullptr;
-    net.y = {y.data(), B * H, H};
-    net.h_n = h_n.data(), net.c_n = c_n.data();
-    net.gates = {gates.data(), B * slots * Hp, slots * Hp};
-    net.cells = {cells.data(), B * Hp, Hp};
+    recurrence = {};
+    recurrence.weights.W_ih = W_ih.data(), recurrence.weights.W_hh = W_hh.data(),
+    recurrence.weights.b_ih = recurrence.weights.b_hh = bias.data();
+    recurrence.x = {x.data(), B * I, I};
+    recurrence.h_0 = state.data(), recurrence.c_0 = cell == CellKind::lstm ? state.data() : nullptr;
+    recurrence.y = {y.data(), B * H, H};
+    recurrence.h_n = h_n.data(), recurrence.c_n = c_n.data();
+    recurrence.gates = {gates.data(), B * slots * Hp, slots * Hp};
+    recurrence.cells = {cells.data(), B * Hp, Hp};
     gradients = {};
     gradients.dy = {dy.data(), B * H, H};
     gradients.dx = {dx.data(), B * I, I};
     gradients.weights.W_ih = dW_ih.data(), gradients.weights.W_hh = dW_hh.data();
     gradients.weights.b_ih = db.data(), gradients.weights.b_hh = db.data() + G * H;
     call = {};
-    call.cell = cell, call.T = T, call.B = B, call.I = I, call.H = H, call.P = H, call.nets = 1, call.net = &net;
+    call.cell = cell, call.T = T, call.B = B, call.I = I, call.H = H, call.P = H, call.recurrences = 1,
+    call.recurrence = &recurrence;
     flops = 2.0 * G * H * (I + H) * T * B;
   }
 
-  void forward(bool keep, int threads) {
+  void forward(bool save, int threads) {
     call.gradients = nullptr;
-    call.keep = keep;
+    call.save = save;
     run(threads);
   }
   void backward(int threads) {
     call.gradients = &gradients;
-    call.keep = true;
+    call.save = true;
     run(threads);
   }
 
@@ -84,7 +86,7 @@ class Layer {
   double step_ns(int steps) {
     const auto& kernels = active_instruction_set().f32;
     call.gradients = nullptr;
-    call.keep = false;
+    call.save = false;
     call.reused = true;
     const Lease scratch(kernels.scratch_bytes(call, 1));
     kernels.forward(call, scratch.data(), Team{0, 1, nullptr}, false);
@@ -100,7 +102,7 @@ class Layer {
   void run(int allowed) { run_call(active_instruction_set().f32, call, useful_threads(call, allowed)); }
 
   std::vector<float> W_ih, W_hh, bias, x, dy, state, y, h_n, c_n, dx, gates, cells, dW_ih, dW_hh, db;
-  Net<float> net;
+  Recurrence<float> recurrence;
   Gradients<float> gradients;
   Call<float> call;
 };
@@ -111,7 +113,7 @@ void measure(CellKind cell, Index B, Index T, Index I, Index H, int threads, int
   const double k = median_seconds(reps, [&] { layer.forward(true, threads); });
   const double b = median_seconds(reps, [&] { layer.backward(threads); });
   std::printf(
-      "%-4s B%-4ld T%-4ld I%-4ld H%-4ld %d threads  forward %9.3f ms %6.1f GFLOP/s  keep %9.3f ms  backward %9.3f ms "
+      "%-4s B%-4ld T%-4ld I%-4ld H%-4ld %d threads  forward %9.3f ms %6.1f GFLOP/s  save %9.3f ms  backward %9.3f ms "
       "%6.1f GFLOP/s\n",
       name_of(cell), long(B), long(T), long(I), long(H), threads, f * 1e3, layer.flops / f / 1e9, k * 1e3, b * 1e3,
       2 * layer.flops / b / 1e9);

@@ -18,7 +18,7 @@
 #endif
 
 #include "../csrc/kernels.h"
-#include "../csrc/pool.h"
+#include "../csrc/threads.h"
 
 namespace unrolled {
 namespace {

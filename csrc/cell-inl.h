@@ -1,6 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// What one step of any cell gives, for one vector of units.
+// What all cells share.  A cell is a pure function of vectors of units: the passes through time (forward-inl.h,
+// backward-inl.h) load, store and form the products W x and W h.
+//
+// Beside the products a cell may read per-unit vectors, such as the GRU's b_hn or an LSTM's peepholes.  It declares
+//   vectors                   how many;
+//   vector_of(weights, H, k)  where vector k (H) is in Weights, of the weights or of their gradients; null: there is
+//   none; vector_slot(k)            the slot of da whose sum over rows and steps is its gradient.
+// A slot that neither input_slot nor hidden_slot names is only summed.  Where the two slots of a gate differ, its b_hh
+// cannot join b_ih in x_part: it is a per-unit vector.
 
+// What one step gives, for one vector of units.
 template <class Real>
 struct StepOut {
   Vec<Real> h, c;
@@ -10,4 +19,22 @@ template <class Real>
 struct StepBack {
   Vec<Real> dh_direct;  // to h_{t-1} past the products: the GRU's dh * z
   Vec<Real> dc_prev;    // to c_{t-1}
+};
+
+// The per-unit vectors of a cell in rows of Hp.
+template <class Cell, class Real>
+inline void pack_vectors(const Weights<const Real>& weights, Index H, Index Hp, Real* to) {
+  if constexpr (Cell::vectors > 0) {
+    for (int k = 0; k < Cell::vectors; ++k) pad_rows(to + k * Hp, Cell::vector_of(weights, H, k), H, Hp, {1, 0, 1});
+  }
+}
+
+// Of each, one vector of units.
+template <class Cell, class Real>
+struct UnitVectors {
+  Vec<Real> of[Cell::vectors > 0 ? Cell::vectors : 1];
+
+  UnitVectors(const Real* packed, Index Hp) {
+    for (int k = 0; k < Cell::vectors; ++k) of[k] = load(packed + k * Hp);
+  }
 };

@@ -18,9 +18,4 @@ const InstructionSet& active_instruction_set();
 // Chooses by name from now on, for the tests that force each in turn.
 void force_instruction_set(const std::string& name);
 
-// How many of `allowed` threads are worth waking for a call.
-template <class Real>
-int useful_threads(const Call<Real>& call, int allowed);
-int useful_threads(double multiply_adds, int allowed);
-
 }  // namespace unrolled

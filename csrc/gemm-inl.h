@@ -16,7 +16,7 @@ constexpr int max_rows(int V) {
 
 // a[r][at[s] + k]: element k of segment s of row r.  The panel runs on over the segments.
 // Transposed, for sums over rows (dW): a[k][at[s] + r].  Those rows lie far apart, where no prefetcher finds them: they
-// are asked for kAhead rows early, so a must be readable that far past its end.
+// are asked for kAhead rows early, so a holds that many rows more than there are.
 constexpr Index kAhead = 12;
 template <class Real, int R, int V, bool Transposed>
 void tile(Real* out, const Real* const* a, const Index* at, int segments, Index K, const Real* panel) {
@@ -56,12 +56,12 @@ inline TileFunction<Real> tile_of_rows(int R) {
   static_assert(most >= 1 && most <= 8);
   switch (R) {
     case 1: return tile<Real, 1, V, Transposed>;
-    case 2: return tile < Real, most >= 2 ? 2 : 1, V, Transposed > ;
-    case 3: return tile < Real, most >= 3 ? 3 : 1, V, Transposed > ;
-    case 4: return tile < Real, most >= 4 ? 4 : 1, V, Transposed > ;
-    case 5: return tile < Real, most >= 5 ? 5 : 1, V, Transposed > ;
-    case 6: return tile < Real, most >= 6 ? 6 : 1, V, Transposed > ;
-    case 7: return tile < Real, most >= 7 ? 7 : 1, V, Transposed > ;
+    case 2: return tile<Real, (most >= 2 ? 2 : 1), V, Transposed>;
+    case 3: return tile<Real, (most >= 3 ? 3 : 1), V, Transposed>;
+    case 4: return tile<Real, (most >= 4 ? 4 : 1), V, Transposed>;
+    case 5: return tile<Real, (most >= 5 ? 5 : 1), V, Transposed>;
+    case 6: return tile<Real, (most >= 6 ? 6 : 1), V, Transposed>;
+    case 7: return tile<Real, (most >= 7 ? 7 : 1), V, Transposed>;
     default: return tile<Real, most, V, Transposed>;
   }
 }
@@ -87,39 +87,83 @@ struct TileSums {
 
 // Cuts n rows into tiles of nearly equal height, at most `most`: 32 rows of 6 are 6 6 5 5 5 5, not 6 6 6 6 6 2.
 struct RowTiles {
-  Index rows, tiles;
-  RowTiles(Index n, int most) : rows(n), tiles((n + most - 1) / most) {}
-  Index begin(Index tile) const { return rows * tile / tiles; }
+  Index rows, count;
+  RowTiles(Index n, int most) : rows(n), count((n + most - 1) / most) {}
+  Index begin(Index tile) const { return rows * tile / count; }
 };
 
-// How the columns of a product are cut into panels: `panels` of `vectors` vectors, the last one maybe narrower.
+// `part` of `parts` of n.
+struct Range {
+  Index begin, end;
+  Range(Index n, int part, int parts) : begin(n * part / parts), end(n * (part + 1) / parts) {}
+};
+
+// Rows b of `from` (width wide, null: zeros) into rows padded_width wide, zeros behind them.
 template <class Real>
+inline void pad_rows(Real* to, const Real* from, Index width, Index padded_width, Range b) {
+  for (Index k = b.begin; k < b.end; ++k) {
+    for (Index j = 0; j < padded_width; ++j)
+      to[k * padded_width + j] = from && j < width ? from[k * width + j] : Real{0};
+  }
+}
+
+// How the columns of a product are cut into panels of up to kPanelVectors vectors.  With several gates a panel covers
+// one vector of units, and its vector v belongs to gate v.
+template <class Real, int gates = 1>
 struct Panels {
+  static constexpr int most = gates > 1 ? gates : kPanelVectors;           // vectors of a whole panel
+  static constexpr Index covered = (gates > 1 ? 1 : most) * kWidth<Real>;  // columns of a whole panel
+
   Index columns;  // of the product, one gate's worth
   Index K;        // the length of the sums
-  int gates;      // > 1: vector v of a panel belongs to gate v, and the panel covers one vector of units
   Index count;
-  Real* data;            // packed [panel][k][vectors * width]
-  const Real* unpacked;  // or, where nothing is packed, W (gates * columns, K) itself
+  Real* data = nullptr;            // packed [panel][k][vectors * width]
+  const Real* unpacked = nullptr;  // or, where nothing is packed, W (gates * columns, K) itself
 
   Panels() = default;
-  Panels(Index columns, Index K, int gates) : columns(columns), K(K), gates(gates), data(nullptr), unpacked(nullptr) {
-    const Index units = gates > 1 ? kWidth<Real> : kPanelVectors * kWidth<Real>;
-    count = (columns + units - 1) / units;
-  }
-  Index first(Index panel) const { return panel * (gates > 1 ? 1 : kPanelVectors) * kWidth<Real>; }  // unit
+  Panels(Index columns, Index K) : columns(columns), K(K), count((columns + covered - 1) / covered) {}
+  Index first(Index panel) const { return panel * covered; }  // column
   int vectors(Index panel) const {
     if (gates > 1) return gates;
     const Index left = (columns - first(panel) + kWidth<Real> - 1) / kWidth<Real>;
-    return static_cast<int>(left < kPanelVectors ? left : kPanelVectors);
+    return static_cast<int>(left < most ? left : most);
   }
-  const Real* panel(Index p) const { return data + p * K * full_vectors() * kWidth<Real>; }
-  Real* panel(Index p) { return data + p * K * full_vectors() * kWidth<Real>; }
-  Index size() const { return count * K * full_vectors() * kWidth<Real>; }
-
- private:
-  int full_vectors() const { return gates > 1 ? gates : kPanelVectors; }
+  // How many of the vector from this column on are columns of the product.
+  Index lanes(Index column) const { return columns - column < kWidth<Real> ? columns - column : kWidth<Real>; }
+  Real* panel(Index p) const { return data + p * K * most * kWidth<Real>; }
+  Index size() const { return count * K * most * kWidth<Real>; }
+  Range whole() const { return {count, 0, 1}; }
 };
+
+// each(row, column, sums) for the rows of a tile and every vector of columns; with several gates, sums holds one vector
+// for each.
+template <class Real, int gates, class Each>
+[[gnu::always_inline]] inline void for_each_vector(const Panels<Real, gates>& panels, Index p, Index R,
+                                                   const Real* sums, Each each) {
+  const int V = panels.vectors(p);
+  for (Index r = 0; r < R; ++r) {
+    for (int v = 0; v < V; v += gates) {
+      each(r, panels.first(p) + v / gates * kWidth<Real>, sums + (r * V + v) * kWidth<Real>);
+    }
+  }
+}
+
+// The loop nest of all products of rows: panel > tile of rows > row > vector.  product(sums, p, r0, R) forms the sums
+// of R rows from r0 on and panel p; each(row, column, sums) gets them as for_each_vector hands them out.
+template <class Real, int gates, class Product, class Each>
+[[gnu::always_inline]] inline void for_each_tile(const Panels<Real, gates>& panels, Range range, Index rows,
+                                                 Product product, Each each) {
+  TileSums<Real> sums;
+  for (Index p = range.begin; p < range.end; ++p) {
+    const RowTiles tiles(rows, max_rows(panels.vectors(p)));
+    for (Index i = 0; i < tiles.count; ++i) {
+      const Index r0 = tiles.begin(i), R = tiles.begin(i + 1) - r0;
+      product(sums.data, p, r0, R);
+      for_each_vector(panels, p, R, sums.data,
+                      [&](Index r, Index column, const Real* of) { each(r0 + r, column, of); });
+    }
+  }
+}
 
 // Where vector v of a panel comes from in W (gates * columns, K): `lanes` rows from `rows` on.
 template <class Real>
@@ -127,10 +171,11 @@ struct Source {
   const Real* rows;
   Index lanes, K;
 
-  Source(const Panels<Real>& panels, Index p, int v, const Real* W) : K(panels.K) {
-    const Index unit = panels.first(p) + (panels.gates > 1 ? 0 : v * kWidth<Real>);
-    rows = W + ((panels.gates > 1 ? v : 0) * panels.columns + unit) * K;
-    lanes = panels.columns - unit < kWidth<Real> ? panels.columns - unit : kWidth<Real>;
+  template <int gates>
+  Source(const Panels<Real, gates>& panels, Index p, int v, const Real* W) : K(panels.K) {
+    const Index unit = panels.first(p) + (gates > 1 ? 0 : v * kWidth<Real>);
+    rows = W + ((gates > 1 ? v : 0) * panels.columns + unit) * K;
+    lanes = panels.lanes(unit);
   }
 
   // block[c][lane] = row(lane)[k + c] for `left` columns c from k on, zeros in the lanes beyond.
@@ -144,8 +189,8 @@ struct Source {
 };
 
 // Fills panel p with W transposed: panel[k][v][lane] = W[gate * columns + unit][k] for W (gates * columns, K).
-template <class Real>
-void pack_transposed(Panels<Real>& to, Index p, const Real* W) {
+template <class Real, int gates>
+void pack_transposed(const Panels<Real, gates>& to, Index p, const Real* W) {
   constexpr Index width = kWidth<Real>;
   const int V = to.vectors(p);
   for (int v = 0; v < V; ++v) {
@@ -167,8 +212,8 @@ void pack_transposed(Panels<Real>& to, Index p, const Real* W) {
 constexpr int kUnpackedRows = 4;
 
 // What `tile` does for panel p, from W itself: the same chains of fused multiply-adds.
-template <class Real, int R>
-void tile_unpacked(Real* out, const Real* const* a, const Panels<Real>& panels, Index p) {
+template <int R, class Real, int gates>
+void tile_unpacked(Real* out, const Real* const* a, const Panels<Real, gates>& panels, Index p) {
   constexpr Index width = kWidth<Real>;
   const int V = panels.vectors(p);
   for (int v = 0; v < V; ++v) {
@@ -191,52 +236,44 @@ void tile_unpacked(Real* out, const Real* const* a, const Panels<Real>& panels, 
   }
 }
 
-// Sums of R rows and panel p, from the panel or, where nothing was packed, from W.
-template <class Real>
-inline void tile_sums(Real* out, const Real* const* a, const Panels<Real>& panels, Index p, Index R) {
-  if (!panels.unpacked)
-    return tile_for<Real, false>(R, panels.vectors(p))(out, a, &kStart, 1, panels.K, panels.panel(p));
-  switch (R) {
-    case 1: return tile_unpacked<Real, 1>(out, a, panels, p);
-    case 2: return tile_unpacked<Real, 2>(out, a, panels, p);
-    case 3: return tile_unpacked<Real, 3>(out, a, panels, p);
-    default: return tile_unpacked<Real, kUnpackedRows>(out, a, panels, p);
-  }
-}
-
-// Fills `rows` rows of a panel from k0 on with rows of W as they stand: panel[k0 + k][c] = row(k)[first(p) + c].
-template <class Real, class RowOf>
-void pack_plain(Panels<Real>& to, Index p, Index k0, Index rows, RowOf row_of) {
-  const int V = to.vectors(p);
-  Real* out = to.panel(p) + k0 * V * kWidth<Real>;
-  for (Index k = 0; k < rows; ++k) {
-    const Real* row = row_of(k) + to.first(p);
-    for (int v = 0; v < V; ++v, out += kWidth<Real>) {
-      const Index left = to.columns - to.first(p) - v * kWidth<Real>;
-      store(out, left >= kWidth<Real> ? load(row + v * kWidth<Real>) : load_n(row + v * kWidth<Real>, left));
+// Rows of a times a matrix in panels or, where nothing was packed, as it stands.
+template <class Real, int gates, class Each>
+[[gnu::always_inline]] inline void multiply_rows(const Panels<Real, gates>& panels, Range range, const Real* const* a,
+                                                 Index rows, Each each) {
+  const auto product = [&](Real* sums, Index p, Index r0, Index R) {
+    if (!panels.unpacked) {
+      return tile_for<Real, false>(R, panels.vectors(p))(sums, a + r0, &kStart, 1, panels.K, panels.panel(p));
     }
-  }
+    switch (R) {
+      case 1: return tile_unpacked<1>(sums, a + r0, panels, p);
+      case 2: return tile_unpacked<2>(sums, a + r0, panels, p);
+      case 3: return tile_unpacked<3>(sums, a + r0, panels, p);
+      default: return tile_unpacked<kUnpackedRows>(sums, a + r0, panels, p);
+    }
+  };
+  for_each_tile(panels, range, rows, product, each);
 }
 
-// Rows of a, which lie in segments as for `tile`, times a panelled matrix: each(r, column, n, sum) gets every vector of
-// n columns of every row.
-template <class Real, class Each>
-inline void multiply_rows(const Panels<Real>& panels, const Real* const* a, const Index* at, int segments, Index rows,
-                          Each each) {
-  TileSums<Real> sums;
-  for (Index p = 0; p < panels.count; ++p) {
-    const int V = panels.vectors(p);
-    const RowTiles tiles(rows, max_rows(V));
-    for (Index i = 0; i < tiles.tiles; ++i) {
-      const Index r0 = tiles.begin(i), R = tiles.begin(i + 1) - r0;
-      tile_for<Real, false>(R, V)(sums.data, a + r0, at, segments, panels.K / segments, panels.panel(p));
-      for (Index r = 0; r < R; ++r) {
-        for (int v = 0; v < V; ++v) {
-          const Index column = panels.first(p) + v * kWidth<Real>;
-          const Index left = panels.columns - column;
-          each(r0 + r, column, left < kWidth<Real> ? left : kWidth<Real>, load(sums.data + (r * V + v) * kWidth<Real>));
-        }
-      }
+// The same where the rows of a lie in segments, as for `tile`, and the panels are packed.
+template <class Real, int gates, class Each>
+[[gnu::always_inline]] inline void multiply_segments(const Panels<Real, gates>& panels, Range range,
+                                                     const Real* const* a, const Index* at, int segments, Index rows,
+                                                     Each each) {
+  const auto product = [&](Real* sums, Index p, Index r0, Index R) {
+    tile_for<Real, false>(R, panels.vectors(p))(sums, a + r0, at, segments, panels.K / segments, panels.panel(p));
+  };
+  for_each_tile(panels, range, rows, product, each);
+}
+
+// Fills panel p from `out` on with rows as they stand: out[k][c] = row(k)[first(p) + c].
+template <class Real, class RowOf>
+void pack_plain(const Panels<Real>& panels, Index p, RowOf row_of, Real* out) {
+  const int V = panels.vectors(p);
+  for (Index k = 0; k < panels.K; ++k) {
+    const Real* row = row_of(k);
+    for (int v = 0; v < V; ++v, out += kWidth<Real>) {
+      const Index column = panels.first(p) + v * kWidth<Real>, n = panels.lanes(column);
+      store(out, n == kWidth<Real> ? load(row + column) : load_n(row + column, n));
     }
   }
 }
@@ -249,35 +286,30 @@ struct Blocks {
 };
 
 // to (gates * units, columns) += left^T right over the rows of all blocks: left[k][at[gate] + unit], right[k][column].
-// The team shares the tiles of units out.  `panel` has room for (rows, kPanelVectors vectors); left has kAhead more
-// rows.
+// The team shares the tiles of units out.  `panel` has room for (rows, kPanelVectors vectors); left holds kAhead rows
+// more than there are.
 template <class Real>
 inline void add_outer_products(const Real* const* left, const Index* at, int gates, Index units,
                                const Real* const* right, Index columns, const Blocks& blocks, Real* panel,
                                const Team& team, Real* to) {
   TileSums<Real> sums;
   const RowTiles tiles(units, max_rows(kPanelVectors));
-  const Index items = gates * tiles.tiles;
-  const Index item0 = items * team.id / team.size, item1 = items * (team.id + 1) / team.size;
-  Panels<Real> panels(columns, blocks.rows(), 1);
-  for (Index p = 0; p < panels.count && item0 < item1; ++p) {
+  const Range items(gates * tiles.count, team.id, team.size);
+  const Panels<Real> panels(columns, blocks.rows());
+  for (Index p = 0; p < panels.count && items.begin < items.end; ++p) {
     const int V = panels.vectors(p);
-    panels.data = panel - (panels.panel(p) - panels.data);  // every panel in turn in the same place
-    pack_plain(panels, p, 0, blocks.rows(), [&](Index k) { return right[k]; });
-    for (Index item = item0; item < item1; ++item) {
-      const Index gate = item / tiles.tiles, i = item % tiles.tiles;
+    pack_plain(panels, p, [&](Index k) { return right[k]; }, panel);
+    for (Index item = items.begin; item < items.end; ++item) {
+      const Index gate = item / tiles.count, i = item % tiles.count;
       const Index u0 = tiles.begin(i), R = tiles.begin(i + 1) - u0, first = at[gate] + u0;
       for (Index block = 0, from = 0; block < blocks.count; from = blocks.ends[block++]) {
         const Index rows = blocks.ends[block] - from;
         tile_for<Real, true>(R, V)(sums.data, left + from, &first, 1, rows, panel + from * V * kWidth<Real>);
-        for (Index r = 0; r < R; ++r) {
-          for (int v = 0; v < V; ++v) {
-            const Index column = panels.first(p) + v * kWidth<Real>, rest = columns - column;
-            const Index n = rest < kWidth<Real> ? rest : kWidth<Real>;
-            Real* place = to + (gate * units + u0 + r) * columns + column;
-            store_n(place, load_n(place, n) + load(sums.data + (r * V + v) * kWidth<Real>), n);
-          }
-        }
+        for_each_vector(panels, p, R, sums.data, [&](Index r, Index column, const Real* sum) {
+          Real* place = to + (gate * units + u0 + r) * columns + column;
+          const Index n = panels.lanes(column);
+          store_n(place, load_n(place, n) + load(sum), n);
+        });
       }
     }
   }
@@ -288,9 +320,9 @@ template <class Real>
 inline void add_rows(const Real* const* rows, Index width, const Blocks& blocks, const Team& team, Real* to) {
   constexpr int together = 4;
   const Index vectors = width / kWidth<Real>;
-  const Index v0 = vectors * team.id / team.size, v1 = vectors * (team.id + 1) / team.size;
-  for (Index v = v0; v < v1; v += together) {
-    const Index V = v1 - v < together ? v1 - v : together;
+  const Range mine(vectors, team.id, team.size);
+  for (Index v = mine.begin; v < mine.end; v += together) {
+    const Index V = mine.end - v < together ? mine.end - v : together;
     Index k = 0;
     for (Index block = 0; block < blocks.count; ++block) {
       Vec<Real> sum[together] = {};

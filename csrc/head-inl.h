@@ -33,7 +33,7 @@ struct LinearPlan {
   Panels<Real> panels;
   const Real** x_rows;  // (B)
 
-  LinearPlan(const Linear<Real>& head, Arena& arena) : panels(head.V, head.H, 1) {
+  LinearPlan(const Linear<Real>& head, Arena& arena) : panels(head.V, head.H) {
     panels.data = arena.take<Real>(panels.size());
     x_rows = arena.take<const Real*>(head.B);
   }
@@ -53,8 +53,9 @@ void linear(const Linear<Real>& head, void* scratch, bool packed) {
   LinearPlan<Real> plan(head, arena);
   for (Index b = 0; b < head.B; ++b) plan.x_rows[b] = head.x + b * head.H;
   for (Index p = 0; p < plan.panels.count && !packed; ++p) pack_transposed(plan.panels, p, head.W);
-  multiply_rows(plan.panels, plan.x_rows, &kStart, 1, head.B, [&](Index b, Index v, Index n, Vec<Real> sum) {
-    store_n(head.y + b * head.V + v, sum + load_n(head.b + v, n), n);
+  multiply_rows(plan.panels, plan.panels.whole(), plan.x_rows, head.B, [&](Index b, Index v, const Real* sum) {
+    const Index n = plan.panels.lanes(v);
+    store_n(head.y + b * head.V + v, load(sum) + load_n(head.b + v, n), n);
   });
 }
 
@@ -76,7 +77,7 @@ struct HeadPlan {
   }* own;                  // [threads]
 
   HeadPlan(const HeadPass<Real>& pass, int threads, Arena& arena, bool writes)
-      : Vp(padded<Real>(pass.V)), forward(pass.V, pass.H, 1), backward(pass.H, pass.V, 1) {
+      : Vp(padded<Real>(pass.V)), forward(pass.V, pass.H), backward(pass.H, pass.V) {
     chunk = (Index{1} << 19) / static_cast<Index>(Vp * sizeof(Real)) / block * block;
     chunk = chunk < block ? block : chunk > 8 * block ? 8 * block : chunk;
     if (chunk > pass.N) chunk = pass.N;
@@ -128,7 +129,7 @@ class HeadLearner {
         backward(plan_.backward.count, team_.id, team_.size);
     for (Index p = forward.begin; p < forward.end; ++p) pack_transposed(plan_.forward, p, pass_.W);
     for (Index p = backward.begin; p < backward.end; ++p) {
-      pack_plain(plan_.backward, p, 0, pass_.V, [&](Index v) { return pass_.W + v * pass_.H; });
+      pack_plain(plan_.backward, p, [&](Index v) { return pass_.W + v * pass_.H; }, plan_.backward.panel(p));
     }
     if (team_.id == 0) {
       for (Index v = 0; v < plan_.Vp; ++v) plan_.zeros[v] = plan_.db[v] = 0;
@@ -146,17 +147,16 @@ class HeadLearner {
       own.dy_rows[n] = plan_.dy + n * plan_.Vp;
     }
     const Index rows = mine.end - mine.begin;
-    multiply_rows(plan_.forward, own.x_rows + mine.begin, &kStart, 1, rows,
-                  [&](Index r, Index v, Index n, Vec<Real> sum) {
-                    store(plan_.dy + (mine.begin + r) * plan_.Vp + v, sum + load_n(pass_.b + v, n));
-                  });
+    const auto &forward = plan_.forward, &backward = plan_.backward;
+    multiply_rows(forward, forward.whole(), own.x_rows + mine.begin, rows, [&](Index r, Index v, const Real* sum) {
+      store(plan_.dy + (mine.begin + r) * plan_.Vp + v, load(sum) + load_n(pass_.b + v, forward.lanes(v)));
+    });
     for (Index n = mine.begin; n < mine.end; ++n) {
       plan_.nats[n] = cross_entropy(plan_.dy + n * plan_.Vp, pass_.targets[n0 + n]);
     }
-    multiply_rows(plan_.backward, own.dy_rows + mine.begin, &kStart, 1, rows,
-                  [&](Index r, Index j, Index n, Vec<Real> sum) {
-                    store_n(pass_.dx + (n0 + mine.begin + r) * pass_.H + j, sum, n);
-                  });
+    multiply_rows(backward, backward.whole(), own.dy_rows + mine.begin, rows, [&](Index r, Index j, const Real* sum) {
+      store_n(pass_.dx + (n0 + mine.begin + r) * pass_.H + j, load(sum), backward.lanes(j));
+    });
   }
 
   // -log softmax(y)[target] in nats; y becomes its gradient.  A negative target asks for nothing.

@@ -2,11 +2,11 @@
 // The contract of the core: what a layer call holds, which shapes, who owns what.  Plain structs and pointers.
 //
 // Letters (docs/notation.md): T time, B batch, I input size, H hidden, P projection (P == H when there is none),
-// G gates.  Gate order is torch's: LSTM i f g o, GRU r z n.  One call runs one layer: `nets` independent recurrences of
-// one shape, each with its own weights and rows - the two directions of a layer, or S models trained side by side.
+// G gates.  Gate order is torch's: LSTM i f g o, GRU r z n.  One call runs one layer: independent recurrences of one
+// shape, each with its own weights and rows - the two directions of a layer, or S models trained at once.
 //
-// Hp is H rounded up to 64 bytes: the width of a unit row inside the buffers that forward keeps for backward.  The
-// units past H hold anything; no lane mixes with another, so they never reach a caller's array.
+// Hp is H rounded up to 64 bytes: the width of a unit row inside the buffers that forward saves for backward.
+// The units past H hold anything; no lane mixes with another, so they never reach a caller's array.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -18,6 +18,9 @@ namespace unrolled {
 using Index = std::int64_t;
 
 enum class CellKind : int { rnn_tanh, rnn_relu, lstm, gru };
+
+constexpr bool is_rnn(CellKind cell) { return cell == CellKind::rnn_tanh || cell == CellKind::rnn_relu; }
+constexpr bool has_cell_state(CellKind cell) { return !is_rnn(cell) && cell != CellKind::gru; }
 
 // An array with one row for each (t, b): row (t, b) starts at data + place(t) * time_stride + b * batch_stride.
 // place(t) is t, or for a packed call the sum of batch_sizes before t (then time_stride == batch_stride).
@@ -38,10 +41,40 @@ struct Weights {
   Real* W_hr;  // (P, H), null: no projection
 };
 
+// An axis of a weight: a letter, or a multiple of one, as `3 * Axis::H`.
+struct Axis {
+  enum Letter { none, GH, I, P, H };
+  Letter letter = none;
+  int times = 1;
+
+  constexpr Axis() = default;
+  constexpr Axis(Letter letter, int times = 1) : letter(letter), times(times) {}
+};
+constexpr Axis operator*(int times, Axis::Letter letter) { return {letter, times}; }
+
+template <class Real>
+struct WeightField {
+  const char* name;
+  Real* Weights<Real>::* member;
+  Axis shape[2];
+  bool required = false;
+};
+
+// Each weight once, in the order of `unrolled.notation.WEIGHTS`: whatever reads, checks or names weights outside the
+// kernels loops over this table.
+template <class Real>
+constexpr WeightField<Real> kWeightFields[] = {
+    {"W_ih", &Weights<Real>::W_ih, {Axis::GH, Axis::I}, true},
+    {"W_hh", &Weights<Real>::W_hh, {Axis::GH, Axis::P}, true},
+    {"b_ih", &Weights<Real>::b_ih, {Axis::GH}},
+    {"b_hh", &Weights<Real>::b_hh, {Axis::GH}},
+    {"W_hr", &Weights<Real>::W_hr, {Axis::P, Axis::H}},
+};
+
 // One recurrence.  Weights are torch's, C-contiguous.  Nothing may alias an output, but where T is
 // 1 the states may stay in place (h_n is h_0, c_n is c_0): they are read before they are written.
 template <class Real>
-struct Net {
+struct Recurrence {
   Weights<const Real> weights;
   Rows<const Real> x;         // (T, B, I); not read when there are symbols
   Rows<const Index> symbols;  // (T, B), each in [0, I): the one-hot input, by index
@@ -50,12 +83,12 @@ struct Net {
   Rows<Real> y;               // out (T, B, P); in for backward.  Rows past a sequence's length are not touched
   Real* h_n;                  // out (B, P)
   Real* c_n;                  // out (B, H), LSTM only
-  Rows<Real> gates;           // kept for backward: (T, B, saved_slots, Hp), data null at inference and with segments
-  Rows<Real> cells;           // kept for backward: (T, B, Hp), or with segments (edges, B, Hp); LSTM only
-  bool reverse;               // walk each sequence from its end to its start
+  Rows<Real> gates;           // saved for backward: (T, B, saved_slots, Hp), data null at inference and with segments
+  Rows<Real> cells;           // saved for backward: (T, B, Hp), or with segments (edges, B, Hp); LSTM only
+  bool reverse;               // read each sequence from its end to its start
 };
 
-// What backward reads and writes for one net.  Weight gradients are overwritten; null: not wanted.
+// What backward reads and writes for one recurrence.  Weight gradients are overwritten; null: not wanted.
 template <class Real>
 struct Gradients {
   Rows<const Real> dy;    // (T, B, P), data null: zeros
@@ -72,16 +105,16 @@ template <class Real>
 struct Call {
   CellKind cell;
   Index T, B, I, H, P;
-  Index nets;
-  const Net<Real>* net;              // [nets]
-  const Gradients<Real>* gradients;  // [nets], null: forward
-  const Index* lengths;              // (B), each in [0, T]; null: all T
-  const Index* batch_sizes;          // (T), not increasing: a packed call; null: not packed
-  Rows<const std::uint8_t> reset;    // (T, B): the state returns to (h_0, c_0) before this step; data null: never
-  bool keep;                         // forward fills gates and cells; backward reads them
-  // > 0: forward keeps c at the edges of segments of so many steps (rounded up to whole blocks of the sums), backward
-  // computes the gates of one segment after the other again.  Segments and edges are counted from the end of the walk:
-  // row (e, b) of cells is c_{t-1} of the first step of segment e; the segment that starts the walk has none.
+  Index recurrences;
+  const Recurrence<Real>* recurrence;  // [recurrences]
+  const Gradients<Real>* gradients;    // [recurrences], null: forward
+  const Index* lengths;                // (B), each in [0, T]; null: all T
+  const Index* batch_sizes;            // (T), not increasing: a packed call; null: not packed
+  Rows<const std::uint8_t> reset;      // (T, B): the state returns to (h_0, c_0) before this step; data null: never
+  bool save;                           // forward fills gates and cells; backward reads them
+  // > 0: forward saves c at the edges of segments of so many steps (rounded up to whole blocks of the sums), backward
+  // recomputes the gates of one segment after the other.  Segments and edges are counted from the last step: row (e, b)
+  // of cells is c_{t-1} of the first step of segment e; the segment of the first step has none.
   Index segment = 0;
   bool reused = false;  // the packed weights will serve many calls: pack whatever speeds a call up
 };
@@ -110,14 +143,14 @@ struct HeadPass {
   Index N, H, V;
 };
 
-// The slots of H units that forward keeps a (t, b) in `gates`: LSTM i f g o; GRU r z n and W_hn h + b_hn; RNN none
+// The slots of H units that forward saves of a (t, b) in `gates`: LSTM i f g o; GRU r z n and W_hn h + b_hn; RNN none
 // (its h is the output).
-constexpr int saved_slots(CellKind cell) { return cell == CellKind::lstm || cell == CellKind::gru ? 4 : 0; }
+constexpr int saved_slots(CellKind cell) { return is_rnn(cell) ? 0 : 4; }
 
-constexpr int gate_count(CellKind cell) { return cell == CellKind::lstm ? 4 : cell == CellKind::gru ? 3 : 1; }
+constexpr int gate_count(CellKind cell) { return is_rnn(cell) ? 1 : cell == CellKind::gru ? 3 : 4; }
 
 // Steps in a block of the sums over rows: the weight gradients of a block are summed in one go, blocks are counted from
-// the end of the walk (backprop-inl.h).
+// the last step (backward-inl.h).
 constexpr Index block_steps(Index B) {
   const Index rows = B < 8 ? 64 : 128;
   return B >= rows ? 1 : rows / (B > 0 ? B : 1);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The Elman network, equation (1) of docs/notation.md.  Nothing is kept for backward: h is the output.
+// The Elman network, equation (1) of docs/notation.md.  Nothing is saved for backward: h is the output.
 
 template <class Real>
 struct TanhActivation {
@@ -26,14 +26,15 @@ struct Rnn {
   static constexpr bool reads_h_prev = false;
   static constexpr int input_slot(int) { return 0; }
   static constexpr int hidden_slot(int) { return 0; }
+  static constexpr int vectors = 0;
 
-  static StepOut<Real> forward(const V (&x_part)[gates], const V (&h_part)[gates], V /*b_hn*/, V /*h_prev*/,
+  static StepOut<Real> forward(const V (&x_part)[gates], const V (&h_part)[gates], const V* /*vectors*/, V /*h_prev*/,
                                V /*c_prev*/, V (&)[4]) {
     return {Activation<Real>::of(x_part[0] + h_part[0]), V{}};
   }
 
-  static StepBack<Real> backward(const V (&)[4], V h, V /*h_prev*/, V /*c*/, V /*c_prev*/, V dh, V /*dc_next*/,
-                                 V (&da)[slots]) {
+  static StepBack<Real> backward(const V (&)[4], const V* /*vectors*/, V h, V /*h_prev*/, V /*c*/, V /*c_prev*/, V dh,
+                                 V /*dc_next*/, V (&da)[slots]) {
     da[0] = dh * Activation<Real>::derivative(h);
     return {V{}, V{}};
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A stack of layers that goes step by step, its weights packed once; with a head it chooses symbols and goes on alone.
+// Single-step inference with weights packed once; with a head it can choose symbols and read them back on its own.
 // The arrays belong to the caller, who keeps them alive and in place.
 #pragma once
 #include <deque>
@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "choice.h"
+#include "sampler.h"
 #include "dispatch.h"
 #include "workspace.h"
 
@@ -20,24 +20,24 @@ class Stepper {
   Stepper() : set_(active_instruction_set()) {}
   Stepper(const Stepper&) = delete;
 
-  // The layer above those there are: reads its x (or symbols), h_0 and c_0, writes y, h_n and c_n at every step.
-  void add_layer(const Call<Real>& call, std::vector<Net<Real>> nets) {
-    layers_.emplace_back(kernels(), call, std::move(nets));
+  // Adds a layer on top: every step reads its x (or symbols), h_0 and c_0 and writes its y, h_n and c_n.
+  void add_layer(const Call<Real>& call, std::vector<Recurrence<Real>> recurrences) {
+    layers_.emplace_back(kernels(), call, std::move(recurrences));
   }
 
   void add_head(const Linear<Real>& head) { heads_.emplace_back(head, kernels().linear_bytes(head)); }
 
   // The rows that `write` chooses symbols for, -1 if it cannot: it needs a head, and a first layer that reads symbols.
   Index writes() const {
-    const bool can = !heads_.empty() && !layers_.empty() && layers_.front().nets.front().symbols.data;
+    const bool can = !heads_.empty() && !layers_.empty() && layers_.front().recurrences.front().symbols.data;
     return can ? heads_.front().linear.B : -1;
   }
 
   // The input of the first layer from now on, (B, I).
-  void read_from(const Real* x) { layers_.front().nets.front().x.data = x; }
+  void read_from(const void* x) { layers_.front().recurrences.front().x.data = static_cast<const Real*>(x); }
 
   void step() {
-    const Net<Real>& first = layers_.front().nets.front();
+    const Recurrence<Real>& first = layers_.front().recurrences.front();
     if (!first.x.data && !first.symbols.data)
       throw std::invalid_argument("step: this stepper reads vectors, not symbols");
     for (Layer& layer : layers_) kernels().forward(layer.call, layer.scratch.data(), Team{0, 1, nullptr}, packed_);
@@ -45,12 +45,12 @@ class Stepper {
     packed_ = true;
   }
 
-  // Chooses a symbol for each row from the head's logits, reads them, and so on for `steps` steps, or up to one in
-  // which a row chose `last`.  u (steps, B) in [0, 1) decide; written (steps, B).  Returns the steps done.
+  // Chooses a symbol for each row from the head's logits and reads it, for `steps` steps or up to one in which a row
+  // chose `last`.  u (steps, B) in [0, 1) decide; written (steps, B).  Returns the steps done.
   Index write(const Choice& choice, Index last, Index steps, const double* u, Index* written) {
     const Linear<Real>& head = heads_.front().linear;
     Chooser chooser(choice, head.V);
-    Index* const symbols = const_cast<Index*>(layers_.front().nets.front().symbols.data);
+    Index* const symbols = const_cast<Index*>(layers_.front().recurrences.front().symbols.data);
     for (Index n = 0; n < steps; ++n) {
       bool ended = false;
       for (Index b = 0; b < head.B; ++b) {
@@ -66,15 +66,15 @@ class Stepper {
  private:
   struct Layer {
     Call<Real> call;
-    std::vector<Net<Real>> nets;
+    std::vector<Recurrence<Real>> recurrences;
     Lease scratch;
 
-    Layer(const Kernels<Real>& kernels, const Call<Real>& c, std::vector<Net<Real>> n)
-        : call(c), nets(std::move(n)), scratch(kernels.scratch_bytes(prepared(), 1)) {}
+    Layer(const Kernels<Real>& kernels, const Call<Real>& c, std::vector<Recurrence<Real>> n)
+        : call(c), recurrences(std::move(n)), scratch(kernels.scratch_bytes(prepared(), 1)) {}
     Layer(const Layer&) = delete;
 
     const Call<Real>& prepared() {
-      call.net = nets.data();
+      call.recurrence = recurrences.data();
       call.gradients = nullptr;
       call.reused = true;
       return call;

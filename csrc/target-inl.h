@@ -10,9 +10,13 @@
 #include "rnn-inl.h"
 #include "lstm-inl.h"
 #include "gru-inl.h"
+#include "arena-inl.h"
+#include "division-inl.h"
+#include "timeline-inl.h"
 #include "plan-inl.h"
-#include "unroll-inl.h"
-#include "backprop-inl.h"
+#include "forward-inl.h"
+#include "backward-plan-inl.h"
+#include "backward-inl.h"
 #include "gradient-inl.h"
 #include "head-inl.h"
 
@@ -37,7 +41,7 @@ std::size_t scratch_bytes(const Call<Real>& call, int threads) {
   return with_cell<Real>(call.cell, [&]<class Cell>() {
     Arena arena(nullptr);
     if (call.gradients) {
-      const BackPlan<Cell, Real> plan(call, threads, arena, false);
+      const BackwardPlan<Cell, Real> plan(call, threads, arena, false);
       if (call.segment) const Plan<Cell, Real> forward(call, threads, arena, false);
     } else {
       const Plan<Cell, Real> plan(call, threads, arena, false);

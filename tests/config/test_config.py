@@ -39,6 +39,8 @@ def refuses(cls, values, message):
         ({"hidden_size": True}, "hidden_size is True; it must be a whole number"),
         ({"num_layers": 1.0}, "num_layers is 1.0; it must be a whole number"),
         ({"dropout": 1.0}, "dropout is 1.0; it must be a number in [0, 1)"),
+        ({"checkpoint_steps": 0}, 'checkpoint_steps is 0, expected None, "auto" or the steps of a segment, 1 or more'),
+        ({"checkpoint_steps": 0}, 'checkpoint_steps is 0, expected None, "auto" or the steps of a segment, 1 or more'),
         ({"tied": 1}, "tied is 1; it must be true or false"),
         ({"tied": True}, "embedding_size must equal hidden_size = 256; it is 0"),
         ({"nonlinearity": "relu"}, "only cell = 'rnn' has one, not lstm"),
@@ -142,8 +144,9 @@ def test_run_config_from_dict_refuses(sections, message):
 
 
 def test_run_config_survives_its_own_plain_values():
-    config = RunConfig(ModelConfig(cell="rnn", nonlinearity="relu"), DataConfig(lines=True), TrainingConfig(seed=7))
-    assert RunConfig.from_dict(asdict(config)) == config
+    for model in (ModelConfig(cell="rnn", nonlinearity="relu"), ModelConfig(checkpoint_steps="auto")):
+        config = RunConfig(model, DataConfig(lines=True), TrainingConfig(seed=7))
+        assert RunConfig.from_dict(asdict(config)) == config
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from unrolled.core.fields import Layout, Weights
 from unrolled.nn import fused, reference
 from unrolled.notation import weight_shapes
 
@@ -30,7 +31,7 @@ class Case:
     x: torch.Tensor
     h0: torch.Tensor
     c0: torch.Tensor | None
-    weights: list[tuple]
+    weights: list[Weights]
     dy: torch.Tensor
     dh_n: torch.Tensor
     dc_n: torch.Tensor | None
@@ -54,20 +55,21 @@ class Case:
         )  # fmt: skip
 
     def forward(self, save=False):
-        """Outputs by name, and what was saved."""
-        y, h_n, c_n, saved = fused.forward(self.kind, self.x, self.h0, self.c0, self.weights, **self.layout, save=save)
-        return {"y": y, "h_n": h_n, "c_n": c_n}, saved
+        """Outputs by name, and all tensors of the call."""
+        net = fused.forward(self.kind, Layout(**self.layout), self.x, self.h0, self.c0, self.weights, save)
+        return {"y": net.y, "h_n": net.h_n, "c_n": net.c_n}, net
 
     def run(self):
         """Outputs and all gradients by name, from the training path."""
-        out, saved = self.forward(save=True)
-        dx, dh0, dc0, dweights = fused.backward(
-            self.kind, saved, self.x, self.h0, self.c0, self.weights,
-            out["y"], self.dy, self.dh_n, self.dc_n, **self.layout,
-        )  # fmt: skip
-        names = ["W_ih", "W_hh", "b_ih", "b_hh", "W_hr"]
-        gradients = {f"d{n} {d}": g for d, dw in enumerate(dweights) for n, g in zip(names, dw, strict=True)}
-        return {**out, "dx": dx, "dh0": dh0, "dc0": dc0, **gradients}
+        out, net = self.forward(save=True)
+        found = fused.backward(self.kind, Layout(**self.layout), net, self.dy, self.dh_n, self.dc_n)
+        return {**out, **by_name(found)}
+
+
+def by_name(found):
+    """The gradients of a call by name."""
+    gradients = {f"d{n} {d}": g for d, dw in enumerate(found.weights) for n, g in dw._asdict().items()}
+    return {"dx": found.dx, "dh0": found.dh_0, "dc0": found.dc_0, **gradients}
 
 
 def make(kind, dtype, *, T=7, B=5, I=3, H=9, D=1, seed=0, one_hot=False, **layout):
@@ -79,7 +81,7 @@ def make(kind, dtype, *, T=7, B=5, I=3, H=9, D=1, seed=0, one_hot=False, **layou
         return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
 
     shapes = list(weight_shapes(cell, I, H, proj_size=proj_size).values())
-    weights = [tuple((*(normal(*s) * H**-0.5 for s in shapes), None)[:5]) for _ in range(D)]
+    weights = [Weights(*(normal(*s) * H**-0.5 for s in shapes)) for _ in range(D)]
     P = proj_size or H
     x = torch.randint(I, (T, B), generator=generator) if one_hot else normal(T, B, I)
     c0, dc_n = (normal(D, B, H), normal(D, B, H)) if cell == "LSTM" else (None, None)
@@ -109,12 +111,11 @@ def in_float64(case):
         return t if t is None or not t.is_floating_point() else t.to(torch.float64, copy=True).requires_grad_()
 
     x, h0, c0 = wide(case.x), wide(case.h0), wide(case.c0)
-    weights = [tuple(wide(w) for w in direction) for direction in case.weights]
-    y, h_n, c_n, _ = reference.layer(case.kind, x, h0, c0, weights, **case.layout)
+    weights = [Weights._make(map(wide, direction)) for direction in case.weights]
+    y, h_n, c_n, _ = reference.layer(case.kind, Layout(**case.layout), x, h0, c0, weights)
     outputs = {"y": y, "h_n": h_n, "c_n": c_n}
-    names = ["W_ih", "W_hh", "b_ih", "b_hh", "W_hr"]
     leaves = {"dx": x, "dh0": h0, "dc0": c0}
-    leaves |= {f"d{n} {d}": w for d, direction in enumerate(weights) for n, w in zip(names, direction, strict=True)}
+    leaves |= {f"d{n} {d}": w for d, direction in enumerate(weights) for n, w in direction._asdict().items()}
     wanted = {name: t for name, t in leaves.items() if t is not None and t.requires_grad}
     ends, above = (
         [o for o in outputs.values() if o is not None],

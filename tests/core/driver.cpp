@@ -1,5 +1,5 @@
-// Runs one layer, forward and back, from a file of numbers to a file of numbers: the core without Python, for machines
-// that only an emulator has (test_neon.py writes the one and reads the other).
+// Runs one layer forward and backward, from a file of numbers to a file of numbers: the core without Python, for
+// processors that there is only an emulator of (test_neon.py writes the one file and reads the other).
 //
 //   driver INSTRUCTION_SET CASE RESULT
 #include <cstdio>
@@ -18,13 +18,17 @@ std::FILE* open(const char* path, const char* mode) {
   return file;
 }
 
+void read_integers(std::FILE* in, Integers& to) {
+  if (std::fread(to.data(), sizeof(Index), to.size(), in) != to.size()) std::exit(2);
+}
+
 template <class Real>
 class Layer {
  public:
-  Layer(std::FILE* in, Fields header) : call(read_header<Real>(header, threads)) {
+  Layer(std::FILE* in, const Integers& fields) : call(read_struct<Call<Real>>(fields)) {
     const Index T = call.T, B = call.B, I = call.I, H = call.H, P = call.P;
     const Index GH = gate_count(call.cell) * H, Hp = padded<Real>(H);
-    const bool lstm = call.cell == CellKind::lstm;
+    const bool lstm = has_cell_state(call.cell);
     net.weights.W_ih = read(in, GH * I), net.weights.W_hh = read(in, GH * P);
     net.weights.b_ih = read(in, GH), net.weights.b_hh = read(in, GH);
     net.weights.W_hr = P != H ? read(in, P * H) : nullptr;
@@ -43,10 +47,11 @@ class Layer {
     const Index slots = saved_slots(call.cell);
     net.gates = {take(T * B * slots * Hp), B * slots * Hp, slots * Hp};
     net.cells = {take(T * B * Hp), B * Hp, Hp};
-    call.net = &net;
+    call.recurrences = 1;
+    call.recurrence = &net;
   }
 
-  void run(const Kernels<Real>& kernels) {
+  void run(const Kernels<Real>& kernels, int threads) {
     for (const bool backward : {false, true}) {
       call.gradients = backward ? &back : nullptr;
       run_call(kernels, call, threads);
@@ -76,16 +81,17 @@ class Layer {
   }
 
   std::vector<std::vector<Real>*> arrays_, results_;  // never freed: the program ends after one run
-  Net<Real> net{};
+  Recurrence<Real> net{};
   Gradients<Real> back{};
-  int threads;
   Call<Real> call;
 };
 
 template <class Real>
-void run(std::FILE* in, std::FILE* out, Fields header, const Kernels<Real>& kernels) {
-  Layer<Real> layer(in, header);
-  layer.run(kernels);
+void run(std::FILE* in, std::FILE* out, int threads, const Kernels<Real>& kernels) {
+  Integers fields(kIntegers<Call<Real>>);
+  read_integers(in, fields);
+  Layer<Real> layer(in, fields);
+  layer.run(kernels, threads);
   layer.write(out);
 }
 
@@ -96,14 +102,13 @@ int main(int count, char** arguments) {
   force_instruction_set(arguments[1]);
   const InstructionSet& set = active_instruction_set();
   std::FILE *in = open(arguments[2], "rb"), *out = open(arguments[3], "wb");
-  Index bytes;                    // of a number
-  std::vector<Index> header(15);  // as _core.run_f32 takes it, one net
-  if (std::fread(&bytes, sizeof bytes, 1, in) != 1) return 2;
-  if (std::fread(header.data(), sizeof(Index), header.size(), in) != header.size()) return 2;
-  if (bytes == 8) {
-    run(in, out, Fields(header), set.f64);
+  Integers sizes(2);  // bytes of a number, threads
+  read_integers(in, sizes);
+  const int threads = static_cast<int>(sizes[1]);
+  if (sizes[0] == 8) {
+    run(in, out, threads, set.f64);
   } else {
-    run(in, out, Fields(header), set.f32);
+    run(in, out, threads, set.f32);
   }
   return std::fclose(out);
 }

@@ -1,4 +1,4 @@
-"""The ARM kernels, which most machines that run these tests cannot run: cross-compiled, and run under an emulator."""
+"""The ARM kernels, cross-compiled and run under an emulator, because few machines that run these tests are ARM."""
 
 import shutil
 import subprocess
@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from tests.core.cases import DTYPES, KINDS, assert_close, in_float64, make
+from unrolled.core.fields import Weights
+from unrolled.core.structs import Call
 from unrolled.notation import CELLS, gate_count
 
 HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
-UNITS = ["target_neon", "target_baseline", "dispatch", "pool", "workspace"]
+UNITS = ["target_neon", "target_baseline", "dispatch", "threads", "workspace"]
 
 compiler = shutil.which("aarch64-linux-gnu-g++")
 emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
@@ -27,18 +29,18 @@ def build(program):
 
 
 def run_driver(program, folder, name, threads, case):
-    """The results of a case with one net, by name, as the driver computes them."""
+    """The results of a case of one direction, by name, as the driver computes them."""
     T, B, I = case.x.shape
     H, P = case.weights[0][1].shape[0] // gate_count(case.kind), case.weights[0][1].shape[1]
     arrays = [*case.weights[0], case.x, case.h0, case.c0, case.dy, case.dh_n, case.dc_n]
     given, found = folder / "case", folder / "result"
-    call = [CELLS[case.kind].number, T, B, I, H, P, 1, 0, 0, 0, 0, 0, True, threads, 0]  # as read_header reads it
-    header = np.array([case.x.element_size(), *call], np.int64)
+    call = Call(cell=CELLS[case.kind].number, T=T, B=B, I=I, H=H, P=P, save=True)
+    header = np.array([case.x.element_size(), threads, *call], np.int64)
     given.write_bytes(header.tobytes() + b"".join(a.numpy().tobytes() for a in arrays if a is not None))
     done = subprocess.run([emulator, program, name, given, found], capture_output=True, timeout=600)
     assert done.returncode == 0, done.stderr
     numbers, results = torch.from_numpy(np.fromfile(found, case.x.numpy().dtype)), {}
-    W = dict(zip(["W_ih", "W_hh", "b_ih", "b_hh", "W_hr"], case.weights[0], strict=True))
+    W = Weights(*case.weights[0])._asdict()
     shapes = {"y": case.dy, "h_n": case.h0, "c_n": case.c0, "dx": case.x, "dh0": case.h0, "dc0": case.c0}
     for result, like in {**shapes, **{f"d{n} 0": w for n, w in W.items()}}.items():
         count = 0 if like is None else like.numel()

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from tests.core.cases import DTYPES, KINDS, assert_same_bits, make
+from tests.core.cases import DTYPES, KINDS, assert_same_bits, by_name, make
 from tests.core.test_bits import some_lengths, some_resets
+from unrolled.core.fields import Layout
 from unrolled.nn import fused
 
 pytestmark = pytest.mark.usefixtures("instruction_set")
@@ -15,15 +16,11 @@ SIZES = [(197, 1, 17, 64), (71, 3, 47, 10), (53, 20, 33, 7), (9, 131, 9, 2), (7,
 
 def in_segments(case, segment):
     """Outputs and all gradients by name, from a case that keeps no gates."""
-    layout = {**case.layout, "segment": segment}
-    y, h_n, c_n, saved = fused.forward(case.kind, case.x, case.h0, case.c0, case.weights, **layout, save=True)
-    assert saved.gates.numel() == 0
-    dx, dh0, dc0, dweights = fused.backward(
-        case.kind, saved, case.x, case.h0, case.c0, case.weights, y, case.dy, case.dh_n, case.dc_n, **layout
-    )
-    names = ["W_ih", "W_hh", "b_ih", "b_hh", "W_hr"]
-    gradients = {f"d{n} {d}": g for d, dw in enumerate(dweights) for n, g in zip(names, dw, strict=True)}
-    return {"y": y, "h_n": h_n, "c_n": c_n, "dx": dx, "dh0": dh0, "dc0": dc0, **gradients}
+    layout = Layout(**case.layout)
+    net = fused.forward(case.kind, layout, case.x, case.h0, case.c0, case.weights, save=True, segment=segment)
+    assert net.gates.numel() == 0
+    found = fused.backward(case.kind, layout, net, case.dy, case.dh_n, case.dc_n, segment=segment)
+    return {"y": net.y, "h_n": net.h_n, "c_n": net.c_n, **by_name(found)}
 
 
 @pytest.fixture(params=[kind for kind in KINDS if not kind.startswith("RNN")])

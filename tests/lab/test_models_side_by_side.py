@@ -5,13 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 
+from unrolled.core.fields import Gradients, Layout, Net, Weights
 from unrolled.nn import fused
 
 
-def model(kind: str, I: int, H: int) -> tuple[torch.Tensor, ...]:
+def model(kind: str, I: int, H: int) -> Weights:
     G = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1}[kind]
     shapes = ((G * H, I), (G * H, H), (G * H,), (G * H,))
-    return (*(torch.randn(shape) / H**0.5 for shape in shapes), None)
+    return Weights(*(torch.randn(shape) / H**0.5 for shape in shapes))
+
+
+def by_name(net: Net, found: Gradients) -> dict[str, torch.Tensor]:
+    dw = {f"d{name}": g for name, g in found.weights[0]._asdict().items() if g is not None}
+    return {"y": net.y, "h_n": net.h_n, "dx": found.dx, **dw}
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -24,21 +30,21 @@ def test_models_in_one_call_give_each_its_own_bits(kind, threads, T, B, I, H):
     xs, dys = torch.randn(S, T, B, I), torch.randn(S, T, B, H)
     alone = []
     for w, x, dy in zip(weights, xs, dys, strict=True):
-        y, h_n, _, saved = fused.forward(kind, x, None, None, [w], save=True)
-        dx, _, _, (dw,) = fused.backward(kind, saved, x, None, None, [w], y, dy, None, None)
-        alone.append({"y": y, "h_n": h_n, "dx": dx, **{f"dw{k}": g for k, g in enumerate(dw) if g is not None}})
+        net = fused.forward(kind, Layout(), x, None, None, [w], save=True)
+        found = fused.backward(kind, Layout(), net, dy, None, None)
+        alone.append(by_name(net, found))
 
     together, nets, gradients = [], [], []
-    layout = (False, None, None, None)
+    layout = Layout()
     torch_threads = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         for w, x, dy in zip(weights, xs, dys, strict=True):
-            y, h_n, c_n, saved = fused.results(kind, x, [w], layout, save=True, segment=0)
-            dx, dw = torch.empty(T, B, I), [None if p is None else torch.empty_like(p) for p in w]
-            nets.append((x, None, None, [w], y, h_n, c_n, *saved))
-            gradients.append((dy, None, None, dx, None, None, [dw]))
-            together.append({"y": y, "h_n": h_n, "dx": dx, **{f"dw{k}": g for k, g in enumerate(dw) if g is not None}})
+            y, h_n, c_n, saved = fused.results(kind, layout, x, [w], save=True, segment=0)
+            dx, dw = torch.empty(T, B, I), Weights._make(None if p is None else torch.empty_like(p) for p in w)
+            nets.append(Net(x, None, None, [w], y, h_n, c_n, *saved))
+            gradients.append(Gradients(dy, None, None, dx, None, None, [dw]))
+            together.append(by_name(nets[-1], gradients[-1]))
         fused.run(kind, layout, nets, [], True, 0)
         fused.run(kind, layout, nets, gradients, True, 0)
     finally:

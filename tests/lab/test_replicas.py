@@ -1,4 +1,4 @@
-"""Nets side by side: the numbers of the layer, and of each net alone."""
+"""Replicas: the numbers of the layer, and of each replica alone."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def stacked(kind, S, I, H, dtype=torch.float32):
 
 
 def run(kind, weights, ids, dy, T=None, width=None):
-    """Return y (S, T, B, H) and the weights' gradients of nets side by side."""
+    """Return y (S, T, B, H) and the weights' gradients of replicas."""
     _, T_all, B = ids.shape
     gradients = [torch.full_like(w, 7.0) for w in weights]
-    nets = Replicas(kind, weights, T or T_all, B, gradients, width)
-    nets.ids[:, :T_all] = ids
-    nets.dy.zero_()
-    nets.forward(nets.T)
-    nets.dy[:, :T_all, :, : nets.H] = dy
-    nets.backward(nets.T)
-    return nets.y[:, :T_all, :, : nets.H], gradients
+    replicas = Replicas(kind, weights, T or T_all, B, gradients, width)
+    replicas.ids[:, :T_all] = ids
+    replicas.dy.zero_()
+    replicas.forward(replicas.T)
+    replicas.dy[:, :T_all, :, : replicas.H] = dy
+    replicas.backward(replicas.T)
+    return replicas.y[:, :T_all, :, : replicas.H], gradients
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_net_gives_the_numbers_of_the_layer(kind, dtype):
+def test_each_replica_gives_the_numbers_of_the_layer(kind, dtype):
     S, T, B, I, H = 3, 7, 2, 5, 9
     weights = stacked(kind, S, I, H, dtype)
     ids, dy = torch.randint(I, (S, T, B)), torch.randn(S, T, B, H, dtype=dtype)
@@ -77,7 +77,7 @@ def test_padding_by_less_than_a_block_would_change_bits():
     assert not all(torch.equal(a, b) for a, b in zip(short, long, strict=True))
 
 
-def test_state_goes_on_where_it_ended():
+def test_run_continues_from_the_state_before():
     S, T, B, I, H = 2, 9, 3, 4, 5
     weights, ids = stacked("LSTM", S, I, H), torch.randint(I, (S, T, B))
     whole, parts = Replicas("LSTM", weights, T, B), Replicas("LSTM", weights, T, B)
@@ -95,7 +95,7 @@ def test_state_goes_on_where_it_ended():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda w: [w[0][..., :2], *w[1:]], "W_ih of each net must be contiguous"),
+        (lambda w: [w[0][..., :2], *w[1:]], "W_ih of each replica must be contiguous"),
         (
             lambda w: [w[0], w[1], w[2][:, :4], w[3]],
             r"b_ih is torch.float32 \(2, 4\), expected torch.float32 \(2, 12\)",
@@ -118,6 +118,6 @@ def test_memory_that_does_not_fit_the_weights_is_refused():
 
 
 def test_more_steps_than_there_is_room_for_are_refused():
-    nets = Replicas("GRU", stacked("GRU", 1, 3, 3), T=4, B=1)
+    replicas = Replicas("GRU", stacked("GRU", 1, 3, 3), T=4, B=1)
     with pytest.raises(ValueError, match="T = 5 steps, expected 1 to 4"):
-        nets.forward(5)
+        replicas.forward(5)

@@ -8,11 +8,11 @@ from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
 from unrolled.corpus.batching import IGNORED
 from unrolled.corpus.corpus import Corpus
-from unrolled.lm.gradients import by_autograd, by_hand, way
+from unrolled.lm.gradients import by_autograd, by_hand, gradient_function
 from unrolled.lm.loader import Batch
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.training import train
-from unrolled.nn import dispatch
+from unrolled.nn import fused
 from unrolled.saved.vocabulary import Vocabulary
 
 MODELS = {
@@ -35,18 +35,15 @@ def ragged_batch(V, T=7, B=3):
     return Batch(ids, torch.from_numpy(targets), torch.from_numpy(lengths), True, int(lengths.sum()))
 
 
-def gradients(way, model, batch, state):
+def gradients(function, model, batch, state):
     for p in model.parameters():
         p.grad = torch.zeros_like(p)
     torch.manual_seed(5)  # of dropout
-    nats, after = way(model, batch, state)
+    nats, after = function(model, batch, state)
     found = {name: p.grad.clone() for name, p in model.named_parameters()}
     return found | {"loss": torch.tensor(nats)} | {f"state {k}": s for k, s in enumerate(after)}
 
 
-@pytest.mark.skipif(
-    dispatch.obstacle(torch.zeros(1), torch.float32) is not None, reason="the compiled core is not built"
-)
 @pytest.mark.parametrize("V", [5, 40], ids=["V<T*B", "V>T*B"])
 @pytest.mark.parametrize("carried", [False, True], ids=["fresh", "carried"])
 @pytest.mark.parametrize("name", MODELS)
@@ -67,24 +64,70 @@ def test_gradient_by_hand_matches_autograd(name, carried, V):
         assert (value.abs().max() == 0) == (key in expected_zero), key
 
 
-@pytest.mark.parametrize("way", [by_hand, by_autograd])
-def test_gradients_are_added_to_what_is_there(way):
+@pytest.mark.parametrize("function", [by_hand, by_autograd])
+def test_gradients_are_added_to_what_is_there(function):
     torch.manual_seed(1)
     model = SequenceModel(MODELS["rnn"], Vocabulary("abc"))
-    once = gradients(way, model, ragged_batch(5), None)["head.weight"]
-    way(model, ragged_batch(5), None)
+    once = gradients(function, model, ragged_batch(5), None)["head.weight"]
+    function(model, ragged_batch(5), None)
     torch.testing.assert_close(model.head.weight.grad, 2 * once)
+
+
+@pytest.mark.parametrize("steps", [2, "auto"])
+@pytest.mark.parametrize("frozen", [False, True], ids=["by hand", "by autograd"])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_training_with_checkpoint_steps_ends_with_the_same_bits(cell, frozen, steps):
+    corpus = Corpus.from_text("abcab" * 300, validation=0, test=0)
+    ends = []
+    for checkpoint_steps in (None, steps):
+        options = {"num_layers": 2, "embedding_size": 3, "dropout": 0.2, "checkpoint_steps": checkpoint_steps}
+        torch.manual_seed(1)
+        model = SequenceModel(ModelConfig(cell, 9, **options), corpus.vocabulary, framed=False)
+        assert model.rnn.checkpoint_steps == checkpoint_steps
+        model.head.bias.requires_grad_(not frozen)
+        assert gradient_function(model) is (by_autograd if frozen else by_hand)
+        train(model, corpus, TrainingConfig(max_steps=4, batch_size=8, bptt=40))  # segments end at blocks of 16 steps
+        ends.append(model.state_dict())
+    for name, want in ends[0].items():
+        assert torch.equal(ends[1][name], want), name
+
+
+def test_by_hand_saves_no_gates_with_checkpoint_steps(monkeypatch):
+    saved, forward = [], fused.forward
+
+    def watched(*arguments):
+        net = forward(*arguments)
+        saved.append(net.gates.numel())
+        return net
+
+    monkeypatch.setattr(fused, "forward", watched)
+    for steps in (None, 2):
+        model = SequenceModel(ModelConfig(hidden_size=9, checkpoint_steps=steps), Vocabulary("abc"))
+        gradients(by_hand, model, ragged_batch(5), None)
+    assert saved[0] > 0
+    assert saved[1] == 0
+
+
+@pytest.mark.parametrize("module", ["rnn", ""], ids=["rnn", "model"])
+def test_hooked_module_is_left_to_autograd_and_its_hooks_are_called(module):
+    model, called = SequenceModel(MODELS["lstm-3-layers-dropout"], Vocabulary("abc")), []
+    hooked = model.get_submodule(module)
+    handle = hooked.register_forward_hook(lambda *_: called.append(True))
+    model(torch.zeros(4, 2, dtype=torch.int64))
+    assert called == [True]
+    assert gradient_function(model) is by_autograd
+    handle.remove()
+    assert gradient_function(model) is by_hand
 
 
 def test_frozen_and_computed_weights_are_left_to_autograd():
     model = SequenceModel(MODELS["gru-embedded"], Vocabulary("abc"))
-    if dispatch.obstacle(torch.zeros(1), torch.float32) is None:
-        assert way(model) is by_hand
+    assert gradient_function(model) is by_hand
     torch.nn.utils.parametrizations.weight_norm(model.rnn, "weight_hh_l0")
-    assert way(model) is by_autograd
+    assert gradient_function(model) is by_autograd
     frozen = SequenceModel(MODELS["gru-embedded"], Vocabulary("abc"))
     frozen.embedding.weight.requires_grad_(False)
-    assert way(frozen) is by_autograd
+    assert gradient_function(frozen) is by_autograd
     corpus = Corpus.from_sequences([["a", "b"], ["c", "a"]], validation=0, test=0)
     before = frozen.E.clone()
     train(frozen, corpus, TrainingConfig(max_steps=3))

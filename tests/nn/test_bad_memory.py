@@ -8,6 +8,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.testing._internal.two_tensor import TwoTensor
 
 import unrolled.nn as unn
+from unrolled.core.fields import Layout, Weights
 from unrolled.nn import dispatch, reference
 
 
@@ -70,7 +71,7 @@ def test_one_bias_without_the_other_has_its_gradient(kind, absent):
     x = torch.randn(4, 2, 3, dtype=torch.float64)
     leaves = [w for w in weights if w is not None]
     got = torch.autograd.grad(dispatch.layer(kind, x, None, None, [tuple(weights)])[0].sum(), leaves)
-    want = torch.autograd.grad(reference.layer(kind, x, None, None, [tuple(weights)])[0].sum(), leaves)
+    want = torch.autograd.grad(reference.layer(kind, Layout(), x, None, None, [Weights(*weights)])[0].sum(), leaves)
     for g, w in zip(got, want, strict=True):
         assert torch.allclose(g, w, rtol=1e-12, atol=1e-13)
 
@@ -79,7 +80,7 @@ def test_one_bias_without_the_other_has_its_gradient(kind, absent):
     ("kind", "change"),
     [
         ("GRU", {"W_hr": True}),
-        ("GRU", {"c0": True}),
+        ("GRU", {"c_0": True}),
         ("LSTM", {"directions": 3}),
         ("LSTM", {"directions": 0}),
         ("LSTM", {"lopsided": True}),
@@ -94,9 +95,9 @@ def test_weights_that_do_not_belong_together_are_an_error(kind, change):
         weights = [(W[0], torch.zeros(G * 5, 2), *W[2:4], torch.zeros(2, 5))]
     if "lopsided" in change:
         weights = [W, (*W[:2], None, None, None)]
-    c0 = torch.zeros(1, 2, 5) if "c0" in change else None
+    c_0 = torch.zeros(1, 2, 5) if "c_0" in change else None
     with pytest.raises(ValueError, match=r"directions|only LSTM has"):
-        dispatch.layer(kind, torch.zeros(4, 2, 3), None, c0, weights)
+        dispatch.layer(kind, torch.zeros(4, 2, 3), None, c_0, weights)
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN_TANH"])

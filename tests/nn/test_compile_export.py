@@ -237,9 +237,9 @@ def test_to_torch_exports_for_runtimes_that_know_only_torch():
 def test_registered_operator_keeps_its_contract(kind, form):
     weights = [torch.randn(s, requires_grad=True) for s in weight_shapes(kind, I, H).values()]
     x = torch.randint(0, I, (T, B)) if form == "one-hot" else torch.randn(T, B, I, requires_grad=True)
-    h0 = torch.randn(1, B, H, requires_grad=True)
+    h_0 = torch.randn(1, B, H, requires_grad=True)
     lengths = torch.tensor([5, 2, 0]) if form == "ragged" else None
-    arguments = (kind, False, lengths, None, None, x, h0, None, [True] * 4 + [False], weights, 0, True)
+    arguments = (kind, False, lengths, None, None, x, h_0, None, [True] * 4 + [False], weights, 0, True)
     checks = ["test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic"]
     if form == "ragged":  # what is saved past the end of a row is never written, so two calls differ there
         checks.remove("test_aot_dispatch_dynamic")
@@ -249,8 +249,8 @@ def test_registered_operator_keeps_its_contract(kind, form):
 @pytest.mark.parametrize("needs", [[True] * 7, [False, True, False, True, False, False, True]], ids=str)
 def test_registered_backward_has_the_shapes_its_fake_says(needs):
     weights = [torch.randn(s) for s in weight_shapes("LSTM", I, H).values()]
-    x, h0, c0 = torch.randn(T, B, I), torch.randn(1, B, H), torch.randn(1, B, H)
-    inputs = ("LSTM", False, None, None, None, x, h0, c0, [True] * 4 + [False], weights)
+    x, h_0, c_0 = torch.randn(T, B, I), torch.randn(1, B, H), torch.randn(1, B, H)
+    inputs = ("LSTM", False, None, None, None, x, h_0, c_0, [True] * 4 + [False], weights)
     y, _, c_n, saved = torch.ops.unrolled.layer(*inputs, 0, True)
     arguments = (*inputs, y, saved, torch.ones_like(y), None, torch.ones_like(c_n), 0, needs)
     torch.library.opcheck(

@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import unrolled.nn
 from tests.nn.compare import assert_all_close, assert_close
-from unrolled.nn import routes
+from unrolled.nn import fused
 
 # torch's own remark about its slow path, made once a process.
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
@@ -241,13 +241,13 @@ def test_only_what_needs_a_gradient_gets_one(route, name):
 
 def test_core_is_asked_only_for_what_is_needed(monkeypatch):
     asked = []
-    backward = routes.fused.backward
+    backward = fused.backward
 
-    def spy(kind, saved, x, h0, c0, weights, y, *upstream, needs, **layout):
+    def spy(kind, layout, net, *upstream, needs, segment):
         asked.append((needs, [d is not None for d in upstream]))
-        return backward(kind, saved, x, h0, c0, weights, y, *upstream, needs=needs, **layout)
+        return backward(kind, layout, net, *upstream, needs=needs, segment=segment)
 
-    monkeypatch.setattr(routes.fused, "backward", spy)
+    monkeypatch.setattr(fused, "backward", spy)
     layer = unrolled.nn.LSTM(3, 5)
     x, hx = torch.randn(7, 4, 3), tuple(torch.randn(2, 1, 4, 5, requires_grad=True))
     layer(x)[0].sum().backward()

@@ -17,10 +17,10 @@ SIZES = [(1, 1, 1, 1), (2, 3, 5, 7), (7, 1, 4, 9), (7, 3, 2, 33)]
 
 
 def make(kind, T, B, I, H, *, D=1, bias=True, P=0, seed=0):
-    """x, h0, c0 and weights as float64 arrays; weights as one dict a direction."""
+    """x, h_0, c_0 and weights as float64 arrays; weights as one dict a direction."""
     rng = np.random.default_rng(seed)
-    x, h0 = rng.normal(size=(T, B, I)), rng.normal(size=(D, B, P or H))
-    c0 = rng.normal(size=(D, B, H)) if kind == "LSTM" else None
+    x, h_0 = rng.normal(size=(T, B, I)), rng.normal(size=(D, B, P or H))
+    c_0 = rng.normal(size=(D, B, H)) if kind == "LSTM" else None
     weights = []
     for _ in range(D):
         W_ih, W_hh, *rest = (
@@ -28,17 +28,17 @@ def make(kind, T, B, I, H, *, D=1, bias=True, P=0, seed=0):
         )
         b_ih, b_hh = rest[:2] if bias else (None, None)
         weights.append(dict(zip(NAMES, (W_ih, W_hh, b_ih, b_hh, rest[-1] if P else None), strict=True)))
-    return x, h0, c0, weights
+    return x, h_0, c_0, weights
 
 
-def by_oracle(kind, x, h0, c0, weights, upstream, lengths=None, reset=None):
+def by_oracle(kind, x, h_0, c_0, weights, upstream, lengths=None, reset=None):
     """y, h_n, c_n, traces and gradients by name, from NumPy; x may hold one-hot rows."""
     H = weights[0]["W_hh"].shape[0] // gate_count(kind)
     results, gradients, dx = [], {}, 0
     for d, w in enumerate(weights):
         full = {n: np.zeros(len(w["W_ih"])) if n[0] == "b" and v is None else v for n, v in w.items()}
-        c = None if c0 is None else c0[d]
-        y, h_n, c_n, tape = oracle.unroll(kind, x, h0[d], c, full, lengths=lengths, reset=reset, reverse=d == 1)
+        c = None if c_0 is None else c_0[d]
+        y, h_n, c_n, tape = oracle.unroll(kind, x, h_0[d], c, full, lengths=lengths, reset=reset, reverse=d == 1)
         trace = {n: np.zeros((*x.shape[:2], H)) for n in tape[0][4] if n not in ("h", "m")} if tape else {}
         for t, b, _, _, kept in tape:
             for n in trace:
@@ -47,10 +47,10 @@ def by_oracle(kind, x, h0, c0, weights, upstream, lengths=None, reset=None):
         dy, dh_n, dc_n = upstream
         P = y.shape[2]
         back = oracle.unroll_back(
-            kind, x, h0[d], c, full, tape, dy[..., d * P : (d + 1) * P], dh_n[d], None if c is None else dc_n[d]
+            kind, x, h_0[d], c, full, tape, dy[..., d * P : (d + 1) * P], dh_n[d], None if c is None else dc_n[d]
         )
         dx = dx + back[0]
-        gradients[f"dh0[{d}]"], gradients[f"dc0[{d}]"] = back[1:3]
+        gradients[f"dh_0[{d}]"], gradients[f"dc_0[{d}]"] = back[1:3]
         gradients.update({f"d{n}[{d}]": g for n, g in back[3].items() if w[n] is not None})
     gradients["dx"] = dx
     return results, gradients
@@ -62,15 +62,15 @@ def tensors(values, dtype=torch.float64):
 
 def check_against_oracle(kind, arrays, *, lengths=None, reset=None, dtype=torch.float64, x_ids=None, **options):
     """Compare unrolled's layer with the oracle; everything is in time-major layout."""
-    x, h0, c0, weights = arrays
+    x, h_0, c_0, weights = arrays
     rng = np.random.default_rng(9)
     T, B, _ = x.shape
-    D, P, H = len(weights), h0.shape[2], weights[0]["W_hh"].shape[0] // gate_count(kind)
+    D, P, H = len(weights), h_0.shape[2], weights[0]["W_hh"].shape[0] // gate_count(kind)
     upstream = rng.normal(size=(T, B, D * P)), rng.normal(size=(D, B, P)), rng.normal(size=(D, B, H))
-    results, want = by_oracle(kind, x, h0, c0, weights, upstream, lengths, reset)
+    results, want = by_oracle(kind, x, h_0, c_0, weights, upstream, lengths, reset)
 
     tx = tensors(x, dtype) if x_ids is None else torch.tensor(x_ids)
-    th, tc = tensors(h0, dtype), tensors(c0, dtype)
+    th, tc = tensors(h_0, dtype), tensors(c_0, dtype)
     tw = [tuple(tensors(w[n], dtype) for n in NAMES) for w in weights]
     extra = {
         "lengths": None if lengths is None else torch.tensor(lengths),
@@ -93,9 +93,9 @@ def check_against_oracle(kind, arrays, *, lengths=None, reset=None, dtype=torch.
     sum((o * torch.tensor(u, dtype=dtype)).sum() for o, u in outputs).backward()
     got = {} if x_ids is not None else {"dx": tx.grad}
     for d, w in enumerate(tw):
-        got[f"dh0[{d}]"] = th.grad[d]
+        got[f"dh_0[{d}]"] = th.grad[d]
         if kind == "LSTM":
-            got[f"dc0[{d}]"] = tc.grad[d]
+            got[f"dc_0[{d}]"] = tc.grad[d]
         got.update({f"d{n}[{d}]": value.grad for n, value in zip(NAMES, w, strict=True) if value is not None})
     want = {name: torch.tensor(want[name], dtype=dtype) for name in got}
     assert_all_close(got, want)
@@ -131,15 +131,15 @@ def test_layer_matches_numpy_with_lengths_and_resets(route, kind, lengths):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_layer_matches_numpy_with_one_hot_input(route, kind):
-    _, h0, c0, weights = make(kind, 7, 3, 5, 9, D=2)
+    _, h_0, c_0, weights = make(kind, 7, 3, 5, 9, D=2)
     ids = np.random.default_rng(4).integers(0, 5, (7, 3))
-    check_against_oracle(kind, (np.eye(5)[ids], h0, c0, weights), x_ids=ids)
+    check_against_oracle(kind, (np.eye(5)[ids], h_0, c_0, weights), x_ids=ids)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_step_functions_match_numpy(kind):
-    x, h0, c0, (w,) = make(kind, 1, 3, 4, 9)
-    states = [torch.tensor(s[0]) for s in (h0, c0) if s is not None]
+    x, h_0, c_0, (w,) = make(kind, 1, 3, 4, 9)
+    states = [torch.tensor(s[0]) for s in (h_0, c_0) if s is not None]
     args = [torch.tensor(x[0]), *states, *(torch.tensor(w[n]) for n in NAMES[:4])]
     if kind.startswith("RNN"):
         h = functional.rnn_step(*args, nonlinearity=kind[4:].lower())
@@ -147,7 +147,7 @@ def test_one_step_functions_match_numpy(kind):
         h = {"LSTM": functional.lstm_step, "GRU": functional.gru_step}[kind](*args)
     h, c = h if kind == "LSTM" else (h, None)
     for b in range(3):
-        want_h, want_c, _ = oracle.step(kind, x[0, b], h0[0, b], None if c0 is None else c0[0, b], w)
+        want_h, want_c, _ = oracle.step(kind, x[0, b], h_0[0, b], None if c_0 is None else c_0[0, b], w)
         assert_close("h", h[b], torch.tensor(want_h))
         if c is not None:
             assert_close("c", c[b], torch.tensor(want_c))
@@ -158,17 +158,19 @@ def test_oracle_gradient_is_the_slope_of_its_output(kind):
     """The hand-written chain rule against differences: the oracle must not be trusted either."""
     reset = np.zeros((3, 2), bool)
     reset[1, 0] = True
-    x, h0, c0, (w,) = make(kind, 3, 2, 2, 3, P=2 if kind == "LSTM" else 0)
-    c = None if c0 is None else c0[0]
+    x, h_0, c_0, (w,) = make(kind, 3, 2, 2, 3, P=2 if kind == "LSTM" else 0)
+    c = None if c_0 is None else c_0[0]
 
     def loss():
-        y, h_n, c_n, tape = oracle.unroll(kind, x, h0[0], c, w, lengths=[3, 2], reset=reset)
+        y, h_n, c_n, tape = oracle.unroll(kind, x, h_0[0], c, w, lengths=[3, 2], reset=reset)
         return (y**2).sum() + h_n.sum() + (0 if c_n is None else (c_n**3).sum()), (y, h_n, c_n, tape)
 
     _, (y, h_n, c_n, tape) = loss()
-    back = oracle.unroll_back(kind, x, h0[0], c, w, tape, 2 * y, np.ones_like(h_n), None if c_n is None else 3 * c_n**2)
-    slopes = {"x": back[0], "h0": back[1], "c0": back[2], **back[3]}
-    for name, array in {"x": x, "h0": h0[0], "c0": c, **w}.items():
+    back = oracle.unroll_back(
+        kind, x, h_0[0], c, w, tape, 2 * y, np.ones_like(h_n), None if c_n is None else 3 * c_n**2
+    )
+    slopes = {"x": back[0], "h_0": back[1], "c_0": back[2], **back[3]}
+    for name, array in {"x": x, "h_0": h_0[0], "c_0": c, **w}.items():
         if array is None:
             continue
         place = tuple(size // 2 for size in array.shape)

@@ -7,6 +7,7 @@ import torch
 from torch.testing._internal.two_tensor import TwoTensor
 
 import unrolled.nn as unn
+from unrolled.core.fields import Layout, Weights
 from unrolled.nn import dispatch, fused, reference
 
 I, H = 7, 19
@@ -177,7 +178,7 @@ def test_modes_and_hooks_take_the_long_way(short_ways, monkeypatch):
     gru.step(x, h)
     assert called == [True, False]
     assert short_ways == []
-    assert dispatch.step("GRU", x, h, gru._gather(), stacked=True) is None
+    assert dispatch.step("GRU", x, h, gru._weights(), stacked=True) is None
     monkeypatch.delenv("UNROLLED_BACKEND")
     gru.step(x, h)
     assert short_ways == [True]
@@ -227,9 +228,9 @@ def test_half_a_state_is_no_state(grad):
 
 
 def test_layer_without_features_goes_from_its_state_alone():
-    weights = (torch.zeros(3 * H, 0), torch.randn(3 * H, H), None, None, None)
+    weights = Weights(torch.zeros(3 * H, 0), torch.randn(3 * H, H))
     x, h = torch.zeros(5, 3, 0), torch.randn(1, 3, H)
     y, *_ = dispatch.layer("GRU", x, h, None, [weights])
-    want, *_ = reference.layer("GRU", x, h, None, [weights])
+    want, *_ = reference.layer("GRU", Layout(), x, h, None, [weights])
     assert torch.allclose(y, want, atol=1e-6)
     assert torch.equal(dispatch.step("GRU", x[0], h, [weights], stacked=True)[0], y[0])

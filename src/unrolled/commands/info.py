@@ -43,11 +43,11 @@ def info() -> None:
 def _core() -> dict[str, str]:
     """Return what the compiled core says of itself and of this machine."""
     try:
-        from unrolled import _core
+        from unrolled import core
     except ImportError as error:
-        return {"core": f"not built ({error})"}
-    others = ", ".join(_core.instruction_sets())
+        return {"core": str(error)}
+    others = ", ".join(core.instruction_sets())
     return {
-        "instruction set": f"{_core.active_instruction_set()} (this machine can run {others})",
-        "threads": str(_core.default_threads()),
+        "instruction set": f"{core.active_instruction_set()} (this machine can run {others})",
+        "threads": str(core.default_threads()),
     }

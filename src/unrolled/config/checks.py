@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from msgspec import Meta
 
 #: Types whose values are all legal, as messages name them.
 PLAIN: dict[Any, str] = {bool: "true or false", str: "text"}
+#: Steps whose gates the backward pass computes again at a time; "auto" for about sqrt(T); None saves every gate.
+CheckpointSteps: TypeAlias = int | Literal["auto"] | None
 
 
 def check_integer(config: Any, field: str, low: int) -> None:
@@ -79,6 +81,20 @@ def _ranges(cls: type[Any]) -> dict[str, tuple[type, Any]]:
     hints = get_type_hints(cls, include_extras=True)
     annotated = {name: get_args(hint) for name, hint in hints.items() if get_origin(hint) is Annotated}
     return {name: (kind, each) for name, (kind, *more) in annotated.items() for each in more if isinstance(each, Meta)}
+
+
+def check_checkpoint_steps(wanted: object) -> None:
+    """Refuse anything but None, "auto" and a number of steps.
+
+    Raises: ValueError naming the value and what is legal.
+
+    >>> check_checkpoint_steps(0)
+    Traceback (most recent call last):
+        ...
+    ValueError: checkpoint_steps is 0, expected None, "auto" or the steps of a segment, 1 or more
+    """
+    if not (wanted is None or wanted == "auto" or (type(wanted) is int and wanted >= 1)):
+        raise ValueError(f'checkpoint_steps is {wanted!r}, expected None, "auto" or the steps of a segment, 1 or more')
 
 
 def check_choices(config: Any) -> None:

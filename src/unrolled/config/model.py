@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from unrolled.config.checks import check_choices, check_integer, check_number
+from unrolled.config.checks import CheckpointSteps, check_checkpoint_steps, check_choices, check_integer, check_number
 from unrolled.notation import Kind
 
 CellName = Literal["rnn", "lstm", "gru"]
@@ -27,6 +27,8 @@ class ModelConfig:
         nonlinearity: Of the rnn cell only.
         tied: Share one matrix between embedding and head; needs embedding_size equal to hidden_size.
         learned_initial_state: Learn the state before the first symbol instead of starting from zero.
+        checkpoint_steps: Save no gates for the backward pass, but compute those of so many steps at a time again: less
+            memory, more time, the same bits.  "auto" takes about the square root of the steps of a batch.
     """
 
     cell: CellName = "lstm"
@@ -37,6 +39,7 @@ class ModelConfig:
     nonlinearity: Literal["tanh", "relu"] = "tanh"
     tied: bool = False
     learned_initial_state: bool = False
+    checkpoint_steps: CheckpointSteps = None
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -44,6 +47,7 @@ class ModelConfig:
         check_integer(self, "num_layers", 1)
         check_integer(self, "embedding_size", 0)
         check_number(self, "dropout", 0, 1, open_ends="high")
+        check_checkpoint_steps(self.checkpoint_steps)
         if self.nonlinearity != "tanh" and self.cell != "rnn":
             raise ValueError(f"nonlinearity is {self.nonlinearity!r}; only cell = 'rnn' has one, not {self.cell}")
         if self.tied and self.embedding_size != self.hidden_size:

@@ -1,1 +1,20 @@
-"""The compiled core as numpy code meets it: single steps and the choice of symbols."""
+"""The compiled core as numpy code meets it: named fields, single steps and the choice of symbols."""
+
+from __future__ import annotations
+
+
+class CoreMissing(ImportError):
+    """The compiled core cannot be imported, or is not the one that this code belongs to."""
+
+
+try:
+    from unrolled import _core as _core
+except ImportError as error:
+    raise CoreMissing(
+        f"the compiled core of unrolled cannot be imported ({error}); build it with `pip install .` in a checkout, "
+        "which needs a C++20 compiler, or with `make`"
+    ) from error
+
+active_instruction_set = _core.active_instruction_set
+default_threads = _core.default_threads
+instruction_sets = _core.instruction_sets

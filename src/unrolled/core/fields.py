@@ -1,13 +1,10 @@
-"""The border of the compiled core by named fields: what a call hands over, in the order of csrc/kernels.h.
-
-All are plain tuples to the core, which reads them by place; here and there each place has one name.
-"""
+"""The tensors of a layer call by name: tuples to the core, which reads them by the same names (csrc/fields.h)."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from unrolled.notation import WEIGHTS
+from unrolled.core import CoreMissing, _core
 
 
 class Weights(NamedTuple):
@@ -39,8 +36,8 @@ class Net(NamedTuple):
     y: Any  # (T, B, D*P)
     h_n: Any  # (D, B, P)
     c_n: Any  # (D, B, H), LSTM
-    gates: Any = None  # kept for backward
-    cells: Any = None  # kept for backward, LSTM
+    gates: Any = None  # saved for the backward pass
+    cells: Any = None  # saved for the backward pass, LSTM
 
 
 class Gradients(NamedTuple):
@@ -55,4 +52,15 @@ class Gradients(NamedTuple):
     weights: Any  # of each direction, `Weights`; all or none
 
 
-assert Weights._fields == tuple(WEIGHTS)
+def _check(exported: dict[str, tuple[str, ...]]) -> None:
+    """Raise unless these are the fields of the core."""
+    for named in (Weights, Layout, Net, Gradients):
+        names = exported.get(named.__name__, ())
+        if names != named._fields:
+            raise CoreMissing(
+                f"the compiled core has the fields ({', '.join(names)}) of {named.__name__}, this code "
+                f"({', '.join(named._fields)}): one of them is older; build the core again with `pip install -e .`"
+            )
+
+
+_check(getattr(_core, "tuple_fields", dict)())

@@ -1,4 +1,4 @@
-"""From logits to the next symbol, for the torch model and for the runtime; the rules themselves are csrc/choice.cpp."""
+"""From logits to the next symbol, for the torch model and the runtime; the rules themselves are csrc/sampler.cpp."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled import _core
 from unrolled.config.generation import GenerationConfig
+from unrolled.core import _core
 
 Logits = NDArray[np.floating[Any]]
 Uniforms = NDArray[np.float64]

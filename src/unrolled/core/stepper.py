@@ -1,6 +1,6 @@
-"""A stack of layers that goes one step at a time in the compiled core, its weights packed once; numpy only.
+"""Single-step inference of a stack of layers in the compiled core, its weights packed once; numpy only.
 
-Bit for bit the steps of the whole-sequence layers (docs/kernels.md): the same kernels walk one step.
+Steps have the bits of the whole-sequence layers (docs/kernels.md): the same kernels compute them.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled import _core
-from unrolled.notation import CELLS, gate_count, has_cell_state
+from unrolled.core import _core
+from unrolled.core.fields import Weights
+from unrolled.core.structs import Call, Linear, Recurrence, dtype_name
+from unrolled.notation import CELLS, gate_count, has_cell_state, weight_shapes
 
 Array = NDArray[Any]
 
-#: W_ih (G*H, I), W_hh (G*H, P), b_ih (G*H), b_hh (G*H), W_hr (P, H) of one layer; None for what it has not.
-LayerWeights: TypeAlias = tuple[Array, Array, "Array | None", "Array | None", "Array | None"]
+#: `Weights` of one layer, or a tuple in their order.
+LayerWeights: TypeAlias = tuple[Any, ...]
 
 
 class CoreStepper:
-    """Layers of one direction, reading one step of each row at a time.
+    """Layers of one direction that read one step of each row at a time.
 
     Args:
         kind: of cell, as in :data:`unrolled.notation.GATES`.
@@ -51,41 +53,40 @@ class CoreStepper:
             raise ValueError(f"the weights are {dtype}, expected float32 or float64")
         GH, P = layers[0][1].shape
         self.H, self.I = GH // gate_count(kind), layers[0][0].shape[-1]
-        for number, layer in enumerate(layers):
-            shapes = ((GH, P if number else self.I), (GH, P), (GH,), (GH,), (P, self.H))
-            for name, w, shape in zip(("W_ih", "W_hh", "b_ih", "b_hh", "W_hr"), layer, shapes, strict=True):
+        widths = (self.I, *(P,) * (len(layers) - 1))  # of each layer's input
+        for number, (layer, I) in enumerate(zip(layers, widths, strict=True)):
+            shapes = weight_shapes(kind, I, self.H, proj_size=P)
+            for name, w in Weights(*layer)._asdict().items():
                 if w is not None:
-                    _check(w, dtype, shape, f"{name} of layer {number}")
+                    _check(w, dtype, shapes[name], f"{name} of layer {number}")
         # The core has the addresses of these arrays: they are written to, never replaced.
-        self._ids = np.zeros((B, 1), np.int64)
-        widths = (P, self.H) if has_cell_state(kind) else (P,)
-        self._states = [tuple(np.zeros((B, width), dtype) for width in widths) for _ in layers]
-        self._outputs = [np.zeros((B, P), dtype) for _ in layers]
-        self._weights = [tuple(None if w is None else np.ascontiguousarray(w) for w in layer) for layer in layers]
+        self._ids = np.zeros((1, B), np.int64)
+        state_widths = (P, self.H) if has_cell_state(kind) else (P,)
+        self._states = [tuple(np.zeros((B, width), dtype) for width in state_widths) for _ in layers]
+        self._outputs = [np.zeros((1, B, P), dtype) for _ in layers]
+        self._output: Array = self._outputs[-1][0]
+        self._weights = [Weights(*(None if w is None else np.ascontiguousarray(w) for w in layer)) for layer in layers]
+        inputs: list[dict[str, Any]] = [
+            {"symbols": self._ids} if symbols else {"x": (None, B * self.I, self.I)},  # step_from brings the address
+            *({"x": y} for y in self._outputs[:-1]),
+        ]
         calls = []
-        for number, (weights, state, y) in enumerate(zip(self._weights, self._states, self._outputs, strict=True)):
-            I = self.I if number == 0 else P
-            # Struct Net's x and symbols: address and strides of each.
-            if number:
-                x = (_at(self._outputs[number - 1]), B * P, P, 0, 0, 0)
-            else:
-                x = (0, 0, 0, _at(self._ids), B, 1) if symbols else (0, B * I, I, 0, 0, 0)
-            h, c = (_at(state[0]), _at(state[1])) if has_cell_state(kind) else (_at(state[0]), 0)
-            # The fields of struct Call and struct Net; the state is read before it is written, so it may stay in place.
-            header = [CELLS[kind].number, 1, B, I, self.H, P, 1, 0, 0, 0, 0, 0, 0, 1, 0]
-            net = [*map(_at, weights), *x, h, c, _at(y), B * P, P, h, c, *(0,) * 6, 0]
-            calls.append((header, net))
-        #: (B, V): what the head says comes next; may be written to, is overwritten by every step.
+        for I, x, weights, (h, *c), y in zip(widths, inputs, self._weights, self._states, self._outputs, strict=True):
+            # The state is read before it is written, so it may stay in place.
+            state = {"h_0": h, "h_n": h, **({"c_0": c[0], "c_n": c[0]} if c else {})}
+            call = Call(cell=CELLS[kind].number, T=1, B=B, I=I, H=self.H, P=P)
+            calls.append((call, Recurrence(weights=weights, **x, **state, y=y)))
+        #: (B, V): the head's logits of the next symbol; may be written to, is overwritten by every step.
         self.logits = np.zeros((B, 0), dtype)
-        fields: list[int] = []
+        linear = None
         if head is not None:
             V = len(head[0])
             _check(head[0], dtype, (V, P), "W_hy")
             _check(head[1], dtype, (V,), "b_y")
-            self._head = tuple(np.ascontiguousarray(w) for w in head)
+            self._head = W, b = tuple(np.ascontiguousarray(w) for w in head)
             self.logits = np.zeros((B, V), dtype)
-            fields = [*map(_at, self._head), _at(self._outputs[-1]), _at(self.logits), B, P, V]
-        self._core = (_core.StepperF64 if dtype == np.float64 else _core.StepperF32)(calls, fields)
+            linear = Linear(W=W, b=b, x=self._output, y=self.logits, B=B, H=P, V=V)
+        self._core = _core.Stepper(dtype_name(self.logits), calls, linear)
 
     @property
     def states(self) -> list[tuple[Array, ...]]:
@@ -95,7 +96,7 @@ class CoreStepper:
     @property
     def output(self) -> Array:
         """The last layer's h (B, P), overwritten by every step."""
-        return self._outputs[-1]
+        return self._output
 
     def step(self, ids: NDArray[np.int64]) -> Array:
         """Read symbols ids (B,), advance `states`; return `output`.
@@ -105,9 +106,9 @@ class CoreStepper:
         for symbol in ids.tolist():
             if not 0 <= symbol < self.I:
                 raise IndexError(f"symbol {symbol} to step on, expected 0 to V - 1 = {self.I - 1}")
-        self._ids[:, 0] = ids
+        self._ids[0] = ids
         self._core.step()
-        return self._outputs[-1]
+        return self._output
 
     def step_from(self, address: int) -> None:
         """Read the vectors x (B, I) at an address, contiguous and of the weights' type; advance `states`."""
@@ -126,7 +127,3 @@ class CoreStepper:
 def _check(w: Array, dtype: Any, shape: tuple[int, ...], name: str) -> None:
     if w.shape != shape or w.dtype != dtype:
         raise ValueError(f"{name} is {w.dtype} {w.shape}, expected {dtype} {shape}")
-
-
-def _at(array: Array | None) -> int:
-    return 0 if array is None else array.ctypes.data

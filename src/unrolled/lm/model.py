@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, dropout, embedding, linear
+from torch.nn.functional import cross_entropy, dropout, linear
 
 from unrolled.config.generation import GenerationConfig
 from unrolled.config.model import ModelConfig
+from unrolled.core.fields import Weights
 from unrolled.corpus.batching import IGNORED
-from unrolled.nn import GRU, LSTM, RNN, dispatch
-from unrolled.nn.reference import DirectionWeights
-from unrolled.notation import CELLS, stored_name
+from unrolled.nn import GRU, LSTM, RNN
+from unrolled.notation import CELLS, stored_name, weight_shapes
 from unrolled.runtime.model import RuntimeModel
 from unrolled.runtime.scoring import Score
 from unrolled.saved.model import SavedModel, load_model, save_model
@@ -91,25 +91,19 @@ class SequenceModel(torch.nn.Module):
 
         Args:
             ids: symbols (T, B) int64 in [0, V).
-            state: where to go on from, each (L, B, H); None is the initial state.
+            state: state before the first symbol, each (L, B, H); None is the initial state.
             lengths: symbols of each row (B,) int64; what follows them is not read.
 
-        Returns: logits (T, B, V), zero state changes past the lengths; the state after each row's last symbol.
+        Returns: logits (T, B, V), which past a row's length are b_y, because y is zero there; the state after each
+            row's last symbol.
         Raises: IndexError if a symbol is outside [0, V); the message names it and its position.
         """
         before = self.initial_state(ids.shape[1]) if state is None else state
-        x, W_ih = self.first_input(ids)
-        after: list[tuple[Tensor, ...]] = []
-        for layer in range(self.config.num_layers):
-            if layer:
-                x = dropout(x, self.config.dropout, self.training)
-            weights = self.weights(layer, W_ih if layer == 0 else None)
-            h_0, c_0, *_ = (*(s[layer : layer + 1] for s in before), None, None)
-            x, h_n, c_n, _ = dispatch.layer(self.config.kind, x, h_0, c_0, [weights], lengths=lengths)
-            after.append((h_n,) if c_n is None else (h_n, c_n))
+        hx = None if not before else before if len(before) == 2 else before[0]
+        E = None if self.embedding is None else self.E
+        x, after = self.rnn(ids, hx, lengths=lengths, embedding=E)
         x = dropout(x, self.config.dropout, self.training)
-        ends = tuple(s[0] if len(s) == 1 else torch.cat(s) for s in zip(*after, strict=True))
-        return linear(x, self.head.weight, self.head.bias), ends
+        return linear(x, self.head.weight, self.head.bias), after if isinstance(after, tuple) else (after,)
 
     def loss(
         self, ids: Tensor, targets: Tensor, state: State | None = None, lengths: Tensor | None = None
@@ -232,27 +226,18 @@ class SequenceModel(torch.nn.Module):
         symbols = html.escape(repr(self.vocabulary))
         return f"<b>{html.escape(repr(self))}</b><br>{symbols}<table>{head}{body}</table>"
 
-    def first_input(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return what the first layer reads, and the W_ih that replaces its own, if any.
-
-        With fewer symbols than positions, W_ih E^T (G*H, V) costs less than W_ih times every position's embedding,
-        and turns the layer's input product into a row lookup.
-        """
-        if self.embedding is None:
-            return ids, None
-        if len(self.vocabulary) < ids.numel():
-            return ids, linear(self.weights(0, None)[0], self.E)
-        return embedding(ids, self.E), None
-
-    def weights(self, layer: int, W_ih: Tensor | None) -> DirectionWeights:
-        """Return the weights of a layer as the functional layers take them, W_ih replaced if one is given."""
-        own = [getattr(self.rnn, stored_name(weight, layer)) for weight in ("W_ih", "W_hh", "b_ih", "b_hh")]
-        return (own[0] if W_ih is None else W_ih, own[1], own[2], own[3], None)
+    def weights(self, layer: int) -> Weights:
+        """Return the weights of a layer."""
+        names = weight_shapes(self.config.kind, 1, 1)
+        return Weights(**{weight: getattr(self.rnn, stored_name(weight, layer)) for weight in names})
 
 
 def recurrent_layers(config: ModelConfig, input_size: int) -> RNN | LSTM | GRU:
     """Return the recurrent layers of a configuration; they read input_size numbers or symbols."""
     sizes = input_size, config.hidden_size, config.num_layers
+    options: dict[str, Any] = {"checkpoint_steps": config.checkpoint_steps}
+    if config.num_layers > 1:
+        options["dropout"] = config.dropout
     if config.cell == "rnn":
-        return RNN(*sizes, nonlinearity=config.nonlinearity)
-    return LSTM(*sizes) if config.cell == "lstm" else GRU(*sizes)
+        return RNN(*sizes, nonlinearity=config.nonlinearity, **options)
+    return LSTM(*sizes, **options) if config.cell == "lstm" else GRU(*sizes, **options)

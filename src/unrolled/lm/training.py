@@ -71,7 +71,7 @@ def train(
             callback.on_train_begin(run)
         started, before = time.monotonic(), run.clock.seconds
         model.train()
-        add_gradients = gradients.way(model)
+        add_gradients = gradients.gradient_function(model)
         while (ended := run.ended(stop.is_set())) is None:
             N, nats = 0, 0.0
             for _ in range(config.accumulate):

@@ -9,7 +9,7 @@ from unrolled.nn.dispatch import Backend, explain_backend
 from unrolled.nn.init import init_
 from unrolled.nn.layers import GRU, LSTM, RNN
 from unrolled.nn.recording import Trace
-from unrolled.nn.recurrent import RecurrentLayer
+from unrolled.nn.recurrent_layer import RecurrentLayer
 from unrolled.nn.stepper import Stepper
 from unrolled.nn.swap import from_torch, swap
 

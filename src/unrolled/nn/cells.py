@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn.modules.rnn import RNNCellBase
 
+from unrolled.core.fields import Weights
 from unrolled.nn import checks, dispatch
-from unrolled.nn.modules import named, twin
-from unrolled.nn.routes import STEP
+from unrolled.nn.layout import STEP
+from unrolled.nn.modules import named, sharing_parameters
 from unrolled.notation import gate_count
 
-WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+#: Attributes of a cell, in the order of `Weights`.
+NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 class RecurrentCell(RNNCellBase):
@@ -30,16 +32,16 @@ class RecurrentCell(RNNCellBase):
         >>> GRUCell(4, 6).to_torch()
         GRUCell(4, 6)
         """
-        return twin(self, self.stock)
+        return sharing_parameters(self, self.stock)
 
     def _step(self, x: Tensor, hx: Any) -> Any:
-        """Return the state one step later, or None for a call that `_advance` has to look at."""
-        return dispatch.step(self.kind, x, hx, [(*named(self, WEIGHTS), None)], stacked=False)
+        """Fast path: return the state one step later, or None if not eligible; then call `_advance`."""
+        return dispatch.step(self.kind, x, hx, [Weights(*named(self, NAMES))], stacked=False)
 
     def _advance(self, x: Tensor, states: Sequence[Tensor]) -> list[Tensor]:
         """Return the states (B, H) one step later, without B if x has none."""
-        name, weights = self.stock.__name__, (*named(self, WEIGHTS), None)
-        W = weights[0]
+        name, weights = self.stock.__name__, Weights(*named(self, NAMES))
+        W = weights.W_ih
         batched = checks.rank(name, x, lowest=1)
         checks.cell_state_ranks(name, states)
         if not batched:
@@ -49,16 +51,15 @@ class RecurrentCell(RNNCellBase):
         if dispatch.goes_to_torch(x, beyond_torch=checks.is_one_hot(x)):
             hx = tuple(states) if len(states) == 2 else (*states, None)[0]
             found = self.stock.forward(self, x, hx)
-            after = list(found) if self.kind == "LSTM" else [found]
+            after = list(found) if isinstance(found, tuple) else [found]
         else:
-            h0, c0 = (*(s.unsqueeze(0) for s in states), None, None)[:2]
-            _, *finals, _ = dispatch.run(self.kind, STEP, x.unsqueeze(0), h0, c0, [weights], False)
+            h_0, c_0 = (*(s.unsqueeze(0) for s in states), None, None)[:2]
+            _, *finals, _ = dispatch.run(self.kind, STEP, x.unsqueeze(0), h_0, c_0, [weights], False)
             after = [s.squeeze(0) for s in finals if s is not None]
         if not batched:
             after = [s.squeeze(0) for s in after]
-        if (
-            autocast is not None and self.stock is torch.nn.RNNCell and W.dtype != torch.float64
-        ):  # as torch: the others ignore it
+        # As torch: the other cells ignore autocast.
+        if autocast is not None and self.stock is torch.nn.RNNCell and W.dtype != torch.float64:
             after = [s.to(autocast) for s in after]
         return after
 

@@ -1,7 +1,7 @@
-"""Every check of what a caller hands to a recurrent layer, and every message, once.
+"""Checks of the arguments of a layer or cell, each with its error message.
 
 Where torch checks, class and text are torch's own: people match on them.  Where torch does not, the message says
-where, what came, what was expected and what to do.
+where, what came, what was expected and what to do.  fit.py checks whether the tensors of one layer fit each other.
 """
 
 from __future__ import annotations
@@ -13,15 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unrolled.nn import reference
-from unrolled.nn.fake_tensors import batch_size, is_traced
-from unrolled.nn.reference import DirectionWeights
-from unrolled.notation import GATES, gate_count
+from unrolled.nn.fake_tensors import is_traced
 
 #: Types narrower than float32: they are computed in float32 and may meet each other under autocast.
 HALF = (torch.float16, torch.bfloat16)
-
-WEIGHTS = ("W_ih", "W_hh", "b_ih", "b_hh", "W_hr")
 
 
 def no_projection(proj_size: object) -> None:
@@ -88,7 +83,7 @@ def packed(x: Tensor, batch_sizes: Tensor, lengths: Any) -> None:
         raise RuntimeError(f"input must have {expected} dimensions, got {x.dim()}")
     if batch_sizes.dtype != torch.int64 or batch_sizes.dim() != 1 or batch_sizes.device.type != "cpu":
         raise RuntimeError(
-            f"PackedSequence: batch_sizes is {_kind_of(batch_sizes)} on {batch_sizes.device}, expected torch.int64 of "
+            f"PackedSequence: batch_sizes is {described(batch_sizes)} on {batch_sizes.device}, expected torch.int64 of "
             "shape (T,) on the cpu; make it with torch.nn.utils.rnn.pack_padded_sequence"
         )
     has_steps(len(batch_sizes))
@@ -144,7 +139,7 @@ def state_ranks(given: Sequence[Tensor], batched: bool) -> None:
         raise RuntimeError(f"For {for_input} input, hx should also be {expected}-D but got {given[0].dim()}-D tensor")
 
 
-def _differ(t: Tensor, W: Tensor, autocast: bool) -> bool:
+def differ(t: Tensor, W: Tensor, autocast: bool) -> bool:
     """Whether two types cannot meet; under autocast, float32 and the half types can."""
     if t.dtype == W.dtype:
         return False
@@ -158,13 +153,31 @@ def features(x: Tensor, W: Tensor, input_size: int, autocast: bool) -> None:
     """
     if is_one_hot(x):
         return
-    if _differ(x, W, autocast):
+    if differ(x, W, autocast):
         raise ValueError(
             f"RNN input dtype ({x.dtype}) does not match weight dtype ({W.dtype}). "
             f"Convert input: input.to({W.dtype}), or convert model: model.to({x.dtype})"
         )
     if x.shape[-1] != input_size:
         raise RuntimeError(f"input.size(-1) must be equal to input_size. Expected {input_size}, got {x.shape[-1]}")
+
+
+def embedding(E: Any, x: Tensor, W: Tensor, input_size: int) -> None:
+    """Raise unless an embedding (V, I) fits the weights and the input holds indices into it.
+
+    Raises: TypeError if it is no tensor; ValueError for another shape, type or device, or an input of vectors.
+
+    >>> embedding(torch.zeros(9, 4), torch.tensor([[8], [0]]), torch.zeros(6, 4), 4)
+    """
+    if not isinstance(E, Tensor):
+        raise TypeError(f"embedding must be a tensor of shape (V, input_size = {input_size}), got {described(E)}")
+    if not is_one_hot(x):
+        raise ValueError(f"embedding is given, so input must be an int64 tensor of indices, got {described(x)}")
+    if E.dim() != 2 or E.shape[1] != input_size or E.dtype != W.dtype or E.device != W.device:
+        raise ValueError(
+            f"embedding is {described(E)} on {E.device}, expected {W.dtype} of shape (V, input_size = {input_size}) "
+            f"on {W.device}"
+        )
 
 
 def state_shapes(given: Sequence[Tensor], expected: Sequence[tuple[int, int, int]]) -> None:
@@ -189,7 +202,7 @@ def state_types(states: Sequence[Tensor], x: Tensor, W: Tensor, autocast: bool) 
                 "Input and hidden tensors are not at the same device, "
                 f"found input tensor at {x.device} and hidden tensor at {s.device}"
             )
-        if _differ(s, W, autocast):
+        if differ(s, W, autocast):
             raise RuntimeError(
                 f"hx dtype ({s.dtype}) does not match weight dtype ({W.dtype}). Convert hx: hx.to({W.dtype})"
             )
@@ -224,7 +237,7 @@ def lengths_form(lengths: Any, shape: tuple[int, ...], device: torch.device) -> 
     >>> lengths_form(torch.tensor([3, 1]), (2,), torch.device("cpu"))
     """
     if not isinstance(lengths, Tensor) or lengths.dtype != torch.int64:
-        raise TypeError(f"lengths must be an int64 tensor of shape {shape}, got {_kind_of(lengths)}")
+        raise TypeError(f"lengths must be an int64 tensor of shape {shape}, got {described(lengths)}")
     if lengths.shape != shape:
         raise ValueError(f"lengths must have shape {shape}, one for each row of the batch, got {tuple(lengths.shape)}")
     if lengths.device != device:
@@ -239,125 +252,11 @@ def reset_form(reset: Any, shape: tuple[int, ...], device: torch.device) -> None
     >>> reset_form(torch.zeros(5, 3, dtype=torch.bool), (5, 3), torch.device("cpu"))
     """
     if not isinstance(reset, Tensor) or reset.dtype != torch.bool:
-        raise TypeError(f"reset must be a bool tensor of shape {shape}, got {_kind_of(reset)}")
+        raise TypeError(f"reset must be a bool tensor of shape {shape}, got {described(reset)}")
     if reset.shape != shape:
         raise ValueError(f"reset must have the shape of input without its features, {shape}, got {tuple(reset.shape)}")
     if reset.device != device:
         raise ValueError(f"reset must be on the input's device {device}, got {reset.device}")
-
-
-def layout(
-    x: Tensor, batch_first: bool, lengths: Tensor | None, batch_sizes: Tensor | None, reset: Tensor | None
-) -> None:
-    """Raise unless x has the axes, and `lengths`, `batch_sizes` and `reset` the form, that one layer takes.
-
-    Raises: TypeError, ValueError or RuntimeError as for a whole layer.
-
-    >>> layout(torch.zeros(5, 3, 4), False, torch.tensor([5, 0, 2]), None, None)
-    """
-    if batch_sizes is not None:
-        packed(x, batch_sizes, lengths)
-    elif x.dim() != 3 - is_one_hot(x):
-        raise ValueError(f"x must be (T, B, I), or (T, B) one-hot indices, got shape {tuple(x.shape)}")
-    rows = tuple(x.shape if is_one_hot(x) else x.shape[:-1])
-    if lengths is not None:
-        lengths_form(lengths, (rows[0 if batch_first else 1],), x.device)
-    if reset is not None:
-        reset_form(reset, rows, x.device)
-
-
-def parts(kind: str, c0: Tensor | None, weights: Sequence[DirectionWeights]) -> None:
-    """Raise ValueError unless the weights and states that are there are those of a layer of this kind.
-
-    >>> W = torch.zeros(4, 3)
-    >>> parts("RNN_RELU", None, [(W, W, None, None, None)])
-    """
-    if kind not in GATES:
-        raise ValueError(f"kind is {kind!r}, expected one of {', '.join(GATES)}")
-    there = {tuple(w is not None for w in direction) for direction in weights}
-    if len(weights) not in (1, 2) or len(there) != 1:
-        raise ValueError(f"weights of {len(weights)} directions, expected those of one, or of two with the same parts")
-    if kind != "LSTM" and (c0 is not None or weights[0][4] is not None):
-        raise ValueError(f"{kind} has neither a cell state c0 nor a projection W_hr; only LSTM has")
-
-
-def fit(
-    kind: str,
-    x: Tensor,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    weights: Sequence[DirectionWeights],
-    batch_first: bool,
-    lengths: Tensor | None,
-    batch_sizes: Tensor | None,
-    reset: Tensor | None,
-) -> None:
-    """Raise ValueError unless weights, input and states of one layer fit each other in shape, type and device.
-
-    Every call passes here, because the core trusts the shapes it is given and anybody may reassign a weight.
-
-    >>> W = torch.zeros(6, 6)
-    >>> fit("RNN_RELU", torch.zeros(5, 3, 6), None, None, [(W, W, None, None, None)], False, None, None, None)
-    """
-    W_ih, W_hh, _, _, W_hr = weights[0]
-    if W_ih.dim() != 2 or W_hh.dim() != 2:
-        raise ValueError(f"W_ih and W_hh must be matrices, got shapes {tuple(W_ih.shape)} and {tuple(W_hh.shape)}")
-    GH, I = W_ih.shape
-    H = GH // gate_count(kind)
-    P = H if W_hr is None else W_hr.shape[0]
-    dtype, device = W_hh.dtype, W_hh.device
-    shapes = ((gate_count(kind) * H, I), (GH, P), (GH,), (GH,), (P, H))
-    for d, direction in enumerate(weights):
-        for name, w, shape in zip(WEIGHTS, direction, shapes, strict=True):
-            if w is not None and (w.shape != shape or w.dtype != dtype or w.device != device):
-                raise ValueError(
-                    f"{name} of direction {d} is {_kind_of(w)} on {w.device}, expected "
-                    f"{_form(dtype, shape)} on {device} (G*H = {GH}, I = {I}, H = {H}, P = {P})"
-                )
-    if not is_one_hot(x) and (x.shape[-1] != I or x.dtype != dtype):
-        raise ValueError(f"x is {_kind_of(x)}, expected {dtype} with I = {I} features in its last axis")
-    if x.device != device:
-        raise ValueError(f"x is on {x.device} and the weights are on {device}; move one of them")
-    if h0 is not None or c0 is not None:
-        B = batch_size(x, batch_first, batch_sizes, (h0, c0))
-        for name, s, width in (("h0", h0, P), ("c0", c0, H)):
-            shape = (len(weights), B, width)
-            if s is not None and (s.shape != shape or s.dtype != dtype or s.device != device):
-                raise ValueError(f"{name} is {_kind_of(s)} on {s.device}, expected {_form(dtype, shape)} on {device}")
-
-
-def length_range(lengths: Tensor, T: int) -> None:
-    """Raise ValueError unless every length lies in [0, T]; the message names the first row that does not.
-
-    >>> length_range(torch.tensor([5, 0]), 5)
-    """
-    bad = (lengths < 0) | (lengths > T)
-    if bad.any():
-        b = int(bad.nonzero()[0, 0])
-        raise ValueError(f"lengths[{b}] is {int(lengths[b])}, expected 0 to T = {T}")
-
-
-def one_hot_range(x: Tensor, I: int, lengths: Tensor | None, batch_first: bool) -> None:
-    """Raise IndexError unless every one-hot index lies in [0, I); what lies past the end of a row may be anything.
-
-    The message names the first offending index and its position in x.
-
-    >>> one_hot_range(torch.tensor([[2], [9]]), 3, torch.tensor([1]), batch_first=False)
-    """
-    if x.numel() == 0:
-        return
-    low, high = (int(extreme) for extreme in torch.aminmax(x))
-    if low >= 0 and high < I:
-        return
-    bad = (x < 0) | (x >= I)
-    if lengths is not None:
-        bad &= reference.alive(lengths, x.shape[int(batch_first)], batch_first)
-    if bad.any():
-        position = bad.nonzero()[0].tolist()
-        raise IndexError(
-            f"one-hot index {int(x[tuple(position)])} at input{position} is out of range: "
-            f"expected 0 to input_size - 1 = {I - 1}"
-        )
 
 
 def cell(x: Tensor, states: Sequence[Tensor], W: Tensor, hidden_size: int, autocast: bool) -> None:
@@ -368,7 +267,7 @@ def cell(x: Tensor, states: Sequence[Tensor], W: Tensor, hidden_size: int, autoc
     if not is_one_hot(x):
         if x.shape[1] != W.shape[1]:
             raise RuntimeError(f"input has inconsistent input_size: got {x.shape[1]} expected {W.shape[1]}")
-        if _differ(x, W, autocast):
+        if differ(x, W, autocast):
             raise RuntimeError(
                 f"input dtype ({x.dtype}) does not match weight dtype ({W.dtype}). Convert input: input.to({W.dtype})"
             )
@@ -392,9 +291,11 @@ def cell_state_ranks(name: str, given: Sequence[Tensor]) -> None:
             raise ValueError(f"{name}: Expected {which} to be 1D or 2D, got {h.dim()}D instead")
 
 
-def _kind_of(value: Any) -> str:
-    return _form(value.dtype, value.shape) if isinstance(value, Tensor) else type(value).__name__
+def described(value: Any) -> str:
+    """Return the type and shape of a tensor, or the type of anything else, for a message."""
+    return form(value.dtype, value.shape) if isinstance(value, Tensor) else type(value).__name__
 
 
-def _form(dtype: torch.dtype, shape: Sequence[int]) -> str:
+def form(dtype: torch.dtype, shape: Sequence[int]) -> str:
+    """Return a type and shape in words, for a message."""
     return f"a {str(dtype).removeprefix('torch.')} tensor of shape {tuple(shape)}"

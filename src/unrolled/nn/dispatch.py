@@ -1,12 +1,12 @@
-"""One layer unrolled: which way a call takes, and how autograd, torch.func and torch.compile learn of the core.
+"""Which path a call takes to unroll one layer.
 
 The equations are in reference.py, the border of the compiled core in fused.py.  Between them lie four routes, because
 torch's own dispatch costs more than a small layer's work; each call takes the cheapest that does what it needs:
 
-- nobody wants a gradient: a bare call;
-- eager autograd: a plain ``autograd.Function``;
-- torch.func transforms: a Function with a vmap rule, whose backward is such a Function too (func.py);
-- torch.compile, torch.export, tensor subclasses: a registered operator (compiled.py).
+- no gradient is wanted: a bare call;
+- eager autograd: a plain ``autograd.Function`` (autograd/eager.py);
+- torch.func transforms: a Function with a vmap rule, whose backward is such a Function too (autograd/func.py);
+- torch.compile, torch.export, tensor subclasses: a registered operator (autograd/compiled.py).
 
 Derivatives of derivatives, and forward-mode derivatives, go through the equations.
 """
@@ -23,16 +23,20 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.utils.rnn import PackedSequence
 
-from unrolled.nn import checks, reference, routes
+from unrolled.config.checks import CheckpointSteps
+from unrolled.core import backend
+from unrolled.core.fields import Layout, Weights
+from unrolled.nn import checks, fit, fused, reference
 from unrolled.nn.autograd import compiled, func
-from unrolled.nn.fake_tensors import PLAIN, is_traced
-from unrolled.nn.recompute import CheckpointSteps, segment_steps
-from unrolled.nn.reference import DirectionWeights, LayerResult
-from unrolled.nn.routes import Layout, fused
+from unrolled.nn.autograd.eager import Eager, EagerStep
+from unrolled.nn.autograd.flat import flatten
+from unrolled.nn.fake_tensors import PLAIN, has_values, is_traced
+from unrolled.nn.recompute import segment_steps
+from unrolled.nn.reference import LayerResult
+from unrolled.notation import has_cell_state
 
 #: Types the compiled core computes in.
 CORE_TYPES = (torch.float32, torch.float64)
-CORE_BUILT: bool = fused is not None
 
 _PLAIN_TENSORS = PLAIN - {type(None)}
 
@@ -44,7 +48,7 @@ _modes_active = torch._C._len_torch_dispatch_stack
 
 
 class Backend(NamedTuple):
-    """The way a call takes ("fused", "reference" or "torch") and the reason."""
+    """The path a call takes ("fused", "reference" or "torch") and the reason."""
 
     path: str
     why: str
@@ -53,9 +57,9 @@ class Backend(NamedTuple):
 def layer(
     kind: str,
     x: Tensor,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    weights: Sequence[DirectionWeights],
+    h_0: Tensor | None,
+    c_0: Tensor | None,
+    weights: Sequence[Sequence[Tensor | None]],
     *,
     batch_first: bool = False,
     lengths: Tensor | None = None,
@@ -64,11 +68,25 @@ def layer(
     trace: bool = False,
     checkpoint_steps: CheckpointSteps = None,
 ) -> LayerResult:
-    """Unroll one stacked layer by the fastest way there is; arguments and result are those of `reference.layer`.
+    """Unroll one stacked layer, with all its directions, by the fastest path there is.
 
-    `checkpoint_steps` is that of `unrolled.nn.LSTM`: less memory for the backward pass, which computes gates again.
     float16 and bfloat16 are computed in float32; the results have the type of x (of the weights, if x is one-hot).
 
+    Args:
+        kind: the cell, as notation.py names it.
+        x: (T, B, I); or (B, T, I) with `batch_first`; or packed (N, I) with `batch_sizes`.  An int64 tensor without
+            the last axis holds one-hot indices in [0, I).
+        h_0: state before the first step, (D, B, P); None is zeros.
+        c_0: (D, B, H), of a cell that has a cell state; None is zeros.
+        weights: for each of the D directions (W_ih, W_hh, b_ih, b_hh, W_hr), None where there is none.
+        lengths: (B,) int64, in any order, zero allowed; what lies past the end of a row is never looked at.
+        batch_sizes: (T,) int64 on the CPU, non-increasing; row b of every step belongs to sequence b.
+        reset: bool, shape of x without I; before such a step, in the direction's own order of travel, the state
+            returns to h_0 and c_0.
+        trace: also return every gate and cell state.
+        checkpoint_steps: that of `unrolled.nn.LSTM`.
+    Returns: y (T, B, D*P) laid out as x, zero past the end; h_n (D, B, P) and c_n (D, B, H) after the last real
+        step; the gates by name, (D, *rows, H), detached and laid out as x, or None.
     Raises: ValueError or TypeError for arguments that do not fit each other, IndexError for a one-hot index outside
         [0, I).
 
@@ -78,80 +96,72 @@ def layer(
     [1.0, 2.0]
     """
     layout = Layout(batch_first, lengths, batch_sizes, reset)
-    checks.parts(kind, c0, weights)
-    checks.layout(x, *layout)
-    return run(kind, layout, x, h0, c0, weights, trace, checkpoint_steps)
+    named = [Weights(*direction) for direction in weights]
+    fit.kind_of_layer(kind, c_0, named)
+    fit.layout(x, layout)
+    return run(kind, layout, x, h_0, c_0, named, trace, checkpoint_steps)
 
 
 def run(
     kind: str,
     layout: Layout,
     x: Tensor,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    weights: Sequence[DirectionWeights],
+    h_0: Tensor | None,
+    c_0: Tensor | None,
+    weights: Sequence[Weights],
     trace: bool,
     checkpoint_steps: CheckpointSteps = None,
 ) -> LayerResult:
-    """Do what `layer` does, for callers who have checked the layout: choose the route and take it."""
-    W_hh = weights[0][1]
+    """Do what `layer` does, for callers who have checked the layout: choose the path and take it."""
+    W_hh = weights[0].W_hh
     if x.dtype in checks.HALF or W_hh.dtype in checks.HALF or autocast_type(x) is not None:
-        return _widened(kind, layout, x, h0, c0, weights, trace, checkpoint_steps)
-    tensors = (x, h0, c0, *(w for direction in weights for w in direction), *layout[1:])
-    traced, transformed = is_traced(*tensors), _transforms_active()
+        return _widened(kind, layout, x, h_0, c_0, weights, trace, checkpoint_steps)
+    flat = flatten(weights)
+    traced, transformed = is_traced(x, h_0, c_0, *flat, *layout[1:]), _transforms_active()
     to_equations = obstacle(x, W_hh.dtype) is not None
     if traced or transformed or to_equations:  # else the core checks what it reads
-        checks.fit(kind, x, h0, c0, weights, *layout)
+        fit.tensors(kind, layout, x, h_0, c_0, weights)
     if to_equations:
-        if not (traced or transformed or x.device.type == "meta"):
-            routes.check_values(x, weights, layout)
-        return reference.layer(kind, x, h0, c0, weights, **layout._asdict(), trace=trace)
+        if not traced and has_values(x):
+            fit.values(x, weights, layout)
+        return reference.layer(kind, layout, x, h_0, c_0, weights, trace)
 
     if traced or transformed or torch.is_grad_enabled():
-        flat = [w for direction in weights for w in direction]
-        gradient = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, h0, c0, *flat))
-        segment = 0 if trace else _segment(kind, layout, x, checkpoint_steps)  # a trace is every gate
+        gradient = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, h_0, c_0, *flat))
+        segment = 0 if trace else segment_steps(kind, layout, x, checkpoint_steps)  # a trace needs every gate
         if traced:
-            return compiled.layer(kind, layout, x, h0, c0, flat, gradient, trace, segment)
+            return compiled.run_traced(kind, layout, x, h_0, c_0, flat, gradient, trace, segment)
         if transformed:
-            return func.layer(kind, layout, x, h0, c0, flat, trace, segment)
+            return func.run_transformed(kind, layout, x, h_0, c_0, flat, trace, segment)
         if gradient:
-            return routes.Eager.apply(kind, layout, trace, segment, x, h0, c0, *flat)  # type: ignore[no-any-return,no-untyped-call]
-    y, h_n, c_n, saved = routes.forward(kind, layout, x, h0, c0, weights, save=trace)
-    return y, h_n, c_n, routes.recorded(kind, layout, saved, W_hh) if trace else None
+            return Eager.apply(kind, layout, trace, segment, x, h_0, c_0, *flat)  # type: ignore[no-any-return,no-untyped-call]
+    fit.values(x, weights, layout)
+    net = fused.forward(kind, layout, x, h_0, c_0, weights, save=trace)
+    gates = fused.recorded(kind, layout, (net.gates, net.cells), W_hh) if trace else None
+    return net.y, net.h_n, net.c_n, gates
 
 
-def joined(states: Sequence[Tensor]) -> Tensor:
-    """Return the states (D, B, ...) of stacked layers as one (L*D, B, ...).
+def step(kind: str, x: Tensor, state: Any, weights: Sequence[Weights], stacked: bool) -> Any:
+    """Return one step as `fused.step` does; None if not eligible, then call `run`, which validates and raises.
 
-    >>> joined([torch.zeros(2, 3, 6), torch.ones(2, 3, 6)]).shape
-    torch.Size([4, 3, 6])
-    """
-    if len(states) == 1:
-        return states[0]
-    if is_traced(*states) and obstacle(states[0], states[0].dtype) is None:
-        return torch.ops.unrolled.cat(states)  # type: ignore[no-any-return]
-    return torch.cat(list(states))
-
-
-def step(kind: str, x: Tensor, state: Any, weights: Sequence[DirectionWeights], stacked: bool) -> Any:
-    """Return one step as `fused.step` does, or None where it needs a longer look: then take `run`, which has the words.
-
-    Args: as for `fused.step`; anything at all may stand in their place, and what does not belong there gives None.
+    Args:
+        x: (B, I) or (I,); state: h, or (h, c), with B as x has it and, if `stacked`, L in front.
+        weights: of each layer; a cell is one.
+        Anything else in their place gives None.
+    Returns: the new state; if `stacked`, the output and the new state.
 
     >>> W, one = torch.eye(2), torch.ones(2)
-    >>> step("RNN_RELU", one, one, [(W, W, None, None, None)], stacked=False)
+    >>> step("RNN_RELU", one, one, [Weights(W, W)], stacked=False)
     tensor([2., 2.])
     """
     if (
         torch.compiler.is_compiling()
-        or not CORE_BUILT
         or _transforms_active()
         or _tracing_state() is not None
         or _modes_active()
         or _autocast_enabled()
         or forward_ad._current_level >= 0
-        or reference_forced()
+        or backend.reference_forced()
     ):
         return None
     if torch.is_grad_enabled():
@@ -161,31 +171,22 @@ def step(kind: str, x: Tensor, state: Any, weights: Sequence[DirectionWeights], 
     return fused.step(kind, x, state, weights, stacked)
 
 
-def _step_with_gradient(kind: str, x: Tensor, states: Sequence[Any], weights: DirectionWeights) -> Any:
+def _step_with_gradient(kind: str, x: Tensor, states: Sequence[Any], weights: Weights) -> Any:
     """Return the new state of a cell with a batch, or None."""
-    if len(states) != 1 + (kind == "LSTM") or not _PLAIN_TENSORS.issuperset(map(type, (x, *states))):
+    if len(states) != 1 + has_cell_state(kind) or not _PLAIN_TENSORS.issuperset(map(type, (x, *states))):
         return None
     if not PLAIN.issuperset(map(type, weights)) or x.dim() != 2 or not x.is_cpu or not x.is_floating_point():
         return None
-    h0, c0 = (*states, None)[:2]
+    h_0, c_0 = (*states, None)[:2]
     try:
-        h, c = routes.EagerStep.apply(kind, x, h0, c0, *weights)  # type: ignore[no-untyped-call]
+        h, c = EagerStep.apply(kind, x, h_0, c_0, *weights)  # type: ignore[no-untyped-call]
     except ValueError:  # they do not fit each other
         return None
     return h if c is None else (h, c)
 
 
-def _segment(kind: str, layout: Layout, x: Tensor, checkpoint_steps: CheckpointSteps) -> int:
-    """Return how many steps make a segment, 0 for a call that keeps every gate."""
-    if checkpoint_steps is None:
-        return 0
-    T = x.shape[int(layout.batch_first)] if layout.batch_sizes is None else len(layout.batch_sizes)
-    segment = segment_steps(checkpoint_steps, T)
-    return segment if fused.has_gates_to_keep(kind) else 0
-
-
 def autocast_type(x: Tensor) -> torch.dtype | None:
-    """Return the type that autocast is on with for the device of x, or None if it is off.
+    """Return the active autocast dtype for the device of x, or None.
 
     >>> with torch.autocast("cpu", torch.bfloat16):
     ...     autocast_type(torch.zeros(1))
@@ -210,8 +211,6 @@ def obstacle(x: Tensor, dtype: torch.dtype) -> str | None:
         return f"the core computes in float32 and float64, not {str(dtype).removeprefix('torch.')}"
     if reference_forced():
         return "UNROLLED_BACKEND=reference"
-    if not CORE_BUILT:
-        return "the compiled core is not built"
     if forward_ad._current_level >= 0:
         return "forward-mode derivatives go through the equations"
     if _transforms_active() and is_traced(x):
@@ -224,11 +223,9 @@ def reference_forced() -> bool:
 
     Raises: ValueError if it names anything but "fused" and "reference".
     """
-    quick = CORE_BUILT and not torch.compiler.is_compiling()  # every call asks
-    wanted = (fused.environment if quick else os.environ.get)("UNROLLED_BACKEND")
-    if wanted not in (None, "fused", "reference"):
-        raise ValueError(f"UNROLLED_BACKEND={wanted!r}; expected 'fused' or 'reference'")
-    return wanted == "reference"
+    if torch.compiler.is_compiling():  # which cannot trace the core's own
+        return backend.reference_forced(os.environ.get)
+    return backend.reference_forced()  # every call asks
 
 
 def goes_to_torch(x: Tensor, beyond_torch: bool) -> bool:
@@ -244,25 +241,24 @@ def _widened(
     kind: str,
     layout: Layout,
     x: Tensor,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    weights: Sequence[DirectionWeights],
+    h_0: Tensor | None,
+    c_0: Tensor | None,
+    weights: Sequence[Weights],
     trace: bool,
     checkpoint_steps: CheckpointSteps,
 ) -> LayerResult:
     """Compute in float32 (float64 stays) with autocast off; return the type of x."""
-    W_hh = weights[0][1]
+    W_hh = weights[0].W_hh
     wide = torch.float64 if W_hh.dtype == torch.float64 else torch.float32
     narrow = x.dtype if x.is_floating_point() else W_hh.dtype
 
     def to(dtype: torch.dtype, t: Any) -> Any:
         return t.to(dtype) if t is not None and t.is_floating_point() else t
 
-    wide_weights: Any = [tuple(to(wide, w) for w in direction) for direction in weights]
+    wide_weights = [Weights._make(to(wide, w) for w in direction) for direction in weights]
+    wide_states = to(wide, h_0), to(wide, c_0)
     with torch.autocast(x.device.type, enabled=False):
-        y, h_n, c_n, gates = run(
-            kind, layout, to(wide, x), to(wide, h0), to(wide, c0), wide_weights, trace, checkpoint_steps
-        )
+        y, h_n, c_n, gates = run(kind, layout, to(wide, x), *wide_states, wide_weights, trace, checkpoint_steps)
     narrow_gates = None if gates is None else {name: gate.to(narrow) for name, gate in gates.items()}
     return y.to(narrow), h_n.to(narrow), to(narrow, c_n), narrow_gates
 
@@ -275,7 +271,7 @@ def explain_backend(
     reset: Tensor | None = None,
     trace: bool = False,
 ) -> Backend:
-    """Say which way a call of an unrolled layer or cell takes, and why.
+    """Say which path a call of an unrolled layer or cell takes, and why.
 
     Args: the layer, and the arguments its call would get; nothing is computed.
     Returns: path "fused" (the compiled core), "reference" (the equations in torch operations) or "torch" (torch's own

@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from unrolled import _core
-from unrolled.nn import checks
+from unrolled.core import _core
+from unrolled.core.fields import Gradients, Layout, Net, Weights
+from unrolled.core.structs import HeadPass, dtype_name
+from unrolled.nn import fit, reference
 from unrolled.nn.fake_tensors import PLAIN
-from unrolled.nn.reference import DirectionWeights
 from unrolled.notation import CELLS, gate_count, has_cell_state
 
-#: batch_first, lengths, batch_sizes, reset.
-Layout: TypeAlias = tuple[bool, Tensor | None, Tensor | None, Tensor | None]
-#: In the place of `Saved` where nothing is.
-NOTHING = (None, None)
-
-environment = _core.environment
 _core.use_library(Tensor.__dlpack_c_exchange_api__, Tensor.is_neg, tuple(PLAIN - {type(None)}))
 
 #: Of results: rows one after another, whatever the strides of the tensor that lends its shape.
@@ -32,7 +27,7 @@ WHOLE = torch.contiguous_format
 
 
 class Saved(NamedTuple):
-    """What forward keeps for backward: unit rows are padded to 64 bytes (Hp)."""
+    """What forward saves for backward: unit rows are padded to 64 bytes (Hp)."""
 
     gates: Tensor  # (D, *rows, slots, Hp), activated: LSTM i f g o; GRU r z n and W_hn h + b_hn; RNN slots = 0
     cells: Tensor  # (D, *rows, Hp), LSTM; else empty.  In segments: gates empty, cells (D, edges, B, Hp)
@@ -76,61 +71,61 @@ def block_steps(B: int) -> int:
     return _core.block_steps(B)
 
 
-def has_gates_to_keep(kind: str) -> bool:
-    """Return whether forward keeps more for backward than the output.
+def recorded(kind: str, layout: Layout, saved: Sequence[Tensor], W_hh: Tensor) -> dict[str, Tensor]:
+    """Return every gate and cell state by name, (D, *rows, H): views of what was saved, zero past the end of a row.
 
-    >>> has_gates_to_keep("RNN_TANH"), has_gates_to_keep("GRU")
-    (False, True)
+    Names are "c", "i", "f", "g", "o" or "r", "z", "n", "hn".
     """
-    return bool(CELLS[kind].kept)
-
-
-def trace(kind: str, saved: Saved, H: int) -> dict[str, Tensor]:
-    """Return views of what was kept: name -> (D, *rows, H), names "c", "i", "f", "g", "o" or "r", "z", "n", "hn"."""
-    named = {name: saved.gates[..., slot, :H] for slot, name in enumerate(CELLS[kind].kept)}
-    return {"c": saved.cells[..., :H], **named} if has_cell_state(kind) else named
+    gates, cells = (s.detach() for s in saved)
+    H = W_hh.shape[0] // gate_count(kind)
+    named = {"c": cells[..., :H]} if has_cell_state(kind) else {}
+    named |= {name: gates[..., slot, :H] for slot, name in enumerate(CELLS[kind].kept)}
+    if layout.lengths is not None:
+        T = gates.shape[2 if layout.batch_first else 1]
+        here = reference.alive(layout.lengths, T, layout.batch_first)[..., None]
+        named = {name: torch.where(here, values, 0) for name, values in named.items()}
+    return named
 
 
 def forward(
     kind: str,
+    layout: Layout,
     x: Tensor,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    weights: Sequence[DirectionWeights],
-    *,
-    batch_first: bool = False,
-    lengths: Tensor | None = None,
-    batch_sizes: Tensor | None = None,
-    reset: Tensor | None = None,
+    h_0: Tensor | None,
+    c_0: Tensor | None,
+    weights: Sequence[Weights],
     save: bool = False,
     segment: int = 0,
-) -> tuple[Tensor, Tensor, Tensor | None, Saved | None]:
-    """Run one layer; arguments and shapes as in `reference.layer`, float32 or float64 on the cpu.
+) -> Net:
+    """Run one layer; arguments and shapes as in `reference.layer`, float32 or float64 on the CPU.
 
-    Args: save what backward needs; segment: steps whose gates backward computes again at a time, 0 to save all of them.
-    Returns: y, h_n, c_n (LSTM) and, with save, what backward needs.
-    Raises: ValueError if the tensors do not fit each other.
+    Args:
+        save: save what backward needs.
+        segment: steps whose gates backward computes again at a time; 0 saves all of them.
+    Returns: the layer's tensors, of which y, h_n and c_n are new, and with `save` also gates and cells.
+    Raises: ValueError if the tensors do not fit each other.  Lengths and one-hot indices are trusted to be in range:
+        `fit.values` checks them.
     """
-    layout = (batch_first, lengths, batch_sizes, reset)
-    if weights[0][1].dim() != 2:
-        checks.fit(kind, x, h0, c0, weights, *layout)
-    y, h_n, c_n, saved = results(kind, x, weights, layout, save, segment)
-    run(kind, layout, [(x, h0, c0, weights, y, h_n, c_n, *(saved or NOTHING))], [], save, segment)
-    return y, h_n, c_n, saved
+    if weights[0].W_hh.dim() != 2:
+        fit.tensors(kind, layout, x, h_0, c_0, weights)
+    y, h_n, c_n, saved = results(kind, layout, x, weights, save, segment)
+    net = Net(x, h_0, c_0, weights, y, h_n, c_n, *(saved or ()))
+    run(kind, layout, [net], [], save, segment)
+    return net
 
 
 def results(
     kind: str,
-    x: Tensor,
-    weights: Sequence[DirectionWeights],
     layout: Layout,
+    x: Tensor,
+    weights: Sequence[Weights],
     save: bool,
     segment: int,
     copies: tuple[int, ...] = (),
 ) -> tuple[Tensor, Tensor, Tensor | None, Saved | None]:
     """Return room for what forward writes: y, h_n, c_n (LSTM) and what it saves; the axes of copies stand in front."""
     batch_first, lengths, batch_sizes, _ = layout
-    like, D = weights[0][1], len(weights)
+    like, D = weights[0].W_hh, len(weights)
     P, H = like.shape[1], like.shape[0] // gate_count(kind)
     rows = x.shape[:-1] if x.is_floating_point() else x.shape
     T, B = rows if batch_sizes is None else (len(batch_sizes), int(batch_sizes[0]))
@@ -151,57 +146,52 @@ def results(
 
 def backward(
     kind: str,
-    saved: Saved,
-    x: Tensor,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    weights: Sequence[DirectionWeights],
-    y: Tensor,
+    layout: Layout,
+    net: Net,
     dy: Tensor | None,
     dh_n: Tensor | None,
     dc_n: Tensor | None,
     *,
-    batch_first: bool = False,
-    lengths: Tensor | None = None,
-    batch_sizes: Tensor | None = None,
-    reset: Tensor | None = None,
     needs: tuple[bool, bool, bool, bool] = (True, True, True, True),
     segment: int = 0,
-) -> tuple[Tensor | None, Tensor | None, Tensor | None, list[tuple[Tensor | None, ...]]]:
-    """Run one layer back through time.
+) -> Gradients:
+    """Backpropagate through one layer.
 
-    Args: what forward got and gave; gradients of y, h_n, c_n, None for zeros; needs: of x, h0, c0, weights.
-    Returns: dx, dh0, dc0 and for each direction the five weight gradients; None where not needed.
+    Args:
+        net: what `forward` returned with `save`.
+        dy, dh_n, dc_n: gradients of y, h_n and c_n, None for zeros.
+        needs: whether those of x, h_0, c_0 and the weights are wanted.
+        segment: that of `forward`.
+    Returns: the gradients; dx, dh_0, dc_0 and weights are new, or None where not wanted.
     """
+    x, weights = net.x, net.weights
     dx = None
     if needs[0] and x.is_floating_point():
         dx = _buffer(x, x.shape)
-        if len(weights) == 2 or lengths is not None:
+        if len(weights) == 2 or layout.lengths is not None:
             dx.zero_()  # both directions add to dx; rows past a sequence's end stay zero
-    dh0 = _like(h0) if needs[1] else None
-    dc0 = _like(c0) if needs[2] else None
-    dweights = [tuple(map(_like, direction)) for direction in weights] if needs[3] else None
-    net = (x, h0, c0, weights, y, None, None, *saved)
-    layout = (batch_first, lengths, batch_sizes, reset)
-    run(kind, layout, [net], [(dy, dh_n, dc_n, dx, dh0, dc0, dweights)], True, segment)
-    return dx, dh0, dc0, dweights or [(None,) * 5] * len(weights)
+    dh_0 = _like(net.h_0) if needs[1] else None
+    dc_0 = _like(net.c_0) if needs[2] else None
+    dweights = [Weights._make(map(_like, direction)) for direction in weights] if needs[3] else None
+    gradients = Gradients(dy, dh_n, dc_n, dx, dh_0, dc_0, dweights)
+    run(kind, layout, [net], [gradients], True, segment)
+    return gradients
 
 
-def run(kind: str, layout: Layout, nets: list[Any], gradients: list[Any], save: bool, segment: int) -> None:
-    """Hand copies of one layer to the core.
+def run(
+    kind: str, layout: Layout, nets: Sequence[Net], gradients: Sequence[Gradients], save: bool, segment: int
+) -> None:
+    """Hand copies of one layer, which share the layout, to the core.
 
-    Args:
-        layout: batch_first, lengths, batch_sizes, reset, which all copies share.
-        nets: (x, h0, c0, weights, y, h_n, c_n, gates, cells) of each copy.
-        gradients: none to go forward, else (dy, dh_n, dc_n, dx, dh0, dc0, dweights) of each.
+    Args: gradients: none to run forward, else those of each copy.
     Raises: ValueError if the tensors of a copy do not fit each other.
     """
     threads = torch.get_num_threads()  # unless UNROLLED_NUM_THREADS says otherwise
     keep = save and (bool(gradients) or not segment)
     segment = segment if save else 0
     if not _core.unroll(CELLS[kind].number, layout, nets, gradients, keep, segment, threads):
-        for x, h0, c0, weights, *_ in nets:
-            checks.fit(kind, x, h0, c0, weights, *layout)
+        for net in nets:
+            fit.tensors(kind, layout, net.x, net.h_0, net.c_0, net.weights)
         raise ValueError(f"the core cannot read these tensors of a layer of kind {kind}")
 
 
@@ -209,8 +199,8 @@ def _like(t: Tensor | None) -> Tensor | None:
     return None if t is None else torch.empty_like(t, memory_format=WHOLE)
 
 
-def step(kind: str, x: Tensor, state: Any, weights: Sequence[DirectionWeights], stacked: bool) -> Any:
-    """Run one step of plain tensors without a gradient, or return None: then it takes the longer way.
+def step(kind: str, x: Tensor, state: Any, weights: Sequence[Weights], stacked: bool) -> Any:
+    """Run one step of plain tensors without a gradient, or return None for anything else.
 
     Args:
         x: (B, I) or (I,); state: h, for LSTM (h, c), with B as x has it and, if `stacked`, L in front.
@@ -218,27 +208,10 @@ def step(kind: str, x: Tensor, state: Any, weights: Sequence[DirectionWeights], 
     Returns: the new state; if `stacked`, the output and the new state.
 
     >>> W, one = torch.eye(2), torch.ones(2)
-    >>> step("RNN_RELU", one, one, [(W, W, None, None, None)], stacked=False)
+    >>> step("RNN_RELU", one, one, [Weights(W, W)], stacked=False)
     tensor([2., 2.])
     """
     return _core.step(CELLS[kind].number, x, state, weights, stacked, torch.get_num_threads())
-
-
-def run_nets(
-    kind: str,
-    dtype: torch.dtype,
-    sizes: tuple[int, int, int, int],
-    S: int,
-    nets: list[int],
-    gradients: list[int],
-    *,
-    keep: bool,
-    threads: int,
-) -> None:
-    """Hand S nets of one shape (T, B, I, H) to the core: the fields of struct Net, and of struct Gradients or none."""
-    T, B, I, H = sizes
-    header = [CELLS[kind].number, T, B, I, H, H, S, 0, 0, 0, 0, 0, int(keep), threads, 0]
-    (_core.run_f64 if dtype == torch.float64 else _core.run_f32)(header, nets, gradients)
 
 
 #: From this size on, what forward and backward write lies in memory that is used again: touching fresh pages costs more
@@ -250,7 +223,7 @@ def _buffer(like: Tensor, shape: Sequence[int]) -> Tensor:
     """An uninitialised contiguous tensor."""
     if math.prod(shape) * like.element_size() < _LARGE:
         return like.new_empty(*shape)
-    return (_core.buffer_f64 if like.dtype == torch.float64 else _core.buffer_f32)(shape)
+    return _core.buffer(dtype_name(like), shape)  # type: ignore[no-any-return]
 
 
 def head(x: Tensor, W: Tensor, b: Tensor, targets: Tensor, dW: Tensor, db: Tensor) -> tuple[float, Tensor]:
@@ -271,6 +244,5 @@ def head(x: Tensor, W: Tensor, b: Tensor, targets: Tensor, dW: Tensor, db: Tenso
     x, W, b, targets = (t.resolve_neg().contiguous() for t in (x, W, b, targets))
     (N, H), V = x.shape, W.shape[0]
     dx = torch.empty_like(x)
-    run = _core.head_f64 if W.dtype == torch.float64 else _core.head_f32
-    pointers = [t.data_ptr() for t in (W, b, x, targets, dx, dW, db)]
-    return run([*pointers, N, H, V, torch.get_num_threads()]), dx
+    fields = HeadPass(W=W, b=b, x=x, targets=targets, dx=dx, dW=dW, db=db, N=N, H=H, V=V)
+    return _core.head(dtype_name(W), fields, torch.get_num_threads()), dx

@@ -8,7 +8,7 @@ import torch
 from torch.nn import init
 
 from unrolled.nn.cells import RecurrentCell
-from unrolled.nn.recurrent import RecurrentLayer
+from unrolled.nn.recurrent_layer import RecurrentLayer
 from unrolled.notation import GATES, gate_slice
 
 _Layer = TypeVar("_Layer", bound="RecurrentLayer | RecurrentCell")

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
+from unrolled.config.checks import CheckpointSteps
 from unrolled.nn import checks
 from unrolled.nn.modules import with_gate_views
-from unrolled.nn.recompute import CheckpointSteps
-from unrolled.nn.recurrent import RecurrentLayer
+from unrolled.nn.recurrent_layer import RecurrentLayer
 
 
 @with_gate_views("RNN_TANH")
@@ -25,7 +25,7 @@ class RNN(RecurrentLayer):
         batch_first: input and output are (B, T, I) instead of (T, B, I); states are not affected.
         dropout: probability of zeroing an output of every layer but the last, in training.
         bidirectional: with a second direction, from the end to the start; D = 2.
-        checkpoint_steps: as for LSTM; an RNN keeps no gates, so it changes nothing here.
+        checkpoint_steps: as for LSTM; an RNN saves no gates, so it changes nothing here.
     Raises: TypeError, ValueError as torch.nn.RNN.
     Source: docs/notation.md, RNN; Elman, "Finding structure in time", 1990.
 
@@ -74,7 +74,7 @@ class LSTM(RecurrentLayer):
         dropout: probability of zeroing an output of every layer but the last, in training.
         bidirectional: with a second direction, from the end to the start; D = 2.
         proj_size: P, to which W_hr projects the output and the hidden state; 0 for none.
-        checkpoint_steps: keep no gates for the backward pass, but compute those of so many steps at a time again:
+        checkpoint_steps: save no gates for the backward pass, but compute those of so many steps at a time again:
             less memory, more time, the same bits.  "auto" takes about sqrt(T) steps.
     Raises: TypeError, ValueError as torch.nn.LSTM.
     Source: docs/notation.md, LSTM; Hochreiter and Schmidhuber 1997; Gers et al. 2000; projection: Sak et al. 2014.
@@ -117,7 +117,7 @@ class GRU(RecurrentLayer):
         batch_first: input and output are (B, T, I) instead of (T, B, I); states are not affected.
         dropout: probability of zeroing an output of every layer but the last, in training.
         bidirectional: with a second direction, from the end to the start; D = 2.
-        checkpoint_steps: keep no gates for the backward pass, but compute those of so many steps at a time again:
+        checkpoint_steps: save no gates for the backward pass, but compute those of so many steps at a time again:
             less memory, more time, the same bits.  "auto" takes about sqrt(T) steps.
     Raises: TypeError, ValueError as torch.nn.GRU.
     Source: docs/notation.md, GRU; Cho et al. 2014, in the first form of the paper (v1).

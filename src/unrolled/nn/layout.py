@@ -1,4 +1,4 @@
-"""How a caller laid out a sequence and its states, and the way back to that."""
+"""How a caller laid out a sequence and its states: what the core reads, and how the results go back."""
 
 from __future__ import annotations
 
@@ -7,27 +7,32 @@ from typing import NamedTuple, TypeAlias
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from unrolled.core.fields import Layout
+
 Rows: TypeAlias = Tensor | PackedSequence
+
+#: The layout of one step of a batch: (1, B, I).
+STEP = Layout()
 
 
 class Arrangement(NamedTuple):
-    """What was done to a caller's tensors on the way in, to be undone on the way out.
+    """Undoes unbatched, batch-first and packed reordering of a caller's tensors.
 
     >>> import torch
-    >>> Arrangement(alone=1).rows(torch.zeros(5, 1, 6)).shape
+    >>> Arrangement(unbatched=1).rows(torch.zeros(5, 1, 6)).shape
     torch.Size([5, 6])
     """
 
-    alone: int | None = None  #: where a single sequence was given an axis for its batch of one
-    turned: bool = False  #: whether (B, T, ...) was turned to (T, B, ...)
+    unbatched: int | None = None  #: the axis that a single sequence was given for its batch of one
+    transposed: bool = False  #: whether (B, T, ...) became (T, B, ...)
     packed: PackedSequence | None = None  #: the input, if it was packed
 
     def rows(self, y: Tensor) -> Rows:
-        """Return rows (T, B, ...) or (N, ...) as the caller's input was laid out."""
+        """Return rows (T, B, ...) or (N, ...) laid out as the caller's input."""
         if self.packed is not None:
             return PackedSequence(y, *self.packed[1:])
-        y = y.transpose(0, 1) if self.turned else y
-        return y if self.alone is None else y.squeeze(self.alone)
+        y = y.transpose(0, 1) if self.transposed else y
+        return y if self.unbatched is None else y.squeeze(self.unbatched)
 
     def sorted(self, states: list[Tensor]) -> list[Tensor]:
         """Return states (L*D, B, ...) in the order of the rows of a packed batch."""
@@ -35,8 +40,17 @@ class Arrangement(NamedTuple):
         return states if order is None else [s.index_select(1, order) for s in states]
 
     def restored(self, states: list[Tensor]) -> list[Tensor]:
-        """Return states as the caller's were laid out: in his order, without B for a single sequence."""
-        if self.alone is not None:
+        """Return states laid out as the caller's: in the caller's order, without B for a single sequence."""
+        if self.unbatched is not None:
             return [s.squeeze(1) for s in states]
         order = None if self.packed is None else self.packed.unsorted_indices
         return states if order is None else [s.index_select(1, order) for s in states]
+
+
+class Arguments(NamedTuple):
+    """The arguments of a layer's call, checked and laid out as the core reads them."""
+
+    x: Tensor  # (T, B, I), (B, T, I) or (N, I); without I, int64, one-hot indices
+    states: list[Tensor]  # h_0 (L*D, B, P), and c_0 (L*D, B, H); none: zeros
+    layout: Layout
+    arrangement: Arrangement

@@ -16,10 +16,10 @@ _Module = TypeVar("_Module", bound=torch.nn.Module)
 
 
 def named(module: torch.nn.Module, names: Sequence[str]) -> list[Any]:
-    """Return what the names stand for now, tensors or None.
+    """Return the current values of these attributes, tensors or None.
 
-    Nothing is kept by identity: parametrizations, pruning, functional_call and plain reassignment all change what a
-    name stands for.  The dictionary is tried first because ``Module.__getattr__`` is slow.
+    Looked up at every call: parametrizations, pruning, functional_call and plain reassignment all change them.  The
+    dictionary is tried first because ``Module.__getattr__`` is slow.
 
     >>> [tuple(w.shape) for w in named(torch.nn.Linear(2, 3), ["weight", "bias"])]
     [(3, 2), (3,)]
@@ -31,7 +31,7 @@ def named(module: torch.nn.Module, names: Sequence[str]) -> list[Any]:
 
 
 def is_hooked(module: torch.nn.Module) -> bool:
-    """Return whether a call of the module does something else than the `forward` of its class.
+    """Return whether a call of the module does more than the `forward` of its class.
 
     >>> is_hooked(torch.nn.Linear(2, 3))
     False
@@ -46,7 +46,7 @@ def is_hooked(module: torch.nn.Module) -> bool:
     )
 
 
-def twin(module: torch.nn.Module, cls: type[_Module]) -> _Module:
+def sharing_parameters(module: torch.nn.Module, cls: type[_Module]) -> _Module:
     """Return a module of another class that shares the Parameters, buffers, hooks and settings of this one.
 
     Args: a layer or cell of torch or of this package, and the class of the same name in the other.
@@ -54,7 +54,7 @@ def twin(module: torch.nn.Module, cls: type[_Module]) -> _Module:
 
     >>> from unrolled.nn import LSTM
     >>> stock = torch.nn.LSTM(4, 6)
-    >>> twin(stock, LSTM).weight_ih_l0 is stock.weight_ih_l0
+    >>> sharing_parameters(stock, LSTM).weight_ih_l0 is stock.weight_ih_l0
     True
     """
     if parametrize.is_parametrized(module):

@@ -1,4 +1,4 @@
-"""Less memory for the backward pass: keep no gates, and compute those of one segment after the other again.
+"""Less memory for the backward pass: save no gates, and compute those of one segment after the other again.
 
 Source: Gruslys et al., "Memory-efficient backpropagation through time", 2016.
 """
@@ -6,33 +6,31 @@ Source: Gruslys et al., "Memory-efficient backpropagation through time", 2016.
 from __future__ import annotations
 
 import math
-from typing import Literal, TypeAlias
 
-#: Steps in a segment; "auto" for about sqrt(T); None keeps every gate.
-CheckpointSteps: TypeAlias = int | Literal["auto"] | None
+from torch import Tensor
 
-
-def checked(wanted: CheckpointSteps) -> CheckpointSteps:
-    """Return the `checkpoint_steps` of a layer.
-
-    Raises: ValueError for anything but None, "auto" and a number of steps.
-
-    >>> checked("auto")
-    'auto'
-    """
-    if wanted is None or wanted == "auto" or (type(wanted) is int and wanted >= 1):
-        return wanted
-    raise ValueError(f'checkpoint_steps is {wanted!r}, expected None, "auto" or the steps of a segment, 1 or more')
+from unrolled.config.checks import CheckpointSteps, check_checkpoint_steps
+from unrolled.core.fields import Layout
+from unrolled.notation import CELLS
 
 
-def segment_steps(wanted: CheckpointSteps, T: int) -> int:
-    """Return how many of T steps make a segment, 0 for a call that keeps every gate.
+def segment_steps(kind: str, layout: Layout, x: Tensor, wanted: CheckpointSteps) -> int:
+    """Return how many steps make a segment whose gates are computed again, 0 for a call that saves every gate.
 
     The core rounds up to whole blocks of its sums over rows (docs/kernels.md).
 
-    >>> segment_steps("auto", 1000), segment_steps(64, 1000), segment_steps(None, 1000)
-    (32, 64, 0)
+    Args: wanted: `checkpoint_steps` of the layer.
+    Raises: ValueError for a `checkpoint_steps` out of range.
+
+    >>> import torch
+    >>> x = torch.zeros(1000, 1, 4)
+    >>> [segment_steps("LSTM", Layout(), x, wanted) for wanted in ("auto", 64, None)]
+    [32, 64, 0]
     """
-    if checked(wanted) is None:
+    if wanted is None:
         return 0
-    return math.ceil(T**0.5) if wanted == "auto" else int(wanted)  # type: ignore[arg-type]
+    check_checkpoint_steps(wanted)
+    if not CELLS[kind].kept:
+        return 0
+    T = x.shape[int(layout.batch_first)] if layout.batch_sizes is None else len(layout.batch_sizes)
+    return math.ceil(T**0.5) if wanted == "auto" else wanted

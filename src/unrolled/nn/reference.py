@@ -13,14 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding, linear
 
-#: One direction of one layer: W_ih (G*H, I), W_hh (G*H, P), b_ih (G*H), b_hh (G*H), W_hr (P, H); None where absent.
-DirectionWeights: TypeAlias = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
-#: What an unrolled layer left behind: "c", "i", "f", "g", "o", "r", "z", "n", "hn", each (D, *rows, H).
-Trace: TypeAlias = dict[str, Tensor]
-LayerResult: TypeAlias = tuple[Tensor, Tensor, Tensor | None, Trace | None]
+from unrolled.core.fields import Layout, Weights
+from unrolled.notation import gate_count, has_cell_state
+
+#: Gates and cell states by name: "c", "i", "f", "g", "o", "r", "z", "n", "hn"; of a layer, each (D, *rows, H).
+Gates: TypeAlias = dict[str, Tensor]
+#: y, h_n, c_n and the gates of one layer; see `layer`.
+LayerResult: TypeAlias = tuple[Tensor, Tensor, Tensor | None, Gates | None]
 
 _State: TypeAlias = tuple[Tensor, ...]  # (h,), or (h, c) for LSTM
-_Cell: TypeAlias = Callable[[Tensor, _State, Tensor, Tensor | None, Tensor | None], tuple[_State, Trace]]
+_Cell: TypeAlias = Callable[[Tensor, _State, Weights], tuple[_State, Gates]]  # a = W_ih x + b_ih and the state before
 
 
 def input_term(x: Tensor, W_ih: Tensor, b_ih: Tensor | None) -> Tensor:
@@ -42,31 +44,31 @@ def input_term(x: Tensor, W_ih: Tensor, b_ih: Tensor | None) -> Tensor:
     return a if b_ih is None else a + b_ih
 
 
-def _rnn_tanh(a: Tensor, state: _State, W_hh: Tensor, b_hh: Tensor | None, W_hr: Tensor | None) -> tuple[_State, Trace]:
+def _rnn_tanh(a: Tensor, state: _State, w: Weights) -> tuple[_State, Gates]:
     (h_prev,) = state
-    return ((a + linear(h_prev, W_hh, b_hh)).tanh(),), {}
+    return ((a + linear(h_prev, w.W_hh, w.b_hh)).tanh(),), {}
 
 
-def _rnn_relu(a: Tensor, state: _State, W_hh: Tensor, b_hh: Tensor | None, W_hr: Tensor | None) -> tuple[_State, Trace]:
+def _rnn_relu(a: Tensor, state: _State, w: Weights) -> tuple[_State, Gates]:
     (h_prev,) = state
-    return ((a + linear(h_prev, W_hh, b_hh)).relu(),), {}
+    return ((a + linear(h_prev, w.W_hh, w.b_hh)).relu(),), {}
 
 
-def _lstm(a: Tensor, state: _State, W_hh: Tensor, b_hh: Tensor | None, W_hr: Tensor | None) -> tuple[_State, Trace]:
+def _lstm(a: Tensor, state: _State, w: Weights) -> tuple[_State, Gates]:
     h_prev, c_prev = state
-    a_i, a_f, a_g, a_o = (a + linear(h_prev, W_hh, b_hh)).chunk(4, dim=-1)  # each (B, H)
+    a_i, a_f, a_g, a_o = (a + linear(h_prev, w.W_hh, w.b_hh)).chunk(4, dim=-1)  # each (B, H)
     i, f, g, o = a_i.sigmoid(), a_f.sigmoid(), a_g.tanh(), a_o.sigmoid()
     c = f * c_prev + i * g
     h = o * c.tanh()
-    if W_hr is not None:
-        h = linear(h, W_hr)  # (B, P)
+    if w.W_hr is not None:
+        h = linear(h, w.W_hr)  # (B, P)
     return (h, c), {"i": i, "f": f, "g": g, "o": o, "c": c}
 
 
-def _gru(a: Tensor, state: _State, W_hh: Tensor, b_hh: Tensor | None, W_hr: Tensor | None) -> tuple[_State, Trace]:
+def _gru(a: Tensor, state: _State, w: Weights) -> tuple[_State, Gates]:
     (h_prev,) = state
     a_r, a_z, a_n = a.chunk(3, dim=-1)  # each (B, H)
-    h_r, h_z, h_n = linear(h_prev, W_hh, b_hh).chunk(3, dim=-1)
+    h_r, h_z, h_n = linear(h_prev, w.W_hh, w.b_hh).chunk(3, dim=-1)
     r, z = (a_r + h_r).sigmoid(), (a_z + h_z).sigmoid()
     n = (a_n + r * h_n).tanh()
     return ((1 - z) * n + z * h_prev,), {"r": r, "z": z, "n": n, "hn": h_n}
@@ -93,8 +95,9 @@ def rnn_step(
     >>> round(rnn_step(0.5 * one, 0.25 * one, one, one).item(), 4)  # tanh(0.5 + 0.25)
     0.6351
     """
-    state, _ = _CELLS[f"RNN_{nonlinearity.upper()}"](input_term(x, W_ih, b_ih), (h_prev,), W_hh, b_hh, None)
-    return state[0]
+    cell, w = _CELLS[f"RNN_{nonlinearity.upper()}"], Weights(W_ih, W_hh, b_ih, b_hh)
+    (h,), _ = cell(input_term(x, W_ih, b_ih), (h_prev,), w)
+    return h
 
 
 def lstm_step(
@@ -117,7 +120,7 @@ def lstm_step(
     >>> c.item(), round(h.item(), 4)
     (0.5, 0.2311)
     """
-    (h, c), _ = _lstm(input_term(x, W_ih, b_ih), (h_prev, c_prev), W_hh, b_hh, W_hr)
+    (h, c), _ = _lstm(input_term(x, W_ih, b_ih), (h_prev, c_prev), Weights(W_ih, W_hh, b_ih, b_hh, W_hr))
     return h, c
 
 
@@ -137,7 +140,7 @@ def gru_step(
     >>> gru_step(torch.ones(1, 1), torch.ones(1, 1), torch.zeros(3, 1), torch.zeros(3, 1)).item()  # z = 1/2, n = 0
     0.5
     """
-    (h,), _ = _gru(input_term(x, W_ih, b_ih), (h_prev,), W_hh, b_hh, None)
+    (h,), _ = _gru(input_term(x, W_ih, b_ih), (h_prev,), Weights(W_ih, W_hh, b_ih, b_hh))
     return h
 
 
@@ -153,41 +156,38 @@ def alive(lengths: Tensor, T: int, batch_first: bool) -> Tensor:
 
 def layer(
     kind: str,
+    layout: Layout,
     x: Tensor,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    weights: Sequence[DirectionWeights],
-    *,
-    batch_first: bool = False,
-    lengths: Tensor | None = None,
-    batch_sizes: Tensor | None = None,
-    reset: Tensor | None = None,
+    h_0: Tensor | None,
+    c_0: Tensor | None,
+    weights: Sequence[Weights],
     trace: bool = False,
 ) -> LayerResult:
     """Unroll one stacked layer, with all its directions, over a sequence.
 
     Args:
-        kind: "RNN_TANH", "RNN_RELU", "LSTM" or "GRU".
-        x: (T, B, I); or (B, T, I) with `batch_first`; or packed (N, I) with `batch_sizes`.  An int64 tensor without
-            the last axis holds one-hot indices in [0, I).
-        h0: state before the first step, (D, B, P); None is zeros.
-        c0: LSTM only, (D, B, H); None is zeros.
-        weights: for each of the D directions (W_ih, W_hh, b_ih, b_hh, W_hr), None where there is none.
-        lengths: (B,) int64, in any order, zero allowed; what lies past the end of a row is never looked at.
-        batch_sizes: (T,) int64 on the CPU, non-increasing; row b of every step belongs to sequence b.
-        reset: bool, shape of x without I; before such a step, in the direction's own order of travel, the state
-            returns to h0 and c0.
+        kind: the cell, as notation.py names it.
+        layout: batch_first; lengths (B,) int64, in any order, zero allowed, where what lies past the end of a row is
+            never looked at; batch_sizes (T,) int64 on the CPU, non-increasing, of a packed call, where row b of every
+            step belongs to sequence b; reset, bool, the shape of x without I: before such a step, in the direction's
+            own order of travel, the state returns to h_0 and c_0.
+        x: (T, B, I); or (B, T, I) with batch_first; or packed (N, I) with batch_sizes.  An int64 tensor without the
+            last axis holds one-hot indices in [0, I).
+        h_0: state before the first step, (D, B, P); None is zeros.
+        c_0: (D, B, H), of a cell that has a cell state; None is zeros.
+        weights: of each of the D directions.
         trace: also return every gate and cell state.
     Returns: y (T, B, D*P) laid out as x, zero past the end; h_n (D, B, P) and c_n (D, B, H) after the last real
-        step; the trace, detached and laid out as x, or None.
+        step; the gates, detached and laid out as x, or None.
     Source: docs/notation.md.
 
     >>> W = torch.ones(1, 1)
     >>> x = torch.tensor([1.0, 2.0, 3.0]).reshape(3, 1, 1)
-    >>> y, h_n, _, _ = layer("RNN_RELU", x, None, None, [(W, W, None, None, None)])  # running sum
+    >>> y, h_n, _, _ = layer("RNN_RELU", Layout(), x, None, None, [Weights(W, W)])  # running sum
     >>> y.flatten().tolist(), h_n.item()
     ([1.0, 3.0, 6.0], 6.0)
     """
+    batch_first, lengths, batch_sizes, reset = layout
     if batch_first:
         x, reset = x.transpose(0, 1), None if reset is None else reset.transpose(0, 1)
     here = None
@@ -205,13 +205,14 @@ def layer(
         return torch.stack(list(rows), dim=int(batch_first)) if batch_sizes is None else torch.cat(list(rows))
 
     outputs, finals, traces = [], [], []
-    for d, (W_ih, W_hh, b_ih, b_hh, W_hr) in enumerate(weights):
-        initial = [W_hh.new_zeros(B, W_hh.shape[1]) if h0 is None else h0[d]]
-        if kind == "LSTM":
-            initial.append(W_hh.new_zeros(B, W_hh.shape[0] // 4) if c0 is None else c0[d])
-        a = steps(input_term(x, W_ih, b_ih))
+    for d, w in enumerate(weights):
+        W_hh = w.W_hh
+        initial = [W_hh.new_zeros(B, W_hh.shape[1]) if h_0 is None else h_0[d]]
+        if has_cell_state(kind):
+            initial.append(W_hh.new_zeros(B, W_hh.shape[0] // gate_count(kind)) if c_0 is None else c_0[d])
+        a = steps(input_term(x, w.W_ih, w.b_ih))
         assert a is not None
-        y, final, gates = _travel(kind, a, tuple(initial), (W_hh, b_hh, W_hr), steps(here), steps(reset), d == 1)
+        y, final, gates = _unroll(kind, a, tuple(initial), w, steps(here), steps(reset), d == 1)
         outputs.append(join(y))
         finals.append(final)
         if trace:
@@ -221,19 +222,19 @@ def layer(
     return torch.cat(outputs, dim=-1), h_n, c_n[0] if c_n else None, together
 
 
-def _travel(
+def _unroll(
     kind: str,
     a: Sequence[Tensor],
     initial: _State,
-    recurrent: tuple[Tensor, Tensor | None, Tensor | None],
+    weights: Weights,
     alive: Sequence[Tensor] | None,
     reset: Sequence[Tensor] | None,
     reverse: bool,
-) -> tuple[list[Tensor], _State, list[Trace]]:
-    """Walk one direction over the input terms a[t] (rows, G*H); everything returned is in order of time."""
+) -> tuple[list[Tensor], _State, list[Gates]]:
+    """Unroll one direction over the input terms a[t] (rows, G*H); everything returned is in order of time."""
     T = len(a)
     outputs = [a[0]] * T
-    traces: list[Trace] = [{}] * T
+    traces: list[Gates] = [{}] * T
     state = initial
     for t in reversed(range(T)) if reverse else range(T):
         rows = len(a[t])  # B, or the sequences of a packed batch that reach step t: always the first ones
@@ -241,7 +242,7 @@ def _travel(
         start = before
         if reset is not None:
             start = tuple(torch.where(reset[t][:, None], s[:rows], b) for s, b in zip(initial, before, strict=True))
-        after, gates = _CELLS[kind](a[t], start, *recurrent)
+        after, gates = _CELLS[kind](a[t], start, weights)
         outputs[t], traces[t] = after[0], gates
         if alive is not None:
             here = alive[t][:, None]

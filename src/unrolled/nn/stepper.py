@@ -1,4 +1,4 @@
-"""A layer that goes step by step, as fast as steps go: for control, for audio, for text as it is typed."""
+"""Single-step inference with the weights packed once: for control, for audio, for text as it is typed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from unrolled.core.stepper import CoreStepper, LayerWeights
 from unrolled.nn import checks
 
 if TYPE_CHECKING:
-    from unrolled.nn.recurrent import RecurrentLayer, State
+    from unrolled.nn.recurrent_layer import RecurrentLayer, State
 
 
 class Stepper:
-    """Single steps of a layer with its weights as they are now, packed once; the state is kept inside.
+    """Single steps of a layer with its weights as they are now, packed once; it holds the state itself.
 
-    ``layer.step`` takes a state, gives one and can be differentiated; this only goes on, and a small layer's step costs
-    a few microseconds.  The bits are those of the whole sequence.
+    ``layer.step`` takes and returns a state and can be differentiated; this only runs forward, and a small layer's step
+    costs a few microseconds.  The bits are those of the whole sequence.
 
     Args:
         layer: an RNN, LSTM or GRU of one direction, float32 or float64 on the CPU.  A later change of its weights is
@@ -44,8 +44,8 @@ class Stepper:
         if W.device.type != "cpu" or W.dtype not in (torch.float32, torch.float64):
             raise ValueError(f"the weights of {name} are {W.dtype} on {W.device}, expected float32 or float64 on cpu")
         weights: list[LayerWeights] = [
-            tuple(None if w is None else w.detach().clone().numpy() for w in direction)  # type: ignore[misc]
-            for direction in layer._gather()
+            tuple(None if w is None else w.detach().clone().numpy() for w in direction)
+            for direction in layer._weights()
         ]
         self._core = CoreStepper(layer.kind, weights, batch_size, symbols=one_hot)
         self._one_hot = one_hot

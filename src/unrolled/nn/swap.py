@@ -10,8 +10,8 @@ from torch.nn.modules.rnn import RNNCellBase
 
 from unrolled.nn.cells import GRUCell, LSTMCell, RecurrentCell, RNNCell
 from unrolled.nn.layers import GRU, LSTM, RNN
-from unrolled.nn.modules import twin
-from unrolled.nn.recurrent import RecurrentLayer
+from unrolled.nn.modules import sharing_parameters
+from unrolled.nn.recurrent_layer import RecurrentLayer
 
 _Model = TypeVar("_Model", bound=torch.nn.Module)
 
@@ -33,7 +33,7 @@ def from_torch(module: torch.nn.Module) -> RecurrentLayer | RecurrentCell:
     """
     for stock, ours in _OURS.items():
         if type(module) is stock or torch.nn.utils.parametrize.type_before_parametrizations(module) is stock:
-            return twin(module, ours)
+            return sharing_parameters(module, ours)
     expected = ", ".join(f"torch.nn.{stock.__name__}" for stock in _OURS)
     raise TypeError(f"from_torch expected one of {expected}, got {type(module).__qualname__}")
 

@@ -5,7 +5,6 @@ UNROLLED_BACKEND=reference selects the equations.  Letters and shapes are those 
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from unrolled import notation
 from unrolled.config.generation import GenerationConfig
+from unrolled.core.backend import reference_forced
 from unrolled.core.fields import Weights
 from unrolled.core.sampling import Chooser
 from unrolled.core.stepper import CoreStepper
@@ -70,10 +70,6 @@ CELLS: dict[str, Callable[..., tuple[Array, ...]]] = {
     "LSTM": _lstm,
     "GRU": _gru,
 }
-
-
-def _by_equations() -> bool:
-    return os.environ.get("UNROLLED_BACKEND") == "reference"
 
 
 def _copied(state: State) -> State:
@@ -132,7 +128,7 @@ class RuntimeModel:
         Returns: logits (B, V) of the next symbol, and the new state.
         Raises: IndexError if a symbol is V or more, or negative.
         """
-        if _by_equations():
+        if reference_forced():
             return self._equations(ids, state)
         with self._stepping_from(state) as stepper:
             stepper.step(ids)
@@ -141,7 +137,7 @@ class RuntimeModel:
     def write(self, choose: Chooser, logits: Array, state: State, n: int) -> tuple[NDArray[np.int64], Array, State]:
         """Choose and read up to n symbols per row; see :class:`unrolled.runtime.generation.Writer`."""
         rows = np.arange(len(logits))
-        if _by_equations():
+        if reference_forced():
             ids = choose(logits, rows)
             return ids[None], *self.step(ids, state)
         with self._stepping_from(state) as stepper:

@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy, embedding, linear, one_hot
 
+from unrolled.core.fields import Weights
 from unrolled.corpus.batching import IGNORED
 from unrolled.nn import dispatch
+from unrolled.nn.reference import LayerResult
+from unrolled.nn.stack import run_stack
 from unrolled.notation import gate_slice
 from unrolled.saved.vocabulary import Ids, Text
 from unrolled.views.traces import encoded
@@ -125,7 +128,7 @@ def gradients(
     L = len(unrolled.probes)
     rows = [d[:, 0].numpy() for d in flowing]
     layers = [
-        _through_time(model.config.kind, dy, da, gates, model.weights(k, None)[1].detach().numpy())
+        _through_time(model.config.kind, dy, da, gates, model.weights(k).W_hh.detach().numpy())
         for k, (da, dy, gates) in enumerate(zip(rows[:L], rows[L:], unrolled.gates, strict=True))
     ]
     names = model.vocabulary.names
@@ -223,24 +226,19 @@ def _unroll(
     """Run vectors (T, B, I) through all layers, each with a probe beside its input."""
     kind, first = model.config.kind, x
     probes: list[Tensor] = []
-    outputs: list[Tensor] = []
-    gates: list[dict[str, Tensor]] = []
-    for layer in range(model.config.num_layers):
-        W_ih, *others = (None if w is None else w.detach() for w in model.weights(layer, None))
-        assert W_ih is not None
+
+    def run_layer(k: int, x: Tensor, h_0: Tensor | None, c_0: Tensor | None) -> LayerResult:
+        weights = Weights._make(None if w is None else w.detach() for w in model.weights(k))
         if probe:
-            GH = len(W_ih)
+            GH = len(weights.W_ih)
             probes.append(x.new_zeros(*x.shape[:2], GH, requires_grad=True))
-            x, W_ih = torch.cat([x, probes[-1]], 2), torch.cat([W_ih, torch.eye(GH, dtype=W_ih.dtype)], 1)
-        h_0, c_0, *_ = (*(s[layer : layer + 1] for s in state), None, None)
-        W_hh, b_ih, b_hh, W_hr = others
-        assert W_hh is not None
-        x, _, _, recorded = dispatch.layer(
-            kind, x, h_0, c_0, [(W_ih, W_hh, b_ih, b_hh, W_hr)], lengths=lengths, trace=True
-        )
-        outputs.append(x)
-        gates.append({name: gate[0] for name, gate in (recorded or {}).items()})
-    logits = linear(x, model.head.weight.detach(), model.head.bias.detach())
+            x, identity = torch.cat([x, probes[-1]], 2), torch.eye(GH, dtype=weights.W_ih.dtype)
+            weights = weights._replace(W_ih=torch.cat([weights.W_ih, identity], 1))
+        return dispatch.layer(kind, x, h_0, c_0, [weights], lengths=lengths, trace=True)
+
+    outputs, _, recorded = run_stack(run_layer, x, state, model.config.num_layers)
+    gates = [{name: gate[0] for name, gate in of_layer.items()} for of_layer in recorded]
+    logits = linear(outputs[-1], model.head.weight.detach(), model.head.bias.detach())
     return _Unrolled(first, probes, outputs, gates, logits)
 
 

@@ -20,8 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import linear
 
+from unrolled.core.fields import Layout
 from unrolled.core.sampling import log_softmax
 from unrolled.nn import dispatch
+from unrolled.nn.stack import first_input, run_stack
 from unrolled.notation import GATES, gate_slice
 from unrolled.saved.vocabulary import Ids, Text
 from unrolled.views.notebook import coloured_html
@@ -225,24 +227,26 @@ def read(
 
     Returns: what each layer computed, the logits (T, V), and the state afterwards.
     """
-    kind, start = model.config.kind, model.initial_state(1) if before is None else before
-    x, W_ih = model.first_input(symbols)
-    layers, ends = [], []
-    for layer in range(model.config.num_layers):
-        weights = model.weights(layer, W_ih if layer == 0 else None)
-        h_0, c_0, *_ = (*(s[layer : layer + 1] for s in start), None, None)
-        y, h_n, c_n, recorded = dispatch.layer(kind, x, h_0, c_0, [weights], trace=True)
+    kind, L = model.config.kind, model.config.num_layers
+    start = model.initial_state(1) if before is None else before
+    weights = [model.weights(layer) for layer in range(L)]
+    x, weights[:1] = first_input(symbols, weights[:1], None if model.embedding is None else model.E, Layout())
+
+    def run_layer(
+        k: int, x: torch.Tensor, h_0: torch.Tensor | None, c_0: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, LayerTrace]:
+        y, h_n, c_n, recorded = dispatch.layer(kind, x, h_0, c_0, [weights[k]], trace=True)
         assert recorded is not None
         gates = {name: gate[0, :, 0] for name, gate in recorded.items()}  # each (T, H)
         h_prev, h = _before_and_after(y[:, 0], h_0)
-        c_prev, c = _before_and_after(gates.pop("c"), c_0) if kind == "LSTM" else (None, None)
-        own = tuple(w.numpy().copy() for w in weights[:4] if w is not None)  # the model may go on learning
+        c_prev, c = _before_and_after(gates.pop("c"), c_0) if "c" in gates else (None, None)
+        own = tuple(w.numpy().copy() for w in weights[k] if w is not None)  # the model may go on learning
         named = {name: gate.numpy() for name, gate in gates.items()}
-        layers.append(LayerTrace(kind, x[:, 0].numpy(), h, h_prev, c, c_prev, named, own))
-        ends.append((h_n,) if c_n is None else (h_n, c_n))
-        x = y
-    logits = linear(x[:, 0], model.head.weight, model.head.bias)
-    return layers, logits, tuple(torch.cat(s) for s in zip(*ends, strict=True))
+        return y, h_n, c_n, LayerTrace(kind, x[:, 0].numpy(), h, h_prev, c, c_prev, named, own)
+
+    outputs, after, layers = run_stack(run_layer, x, start, L)
+    logits = linear(outputs[-1][:, 0], model.head.weight, model.head.bias)
+    return layers, logits, tuple(after)
 
 
 def encoded(model: SequenceModel, text: Text) -> Ids:

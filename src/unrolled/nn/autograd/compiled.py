@@ -11,14 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unrolled.nn import checks, routes
+from unrolled.core.fields import Layout, Weights
+from unrolled.nn import checks, fit, fused
+from unrolled.nn.autograd.flat import FlatTensors, by_direction, core_backward
 from unrolled.nn.reference import LayerResult
-from unrolled.nn.routes import FlatWeights, Layout, fused
-from unrolled.notation import gate_count
+from unrolled.notation import gate_count, has_cell_state
 
 _LAYOUT = "bool batch_first, Tensor? lengths, Tensor? batch_sizes, Tensor? reset"
 # Autograd differentiates a Tensor[] but not a Tensor?[], so absent weights are left out and `present` says which.
-_INPUTS = "Tensor x, Tensor? h0, Tensor? c0, int[] present, Tensor[] weights"
+_INPUTS = "Tensor x, Tensor? h_0, Tensor? c_0, int[] present, Tensor[] weights"
 _library: Any = torch.library.Library("unrolled", "DEF")  # type: ignore[no-untyped-call]
 _library.define(
     f"layer(str kind, {_LAYOUT}, {_INPUTS}, SymInt segment, bool save) -> (Tensor, Tensor, Tensor, Tensor[])"
@@ -31,13 +32,13 @@ _library.define(
 _library.define("cat(Tensor[] parts) -> Tensor")
 
 
-def layer(
+def run_traced(
     kind: str,
     layout: Layout,
     x: Tensor,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    flat: FlatWeights,
+    h_0: Tensor | None,
+    c_0: Tensor | None,
+    flat: FlatTensors,
     save: bool,
     trace: bool,
     segment: int,
@@ -45,58 +46,60 @@ def layer(
     """Return what `reference.layer` returns, leaving one node in the traced graph."""
     present = [int(w is not None) for w in flat]
     weights = [w for w in flat if w is not None]
-    y, h_n, c_n, saved = torch.ops.unrolled.layer(kind, *layout, x, h0, c0, present, weights, segment, save or trace)
-    gates = routes.recorded(kind, layout, saved, weights[1]) if trace else None
-    return y, h_n, c_n if kind == "LSTM" else None, gates
+    y, h_n, c_n, saved = torch.ops.unrolled.layer(kind, *layout, x, h_0, c_0, present, weights, segment, save or trace)
+    gates = fused.recorded(kind, layout, saved, weights[1]) if trace else None
+    return y, h_n, c_n if has_cell_state(kind) else None, gates
 
 
 def _spread(present: Sequence[bool], values: Sequence[Any]) -> list[Any]:
-    """Put None where a value is absent."""
-    left = iter(values)
-    return [next(left) if there else None for there in present]
+    """Return the values at the places that are present, None at the others."""
+    rest = iter(values)
+    return [next(rest) if is_present else None for is_present in present]
 
 
 @torch.library.impl(_library, "layer", "CPU")
 def _forward(kind: str, *args: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    layout, (x, h0, c0, present, weights, segment, save) = Layout(*args[:4]), args[4:]
+    layout, (x, h_0, c_0, present, weights, segment, save) = Layout(*args[:4]), args[4:]
     if layout.batch_sizes is not None:  # whoever traced the call could not read them
-        checks.packed_values(x, layout.batch_sizes, [s for s in (h0, c0) if s is not None])
-    flat = _spread(present, weights)
-    y, h_n, c_n, saved = routes.forward(kind, layout, x, h0, c0, routes.by_direction(flat), save, segment)
-    return y, h_n, h_n.new_empty(0) if c_n is None else c_n, list(saved)
+        checks.packed_values(x, layout.batch_sizes, [s for s in (h_0, c_0) if s is not None])
+    directions = by_direction(_spread(present, weights))
+    fit.values(x, directions, layout)
+    net = fused.forward(kind, layout, x, h_0, c_0, directions, save, segment)
+    c_n = net.h_n.new_empty(0) if net.c_n is None else net.c_n
+    return net.y, net.h_n, c_n, [net.gates, net.cells] if save else []
 
 
 @torch.library.impl(_library, "layer_backward", "CPU")
 def _backward(kind: str, *args: Any) -> list[Tensor]:
     layout = Layout(*args[:4])
-    x, h0, c0, present, weights, y, saved, dy, dh_n, dc_n, segment, needs = args[4:]
-    inputs, there = (x, h0, c0, *_spread(present, weights)), (True, True, True, *present)
-    needed = [bool(n) for n in _spread(there, needs)]
-    gradients = routes.backward(kind, layout, inputs, y, tuple(saved), (dy, dh_n, dc_n), needed, segment)
-    return [y.new_empty(0) if d is None else d for d, i in zip(gradients, there, strict=True) if i]
+    x, h_0, c_0, present, weights, y, saved, dy, dh_n, dc_n, segment, needs = args[4:]
+    inputs, all_present = (x, h_0, c_0, *_spread(present, weights)), (True, True, True, *present)
+    needed = [bool(n) for n in _spread(all_present, needs)]
+    gradients = core_backward(kind, layout, inputs, y, saved, (dy, dh_n, dc_n), needed, segment)
+    return [y.new_empty(0) if d is None else d for d, i in zip(gradients, all_present, strict=True) if i]
 
 
 def _fake_forward(kind: str, *args: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    layout, (x, h0, _, present, weights, segment, save) = Layout(*args[:4]), args[4:]
+    layout, (x, h_0, _, present, weights, segment, save) = Layout(*args[:4]), args[4:]
     W_hh = weights[1]
-    D, P, H = len(present) // 5, W_hh.shape[1], W_hh.shape[0] // gate_count(kind)
+    D, P, H = len(present) // len(Weights._fields), W_hh.shape[1], W_hh.shape[0] // gate_count(kind)
     rows = x.shape if checks.is_one_hot(x) else x.shape[:-1]
     if layout.batch_sizes is None:
         T, B = (rows[1], rows[0]) if layout.batch_first else rows
     else:  # the batch size of a packed batch is a value, not a shape
         T = layout.batch_sizes.shape[0]
-        B = torch.library.get_ctx().new_dynamic_size() if h0 is None else h0.shape[1]
+        B = torch.library.get_ctx().new_dynamic_size() if h_0 is None else h_0.shape[1]
     edges = (fused.edge_count(T, segment), B) if segment else None
-    c_n = W_hh.new_empty(D, B, H) if kind == "LSTM" else W_hh.new_empty(0)
+    c_n = W_hh.new_empty(D, B, H) if has_cell_state(kind) else W_hh.new_empty(0)
     shapes = fused.saved_shapes(kind, rows, D, H, W_hh.element_size(), edges) if save else ()
     return W_hh.new_empty(*rows, D * P), W_hh.new_empty(D, B, P), c_n, [W_hh.new_empty(s) for s in shapes]
 
 
 def _fake_backward(kind: str, *args: Any) -> list[Tensor]:
-    x, h0, c0, _, weights, y, _, _, _, _, _, needs = args[4:]
+    x, h_0, c_0, _, weights, y, _, _, _, _, _, needs = args[4:]
     return [
         torch.empty_like(t, memory_format=torch.contiguous_format) if needed else y.new_empty(0)
-        for t, needed in zip((x, h0, c0, *weights), needs, strict=True)
+        for t, needed in zip((x, h_0, c_0, *weights), needs, strict=True)
     ]
 
 
@@ -109,13 +112,13 @@ def _setup_context(ctx: Any, inputs: Any, output: Any) -> None:
 
 
 def _registered_backward(ctx: Any, dy: Any, dh_n: Any, dc_n: Any, _: Any) -> Any:
-    lengths, batch_sizes, reset, x, h0, c0, y, *rest = ctx.saved_tensors
+    lengths, batch_sizes, reset, x, h_0, c_0, y, *rest = ctx.saved_tensors
     weights, saved = rest[: ctx.count], rest[ctx.count :]
-    needs = [t is not None and t.requires_grad for t in (x, h0, c0, *weights)]
-    inputs = (ctx.batch_first, lengths, batch_sizes, reset, x, h0, c0, ctx.present, weights)
+    needs = [t is not None and t.requires_grad for t in (x, h_0, c_0, *weights)]
+    inputs = (ctx.batch_first, lengths, batch_sizes, reset, x, h_0, c_0, ctx.present, weights)
     found = torch.ops.unrolled.layer_backward(ctx.kind, *inputs, y, saved, dy, dh_n, dc_n, ctx.segment, needs)
-    dx, dh0, dc0, *dweights = (d if needed else None for d, needed in zip(found, needs, strict=True))
-    return None, None, None, None, None, dx, dh0, dc0, None, dweights, None, None
+    dx, dh_0, dc_0, *dweights = (d if needed else None for d, needed in zip(found, needs, strict=True))
+    return None, None, None, None, None, dx, dh_0, dc_0, None, dweights, None, None
 
 
 @torch.library.impl(_library, "cat", "CPU")

@@ -1,7 +1,7 @@
 """Copies of one layer in one call of the core, each with its own rows and weights or with shared ones.
 
 The mapped axes of a call stand in front of the tensors that have them; the others are shared along them.  A copy has
-the bits that it has alone (tests/core/test_models_side_by_side.py).
+the bits that it has alone (tests/nn/test_vmap_bits.py).
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from unrolled.nn import checks
-from unrolled.nn.routes import Layout, by_direction, check_values, fused
+from unrolled.core.fields import Gradients, Layout, Net
+from unrolled.nn import checks, fit, fused
+from unrolled.nn.autograd.flat import FlatTensors, by_direction
 
 
 class Copies(NamedTuple):
@@ -32,7 +33,7 @@ class Copies(NamedTuple):
         own = self.own or ((),) * len(dims)
         return Copies((S, *self.sizes), tuple((d is not None, *o) for d, o in zip(dims, own, strict=True)))
 
-    def each(self, tensors: Sequence[Tensor | None]) -> list[tuple[Any, ...]]:
+    def each(self, tensors: FlatTensors) -> list[tuple[Any, ...]]:
         """Return the tensors of each copy, the last axis counting fastest.
 
         >>> import torch
@@ -41,7 +42,7 @@ class Copies(NamedTuple):
         """
         return list(zip(*(_entries(t, self.sizes, own) for t, own in zip(tensors, self.own, strict=True)), strict=True))
 
-    def each_result(self, results: Sequence[Tensor | None]) -> Iterator[tuple[Any, ...]]:
+    def each_result(self, results: FlatTensors) -> Iterator[tuple[Any, ...]]:
         """Return the same of tensors that have all axes."""
         return zip(*(_entries(t, self.sizes, (True,) * len(self.sizes)) for t in results), strict=True)
 
@@ -69,39 +70,35 @@ def _entries(t: Tensor | None, sizes: Sequence[int], own: Sequence[bool]) -> lis
 
 
 def forward(
-    kind: str, batch_first: bool, tensors: Sequence[Tensor | None], copies: Copies, save: bool, segment: int
-) -> tuple[Tensor, Tensor, Tensor | None, tuple[Tensor, ...]]:
-    """Run all copies forward; if `save`, keep what backward needs.
+    kind: str, batch_first: bool, tensors: FlatTensors, copies: Copies, save: bool, segment: int
+) -> tuple[Tensor | None, ...]:
+    """Run all copies forward; with `save`, save what backward needs.
 
-    Args: tensors lengths, batch_sizes, reset, x, h0, c0 and the flat weights; copies: which axes they have.
+    Args: tensors lengths, batch_sizes, reset, x, h_0, c_0 and the flat weights; copies: which axes they have.
     Returns: y, h_n, c_n and what was saved, each with every mapped axis in front.
     """
-    each = [(Layout(batch_first, *mine[:3]), *mine[3:6], by_direction(mine[6:])) for mine in copies.each(tensors)]
+    each = [(Layout(batch_first, *own[:3]), *own[3:6], by_direction(own[6:])) for own in copies.each(tensors)]
     for layout, x, _, _, weights in each:
         if layout.lengths is None and not checks.is_one_hot(x):
             break
-        check_values(x, weights, layout)
+        fit.values(x, weights, layout)
     layout, x, _, _, weights = each[0]
-    y, h_n, c_n, saved = fused.results(kind, x, weights, layout, save, segment, copies.sizes)
-    results = list(copies.each_result((y, h_n, c_n, *(saved or fused.NOTHING))))
+    y, h_n, c_n, saved = fused.results(kind, layout, x, weights, save, segment, copies.sizes)
+    results = list(copies.each_result((y, h_n, c_n, *(saved or ()))))
     for run in copies.runs(slice(3)):
-        fused.run(kind, each[run[0]][0], [(*each[k][1:], *results[k]) for k in run], [], save, segment)
-    return y, h_n, c_n, saved or ()
+        nets = [Net(*each[k][1:], *results[k]) for k in run]
+        fused.run(kind, each[run[0]][0], nets, [], save, segment)
+    return y, h_n, c_n, *(saved or ())
 
 
 def backward(
-    kind: str,
-    batch_first: bool,
-    tensors: Sequence[Tensor | None],
-    needs: Sequence[bool],
-    copies: Copies,
-    segment: int,
+    kind: str, batch_first: bool, tensors: FlatTensors, needs: Sequence[bool], copies: Copies, segment: int
 ) -> tuple[Tensor | None, ...]:
-    """Run all copies back through time.
+    """Backpropagate through all copies.
 
-    Args: tensors dy, dh_n, dc_n, those of `forward`, y and what was saved; needs: of x, h0, c0 and the flat weights;
+    Args: tensors dy, dh_n, dc_n, those of `forward`, y and what was saved; needs: of x, h_0, c_0 and the flat weights;
         copies: which axes the tensors have.
-    Returns: gradients of x, h0, c0 and the flat weights, each with every mapped axis in front, None where not needed.
+    Returns: gradients of x, h_0, c_0 and the flat weights, each with every mapped axis in front, None where not needed.
     """
     each = copies.each(tensors)
     wanted = list(needs)
@@ -114,9 +111,10 @@ def backward(
     for run in copies.runs(slice(3, 6)):
         nets, gradients = [], []
         for k in run:
-            upstream, (x, h0, c0, *flat), (y, gates, cells) = each[k][:3], each[k][6:-3], each[k][-3:]
-            dx, dh0, dc0, *dflat = own[k]
-            nets.append((x, h0, c0, by_direction(flat), y, None, None, gates, cells))
-            gradients.append((*upstream, dx, dh0, dc0, by_direction(dflat) if wanted[3] else None))
+            upstream, (x, h_0, c_0, *flat), (y, gates, cells) = each[k][:3], each[k][6:-3], each[k][-3:]
+            dx, dh_0, dc_0, *dflat = own[k]
+            dweights = by_direction(dflat) if wanted[3] else None
+            nets.append(Net(x, h_0, c_0, by_direction(flat), y, None, None, gates, cells))
+            gradients.append(Gradients._make((*upstream, dx, dh_0, dc_0, dweights)))
         fused.run(kind, Layout(batch_first, *each[run[0]][3:6]), nets, gradients, True, segment)
     return tuple(d if needed else None for d, needed in zip(found, needs, strict=True))

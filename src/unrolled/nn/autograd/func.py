@@ -1,7 +1,7 @@
 """How torch.func learns of the compiled core: Functions whose backward is a Function too, and their rules for vmap.
 
-A mapped axis never becomes a loop where it need not.  It joins the batch if the weights are shared, because rows do not
-see each other; otherwise each entry is a copy of the layer, and the core walks all copies in one call.
+A mapped axis does not become a loop.  It joins the batch if the weights are shared, because rows do not see each other;
+otherwise each entry is a copy of the layer, and the core runs all copies in one call.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from torch._functorch.autograd_function import VmapInfo
 from torch._functorch.pyfunctorch import retrieve_current_functorch_interpreter
 from torch.autograd import Function
 
-from unrolled.nn import routes
+from unrolled.core.fields import Layout
+from unrolled.nn import fit, fused
 from unrolled.nn.autograd import copies
 from unrolled.nn.autograd.copies import Copies
+from unrolled.nn.autograd.flat import FlatTensors, by_direction, core_backward, equations_backward, unpack
 from unrolled.nn.reference import LayerResult
-from unrolled.nn.routes import FlatWeights, Gradients, Layout, by_direction, recorded, unpack
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class Call:
     kind: str
     batch_first: bool
     segment: int
-    save: bool  #: keep what the backward pass needs
-    count: int  #: of inputs: x, h0, c0 and the flat weights
+    save: bool  #: save what the backward pass needs
+    count: int  #: of inputs: x, h_0, c_0 and the flat weights
     needs: tuple[bool, ...] = ()  #: which gradients of the inputs are wanted
     copies: Copies | None = None  #: of one layer; its tensors are those of copies.forward or copies.backward
 
@@ -45,20 +46,16 @@ class Transformed(Function):
         """Return y, h_n, c_n and what the core saved."""
         if call.copies is not None:
             tensors = (lengths, batch_sizes, reset, *inputs)
-            y, h_n, c_n, saved = copies.forward(
-                call.kind, call.batch_first, tensors, call.copies, call.save, call.segment
-            )
-        else:
-            layout = Layout(call.batch_first, lengths, batch_sizes, reset)
-            x, h0, c0, *flat = inputs
-            y, h_n, c_n, saved = routes.forward(
-                call.kind, layout, x, h0, c0, by_direction(flat), call.save, call.segment
-            )
-        return y, h_n, c_n, *saved
+            return copies.forward(call.kind, call.batch_first, tensors, call.copies, call.save, call.segment)
+        layout, (x, h_0, c_0, *flat) = Layout(call.batch_first, lengths, batch_sizes, reset), inputs
+        weights = by_direction(flat)
+        fit.values(x, weights, layout)
+        net = fused.forward(call.kind, layout, x, h_0, c_0, weights, call.save, call.segment)
+        return net.y, net.h_n, net.c_n, *((net.gates, net.cells) if call.save else ())
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Keep all tensors; what the core saved has no derivative of its own."""
+        """Save all tensors; what the core saved has no derivative of its own."""
         ctx.call = inputs[0]
         ctx.save_for_backward(*inputs[1:], output[0], *output[3:])
         ctx.mark_non_differentiable(*output[3:])
@@ -102,19 +99,19 @@ class TransformedGradient(Function):
             tensors = (*upstream, *rest)
             return copies.backward(call.kind, call.batch_first, tensors, call.needs, call.copies, call.segment)
         layout, inputs, y, saved = unpack(call.batch_first, call.count, rest)
-        return routes.backward(call.kind, layout, inputs, y, saved, upstream, call.needs, call.segment)
+        return core_backward(call.kind, layout, inputs, y, saved, upstream, call.needs, call.segment)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Keep everything but y and what the core saved: the equations make their own."""
-        ctx.call, kept = inputs[0], 7 + inputs[0].count
-        ctx.after = len(inputs) - kept
-        ctx.save_for_backward(*inputs[1:kept])
+        """Save everything but y and what the core saved: the equations make their own."""
+        ctx.call, end = inputs[0], 7 + inputs[0].count
+        ctx.after = len(inputs) - end
+        ctx.save_for_backward(*inputs[1:end])
         ctx.set_materialize_grads(False)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
-        """Return gradients of the arguments of forward: of dy, dh_n, dc_n and of x, h0, c0 and the weights."""
+        """Return gradients of the arguments of forward: of dy, dh_n, dc_n and of x, h_0, c_0 and the weights."""
         call, primals = ctx.call, ctx.saved_tensors
         wanted = [k for k, p in enumerate(primals) if p is not None and p.is_floating_point()]
         flowing = [k for k, d in enumerate(upstream) if d is not None]
@@ -145,32 +142,32 @@ class TransformedGradient(Function):
         return _as_copies(TransformedGradient, S, call, args, dims)
 
 
-def layer(
+def run_transformed(
     kind: str,
     layout: Layout,
     x: Tensor,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    flat: FlatWeights,
+    h_0: Tensor | None,
+    c_0: Tensor | None,
+    flat: FlatTensors,
     trace: bool,
     segment: int,
 ) -> LayerResult:
     """Return what `reference.layer` returns, under torch.func's transforms."""
     call = Call(kind, layout.batch_first, segment, trace or _may_be_differentiated(), 3 + len(flat))
-    y, h_n, c_n, *saved = _apply(Transformed, call, *layout[1:], x, h0, c0, *flat)
-    return y, h_n, c_n, recorded(kind, layout, saved, by_direction(flat)[0][1]) if trace else None
+    y, h_n, c_n, *saved = _apply(Transformed, call, *layout[1:], x, h_0, c_0, *flat)
+    return y, h_n, c_n, fused.recorded(kind, layout, saved, by_direction(flat)[0].W_hh) if trace else None
 
 
 def _may_be_differentiated() -> bool:
-    """Whether anybody outside of here may ask for a gradient: tensors that vmap wraps do not tell."""
+    """Return whether a gradient may be asked for outside of here: tensors that vmap wraps do not tell."""
     stack = _functorch.get_interpreter_stack() or ()
     return torch.is_grad_enabled() or any(level.key() != _functorch.TransformType.Vmap for level in stack)
 
 
 def _apply(function: type[Function], call: Call, *tensors: Any) -> Any:
-    """Apply a Function, without what that costs in torch where it does nothing for us.
+    """Apply a Function, bypassing torch's dispatch where it adds nothing.
 
-    Under vmap torch's own way to a Function's rule takes longer than a small layer, so the rule is called from here.
+    Under vmap torch takes longer to find a Function's rule than a small layer takes, so the rule is called from here.
     """
     if not torch._C._are_functorch_transforms_active():
         if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
@@ -212,7 +209,7 @@ def _as_copies(
 
 
 def _may_fold(call: Call, layout_dims: Sequence[int | None]) -> bool:
-    """Whether an axis can join the batch: not where segments end at blocks of steps, which depend on the batch."""
+    """Return whether an axis can join the batch: not where segments end at blocks of steps, which depend on it."""
     return call.copies is None and not call.segment and layout_dims[1] is None
 
 
@@ -267,12 +264,12 @@ class _Fold(NamedTuple):
         return tuple(split), tuple(dims)
 
 
-def _equations_backward(call: Call, tensors: Sequence[Any]) -> Gradients:
+def _equations_backward(call: Call, tensors: Sequence[Any]) -> tuple[Tensor | None, ...]:
     """Return what `TransformedGradient` returns, as torch operations, from all that it gets but y and what follows."""
 
-    def of_layer(full: Sequence[Any]) -> Gradients:
+    def of_layer(full: Sequence[Any]) -> tuple[Tensor | None, ...]:
         layout = Layout(call.batch_first, *full[3:6])
-        return routes.equations_backward(call.kind, layout, full[6:], tuple(full[:3]), call.needs)
+        return equations_backward(call.kind, layout, full[6:], tuple(full[:3]), call.needs)
 
     if call.copies is None:
         return of_layer(tensors)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The threads of the core: OpenMP's where the process has them already, else plain std::thread, parked when idle, made
-// anew after a fork.
+// anew after a fork; and how many of them a call is worth.
 #pragma once
-#include "team.h"
+#include "kernels.h"
 
 namespace unrolled {
 
@@ -17,5 +17,10 @@ int threads_from_environment();
 
 // That, or the processors of this process.
 int default_threads();
+
+// How many of `allowed` threads are worth waking for a call.
+template <class Real>
+int useful_threads(const Call<Real>& call, int allowed);
+int useful_threads(double multiply_adds, int allowed);
 
 }  // namespace unrolled

@@ -8,6 +8,7 @@ its siblings, because torch.compile refuses to trace those.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -15,15 +16,16 @@ from torch import Tensor
 from torch.nn.functional import dropout
 from torch.nn.utils.rnn import PackedSequence
 
+from unrolled.config.checks import CheckpointSteps, check_checkpoint_steps
+from unrolled.core.fields import Layout, Weights
 from unrolled.nn import checks, dispatch
 from unrolled.nn.fake_tensors import batch_size, is_traced
-from unrolled.nn.layout import Arrangement, Rows
-from unrolled.nn.modules import is_hooked, named, twin
-from unrolled.nn.recompute import CheckpointSteps, checked
+from unrolled.nn.layout import Arguments, Arrangement, Rows
+from unrolled.nn.modules import is_hooked, named, sharing_parameters
 from unrolled.nn.recording import stacked
-from unrolled.nn.reference import DirectionWeights
-from unrolled.nn.routes import Layout
-from unrolled.notation import gate_parameters, gate_slice
+from unrolled.nn.reference import LayerResult
+from unrolled.nn.stack import first_input, run_stack
+from unrolled.notation import gate_parameters, gate_slice, has_cell_state, stored_name
 
 State: TypeAlias = Tensor | tuple[Tensor, Tensor]
 
@@ -33,12 +35,13 @@ class RecurrentLayer(torch.nn.RNNBase):
 
     #: torch's layer of the same name.
     stock: ClassVar[type[torch.nn.RNNBase]]
-    #: Steps whose gates the backward pass computes again at a time, "auto", or None to keep all; may be set any time.
+    #: Steps whose gates the backward pass computes again at a time, "auto", or None to save all; may be set any time.
     checkpoint_steps: CheckpointSteps = None
 
     def __init__(self, *arguments: Any, checkpoint_steps: CheckpointSteps, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        if checked(checkpoint_steps) is not None:
+        check_checkpoint_steps(checkpoint_steps)
+        if checkpoint_steps is not None:
             self.checkpoint_steps = checkpoint_steps
 
     def extra_repr(self) -> str:
@@ -59,12 +62,13 @@ class RecurrentLayer(torch.nn.RNNBase):
         lengths: Tensor | None = None,
         reset: Rows | None = None,
         trace: bool = False,
+        embedding: Tensor | None = None,
     ) -> Any:
         """Run the layer over whole sequences.
 
         float32 and float64 on the CPU go to the compiled core; the half types are computed in float32 there.  Tensors
         of other devices go to torch's own operator, and to the equations in torch operations where that has no answer
-        (lengths, reset, trace, one-hot input).  `explain_backend` says which way a call takes.
+        (lengths, reset, trace, one-hot input).  `explain_backend` says which path a call takes.
 
         Args:
             input: (T, B, I); (B, T, I) with `batch_first`; (T, I) for a single sequence; or a PackedSequence.  An
@@ -76,6 +80,9 @@ class RecurrentLayer(torch.nn.RNNBase):
             reset: bool, shape of `input` without its features.  Before such a step, in each direction's own order of
                 travel, the state returns to hx.
             trace: return a `Trace` of every gate and state as a third value.
+            embedding: (V, I): read an int64 input through this embedding; indices are in [0, V).  With fewer symbols
+                than positions the first layer reads them one-hot through W_ih E^T (G*H, V), otherwise as looked-up
+                rows.
         Returns: the output, (T, B, D*P) laid out as input, and the final state, shaped as hx.
         Raises: what torch.nn raises, in its words; ValueError, TypeError or IndexError for what torch.nn has not.
         Source: docs/notation.md.
@@ -86,30 +93,32 @@ class RecurrentLayer(torch.nn.RNNBase):
         >>> y.shape, y[2:, 0].abs().sum().item()
         (torch.Size([5, 3, 6]), 0.0)
         """
-        weights = self._gather()
-        W = weights[0][0]
+        weights = self._weights()
+        W = weights[0].W_ih
         x, states, layout, arrangement = self._read(input, hx, lengths, reset, W)
+        if embedding is not None:
+            checks.embedding(embedding, x, W, self.input_size)
+            D = 2 if self.bidirectional else 1
+            x, weights[:D] = first_input(x, weights[:D], embedding, layout)
         if dispatch.goes_to_torch(x, checks.is_one_hot(x) or lengths is not None or reset is not None or trace):
             y, finals = self._torch_operator(x, states, layout, weights)
             recorded: list[tuple[Tensor, dict[str, Tensor]]] = []
         else:
-            y, finals, recorded = self._unroll(x, states, weights, layout, trace)
+            y, finals, recorded = self._unroll(x, states, layout, weights, trace)
 
         autocast = dispatch.autocast_type(x)
         if autocast is not None and self.mode != "GRU" and W.dtype != torch.float64:  # torch's GRU ignores autocast
             y, finals = y.to(autocast), [s.to(autocast) for s in finals]
         finals = arrangement.restored(finals)
-        state = tuple(finals) if self.mode == "LSTM" else finals[0]
+        state = tuple(finals) if len(finals) == 2 else finals[0]
         if trace:
             return arrangement.rows(y), state, stacked(recorded, arrangement.rows)
         return arrangement.rows(y), state
 
-    def _read(
-        self, input: Rows, hx: State | None, lengths: Tensor | None, reset: Rows | None, W: Tensor
-    ) -> tuple[Tensor, list[Tensor], Layout, Arrangement]:
-        """Check what a caller gave; return rows (T, B, I), (B, T, I) or (N, I), states (L*D, B, ...) and layouts."""
+    def _read(self, input: Rows, hx: State | None, lengths: Tensor | None, reset: Rows | None, W: Tensor) -> Arguments:
+        """Check what a caller gave and lay it out as the core reads it."""
         name = self.stock.__name__
-        states = [] if hx is None else list(checks.states(name, hx, 2 if self.mode == "LSTM" else 1))
+        states = [] if hx is None else list(checks.states(name, hx, 1 + has_cell_state(self.mode)))
         batch_first, batch_sizes, arrangement = self.batch_first, None, Arrangement()
         if isinstance(reset, PackedSequence):
             reset = reset.data
@@ -117,8 +126,8 @@ class RecurrentLayer(torch.nn.RNNBase):
             x, batch_sizes, order, _ = input
             checks.packed(x, batch_sizes, lengths)
             arrangement = Arrangement(packed=input)
-            witnesses = states if order is None else [order[None]]  # (., B)
-            batch_first, T, B = False, len(batch_sizes), batch_size(x, False, batch_sizes, witnesses)
+            batch_first, T = False, len(batch_sizes)
+            B = batch_size(x, False, batch_sizes, states if order is None else [order[None]])
             if not states and is_traced(x, batch_sizes):  # so that all layers know one B
                 states = [W.new_zeros(shape) for shape in self._state_shapes(B)]
         else:
@@ -127,7 +136,7 @@ class RecurrentLayer(torch.nn.RNNBase):
             checks.state_ranks(states, batched)
             if not batched:
                 axis = 0 if batch_first else 1
-                arrangement = Arrangement(alone=axis)
+                arrangement = Arrangement(unbatched=axis)
                 x, states = x.unsqueeze(axis), [s.unsqueeze(1) for s in states]
                 lengths = lengths.unsqueeze(0) if isinstance(lengths, Tensor) else lengths
                 reset = reset.unsqueeze(axis) if isinstance(reset, Tensor) else reset
@@ -145,77 +154,61 @@ class RecurrentLayer(torch.nn.RNNBase):
         if reset is not None:
             checks.reset_form(reset, tuple(x.shape if checks.is_one_hot(x) else x.shape[:-1]), x.device)
 
-        if batch_first and self._dropout() > 0:  # torch draws its dropout masks in order of time
+        if batch_first and self.dropout_between_layers > 0:  # torch draws its dropout masks in order of time
             x, reset = x.transpose(0, 1), None if reset is None else reset.transpose(0, 1)
-            batch_first, arrangement = False, arrangement._replace(turned=True)
-        return x, arrangement.sorted(states), Layout(batch_first, lengths, batch_sizes, reset), arrangement
+            batch_first, arrangement = False, arrangement._replace(transposed=True)
+        return Arguments(x, arrangement.sorted(states), Layout(batch_first, lengths, batch_sizes, reset), arrangement)
 
-    def _dropout(self) -> float:
-        """Probability of zeroing what one stacked layer hands to the next."""
+    @property
+    def dropout_between_layers(self) -> float:
+        """Probability of zeroing what one stacked layer hands to the next: 0 unless training."""
         return self.dropout if self.training and self.num_layers > 1 else 0.0
 
     def _unroll(
-        self,
-        x: Tensor,
-        states: Sequence[Tensor],
-        weights: list[DirectionWeights],
-        layout: Layout,
-        trace: bool,
+        self, x: Tensor, states: Sequence[Tensor], layout: Layout, weights: list[Weights], trace: bool
     ) -> tuple[Tensor, list[Tensor], list[tuple[Tensor, dict[str, Tensor]]]]:
-        """Feed each stacked layer's output to the next, with dropout between them."""
+        """Return the output, the final states and, with `trace`, each layer's output and gates."""
         D = 2 if self.bidirectional else 1
-        p = self._dropout()
-        finals: list[list[Tensor]] = []
-        recorded = []
-        for k in range(self.num_layers):
-            if k and p:
-                x = dropout(x, p)
-            mine = slice(k * D, k * D + D)
-            h0, c0 = ([s[mine] for s in states] + [None, None])[:2]
-            x, h_n, c_n, gates = dispatch.run(self.mode, layout, x, h0, c0, weights[mine], trace, self.checkpoint_steps)
-            finals.append([h_n] if c_n is None else [h_n, c_n])
-            if gates is not None:
-                recorded.append((x.detach(), gates))
-        together = [dispatch.joined(s) for s in zip(*finals, strict=True)]
-        return x, together, recorded
+        p = self.dropout_between_layers
+
+        def run_layer(k: int, x: Tensor, h_0: Tensor | None, c_0: Tensor | None) -> LayerResult:
+            own = weights[k * D : (k + 1) * D]
+            return dispatch.run(self.mode, layout, x, h_0, c_0, own, trace, self.checkpoint_steps)
+
+        between = partial(dropout, p=p) if p else None
+        outputs, finals, gates = run_stack(run_layer, x, states, self.num_layers, D, between)
+        return outputs[-1], finals, [(y.detach(), g) for y, g in zip(outputs, gates, strict=True)] if trace else []
 
     def _torch_operator(
-        self,
-        x: Tensor,
-        states: Sequence[Tensor],
-        layout: Layout,
-        weights: list[DirectionWeights],
+        self, x: Tensor, states: Sequence[Tensor], layout: Layout, weights: list[Weights]
     ) -> tuple[Tensor, list[Tensor]]:
         """Hand the whole call to torch's own operator, which serves every device that the core does not."""
-        batch_first, _, batch_sizes, _ = layout
-        B = batch_size(x, batch_first, batch_sizes, states)
+        B = batch_size(x, layout.batch_first, layout.batch_sizes, states)
         states = states or [x.new_zeros(shape) for shape in self._state_shapes(B)]
-        hx = tuple(states) if self.mode == "LSTM" else states[0]
+        hx = tuple(states) if len(states) == 2 else states[0]
         flat = [w for direction in weights for w in direction if w is not None]
         options = (flat, self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
         operator = getattr(torch._VF, self.mode.lower())
-        if batch_sizes is None:
-            y, *finals = operator(x, hx, *options, batch_first)
+        if layout.batch_sizes is None:
+            y, *finals = operator(x, hx, *options, layout.batch_first)
         else:
-            y, *finals = operator(x, batch_sizes, hx, *options)
+            y, *finals = operator(x, layout.batch_sizes, hx, *options)
         return y, finals
 
     def _state_shapes(self, B: int) -> list[tuple[int, int, int]]:
         LD = self.num_layers * (2 if self.bidirectional else 1)
         h = (LD, B, self.proj_size or self.hidden_size)
-        return [h, (LD, B, self.hidden_size)] if self.mode == "LSTM" else [h]
+        return [h, (LD, B, self.hidden_size)] if has_cell_state(self.mode) else [h]
 
-    def _gather(self) -> list[DirectionWeights]:
-        """Return the weights of each layer and direction."""
-        gathered: list[Any] = []
+    def _weights(self) -> list[Weights]:
+        """Return the weights of each layer and direction as they are now."""
+        weights = []
         for names in self._all_weights:
-            w = named(self, names)
+            present = named(self, names)
             if not self.bias:
-                w[2:2] = (None, None)
-            if not self.proj_size:
-                w.append(None)
-            gathered.append(tuple(w))
-        return gathered
+                present[2:2] = (None, None)
+            weights.append(Weights(*present))
+        return weights
 
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Advance one step of time.
@@ -239,8 +232,8 @@ class RecurrentLayer(torch.nn.RNNBase):
             raise ValueError(
                 f"{self.stock.__name__}.step needs a layer of one direction; the reverse one starts at the end"
             )
-        if type(self).forward is RecurrentLayer.forward and not self._dropout() and not is_hooked(self):
-            found = dispatch.step(self.mode, x, state, self._gather(), stacked=True)
+        if type(self).forward is RecurrentLayer.forward and not self.dropout_between_layers and not is_hooked(self):
+            found = dispatch.step(self.mode, x, state, self._weights(), stacked=True)
             if found is not None:
                 return found  # type: ignore[no-any-return]
         batched = checks.rank(self.stock.__name__, x, lowest=1)
@@ -264,13 +257,13 @@ class RecurrentLayer(torch.nn.RNNBase):
             raise IndexError(f"layer is {layer}, expected 0 to num_layers - 1 = {self.num_layers - 1}")
         if reverse and not self.bidirectional:
             raise ValueError("reverse=True needs a bidirectional layer")
-        suffix = f"_l{layer}" + ("_reverse" if reverse else "")
         if name == "W_hr" and self.proj_size:
-            return getattr(self, f"weight_hr{suffix}")  # type: ignore[no-any-return]
+            return getattr(self, stored_name("W_hr", layer, reverse))  # type: ignore[no-any-return]
         blocks = {known: (stem, gate) for known, stem, gate in gate_parameters(self.mode)}
         if name not in blocks:
             raise KeyError(f"{self.stock.__name__} has no {name!r}; it has {', '.join(blocks)}")
         stem, gate = blocks[name]
+        suffix = f"_l{layer}" + ("_reverse" if reverse else "")
         return getattr(self, stem + suffix)[gate_slice(self.mode, gate, self.hidden_size)]  # type: ignore[no-any-return]
 
     def to_torch(self) -> torch.nn.RNNBase:
@@ -280,4 +273,4 @@ class RecurrentLayer(torch.nn.RNNBase):
         >>> GRU(4, 6, bidirectional=True).to_torch()
         GRU(4, 6, bidirectional=True)
         """
-        return twin(self, self.stock)
+        return sharing_parameters(self, self.stock)

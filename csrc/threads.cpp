@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "pool.h"
+#include "threads.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -224,5 +224,25 @@ int default_threads() {
   if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
   return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));  // more processors than the set can name
 }
+
+int useful_threads(double multiply_adds, int allowed) {
+  // Waking a second thread costs some microseconds; below this many multiply-adds one thread is done sooner.
+  constexpr double worth_waking = 2e6;
+  return multiply_adds < worth_waking ? 1 : allowed;
+}
+
+template <class Real>
+int useful_threads(const Call<Real>& call, int allowed) {
+  const double per_row = static_cast<double>(gate_count(call.cell)) * call.H * (call.I + call.P);
+  if (useful_threads(per_row * call.recurrences * call.B * call.T, allowed) == 1) return 1;
+  // With one row for each step the threads meet once a step; a step must be longer than the meeting.
+  constexpr double worth_meeting = 1e5;
+  if (call.recurrences * call.B < allowed && per_row * call.B < worth_meeting)
+    return static_cast<int>(call.recurrences);
+  return allowed;
+}
+
+template int useful_threads<float>(const Call<float>&, int);
+template int useful_threads<double>(const Call<double>&, int);
 
 }  // namespace unrolled

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+// The backward pass through time (BPTT).
+//
+//   for each chunk of steps, the last first:
+//     for each step, the last first:   dh_t = dy_t + W_hh^T da_{t+1}    one product, then the cell's backward at once
+//                                      da_t = gradients before the activations, saved for the chunk
+//     dW += da^T [x, h_{t-1}],  dx = W_ih^T da                         products over all rows of the chunk
+//
+// A row that starts (its first step, or a reset) hands its gradient to h_0 and c_0 instead of to the step before.
+//
+// Sums over rows (dW, db) run from the last step to the first, in blocks of a fixed number of steps counted from the
+// end.  At a block's edge a pass may be cut and the bits stay: there the segments end whose gates are recomputed.
+
+template <class Cell, class Real>
+class Backward {
+ public:
+  Backward(const BackwardPlan<Cell, Real>& plan, const Team& team)
+      : plan_(plan), call_(plan.call), order_(plan.order), team_(team),
+        share_(choose_share(plan.call, plan.division, team)), at_(plan.rows[team.id]), Hp_(plan.Hp), Pp_(plan.Pp) {
+    for (int gate = 0; gate < Cell::gates; ++gate) hidden_at_[gate] = Cell::hidden_slot(gate) * Hp_;
+  }
+
+  // Steps s1 - 1 down to s0 of one recurrence.
+  void run(Index which, Index s0, Index s1, const Saved<Real>& saved) {
+    recurrence_ = &call_.recurrence[which];
+    gradients_ = &call_.gradients[which];
+    buffers_ = &plan_.buffers[which];
+    timeline_ = {&order_, recurrence_, plan_.zeros};
+    saved_ = saved;
+    Index n = 0;
+    for (Index s = s1; s-- > s0;) {
+      const Index t = timeline_.time(s);
+      n = order_.active(share_, t, n);
+      point(t, s, n);
+      if (plan_.projected) {
+        project(n);
+        if (share_.together) team_.wait();
+      }
+      step(n);
+      hand_to_start(t, n);
+      if (share_.together) team_.wait();
+    }
+  }
+
+ private:
+  Real* da(Index s, Index b) const { return buffers_->da + plan_.ring(s, b) * Cell::slots * Hp_; }
+
+  // Where each row of step s reads and writes.
+  void point(Index t, Index s, Index n) {
+    const Index t_prev = timeline_.time_before(t), t_next = timeline_.time_after(t);
+    follows_ = false;
+    for (Index k = 0; k < n; ++k) {
+      const Index b = order_.row_of(share_, k);
+      const bool starts = timeline_.starts(t, b), ends = timeline_.ends(t, b);
+      const bool passed_on = !ends && !order_.resets(t_next, b);
+      follows_ |= passed_on;
+      at_.da_next[k] = passed_on ? da(s + 1, b) : plan_.zeros;
+      at_.extra[k] = ends || Cell::reads_h_prev ? buffers_->dh + b * Pp_ : plan_.zeros;
+      at_.dy[k] = gradients_->dy.data ? order_.row(gradients_->dy, t, b) : plan_.zeros;
+      at_.da[k] = da(s, b);
+      at_.dh[k] = buffers_->dh + b * Pp_;
+      if (Cell::saved > 0) at_.saved[k] = order_.row(saved_.gates, t, b, saved_.first);
+      if (Cell::reads_h) at_.h[k] = timeline_.h(t, b);
+      if (Cell::reads_h_prev) at_.h_prev[k] = timeline_.h_prev(t, b, starts);
+      if constexpr (Cell::has_c) {
+        at_.dc[k] = buffers_->dc + b * Hp_;
+        at_.c[k] = order_.row(saved_.cells, t, b, saved_.first);
+        at_.c_prev[k] = starts             ? (buffers_->c_0 ? buffers_->c_0 + b * Hp_ : plan_.zeros)
+                        : saved_.before(s) ? saved_.before(s) + b * Hp_
+                                           : order_.row(saved_.cells, t_prev, b, saved_.first);
+      }
+      if (plan_.projected) {
+        at_.dp[k] = buffers_->dp + plan_.ring(s, b) * Pp_;
+        at_.m[k] = buffers_->m + plan_.ring(s, b) * Hp_;
+      }
+    }
+  }
+
+  // each(row, unit, dh_t): W_hh^T da_{t+1} with all else that reaches h_t.
+  template <class Each>
+  [[gnu::always_inline]] void recurrent_product(Index n, Each each) {
+    const auto& panels = buffers_->hidden;
+    const auto product = [&](Real* sums, Index p, Index r0, Index R) {
+      const int V = panels.vectors(p);
+      if (follows_) {
+        tile_for<Real, false>(R, V)(sums, at_.da_next + r0, hidden_at_, Cell::gates, call_.H, panels.panel(p));
+      } else {
+        for (Index k = 0; k < R * V; ++k) store(sums + k * kWidth<Real>, Vec<Real>{});
+      }
+    };
+    for_each_tile(panels, share_.panels(panels.count), n, product, [&](Index k, Index j, const Real* sum) {
+      each(k, j, load(sum) + load_n(at_.dy[k] + j, panels.lanes(j)) + load(at_.extra[k] + j));
+    });
+  }
+
+  // With a projection: dp_t = dh_t, the gradient of W_hr m_t.
+  void project(Index n) {
+    recurrent_product(n, [&](Index k, Index j, Vec<Real> dh) { store(at_.dp[k] + j, dh); });
+  }
+
+  void step(Index n) {
+    if (plan_.projected) {
+      const auto& panels = buffers_->projection;
+      multiply_rows(panels, share_.panels(panels.count), at_.dp, n,
+                    [&](Index k, Index j, const Real* sum) { cell(k, j, load(sum)); });
+    } else {
+      recurrent_product(n, [&](Index k, Index j, Vec<Real> dh) { cell(k, j, dh); });
+    }
+  }
+
+  // One vector of units of one row, from unit j on.
+  void cell(Index k, Index j, Vec<Real> dh) {
+    const Index n = call_.H - j < kWidth<Real> ? call_.H - j : kWidth<Real>;
+    Vec<Real> saved[4]{}, da[Cell::slots];
+    for (int slot = 0; slot < Cell::saved; ++slot) saved[slot] = load(at_.saved[k] + slot * Hp_ + j);
+    const Vec<Real> h = Cell::reads_h ? load_n(at_.h[k] + j, n) : Vec<Real>{};
+    const Vec<Real> h_prev = Cell::reads_h_prev ? load_n(at_.h_prev[k] + j, n) : Vec<Real>{};
+    const Vec<Real> c = Cell::has_c ? load(at_.c[k] + j) : Vec<Real>{};
+    const Vec<Real> c_prev = Cell::has_c ? load(at_.c_prev[k] + j) : Vec<Real>{};
+    const Vec<Real> dc = Cell::has_c ? load(at_.dc[k] + j) : Vec<Real>{};
+    const UnitVectors<Cell, Real> vectors(buffers_->vectors + j, Hp_);
+    const StepBack<Real> back = Cell::backward(saved, vectors.of, h, h_prev, c, c_prev, dh, dc, da);
+    for (int slot = 0; slot < Cell::slots; ++slot) store(at_.da[k] + slot * Hp_ + j, da[slot]);
+    if constexpr (Cell::reads_h_prev) store(at_.dh[k] + j, back.dh_direct);
+    if constexpr (Cell::has_c) store(at_.dc[k] + j, back.dc_prev);
+    if (plan_.projected) store(at_.m[k] + j, Cell::output(saved, c));
+  }
+
+  // Where a row starts, what would go to the step before goes to h_0 and c_0.
+  void hand_to_start(Index t, Index n) {
+    const Panels<Real>& panels = plan_.projected ? buffers_->projection : buffers_->hidden;
+    const Range mine = share_.panels(panels.count);
+    const Index from = panels.first(mine.begin);
+    const Index to = share_.part + 1 == share_.parts ? Hp_ : panels.first(mine.end);
+    for (Index k = 0; k < n; ++k) {
+      const Index b = order_.row_of(share_, k);
+      if (!timeline_.starts(t, b)) continue;
+      if (gradients_->dh_0) {
+        for (int slot = 0; slot < Cell::slots; ++slot) {
+          add(buffers_->da_start + (b * Cell::slots + slot) * Hp_, at_.da[k] + slot * Hp_, from, to);
+        }
+        if (Cell::reads_h_prev) add(buffers_->dh_start + b * Pp_, at_.dh[k], from, to);
+      }
+      if (Cell::has_c && gradients_->dc_0) add(buffers_->dc_start + b * Hp_, at_.dc[k], from, to);
+      for (Index j = from; j < to; ++j) {
+        if (Cell::reads_h_prev) at_.dh[k][j] = 0;
+        if (Cell::has_c) at_.dc[k][j] = 0;
+      }
+    }
+  }
+  static void add(Real* to, const Real* from, Index begin, Index end) {
+    for (Index j = begin; j < end; ++j) to[j] += from[j];
+  }
+
+  const BackwardPlan<Cell, Real>& plan_;
+  const Call<Real>& call_;
+  const Order<Real>& order_;
+  const Team& team_;
+  const Share share_;
+  const BackwardRows<Real>& at_;
+  const Index Hp_, Pp_;
+  const Recurrence<Real>* recurrence_ = nullptr;
+  const Gradients<Real>* gradients_ = nullptr;
+  const BackwardBuffers<Real>* buffers_ = nullptr;
+  Timeline<Real> timeline_;
+  Saved<Real> saved_;
+  Index hidden_at_[Cell::gates];
+  bool follows_ = false;
+};

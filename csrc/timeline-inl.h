@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which row is where at which step.  Steps s count in the order in which a recurrence reads them, times t as they lie
+// in memory: the reverse direction reads the last time first.
+
+// The rows of a call: who is active when, and where step t of row b lies.
+template <class Real>
+struct Order {
+  const Call<Real>* call;
+  Index* order;    // (B) rows, longest first; rows of one length in their own order
+  Index* length;   // (B)
+  Index* place;    // (T)
+  Index* longest;  // (1)
+  Index* counts;   // (T + 1)
+
+  void layout(const Call<Real>& c, Arena& arena) {
+    call = &c;
+    arena.take(c.B, order, length);
+    arena.take(c.T, place);
+    arena.take(1, longest);
+    arena.take(c.T + 1, counts);
+  }
+
+  void fill() {
+    const Call<Real>& c = *call;
+    Index before = 0;
+    for (Index t = 0; t < c.T; ++t) {
+      place[t] = c.batch_sizes ? before : t;
+      if (c.batch_sizes) before += c.batch_sizes[t];
+    }
+    if (c.batch_sizes) {
+      for (Index b = 0, t = c.T; b < c.B; ++b) {
+        while (t > 0 && c.batch_sizes[t - 1] <= b) --t;
+        length[b] = t;
+      }
+    } else {
+      for (Index b = 0; b < c.B; ++b) length[b] = c.lengths ? c.lengths[b] : c.T;
+    }
+    for (Index t = 0; t <= c.T; ++t) counts[t] = 0;  // counting sort, longest first
+    for (Index b = 0; b < c.B; ++b) ++counts[length[b]];
+    Index start = 0;
+    for (Index t = c.T; t >= 0; --t) {
+      const Index n = counts[t];
+      counts[t] = start;
+      start += n;
+    }
+    for (Index b = 0; b < c.B; ++b) order[counts[length[b]]++] = b;
+    *longest = c.B > 0 ? length[order[0]] : 0;
+  }
+
+  // Steps of the longest row: padding behind it changes neither time nor the blocks of the sums.
+  Index steps() const { return *longest; }
+
+  // Row (t, b) of an array whose first row has place `first`.
+  template <class Element>
+  Element* row(const Rows<Element>& rows, Index t, Index b, Index first = 0) const {
+    return rows.data + (place[t] - first) * rows.time_stride + b * rows.batch_stride;
+  }
+
+  bool resets(Index t, Index b) const { return call->reset.data && *row(call->reset, t, b); }
+
+  // Row k of a share.
+  Index row_of(const Share& share, Index k) const { return order[share.first + k * share.stride]; }
+
+  // How many rows of a share are inside their sequence at t; n is the number at a neighbouring t.
+  Index active(const Share& share, Index t, Index n) const {
+    while (n < share.rows && length[row_of(share, n)] > t) ++n;
+    while (n > 0 && length[row_of(share, n - 1)] <= t) --n;
+    return n;
+  }
+};
+
+// The steps of one recurrence.
+template <class Real>
+struct Timeline {
+  const Order<Real>* order = nullptr;
+  const Recurrence<Real>* recurrence = nullptr;
+  const Real* zeros = nullptr;  // (P)
+
+  Index time(Index s) const { return recurrence->reverse ? order->steps() - 1 - s : s; }
+  Index time_before(Index t) const { return recurrence->reverse ? t + 1 : t - 1; }
+  Index time_after(Index t) const { return recurrence->reverse ? t - 1 : t + 1; }
+
+  // Whether row b starts from its initial state at t: its first step, or a reset.
+  bool starts(Index t, Index b) const {
+    return t == (recurrence->reverse ? order->length[b] - 1 : 0) || order->resets(t, b);
+  }
+  bool ends(Index t, Index b) const { return t == (recurrence->reverse ? 0 : order->length[b] - 1); }
+
+  // The last step of row b; its length must not be 0.
+  Index last_step(Index b) const { return recurrence->reverse ? order->steps() - 1 : order->length[b] - 1; }
+
+  const Real* h_0(Index b) const { return recurrence->h_0 ? recurrence->h_0 + b * order->call->P : zeros; }
+  const Real* h(Index t, Index b) const { return order->row(recurrence->y, t, b); }
+  // h_{t-1}: y of the step before, or where the row starts its initial state.
+  const Real* h_prev(Index t, Index b, bool starts) const { return starts ? h_0(b) : h(time_before(t), b); }
+};
+
+// Steps in a segment: whole blocks, so that the sums over rows do not see where it ends.
+template <class Real>
+inline Index segment_steps(const Call<Real>& call) {
+  const Index block = block_steps(call.B);
+  return (call.segment + block - 1) / block * block;
+}
+
+// Where gates and cells of the steps from `begin` on are saved: in the caller's buffers, or in those of a segment.
+template <class Real>
+struct Saved {
+  Rows<Real> gates, cells;
+  Index first = 0;  // the place of their first row
+  Index begin = 0;
+  Real* c_before = nullptr;  // (B, Hp): c before step `begin`, for rows that do not start there
+
+  Real* before(Index s) const { return s == begin ? c_before : nullptr; }
+};

@@ -1,0 +1,99 @@
+"""How eager autograd learns of the compiled core: one Function for a layer, one for a step of a cell.
+
+Derivatives of derivatives are those of the equations in reference.py, which autograd can follow to any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from unrolled.core.fields import Layout
+from unrolled.nn import fit, fused
+from unrolled.nn.autograd.flat import FlatTensors, by_direction, core_backward, equations_backward, unpack
+from unrolled.nn.fake_tensors import PLAIN
+from unrolled.nn.layout import STEP
+from unrolled.nn.reference import LayerResult
+
+
+class Eager(Function):
+    """A layer: torch takes a Function without setup_context in a quarter of the time of one that torch.func needs."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        kind: str,
+        layout: Layout,
+        trace: bool,
+        segment: int,
+        x: Tensor,
+        h_0: Tensor | None,
+        c_0: Tensor | None,
+        *flat: Any,
+    ) -> LayerResult:
+        """Return what `reference.layer` returns."""
+        weights = by_direction(flat)
+        fit.values(x, weights, layout)
+        net = fused.forward(kind, layout, x, h_0, c_0, weights, True, segment)
+        # The layout too: autograd then notices if somebody writes to a tensor of it before the backward pass.
+        ctx.save_for_backward(*layout[1:], x, h_0, c_0, *flat, net.y, net.gates, net.cells)
+        ctx.kind, ctx.batch_first, ctx.segment, ctx.count = kind, layout.batch_first, segment, 3 + len(flat)
+        ctx.set_materialize_grads(False)
+        gates = fused.recorded(kind, layout, (net.gates, net.cells), weights[0].W_hh) if trace else None
+        return net.y, net.h_n, net.c_n, gates
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Any) -> Any:
+        """Return gradients of the arguments of forward."""
+        layout, inputs, y, saved = unpack(ctx.batch_first, ctx.count, ctx.saved_tensors)
+        needs = ctx.needs_input_grad[4:]
+        return None, None, None, None, *_gradients(ctx.kind, layout, inputs, y, saved, upstream[:3], needs, ctx.segment)
+
+
+class EagerStep(Function):
+    """One step of a cell, x (B, I), h_0 and c_0 (B, H); the time axis is added inside."""
+
+    @staticmethod
+    def forward(ctx: Any, kind: str, x: Tensor, h_0: Tensor | None, c_0: Tensor | None, *flat: Any) -> Any:
+        """Return h and c, or None in its place."""
+        x_1, h_1, c_1 = map(_with_time, (x, h_0, c_0))
+        net = fused.forward(kind, STEP, x_1, h_1, c_1, by_direction(flat), True)  # type: ignore[arg-type]
+        ctx.save_for_backward(x, h_0, c_0, *flat, net.y, net.gates, net.cells)
+        ctx.kind = kind
+        ctx.set_materialize_grads(False)
+        return net.h_n[0], None if net.c_n is None else net.c_n[0]
+
+    @staticmethod
+    def backward(ctx: Any, dh: Any, dc: Any) -> Any:
+        """Return gradients of the arguments of forward."""
+        x, h_0, c_0, *rest = ctx.saved_tensors
+        *flat, y, gates, cells = rest
+        inputs, upstream = (*map(_with_time, (x, h_0, c_0)), *flat), (None, _with_time(dh), _with_time(dc))
+        needs = ctx.needs_input_grad[1:]
+        dx, dh_0, dc_0, *dflat = _gradients(ctx.kind, STEP, inputs, y, (gates, cells), upstream, needs, 0)
+        return None, *(None if d is None else d[0] for d in (dx, dh_0, dc_0)), *dflat
+
+
+def _with_time(t: Tensor | None) -> Tensor | None:
+    return None if t is None else t.unsqueeze(0)
+
+
+def _gradients(
+    kind: str,
+    layout: Layout,
+    inputs: FlatTensors,
+    y: Tensor,
+    saved: Sequence[Tensor],
+    upstream: FlatTensors,
+    needs: Sequence[bool],
+    segment: int,
+) -> tuple[Tensor | None, ...]:
+    """Return gradients of the inputs, from the core where possible."""
+    # create_graph=True: somebody will differentiate this again.  Gradients of another type may wrap their values.
+    if torch.is_grad_enabled() or not PLAIN.issuperset(map(type, upstream)):
+        return equations_backward(kind, layout, inputs, upstream, needs)
+    return core_backward(kind, layout, inputs, y, saved, upstream, needs, segment)

@@ -1,0 +1,93 @@
+"""Weights in one row, as autograd wants its tensors: flatten and rebuild, and the two backward passes over them.
+
+Flat tensors are x, h_0, c_0 and then every weight of every direction, None where there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from unrolled.core.fields import Layout, Net, Weights
+from unrolled.nn import fused, reference
+
+FlatTensors: TypeAlias = Sequence[Tensor | None]
+
+_COUNT = len(Weights._fields)
+
+
+def flatten(weights: Sequence[Weights]) -> list[Tensor | None]:
+    """Return the weights of all directions in one row.
+
+    >>> W = torch.ones(1, 1)
+    >>> len(flatten([Weights(W, W)] * 2)) == 2 * len(Weights._fields)
+    True
+    """
+    return [*chain.from_iterable(weights)]
+
+
+def by_direction(flat: FlatTensors) -> list[Weights]:
+    """Return the weights of each direction from one row: the inverse of `flatten`.
+
+    >>> W = torch.ones(1, 1)
+    >>> by_direction(flatten([Weights(W, W)]))[0].W_hh is W
+    True
+    """
+    return [Weights._make(flat[k : k + _COUNT]) for k in range(0, len(flat), _COUNT)]
+
+
+def unpack(batch_first: bool, count: int, tensors: Sequence[Any]) -> tuple[Layout, list[Any], Any, tuple[Any, ...]]:
+    """Return layout, inputs, y and what the core saved from the tensors of a context.
+
+    Args: count of the inputs; tensors lengths, batch_sizes, reset, the inputs, y, and what the core saved.
+    """
+    end = 3 + count
+    return Layout(batch_first, *tensors[:3]), list(tensors[3:end]), tensors[end], tuple(tensors[end + 1 :])
+
+
+def core_backward(
+    kind: str,
+    layout: Layout,
+    inputs: FlatTensors,
+    y: Tensor,
+    saved: Sequence[Tensor],
+    upstream: FlatTensors,
+    needs: Sequence[bool],
+    segment: int,
+) -> tuple[Tensor | None, ...]:
+    """Return the gradients of the inputs from the compiled core, None where not needed.
+
+    Args: upstream gradients of y, h_n and c_n, None for zeros; needs: of each input.
+    """
+    x, h_0, c_0, *flat = inputs
+    net = Net(x, h_0, c_0, by_direction(flat), y, None, None, *saved)
+    wanted = (needs[0], needs[1], needs[2], any(needs[3:]))
+    found = fused.backward(kind, layout, net, *upstream, needs=wanted, segment=segment)
+    dflat = flatten(found.weights) if wanted[3] else [None] * len(flat)
+    gradients = (found.dx, found.dh_0, found.dc_0, *dflat)
+    return tuple(d if needed else None for d, needed in zip(gradients, needs, strict=True))
+
+
+def equations_backward(
+    kind: str, layout: Layout, inputs: FlatTensors, upstream: FlatTensors, needs: Sequence[bool]
+) -> tuple[Tensor | None, ...]:
+    """Return what `core_backward` returns, as torch operations that can be differentiated again."""
+    wanted = [k for k, needed in enumerate(needs) if needed]
+    flowing = [k for k, d in enumerate(upstream) if d is not None]
+
+    def outputs(*varied: Tensor) -> tuple[Any, ...]:
+        full = list(inputs)
+        for k, value in zip(wanted, varied, strict=True):
+            full[k] = value
+        x, h_0, c_0, *flat = full
+        assert x is not None
+        results = reference.layer(kind, layout, x, h_0, c_0, by_direction(flat))
+        return tuple(results[k] for k in flowing)
+
+    _, pull_back = torch.func.vjp(outputs, *(inputs[k] for k in wanted))  # type: ignore[misc]
+    found = dict(zip(wanted, pull_back(tuple(upstream[k] for k in flowing)), strict=True))
+    return tuple(found.get(k) for k in range(len(inputs)))

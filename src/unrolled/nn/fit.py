@@ -1,0 +1,135 @@
+"""Whether the tensors of one layer fit each other and their values are in range.
+
+The compiled core trusts the shapes and indices it is given, and anybody may reassign a weight: every call passes here
+or is checked by the core itself, which leaves the error message to this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from unrolled.core.fields import Layout, Weights
+from unrolled.nn import checks, reference
+from unrolled.nn.fake_tensors import batch_size
+from unrolled.notation import CELLS, gate_count, has_cell_state
+
+
+def layout(x: Tensor, layout: Layout) -> None:
+    """Raise unless x has the axes, and the fields of the layout the form, that one layer takes.
+
+    Raises: TypeError, ValueError or RuntimeError as for a whole layer.
+
+    >>> layout(torch.zeros(5, 3, 4), Layout(lengths=torch.tensor([5, 0, 2])))
+    """
+    if layout.batch_sizes is not None:
+        checks.packed(x, layout.batch_sizes, layout.lengths)
+    elif x.dim() != 3 - checks.is_one_hot(x):
+        raise ValueError(f"x must be (T, B, I), or (T, B) one-hot indices, got shape {tuple(x.shape)}")
+    rows = tuple(x.shape if checks.is_one_hot(x) else x.shape[:-1])
+    if layout.lengths is not None:
+        checks.lengths_form(layout.lengths, (rows[0 if layout.batch_first else 1],), x.device)
+    if layout.reset is not None:
+        checks.reset_form(layout.reset, rows, x.device)
+
+
+def kind_of_layer(kind: str, c_0: Tensor | None, weights: Sequence[Weights]) -> None:
+    """Raise ValueError unless a layer of this kind has the weights and states that are given.
+
+    >>> W = torch.zeros(4, 3)
+    >>> kind_of_layer("RNN_RELU", None, [Weights(W, W)])
+    """
+    if kind not in CELLS:
+        raise ValueError(f"kind is {kind!r}, expected one of {', '.join(CELLS)}")
+    given = {tuple(w is not None for w in direction) for direction in weights}
+    if len(weights) not in (1, 2) or len(given) != 1:
+        raise ValueError(f"weights of {len(weights)} directions, expected those of one, or of two with the same parts")
+    if not has_cell_state(kind) and (c_0 is not None or weights[0].W_hr is not None):
+        with_cells = ", ".join(other for other in CELLS if has_cell_state(other))
+        raise ValueError(f"{kind} has neither a cell state c_0 nor a projection W_hr; only {with_cells} has")
+
+
+def tensors(
+    kind: str, layout: Layout, x: Tensor, h_0: Tensor | None, c_0: Tensor | None, weights: Sequence[Weights]
+) -> None:
+    """Raise ValueError unless weights, input and states of one layer fit each other in shape, type and device.
+
+    >>> W = torch.zeros(6, 6)
+    >>> tensors("RNN_RELU", Layout(), torch.zeros(5, 3, 6), None, None, [Weights(W, W)])
+    """
+    W_ih, W_hh, W_hr = weights[0].W_ih, weights[0].W_hh, weights[0].W_hr
+    if W_ih.dim() != 2 or W_hh.dim() != 2:
+        raise ValueError(f"W_ih and W_hh must be matrices, got shapes {tuple(W_ih.shape)} and {tuple(W_hh.shape)}")
+    GH, I = W_ih.shape
+    H = GH // gate_count(kind)
+    P = H if W_hr is None else W_hr.shape[0]
+    dtype, device = W_hh.dtype, W_hh.device
+    shapes = Weights(W_ih=(gate_count(kind) * H, I), W_hh=(GH, P), b_ih=(GH,), b_hh=(GH,), W_hr=(P, H))
+    for d, direction in enumerate(weights):
+        for name, w, shape in zip(Weights._fields, direction, shapes, strict=True):
+            if w is not None and (w.shape != shape or w.dtype != dtype or w.device != device):
+                raise ValueError(
+                    f"{name} of direction {d} is {checks.described(w)} on {w.device}, expected "
+                    f"{checks.form(dtype, shape)} on {device} (G*H = {GH}, I = {I}, H = {H}, P = {P})"
+                )
+    if not checks.is_one_hot(x) and (x.shape[-1] != I or x.dtype != dtype):
+        raise ValueError(f"x is {checks.described(x)}, expected {dtype} with I = {I} features in its last axis")
+    if x.device != device:
+        raise ValueError(f"x is on {x.device} and the weights are on {device}; move one of them")
+    if h_0 is not None or c_0 is not None:
+        B = batch_size(x, layout.batch_first, layout.batch_sizes, (h_0, c_0))
+        for name, s, width in (("h_0", h_0, P), ("c_0", c_0, H)):
+            shape = (len(weights), B, width)
+            if s is not None and (s.shape != shape or s.dtype != dtype or s.device != device):
+                expected = f"{checks.form(dtype, shape)} on {device}"
+                raise ValueError(f"{name} is {checks.described(s)} on {s.device}, expected {expected}")
+
+
+def values(x: Tensor, weights: Sequence[Weights], layout: Layout) -> None:
+    """Raise if a length or a one-hot index is out of range; this reads the values, so they must be there.
+
+    Raises: ValueError for a length, IndexError for an index; the message names the first and its place.
+
+    >>> W = torch.zeros(4, 3)
+    >>> values(torch.tensor([[0], [2]]), [Weights(W, W)], Layout())
+    """
+    if layout.lengths is not None:
+        length_range(layout.lengths, x.shape[int(layout.batch_first)])
+    if checks.is_one_hot(x):
+        one_hot_range(x, weights[0].W_ih.shape[1], layout)
+
+
+def length_range(lengths: Tensor, T: int) -> None:
+    """Raise ValueError unless every length lies in [0, T]; the message names the first row that does not.
+
+    >>> length_range(torch.tensor([5, 0]), 5)
+    """
+    bad = (lengths < 0) | (lengths > T)
+    if bad.any():
+        b = int(bad.nonzero()[0, 0])
+        raise ValueError(f"lengths[{b}] is {int(lengths[b])}, expected 0 to T = {T}")
+
+
+def one_hot_range(x: Tensor, I: int, layout: Layout) -> None:
+    """Raise IndexError unless every one-hot index lies in [0, I); what lies past the end of a row may be anything.
+
+    The message names the first index out of range and its position in x.
+
+    >>> one_hot_range(torch.tensor([[2], [9]]), 3, Layout(lengths=torch.tensor([1])))
+    """
+    if x.numel() == 0:
+        return
+    low, high = (int(extreme) for extreme in torch.aminmax(x))
+    if low >= 0 and high < I:
+        return
+    bad = (x < 0) | (x >= I)
+    if layout.lengths is not None:
+        bad &= reference.alive(layout.lengths, x.shape[int(layout.batch_first)], layout.batch_first)
+    if bad.any():
+        position = bad.nonzero()[0].tolist()
+        raise IndexError(
+            f"one-hot index {int(x[tuple(position)])} at input{position} is out of range: expected 0 to {I - 1}, "
+            "which is input_size - 1 or, with an embedding (V, I), V - 1"
+        )
