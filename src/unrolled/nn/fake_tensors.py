@@ -1,4 +1,4 @@
-"""Whether a tensor's values can be read: under a tracer they are not there yet."""
+"""Whether a tensor's values can be read: a tracer's tensors have none yet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PLAIN: frozenset[type] = frozenset({Tensor, Parameter, Buffer, type(None)})
 
 
 def is_traced(*tensors: Tensor | None) -> bool:
-    """Return whether tensors stand for values that are not there yet, or lie elsewhere.
+    """Return whether any tensor has no values yet, or has them elsewhere than plain tensors.
 
     Only the registered operator (autograd/compiled.py) computes with such tensors; it checks their values when it runs.
 

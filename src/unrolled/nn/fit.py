@@ -88,7 +88,7 @@ def tensors(
 
 
 def values(x: Tensor, weights: Sequence[Weights], layout: Layout) -> None:
-    """Raise if a length or a one-hot index is out of range; this reads the values, so they must be there.
+    """Raise if a length or a one-hot index is out of range; this reads the values of plain tensors.
 
     Raises: ValueError for a length, IndexError for an index; the message names the first and its place.
 

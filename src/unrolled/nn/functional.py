@@ -1,4 +1,4 @@
-"""Layers as functions of explicit weights, for those who keep or make the weights themselves.
+"""Layers as functions of explicit weights, for callers who hold or compute the weights themselves.
 
 ``layer`` unrolls one stacked layer; ``rnn_step``, ``lstm_step`` and ``gru_step`` are the equations of one step.
 

@@ -1,4 +1,4 @@
-"""What a layer computed on its way: every gate and state, for looking at."""
+"""The trace of a call: every gate and state that a layer computed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unrolled.nn.layout import Rows
 
 @dataclass(frozen=True)
 class Trace:
-    """What one forward call computed on its way, detached from the graph and laid out as the output.
+    """Every gate and state of one forward call, detached from the graph and laid out as the output.
 
     Args:
         h: hidden states, (T, B, D*P).

@@ -107,7 +107,8 @@ class RecurrentLayer(torch.nn.RNNBase):
             y, finals, recorded = self._unroll(x, states, layout, weights, trace)
 
         autocast = dispatch.autocast_type(x)
-        if autocast is not None and self.mode != "GRU" and W.dtype != torch.float64:  # torch's GRU ignores autocast
+        # As torch: its GRU ignores autocast.
+        if autocast is not None and self.stock is not torch.nn.GRU and W.dtype != torch.float64:
             y, finals = y.to(autocast), [s.to(autocast) for s in finals]
         finals = arrangement.restored(finals)
         state = tuple(finals) if len(finals) == 2 else finals[0]
