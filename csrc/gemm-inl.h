@@ -47,38 +47,17 @@ void tile(Sum* out, const A* const* a, const Index* at, int segments, Index K, c
   }
 }
 
-template <class Sum, class A, class W>
-using TileFunction = void (*)(Sum*, const A* const*, const Index*, int, Index, const W*);
-
-template <class Sum, class A, class W, int V, bool Transposed>
-inline TileFunction<Sum, A, W> tile_of_rows(int R) {
-  constexpr int most = max_rows(V);
-  static_assert(most >= 1 && most <= 8);
-  switch (R) {
-    case 1: return tile<Sum, A, W, 1, V, Transposed>;
-    case 2: return tile<Sum, A, W, (most >= 2 ? 2 : 1), V, Transposed>;
-    case 3: return tile<Sum, A, W, (most >= 3 ? 3 : 1), V, Transposed>;
-    case 4: return tile<Sum, A, W, (most >= 4 ? 4 : 1), V, Transposed>;
-    case 5: return tile<Sum, A, W, (most >= 5 ? 5 : 1), V, Transposed>;
-    case 6: return tile<Sum, A, W, (most >= 6 ? 6 : 1), V, Transposed>;
-    case 7: return tile<Sum, A, W, (most >= 7 ? 7 : 1), V, Transposed>;
-    default: return tile<Sum, A, W, most, V, Transposed>;
+// The tile of so many rows and vectors.
+template <bool Transposed, class Sum, class A, class W, int V = 1, int R = 1>
+[[gnu::always_inline]] inline void run_tile(Index rows, int vectors, Sum* out, const A* const* a, const Index* at,
+                                            int segments, Index K, const W* panel) {
+  if constexpr (V < kPanelVectors && R == 1) {
+    if (vectors > V) return run_tile<Transposed, Sum, A, W, V + 1>(rows, vectors, out, a, at, segments, K, panel);
   }
-}
-
-// The tile of R rows and V vectors.
-template <bool Transposed, class Sum, class A, class W>
-inline void run_tile(int R, int V, Sum* out, const A* const* a, const Index* at, int segments, Index K,
-                     const W* panel) {
-  const auto tile = [&] {
-    switch (V) {
-      case 1: return tile_of_rows<Sum, A, W, 1, Transposed>(R);
-      case 2: return tile_of_rows<Sum, A, W, 2, Transposed>(R);
-      case 3: return tile_of_rows<Sum, A, W, 3, Transposed>(R);
-      default: return tile_of_rows<Sum, A, W, 4, Transposed>(R);
-    }
-  }();
-  tile(out, a, at, segments, K, panel);
+  if constexpr (R < max_rows(V)) {
+    if (rows > R) return run_tile<Transposed, Sum, A, W, V, R + 1>(rows, vectors, out, a, at, segments, K, panel);
+  }
+  tile<Sum, A, W, R, V, Transposed>(out, a, at, segments, K, panel);
 }
 
 // Where rows of one segment start.

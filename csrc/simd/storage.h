@@ -4,45 +4,29 @@
 
 template <class To, class V>
 inline Vec<To> convert(V v) {
-  if constexpr (__is_same(V, Vec<To>)) {
-    return v;
-  } else {
-    return __builtin_convertvector(v, Vec<To>);
-  }
+  return __builtin_convertvector(v, Vec<To>);
 }
 
 template <class To, class From>
 inline Vec<To> read_n(const From* p, Index n) {
-  if constexpr (__is_same(From, To)) {
-    return load_n(p, n);
-  } else {
-    Vec<To> v{};
-    for (Index k = 0; k < n; ++k) v[k] = static_cast<To>(p[k]);
-    return v;
-  }
+  if constexpr (__is_same(From, To)) return load_n(p, n);
+  Vec<To> v{};
+  for (Index k = 0; k < n; ++k) v[k] = static_cast<To>(p[k]);
+  return v;
 }
 template <class To, class From>
 inline Vec<To> read(const From* p) {
-  if constexpr (__is_same(From, To)) {
-    return load(p);
-  } else {
-    return read_n<To>(p, kWidth<To>);
-  }
+  if constexpr (__is_same(From, To)) return load(p);
+  return read_n<To>(p, kWidth<To>);
 }
 
 template <class From, class To>
 inline void write_n(To* p, Vec<From> v, Index n) {
-  if constexpr (__is_same(From, To)) {
-    store_n(p, v, n);
-  } else {
-    for (Index k = 0; k < n; ++k) p[k] = static_cast<To>(v[k]);
-  }
+  if constexpr (__is_same(From, To)) return store_n(p, v, n);
+  for (Index k = 0; k < n; ++k) p[k] = static_cast<To>(v[k]);
 }
 template <class From, class To>
 inline void write(To* p, Vec<From> v) {
-  if constexpr (__is_same(From, To)) {
-    store(p, v);
-  } else {
-    write_n<From>(p, v, kWidth<From>);
-  }
+  if constexpr (__is_same(From, To)) return store(p, v);
+  write_n<From>(p, v, kWidth<From>);
 }
