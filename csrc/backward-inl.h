@@ -11,21 +11,25 @@
 // Sums over rows (dW, db) run from the last step to the first, in blocks of a fixed number of steps counted from the
 // end.  At a block's edge a pass may be cut and the bits stay: there the segments end whose gates are recomputed.
 
-template <class Cell, class Real>
+template <class Cell, class T>
 class Backward {
+  using Compute = typename T::Compute;
+  using Sum = typename T::Sum;
+  using V = Vec<Compute>;
+
  public:
-  Backward(const BackwardPlan<Cell, Real>& plan, const Team& team)
+  Backward(const BackwardPlan<Cell, T>& plan, const Team& team)
       : plan_(plan), call_(plan.call), order_(plan.order), team_(team),
-        share_(choose_share(plan.call, plan.division, team)), at_(plan.rows[team.id]), Hp_(plan.Hp), Pp_(plan.Pp) {
+        share_(choose_share<T>(plan.call, plan.division, team)), at_(plan.rows[team.id]), Hp_(plan.Hp), Pp_(plan.Pp) {
     for (int gate = 0; gate < Cell::gates; ++gate) hidden_at_[gate] = Cell::hidden_slot(gate) * Hp_;
   }
 
   // Steps s1 - 1 down to s0 of one recurrence.
-  void run(Index which, Index s0, Index s1, const Saved<Real>& saved) {
+  void run(Index which, Index s0, Index s1, const Saved<T>& saved) {
     recurrence_ = &call_.recurrence[which];
     gradients_ = &call_.gradients[which];
     buffers_ = &plan_.buffers[which];
-    timeline_ = {&order_, recurrence_, plan_.zeros};
+    timeline_ = {&order_, recurrence_, plan_.no_h};
     saved_ = saved;
     Index n = 0;
     for (Index s = s1; s-- > s0;) {
@@ -43,7 +47,7 @@ class Backward {
   }
 
  private:
-  Real* da(Index s, Index b) const { return buffers_->da + plan_.ring(s, b) * Cell::slots * Hp_; }
+  Compute* da(Index s, Index b) const { return buffers_->da + plan_.ring(s, b) * Cell::slots * Hp_; }
 
   // Where each row of step s reads and writes.
   void point(Index t, Index s, Index n) {
@@ -56,7 +60,7 @@ class Backward {
       follows_ |= passed_on;
       at_.da_next[k] = passed_on ? da(s + 1, b) : plan_.zeros;
       at_.extra[k] = ends || Cell::reads_h_prev ? buffers_->dh + b * Pp_ : plan_.zeros;
-      at_.dy[k] = gradients_->dy.data ? order_.row(gradients_->dy, t, b) : plan_.zeros;
+      at_.dy[k] = gradients_->dy.data ? order_.row(gradients_->dy, t, b) : plan_.no_h;
       at_.da[k] = da(s, b);
       at_.dh[k] = buffers_->dh + b * Pp_;
       if (Cell::saved > 0) at_.saved[k] = order_.row(saved_.gates, t, b, saved_.first);
@@ -80,46 +84,47 @@ class Backward {
   template <class Each>
   [[gnu::always_inline]] void recurrent_product(Index n, Each each) {
     const auto& panels = buffers_->hidden;
-    const auto product = [&](Real* sums, Index p, Index r0, Index R) {
-      const int V = panels.vectors(p);
+    const auto product = [&](Sum* sums, Index p, Index r0, Index R) {
+      const int vectors = panels.vectors(p);
       if (follows_) {
-        tile_for<Real, false>(R, V)(sums, at_.da_next + r0, hidden_at_, Cell::gates, call_.H, panels.panel(p));
+        run_tile<false>(R, vectors, sums, at_.da_next + r0, hidden_at_, Cell::gates, call_.H, panels.panel(p));
       } else {
-        for (Index k = 0; k < R * V; ++k) store(sums + k * kWidth<Real>, Vec<Real>{});
+        for (Index k = 0; k < R * vectors; ++k) store(sums + k * kWidth<Sum>, Vec<Sum>{});
       }
     };
-    for_each_tile(panels, share_.panels(panels.count), n, product, [&](Index k, Index j, const Real* sum) {
-      each(k, j, load(sum) + load_n(at_.dy[k] + j, panels.lanes(j)) + load(at_.extra[k] + j));
+    for_each_tile(panels, share_.panels(panels.count), n, product, [&](Index k, Index j, const Sum* sum) {
+      const V dy = read_n<Compute>(at_.dy[k] + j, panels.lanes(j));
+      each(k, j, convert<Compute>(load(sum)) + dy + load(at_.extra[k] + j));
     });
   }
 
   // With a projection: dp_t = dh_t, the gradient of W_hr m_t.
   void project(Index n) {
-    recurrent_product(n, [&](Index k, Index j, Vec<Real> dh) { store(at_.dp[k] + j, dh); });
+    recurrent_product(n, [&](Index k, Index j, V dh) { store(at_.dp[k] + j, dh); });
   }
 
   void step(Index n) {
     if (plan_.projected) {
       const auto& panels = buffers_->projection;
       multiply_rows(panels, share_.panels(panels.count), at_.dp, n,
-                    [&](Index k, Index j, const Real* sum) { cell(k, j, load(sum)); });
+                    [&](Index k, Index j, const Sum* sum) { cell(k, j, convert<Compute>(load(sum))); });
     } else {
-      recurrent_product(n, [&](Index k, Index j, Vec<Real> dh) { cell(k, j, dh); });
+      recurrent_product(n, [&](Index k, Index j, V dh) { cell(k, j, dh); });
     }
   }
 
   // One vector of units of one row, from unit j on.
-  void cell(Index k, Index j, Vec<Real> dh) {
-    const Index n = call_.H - j < kWidth<Real> ? call_.H - j : kWidth<Real>;
-    Vec<Real> saved[4]{}, da[Cell::slots];
-    for (int slot = 0; slot < Cell::saved; ++slot) saved[slot] = load(at_.saved[k] + slot * Hp_ + j);
-    const Vec<Real> h = Cell::reads_h ? load_n(at_.h[k] + j, n) : Vec<Real>{};
-    const Vec<Real> h_prev = Cell::reads_h_prev ? load_n(at_.h_prev[k] + j, n) : Vec<Real>{};
-    const Vec<Real> c = Cell::has_c ? load(at_.c[k] + j) : Vec<Real>{};
-    const Vec<Real> c_prev = Cell::has_c ? load(at_.c_prev[k] + j) : Vec<Real>{};
-    const Vec<Real> dc = Cell::has_c ? load(at_.dc[k] + j) : Vec<Real>{};
-    const UnitVectors<Cell, Real> vectors(buffers_->vectors + j, Hp_);
-    const StepBack<Real> back = Cell::backward(saved, vectors.of, h, h_prev, c, c_prev, dh, dc, da);
+  void cell(Index k, Index j, V dh) {
+    const Index n = call_.H - j < kWidth<Compute> ? call_.H - j : kWidth<Compute>;
+    V saved[4]{}, da[Cell::slots];
+    for (int slot = 0; slot < Cell::saved; ++slot) saved[slot] = read<Compute>(at_.saved[k] + slot * Hp_ + j);
+    const V h = Cell::reads_h ? read_n<Compute>(at_.h[k] + j, n) : V{};
+    const V h_prev = Cell::reads_h_prev ? read_n<Compute>(at_.h_prev[k] + j, n) : V{};
+    const V c = Cell::has_c ? load(at_.c[k] + j) : V{};
+    const V c_prev = Cell::has_c ? load(at_.c_prev[k] + j) : V{};
+    const V dc = Cell::has_c ? load(at_.dc[k] + j) : V{};
+    const UnitVectors<Cell, Compute> vectors(buffers_->vectors + j, Hp_);
+    const StepBack<Compute> back = Cell::backward(saved, vectors.of, h, h_prev, c, c_prev, dh, dc, da);
     for (int slot = 0; slot < Cell::slots; ++slot) store(at_.da[k] + slot * Hp_ + j, da[slot]);
     if constexpr (Cell::reads_h_prev) store(at_.dh[k] + j, back.dh_direct);
     if constexpr (Cell::has_c) store(at_.dc[k] + j, back.dc_prev);
@@ -128,7 +133,7 @@ class Backward {
 
   // Where a row starts, what would go to the step before goes to h_0 and c_0.
   void hand_to_start(Index t, Index n) {
-    const Panels<Real>& panels = plan_.projected ? buffers_->projection : buffers_->hidden;
+    const auto& panels = plan_.projected ? buffers_->projection : buffers_->hidden;
     const Range mine = share_.panels(panels.count);
     const Index from = panels.first(mine.begin);
     const Index to = share_.part + 1 == share_.parts ? Hp_ : panels.first(mine.end);
@@ -148,22 +153,22 @@ class Backward {
       }
     }
   }
-  static void add(Real* to, const Real* from, Index begin, Index end) {
+  static void add(Compute* to, const Compute* from, Index begin, Index end) {
     for (Index j = begin; j < end; ++j) to[j] += from[j];
   }
 
-  const BackwardPlan<Cell, Real>& plan_;
-  const Call<Real>& call_;
-  const Order<Real>& order_;
+  const BackwardPlan<Cell, T>& plan_;
+  const CallOf<T>& call_;
+  const Order<T>& order_;
   const Team& team_;
   const Share share_;
-  const BackwardRows<Real>& at_;
+  const BackwardRows<T>& at_;
   const Index Hp_, Pp_;
-  const Recurrence<Real>* recurrence_ = nullptr;
-  const Gradients<Real>* gradients_ = nullptr;
-  const BackwardBuffers<Real>* buffers_ = nullptr;
-  Timeline<Real> timeline_;
-  Saved<Real> saved_;
+  const RecurrenceOf<T>* recurrence_ = nullptr;
+  const Gradients<typename T::Storage>* gradients_ = nullptr;
+  const BackwardBuffers<T>* buffers_ = nullptr;
+  Timeline<T> timeline_;
+  Saved<T> saved_;
   Index hidden_at_[Cell::gates];
   bool follows_ = false;
 };

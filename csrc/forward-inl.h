@@ -14,13 +14,18 @@ enum class Pass {
               // one product.  Only c goes from step to step, unit by unit
 };
 
-template <class Cell, class Real>
+template <class Cell, class T>
 class Forward {
+  using Storage = typename T::Storage;
+  using Compute = typename T::Compute;
+  using Sum = typename T::Sum;
+  using V = Vec<Compute>;
+
  public:
-  Forward(const Plan<Cell, Real>& plan, const Team& team)
+  Forward(const Plan<Cell, T>& plan, const Team& team)
       : plan_(plan), call_(plan.call), order_(plan.order), team_(team),
-        share_(choose_share(plan.call, plan.division, team)), at_(plan.rows[team.id]), buffers_(plan.buffers_of(team)),
-        Hp_(plan.Hp), segment_(segment_steps(plan.call)) {}
+        share_(choose_share<T>(plan.call, plan.division, team)), at_(plan.rows[team.id]),
+        buffers_(plan.buffers_of(team)), Hp_(plan.Hp), segment_(segment_steps<T>(plan.call)) {}
 
   // All steps of one recurrence.
   void run(Index which) {
@@ -40,7 +45,7 @@ class Forward {
         }
         if (share_.together) team_.wait();
         if (plan_.projected) {
-          project(t, n);
+          project(n);
           if (share_.together) team_.wait();
         }
       }
@@ -49,7 +54,7 @@ class Forward {
   }
 
   // The gates and cells of steps s0 to s1, a segment, from x and y.
-  void recompute(Index which, Index s0, Index s1, const Saved<Real>& saved) {
+  void recompute(Index which, Index s0, Index s1, const Saved<T>& saved) {
     begin(which, saved);
     Index n = 0;
     for (Index end; s0 < s1; s0 = end) {
@@ -65,17 +70,19 @@ class Forward {
   }
 
  private:
-  void begin(Index which, const Saved<Real>& saved) {
+  void begin(Index which, const Saved<T>& saved) {
     recurrence_ = &call_.recurrence[which];
     packed_ = &plan_.packed[which];
-    timeline_ = {&order_, recurrence_, plan_.zeros};
+    timeline_ = {&order_, recurrence_, plan_.no_h};
     saved_ = saved;
   }
 
-  Real* gates(Index t, Index b) const { return order_.row(saved_.gates, t, b, saved_.first); }
+  Storage* gates(Index t, Index b) const { return order_.row(saved_.gates, t, b, saved_.first); }
 
-  Real* x_part(Index t, Index b, Index step_of_chunk) const {
-    if (call_.save && Cell::saved > 0) return gates(t, b);
+  Compute* x_part(Index t, Index b, Index step_of_chunk) const {
+    if constexpr (Plan<Cell, T>::x_in_gates) {
+      if (call_.save) return gates(t, b);
+    }
     return buffers_.x_part + (step_of_chunk * call_.B + b) * Cell::gates * Hp_;
   }
 
@@ -100,34 +107,36 @@ class Forward {
       return;
     }
     const auto& panels = packed_->input;
-    multiply_rows(panels, share_.panels(panels.count), at_.x, rows, [&](Index k, Index j, const Real* sums) {
+    multiply_rows(panels, share_.panels(panels.count), at_.x, rows, [&](Index k, Index j, const Sum* sums) {
       for (int gate = 0; gate < Cell::gates; ++gate) {
-        store(at_.out[k] + gate * Hp_ + j, load(sums + gate * kWidth<Real>) + load(packed_->x_bias + gate * Hp_ + j));
+        const V sum = convert<Compute>(load(sums + gate * kWidth<Sum>));
+        store(at_.out[k] + gate * Hp_ + j, sum + load(packed_->x_bias + gate * Hp_ + j));
       }
     });
   }
 
   // c of all rows after step s, (B, Hp); null where every step has its own.
-  Real* c_after(Index s) const {
+  Compute* c_after(Index s) const {
     if (call_.save) return saved_.before(s + 1);
     const Index to_end = order_.steps() - 1 - s;
     const bool edge = call_.segment && to_end > 0 && to_end % segment_ == 0;
     return edge ? recurrence_->cells.data + (to_end / segment_ - 1) * recurrence_->cells.time_stride : packed_->c;
   }
-  Real* c_row(Real* all, Index t, Index b) const {
+  Compute* c_row(Compute* all, Index t, Index b) const {
     return all ? all + b * Hp_ : order_.row(saved_.cells, t, b, saved_.first);
   }
-  const Real* c_0(Index b) const { return packed_->c_0 ? packed_->c_0 + b * Hp_ : plan_.zeros; }
+  const Compute* c_0(Index b) const { return packed_->c_0 ? packed_->c_0 + b * Hp_ : plan_.zeros; }
 
   // Where each of n rows of step s reads and writes; their places among those of the pass start at `first`.
   void point(Index s, Index step_of_chunk, Index first, Index n) {
     const Index t = timeline_.time(s), t_prev = timeline_.time_before(t);
-    Real *const c = Cell::has_c ? c_after(s) : nullptr, *const c_prev = Cell::has_c ? c_after(s - 1) : nullptr;
+    Compute *const c = Cell::has_c ? c_after(s) : nullptr, *const c_prev = Cell::has_c ? c_after(s - 1) : nullptr;
     for (Index i = 0; i < n; ++i) {
       const Index b = order_.row_of(share_, i), k = first + i;
       const bool starts = timeline_.starts(t, b);
       at_.h_prev[k] = timeline_.h_prev(t, b, starts);
-      at_.h[k] = plan_.projected ? buffers_.m + b * Hp_ : order_.row(recurrence_->y, t, b);
+      at_.y[k] = order_.row(recurrence_->y, t, b);
+      if (plan_.projected) at_.m[k] = buffers_.m + b * Hp_;
       at_.x_part[k] = plan_.tabled ? packed_->table + *order_.row(recurrence_->symbols, t, b) * Cell::gates * Hp_
                                    : x_part(t, b, step_of_chunk);
       if (call_.save && Cell::saved > 0) at_.saved[k] = gates(t, b);
@@ -142,41 +151,40 @@ class Forward {
   void step(Index rows) {
     const auto& panels = packed_->hidden;
     multiply_rows(panels, share_.panels(panels.count), at_.h_prev, rows,
-                  [&](Index k, Index j, const Real* sums) { cell<pass>(k, j, sums); });
+                  [&](Index k, Index j, const Sum* sums) { cell<pass>(k, j, sums); });
   }
 
   // One vector of units of one row, from unit j on.
   template <Pass pass>
-  [[gnu::always_inline]] void cell(Index k, Index j, const Real* sums) {
-    Vec<Real> x_part[Cell::gates], h_part[Cell::gates], saved[4];
+  [[gnu::always_inline]] void cell(Index k, Index j, const Sum* sums) {
+    V x_part[Cell::gates], h_part[Cell::gates], saved[4];
     for (int gate = 0; gate < Cell::gates; ++gate) {
       x_part[gate] = load(at_.x_part[k] + gate * Hp_ + j);
-      h_part[gate] = load(sums + gate * kWidth<Real>);
+      h_part[gate] = convert<Compute>(load(sums + gate * kWidth<Sum>));
     }
     const Index n = packed_->hidden.lanes(j);
-    const UnitVectors<Cell, Real> vectors(packed_->vectors + j, Hp_);
-    const Vec<Real> h_prev = Cell::reads_h_prev ? load_n(at_.h_prev[k] + j, n) : Vec<Real>{};
-    const Vec<Real> c_prev = Cell::has_c ? load(at_.c_prev[k] + j) : Vec<Real>{};
-    const StepOut<Real> out = Cell::forward(x_part, h_part, vectors.of, h_prev, c_prev, saved);
+    const UnitVectors<Cell, Compute> vectors(packed_->vectors + j, Hp_);
+    const V h_prev = Cell::reads_h_prev ? read_n<Compute>(at_.h_prev[k] + j, n) : V{};
+    const V c_prev = Cell::has_c ? load(at_.c_prev[k] + j) : V{};
+    const StepOut<Compute> out = Cell::forward(x_part, h_part, vectors.of, h_prev, c_prev, saved);
     if constexpr (pass != Pass::recompute) {
       if (plan_.projected) {
-        store(at_.h[k] + j, out.h);
+        store(at_.m[k] + j, out.h);
       } else {
-        store_n(at_.h[k] + j, out.h, n);
+        write_n<Compute>(at_.y[k] + j, out.h, n);
       }
     }
     if constexpr (Cell::has_c) store(at_.c[k] + j, out.c);
     if constexpr (pass != Pass::inference) {
-      for (int slot = 0; slot < Cell::saved; ++slot) store(at_.saved[k] + slot * Hp_ + j, saved[slot]);
+      for (int slot = 0; slot < Cell::saved; ++slot) write<Compute>(at_.saved[k] + slot * Hp_ + j, saved[slot]);
     }
   }
 
   // h_t = W_hr m_t
-  void project(Index t, Index rows) {
+  void project(Index rows) {
     const auto& panels = packed_->projection;
-    multiply_rows(panels, share_.panels(panels.count), at_.h, rows, [&](Index k, Index j, const Real* sum) {
-      store_n(order_.row(recurrence_->y, t, order_.row_of(share_, k)) + j, load(sum), panels.lanes(j));
-    });
+    multiply_rows(panels, share_.panels(panels.count), at_.m, rows,
+                  [&](Index k, Index j, const Sum* sum) { write_n<Sum>(at_.y[k] + j, load(sum), panels.lanes(j)); });
   }
 
   void last_states() {
@@ -184,36 +192,36 @@ class Forward {
       const Index b = order_.row_of(share_, k);
       const bool moved = order_.length[b] > 0;
       const Index s = moved ? timeline_.last_step(b) : 0, t = timeline_.time(s);
-      const Real* h = moved ? timeline_.h(t, b) : timeline_.h_0(b);
+      const Storage* h = moved ? timeline_.h(t, b) : timeline_.h_0(b);
       for (Index j = 0; j < call_.P; ++j) recurrence_->h_n[b * call_.P + j] = h[j];
       if constexpr (Cell::has_c) {
-        const Real* c = moved ? c_row(c_after(s), t, b) : c_0(b);
-        for (Index j = 0; j < call_.H; ++j) recurrence_->c_n[b * call_.H + j] = c[j];
+        const Compute* c = moved ? c_row(c_after(s), t, b) : c_0(b);
+        for (Index j = 0; j < call_.H; ++j) recurrence_->c_n[b * call_.H + j] = static_cast<Storage>(c[j]);
       }
     }
   }
 
-  const Plan<Cell, Real>& plan_;
-  const Call<Real>& call_;
-  const Order<Real>& order_;
+  const Plan<Cell, T>& plan_;
+  const CallOf<T>& call_;
+  const Order<T>& order_;
   const Team& team_;
   const Share share_;
-  const StepRows<Real>& at_;
-  const StepBuffers<Real>& buffers_;
+  const StepRows<T>& at_;
+  const StepBuffers<T>& buffers_;
   const Index Hp_, segment_;
-  const Recurrence<Real>* recurrence_ = nullptr;
-  const Packed<Cell, Real>* packed_ = nullptr;
-  Timeline<Real> timeline_;
-  Saved<Real> saved_;
+  const RecurrenceOf<T>* recurrence_ = nullptr;
+  const Packed<Cell, T>* packed_ = nullptr;
+  Timeline<T> timeline_;
+  Saved<T> saved_;
 };
 
-template <class Cell, class Real>
-void forward_of(const Call<Real>& call, void* scratch, const Team& team, bool packed) {
+template <class Cell, class T>
+void forward_of(const CallOf<T>& call, void* scratch, const Team& team, bool packed) {
   Arena arena(scratch);
-  Plan<Cell, Real> plan(call, team.size, arena, team.id == 0);
+  Plan<Cell, T> plan(call, team.size, arena, team.id == 0);
   plan.arrange(team);
   if (!packed) plan.pack(team);
-  Forward<Cell, Real> forward(plan, team);
+  Forward<Cell, T> forward(plan, team);
   for (Index k = 0; k < call.recurrences; ++k) {
     if (has_recurrence(plan.division, k, team)) forward.run(k);
   }

@@ -18,71 +18,55 @@ constexpr int max_rows(int V) {
 // Transposed, for sums over rows (dW): a[k][at[s] + r].  Those rows lie far apart, where no prefetcher finds them: they
 // are asked for kAhead rows early, so a holds that many rows more than there are.
 constexpr Index kAhead = 12;
-template <class Real, int R, int V, bool Transposed>
-void tile(Real* out, const Real* const* a, const Index* at, int segments, Index K, const Real* panel) {
-  Vec<Real> sum[R][V] = {};
+template <class Sum, class A, class W, int R, int V, bool Transposed>
+void tile(Sum* out, const A* const* a, const Index* at, int segments, Index K, const W* panel) {
+  Vec<Sum> sum[R][V] = {};
   for (int s = 0; s < segments; ++s) {
-    const Real* row[R];
+    const A* row[R];
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) row[r] = Transposed ? nullptr : a[r] + at[s];
     for (Index k = 0; k < K; ++k) {
-      const Real* column = Transposed ? a[k] + at[s] : nullptr;
+      const A* column = Transposed ? a[k] + at[s] : nullptr;
       if (Transposed) __builtin_prefetch(a[k + kAhead] + at[s] + R - 1);
-      Vec<Real> w[V];
+      Vec<Sum> w[V];
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) w[v] = load(panel + v * kWidth<Real>);
+      for (int v = 0; v < V; ++v) w[v] = read<Sum>(panel + v * kWidth<Sum>);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
-        const Vec<Real> x = broadcast(Transposed ? column[r] : row[r][k]);
+        const Vec<Sum> x = broadcast(static_cast<Sum>(Transposed ? column[r] : row[r][k]));
 #pragma GCC unroll 4
         for (int v = 0; v < V; ++v) sum[r][v] = fma(x, w[v], sum[r][v]);
       }
-      panel += V * kWidth<Real>;
+      panel += V * kWidth<Sum>;
     }
   }
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) store(out + (r * V + v) * kWidth<Real>, sum[r][v]);
+    for (int v = 0; v < V; ++v) store(out + (r * V + v) * kWidth<Sum>, sum[r][v]);
   }
 }
 
-template <class Real>
-using TileFunction = void (*)(Real*, const Real* const*, const Index*, int, Index, const Real*);
-
-template <class Real, int V, bool Transposed>
-inline TileFunction<Real> tile_of_rows(int R) {
-  constexpr int most = max_rows(V);
-  static_assert(most >= 1 && most <= 8);
-  switch (R) {
-    case 1: return tile<Real, 1, V, Transposed>;
-    case 2: return tile<Real, (most >= 2 ? 2 : 1), V, Transposed>;
-    case 3: return tile<Real, (most >= 3 ? 3 : 1), V, Transposed>;
-    case 4: return tile<Real, (most >= 4 ? 4 : 1), V, Transposed>;
-    case 5: return tile<Real, (most >= 5 ? 5 : 1), V, Transposed>;
-    case 6: return tile<Real, (most >= 6 ? 6 : 1), V, Transposed>;
-    case 7: return tile<Real, (most >= 7 ? 7 : 1), V, Transposed>;
-    default: return tile<Real, most, V, Transposed>;
+// The tile of so many rows and vectors.
+template <bool Transposed, class Sum, class A, class W, int V = 1, int R = 1>
+[[gnu::always_inline]] inline void run_tile(Index rows, int vectors, Sum* out, const A* const* a, const Index* at,
+                                            int segments, Index K, const W* panel) {
+  if constexpr (V < kPanelVectors && R == 1) {
+    if (vectors > V) return run_tile<Transposed, Sum, A, W, V + 1>(rows, vectors, out, a, at, segments, K, panel);
   }
-}
-
-template <class Real, bool Transposed>
-inline TileFunction<Real> tile_for(int R, int V) {
-  switch (V) {
-    case 1: return tile_of_rows<Real, 1, Transposed>(R);
-    case 2: return tile_of_rows<Real, 2, Transposed>(R);
-    case 3: return tile_of_rows<Real, 3, Transposed>(R);
-    default: return tile_of_rows<Real, 4, Transposed>(R);
+  if constexpr (R < max_rows(V)) {
+    if (rows > R) return run_tile<Transposed, Sum, A, W, V, R + 1>(rows, vectors, out, a, at, segments, K, panel);
   }
+  tile<Sum, A, W, R, V, Transposed>(out, a, at, segments, K, panel);
 }
 
 // Where rows of one segment start.
 constexpr Index kStart = 0;
 
 // The sums of one tile between the product and what is done with them.
-template <class Real>
+template <class Sum>
 struct TileSums {
-  alignas(64) Real data[8 * kPanelVectors * kVectorBytes / sizeof(Real)];
+  alignas(64) Sum data[8 * kPanelVectors * kWidth<Sum>];
 };
 
 // Cuts n rows into tiles of nearly equal height, at most `most`: 32 rows of 6 are 6 6 5 5 5 5, not 6 6 6 6 6 2.
@@ -99,110 +83,114 @@ struct Range {
 };
 
 // Rows b of `from` (width wide, null: zeros) into rows padded_width wide, zeros behind them.
-template <class Real>
-inline void pad_rows(Real* to, const Real* from, Index width, Index padded_width, Range b) {
+template <class To, class From>
+inline void pad_rows(To* to, const From* from, Index width, Index padded_width, Range b) {
   for (Index k = b.begin; k < b.end; ++k) {
     for (Index j = 0; j < padded_width; ++j)
-      to[k * padded_width + j] = from && j < width ? from[k * width + j] : Real{0};
+      to[k * padded_width + j] = from && j < width ? static_cast<To>(from[k * width + j]) : To{0};
   }
 }
 
 // How the columns of a product are cut into panels of up to kPanelVectors vectors.  With several gates a panel covers
 // one vector of units, and its vector v belongs to gate v.
-template <class Real, int gates = 1>
+template <class Packed_, class Sum_, int gates_ = 1>
 struct Panels {
-  static constexpr int most = gates > 1 ? gates : kPanelVectors;           // vectors of a whole panel
-  static constexpr Index covered = (gates > 1 ? 1 : most) * kWidth<Real>;  // columns of a whole panel
+  using Packed = Packed_;
+  using Sum = Sum_;
+  static constexpr int gates = gates_;
+  static constexpr int most = gates > 1 ? gates : kPanelVectors;          // vectors of a whole panel
+  static constexpr Index covered = (gates > 1 ? 1 : most) * kWidth<Sum>;  // columns of a whole panel
 
   Index columns;  // of the product, one gate's worth
   Index K;        // the length of the sums
   Index count;
-  Real* data = nullptr;            // packed [panel][k][vectors * width]
-  const Real* unpacked = nullptr;  // or, where nothing is packed, W (gates * columns, K) itself
+  Packed* data = nullptr;            // packed [panel][k][vectors * width]
+  const Packed* unpacked = nullptr;  // or, where nothing is packed, W (gates * columns, K) itself
 
   Panels() = default;
   Panels(Index columns, Index K) : columns(columns), K(K), count((columns + covered - 1) / covered) {}
   Index first(Index panel) const { return panel * covered; }  // column
   int vectors(Index panel) const {
     if (gates > 1) return gates;
-    const Index left = (columns - first(panel) + kWidth<Real> - 1) / kWidth<Real>;
+    const Index left = (columns - first(panel) + kWidth<Sum> - 1) / kWidth<Sum>;
     return static_cast<int>(left < most ? left : most);
   }
   // How many of the vector from this column on are columns of the product.
-  Index lanes(Index column) const { return columns - column < kWidth<Real> ? columns - column : kWidth<Real>; }
-  Real* panel(Index p) const { return data + p * K * most * kWidth<Real>; }
-  Index size() const { return count * K * most * kWidth<Real>; }
+  Index lanes(Index column) const { return columns - column < kWidth<Sum> ? columns - column : kWidth<Sum>; }
+  Packed* panel(Index p) const { return data + p * K * most * kWidth<Sum>; }
+  Index size() const { return count * K * most * kWidth<Sum>; }
   Range whole() const { return {count, 0, 1}; }
 };
 
 // each(row, column, sums) for the rows of a tile and every vector of columns; with several gates, sums holds one vector
 // for each.
-template <class Real, int gates, class Each>
-[[gnu::always_inline]] inline void for_each_vector(const Panels<Real, gates>& panels, Index p, Index R,
-                                                   const Real* sums, Each each) {
+template <class P, class Each>
+[[gnu::always_inline]] inline void for_each_vector(const P& panels, Index p, Index R, const typename P::Sum* sums,
+                                                   Each each) {
+  constexpr Index width = kWidth<typename P::Sum>;
   const int V = panels.vectors(p);
   for (Index r = 0; r < R; ++r) {
-    for (int v = 0; v < V; v += gates) {
-      each(r, panels.first(p) + v / gates * kWidth<Real>, sums + (r * V + v) * kWidth<Real>);
+    for (int v = 0; v < V; v += P::gates) {
+      each(r, panels.first(p) + v / P::gates * width, sums + (r * V + v) * width);
     }
   }
 }
 
 // The loop nest of all products of rows: panel > tile of rows > row > vector.  product(sums, p, r0, R) forms the sums
 // of R rows from r0 on and panel p; each(row, column, sums) gets them as for_each_vector hands them out.
-template <class Real, int gates, class Product, class Each>
-[[gnu::always_inline]] inline void for_each_tile(const Panels<Real, gates>& panels, Range range, Index rows,
-                                                 Product product, Each each) {
-  TileSums<Real> sums;
+template <class P, class Product, class Each>
+[[gnu::always_inline]] inline void for_each_tile(const P& panels, Range range, Index rows, Product product, Each each) {
+  TileSums<typename P::Sum> sums;
   for (Index p = range.begin; p < range.end; ++p) {
     const RowTiles tiles(rows, max_rows(panels.vectors(p)));
     for (Index i = 0; i < tiles.count; ++i) {
       const Index r0 = tiles.begin(i), R = tiles.begin(i + 1) - r0;
       product(sums.data, p, r0, R);
       for_each_vector(panels, p, R, sums.data,
-                      [&](Index r, Index column, const Real* of) { each(r0 + r, column, of); });
+                      [&](Index r, Index column, const typename P::Sum* of) { each(r0 + r, column, of); });
     }
   }
 }
 
 // Where vector v of a panel comes from in W (gates * columns, K): `lanes` rows from `rows` on.
-template <class Real>
+template <class P>
 struct Source {
-  const Real* rows;
+  using Sum = typename P::Sum;
+  const typename P::Packed* rows;
   Index lanes, K;
 
-  template <int gates>
-  Source(const Panels<Real, gates>& panels, Index p, int v, const Real* W) : K(panels.K) {
-    const Index unit = panels.first(p) + (gates > 1 ? 0 : v * kWidth<Real>);
-    rows = W + ((gates > 1 ? v : 0) * panels.columns + unit) * K;
+  Source(const P& panels, Index p, int v, const typename P::Packed* W) : K(panels.K) {
+    const Index unit = panels.first(p) + (P::gates > 1 ? 0 : v * kWidth<Sum>);
+    rows = W + ((P::gates > 1 ? v : 0) * panels.columns + unit) * K;
     lanes = panels.lanes(unit);
   }
 
   // block[c][lane] = row(lane)[k + c] for `left` columns c from k on, zeros in the lanes beyond.
-  [[gnu::always_inline]] void transposed(Index k, Index left, Vec<Real> (&block)[kWidth<Real>]) const {
+  [[gnu::always_inline]] void transposed(Index k, Index left, Vec<Sum> (&block)[kWidth<Sum>]) const {
 #pragma GCC unroll 16
-    for (Index lane = 0; lane < kWidth<Real>; ++lane) {
-      block[lane] = lane < lanes ? load_n(rows + lane * K + k, left) : Vec<Real>{};
+    for (Index lane = 0; lane < kWidth<Sum>; ++lane) {
+      block[lane] = lane < lanes ? read_n<Sum>(rows + lane * K + k, left) : Vec<Sum>{};
     }
-    transpose<Real>(block);
+    transpose<Sum>(block);
   }
 };
 
 // Fills panel p with W transposed: panel[k][v][lane] = W[gate * columns + unit][k] for W (gates * columns, K).
-template <class Real, int gates>
-void pack_transposed(const Panels<Real, gates>& to, Index p, const Real* W) {
-  constexpr Index width = kWidth<Real>;
+template <class P>
+void pack_transposed(const P& to, Index p, const typename P::Packed* W) {
+  using Sum = typename P::Sum;
+  constexpr Index width = kWidth<Sum>;
   const int V = to.vectors(p);
   for (int v = 0; v < V; ++v) {
-    const Source<Real> source(to, p, v, W);
+    const Source<P> source(to, p, v, W);
     for (Index k = 0; k < to.K; k += width) {
       const Index left = to.K - k < width ? to.K - k : width;
-      Vec<Real> block[width];
+      Vec<Sum> block[width];
       source.transposed(k, left, block);
-      Real* out = to.panel(p) + (k * V + v) * width;
+      auto* out = to.panel(p) + (k * V + v) * width;
 #pragma GCC unroll 16
       for (Index c = 0; c < width; ++c) {
-        if (c < left) store(out + c * V * width, block[c]);
+        if (c < left) write<Sum>(out + c * V * width, block[c]);
       }
     }
   }
@@ -212,21 +200,22 @@ void pack_transposed(const Panels<Real, gates>& to, Index p, const Real* W) {
 constexpr int kUnpackedRows = 4;
 
 // What `tile` does for panel p, from W itself: the same chains of fused multiply-adds.
-template <int R, class Real, int gates>
-void tile_unpacked(Real* out, const Real* const* a, const Panels<Real, gates>& panels, Index p) {
-  constexpr Index width = kWidth<Real>;
+template <int R, class P, class A>
+void tile_unpacked(typename P::Sum* out, const A* const* a, const P& panels, Index p) {
+  using Sum = typename P::Sum;
+  constexpr Index width = kWidth<Sum>;
   const int V = panels.vectors(p);
   for (int v = 0; v < V; ++v) {
-    const Source<Real> source(panels, p, v, panels.unpacked);
-    Vec<Real> sum[R] = {};
+    const Source<P> source(panels, p, v, panels.unpacked);
+    Vec<Sum> sum[R] = {};
     const auto add = [&](Index k, Index left) [[gnu::always_inline]] {
-      Vec<Real> block[width];
+      Vec<Sum> block[width];
       source.transposed(k, left, block);
 #pragma GCC unroll 16
       for (Index c = 0; c < width; ++c) {
         if (c >= left) break;
 #pragma GCC unroll 4
-        for (int r = 0; r < R; ++r) sum[r] = fma(broadcast(a[r][k + c]), block[c], sum[r]);
+        for (int r = 0; r < R; ++r) sum[r] = fma(broadcast(static_cast<Sum>(a[r][k + c])), block[c], sum[r]);
       }
     };
     const Index whole = panels.K / width * width;
@@ -237,12 +226,12 @@ void tile_unpacked(Real* out, const Real* const* a, const Panels<Real, gates>& p
 }
 
 // Rows of a times a matrix in panels or, where nothing was packed, as it stands.
-template <class Real, int gates, class Each>
-[[gnu::always_inline]] inline void multiply_rows(const Panels<Real, gates>& panels, Range range, const Real* const* a,
-                                                 Index rows, Each each) {
-  const auto product = [&](Real* sums, Index p, Index r0, Index R) {
+template <class P, class A, class Each>
+[[gnu::always_inline]] inline void multiply_rows(const P& panels, Range range, const A* const* a, Index rows,
+                                                 Each each) {
+  const auto product = [&](typename P::Sum* sums, Index p, Index r0, Index R) {
     if (!panels.unpacked) {
-      return tile_for<Real, false>(R, panels.vectors(p))(sums, a + r0, &kStart, 1, panels.K, panels.panel(p));
+      return run_tile<false>(R, panels.vectors(p), sums, a + r0, &kStart, 1, panels.K, panels.panel(p));
     }
     switch (R) {
       case 1: return tile_unpacked<1>(sums, a + r0, panels, p);
@@ -255,25 +244,25 @@ template <class Real, int gates, class Each>
 }
 
 // The same where the rows of a lie in segments, as for `tile`, and the panels are packed.
-template <class Real, int gates, class Each>
-[[gnu::always_inline]] inline void multiply_segments(const Panels<Real, gates>& panels, Range range,
-                                                     const Real* const* a, const Index* at, int segments, Index rows,
-                                                     Each each) {
-  const auto product = [&](Real* sums, Index p, Index r0, Index R) {
-    tile_for<Real, false>(R, panels.vectors(p))(sums, a + r0, at, segments, panels.K / segments, panels.panel(p));
+template <class P, class A, class Each>
+[[gnu::always_inline]] inline void multiply_segments(const P& panels, Range range, const A* const* a, const Index* at,
+                                                     int segments, Index rows, Each each) {
+  const auto product = [&](typename P::Sum* sums, Index p, Index r0, Index R) {
+    run_tile<false>(R, panels.vectors(p), sums, a + r0, at, segments, panels.K / segments, panels.panel(p));
   };
   for_each_tile(panels, range, rows, product, each);
 }
 
 // Fills panel p from `out` on with rows as they stand: out[k][c] = row(k)[first(p) + c].
-template <class Real, class RowOf>
-void pack_plain(const Panels<Real>& panels, Index p, RowOf row_of, Real* out) {
+template <class P, class RowOf>
+void pack_plain(const P& panels, Index p, RowOf row_of, typename P::Packed* out) {
+  using Sum = typename P::Sum;
   const int V = panels.vectors(p);
   for (Index k = 0; k < panels.K; ++k) {
-    const Real* row = row_of(k);
-    for (int v = 0; v < V; ++v, out += kWidth<Real>) {
-      const Index column = panels.first(p) + v * kWidth<Real>, n = panels.lanes(column);
-      store(out, n == kWidth<Real> ? load(row + column) : load_n(row + column, n));
+    const auto* row = row_of(k);
+    for (int v = 0; v < V; ++v, out += kWidth<Sum>) {
+      const Index column = panels.first(p) + v * kWidth<Sum>, n = panels.lanes(column);
+      write<Sum>(out, n == kWidth<Sum> ? read<Sum>(row + column) : read_n<Sum>(row + column, n));
     }
   }
 }
@@ -288,14 +277,14 @@ struct Blocks {
 // to (gates * units, columns) += left^T right over the rows of all blocks: left[k][at[gate] + unit], right[k][column].
 // The team shares the tiles of units out.  `panel` has room for (rows, kPanelVectors vectors); left holds kAhead rows
 // more than there are.
-template <class Real>
-inline void add_outer_products(const Real* const* left, const Index* at, int gates, Index units,
-                               const Real* const* right, Index columns, const Blocks& blocks, Real* panel,
-                               const Team& team, Real* to) {
-  TileSums<Real> sums;
+template <class Sum, class Left, class Right, class Packed, class To>
+inline void add_outer_products(const Left* const* left, const Index* at, int gates, Index units,
+                               const Right* const* right, Index columns, const Blocks& blocks, Packed* panel,
+                               const Team& team, To* to) {
+  TileSums<Sum> sums;
   const RowTiles tiles(units, max_rows(kPanelVectors));
   const Range items(gates * tiles.count, team.id, team.size);
-  const Panels<Real> panels(columns, blocks.rows());
+  const Panels<Packed, Sum> panels(columns, blocks.rows());
   for (Index p = 0; p < panels.count && items.begin < items.end; ++p) {
     const int V = panels.vectors(p);
     pack_plain(panels, p, [&](Index k) { return right[k]; }, panel);
@@ -304,11 +293,11 @@ inline void add_outer_products(const Real* const* left, const Index* at, int gat
       const Index u0 = tiles.begin(i), R = tiles.begin(i + 1) - u0, first = at[gate] + u0;
       for (Index block = 0, from = 0; block < blocks.count; from = blocks.ends[block++]) {
         const Index rows = blocks.ends[block] - from;
-        tile_for<Real, true>(R, V)(sums.data, left + from, &first, 1, rows, panel + from * V * kWidth<Real>);
-        for_each_vector(panels, p, R, sums.data, [&](Index r, Index column, const Real* sum) {
-          Real* place = to + (gate * units + u0 + r) * columns + column;
+        run_tile<true>(R, V, sums.data, left + from, &first, 1, rows, panel + from * V * kWidth<Sum>);
+        for_each_vector(panels, p, R, sums.data, [&](Index r, Index column, const Sum* sum) {
+          To* place = to + (gate * units + u0 + r) * columns + column;
           const Index n = panels.lanes(column);
-          store_n(place, load_n(place, n) + load(sum), n);
+          write_n<Sum>(place, read_n<Sum>(place, n) + load(sum), n);
         });
       }
     }
@@ -316,21 +305,21 @@ inline void add_outer_products(const Real* const* left, const Index* at, int gat
 }
 
 // to (width) += the rows of all blocks; width is a whole number of vectors, which the team shares out.
-template <class Real>
-inline void add_rows(const Real* const* rows, Index width, const Blocks& blocks, const Team& team, Real* to) {
+template <class A, class Sum>
+inline void add_rows(const A* const* rows, Index width, const Blocks& blocks, const Team& team, Sum* to) {
   constexpr int together = 4;
-  const Index vectors = width / kWidth<Real>;
+  const Index vectors = width / kWidth<Sum>;
   const Range mine(vectors, team.id, team.size);
   for (Index v = mine.begin; v < mine.end; v += together) {
     const Index V = mine.end - v < together ? mine.end - v : together;
     Index k = 0;
     for (Index block = 0; block < blocks.count; ++block) {
-      Vec<Real> sum[together] = {};
+      Vec<Sum> sum[together] = {};
       for (; k < blocks.ends[block]; ++k) {
-        for (Index u = 0; u < V; ++u) sum[u] += load(rows[k] + (v + u) * kWidth<Real>);
+        for (Index u = 0; u < V; ++u) sum[u] += read<Sum>(rows[k] + (v + u) * kWidth<Sum>);
       }
       for (Index u = 0; u < V; ++u) {
-        Real* place = to + (v + u) * kWidth<Real>;
+        Sum* place = to + (v + u) * kWidth<Sum>;
         store(place, load(place) + sum[u]);
       }
     }

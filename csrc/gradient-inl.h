@@ -2,10 +2,14 @@
 // The sums over the rows of a chunk: dW = da^T [x, h_{t-1}], db, and dx = W_ih^T da.  The outputs, not the rows, are
 // divided among the threads, so each element is summed by one thread in one order.
 
-template <class Cell, class Real>
+template <class Cell, class T>
 class ChunkSums {
+  using Storage = typename T::Storage;
+  using Compute = typename T::Compute;
+  using Sum = typename T::Sum;
+
  public:
-  ChunkSums(const BackwardPlan<Cell, Real>& plan, const Team& team)
+  ChunkSums(const BackwardPlan<Cell, T>& plan, const Team& team)
       : plan_(plan), call_(plan.call), order_(plan.order), team_(team), own_(plan.sums[team.id]), Hp_(plan.Hp) {
     for (int gate = 0; gate < Cell::gates; ++gate) {
       input_at_[gate] = Cell::input_slot(gate) * Hp_;
@@ -18,18 +22,18 @@ class ChunkSums {
     recurrence_ = &call_.recurrence[which];
     gradients_ = &call_.gradients[which];
     buffers_ = &plan_.buffers[which];
-    timeline_ = {&order_, recurrence_, plan_.zeros};
+    timeline_ = {&order_, recurrence_, plan_.no_h};
     gather(s0, s1);
     const Blocks blocks{own_.block_ends, blocks_};
     if (gradients_->weights.W_ih) {
       if (plan_.by_symbol) {
         scatter_symbols();
       } else {
-        add_outer_products(own_.da_rows, input_at_, Cell::gates, call_.H, own_.x_rows, call_.I, blocks, own_.right,
-                           team_, gradients_->weights.W_ih);
+        add_outer_products<Sum>(own_.da_rows, input_at_, Cell::gates, call_.H, own_.x_rows, call_.I, blocks, own_.right,
+                                team_, buffers_->dW_ih);
       }
-      add_outer_products(own_.da_rows, hidden_at_, Cell::gates, call_.H, own_.h_rows, call_.P, blocks, own_.right,
-                         team_, gradients_->weights.W_hh);
+      add_outer_products<Sum>(own_.da_rows, hidden_at_, Cell::gates, call_.H, own_.h_rows, call_.P, blocks, own_.right,
+                              team_, buffers_->dW_hh);
       add_rows(own_.da_rows, Cell::slots * Hp_, blocks, team_, buffers_->db);
       if (plan_.projected) add_projection(s0, s1);
     }
@@ -46,17 +50,17 @@ class ChunkSums {
       const Range rows(call_.B, team_.id, team_.size);
       for (Index b = rows.begin; b < rows.end; ++b) {
         // A sequence of length zero hands dc_n through.
-        const Real* dc = order_.length[b] > 0 ? buffers_->dc_start : buffers_->dc;
-        for (Index j = 0; j < call_.H; ++j) gradients_->dc_0[b * call_.H + j] = dc[b * Hp_ + j];
+        const Compute* dc = order_.length[b] > 0 ? buffers_->dc_start : buffers_->dc;
+        for (Index j = 0; j < call_.H; ++j) gradients_->dc_0[b * call_.H + j] = static_cast<Storage>(dc[b * Hp_ + j]);
       }
     }
   }
 
  private:
   void finish_weights() {
-    const Weights<Real>& to = gradients_->weights;
+    const Weights<Storage>& to = gradients_->weights;
     const Index H = call_.H;
-    const auto db = [&](int slot, Index j) { return buffers_->db[slot * Hp_ + j]; };
+    const auto db = [&](int slot, Index j) { return static_cast<Storage>(buffers_->db[slot * Hp_ + j]); };
     const Range rows(Cell::gates * H, team_.id, team_.size);
     for (Index g = rows.begin; g < rows.end; ++g) {
       const int gate = static_cast<int>(g / H), in = Cell::input_slot(gate), hidden = Cell::hidden_slot(gate);
@@ -64,16 +68,26 @@ class ChunkSums {
       if (to.b_ih) to.b_ih[g] = db(in, j);
       if (to.b_hh && in == hidden) to.b_hh[g] = db(hidden, j);  // else it is a per-unit vector
       for (Index s = 0; plan_.by_symbol && s < call_.I; ++s) {
-        to.W_ih[g * call_.I + s] = buffers_->dW_t[(s * Cell::gates + gate) * Hp_ + j];
+        to.W_ih[g * call_.I + s] = static_cast<Storage>(buffers_->dW_t[(s * Cell::gates + gate) * Hp_ + j]);
       }
+    }
+    if constexpr (!__is_same(Storage, Sum)) {
+      if (!plan_.by_symbol) copy(to.W_ih, buffers_->dW_ih, Cell::gates * H * call_.I);
+      copy(to.W_hh, buffers_->dW_hh, Cell::gates * H * call_.P);
+      if (plan_.projected) copy(to.W_hr, buffers_->dW_hr, call_.P * H);
     }
     if constexpr (Cell::vectors > 0) {
       const Range units(H, team_.id, team_.size);
       for (int k = 0; k < Cell::vectors; ++k) {
-        Real* vector = Cell::vector_of(to, H, k);
+        Storage* vector = Cell::vector_of(to, H, k);
         for (Index j = units.begin; vector && j < units.end; ++j) vector[j] = db(Cell::vector_slot(k), j);
       }
     }
+  }
+
+  void copy(Storage* to, const Sum* from, Index n) const {
+    const Range mine(n, team_.id, team_.size);
+    for (Index k = mine.begin; k < mine.end; ++k) to[k] = static_cast<Storage>(from[k]);
   }
 
   // visit(s, t, b) for the rows of the chunk in the order of the sums: the last step first, rows in their order.
@@ -104,32 +118,33 @@ class ChunkSums {
     for_each_row(s0, s1, row, [&](Index s) {
       if ((s1 - s) % plan_.block == 0 || s == s0) own_.block_ends[blocks_++] = rows_;
     });
-    for (Index k = 0; k < kAhead; ++k) own_.da_rows[rows_ + k] = own_.x_rows[rows_ + k] = plan_.zeros;
+    for (Index k = 0; k < kAhead; ++k) own_.da_rows[rows_ + k] = plan_.zeros;
   }
 
   // dW_hr = dp^T m
   void add_projection(Index s0, Index s1) {
     Index k = 0;
     const auto row = [&](Index s, Index, Index b) {
-      own_.x_rows[k] = buffers_->dp + plan_.ring(s, b) * plan_.Pp;
-      own_.h_rows[k++] = buffers_->m + plan_.ring(s, b) * Hp_;
+      own_.dp_rows[k] = buffers_->dp + plan_.ring(s, b) * plan_.Pp;
+      own_.m_rows[k++] = buffers_->m + plan_.ring(s, b) * Hp_;
     };
     for_each_row(s0, s1, row, [](Index) {});
-    add_outer_products(own_.x_rows, &kStart, 1, call_.P, own_.h_rows, call_.H, {own_.block_ends, blocks_}, own_.right,
-                       team_, gradients_->weights.W_hr);
+    for (Index ahead = 0; ahead < kAhead; ++ahead) own_.dp_rows[k + ahead] = plan_.zeros;
+    add_outer_products<Sum>(own_.dp_rows, &kStart, 1, call_.P, own_.m_rows, call_.H, {own_.block_ends, blocks_},
+                            own_.right, team_, buffers_->dW_hr);
   }
 
   // dW_ih for one-hot input: da goes to the column of its symbol.
   void scatter_symbols() {
-    const Index vectors_of_gate = Hp_ / kWidth<Real>;
+    const Index vectors_of_gate = Hp_ / kWidth<Sum>;
     const Range vectors(Cell::gates * vectors_of_gate, team_.id, team_.size);
     for (Index k = 0; k < rows_; ++k) {
-      Real* to = buffers_->dW_t + *own_.symbol_rows[k] * Cell::gates * Hp_;
+      Sum* to = buffers_->dW_t + *own_.symbol_rows[k] * Cell::gates * Hp_;
       for (Index v = vectors.begin; v < vectors.end; ++v) {
         const int gate = static_cast<int>(v / vectors_of_gate);
-        const Index j = v % vectors_of_gate * kWidth<Real>;
-        Real* column = to + gate * Hp_ + j;
-        store(column, load(column) + load(own_.da_rows[k] + Cell::input_slot(gate) * Hp_ + j));
+        const Index j = v % vectors_of_gate * kWidth<Sum>;
+        Sum* column = to + gate * Hp_ + j;
+        store(column, load(column) + read<Sum>(own_.da_rows[k] + Cell::input_slot(gate) * Hp_ + j));
       }
     }
   }
@@ -139,10 +154,11 @@ class ChunkSums {
     const Range rows(rows_, team_.id, team_.size);
     const auto& panels = buffers_->input;
     multiply_segments(panels, panels.whole(), own_.da_rows + rows.begin, input_at_, Cell::gates, rows.end - rows.begin,
-                      [&](Index r, Index j, const Real* sum) {
-                        Real* to = own_.dx_rows[rows.begin + r] + j;
+                      [&](Index r, Index j, const Sum* sum) {
+                        Storage* to = own_.dx_rows[rows.begin + r] + j;
                         const Index n = panels.lanes(j);
-                        store_n(to, gradients_->add_to_dx ? load_n(to, n) + load(sum) : load(sum), n);
+                        const auto dx = convert<Compute>(load(sum));
+                        write_n<Compute>(to, gradients_->add_to_dx ? read_n<Compute>(to, n) + dx : dx, n);
                       });
   }
 
@@ -151,36 +167,37 @@ class ChunkSums {
     const Range rows(call_.B, team_.id, team_.size);
     const auto& panels = buffers_->hidden;
     for (Index b = rows.begin; b < rows.end; ++b) {
-      const Real* da = buffers_->da_start + b * Cell::slots * Hp_;
+      const Compute* da = buffers_->da_start + b * Cell::slots * Hp_;
       // A sequence of length zero hands dh_n through.
-      const Real* direct = (order_.length[b] > 0 ? buffers_->dh_start : buffers_->dh) + b * plan_.Pp;
-      multiply_segments(panels, panels.whole(), &da, hidden_at_, Cell::gates, 1, [&](Index, Index j, const Real* sum) {
-        store_n(gradients_->dh_0 + b * call_.P + j, load(sum) + load(direct + j), panels.lanes(j));
+      const Compute* direct = (order_.length[b] > 0 ? buffers_->dh_start : buffers_->dh) + b * plan_.Pp;
+      multiply_segments(panels, panels.whole(), &da, hidden_at_, Cell::gates, 1, [&](Index, Index j, const Sum* sum) {
+        const auto dh = convert<Compute>(load(sum)) + load(direct + j);
+        write_n<Compute>(gradients_->dh_0 + b * call_.P + j, dh, panels.lanes(j));
       });
     }
   }
 
-  const BackwardPlan<Cell, Real>& plan_;
-  const Call<Real>& call_;
-  const Order<Real>& order_;
+  const BackwardPlan<Cell, T>& plan_;
+  const CallOf<T>& call_;
+  const Order<T>& order_;
   const Team& team_;
-  const SumBuffers<Real>& own_;
+  const SumBuffers<T>& own_;
   const Index Hp_;
-  const Recurrence<Real>* recurrence_ = nullptr;
-  const Gradients<Real>* gradients_ = nullptr;
-  const BackwardBuffers<Real>* buffers_ = nullptr;
-  Timeline<Real> timeline_;
+  const RecurrenceOf<T>* recurrence_ = nullptr;
+  const Gradients<Storage>* gradients_ = nullptr;
+  const BackwardBuffers<T>* buffers_ = nullptr;
+  Timeline<T> timeline_;
   Index input_at_[Cell::gates], hidden_at_[Cell::gates];
   Index rows_ = 0, blocks_ = 0;
 };
 
 // All steps, segment by segment from the last; `recompute(s0, s1)` sees to the gates of a segment.
-template <class Cell, class Real, class Recompute>
-void run_segments(BackwardPlan<Cell, Real>& plan, Index segment, const Team& team, Recompute recompute) {
-  const Call<Real>& call = plan.call;
+template <class Cell, class T, class Recompute>
+void run_segments(BackwardPlan<Cell, T>& plan, Index segment, const Team& team, Recompute recompute) {
+  const CallOf<T>& call = plan.call;
   plan.prepare(team);
-  Backward<Cell, Real> backward(plan, team);
-  ChunkSums<Cell, Real> sums(plan, team);
+  Backward<Cell, T> backward(plan, team);
+  ChunkSums<Cell, T> sums(plan, team);
   for (Index end = plan.order.steps(); end > 0;) {
     const Index begin = end > segment ? end - segment : 0;
     recompute(begin, end);
@@ -202,15 +219,15 @@ void run_segments(BackwardPlan<Cell, Real>& plan, Index segment, const Team& tea
   for (Index k = 0; k < call.recurrences; ++k) sums.finish(k);
 }
 
-template <class Cell, class Real>
-void backward_of(const Call<Real>& call, void* scratch, const Team& team) {
+template <class Cell, class T>
+void backward_of(const CallOf<T>& call, void* scratch, const Team& team) {
   Arena arena(scratch);
-  BackwardPlan<Cell, Real> plan(call, team.size, arena, team.id == 0);
+  BackwardPlan<Cell, T> plan(call, team.size, arena, team.id == 0);
   if (!call.segment) return run_segments(plan, call.T, team, [](Index, Index) {});
-  Plan<Cell, Real> forward_plan(call, team.size, arena, team.id == 0);
+  Plan<Cell, T> forward_plan(call, team.size, arena, team.id == 0);
   forward_plan.arrange(team);
   forward_plan.pack(team);
-  Forward<Cell, Real> forward(forward_plan, team);
+  Forward<Cell, T> forward(forward_plan, team);
   run_segments(plan, plan.segment, team, [&](Index s0, Index s1) {
     for (Index k = 0; k < call.recurrences; ++k) {
       if (has_recurrence(forward_plan.division, k, team)) forward.recompute(k, s0, s1, plan.saved_of(k, s0, s1));

@@ -28,81 +28,90 @@ struct Softmax {
   }
 };
 
-template <class Real>
+template <class T>
 struct LinearPlan {
-  Panels<Real> panels;
-  const Real** x_rows;  // (B)
+  Panels<typename T::Storage, typename T::Sum> panels;
+  const T::Storage** x_rows;  // (B)
 
-  LinearPlan(const Linear<Real>& head, Arena& arena) : panels(head.V, head.H) {
-    panels.data = arena.take<Real>(panels.size());
-    x_rows = arena.take<const Real*>(head.B);
+  LinearPlan(const Linear<typename T::Storage>& head, Arena& arena) : panels(head.V, head.H) {
+    panels.data = arena.take<typename T::Storage>(panels.size());
+    arena.take(head.B, x_rows);
   }
 };
 
-template <class Real>
-std::size_t linear_bytes(const Linear<Real>& head) {
+template <class T>
+std::size_t linear_bytes(const Linear<typename T::Storage>& head) {
   Arena arena(nullptr);
-  const LinearPlan<Real> plan(head, arena);
+  const LinearPlan<T> plan(head, arena);
   return arena.used();
 }
 
-template <class Real>
-void linear(const Linear<Real>& head, void* scratch, bool packed) {
+template <class T>
+void linear(const Linear<typename T::Storage>& head, void* scratch, bool packed) {
   const FlushDenormals flush;
   Arena arena(scratch);
-  LinearPlan<Real> plan(head, arena);
+  LinearPlan<T> plan(head, arena);
   for (Index b = 0; b < head.B; ++b) plan.x_rows[b] = head.x + b * head.H;
   for (Index p = 0; p < plan.panels.count && !packed; ++p) pack_transposed(plan.panels, p, head.W);
-  multiply_rows(plan.panels, plan.panels.whole(), plan.x_rows, head.B, [&](Index b, Index v, const Real* sum) {
-    const Index n = plan.panels.lanes(v);
-    store_n(head.y + b * head.V + v, load(sum) + load_n(head.b + v, n), n);
-  });
+  multiply_rows(
+      plan.panels, plan.panels.whole(), plan.x_rows, head.B, [&](Index b, Index v, const typename T::Sum* sum) {
+        using Compute = typename T::Compute;
+        const Index n = plan.panels.lanes(v);
+        write_n<Compute>(head.y + b * head.V + v, convert<Compute>(load(sum)) + read_n<Compute>(head.b + v, n), n);
+      });
 }
 
-template <class Real>
+template <class T>
 struct HeadPlan {
+  using Storage = typename T::Storage;
+  using Compute = typename T::Compute;
+  using Sum = typename T::Sum;
   static constexpr Index block = 128;  // rows
 
   Index Vp, chunk;
-  Panels<Real> forward, backward;  // W transposed for y, W as it stands for dx
-  Real* dy;                        // (chunk, Vp): y, then its gradient
-  double* nats;                    // (chunk)
-  Real* zeros;                     // (Vp)
-  Real* db;                        // (Vp)
+  Panels<Storage, Sum> forward, backward;  // W transposed for y, W as it stands for dx
+  Compute* dy;                             // (chunk, Vp): y, then its gradient
+  double* nats;                            // (chunk)
+  Compute* zeros;                          // (Vp)
+  Sum* db;                                 // (Vp)
   struct Own {
-    const Real** x_rows;   // (chunk)
-    const Real** dy_rows;  // (chunk + kAhead)
-    Index* block_ends;     // (blocks of a chunk)
-    Real* right;           // one panel of x: (chunk, 4 vectors)
-  }* own;                  // [threads]
+    const Storage** x_rows;   // (chunk)
+    const Compute** dy_rows;  // (chunk + kAhead)
+    Index* block_ends;        // (blocks of a chunk)
+    Compute* right;           // one panel of x: (chunk, 4 vectors)
+  }* own;                     // [threads]
 
-  HeadPlan(const HeadPass<Real>& pass, int threads, Arena& arena, bool writes)
-      : Vp(padded<Real>(pass.V)), forward(pass.V, pass.H), backward(pass.H, pass.V) {
-    chunk = (Index{1} << 19) / static_cast<Index>(Vp * sizeof(Real)) / block * block;
+  HeadPlan(const HeadPass<Storage>& pass, int threads, Arena& arena, bool writes)
+      : Vp(padded<Compute>(pass.V)), forward(pass.V, pass.H), backward(pass.H, pass.V) {
+    chunk = (Index{1} << 19) / static_cast<Index>(Vp * sizeof(Compute)) / block * block;
     chunk = chunk < block ? block : chunk > 8 * block ? 8 * block : chunk;
     if (chunk > pass.N) chunk = pass.N;
-    forward.data = arena.take<Real>(forward.size());
-    backward.data = arena.take<Real>(backward.size());
-    dy = arena.take<Real>(chunk * Vp);
-    nats = arena.take<double>(chunk);
-    zeros = arena.take<Real>(Vp);
-    db = arena.take<Real>(Vp);
-    own = arena.take<Own>(threads);
+    arena.take(forward.size(), forward.data);
+    arena.take(backward.size(), backward.data);
+    arena.take(chunk * Vp, dy);
+    arena.take(chunk, nats);
+    arena.take(Vp, zeros);
+    arena.take(Vp, db);
+    arena.take(threads, own);
     for (int p = 0; p < threads; ++p) {
       Own mine;
-      mine.x_rows = arena.take<const Real*>(chunk);
-      mine.dy_rows = arena.take<const Real*>(chunk + kAhead);
-      mine.block_ends = arena.take<Index>(chunk / block + 1);
-      mine.right = arena.take<Real>(chunk * kPanelVectors * kWidth<Real>);
+      arena.take(chunk, mine.x_rows);
+      arena.take(chunk + kAhead, mine.dy_rows);
+      arena.take(chunk / block + 1, mine.block_ends);
+      arena.take(chunk * kPanelVectors * kWidth<Sum>, mine.right);
       if (writes) own[p] = mine;
     }
   }
 };
 
-template <class Real>
+template <class T>
 class HeadLearner {
+  using Storage = typename T::Storage;
+  using Compute = typename T::Compute;
+  using Sum = typename T::Sum;
+
  public:
-  HeadLearner(const HeadPass<Real>& pass, HeadPlan<Real>& plan, const Team& team)
+  HeadLearner(const HeadPass<Storage>& pass, HeadPlan<T>& plan, const Team& team)
       : pass_(pass), plan_(plan), team_(team) {}
 
   void run() {
@@ -119,7 +128,7 @@ class HeadLearner {
     }
     if (team_.id > 0) return;
     *pass_.nats = total;
-    for (Index v = 0; v < pass_.V; ++v) pass_.db[v] += plan_.db[v];
+    for (Index v = 0; v < pass_.V; ++v) pass_.db[v] += static_cast<Storage>(plan_.db[v]);
   }
 
  private:
@@ -137,7 +146,7 @@ class HeadLearner {
     team_.wait();
   }
 
-  const Real* x_row(Index n) const { return pass_.x + n * pass_.H; }
+  const Storage* x_row(Index n) const { return pass_.x + n * pass_.H; }
 
   // y, the loss, dy and dx of this thread's rows of the chunk that starts at n0.
   void back_rows(Index n0, Range mine) {
@@ -148,27 +157,28 @@ class HeadLearner {
     }
     const Index rows = mine.end - mine.begin;
     const auto &forward = plan_.forward, &backward = plan_.backward;
-    multiply_rows(forward, forward.whole(), own.x_rows + mine.begin, rows, [&](Index r, Index v, const Real* sum) {
-      store(plan_.dy + (mine.begin + r) * plan_.Vp + v, load(sum) + load_n(pass_.b + v, forward.lanes(v)));
+    multiply_rows(forward, forward.whole(), own.x_rows + mine.begin, rows, [&](Index r, Index v, const Sum* sum) {
+      store(plan_.dy + (mine.begin + r) * plan_.Vp + v,
+            convert<Compute>(load(sum)) + read_n<Compute>(pass_.b + v, forward.lanes(v)));
     });
     for (Index n = mine.begin; n < mine.end; ++n) {
       plan_.nats[n] = cross_entropy(plan_.dy + n * plan_.Vp, pass_.targets[n0 + n]);
     }
-    multiply_rows(backward, backward.whole(), own.dy_rows + mine.begin, rows, [&](Index r, Index j, const Real* sum) {
-      store_n(pass_.dx + (n0 + mine.begin + r) * pass_.H + j, load(sum), backward.lanes(j));
+    multiply_rows(backward, backward.whole(), own.dy_rows + mine.begin, rows, [&](Index r, Index j, const Sum* sum) {
+      write_n<Sum>(pass_.dx + (n0 + mine.begin + r) * pass_.H + j, load(sum), backward.lanes(j));
     });
   }
 
   // -log softmax(y)[target] in nats; y becomes its gradient.  A negative target asks for nothing.
-  double cross_entropy(Real* y, Index target) const {
+  double cross_entropy(Compute* y, Index target) const {
     if (target < 0) {
       for (Index v = 0; v < plan_.Vp; ++v) y[v] = 0;
       return 0;
     }
-    const Real y_target = y[target];
+    const Compute y_target = y[target];
     for (Index v = pass_.V; v < plan_.Vp; ++v) y[v] = -__builtin_huge_val();
-    const Softmax<Real> softmax(y, plan_.Vp);
-    for (Index v = 0; v < plan_.Vp; v += kWidth<Real>) store(y + v, load(y + v) / softmax.sum);
+    const Softmax<Compute> softmax(y, plan_.Vp);
+    for (Index v = 0; v < plan_.Vp; v += kWidth<Compute>) store(y + v, load(y + v) / softmax.sum);
     y[target] -= 1;
     return __builtin_log(static_cast<double>(softmax.sum)) - (static_cast<double>(y_target) - softmax.max);
   }
@@ -180,30 +190,31 @@ class HeadLearner {
     for (Index n = 0; n < rows; ++n) {
       own.x_rows[n] = x_row(n0 + n);
       own.dy_rows[n] = plan_.dy + n * plan_.Vp;
-      if ((n + 1) % HeadPlan<Real>::block == 0 || n + 1 == rows) own.block_ends[blocks++] = n + 1;
+      if ((n + 1) % HeadPlan<T>::block == 0 || n + 1 == rows) own.block_ends[blocks++] = n + 1;
     }
     for (Index k = 0; k < kAhead; ++k) own.dy_rows[rows + k] = plan_.zeros;
     const Blocks by_block{own.block_ends, blocks};
-    add_outer_products(own.dy_rows, &kStart, 1, pass_.V, own.x_rows, pass_.H, by_block, own.right, team_, pass_.dW);
+    add_outer_products<Sum>(own.dy_rows, &kStart, 1, pass_.V, own.x_rows, pass_.H, by_block, own.right, team_,
+                            pass_.dW);
     add_rows(own.dy_rows, plan_.Vp, by_block, team_, plan_.db);
   }
 
-  const HeadPass<Real>& pass_;
-  HeadPlan<Real>& plan_;
+  const HeadPass<Storage>& pass_;
+  HeadPlan<T>& plan_;
   const Team& team_;
 };
 
-template <class Real>
-std::size_t head_bytes(const HeadPass<Real>& pass, int threads) {
+template <class T>
+std::size_t head_bytes(const HeadPass<typename T::Storage>& pass, int threads) {
   Arena arena(nullptr);
-  const HeadPlan<Real> plan(pass, threads, arena, false);
+  const HeadPlan<T> plan(pass, threads, arena, false);
   return arena.used();
 }
 
-template <class Real>
-void head(const HeadPass<Real>& pass, void* scratch, const Team& team) {
+template <class T>
+void head(const HeadPass<typename T::Storage>& pass, void* scratch, const Team& team) {
   const FlushDenormals flush;
   Arena arena(scratch);
-  HeadPlan<Real> plan(pass, team.size, arena, team.id == 0);
-  HeadLearner<Real>(pass, plan, team).run();
+  HeadPlan<T> plan(pass, team.size, arena, team.id == 0);
+  HeadLearner<T>(pass, plan, team).run();
 }

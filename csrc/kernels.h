@@ -5,8 +5,11 @@
 // G gates.  Gate order is torch's: LSTM i f g o, GRU r z n.  One call runs one layer: independent recurrences of one
 // shape, each with its own weights and rows - the two directions of a layer, or S models trained at once.
 //
-// Hp is H rounded up to 64 bytes: the width of a unit row inside the buffers that forward saves for backward.
-// The units past H hold anything; no lane mixes with another, so they never reach a caller's array.
+// Three types (struct Types): Storage lies in the caller's arrays, Compute is what is computed with, the cell state
+// among it, and Sum is what the products are summed in.
+//
+// Hp is H rounded up to 64 bytes of Compute: the width of a unit row inside the buffers that forward saves for
+// backward. The units past H hold anything; no lane mixes with another, so they never reach a caller's array.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -16,6 +19,14 @@
 namespace unrolled {
 
 using Index = std::int64_t;
+
+template <class Storage_, class Compute_, class Sum_>
+struct Types {
+  using Storage = Storage_;
+  using Compute = Compute_;
+  using Sum = Sum_;
+  static_assert(sizeof(Compute) == sizeof(Sum), "a vector of sums has a lane for each lane that is computed with");
+};
 
 enum class CellKind : int { rnn_tanh, rnn_relu, lstm, gru };
 
@@ -73,7 +84,7 @@ constexpr WeightField<Real> kWeightFields[] = {
 
 // One recurrence.  Weights are torch's, C-contiguous.  Nothing may alias an output, but where T is
 // 1 the states may stay in place (h_n is h_0, c_n is c_0): they are read before they are written.
-template <class Real>
+template <class Real, class Compute = Real>
 struct Recurrence {
   Weights<const Real> weights;
   Rows<const Real> x;         // (T, B, I); not read when there are symbols
@@ -84,7 +95,7 @@ struct Recurrence {
   Real* h_n;                  // out (B, P)
   Real* c_n;                  // out (B, H), LSTM only
   Rows<Real> gates;           // saved for backward: (T, B, saved_slots, Hp), data null at inference and with segments
-  Rows<Real> cells;           // saved for backward: (T, B, Hp), or with segments (edges, B, Hp); LSTM only
+  Rows<Compute> cells;        // saved for backward: (T, B, Hp), or with segments (edges, B, Hp); LSTM only
   bool reverse;               // read each sequence from its end to its start
 };
 
@@ -101,17 +112,17 @@ struct Gradients {
   Weights<Real> weights;  // all together or none: where W_ih is null, none is wanted
 };
 
-template <class Real>
+template <class Real, class Compute = Real>
 struct Call {
   CellKind cell;
   Index T, B, I, H, P;
   Index recurrences;
-  const Recurrence<Real>* recurrence;  // [recurrences]
-  const Gradients<Real>* gradients;    // [recurrences], null: forward
-  const Index* lengths;                // (B), each in [0, T]; null: all T
-  const Index* batch_sizes;            // (T), not increasing: a packed call; null: not packed
-  Rows<const std::uint8_t> reset;      // (T, B): the state returns to (h_0, c_0) before this step; data null: never
-  bool save;                           // forward fills gates and cells; backward reads them
+  const Recurrence<Real, Compute>* recurrence;  // [recurrences]
+  const Gradients<Real>* gradients;             // [recurrences], null: forward
+  const Index* lengths;                         // (B), each in [0, T]; null: all T
+  const Index* batch_sizes;                     // (T), not increasing: a packed call; null: not packed
+  Rows<const std::uint8_t> reset;  // (T, B): the state returns to (h_0, c_0) before this step; data null: never
+  bool save;                       // forward fills gates and cells; backward reads them
   // > 0: forward saves c at the edges of segments of so many steps (rounded up to whole blocks of the sums), backward
   // recomputes the gates of one segment after the other.  Segments and edges are counted from the last step: row (e, b)
   // of cells is c_{t-1} of the first step of segment e; the segment of the first step has none.
@@ -168,11 +179,11 @@ enum class Activation : int { sigmoid, tanh };
 // scratch_bytes(call, threads).  Every thread of the team makes the same call.  Results are bit-equal for any team
 // size. forward packs the weights into the scratch; with `packed` it finds them there from an earlier call of the same
 // shapes, weights and team size, whose scratch nobody has touched since.
-template <class Real>
+template <class Real, class Compute = Real>
 struct Kernels {
-  std::size_t (*scratch_bytes)(const Call<Real>&, int threads);
-  void (*forward)(const Call<Real>&, void* scratch, const Team&, bool packed);
-  void (*backward)(const Call<Real>&, void* scratch, const Team&);
+  std::size_t (*scratch_bytes)(const Call<Real, Compute>&, int threads);
+  void (*forward)(const Call<Real, Compute>&, void* scratch, const Team&, bool packed);
+  void (*backward)(const Call<Real, Compute>&, void* scratch, const Team&);
   std::size_t (*linear_bytes)(const Linear<Real>&);
   void (*linear)(const Linear<Real>&, void* scratch, bool packed);  // one thread; scratch and packed as for forward
   std::size_t (*head_bytes)(const HeadPass<Real>&, int threads);

@@ -5,51 +5,60 @@
 constexpr Index max_of(Index a, Index b) { return a > b ? a : b; }
 
 // The weights of one recurrence, packed for the forward pass, and its states.
-template <class Cell, class Real>
+template <class Cell, class T>
 struct Packed {
-  Panels<Real, Cell::gates> input, hidden;
-  Panels<Real> projection;
-  Real* x_bias;   // (G, Hp): b_ih + b_hh, but b_ih alone for the GRU's n
-  Real* vectors;  // (vectors, Hp): per-unit vectors
-  Real* c_0;      // (B, Hp), null when the state starts from zeros
-  Real* table;    // (I, G, Hp): the input product of every symbol, null when rows are projected one by one
-  Real* c;        // (B, Hp): the running cell state at inference
+  using Compute = typename T::Compute;
+  Panels<typename T::Storage, typename T::Sum, Cell::gates> input, hidden;
+  Panels<typename T::Storage, typename T::Sum> projection;
+  Compute* x_bias;   // (G, Hp): b_ih + b_hh, but b_ih alone for the GRU's n
+  Compute* vectors;  // (vectors, Hp): per-unit vectors
+  Compute* c_0;      // (B, Hp), null when the state starts from zeros
+  Compute* table;    // (I, G, Hp): the input product of every symbol, null when rows are projected one by one
+  Compute* c;        // (B, Hp): the running cell state at inference
 };
 
 // The buffers of one pass; shared by the threads that have the same rows.
-template <class Real>
+template <class T>
 struct StepBuffers {
-  Real* x_part;  // (steps of a chunk, B, G, Hp): the input products, where the saved gates cannot hold them
-  Real* m;       // (B, Hp): o * tanh(c) before the projection
+  T::Compute* x_part;  // (steps of a chunk, B, G, Hp): the input products, where the saved gates cannot hold them
+  T::Compute* m;       // (B, Hp): o * tanh(c) before the projection
 };
 
 // Pointers to the rows of one step, so that resets, ragged ends and layouts cost nothing inside the product; when gates
 // are recomputed every h_{t-1} is known, and they are those of a chunk of steps.
-template <class Real>
+template <class T>
 struct StepRows {
-  const Real **h_prev, **c_prev, **x_part;
-  Real **h, **c, **saved;
-  const Real** x;  // of a chunk
-  Real** out;      // of a chunk
+  const T::Storage** h_prev;
+  const T::Compute **c_prev, **x_part;
+  T::Storage **y, **saved;
+  T::Compute **m, **c;
+  const T::Storage** x;  // of a chunk
+  T::Compute** out;      // of a chunk
 };
 
-template <class Cell, class Real>
+template <class Cell, class T>
 struct Plan {
-  const Call<Real>& call;
+  using Storage = typename T::Storage;
+  using Compute = typename T::Compute;
+  // The input products are made where the gates will be saved.
+  static constexpr bool x_in_gates = Cell::saved > 0 && __is_same(Storage, Compute);
+
+  const CallOf<T>& call;
   Index Hp, chunk;
   Division division;
-  Order<Real> order;
-  Real* zeros;  // (max(P, Hp))
-  Packed<Cell, Real>* packed;
-  StepBuffers<Real>* buffers;
-  StepRows<Real>* rows;
+  Order<T> order;
+  Storage* no_h;   // (P) zeros
+  Compute* zeros;  // (Hp)
+  Packed<Cell, T>* packed;
+  StepBuffers<T>* buffers;
+  StepRows<T>* rows;
   bool by_symbol, projected, tabled;
   bool unpacked;  // few rows read each weight once: packing would cost more than it saves
 
   // Every thread lays the same plan over the same scratch; one of them writes the tables.
-  Plan(const Call<Real>& c, int threads, Arena& arena, bool writes) : call(c) {
-    Hp = padded<Real>(c.H);
-    division = choose_division(c, threads);
+  Plan(const CallOf<T>& c, int threads, Arena& arena, bool writes) : call(c) {
+    Hp = padded<Compute>(c.H);
+    division = choose_division<T>(c, threads);
     by_symbol = c.recurrences > 0 && c.recurrence[0].symbols.data;
     projected = c.recurrences > 0 && c.recurrence[0].weights.W_hr;
     tabled = by_symbol && (c.reused || c.I <= 2 * c.T * c.B);
@@ -60,33 +69,34 @@ struct Plan {
     if (chunk > c.T) chunk = c.T;
 
     order.layout(c, arena);
-    arena.take(max_of(c.P, Hp), zeros);
+    arena.take(c.P, no_h);
+    arena.take(Hp, zeros);
     arena.take(c.recurrences, packed);
     const Index passes = division == Division::recurrences ? threads : 1;
     arena.take(passes, buffers);
     arena.take(threads, rows);
-    const bool saved_hold_x = c.save && Cell::saved > 0;
     for (Index k = 0; k < passes; ++k) {
-      StepBuffers<Real> to;
-      arena.take(saved_hold_x || tabled ? 0 : chunk * c.B * Cell::gates * Hp, to.x_part);
+      StepBuffers<T> to;
+      arena.take((x_in_gates && c.save) || tabled ? 0 : chunk * c.B * Cell::gates * Hp, to.x_part);
       arena.take(projected ? c.B * Hp : 0, to.m);
       if (writes) buffers[k] = to;
     }
     for (int k = 0; k < threads; ++k) {
-      StepRows<Real> to;
-      arena.take(c.gradients ? chunk * c.B : c.B, to.h_prev, to.c_prev, to.x_part);
-      arena.take(c.gradients ? chunk * c.B : c.B, to.h, to.c, to.saved);
+      StepRows<T> to;
+      const Index step_rows = c.gradients ? chunk * c.B : c.B;
+      arena.take(step_rows, to.h_prev, to.c_prev, to.x_part);
+      arena.take(step_rows, to.y, to.saved, to.m, to.c);
       arena.take(chunk * c.B, to.x);
       arena.take(chunk * c.B, to.out);
       if (writes) rows[k] = to;
     }
     for (Index k = 0; k < c.recurrences; ++k) {
-      const Packed<Cell, Real> to = lay(c.recurrence[k], arena);
+      const Packed<Cell, T> to = lay(c.recurrence[k], arena);
       if (writes) packed[k] = to;
     }
   }
 
-  const StepBuffers<Real>& buffers_of(const Team& team) const {
+  const StepBuffers<T>& buffers_of(const Team& team) const {
     return buffers[division == Division::recurrences ? team.id : 0];
   }
 
@@ -105,7 +115,8 @@ struct Plan {
     team.wait();  // for the tables
     if (team.id == 0) {
       order.fill();
-      for (Index k = 0; k < max_of(call.P, Hp); ++k) zeros[k] = 0;
+      for (Index k = 0; k < call.P; ++k) no_h[k] = 0;
+      for (Index k = 0; k < Hp; ++k) zeros[k] = 0;
     }
     const Range b(call.B, team.id, team.size);
     for (Index k = 0; k < call.recurrences; ++k) {
@@ -115,20 +126,20 @@ struct Plan {
   }
 
   // W_ih times a one-hot vector: a column of W_ih, plus the biases.
-  void symbol_product(const Real* W_ih, const Real* x_bias, Index symbol, Real* out) const {
+  void symbol_product(const Storage* W_ih, const Compute* x_bias, Index symbol, Compute* out) const {
     for (int gate = 0; gate < Cell::gates; ++gate) {
       for (Index j = 0; j < Hp; ++j) {
-        const Real w = j < call.H ? W_ih[(gate * call.H + j) * call.I + symbol] : Real{0};
+        const Compute w = j < call.H ? static_cast<Compute>(W_ih[(gate * call.H + j) * call.I + symbol]) : Compute{0};
         out[gate * Hp + j] = w + x_bias[gate * Hp + j];
       }
     }
   }
 
  private:
-  Packed<Cell, Real> lay(const Recurrence<Real>& recurrence, Arena& arena) const {
-    const Call<Real>& c = call;
+  Packed<Cell, T> lay(const RecurrenceOf<T>& recurrence, Arena& arena) const {
+    const CallOf<T>& c = call;
     const bool own_c_0 = Cell::has_c && recurrence.c_0;
-    Packed<Cell, Real> to;
+    Packed<Cell, T> to;
     to.input = {c.H, c.I};
     to.hidden = {c.H, c.P};
     to.projection = {c.P, c.H};
@@ -149,20 +160,21 @@ struct Plan {
     return to;
   }
 
-  void pack_biases(const Weights<const Real>& weights, Packed<Cell, Real>& to) const {
+  void pack_biases(const Weights<const Storage>& weights, Packed<Cell, T>& to) const {
     const Index H = call.H;
     for (int gate = 0; gate < Cell::gates; ++gate) {
       const bool joins = Cell::input_slot(gate) == Cell::hidden_slot(gate);
+      const auto bias = [&](const Storage* b, Index j) {
+        return b ? static_cast<Compute>(b[gate * H + j]) : Compute{0};
+      };
       for (Index j = 0; j < Hp; ++j) {
-        const Real b_i = weights.b_ih && j < H ? weights.b_ih[gate * H + j] : Real{0};
-        const Real b_h = weights.b_hh && j < H && joins ? weights.b_hh[gate * H + j] : Real{0};
-        to.x_bias[gate * Hp + j] = b_i + b_h;
+        to.x_bias[gate * Hp + j] = j < H ? bias(weights.b_ih, j) + bias(joins ? weights.b_hh : nullptr, j) : Compute{0};
       }
     }
     pack_vectors<Cell>(weights, H, Hp, to.vectors);
   }
 
-  void pack_weights(const Weights<const Real>& weights, const Packed<Cell, Real>& to, const Team& team) const {
+  void pack_weights(const Weights<const Storage>& weights, const Packed<Cell, T>& to, const Team& team) const {
     if (!unpacked) {
       pack_share(to.hidden, weights.W_hh, team);
       if (!by_symbol) pack_share(to.input, weights.W_ih, team);
@@ -175,8 +187,8 @@ struct Plan {
     }
   }
 
-  template <int gates>
-  static void pack_share(const Panels<Real, gates>& to, const Real* W, const Team& team) {
+  template <class P>
+  static void pack_share(const P& to, const Storage* W, const Team& team) {
     const Range panels(to.count, team.id, team.size);
     for (Index p = panels.begin; p < panels.end; ++p) pack_transposed(to, p, W);
   }

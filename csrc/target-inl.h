@@ -4,6 +4,7 @@
 
 #include UNROLLED_SIMD
 
+#include "simd/storage.h"
 #include "math-inl.h"
 #include "gemm-inl.h"
 #include "cell-inl.h"
@@ -36,44 +37,46 @@ auto with_cell(CellKind kind, Visitor visit) {
   }
 }
 
-template <class Real>
-std::size_t scratch_bytes(const Call<Real>& call, int threads) {
-  return with_cell<Real>(call.cell, [&]<class Cell>() {
+template <class T>
+std::size_t scratch_bytes(const CallOf<T>& call, int threads) {
+  return with_cell<typename T::Compute>(call.cell, [&]<class Cell>() {
     Arena arena(nullptr);
     if (call.gradients) {
-      const BackwardPlan<Cell, Real> plan(call, threads, arena, false);
-      if (call.segment) const Plan<Cell, Real> forward(call, threads, arena, false);
+      const BackwardPlan<Cell, T> plan(call, threads, arena, false);
+      if (call.segment) const Plan<Cell, T> forward(call, threads, arena, false);
     } else {
-      const Plan<Cell, Real> plan(call, threads, arena, false);
+      const Plan<Cell, T> plan(call, threads, arena, false);
     }
     return arena.used();
   });
 }
 
-template <class Real>
-void forward(const Call<Real>& call, void* scratch, const Team& team, bool packed) {
+template <class T>
+void forward(const CallOf<T>& call, void* scratch, const Team& team, bool packed) {
   const FlushDenormals flush;
-  with_cell<Real>(call.cell, [&]<class Cell>() { forward_of<Cell>(call, scratch, team, packed); });
+  with_cell<typename T::Compute>(call.cell, [&]<class Cell>() { forward_of<Cell, T>(call, scratch, team, packed); });
 }
 
-template <class Real>
-void backward(const Call<Real>& call, void* scratch, const Team& team) {
+template <class T>
+void backward(const CallOf<T>& call, void* scratch, const Team& team) {
   const FlushDenormals flush;
-  with_cell<Real>(call.cell, [&]<class Cell>() { backward_of<Cell>(call, scratch, team); });
+  with_cell<typename T::Compute>(call.cell, [&]<class Cell>() { backward_of<Cell, T>(call, scratch, team); });
 }
 
-template <class Real>
-void activate(Activation activation, const Real* in, Real* out, Index n) {
+template <class T>
+void activate(Activation activation, const typename T::Storage* in, typename T::Storage* out, Index n) {
+  using Real = typename T::Compute;
   const FlushDenormals flush;
   for (Index k = 0; k < n; k += kWidth<Real>) {
     const Index left = n - k < kWidth<Real> ? n - k : kWidth<Real>;
-    const Vec<Real> x = load_n(in + k, left);
-    store_n(out + k, activation == Activation::tanh ? tanh(x) : sigmoid(x), left);
+    const Vec<Real> x = read_n<Real>(in + k, left);
+    write_n<Real>(out + k, activation == Activation::tanh ? tanh(x) : sigmoid(x), left);
   }
 }
 
-template <class Real>
-constexpr Kernels<Real> kKernels{
-    scratch_bytes<Real>, forward<Real>,    backward<Real>, linear_bytes<Real>,
-    linear<Real>,        head_bytes<Real>, head<Real>,     activate<Real>,
+template <class T>
+constexpr Kernels<typename T::Storage, typename T::Compute> kKernels{
+    scratch_bytes<T>, forward<T>, backward<T>, linear_bytes<T>, linear<T>, head_bytes<T>, head<T>, activate<T>,
 };
+using F32 = Types<float, float, float>;
+using F64 = Types<double, double, double>;

@@ -3,16 +3,16 @@
 // in memory: the reverse direction reads the last time first.
 
 // The rows of a call: who is active when, and where step t of row b lies.
-template <class Real>
+template <class T>
 struct Order {
-  const Call<Real>* call;
+  const CallOf<T>* call;
   Index* order;    // (B) rows, longest first; rows of one length in their own order
   Index* length;   // (B)
   Index* place;    // (T)
   Index* longest;  // (1)
   Index* counts;   // (T + 1)
 
-  void layout(const Call<Real>& c, Arena& arena) {
+  void layout(const CallOf<T>& c, Arena& arena) {
     call = &c;
     arena.take(c.B, order, length);
     arena.take(c.T, place);
@@ -21,7 +21,7 @@ struct Order {
   }
 
   void fill() {
-    const Call<Real>& c = *call;
+    const CallOf<T>& c = *call;
     Index before = 0;
     for (Index t = 0; t < c.T; ++t) {
       place[t] = c.batch_sizes ? before : t;
@@ -70,11 +70,11 @@ struct Order {
 };
 
 // The steps of one recurrence.
-template <class Real>
+template <class T>
 struct Timeline {
-  const Order<Real>* order = nullptr;
-  const Recurrence<Real>* recurrence = nullptr;
-  const Real* zeros = nullptr;  // (P)
+  const Order<T>* order = nullptr;
+  const RecurrenceOf<T>* recurrence = nullptr;
+  const T::Storage* zeros = nullptr;  // (P)
 
   Index time(Index s) const { return recurrence->reverse ? order->steps() - 1 - s : s; }
   Index time_before(Index t) const { return recurrence->reverse ? t + 1 : t - 1; }
@@ -89,26 +89,27 @@ struct Timeline {
   // The last step of row b; its length must not be 0.
   Index last_step(Index b) const { return recurrence->reverse ? order->steps() - 1 : order->length[b] - 1; }
 
-  const Real* h_0(Index b) const { return recurrence->h_0 ? recurrence->h_0 + b * order->call->P : zeros; }
-  const Real* h(Index t, Index b) const { return order->row(recurrence->y, t, b); }
+  const T::Storage* h_0(Index b) const { return recurrence->h_0 ? recurrence->h_0 + b * order->call->P : zeros; }
+  const T::Storage* h(Index t, Index b) const { return order->row(recurrence->y, t, b); }
   // h_{t-1}: y of the step before, or where the row starts its initial state.
-  const Real* h_prev(Index t, Index b, bool starts) const { return starts ? h_0(b) : h(time_before(t), b); }
+  const T::Storage* h_prev(Index t, Index b, bool starts) const { return starts ? h_0(b) : h(time_before(t), b); }
 };
 
 // Steps in a segment: whole blocks, so that the sums over rows do not see where it ends.
-template <class Real>
-inline Index segment_steps(const Call<Real>& call) {
+template <class T>
+inline Index segment_steps(const CallOf<T>& call) {
   const Index block = block_steps(call.B);
   return (call.segment + block - 1) / block * block;
 }
 
 // Where gates and cells of the steps from `begin` on are saved: in the caller's buffers, or in those of a segment.
-template <class Real>
+template <class T>
 struct Saved {
-  Rows<Real> gates, cells;
+  Rows<typename T::Storage> gates;
+  Rows<typename T::Compute> cells;
   Index first = 0;  // the place of their first row
   Index begin = 0;
-  Real* c_before = nullptr;  // (B, Hp): c before step `begin`, for rows that do not start there
+  T::Compute* c_before = nullptr;  // (B, Hp): c before step `begin`, for rows that do not start there
 
-  Real* before(Index s) const { return s == begin ? c_before : nullptr; }
+  T::Compute* before(Index s) const { return s == begin ? c_before : nullptr; }
 };

@@ -18,7 +18,7 @@ struct Block {
   std::size_t bytes;
 };
 
-// So much waits at most: the scratch of a few calls and what a model of some layers keeps for backward.
+// So much waits at most: the scratch of a few calls and what a model of some layers saves for backward.
 constexpr std::size_t kKeptBlocks = 16;
 constexpr std::size_t kKeptBytes = std::size_t{1} << 30;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;

@@ -46,7 +46,7 @@ KEPT_TO = {
 RANKS = [
     ["simd/partial.h", "team.h", "denormals.h", "workspace.h"],
     ["simd/vector.h", "simd/baseline.h", "simd/neon.h", "simd/avx2.h", "simd/avx512.h", "kernels.h"],
-    ["math-inl.h"],
+    ["math-inl.h", "simd/storage.h"],
     ["gemm-inl.h"],
     ["cell-inl.h"],
     ["rnn-inl.h", "lstm-inl.h", "gru-inl.h"],

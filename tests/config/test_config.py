@@ -40,7 +40,6 @@ def refuses(cls, values, message):
         ({"num_layers": 1.0}, "num_layers is 1.0; it must be a whole number"),
         ({"dropout": 1.0}, "dropout is 1.0; it must be a number in [0, 1)"),
         ({"checkpoint_steps": 0}, 'checkpoint_steps is 0, expected None, "auto" or the steps of a segment, 1 or more'),
-        ({"checkpoint_steps": 0}, 'checkpoint_steps is 0, expected None, "auto" or the steps of a segment, 1 or more'),
         ({"tied": 1}, "tied is 1; it must be true or false"),
         ({"tied": True}, "embedding_size must equal hidden_size = 256; it is 0"),
         ({"nonlinearity": "relu"}, "only cell = 'rnn' has one, not lstm"),

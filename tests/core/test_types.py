@@ -1,0 +1,29 @@
+"""Storage, compute and sum types are three: the kernels with float storage and double arithmetic beside float64."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+CSRC = HERE.parents[1] / "csrc"
+
+#: Saved gates and every h_t are rounded to float; all else is float64.
+TOLERANCE = 1e-6
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ to compile the kernels for a type that no build ships")
+def test_float_storage_with_double_arithmetic_rounds_only_what_is_stored(tmp_path):
+    program = tmp_path / "types"
+    flags = ["-std=gnu++20", "-ffp-contract=off", "-pthread", "-w", f"-I{CSRC}"]
+    command = ["g++", *flags, str(HERE / "types.cpp"), str(CSRC / "threads.cpp"), "-o", str(program)]
+    subprocess.run(command, check=True, timeout=300)
+    output = subprocess.run([program], capture_output=True, text=True, check=True, timeout=100).stdout
+    rows = [line.split("\t") for line in output.splitlines()]
+    assert len({case for case, *_ in rows}) == 4 * 6 + 2
+    assert [(case, name, error) for case, name, error, _ in rows if float(error) > TOLERANCE] == []
+    steps = {(case, name): nearest == "1" for case, name, _, nearest in rows if "one step" in case}
+    forward = {key: nearest for key, nearest in steps.items() if key[1] in ("y", "h_n", "c_n")}
+    assert all(nearest for (case, _), nearest in forward.items() if "float32" not in case)
+    assert not all(nearest for (case, _), nearest in forward.items() if "float32" in case)  # so it is seen
