@@ -7,7 +7,7 @@ D directions, G gates of a cell.  docs/notation.md carries the equations.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 Kind = Literal["RNN_TANH", "RNN_RELU", "LSTM", "GRU"]
 
@@ -45,7 +45,18 @@ LONG_NAMES = {
     "n": "candidate n",
 }
 
-#: The weights of one layer and direction: their names in the equations, and the stems of their stored names.
+
+class Weights(NamedTuple):
+    """The weights of one layer and direction, or their gradients; None for what the layer lacks."""
+
+    W_ih: Any  #: (G*H, I)
+    W_hh: Any  #: (G*H, P)
+    b_ih: Any = None  #: (G*H)
+    b_hh: Any = None  #: (G*H)
+    W_hr: Any = None  #: (P, H)
+
+
+#: The stems of the names that these weights are stored under.
 WEIGHTS: dict[str, str] = {
     "W_ih": "weight_ih",
     "W_hh": "weight_hh",
@@ -113,14 +124,14 @@ def gate_slice(kind: str, gate: str, hidden_size: int) -> slice:
     return slice(first, first + hidden_size)
 
 
-def gate_parameters(kind: str) -> Iterator[tuple[str, str, str]]:
-    """Yield (name in the equations, stored stem, gate) of every per-gate block of a cell.
+def gate_parameters(kind: str) -> Iterator[tuple[str, str, int]]:
+    """Yield (name in the equations, stored stem, block) of every per-gate block, H rows, of the weights of a cell.
 
-    >>> [name for name, stem, gate in gate_parameters("GRU")]
+    >>> [name for name, stem, block in gate_parameters("GRU")]
     ['W_ir', 'W_iz', 'W_in', 'W_hr', 'W_hz', 'W_hn', 'b_ir', 'b_iz', 'b_in', 'b_hr', 'b_hz', 'b_hn']
     """
     for letter, stem in (("W", "weight"), ("b", "bias")):
         for side in "ih":
-            for gate in GATES[kind]:
+            for block, gate in enumerate(GATES[kind]):
                 name = f"{letter}_{side}h" if kind.startswith("RNN") else f"{letter}_{side}{gate}"
-                yield name, f"{stem}_{side}h", gate
+                yield name, f"{stem}_{side}h", block

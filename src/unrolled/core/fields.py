@@ -5,16 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from unrolled.core import CoreMissing, _core
-
-
-class Weights(NamedTuple):
-    """The weights of one layer and direction, or their gradients; None for what the layer lacks."""
-
-    W_ih: Any  # (G*H, I)
-    W_hh: Any  # (G*H, P)
-    b_ih: Any = None  # (G*H)
-    b_hh: Any = None  # (G*H)
-    W_hr: Any = None  # (P, H)
+from unrolled.notation import Weights as Weights
 
 
 class Layout(NamedTuple):

@@ -283,10 +283,10 @@ def explain_backend(
     """
     data = x.data if isinstance(x, PackedSequence) else x
     W: Tensor = next(layer.parameters())
-    beyond_torch = lengths is not None or reset is not None or trace or checks.is_one_hot(data)
+    asks_more = lengths is not None or reset is not None or trace or checks.is_one_hot(data)
     if not hasattr(layer, "stock"):
         return Backend("torch", f"{type(layer).__name__} is not of unrolled.nn; swap(model) makes it so")
-    if goes_to_torch(data, beyond_torch):
+    if goes_to_torch(data, getattr(layer, "beyond_torch", False) or asks_more):
         return Backend("torch", f"torch's own operator serves {data.device.type}")
     dtype = torch.float32 if W.dtype in checks.HALF else W.dtype
     why = obstacle(data, dtype)

@@ -14,7 +14,7 @@ from torch import Tensor
 from unrolled.core.fields import Layout, Weights
 from unrolled.nn import checks, reference
 from unrolled.nn.fake_tensors import batch_size
-from unrolled.notation import CELLS, gate_count, has_cell_state
+from unrolled.notation import CELLS, gate_count, has_cell_state, weight_shapes
 
 
 def layout(x: Tensor, layout: Layout) -> None:
@@ -49,6 +49,10 @@ def kind_of_layer(kind: str, c_0: Tensor | None, weights: Sequence[Weights]) -> 
     if not has_cell_state(kind) and (c_0 is not None or weights[0].W_hr is not None):
         with_cells = ", ".join(other for other in CELLS if has_cell_state(other))
         raise ValueError(f"{kind} has neither a cell state c_0 nor a projection W_hr; only {with_cells} has")
+    given_names = {name for name, w in weights[0]._asdict().items() if w is not None}
+    beyond = given_names - {*weight_shapes(kind, 1, 1, proj_size=1)}
+    if beyond:
+        raise ValueError(f"{kind} has no weight {', '.join(sorted(beyond))}")
 
 
 def tensors(
@@ -66,9 +70,10 @@ def tensors(
     H = GH // gate_count(kind)
     P = H if W_hr is None else W_hr.shape[0]
     dtype, device = W_hh.dtype, W_hh.device
-    shapes = Weights(W_ih=(gate_count(kind) * H, I), W_hh=(GH, P), b_ih=(GH,), b_hh=(GH,), W_hr=(P, H))
+    shapes = weight_shapes(kind, I, H, proj_size=P)
     for d, direction in enumerate(weights):
-        for name, w, shape in zip(Weights._fields, direction, shapes, strict=True):
+        for name, w in direction._asdict().items():
+            shape = shapes.get(name, ())
             if w is not None and (w.shape != shape or w.dtype != dtype or w.device != device):
                 raise ValueError(
                     f"{name} of direction {d} is {checks.described(w)} on {w.device}, expected "

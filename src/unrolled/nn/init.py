@@ -9,7 +9,7 @@ from torch.nn import init
 
 from unrolled.nn.cells import RecurrentCell
 from unrolled.nn.recurrent_layer import RecurrentLayer
-from unrolled.notation import GATES, gate_slice
+from unrolled.notation import gate_parameters
 
 _Layer = TypeVar("_Layer", bound="RecurrentLayer | RecurrentCell")
 
@@ -22,7 +22,7 @@ def init_(
 ) -> _Layer:
     """Set a layer's weights in place, gate by gate, from torch's global random stream.
 
-    Input and projection weights are Glorot uniform, biases zero.
+    Input and projection weights are Glorot uniform, biases and other vectors zero.
 
     Args:
         layer: a layer or cell of this package.
@@ -45,14 +45,13 @@ def init_(
         raise ValueError(f"recurrent is {recurrent!r}, expected one of {', '.join(map(repr, fill))}")
     kind = layer.kind
     for name, parameter in layer.named_parameters():
-        stem = name[:9].removesuffix("_l")  # weight_ih, weight_hh, weight_hr, bias_ih, bias_hh
-        if stem == "weight_hr":
+        if name.startswith("weight_hr"):
             init.xavier_uniform_(parameter)
             continue
-        for gate in GATES[kind]:
-            block = parameter[gate_slice(kind, gate, layer.hidden_size)]
-            if stem.startswith("bias"):
-                block.fill_(forget_bias if (stem, gate) == ("bias_ih", "f") else 0.0)
-            else:
+        for known, stem, k in gate_parameters(kind):
+            block = parameter[k * layer.hidden_size : (k + 1) * layer.hidden_size]
+            if name.startswith(stem) and block.dim() == 1:
+                block.fill_(forget_bias if known == "b_if" else 0.0)
+            elif name.startswith(stem):
                 fill[recurrent if stem == "weight_hh" else "glorot"](block)
     return layer

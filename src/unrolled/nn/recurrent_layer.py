@@ -25,7 +25,7 @@ from unrolled.nn.modules import is_hooked, named, sharing_parameters
 from unrolled.nn.recording import stacked
 from unrolled.nn.reference import LayerResult
 from unrolled.nn.stack import first_input, run_stack
-from unrolled.notation import gate_parameters, gate_slice, has_cell_state, stored_name
+from unrolled.notation import gate_parameters, has_cell_state, stored_name
 
 State: TypeAlias = Tensor | tuple[Tensor, Tensor]
 
@@ -33,8 +33,10 @@ State: TypeAlias = Tensor | tuple[Tensor, Tensor]
 class RecurrentLayer(torch.nn.RNNBase):
     """A stack of layers over whole sequences, or step by step."""
 
-    #: torch's layer of the same name.
+    #: torch's layer of the same name, or the nearest one, whose error messages this layer uses.
     stock: ClassVar[type[torch.nn.RNNBase]]
+    #: Whether torch has no such layer.
+    beyond_torch: ClassVar[bool] = False
     #: Steps whose gates the backward pass computes again at a time, "auto", or None to save all; may be set any time.
     checkpoint_steps: CheckpointSteps = None
 
@@ -100,7 +102,8 @@ class RecurrentLayer(torch.nn.RNNBase):
             checks.embedding(embedding, x, W, self.input_size)
             D = 2 if self.bidirectional else 1
             x, weights[:D] = first_input(x, weights[:D], embedding, layout)
-        if dispatch.goes_to_torch(x, checks.is_one_hot(x) or lengths is not None or reset is not None or trace):
+        beyond_torch = self.beyond_torch or lengths is not None or reset is not None or trace or checks.is_one_hot(x)
+        if dispatch.goes_to_torch(x, beyond_torch):
             y, finals = self._torch_operator(x, states, layout, weights)
             recorded: list[tuple[Tensor, dict[str, Tensor]]] = []
         else:
@@ -208,6 +211,8 @@ class RecurrentLayer(torch.nn.RNNBase):
             present = named(self, names)
             if not self.bias:
                 present[2:2] = (None, None)
+            if len(present) > 4 and not self.proj_size:
+                present[4:4] = (None,)
             weights.append(Weights(*present))
         return weights
 
@@ -260,18 +265,23 @@ class RecurrentLayer(torch.nn.RNNBase):
             raise ValueError("reverse=True needs a bidirectional layer")
         if name == "W_hr" and self.proj_size:
             return getattr(self, stored_name("W_hr", layer, reverse))  # type: ignore[no-any-return]
-        blocks = {known: (stem, gate) for known, stem, gate in gate_parameters(self.mode)}
+        blocks = {known: (stem, block) for known, stem, block in gate_parameters(self.mode)}
         if name not in blocks:
             raise KeyError(f"{self.stock.__name__} has no {name!r}; it has {', '.join(blocks)}")
-        stem, gate = blocks[name]
+        stem, block = blocks[name]
         suffix = f"_l{layer}" + ("_reverse" if reverse else "")
-        return getattr(self, stem + suffix)[gate_slice(self.mode, gate, self.hidden_size)]  # type: ignore[no-any-return]
+        rows = slice(block * self.hidden_size, (block + 1) * self.hidden_size)
+        return getattr(self, stem + suffix)[rows]  # type: ignore[no-any-return]
 
     def to_torch(self) -> torch.nn.RNNBase:
         """Return torch's own layer, sharing this layer's Parameters.
+
+        Raises: TypeError if torch has no such layer.
 
         >>> from unrolled.nn import GRU
         >>> GRU(4, 6, bidirectional=True).to_torch()
         GRU(4, 6, bidirectional=True)
         """
+        if self.beyond_torch:
+            raise TypeError(f"torch has no layer like {type(self).__name__}, which computes {self.mode}")
         return sharing_parameters(self, self.stock)
