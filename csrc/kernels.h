@@ -28,7 +28,7 @@ struct Types {
   static_assert(sizeof(Compute) == sizeof(Sum), "a vector of sums has a lane for each lane that is computed with");
 };
 
-enum class CellKind : int { rnn_tanh, rnn_relu, lstm, gru };
+enum class CellKind : int { rnn_tanh, rnn_relu, lstm, gru, lstm_peephole };
 
 constexpr bool is_rnn(CellKind cell) { return cell == CellKind::rnn_tanh || cell == CellKind::rnn_relu; }
 constexpr bool has_cell_state(CellKind cell) { return !is_rnn(cell) && cell != CellKind::gru; }
@@ -50,6 +50,7 @@ struct Weights {
   Real* b_ih;  // (G*H), null: zeros
   Real* b_hh;  // (G*H), null: zeros
   Real* W_hr;  // (P, H), null: no projection
+  Real* p;     // (3*H), the peepholes p_i p_f p_o, null: zeros
 };
 
 // An axis of a weight: a letter, or a multiple of one, as `3 * Axis::H`.
@@ -80,6 +81,7 @@ constexpr WeightField<Real> kWeightFields[] = {
     {"b_ih", &Weights<Real>::b_ih, {Axis::GH}},
     {"b_hh", &Weights<Real>::b_hh, {Axis::GH}},
     {"W_hr", &Weights<Real>::W_hr, {Axis::P, Axis::H}},
+    {"p", &Weights<Real>::p, {3 * Axis::H}},
 };
 
 // One recurrence.  Weights are torch's, C-contiguous.  Nothing may alias an output, but where T is

@@ -33,6 +33,7 @@ auto with_cell(CellKind kind, Visitor visit) {
     case CellKind::rnn_tanh: return visit.template operator()<RnnTanh<Real>>();
     case CellKind::rnn_relu: return visit.template operator()<RnnRelu<Real>>();
     case CellKind::gru: return visit.template operator()<Gru<Real>>();
+    case CellKind::lstm_peephole: return visit.template operator()<Lstm<Real, true>>();
     default: return visit.template operator()<Lstm<Real>>();
   }
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
-Kind = Literal["RNN_TANH", "RNN_RELU", "LSTM", "GRU"]
+Kind = Literal["RNN_TANH", "RNN_RELU", "LSTM", "GRU", "LSTM_PEEPHOLE"]
 
 
 class Cell(NamedTuple):
@@ -20,6 +20,7 @@ class Cell(NamedTuple):
     sigmoids: str  #: the gates whose values lie in (0, 1)
     kept: tuple[str, ...]  #: what a forward pass keeps of each step for the backward pass, beside h and c
     states: tuple[str, ...]  #: what goes from step to step
+    peepholes: str = ""  #: the gates that read the cell state, each through a vector p of its own
 
 
 CELLS: dict[str, Cell] = {
@@ -27,6 +28,7 @@ CELLS: dict[str, Cell] = {
     "RNN_RELU": Cell(1, "h", "", (), ("h",)),
     "LSTM": Cell(2, "ifgo", "ifo", ("i", "f", "g", "o"), ("h", "c")),
     "GRU": Cell(3, "rzn", "rz", ("r", "z", "n", "hn"), ("h",)),
+    "LSTM_PEEPHOLE": Cell(4, "ifgo", "ifo", ("i", "f", "g", "o"), ("h", "c"), peepholes="ifo"),
 }
 
 #: Gate order of each cell, as torch stacks the gates along the first axis of every weight.
@@ -54,6 +56,7 @@ class Weights(NamedTuple):
     b_ih: Any = None  #: (G*H)
     b_hh: Any = None  #: (G*H)
     W_hr: Any = None  #: (P, H)
+    p: Any = None  #: (3*H): p_i, p_f, p_o
 
 
 #: The stems of the names that these weights are stored under.
@@ -63,6 +66,7 @@ WEIGHTS: dict[str, str] = {
     "b_ih": "bias_ih",
     "b_hh": "bias_hh",
     "W_hr": "weight_hr",
+    "p": "peephole",
 }
 
 
@@ -107,6 +111,8 @@ def weight_shapes(
         shapes |= {"b_ih": (GH,), "b_hh": (GH,)}
     if proj_size:
         shapes |= {"W_hr": (proj_size, hidden_size)}
+    if CELLS[kind].peepholes:
+        shapes |= {"p": (len(CELLS[kind].peepholes) * hidden_size,)}
     return shapes
 
 
@@ -135,3 +141,5 @@ def gate_parameters(kind: str) -> Iterator[tuple[str, str, int]]:
             for block, gate in enumerate(GATES[kind]):
                 name = f"{letter}_{side}h" if kind.startswith("RNN") else f"{letter}_{side}{gate}"
                 yield name, f"{stem}_{side}h", block
+    for block, gate in enumerate(CELLS[kind].peepholes):
+        yield f"p_{gate}", WEIGHTS["p"], block

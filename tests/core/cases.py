@@ -6,9 +6,9 @@ import torch
 
 from unrolled.core.fields import Layout, Weights
 from unrolled.nn import fused, reference
-from unrolled.notation import weight_shapes
+from unrolled.notation import has_cell_state, weight_shapes
 
-KINDS = ["RNN_TANH", "RNN_RELU", "LSTM", "LSTM projected", "GRU"]
+KINDS = ["RNN_TANH", "RNN_RELU", "LSTM", "LSTM projected", "LSTM_PEEPHOLE", "LSTM_PEEPHOLE projected", "GRU"]
 DTYPES = [torch.float32, torch.float64]
 #: Largest error, as a share of the largest wanted value or of 1, whichever is larger.
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
@@ -80,11 +80,11 @@ def make(kind, dtype, *, T=7, B=5, I=3, H=9, D=1, seed=0, one_hot=False, **layou
     def normal(*shape):
         return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
 
-    shapes = list(weight_shapes(cell, I, H, proj_size=proj_size).values())
-    weights = [Weights(*(normal(*s) * H**-0.5 for s in shapes)) for _ in range(D)]
+    shapes = weight_shapes(cell, I, H, proj_size=proj_size)
+    weights = [Weights(**{name: normal(*s) * H**-0.5 for name, s in shapes.items()}) for _ in range(D)]
     P = proj_size or H
     x = torch.randint(I, (T, B), generator=generator) if one_hot else normal(T, B, I)
-    c0, dc_n = (normal(D, B, H), normal(D, B, H)) if cell == "LSTM" else (None, None)
+    c0, dc_n = (normal(D, B, H), normal(D, B, H)) if has_cell_state(cell) else (None, None)
     return Case(cell, x, normal(D, B, P), c0, weights, normal(T, B, D * P), normal(D, B, P), dc_n, layout)
 
 

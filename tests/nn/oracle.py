@@ -12,13 +12,15 @@ def sigmoid(a):
 
 
 def step(kind, x, h_prev, c_prev, w):
-    """One row, one step: x (I,), h_prev (P,), c_prev (H,); w names W_ih W_hh b_ih b_hh W_hr (biases may be zeros)."""
+    """One row, one step: x (I,), h_prev (P,), c_prev (H,); w names the weights (biases may be zeros)."""
     u = w["W_ih"] @ x + w["b_ih"]
     v = w["W_hh"] @ h_prev + w["b_hh"]
-    if kind == "LSTM":
+    if kind.startswith("LSTM"):
         a_i, a_f, a_g, a_o = np.split(u + v, 4)
-        i, f, g, o = sigmoid(a_i), sigmoid(a_f), np.tanh(a_g), sigmoid(a_o)
+        p_i, p_f, p_o = np.split(w["p"], 3) if kind == "LSTM_PEEPHOLE" else (0.0, 0.0, 0.0)
+        i, f, g = sigmoid(a_i + p_i * c_prev), sigmoid(a_f + p_f * c_prev), np.tanh(a_g)
         c = f * c_prev + i * g
+        o = sigmoid(a_o + p_o * c)
         m = o * np.tanh(c)
         h = m if w["W_hr"] is None else w["W_hr"] @ m
         return h, c, {"i": i, "f": f, "g": g, "o": o, "c": c, "m": m}
@@ -34,18 +36,20 @@ def step(kind, x, h_prev, c_prev, w):
 def step_back(kind, x, h_prev, c_prev, w, kept, dh, dc, dw):
     """Chain rule through one step; adds to dw and returns dx, dh_prev, dc_prev."""
     dh_direct = 0.0
-    if kind == "LSTM":
+    if kind.startswith("LSTM"):
         i, f, g, o, c = (kept[name] for name in "ifgoc")
+        p_i, p_f, p_o = np.split(w["p"], 3) if kind == "LSTM_PEEPHOLE" else (0.0, 0.0, 0.0)
         dm = dh
         if w["W_hr"] is not None:
             dw["W_hr"] += np.outer(dh, kept["m"])
             dm = w["W_hr"].T @ dh
-        dc = dc + dm * o * (1 - np.tanh(c) ** 2)
-        da = np.concatenate(
-            [dc * g * i * (1 - i), dc * c_prev * f * (1 - f), dc * i * (1 - g**2), dm * np.tanh(c) * o * (1 - o)]
-        )
-        du = dv = da
-        dc_prev = dc * f
+        da_o = dm * np.tanh(c) * o * (1 - o)
+        dc = dc + dm * o * (1 - np.tanh(c) ** 2) + da_o * p_o
+        da_i, da_f, da_g = dc * g * i * (1 - i), dc * c_prev * f * (1 - f), dc * i * (1 - g**2)
+        du = dv = np.concatenate([da_i, da_f, da_g, da_o])
+        dc_prev = dc * f + da_i * p_i + da_f * p_f
+        if kind == "LSTM_PEEPHOLE":
+            dw["p"] += np.concatenate([da_i * c_prev, da_f * c_prev, da_o * c])
     elif kind == "GRU":
         r, z, n, v_n = (kept[name] for name in ("r", "z", "n", "hn"))
         da_n = dh * (1 - z) * (1 - n**2)

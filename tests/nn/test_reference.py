@@ -8,10 +8,10 @@ from tests.nn import oracle
 from tests.nn.compare import assert_all_close, assert_close
 from unrolled.nn import functional, reference
 from unrolled.nn.dispatch import layer
-from unrolled.notation import gate_count, weight_shapes
+from unrolled.notation import Weights, gate_count, has_cell_state, weight_shapes
 
-KINDS = ["RNN_TANH", "RNN_RELU", "LSTM", "GRU"]
-NAMES = ["W_ih", "W_hh", "b_ih", "b_hh", "W_hr"]
+KINDS = ["RNN_TANH", "RNN_RELU", "LSTM", "GRU", "LSTM_PEEPHOLE"]
+NAMES = Weights._fields
 #: T, B, I, H: odd on purpose.
 SIZES = [(1, 1, 1, 1), (2, 3, 5, 7), (7, 1, 4, 9), (7, 3, 2, 33)]
 
@@ -20,14 +20,11 @@ def make(kind, T, B, I, H, *, D=1, bias=True, P=0, seed=0):
     """x, h_0, c_0 and weights as float64 arrays; weights as one dict a direction."""
     rng = np.random.default_rng(seed)
     x, h_0 = rng.normal(size=(T, B, I)), rng.normal(size=(D, B, P or H))
-    c_0 = rng.normal(size=(D, B, H)) if kind == "LSTM" else None
+    c_0 = rng.normal(size=(D, B, H)) if has_cell_state(kind) else None
     weights = []
     for _ in range(D):
-        W_ih, W_hh, *rest = (
-            rng.uniform(-0.6, 0.6, s) for s in weight_shapes(kind, I, H, bias=bias, proj_size=P).values()
-        )
-        b_ih, b_hh = rest[:2] if bias else (None, None)
-        weights.append(dict(zip(NAMES, (W_ih, W_hh, b_ih, b_hh, rest[-1] if P else None), strict=True)))
+        shapes = weight_shapes(kind, I, H, bias=bias, proj_size=P)
+        weights.append(dict.fromkeys(NAMES) | {name: rng.uniform(-0.6, 0.6, s) for name, s in shapes.items()})
     return x, h_0, c_0, weights
 
 
@@ -80,7 +77,7 @@ def check_against_oracle(kind, arrays, *, lengths=None, reset=None, dtype=torch.
     assert_close("y", y, torch.tensor(np.concatenate([r[0] for r in results], -1), dtype=dtype))
     assert_close("h_n", h_n, torch.tensor(np.stack([r[1] for r in results]), dtype=dtype))
     outputs = [(y, upstream[0]), (h_n, upstream[1])]
-    if kind == "LSTM":
+    if has_cell_state(kind):
         assert_close("c_n", c_n, torch.tensor(np.stack([r[2] for r in results]), dtype=dtype))
         outputs.append((c_n, upstream[2]))
     else:
@@ -94,7 +91,7 @@ def check_against_oracle(kind, arrays, *, lengths=None, reset=None, dtype=torch.
     got = {} if x_ids is not None else {"dx": tx.grad}
     for d, w in enumerate(tw):
         got[f"dh_0[{d}]"] = th.grad[d]
-        if kind == "LSTM":
+        if has_cell_state(kind):
             got[f"dc_0[{d}]"] = tc.grad[d]
         got.update({f"d{n}[{d}]": value.grad for n, value in zip(NAMES, w, strict=True) if value is not None})
     want = {name: torch.tensor(want[name], dtype=dtype) for name in got}
@@ -115,10 +112,11 @@ def test_layer_matches_numpy_with_directions_and_without_bias(route, kind, bias,
     check_against_oracle(kind, make(kind, 7, 3, 4, 9, D=D, bias=bias))
 
 
+@pytest.mark.parametrize("kind", ["LSTM", "LSTM_PEEPHOLE"])
 @pytest.mark.parametrize("P", [1, 4])
 @pytest.mark.parametrize("D", [1, 2])
-def test_layer_matches_numpy_with_projection(route, P, D):
-    check_against_oracle("LSTM", make("LSTM", 7, 3, 4, 9, D=D, P=P))
+def test_layer_matches_numpy_with_projection(route, kind, P, D):
+    check_against_oracle(kind, make(kind, 7, 3, 4, 9, D=D, P=P))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -140,12 +138,11 @@ def test_layer_matches_numpy_with_one_hot_input(route, kind):
 def test_one_step_functions_match_numpy(kind):
     x, h_0, c_0, (w,) = make(kind, 1, 3, 4, 9)
     states = [torch.tensor(s[0]) for s in (h_0, c_0) if s is not None]
-    args = [torch.tensor(x[0]), *states, *(torch.tensor(w[n]) for n in NAMES[:4])]
-    if kind.startswith("RNN"):
-        h = functional.rnn_step(*args, nonlinearity=kind[4:].lower())
-    else:
-        h = {"LSTM": functional.lstm_step, "GRU": functional.gru_step}[kind](*args)
-    h, c = h if kind == "LSTM" else (h, None)
+    step = {"RNN": functional.rnn_step, "LSTM": functional.lstm_step, "GRU": functional.gru_step}[kind.split("_")[0]]
+    options = {"nonlinearity": kind[4:].lower()} if kind.startswith("RNN") else {}
+    weights = {name: torch.tensor(value) for name, value in w.items() if value is not None}
+    h = step(torch.tensor(x[0]), *states, **weights, **options)
+    h, c = h if has_cell_state(kind) else (h, None)
     for b in range(3):
         want_h, want_c, _ = oracle.step(kind, x[0, b], h_0[0, b], None if c_0 is None else c_0[0, b], w)
         assert_close("h", h[b], torch.tensor(want_h))
@@ -158,7 +155,7 @@ def test_oracle_gradient_is_the_slope_of_its_output(kind):
     """The hand-written chain rule against differences: the oracle must not be trusted either."""
     reset = np.zeros((3, 2), bool)
     reset[1, 0] = True
-    x, h_0, c_0, (w,) = make(kind, 3, 2, 2, 3, P=2 if kind == "LSTM" else 0)
+    x, h_0, c_0, (w,) = make(kind, 3, 2, 2, 3, P=2 if has_cell_state(kind) else 0)
     c = None if c_0 is None else c_0[0]
 
     def loss():

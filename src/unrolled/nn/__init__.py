@@ -7,7 +7,7 @@ from unrolled.nn import functional
 from unrolled.nn.cells import GRUCell, LSTMCell, RecurrentCell, RNNCell
 from unrolled.nn.dispatch import Backend, explain_backend
 from unrolled.nn.init import init_
-from unrolled.nn.layers import GRU, LSTM, RNN
+from unrolled.nn.layers import GRU, LSTM, RNN, PeepholeLSTM
 from unrolled.nn.recording import Trace
 from unrolled.nn.recurrent_layer import RecurrentLayer
 from unrolled.nn.stepper import Stepper
@@ -20,6 +20,7 @@ __all__ = [
     "Backend",
     "GRUCell",
     "LSTMCell",
+    "PeepholeLSTM",
     "RNNCell",
     "RecurrentCell",
     "RecurrentLayer",

@@ -10,6 +10,7 @@ from unrolled.config.checks import CheckpointSteps
 from unrolled.nn import checks
 from unrolled.nn.modules import with_gate_views
 from unrolled.nn.recurrent_layer import RecurrentLayer
+from unrolled.notation import stored_name
 
 
 @with_gate_views("RNN_TANH")
@@ -147,3 +148,52 @@ class GRU(RecurrentLayer):
         checks.no_projection(proj_size)
         shape = (input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional)
         super().__init__("GRU", *shape, device=device, dtype=dtype, checkpoint_steps=checkpoint_steps)
+
+
+@with_gate_views("LSTM_PEEPHOLE")
+class PeepholeLSTM(RecurrentLayer):
+    """LSTM whose gates also see the cell state: i and f see c_{t-1}, o sees c_t, each unit its own.
+
+    Stored beside an LSTM's weights is ``peephole_l0`` (3*H), the vectors p_i, p_f, p_o; with zeros there it is an LSTM.
+
+    Args:
+        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, checkpoint_steps: as
+            for LSTM.
+    Raises: TypeError, ValueError as torch.nn.LSTM.
+    Source: docs/notation.md, peepholes; Gers and Schmidhuber 2000; Gers, Schraudolph and Schmidhuber 2002.
+
+    >>> lstm = PeepholeLSTM(4, 6)
+    >>> y, (h_n, c_n) = lstm(torch.randn(5, 3, 4))
+    >>> y.shape, lstm.peephole_l0.shape, lstm.p_f.shape
+    (torch.Size([5, 3, 6]), torch.Size([18]), torch.Size([6]))
+    """
+
+    stock = torch.nn.LSTM
+    beyond_torch = True
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        checkpoint_steps: CheckpointSteps = None,
+    ) -> None:
+        shape = (input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size)
+        super().__init__("LSTM", *shape, device=device, dtype=dtype, checkpoint_steps=checkpoint_steps)
+        self.mode = "LSTM_PEEPHOLE"
+        for k, names in enumerate(self._all_weights):
+            name = stored_name("p", *((k // 2, k % 2 == 1) if bidirectional else (k, False)))
+            self.register_parameter(name, torch.nn.Parameter(torch.empty(3 * hidden_size, device=device, dtype=dtype)))
+            names.append(name)
+        self.reset_parameters()
+
+    def flatten_parameters(self) -> None:
+        """Do nothing: cuDNN, which wants the weights in one piece, has no peepholes."""

@@ -54,11 +54,18 @@ def _rnn_relu(a: Tensor, state: _State, w: Weights) -> tuple[_State, Gates]:
     return ((a + linear(h_prev, w.W_hh, w.b_hh)).relu(),), {}
 
 
+def _peep(a: Tensor, p: Tensor | None, c: Tensor) -> Tensor:
+    """Return what a gate's activation sees: a, and through a peephole the cell state."""
+    return a if p is None else a + p * c
+
+
 def _lstm(a: Tensor, state: _State, w: Weights) -> tuple[_State, Gates]:
     h_prev, c_prev = state
     a_i, a_f, a_g, a_o = (a + linear(h_prev, w.W_hh, w.b_hh)).chunk(4, dim=-1)  # each (B, H)
-    i, f, g, o = a_i.sigmoid(), a_f.sigmoid(), a_g.tanh(), a_o.sigmoid()
+    p_i, p_f, p_o = (None,) * 3 if w.p is None else w.p.chunk(3)  # each (H)
+    i, f, g = _peep(a_i, p_i, c_prev).sigmoid(), _peep(a_f, p_f, c_prev).sigmoid(), a_g.tanh()
     c = f * c_prev + i * g
+    o = _peep(a_o, p_o, c).sigmoid()
     h = o * c.tanh()
     if w.W_hr is not None:
         h = linear(h, w.W_hr)  # (B, P)
@@ -74,7 +81,13 @@ def _gru(a: Tensor, state: _State, w: Weights) -> tuple[_State, Gates]:
     return ((1 - z) * n + z * h_prev,), {"r": r, "z": z, "n": n, "hn": h_n}
 
 
-_CELLS: dict[str, _Cell] = {"RNN_TANH": _rnn_tanh, "RNN_RELU": _rnn_relu, "LSTM": _lstm, "GRU": _gru}
+_CELLS: dict[str, _Cell] = {
+    "RNN_TANH": _rnn_tanh,
+    "RNN_RELU": _rnn_relu,
+    "LSTM": _lstm,
+    "GRU": _gru,
+    "LSTM_PEEPHOLE": _lstm,
+}
 
 
 def rnn_step(
@@ -109,10 +122,12 @@ def lstm_step(
     b_ih: Tensor | None = None,
     b_hh: Tensor | None = None,
     W_hr: Tensor | None = None,
+    p: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return h (B, P) and c (B, H) after one LSTM step; with W_hr the output is projected from H down to P.
 
-    Args: x (B, I), or (B,) one-hot indices; h_prev (B, P); c_prev (B, H); weights as torch stores them, gates i f g o.
+    Args: x (B, I), or (B,) one-hot indices; h_prev (B, P); c_prev (B, H); weights as torch stores them, gates i f g o;
+        p (3*H) the peepholes of i, f and o.
     Source: docs/notation.md, LSTM; Hochreiter and Schmidhuber 1997, Gers et al. 2000; projection: Sak et al. 2014.
 
     >>> x, h, c = torch.ones(1, 1), torch.zeros(1, 1), torch.ones(1, 1)
@@ -120,7 +135,7 @@ def lstm_step(
     >>> c.item(), round(h.item(), 4)
     (0.5, 0.2311)
     """
-    (h, c), _ = _lstm(input_term(x, W_ih, b_ih), (h_prev, c_prev), Weights(W_ih, W_hh, b_ih, b_hh, W_hr))
+    (h, c), _ = _lstm(input_term(x, W_ih, b_ih), (h_prev, c_prev), Weights(W_ih, W_hh, b_ih, b_hh, W_hr, p))
     return h, c
 
 
