@@ -119,7 +119,8 @@ struct Tiles : Work {
     TileSums<float> sums;
     for (Index pass = 0; pass < passes; ++pass) {
       for (Index p = 0; p < panels; ++p) {
-        tile<float, float, float, R, kPanelVectors, false>(sums.data, row, &at, 1, H, weights[thread].data() + p * panel);
+        tile<float, float, float, R, kPanelVectors, false>(sums.data, row, &at, 1, H,
+                                                           weights[thread].data() + p * panel);
         keep(sums);
       }
     }
