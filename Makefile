@@ -6,7 +6,7 @@ JOBS   ?= 2
 
 PY   := $(VENV)/bin/python
 CPP  := $(wildcard csrc/*.h csrc/*.cpp csrc/simd/*.h)
-DRIVERS := $(wildcard bench/*.cpp tests/core/*.cpp)
+DRIVERS := $(wildcard bench/*.h bench/*.cpp tests/core/*.h tests/core/*.cpp)
 ASAN := build/asan
 
 .PHONY: test demo lint format bench prove asan docs clean

@@ -40,6 +40,7 @@ constexpr int kRegisters = 16, kVectorBytes = 16;
 
 #include UNROLLED_SIMD
 
+#include "../csrc/simd/storage.h"
 #include "../csrc/gemm-inl.h"
 
 double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
@@ -72,13 +73,10 @@ struct Work {
 
 // Per second, the best of many timings: a limit is what is possible, not what is usual.
 double best_rate(Work& work, int threads) {
-  struct Job {
-    Work* work;
-  } job{&work};
   double best = 1e30;
   for (int k = 0; k < 15; ++k) {
     const double start = seconds();
-    run_team(threads, [](void* context, const Team& team) { static_cast<Job*>(context)->work->run(team.id); }, &job);
+    run_team(threads, [](void* context, const Team& team) { static_cast<Work*>(context)->run(team.id); }, &work);
     best = std::min(best, seconds() - start);
   }
   return work.amount / best;
@@ -121,7 +119,8 @@ struct Tiles : Work {
     TileSums<float> sums;
     for (Index pass = 0; pass < passes; ++pass) {
       for (Index p = 0; p < panels; ++p) {
-        tile<float, R, kPanelVectors, false>(sums.data, row, &at, 1, H, weights[thread].data() + p * panel);
+        tile<float, float, float, R, kPanelVectors, false>(sums.data, row, &at, 1, H,
+                                                           weights[thread].data() + p * panel);
         keep(sums);
       }
     }

@@ -115,7 +115,7 @@ class Backward {
 
   // One vector of units of one row, from unit j on.
   void cell(Index k, Index j, V dh) {
-    const Index n = call_.H - j < kWidth<Compute> ? call_.H - j : kWidth<Compute>;
+    const Index n = min_of(call_.H - j, kWidth<Compute>);
     V saved[4]{}, da[Cell::slots];
     for (int slot = 0; slot < Cell::saved; ++slot) saved[slot] = read<Compute>(at_.saved[k] + slot * Hp_ + j);
     const V h = Cell::reads_h ? read_n<Compute>(at_.h[k] + j, n) : V{};
@@ -127,8 +127,10 @@ class Backward {
     const StepBack<Compute> back = Cell::backward(saved, vectors.of, h, h_prev, c, c_prev, dh, dc, da);
     for (int slot = 0; slot < Cell::slots; ++slot) store(at_.da[k] + slot * Hp_ + j, da[slot]);
     if constexpr (Cell::reads_h_prev) store(at_.dh[k] + j, back.dh_direct);
-    if constexpr (Cell::has_c) store(at_.dc[k] + j, back.dc_prev);
-    if (plan_.projected) store(at_.m[k] + j, Cell::output(saved, c));
+    if constexpr (Cell::has_c) {
+      store(at_.dc[k] + j, back.dc_prev);
+      if (plan_.projected) store(at_.m[k] + j, Cell::output(saved, c));
+    }
   }
 
   // Where a row starts, what would go to the step before goes to h_0 and c_0.

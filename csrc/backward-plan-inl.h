@@ -67,10 +67,10 @@ struct BackwardPlan {
     Hp = padded<Compute>(c.H);
     Pp = padded<Compute>(c.P);
     division = choose_division<T>(c, threads);
-    by_symbol = c.recurrences > 0 && c.recurrence[0].symbols.data;
-    projected = c.recurrences > 0 && c.recurrence[0].weights.W_hr;
+    by_symbol = c.recurrence[0].symbols.data;
+    projected = c.recurrence[0].weights.W_hr;
     block = block_steps(c.B);
-    segment = segment_steps<T>(c) < c.T ? segment_steps<T>(c) : c.T;
+    segment = min_of(segment_steps<T>(c), c.T);
     chunk = choose_chunk();
     order.layout(c, arena);
     arena.take(c.P, no_h);
@@ -130,9 +130,9 @@ struct BackwardPlan {
       const RecurrenceOf<T>& recurrence = call.recurrence[k];
       const Gradients<Storage>& gradients = call.gradients[k];
       const BackwardBuffers<T>& to = buffers[k];
-      pack_share(to.hidden, recurrence.weights.W_hh, team);
-      if (gradients.dx.data) pack_share(to.input, recurrence.weights.W_ih, team);
-      if (projected) pack_share(to.projection, recurrence.weights.W_hr, team);
+      pack_plain(to.hidden, recurrence.weights.W_hh, team);
+      if (gradients.dx.data) pack_plain(to.input, recurrence.weights.W_ih, team);
+      if (projected) pack_plain(to.projection, recurrence.weights.W_hr, team);
       const Range b(call.B, team.id, team.size);
       pad_rows(to.dh, gradients.dh_n, call.P, Pp, b);
       if constexpr (Cell::has_c) pad_rows(to.dc, gradients.dc_n, call.H, Hp, b);
@@ -149,13 +149,9 @@ struct BackwardPlan {
   // Long enough that dW is touched seldom, short enough that da stays in cache; a whole number of blocks.
   Index choose_chunk() const {
     const Index row_bytes = Cell::slots * Hp * sizeof(Compute);
-    Index wanted = (Index{4} << 20) / row_bytes;
-    if (wanted < 512) wanted = 512;
-    if (wanted > 2048) wanted = 2048;
-    Index steps = wanted / (call.B > 0 ? call.B : 1) / block * block;
-    if (steps < block) steps = block;
-    const Index most = call.segment ? segment : call.T;
-    return steps < most ? steps : most;
+    const Index rows = min_of(2048, max_of(512, (Index{4} << 20) / row_bytes));
+    const Index steps = max_of(block, rows / max_of(1, call.B) / block * block);
+    return min_of(steps, call.segment ? segment : call.T);
   }
 
   BackwardBuffers<T> lay(const Gradients<Storage>& gradients, const RecurrenceOf<T>& recurrence, Arena& arena) const {
@@ -195,13 +191,6 @@ struct BackwardPlan {
       return given;
     } else {
       return arena.take<Sum>(given ? n : 0);
-    }
-  }
-
-  static void pack_share(const Panels<Storage, Sum>& to, const Storage* W, const Team& team) {
-    const Range panels(to.count, team.id, team.size);
-    for (Index p = panels.begin; p < panels.end; ++p) {
-      pack_plain(to, p, [&](Index k) { return W + k * to.columns; }, to.panel(p));
     }
   }
 

@@ -61,29 +61,30 @@ bool is_double(nb::dlpack::dtype dtype) {
 bool is_double(const Named<kWeightsFields>& weights) { return read_tensor(weights["W_hh"]).dtype == kFloat64; }
 
 // Calls `body` with the kernels of one type.
-template <class Body>
-auto with_kernels(bool is_double, Body body) {
+template <class Type, class Body>
+auto with_kernels(const Type& type, Body body) {
   const InstructionSet& set = active_instruction_set();
-  return is_double ? body(set.f64) : body(set.f32);
+  return is_double(type) ? body(set.f64) : body(set.f32);
 }
 
 void run(std::string_view dtype, const Integers& call, const std::vector<Integers>& recurrences,
          const std::vector<Integers>& gradients, int threads) {
-  with_kernels(is_double(dtype), [&]<class Real>(const Kernels<Real>& kernels) {
+  with_kernels(dtype, [&]<class Real>(const Kernels<Real>& kernels) {
     const Request<Real> request(call, recurrences, gradients);
     const nb::gil_scoped_release unlocked;
-    run_call(kernels, request.call, std::max(1, useful_threads(request.call, allowed_threads(threads))));
+    run_call(kernels, request.call, useful_threads(request.call, allowed_threads(threads)));
   });
 }
 
 // The same from tensors; false if they do not fit each other, and then nothing was written.
-bool unroll(int cell, nb::handle layout, nb::handle nets, nb::handle gradients, bool keep, Index segment, int threads) {
-  const Named<kWeightsFields> first(item(Named<kNetFields>(item(nets, 0))["weights"], 0));
-  return with_kernels(is_double(first), [&]<class Real>(const Kernels<Real>& kernels) {
-    const LayerCall<Real> layer(static_cast<CellKind>(cell), layout, nets, gradients, keep, segment);
+bool unroll(int cell, nb::handle layout, nb::handle copies, nb::handle gradients, bool save, Index segment,
+            int threads) {
+  const Named<kWeightsFields> first(item(Named<kNetFields>(item(copies, 0))["weights"], 0));
+  return with_kernels(first, [&]<class Real>(const Kernels<Real>& kernels) {
+    const LayerCall<Real> layer(static_cast<CellKind>(cell), layout, copies, gradients, save, segment);
     if (!layer.fits()) return false;
     const nb::gil_scoped_release unlocked;
-    run_call(kernels, layer.call, std::max(1, useful_threads(layer.call, allowed_threads(threads))));
+    run_call(kernels, layer.call, useful_threads(layer.call, allowed_threads(threads)));
     return true;
   });
 }
@@ -91,14 +92,14 @@ bool unroll(int cell, nb::handle layout, nb::handle nets, nb::handle gradients, 
 nb::object step(int cell, nb::handle x, nb::handle state, nb::handle weights, bool stacked, int threads) {
   const Named<kWeightsFields> first(item(weights, 0));
   if (!is_plain(first["W_hh"])) return nb::none();
-  return with_kernels(is_double(first), [&](const auto& kernels) {
+  return with_kernels(first, [&](const auto& kernels) {
     return step_of(kernels, static_cast<CellKind>(cell), x, state, weights, stacked, allowed_threads(threads));
   });
 }
 
 // The head in training, once; returns the loss.
 double head(std::string_view dtype, const Integers& fields, int asked) {
-  return with_kernels(is_double(dtype), [&]<class Real>(const Kernels<Real>& kernels) {
+  return with_kernels(dtype, [&]<class Real>(const Kernels<Real>& kernels) {
     auto pass = read_struct<HeadPass<Real>>(fields);
     double nats = 0;
     pass.nats = &nats;
@@ -122,18 +123,6 @@ using AnyStepper = std::variant<Stepper<float>, Stepper<double>>;
 using Uniforms = nb::ndarray<const double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Symbols = nb::ndarray<Index, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
-// A stack of layers, bottom first, from the fields of Call and Recurrence of each, and of Linear for a head.
-template <class Real>
-void fill(Stepper<Real>& stepper, const std::vector<std::pair<Integers, Integers>>& layers,
-          const std::optional<Integers>& head) {
-  if (layers.empty()) throw std::invalid_argument("a stepper needs at least one layer");
-  for (const auto& [call, recurrence] : layers) {
-    const Request<Real> request(call, {recurrence}, {});
-    stepper.add_layer(request.call, request.recurrences);
-  }
-  if (head) stepper.add_head(read_struct<Linear<Real>>(*head));
-}
-
 Index write_symbols(AnyStepper& any, const Choice& choice, Index last, const Uniforms& u, const Symbols& written) {
   return std::visit(
       [&](auto& stepper) {
@@ -154,7 +143,7 @@ Index write_symbols(AnyStepper& any, const Choice& choice, Index last, const Uni
 
 // A tensor in memory of the workspace, which takes it back when the last view of the tensor is gone.
 nb::object buffer(std::string_view dtype, const std::vector<std::size_t>& shape) {
-  return with_kernels(is_double(dtype), [&]<class Real>(const Kernels<Real>&) {
+  return with_kernels(dtype, [&]<class Real>(const Kernels<Real>&) {
     const std::size_t n = std::accumulate(shape.begin(), shape.end(), std::size_t{1}, std::multiplies<>());
     auto* lease = new Lease(n * sizeof(Real));
     const nb::capsule owner(lease, [](void* p) noexcept { delete static_cast<Lease*>(p); });
@@ -177,7 +166,7 @@ void activate(const std::string& function, const Flat& x, const FlatOut& y) {
   }
   if (x.dtype() != y.dtype()) throw nb::type_error("activate: x and y differ in type");
   if (x.size() != y.size()) throw std::invalid_argument("activate: x and y differ in length");
-  with_kernels(is_double(x.dtype()), [&]<class Real>(const Kernels<Real>& kernels) {
+  with_kernels(x.dtype(), [&]<class Real>(const Kernels<Real>& kernels) {
     kernels.activate(function == "tanh" ? Activation::tanh : Activation::sigmoid, numbers<Real>(x),
                      static_cast<Real*>(y.data()), static_cast<Index>(x.size()));
   });
@@ -225,11 +214,9 @@ nb::dict tuple_fields() {
   return found;
 }
 
-std::vector<std::string> names(bool supported) {
+std::vector<std::string> names(const std::vector<const InstructionSet*>& sets) {
   std::vector<std::string> found;
-  for (const InstructionSet* set : compiled_instruction_sets()) {
-    if (!supported || set->supported()) found.emplace_back(set->name);
-  }
+  for (const InstructionSet* set : sets) found.emplace_back(set->name);
   return found;
 }
 
@@ -247,7 +234,7 @@ NB_MODULE(_core, m) {
   m.def("use_library", &use_library, nb::arg("exchange"), nb::arg("is_negated"), nb::arg("plain"),
         "Register the library that tensors come from: its __dlpack_c_exchange_api__, its test for negated views, and "
         "its types whose values lie where their address says.");
-  m.def("unroll", &unroll, nb::arg("cell"), nb::arg("layout"), nb::arg("nets"), nb::arg("gradients"), nb::arg("keep"),
+  m.def("unroll", &unroll, nb::arg("cell"), nb::arg("layout"), nb::arg("copies"), nb::arg("gradients"), nb::arg("save"),
         nb::arg("segment"), nb::arg("threads"), "Run one layer call on tensors; return whether they fit each other.");
   m.def("step", &step, nb::arg("cell"), nb::arg("x").none(), nb::arg("state").none(), nb::arg("weights"),
         nb::arg("stacked"), nb::arg("threads"),
@@ -259,14 +246,9 @@ NB_MODULE(_core, m) {
           "__init__",
           [](AnyStepper* place, std::string_view dtype, const std::vector<std::pair<Integers, Integers>>& layers,
              const std::optional<Integers>& head) {
-            auto* any = is_double(dtype) ? new (place) AnyStepper(std::in_place_type<Stepper<double>>)
-                                         : new (place) AnyStepper(std::in_place_type<Stepper<float>>);
-            try {
-              std::visit([&](auto& stepper) { fill(stepper, layers, head); }, *any);
-            } catch (...) {
-              any->~AnyStepper();
-              throw;
-            }
+            with_kernels(dtype, [&]<class Real>(const Kernels<Real>& kernels) {
+              new (place) AnyStepper(std::in_place_type<Stepper<Real>>, kernels, layers, head);
+            });
           },
           nb::arg("dtype"), nb::arg("layers"), nb::arg("head").none())
       .def(
@@ -295,10 +277,10 @@ NB_MODULE(_core, m) {
   m.def("activate", &activate, nb::arg("function"), nb::arg("x").noconvert(), nb::arg("y").noconvert(),
         "Write sigmoid or tanh of x to y: the kernels' own versions.");
   m.def(
-      "instruction_sets", [] { return names(/*supported=*/true); },
+      "instruction_sets", [] { return names(supported_instruction_sets()); },
       "Names of the instruction sets that this processor can run, best first.");
   m.def(
-      "compiled_instruction_sets", [] { return names(/*supported=*/false); },
+      "compiled_instruction_sets", [] { return names(compiled_instruction_sets()); },
       "Names of all instruction sets in this build, best first.");
   m.def(
       "active_instruction_set", [] { return std::string(active_instruction_set().name); },

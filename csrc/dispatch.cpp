@@ -32,12 +32,20 @@ const std::vector<const InstructionSet*>& compiled_instruction_sets() {
   return sets;
 }
 
+const std::vector<const InstructionSet*>& supported_instruction_sets() {
+  static const std::vector<const InstructionSet*> sets = [] {
+    auto found = compiled_instruction_sets();
+    std::erase_if(found, [](const InstructionSet* set) { return !set->supported(); });
+    return found;
+  }();
+  return sets;
+}
+
 namespace {
 
 const InstructionSet* by_name(const std::string& name, const char* from) {
   std::string legal;
-  for (const InstructionSet* set : compiled_instruction_sets()) {
-    if (!set->supported()) continue;
+  for (const InstructionSet* set : supported_instruction_sets()) {
     if (name == set->name) return set;
     legal += (legal.empty() ? "" : ", ") + std::string(set->name);
   }
@@ -47,11 +55,7 @@ const InstructionSet* by_name(const std::string& name, const char* from) {
 
 const InstructionSet* choose() {
   const char* name = std::getenv("UNROLLED_ISA");
-  if (name && *name) return by_name(name, "UNROLLED_ISA");
-  for (const InstructionSet* set : compiled_instruction_sets()) {
-    if (set->supported()) return set;
-  }
-  return compiled_instruction_sets().back();
+  return name && *name ? by_name(name, "UNROLLED_ISA") : supported_instruction_sets().front();
 }
 
 std::atomic<const InstructionSet*> active{nullptr};

@@ -11,6 +11,9 @@ namespace unrolled {
 // Those compiled in, best first.
 const std::vector<const InstructionSet*>& compiled_instruction_sets();
 
+// Those of them that this processor has, best first: baseline at least.
+const std::vector<const InstructionSet*>& supported_instruction_sets();
+
 // The one in use: UNROLLED_ISA, or the best that this processor has.  Throws std::invalid_argument, naming the legal
 // ones, if UNROLLED_ISA is not one of them.
 const InstructionSet& active_instruction_set();

@@ -32,7 +32,7 @@ class Forward {
     begin(which, {call_.recurrence[which].gates, call_.recurrence[which].cells});
     Index n = 0;
     for (Index s0 = 0; s0 < order_.steps(); s0 += plan_.chunk) {
-      const Index s1 = s0 + plan_.chunk < order_.steps() ? s0 + plan_.chunk : order_.steps();
+      const Index s1 = min_of(s0 + plan_.chunk, order_.steps());
       if (!plan_.tabled) input_products(s0, s1, n);
       for (Index s = s0; s < s1; ++s) {
         const Index t = timeline_.time(s);
@@ -58,7 +58,7 @@ class Forward {
     begin(which, saved);
     Index n = 0;
     for (Index end; s0 < s1; s0 = end) {
-      end = s0 + plan_.chunk < s1 ? s0 + plan_.chunk : s1;
+      end = min_of(s0 + plan_.chunk, s1);
       if (!plan_.tabled) input_products(s0, end, n);
       Index rows = 0;
       for (Index s = s0; s < end; ++s, rows += n) {

@@ -5,14 +5,14 @@
 // R, on the other rows or on who computes it: that is the promise "same bits in any batch, with any thread count".
 // A panel is V vectors wide and packed [k][V * width], so the loop reads it as one stream.
 
+constexpr Index min_of(Index a, Index b) { return a < b ? a : b; }
+constexpr Index max_of(Index a, Index b) { return a > b ? a : b; }
+
 constexpr int kPanelVectors = 4;  // the widest panel
 
 // As many rows as the registers hold: R * V sums, the weights (V, or one at a time where registers are few), one
 // broadcast.
-constexpr int max_rows(int V) {
-  const int rows = (kRegisters - 1 - (kRegisters > 16 ? V : 1)) / V;
-  return rows > 8 ? 8 : rows;
-}
+constexpr int max_rows(int V) { return static_cast<int>(min_of(8, (kRegisters - 1 - (kRegisters > 16 ? V : 1)) / V)); }
 
 // a[r][at[s] + k]: element k of segment s of row r.  The panel runs on over the segments.
 // Transposed, for sums over rows (dW): a[k][at[s] + r].  Those rows lie far apart, where no prefetcher finds them: they
@@ -112,11 +112,10 @@ struct Panels {
   Index first(Index panel) const { return panel * covered; }  // column
   int vectors(Index panel) const {
     if (gates > 1) return gates;
-    const Index left = (columns - first(panel) + kWidth<Sum> - 1) / kWidth<Sum>;
-    return static_cast<int>(left < most ? left : most);
+    return static_cast<int>(min_of(most, (columns - first(panel) + kWidth<Sum> - 1) / kWidth<Sum>));
   }
   // How many of the vector from this column on are columns of the product.
-  Index lanes(Index column) const { return columns - column < kWidth<Sum> ? columns - column : kWidth<Sum>; }
+  Index lanes(Index column) const { return min_of(columns - column, kWidth<Sum>); }
   Packed* panel(Index p) const { return data + p * K * most * kWidth<Sum>; }
   Index size() const { return count * K * most * kWidth<Sum>; }
   Range whole() const { return {count, 0, 1}; }
@@ -184,7 +183,7 @@ void pack_transposed(const P& to, Index p, const typename P::Packed* W) {
   for (int v = 0; v < V; ++v) {
     const Source<P> source(to, p, v, W);
     for (Index k = 0; k < to.K; k += width) {
-      const Index left = to.K - k < width ? to.K - k : width;
+      const Index left = min_of(to.K - k, width);
       Vec<Sum> block[width];
       source.transposed(k, left, block);
       auto* out = to.panel(p) + (k * V + v) * width;
@@ -194,6 +193,13 @@ void pack_transposed(const P& to, Index p, const typename P::Packed* W) {
       }
     }
   }
+}
+
+// All panels of W transposed; the team shares them out.
+template <class P>
+void pack_transposed(const P& to, const typename P::Packed* W, const Team& team) {
+  const Range panels(to.count, team.id, team.size);
+  for (Index p = panels.begin; p < panels.end; ++p) pack_transposed(to, p, W);
 }
 
 // The rows of a call that is not worth packing for: panels are transposed in registers on their way into the sums.
@@ -267,6 +273,15 @@ void pack_plain(const P& panels, Index p, RowOf row_of, typename P::Packed* out)
   }
 }
 
+// All panels of W (K, columns) as it stands; the team shares them out.
+template <class P>
+void pack_plain(const P& to, const typename P::Packed* W, const Team& team) {
+  const Range panels(to.count, team.id, team.size);
+  for (Index p = panels.begin; p < panels.end; ++p) {
+    pack_plain(to, p, [&](Index k) { return W + k * to.columns; }, to.panel(p));
+  }
+}
+
 // Sums over rows run block by block: the blocks end before these rows.
 struct Blocks {
   const Index* ends;
@@ -311,7 +326,7 @@ inline void add_rows(const A* const* rows, Index width, const Blocks& blocks, co
   const Index vectors = width / kWidth<Sum>;
   const Range mine(vectors, team.id, team.size);
   for (Index v = mine.begin; v < mine.end; v += together) {
-    const Index V = mine.end - v < together ? mine.end - v : together;
+    const Index V = min_of(mine.end - v, together);
     Index k = 0;
     for (Index block = 0; block < blocks.count; ++block) {
       Vec<Sum> sum[together] = {};

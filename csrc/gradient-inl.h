@@ -199,10 +199,10 @@ void run_segments(BackwardPlan<Cell, T>& plan, Index segment, const Team& team, 
   Backward<Cell, T> backward(plan, team);
   ChunkSums<Cell, T> sums(plan, team);
   for (Index end = plan.order.steps(); end > 0;) {
-    const Index begin = end > segment ? end - segment : 0;
+    const Index begin = max_of(end - segment, 0);
     recompute(begin, end);
     for (Index s1 = end; s1 > begin;) {
-      const Index s0 = s1 - begin > plan.chunk ? s1 - plan.chunk : begin;
+      const Index s0 = max_of(s1 - plan.chunk, begin);
       for (Index k = 0; k < call.recurrences; ++k) {
         if (has_recurrence(plan.division, k, team)) backward.run(k, s0, s1, plan.saved_of(k, begin, end));
       }

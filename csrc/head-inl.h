@@ -52,7 +52,7 @@ void linear(const Linear<typename T::Storage>& head, void* scratch, bool packed)
   Arena arena(scratch);
   LinearPlan<T> plan(head, arena);
   for (Index b = 0; b < head.B; ++b) plan.x_rows[b] = head.x + b * head.H;
-  for (Index p = 0; p < plan.panels.count && !packed; ++p) pack_transposed(plan.panels, p, head.W);
+  if (!packed) pack_transposed(plan.panels, head.W, {0, 1, nullptr});
   multiply_rows(
       plan.panels, plan.panels.whole(), plan.x_rows, head.B, [&](Index b, Index v, const typename T::Sum* sum) {
         using Compute = typename T::Compute;
@@ -83,9 +83,8 @@ struct HeadPlan {
 
   HeadPlan(const HeadPass<Storage>& pass, int threads, Arena& arena, bool writes)
       : Vp(padded<Compute>(pass.V)), forward(pass.V, pass.H), backward(pass.H, pass.V) {
-    chunk = (Index{1} << 19) / static_cast<Index>(Vp * sizeof(Compute)) / block * block;
-    chunk = chunk < block ? block : chunk > 8 * block ? 8 * block : chunk;
-    if (chunk > pass.N) chunk = pass.N;
+    const Index rows = (Index{1} << 19) / static_cast<Index>(Vp * sizeof(Compute)) / block * block;
+    chunk = min_of(pass.N, min_of(8 * block, max_of(block, rows)));
     arena.take(forward.size(), forward.data);
     arena.take(backward.size(), backward.data);
     arena.take(chunk * Vp, dy);
@@ -105,22 +104,22 @@ struct HeadPlan {
 };
 
 template <class T>
-class HeadLearner {
+class HeadTraining {
   using Storage = typename T::Storage;
   using Compute = typename T::Compute;
   using Sum = typename T::Sum;
 
  public:
-  HeadLearner(const HeadPass<Storage>& pass, HeadPlan<T>& plan, const Team& team)
+  HeadTraining(const HeadPass<Storage>& pass, HeadPlan<T>& plan, const Team& team)
       : pass_(pass), plan_(plan), team_(team) {}
 
   void run() {
     prepare();
     double total = 0;
     for (Index n0 = 0; n0 < pass_.N; n0 += plan_.chunk) {
-      const Index rows = pass_.N - n0 < plan_.chunk ? pass_.N - n0 : plan_.chunk;
+      const Index rows = min_of(pass_.N - n0, plan_.chunk);
       const Range mine(rows, team_.id, team_.size);
-      back_rows(n0, mine);
+      rows_of_chunk(n0, mine);
       team_.wait();
       for (Index n = 0; n < rows; ++n) total += plan_.nats[n];
       add_weights(n0, rows);
@@ -134,12 +133,8 @@ class HeadLearner {
  private:
   void prepare() {
     team_.wait();  // for the plan's tables
-    const Range forward(plan_.forward.count, team_.id, team_.size),
-        backward(plan_.backward.count, team_.id, team_.size);
-    for (Index p = forward.begin; p < forward.end; ++p) pack_transposed(plan_.forward, p, pass_.W);
-    for (Index p = backward.begin; p < backward.end; ++p) {
-      pack_plain(plan_.backward, p, [&](Index v) { return pass_.W + v * pass_.H; }, plan_.backward.panel(p));
-    }
+    pack_transposed(plan_.forward, pass_.W, team_);
+    pack_plain(plan_.backward, pass_.W, team_);
     if (team_.id == 0) {
       for (Index v = 0; v < plan_.Vp; ++v) plan_.zeros[v] = plan_.db[v] = 0;
     }
@@ -149,7 +144,7 @@ class HeadLearner {
   const Storage* x_row(Index n) const { return pass_.x + n * pass_.H; }
 
   // y, the loss, dy and dx of this thread's rows of the chunk that starts at n0.
-  void back_rows(Index n0, Range mine) {
+  void rows_of_chunk(Index n0, Range mine) {
     const auto& own = plan_.own[team_.id];
     for (Index n = mine.begin; n < mine.end; ++n) {
       own.x_rows[n] = x_row(n0 + n);
@@ -216,5 +211,5 @@ void head(const HeadPass<typename T::Storage>& pass, void* scratch, const Team& 
   const FlushDenormals flush;
   Arena arena(scratch);
   HeadPlan<T> plan(pass, team.size, arena, team.id == 0);
-  HeadLearner<T>(pass, plan, team).run();
+  HeadTraining<T>(pass, plan, team).run();
 }

@@ -5,7 +5,7 @@
 
 namespace unrolled {
 
-// A layer call from tensors: a layout, for each copy of the layer a net with the weights of each direction, and the
+// Copies of one layer, of one shape and one layout: the tensors of each, with the weights of each direction, and the
 // gradients of each or none (kLayoutFields, kNetFields, kWeightsFields and kGradientsFields of fields.h).
 template <class Real>
 class LayerCall {
@@ -17,26 +17,26 @@ class LayerCall {
   Call<Real> call{};
   bool fits() const { return in_.fits; }
 
-  LayerCall(CellKind cell, nb::handle layout, nb::handle nets, nb::handle gradients, bool keep, Index segment) {
+  LayerCall(CellKind cell, nb::handle layout, nb::handle copies, nb::handle gradients, bool save, Index segment) {
     call.cell = cell;
-    call.save = keep;
+    call.save = save;
     call.segment = segment;
     const Layout given(layout);
     time_axis_ = given["batch_first"].ptr() == Py_True ? 1 : 0;
     const nb::handle reset = given["reset"], batch_sizes = given["batch_sizes"];
     packed_ = !batch_sizes.is_none();
-    measure(Layer(item(nets, 0)), batch_sizes);
+    measure(Layer(item(copies, 0)), batch_sizes);
     if (!in_.fits) return;
-    call.lengths = in_.numbers(given["lengths"], {call.B});
-    if (!reset.is_none()) call.reset = rows<const std::uint8_t>(read_tensor(reset), kBool, kNoAxis);
-    const Index S = length(nets);
+    call.lengths = in_.template whole<Index>(given["lengths"], {call.B});
+    if (!reset.is_none()) call.reset = rows<const std::uint8_t>(read_tensor(reset), kNoAxis);
+    const Index S = length(copies);
     recurrences_.reserve(static_cast<std::size_t>(S * D_));
-    for (Index s = 0; s < S && in_.fits; ++s) add_layer(Layer(item(nets, s)));
+    for (Index s = 0; s < S && in_.fits; ++s) add_layer(Layer(item(copies, s)));
     for (Index s = 0, n = length(gradients); s < n && in_.fits; ++s) add_gradients(LayerGradients(item(gradients, s)));
     call.recurrences = static_cast<Index>(recurrences_.size());
     call.recurrence = recurrences_.data();
     call.gradients = gradients_.empty() ? nullptr : gradients_.data();
-    in_.fits = in_.fits && (gradients_.empty() || gradients_.size() == recurrences_.size());
+    in_.require(gradients_.empty() || gradients_.size() == recurrences_.size());
   }
 
  private:
@@ -48,7 +48,7 @@ class LayerCall {
     D_ = length(layer["weights"]);
     const Fields first(item(layer["weights"], 0));
     const DLTensor W_ih = read_tensor(first["W_ih"]), W_hh = read_tensor(first["W_hh"]);
-    in_.fits = x.ndim == (packed_ ? 1 : 2) + !symbols_ && W_ih.ndim == 2 && W_hh.ndim == 2;
+    in_.require(x.ndim == (packed_ ? 1 : 2) + !symbols_ && W_ih.ndim == 2 && W_hh.ndim == 2);
     if (!in_.fits) return;
     call.I = W_ih.shape[1];
     call.P = W_hh.shape[1];
@@ -59,10 +59,10 @@ class LayerCall {
     call.B = x.shape[packed_ ? 0 : 1 - time_axis_];
     if (packed_) {
       const DLTensor sizes = read_tensor(batch_sizes);
-      in_.fits = sizes.ndim == 1;
+      in_.require(sizes.ndim == 1);
       if (!in_.fits) return;
       call.T = sizes.shape[0];
-      call.batch_sizes = in_.numbers(batch_sizes, {call.T});
+      call.batch_sizes = in_.template whole<Index>(batch_sizes, {call.T});
       call.B = in_.fits && call.T > 0 ? call.batch_sizes[0] : 0;
     }
   }
@@ -71,13 +71,19 @@ class LayerCall {
 
   // The rows of a tensor, `width` elements each, or of one element that has no axis of its own.
   template <class Element>
-  Rows<Element> rows(const DLTensor& t, DLDataType type, Index width) {
+  Rows<Element> rows(const DLTensor& t, Index width) {
     const Index first = time_axis_ ? call.B : call.T, second = time_axis_ ? call.T : call.B;
     Shape shape = packed_ ? Shape{N_} : Shape{first, second};
     if (width != kNoAxis) shape.push_back(width);
-    if (!in_.expect(t, type, shape)) return {};
+    if (!in_.expect(t, kTypeOf<std::remove_const_t<Element>>, shape)) return {};
     const int time = packed_ ? 0 : time_axis_, batch = packed_ ? 0 : 1 - time_axis_;
     return {static_cast<Element*>(t.data), t.strides[time], t.strides[batch]};
+  }
+
+  // From an element of an array on; null where there is no array.
+  template <class Element>
+  static Element* part(Element* array, Index from) {
+    return array ? array + from : nullptr;
   }
 
   // Direction d of what forward saves, (D, *rows, ...) or in segments (D, edges, B, Hp); nothing where there is none.
@@ -95,24 +101,23 @@ class LayerCall {
     const Index D = D_, B = call.B, H = call.H, P = call.P;
     Recurrence<Real> one{};
     if (symbols_) {
-      one.symbols = rows<const Index>(read_tensor(x), kInt64, kNoAxis);
+      one.symbols = rows<const Index>(read_tensor(x), kNoAxis);
     } else {
-      one.x = rows<const Real>(in_.by_rows(x), kTypeOf<Real>, call.I);
+      one.x = rows<const Real>(in_.by_rows(x), call.I);
     }
     const Real* h_0 = in_.whole(layer["h_0"], {D, B, P});
     const Real* c_0 = in_.whole(layer["c_0"], {D, B, H});
-    const Rows<Real> y = rows<Real>(read_tensor(layer["y"]), kTypeOf<Real>, D * P);
+    const Rows<Real> y = rows<Real>(read_tensor(layer["y"]), D * P);
     Real* h_n = in_.result(layer["h_n"], {D, B, P});
     Real* c_n = in_.result(layer["c_n"], {D, B, H});
-    in_.fits = in_.fits && length(weights) == D;
+    in_.require(length(weights) == D);
     for (Index d = 0; d < D && in_.fits; ++d) {
       one.weights = in_.template weights<const Real>(item(weights, d), letters_);
-      in_.fits = in_.fits && (one.weights.W_hr || P == H);
-      one.h_0 = h_0 ? h_0 + d * B * P : nullptr;
-      one.c_0 = c_0 ? c_0 + d * B * H : nullptr;
+      one.h_0 = part(h_0, d * B * P);
+      one.c_0 = part(c_0, d * B * H);
       one.y = {y.data + d * P, y.time_stride, y.batch_stride};
-      one.h_n = h_n ? h_n + d * B * P : nullptr;
-      one.c_n = c_n ? c_n + d * B * H : nullptr;
+      one.h_n = part(h_n, d * B * P);
+      one.c_n = part(c_n, d * B * H);
       one.gates = saved(layer["gates"], d);
       one.cells = saved(layer["cells"], d);
       one.reverse = d == 1;
@@ -124,21 +129,21 @@ class LayerCall {
     const Index D = D_, B = call.B, H = call.H, P = call.P;
     const nb::handle dy = given["dy"], dx = given["dx"], weights = given["weights"];
     Gradients<Real> one{};
-    if (!dy.is_none()) one.dy = rows<const Real>(in_.by_rows(dy), kTypeOf<Real>, D * P);
+    if (!dy.is_none()) one.dy = rows<const Real>(in_.by_rows(dy), D * P);
     const Real* dh_n = in_.whole(given["dh_n"], {D, B, P});
     const bool has_c = has_cell_state(call.cell);  // else an empty tensor may stand for the gradient of no c
     const Real* dc_n = has_c ? in_.whole(given["dc_n"], {D, B, H}) : nullptr;
-    if (!dx.is_none()) one.dx = rows<Real>(read_tensor(dx), kTypeOf<Real>, call.I);
+    if (!dx.is_none()) one.dx = rows<Real>(read_tensor(dx), call.I);
     one.add_to_dx = D == 2;
     Real* dh_0 = in_.result(given["dh_0"], {D, B, P});
     Real* dc_0 = in_.result(given["dc_0"], {D, B, H});
     for (Index d = 0; d < D && in_.fits; ++d) {
       Gradients<Real> g = one;
-      if (g.dy.data) g.dy.data += d * P;
-      g.dh_n = dh_n ? dh_n + d * B * P : nullptr;
-      g.dc_n = dc_n ? dc_n + d * B * H : nullptr;
-      g.dh_0 = dh_0 ? dh_0 + d * B * P : nullptr;
-      g.dc_0 = dc_0 ? dc_0 + d * B * H : nullptr;
+      g.dy.data = part(g.dy.data, d * P);
+      g.dh_n = part(dh_n, d * B * P);
+      g.dc_n = part(dc_n, d * B * H);
+      g.dh_0 = part(dh_0, d * B * P);
+      g.dc_0 = part(dc_0, d * B * H);
       if (!weights.is_none()) g.weights = in_.template weights<Real>(item(weights, d), letters_);
       gradients_.push_back(g);
     }

@@ -2,8 +2,6 @@
 // Everything that is settled before the time loop starts: the order of the rows, who has which rows, where the scratch
 // lies, and the weights packed into panels.
 
-constexpr Index max_of(Index a, Index b) { return a > b ? a : b; }
-
 // The weights of one recurrence, packed for the forward pass, and its states.
 template <class Cell, class T>
 struct Packed {
@@ -59,14 +57,13 @@ struct Plan {
   Plan(const CallOf<T>& c, int threads, Arena& arena, bool writes) : call(c) {
     Hp = padded<Compute>(c.H);
     division = choose_division<T>(c, threads);
-    by_symbol = c.recurrences > 0 && c.recurrence[0].symbols.data;
-    projected = c.recurrences > 0 && c.recurrence[0].weights.W_hr;
+    by_symbol = c.recurrence[0].symbols.data;
+    projected = c.recurrence[0].weights.W_hr;
     tabled = by_symbol && (c.reused || c.I <= 2 * c.T * c.B);
     unpacked = c.T == 1 && c.B <= kUnpackedRows && !c.reused && !c.gradients;
     // Enough rows in a chunk that W_ih is read from near, few enough that the products stay near.
     constexpr Index chunk_rows = 96;
-    chunk = max_of(1, chunk_rows / max_of(1, division == Division::rows ? c.B / threads : c.B));
-    if (chunk > c.T) chunk = c.T;
+    chunk = min_of(c.T, max_of(1, chunk_rows / max_of(1, division == Division::rows ? c.B / threads : c.B)));
 
     order.layout(c, arena);
     arena.take(c.P, no_h);
@@ -176,20 +173,14 @@ struct Plan {
 
   void pack_weights(const Weights<const Storage>& weights, const Packed<Cell, T>& to, const Team& team) const {
     if (!unpacked) {
-      pack_share(to.hidden, weights.W_hh, team);
-      if (!by_symbol) pack_share(to.input, weights.W_ih, team);
-      if (projected) pack_share(to.projection, weights.W_hr, team);
+      pack_transposed(to.hidden, weights.W_hh, team);
+      if (!by_symbol) pack_transposed(to.input, weights.W_ih, team);
+      if (projected) pack_transposed(to.projection, weights.W_hr, team);
     }
     if (tabled) {
       const Range symbols(call.I, team.id, team.size);
       for (Index s = symbols.begin; s < symbols.end; ++s)
         symbol_product(weights.W_ih, to.x_bias, s, to.table + s * Cell::gates * Hp);
     }
-  }
-
-  template <class P>
-  static void pack_share(const P& to, const Storage* W, const Team& team) {
-    const Range panels(to.count, team.id, team.size);
-    for (Index p = panels.begin; p < panels.end; ++p) pack_transposed(to, p, W);
   }
 };

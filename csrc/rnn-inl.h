@@ -38,6 +38,4 @@ struct Rnn {
     da[0] = dh * Activation<Real>::derivative(h);
     return {V{}, V{}};
   }
-
-  static V output(const V (&)[4], V) { return V{}; }
 };

@@ -55,7 +55,6 @@ nb::object step_of(const Kernels<Real>& kernels, CellKind cell, nb::handle x, nb
   std::vector<Recurrence<Real>> recurrences;
   for (Index l = 0; l < L && in.fits; ++l) {
     one.weights = in.template weights<const Real>(item(weights, l), {GH, l == 0 ? I : P, P, H});
-    in.fits = in.fits && (one.weights.W_hr || P == H);
     recurrences.push_back(one);
   }
   if (!in.fits || B == 0) return nb::none();
@@ -80,7 +79,7 @@ nb::object step_of(const Kernels<Real>& kernels, CellKind cell, nb::handle x, nb
       call.T = call.recurrences = 1;
       call.B = B, call.I = l == 0 ? I : P, call.H = H, call.P = P;
       call.recurrence = &layer;
-      run_call(kernels, call, std::max(1, useful_threads(call, threads)));
+      run_call(kernels, call, useful_threads(call, threads));
     }
     if (stacked) std::copy(h_out + (L - 1) * B * P, h_out + L * B * P, y_out);
   }

@@ -3,54 +3,51 @@
 // The arrays belong to the caller, who keeps them alive and in place.
 #pragma once
 #include <deque>
+#include <optional>
 #include <stdexcept>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "request.h"
 #include "sampler.h"
-#include "dispatch.h"
-#include "workspace.h"
 
 namespace unrolled {
 
 template <class Real>
 class Stepper {
  public:
-  Stepper() : set_(active_instruction_set()) {}
+  // A stack of layers, bottom first, from the fields of Call and Recurrence of each, and maybe a head from those of
+  // Linear.  Every step reads x (or symbols), h_0 and c_0 of each layer and writes its y, h_n and c_n.
+  Stepper(const Kernels<Real>& kernels, const std::vector<std::pair<Integers, Integers>>& layers,
+          const std::optional<Integers>& head)
+      : kernels_(kernels) {
+    if (layers.empty()) throw std::invalid_argument("a stepper needs at least one layer");
+    for (const auto& [call, recurrence] : layers) layers_.emplace_back(kernels, call, recurrence);
+    if (head) head_.emplace(kernels, *head);
+  }
   Stepper(const Stepper&) = delete;
 
-  // Adds a layer on top: every step reads its x (or symbols), h_0 and c_0 and writes its y, h_n and c_n.
-  void add_layer(const Call<Real>& call, std::vector<Recurrence<Real>> recurrences) {
-    layers_.emplace_back(kernels(), call, std::move(recurrences));
-  }
-
-  void add_head(const Linear<Real>& head) { heads_.emplace_back(head, kernels().linear_bytes(head)); }
-
   // The rows that `write` chooses symbols for, -1 if it cannot: it needs a head, and a first layer that reads symbols.
-  Index writes() const {
-    const bool can = !heads_.empty() && !layers_.empty() && layers_.front().recurrences.front().symbols.data;
-    return can ? heads_.front().linear.B : -1;
-  }
+  Index writes() const { return head_ && layers_.front().recurrence().symbols.data ? head_->linear.B : -1; }
 
   // The input of the first layer from now on, (B, I).
-  void read_from(const void* x) { layers_.front().recurrences.front().x.data = static_cast<const Real*>(x); }
+  void read_from(const void* x) { layers_.front().recurrence().x.data = static_cast<const Real*>(x); }
 
   void step() {
-    const Recurrence<Real>& first = layers_.front().recurrences.front();
+    const Recurrence<Real>& first = layers_.front().recurrence();
     if (!first.x.data && !first.symbols.data)
       throw std::invalid_argument("step: this stepper reads vectors, not symbols");
-    for (Layer& layer : layers_) kernels().forward(layer.call, layer.scratch.data(), Team{0, 1, nullptr}, packed_);
-    for (Head& head : heads_) kernels().linear(head.linear, head.scratch.data(), packed_);
+    for (Layer& layer : layers_) kernels_.forward(layer.request.call, layer.scratch.data(), {0, 1, nullptr}, packed_);
+    if (head_) kernels_.linear(head_->linear, head_->scratch.data(), packed_);
     packed_ = true;
   }
 
   // Chooses a symbol for each row from the head's logits and reads it, for `steps` steps or up to one in which a row
   // chose `last`.  u (steps, B) in [0, 1) decide; written (steps, B).  Returns the steps done.
   Index write(const Choice& choice, Index last, Index steps, const double* u, Index* written) {
-    const Linear<Real>& head = heads_.front().linear;
+    const Linear<Real>& head = head_->linear;
     Chooser chooser(choice, head.V);
-    Index* const symbols = const_cast<Index*>(layers_.front().recurrences.front().symbols.data);
+    Index* const symbols = const_cast<Index*>(layers_.front().recurrence().symbols.data);
     for (Index n = 0; n < steps; ++n) {
       bool ended = false;
       for (Index b = 0; b < head.B; ++b) {
@@ -65,39 +62,31 @@ class Stepper {
 
  private:
   struct Layer {
-    Call<Real> call;
-    std::vector<Recurrence<Real>> recurrences;
+    Request<Real> request;
     Lease scratch;
 
-    Layer(const Kernels<Real>& kernels, const Call<Real>& c, std::vector<Recurrence<Real>> n)
-        : call(c), recurrences(std::move(n)), scratch(kernels.scratch_bytes(prepared(), 1)) {}
-    Layer(const Layer&) = delete;
+    Layer(const Kernels<Real>& kernels, const Integers& call, const Integers& recurrence)
+        : request(call, {recurrence}, {}), scratch(kernels.scratch_bytes(reused(request.call), 1)) {}
 
-    const Call<Real>& prepared() {
-      call.recurrence = recurrences.data();
-      call.gradients = nullptr;
+    static const Call<Real>& reused(Call<Real>& call) {
       call.reused = true;
       return call;
     }
+    Recurrence<Real>& recurrence() { return request.recurrences.front(); }
+    const Recurrence<Real>& recurrence() const { return request.recurrences.front(); }
   };
 
   struct Head {
     Linear<Real> linear;
     Lease scratch;
-    Head(const Linear<Real>& linear, std::size_t bytes) : linear(linear), scratch(bytes) {}
-    Head(const Head&) = delete;
+
+    Head(const Kernels<Real>& kernels, const Integers& fields)
+        : linear(read_struct<Linear<Real>>(fields)), scratch(kernels.linear_bytes(linear)) {}
   };
 
-  const Kernels<Real>& kernels() const {
-    if constexpr (std::is_same_v<Real, float>)
-      return set_.f32;
-    else
-      return set_.f64;
-  }
-
-  const InstructionSet& set_;  // scratch is laid out for one instruction set
-  std::deque<Layer> layers_;
-  std::deque<Head> heads_;  // one or none; a Lease does not move
+  const Kernels<Real>& kernels_;  // scratch is laid out for one instruction set
+  std::deque<Layer> layers_;      // neither a Request nor a Lease moves
+  std::optional<Head> head_;
   bool packed_ = false;
 };
 

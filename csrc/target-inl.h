@@ -69,7 +69,7 @@ void activate(Activation activation, const typename T::Storage* in, typename T::
   using Real = typename T::Compute;
   const FlushDenormals flush;
   for (Index k = 0; k < n; k += kWidth<Real>) {
-    const Index left = n - k < kWidth<Real> ? n - k : kWidth<Real>;
+    const Index left = min_of(n - k, kWidth<Real>);
     const Vec<Real> x = read_n<Real>(in + k, left);
     write_n<Real>(out + k, activation == Activation::tanh ? tanh(x) : sigmoid(x), left);
   }

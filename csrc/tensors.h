@@ -23,8 +23,11 @@ constexpr bool operator==(const DLDataType& a, const DLDataType& b) {
 }
 inline constexpr DLDataType kInt64{kDLInt, 64, 1}, kFloat32{kDLFloat, 32, 1}, kFloat64{kDLFloat, 64, 1},
     kBool{kDLBool, 8, 1};
-template <class Real>
-constexpr DLDataType kTypeOf = sizeof(Real) == 4 ? kFloat32 : kFloat64;
+template <class Element>
+constexpr DLDataType kTypeOf = std::is_same_v<Element, Index>          ? kInt64
+                               : std::is_same_v<Element, std::uint8_t> ? kBool
+                               : std::is_same_v<Element, float>        ? kFloat32
+                                                                       : kFloat64;
 
 // What was registered when torch was imported; never freed.
 struct Library {
@@ -156,7 +159,7 @@ struct Letters {
   }
 };
 
-// Reads the tensors of a call; `fits` says whether all so far had the type and shape that was expected.
+// Reads the tensors of a call; `fits` says whether all so far had the expected type and shape.
 template <class Real>
 class Tensors {
  public:
@@ -166,25 +169,21 @@ class Tensors {
   explicit Tensors(bool strict = false) : strict_(strict) {}
 
   // Address of a whole tensor, contiguous; null for None.
-  const Real* whole(nb::handle tensor, const Shape& shape) {
-    if (tensor.is_none() || !acceptable(tensor)) return nullptr;
-    DLTensor t = read_tensor(tensor);
-    if (!expect(t, kTypeOf<Real>, shape)) return nullptr;
-    if (!is_contiguous(t) || is_negated(tensor)) t = copied(tensor, t);
-    return static_cast<const Real*>(t.data);
-  }
-  const Index* numbers(nb::handle tensor, const Shape& shape) {
+  template <class Element = Real>
+  const Element* whole(nb::handle tensor, const Shape& shape) {
     if (tensor.is_none()) return nullptr;
+    require(!strict_ || is_plain(tensor));
+    if (strict_ && !fits) return nullptr;
     DLTensor t = read_tensor(tensor);
-    if (!expect(t, kInt64, shape)) return nullptr;
-    if (!is_contiguous(t)) t = copied(tensor, t);
-    return static_cast<const Index*>(t.data);
+    if (!expect(t, kTypeOf<Element>, shape)) return nullptr;
+    if (!is_contiguous(t) || is_negated(tensor)) t = copied(tensor, t);
+    return static_cast<const Element*>(t.data);
   }
   // The same of a tensor to write to.
   Real* result(nb::handle tensor, const Shape& shape) {
     if (tensor.is_none()) return nullptr;
     const DLTensor t = read_tensor(tensor);
-    fits = fits && is_contiguous(t);
+    require(is_contiguous(t));
     return expect(t, kTypeOf<Real>, shape) ? static_cast<Real*>(t.data) : nullptr;
   }
 
@@ -201,11 +200,12 @@ class Tensors {
       const nb::handle tensor = given[typename Fields::Place(k)];
       if constexpr (std::is_const_v<Element>) {
         found.*field.member = whole(tensor, shape);
-        fits = fits && !(field.required && tensor.is_none());
+        require(!(field.required && tensor.is_none()));
       } else {
         found.*field.member = result(tensor, shape);
       }
     }
+    if (std::is_const_v<Element>) require(found.W_hr || letters.P == letters.H);
     return found;
   }
 
@@ -219,18 +219,14 @@ class Tensors {
   bool expect(const DLTensor& t, DLDataType type, const Shape& shape) {
     const bool good = t.device.device_type == kDLCPU && t.dtype == type && t.ndim == shape.size() &&
                       std::equal(shape.begin(), shape.end(), t.shape);
-    fits = fits && good;
+    require(good);
     return good;
   }
+  void require(bool good) { fits = fits && good; }
 
  private:
-  bool acceptable(nb::handle tensor) {
-    fits = fits && (!strict_ || is_plain(tensor));
-    return fits || !strict_;
-  }
-
   DLTensor copied(nb::handle tensor, const DLTensor& as_it_is) {
-    fits = fits && !strict_;
+    require(!strict_);
     if (strict_) return as_it_is;
     held_.push_back(tensor.attr("resolve_neg")().attr("contiguous")());
     return read_tensor(held_.back());

@@ -1,4 +1,4 @@
-"""Layer calls for the tests of the core: made from a seed, run through the border, compared bit by bit."""
+"""Layer calls for the tests of the core: made from a seed, run in the core and by the equations, compared by bits."""
 
 from dataclasses import dataclass, field, replace
 
@@ -10,14 +10,12 @@ from unrolled.notation import has_cell_state, weight_shapes
 
 KINDS = ["RNN_TANH", "RNN_RELU", "LSTM", "LSTM projected", "LSTM_PEEPHOLE", "LSTM_PEEPHOLE projected", "GRU"]
 DTYPES = [torch.float32, torch.float64]
-#: Largest error, as a share of the largest wanted value or of 1, whichever is larger.
-TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
-#: Sizes that are divided among threads in different ways (csrc/plan-inl.h), the last one summed in several chunks.  All
-#: are large enough that threads are woken: `test_cases_are_worth_several_threads` sees to it.
+#: Sizes that are divided among threads in different ways (csrc/division-inl.h), the last one summed in several chunks.
+#: All are large enough that threads are woken: `test_cases_are_worth_several_threads` checks it.
 DIVISIONS = {
     "rows": {"T": 23, "B": 29, "I": 27, "H": 47},
     "panels": {"T": 41, "B": 2, "I": 37, "H": 211},
-    "nets": {"T": 23, "B": 3, "I": 37, "H": 109, "D": 2},
+    "recurrences": {"T": 23, "B": 3, "I": 37, "H": 109, "D": 2},
     "many chunks": {"T": 83, "B": 29, "I": 7, "H": 27},
 }
 WITH_OPTIONS = {"T": 23, "B": 29, "I": 17, "H": 33, "D": 2}
@@ -104,8 +102,8 @@ def assert_same_bits(got, want, only=None):
         )
 
 
-def in_float64(case):
-    """Outputs and gradients of a case, from the equations in float64."""
+def from_equations(case):
+    """Outputs and gradients of a case, computed by the equations in float64 and rounded to its own type."""
 
     def wide(t):
         return t if t is None or not t.is_floating_point() else t.to(torch.float64, copy=True).requires_grad_()
@@ -117,20 +115,8 @@ def in_float64(case):
     leaves = {"dx": x, "dh0": h0, "dc0": c0}
     leaves |= {f"d{n} {d}": w for d, direction in enumerate(weights) for n, w in direction._asdict().items()}
     wanted = {name: t for name, t in leaves.items() if t is not None and t.requires_grad}
-    ends, above = (
-        [o for o in outputs.values() if o is not None],
-        [case.dy, case.dh_n, case.dc_n][: 2 + (c_n is not None)],
-    )
-    found = torch.autograd.grad(ends, list(wanted.values()), [d.double() for d in above])
-    return {**outputs, **dict.fromkeys(leaves), **dict(zip(wanted, found, strict=True))}
-
-
-def assert_close(got, want, dtype):
-    """Fail, by name, unless two mappings from name to tensor (or None) agree within the tolerance of the type."""
-    assert list(got) == list(want)
-    for name, exact in want.items():
-        assert (got[name] is None) == (exact is None), name
-        if exact is not None:
-            scale = max(1.0, float(exact.detach().abs().max()))
-            error = float((got[name].double() - exact).detach().abs().max()) / scale
-            assert error <= TOLERANCE[dtype], f"{name} is off by {error:.3g} of its largest value"
+    above = {"y": case.dy, "h_n": case.dh_n, "c_n": case.dc_n}
+    ends = {name: o for name, o in outputs.items() if o is not None}
+    found = torch.autograd.grad([*ends.values()], [*wanted.values()], [above[name].double() for name in ends])
+    results = {**outputs, **dict.fromkeys(leaves), **dict(zip(wanted, found, strict=True))}
+    return {name: t if t is None else t.to(case.dy.dtype) for name, t in results.items()}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from unrolled import _core
+from tests.core.cases import assert_same_bits
 from unrolled.nn import fused
 
 SIZES = [(1, 1, 2), (7, 3, 4), (129, 9, 33), (300, 33, 96), (1100, 20, 1000), (64, 128, 5000)]  # N, H, V
@@ -26,17 +26,9 @@ def run(x, W, b, targets):
     return {"nats": torch.tensor(nats, dtype=torch.float64), "dx": dx, "dW": dW, "db": db}
 
 
-@pytest.fixture(params=_core.instruction_sets())
-def isa(request):
-    before = _core.active_instruction_set()
-    _core.force_instruction_set(request.param)
-    yield request.param
-    _core.force_instruction_set(before)
-
-
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.float64, 1e-12)])
 @pytest.mark.parametrize(("N", "H", "V"), SIZES)
-def test_head_matches_torch_in_float64(isa, N, H, V, dtype, tolerance):
+def test_head_matches_torch_in_float64(instruction_set, N, H, V, dtype, tolerance):
     x, W, b, targets = arrays(N, H, V, dtype)
     leaves = [t.double().requires_grad_() for t in (x, W, b)]
     loss = cross_entropy(torch.addmm(leaves[2], leaves[0], leaves[1].t()), targets, reduction="sum", ignore_index=-100)
@@ -49,16 +41,12 @@ def test_head_matches_torch_in_float64(isa, N, H, V, dtype, tolerance):
 
 
 @pytest.mark.parametrize(("N", "H", "V"), SIZES[2:])
-def test_head_has_the_same_bits_with_any_number_of_threads(isa, N, H, V):
-    given, before = arrays(N, H, V), torch.get_num_threads()
-    found = []
-    for threads in (1, 2, 3, 7):
+def test_head_has_the_same_bits_with_any_number_of_threads(instruction_set, N, H, V):
+    given = arrays(N, H, V)
+    one = run(*given)
+    for threads in (2, 3, 7):
         torch.set_num_threads(threads)
-        found.append(run(*given))
-    torch.set_num_threads(before)
-    for got in found[1:]:
-        for name, want in found[0].items():
-            assert torch.equal(got[name], want), name
+        assert_same_bits(run(*given), one)
 
 
 def test_head_gives_a_row_the_same_bits_in_any_batch():

@@ -10,6 +10,7 @@ import torch
 import unrolled.nn
 from tests.core.cases import KINDS, make
 from unrolled.nn import fused
+from unrolled.notation import CELLS, has_cell_state
 
 #: Floats that training keeps for each (t, b), in units of H, beyond input and output.
 KEPT = {"RNN": 1, "LSTM": 6, "GRU": 5}
@@ -47,7 +48,7 @@ def test_checkpoint_steps_keep_a_tenth_at_most(name, B):
     layer = getattr(unrolled.nn, name)(7, H, checkpoint_steps="auto")
     x = torch.randn(T, B, 7, requires_grad=True)
     segment = -(-32 // block) * block  # 32: sqrt(T)
-    slots = {"LSTM": 5, "GRU": 4}[name]
+    slots = len(CELLS[name].kept) + has_cell_state(name)
     in_segments = kept_floats(layer, x) + segment * B * slots * H
     layer.checkpoint_steps = None
     assert in_segments <= 0.1 * kept_floats(layer, x)

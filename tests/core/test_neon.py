@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.core.cases import DTYPES, KINDS, assert_close, in_float64, make
+from tests.core.cases import DTYPES, KINDS, from_equations, make
+from tests.nn.compare import assert_all_close
 from unrolled.core.fields import Weights
 from unrolled.core.structs import Call
 from unrolled.notation import CELLS, gate_count
@@ -60,4 +61,4 @@ def test_neon_kernels_compile_and_compute_the_equations(tmp_path):
         for dtype in DTYPES:
             case = make(kind, dtype, T=5, B=9, I=7, H=33)
             for name, threads in (("neon", 1), ("neon", 3), ("baseline", 1)):
-                assert_close(run_driver(program, tmp_path, name, threads, case), in_float64(case), dtype)
+                assert_all_close(run_driver(program, tmp_path, name, threads, case), from_equations(case))

@@ -62,7 +62,7 @@ def test_segments_give_the_bits_of_the_whole_with(kind, dtype, options):
 @pytest.mark.parametrize(
     "size",
     [{"T": 83, "B": 29, "I": 7, "H": 27}, {"T": 81, "B": 2, "I": 37, "H": 147}, {"T": 83, "B": 3, "H": 109, "D": 2}],
-    ids=["rows", "panels", "nets"],
+    ids=["rows", "panels", "recurrences"],
 )
 def test_segments_give_the_same_bits_for_any_number_of_threads(kind, dtype, size):
     case = make(kind, dtype, **size)

@@ -1,14 +1,17 @@
 // The kernels with float storage and double arithmetic, a combination that no build ships, beside those of float64 on
 // the same numbers.  Prints for each result: case, name, largest error as a share of the largest value or of 1, and
 // whether it is the float nearest to that of float64 everywhere (test_types.py reads it).
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../../csrc/denormals.h"
 #include "../../csrc/threads.h"
+#include "layer_arrays.h"
 
 namespace unrolled {
 namespace {
@@ -29,93 +32,61 @@ struct Options {
 float uniform() { return static_cast<float>(std::rand()) / static_cast<float>(RAND_MAX) / 2 - 0.25f; }
 
 template <class Storage>
-struct Result {
-  const char* name;
-  std::vector<Storage>* numbers;
-};
+void fill(std::vector<Storage>& numbers) {
+  for (Storage& number : numbers) number = uniform();
+}
 
-// One layer with its arrays; equal numbers for every type of storage.
+// Runs a layer forward and backward, on equal numbers for every type of storage.
 template <class T>
 class Layer {
-  using Storage = typename T::Storage;
+  using Arrays = LayerArrays<typename T::Storage, typename T::Compute>;
 
  public:
-  explicit Layer(const Options& o) : threads_(static_cast<int>(o.threads)) {
-    std::srand(1);
-    const Index T_ = o.T, B = o.B, I = o.I, H = o.H, P = o.P, GH = gate_count(o.cell) * H, slots = saved_slots(o.cell);
-    const Index Hp = padded<typename T::Compute>(H);
-    const bool has_c = has_cell_state(o.cell), projected = P != H;
-    auto& w = recurrence_.weights;
-    w = {given(GH * I), given(GH * P), given(GH), given(GH), projected ? given(P * H) : nullptr};
-    recurrence_.x = {given(T_ * B * I), B * I, I};
-    for (Index k = 0; k < T_ * B; ++k) symbols_.push_back(std::rand() % I), reset_.push_back(std::rand() % 5 == 0);
-    if (o.symbols) recurrence_.symbols = {symbols_.data(), B, 1};
-    recurrence_.h_0 = given(B * P), recurrence_.c_0 = has_c ? given(B * H) : nullptr;
-    recurrence_.y = {result("y", T_ * B * P), B * P, P};
-    recurrence_.h_n = result("h_n", B * P), recurrence_.c_n = has_c ? result("c_n", B * H) : nullptr;
-    gates_.resize(static_cast<std::size_t>(T_ * B * slots * Hp)), cells_.resize(static_cast<std::size_t>(T_ * B * Hp));
-    recurrence_.gates = {gates_.data(), B * slots * Hp, slots * Hp};
-    recurrence_.cells = {cells_.data(), B * Hp, Hp};
-    recurrence_.reverse = o.reverse;
-    gradients_.dy = {given(T_ * B * P), B * P, P};
-    gradients_.dh_n = given(B * P), gradients_.dc_n = has_c ? given(B * H) : nullptr;
-    if (!o.symbols) gradients_.dx = {result("dx", T_ * B * I), B * I, I};
-    gradients_.dh_0 = result("dh_0", B * P), gradients_.dc_0 = has_c ? result("dc_0", B * H) : nullptr;
-    gradients_.weights = {result("dW_ih", GH * I), result("dW_hh", GH * P), result("db_ih", GH), result("db_hh", GH),
-                          projected ? result("dW_hr", P * H) : nullptr};
-    call_ = {};
-    call_.cell = o.cell, call_.T = T_, call_.B = B, call_.I = I, call_.H = H, call_.P = P;
-    call_.recurrences = 1, call_.recurrence = &recurrence_, call_.segment = o.segment;
-    for (Index b = 0; b < B; ++b) lengths_.push_back(b == 0 ? T_ : 3 * b % (T_ + 1));
-    if (o.ragged) call_.lengths = lengths_.data(), call_.reset = {reset_.data(), B, 1};
-    for (const bool backward : {false, true}) run(backward);
+  explicit Layer(const Options& o) : arrays_(sizes(o), fill<typename T::Storage>) {
+    auto& call = arrays_.call;
+    auto& recurrence = arrays_.recurrence;
+    recurrence.reverse = o.reverse;
+    for (Index k = 0; k < o.T * o.B; ++k) symbols_.push_back(std::rand() % o.I), reset_.push_back(std::rand() % 5 == 0);
+    for (Index b = 0; b < o.B; ++b) lengths_.push_back(b == 0 ? o.T : 3 * b % (o.T + 1));
+    if (o.symbols) recurrence.symbols = {symbols_.data(), o.B, 1}, arrays_.gradients.dx = {};
+    if (o.ragged) call.lengths = lengths_.data(), call.reset = {reset_.data(), o.B, 1};
+    for (const bool backward : {false, true}) {
+      arrays_.choose_pass(backward);
+      call.save = backward || !call.segment;
+      run(static_cast<int>(o.threads));
+    }
+    results = arrays_.results;
   }
 
-  std::vector<Result<Storage>> results;
+  std::vector<typename Arrays::Result> results;
 
  private:
-  void run(bool backward) {
-    call_.gradients = backward ? &gradients_ : nullptr;
-    call_.save = backward || !call_.segment;
+  static CallOf<T> sizes(const Options& o) {
+    std::srand(1);
+    CallOf<T> call{};
+    call.cell = o.cell, call.T = o.T, call.B = o.B, call.I = o.I, call.H = o.H, call.P = o.P, call.segment = o.segment;
+    return call;
+  }
+
+  void run(int threads) {
     std::size_t bytes = 0;
-    for (const int threads : {1, threads_}) bytes = std::max(bytes, kKernels<T>.scratch_bytes(call_, threads));
+    for (const int n : {1, threads}) bytes = std::max(bytes, kKernels<T>.scratch_bytes(arrays_.call, n));
     scratch_ = std::aligned_alloc(64, bytes + 64 - bytes % 64);
     run_team(
-        threads_,
+        threads,
         [](void* layer, const Team& team) {
           const Layer& l = *static_cast<Layer*>(layer);
-          if (l.call_.gradients) return kKernels<T>.backward(l.call_, l.scratch_, team);
-          kKernels<T>.forward(l.call_, l.scratch_, team, false);
+          if (l.arrays_.call.gradients) return kKernels<T>.backward(l.arrays_.call, l.scratch_, team);
+          kKernels<T>.forward(l.arrays_.call, l.scratch_, team, false);
         },
         this);
     std::free(scratch_);
   }
 
-  Storage* take(Index n) {
-    arrays_.push_back(new std::vector<Storage>(static_cast<std::size_t>(n)));  // never freed: the program is short
-    return arrays_.back()->data();
-  }
-  Storage* given(Index n) {
-    Storage* numbers = take(n);
-    for (Index k = 0; k < n; ++k) numbers[k] = uniform();
-    return numbers;
-  }
-  Storage* result(const char* name, Index n) {
-    Storage* numbers = take(n);
-    results.push_back({name, arrays_.back()});
-    return numbers;
-  }
-
-  int threads_;
+  Arrays arrays_;
   void* scratch_ = nullptr;
-  std::vector<std::vector<Storage>*> arrays_;
-  std::vector<Storage> gates_;
-  std::vector<typename T::Compute> cells_;
   std::vector<Index> symbols_, lengths_;
   std::vector<std::uint8_t> reset_;
-  RecurrenceOf<T> recurrence_{};
-  Gradients<Storage> gradients_{};
-  CallOf<T> call_;
 };
 
 // The head in training.
@@ -127,10 +98,10 @@ class Head {
   explicit Head(const Options& o) {
     std::srand(1);
     const Index N = o.B, H = o.H, V = o.I;
-    const auto fill = [](std::vector<Storage>& to, Index n) {
-      for (Index k = 0; k < n; ++k) to.push_back(uniform());
-    };
-    fill(W_, V * H), fill(b_, V), fill(x_, N * H);
+    for (auto [numbers, n] : {std::pair{&W_, V * H}, {&b_, V}, {&x_, N * H}}) {
+      numbers->resize(static_cast<std::size_t>(n));
+      fill(*numbers);
+    }
     for (Index n = 0; n < N; ++n) targets_.push_back(std::rand() % (V + 1) - 1);
     dx_.resize(x_.size()), dW_.resize(W_.size()), db_.resize(b_.size());
     double nats;
@@ -143,7 +114,7 @@ class Head {
     results = {{"nats", &nats_}, {"dx", &dx_}, {"dW", &dW_}, {"db", &db_}};
   }
 
-  std::vector<Result<Storage>> results;
+  std::vector<typename LayerArrays<Storage>::Result> results;
 
  private:
   std::vector<Storage> W_, b_, x_, dx_, dW_, db_, nats_;

@@ -62,16 +62,18 @@ class CoreStepper:
         # The core has the addresses of these arrays: they are written to, never replaced.
         self._ids = np.zeros((1, B), np.int64)
         state_widths = (P, self.H) if has_cell_state(kind) else (P,)
-        self._states = [tuple(np.zeros((B, width), dtype) for width in state_widths) for _ in layers]
+        #: h (B, P), for LSTM followed by c (B, H), of each layer; may be written to, is overwritten by every step.
+        self.states = [tuple(np.zeros((B, width), dtype) for width in state_widths) for _ in layers]
         self._outputs = [np.zeros((1, B, P), dtype) for _ in layers]
-        self._output: Array = self._outputs[-1][0]
+        #: The last layer's h (B, P), overwritten by every step.
+        self.output: Array = self._outputs[-1][0]
         self._weights = [Weights(*(None if w is None else np.ascontiguousarray(w) for w in layer)) for layer in layers]
         inputs: list[dict[str, Any]] = [
             {"symbols": self._ids} if symbols else {"x": (None, B * self.I, self.I)},  # step_from brings the address
             *({"x": y} for y in self._outputs[:-1]),
         ]
         calls = []
-        for I, x, weights, (h, *c), y in zip(widths, inputs, self._weights, self._states, self._outputs, strict=True):
+        for I, x, weights, (h, *c), y in zip(widths, inputs, self._weights, self.states, self._outputs, strict=True):
             # The state is read before it is written, so it may stay in place.
             state = {"h_0": h, "h_n": h, **({"c_0": c[0], "c_n": c[0]} if c else {})}
             call = Call(cell=CELLS[kind].number, T=1, B=B, I=I, H=self.H, P=P)
@@ -85,18 +87,8 @@ class CoreStepper:
             _check(head[1], dtype, (V,), "b_y")
             self._head = W, b = tuple(np.ascontiguousarray(w) for w in head)
             self.logits = np.zeros((B, V), dtype)
-            linear = Linear(W=W, b=b, x=self._output, y=self.logits, B=B, H=P, V=V)
+            linear = Linear(W=W, b=b, x=self.output, y=self.logits, B=B, H=P, V=V)
         self._core = _core.Stepper(dtype_name(self.logits), calls, linear)
-
-    @property
-    def states(self) -> list[tuple[Array, ...]]:
-        """h (B, P), for LSTM followed by c (B, H), of each layer; may be written to, is overwritten by every step."""
-        return list(self._states)
-
-    @property
-    def output(self) -> Array:
-        """The last layer's h (B, P), overwritten by every step."""
-        return self._output
 
     def step(self, ids: NDArray[np.int64]) -> Array:
         """Read symbols ids (B,), advance `states`; return `output`.
@@ -108,7 +100,7 @@ class CoreStepper:
                 raise IndexError(f"symbol {symbol} to step on, expected 0 to V - 1 = {self.I - 1}")
         self._ids[0] = ids
         self._core.step()
-        return self._output
+        return self.output
 
     def step_from(self, address: int) -> None:
         """Read the vectors x (B, I) at an address, contiguous and of the weights' type; advance `states`."""

@@ -1,8 +1,8 @@
-"""The structs of csrc/kernels.h from keywords, as the row of integers that the core reads.
+"""The structs of csrc/kernels.h, built from keywords as the integers that the core reads.
 
-For arrays that lie in place and are run again and again; the caller checks them and keeps them alive.  Which fields a
-struct has, and which may be left out, the core says itself (csrc/fields.h).  Tensors of single calls go by the named
-tuples of :mod:`unrolled.core.fields`.
+They are for calls that run again and again on the same arrays; the caller checks the arrays and keeps them alive.  The
+core itself says which fields a struct has and which may be left out (csrc/fields.h).  The tensors of a single call come
+in the named tuples of :mod:`unrolled.core.fields` instead.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Integers: TypeAlias = tuple[int, ...]
 
 
 def address(array: Array) -> int:
-    """Return where an array starts in memory, 0 for None."""
+    """Return the address of an array, 0 for None."""
     if array is None:
         return 0
     at: int = array.data_ptr() if hasattr(array, "data_ptr") else array.ctypes.data
@@ -46,7 +46,7 @@ def rows(value: Array) -> Integers:
 
 
 def _weights(given: Sequence[Array] | None) -> Integers:
-    return tuple(map(address, Weights(*given) if given is not None else (None,) * len(Weights._fields)))
+    return tuple(map(address, Weights(*(given or (None, None)))))
 
 
 #: By the kind of a field: its value as integers, and the value of one that is left out.
@@ -65,7 +65,7 @@ class Struct:
     A number or flag is given as such, an address as an array or None, rows as :func:`rows` takes them, weights as
     :class:`unrolled.core.fields.Weights`.
 
-    Raises: TypeError for a field that is missing or that the struct has not; the message names the legal ones.
+    Raises: TypeError for a field that is missing or that the struct does not have; the message names the legal ones.
 
     >>> Call(cell=2, T=5, B=1, I=3, H=4, P=4)
     (2, 5, 1, 3, 4, 4, 0, 0, 0, 0, 0, 0, 0)
@@ -100,24 +100,10 @@ HeadPass = Struct("HeadPass")
 
 
 def dtype_name(array: Array) -> str:
-    """Return the name by which the core knows the type of an array's numbers.
+    """Return the core's name for the type of an array's elements.
 
     >>> import numpy as np
     >>> dtype_name(np.zeros(2, np.float32))
     'float32'
     """
     return str(array.dtype).removeprefix("torch.")
-
-
-def run(
-    like: Array, call: Integers, recurrences: Sequence[Integers], gradients: Sequence[Integers], threads: int
-) -> None:
-    """Run recurrences of one shape, on numbers of the type of an array: forward or, with gradients, backward.
-
-    Args:
-        like: an array of the numbers' type.
-        call, recurrences, gradients: fields of `Call`, of `Recurrence` each and of `Gradients` each or none.
-        threads: how many may run it, 0 for all processors.
-    Raises: ValueError unless each struct has as many integers as its fields take.
-    """
-    _core.run(dtype_name(like), call, recurrences, gradients, threads)

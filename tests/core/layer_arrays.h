@@ -1,0 +1,71 @@
+// One layer of one recurrence with its arrays, for the programs of this folder.
+#pragma once
+#include <vector>
+
+#include "../../csrc/kernels.h"
+
+namespace unrolled {
+
+template <class Storage, class Compute = Storage>
+class LayerArrays {
+ public:
+  struct Result {
+    const char* name;
+    std::vector<Storage>* numbers;
+  };
+
+  Call<Storage, Compute> call;
+  Recurrence<Storage, Compute> recurrence{};
+  Gradients<Storage> gradients{};
+  std::vector<Result> results;  // of both passes, in the order of test_neon.py
+
+  // `fill` writes the numbers of one input after the other: the weights, x, the states, then the gradients of the
+  // outputs.
+  template <class Fill>
+  LayerArrays(const Call<Storage, Compute>& sizes, Fill fill) : call(sizes) {
+    const Index T = call.T, B = call.B, I = call.I, H = call.H, P = call.P;
+    const Index GH = gate_count(call.cell) * H, Hp = padded<Compute>(H), slots = saved_slots(call.cell);
+    const bool has_c = has_cell_state(call.cell), projected = P != H;
+    const auto given = [&](Index n, bool wanted = true) -> const Storage* {
+      if (!wanted) return nullptr;
+      fill(*take(n));
+      return arrays_.back()->data();
+    };
+    const auto result = [&](const char* name, Index n, bool wanted = true) -> Storage* {
+      if (!wanted) return nullptr;
+      results.push_back({name, take(n)});
+      return arrays_.back()->data();
+    };
+    recurrence.weights = {given(GH * I), given(GH * P), given(GH), given(GH), given(P * H, projected)};
+    recurrence.x = {given(T * B * I), B * I, I};
+    recurrence.h_0 = given(B * P), recurrence.c_0 = given(B * H, has_c);
+    gradients.dy = {given(T * B * P), B * P, P};
+    gradients.dh_n = given(B * P), gradients.dc_n = given(B * H, has_c);
+    recurrence.y = {result("y", T * B * P), B * P, P};
+    recurrence.h_n = result("h_n", B * P), recurrence.c_n = result("c_n", B * H, has_c);
+    gradients.dx = {result("dx", T * B * I), B * I, I};
+    gradients.dh_0 = result("dh_0", B * P), gradients.dc_0 = result("dc_0", B * H, has_c);
+    gradients.weights = {result("dW_ih", GH * I), result("dW_hh", GH * P), result("db_ih", GH), result("db_hh", GH),
+                         result("dW_hr", P * H, projected)};
+    recurrence.gates = {take(T * B * slots * Hp)->data(), B * slots * Hp, slots * Hp};
+    cells_.resize(static_cast<std::size_t>(T * B * Hp));
+    recurrence.cells = {cells_.data(), B * Hp, Hp};
+    call.recurrences = 1;
+    call.recurrence = &recurrence;
+  }
+  LayerArrays(const LayerArrays&) = delete;
+
+  // Without gradients the call is the forward pass.
+  void choose_pass(bool backward) { call.gradients = backward ? &gradients : nullptr; }
+
+ private:
+  std::vector<Storage>* take(Index n) {
+    arrays_.push_back(new std::vector<Storage>(static_cast<std::size_t>(n)));  // never freed: the programs are short
+    return arrays_.back();
+  }
+
+  std::vector<std::vector<Storage>*> arrays_;
+  std::vector<Compute> cells_;
+};
+
+}  // namespace unrolled
