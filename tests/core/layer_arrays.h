@@ -25,7 +25,7 @@ class LayerArrays {
   LayerArrays(const Call<Storage, Compute>& sizes, Fill fill) : call(sizes) {
     const Index T = call.T, B = call.B, I = call.I, H = call.H, P = call.P;
     const Index GH = gate_count(call.cell) * H, Hp = padded<Compute>(H), slots = saved_slots(call.cell);
-    const bool has_c = has_cell_state(call.cell), projected = P != H;
+    const bool has_c = has_cell_state(call.cell), projected = P != H, peepholes = call.cell == CellKind::lstm_peephole;
     const auto given = [&](Index n, bool wanted = true) -> const Storage* {
       if (!wanted) return nullptr;
       fill(*take(n));
@@ -36,7 +36,8 @@ class LayerArrays {
       results.push_back({name, take(n)});
       return arrays_.back()->data();
     };
-    recurrence.weights = {given(GH * I), given(GH * P), given(GH), given(GH), given(P * H, projected)};
+    recurrence.weights = {given(GH * I), given(GH * P),           given(GH),
+                          given(GH),     given(P * H, projected), given(3 * H, peepholes)};
     recurrence.x = {given(T * B * I), B * I, I};
     recurrence.h_0 = given(B * P), recurrence.c_0 = given(B * H, has_c);
     gradients.dy = {given(T * B * P), B * P, P};
@@ -45,8 +46,8 @@ class LayerArrays {
     recurrence.h_n = result("h_n", B * P), recurrence.c_n = result("c_n", B * H, has_c);
     gradients.dx = {result("dx", T * B * I), B * I, I};
     gradients.dh_0 = result("dh_0", B * P), gradients.dc_0 = result("dc_0", B * H, has_c);
-    gradients.weights = {result("dW_ih", GH * I), result("dW_hh", GH * P), result("db_ih", GH), result("db_hh", GH),
-                         result("dW_hr", P * H, projected)};
+    gradients.weights = {result("dW_ih", GH * I), result("dW_hh", GH * P),           result("db_ih", GH),
+                         result("db_hh", GH),     result("dW_hr", P * H, projected), result("dp", 3 * H, peepholes)};
     recurrence.gates = {take(T * B * slots * Hp)->data(), B * slots * Hp, slots * Hp};
     cells_.resize(static_cast<std::size_t>(T * B * Hp));
     recurrence.cells = {cells_.data(), B * Hp, Hp};

@@ -21,7 +21,7 @@ def test_float_storage_with_double_arithmetic_rounds_only_what_is_stored(tmp_pat
     subprocess.run(command, check=True, timeout=300)
     output = subprocess.run([program], capture_output=True, text=True, check=True, timeout=100).stdout
     rows = [line.split("\t") for line in output.splitlines()]
-    assert len({case for case, *_ in rows}) == 4 * 6 + 2
+    assert len({case for case, *_ in rows}) == 5 * 6 + 2
     assert [(case, name, error) for case, name, error, _ in rows if float(error) > TOLERANCE] == []
     steps = {(case, name): nearest == "1" for case, name, _, nearest in rows if "one step" in case}
     forward = {key: nearest for key, nearest in steps.items() if key[1] in ("y", "h_n", "c_n")}

@@ -142,8 +142,9 @@ void compare(const std::string& name, const Options& options) {
 
 int main() {
   using namespace unrolled;
-  const char* names[] = {"RNN_TANH", "RNN_RELU", "LSTM", "GRU"};
-  for (const CellKind cell : {CellKind::rnn_tanh, CellKind::rnn_relu, CellKind::lstm, CellKind::gru}) {
+  const char* names[] = {"RNN_TANH", "RNN_RELU", "LSTM", "GRU", "LSTM_PEEPHOLE"};
+  for (const CellKind cell :
+       {CellKind::rnn_tanh, CellKind::rnn_relu, CellKind::lstm, CellKind::gru, CellKind::lstm_peephole}) {
     const std::string name = names[static_cast<int>(cell)];
     compare<Layer, Mixed>(name + " one step", {.cell = cell, .T = 1, .B = 3, .I = 4, .H = 9, .P = 9});
     compare<Layer, F32>(name + " one step in float32", {.cell = cell, .T = 1, .B = 3, .I = 4, .H = 9, .P = 9});
