@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from unrolled.config.checks import check_choices, check_integer, check_number
+from unrolled.config.checks import Count, PositiveInt, Share, check_fields
 
 #: What one symbol is; unrolled.saved.tokenizers has a tokenizer for each.
 SymbolKind = Literal["characters", "symbols", "bytes", "words"]
@@ -35,19 +35,15 @@ class DataConfig:
     lines: bool = False
     format: Literal["auto", Format] = "auto"
     column: str = ""
-    min_count: int = 1
+    min_count: PositiveInt = 1
     nfc: bool = False
-    validation: float = 0.05
-    test: float = 0.05
+    validation: Share = 0.05
+    test: Share = 0.05
     split_by: Literal["auto", "sequence", "block", "file"] = "auto"
-    split_seed: int = 0
+    split_seed: Count = 0
 
     def __post_init__(self) -> None:
-        check_choices(self)
-        check_integer(self, "min_count", 1)
-        check_integer(self, "split_seed", 0)
-        check_number(self, "validation", 0, 1, open_ends="high")
-        check_number(self, "test", 0, 1, open_ends="high")
+        check_fields(self)
         if self.validation + self.test >= 1:
             raise ValueError(f"validation + test is {self.validation + self.test:g}; it must leave a share to train on")
         if self.column and self.format not in ("auto", "csv"):

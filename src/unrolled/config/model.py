@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from unrolled.config.checks import CheckpointSteps, check_checkpoint_steps, check_choices, check_integer, check_number
+from unrolled.config.checks import CheckpointSteps, Count, PositiveInt, Share, check_checkpoint_steps, check_fields
 from unrolled.notation import Kind
 
 CellName = Literal["rnn", "lstm", "gru"]
@@ -32,21 +32,17 @@ class ModelConfig:
     """
 
     cell: CellName = "lstm"
-    hidden_size: int = 256
-    num_layers: int = 1
-    embedding_size: int = 0
-    dropout: float = 0.0
+    hidden_size: PositiveInt = 256
+    num_layers: PositiveInt = 1
+    embedding_size: Count = 0
+    dropout: Share = 0.0
     nonlinearity: Literal["tanh", "relu"] = "tanh"
     tied: bool = False
     learned_initial_state: bool = False
     checkpoint_steps: CheckpointSteps = None
 
     def __post_init__(self) -> None:
-        check_choices(self)
-        check_integer(self, "hidden_size", 1)
-        check_integer(self, "num_layers", 1)
-        check_integer(self, "embedding_size", 0)
-        check_number(self, "dropout", 0, 1, open_ends="high")
+        check_fields(self)
         check_checkpoint_steps(self.checkpoint_steps)
         if self.nonlinearity != "tanh" and self.cell != "rnn":
             raise ValueError(f"nonlinearity is {self.nonlinearity!r}; only cell = 'rnn' has one, not {self.cell}")
