@@ -26,16 +26,8 @@ app = App(
     help_epilogue="Start with: unrolled demo",
     help_format="plaintext",
 )
-app.command("unrolled.commands.train:app", name="train")
-app.command("unrolled.commands.evaluate:app", name="evaluate")
-app.command("unrolled.commands.generate:app", name="generate")
-app.command("unrolled.commands.score:app", name="score")
-app.command("unrolled.commands.view:app", name="view")
-app.command("unrolled.commands.explain:app", name="explain")
-app.command("unrolled.commands.serve:app", name="serve")
-app.command("unrolled.commands.lab_app:app", name="lab")
-app.command("unrolled.commands.info:app", name="info")
-app.command("unrolled.commands.demo:app", name="demo")
+for name in ("train", "evaluate", "generate", "score", "view", "explain", "serve", "lab", "info", "demo"):
+    app.command(f"unrolled.commands.{name}:app", name=name)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
