@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from unrolled import __version__
 from unrolled.commands import WrongUse
@@ -25,6 +25,7 @@ app = App(
     help="Learn symbol sequences with an RNN, LSTM or GRU, say how well, and write new ones.",
     help_epilogue="Start with: unrolled demo",
     help_format="plaintext",
+    default_parameter=Parameter(negative_iterable=""),
 )
 for name in ("train", "evaluate", "generate", "score", "view", "explain", "serve", "lab", "info", "demo"):
     app.command(f"unrolled.commands.{name}:app", name=name)

@@ -9,7 +9,7 @@ import torch
 
 from tests.commands.command_line import refusal, unrolled
 from tests.views.small_models import small
-from unrolled.commands.pictures import PICTURES
+from unrolled.commands.view import PICTURES
 from unrolled.views.traces import trace
 
 TEXT = "abcacbbac"

@@ -29,7 +29,7 @@ app = App(
 @app.default
 def evaluate(
     model: Model,
-    data: Annotated[list[str] | None, Parameter(negative_iterable="")] = None,
+    data: list[str] | None = None,
     /,
     *,
     split: Literal["train", "validation", "test"] | None = None,

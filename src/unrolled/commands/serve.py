@@ -27,12 +27,12 @@ app = App(name="serve")
 
 @app.default
 def serve(
-    models: Annotated[list[Path], Parameter(help="Folders of trained models.", negative_iterable="")],
+    models: Annotated[list[Path], Parameter(help="Folders of trained models.")],
     /,
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
-    name: Annotated[list[str] | None, Parameter(negative_iterable="")] = None,
+    name: list[str] | None = None,
     limits: Annotated[Limits, Parameter(name="*", group="Limits")] = Limits(),
 ) -> None:
     """Show models in the browser while you type: gates, units, gradients, and text as it is written.

@@ -31,7 +31,7 @@ app = App(
 
 @app.default
 def train(
-    data: Annotated[list[str] | None, Parameter(negative_iterable="")] = None,
+    data: list[str] | None = None,
     /,
     *,
     out: Path,

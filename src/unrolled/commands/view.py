@@ -4,14 +4,47 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, TypeAlias
 
 from cyclopts import App, Parameter
 from cyclopts.types import PositiveInt
 
 from unrolled.commands import Model, WrongUse, examples
 from unrolled.commands.inputs import STANDARD_INPUT
-from unrolled.commands.pictures import PICTURES, PictureName, Scene, SignalName, listing
+from unrolled.notation import LONG_NAMES
+
+
+class Picture(NamedTuple):
+    """What `--help` says of a picture, and what the command does with it; pictures.py makes it."""
+
+    shows: str = ""  #: for `--help`
+    ending: str = ".png"  #: of the file that it is written to; "" if it is printed
+    reads: bool = True  #: whether it needs a text
+
+
+PICTURES = {
+    "terminal": Picture("printed: coloured text and heat-maps of bars", ending=""),
+    "units": Picture("printed: ranked by --by", ending=""),
+    "report": Picture("one HTML page", ending=".html"),
+    "table": Picture("every value, as CSV", ending=".csv"),
+    "gates": Picture(),
+    "saturation": Picture(),
+    "counter": Picture("lines of some units"),
+    "text": Picture("coloured by one unit"),
+    "gradient": Picture("against the lag"),
+    "reach": Picture("of one loss"),
+    "connectivity": Picture("what each prediction looked at"),
+    "states": Picture("clusters of states"),
+    "automaton": Picture("of those clusters; each line is a sequence if the model learned sequences"),
+    "learning": Picture("the learning curve; no text needed", reads=False),
+}
+LISTING = ", ".join(name + (f" ({row.shows})" if row.shows else "") for name, row in PICTURES.items())
+
+if TYPE_CHECKING:
+    PictureName: TypeAlias = str
+    SignalName: TypeAlias = str
+else:
+    PictureName, SignalName = Literal[tuple(PICTURES)], Literal[tuple(LONG_NAMES)]
 
 app = App(
     name="view",
@@ -31,13 +64,13 @@ def view(
     /,
     *,
     file: Path | None = None,
-    picture: Annotated[PictureName, Parameter(help=f"What to show: {listing()}.", show_choices=False)] = "terminal",
+    picture: Annotated[PictureName, Parameter(help=f"What to show: {LISTING}.", show_choices=False)] = "terminal",
     out: Path | None = None,
     signal: SignalName | None = None,
     layer: int = -1,
-    unit: Annotated[list[int] | None, Parameter(negative_iterable="")] = None,
+    unit: list[int] | None = None,
     by: str | None = None,
-    beside: Annotated[list[Path] | None, Parameter(negative_iterable="")] = None,
+    beside: list[Path] | None = None,
     position: int = -1,
     clusters: PositiveInt = 6,
     lags: PositiveInt = 100,
@@ -70,12 +103,10 @@ def view(
         raise WrongUse("there is no text to read; give one, - for standard input, or --file")
     if out is not None and not shown.ending:
         raise WrongUse(f"--picture {picture} is printed, not written to a file; leave --out out")
-    from unrolled.lm.model import SequenceModel
+    from unrolled.commands import pictures
 
-    loaded = SequenceModel.from_pretrained(model)
-    made = shown.make(
-        Scene(model, loaded, text or "", signal, layer, unit or [], by, beside or [], position, clusters, lags)
-    )
+    scene = pictures.Scene(model, text or "", signal, layer, unit or [], by, beside or [], position, clusters, lags)
+    made = getattr(pictures, f"make_{picture}")(scene)
     if made is None:
         return
     out = out or Path(picture + shown.ending)
