@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from unrolled.commands.console import PlainConsole
 from unrolled.config.server import Limits
 
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ def serve(
     import torch
     import uvicorn
 
-    from unrolled.commands.console import PlainConsole
     from unrolled.views.page.app import create_app
     from unrolled.views.page.models import load
 
