@@ -17,7 +17,7 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from unrolled.notation import LONG_NAMES
-from unrolled.views.colours import HUES, SCALE, SIGMOIDS
+from unrolled.views.colours import HUES, SCALE, VIRIDIS, signal_scale
 from unrolled.views.symbols import visible
 
 #: Symbols of which each can still have its own tick.
@@ -67,11 +67,9 @@ def place(at: float, steps: NDArray[Any]) -> int:
 
 def heat(axes: Axes, name: str, values: NDArray[Any]) -> AxesImage:
     """Draw one gate or state (T, H), units across time, in the range and colours that its name decides."""
-    if name in SIGMOIDS:
-        image = axes.imshow(values.T, cmap="viridis", vmin=0, vmax=1, aspect="auto")
-    else:
-        reach = max(1.0, float(np.abs(values).max()))
-        image = axes.imshow(values.T, cmap="PuOr", vmin=-reach, vmax=reach, aspect="auto")
+    low, high, scale = signal_scale(name, float(np.abs(values).max()))
+    colours = "viridis" if scale is VIRIDIS else "PuOr"
+    image = axes.imshow(values.T, cmap=colours, vmin=low, vmax=high, aspect="auto")
     H = values.shape[1]
     axes.set_yticks([0, H - 1] if H > 1 else [0])
     axes.set_ylabel("unit")
@@ -103,16 +101,7 @@ def learning_curve(
     reach = max(axes.get_ylim()[1], *(yardsticks or {}).values(), 0.0)
     for name, bits in _grouped(yardsticks or {}, 0.03 * reach).items():
         axes.axhline(bits, color=SCALE, linewidth=0.8, linestyle=":")
-        axes.annotate(
-            name,
-            (1, bits),
-            xycoords=("axes fraction", "data"),
-            xytext=(4, 0),
-            textcoords="offset points",
-            color=SCALE,
-            fontsize=8,
-            va="center",
-        )
+        axes.text(1.01, bits, name, transform=axes.get_yaxis_transform(), color=SCALE, fontsize=8, va="center")
     millions = trained[-1][0] >= 1e6
     unit = "millions of symbols" if millions else "thousands of symbols"
     axes.set(xlabel=f"read in training, {unit}", ylabel="bits per symbol", xlim=(0, None))
