@@ -22,7 +22,7 @@ FAILED, WRONG_USE = 1, 2
 app = App(
     name="unrolled",
     version=__version__,
-    help="Learn symbol sequences with an RNN, LSTM or GRU, say how well, and write new ones.",
+    help="Train an RNN, LSTM or GRU on symbol sequences, measure it, and generate new sequences.",
     help_epilogue="Start with: unrolled demo",
     help_format="plaintext",
     default_parameter=Parameter(negative_iterable=""),

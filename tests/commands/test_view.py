@@ -15,7 +15,7 @@ from unrolled.views.traces import trace
 TEXT = "abcacbbac"
 
 
-@pytest.mark.parametrize("picture", [name for name, row in PICTURES.items() if row.ending == ".png"])
+@pytest.mark.parametrize("picture", [name for name, row in PICTURES.items() if row.extension == ".png"])
 def test_every_picture_is_made_where_it_is_said(picture, folders, tmp_path):
     pytest.importorskip("matplotlib", reason="the extra [plot] is not installed")
     (folders["gru"] / "metrics.jsonl").write_text('{"symbols": 3, "bits": 2.0}\n{"symbols": 6, "bits": 1.0}\n')

@@ -93,4 +93,4 @@ def test_fault_of_ours_is_one_sentence(server, monkeypatch):
 
     monkeypatch.setattr(view, "heat", broken)
     status, answer = server.ask("gru", "view", text="a")
-    assert (status, answer) == (500, {"error": "the server made a mistake; its log says more"})
+    assert (status, answer) == (500, {"error": "internal error of the server; its log says more"})

@@ -144,14 +144,14 @@ def train_on_sonnets(console: PlainConsole, folder: Path, quick: bool) -> Corpus
 
 
 def draw_learning_curve(run: Path, corpus: Corpus, out: Path) -> Path:
-    """Draw the course of a run beside the baselines of its validation data; return the picture's path."""
+    """Draw the learning curve of a run beside the baselines of its validation data; return the picture's path."""
     from unrolled.corpus import baselines
     from unrolled.views import plots
 
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
-    yardsticks = {each.name: each.bits_per_symbol for each in baselines.table(corpus, "validation")}
+    beside = {each.name: each.bits_per_symbol for each in baselines.table(corpus, "validation")}
     path = out / "learning_curve.png"
-    plots.save(plots.learning_curve(metrics, title="An LSTM learns Shakespeare's Sonnets", yardsticks=yardsticks), path)
+    plots.save(plots.learning_curve(metrics, title="An LSTM learns Shakespeare's Sonnets", baselines=beside), path)
     return path
 
 

@@ -39,9 +39,9 @@ def evaluate(
     """Measure a model beside simple baselines, on the data it was trained on or on other data.
 
     Args:
-        data: Other files or folders to measure on, whole; else a split of the data the model was trained on.
-        split: Which split; else test if there is one, else validation, else train.
-        baselines: Measure what simple predictors and compressors reach that have seen the same training data.
+        data: Other files or folders to measure on, whole; by default a split of the data the model was trained on.
+        split: The split; by default test if there is one, else validation, else train.
+        baselines: Also measure simple predictors and compressors, given the same training data.
     """
     if data and split:
         raise WrongUse("--split chooses a part of the data a model was trained on; other data is measured whole")

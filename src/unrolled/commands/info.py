@@ -25,7 +25,7 @@ app = App(name="info")
 
 @app.default
 def info() -> None:
-    """Show the version, the instruction set, threads, torch, and which extras are there."""
+    """Show the version, the instruction set, threads, torch, and which extras are installed."""
     grid = Table.grid(padding=(0, 2))
     grid.add_row("unrolled", __version__)
     grid.add_row("python", f"{platform.python_version()} on {platform.machine()}")

@@ -46,7 +46,7 @@ def train(
         data: Files, folders, - for standard input, or the word sonnets for the text that comes with the package;
             a resumed run reads its own data again.
         out: New folder for the model, its checkpoints and its metrics; with --resume, the folder of the run.
-        config: TOML file with tables [model], [data] and [training]; flags go on top.
+        config: TOML file with tables [model], [data] and [training]; flags override it.
         resume: Resume the run in --out exactly where it stopped.
     """
     from unrolled.saved.files import new_folder

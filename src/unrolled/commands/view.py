@@ -17,16 +17,16 @@ from unrolled.notation import LONG_NAMES
 class Picture(NamedTuple):
     """What `--help` says of a picture, and what the command does with it; pictures.py makes it."""
 
-    shows: str = ""  #: for `--help`
-    ending: str = ".png"  #: of the file that it is written to; "" if it is printed
+    shows: str = ""  #: the words for `--help`
+    extension: str = ".png"  #: of the file that it is written to; "" if it is printed
     reads: bool = True  #: whether it needs a text
 
 
 PICTURES = {
-    "terminal": Picture("printed: coloured text and heat-maps of bars", ending=""),
-    "units": Picture("printed: ranked by --by", ending=""),
-    "report": Picture("one HTML page", ending=".html"),
-    "table": Picture("every value, as CSV", ending=".csv"),
+    "terminal": Picture("printed: coloured text and heat-maps of bars", extension=""),
+    "units": Picture("printed: ranked by --by", extension=""),
+    "report": Picture("one HTML page", extension=".html"),
+    "table": Picture("every value, as CSV", extension=".csv"),
     "gates": Picture(),
     "saturation": Picture(),
     "counter": Picture("lines of some units"),
@@ -80,12 +80,12 @@ def view(
     Args:
         text: The text to read, or - for standard input; \n is a line end.
         file: Read this file instead.
-        out: Where to write it; the ending .png or .svg says the format. Else a file named after the picture.
-        signal: Gate or state to show; else all, or the memory of the cell: c of an LSTM, h of the others.
+        out: File to write; the extension .png or .svg sets the format. By default a file named after the picture.
+        signal: Gate or state to show; by default all, or the memory of the cell: c of an LSTM, h of the others.
         layer: Layer to show, 0 is the first and -1 the last.
-        unit: Unit to show; may be given again. Else those that follow --by, or change most.
+        unit: Unit to show; may be repeated. By default those that follow --by, or change most.
         by: Feature of the text to find units by: position, depth, inside-quotes, line-length, count:a-b.
-        beside: Another model, for gradient; may be given again.
+        beside: Another model, for gradient; may be repeated.
         position: Symbol whose state or loss is differentiated, for gradient and reach; -1 is the last.
         clusters: Clusters of states, for states and automaton.
         lags: Largest lag, for gradient.
@@ -101,7 +101,7 @@ def view(
         text = text.replace("\\n", "\n")
     elif shown.reads:
         raise WrongUse("there is no text to read; give one, - for standard input, or --file")
-    if out is not None and not shown.ending:
+    if out is not None and not shown.extension:
         raise WrongUse(f"--picture {picture} is printed, not written to a file; leave --out out")
     from unrolled.commands import pictures
 
@@ -109,7 +109,7 @@ def view(
     made = getattr(pictures, f"make_{picture}")(scene)
     if made is None:
         return
-    out = out or Path(picture + shown.ending)
+    out = out or Path(picture + shown.extension)
     if isinstance(made, str):
         out.write_text(made, "utf-8", newline="")
     else:

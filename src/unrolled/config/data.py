@@ -9,7 +9,7 @@ from unrolled.config.checks import Count, PositiveInt, Share, check_fields
 
 #: What one symbol is; unrolled.saved.tokenizers has a tokenizer for each.
 SymbolKind = Literal["characters", "symbols", "bytes", "words"]
-#: Of a data file.
+#: The format of a data file.
 Format = Literal["text", "jsonl", "json", "csv"]
 
 
@@ -20,15 +20,15 @@ class DataConfig:
     Attributes:
         kind: What one symbol is; auto is characters, or symbols where the data is lists of them.
         lines: Read each line as a sequence of its own, ended by EOS; else the text is one long stream.
-        format: Of the files: plain text, JSON lines, a JSON array or one column of CSV; auto goes by their names.
+        format: Format of the files: plain text, JSON lines, a JSON array or a column of CSV; auto goes by their names.
         column: Name of the CSV column that holds the sequences.
         min_count: Symbols seen less often than this in training become UNK.
-        nfc: Bring text to Unicode normal form C first.
-        validation: Share held out to steer training.
-        test: Share held out for the last word.
-        split_by: Draw whole sequences or files at random, or cut the data in its order; auto cuts a stream and draws
-            sequences.
-        split_seed: Of that draw.
+        nfc: Normalise text to Unicode NFC first.
+        validation: Share held out for validation during training.
+        test: Share held out for the final evaluation.
+        split_by: Draw whole sequences or files at random, or split the data in its order; auto draws sequences and
+            splits a stream in its order.
+        split_seed: Seed of that draw.
     """
 
     kind: Literal["auto", SymbolKind] = "auto"

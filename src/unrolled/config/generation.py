@@ -22,7 +22,7 @@ class GenerationConfig:
         top_p: Draw only from the likeliest symbols that together reach this probability; 1 is all.
         min_p: Draw only from symbols at least this share as likely as the likeliest; 0 is all.
         beam_width: Texts that the beam strategy keeps.
-        seed: Of the draws; text number b of a batch depends on (seed, b) alone.
+        seed: Seed of the draws; text number b of a batch depends on (seed, b) alone.
         allow_unk: Let UNK be written; it stands for no symbol in particular.
     """
 

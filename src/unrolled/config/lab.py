@@ -32,7 +32,7 @@ class LabConfig:
     Attributes:
         cell: Recurrent cell.
         units: Hidden units H.
-        nonlinearity: Of the rnn cell only.
+        nonlinearity: Activation of the rnn cell.
         seeds: Number of models, trained together, each from its own seed.
         first_seed: Seed of the first model; the others follow.
         lengths: Sizes of the training strings, such as uniform:1-50, short:1-50, geometric:0.3 or list:1,2,5.
@@ -50,7 +50,7 @@ class LabConfig:
         weight_noise: Standard deviation of the noise on every weight at each step.
         cell_noise: Standard deviation of the noise on LSTM's cell state, added every 8 symbols.
         curriculum: Share of the steps over which the strings grow from the shortest to the longest.
-        average: Share of the steps, the last ones, whose weights are averaged; 0 keeps the last weights.
+        average: Share of the steps, at the end, whose weights are averaged; 0 keeps the last weights.
         choose_up_to: Largest size for checkpoint selection, at most twice that of training; 0 keeps the last weights.
         forget_bias: Initial value of LSTM's b_if.
         initial_scale: Factor on all initial weights.

@@ -21,14 +21,14 @@ class ModelConfig:
     Attributes:
         cell: Recurrent cell.
         hidden_size: Units H of each layer.
-        num_layers: Layers L, one above the other.
+        num_layers: Stacked layers L.
         embedding_size: Width E of the learned embedding; 0 reads symbols one-hot.
-        dropout: Share of each layer's outputs set to zero while training, also before the head.
-        nonlinearity: Of the rnn cell only.
+        dropout: Share of each layer's outputs set to zero in training, also before the head.
+        nonlinearity: Activation of the rnn cell.
         tied: Share one matrix between embedding and head; needs embedding_size equal to hidden_size.
         learned_initial_state: Learn the state before the first symbol instead of starting from zero.
-        checkpoint_steps: Save no gates for the backward pass, but compute those of so many steps at a time again: less
-            memory, more time, the same bits.  "auto" takes about the square root of the steps of a batch.
+        checkpoint_steps: Recompute the gates of this many steps at a time in the backward pass instead of saving them:
+            less memory, more time, the same bits.  "auto" takes about the square root of the steps of a batch.
     """
 
     cell: CellName = "lstm"

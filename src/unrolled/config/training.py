@@ -16,26 +16,26 @@ class TrainingConfig:
 
     Attributes:
         optimiser: Update rule.
-        learning_rate: Learning rate, at its highest.
-        momentum: Of sgd and rmsprop.
+        learning_rate: Highest learning rate.
+        momentum: Momentum of sgd and rmsprop.
         weight_decay: Weight decay (decoupled in adamw).
         clip_norm: Gradient clipping: largest norm of the gradient; 0 does not clip.
         schedule: Learning-rate schedule after warm-up.
         warmup_steps: Steps of learning-rate warm-up, from zero.
         plateau_patience: Validations without progress before the plateau schedule lowers the learning rate.
         plateau_factor: What the plateau schedule multiplies the learning rate by.
-        batch_size: Sequences per batch, or parallel parts of the stream.
+        batch_size: Sequences per batch, or parallel segments of the stream.
         bptt: Time steps per batch of a stream (truncated BPTT): the state is carried on, gradients are not.
         accumulate: Batches whose gradients are summed for one step.
-        max_steps: End after so many steps; 0 is no limit.
-        max_epochs: End after so many passes over the training data; 0 is no limit.
-        max_minutes: End after so many minutes; 0 is no limit.
+        max_steps: Stop after this many steps; 0 is no limit.
+        max_epochs: Stop after this many passes over the training data; 0 is no limit.
+        max_minutes: Stop after this many minutes; 0 is no limit.
         patience: Early stopping: validations without progress before training ends; 0 never stops early.
         validate_every: Steps between two validations.
         checkpoint_every: Steps between two checkpoints.
-        log_every: Steps that one line of metrics.jsonl sums up.
-        seed: Of the initial weights, the order of the data and dropout.
-        tensorboard: Write a TensorBoard log too; needs the extra [track].
+        log_every: Steps that each line of metrics.jsonl sums up.
+        seed: Seed of the initial weights, the order of the data and dropout.
+        tensorboard: Also write a TensorBoard log; needs the extra [track].
     """
 
     optimiser: Literal["adamw", "sgd", "rmsprop"] = "adamw"
@@ -68,5 +68,5 @@ class TrainingConfig:
             raise ValueError("schedule is 'cosine'; it needs max_steps or max_epochs to know where to end")
 
 
-#: Fields that may change when a run is resumed; all others decide what the weights become.
+#: Fields that may change when a run is resumed; all others affect the weights.
 LIMITS = frozenset({"max_steps", "max_epochs", "max_minutes", "patience", "checkpoint_every", "tensorboard"})

@@ -22,7 +22,7 @@ MOST = 0.99
 
 
 class ViewRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """A text to look into."""
+    """A text to look at, and what to show of it."""
 
     text: str
     layer: Annotated[Count, Meta(description="From 0.")] = 0
