@@ -10,9 +10,10 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
+from unrolled.config.checks import Count
 from unrolled.views import traces
 from unrolled.views.page.errors import RequestError
-from unrolled.views.page.models import UNITS, ArrayCard, Count, ServedModel, Service
+from unrolled.views.page.models import UNITS, ArrayCard, ServedModel, Service
 
 #: Likeliest next symbols that are shown.
 SHOWN = 10
