@@ -87,7 +87,7 @@ def test_overflowing_state_is_refused(server, question):
     assert server.ask("exploding", question, text="a" * 3)[0] == 200
 
 
-def test_fault_of_ours_is_one_sentence(server, monkeypatch):
+def test_internal_error_is_one_sentence(server, monkeypatch):
     def broken(*_):
         raise KeyError("a secret")
 
