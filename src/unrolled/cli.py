@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from unrolled import __version__
 from unrolled.commands import WrongUse
@@ -22,20 +22,13 @@ FAILED, WRONG_USE = 1, 2
 app = App(
     name="unrolled",
     version=__version__,
-    help="Learn symbol sequences with an RNN, LSTM or GRU, say how well, and write new ones.",
+    help="Train an RNN, LSTM or GRU on symbol sequences, measure it, and generate new sequences.",
     help_epilogue="Start with: unrolled demo",
     help_format="plaintext",
+    default_parameter=Parameter(negative_iterable=""),
 )
-app.command("unrolled.commands.train:app", name="train")
-app.command("unrolled.commands.evaluate:app", name="evaluate")
-app.command("unrolled.commands.generate:app", name="generate")
-app.command("unrolled.commands.score:app", name="score")
-app.command("unrolled.commands.view:app", name="view")
-app.command("unrolled.commands.explain:app", name="explain")
-app.command("unrolled.commands.serve:app", name="serve")
-app.command("unrolled.commands.lab_app:app", name="lab")
-app.command("unrolled.commands.info:app", name="info")
-app.command("unrolled.commands.demo:app", name="demo")
+for name in ("train", "evaluate", "generate", "score", "view", "explain", "serve", "lab", "info", "demo"):
+    app.command(f"unrolled.commands.{name}:app", name=name)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

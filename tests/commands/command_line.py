@@ -46,7 +46,7 @@ def unrolled(*arguments, stdin=None, cwd=None, before=None):
 
 @contextmanager
 def _as_a_fresh_process(cwd):
-    """Give a command the surroundings that a process has at its start, and put back what it leaves changed."""
+    """Give a command the surroundings of a new process, and restore what it leaves changed."""
     folder, threads, root = os.getcwd(), torch.get_num_threads(), logging.getLogger()
     level, handlers = root.level, root.handlers[:]
     with warnings.catch_warnings(), mock.patch.dict(os.environ, OURS), torch.random.fork_rng(devices=[]):

@@ -11,7 +11,7 @@ from tests.views.small_models import small
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory):
-    """A model trained on the shipped text for a moment, and what was printed meanwhile."""
+    """A model trained for a moment on the shipped text, and what the command printed."""
     out = tmp_path_factory.mktemp("runs") / "sonnets"
     done = unrolled("train", "sonnets", "--out", out, *SMALL)
     assert done.returncode == 0, done.stderr.decode()
@@ -20,7 +20,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def copied(run, tmp_path):
-    """A copy of the trained model that may be spoilt."""
+    """A copy of the trained model that a test may damage."""
     out = tmp_path / "run"
     shutil.copytree(run[0], out)
     return out

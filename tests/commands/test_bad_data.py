@@ -59,7 +59,7 @@ def test_one_repeated_sequence_of_one_symbol_is_a_vocabulary_of_one(tmp_path):
     assert "V 3," in done.stdout.decode()
 
 
-def test_a_hundred_thousand_kinds_of_symbols_are_told_what_they_cost(tmp_path):
+def test_a_vocabulary_of_a_hundred_thousand_gets_a_note_on_its_memory(tmp_path):
     (tmp_path / "data.txt").write_text("".join(map(chr, range(0x10000, 0x10000 + 100_000))))
     flags = ["--cell", "gru", "--hidden-size", "1", "--batch-size", "2", "--bptt", "2", "--max-steps", "1"]
     flags += ["--validation", "0.00002", "--test", "0.00002"]
@@ -90,7 +90,7 @@ def peak_memory(blocks, *arguments):
 
 
 def test_a_sequence_without_end_is_refused_in_bounded_memory(tmp_path):
-    """One line of 48 MB beside one of 17 MB: two bytes a symbol and some room to grow; its text alone takes four."""
+    """One line of 48 MB beside one of 17 MB: two bytes a symbol and some room to grow; text alone would take four."""
     flags = ["train", "-", "--lines", "--validation", "0", "--test", "0", "--out", tmp_path / "run"]
     _, short, _ = peak_memory(17, *flags)
     code, long, said = peak_memory(48, *flags)

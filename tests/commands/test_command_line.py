@@ -42,9 +42,9 @@ def test_help_says_of_each_command_what_it_does():
         ["score", "RUN", "-", "--bits"],
     ],
 )
-def test_command_in_this_process_does_what_it_does_in_its_own(arguments, run):
+def test_command_does_the_same_in_this_process_and_in_its_own(arguments, run):
     arguments = [str(run[0]) if argument == "RUN" else argument for argument in arguments]
-    here, there = (way(*arguments, stdin="Shäll I".encode()) for way in (unrolled, in_own_process))
+    here, there = (call(*arguments, stdin="Shäll I".encode()) for call in (unrolled, in_own_process))
     assert (here.returncode, here.stdout, here.stderr) == (there.returncode, there.stdout, there.stderr)
 
 

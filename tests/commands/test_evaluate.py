@@ -20,7 +20,7 @@ def test_evaluate_measures_the_split_beside_baselines(run):
     assert bits_of(unrolled("evaluate", out, "--split", "train").stdout.decode(), "uniform") == "6.000"
 
 
-def test_evaluate_on_other_data_counts_baselines_in_the_model_s_own(run, tmp_path):
+def test_evaluate_on_other_data_fits_baselines_on_the_models_own(run, tmp_path):
     """The same text as the test split gets the same bits from every predictor."""
     out, trained = run
     (tmp_path / "other.txt").write_text(sonnets()[-4786:])

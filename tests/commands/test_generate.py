@@ -17,7 +17,7 @@ def test_generate_obeys_prompt_length_and_seed(run):
     assert several.count("\n") >= 3
 
 
-def test_generate_sets_words_apart_and_tells_of_unknown_symbols(lines_file, tmp_path):
+def test_generate_separates_words_and_notes_unknown_symbols(lines_file, tmp_path):
     out = tmp_path / "run"
     assert unrolled("train", lines_file, "--out", out, "--kind", "symbols", "--lines", *SMALL).returncode == 0
     done = unrolled("generate", out, "a q", "--max-length", "3", "--seed", "1")

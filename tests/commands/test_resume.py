@@ -8,7 +8,7 @@ import time
 from tests.commands.command_line import ENVIRONMENT, UNROLLED, contents, refusal, unrolled
 
 
-def test_ctrl_c_saves_and_resume_goes_on(tmp_path):
+def test_ctrl_c_saves_and_resume_continues(tmp_path):
     flags = ["--hidden-size", "8", "--batch-size", "4", "--bptt", "16", "--max-epochs", "0", "--log-every", "1"]
     out = tmp_path / "run"
     process = subprocess.Popen(

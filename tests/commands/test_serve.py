@@ -1,4 +1,4 @@
-"""`unrolled serve` as a user meets it: it says where it is, ends when told, and refuses in one sentence."""
+"""`unrolled serve` as a user meets it: it prints its address, ends when interrupted, and refuses in one sentence."""
 
 import http.client
 import re
@@ -20,7 +20,7 @@ def folder(folders):
     return folders["gru"]
 
 
-def test_serve_says_where_and_ends_when_interrupted(folder):
+def test_serve_prints_its_address_and_ends_when_interrupted(folder):
     command = [*UNROLLED, "serve", folder, "--port", "0"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=ENVIRONMENT, **pipes) as server:
@@ -45,14 +45,14 @@ def test_address_of_version_6_is_printed_whole(folder, monkeypatch):
     assert re.fullmatch(r"Open http://\[fe80::1\]:\d+/ in a browser; Ctrl-C ends\.\nEnded\.\n", shown)
 
 
-def test_port_in_use_is_said(folder):
+def test_port_in_use_is_named(folder):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         said = refusal(1, "serve", folder, "--port", port)
     assert said == f"port {port} is in use; name another with --port, or 0 for any free one"
 
 
-def test_wrong_use_is_said(folder, tmp_path):
+def test_wrong_use_is_refused(folder, tmp_path):
     assert "config.json" in refusal(1, "serve", tmp_path / "none")
     assert "from 0 to 65535" in refusal(1, "serve", folder, "--port", "65536")
     assert "cannot listen on 192.0.2.1" in refusal(1, "serve", folder, "--host", "192.0.2.1", "--port", "0")

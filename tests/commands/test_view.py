@@ -1,4 +1,4 @@
-"""`unrolled view` makes every picture where it says; wrong use and missing parts are said in one sentence."""
+"""`unrolled view` writes every picture to the file it names; wrong use and missing parts get one sentence."""
 
 import csv
 import sys
@@ -9,14 +9,14 @@ import torch
 
 from tests.commands.command_line import refusal, unrolled
 from tests.views.small_models import small
-from unrolled.commands.pictures import PICTURES
+from unrolled.commands.view import PICTURES
 from unrolled.views.traces import trace
 
 TEXT = "abcacbbac"
 
 
-@pytest.mark.parametrize("picture", [name for name, row in PICTURES.items() if row.ending == ".png"])
-def test_every_picture_is_made_where_it_is_said(picture, folders, tmp_path):
+@pytest.mark.parametrize("picture", [name for name, row in PICTURES.items() if row.extension == ".png"])
+def test_every_picture_is_written_to_the_file_that_is_named(picture, folders, tmp_path):
     pytest.importorskip("matplotlib", reason="the extra [plot] is not installed")
     (folders["gru"] / "metrics.jsonl").write_text('{"symbols": 3, "bits": 2.0}\n{"symbols": 6, "bits": 1.0}\n')
     beside = ["--beside", folders["rnn"]] if picture == "gradient" else []

@@ -189,7 +189,7 @@ class BytePairs(Tokenizer):
 def pairs(monkeypatch):
     """The registration, and the word that it would add to the choices of the config."""
     monkeypatch.setitem(TOKENIZERS, "pairs", BytePairs())
-    monkeypatch.setattr("unrolled.config.data.check_choices", lambda config: None)
+    monkeypatch.setattr("unrolled.config.data.check_fields", lambda config: None)
 
 
 TEXT = "so long as men can breathe or eyes can see\nso long lives this and this gives life to thee\n" * 8

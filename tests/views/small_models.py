@@ -32,7 +32,7 @@ def small(name="lstm", *, hidden_size=7, seed=0, framed=True, dtype=torch.float6
 def unrolled(model, text):
     """The equations, step by step: logits (T, V), and each layer's (h,) or (h, c) of each step as nodes of the graph.
 
-    A c is the very tensor that its h is made from, so gradients with respect to it include that way.
+    Each c is the tensor that its h is computed from, so gradients with respect to it include the path through h.
     """
     kind, L = model.config.kind, model.config.num_layers
     initial = [*model.initial_state(1)] or [

@@ -115,7 +115,7 @@ def by_hand(model, ids, targets):
 
 @pytest.mark.parametrize("framed", [True, False])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_every_number_is_the_one_worked_out_by_hand(name, framed):
+def test_every_number_matches_the_same_pass_in_numpy(name, framed):
     model, text = small(name, framed=framed), "aab?"
     ids = model.vocabulary.encode(text)
     targets = np.append(ids[1:], model.vocabulary.eos_id if framed else -100)
@@ -175,7 +175,7 @@ class Cells(HTMLParser):
         self.inside.append(data)
 
 
-def test_three_ways_of_writing_hold_the_same_numbers():
+def test_the_three_formats_hold_the_same_numbers():
     paper = explain(small("gru", hidden_size=3), "aab")
     number = r"-?\d+\.\d{4}|-?\d\.\d\de[-+]\d\d"
     in_text = re.findall(number, paper.text())
@@ -192,7 +192,7 @@ def test_columns_of_plain_text_are_aligned():
     assert len({len(line) for line in lines}) == 1
 
 
-def test_hostile_symbols_do_not_leave_their_place():
+def test_hostile_symbols_are_escaped_in_html_and_markdown():
     model = small("rnn", symbols=["<script>alert(1)</script>", "|", "`", "**x**"], kind="symbols")
     paper = explain(model, ["<script>alert(1)</script>", "|", "`", "**x**"])
     assert "script" not in Cells(paper.html()).tags
@@ -203,7 +203,7 @@ def test_hostile_symbols_do_not_leave_their_place():
             assert len(re.findall(r"(?<!\\)\|", line)) == len(model.vocabulary) + 3
 
 
-def test_what_is_left_out_is_said():
+def test_explanation_says_what_it_leaves_out():
     written = explain(small("rnn", hidden_size=33), "ab").text(columns=5)
     assert "(not shown: 28 more columns)" in written
     assert "(not shown: 28 more columns and 28 more lines)" in written

@@ -85,7 +85,7 @@ def test_connectivity_is_the_saliency_at_every_position(name):
         assert not found[t, t + 1 :].any()
 
 
-def test_long_text_is_cut_and_said_so():
+def test_gradients_of_a_long_text_stop_early_and_warn():
     model = small("lstm")
     with pytest.warns(RuntimeWarning, match="30 symbols.* the last 7"):
         found = gradients(model, "abc" * 10, position=-1, at_most=7)

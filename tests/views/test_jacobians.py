@@ -29,7 +29,7 @@ def test_jacobians_match_the_whole_matrix_from_autograd(name):
 
 
 def test_jacobian_norms_survive_where_float32_does_not():
-    """A linear net with W_hh = 1e-3 I: the Jacobian over a lag k is exactly 10^(-3 k)."""
+    """A linear network with W_hh = 1e-3 I: the Jacobian over a lag k is exactly 10^(-3 k)."""
     model = small("relu", hidden_size=3, dtype=torch.float32)
     with torch.no_grad():
         model.rnn.weight_hh_l0.copy_(1e-3 * torch.eye(3))

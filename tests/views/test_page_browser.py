@@ -69,7 +69,7 @@ def test_written_text_is_the_models(page, models):
     assert written(page) == models["lstm 256"].runtime().generate(TEXT, max_length=70)[0]
 
 
-def test_control_that_is_moved_counts_from_there_on(page, models):
+def test_moved_control_takes_effect_at_once(page, models):
     page.find("#generate").click()
     until(lambda: len(written(page)) > 5)
     page.find("[name=strategy] option[value=greedy]").click()
@@ -227,7 +227,7 @@ def test_keystroke_shows_in_every_picture(page, capsys):
         print(f"\nkeystroke to every picture, H 256, 180 to 200 symbols: median {middle:.0f} ms, worst {worst:.0f} ms")
 
 
-def test_server_that_is_gone_is_said(window, models):
+def test_page_says_that_the_server_is_gone(window, models):
     with serving(models) as brief:
         page = driver.Page(window, brief.address).open("#text=ab")
         shown(page, "ab")

@@ -66,7 +66,7 @@ def test_end_says_that_the_model_ended_its_text(server, models):
     assert found[-1][1]["symbols"] == len(want) < 4000
 
 
-def test_text_can_be_written_slowly(server):
+def test_text_can_be_streamed_slowly(server):
     begin = time.monotonic()
     found = server.generate("lstm", max_length=20, symbols_per_second=40)
     assert time.monotonic() - begin > 0.4  # 20 symbols at 40 a second, the first at once

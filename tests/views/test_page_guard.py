@@ -42,7 +42,7 @@ def test_request_without_a_name_is_refused(server):
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "http://localhost:1", "null", "", "http://[", "localhost"])
-def test_pages_of_others_are_refused(server, origin):
+def test_pages_of_other_sites_are_refused(server, origin):
     status, _, body = server.get("/api/models", Origin=origin)
     assert status == 403
     assert "may not call this server" in json.loads(body)["error"]
@@ -64,7 +64,7 @@ def test_own_page_is_answered(server):
         ("same-site", "cors", 403),
     ],
 )
-def test_what_the_browser_says_of_the_asker_counts(server, site, mode, status):
+def test_fetch_metadata_of_the_browser_is_checked(server, site, mode, status):
     assert server.get("/", **{"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode})[0] == status
 
 
@@ -85,7 +85,7 @@ def test_every_answer_carries_the_headers(server, monkeypatch):
         assert "server" not in headers
 
 
-def test_policy_lets_nothing_in_from_elsewhere_and_nothing_inline():
+def test_policy_allows_no_other_site_and_nothing_inline():
     policy = dict(part.split(" ", 1) for part in HEADERS["Content-Security-Policy"].split("; "))
     assert policy["default-src"] == policy["frame-ancestors"] == "'none'"
     assert {policy[f"{kind}-src"] for kind in ("script", "style", "img", "connect")} == {"'self'"}

@@ -45,7 +45,7 @@ def test_every_route_is_described_and_no_other(described):
     assert {(method, path) for path, methods in described["paths"].items() for method in methods} == routes
 
 
-def test_description_is_one_of_openapi(described):
+def test_document_has_the_required_fields_of_openapi(described):
     assert described["openapi"] == "3.1.0"
     assert {"title", "version"} <= described["info"].keys()
     for methods in described["paths"].values():

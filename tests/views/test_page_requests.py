@@ -87,10 +87,10 @@ def test_overflowing_state_is_refused(server, question):
     assert server.ask("exploding", question, text="a" * 3)[0] == 200
 
 
-def test_fault_of_ours_is_one_sentence(server, monkeypatch):
+def test_internal_error_is_one_sentence(server, monkeypatch):
     def broken(*_):
         raise KeyError("a secret")
 
     monkeypatch.setattr(view, "heat", broken)
     status, answer = server.ask("gru", "view", text="a")
-    assert (status, answer) == (500, {"error": "the server made a mistake; its log says more"})
+    assert (status, answer) == (500, {"error": "internal error of the server; its log says more"})

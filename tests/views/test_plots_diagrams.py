@@ -12,6 +12,7 @@ pytest.importorskip("matplotlib", reason="the extra [plot] is not installed")
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 
 from unrolled.nn import reference
+from unrolled.notation import GATES, gate_slice
 from unrolled.views.plots_diagrams import BOX, DIAGRAMS, HIGH, RADIUS, cell
 
 H, I = 3, 2
@@ -117,12 +118,13 @@ def on(wire, place):
     return False
 
 
-def drawn_weights(G):
+def drawn_weights(kind):
+    G = len(GATES[kind])
     torch.manual_seed(0)
     return [torch.randn(shape, dtype=torch.float64) for shape in ((G * H, I), (G * H, H), (G * H,), (G * H,))]
 
 
-def gates(W, names, order):
+def gates(W, names, kind):
     """What each box at the bottom computes from its inputs [h', x] or [x, h'], whichever has which length."""
     W_ih, W_hh, b_ih, b_hh = W
 
@@ -135,7 +137,7 @@ def gates(W, names, order):
 
         return product
 
-    return {place: layer(order.index(gate)) for place, gate in enumerate(names)}
+    return {place: layer(GATES[kind].index(gate)) for place, gate in enumerate(names)}
 
 
 X, H_PREV, C_PREV = (
@@ -144,8 +146,8 @@ X, H_PREV, C_PREV = (
 
 
 def test_lstm_diagram_computes_an_lstm():
-    wiring, W = Wiring(cell("LSTM")), drawn_weights(4)
-    layers = gates(W, "figo", "ifgo")
+    wiring, W = Wiring(cell("LSTM")), drawn_weights("LSTM")
+    layers = gates(W, "figo", "LSTM")
     h, c = reference.lstm_step(X[None], H_PREV[None], C_PREV[None], *W)
     given = {"x": X, "h'": H_PREV, "c'": C_PREV}
     torch.testing.assert_close(wiring.result("c", given, layers), c[0])
@@ -153,17 +155,18 @@ def test_lstm_diagram_computes_an_lstm():
 
 
 def test_gru_diagram_computes_a_gru():
-    wiring, W = Wiring(cell("GRU")), drawn_weights(3)
+    wiring, W = Wiring(cell("GRU")), drawn_weights("GRU")
     W_ih, W_hh, b_ih, b_hh = W
-    layers = gates(W, "rz", "rzn")
-    layers["W_{hn}"] = lambda inputs: W_hh[2 * H :] @ inputs[0] + b_hh[2 * H :]
-    layers["W_{in}"] = lambda inputs: W_ih[2 * H :] @ inputs[0] + b_ih[2 * H :]
+    layers = gates(W, "rz", "GRU")
+    n = gate_slice("GRU", "n", H)
+    layers["W_{hn}"] = lambda inputs: W_hh[n] @ inputs[0] + b_hh[n]
+    layers["W_{in}"] = lambda inputs: W_ih[n] @ inputs[0] + b_ih[n]
     wanted = reference.gru_step(X[None], H_PREV[None], *W)[0]
     torch.testing.assert_close(wiring.result("h", {"x": X, "h'": H_PREV}, layers), wanted)
 
 
 def test_rnn_diagram_computes_an_rnn():
-    wiring, W = Wiring(cell("RNN")), drawn_weights(1)
+    wiring, W = Wiring(cell("RNN")), drawn_weights("RNN_TANH")
     W_ih, W_hh, b_ih, b_hh = W
     layers = {"W_{ih}": lambda inputs: W_ih @ inputs[0] + b_ih, "W_{hh}": lambda inputs: W_hh @ inputs[0] + b_hh}
     wanted = reference.rnn_step(X[None], H_PREV[None], *W)[0]

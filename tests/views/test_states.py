@@ -76,7 +76,7 @@ def test_automaton_of_an_exact_parity_network_is_the_parity_automaton():
     assert not odd & even
 
 
-def test_agreement_is_the_share_of_steps_that_go_the_usual_way():
+def test_agreement_is_the_share_of_steps_that_take_the_most_frequent_transition():
     reads = [trace(small("gru"), "abcab" * 4)]
     found = automaton(reads, 2)
     path = [found.start, *found.labels[0].tolist()]

@@ -1,4 +1,4 @@
-"""A trace holds what the model computed: to the bit where the core kept it, to rounding where it is computed again."""
+"""A trace holds what the model computed: bit for bit where the core saved it, to rounding where it is recomputed."""
 
 import math
 
@@ -75,14 +75,14 @@ def test_likeliest_symbols_come_best_first():
 
 
 @pytest.mark.parametrize("name", ["rnn", "lstm of two layers", "gru embedded"])
-def test_every_kth_step_is_kept_of_a_long_text_and_said_so(name):
+def test_trace_of_a_long_text_keeps_every_kth_step_and_warns(name):
     model, text = small(name, dtype=torch.float32), TEXT * 1000
     whole = trace(model, text)
     with pytest.warns(RuntimeWarning, match="9,000 symbols; all are read, but only one step in 4 is kept"):
         found = trace(model, text, at_most=2500)
     assert found.T == 2250
     assert np.array_equal(found.steps, np.arange(0, 9000, 4))
-    exact = name != "gru embedded"  # the way to the first product depends on how many symbols are read at once
+    exact = name != "gru embedded"  # the first product takes another path for another number of symbols
     for thin, full in zip(found.layers, whole.layers, strict=True):
         for signal, values in full.signals.items():
             np.testing.assert_allclose(thin.signals[signal], values[::4], rtol=0, atol=0 if exact else 1e-5)

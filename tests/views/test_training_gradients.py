@@ -38,7 +38,7 @@ class Copies(Callback):
 
 
 @pytest.mark.parametrize("cell", ["lstm", "rnn"])
-def test_hook_records_the_gradients_of_that_moment(cell, tmp_path):
+def test_callback_records_the_gradients_at_each_line_of_metrics(cell, tmp_path):
     watch, copies = LagGradients("abcab", path=tmp_path / "lags.jsonl"), Copies()
     trained(watch, cell=cell, num_layers=2)
     model = trained(copies, cell=cell, num_layers=2)
@@ -53,13 +53,13 @@ def test_hook_records_the_gradients_of_that_moment(cell, tmp_path):
     assert [record["singular_value"] for record in records] == watch.singular
 
 
-def test_hook_changes_nothing_in_the_run():
+def test_callback_changes_nothing_in_the_run():
     with_hook, without = trained(LagGradients("abcab"), dropout=0.3).tensors(), trained(dropout=0.3).tensors()
     for name, w in without.items():
         assert np.array_equal(w, with_hook[name]), name
 
 
-def test_hook_needs_two_symbols():
+def test_callback_needs_two_symbols():
     with pytest.raises(ValueError, match="the text to watch has 1 symbols"):
         trained(LagGradients("a"))
 

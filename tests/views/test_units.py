@@ -64,7 +64,7 @@ def test_unit_that_never_changes_follows_nothing():
         ("position", "xyz", [0, 1, 2]),
     ],
 )
-def test_feature_says_of_each_symbol(name, text, wanted):
+def test_feature_has_a_value_for_each_symbol(name, text, wanted):
     assert list(feature(name)(list(text))) == wanted
 
 

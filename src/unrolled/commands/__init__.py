@@ -1,6 +1,6 @@
 """The commands of `unrolled`, one file each: signature, text of `--help` and body in one function.
 
-`unrolled --help` imports all of them, so none imports numpy or torch at its top.
+`unrolled --help` imports all of them, so none imports numpy or torch at its top; functions import what does.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ else:
 
 
 def fill_in(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Give every flag that was not given the value it has in the TOML file, else in the run to resume.
+    """Set every flag that was not given to its value in the TOML file, else in the run to resume.
 
     Raises: ValueError naming the file and the key that is wrong.
     """

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cyclopts import App
+from rich.table import Table
 
 from unrolled.commands import Flag, inputs
+from unrolled.commands.console import PlainConsole
+from unrolled.commands.evaluate import report
 from unrolled.config.data import DataConfig
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
 
 if TYPE_CHECKING:
-    from unrolled.commands.console import PlainConsole
     from unrolled.corpus.corpus import Corpus
     from unrolled.lm.model import SequenceModel
 
@@ -43,8 +45,6 @@ def demo(*, out: Path = Path("demo"), quick: Flag = False) -> None:
         out: Folder for everything the demo makes; what an earlier demo left there is replaced.
         quick: A few seconds instead of about two minutes.
     """
-    from unrolled.commands.console import PlainConsole
-
     console = PlainConsole()
     _clear(out)
     lstm = founding_example(console, steps=60 if quick else 400)
@@ -56,22 +56,22 @@ def demo(*, out: Path = Path("demo"), quick: Flag = False) -> None:
     for path in made:
         console.print(f"made {path}", soft_wrap=True)
     console.print("\nTry next:", style="bold")
-    for command in next_commands(sonnets_run):
+    for command in (
+        f"unrolled generate {sonnets_run} 'Shall I compare' --temperature 0.7",
+        f"unrolled score {sonnets_run} 'Shall I compare thee to a summer'",
+        "unrolled train YOUR_TEXT.txt --cell gru --out runs/mine",
+    ):
         console.print(f"  {command}", soft_wrap=True)
 
 
 def founding_example(console: PlainConsole, steps: int) -> SequenceModel:
     """Learn a^n b^n EOS, n = 1 ... 5, with each cell; return the LSTM."""
     import torch
-    from rich.table import Table
 
-    from unrolled.corpus.corpus import Corpus
-    from unrolled.lm.evaluation import evaluate
-    from unrolled.lm.model import SequenceModel
-    from unrolled.lm.training import train
+    from unrolled import lm
 
     console.rule("The founding example: a^n b^n EOS, n = 1 ... 5")
-    corpus = Corpus.from_sequences(STRINGS, validation=0, test=0)
+    corpus = lm.Corpus.from_sequences(STRINGS, validation=0, test=0)
     vocabulary = corpus.vocabulary
     rows = Table("id", "symbol", "one-hot row", title="vocabulary", title_justify="left")
     for k, name in enumerate(vocabulary.names):
@@ -85,11 +85,11 @@ def founding_example(console: PlainConsole, steps: int) -> SequenceModel:
     models = {}
     for cell in ("rnn", "lstm", "gru"):
         torch.manual_seed(0)
-        model = models[cell] = SequenceModel(ModelConfig(cell=cell, hidden_size=10), vocabulary)
+        model = models[cell] = lm.SequenceModel(ModelConfig(cell=cell, hidden_size=10), vocabulary)
         shapes.add_column(cell)
-        before = evaluate(model, corpus, "train").nats
-        train(model, corpus, training)
-        after = evaluate(model, corpus, "train").nats
+        before = lm.evaluate(model, corpus, "train").nats
+        lm.train(model, corpus, training)
+        after = lm.evaluate(model, corpus, "train").nats
         exact = " ".join(str(n) for n in range(1, 6) if completes(model, n)) or "none"
         written = ", ".join(text.replace(" ", "") for text in model.generate(count=4, max_length=12))
         results.add_row(cell, f"{before:.4f}", f"{after:.4f}", exact, written)
@@ -122,20 +122,17 @@ def train_on_sonnets(console: PlainConsole, folder: Path, quick: bool) -> Corpus
     """Train on the Sonnets, print the evaluation and a sonnet; return the corpus."""
     import torch
 
-    from unrolled.commands.evaluate import report
-    from unrolled.corpus.corpus import Corpus
+    from unrolled import lm
     from unrolled.corpus.sonnets import sonnets
     from unrolled.lm.display import Display
-    from unrolled.lm.model import SequenceModel
-    from unrolled.lm.training import train
 
     console.rule("Shakespeare's Sonnets")
-    corpus = Corpus.from_text(sonnets())
+    corpus = lm.Corpus.from_text(sonnets())
     config, training = (QUICK_MODEL, QUICK_TRAINING) if quick else (SONNETS_MODEL, SONNETS_TRAINING)
     torch.manual_seed(training.seed)
-    model = SequenceModel(config, corpus.vocabulary, framed=False)
+    model = lm.SequenceModel(config, corpus.vocabulary, framed=False)
     origin = inputs.origin([inputs.SHIPPED], DataConfig(), corpus)
-    result = train(model, corpus, training, folder, callbacks=[Display(console)], origin=origin)
+    result = lm.train(model, corpus, training, folder, callbacks=[Display(console)], origin=origin)
     if result.ended == "signal":
         raise KeyboardInterrupt
     report(console, model, corpus, "test")
@@ -147,14 +144,14 @@ def train_on_sonnets(console: PlainConsole, folder: Path, quick: bool) -> Corpus
 
 
 def draw_learning_curve(run: Path, corpus: Corpus, out: Path) -> Path:
-    """Draw the course of a run beside the baselines of its validation data; return the picture's path."""
+    """Draw the learning curve of a run beside the baselines of its validation data; return the picture's path."""
     from unrolled.corpus import baselines
     from unrolled.views import plots
 
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
-    yardsticks = {each.name: each.bits_per_symbol for each in baselines.table(corpus, "validation")}
+    beside = {each.name: each.bits_per_symbol for each in baselines.table(corpus, "validation")}
     path = out / "learning_curve.png"
-    plots.save(plots.learning_curve(metrics, title="An LSTM learns Shakespeare's Sonnets", yardsticks=yardsticks), path)
+    plots.save(plots.learning_curve(metrics, title="An LSTM learns Shakespeare's Sonnets", baselines=beside), path)
     return path
 
 
@@ -170,15 +167,6 @@ def draw_gates(model: SequenceModel, out: Path) -> Path:
     )
     plots.save(figure, path)
     return path
-
-
-def next_commands(run: Path) -> list[str]:
-    """Return three commands to try next."""
-    return [
-        f"unrolled generate {run} 'Shall I compare' --temperature 0.7",
-        f"unrolled score {run} 'Shall I compare thee to a summer'",
-        "unrolled train YOUR_TEXT.txt --cell gru --out runs/mine",
-    ]
 
 
 def _clear(out: Path) -> None:

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
+from rich.table import Table
 
 from unrolled.commands import Model, WrongUse, examples, inputs
+from unrolled.commands.console import PlainConsole
 from unrolled.config.data import DataConfig
 
 if TYPE_CHECKING:
-    from unrolled.commands.console import PlainConsole
     from unrolled.corpus.corpus import Corpus
     from unrolled.lm.model import SequenceModel
 
@@ -29,7 +30,7 @@ app = App(
 @app.default
 def evaluate(
     model: Model,
-    data: Annotated[list[str] | None, Parameter(negative_iterable="")] = None,
+    data: list[str] | None = None,
     /,
     *,
     split: Literal["train", "validation", "test"] | None = None,
@@ -38,13 +39,12 @@ def evaluate(
     """Measure a model beside simple baselines, on the data it was trained on or on other data.
 
     Args:
-        data: Other files or folders to measure on, whole; else a split of the data the model was trained on.
-        split: Which split; else test if there is one, else validation, else train.
-        baselines: Measure what simple predictors and compressors reach that have seen the same training data.
+        data: Other files or folders to measure on, whole; by default a split of the data the model was trained on.
+        split: The split; by default test if there is one, else validation, else train.
+        baselines: Also measure simple predictors and compressors, given the same training data.
     """
     if data and split:
         raise WrongUse("--split chooses a part of the data a model was trained on; other data is measured whole")
-    from unrolled.commands.console import PlainConsole
     from unrolled.corpus.splitting import as_stream
     from unrolled.saved.model import load_model
 
@@ -59,14 +59,12 @@ def evaluate(
         corpus = inputs.read_again(model, saved, vocabulary)
         chosen, what = split or held_out(corpus), ""
 
-    from unrolled.lm.model import (
-        SequenceModel,  # here, so that a mistake in the files is reported before torch is loaded
-    )
+    from unrolled import lm  # here, so that a mistake in the files is reported before torch is loaded
 
     console = PlainConsole()
     if not data:
         console.print(f"{corpus!r}", soft_wrap=True)
-    report(console, SequenceModel.from_pretrained(model), corpus, chosen, baselines, what)
+    report(console, lm.SequenceModel.from_pretrained(model), corpus, chosen, baselines, what)
 
 
 def held_out(corpus: Corpus) -> str:
@@ -87,8 +85,6 @@ def report(
         baselines: whether to measure those too.
         what: what the symbols are, for the title; default is the name of the split.
     """
-    from rich.table import Table
-
     from unrolled import lm
     from unrolled.corpus.baselines import table
 

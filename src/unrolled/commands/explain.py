@@ -11,9 +11,9 @@ from cyclopts.types import PositiveInt
 
 from unrolled.commands import Model, examples
 
-#: The format that the ending of a file asks for.
+#: The format of a file by its extension.
 FORMATS = {".md": "markdown", ".html": "html", ".txt": "text"}
-#: Characters that a number takes, and that a table's name and shape take.
+#: Width in characters of a number, and of a table's names and shapes.
 NUMBER, LEFT = 9, 18
 
 app = App(
@@ -40,9 +40,9 @@ def explain(
 
     Args:
         text: A few symbols; \n is a line end.
-        out: Write it to this file; its ending .txt, .md or .html says the format.
-        format: Of what is written; else as --out says, or text.
-        columns: Columns and lines of a table that are shown; else as many as fit.
+        out: Write it to this file; its extension .txt, .md or .html sets the format.
+        format: Output format; by default that of --out, or text.
+        columns: Columns and lines to show of each table; by default as many as fit.
     """
     from unrolled.lm.model import SequenceModel
     from unrolled.views.explain import explain as work_out

@@ -6,8 +6,11 @@ import platform
 from importlib import metadata, util
 
 from cyclopts import App
+from rich.table import Table
+from rich.text import Text
 
 from unrolled import __version__
+from unrolled.commands.console import PlainConsole
 
 #: The extras of the package, and the modules that each brings.
 EXTRAS = {
@@ -22,12 +25,7 @@ app = App(name="info")
 
 @app.default
 def info() -> None:
-    """Show the version, the instruction set, threads, torch, and which extras are there."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from unrolled.commands.console import PlainConsole
-
+    """Show the version, the instruction set, threads, torch, and which extras are installed."""
     grid = Table.grid(padding=(0, 2))
     grid.add_row("unrolled", __version__)
     grid.add_row("python", f"{platform.python_version()} on {platform.machine()}")

@@ -2,42 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from cyclopts import App, Parameter
+from cyclopts.types import PositiveInt
 from rich import box
 from rich.table import Table as RichTable
 
-from unrolled.commands import WrongUse
-from unrolled.commands.console import PlainConsole as Console
+from unrolled.commands import Flag, WrongUse, examples
+from unrolled.commands.console import PlainConsole
 from unrolled.config.lab import LabConfig
-from unrolled.saved.files import write_file
+from unrolled.lab.results import LabResult, TaskResult
+from unrolled.lab.tables import Table, each_seed, headline, in_words, summary, task_summary
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from unrolled.lab.protocols import Experiment
-    from unrolled.lab.results import LabResult, TaskResult
-    from unrolled.lab.tables import Table
 
 #: Experiments that one plot of lines may show.
 LINES = 20
 
 QUICK = "Quick setting: {share:g} % of the steps, sizes up to {limit}{changes}; --full takes all."
 
+app = App(
+    name="lab",
+    help="Train many small models on a formal language, and count the strings they get right.",
+    help_epilogue=examples(
+        "unrolled lab anbn",
+        "unrolled lab dyck-1 --cell gru --units 4 --lengths short:1-25 --out runs/dyck",
+        "unrolled lab reproduce suzgun2019 --out runs/suzgun",
+        "unrolled lab list",
+    ),
+)
 
-def run(language: str, config: LabConfig, limit: int, out: Path | None, from_golden: bool) -> None:
-    """Train models on one language, show the result of each, and write them to a folder."""
+
+@app.default
+def lab(
+    language: str,
+    /,
+    *,
+    limit: PositiveInt = 1000,
+    out: Path | None = None,
+    from_golden: Flag = False,
+    config: Annotated[LabConfig, Parameter(name="*", group="Training")] = LabConfig(),
+) -> None:
+    """Train models on one language, all seeds together, and measure each.
+
+    Args:
+        language: One of `unrolled lab list`.
+        limit: Largest size to try; every size up to the first failing one is tried.
+        out: Folder for tables, plots and models; the same command again shows the results there.
+        from_golden: Start from exact weights set by hand, and show how training leaves them.
+    """
     from unrolled.lab import cache, experiment
-    from unrolled.lab.results import LabResult
-    from unrolled.lab.tables import each_seed, in_words, summary
     from unrolled.languages import registry
     from unrolled.languages.metrics import WARNING
 
-    console = Console()
+    console = PlainConsole()
     learned = _given(registry.get, language)
     _given(experiment.check, learned, config)
     if out is not None:
@@ -47,7 +73,7 @@ def run(language: str, config: LabConfig, limit: int, out: Path | None, from_gol
     settings = {"language": language, "limit": limit} | asdict(config)
 
     def compute() -> dict[str, Any]:
-        with _Progress(console, language, config) as callback:
+        with _progress(console, language, config) as callback:
             result, models = experiment.experiment(learned, config, limit, callback=callback)
         for seed, model in zip(result.seeds, models, strict=True):
             if out is not None:
@@ -56,25 +82,31 @@ def run(language: str, config: LabConfig, limit: int, out: Path | None, from_gol
 
     values = compute() if out is None else cache.cached_result(out, "result", settings, compute)
     result = LabResult.from_dict(values)
-    seeds, table = each_seed(result), summary([(f"{language}, {config.cell}", result)])
+    title, seeds = f"{language}, {config.cell}", each_seed(result)
     _show(console, f"{language}: {learned.summary}; % of sizes exactly right", seeds)
-    console.print(in_words(result), highlight=False)
-    console.print(WARNING, highlight=False, style="dim")
+    console.print(in_words(result))
+    console.print(WARNING, style="dim")
     if out is not None:
         legend = f"fails: first failing n; then % of sizes right; sym.: % of symbols; {WARNING}"
-        _write(out, {"seeds": seeds, "summary": table}, [legend])
-        _pictures(out, [(f"{language}, {config.cell}", result)], title=f"{language}, {config.cell}")
+        _write(out, {"seeds": seeds, "summary": summary([(title, result)])}, [legend])
+        _pictures(out, [(title, result)], title=title)
         model = out / "models" / f"seed-{result.seeds[0].seed}"
         console.print(f"wrote {out}; try: unrolled generate {model} {learned.alphabet[0]}", soft_wrap=True)
 
 
-def reproduce(name: str, full: bool, seeds: int, out: Path | None) -> None:
-    """Run a published experiment and show its results beside ours."""
-    from unrolled.lab import cache, protocols
-    from unrolled.lab.results import LabResult, TaskResult
-    from unrolled.lab.tables import headline, summary, task_summary
+@app.command
+def reproduce(name: str, /, *, full: Flag = False, seeds: int = 0, out: Path | None = None) -> None:
+    """Run a published experiment and show its results beside ours; an interrupted run is resumed.
 
-    console = Console()
+    Args:
+        name: suzgun2019, weiss2018, gers2001, lan2022, deletang2022, elis, or defaults.
+        full: As many steps as were published, instead of as many as a few minutes allow.
+        seeds: Models of each row; 0 takes the experiment's own number.
+        out: Folder for results, tables and plots; lab/NAME by default.
+    """
+    from unrolled.lab import cache, protocols
+
+    console = PlainConsole()
     protocol = _given(protocols.protocol, name)
     rows = _given(partial(protocol.experiments, quick=not full, seeds=seeds))
     folder = out or Path("lab") / name
@@ -100,16 +132,16 @@ def reproduce(name: str, full: bool, seeds: int, out: Path | None) -> None:
         _pictures(folder, results, title=protocol.name)
     _show(console, protocol.name, shown)
     for note in notes:
-        console.print(note, highlight=False)
+        console.print(note)
     _write(folder, {"table": table}, notes)
     console.print(f"wrote {folder}", soft_wrap=True)
 
 
-def _row(console: Console, shown: str, row: Experiment) -> dict[str, Any]:
+def _row(console: PlainConsole, shown: str, row: Experiment) -> dict[str, Any]:
     from unrolled.lab import experiment, tasks
     from unrolled.languages import registry
 
-    with _Progress(console, shown, row.config) as callback:
+    with _progress(console, shown, row.config) as callback:
         if row.task:
             task = registry.task(row.language)
             return tasks.task_experiment(task, row.config, row.limit, callback=callback)[0].to_dict()
@@ -117,53 +149,46 @@ def _row(console: Console, shown: str, row: Experiment) -> dict[str, Any]:
         return experiment.experiment(registry.get(row.language), row.config, row.limit, **options)[0].to_dict()
 
 
+@app.command(name="list")
 def listing() -> None:
     """List the languages and the published experiments."""
     from unrolled.lab import protocols
     from unrolled.languages import registry
 
-    console = Console()
-    table = RichTable("language", "class", "strings", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for name in registry.names():
-        language = registry.get(name)
-        table.add_row(name, language.chomsky, language.summary)
-    console.print(table)
-    table = RichTable("reproduce", "source", "what", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for protocol in protocols.PROTOCOLS.values():
-        table.add_row(protocol.name, protocol.source, protocol.summary)
-    console.print(table)
+    languages = {name: registry.get(name) for name in registry.names()}
+    rows = tuple((name, language.chomsky, language.summary) for name, language in languages.items())
+    published = tuple((each.name, each.source, each.summary) for each in protocols.PROTOCOLS.values())
+    console = PlainConsole()
+    _show(console, "", Table(("language", "class", "strings"), rows))
+    _show(console, "", Table(("reproduce", "source", "what"), published))
 
 
-def _drift(console: Console, name: str, config: LabConfig, limit: int, out: Path | None) -> None:
+def _drift(console: PlainConsole, name: str, config: LabConfig, limit: int, out: Path | None) -> None:
     """Train golden models further, and show up to which size they stay right."""
     from unrolled.lab.drift import drift
-    from unrolled.lab.tables import Table
 
-    with _Progress(console, f"{name} from exact weights", config) as callback:
+    with _progress(console, f"{name} from exact weights", config) as callback:
         found = _given(drift, name, config, limit, callback)
-    rows = tuple(
-        (
-            str(step),
-            f"> {limit}" if min(right) >= limit else str(min(right)),
-            f"{min(margins):.3f}",
-            f"{max(margins):.3f}",
-        )
-        for step, right, margins in zip(found.steps, found.right_to, found.margins, strict=True)
-    )
-    table = Table(("steps", "right up to n, worst model", f"least margin at n = {found.probe}, worst", "best"), rows)
-    _show(console, f"{name}, {config.cell}: training from exact weights", table)
+    rows = []
+    for step, right, margins in zip(found.steps, found.right_to, found.margins, strict=True):
+        up_to = f"> {limit}" if min(right) >= limit else str(min(right))
+        rows.append((str(step), up_to, f"{min(margins):.3f}", f"{max(margins):.3f}"))
+    headers = ("steps", "right up to n, worst model", f"least margin at n = {found.probe}, worst", "best")
+    table, title = Table(headers, tuple(rows)), f"{name}, {config.cell}: training from exact weights"
+    _show(console, title, table)
     if out is not None:
         from unrolled.views import plots, plots_lab
 
-        write_file(out / "drift.md", table.markdown().encode() + b"\n")
-        write_file(out / "drift.csv", table.csv().encode())
-        title, margins = f"{name}, {config.cell}: training from exact weights", {f"at n = {found.probe}": found.margins}
-        plots.save(plots_lab.drift(found.steps, margins, found.right_to, limit, title=title), out / "drift.png")
+        _write(out, {"drift": table}, [])
+        lines = {f"at n = {found.probe}": found.margins}
+        plots.save(plots_lab.drift(found.steps, lines, found.right_to, limit, title=title), out / "drift.png")
         console.print(f"wrote {out}")
 
 
 def _write(out: Path, tables: dict[str, Table], notes: Sequence[str]) -> None:
     """Write tables as Markdown, with notes, and as CSV."""
+    from unrolled.saved.files import write_file
+
     for name, table in tables.items():
         text = "\n\n".join((table.markdown(), *notes)) + "\n"
         write_file(out / f"{name}.md", text.encode())
@@ -191,7 +216,7 @@ def _task_pictures(out: Path, found: Sequence[tuple[str, TaskResult]], *, title:
     plots.save(figure, out / "right.png")
 
 
-def _show(console: Console, title: str, table: Table) -> None:
+def _show(console: PlainConsole, title: str, table: Table) -> None:
     """Print a table."""
     shown = RichTable(
         *table.headers, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True
@@ -202,13 +227,15 @@ def _show(console: Console, title: str, table: Table) -> None:
 
 
 def _refuse_unwritable(out: Path) -> None:
-    """Refuse a folder that cannot be written before training."""
+    """Refuse a folder that cannot be written, before training."""
+    from unrolled.saved.files import write_file
+
     write_file(out / ".writable", b"")
     (out / ".writable").unlink()
 
 
 def _given(function: Any, *arguments: Any) -> Any:
-    """Call a function on what the user gave; its errors are wrong use."""
+    """Call a function on what the user gave; its errors are reported as wrong use."""
     try:
         return function(*arguments)
     except (ValueError, MemoryError) as error:
@@ -224,22 +251,15 @@ def _file_name(row: str) -> str:
     return "-".join("".join(c if c.isalnum() or c in "." else " " for c in row).split())
 
 
-class _Progress:
-    """A progress line on a terminal, as a callback of training."""
+@contextmanager
+def _progress(console: PlainConsole, name: str, config: LabConfig) -> Iterator[Callable[[int, Any], None]]:
+    """Show a progress line on a terminal; yields the callback of training that updates it."""
+    with console.status(name) as status:
 
-    def __init__(self, console: Console, name: str, config: LabConfig):
-        self.status = console.status(name)
-        self.name, self.config = name, config
+        def callback(step: int, losses: Any) -> None:
+            middle = sorted(losses)[len(losses) // 2]
+            status.update(f"{name}: step {step:,} of {config.steps:,}, median loss {middle:.4f}")
+            if step == config.steps:
+                status.update(f"{name}: trying every size")
 
-    def __enter__(self) -> Any:
-        self.status.start()
-        return self.callback
-
-    def callback(self, step: int, losses: Any) -> None:
-        middle = sorted(losses)[len(losses) // 2]
-        self.status.update(f"{self.name}: step {step:,} of {self.config.steps:,}, median loss {middle:.4f}")
-        if step == self.config.steps:
-            self.status.update(f"{self.name}: trying every size")
-
-    def __exit__(self, *_: object) -> None:
-        self.status.stop()
+        yield callback

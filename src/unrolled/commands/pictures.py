@@ -1,4 +1,4 @@
-"""The pictures of `unrolled view`: a new one is a function of a `Scene` and its row in `PICTURES`."""
+"""The makers of the pictures of `unrolled view`, one function of a `Scene` for each: make_gates makes "gates"."""
 
 from __future__ import annotations
 
@@ -8,17 +8,29 @@ import json
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
 
 from unrolled.commands import WrongUse
-from unrolled.notation import LONG_NAMES, has_cell_state
+from unrolled.commands.console import PlainConsole
+from unrolled.lm.model import SequenceModel
+from unrolled.notation import has_cell_state
+from unrolled.views import terminal
+from unrolled.views.gradients import connectivity, gradients
+from unrolled.views.jacobians import jacobians
+from unrolled.views.report import report
+from unrolled.views.saturation import saturation
+from unrolled.views.states import automaton, principal
+from unrolled.views.traces import Trace, check_layer, trace
+from unrolled.views.units import Found, feature, ranked
 
 if TYPE_CHECKING:
-    from unrolled.lm.model import SequenceModel
     from unrolled.views.plots import Figure
-    from unrolled.views.traces import Trace
-    from unrolled.views.units import Found
 
 #: Units whose lines are drawn, and units that a ranking lists, unless told otherwise.
 LINES, RANKED = 3, 10
@@ -28,10 +40,9 @@ CONNECTED = 120
 
 @dataclass(frozen=True)
 class Scene:
-    """A loaded model, the folder it came from, the text that it reads, and the options of `unrolled view`."""
+    """The folder of a model, the text that it reads, and the options of `unrolled view`."""
 
     folder: Path
-    model: SequenceModel
     text: str
     named_signal: str | None
     named_layer: int
@@ -42,6 +53,11 @@ class Scene:
     clusters: int
     lags: int
 
+    @cached_property
+    def model(self) -> SequenceModel:
+        """The model, loaded."""
+        return SequenceModel.from_pretrained(self.folder)
+
     @property
     def cell(self) -> str:
         """The model in two words, for titles."""
@@ -49,8 +65,6 @@ class Scene:
 
     def read(self) -> Trace:
         """Trace the text."""
-        from unrolled.views.traces import trace
-
         read = trace(self.model, self.text)
         if read.unknown:
             said = f"{read.unknown:,} of the text's symbols are new to the model, which reads them as UNK"
@@ -59,8 +73,6 @@ class Scene:
 
     def read_lines(self) -> list[Trace]:
         """Trace each line of the text for a model of sequences, else the text as one."""
-        from unrolled.views.traces import trace
-
         if not self.model.framed:
             return [self.read()]
         return [trace(self.model, line) for line in self.text.split("\n") if line.strip()] or [self.read()]
@@ -68,8 +80,6 @@ class Scene:
     @property
     def layer(self) -> int:
         """The number of the layer to show, from the first."""
-        from unrolled.views.traces import check_layer
-
         return check_layer(self.named_layer, self.model.config.num_layers)
 
     @property
@@ -82,8 +92,6 @@ class Scene:
 
         Raises: WrongUse if there is no such feature.
         """
-        from unrolled.views.units import feature
-
         try:
             return feature(self.by or "")
         except ValueError as error:
@@ -91,9 +99,6 @@ class Scene:
 
     def units(self, read: Trace, most: int) -> list[Found]:
         """Choose units: those that were named, else those that follow the feature, else those that change most."""
-        from unrolled.views import terminal
-        from unrolled.views.units import Found, ranked
-
         values = read.values(self.signal, self.layer)
         H = values.shape[1]
         for unit in self.named_units:
@@ -105,12 +110,8 @@ class Scene:
         return [Found(self.signal, self.layer, unit, 0.0) for unit in chosen]
 
 
-def _terminal(scene: Scene) -> None:
-    from rich.text import Text
-
-    from unrolled.commands.console import PlainConsole
-    from unrolled.views import terminal
-
+def make_terminal(scene: Scene) -> None:
+    """Print the text coloured by one unit, and every gate and state as bars."""
     console = PlainConsole()
     read = scene.read()
     (chosen,) = scene.units(read, 1)[:1]
@@ -124,12 +125,8 @@ def _terminal(scene: Scene) -> None:
     console.print(terminal.overview(read.layers[scene.layer].signals, width=console.width), end="")
 
 
-def _units(scene: Scene) -> None:
-    from rich.table import Table
-
-    from unrolled.commands.console import PlainConsole
-    from unrolled.views.units import ranked
-
+def make_units(scene: Scene) -> None:
+    """Print the units that follow a feature of the text."""
     if not scene.by:
         raise WrongUse("--picture units ranks units by a feature of the text; name one with --by, as in --by position")
     of, read = scene.feature(), scene.read()
@@ -140,7 +137,8 @@ def _units(scene: Scene) -> None:
     PlainConsole().print(table)
 
 
-def _gates(scene: Scene) -> Figure:
+def make_gates(scene: Scene) -> Figure:
+    """Draw every gate and state across the text."""
     from unrolled.views import plots_gates
 
     read = scene.read()
@@ -149,29 +147,29 @@ def _gates(scene: Scene) -> Figure:
     return plots_gates.gates(shown, read.symbols, title=f"Gates and states of {scene.cell}", steps=read.steps)
 
 
-def _saturation(scene: Scene) -> Figure:
+def make_saturation(scene: Scene) -> Figure:
+    """Draw how often each gate is nearly shut or nearly open."""
     from unrolled.views import plots_gates
-    from unrolled.views.saturation import saturation
 
     found = saturation(scene.read(), scene.layer)
     return plots_gates.saturation(found, title=f"Gate saturation of {scene.cell}")
 
 
-def _counter(scene: Scene) -> Figure:
-    import numpy as np
-
+def make_counter(scene: Scene) -> Figure:
+    """Draw lines of some units."""
     from unrolled.views import plots_units
 
     read = scene.read()
     chosen = scene.units(read, LINES)
     lines = {_legend(each): read.values(each.signal, each.layer)[:, each.unit] for each in chosen}
     background = {scene.by: np.asarray(scene.feature()(read.symbols))} if scene.by else None
-    what = "cell state c" if scene.signal == "c" else f"{scene.signal}"
+    what = "cell state c" if scene.signal == "c" else scene.signal
     title = f"Units of {scene.cell}"
     return plots_units.unit_lines(lines, read.symbols, title=title, unit=what, steps=read.steps, background=background)
 
 
-def _text(scene: Scene) -> Figure:
+def make_text(scene: Scene) -> Figure:
+    """Draw the text coloured by one unit."""
     from unrolled.views import plots_units
 
     read = scene.read()
@@ -184,10 +182,9 @@ def _legend(each: Found) -> str:
     return each.name + (f", correlation {each.correlation:+.2f}" if each.correlation else "")
 
 
-def _gradient(scene: Scene) -> Figure:
-    from unrolled.lm.model import SequenceModel
+def make_gradient(scene: Scene) -> Figure:
+    """Draw how strongly a state depends on earlier ones, also of other models."""
     from unrolled.views import plots_gradients
-    from unrolled.views.jacobians import jacobians
 
     models = {scene.folder: scene.model} | {each: SequenceModel.from_pretrained(each) for each in scene.beside}
     found = {}
@@ -198,9 +195,9 @@ def _gradient(scene: Scene) -> Figure:
     return plots_gradients.gradient_against_lag(found, title="How strongly a state depends on earlier ones")
 
 
-def _reach(scene: Scene) -> Figure:
+def make_reach(scene: Scene) -> Figure:
+    """Draw how far the loss at one position reaches back."""
     from unrolled.views import plots_gradients
-    from unrolled.views.gradients import gradients
 
     found = gradients(scene.model, scene.text, position=scene.position)
     layer = found.layers[scene.layer]
@@ -210,9 +207,9 @@ def _reach(scene: Scene) -> Figure:
     return plots_gradients.gradients_over_text(norms, found.symbols, title=title, first=found.first)
 
 
-def _connectivity(scene: Scene) -> Figure:
+def make_connectivity(scene: Scene) -> Figure:
+    """Draw how much each symbol mattered for each prediction."""
     from unrolled.views import plots_gradients
-    from unrolled.views.gradients import connectivity
 
     names = scene.model.vocabulary.names
     symbols = [names[k] for k in scene.model.vocabulary.encode(scene.text)]
@@ -224,11 +221,9 @@ def _connectivity(scene: Scene) -> Figure:
     return plots_gradients.connectivity(connectivity(scene.model, symbols), symbols, title=title)
 
 
-def _states(scene: Scene) -> Figure:
-    import numpy as np
-
+def make_states(scene: Scene) -> Figure:
+    """Draw the states along their principal axes."""
     from unrolled.views import plots_states
-    from unrolled.views.states import automaton, principal
 
     reads = scene.read_lines()
     found = automaton(reads, scene.clusters, layer=scene.layer)
@@ -238,15 +233,16 @@ def _states(scene: Scene) -> Figure:
     return plots_states.state_space(states, np.concatenate(found.labels), symbols, principal(states), title=title)
 
 
-def _automaton(scene: Scene) -> Figure:
+def make_automaton(scene: Scene) -> Figure:
+    """Draw the automaton that the clusters of states make."""
     from unrolled.views import plots_states
-    from unrolled.views.states import automaton
 
     found = automaton(scene.read_lines(), scene.clusters, layer=scene.layer)
     return plots_states.automaton(found, title=f"{scene.cell} as an automaton")
 
 
-def _learning(scene: Scene) -> Figure:
+def make_learning(scene: Scene) -> Figure:
+    """Draw the learning curve of the run that made the model."""
     from unrolled.views import plots
 
     path = scene.folder / "metrics.jsonl"
@@ -256,54 +252,16 @@ def _learning(scene: Scene) -> Figure:
     return plots.learning_curve(metrics, title=f"Learning curve of {scene.cell}")
 
 
-def _report(scene: Scene) -> str:
-    from unrolled.views.report import report
-
+def make_report(scene: Scene) -> str:
+    """Return the page on how the model reads the text."""
     return report(scene.model, scene.text, title=f"How {scene.cell} reads a text").html()
 
 
-def _table(scene: Scene) -> str:
+def make_table(scene: Scene) -> str:
+    """Return every value as CSV."""
     columns = scene.read().columns(*([scene.named_signal] if scene.named_signal else []))
     written = io.StringIO()
     writer = csv.writer(written)
     writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
     return written.getvalue()
-
-
-class Picture(NamedTuple):
-    """One row of `PICTURES`."""
-
-    make: Callable[[Scene], Figure | str | None]  #: returns a figure or the text of a file; or prints, returns None
-    shows: str = ""  #: for `--help`
-    ending: str = ".png"  #: of the file that it is written to; "" if it is printed
-    reads: bool = True  #: whether it needs a text
-
-
-PICTURES = {
-    "terminal": Picture(_terminal, "printed: coloured text and heat-maps of bars", ending=""),
-    "units": Picture(_units, "printed: ranked by --by", ending=""),
-    "report": Picture(_report, "one HTML page", ending=".html"),
-    "table": Picture(_table, "every value, as CSV", ending=".csv"),
-    "gates": Picture(_gates),
-    "saturation": Picture(_saturation),
-    "counter": Picture(_counter, "lines of some units"),
-    "text": Picture(_text, "coloured by one unit"),
-    "gradient": Picture(_gradient, "against the lag"),
-    "reach": Picture(_reach, "of one loss"),
-    "connectivity": Picture(_connectivity, "what each prediction looked at"),
-    "states": Picture(_states, "clusters of states"),
-    "automaton": Picture(_automaton, "of those clusters; each line is a sequence if the model learned sequences"),
-    "learning": Picture(_learning, "the learning curve; no text needed", reads=False),
-}
-
-if TYPE_CHECKING:
-    PictureName: TypeAlias = str
-    SignalName: TypeAlias = str
-else:
-    PictureName, SignalName = Literal[tuple(PICTURES)], Literal[tuple(LONG_NAMES)]
-
-
-def listing() -> str:
-    """Return what there is to see, for `--help`."""
-    return ", ".join(name + (f" ({row.shows})" if row.shows else "") for name, row in PICTURES.items())

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cyclopts import App
+from rich.text import Text
 
 from unrolled.commands import Flag, Model, WrongUse, examples
+from unrolled.commands.console import PlainConsole
 from unrolled.commands.inputs import STANDARD_INPUT
 
 if TYPE_CHECKING:
@@ -83,10 +85,6 @@ def _list(scored: Iterable[Score]) -> None:
 
 def _shade(scored: list[Score]) -> None:
     """Print the symbols on a background that says their bits, then the key to it and the sums."""
-    from rich.text import Text
-
-    from unrolled.commands.console import PlainConsole
-
     console = PlainConsole()
     for each in scored:
         shaded = Text()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from unrolled.commands.console import PlainConsole
 from unrolled.config.server import Limits
 
 if TYPE_CHECKING:
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 
     from unrolled.views.page.guard import Guard
 
-#: Addresses that stand for all of a machine's; no browser can call them so.
+#: Addresses that stand for all of a machine; no browser can open them.
 ANY = frozenset({"0.0.0.0", "::"})
-#: Seconds that texts in the middle of being written have when the server ends.
+#: Seconds that running generations have left when the server ends.
 GRACE = 2
 
 app = App(name="serve")
@@ -27,25 +28,24 @@ app = App(name="serve")
 
 @app.default
 def serve(
-    models: Annotated[list[Path], Parameter(help="Folders of trained models.", negative_iterable="")],
+    models: Annotated[list[Path], Parameter(help="Folders of trained models.")],
     /,
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
-    name: Annotated[list[str] | None, Parameter(negative_iterable="")] = None,
+    name: list[str] | None = None,
     limits: Annotated[Limits, Parameter(name="*", group="Limits")] = Limits(),
 ) -> None:
     """Show models in the browser while you type: gates, units, gradients, and text as it is written.
 
     Args:
-        host: Address to listen on; the default is reached from this machine only.
-        port: To listen on; 0 is any free one.
-        name: A name that browsers may call this server by, beside its address; may be given again.
+        host: Address to listen on; the default can be reached from this machine only.
+        port: Port to listen on; 0 is any free one.
+        name: A host name that browsers may use for this server, besides its address; may be repeated.
     """
     import torch
     import uvicorn
 
-    from unrolled.commands.console import PlainConsole
     from unrolled.views.page.app import create_app
     from unrolled.views.page.models import load
 
@@ -63,7 +63,7 @@ def serve(
 
 
 def settings(page: Guard, limits: Limits) -> uvicorn.Config:
-    """Return how the page is served: HTTP/1.1 alone, and no word on what serves it."""
+    """Return how the page is served: HTTP/1.1 only, without a Server header."""
     import uvicorn
 
     return uvicorn.Config(
@@ -80,7 +80,7 @@ def settings(page: Guard, limits: Limits) -> uvicorn.Config:
 
 
 def allowed(host: str, names: Sequence[str]) -> frozenset[str]:
-    """Return the names that requests may call the server by.
+    """Return the host names that requests may use.
 
     Raises: ValueError if it listens on every address and no name is given.
 
@@ -89,7 +89,7 @@ def allowed(host: str, names: Sequence[str]) -> frozenset[str]:
     """
     if host in ANY and not names:
         raise ValueError(
-            f"host is {host}, which is no address to call; give the name browsers use, as in --name shelf.example"
+            f"host is {host}, which no browser can open; give the name browsers use, as in --name shelf.example"
         )
     from unrolled.views.page.guard import LOOPBACK
 
@@ -109,7 +109,7 @@ def listening(host: str, port: int) -> socket.socket:
     except OSError as error:
         remedies = {
             errno.EADDRINUSE: f"port {port} is in use; name another with --port, or 0 for any free one",
-            errno.EACCES: f"port {port} is the system's; name one above 1023 with --port",
+            errno.EACCES: f"port {port} is reserved for the system; name one above 1023 with --port",
         }
         sentence = remedies.get(error.errno or 0, f"cannot listen on {host}: {error.strerror or error}")
         raise OSError(sentence) from None

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 from cyclopts import App, Parameter
 from cyclopts.types import ExistingTomlPath
 
 from unrolled.commands import Flag, WrongUse, examples, inputs
 from unrolled.commands.configuration import fill_in
+from unrolled.commands.console import PlainConsole
+from unrolled.commands.evaluate import held_out, report
 from unrolled.config.data import DataConfig
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
-
-if TYPE_CHECKING:
-    from unrolled.corpus.corpus import Corpus
 
 app = App(
     name="train",
@@ -31,7 +30,7 @@ app = App(
 
 @app.default
 def train(
-    data: Annotated[list[str] | None, Parameter(negative_iterable="")] = None,
+    data: list[str] | None = None,
     /,
     *,
     out: Path,
@@ -47,7 +46,7 @@ def train(
         data: Files, folders, - for standard input, or the word sonnets for the text that comes with the package;
             a resumed run reads its own data again.
         out: New folder for the model, its checkpoints and its metrics; with --resume, the folder of the run.
-        config: TOML file with tables [model], [data] and [training]; flags go on top.
+        config: TOML file with tables [model], [data] and [training]; flags override it.
         resume: Resume the run in --out exactly where it stopped.
     """
     from unrolled.saved.files import new_folder
@@ -61,38 +60,25 @@ def train(
         new_folder(out)  # before anything is spent on the run
     try:
         corpus = inputs.read(sources, dataset)
+
+        import torch  # here, so that a mistake in the data is reported before two seconds of import
+
+        from unrolled import lm
+        from unrolled.lm.callbacks import TensorBoard
+        from unrolled.lm.display import Display
+
+        console = PlainConsole()
+        torch.manual_seed(training.seed)
+        network = lm.SequenceModel(model, corpus.vocabulary, framed=not corpus.stream)
+        callbacks = [Display(console), *([TensorBoard()] if training.tensorboard else [])]
         origin = inputs.origin(sources, dataset, corpus)
-        _train(corpus, out, resume, model, training, origin)
+        result = lm.train(network, corpus, training, out, resume=resume, callbacks=callbacks, origin=origin)
+        if result.ended == "signal":
+            console.print(f"resume with: unrolled train --resume --out {out}", soft_wrap=True)
+            return
+        report(console, network, corpus, held_out(corpus))
+        console.print(f"wrote {out}; try: unrolled generate {out}", soft_wrap=True)
     except BaseException:
         if made and out.is_dir() and not any(out.iterdir()):
             out.rmdir()
         raise
-
-
-def _train(
-    corpus: Corpus,
-    out: Path,
-    resume: bool,
-    model_config: ModelConfig,
-    training: TrainingConfig,
-    origin: dict[str, Any],
-) -> None:
-    """Train with a live display, then print how well the model predicts held-out data."""
-    import torch  # here, so that a mistake in the data is reported before two seconds of import
-
-    from unrolled import lm
-    from unrolled.commands.console import PlainConsole
-    from unrolled.commands.evaluate import held_out, report
-    from unrolled.lm.callbacks import TensorBoard
-    from unrolled.lm.display import Display
-
-    console = PlainConsole()
-    torch.manual_seed(training.seed)
-    model = lm.SequenceModel(model_config, corpus.vocabulary, framed=not corpus.stream)
-    callbacks = [Display(console), *([TensorBoard()] if training.tensorboard else [])]
-    result = lm.train(model, corpus, training, out, resume=resume, callbacks=callbacks, origin=origin)
-    if result.ended == "signal":
-        console.print(f"resume with: unrolled train --resume --out {out}", soft_wrap=True)
-        return
-    report(console, model, corpus, held_out(corpus))
-    console.print(f"wrote {out}; try: unrolled generate {out}", soft_wrap=True)

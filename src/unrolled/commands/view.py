@@ -4,14 +4,47 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, TypeAlias
 
 from cyclopts import App, Parameter
 from cyclopts.types import PositiveInt
 
 from unrolled.commands import Model, WrongUse, examples
 from unrolled.commands.inputs import STANDARD_INPUT
-from unrolled.commands.pictures import PICTURES, PictureName, Scene, SignalName, listing
+from unrolled.notation import LONG_NAMES
+
+
+class Picture(NamedTuple):
+    """What `--help` says of a picture, and what the command does with it; pictures.py makes it."""
+
+    shows: str = ""  #: the words for `--help`
+    extension: str = ".png"  #: of the file that it is written to; "" if it is printed
+    reads: bool = True  #: whether it needs a text
+
+
+PICTURES = {
+    "terminal": Picture("printed: coloured text and heat-maps of bars", extension=""),
+    "units": Picture("printed: ranked by --by", extension=""),
+    "report": Picture("one HTML page", extension=".html"),
+    "table": Picture("every value, as CSV", extension=".csv"),
+    "gates": Picture(),
+    "saturation": Picture(),
+    "counter": Picture("lines of some units"),
+    "text": Picture("coloured by one unit"),
+    "gradient": Picture("against the lag"),
+    "reach": Picture("of one loss"),
+    "connectivity": Picture("what each prediction looked at"),
+    "states": Picture("clusters of states"),
+    "automaton": Picture("of those clusters; each line is a sequence if the model learned sequences"),
+    "learning": Picture("the learning curve; no text needed", reads=False),
+}
+LISTING = ", ".join(name + (f" ({row.shows})" if row.shows else "") for name, row in PICTURES.items())
+
+if TYPE_CHECKING:
+    PictureName: TypeAlias = str
+    SignalName: TypeAlias = str
+else:
+    PictureName, SignalName = Literal[tuple(PICTURES)], Literal[tuple(LONG_NAMES)]
 
 app = App(
     name="view",
@@ -31,13 +64,13 @@ def view(
     /,
     *,
     file: Path | None = None,
-    picture: Annotated[PictureName, Parameter(help=f"What to show: {listing()}.", show_choices=False)] = "terminal",
+    picture: Annotated[PictureName, Parameter(help=f"What to show: {LISTING}.", show_choices=False)] = "terminal",
     out: Path | None = None,
     signal: SignalName | None = None,
     layer: int = -1,
-    unit: Annotated[list[int] | None, Parameter(negative_iterable="")] = None,
+    unit: list[int] | None = None,
     by: str | None = None,
-    beside: Annotated[list[Path] | None, Parameter(negative_iterable="")] = None,
+    beside: list[Path] | None = None,
     position: int = -1,
     clusters: PositiveInt = 6,
     lags: PositiveInt = 100,
@@ -47,12 +80,12 @@ def view(
     Args:
         text: The text to read, or - for standard input; \n is a line end.
         file: Read this file instead.
-        out: Where to write it; the ending .png or .svg says the format. Else a file named after the picture.
-        signal: Gate or state to show; else all, or the memory of the cell: c of an LSTM, h of the others.
+        out: File to write; the extension .png or .svg sets the format. By default a file named after the picture.
+        signal: Gate or state to show; by default all, or the memory of the cell: c of an LSTM, h of the others.
         layer: Layer to show, 0 is the first and -1 the last.
-        unit: Unit to show; may be given again. Else those that follow --by, or change most.
+        unit: Unit to show; may be repeated. By default those that follow --by, or change most.
         by: Feature of the text to find units by: position, depth, inside-quotes, line-length, count:a-b.
-        beside: Another model, for gradient; may be given again.
+        beside: Another model, for gradient; may be repeated.
         position: Symbol whose state or loss is differentiated, for gradient and reach; -1 is the last.
         clusters: Clusters of states, for states and automaton.
         lags: Largest lag, for gradient.
@@ -68,17 +101,15 @@ def view(
         text = text.replace("\\n", "\n")
     elif shown.reads:
         raise WrongUse("there is no text to read; give one, - for standard input, or --file")
-    if out is not None and not shown.ending:
+    if out is not None and not shown.extension:
         raise WrongUse(f"--picture {picture} is printed, not written to a file; leave --out out")
-    from unrolled.lm.model import SequenceModel
+    from unrolled.commands import pictures
 
-    loaded = SequenceModel.from_pretrained(model)
-    made = shown.make(
-        Scene(model, loaded, text or "", signal, layer, unit or [], by, beside or [], position, clusters, lags)
-    )
+    scene = pictures.Scene(model, text or "", signal, layer, unit or [], by, beside or [], position, clusters, lags)
+    made = getattr(pictures, f"make_{picture}")(scene)
     if made is None:
         return
-    out = out or Path(picture + shown.ending)
+    out = out or Path(picture + shown.extension)
     if isinstance(made, str):
         out.write_text(made, "utf-8", newline="")
     else:

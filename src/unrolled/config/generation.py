@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from unrolled.config.checks import check_choices, check_ranges
+from unrolled.config.checks import Count, Positive, PositiveInt, check_fields
 
 
 @dataclass(frozen=True)
@@ -22,20 +22,19 @@ class GenerationConfig:
         top_p: Draw only from the likeliest symbols that together reach this probability; 1 is all.
         min_p: Draw only from symbols at least this share as likely as the likeliest; 0 is all.
         beam_width: Texts that the beam strategy keeps.
-        seed: Of the draws; text number b of a batch depends on (seed, b) alone.
+        seed: Seed of the draws; text number b of a batch depends on (seed, b) alone.
         allow_unk: Let UNK be written; it stands for no symbol in particular.
     """
 
-    max_length: Annotated[int, Meta(ge=1)] = 200
+    max_length: PositiveInt = 200
     strategy: Literal["sample", "greedy", "beam"] = "sample"
-    temperature: Annotated[float, Meta(gt=0)] = 1.0
-    top_k: Annotated[int, Meta(ge=0)] = 0
+    temperature: Positive = 1.0
+    top_k: Count = 0
     top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
     min_p: Annotated[float, Meta(ge=0, le=1)] = 0.0
-    beam_width: Annotated[int, Meta(ge=1)] = 4
-    seed: Annotated[int, Meta(ge=0)] = 0
+    beam_width: PositiveInt = 4
+    seed: Count = 0
     allow_unk: bool = False
 
     def __post_init__(self) -> None:
-        check_choices(self)
-        check_ranges(self)
+        check_fields(self)

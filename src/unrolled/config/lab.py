@@ -6,9 +6,11 @@ No torch and no numpy here: `unrolled --help` imports this module.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from unrolled.config.checks import check_choices, check_integer, check_number
+from msgspec import Meta
+
+from unrolled.config.checks import Count, NonNegative, Positive, PositiveInt, check_fields
 from unrolled.config.lengths import read as read_sizes
 from unrolled.config.model import CellName, ModelConfig
 from unrolled.notation import has_cell_state
@@ -30,7 +32,7 @@ class LabConfig:
     Attributes:
         cell: Recurrent cell.
         units: Hidden units H.
-        nonlinearity: Of the rnn cell only.
+        nonlinearity: Activation of the rnn cell.
         seeds: Number of models, trained together, each from its own seed.
         first_seed: Seed of the first model; the others follow.
         lengths: Sizes of the training strings, such as uniform:1-50, short:1-50, geometric:0.3 or list:1,2,5.
@@ -48,50 +50,38 @@ class LabConfig:
         weight_noise: Standard deviation of the noise on every weight at each step.
         cell_noise: Standard deviation of the noise on LSTM's cell state, added every 8 symbols.
         curriculum: Share of the steps over which the strings grow from the shortest to the longest.
-        average: Share of the steps, the last ones, whose weights are averaged; 0 keeps the last weights.
+        average: Share of the steps, at the end, whose weights are averaged; 0 keeps the last weights.
         choose_up_to: Largest size for checkpoint selection, at most twice that of training; 0 keeps the last weights.
         forget_bias: Initial value of LSTM's b_if.
         initial_scale: Factor on all initial weights.
     """
 
     cell: CellName = "lstm"
-    units: int = 3
+    units: PositiveInt = 3
     nonlinearity: Literal["tanh", "relu"] = "tanh"
-    seeds: int = 10
-    first_seed: int = 0
+    seeds: PositiveInt = 10
+    first_seed: Count = 0
     lengths: str = "uniform:1-50"
-    samples: int = 1000
+    samples: PositiveInt = 1000
     loss: Loss = "softmax"
-    steps: int = 10_000
-    batch_size: int = 1
+    steps: PositiveInt = 10_000
+    batch_size: Count = 1
     optimiser: str = "adam"
-    learning_rate: float = 0.03
+    learning_rate: Positive = 0.03
     schedule: Literal["cosine", "constant"] = "cosine"
-    clip_norm: float = 1.0
-    weight_decay: float = 0.0
-    gain: float = 20.0
-    weight_noise: float = 0.0
-    cell_noise: float = 0.0
-    curriculum: float = 0.0
-    average: float = 0.0
-    choose_up_to: int = 0
-    forget_bias: float = 1.0
-    initial_scale: float = 1.0
+    clip_norm: NonNegative = 1.0
+    weight_decay: NonNegative = 0.0
+    gain: Annotated[float, Meta(ge=1)] = 20.0
+    weight_noise: NonNegative = 0.0
+    cell_noise: NonNegative = 0.0
+    curriculum: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    average: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    choose_up_to: Count = 0
+    forget_bias: Annotated[float, Meta(ge=-100, le=100)] = 1.0
+    initial_scale: Positive = 1.0
 
     def __post_init__(self) -> None:
-        check_choices(self)
-        for name in ("units", "seeds", "samples", "steps"):
-            check_integer(self, name, 1)
-        for name in ("first_seed", "batch_size", "choose_up_to"):
-            check_integer(self, name, 0)
-        check_number(self, "learning_rate", 0, open_ends="low")
-        check_number(self, "gain", 1)
-        check_number(self, "initial_scale", 0, open_ends="low")
-        for name in ("clip_norm", "weight_decay", "weight_noise", "cell_noise"):
-            check_number(self, name, 0)
-        for name in ("curriculum", "average"):
-            check_number(self, name, 0, 1)
-        check_number(self, "forget_bias", -100, 100)
+        check_fields(self)
         kind = self.model().kind
         if self.cell_noise and not has_cell_state(kind):
             raise ValueError(f"cell_noise is {self.cell_noise:g}; it must be 0, for {self.cell} has no cell state")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 
 #: Beta-binomial shapes (alpha, beta) over a range.  Source: Suzgun et al. 2019, "On Evaluating the Generalization of
 #: LSTM Models in Formal Languages", section 3.2, who call them right-tailed, left-tailed and U-shaped.
@@ -23,12 +24,12 @@ FORMS = "uniform:1-50, uniform:2-50/2, short:1-50, long:1-50, u:1-50, geometric:
 Table = Mapping[int, float]
 
 
-def _uniform(text: str, form: str, arguments: str) -> Table:
-    return dict.fromkeys(_range(text, arguments), 1.0)
+def _uniform(arguments: str) -> Table:
+    return dict.fromkeys(_range(arguments), 1.0)
 
 
-def _shaped(text: str, form: str, arguments: str) -> Table:
-    sizes, (alpha, beta) = _range(text, arguments), SHAPES[form]
+def _shaped(alpha: float, beta: float, arguments: str) -> Table:
+    sizes = _range(arguments)
     top = len(sizes) - 1
     logs = [
         math.lgamma(top + 1) - math.lgamma(k + 1) - math.lgamma(top - k + 1)
@@ -38,43 +39,47 @@ def _shaped(text: str, form: str, arguments: str) -> Table:
     return {n: math.exp(log - max(logs)) for n, log in zip(sizes, logs, strict=True)}
 
 
-def _geometric(text: str, form: str, arguments: str) -> Table:
+def _geometric(arguments: str) -> Table:
     given, _, bounds = arguments.partition(":")
     try:
         p = float(given)
     except ValueError:
-        raise _unreadable(text, f"{given!r} is not a number") from None
+        raise ValueError(f"{given!r} is not a number") from None
     if not 1e-4 <= p <= 1:
-        raise _unreadable(text, f"the probability is {p:g}; it must be in [0.0001, 1]")
+        raise ValueError(f"the probability is {p:g}; it must be in [0.0001, 1]")
     unbounded = math.ceil(math.log(TAIL) / math.log1p(-p)) if p < 1 else 1
-    sizes = _range(text, bounds) if bounds else range(1, 1 + unbounded)
+    sizes = _range(bounds) if bounds else range(1, 1 + unbounded)
     return {n: (1 - p) ** k for k, n in enumerate(sizes)}
 
 
-def _listed(text: str, form: str, arguments: str) -> Table:
+def _listed(arguments: str) -> Table:
     words = arguments.split(",")
     if not all(re.fullmatch(r"\s*\d+\s*", word) for word in words):
-        raise _unreadable(text, f"{arguments!r} is not a list of whole numbers separated by commas")
+        raise ValueError(f"{arguments!r} is not a list of whole numbers separated by commas")
     sizes = [int(word) for word in words]
     return {n: float(sizes.count(n)) for n in sorted({*sizes})}
 
 
-def _range(text: str, bounds: str) -> range:
+def _range(bounds: str) -> range:
     match = re.fullmatch(r"(\d+)-(\d+)(?:/(\d+))?", bounds)
     if not match:
-        raise _unreadable(text, f"{bounds!r} is not a range such as 1-50")
+        raise ValueError(f"{bounds!r} is not a range such as 1-50")
     low, high, step = int(match[1]), int(match[2]), int(match[3] or 1)
     if high < low:
-        raise _unreadable(text, f"the range {low}-{high} is empty")
+        raise ValueError(f"the range {low}-{high} is empty")
     if step < 1:
-        raise _unreadable(text, "the step is 0; it must be at least 1")
+        raise ValueError("the step is 0; it must be at least 1")
     if (high - low) // step >= MOST:
-        raise _unreadable(text, f"the range has more than {MOST:,} sizes")
+        raise ValueError(f"the range has more than {MOST:,} sizes")
     return range(low, high + 1, step)
 
 
-def _unreadable(text: str, fault: str) -> ValueError:
-    return ValueError(f"lengths {text!r}: {fault}; write, for example, {FORMS}")
+_READERS: dict[str, Callable[[str], Table]] = {
+    "uniform": _uniform,
+    **{form: partial(_shaped, *shape) for form, shape in SHAPES.items()},
+    "geometric": _geometric,
+    "list": _listed,
+}
 
 
 def read(text: str) -> Table:
@@ -86,14 +91,9 @@ def read(text: str) -> Table:
     {2: 1.0, 4: 1.0, 6: 1.0}
     """
     form, _, arguments = text.strip().partition(":")
-    if form not in _READERS:
-        raise _unreadable(text.strip(), f"{form!r} is not a distribution")
-    return _READERS[form](text.strip(), form, arguments)
-
-
-_READERS: dict[str, Callable[[str, str, str], Table]] = {
-    "uniform": _uniform,
-    **dict.fromkeys(SHAPES, _shaped),
-    "geometric": _geometric,
-    "list": _listed,
-}
+    try:
+        if form not in _READERS:
+            raise ValueError(f"{form!r} is not a distribution")
+        return _READERS[form](arguments)
+    except ValueError as error:
+        raise ValueError(f"lengths {text.strip()!r}: {error}; write, for example, {FORMS}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from unrolled.config.checks import CheckpointSteps, check_checkpoint_steps, check_choices, check_integer, check_number
+from unrolled.config.checks import CheckpointSteps, Count, PositiveInt, Share, check_checkpoint_steps, check_fields
 from unrolled.notation import Kind
 
 CellName = Literal["rnn", "lstm", "gru"]
@@ -21,32 +21,28 @@ class ModelConfig:
     Attributes:
         cell: Recurrent cell.
         hidden_size: Units H of each layer.
-        num_layers: Layers L, one above the other.
+        num_layers: Stacked layers L.
         embedding_size: Width E of the learned embedding; 0 reads symbols one-hot.
-        dropout: Share of each layer's outputs set to zero while training, also before the head.
-        nonlinearity: Of the rnn cell only.
+        dropout: Share of each layer's outputs set to zero in training, also before the head.
+        nonlinearity: Activation of the rnn cell.
         tied: Share one matrix between embedding and head; needs embedding_size equal to hidden_size.
         learned_initial_state: Learn the state before the first symbol instead of starting from zero.
-        checkpoint_steps: Save no gates for the backward pass, but compute those of so many steps at a time again: less
-            memory, more time, the same bits.  "auto" takes about the square root of the steps of a batch.
+        checkpoint_steps: Recompute the gates of this many steps at a time in the backward pass instead of saving them:
+            less memory, more time, the same bits.  "auto" takes about the square root of the steps of a batch.
     """
 
     cell: CellName = "lstm"
-    hidden_size: int = 256
-    num_layers: int = 1
-    embedding_size: int = 0
-    dropout: float = 0.0
+    hidden_size: PositiveInt = 256
+    num_layers: PositiveInt = 1
+    embedding_size: Count = 0
+    dropout: Share = 0.0
     nonlinearity: Literal["tanh", "relu"] = "tanh"
     tied: bool = False
     learned_initial_state: bool = False
     checkpoint_steps: CheckpointSteps = None
 
     def __post_init__(self) -> None:
-        check_choices(self)
-        check_integer(self, "hidden_size", 1)
-        check_integer(self, "num_layers", 1)
-        check_integer(self, "embedding_size", 0)
-        check_number(self, "dropout", 0, 1, open_ends="high")
+        check_fields(self)
         check_checkpoint_steps(self.checkpoint_steps)
         if self.nonlinearity != "tanh" and self.cell != "rnn":
             raise ValueError(f"nonlinearity is {self.nonlinearity!r}; only cell = 'rnn' has one, not {self.cell}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unrolled.config.checks import check_integer, check_number
+from unrolled.config.checks import Positive, PositiveInt, check_fields
 
 
 @dataclass(frozen=True)
@@ -21,16 +21,13 @@ class Limits:
         threads: Threads that compute.
     """
 
-    body_bytes: int = 65_536
-    text_symbols: int = 4_000
-    written_symbols: int = 4_000
-    writing_seconds: float = 60.0
-    sending_seconds: float = 10.0
-    requests: int = 64
-    threads: int = 2
+    body_bytes: PositiveInt = 65_536
+    text_symbols: PositiveInt = 4_000
+    written_symbols: PositiveInt = 4_000
+    writing_seconds: Positive = 60.0
+    sending_seconds: Positive = 10.0
+    requests: PositiveInt = 64
+    threads: PositiveInt = 2
 
     def __post_init__(self) -> None:
-        for name in ("body_bytes", "text_symbols", "written_symbols", "requests", "threads"):
-            check_integer(self, name, 1)
-        for name in ("writing_seconds", "sending_seconds"):
-            check_number(self, name, 0, open_ends="low")
+        check_fields(self)

@@ -77,48 +77,43 @@ def _step(t: int, read: Trace) -> str:
 
 def _forward(model: SequenceModel, read: Trace, t: int, target: int) -> Iterator[Table]:
     """Yield the input, every layer and the head of one step."""
-    V = len(read.names)
-    names = tuple(visible(name) for name in read.names)
+    names, k = tuple(map(visible, read.names)), read.ids[t]
     if model.embedding is None:
-        one_hot = np.eye(V, dtype=int)[read.ids[t]]
-        words = {"x": f"1 at symbol {read.ids[t]}, else 0"}
-        yield Table(f"{_step(t, read)}: the input", words, names, (Line("x", f"({V})", one_hot),))
+        x, words, columns = np.eye(len(names), dtype=int)[k], f"1 at symbol {k}, else 0", names
     else:
-        x = model.E.detach()[read.ids[t]].numpy()
-        words = {"x": f"row {read.ids[t]} of the embedding matrix E"}
-        yield Table(f"{_step(t, read)}: the input", words, _numbers(len(x)), (Line("x", f"({len(x)})", x),))
+        x, words = model.E.detach()[k].numpy(), f"row {k} of the embedding matrix E"
+        columns = _numbers(len(x))
+    yield Table(f"{_step(t, read)}: the input", {"x": words}, columns, (Line("x", x),))
     for number, layer in enumerate(read.layers):
-        H = layer.h.shape[1]
-        words = equations.of(layer.kind).forward
-        lines = tuple(Line(name, f"({H})", _quantity(layer, name)[t]) for name in words)
-        yield Table(f"{_step(t, read)}: {_place(number, read)}", words, _numbers(H), lines)
-    words = {name: HEAD[name] for name in ("logits", "p")}
-    lines = (Line("logits", f"({V})", read.logits[t]), Line("p", f"({V})", read.probabilities[t]))
-    title = f"{_step(t, read)}: the head"
+        formulas = equations.of(layer.kind).forward
+        lines = tuple(Line(name, _quantity(layer, name)[t]) for name in formulas)
+        yield Table(f"{_step(t, read)}: {_place(number, read)}", formulas, _numbers(layer.h.shape[1]), lines)
+    formulas = {name: HEAD[name] for name in ("logits", "p")}
     if target != IGNORED:
         p = read.probabilities[t, target]
-        words["loss"] = f"-ln p({names[target]}) = {-np.log(p):.6f} nats, for “{names[target]}” comes next"
-    yield Table(title, words, names, lines)
+        formulas["loss"] = f"-ln p({names[target]}) = {-np.log(p):.6f} nats, for “{names[target]}” comes next"
+    lines = (Line("logits", read.logits[t]), Line("p", read.probabilities[t]))
+    yield Table(f"{_step(t, read)}: the head", formulas, names, lines)
 
 
 def _backward(
     model: SequenceModel, read: Trace, back: tuple[LayerGradients, ...], t: int, target: int, N: int
 ) -> Iterator[Table]:
     """Yield the head and every layer of one step, from the loss down."""
-    V, names = len(read.names), tuple(visible(name) for name in read.names)
+    names = tuple(map(visible, read.names))
     if target == IGNORED:
-        dlogits, words = np.zeros(V, read.logits.dtype), "0, for nothing is predicted here"
+        dlogits, words = np.zeros_like(read.logits[t]), "0, for nothing is predicted here"
     else:
-        dlogits = (read.probabilities[t] - np.eye(V, dtype=read.logits.dtype)[target]) / N
+        dlogits = (read.probabilities[t] - np.eye(len(names), dtype=read.logits.dtype)[target]) / N
         words = f"{HEAD['dlogits']}; the target is “{names[target]}” and N is {N}"
-    yield Table(f"Back at step {t + 1}: the head", {"dlogits": words}, names, (Line("dlogits", f"({V})", dlogits),))
+    yield Table(f"Back at step {t + 1}: the head", {"dlogits": words}, names, (Line("dlogits", dlogits),))
     for number in reversed(range(len(read.layers))):
         layer, d = read.layers[number], back[number]
         H = layer.h.shape[1]
         formulas = equations.of(layer.kind).backward
         values = {"dh": d.dh} | ({} if d.dc is None else {"dc": d.dc})
         values |= {f"da_{gate}": d.da[:, k * H : (k + 1) * H] for k, gate in enumerate(GATES[layer.kind])}
-        lines = tuple(Line(name, f"({H})", values[name][t]) for name in formulas)
+        lines = tuple(Line(name, values[name][t]) for name in formulas)
         yield Table(f"Back at step {t + 1}: {_place(number, read)}", formulas, _numbers(H), lines)
 
 
@@ -142,15 +137,15 @@ def _cell_weight(model: SequenceModel, name: str, shape: str, gradient: Array) -
     words = equations.of(kind).weights[name.removeprefix("rnn.").partition("_l")[0]]
     blocks = zip(GATES[kind], np.split(gradient, len(GATES[kind])), strict=True)
     if gradient.ndim == 1:
-        lines = tuple(Line(f"d{gate}", f"({H})", block) for gate, block in blocks)
+        lines = tuple(Line(f"d{gate}", block) for gate, block in blocks)
         yield Table(f"Gradient of {name} {shape}", {f"d {name}": words}, _numbers(H), lines)
         return
     names = tuple(map(visible, model.vocabulary.names))
     columns = names if name == "rnn.weight_ih_l0" and model.embedding is None else _numbers(gradient.shape[1])
     for gate, block in blocks:
         title = f"Gradient of {name} {shape}" + (f", rows of gate {gate}" if len(GATES[kind]) > 1 else "")
-        lines = tuple(Line(f"{gate}[{unit}]", "", row) for unit, row in enumerate(block))
-        yield Table(title, {f"d {name}": words}, columns, lines)
+        lines = tuple(Line(f"{gate}[{unit}]", row) for unit, row in enumerate(block))
+        yield Table(title, {f"d {name}": words}, columns, lines, matrix=True)
 
 
 def _other_weight(model: SequenceModel, name: str, shape: str, gradient: Array) -> Table:
@@ -159,11 +154,11 @@ def _other_weight(model: SequenceModel, name: str, shape: str, gradient: Array) 
     words = TIED if model.config.tied and name == "embedding.weight" else OTHER_WEIGHTS[stem]
     title, symbols = f"Gradient of {name} {shape}", tuple(map(visible, model.vocabulary.names))
     if gradient.ndim == 1:
-        return Table(title, {f"d {name}": words}, symbols, (Line(name, shape, gradient),))
+        return Table(title, {f"d {name}": words}, symbols, (Line(name, gradient),))
     rows = gradient.reshape(-1, gradient.shape[-1])
     labels = [f"layer {k}" for k in range(len(rows))] if stem == "initial" else symbols
-    lines = tuple(Line(label, "", row) for label, row in zip(labels, rows, strict=True))
-    return Table(title, {f"d {name}": words}, _numbers(rows.shape[1]), lines)
+    lines = tuple(Line(label, row) for label, row in zip(labels, rows, strict=True))
+    return Table(title, {f"d {name}": words}, _numbers(rows.shape[1]), lines, matrix=True)
 
 
 def _quantity(layer: LayerTrace, name: str) -> Array:

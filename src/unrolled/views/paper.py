@@ -25,21 +25,21 @@ ul { margin: .2rem 0 .5rem; padding-left: 1.2rem; } code { font-size: .9em; }
 
 @dataclass(frozen=True)
 class Line:
-    """One quantity of a table: its name, the shape of the whole quantity, and its values, one for each column."""
+    """A vector, or one row of a matrix: its name, and its values, one for each column."""
 
     name: str
-    shape: str
     values: NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Some quantities with the same columns, and how each is computed."""
+    """Vectors with the same columns, or the rows of one matrix, and how each quantity is computed."""
 
     title: str
     equations: dict[str, str]
     columns: tuple[str, ...]
     lines: tuple[Line, ...]
+    matrix: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,10 @@ class Explanation:
 
 def _cells(table: Table, columns: int) -> Iterator[list[str]]:
     """Yield the header and every line of a table as text."""
-    shapes = any(line.shape for line in table.lines)
-    yield ["", *(["shape"] if shapes else []), *table.columns[:columns]]
+    yield ["", *([] if table.matrix else ["shape"]), *table.columns[:columns]]
     for line in table.lines[: _most_lines(table, columns)]:
-        yield [line.name, *([line.shape] if shapes else []), *_written(line.values)[:columns]]
+        shape = [] if table.matrix else [f"({len(line.values)})"]
+        yield [line.name, *shape, *_written(line.values)[:columns]]
 
 
 def _written(values: NDArray[Any]) -> list[str]:
@@ -138,8 +138,8 @@ def _missing(table: Table, columns: int) -> list[str]:
 
 
 def _most_lines(table: Table, columns: int) -> int:
-    """Return how many lines are shown: of a matrix as many as columns, of quantities with shapes of their own all."""
-    return len(table.lines) if table.lines[0].shape else columns
+    """Return how many lines are shown: of a matrix as many as columns, else all."""
+    return columns if table.matrix else len(table.lines)
 
 
 def _md(words: str) -> str:

@@ -1,4 +1,4 @@
-"""What all plots share: canvas, axes, heat-maps, saving; and the learning curve.  Only plots* import matplotlib.
+"""What all plots share: canvas, axes, heat-maps, saving; and the learning curve.  Only plots*.py import matplotlib.
 
 Every plot is a function of plain arrays that returns a Figure; `save` writes it.  Colours come from colours.py.
 """
@@ -17,7 +17,7 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from unrolled.notation import LONG_NAMES
-from unrolled.views.colours import HUES, SCALE, SIGMOIDS
+from unrolled.views.colours import HUES, SCALE, VIRIDIS, signal_scale
 from unrolled.views.symbols import visible
 
 #: Symbols of which each can still have its own tick.
@@ -25,7 +25,7 @@ NAMED_TICKS = 48
 
 
 def save(figure: Figure, path: Path | str) -> None:
-    """Write a figure; the ending of the path decides the format."""
+    """Write a figure; the extension of the path sets the format."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # drawn as a box
         figure.savefig(path, dpi=150)
@@ -67,11 +67,9 @@ def place(at: float, steps: NDArray[Any]) -> int:
 
 def heat(axes: Axes, name: str, values: NDArray[Any]) -> AxesImage:
     """Draw one gate or state (T, H), units across time, in the range and colours that its name decides."""
-    if name in SIGMOIDS:
-        image = axes.imshow(values.T, cmap="viridis", vmin=0, vmax=1, aspect="auto")
-    else:
-        reach = max(1.0, float(np.abs(values).max()))
-        image = axes.imshow(values.T, cmap="PuOr", vmin=-reach, vmax=reach, aspect="auto")
+    low, high, scale = signal_scale(name, float(np.abs(values).max()))
+    colours = "viridis" if scale is VIRIDIS else "PuOr"
+    image = axes.imshow(values.T, cmap=colours, vmin=low, vmax=high, aspect="auto")
     H = values.shape[1]
     axes.set_yticks([0, H - 1] if H > 1 else [0])
     axes.set_ylabel("unit")
@@ -80,14 +78,14 @@ def heat(axes: Axes, name: str, values: NDArray[Any]) -> AxesImage:
 
 
 def learning_curve(
-    metrics: Sequence[Mapping[str, Any]], *, title: str, yardsticks: Mapping[str, float] | None = None
+    metrics: Sequence[Mapping[str, Any]], *, title: str, baselines: Mapping[str, float] | None = None
 ) -> Figure:
     """Draw training and validation loss over symbols read, beside the loss of simple predictors.
 
     Args:
         metrics: lines of metrics.jsonl.
         title: above the plot.
-        yardsticks: bits per symbol of predictors to compare with, by name.
+        baselines: bits per symbol of predictors to compare with, by name.
 
     Raises: ValueError if no line holds a training loss.
     """
@@ -100,19 +98,10 @@ def learning_curve(
     axes.plot(*np.array(trained).T, color=HUES[0], linewidth=1.2, label="training")
     if checked:
         axes.plot(*np.array(checked).T, color=HUES[1], linewidth=2, marker="o", markersize=4, label="validation")
-    reach = max(axes.get_ylim()[1], *(yardsticks or {}).values(), 0.0)
-    for name, bits in _grouped(yardsticks or {}, 0.03 * reach).items():
+    reach = max(axes.get_ylim()[1], *(baselines or {}).values(), 0.0)
+    for name, bits in _grouped(baselines or {}, 0.03 * reach).items():
         axes.axhline(bits, color=SCALE, linewidth=0.8, linestyle=":")
-        axes.annotate(
-            name,
-            (1, bits),
-            xycoords=("axes fraction", "data"),
-            xytext=(4, 0),
-            textcoords="offset points",
-            color=SCALE,
-            fontsize=8,
-            va="center",
-        )
+        axes.text(1.01, bits, name, transform=axes.get_yaxis_transform(), color=SCALE, fontsize=8, va="center")
     millions = trained[-1][0] >= 1e6
     unit = "millions of symbols" if millions else "thousands of symbols"
     axes.set(xlabel=f"read in training, {unit}", ylabel="bits per symbol", xlim=(0, None))

@@ -48,18 +48,8 @@ def state_space(
         axes.plot(*places.T, color=FAINT, linewidth=0.7, zorder=1)
     for k in range(int(labels.max()) + 1):
         x, y = places[labels == k].T
-        marker = "osD^vP*X"[k // len(HUES) % 8]
-        axes.scatter(
-            x,
-            y,
-            s=34,
-            alpha=0.75,
-            zorder=2,
-            label=f"cluster {k + 1}",
-            linewidth=0,
-            color=HUES[k % len(HUES)],
-            marker=marker,
-        )
+        look: dict[str, Any] = {"color": HUES[k % len(HUES)], "marker": "osD^vP*X"[k // len(HUES) % 8]}
+        axes.scatter(x, y, s=34, alpha=0.75, zorder=2, linewidth=0, label=f"cluster {k + 1}", **look)
     if len(places) <= NAMED:
         for place, symbol in zip(places, symbols, strict=True):
             axes.annotate(
@@ -155,16 +145,8 @@ def _draw(
     axes: Axes, tail: tuple[float, float], head: tuple[float, float], bend: float, width: float, colour: str = INK
 ) -> None:
     style = f"-|>,head_length={0.35 + 0.1 * width},head_width={0.15 + 0.05 * width}"
-    curve = f"arc3,rad={bend}"
-    shape: dict[str, Any] = {
-        "connectionstyle": curve,
-        "arrowstyle": style,
-        "mutation_scale": 13.0,
-        "shrinkA": 0.0,
-        "shrinkB": 0.0,
-    }
-    arrow = FancyArrowPatch(tail, head, linewidth=width, color=colour, zorder=2, **shape)
-    axes.add_patch(arrow)
+    shape: dict[str, Any] = {"connectionstyle": f"arc3,rad={bend}", "arrowstyle": style, "mutation_scale": 13}
+    axes.add_patch(FancyArrowPatch(tail, head, linewidth=width, color=colour, zorder=2, shrinkA=0, shrinkB=0, **shape))
 
 
 def _label(axes: Axes, at: NDArray[Any], text: str) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -284,8 +284,7 @@ def _before_and_after(after: torch.Tensor, first: torch.Tensor | None) -> tuple[
 def _mapped(f: Callable[[list[Array]], Array], parts: Sequence[LayerTrace]) -> LayerTrace:
     """Return one layer trace, each of whose arrays is f of those of the parts."""
     first = parts[0]
-    h, h_prev, x = f([p.h for p in parts]), f([p.h_prev for p in parts]), f([p.x for p in parts])
-    c = None if first.c is None else f([p.c for p in parts if p.c is not None])
-    c_prev = None if first.c_prev is None else f([p.c_prev for p in parts if p.c_prev is not None])
-    gates = {name: f([p.gates[name] for p in parts]) for name in first.gates}
-    return LayerTrace(first.kind, x, h, h_prev, c, c_prev, gates, first.weights)
+    names = [name for name in ("x", "h", "h_prev", "c", "c_prev") if getattr(first, name) is not None]
+    arrays: dict[str, Any] = {name: f([getattr(part, name) for part in parts]) for name in names}
+    gates = {name: f([part.gates[name] for part in parts]) for name in first.gates}
+    return replace(first, gates=gates, **arrays)

@@ -24,7 +24,7 @@ from unrolled.views.page.models import ServedModel, Service
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-#: The page's kinds of files by their ending; no other file of its folder is served.
+#: The page's content types by file extension; no other file of its folder is served.
 TYPES = {
     "html": "text/html",
     "css": "text/css",

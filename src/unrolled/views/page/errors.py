@@ -54,8 +54,8 @@ async def no_route(request: Request, error: Exception) -> Response:
 
 
 async def server_error(request: Request, error: Exception) -> Response:
-    """Answer a request that failed by a fault of the server's."""
-    return RequestError(500, "the server made a mistake; its log says more").response()
+    """Answer a request that failed because of an error in the server."""
+    return RequestError(500, "internal error of the server; its log says more").response()
 
 
 #: What Starlette calls for each exception.

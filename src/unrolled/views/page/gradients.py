@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
+from unrolled.config.checks import Count
 from unrolled.views.gradients import gradients as state_gradients
 from unrolled.views.gradients import saliency
 from unrolled.views.jacobians import LAGS, jacobians
-from unrolled.views.page.models import Count, ServedModel, Service
+from unrolled.views.page.models import ServedModel, Service
 
 #: Multiplications H^3 that one request may spend on Jacobians: about a second.
 JACOBIAN_WORK = 3e8

@@ -19,7 +19,6 @@ from unrolled.runtime.model import RuntimeModel
 from unrolled.saved.vocabulary import Ids
 from unrolled.views.page.errors import RequestError
 
-Count = Annotated[int, Meta(ge=0)]
 #: The most units that are drawn as lines at a time: as many as there are line colours on the page.
 UNITS = 6
 

@@ -21,7 +21,7 @@ WHY = {
     413: "The body or the text is too long.",
     415: "The body is not sent as JSON.",
     422: "The model's state overflows on this text.",
-    429: "Too many requests at a time; Retry-After says when to come again.",
+    429: "Too many requests at a time; Retry-After says when to try again.",
 }
 
 
@@ -48,7 +48,7 @@ def document() -> dict[str, Any]:
             for status in sorted({*ALWAYS, *each.errors})
         }
         paths.setdefault(each.path, {})[each.method.lower()] = operation
-    info = {"title": "unrolled", "version": __version__, "description": "Look into recurrent networks."}
+    info = {"title": "unrolled", "version": __version__, "description": "Look inside recurrent networks."}
     return {"openapi": "3.1.0", "info": info, "paths": paths, "components": {"schemas": schemas}}
 
 

@@ -10,9 +10,10 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
+from unrolled.config.checks import Count
 from unrolled.views import traces
 from unrolled.views.page.errors import RequestError
-from unrolled.views.page.models import UNITS, ArrayCard, Count, ServedModel, Service
+from unrolled.views.page.models import UNITS, ArrayCard, ServedModel, Service
 
 #: Likeliest next symbols that are shown.
 SHOWN = 10
@@ -22,7 +23,7 @@ MOST = 0.99
 
 
 class ViewRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """A text to look into."""
+    """A text to look at, and what to show of it."""
 
     text: str
     layer: Annotated[Count, Meta(description="From 0.")] = 0

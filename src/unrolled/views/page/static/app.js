@@ -1,4 +1,4 @@
-// The page: its state, and what has to be told when it changes.
+// The page: its state, and what is updated when it changes.
 
 import { endpoint, events, json, RequestError } from "./api.js";
 import { onThemeChange, theme } from "./colours.js";
@@ -49,7 +49,7 @@ async function read() {
   document.documentElement.dataset.milliseconds = (performance.now() - begin).toFixed(1);
 }
 
-function tell(pane, view) {
+function summarise(pane, view) {
   if (pane !== panes[0]) return;
   const T = view.symbols.length, cost = view.bits.reduce((sum, bits) => sum + bits, 0);
   const parts = [`${T.toLocaleString("en")} symbols`];
@@ -139,7 +139,7 @@ async function begin() {
   }
   state = parse("", [], 0);
   for (const chooser of choosers) chooser.append(...cards.map(({ name }) => new Option(name, name)));
-  const shared = { limits, at: () => state.at, move, changed, read: tell };
+  const shared = { limits, at: () => state.at, move, changed, read: summarise };
   panes = state.panes.map((part) => new Pane(byId("panes"), shared, part));
   writer = new Writer(byId("write"), {
     text: () => textField.value,
