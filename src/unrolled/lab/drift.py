@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
-
-from numpy.typing import NDArray
 
 from unrolled.config.lab import LabConfig
 from unrolled.lab.examples import language_examples
 from unrolled.lab.golden import golden
 from unrolled.lab.predictors import first_failing_sizes, margins
-from unrolled.lab.training import Callback, is_point, train
+from unrolled.lab.training import Callback, at_points, train
 from unrolled.languages.lengths import Lengths
 from unrolled.languages.registry import get
 
@@ -64,13 +61,7 @@ def drift(name: str, config: LabConfig, limit: int, callback: Callback | None = 
         found.right_to.append([limit if n is None else n - 1 for n in failing])
         found.margins.append(margins(models, language, [found.probe], "sets")[:, 0].tolist())
 
-    def measure_at_points(step: int, losses: NDArray[Any]) -> None:
-        if callback:
-            callback(step, losses)
-        if is_point(step, config.steps):
-            measure(step)
-
     measure(0)
     examples = language_examples(language, lengths, config.samples, "softmax", seeds)
-    train(models, examples, config, callback=measure_at_points)
+    train(models, examples, config, callback=at_points(measure, config.steps, callback))
     return found
