@@ -31,12 +31,12 @@ class Drift:
 
 
 def drift(name: str, config: LabConfig, limit: int, callback: Callback | None = None) -> Drift:
-    """Train golden models, one for each seed, and measure them on the way.
+    """Train golden models, one for each seed, and measure them during training.
 
     Args:
         name: of the language.
-        config: of the training; the units are those of the golden model, and cell "rnn" with nonlinearity "relu" is a
-            ReLU RNN.
+        config: of the training; its units are ignored for those of the golden model, and cell "rnn" with nonlinearity
+            "relu" is a ReLU RNN.
         limit: the largest size to try.
         callback: as for :func:`unrolled.lab.training.train`.
 

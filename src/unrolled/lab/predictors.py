@@ -15,9 +15,9 @@ from unrolled.languages.metrics import scan, smallest_failing
 from unrolled.lm.model import SequenceModel
 from unrolled.notation import stored_name, weight_shapes
 
-#: Strings tried of a size that has many.
+#: Strings tried of a size, at most.
 TRIED = 10
-#: Models that read together.
+#: Models that read the same strings in one call.
 TOGETHER = 4
 
 

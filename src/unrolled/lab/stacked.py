@@ -40,7 +40,7 @@ class StackedModels:
     """S models of one shape.
 
     Args:
-        models: whose weights are copied; :meth:`write_back` copies them back.
+        models: their weights are copied; :meth:`write_back` copies them back.
         B: batch size of each model.
         T: steps of the longest string.
         threads: for the recurrence; 0 for torch's number.

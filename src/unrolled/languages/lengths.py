@@ -1,4 +1,4 @@
-"""Distributions over the sizes n of strings, written as a short text.
+"""Distributions over the sizes n of strings, given as a short text.
 
 A language defines its size: the n of a^n b^n, the pairs of a Dyck word, else the number of symbols.
 """
