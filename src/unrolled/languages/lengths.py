@@ -75,11 +75,5 @@ class Lengths:
         cumulative[-1] = 1.0  # so that no draw lands past the last size
         return cumulative
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Lengths) and dict(self) == dict(other)
-
-    def __hash__(self) -> int:
-        return hash(self.text)
-
     def __repr__(self) -> str:
         return f"Lengths({self.text!r})"

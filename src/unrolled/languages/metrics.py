@@ -35,14 +35,12 @@ class FirstFailing:
         exact: Whether every smaller size was tried and is right.
         scanned_to: Every size up to this one was tried.
         tried_to: The largest size tried.
-        criterion: What "right" meant.
     """
 
     n: int | None
     exact: bool
     scanned_to: int
     tried_to: int
-    criterion: str
 
     def __str__(self) -> str:
         if self.n is None:
@@ -204,7 +202,7 @@ def first_failing(
     scanned = [n for n in range(1, min(limit, scan_to) + 1) if language.has(n)]
     (failing,) = smallest_failing(lambda _, block: margin(block)[None], 1, scanned)
     if failing:
-        return FirstFailing(failing, True, failing, failing, criterion)
+        return FirstFailing(failing, True, failing, failing)
     scanned_to = right = scanned[-1] if scanned else 0
     wrong = None
     while wrong is None and right < limit:
@@ -213,12 +211,12 @@ def first_failing(
             break
         right, wrong = (n, None) if margin([n])[0] > 0 else (right, n)
     if wrong is None:
-        return FirstFailing(None, True, scanned_to, right, criterion)
+        return FirstFailing(None, True, scanned_to, right)
     tried_to = wrong
     while (n := _size_near(language, (right + wrong) // 2, right, wrong)) is not None:
         right, wrong = (n, wrong) if margin([n])[0] > 0 else (right, n)
     exact = _size_near(language, wrong - 1, scanned_to, wrong) is None
-    return FirstFailing(wrong, exact, scanned_to, tried_to, criterion)
+    return FirstFailing(wrong, exact, scanned_to, tried_to)
 
 
 def evaluate(

@@ -203,10 +203,7 @@ class EachStep(Task):
         return tuple(self.task.answer(given[: t + 1])[0] for t in range(len(given)))
 
     def holds(self, given: String, answer: String) -> bool:
-        prefixes = (given[: t + 1] for t in range(len(given)))
-        return len(answer) == len(given) and all(
-            self.task.holds(p, (a,)) for p, a in zip(prefixes, answer, strict=True)
-        )
+        return len(answer) == len(given) and all(self.task.holds(given[: t + 1], (a,)) for t, a in enumerate(answer))
 
 
 class Recognition(Task):
