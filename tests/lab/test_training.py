@@ -111,3 +111,12 @@ def test_average_is_the_mean_of_the_last_weights():
     averaged = weights_over_steps(replace(config, average=0.25))[-1]
     torch.testing.assert_close(averaged, each[-2:].mean(0))
     assert not torch.equal(averaged, each[-1])
+
+
+def test_noise_on_the_weights_changes_the_gradients_and_is_removed_again():
+    """Adam's first step is at most the learning rate, so larger changes would be noise that stayed."""
+    options = {"steps": 1, "schedule": "constant", "gain": 1.0, "learning_rate": 0.03}
+    (clean,), (noisy,) = trained([0], **options), trained([0], **options, weight_noise=1.0)
+    assert not same(clean, noisy)
+    for before, after in zip(new_model(get("anbn"), LabConfig(), 0).parameters(), noisy, strict=True):
+        assert (after - before).abs().max() <= 0.0301

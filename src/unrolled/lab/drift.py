@@ -48,7 +48,7 @@ def drift(name: str, config: LabConfig, limit: int, callback: Callback | None = 
     ([0, 50], [20, 20])
     """
     language, lengths = get(name), Lengths(config.lengths)
-    cell = config.nonlinearity if config.cell == "rnn" and config.nonlinearity == "relu" else config.cell
+    cell = "relu" if config.model().kind == "RNN_RELU" else config.cell
     models = [golden(name, cell) for _ in range(config.seeds)]
     config = replace(config, units=models[0].config.hidden_size)
     seeds = [config.first_seed + s for s in range(config.seeds)]
