@@ -1,8 +1,8 @@
 """The peers: one recurrent layer in each of the other libraries, from torch's weights, each in a process of its own.
 
-In one process their idle threads would spin on each other's cores, and a choice that a library makes once (Keras its
-backend, torch whether new threads flush denormals) could be made only one way.  A process is asked to make a layer, to
-compute with it, and to run it so many times by its own clock; between requests it sleeps.
+In one process, idle threads of one library would spin on the cores of another, and what a library settles once (Keras
+its backend, torch whether new threads flush denormals) would be settled for all.  A process is asked to make a layer,
+to compute with it, and to time a number of calls with its own clock; between requests it sleeps.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Weights = dict[str, np.ndarray]
 
 @dataclass
 class Task:
-    """One layer and what it reads: x (T, B, I), and dy (T, B, H), which comes back."""
+    """One layer, its input x (T, B, I), and the gradient dy (T, B, H) of its output."""
 
     cell: str
     weights: Weights
@@ -34,7 +34,7 @@ class Task:
 
 @dataclass
 class Layer:
-    """A layer made: inference gives y; training gives y and dx, None where the library cannot."""
+    """A layer: inference returns y; training returns y and dx, and is None where the library cannot train."""
 
     inference: Callable[[], Any]
     training: Callable[[], tuple[Any, Any]] | None
@@ -42,7 +42,7 @@ class Layer:
 
 
 def torch_layer(task: Task, threads: int) -> Layer:
-    """torch.nn, as it comes."""
+    """torch.nn with its defaults."""
     import torch
 
     torch.set_num_threads(threads)
@@ -68,7 +68,7 @@ def torch_layer(task: Task, threads: int) -> Layer:
 
 
 def torch_flushed_layer(task: Task, threads: int) -> Layer:
-    """torch.nn where denormals were flushed before the first thread was made, as the forums advise."""
+    """torch.nn with denormals flushed to zero, set before the first thread starts, as the forums advise."""
     import torch
 
     torch.set_flush_denormal(True)
@@ -76,7 +76,7 @@ def torch_flushed_layer(task: Task, threads: int) -> Layer:
 
 
 def jax_layer(task: Task, threads: int) -> Layer:
-    """JAX: the input product for all steps at once, then lax.scan; both passes jitted whole."""
+    """JAX: the input product of all steps at once, then lax.scan."""
     import jax
     from jax import lax
     from jax import numpy as jnp
@@ -108,8 +108,15 @@ def jax_layer(task: Task, threads: int) -> Layer:
         zeros = jnp.zeros((B, H), x.dtype)
         return lax.scan(lambda state, a: step(w, state, a), (zeros, zeros), x @ w["weight_ih"].T + w["bias_ih"])[1]
 
-    def both(w: Any, x: Any, dy: Any) -> Any:
-        y, back = jax.vjp(layer, w, x)
+    return _jitted(layer, weights, x, dy)
+
+
+def _jitted(layer: Callable[[Any, Any], Any], weights: Any, x: Any, dy: Any) -> Layer:
+    """Both passes of y = layer(weights, x), each jitted whole."""
+    import jax
+
+    def both(weights: Any, x: Any, dy: Any) -> Any:
+        y, back = jax.vjp(layer, weights, x)
         return y, back(dy)
 
     inference, training = jax.jit(layer), jax.jit(both)
@@ -145,17 +152,7 @@ def keras_layer(task: Task, threads: int) -> Layer:
     def forward(trained: Any, x: Any) -> Any:
         return layer.stateless_call(trained, fixed, x)[0]
 
-    def both(trained: Any, x: Any, dy: Any) -> Any:
-        y, back = jax.vjp(forward, trained, x)
-        return y, back(dy)
-
-    inference, training = jax.jit(forward), jax.jit(both)
-
-    def gradients() -> Any:
-        y, (_, dx) = jax.block_until_ready(training(trained, x, dy))
-        return y, dx
-
-    run = Layer(lambda: jax.block_until_ready(inference(trained, x)), gradients)
+    run = _jitted(forward, trained, x, dy)
     run.array = lambda a: np.asarray(a).swapaxes(0, 1)
     return run
 
@@ -211,7 +208,7 @@ MAKERS: dict[str, Callable[[Task, int], Layer]] = {
 
 
 def _serve(connection: Any, name: str, threads: int) -> None:
-    """Answer requests until the asker is gone: the child's side."""
+    """Answer requests until the parent process closes the connection."""
     gc.disable()
     layer: Layer | None = None
     with contextlib.suppress(EOFError, KeyboardInterrupt):
@@ -231,12 +228,10 @@ def _serve(connection: Any, name: str, threads: int) -> None:
                     for _ in range(given[1]):
                         body()
                     found = time.perf_counter() - start
-            except Exception as problem:  # whatever a library says is the reason in the table
-                found = (
-                    problem
-                    if isinstance(problem, ImportError)
-                    else RuntimeError(f"{type(problem).__name__}: {problem}")
-                )
+            except ImportError as problem:
+                found = problem
+            except Exception as problem:  # the table gives the library's own message as the reason
+                found = RuntimeError(f"{type(problem).__name__}: {problem}")
             connection.send(found)
 
 
@@ -254,9 +249,9 @@ class Elsewhere:
         theirs.close()
 
     def make(self, task: Task) -> dict[str, np.ndarray]:
-        """Make the layer; return what it computes: inference, and y and dx where it can train.
+        """Make the layer; return its results: inference, and y and dx where it can train.
 
-        Raises: ImportError if the library is not there; RuntimeError with what it says.
+        Raises: ImportError if the library is missing; RuntimeError with the library's message.
         """
         return self._ask("make", task)  # type: ignore[no-any-return]
 
@@ -290,5 +285,5 @@ class ElsewhereBody:
         return self.seconds(1)
 
     def seconds(self, calls: int) -> float:
-        """Run so many times; return the seconds of all."""
+        """Run a number of times; return the seconds in total."""
         return float(self.peer._ask("time", self.phase, calls))

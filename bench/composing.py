@@ -1,13 +1,13 @@
-"""Under torch.compile and torch.func: how long a compilation takes, and what four models side by side cost.
+"""Under torch.compile and torch.func: how long a compilation takes, and what four models under vmap cost.
 
     python bench/composing.py            about three minutes
     python bench/composing.py --quick
 
 Compilation: a stack of six layers, H 256, T 64, fullgraph=True, in a fresh process with an empty cache; the time is
-that of the first call beyond a call without compilation.  What torch.compile costs before it compiles anything of ours
-(imports, tests of the C++ compiler) is measured on `x + 1` and stands beside it.  torch's own layer is asked the same.
-vmap: four models over their own inputs by torch.func beside one call on a batch four times as large, and beside torch's
-layers in a Python loop, which is what people write because vmap refuses them.
+that of the first call beyond a call without compilation.  What torch.compile costs before it compiles a layer (imports,
+tests of the C++ compiler) is measured on `x + 1` and given beside it.  torch's own layer is measured too.
+vmap: four models, each on its own inputs, beside one call on a batch four times as large, and beside torch's layers in
+a Python loop, because vmap refuses those.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def compile_time(package: str, phase: str, sizes: tuple[int, int, int], threads:
     return {**row, "seconds": seconds, "begun_seconds": begun}
 
 
-def side_by_side(cell: str, shape: tuple[int, int, int, int], seconds: float) -> dict[str, Any]:
-    """Time S models by vmap, one call on S times the batch, and torch's in a loop; results first."""
+def mapped(cell: str, shape: tuple[int, int, int, int], seconds: float) -> dict[str, Any]:
+    """Compare, then time S models under vmap, one call on S times the batch, and torch's layers in a loop."""
     B, T, I, H = shape
     models = [getattr(unrolled.nn, cell)(I, H) for _ in range(S)]
     stocks = [model.to_torch() for model in models]
@@ -109,7 +109,7 @@ def side_by_side(cell: str, shape: tuple[int, int, int, int], seconds: float) ->
 
 
 def training(body: Any) -> Any:
-    """Forward, and backward from all outputs."""
+    """Return a call of the forward pass and of backward from all outputs."""
 
     def both() -> None:
         y = body()
@@ -143,7 +143,7 @@ def main() -> int:
     for cell in CELLS:
         for shape in ((3, 5, 7, 9),) if options.quick else SHAPES:
             seconds = 0.05 if options.quick else options.seconds
-            report.add(lambda c=cell, s=shape, t=seconds: side_by_side(c, s, t), line)  # type: ignore[misc]
+            report.add(lambda c=cell, s=shape, t=seconds: mapped(c, s, t), line)  # type: ignore[misc]
     return report.finish()
 
 

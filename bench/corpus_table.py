@@ -4,8 +4,8 @@
 
 Every model is trained for about the same number of minutes by the package's own loop (a short run says how many steps
 fit; the rate falls to zero over them), then measured on the test works beside the baselines of the same split.
-`--plain-steps N` also trains the same network written in plain PyTorch, from the same weights on the same batches for N
-steps, and compares the two on the validation works: the same bits per character, or something is wrong.
+`--plain-steps N` also trains the same model written in plain PyTorch, from the same weights on the same batches for N
+steps, and compares the two on the validation works: their bits per character must agree.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ B, T = 64, 64
 
 
 def train_one(corpus: Corpus, cell: str, H: int, minutes: float) -> dict[str, Any]:
-    """Train one model for a time; returns a row of the table."""
+    """Train one model for a number of minutes; return a row of the table."""
 
     def trained(steps: int) -> tuple[SequenceModel, float]:
-        """A model after so many steps, and the seconds they took."""
+        """Return a model after this number of steps, and the seconds they took."""
         torch.manual_seed(0)
         model = SequenceModel(ModelConfig(cell=cell, hidden_size=H), corpus.vocabulary, framed=False)
         config = TrainingConfig(
@@ -68,7 +68,7 @@ def line(row: dict[str, Any]) -> str:
 
 
 class Plain(torch.nn.Module):
-    """The same network in torch's own layers: one-hot input, as an embedding that is the identity."""
+    """The same model in torch's own layers, with one-hot input."""
 
     def __init__(self, cell: str, V: int, H: int):
         super().__init__()

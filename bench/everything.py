@@ -20,12 +20,12 @@ from harness import DRIVER, ROOT, load
 PARITY = ("tests/nn/test_layers_match_torch.py", "tests/core/test_bits.py")
 #: Shortest first, the grid last.
 BENCHES = ("steps", "composing", "memory", "train_throughput", "peers", "left_padded", "ragged", "layers")
-#: More processes than this that want a core before we begin, and the numbers mean little.
+#: Load per core above which the numbers mean little.
 IDLE = 0.5
 
 
 def python(*words: str) -> int:
-    """Run a file or module of this repository with this Python; return its exit code."""
+    """Run a file or module of this repository; return its exit code."""
     print(f"\n$ python {' '.join(words)}", flush=True)
     return subprocess.run([sys.executable, *words], cwd=ROOT, check=False).returncode
 

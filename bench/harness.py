@@ -1,6 +1,6 @@
-"""What every bench shares: who runs when, what is compared before it is timed, what is written beside the numbers.
+"""What every bench shares: interleaved timing, comparison with the peer, and the report with its provenance.
 
-A bench is one command, `python bench/NAME.py`; `--quick` takes small sizes and writes nothing unless told where to.
+A bench is one command, `python bench/NAME.py`; `--quick` takes small sizes and writes nothing without `--json`.
 Results are compared with the peer's before anything is timed.  If one differs, the bench names it, writes no file and
 exits with 1: a wrong result has no speed.
 """
@@ -31,9 +31,9 @@ RESULTS = ROOT / "bench" / "results"
 DRIVER = ROOT / "build" / "bench" / "bench_kernels"
 #: Largest difference allowed, relative to the largest value compared.
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-11}
-#: What one timing lasts at least, s; shorter bodies run several times in it.
+#: Least duration of one timing, s; shorter bodies run several times in it.
 SHORTEST = 5e-3
-#: Rounds a median should have; where a round takes too long for that, the row says how many it has.
+#: Rounds of a median: wanted, at most, at least; the row says how many there were.
 WANTED, MOST, LEAST = 20, 40, 3
 
 Body = Callable[[], object]
@@ -41,17 +41,17 @@ Body = Callable[[], object]
 
 @runtime_checkable
 class Timed(Protocol):
-    """A body that takes its own time, because it runs in another process."""
+    """A body that times itself, because it runs in another process."""
 
     def __call__(self) -> object: ...
 
     def seconds(self, calls: int) -> float:
-        """Run so many times; return the seconds of all."""
+        """Run a number of times; return the seconds in total."""
         ...
 
 
 class DiffersError(Exception):
-    """A result that is not the peer's."""
+    """A result differs from the peer's."""
 
 
 def same(where: str, got: Mapping[str, torch.Tensor], want: Mapping[str, torch.Tensor], allowed: float) -> float:
@@ -83,7 +83,7 @@ class Times:
         return statistics.median(self._ratios(over, under))
 
     def quartiles(self, over: str, under: str) -> list[float]:
-        """The first and third quartile of those ratios: how far the machine's own unrest moved them."""
+        """The first and third quartile of those ratios: how much they vary with the machine's load."""
         ratios = self._ratios(over, under)
         first, _, third = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
         return [first, third]
@@ -93,19 +93,21 @@ class Times:
 
     @property
     def rounds(self) -> int:
-        """How many timings each median is taken of."""
+        """The number of timings that each median is taken over."""
         return len(next(iter(self.seconds.values())))
 
 
 def interleave(bodies: Mapping[str, Body | Timed], seconds: float, pause: float = 0.0) -> Times:
     """Run the bodies in turn, and time them.
 
-    Each first runs once untimed.  Short ones then run several times a timing.  The order turns round every round: what
-    comes after a long body starts with cold caches, and nobody shall always be the one.
+    Each first runs once untimed.  Short ones then run several times per timing.  The order is reversed every round,
+    because a body that follows a long one starts with cold caches.
 
-    Args: bodies by name; seconds: about how long, s.  Short rounds end early, at `MOST`; long ones go on up to three
-        times as long to reach `WANTED` of them, and never end before `LEAST`; pause: before each timing, s, until
-        the idle threads of another library have stopped to spin.
+    Args:
+        bodies: by name.
+        seconds: about how long, s: at most `MOST` rounds, up to three times as long to reach `WANTED` rounds, and never
+            fewer than `LEAST`.
+        pause: before each timing, s, in which idle threads of another library stop spinning.
     """
     times: dict[str, list[float]] = {name: [] for name in bodies}
     calls = {name: _calls(body) for name, body in bodies.items()}
@@ -127,7 +129,7 @@ def interleave(bodies: Mapping[str, Body | Timed], seconds: float, pause: float 
 
 
 def duration(body: Body | Timed, calls: int = 1) -> float:
-    """Seconds that so many calls take."""
+    """Return the seconds that a number of calls take."""
     if isinstance(body, Timed):
         return body.seconds(calls)
     start = time.perf_counter()
@@ -137,7 +139,7 @@ def duration(body: Body | Timed, calls: int = 1) -> float:
 
 
 def _calls(body: Body | Timed) -> int:
-    """How many calls fill the shortest timing; the first call, which sets things up, is counted only if it is long."""
+    """Return how many calls last `SHORTEST`; the first call, which sets things up, counts only if it is long."""
     spent = duration(body)
     if spent < 20 * SHORTEST:
         spent = duration(body)
@@ -145,17 +147,17 @@ def _calls(body: Body | Timed) -> int:
 
 
 def geometric_mean(ratios: Iterable[float]) -> float:
-    """The right mean for ratios."""
+    """Return the geometric mean, the right one for ratios."""
     return math.exp(statistics.fmean(map(math.log, ratios)))
 
 
 def load() -> float:
-    """Processes that wanted a core during the last minute, this one among them."""
+    """Return the number of processes that wanted a core over the last minute, this one included."""
     return round(os.getloadavg()[0], 2)
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers depend on."""
+    """Return what the numbers depend on."""
     commit, changed = (_git(*words) for words in (("rev-parse", "--short", "HEAD"), ("status", "-s", "src", "csrc")))
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
@@ -173,13 +175,13 @@ def machine() -> dict[str, Any]:
 
 
 def _git(*words: str) -> str:
-    """What git says, nothing outside a repository."""
+    """Return the output of a git command; empty outside a repository."""
     git = ["git", "-C", str(ROOT), *words]
     return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def limits(threads: int) -> dict[str, Any] | None:
-    """What the machine itself can do now (bench/limits.cpp); None if the driver is not built, which is said."""
+    """Measure the limits of the machine (bench/limits.cpp); print a note and return None if the driver is not built."""
     if not DRIVER.exists():
         print(f"missing: the machine's limits, because {DRIVER.relative_to(ROOT)} is not built (make bench_kernels)")
         return None
@@ -188,7 +190,7 @@ def limits(threads: int) -> dict[str, Any] | None:
 
 
 def product_rate(M: int, K: int, N: int, dtype: torch.dtype, seconds: float = 0.05) -> float:
-    """GFLOP/s of torch.mm of (M, K) and (K, N), the best timing of those that fit into the seconds."""
+    """Return the GFLOP/s of torch.mm of (M, K) and (K, N), from the best timing within the seconds."""
     a, b, out = (torch.randn(shape, dtype=dtype) for shape in ((M, K), (K, N), (M, N)))
 
     def product() -> object:
@@ -228,7 +230,7 @@ class Report:
         print(line(self.rows[-1]), flush=True)
 
     def lacks(self, peer: str, why: str) -> None:
-        """Note a peer that could not run: it is named in the tables, never left out in silence."""
+        """Note a peer that could not run; the tables name it as missing."""
         if peer not in self.missing:
             print(f"missing: {peer}: {why}", flush=True)
         self.missing[peer] = why
@@ -252,13 +254,13 @@ class Report:
 
 
 def _words() -> list[str]:
-    """The command line, without where its results go."""
+    """Return the command line without --json."""
     given = zip(sys.argv, sys.argv[1:], strict=False)
     return [word for before, word in given if before != "--json" and not word.startswith("--json")]
 
 
 def _short(value: Any) -> Any:
-    """Round every float to five digits: what is below that is noise."""
+    """Round every float to five digits; the others are noise."""
     if isinstance(value, float):
         return float(f"{value:.5g}")
     if isinstance(value, dict):
@@ -267,7 +269,7 @@ def _short(value: Any) -> Any:
 
 
 def parser(doc: str, seconds: float) -> argparse.ArgumentParser:
-    """The options that every bench has."""
+    """Return a parser with the options that every bench has."""
     options = argparse.ArgumentParser(description=doc.splitlines()[0])
     options.add_argument("--quick", action="store_true", help="small sizes, under a minute; writes only with --json")
     options.add_argument("--threads", type=int, default=2)

@@ -6,8 +6,8 @@
 
 The sets: `common`, the shapes of the README; `cover`, every pair of values of B, T, I, H for each cell (grid.py);
 `float64` and `stacked` (two layers, both directions), every value once.  Ratios are torch / unrolled: more than 1 means
-unrolled is faster.  Beside each row stand the rate of torch.mm in the same minute, for the product of one step
-(B, H) (H, G H) and at its best, and the time on one thread.
+unrolled is faster.  Each row also has the rate of torch.mm in the same minute, for the product of one step
+(B, H) (H, G H) and at its best, and the gain over one thread.
 """
 
 from __future__ import annotations
@@ -64,20 +64,20 @@ class Bodies:
         return y.detach()
 
     def results(self) -> dict[str, torch.Tensor]:
-        """Everything that a layer computes, by name."""
+        """Return all results of a layer, by name."""
         y, inference = self.training(), self.inference()
         gradients = {f"d{name}": p.grad for name, p in self.module.named_parameters()}
         return {"y": y, "inference": inference, "dx": self.leaf.grad, **gradients}
 
 
 def operations(cell: str, point: Point, L: int, D: int) -> float:
-    """Of one forward pass: multiplications and additions of its matrix products."""
+    """Return the multiplications and additions in the matrix products of one forward pass."""
     widths = [point.I] + [D * point.H] * (L - 1)
     return 2.0 * point.T * point.B * D * gate_count(_kind(cell)) * point.H * sum(I + point.H for I in widths)
 
 
 def measure(name: str, cell: str, point: Point, seconds: float, threads: int) -> dict[str, Any]:
-    """Measure one point, results first."""
+    """Compare the results at one point, then time it."""
     kinds, (B, T, I, H) = SETS[name], point
     stock = getattr(torch.nn, cell)(I, H, kinds.L, bidirectional=kinds.D == 2, dtype=kinds.dtype)
     own = unrolled.nn.swap(type(stock)(I, H, kinds.L, bidirectional=kinds.D == 2, dtype=kinds.dtype))
@@ -87,7 +87,7 @@ def measure(name: str, cell: str, point: Point, seconds: float, threads: int) ->
     where = f"{cell} {name} B{B} T{T} I{I} H{H}"
     worst = same(where, ours.results(), theirs.results(), TOLERANCE[kinds.dtype])
 
-    bodies = {f"{who} {phase}": getattr(calls, phase) for who, calls in _pairs(ours, theirs) for phase in PHASES}
+    bodies = {f"{who} {phase}": getattr(c, phase) for who, c in (("own", ours), ("torch", theirs)) for phase in PHASES}
     times = interleave(bodies, seconds)
     alone = interleave({f"{k} {phase}": _on(k, getattr(ours, phase)) for k in {1, threads} for phase in PHASES}, 0.2)
     torch.set_num_threads(threads)
@@ -119,12 +119,8 @@ def _summary(times: Times, phase: str, work: float, best: float) -> dict[str, An
     }
 
 
-def _pairs(ours: Bodies, theirs: Bodies) -> tuple[tuple[str, Bodies], ...]:
-    return (("own", ours), ("torch", theirs))
-
-
 def _on(threads: int, body: Callable[[], object]) -> Callable[[], object]:
-    """The body on so many threads; setting the number costs less than a microsecond."""
+    """Return the body on this number of threads; setting it costs less than a microsecond."""
 
     def on() -> object:
         torch.set_num_threads(threads)
@@ -151,7 +147,7 @@ def line(row: dict[str, Any]) -> str:
 
 
 def summaries(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of each set and cell: the geometric mean of the ratios, the slowest point, how many are slower than torch."""
+    """Return for each set and cell the mean ratio, the slowest point, and how many points are slower than torch."""
     found = []
     for name, cell in dict.fromkeys((row["set"], row["cell"]) for row in rows):
         mine = [row for row in rows if (row["set"], row["cell"]) == (name, cell)]

@@ -3,15 +3,15 @@
     python bench/left_padded.py            about five minutes
     python bench/left_padded.py --quick
 
-Embedding(10000, 32), LSTM(32, 100), Linear(100, 1), Adam at 0.01, B 256, T 500.  Gradients that travel back over
-hundreds of padded steps sink below 1e-38, where numbers are denormal and arithmetic is up to a hundred times slower:
-that makes the first epoch slow.  Three measurements:
+Embedding(10000, 32), LSTM(32, 100), Linear(100, 1), Adam at 0.01, B 256, T 500.  Gradients that go back through
+hundreds of padded steps sink below 1e-38, where numbers are denormal and arithmetic is up to a hundred times slower,
+so the first epoch is slow.  Three measurements:
 
-- a whole training step beside torch's, as it comes and with denormals flushed (torch.set_flush_denormal);
+- a whole training step beside torch's, by default and with denormals flushed (torch.set_flush_denormal);
 - a step in the first epoch beside a step in the second, of two copies that train in turn;
 - forward and backward of the layer for inputs of other signs and sizes, beside ordinary ones.
 
-The reviews are made: lengths like those of the reviews (median 170 words, a quarter over 280), words by Zipf's law.
+The reviews are synthetic: lengths as in the data set (median 170 words, a quarter over 280), words by Zipf's law.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ V, E, H = 10_000, 32, 100
 
 
 class Sizes(NamedTuple):
-    """What is measured: batch, steps of time, batches of an epoch, steps of the stock model."""
+    """Sizes: batch, time steps, batches of an epoch, training steps of the comparison with torch."""
 
     B: int = 256
     T: int = 500
@@ -40,7 +40,7 @@ class Sizes(NamedTuple):
 
 
 QUICK = Sizes(B=16, T=60, batches=4, beside=2)
-#: Inputs x of the layer and what its last output gets as gradient, by what they stand for.
+#: Inputs x of the layer and the factor on the gradient of its last output, by name.
 INPUTS: dict[str, Callable[[torch.Tensor], tuple[torch.Tensor, float]]] = {
     "ordinary": lambda x: (x, 1.0),
     "all positive": lambda x: (x.abs(), 1.0),
@@ -54,7 +54,7 @@ INPUTS: dict[str, Callable[[torch.Tensor], tuple[torch.Tensor, float]]] = {
 
 
 class Classifier(torch.nn.Module):
-    """The model of the thread."""
+    """The model of the issue."""
 
     def __init__(self, layer: type[torch.nn.RNNBase]):
         super().__init__()
@@ -68,7 +68,7 @@ class Classifier(torch.nn.Module):
 
 
 class Trainer:
-    """A model, its optimiser and a walk over the batches."""
+    """A model, its optimiser and its position in the batches."""
 
     def __init__(self, model: Classifier, batches: list[tuple[torch.Tensor, torch.Tensor]], flush: bool = False):
         self.model, self.batches, self.flush, self.done = model, batches, flush, 0
@@ -88,7 +88,7 @@ class Trainer:
 
 
 def reviews(sizes: Sizes, generator: torch.Generator) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Make the batches of an epoch: words (B, T), 0 is padding and stands on the left; whether they were liked (B,)."""
+    """Return the batches of an epoch: words (B, T), padded with 0 on the left; whether they were liked (B,)."""
     made = []
     ranks = 1 / torch.arange(1, V, dtype=torch.float64)
     for _ in range(sizes.batches):
@@ -128,7 +128,7 @@ def gradients(model: Classifier, batch: tuple[torch.Tensor, torch.Tensor]) -> di
 
 
 def epochs(batches: list[Any]) -> dict[str, Any]:
-    """Time the first epoch beside the second: one copy is an epoch ahead, so the machine's drift meets both."""
+    """Time the first epoch beside the second: one copy is an epoch ahead, so changes of load affect both."""
     behind = Trainer(Classifier(unrolled.nn.LSTM), batches)
     ahead = Trainer(copy.deepcopy(behind.model), batches)
     losses = [ahead.step() for _ in batches]
@@ -139,7 +139,7 @@ def epochs(batches: list[Any]) -> dict[str, Any]:
 
 
 def in_turn(bodies: dict[str, Callable[[], object]], rounds: int) -> Times:
-    """Time so many rounds of bodies that may not run once more for nothing: each run is a step of training."""
+    """Time rounds of bodies that must not run untimed, because each call is a training step."""
     times: dict[str, list[float]] = {name: [] for name in bodies}
     for number in range(rounds):
         for name, body in list(bodies.items())[:: -1 if number % 2 else 1]:
@@ -191,7 +191,7 @@ def line(row: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """Run the three; returns the exit code."""
+    """Run the three measurements; returns the exit code."""
     options = parser(__doc__, seconds=6.0).parse_args()
     report = Report("left_padded", options)
     sizes = QUICK if options.quick else Sizes()

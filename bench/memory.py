@@ -1,9 +1,9 @@
-"""Memory: what training keeps for each symbol, and that calls of any shape leave nothing behind.
+"""Memory: what training saves for each symbol, and whether memory stays flat over calls of many shapes.
 
     python bench/memory.py            about three minutes
     python bench/memory.py --quick
 
-Kept: the floats that autograd holds for backward, without input, output and weights, for each (t, b) and in units of
+Kept: the floats that autograd saves for backward, without input, output and weights, for each (t, b) and in units of
 H; torch's beside ours.  Flat: the resident memory of this process over 10,000 calls, forward and backward, of random
 cells, B and T.
 """
@@ -23,7 +23,7 @@ from layers import CELLS
 
 import unrolled.nn
 
-#: What was asked, floats a (t, b) in units of H.
+#: Aims, floats per (t, b) in units of H.
 AIMS = {"LSTM": 6, "GRU": 5, "RNN": 1}
 #: Calls before the first reading, in which every cache grows to its size.
 SETTLING = 500
@@ -31,7 +31,7 @@ PAGE = resource.getpagesize()
 
 
 def kept(cell: str, package: Any, T: int, B: int, I: int, H: int) -> float:
-    """Count the floats that one training pass keeps a (t, b), in units of H."""
+    """Return the floats that one training pass saves per (t, b), in units of H."""
     layer = getattr(package, cell)(I, H)
     x = torch.randn(T, B, I, requires_grad=True)
     found: dict[int, int] = {}
@@ -49,12 +49,12 @@ def kept(cell: str, package: Any, T: int, B: int, I: int, H: int) -> float:
 
 
 def resident() -> int:
-    """Bytes of this process in memory."""
+    """Return the bytes of this process in memory."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
 
 
 def flat(calls: int, most: int) -> dict[str, Any]:
-    """Call layers with random B and T up to `most`; return the resident MB after settling, and every tenth part on."""
+    """Call layers with random B and T up to `most`; return the resident MB after settling and after every tenth."""
     rng = random.Random(0)
     I, H = 17, 33
     layers = [getattr(unrolled.nn, cell)(I, H) for cell in CELLS]

@@ -1,9 +1,9 @@
-"""Put what the benches measured into the README and the documents: every number comes from a JSON file.
+"""Write the tables of the benches into the README and the documents; every number comes from a JSON file.
 
     python bench/page.py
 
 A document has places for tables: a line `<!-- table NAME -->`, the table, a line `<!-- end NAME -->`.  What stands
-between is replaced; the rest is prose and stays.  A bench that has not been run leaves a sentence with its command.
+between is replaced, and the rest stays.  For a bench that has not been run, a sentence gives its command.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import tables
 from harness import RESULTS, ROOT
 
 DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "performance.md", ROOT / "docs" / "shapes.md")
-#: Place -> (bench, what makes its table of the bench's JSON).
+#: Place -> (bench, function from the bench's JSON to the table).
 PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "common": ("layers", tables.common),
     "limits": ("layers", tables.limits),
@@ -40,7 +40,7 @@ PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
 
 
 def filled(text: str, made: Callable[[str], str]) -> str:
-    """Return a document with every place filled by what `made` says for its name.
+    """Return a document with every place filled by `made` of its name.
 
     Raises: ValueError for a place that does not end, KeyError for one that no bench fills.
     """

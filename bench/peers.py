@@ -4,8 +4,7 @@
     python bench/peers.py --quick
 
 Same weights, same input, every result compared with ours before anything is timed; each library in a process of its
-own (adapters.py), all in turn.  Install the others with pip install -e '.[bench]'; who is not there is named in the
-table as missing.
+own (adapters.py), all in turn.  Install the others with pip install -e '.[bench]'; the table names a missing library.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from layers import CELLS, PHASES, Bodies
 
 import unrolled.nn
 
-#: s before each timing: libgomp's idle threads spin for some milliseconds.
+#: Pause before each timing, s: libgomp's idle threads spin for some milliseconds.
 PAUSE = 0.01
 
 
 def measure(cell: str, point: Point, peers: dict[str, Elsewhere], report: Report, seconds: float) -> dict[str, Any]:
-    """Measure one shape in every library that can make it."""
+    """Measure one shape in every library that can run it."""
     B, T, I, H = point
     own = getattr(unrolled.nn, cell)(I, H)
     x, dy = torch.randn(T, B, I), torch.randn(T, B, H)
@@ -83,7 +82,7 @@ def main() -> int:
 
 
 def versions() -> dict[str, str]:
-    """Of the libraries that are there."""
+    """Return the versions of the installed libraries."""
     packages = {"torch": "torch", "JAX": "jax", "Keras": "keras", "ONNX Runtime": "onnxruntime"}
     return {name: metadata.version(package) for name, package in packages.items() if find_spec(package)}
 

@@ -5,7 +5,7 @@
 
 Two layers, lengths linspace(1, T, B): the batch of pytorch#149194.  `fair` is the time of the ragged call divided by
 that of the padded one and by the share of true symbols, sum(lengths) / (B T): 1 is the ideal, the aim is 1.1.  torch's
-packed call walks step by step; where one would take over `PATIENCE` seconds it is not run, and the row says so.
+packed call goes step by step; where it would take more than `PATIENCE` seconds it is not run, and the row says so.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ import unrolled.nn
 
 B, I, H, L = 32, 64, 128, 2
 STEPS = (10, 20, 50, 100, 200, 500, 1000, 2000, 4000)
-#: Longest single call of torch that is worth waiting for, s.
+#: Longest call of torch that is run, s.
 PATIENCE = 12.0
 PHASES = ("inference", "training")
-#: Results are compared at no more steps than this, and torch's time is guessed from it: it grows with the square of T.
+#: Most steps at which results are compared; torch's time, which grows with the square of T, is estimated from it.
 REHEARSAL = 200
-#: How often a reset falls, as the ends of episodes do.
+#: Probability of a reset, as of the end of an episode.
 RESETS = 0.01
 
 
 def measure(cell: str, T: int, seconds: float) -> dict[str, Any]:
-    """Measure one length, results first: padded, `lengths=`, packed and `reset=`, beside torch's padded and packed."""
+    """Compare, then time one length: padded, `lengths=`, packed and `reset=`, beside torch's padded and packed."""
     stock = getattr(torch.nn, cell)(I, H, L)
     own = getattr(unrolled.nn, cell)(I, H, L)
     own.load_state_dict(stock.state_dict())
@@ -58,7 +58,7 @@ def measure(cell: str, T: int, seconds: float) -> dict[str, Any]:
 
 
 def ragged(T: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lengths (B,), longest first as torch's packing wants them, and rows (T, B, I)."""
+    """Return lengths (B,), longest first as torch packs them, and rows (T, B, I)."""
     return torch.linspace(1, T, B).long().flip(0), torch.randn(T, B, I)
 
 

@@ -1,4 +1,4 @@
-"""The floor under a call: what the machine's own limits leave no implementation below.
+"""The roofline of a call: the time that no implementation can go below on this machine.
 
 Arithmetic: 2 T B G H (I + H) operations forward, three times that with backward, at the measured multiply-add rate.
 Traffic: every step waits for the one before it, so each of T steps reads all of W_hh, 4 G H^2 bytes, at the bandwidth
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from unrolled.notation import gate_count
 
-#: Which bandwidth a core's part of W_hh has, by its largest size in bytes: measured inside these (limits.cpp).
+#: Levels of memory, and the largest part of W_hh per core, in bytes, that each holds; limits.cpp measures inside these.
 LEVELS = (("L1", 16 << 10), ("L2", 1 << 20), ("L3", 16 << 20), ("memory", 1 << 62))
 
 
@@ -29,7 +29,7 @@ class Floor(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """In a word."""
+        """The limit in words."""
         return "arithmetic" if self.arithmetic_ms >= self.traffic_ms else f"reading from {self.level}"
 
 

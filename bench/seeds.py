@@ -1,4 +1,4 @@
-"""Cost of training ten and a hundred models together, beside one: milliseconds a step, and the ratios.
+"""Cost of training ten and a hundred models together, beside one: milliseconds per step, and the ratios.
 
     python bench/seeds.py [--threads 2] [--repeat 3] [--cells lstm gru rnn]
 

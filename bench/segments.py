@@ -1,4 +1,4 @@
-"""What checkpoint_steps="auto" costs in time: forward and backward beside the same layer with all gates kept.
+"""What checkpoint_steps="auto" costs in time: forward and backward beside the same layer that saves all gates.
 
     python bench/segments.py            about half a minute
 

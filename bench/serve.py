@@ -25,7 +25,7 @@ from unrolled.saved.vocabulary import Vocabulary
 
 
 def megabytes(pid):
-    """Memory that a process has, in MB."""
+    """Return the resident memory of a process, in MB."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 

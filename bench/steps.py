@@ -4,8 +4,8 @@
     python bench/steps.py --quick
 
 One thread, no gradients, I = H.  "kernel" is the C++ kernel alone (bench_kernels step), with weights packed once;
-"stepper" is `unrolled.core.stepper.CoreStepper` on NumPy arrays, as the runtime uses it; all others are one call from
-Python that takes a state and gives the next.
+"stepper" is `unrolled.core.stepper.CoreStepper` on NumPy arrays, as the runtime uses it; the others are one call from
+Python that takes a state and returns the next.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ from layers import CELLS
 
 import unrolled.nn
 from unrolled.core.stepper import CoreStepper
+from unrolled.notation import has_cell_state
 
 SIZES = (8, 16, 32, 64, 128, 256)
-#: What was asked of the kernel, ns.
+#: Aims for the kernel, ns.
 AIMS = {"LSTM": {8: 100, 16: 200, 32: 400, 64: 1400}, "GRU": {8: 90, 16: 170, 32: 350, 64: 1100}}
 WAYS = ("kernel", "stepper", "layer.step", "cell", "torch cell", "torch layer", "ONNX Runtime")
 
 
 def kernel_times() -> dict[tuple[str, int], float]:
-    """Nanoseconds a step of the kernels alone, by cell and H; nothing if the driver is not built."""
+    """Return the nanoseconds per step of the kernels alone, by cell and H; empty if the driver is not built."""
     if not DRIVER.exists():
         return {}
     said = subprocess.run([DRIVER, "step"], capture_output=True, text=True, check=True).stdout
@@ -41,7 +42,7 @@ def kernel_times() -> dict[tuple[str, int], float]:
 
 
 def measure(cell: str, H: int, kernel: float | None, report: Report, seconds: float) -> dict[str, Any]:
-    """Measure one size, results first."""
+    """Compare the results at one size, then time it."""
     own, stock = getattr(unrolled.nn, cell)(H, H), getattr(torch.nn, cell)(H, H)
     own_cell, stock_cell = getattr(unrolled.nn, f"{cell}Cell")(H, H), getattr(torch.nn, f"{cell}Cell")(H, H)
     weights = {name.removesuffix("_l0"): w.detach() for name, w in own.named_parameters()}
@@ -49,8 +50,8 @@ def measure(cell: str, H: int, kernel: float | None, report: Report, seconds: fl
     for module in (own_cell, stock_cell):
         module.load_state_dict(weights)
     x = torch.randn(1, H)
-    states = (torch.randn(1, H), torch.randn(1, H)) if cell == "LSTM" else torch.randn(1, H)
-    of_layer = tuple(s[None] for s in states) if cell == "LSTM" else states[None]  # type: ignore[call-overload]
+    states = (torch.randn(1, H), torch.randn(1, H)) if has_cell_state(own.kind) else torch.randn(1, H)
+    of_layer = tuple(s[None] for s in states) if isinstance(states, tuple) else states[None]
 
     bodies: dict[str, Callable[[], Any]] = {
         "layer.step": without_gradients(lambda: own.step(x, of_layer)[0]),
@@ -75,7 +76,7 @@ def measure(cell: str, H: int, kernel: float | None, report: Report, seconds: fl
 
 
 def stepper(kind: str, w: dict[str, np.ndarray], x: torch.Tensor, states: Any) -> tuple[Any, Callable[[], None]]:
-    """Return a step of the core on its own arrays, and what puts the state there."""
+    """Return a step of the core on its own arrays, and a function that writes the state into them."""
     layer = (w["weight_ih"], w["weight_hh"], w["bias_ih"], w["bias_hh"], None)
     core = CoreStepper(kind, [layer], 1, symbols=False)
     address = x.data_ptr()
@@ -85,7 +86,7 @@ def stepper(kind: str, w: dict[str, np.ndarray], x: torch.Tensor, states: Any) -
         return core.output
 
     def written() -> None:
-        for to, state in zip(core.states[0], states if kind == "LSTM" else (states,), strict=True):
+        for to, state in zip(core.states[0], states if isinstance(states, tuple) else (states,), strict=True):
             to[:] = state.numpy()
 
     return step, written
@@ -95,18 +96,18 @@ def onnx_step(cell: str, weights: dict[str, np.ndarray], x: torch.Tensor, states
     """Return a step of ONNX Runtime, states in and out."""
     session = onnx_session(cell, weights, 1, states=True)
     given = {"x": x[None].numpy()}
-    for name, state in zip(("h_0", "c_0"), states if cell == "LSTM" else (states,), strict=False):
+    for name, state in zip(("h_0", "c_0"), states if isinstance(states, tuple) else (states,), strict=False):
         given[name] = state[None].numpy()
     return lambda: session.run(None, given)[1][0]
 
 
 def without_gradients(body: Callable[[], Any]) -> Callable[[], Any]:
-    """The body as generation runs it: inside torch.inference_mode."""
+    """Return the body inside torch.inference_mode, as generation runs it."""
     return torch.inference_mode()(body)
 
 
 def first(found: Any) -> torch.Tensor:
-    """h (1, H) of whatever a step gave."""
+    """Return h (1, H) of what a step returned."""
     h = found[0] if isinstance(found, tuple) else found
     return torch.as_tensor(h).clone().view(1, -1)
 

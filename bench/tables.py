@@ -10,7 +10,7 @@ from layers import CELLS, PHASES, SETS, summaries
 from roofline import floor
 
 Found = dict[str, Any]
-#: What was asked of the geometric mean of training, by set and cell.
+#: Aims for the geometric mean of training, by set and cell.
 AIMS = {("cover", "LSTM"): 2, ("cover", "GRU"): 4, ("cover", "RNN"): 4}
 AIMS |= {("float64", cell): 4 for cell in CELLS} | {("stacked", cell): 2.5 for cell in CELLS}
 
@@ -27,7 +27,7 @@ def provenance(found: Found) -> str:
 
 
 def markdown(heads: str, rows: Iterable[Iterable[object]]) -> str:
-    """A table; heads are split at "|", those that begin with ">" are numbers and stand on the right."""
+    """Return a table; headings are split at "|", and ">" marks a column of numbers, aligned on the right."""
     names = [head.strip() for head in heads.split("|")]
     lines = [
         f"| {' | '.join(name.lstrip('>') for name in names)} |",
@@ -138,7 +138,7 @@ def floors(found: Found) -> str:
 
 
 def ceilings(found: Found) -> str:
-    """How many times its floor each takes; torch's times are also the most that anything could be faster than torch."""
+    """Times as multiples of the floor; torch's is also the largest possible speed-up over torch."""
     if found["limits"] is None:
         return "Not measured: `bench_kernels` was not built."
     lines = []
@@ -274,7 +274,7 @@ def composing(found: Found) -> str:
 
 
 def memory(found: Found) -> str:
-    """Floats kept for a symbol, and the resident memory over many calls."""
+    """Floats saved per symbol, and the resident memory over many calls."""
     kept = [row for row in found["rows"] if row["what"] == "kept"]
     (flat,) = (row for row in found["rows"] if row["what"] == "flat")
     lines = [[row["cell"], f"{row['own']:.2f}", row["aim"], f"{row['torch']:.2f}"] for row in kept]

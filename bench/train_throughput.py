@@ -3,8 +3,8 @@
     python bench/train_throughput.py            about three minutes on two idle cores
     python bench/train_throughput.py --quick    seconds; the numbers mean nothing
 
-A step is everything: input, layer, head, loss, backward, clipping, AdamW, and on our side the metrics too.  Ours runs
-in the package's own training loop; each time that has done a block of steps, the plain script does as many.
+A step is all of it: input, layer, head, loss, backward, clipping, AdamW, and for ours the metrics too.  Ours runs in
+the package's own training loop; after each block of its steps the plain script does as many.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ GOALS = {"lstm": 2.0, "gru": 3.5, "rnn": 3.5, "founding": 3.0, "generation": 10.
 
 
 class PlainModel(torch.nn.Module):
-    """What people write: nn.Embedding, nn.LSTM (GRU, RNN), nn.Linear."""
+    """The usual model: nn.Embedding, nn.LSTM (GRU, RNN), nn.Linear."""
 
     def __init__(self, cell: str, V: int, E: int, H: int):
         super().__init__()
@@ -49,14 +49,28 @@ class PlainModel(torch.nn.Module):
         return self.head(y), state
 
 
-def detached(state: Any) -> Any:
-    return tuple(s.detach() for s in state) if isinstance(state, tuple) else state.detach()
+class PlainScript:
+    """A plain model and its optimiser."""
+
+    def __init__(self, cell: str, V: int, E: int, H: int):
+        self.model = PlainModel(cell, V, E, H)
+        self.optimiser = torch.optim.AdamW(self.model.parameters(), fused=True)
+
+    def step(self, ids: torch.Tensor, targets: torch.Tensor, state: Any = None) -> Any:
+        """Take one training step; return the state after it, without its graph."""
+        self.optimiser.zero_grad()
+        logits, state = self.model(ids, state)
+        loss = cross_entropy(logits.flatten(0, 1), targets.flatten())
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step()
+        loss.item()
+        return tuple(s.detach() for s in state) if isinstance(state, tuple) else state.detach()
 
 
 def plain_stream_steps(cell: str, H: int, ids: torch.Tensor, T: int, B: int) -> Callable[[int], None]:
     """Return a function that does n training steps on a stream cut into B lanes, the state carried."""
-    model = PlainModel(cell, V, H, H)
-    optimiser = torch.optim.AdamW(model.parameters(), fused=True)
+    script = PlainScript(cell, V, H, H)
     lanes = ids[: len(ids) // B * B].view(B, -1).t().contiguous()
     position, state = 0, None
 
@@ -65,15 +79,8 @@ def plain_stream_steps(cell: str, H: int, ids: torch.Tensor, T: int, B: int) -> 
         for _ in range(n):
             if position + T + 1 > len(lanes):
                 position, state = 0, None
-            inputs, targets = lanes[position : position + T], lanes[position + 1 : position + T + 1]
+            state = script.step(lanes[position : position + T], lanes[position + 1 : position + T + 1], state)
             position += T
-            optimiser.zero_grad()
-            logits, state = model(inputs, None if state is None else detached(state))
-            loss = cross_entropy(logits.flatten(0, 1), targets.flatten())
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
-            loss.item()
 
     return steps
 
@@ -83,18 +90,11 @@ def plain_founding_steps(cell: str, H: int, corpus: Corpus) -> Callable[[int], N
     strings = [torch.from_numpy(ids.astype(np.int64)) for ids in corpus.train]
     inputs = torch.nn.utils.rnn.pad_sequence([s[:-1] for s in strings])
     targets = torch.nn.utils.rnn.pad_sequence([s[1:] for s in strings], padding_value=-100)
-    model = PlainModel(cell, 4, 4, H)
-    optimiser = torch.optim.AdamW(model.parameters(), fused=True)
+    script = PlainScript(cell, 4, 4, H)
 
     def steps(n: int) -> None:
         for _ in range(n):
-            optimiser.zero_grad()
-            logits, _ = model(inputs)
-            loss = cross_entropy(logits.flatten(0, 1), targets.flatten())
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
-            loss.item()
+            script.step(inputs, targets)
 
     return steps
 

@@ -136,8 +136,8 @@ def test_operations_count_every_layer_and_direction():
 @pytest.mark.parametrize("strength", [1, 2])
 def test_covering_holds_every_tuple_of_values_and_no_dear_point(strength):
     chosen = grid.covering(strength)
-    wanted = set().union(*(grid.held(point, strength) for point in grid.every_point()))
-    assert set().union(*(grid.held(point, strength) for point in chosen)) == wanted
+    wanted = set().union(*(grid.covered(point, strength) for point in grid.every_point()))
+    assert set().union(*(grid.covered(point, strength) for point in chosen)) == wanted
     assert all(point.work <= grid.MOST_WORK[strength] for point in chosen)
     assert len({*chosen}) == len(chosen)
 

@@ -1,6 +1,6 @@
-"""Write the golden files of version 0.1, with version 0.1: saved models, interrupted runs, and what it made of them.
+"""Write the golden files of version 0.1, with version 0.1: saved models, interrupted runs, and their results.
 
-Run it once, from anywhere, with the package of that version on the path; it writes to v0.1/ beside itself:
+Run once, from anywhere, with the package of that version on the path; it writes to v0.1/ beside this file:
 
     PYTHONPATH=CHECKOUT_OF_0.1/src python tests/golden/make_v0_1.py
 
@@ -9,7 +9,7 @@ Run it once, from anywhere, with the package of that version on the path; it wri
     v0.1/runs/NAME/run/      the folder of a run that was interrupted
     v0.1/runs/NAME/          data.json: the corpus; expected.json: where the run ends once it is resumed, and under
                              which versions; model.safetensors: its weights then
-    v0.1/environment.json    what decides the last bits of a number
+    v0.1/environment.json    what the last bits of a number depend on
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ By chance or nature's changing course untrimm'd;
 """
 COUNTING = [["a"] * n + ["b"] * n for n in range(1, 16)]
 
-#: Name: data, options of the model, what it reads, what it goes on from greedily.
+#: Name: data, options of the model, the text that it reads, the prompt that it continues greedily.
 MODELS = {
     "lstm": (
         {"text": TEXT * 2},
@@ -95,11 +95,11 @@ RUNS = {
 
 
 class Crash(Exception):
-    """The run falls over."""
+    """Ends a run without a last checkpoint."""
 
 
 def interrupting(how):
-    """An observer that interrupts a run at its first line of metrics from step 6 on."""
+    """Return an observer that interrupts a run at its first line of metrics from step 6 on."""
     from unrolled.lm import Observer  # here, because the tests import this file and later versions have none
 
     class Interrupt(Observer):
@@ -113,7 +113,7 @@ def interrupting(how):
 
 
 def corpus_of(data):
-    """The corpus that a data.json describes."""
+    """Return the corpus that a data.json describes."""
     made = Corpus.from_text if "text" in data else Corpus.from_sequences
     return made(data["text"] if "text" in data else data["sequences"], **data.get("options", {}))
 
@@ -160,7 +160,7 @@ def make_run(folder, data, model, training, how):
         result = fit(end, resume=True)
         shutil.copy(end / "model.safetensors", folder)
         metrics = [json.loads(line) for line in (end / "metrics.jsonl").read_text().splitlines()]
-    for line in metrics:  # times differ each time
+    for line in metrics:  # without times, which differ from run to run
         line.pop("seconds")
         line.pop("symbols_per_second", None)
     expected = {"steps": result.steps, "nats": result.nats, "validation": result.validation, "metrics": metrics}
@@ -168,13 +168,13 @@ def make_run(folder, data, model, training, how):
 
 
 def processor():
-    """What the system calls the processor."""
+    """Return the system's name of the processor."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 def environment():
-    """What decides the last bits of a number: those of another processor or torch may differ."""
+    """Return what the last bits of a number depend on."""
     return {
         "processor": processor(),
         "instruction set": _core.active_instruction_set(),

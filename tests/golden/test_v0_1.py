@@ -1,4 +1,4 @@
-"""What version 0.1 saved still loads, computes the same, and resumes (the files are those of make_v0_1.py)."""
+"""Models and runs saved by version 0.1 load, compute the same, and resume (make_v0_1.py wrote the files)."""
 
 import json
 import shutil
@@ -38,7 +38,7 @@ def test_model_of_version_0_1_computes_and_generates_the_same(folder):
 
 
 @pytest.mark.parametrize("folder", MODELS, ids=lambda folder: folder.name)
-def test_model_of_version_0_1_steps_to_the_same_logits_without_torch(folder):
+def test_runtime_steps_a_model_of_version_0_1_to_the_same_logits(folder):
     expected = read(folder / "expected.json")
     model = runtime.load(folder)
     state = model.initial(1)
@@ -75,7 +75,7 @@ def test_run_of_version_0_1_resumes_to_the_same_end(folder, tmp_path):
 
 
 def checkpoint(folder):
-    """The step that a run resumes from."""
+    """Return the step from which a run resumes."""
     return int(read(folder / "run" / "checkpoints" / "latest")["checkpoint"].removeprefix("step-"))
 
 

@@ -26,14 +26,14 @@ def test_interrupted_sweep_is_resumed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"{", "damaged"),
         (b'{"version": 9, "settings": {}, "result": {}}', "version 9"),
         (b'{"version": 1, "settings": {"steps": 3, "cell": "gru"}, "result": {}}', r"other settings \(steps\)"),
     ],
 )
-def test_result_that_does_not_fit_is_refused(tmp_path, content, said):
+def test_result_that_does_not_fit_is_refused(tmp_path, content, message):
     (tmp_path / "one.json").write_bytes(content)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         cached_result(tmp_path, "one", {"steps": 4, "cell": "gru"}, dict)

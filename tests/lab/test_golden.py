@@ -20,7 +20,7 @@ LONGEST = {"shuffle-2": 500}
 
 @cache
 def probes(name, sizes):
-    """Two strings of each size, or the one there is, as runs; drawn once for all cells."""
+    """Return two strings of each size, or the only one, as runs; drawn once for all cells."""
     language, rng = get(name), np.random.default_rng(0)
     return [runs for n in sizes if language.has(n) for runs in language.probes(rng, n, 2)]
 
@@ -28,10 +28,10 @@ def probes(name, sizes):
 @EVERY
 @pytest.mark.parametrize("start_mark", [False, True])
 def test_golden_model_is_right_up_to_10000(language, cell, start_mark):
-    """Every size to 40, then few: by then each unit has taken every value it has, or is a count past float32's tanh."""
+    """Try every size to 40, then a few: by then each unit has had all its values, or counts past where tanh is 1."""
     predictor, longest = ModelPredictor(golden(language, cell)), LONGEST.get(language, 10_000)
     least = []
-    for sizes in (tuple(range(1, 41)), (137, 1000), (longest,)):  # read side by side: of similar lengths
+    for sizes in (tuple(range(1, 41)), (137, 1000), (longest,)):  # read together: of similar lengths
         marked = [Marked(runs, predictor.vocabulary, start_mark=start_mark) for runs in probes(language, sizes)]
         margins = judge(predictor, marked, ["sets", "argmax"]).margins
         assert min(margins["sets"].min(), margins["argmax"].min()) > 25

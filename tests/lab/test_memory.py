@@ -1,4 +1,4 @@
-"""Memory: the estimate is about what training takes, and what does not fit is refused."""
+"""Memory: the estimate is close to what training takes, and models that do not fit are refused."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ def test_models_that_do_not_fit_are_refused(monkeypatch):
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc to know the memory a process took")
 @pytest.mark.whole_process
-def test_estimated_memory_is_about_what_training_takes():
+def test_memory_estimate_is_close_to_what_training_takes():
     shape = {"S": 40, "B": 16, "T": 104, "H": 8, "K": 4}
     code = (
         "from pathlib import Path; from unrolled.languages import Lengths, get; from unrolled.lab import experiment;"

@@ -16,7 +16,7 @@ def untrained(language, H, seed=0):
     return SequenceModel(ModelConfig(hidden_size=H), language.vocabulary)
 
 
-def test_models_are_measured_together_as_each_alone():
+def test_models_measured_together_are_right_where_each_is_alone():
     language = get("anbncn")
     models = [golden("anbncn", "lstm"), *(untrained(language, 3, seed) for seed in range(2))] * 9
     sizes = [1, 2, 3, 70, 333]
@@ -53,7 +53,7 @@ def test_chunks_change_no_bit(monkeypatch, chunk):
     assert np.array_equal(whole.hits, parts.hits)
 
 
-def test_rows_side_by_side_change_no_bit():
+def test_other_rows_of_a_batch_change_no_bit():
     language = get("dyck-1")
     predictor = ModelPredictor(untrained(language, 5))
     runs = [runs for n in (2, 5, 11) for runs in language.probes(np.random.default_rng(n), n, 3)]

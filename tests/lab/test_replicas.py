@@ -24,7 +24,6 @@ def run(kind, weights, ids, dy, T=None, width=None):
     gradients = [torch.full_like(w, 7.0) for w in weights]
     replicas = Replicas(kind, weights, T or T_all, B, gradients, width)
     replicas.ids[:, :T_all] = ids
-    replicas.dy.zero_()
     replicas.forward(replicas.T)
     replicas.dy[:, :T_all, :, : replicas.H] = dy
     replicas.backward(replicas.T)
@@ -33,7 +32,7 @@ def run(kind, weights, ids, dy, T=None, width=None):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_replica_gives_the_numbers_of_the_layer(kind, dtype):
+def test_each_replica_has_the_numbers_of_the_layer(kind, dtype):
     S, T, B, I, H = 3, 7, 2, 5, 9
     weights = stacked(kind, S, I, H, dtype)
     ids, dy = torch.randint(I, (S, T, B)), torch.randn(S, T, B, H, dtype=dtype)
@@ -55,19 +54,15 @@ def test_padding_by_whole_blocks_changes_no_bit(kind, B, threads):
     T = 2 * block_steps(B)
     weights = stacked(kind, S, I, H)
     ids, dy = torch.randint(I, (S, T, B)), torch.randn(S, T, B, H)
-    before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    try:
-        short = run(kind, weights, ids, dy)
-        long = run(kind, weights, ids, dy, T=T + 3 * block_steps(B), width=H + 1)
-    finally:
-        torch.set_num_threads(before)
+    short = run(kind, weights, ids, dy)
+    long = run(kind, weights, ids, dy, T=T + 3 * block_steps(B), width=H + 1)
     assert torch.equal(short[0], long[0])
     assert all(torch.equal(a, b) for a, b in zip(short[1], long[1], strict=True))
 
 
 def test_padding_by_less_than_a_block_would_change_bits():
-    """Else the test above proves nothing."""
+    """Otherwise the test above would prove nothing."""
     S, B, I, H = 1, 1, 4, 3
     T = 2 * block_steps(B)
     weights, ids = stacked("LSTM", S, I, H), torch.randint(I, (S, T, B))
@@ -77,7 +72,7 @@ def test_padding_by_less_than_a_block_would_change_bits():
     assert not all(torch.equal(a, b) for a, b in zip(short, long, strict=True))
 
 
-def test_run_continues_from_the_state_before():
+def test_second_run_continues_from_the_final_state():
     S, T, B, I, H = 2, 9, 3, 4, 5
     weights, ids = stacked("LSTM", S, I, H), torch.randint(I, (S, T, B))
     whole, parts = Replicas("LSTM", weights, T, B), Replicas("LSTM", weights, T, B)
@@ -93,7 +88,7 @@ def test_run_continues_from_the_state_before():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda w: [w[0][..., :2], *w[1:]], "W_ih of each replica must be contiguous"),
         (
@@ -104,8 +99,8 @@ def test_run_continues_from_the_state_before():
         (lambda w: [each.half() for each in w], "W_ih is torch.float16"),
     ],
 )
-def test_weights_that_do_not_fit_are_refused(change, said):
-    with pytest.raises(ValueError, match=said):
+def test_weights_that_do_not_fit_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
         Replicas("LSTM", change(stacked("LSTM", 2, 3, 3)), 1, 1)
 
 

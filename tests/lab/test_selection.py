@@ -18,11 +18,13 @@ SMALL = LabConfig(seeds=2, steps=60, lengths="uniform:1-5", samples=20)
 def test_best_checkpoint_is_restored():
     language, config = get("anbn"), replace(SMALL, choose_up_to=10)
     exact, spoilt = golden("anbn", "lstm"), golden("anbn", "lstm")
-    selected = CheckpointSelection([spoilt], language, config, "sets")
-    selected.callback(None)(config.steps, np.zeros(1))
+    selected, called = CheckpointSelection([spoilt], language, config, "sets"), []
+    callback = selected.callback(lambda step, losses: called.append(step))
+    callback(config.steps, np.zeros(1))
     with torch.no_grad():
         spoilt.head.weight.zero_()
-    selected.callback(None)(config.steps, np.zeros(1))
+    callback(config.steps, np.zeros(1))
+    assert called == [config.steps] * 2
     assert not (margins([spoilt], language, [6], "sets") > 0).any()
     selected.restore()
     assert torch.equal(spoilt.head.weight, exact.head.weight)

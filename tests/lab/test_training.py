@@ -41,7 +41,7 @@ def test_gradients_are_those_of_autograd(cell, loss):
     want = each[mask].mean()
     want.backward()
     assert losses[0] == pytest.approx(want.item(), rel=1e-5)
-    stacked.weights[...] = stacked.gradients  # so that write_back names them
+    stacked.weights[...] = stacked.gradients  # so that write_back copies them to the parameters' names
     gradients = {name: p.grad.clone() for name, p in models[0].named_parameters()}
     stacked.write_back()
     for name, got in models[0].named_parameters():
@@ -77,19 +77,15 @@ SETTINGS = {
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_model_learns_the_same_bits_alone_and_together(setting, threads):
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads)
-        together = trained(range(5), **SETTINGS[setting])
-        torch.set_num_threads(1)
-        alone = [trained([s], **SETTINGS[setting])[0] for s in range(5)]
-    finally:
-        torch.set_num_threads(before)
+    torch.set_num_threads(threads)
+    together = trained(range(5), **SETTINGS[setting])
+    torch.set_num_threads(1)
+    alone = [trained([s], **SETTINGS[setting])[0] for s in range(5)]
     assert [same(a, b) for a, b in zip(together, alone, strict=True)] == [True] * 5
     assert not same(together[0], together[1])
 
 
-def test_sum_over_models_is_seen(monkeypatch):
+def test_comparison_sees_models_that_affect_each_other(monkeypatch):
     def clip_and_mix(gradients, most):
         gradients += gradients.mean(0)
 
@@ -99,7 +95,7 @@ def test_sum_over_models_is_seen(monkeypatch):
 
 
 def weights_over_steps(config):
-    """Return a model's flat weights after each step, one run of training for each."""
+    """Return a model's flat weights after each step, each from a training run of its own."""
     found = []
     for steps in range(1, config.steps + 1):
         models = [new_model(get("anbn"), config, 0)]
@@ -115,3 +111,12 @@ def test_average_is_the_mean_of_the_last_weights():
     averaged = weights_over_steps(replace(config, average=0.25))[-1]
     torch.testing.assert_close(averaged, each[-2:].mean(0))
     assert not torch.equal(averaged, each[-1])
+
+
+def test_noise_on_the_weights_changes_the_gradients_and_is_removed_again():
+    """Adam's first step is at most the learning rate, so larger changes would be noise that stayed."""
+    options = {"steps": 1, "schedule": "constant", "gain": 1.0, "learning_rate": 0.03}
+    (clean,), (noisy,) = trained([0], **options), trained([0], **options, weight_noise=1.0)
+    assert not same(clean, noisy)
+    for before, after in zip(new_model(get("anbn"), LabConfig(), 0).parameters(), noisy, strict=True):
+        assert (after - before).abs().max() <= 0.0301

@@ -23,7 +23,7 @@ from unrolled.saved.vocabulary import EOS
 
 #: Symbols of the longest string, and strings read of one language, at most.
 LONGEST, MOST = 12, 25_000_000
-#: Strings drawn of each size; they must include all strings of a size that has at most this few.
+#: Strings drawn of each size; they must include all strings of a size that has at most `FEW`.
 DRAWN, FEW = 1000, 50
 PROCESSES = 2
 
@@ -46,7 +46,7 @@ class Proof:
 
 
 def everything():
-    """Return every language by its name: the registered ones, and those of the inputs of tasks."""
+    """Return every language by name: the registered ones, and the inputs of tasks."""
     inputs = [task(name).inputs for name in task_names()]
     both = [*map(get, names()), *(language for language in inputs if not isinstance(language, Strings))]
     return {language.name: language for language in both}
@@ -57,8 +57,8 @@ def longest_within(letters, most=MOST):
     return max(n for n in range(LONGEST + 1) if sum(letters**k for k in range(n + 1)) <= most)
 
 
-def walked(language, longest, faults):
-    """Return the strings that the machine accepts, by length; report legal symbols that no string continues."""
+def accepted(language, longest, faults):
+    """Return the strings that the machine accepts, by length; add legal symbols that no string continues to faults."""
     taken = [set() for _ in range(longest + 1)]
     seen = set()
     waiting = [((), language.start())]
@@ -80,7 +80,7 @@ def walked(language, longest, faults):
 def prove(language, longest):
     """Read every string of up to `longest` symbols and compare the parts of the language."""
     began, faults = time.perf_counter(), []
-    recognises, taken = language.recognises, walked(language, longest, faults)
+    recognises, taken = language.recognises, accepted(language, longest, faults)
     sizes = {language.length(n): n for n in range(longest + 1) if language.has(n)}
     for length in range(longest + 1):
         held = {string for string in product(language.alphabet, repeat=length) if recognises(string)}
@@ -97,7 +97,7 @@ def prove(language, longest):
             drawn = {language.draw(rng, n) for _ in range(DRAWN)}
             faults += [f"{string} was drawn and is not recognised" for string in drawn - taken[length]]
             if len(taken[length]) <= FEW:
-                faults += [f"{string} was not drawn in {DRAWN} times" for string in taken[length] - drawn]
+                faults += [f"{string} was not among {DRAWN} draws" for string in taken[length] - drawn]
     letters = len(language.alphabet)
     read = sum(letters**k for k in range(longest + 1))
     seconds = time.perf_counter() - began
@@ -110,7 +110,7 @@ def proof_of(name):
 
 
 def main(chosen):
-    """Print a row for each language; fail if any has a fault."""
+    """Print a row for each language; return 1 if any has a fault."""
     wanted = chosen or sorted(everything(), key=lambda name: -len(everything()[name].alphabet))
     print("| language | letters | symbols | strings read | of the language | seconds |\n|---|--:|--:|--:|--:|--:|")
     faults = []

@@ -1,4 +1,4 @@
-"""Languages besides their machines: names, draws with large integers, errors."""
+"""Languages: names, draws with large integers, errors."""
 
 import subprocess
 import sys
@@ -44,14 +44,14 @@ def test_impossible_member_of_a_family_is_refused(name):
         get(name)
 
 
-def test_families_take_any_numbers():
+def test_families_have_members_of_any_size():
     assert get("dyck-4-7").alphabet[-2:] == ("<", ">")
     assert get("shuffle-5").alphabet[-1] == ")5"
     assert get("dyck-3").chomsky == "deterministic context-free"
     assert get("dyck-3-2").chomsky == "regular"
 
 
-def test_name_is_given_once():
+def test_taken_name_is_refused():
     with pytest.raises(ValueError, match="already registered"):
         register(Dyck(1))
 
@@ -74,7 +74,7 @@ def test_read_and_next_symbols_say_where_a_string_leaves_the_language():
         list(language.next_symbols("aab"))
 
 
-def test_choice_is_in_proportion_however_large_the_weights():
+def test_choice_is_in_proportion_to_large_weights():
     rng, weights = np.random.default_rng(0), [3 * 10**300, 0, 10**300]
     drawn = np.bincount([choose(rng, weights) for _ in range(2000)], minlength=3)
     assert drawn[1] == 0
@@ -88,7 +88,7 @@ def test_machine_of_too_many_states_is_refused_with_what_to_do(monkeypatch):
         language.ways(language.start(), 40)
 
 
-def test_dyck_paths_of_three_pairs_are_equally_likely():
+def test_dyck_words_of_three_pairs_are_equally_likely():
     rng = np.random.default_rng(0)
     words, counts = np.unique([dyck_path(rng, 3) for _ in range(2500)], axis=0, return_counts=True)
     assert len(words) == 5
@@ -112,7 +112,7 @@ def test_same_seed_draws_the_same_strings():
 
 
 @pytest.mark.parametrize("name", ["anbn", "anbncndn", "anb2n"])
-def test_probes_that_are_written_down_are_what_the_machine_reads(name):
+def test_probes_from_a_formula_are_those_of_the_machine(name):
     language = get(name)
     for n in (1, 2, 3, 8):
         (probe,) = language.probes(np.random.default_rng(0), n)

@@ -1,4 +1,4 @@
-"""Distributions of sizes: draws follow the text, and wrong texts are refused in one sentence."""
+"""Distributions of sizes: draws follow the distribution, wrong texts are refused in one sentence."""
 
 import math
 
@@ -29,7 +29,7 @@ def test_lengths_have_the_sizes_of_the_text(text, sizes):
 
 
 @pytest.mark.parametrize("text", ["uniform:1-7", "short:1-7", "long:1-7", "u:1-7", "geometric:0.3", "list:1,1,4"])
-def test_lengths_draw_what_they_say(text):
+def test_draws_follow_the_probabilities(text):
     lengths, rng = Lengths(text), np.random.default_rng(0)
     drawn = np.array([lengths.sample(rng) for _ in range(4000)])
     for n, p in lengths:
@@ -49,7 +49,7 @@ def test_shapes_are_beta_binomial():
     assert np.allclose(Lengths("short:1-50").probabilities, Lengths("long:1-50").probabilities[::-1])
 
 
-def test_geometric_leaves_out_next_to_nothing():
+def test_geometric_cuts_a_negligible_tail():
     lengths, p = Lengths("geometric:0.1"), 0.1
     entropy = -((1 - p) * math.log(1 - p) + p * math.log(p)) / p
     assert lengths.entropy == pytest.approx(entropy, rel=1e-9)
@@ -57,7 +57,7 @@ def test_geometric_leaves_out_next_to_nothing():
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("unifrm:1-50", "'unifrm' is not a distribution"),
         ("uniform", "'' is not a range"),
@@ -71,15 +71,15 @@ def test_geometric_leaves_out_next_to_nothing():
         ("list:", "not a list of whole numbers"),
     ],
 )
-def test_unreadable_lengths_are_refused_with_what_to_write(text, said):
+def test_unreadable_lengths_are_refused_with_an_example(text, message):
     with pytest.raises(ValueError, match="write, for example, uniform:1-50") as caught:
         Lengths(text)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert repr(text) in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("anbn", "uniform:0-5", "anbn has no string of size 0; sizes near it: 1, 2, 3"),
         ("tomita-5", "uniform:2-50", "tomita-5 has no string of size 3; sizes near it: 0, 2, 4"),
@@ -87,10 +87,10 @@ def test_unreadable_lengths_are_refused_with_what_to_write(text, said):
         ("dyck-2", "list:-1", "not a list of whole numbers"),
     ],
 )
-def test_lengths_that_a_language_lacks_are_refused_with_those_it_has(name, text, said):
+def test_lengths_that_a_language_lacks_are_refused_with_those_it_has(name, text, message):
     with pytest.raises(ValueError) as caught:
         get(name).optimal_nats(Lengths(text))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_empty_string_needs_a_start_mark():

@@ -12,10 +12,10 @@ from unrolled.saved.vocabulary import EOS, Vocabulary
 
 
 class Oracle:
-    """A predictor that reads with a language's own machine, and is wrong after the prefixes named.
+    """A predictor that reads with a language's own machine, and is wrong after some prefixes.
 
-    Legal symbols are scored 1, others -1; after a prefix in `wrong` the scores of the first legal and the first illegal
-    symbol are exchanged.
+    Legal symbols score 1, others -1; after a prefix for which `wrong` is true, the scores of the first legal and the
+    first illegal symbol are swapped.
     """
 
     def __init__(self, language, wrong=lambda prefix: False):
@@ -34,12 +34,8 @@ class Oracle:
                 if names[k] != EOS:
                     prefixes[b] = (*prefixes[b], names[k])
                 after = self.language.read(prefixes[b])
-                legal = (
-                    [name in self.language.legal(after) for name in names]
-                    if after is not None
-                    else [False] * len(names)
-                )
-                scores[t, b] = self.values(prefixes[b], legal)
+                allowed = () if after is None else self.language.legal(after)
+                scores[t, b] = self.values(prefixes[b], [name in allowed for name in names])
         return scores, prefixes
 
     def values(self, prefix, legal):
@@ -57,7 +53,7 @@ def wrong_at(*sizes):
 
 @pytest.mark.parametrize("name", ["anbn", "dyck-1", "tomita-4", "reverse"])
 @pytest.mark.parametrize("start_mark", [False, True])
-def test_oracle_itself_is_right_by_every_criterion(name, start_mark):
+def test_oracle_is_right_by_every_criterion(name, start_mark):
     language = get(name)
     for criterion in ("sets", "argmax", "khot"):
         margins = scan(Oracle(language), language, [2, 4, 6], criterion, strings=4, start_mark=start_mark)
@@ -85,12 +81,7 @@ def scores_of(**scores):
     [
         (scores_of(a=2, b=1, EOS=0), "ab", "b", {"sets", "argmax", "accepts"}),
         (scores_of(a=2, b=1, EOS=-1), "ab", "b", {"sets", "argmax", "accepts", "khot"}),
-        (
-            scores_of(a=2, b=-3, EOS=0),
-            "ab",
-            "b",
-            {"argmax"},
-        ),  # the likeliest is legal, but one that is legal is missing
+        (scores_of(a=2, b=-3, EOS=0), "ab", "b", {"argmax"}),  # the most probable is legal, a legal one is missing
         (scores_of(a=2, b=-2, EOS=0), "ab", "b", {"argmax", "accepts"}),
         (scores_of(a=0, b=2, EOS=1), "b", "b", {"sets", "argmax", "accepts"}),  # forced: sets and argmax are one
         (scores_of(a=2, b=1, EOS=0), "b", "b", {"accepts"}),
@@ -98,7 +89,7 @@ def scores_of(**scores):
         (scores_of(a=1, b=math.nan), "ab", "a", set()),
     ],
 )
-def test_criteria_mean_what_they_say(scores, legal, target, right):
+def test_criteria_are_as_defined(scores, legal, target, right):
     allowed = np.array([[[name in legal for name in ("a", "b", "EOS", "UNK")]]])
     targets = np.array([[["a", "b"].index(target)]])
     found = {name for name, margin in judging.CRITERIA.items() if bool(margin(scores, allowed, targets)[0, 0] > 0)}
@@ -161,7 +152,7 @@ def test_several_models_are_judged_in_one_call():
         ((), 150, 10, None, True),
     ],
 )
-def test_first_failing_size_is_found_and_what_is_known_is_said(wrong, limit, scan_to, n, exact):
+def test_first_failing_size_is_found_and_reported_as_exact_or_not(wrong, limit, scan_to, n, exact):
     language = get("anbn")
     found = first_failing(Oracle(language, wrong_at(*wrong)), language, limit, scan_to=scan_to)
     assert (found.n, found.exact) == (n, exact)
@@ -222,7 +213,7 @@ def test_wrong_use_is_refused():
         Marked(runs_of(language, 2), Vocabulary("ac"))
 
 
-def test_model_with_its_symbols_in_another_order_is_read_right():
+def test_vocabulary_may_have_its_symbols_in_another_order():
     language = get("anbn")
     marked = Marked(runs_of(language, 1), Vocabulary(["b", "x", "a"]))
     inputs, targets, legal = marked.part(0, 9)

@@ -72,23 +72,22 @@ def test_negatives_are_outside_for_machine_and_recogniser(language, seed, edits,
 
 
 @EVERY
-def test_first_symbols_are_as_likely_as_said(language):
+def test_first_symbols_have_their_probabilities(language):
     n = next(n for n in range(4, 8) if language.has(n))
-    said = language.first(n)
+    expected = language.first(n)
     rng = np.random.default_rng(0)
     found = Counter(language.draw(rng, n)[0] for _ in range(800))
-    assert sum(said.values()) == pytest.approx(1)
-    assert {*found} <= {symbol for symbol, p in said.items() if p}
-    for symbol, p in said.items():
+    assert sum(expected.values()) == pytest.approx(1)
+    assert {*found} <= {symbol for symbol, p in expected.items() if p}
+    for symbol, p in expected.items():
         assert found[symbol] / 800 == pytest.approx(p, abs=0.08), symbol
 
 
 @EVERY
 def test_entropy_of_a_size_is_that_of_the_draws(language):
-    """By counting draws; the estimate is too small by about (kinds - 1) / (2 draws), which is added."""
-    n = next((n for n in (3, 4, 5, 6) if language.has(n) and 1 < language.count(n) <= 100), None)
-    if n is None:
-        n = next(n for n in (1, 2) if language.has(n))
+    """From counts of draws; (kinds - 1) / (2 draws) corrects the bias of the estimate."""
+    suited = (n for n in (3, 4, 5, 6) if language.has(n) and 1 < language.count(n) <= 100)
+    n = next(suited, None) or next(n for n in (1, 2) if language.has(n))
     rng = np.random.default_rng(1)
     draws = 2000
     counts = np.array([*Counter(language.draw(rng, n) for _ in range(draws)).values()])
@@ -217,4 +216,4 @@ def test_full_proof_reads_every_string_and_finds_planted_faults(monkeypatch):
         "machine, not the recogniser, accepts ('0', '1', '1', '0')" in fault for fault in prove(broken, 5).faults
     )
     monkeypatch.setattr(type(get("anbmcnm")), "draw", lambda self, rng, n: ("a", *"b" * (n - 1), *"c" * n))
-    assert any("('a', 'a', 'b', 'c', 'c', 'c') was not drawn" in fault for fault in prove(get("anbmcnm"), 6).faults)
+    assert any("('a', 'a', 'b', 'c', 'c', 'c') was not among" in fault for fault in prove(get("anbmcnm"), 6).faults)

@@ -1,4 +1,4 @@
-"""Files of strings: what is written is read back, layouts are the published ones, errors name the line."""
+"""Files of strings: they are read as written, layouts are the published ones, errors name the line."""
 
 import json
 import zipfile
@@ -29,7 +29,7 @@ def test_lines_are_read_as_they_were_written(strings, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", names())
-def test_strings_of_every_language_go_through_files(name, tmp_path):
+def test_strings_of_every_language_are_read_as_written(name, tmp_path):
     language, rng = get(name), np.random.default_rng(0)
     strings = [language.draw(rng, n) for n in range(1, 9) if language.has(n)]
     spaced = any(len(symbol) > 1 for symbol in language.alphabet)
@@ -54,7 +54,7 @@ def test_symbol_that_would_not_be_read_back_is_refused(symbol, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("ab\naab\n", "line 2: 'aab' is not in anbn; a^n b^n"),
         ("ab\n\nab\n", "line 2: '' is not in anbn"),
@@ -62,15 +62,15 @@ def test_symbol_that_would_not_be_read_back_is_refused(symbol, tmp_path):
         ("ab\n" + 99 * "a" + "\n", "line 2: 'aaaaaaaaaaaaaaaaaaaa...aaaaaaaaaa' is not"),
     ],
 )
-def test_string_outside_the_language_is_named_by_its_line(text, said, tmp_path):
+def test_string_outside_the_language_is_named_by_its_line(text, message, tmp_path):
     path = tmp_path / "strings.txt"
     path.write_text(text)
     with pytest.raises(CorpusError) as caught:
         list(read_strings(path, get("anbn")))
-    assert f"{path}: {said}" in str(caught.value)
+    assert f"{path}: {message}" in str(caught.value)
 
 
-def test_file_that_is_no_text_is_named(tmp_path):
+def test_file_that_is_not_text_is_named(tmp_path):
     path = tmp_path / "strings.txt"
     path.write_bytes(b"ab\n\xff\n")
     with pytest.raises(CorpusError, match=r"strings.txt: byte 3 \(line 2\)"):
@@ -94,7 +94,7 @@ def test_bliss_masks_are_those_of_its_readme(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("aabb", "line 2 is 'aabb', expected one string between two #"),
         ("#ab", "line 2 is '#ab', expected"),
@@ -103,12 +103,12 @@ def test_bliss_masks_are_those_of_its_readme(tmp_path):
         ("#ba#", "line 2: 'ba' is not in anbn"),
     ],
 )
-def test_damaged_bliss_line_is_named(line, said, tmp_path):
+def test_damaged_bliss_line_is_named(line, message, tmp_path):
     path = tmp_path / "test.txt"
     path.write_text(f"#ab#\n{line}\n")
     with pytest.raises(CorpusError, match=r"test\.txt") as caught:
         read_bliss(path, get("anbn"))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_bliss_zip_is_read_and_a_damaged_one_refused(tmp_path):
@@ -148,7 +148,7 @@ def test_flare_symbols_are_renamed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("file", "text", "said"),
+    ("file", "text", "message"),
     [
         ("labels.txt", "1\n2\n0\n", "labels.txt: line 2 is '2', expected 0 or 1"),
         ("labels.txt", "1\n0\n", "labels.txt: has 2 lines, expected 3: one for each of the strings of main.tok"),
@@ -168,12 +168,12 @@ def test_flare_symbols_are_renamed(tmp_path):
         ),
     ],
 )
-def test_damaged_flare_folder_is_named_by_file_and_line(file, text, said, tmp_path):
+def test_damaged_flare_folder_is_named_by_file_and_line(file, text, message, tmp_path):
     write_flare(tmp_path, label(get("anbn"), ["ab", "aa", "b"]))
     (tmp_path / file).write_text(text)
-    if not said:
+    if not message:
         assert len(read_flare(tmp_path, get("anbn"))) == 3
         return
     with pytest.raises(CorpusError) as caught:
         read_flare(tmp_path, get("anbn"))
-    assert said in str(caught.value)
+    assert message in str(caught.value)

@@ -1,4 +1,4 @@
-"""Checkpoints and metrics of a run: whole or as they were, exact, and a clear refusal of everything else."""
+"""Checkpoints and metrics of a run: written completely or not at all, read back exactly, refused when damaged."""
 
 import errno
 import json
@@ -77,12 +77,12 @@ def test_checkpoint_keeps_only_the_latest(tmp_path):
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("how", DAMAGES)
 def test_loading_names_the_file_that_is_damaged(folder, name, how):
-    """A flipped bit in latest, which no sum covers, is found where it breaks the JSON."""
+    """No checksum covers `latest`: a flipped bit in it is found where it breaks the JSON."""
     refused_when_damaged(folder / name, how, lambda: load_checkpoint(folder))
 
 
 @pytest.mark.parametrize("name", FILES[1:])
-def test_loading_finds_every_flipped_byte_of_a_file_with_a_sum(folder, name):
+def test_loading_finds_every_flipped_byte_of_a_file_with_a_checksum(folder, name):
     refused_at_every_flipped_byte(folder / name, lambda: load_checkpoint(folder))
 
 
@@ -100,11 +100,11 @@ def test_loading_says_that_there_is_no_run(tmp_path):
 
 @pytest.mark.parametrize("call", ["mkdir", "fsync", "rename"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
-def test_saving_leaves_all_as_it_was_when_the_disk_refuses(folder, call, number):
+def test_failed_save_leaves_everything_as_it_was(folder, call, number):
     unchanged_when_refused(folder, call, number, lambda: save_checkpoint(folder, 6, TENSORS, {"step": 6}))
 
 
-def test_saving_reports_a_limit_on_file_sizes_and_keeps_the_state_before(tmp_path):
+def test_save_reports_a_limit_on_file_sizes_and_keeps_the_checkpoint_before(tmp_path):
     save_checkpoint(tmp_path, 1, TENSORS, {"step": 1})
     before = contents(tmp_path)
     code = """

@@ -37,21 +37,21 @@ def test_display_shows_loss_speed_time_norm_and_a_sample(terminal, monkeypatch):
     assert "ended by max_steps after 12 steps" in text
 
 
-def test_display_reads_no_markup_in_what_the_model_generates(monkeypatch):
+def test_display_shows_generated_markup_as_text(monkeypatch):
     monkeypatch.setattr(SequenceModel, "generate", lambda model, *args, **options: ["[/x][red]abc"])
     out = io.StringIO()
     fit(Display(Console(file=out, force_terminal=True, width=100)))
     assert "[/x][red]abc" in out.getvalue()
 
 
-def test_display_works_without_validation_data_and_limits_in_time():
+def test_display_works_for_a_run_limited_in_time():
     out = io.StringIO()
     fit(Display(Console(file=out, force_terminal=True, width=100)), max_steps=0, max_minutes=0.001)
     assert "ended by max_minutes" in out.getvalue()
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (59.9, "59 s"), (61, "1 min 1 s"), (7261, "2 h 1 min")])
-def test_duration_is_said_the_way_people_say_it(seconds, text):
+def test_duration_is_given_in_words(seconds, text):
     assert duration(seconds) == text
 
 

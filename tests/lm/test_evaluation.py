@@ -1,4 +1,4 @@
-"""What evaluation says is what the definition says, symbol by symbol."""
+"""Evaluation gives what the definitions give, symbol by symbol."""
 
 import math
 
@@ -26,7 +26,7 @@ def trained(corpus, steps=60, **options):
 
 
 def one_by_one(model, sequences):
-    """(nats, hits) of each predicted symbol, one sequence at a time, one step at a time."""
+    """Yield (nats, hits) of the predicted symbols of each sequence, read one step at a time."""
     for ids in sequences:
         state, nats, hits = None, [], []
         for symbol, target in zip(ids[:-1].tolist(), ids[1:].tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""The founding example to the last number: its vocabulary, its shapes, its loss, and 2-unit models worked by hand."""
+"""The founding example: its vocabulary, shapes and loss, and models of two units worked by hand."""
 
 import math
 
@@ -91,7 +91,7 @@ def sigmoid(a):
     return 1 / (1 + np.exp(-a))
 
 
-# Two hidden units, symbols one-hot, V = 4: small round weights, worked below with one scalar formula a gate and unit.
+# Two hidden units, symbols one-hot, V = 4: small round weights, with one scalar formula per gate and unit below.
 W_X, W_H = np.array([[0.1, -0.2], [0.3, 0.4]]), np.array([[0.5, -0.1], [0.2, 0.3]])
 TWO_UNITS = {gate: {"W_x": W_X * k, "W_h": W_H * k, "b": 0.05 * k} for k, gate in enumerate("ifgorznh", start=1)}
 
@@ -132,7 +132,7 @@ BY_HAND = [("rnn", "h", rnn_by_hand), ("lstm", "ifgo", lstm_by_hand), ("gru", "r
 @pytest.mark.parametrize(("cell", "gates", "by_hand"), BY_HAND)
 def test_two_unit_model_matches_the_equations_worked_by_hand(cell, gates, by_hand):
     model = SequenceModel(ModelConfig(cell=cell, hidden_size=2), Vocabulary(["a", "b"])).double()
-    unused = np.zeros((2, 2))  # the columns of EOS and UNK, which this text does not use
+    unused = np.zeros((2, 2))  # the columns of EOS and UNK, which do not occur here
     stacked = {
         "weight_ih_l0": np.concatenate([np.hstack([TWO_UNITS[g]["W_x"], unused]) for g in gates]),
         "weight_hh_l0": np.concatenate([TWO_UNITS[g]["W_h"] for g in gates]),
@@ -149,13 +149,12 @@ def test_two_unit_model_matches_the_equations_worked_by_hand(cell, gates, by_han
     for t, symbol in enumerate(ids):
         h, c = by_hand(np.eye(2)[symbol], h, c)
         np.testing.assert_allclose(logits[t, 0].detach(), W_hy @ h + b_y, rtol=1e-12, atol=1e-15)
-    np.testing.assert_allclose(state[0][0, 0].detach(), h, rtol=1e-12)
-    if cell == "lstm":
-        np.testing.assert_allclose(state[1][0, 0].detach(), c, rtol=1e-12)
+    for got, want in zip(state, (h, c), strict=False):
+        np.testing.assert_allclose(got[0, 0].detach(), want, rtol=1e-12)
 
 
 def test_lstm_first_step_as_on_paper():
-    # x = a, h = c = 0, unit 0: i = s(0.15), f plays no part, g = tanh(0.45), o = s(0.60).
+    # x = a, h = c = 0, unit 0: i = s(0.15), g = tanh(0.45), o = s(0.60); f multiplies c = 0.
     h, c = lstm_by_hand(np.array([1.0, 0.0]), np.zeros(2), np.zeros(2))
     assert c[0] == pytest.approx(0.537430 * 0.421899, abs=1e-6)
     assert h[0] == pytest.approx(0.645656 * math.tanh(c[0]), abs=1e-6)

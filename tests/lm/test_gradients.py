@@ -52,7 +52,7 @@ def test_gradient_by_hand_matches_autograd(name, carried, V):
     model = SequenceModel(MODELS[name], Vocabulary([f"s{k}" for k in range(V - 2)]))
     with torch.no_grad():
         for p in model.parameters():
-            p.add_(0.3 * torch.randn_like(p))  # so that nothing is zero by luck
+            p.add_(0.3 * torch.randn_like(p))  # so that no gradient is zero by chance
     H, L = model.config.hidden_size, model.config.num_layers
     state = tuple(torch.randn(L, 3, H) for _ in range(model.state_count)) if carried else None
     batch = ragged_batch(V)
@@ -109,7 +109,7 @@ def test_by_hand_saves_no_gates_with_checkpoint_steps(monkeypatch):
 
 
 @pytest.mark.parametrize("module", ["rnn", ""], ids=["rnn", "model"])
-def test_hooked_module_is_left_to_autograd_and_its_hooks_are_called(module):
+def test_module_with_hooks_is_left_to_autograd_and_its_hooks_are_called(module):
     model, called = SequenceModel(MODELS["lstm-3-layers-dropout"], Vocabulary("abc")), []
     hooked = model.get_submodule(module)
     handle = hooked.register_forward_hook(lambda *_: called.append(True))

@@ -1,4 +1,4 @@
-"""The model: folding, saving, loading, and what it shows of itself."""
+"""The model: folding, saving, loading, its repr."""
 
 import json
 
@@ -75,7 +75,7 @@ def test_config_that_does_not_fit_the_weights_is_refused(change, message, tmp_pa
         SequenceModel.from_pretrained(tmp_path / "model")
 
 
-def test_model_shows_its_kind_and_sizes():
+def test_repr_has_kind_and_sizes():
     model = model_of(embedding_size=5)
     assert repr(model) == "SequenceModel(LSTM, V 20, E 5, H 9, L 1, 876 parameters)"
     assert "&lt;" in model._repr_html_()
@@ -87,7 +87,7 @@ def test_model_refuses_a_symbol_outside_its_vocabulary():
         model_of()(torch.tensor([[3], [20]]))
 
 
-def test_generate_leaves_mode_and_random_stream_alone():
+def test_generate_changes_neither_mode_nor_random_stream():
     model = model_of(dropout=0.5).train()
     before = torch.get_rng_state()
     first = model.generate("the", max_length=30, seed=1)

@@ -1,4 +1,4 @@
-"""Training does what a plain torch loop does, and an interrupted run ends with the bytes of an uninterrupted one."""
+"""Training equals a plain torch loop, and an interrupted run ends with the bytes of an uninterrupted one."""
 
 import json
 import signal
@@ -39,9 +39,9 @@ def trained(corpus, model, training, out=None, **how):
 
 
 class Interrupt(Callback):
-    """Does something at the first validation at or after a step: sends a signal, or falls over.
+    """Acts at the first validation from a step on: sends a signal, or raises.
 
-    The steps of RUNS are chosen so that this is neither a line of metrics nor a checkpoint.
+    In RUNS that step has neither a line of metrics nor a checkpoint.
     """
 
     def __init__(self, step, action):
@@ -161,7 +161,7 @@ def test_resume_may_go_further(tmp_path):
 
 
 def plain_torch_weights(corpus, model, training, steps):
-    """The same steps written the usual way: torch.nn, one parameter at a time, mean cross-entropy."""
+    """Return the weights after the same steps in plain torch: torch.nn, torch.optim, mean cross-entropy."""
     torch.manual_seed(training.seed)
     mine = SequenceModel(model, corpus.vocabulary, framed=True)
     rnn = torch.nn.GRU(len(corpus.vocabulary), model.hidden_size)
@@ -276,7 +276,7 @@ def test_plateau_schedule_cuts_the_rate_after_its_patience():
     assert rates == [1.0, 1.0, 1.0, 0.5, 0.5, 0.5]
 
 
-def test_training_leaves_the_random_stream_of_torch_alone():
+def test_training_does_not_change_the_random_state_of_torch():
     corpus, model, training = RUNS["stream-gru-adamw-cosine"]
     torch.manual_seed(11)
     fresh = SequenceModel(model, stream_corpus().vocabulary, framed=False)

@@ -27,7 +27,7 @@ TEXT = "shall I compare thee to a summer's day?"
 
 @pytest.fixture(params=MODELS)
 def pair(request, tmp_path):
-    """The same model in torch and, by way of a folder, in numpy; its weights are large enough to matter."""
+    """The same model in torch and, through a folder, in numpy; its weights are large enough to matter."""
     torch.manual_seed(3)
     model = SequenceModel(MODELS[request.param], Vocabulary.build(TEXT), framed=False)
     with torch.no_grad():
@@ -64,7 +64,7 @@ def test_runtime_score_matches_torch(pair):
     assert (got.pieces, got.unknown) == (want.pieces, 1)
 
 
-def test_runtime_scores_bytes_one_piece_for_each(tmp_path):
+def test_runtime_scores_each_byte_as_one_piece(tmp_path):
     vocabulary = Vocabulary.build("a\u00e9", "bytes")
     SequenceModel(MODELS["rnn"], vocabulary, framed=False).save_pretrained(tmp_path)
     light = runtime.load(tmp_path)
@@ -100,7 +100,7 @@ def test_runtime_refuses_a_folder_without_a_model(tmp_path):
 
 
 class Stepwise:
-    """A model that goes one step at a time, though it could go on alone."""
+    """A model without its `write`: each symbol takes a call."""
 
     def __init__(self, model):
         self.eos_id, self.unk_id, self.start = model.eos_id, model.unk_id, model.start
@@ -109,7 +109,7 @@ class Stepwise:
 
 @pytest.mark.parametrize("prompts", [["s"], ["", ""], ["a", "b", "c"]])
 @pytest.mark.parametrize("strategy", ["sample", "greedy"])
-def test_writing_in_blocks_is_writing_step_by_step(pair, prompts, strategy):
+def test_generation_in_blocks_equals_generation_step_by_step(pair, prompts, strategy):
     _, light = pair
     light.start = light.start + np.where(np.arange(len(light.start)) == light.eos_id, 0, 1).astype(np.float32)
     ids = [light.vocabulary.encode(prompt) for prompt in prompts]

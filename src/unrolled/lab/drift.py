@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
-
-from numpy.typing import NDArray
 
 from unrolled.config.lab import LabConfig
 from unrolled.lab.examples import language_examples
 from unrolled.lab.golden import golden
 from unrolled.lab.predictors import first_failing_sizes, margins
-from unrolled.lab.training import Callback, is_point, train
+from unrolled.lab.training import Callback, at_points, train
 from unrolled.languages.lengths import Lengths
 from unrolled.languages.registry import get
 
@@ -34,12 +31,12 @@ class Drift:
 
 
 def drift(name: str, config: LabConfig, limit: int, callback: Callback | None = None) -> Drift:
-    """Train golden models, one for each seed, and measure them on the way.
+    """Train golden models, one for each seed, and measure them during training.
 
     Args:
         name: of the language.
-        config: of the training; the units are those of the golden model, and cell "rnn" with nonlinearity "relu" is a
-            ReLU RNN.
+        config: of the training; its units are ignored for those of the golden model, and cell "rnn" with nonlinearity
+            "relu" is a ReLU RNN.
         limit: the largest size to try.
         callback: as for :func:`unrolled.lab.training.train`.
 
@@ -51,7 +48,7 @@ def drift(name: str, config: LabConfig, limit: int, callback: Callback | None = 
     ([0, 50], [20, 20])
     """
     language, lengths = get(name), Lengths(config.lengths)
-    cell = config.nonlinearity if config.cell == "rnn" and config.nonlinearity == "relu" else config.cell
+    cell = "relu" if config.model().kind == "RNN_RELU" else config.cell
     models = [golden(name, cell) for _ in range(config.seeds)]
     config = replace(config, units=models[0].config.hidden_size)
     seeds = [config.first_seed + s for s in range(config.seeds)]
@@ -64,13 +61,7 @@ def drift(name: str, config: LabConfig, limit: int, callback: Callback | None = 
         found.right_to.append([limit if n is None else n - 1 for n in failing])
         found.margins.append(margins(models, language, [found.probe], "sets")[:, 0].tolist())
 
-    def measure_at_points(step: int, losses: NDArray[Any]) -> None:
-        if callback:
-            callback(step, losses)
-        if is_point(step, config.steps):
-            measure(step)
-
     measure(0)
     examples = language_examples(language, lengths, config.samples, "softmax", seeds)
-    train(models, examples, config, callback=measure_at_points)
+    train(models, examples, config, callback=at_points(measure, config.steps, callback))
     return found

@@ -21,7 +21,7 @@ from unrolled.saved.vocabulary import EOS
 Ids = NDArray[np.uint16]
 #: Batches drawn at a time.
 AHEAD = 64
-#: A string's symbols as ids, and the code of the target after each.
+#: The symbols of a string as ids, and the code of the target after each.
 Encoded = tuple[Sequence[int], Sequence[int]]
 
 
@@ -38,7 +38,7 @@ class Targets(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The next batch of S models: ids and codes (S, T, B), and the steps of each one's longest string, T at most."""
+    """The next batch of S models: ids and codes (S, T, B), and the length of each model's longest string, at most T."""
 
     ids: Ids
     codes: Ids
@@ -49,7 +49,7 @@ class Examples:
     """The data loader of S models, each with strings and a shuffled order of its own.
 
     Args:
-        strings: those of each model.
+        strings: of each model.
         targets: what the codes stand for.
         seeds: of the order, one for each model.
 
@@ -89,8 +89,8 @@ class Examples:
         """Return the next batch.
 
         Args:
-            B: batch size of each model; all strings if there are no more.
-            share: of the strings, the shortest ones, from which the batch is drawn.
+            B: batch size of each model; if it has no more strings, all of them.
+            share: of the strings; the batch is drawn from this share, the shortest ones.
         """
         N = self._ids.shape[1]
         drawn = self._next(B) if B < N else np.arange(N)[None].repeat(len(self._ids), 0)

@@ -94,22 +94,30 @@ def experiment(
 
 
 def check(language: Language, config: LabConfig) -> None:
-    """Check before training that it can be done.
+    """Check that models can be trained on a language.
 
     Raises: ValueError if there is no such optimiser, or a training size has no string or only the empty one;
         MemoryError if the models do not fit into memory.
     """
-    optimiser(config.optimiser)
     lengths = Lengths(config.lengths)
-    language.check(lengths)
+    check_training(language, config, language.length(lengths.longest), len(language.vocabulary))
     for n, _ in lengths:
         if not language.length(n):
             raise ValueError(
                 f"{language.name}: the string of size {n} is empty; a model needs a symbol to predict the next one"
             )
-    K, longest = len(language.vocabulary), language.length(lengths.longest)
-    kind = config.model().kind
-    check_memory(StackedModels.memory(kind, config.seeds, config.rows, longest, config.units, K), config.seeds)
+
+
+def check_training(inputs: Language, config: LabConfig, T: int, K: int) -> None:
+    """Check that models with K answers can be trained on strings of at most T symbols.
+
+    Raises: ValueError if there is no such optimiser, or no input of a training size; MemoryError if the models do not
+        fit into memory.
+    """
+    optimiser(config.optimiser)
+    inputs.check(Lengths(config.lengths))
+    S = config.seeds
+    check_memory(StackedModels.memory(config.model().kind, S, config.rows, T, config.units, K), S)
 
 
 def new_model(language: Language, config: LabConfig, seed: int) -> SequenceModel:

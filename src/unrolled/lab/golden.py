@@ -1,4 +1,4 @@
-"""Golden models: exact solutions with weights set by hand, which training should find.
+"""Golden models: exact solutions, with weights set by hand, that training should find.
 
 Each is an ordinary :class:`unrolled.lm.SequenceModel`: it can be saved, sampled from, traced and trained further.
 
@@ -75,15 +75,15 @@ def golden(language: str, cell: str = "lstm") -> SequenceModel:
     if cell not in GOLDEN[language]:
         why = ": its units stay below 1" if cell in ("rnn", "gru") else ""
         raise ValueError(f"no {cell} is exact for {language}{why}; the cells are {', '.join(GOLDEN[language])}")
-    spoken = get(language)
+    definition = get(language)
     with torch.no_grad():
-        if isinstance(spoken, Blocks):
-            return _blocks(spoken, cell)
-        return _parity(spoken, cell) if language == "parity" else _brackets(spoken, cell)
+        if isinstance(definition, Blocks):
+            return _blocks(definition, cell)
+        return _parity(definition, cell) if language == "parity" else _brackets(definition, cell)
 
 
 def _blocks(language: Blocks, cell: str) -> SequenceModel:
-    """a^n b^n ...: counter j counts symbol j up and the next one down; one more unit is on past the first block."""
+    """a^n b^n ...: counter j goes up with symbol j and down with the next; one more unit is on past the first block."""
     first, *others = language.alphabet
     pairs = list(zip(language.alphabet, others, strict=False))
     model, counts = _counting(language, cell, [{up: 1.0, down: -1.0} for up, down in pairs], dict.fromkeys(others, 1.0))
@@ -158,14 +158,11 @@ def _parity(language: Language, cell: str) -> SequenceModel:
         bit: Signal = ((0, 1.0), (1, -2.0))
     else:  # u = tanh(80 (s + x) - 40), v = tanh(80 (s + x) - 120), both +-1; s = (u - v) / 2, of outputs +-one
         one_out = ONE if cell == "lstm" else 1.0
-        W_ih, W_hh, b_ih = {
-            "rnn": lambda: (W.W_ih, W.W_hh, W.b_ih),
-            "gru": lambda: (W.W_in, W.W_hn, W.b_in),
-            "lstm": lambda: (W.W_ig, W.W_hg, W.b_ig),
-        }[cell]()
-        W_ih[:, one] = 2 * SURE
-        W_hh.copy_(torch.tensor([[SURE, -SURE], [SURE, -SURE]]) / one_out)
-        b_ih.copy_(torch.tensor([-SURE, -3 * SURE]))
+        candidate = {"rnn": "h", "gru": "n", "lstm": "g"}[cell]
+        W_i, W_h, b_i = (getattr(W, name + candidate) for name in ("W_i", "W_h", "b_i"))
+        W_i[:, one] = 2 * SURE
+        W_h.copy_(torch.tensor([[SURE, -SURE], [SURE, -SURE]]) / one_out)
+        b_i.copy_(torch.tensor([-SURE, -3 * SURE]))
         if cell == "gru":
             W.b_ir.fill_(SURE)
             W.b_iz.fill_(-SURE)

@@ -23,17 +23,21 @@ def softmax(logits: Array, target: Array) -> tuple[Array, Array]:
 
 def sets(logits: Array, target: Array) -> tuple[Array, Array]:
     """Binary cross-entropy summed over the answers, and its gradient: p - target."""
-    p = 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
+    p = _sigmoid(logits)
     likely = np.maximum(np.where(target > 0, p, 1 - p), 1e-30)
     return -_over_answers(np.add, np.log(likely)), p - target
 
 
 def squared(logits: Array, target: Array) -> tuple[Array, Array]:
     """Squared error of the sigmoids, mean over the answers, and its gradient."""
-    p: Array = 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
+    p = _sigmoid(logits)
     off = p - target
     K = len(logits)
     return _over_answers(np.add, off * off) / K, 2 * off * p * (1 - p) / K
+
+
+def _sigmoid(logits: Array) -> Array:
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -80, 80))))
 
 
 def _over_answers(ufunc: Any, values: Array) -> Array:

@@ -1,4 +1,4 @@
-"""How much memory is free, and the check that training will fit."""
+"""How much memory is free, and whether training fits into it."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class NoisyReplicas:
         return self._segments[: math.ceil(max(steps) / SEGMENT)]
 
     def _noise(self) -> Tensor:
-        """Draw the noise of all segments, used or not: it must not depend on other models.  (S, segments, B, H)."""
+        """Draw the noise of all segments, used or not, (S, segments, B, H), so that it depends on no other model."""
         shape = (len(self._segments), *self._segments[0].c_0.shape[1:])
         drawn = np.stack([rng.standard_normal(shape, np.float32) for rng in self._rngs])
         return self._sigma * torch.from_numpy(drawn)

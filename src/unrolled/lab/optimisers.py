@@ -67,7 +67,7 @@ OPTIMISERS: dict[str, Callable[[Array], Any]] = {"adam": Adam, "rmsprop": RMSpro
 def optimiser(name: str) -> Callable[[Array], Any]:
     """Return an optimiser by its name.
 
-    Raises: ValueError naming those there are.
+    Raises: ValueError naming the optimisers there are.
 
     >>> optimiser("adamw")
     Traceback (most recent call last):

@@ -13,11 +13,10 @@ from unrolled.languages.judging import Array, Floats, Ids
 from unrolled.languages.language import Language
 from unrolled.languages.metrics import scan, smallest_failing
 from unrolled.lm.model import SequenceModel
-from unrolled.notation import stored_name, weight_shapes
 
-#: Strings tried of a size that has many.
+#: Strings tried of a size, at most.
 TRIED = 10
-#: Models that read together.
+#: Models that read the same strings in one call.
 TOGETHER = 4
 
 
@@ -57,10 +56,9 @@ class ReplicasPredictor:
 
     def __init__(self, models: Sequence[SequenceModel]) -> None:
         self.vocabulary = models[0].vocabulary
-        layer = models[0].rnn
-        self.kind = layer.kind
-        names = [stored_name(weight) for weight in weight_shapes(layer.kind, layer.input_size, layer.hidden_size)]
-        self.weights = [torch.stack([getattr(model.rnn, name).detach() for model in models]) for name in names]
+        self.kind = models[0].config.kind
+        by_name = zip(*(model.weights(0) for model in models), strict=True)
+        self.weights = [torch.stack(each).detach() for each in by_name if each[0] is not None]
         self.head = torch.stack([model.head.weight.detach() for model in models])[:, None]  # (S, 1, V, H)
         self.bias = torch.stack([model.head.bias.detach() for model in models])[:, None, None]
 

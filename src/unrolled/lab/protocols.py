@@ -16,11 +16,7 @@ from unrolled.lab.results import Range
 from unrolled.languages.registry import unknown
 
 #: Best scores by cell, the same on all four regular tasks.
-DELETANG: dict[CellName, str] = {
-    "rnn": "100 (ReLU, not tanh)",
-    "lstm": "100",
-    "gru": "not measured",
-}
+DELETANG: dict[CellName, str] = {"rnn": "100 (ReLU, not tanh)", "lstm": "100", "gru": "not measured"}
 
 #: Plain training, as in most sources.
 PLAIN = LabConfig(gain=1.0, schedule="constant", clip_norm=0.0, forget_bias=0.0)
@@ -78,7 +74,7 @@ class Protocol:
     quick: float = 1.0
     quick_limit: int = 1000
     quick_changes: Mapping[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     def experiments(self, *, quick: bool, seeds: int = 0) -> list[Experiment]:
         """Return the rows.

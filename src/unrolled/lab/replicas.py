@@ -1,7 +1,7 @@
 """S replicas of a recurrent layer, each with weights and steps of its own, run in one call of the core.
 
-Letters: S replicas, T time, B batch, I input symbols, H hidden, G gates.  A replica's numbers do not depend on the
-others: bit for bit they are those it has alone (tests/lab/test_replicas.py).
+Letters: S replicas, T time, B batch, I input symbols, H hidden, G gates.  The numbers of a replica do not depend on the
+others: bit for bit they are those it has when it runs alone (tests/lab/test_replicas.py).
 """
 
 from __future__ import annotations
@@ -17,9 +17,6 @@ from unrolled.core.structs import Call, Gradients, Integers, Recurrence, dtype_n
 from unrolled.nn import fused
 from unrolled.notation import CELLS, has_cell_state, weight_shapes
 
-#: Names of a replica's weights, in the order in which they are given.
-WEIGHTS = ("W_ih", "W_hh", "b_ih", "b_hh")
-
 
 class Replicas:
     """Buffers of S replicas that are run again and again on (T, B) symbols, up to a longest T.
@@ -31,11 +28,11 @@ class Replicas:
         kind: of cell, as in :data:`unrolled.notation.GATES`.
         weights: W_ih (S, G*H, I), W_hh (S, G*H, H), b_ih (S, G*H), b_hh (S, G*H), float32 or float64; each replica's
             part contiguous.
-        T: the most steps of a run.
+        T: the largest number of steps of a run.
         B: rows of each replica.
-        gradients: where backward puts the gradients of `weights`, of the same shapes; None: only forward.
+        gradients: where backward writes the gradients of `weights`, of the same shapes; None: forward only.
         width: numbers in a row of `y` and `dy`, H or more; those past H are the caller's.
-        threads: how many may run; 0 for torch's setting.
+        threads: how many threads may run; 0 for torch's setting.
         states: whether backward reads the gradients of the final states, `dh_n`, `dc_n`, and writes those of the
             initial states, `dh_0`, `dc_0`.
     Raises: ValueError if the weights are not those of one kind and size, or not contiguous replica by replica, or
@@ -82,7 +79,7 @@ class Replicas:
         self._gradients = [self._gradient(s) for s in range(S)] if gradients else []
 
     def _recurrence(self, s: int) -> Integers:
-        """Return the fields of one replica."""
+        """Return the recurrence of one replica."""
         fields = {"symbols": self.ids, "y": self.y, "h_0": self.h_0, "h_n": self.h_n}
         if has_cell_state(self.kind):
             fields |= {"c_0": self.c_0, "c_n": self.c_n}
@@ -90,7 +87,7 @@ class Replicas:
         return Recurrence(weights=Weights(*(w[s] for w in self.weights)), **{name: t[s] for name, t in fields.items()})
 
     def _gradient(self, s: int) -> Integers:
-        """Return the fields of its gradients; symbols have none."""
+        """Return the gradients of one replica; symbols have none."""
         fields = {"dy": self.dy}
         if self.states:
             fields |= {"dh_n": self.dh_n, "dc_n": self.dc_n, "dh_0": self.dh_0, "dc_0": self.dc_0}
@@ -105,7 +102,7 @@ class Replicas:
         self._run(T, [])
 
     def backward(self, T: int | Sequence[int]) -> None:
-        """Overwrite the weights' gradients by those of the last forward, which had as many steps, from `dy`."""
+        """Overwrite the weights' gradients with those of the last forward, of as many steps, from `dy`."""
         self._run(T, self._gradients)
 
     def _run(self, T: int | Sequence[int], gradients: list[Integers]) -> None:

@@ -1,4 +1,4 @@
-"""The results of an experiment as plain values, which a sweep caches on disk.  No torch here."""
+"""The results of an experiment as plain values that a sweep caches on disk.  No torch here."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class SeedResult:
     """The result of one model.
 
     Attributes:
-        seed: of its first weights and its strings.
+        seed: of its initial weights and its strings.
         first_failing: the smallest size with a wrong string; None if there is none up to the limit.
         right: for each range, the share of the sizes tried at which every string tried is right.
         nats: cross-entropy on new strings of the training distribution, per symbol; None for sigmoids.
-        symbols_right: per-symbol accuracy on the last range, misleading; None for sigmoids.
+        symbols_right: per-symbol accuracy on the last range, which is misleading; None for sigmoids.
     """
 
     seed: int
@@ -34,7 +34,7 @@ class LabResult:
     """The result of an experiment.
 
     Attributes:
-        language: its name.
+        language: name of the language.
         config: of the training.
         limit: the largest size tried.
         ranges: of sizes, for the shares; the first is that of training.
@@ -103,7 +103,7 @@ class TaskResult:
     """The result of an experiment on a task.
 
     Attributes:
-        task: its name.
+        task: name of the task.
         longest: the largest size in training.
         sizes: those tried (N,).
         symbols: share of answer symbols right, for each model and size (S, N).

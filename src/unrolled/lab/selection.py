@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from unrolled.config.lab import LabConfig
 from unrolled.lab.predictors import margins
-from unrolled.lab.training import Callback, is_point
+from unrolled.lab.training import Callback, at_points
 from unrolled.languages.language import Language
 from unrolled.languages.lengths import Lengths
 from unrolled.lm.model import SequenceModel
@@ -21,11 +19,11 @@ from unrolled.lm.model import SequenceModel
 class CheckpointSelection:
     """Keeps the weights of the best checkpoint of each model.
 
-    The best checkpoint is right at the most sizes beyond training, up to `config.choose_up_to`; of equally good ones it
-    is the one with the largest least margin.
+    The best checkpoint is right at the most sizes beyond training, up to `config.choose_up_to`; among equally good ones
+    it is the one whose least margin is largest.
 
     Args:
-        models: which are trained in place.
+        models: trained in place.
         language: whose strings are tried.
         config: of the training; with `choose_up_to` 0 nothing is selected.
         criterion: what right means.
@@ -39,18 +37,9 @@ class CheckpointSelection:
 
     def callback(self, then: Callback | None) -> Callback | None:
         """Return the callback for `train`: it evaluates the checkpoint, then calls `then`."""
-        if not self._sizes:
-            return then
+        return at_points(self._evaluate, self.config.steps, then) if self._sizes else then
 
-        def evaluate(step: int, losses: NDArray[Any]) -> None:
-            if is_point(step, self.config.steps):
-                self._evaluate()
-            if then:
-                then(step, losses)
-
-        return evaluate
-
-    def _evaluate(self) -> None:
+    def _evaluate(self, step: int) -> None:
         found = margins(self.models, self.language, self._sizes, self.criterion)  # (S, N)
         for s, own in enumerate(found):
             score = int(np.sum(own > 0)), float(own.min())

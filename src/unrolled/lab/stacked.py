@@ -10,37 +10,32 @@ are summed in order, because a matrix product may change its order of summation 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from unrolled.lab.heads import HeadedModel
 from unrolled.lab.noise import NoisyReplicas
 from unrolled.lab.replicas import Replicas
-from unrolled.nn import GRU, LSTM, RNN
+from unrolled.lm.model import SequenceModel
 from unrolled.nn.fused import block_steps
 from unrolled.notation import CELLS, has_cell_state, stored_name, weight_shapes
 
 Array = NDArray[Any]
 
 
-class RecurrentModel(Protocol):
-    """A module with one recurrent layer that reads symbols one-hot, and a linear head on its output."""
-
-    @property
-    def rnn(self) -> RNN | LSTM | GRU: ...  # noqa: D102
-
-    @property
-    def head(self) -> torch.nn.Linear: ...  # noqa: D102
+#: A model with one recurrent layer that reads symbols one-hot, and a linear head on its output.
+RecurrentModel = SequenceModel | HeadedModel
 
 
 class StackedModels:
     """S models of one shape.
 
     Args:
-        models: whose weights are copied; :meth:`write_back` copies them back.
+        models: their weights are copied; :meth:`write_back` copies them back.
         B: batch size of each model.
         T: steps of the longest string.
         threads: for the recurrence; 0 for torch's number.
@@ -76,23 +71,22 @@ class StackedModels:
         self.V, self.H, self.K = layer.input_size, layer.hidden_size, K
         self.block = block_steps(B)
         self.T = self.whole_blocks(T)
-        shapes = {**weight_shapes(self.kind, self.V, self.H), "head": (K, self.H + 1)}  # the head's bias, a column
+        shapes = {**weight_shapes(self.kind, self.V, self.H), "head": (K, self.H + 1)}  # the last column is its bias
         ends = np.cumsum([math.prod(shape) for shape in shapes.values()]).tolist()
         self.recurrent = slice(0, ends[-2])
-        self.weights, weights = _stacked(self.S, shapes, ends)
-        self.gradients, gradients = _stacked(self.S, shapes, ends)
-        self._head, self._head_gradient = weights.pop().numpy(), gradients.pop().numpy()
-        self._weights = weights
-        self._core: Replicas | NoisyReplicas
-        if cell_noise:
-            options: dict[str, Any] = {"sigma": cell_noise, "seeds": seeds}
-            self._core = NoisyReplicas(self.kind, weights, self.T, B, gradients, self.H + 1, threads, **options)
-        else:
-            self._core = Replicas(self.kind, weights, self.T, B, gradients, self.H + 1, threads)
+        self.weights, self._views = _stacked(self.S, shapes, ends)
+        self.gradients, (*gradients, head_gradient) = _stacked(self.S, shapes, ends)
+        *weights, head = self._views
+        self._head, self._head_gradient = head.numpy(), head_gradient.numpy()
+        given = (self.kind, weights, self.T, B, gradients, self.H + 1, threads)
+        self._core: Replicas | NoisyReplicas = (
+            NoisyReplicas(*given, sigma=cell_noise, seeds=seeds) if cell_noise else Replicas(*given)
+        )
         self.ids = self._core.ids.numpy()  # (S, T, B)
         self._y, self._dy = self._core.y.numpy(), self._core.dy.numpy()
         self._y[..., self.H] = 1  # multiplies the bias of the head
-        self._read()
+        for theirs, own in self._parameters():
+            own.copy_(theirs.detach())
 
     @staticmethod
     def memory(kind: str, S: int, B: int, T: int, H: int, K: int) -> int:
@@ -128,26 +122,20 @@ class StackedModels:
     def _blocks(self, rows: Array) -> Array:
         return rows[:, : self._rows].reshape(self.S, -1, self.block * self.B, self.H + 1)
 
-    def _read(self) -> None:
-        """Copy the models' weights."""
-        for s, model in enumerate(self.models):
-            for name, own in self._parameters(s, model):
-                own.copy_(name.detach())
-            self._head[s, :, : self.H] = model.head.weight.detach()
-            self._head[s, :, self.H] = model.head.bias.detach()
-
     @torch.no_grad()
     def write_back(self) -> None:
         """Copy the weights to the models."""
-        for s, model in enumerate(self.models):
-            for name, own in self._parameters(s, model):
-                name.copy_(own)
-            model.head.weight.copy_(torch.from_numpy(self._head[s, :, : self.H].copy()))
-            model.head.bias.copy_(torch.from_numpy(self._head[s, :, self.H].copy()))
+        for theirs, own in self._parameters():
+            theirs.copy_(own)
 
-    def _parameters(self, s: int, model: RecurrentModel) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def _parameters(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield each parameter of each model, and its place in `weights`."""
         names = [stored_name(weight) for weight in weight_shapes(self.kind, self.V, self.H)]
-        return [(getattr(model.rnn, name), own[s]) for name, own in zip(names, self._weights, strict=True)]
+        for s, model in enumerate(self.models):
+            *weights, head = (view[s] for view in self._views)
+            yield from zip((getattr(model.rnn, name) for name in names), weights, strict=True)
+            yield model.head.weight, head[:, : self.H]
+            yield model.head.bias, head[:, self.H]
 
 
 def _stacked(S: int, shapes: dict[str, tuple[int, ...]], ends: list[int]) -> tuple[Array, list[torch.Tensor]]:

@@ -116,13 +116,7 @@ def task_summary(named: Sequence[tuple[str, TaskResult]], published: Sequence[st
 
 def each_seed(result: LabResult) -> Table:
     """Return one row for each model: shares of sizes right in percent, nats per symbol, symbols right in percent."""
-    headers = (
-        "seed",
-        "fails",
-        *(f"{low}-{high}" for low, high in result.ranges),
-        "nats",
-        "sym.",
-    )
+    headers = ("seed", "fails", *(f"{low}-{high}" for low, high in result.ranges), "nats", "sym.")
     rows = (
         (
             str(seed.seed),

@@ -12,12 +12,9 @@ from torch import Tensor
 
 from unrolled.config.lab import LabConfig
 from unrolled.lab.examples import Encoded, Examples, Targets
-from unrolled.lab.experiment import set_first_weights
+from unrolled.lab.experiment import check_training, set_first_weights
 from unrolled.lab.heads import HeadedModel, Recogniser, Tagger, Transducer
-from unrolled.lab.memory import check_memory
-from unrolled.lab.optimisers import optimiser
 from unrolled.lab.results import TaskResult
-from unrolled.lab.stacked import StackedModels
 from unrolled.lab.training import Callback, train
 from unrolled.languages.lengths import Lengths
 from unrolled.languages.tasks import Task
@@ -51,12 +48,9 @@ def task_experiment(
     ('Recogniser', [1, 2, 3, 4, 5, 6, 7, 8, 9], 9)
     """
     lengths, vocabulary = Lengths(config.lengths), Vocabulary(task.inputs.alphabet)
-    optimiser(config.optimiser)
-    task.inputs.check(lengths)
     seeds = [config.first_seed + s for s in range(config.seeds)]
-    longest = task.inputs.length(lengths.longest) + (task.answer_length(lengths.longest) if task.kind == "after" else 0)
-    kind, K = config.model().kind, len(task.answers)
-    check_memory(StackedModels.memory(kind, config.seeds, config.rows, longest, config.units, K), config.seeds)
+    T = task.inputs.length(lengths.longest) + (task.answer_length(lengths.longest) if task.kind == "after" else 0)
+    check_training(task.inputs, config, T, len(task.answers))
     begun = time.perf_counter()
     examples = _examples(task, vocabulary, config, seeds)
     models = [_new_model(task, vocabulary, config, seed) for seed in seeds]
@@ -66,7 +60,7 @@ def task_experiment(
     sizes = [n for n in spread if task.inputs.has(n)]
     symbols, exact = _accuracy(task, vocabulary, models, sizes)
     result = TaskResult(
-        task.name, lengths.longest, sizes, symbols, exact, 1 / K, curve.losses[-1].tolist(),
+        task.name, lengths.longest, sizes, symbols, exact, 1 / len(task.answers), curve.losses[-1].tolist(),
         trained - begun, time.perf_counter() - trained,
     )  # fmt: skip
     return result, models
@@ -81,7 +75,7 @@ def _new_model(task: Task, vocabulary: Vocabulary, config: LabConfig, seed: int)
 
 
 def _examples(task: Task, vocabulary: Vocabulary, config: LabConfig, seeds: Sequence[int]) -> Examples:
-    """Draw the inputs of each model from its own seed, with the answers as targets where the head is read."""
+    """Draw the inputs of each model from its own seed; the answers are the targets where the head is read."""
     K = len(task.answers)
     table = np.eye(K, K + 1, dtype=np.float32)  # the last column is no target
     number = {symbol: k for k, symbol in enumerate(task.answers)}

@@ -1,4 +1,4 @@
-"""Train S models together; each takes, bit for bit, the steps it would take alone.
+"""Train S models together; each takes the steps that it would take alone, bit for bit.
 
 The models are divided into parts that fit into a thread's share of the caches.  A thread takes a part through many
 steps before it starts the next, so that its data stay in the cache.  All operations are elementwise, or sums over the
@@ -10,8 +10,9 @@ Numbers are float32, laid out (S, ...): S models, P parameters, K answers.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from operator import methodcaller
 from typing import Any, NamedTuple
 
@@ -101,7 +102,7 @@ class Part:
 
     Args:
         models, examples, config: as for :func:`train`, of these models.
-        seed: of the first of them.
+        seed: of the first model.
         threads: for their recurrence.
     """
 
@@ -109,11 +110,12 @@ class Part:
         self, models: Sequence[RecurrentModel], examples: Examples, config: LabConfig, seed: int, threads: int
     ) -> None:
         seeds = range(seed, seed + len(models))
-        noise: dict[str, Any] = {"cell_noise": config.cell_noise, "seeds": seeds}
-        self.stacked = StackedModels(models, config.rows, examples.T, threads, **noise)
+        self.stacked = StackedModels(
+            models, config.rows, examples.T, threads, cell_noise=config.cell_noise, seeds=seeds
+        )
         self.examples, self.config = examples, config
         self._optimiser = optimiser(config.optimiser)(self.stacked.weights)
-        self._noise = _WeightNoise(self.stacked, config, seeds)
+        self._rngs = [np.random.default_rng([seed, 2]) for seed in seeds]  # of the noise on the weights
         self._loss = LOSSES["softmax" if examples.targets.distribution else config.loss]
         self._growth = np.float32(config.gain ** (1 / max(1, config.steps - math.ceil(GAIN_FROM * config.steps))))
         self._averaged_from = config.steps - math.ceil(config.average * config.steps)
@@ -126,7 +128,7 @@ class Part:
         for step in span:
             done = step / config.steps
             batch = self.examples.batch(config.rows, done / config.curriculum if done < config.curriculum else 1)
-            with self._noise:
+            with self._weight_noise():
                 sums += gradients(stacked, batch, self.examples.targets, self._loss)
             if config.clip_norm:
                 clip(stacked.gradients, config.clip_norm)
@@ -143,6 +145,18 @@ class Part:
         stacked.write_back()
         return sums
 
+    @contextmanager
+    def _weight_noise(self) -> Iterator[None]:
+        """Add noise to every weight inside the block, from each model's own random stream."""
+        weights, sigma = self.stacked.weights, np.float32(self.config.weight_noise)
+        if not sigma:
+            yield
+            return
+        clean = weights.copy()
+        weights += sigma * np.stack([rng.standard_normal(weights.shape[1], np.float32) for rng in self._rngs])
+        yield
+        weights[...] = clean
+
 
 def rate_factor(done: float, schedule: str) -> float:
     """Return the factor on the learning rate after this share of the steps.
@@ -155,6 +169,18 @@ def rate_factor(done: float, schedule: str) -> float:
     if done < WARM_UP:
         return done / WARM_UP
     return END + (1 - END) * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
+
+
+def at_points(evaluate: Callable[[int], None], steps: int, then: Callback | None) -> Callback:
+    """Return a callback for :func:`train` that calls `evaluate` with the step at each :func:`is_point`, then `then`."""
+
+    def callback(step: int, losses: Array) -> None:
+        if is_point(step, steps):
+            evaluate(step)
+        if then:
+            then(step, losses)
+
+    return callback
 
 
 def is_point(step: int, steps: int, points: int = 20) -> bool:
@@ -181,21 +207,3 @@ def gradients(stacked: StackedModels, batch: Batch, targets: Targets, loss_funct
     stacked.backward(dlogits * share)
     losses: Array = np.add.reduce(loss * share, axis=1)
     return losses
-
-
-class _WeightNoise:
-    """Adds noise to every weight inside a ``with`` block, from each model's own random stream."""
-
-    def __init__(self, stacked: StackedModels, config: LabConfig, seeds: Iterable[int]):
-        self.weights, self.sigma = stacked.weights, np.float32(config.weight_noise)
-        self.rngs = [np.random.default_rng([seed, 2]) for seed in seeds]
-
-    def __enter__(self) -> None:
-        if self.sigma:
-            self.clean = self.weights.copy()
-            P = self.weights.shape[1]
-            self.weights += self.sigma * np.stack([rng.standard_normal(P, np.float32) for rng in self.rngs])
-
-    def __exit__(self, *_: object) -> None:
-        if self.sigma:
-            self.weights[...] = self.clean

@@ -39,9 +39,6 @@ class Sums(Language):
     def length(self, n: int) -> int:
         return 2 * n - 1
 
-    def has(self, n: int) -> bool:
-        return n > 0
-
     def count(self, n: int) -> int:
         return MODULUS**n * len(OPERATORS) ** (n - 1) if n > 0 else 0
 
@@ -86,8 +83,8 @@ class Bracketed(Language):
     chomsky = "deterministic context-free"
     summary = "expressions with brackets around each operation"
 
-    # The state is the open brackets as linked pairs, each with whether its operator has come; and what came last: "" or
-    # "(" before an expression, "o" after an operator, "-" after a sign, "d" after a number, ")".
+    # The state is the open brackets as linked pairs, each with whether its operator has been read; and what was read
+    # last: "" or "(" before an expression, "o" an operator, "-" a sign, "d" a digit, ")".
     def start(self) -> tuple[object, str]:
         return None, ""
 
@@ -115,11 +112,11 @@ class Bracketed(Language):
 
     def key(self, state: tuple[tuple[bool, object] | None, str]) -> Hashable:
         open_now, last = state
-        innermost, come, open_brackets = open_now and open_now[0], 0, 0
+        innermost, operators, open_brackets = open_now and open_now[0], 0, 0
         while open_now:
-            come, open_brackets = come + open_now[0], open_brackets + 1
+            operators, open_brackets = operators + open_now[0], open_brackets + 1
             open_now = open_now[1]  # type: ignore[assignment]
-        return innermost, come, open_brackets, last
+        return innermost, operators, open_brackets, last
 
     def recognises(self, string: Sequence[str]) -> bool:
         text, before = "".join(string), ""
@@ -158,7 +155,7 @@ class Bracketed(Language):
 class BracketedArithmetic(Task):
     """The value of an expression with brackets around each operation, modulo 5.
 
-    The published code leaves out * by default; the published text has it, and so does this.
+    The published code leaves out * by default; the published text has it, and so does this task.
     """
 
     name, inputs, answers, kind = "modular-arithmetic-brackets", Bracketed(), DIGITS, "end"

@@ -30,7 +30,7 @@ def read_bliss(path: str | Path, language: Language | None = None) -> list[Strin
 
     Args:
         path: a .txt file, or a .txt.zip with the password of the benchmark.
-        language: that every string must be in; None accepts any.
+        language: that must contain every string; None accepts any.
 
     Raises: CorpusError naming the line that has no frame or whose string is not in the language, or the file if it
         cannot be read.
@@ -65,7 +65,7 @@ def write_bliss(
         language: decides which steps are forced and which symbols may follow.
         test: the test strings; the first ten are also the preview.
         train: the training strings; no file is written if there are none.
-        p, seed: with which the training strings were drawn, for the name of their file.
+        p, seed: of the draw of the training strings, for the name of their file.
 
     Raises: ValueError if a symbol has more than one character, or a string is not in the language.
     """
@@ -87,7 +87,7 @@ def write_bliss(
 
 
 def forced_mask(language: Language, strings: Sequence[Sequence[str]]) -> npt.NDArray[np.bool_]:
-    """Return at which steps the next symbol is forced, by the convention of BLISS.
+    """Return the steps at which the next symbol is forced, by the convention of BLISS.
 
     Args:
         language: whose machine decides.
@@ -103,7 +103,7 @@ def forced_mask(language: Language, strings: Sequence[Sequence[str]]) -> npt.NDA
 
 
 def valid_mask(language: Language, strings: Sequence[Sequence[str]]) -> npt.NDArray[np.bool_]:
-    """Return which symbols may follow at each step, by the convention of BLISS.
+    """Return the symbols that may follow at each step, by the convention of BLISS.
 
     Returns: (B, T, V), T the longest string and both its frames, the last of which is never marked; V the end, then the
         alphabet in the language's order.

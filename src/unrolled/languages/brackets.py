@@ -1,4 +1,4 @@
-"""Languages of brackets: Dyck-k, where all kinds nest in each other, and Shuffle-k, where each kind is independent."""
+"""Languages of brackets: Dyck-k, where all kinds nest, and Shuffle-k, where each kind nests on its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Languages that one or a few counters decide: a^n b^n and its relatives, and majority."""
+"""Languages that one or a few counters recognise: a^n b^n and its relatives, and majority."""
 
 from __future__ import annotations
 

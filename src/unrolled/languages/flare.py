@@ -50,7 +50,7 @@ class _Step(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def label(language: Language, strings: Iterable[Sequence[str]]) -> list[Labelled]:
-    """Return strings labelled by a language, with the legal next symbols of those in it.
+    """Return strings with their labels by a language, and with legal next symbols if they are in it.
 
     >>> from unrolled.languages import get
     >>> [(example.label, len(example.next_symbols or ())) for example in label(get("anbn"), ["ab", "ba"])]

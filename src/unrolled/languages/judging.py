@@ -1,7 +1,7 @@
-"""Judge a model's scores against the legal symbols, many strings at a time, in chunks with the state carried on.
+"""Judge a model's scores against the legal symbols, many strings at a time, in chunks that carry the state on.
 
-B strings side by side, T time, V vocabulary.  Judged are the predictions of the second to the last symbol of a string,
-and of EOS; with a start mark the model reads EOS first, and the first symbol is judged too.
+B strings read together, T time, V vocabulary.  The first symbol of a string is given; the predictions of all others and
+of EOS are judged.  With a start mark the model reads EOS first, and the first symbol is judged too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from unrolled.languages.language import Run
 from unrolled.saved.vocabulary import Vocabulary
 
-#: Symbols of all strings together that are read at once; bounds the memory, whatever the length.
+#: Symbols read at once, of all strings together; bounds the memory, however long the strings.
 CHUNK = 1 << 18
 #: The probability above which Weiss et al. 2018 accept a symbol.
 ACCEPTED = 0.01
@@ -42,7 +42,7 @@ class Predictor(Protocol):
         """Read ids (T, B); return the scores of the symbol after each, (T, B, V) or (S, T, B, V), and the state."""
 
 
-# A criterion says what "right" means at one position, as a margin: right if above zero.  Scores are (..., V), legal is
+# A criterion defines "right" at one position by a margin: right if above zero.  Scores are (..., V), legal is
 # (T, B, V), targets are (T, B); the margin is (...).  A NaN score is never right.
 
 
@@ -83,8 +83,8 @@ def _log_probability(scores: Array, targets: Array) -> Floats:
 #: - ``sets``, for a softmax: every legal symbol scores above every illegal one.
 #: - ``argmax``, for a softmax: the most probable symbol is legal, so where one symbol is forced, it is that one.
 #: - ``khot``, for sigmoids: the symbols with p > 0.5, that is, with a score above 0, are the legal ones.
-#: - ``accepts``, for a softmax: the symbol that comes has p > 0.01.  Source: Weiss et al. 2018.  It does not see which
-#:   illegal symbols the model would accept too.
+#: - ``accepts``, for a softmax: the next symbol of the string has p > 0.01.  Source: Weiss et al. 2018.  It does not
+#:   show which illegal symbols the model would accept too.
 CRITERIA: dict[str, Callable[[Array, Array, Array], Array]] = {
     "sets": _sets,
     "argmax": _argmax,
@@ -119,14 +119,14 @@ class Marked:
         """Return the number of predictions judged."""
         return int(self.ends[-1]) - self.first
 
-    def part(self, start: int, stop: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    def part(self, start: int, stop: int) -> tuple[Ids, Ids, npt.NDArray[np.bool_]]:
         """Return the inputs (T,), targets (T,) and legal symbols (T, V) of predictions start to stop.
 
         T is stop - start, or less at the end of the string.
         """
-        targets = np.searchsorted(self.ends, np.arange(start, min(stop, len(self))) + self.first, side="right")
-        before = np.searchsorted(self.ends, np.arange(start, min(stop, len(self))) + self.first - 1, side="right")
-        inputs = self.ids[before]
+        positions = np.arange(start, min(stop, len(self))) + self.first
+        targets = np.searchsorted(self.ends, positions, side="right")
+        inputs = self.ids[np.searchsorted(self.ends, positions - 1, side="right")]
         if start + self.first == 0 and len(inputs):
             inputs[0] = self.eos_id
         return inputs, self.ids[targets], self.legal[targets]
@@ -134,13 +134,13 @@ class Marked:
 
 @dataclass(frozen=True)
 class Judged:
-    """How a predictor did on B strings; the leading axis S is there if the predictor is several models.
+    """What a predictor achieved on B strings; with a leading axis S if the predictor is several models.
 
     Attributes:
         margins: For each criterion the least margin over the string, (..., B); right if above 0.
         nats: Sum of -log softmax(scores)[symbol] over the predictions, (..., B); 0 if not measured.
-        hits: Predictions whose most probable symbol came, (..., B); 0 if not measured.
-        predictions: How many predictions there were, (B,).
+        hits: Number of predictions whose most probable symbol was the next one, (..., B); 0 if not measured.
+        predictions: Number of predictions, (B,).
     """
 
     margins: dict[str, Floats]
@@ -152,11 +152,11 @@ class Judged:
 def judge(
     predictor: Predictor, strings: Sequence[Marked], criteria: Sequence[str] = ("sets",), *, measured: bool = False
 ) -> Judged:
-    """Read strings side by side, in chunks, and compare every prediction with what is legal there.
+    """Read strings together, in chunks, and compare every prediction with what is legal there.
 
     Args:
         predictor: one model or several.
-        strings: best of similar lengths.
+        strings: preferably of similar lengths.
         criteria: what "right" means, names in :data:`CRITERIA`.
         measured: also sum up nats and hits; otherwise reading stops once every string is wrong by every criterion.
 

@@ -24,14 +24,14 @@ String = tuple[str, ...]
 #: A symbol, the symbols legal in its place, and how many positions in a row this holds for.
 Run = tuple[str, frozenset[str], int]
 
-#: Random edits tried before the number of edits is raised by one.
+#: Random attempts before the number of edits is raised by one.
 TRIES = 100
-#: States the machine may reach after any one number of symbols while strings are counted.
+#: Most states that the machine may reach after one number of symbols while strings are counted.
 STATES = 200_000
 
 
 class Language(ABC):
-    """A set of strings over an alphabet, each of some size n, drawn uniformly among the strings of its size.
+    """A set of strings over an alphabet, each of some size n; strings of one size are drawn with equal probability.
 
     All strings of size n have the same number of symbols, ``length(n)``, and a longer string has a larger size.
     A new language defines the five attributes, the three methods of its machine and ``recognises``; the rest may be
@@ -83,7 +83,7 @@ class Language(ABC):
         """Return whether the string is in the language, without using the machine."""
 
     def key(self, state: Any) -> Hashable:
-        """Key; states with equal keys have equally many continuations of each length.  By default the state itself."""
+        """Return a key; states with equal keys have equally many continuations of each length.  Default: the state."""
         return state  # type: ignore[no-any-return]
 
     def length(self, n: int) -> int:
@@ -125,7 +125,7 @@ class Language(ABC):
                 state = self.step(state, symbol)
 
     def runs(self, string: Sequence[str]) -> Iterator[Run]:
-        """Yield a string and its EOS as runs: equal symbols in places where the same symbols are legal.
+        """Yield a string and its EOS as runs of equal symbols in places where the same symbols are legal.
 
         Raises: ValueError naming the first illegal symbol.
 
@@ -205,8 +205,8 @@ class Language(ABC):
         for n in [size] if isinstance(size, int) else size.sizes.tolist():
             if not self.has(n):
                 near = [m for m in range(max(0, n - 5), max(0, n) + 6) if self.has(m)]
-                there = f"sizes near it: {', '.join(map(str, near))}" if near else "there are none near it either"
-                raise ValueError(f"{self.name} has no string of size {n}; {there} ({self.summary})")
+                hint = f"sizes near it: {', '.join(map(str, near))}" if near else "there are none near it either"
+                raise ValueError(f"{self.name} has no string of size {n}; {hint} ({self.summary})")
 
     def optimal_nats(self, lengths: Lengths, *, start_mark: bool = False) -> float:
         """Return the least cross-entropy that any model can have on strings drawn at random, in nats per symbol.
@@ -232,15 +232,15 @@ class Language(ABC):
         return (total + sum(share * math.log(share) for share in first.values() if share)) / symbols
 
     def negatives(self, rng: np.random.Generator, string: Sequence[str], edits: int = 1) -> Iterator[String]:
-        """Yield endlessly strings outside the language that are a few edits away from this one.
+        """Yield strings outside the language that are a few edits away from this one, without end.
 
         Args:
             rng: the random stream to draw from.
             string: a string of the language.
             edits: the least number of edits, made one after the other: swap a symbol with the next, delete, insert or
-                replace one.  Where they never lead outside, one more is tried.
+                replace one.  If they keep leading into the language, one more is tried.
 
-        Raises: ValueError if even three more edits than the string has symbols never lead outside.
+        Raises: ValueError if three edits more than the string has symbols still lead into the language.
         Source: Butoi et al. 2025, who also draw the number of edits.
 
         >>> from unrolled.languages import get

@@ -1,4 +1,4 @@
-"""Distributions over the sizes n of strings, written as a short text.
+"""Distributions over the sizes n of strings, given as a short text.
 
 A language defines its size: the n of a^n b^n, the pairs of a Dyck word, else the number of symbols.
 """
@@ -74,12 +74,6 @@ class Lengths:
         cumulative = np.cumsum(self.probabilities)
         cumulative[-1] = 1.0  # so that no draw lands past the last size
         return cumulative
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Lengths) and dict(self) == dict(other)
-
-    def __hash__(self) -> int:
-        return hash(self.text)
 
     def __repr__(self) -> str:
         return f"Lengths({self.text!r})"

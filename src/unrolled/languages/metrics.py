@@ -1,8 +1,8 @@
-"""How well a model knows a language, the most trustworthy metric first.
+"""How well a model has learned a language, the most trustworthy metric first.
 
 1. Strings exactly right: every prediction of the string, EOS included, is right by some *criterion*
    (:data:`unrolled.languages.judging.CRITERIA`).  2. The first failing size, and e_k, the k-th smallest failing size.
-3. Cross-entropy beside the optimum.  4. Per-symbol accuracy, which is misleading: it comes last, with a warning.
+3. Cross-entropy beside the optimum.  4. Per-symbol accuracy, last and with a warning, because it is misleading.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from unrolled.languages.judging import Array, Floats, Judged, Marked, Predictor,
 from unrolled.languages.language import Language
 from unrolled.languages.lengths import Lengths
 
-#: Strings read side by side.
+#: Strings read together.
 ROWS = 64
 #: Up to this size, by default, every size is tried in the search for the first failing one.
 SCANNED = 1000
@@ -28,21 +28,19 @@ WARNING = "per-symbol accuracy is misleading: a model that is wrong once in ever
 
 @dataclass(frozen=True)
 class FirstFailing:
-    """The size at which a model first fails, and how much of that is known.
+    """The size at which a model first fails, and how certain that is.
 
     Attributes:
         n: The smallest size found with a wrong string; None if none was found.
         exact: Whether every smaller size was tried and is right.
         scanned_to: Every size up to this one was tried.
         tried_to: The largest size tried.
-        criterion: What "right" meant.
     """
 
     n: int | None
     exact: bool
     scanned_to: int
     tried_to: int
-    criterion: str
 
     def __str__(self) -> str:
         if self.n is None:
@@ -63,7 +61,7 @@ class Evaluation:
         exact_argmax: Share of strings right by the criterion ``argmax``.
         nats: Cross-entropy of the model, in nats per symbol.
         optimal_nats: The least cross-entropy any model can have on this distribution, exact.
-        accuracy: Share of symbols that were the most probable one; misleading.
+        accuracy: Share of symbols that the model found most probable; misleading.
     """
 
     strings: int
@@ -101,9 +99,9 @@ def scan(
     Args:
         predictor: one model, or S models that read the same strings.
         language: whose strings are read.
-        sizes: N sizes that the language has, best in order.
+        sizes: N sizes that the language has, preferably in order.
         criterion: what "right" means, a name in :data:`unrolled.languages.judging.CRITERIA`.
-        strings: how many to draw of each size; all are read where there are no more.
+        strings: how many to draw of each size; where there are no more, all are read.
         seed: of the draws.
         start_mark: whether EOS is read before each string and the first symbol judged too.
 
@@ -154,8 +152,8 @@ def kth_failing(margins: Floats, sizes: Sequence[int], k: int = 1) -> npt.NDArra
 def smallest_failing(margins: Callable[[list[int], Sequence[int]], Floats], S: int, sizes: Sequence[int]) -> list[int]:
     """Return for each of S models the smallest of the sizes with a wrong string; 0 if there is none.
 
-    The sizes are tried in blocks of 8 to 64, so a model that has learned nothing is done soon; a model that has failed
-    reads no further.
+    The sizes are tried in blocks of 8 to 64, and a model that has failed reads no further, so one that has learned
+    nothing is done soon.
 
     Args:
         margins: takes (numbers of M models, N sizes) and returns their margins, (M, N); see :func:`scan`.
@@ -204,7 +202,7 @@ def first_failing(
     scanned = [n for n in range(1, min(limit, scan_to) + 1) if language.has(n)]
     (failing,) = smallest_failing(lambda _, block: margin(block)[None], 1, scanned)
     if failing:
-        return FirstFailing(failing, True, failing, failing, criterion)
+        return FirstFailing(failing, True, failing, failing)
     scanned_to = right = scanned[-1] if scanned else 0
     wrong = None
     while wrong is None and right < limit:
@@ -213,12 +211,12 @@ def first_failing(
             break
         right, wrong = (n, None) if margin([n])[0] > 0 else (right, n)
     if wrong is None:
-        return FirstFailing(None, True, scanned_to, right, criterion)
+        return FirstFailing(None, True, scanned_to, right)
     tried_to = wrong
     while (n := _size_near(language, (right + wrong) // 2, right, wrong)) is not None:
         right, wrong = (n, wrong) if margin([n])[0] > 0 else (right, n)
     exact = _size_near(language, wrong - 1, scanned_to, wrong) is None
-    return FirstFailing(wrong, exact, scanned_to, tried_to, criterion)
+    return FirstFailing(wrong, exact, scanned_to, tried_to)
 
 
 def evaluate(

@@ -13,7 +13,7 @@ from unrolled.saved.vocabulary import EOS
 class UnmarkedReversal(Language):
     """w followed by w backwards; the size is the number of symbols of w.
 
-    Every symbol is legal after every prefix, so all that a model can be wrong about is where a string may end.
+    Every symbol is legal after every prefix, so a model can be wrong only about where a string may end.
 
     >>> language = UnmarkedReversal()
     >>> "".join(language.sample(np.random.default_rng(0), 4)), language.count(4)
@@ -24,7 +24,7 @@ class UnmarkedReversal(Language):
     source = "DuSell & Chiang 2020, Learning Context-Free Languages with Nondeterministic Stack RNNs; Butoi et al. 2025"
     summary = "w followed by w backwards; the size is the symbols of w"
 
-    # The state is the prefix: nothing less says where the string may end.
+    # The state is the prefix: less would not determine where the string may end.
     def start(self) -> String:
         return ()
 

@@ -125,6 +125,6 @@ REGULAR = (
         _even_pairs,
         "ab",
         DELETANG,
-        "as many places ab as ba, which is: the last symbol is the first",
+        "as many places ab as ba: the last symbol equals the first",
     ),
 )

@@ -16,8 +16,9 @@ def self_check(language: Language, up_to: int = 12, most: int = 100_000, seed: i
     """Look for strings on which the parts of a language disagree.
 
     Three searches, each through at most `most` strings of at most `up_to` symbols: machine and recogniser must agree on
-    every string over the alphabet; every string that the machine lists must be recognised, and counted; they must
-    agree on every drawn string and on edits of it.  And every legal symbol must lead to the end of some string.
+    every string over the alphabet, and the recognised strings must be as many as counted; every string that the machine
+    lists must be recognised, and every legal symbol must lead to the end of some string; machine and recogniser must
+    agree on every drawn string and on edits of it.
 
     Args:
         language: what to check.
@@ -43,15 +44,14 @@ def self_check(language: Language, up_to: int = 12, most: int = 100_000, seed: i
 
 def _every_string(language: Language, up_to: int, most: int, seed: int) -> Iterator[str]:
     sizes = {language.length(n): n for n in range(up_to + 1)}
-    looked_at = 0
+    left = most
     for length in range(up_to + 1):
-        looked_at += len(language.alphabet) ** length
-        strings = product(language.alphabet, repeat=length)
         found = 0
-        for string in islice(strings, max(0, most - looked_at + len(language.alphabet) ** length)):
+        for string in islice(product(language.alphabet, repeat=length), left):
             yield from _disagreement(language, string)
             found += language.recognises(string)
-        if looked_at > most:
+        left -= len(language.alphabet) ** length
+        if left < 0:
             return
         if length not in sizes and found:
             yield f"the recogniser accepts {found} strings of {length} symbols, but no size n has that length"

@@ -1,4 +1,4 @@
-"""Strings in a text file, one a line."""
+"""Strings in a text file, one per line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from unrolled.languages.language import Language, String
 
 
 def write_strings(path: str | Path, strings: Iterable[Sequence[str]], *, spaced: bool | None = None) -> None:
-    """Write one string a line.
+    """Write one string per line.
 
     Args:
         path: of the file, which is replaced.
@@ -39,7 +39,7 @@ def read_strings(path: str | Path, language: Language | None = None, *, spaced: 
 
     Args:
         path: of the file.
-        language: that every string must be in; None accepts any.
+        language: that must contain every string; None accepts any.
         spaced: whether symbols are separated by spaces; by default, whether the line has a space.
 
     Raises: CorpusError naming the line whose string is not in the language, or the file if it is not UTF-8 text.
@@ -50,9 +50,9 @@ def read_strings(path: str | Path, language: Language | None = None, *, spaced: 
 
 
 def checked(string: String, language: Language | None, where: str) -> String:
-    """Return a string that is in the language; any string if there is no language.
+    """Return the string, if it is in the language or there is none to check against.
 
-    Raises: CorpusError naming the place, the string, and the symbol that is not in the alphabet, if there is one.
+    Raises: CorpusError naming the place, the string, and a symbol that is not in the alphabet, if there is one.
     """
     if language is None or language.recognises(string):
         return string
@@ -61,5 +61,5 @@ def checked(string: String, language: Language | None, where: str) -> String:
 
 
 def shortened(text: str) -> str:
-    """Return the repr of a text, its middle left out if it is long."""
+    """Return the repr of a text, without its middle if it is long."""
     return repr(text if len(text) <= 40 else f"{text[:20]}...{text[-10:]}")

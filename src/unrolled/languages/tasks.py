@@ -1,4 +1,4 @@
-"""Tasks: an input string and the answer to it, and every task as the language of strings "input = answer".
+"""Tasks: functions from an input string to an answer, and each task as the language of strings "input = answer".
 
 A task asks for one answer at the end (``kind`` is "end"), one at each step ("each"), or a string after the end
 ("after").  As a language, its strings are the input, the symbol ``=`` and the answer, as in Butoi et al. 2025: each
@@ -56,7 +56,7 @@ class Task(ABC):
 
     Attributes:
         name: Its name on the command line.
-        inputs: The language of its inputs, which are drawn as its strings are.
+        inputs: The language of its inputs, which also draws them.
         answers: The symbols of its answers, distinct.
         kind: "end": one symbol after the input; "each": one after each symbol of it; "after": a string after it.
         chomsky: Its class in the Chomsky hierarchy, as the source gives it.
@@ -78,7 +78,7 @@ class Task(ABC):
 
     @abstractmethod
     def holds(self, given: String, answer: String) -> bool:
-        """Return whether this is the answer, found in another way than by :meth:`answer`."""
+        """Return whether this is the answer, decided in another way than by :meth:`answer`."""
 
     def answer_length(self, n: int) -> int:
         """Return the number of symbols of the answer to an input of size n."""
@@ -176,7 +176,7 @@ class TaskLanguage(Language):
 
 
 class EachStep(Task):
-    """A task with one answer at the end, asked after each symbol instead.
+    """A task with one answer at the end that is asked after each symbol instead.
 
     Raises: ValueError if the task asks for more than one answer, or not every prefix of an input is an input.
 
@@ -203,8 +203,7 @@ class EachStep(Task):
         return tuple(self.task.answer(given[: t + 1])[0] for t in range(len(given)))
 
     def holds(self, given: String, answer: String) -> bool:
-        heads = (given[: t + 1] for t in range(len(given)))
-        return len(answer) == len(given) and all(self.task.holds(h, (a,)) for h, a in zip(heads, answer, strict=True))
+        return len(answer) == len(given) and all(self.task.holds(given[: t + 1], (a,)) for t, a in enumerate(answer))
 
 
 class Recognition(Task):

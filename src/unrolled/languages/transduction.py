@@ -125,7 +125,7 @@ class Duplicate(Task):
 
 
 class OddsFirst(Task):
-    """The first, third, fifth ... symbol, then the second, fourth ...
+    """The first, third, fifth ... symbol, then the second, fourth ... symbol.
 
     The published text puts the odd places, counted from 1, first; the published code puts the even ones first.
     """

@@ -30,7 +30,7 @@ class Callback:
         """Called when the run has ended and been saved."""
 
     def close(self) -> None:
-        """Release terminals and files; called last, also after an error."""
+        """Release terminal and files; called last, also after an error."""
 
 
 class TensorBoard(Callback):
@@ -48,7 +48,7 @@ class TensorBoard(Callback):
         self.writer: SummaryWriter | None = None
 
     def on_train_begin(self, run: Run) -> None:
-        """Open the log, without what an earlier part of the run wrote after its checkpoint."""
+        """Open the log; hide what was written after the checkpoint from which the run resumes."""
         assert run.folder is not None
         self.writer = self._open(str(run.folder), purge_step=run.clock.step + 1)
 

@@ -1,12 +1,12 @@
-"""Checkpoints on disk, in the folder of a run; whichever step the machine stops at, one of them is whole.
+"""Checkpoints on disk, in the folder of a run; one of them is complete, whenever the machine stops.
 
     checkpoints/latest                                   names the folder below, and the sha256 of its training.json
     checkpoints/step-000000123/training.json             state, and the sha256 of the tensors beside it
     checkpoints/step-000000123/training.safetensors
 
-A checkpoint becomes the latest by one rename, after all of it is on disk, so after a crash at any point the previous
-one or the new one is there, whole.  The checksums form a chain from one file that is replaced as a whole, so parts of
-two checkpoints are never mixed.
+A checkpoint becomes the latest by one rename, after all of it is on disk, so a crash at any point leaves the previous
+one or the new one complete.  `latest` is replaced as a whole and the checksums form a chain from it, so parts of two
+checkpoints are never mixed.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ def save_checkpoint(
         folder: the folder of the run, made if missing.
         step: optimiser steps done.
         tensors: arrays by name.
-        state: what else the next step depends on, as JSON values; finite numbers only.
+        state: whatever else the next step depends on, as JSON values; finite numbers only.
 
-    Raises: CheckpointError if it cannot be written; the previous checkpoint then still stands.  ValueError if the state
+    Raises: CheckpointError if it cannot be written; the previous checkpoint then remains.  ValueError if the state
         holds what JSON cannot express, such as inf.
     """
     folder = Path(folder)

@@ -22,7 +22,7 @@ PLAIN_EVERY = 10.0
 
 
 def duration(seconds: float) -> str:
-    """Return a time span as people say it.
+    """Return a time span in words.
 
     >>> duration(7.4), duration(200), duration(7300)
     ('7 s', '3 min 20 s', '2 h 1 min')
@@ -123,7 +123,7 @@ class Display(Callback):
 
 
 def fraction_done(run: Run) -> float | None:
-    """Return the share of the nearest limit that is used up, in [0, 1]; None if only early stopping ends the run."""
+    """Return the fraction of the run that is done, by its nearest limit, in [0, 1]; None if it has no limit."""
     shares = []
     if run.total_steps:
         shares.append(run.clock.step / run.total_steps)

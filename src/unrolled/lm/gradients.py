@@ -1,7 +1,7 @@
-"""The gradient of one batch: backpropagation through head and layers by hand, without building a graph.
+"""The gradient of one batch: backpropagation through head and layers by hand, without autograd's graph.
 
-On the five strings of the founding example autograd's bookkeeping costs more than all arithmetic; here every product
-of the chain rule is one line, and `test_gradients.py` holds each against autograd.
+On the five strings of the founding example the graph costs more time than the arithmetic.  Here each product of the
+chain rule is one line, and tests/lm/test_gradients.py compares the gradient of every parameter with autograd's.
 
 T time, B batch, N = T*B, H hidden, V vocabulary; dX is the gradient of X.
 """
@@ -9,46 +9,39 @@ T time, B batch, N = T*B, H hidden, V vocabulary; dX is the gradient of X.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from unrolled.core.fields import Layout, Net
 from unrolled.lm.loader import Batch
+from unrolled.lm.model import SequenceModel, State
 from unrolled.nn import dispatch, fused
 from unrolled.nn.modules import is_hooked
 from unrolled.nn.recompute import segment_steps
 from unrolled.nn.stack import first_input, run_stack
 
-if TYPE_CHECKING:
-    from unrolled.lm.model import SequenceModel, State
-
 aten = torch.ops.aten
 
 #: Adds the gradient of a batch's summed loss to the ``grad`` of every parameter.
 #:
-#: Args: the model, whose parameters each have a ``grad``, which an optimiser of this package sees to; the batch, whose
-#: symbols are the model's; the state before it, each (L, B, H), taken as constant, or None for the initial one.
+#: Args: the model, whose parameters have a ``grad`` each (:class:`unrolled.lm.optimisers.FlatParameters` gives it to
+#: them); the batch; the state before it, each (L, B, H), taken as constant, or None for the initial state.
 #: Returns: the sum of -log p(target) in nats, and the state after the batch, detached.
-GradientFunction = Callable[["SequenceModel", Batch, "State | None"], tuple[float, "State"]]
+GradientFunction = Callable[[SequenceModel, Batch, State | None], tuple[float, State]]
 
 
 def gradient_function(model: SequenceModel) -> GradientFunction:
-    """Return `by_hand` if it can serve the model, else `by_autograd`.
-
-    By hand unless a weight is frozen or computed from others, a module has hooks, or the compiled core cannot take the
-    calls.
-    """
+    """Return `by_hand`; `by_autograd` if a weight is frozen or computed, a module has hooks, or the core cannot run."""
     layers = [w for layer in range(model.config.num_layers) for w in model.weights(layer) if w is not None]
     plain = all(w.is_leaf and w.requires_grad for w in (*layers, *model.parameters()))
     hooked = is_hooked(model) or is_hooked(model.rnn)
-    able = plain and not hooked and dispatch.obstacle(model.head.weight, model.head.weight.dtype) is None
-    return by_hand if able else by_autograd
+    on_core = dispatch.obstacle(model.head.weight, model.head.weight.dtype) is None
+    return by_hand if plain and on_core and not hooked else by_autograd
 
 
 def by_autograd(model: SequenceModel, batch: Batch, state: State | None) -> tuple[float, State]:
-    """Let autograd find the gradients; see :data:`GradientFunction`."""
+    """Compute the gradients by autograd; see :data:`GradientFunction`."""
     loss, after = model.loss(batch.ids, batch.targets, state, batch.lengths)
     loss.backward()  # type: ignore[no-untyped-call]
     return loss.item(), tuple(s.detach() for s in after)
@@ -56,7 +49,7 @@ def by_autograd(model: SequenceModel, batch: Batch, state: State | None) -> tupl
 
 @torch.no_grad()
 def by_hand(model: SequenceModel, batch: Batch, state: State | None) -> tuple[float, State]:
-    """Find the gradients by the chain rule, written out; see :data:`GradientFunction`."""
+    """Compute the gradients by the chain rule, written out; see :data:`GradientFunction`."""
     rnn, kind, L = model.rnn, model.config.kind, model.config.num_layers
     p, p_head = rnn.dropout_between_layers, model.config.dropout if model.training else 0.0
     layout = Layout(lengths=batch.lengths)
@@ -64,7 +57,7 @@ def by_hand(model: SequenceModel, batch: Batch, state: State | None) -> tuple[fl
     before = model.initial_state(batch.ids.shape[1]) if state is None else state
     weights = [model.weights(layer) for layer in range(L)]
     x, first = first_input(batch.ids, weights[:1], None if model.embedding is None else model.E, layout)
-    masks: list[Tensor | None] = [None]  # what dropout left of each layer's input
+    masks: list[Tensor | None] = [None]  # of the dropout before each layer
 
     def drop(x: Tensor) -> Tensor:
         x, mask = _dropped(x, p)
@@ -101,7 +94,7 @@ def by_hand(model: SequenceModel, batch: Batch, state: State | None) -> tuple[fl
             for initial, ds in zip(model.initial, (found.dh_0, found.dc_0), strict=False):
                 _grad(initial)[layer].add_(ds.sum(1))
         if found.dx is None:
-            continue  # symbols have no gradient
+            continue  # the first layer read symbols, which have no gradient
         if layer:
             dy = _dropped_back(found.dx, masks[layer], p)
         else:
@@ -110,7 +103,7 @@ def by_hand(model: SequenceModel, batch: Batch, state: State | None) -> tuple[fl
 
 
 def _dropped(x: Tensor, p: float) -> tuple[Tensor, Tensor | None]:
-    """Return x with dropout, and its mask; the same draws as torch.nn.functional.dropout."""
+    """Return x after dropout, and the mask; it draws as torch.nn.functional.dropout does."""
     if not p:
         return x, None
     x, mask = torch.native_dropout(x, p, True)

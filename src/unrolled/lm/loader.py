@@ -78,7 +78,7 @@ class BatchLoader:
         return self.source.epoch + (self.source.index == len(self.source))
 
     def next(self) -> Batch:
-        """Return the next batch; always the same tensors if an epoch is one batch."""
+        """Return the next batch; the same tensors every time if an epoch is one batch."""
         arrays: SequenceBatch | StreamBatch = next(iter(self.source))  # type: ignore[assignment]
         if self._batch is None or arrays is not self._arrays:
             self._arrays, self._batch = arrays, as_batch(arrays)

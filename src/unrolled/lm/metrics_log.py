@@ -1,4 +1,4 @@
-"""metrics.jsonl of a run: one JSON object a line, in the order of steps."""
+"""metrics.jsonl of a run: one JSON object per line, in the order of steps."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from unrolled.saved.files import CheckpointError, writing
 
 
 class MetricsLog:
-    """The file metrics.jsonl of a run; each of its lines has a ``step``.
+    """The file metrics.jsonl of a run; each line has a ``step``.
 
     Args:
         folder: the folder of the run.
-        step: the checkpoint that the run resumes from; later lines are dropped, because they will be written again.
+        step: of the checkpoint from which the run resumes; later lines are dropped, because they are written again.
 
     Raises: CheckpointError if a line is not such an object, or the file cannot be written.
     """

@@ -1,4 +1,4 @@
-"""Optimisers on one flat buffer, of which every parameter is a view: a step is one call, not one per parameter."""
+"""Optimisers on one flat buffer that every parameter is a view of: a step is one call, not one per parameter."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ ALIGNMENT = 16
 class FlatParameters:
     """All parameters of a model in one buffer, and all gradients in another of the same layout.
 
-    The parameters stay the same objects, but their storage moves.  Their ``grad`` becomes a view, to which the backward
-    pass adds.
+    The parameters stay the same objects, but their storage moves.  The ``grad`` of each becomes a view that the
+    backward pass adds to.
 
     Args: parameters: of one dtype, on the CPU; those without ``requires_grad`` are left out.
 
@@ -64,25 +64,17 @@ class Optimiser:
         self.rule.step(learning_rate)
         self.flat.gradients.zero_()
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """Return the optimiser's state by name, such as its moments."""
-        return self.rule.state()
-
-    def load_state(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Restore a state from :meth:`state`."""
-        self.rule.load_state(tensors)
-
 
 class AdamW:
     """torch's fused AdamW kernel on one buffer, without torch.optim's bookkeeping, which costs more than the kernel.
 
-    Source: Loshchilov and Hutter 2019; betas 0.9 and 0.999, eps 1e-8, as torch.optim.AdamW has them.
+    Source: Loshchilov and Hutter 2019; betas 0.9 and 0.999 and eps 1e-8, the defaults of torch.optim.AdamW.
     """
 
     def __init__(self, flat: FlatParameters, weight_decay: float):
         self.values, self.gradients, self.weight_decay = flat.values.data, flat.gradients, weight_decay
         self.moments = {"exp_avg": torch.zeros_like(self.values), "exp_avg_sq": torch.zeros_like(self.values)}
-        self.steps = torch.zeros(())  # a tensor, because the kernel takes one
+        self.steps = torch.zeros(())  # the kernel takes a tensor
 
     def step(self, learning_rate: float) -> None:
         """Take one step."""
@@ -135,10 +127,8 @@ class TorchOptimiser:
 
 
 def _rule(flat: FlatParameters, config: TrainingConfig) -> AdamW | TorchOptimiser:
-    values = flat.values
-    rate, momentum, decay = config.learning_rate, config.momentum, config.weight_decay
     if config.optimiser == "adamw":
-        return AdamW(flat, decay)
-    if config.optimiser == "sgd":
-        return TorchOptimiser(values, torch.optim.SGD([values], lr=rate, momentum=momentum, weight_decay=decay))
-    return TorchOptimiser(values, torch.optim.RMSprop([values], lr=rate, momentum=momentum, weight_decay=decay))
+        return AdamW(flat, config.weight_decay)
+    rule = torch.optim.SGD if config.optimiser == "sgd" else torch.optim.RMSprop
+    momentum, decay = config.momentum, config.weight_decay
+    return TorchOptimiser(flat.values, rule([flat.values], config.learning_rate, momentum=momentum, weight_decay=decay))

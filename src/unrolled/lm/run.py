@@ -37,7 +37,7 @@ class Result:
 
     Attributes:
         steps: Optimiser steps.
-        epochs: Passes over the training data begun.
+        epochs: Epochs begun.
         nats: Training loss in the last line of metrics, in nats per symbol; None before the first.
         validation: Best validation loss in nats per symbol; None without validation data.
         seconds: Time spent training.
@@ -66,7 +66,7 @@ class Meter:
 
 @dataclass
 class Clock:
-    """How far a run has come.
+    """Progress of a run in steps, symbols and seconds.
 
     Attributes:
         step: Optimiser steps done.
@@ -87,7 +87,7 @@ class Clock:
 
 
 class Run:
-    """One training run at its first step; :mod:`unrolled.lm.run_state` saves it and resumes it.
+    """One training run, before its first step; :mod:`unrolled.lm.run_state` saves and resumes it.
 
     Args: as :func:`unrolled.lm.training.train`.
     Raises: ValueError if the corpus is not encoded with the model's vocabulary.
@@ -228,9 +228,9 @@ def _total_steps(config: TrainingConfig, batches_per_epoch: int) -> int:
 def _starts(corpus: Corpus) -> NDArray[np.float32]:
     """Return log-probabilities (V,) of the first symbol: of a sequence, or of any symbol of a stream.
 
-    They are smoothed, so no start has probability zero.
+    They are smoothed, so that no symbol has probability zero.
     """
     train, V = corpus.train, len(corpus.vocabulary)
-    often = counts(train.ids if corpus.stream else train.ids[train.offsets[:-1]], V) + UNSEEN
-    starts: NDArray[np.float32] = np.log(often / often.sum()).astype(np.float32)
+    smoothed = counts(train.ids if corpus.stream else train.ids[train.offsets[:-1]], V) + UNSEEN
+    starts: NDArray[np.float32] = np.log(smoothed / smoothed.sum()).astype(np.float32)
     return starts

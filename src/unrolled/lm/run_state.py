@@ -25,7 +25,7 @@ class ResumeError(ValueError):
 
 
 def begin(run: Run) -> None:
-    """Write the first checkpoint of a new run, or leave its folder empty: the disk may be full from the start."""
+    """Write the first checkpoint of a new run; leave its folder empty if that fails, as on a full disk."""
     if run.folder is None:
         return
     new_folder(run.folder)
@@ -38,18 +38,18 @@ def begin(run: Run) -> None:
 
 
 def save(run: Run) -> None:
-    """Write a checkpoint, which holds everything the next step depends on, and the model with its best weights."""
+    """Write a checkpoint, all that the next step depends on, and the model with its best weights."""
     if run.folder is None:
         return
     tensors = {"values": run.optimiser.flat.values.data, "rng": torch.get_rng_state()}
-    tensors |= {f"optimiser.{name}": t for name, t in run.optimiser.state().items()}
+    tensors |= {f"optimiser.{name}": t for name, t in run.optimiser.rule.state().items()}
     tensors |= {f"carried.{k}": t for k, t in enumerate(run.carried or ())}
     if run.best is not None:
         tensors["best"] = run.best
     state = {
         "config": run.saved_config(),
         "corpus": run.corpus.fingerprint,
-        "feed": run.loader.state(),  # its name in files of version 0.1
+        "feed": run.loader.state(),  # named as in the files of version 0.1
         "schedule": run.schedule.state(),
         "progress": asdict(run.progress),
         "clock": asdict(run.clock),
@@ -78,7 +78,7 @@ def resume(run: Run) -> None:
     arrays = {name: torch.from_numpy(array) for name, array in tensors.items()}
     torch.set_rng_state(arrays["rng"])
     run.optimiser.flat.values.data.copy_(arrays["values"])
-    run.optimiser.load_state(_under("optimiser", arrays))
+    run.optimiser.rule.load_state(_under("optimiser", arrays))
     run.best = arrays.get("best")
     run.carried = tuple(_under("carried", arrays).values()) or None
     run.loader.load_state(state["feed"])

@@ -1,4 +1,4 @@
-"""Load a saved model, step it, score with it and write with it: numpy only, never torch."""
+"""Load a saved model, step it, score and generate with it: numpy only, never torch."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Generation of symbols, one step at a time, by any model that can step.
 
-The state is carried, so each symbol costs the same however long the text has become.
+The state is carried from step to step, so every symbol takes the same time, however long the text.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from unrolled.saved.vocabulary import Text, Vocabulary
 
 Ids = NDArray[np.int64]
 
-#: What a row yields in a step in which it writes no symbol: it reads its prompt, or has ended.
+#: What a row yields in a step in which it generates no symbol: it reads its prompt, or has ended.
 NOTHING = -1
-#: Symbols that a :class:`Writer` writes at a time.
+#: Symbols that a :class:`Writer` generates in one call.
 BLOCK = 16
 
 
@@ -52,7 +52,7 @@ class Writer(Protocol):
 
 
 def stream(stepper: Stepper, prompts: Sequence[Ids], config: GenerationConfig) -> Iterator[Ids]:
-    """Yield the symbols (B,) that the rows write in each step; NOTHING where a row reads its prompt or has ended.
+    """Yield the symbols (B,) that the rows generate in each step; NOTHING where a row reads its prompt or has ended.
 
     A row ends with EOS, which it still yields, or after `config.max_length` symbols.  After an empty prompt the first
     symbol is chosen by `stepper.start`.
@@ -87,7 +87,7 @@ def stream(stepper: Stepper, prompts: Sequence[Ids], config: GenerationConfig) -
 def beam(stepper: Stepper, prompt: Ids, config: GenerationConfig) -> Ids:
     """Return the most probable continuation that beam search finds, with a beam of `config.beam_width` texts.
 
-    Texts are ranked by their log-probability in nats; one that has ended with EOS keeps its score.
+    Texts are ranked by their log-probability in nats; a text that has ended with EOS keeps its score.
     """
     state = stepper.initial(1)
     logits: Logits = np.asarray(stepper.start)[None]
@@ -108,7 +108,7 @@ def beam(stepper: Stepper, prompt: Ids, config: GenerationConfig) -> Ids:
         scores = grown[parents, symbols]
         texts = [texts[w] if ended[w] else [*texts[w], int(v)] for w, v in zip(parents, symbols, strict=True)]
         ended = symbols == stepper.eos_id
-        if ended[0]:  # scores only fall, so no other text can overtake one that leads and has ended
+        if ended[0]:  # scores only fall, so no other text can overtake this one
             break
         logits, state = stepper.step(symbols, stepper.select(state, parents))
     return np.array(texts[0], np.int64)
@@ -129,20 +129,20 @@ class TextStepper(Stepper, Protocol):
     framed: bool  # whether it learned sequences that end with EOS
 
 
-def write(stepper: TextStepper, prompts: Sequence[Text], config: GenerationConfig) -> list[str]:
+def generate_texts(stepper: TextStepper, prompts: Sequence[Text], config: GenerationConfig) -> list[str]:
     """Return a continuation of each prompt as text, without EOS."""
     vocabulary = stepper.vocabulary
     written = generate(stepper, [vocabulary.encode(prompt) for prompt in prompts], config)
     return [vocabulary.text(ids[ids != vocabulary.eos_id]) for ids in written]
 
 
-def write_on(stepper: TextStepper, prompt: Text, config: GenerationConfig) -> Iterator[str]:
-    """Yield a continuation of a prompt piece by piece, as it is written, without EOS.
+def stream_text(stepper: TextStepper, prompt: Text, config: GenerationConfig) -> Iterator[str]:
+    """Yield a continuation of a prompt piece by piece, without EOS.
 
     Raises: ValueError for the beam strategy, whose text is known only at the end.
     """
     vocabulary = stepper.vocabulary
     if config.strategy == "beam":
-        raise ValueError("strategy 'beam' cannot stream, for its text is known only at the end; use generate")
+        raise ValueError("strategy 'beam' cannot stream, because its text is known only at the end; use generate")
     steps = stream(stepper, [vocabulary.encode(prompt)], config)
     return vocabulary.pieces(int(ids[0]) for ids in steps if ids[0] != vocabulary.eos_id)

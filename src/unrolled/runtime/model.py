@@ -1,4 +1,4 @@
-"""A trained model without torch: the compiled core steps it, or the equations of docs/notation.md in numpy.
+"""A trained model without torch, stepped by the compiled core, or by the equations of docs/notation.md in numpy.
 
 UNROLLED_BACKEND=reference selects the equations.  Letters and shapes are those of :mod:`unrolled.notation`.
 """
@@ -29,7 +29,7 @@ from unrolled.saved.vocabulary import Text, Vocabulary
 
 Array = NDArray[np.float32]
 
-#: Of each layer h (B, H), and c (B, H) if the cell has one.
+#: For each layer h (B, H), and c (B, H) if the cell has one.
 State = list[tuple[Array, ...]]
 
 
@@ -63,7 +63,7 @@ def _gru(a: Array, h_a: Array, h_prev: Array) -> tuple[Array, ...]:
     return ((1 - z) * np.tanh(a_n + r * h_n) + z * h_prev,)
 
 
-#: One row a cell: from a = W_ih x + b_ih and h_a = W_hh h_prev + b_hh, both (B, G*H), and the state to the next state.
+#: The next state of each cell, from a = W_ih x + b_ih and h_a = W_hh h_prev + b_hh, both (B, G*H), and the state.
 CELLS: dict[str, Callable[..., tuple[Array, ...]]] = {
     "RNN_TANH": _rnn_tanh,
     "RNN_RELU": _rnn_relu,
@@ -100,7 +100,7 @@ class RuntimeModel:
         ]
         W_ih, W_hh, b_ih, *_ = self.layers[0]
         E = tensors.get("embedding.weight")  # (V, E), or None for one-hot symbols
-        self.products = W_ih.T if E is None else E @ W_ih.T  # (V, G*H): W_ih times each symbol
+        self.products = W_ih.T if E is None else E @ W_ih.T  # (V, G*H): W_ih x for each symbol
         self.lookup = self.products + b_ih
         self.W_hy = tensors["head.weight" if "head.weight" in tensors else "embedding.weight"]
         self.b_y = tensors["head.bias"]
@@ -158,18 +158,15 @@ class RuntimeModel:
     @contextmanager
     def _stepping_from(self, state: State) -> Iterator[CoreStepper]:
         B = len(state[0][0])
-        with self._lock:  # a stepper has one state, in its own arrays
+        with self._lock:  # a stepper holds one state, in arrays of its own
             stepper = self._steppers.get(B)
             if stepper is None:
-                stepper = self._steppers[B] = self._make_stepper(B)
+                layers = [self.layers[0]._replace(W_ih=self.products.T), *self.layers[1:]]
+                stepper = self._steppers[B] = CoreStepper(self.kind, layers, B, head=(self.W_hy, self.b_y))
             for arrays, before in zip(stepper.states, state, strict=True):
                 for array, s in zip(arrays, before, strict=True):
                     array[...] = s
             yield stepper
-
-    def _make_stepper(self, B: int) -> CoreStepper:
-        layers = [self.layers[0]._replace(W_ih=self.products.T), *self.layers[1:]]
-        return CoreStepper(self.kind, layers, B, head=(self.W_hy, self.b_y))
 
     def select(self, state: State, rows: NDArray[np.intp]) -> State:
         """Return the state of these rows (R,), in this order."""
@@ -178,18 +175,18 @@ class RuntimeModel:
     def generate(
         self, prompt: Text = "", config: GenerationConfig | None = None, *, count: int = 1, **options: Any
     ) -> list[str]:
-        """Write `count` continuations of a prompt; arguments as :meth:`unrolled.lm.model.SequenceModel.generate`."""
-        return generation.write(self, [prompt] * count, replace(config or GenerationConfig(), **options))
+        """Generate `count` continuations of a prompt; see :meth:`unrolled.lm.model.SequenceModel.generate`."""
+        return self.generate_each([prompt] * count, config, **options)
 
     def generate_each(
         self, prompts: Sequence[Text], config: GenerationConfig | None = None, **options: Any
     ) -> list[str]:
-        """Write one continuation of each of several prompts, all in one batch."""
-        return generation.write(self, prompts, replace(config or GenerationConfig(), **options))
+        """Generate one continuation of each of several prompts, all in one batch."""
+        return generation.generate_texts(self, prompts, replace(config or GenerationConfig(), **options))
 
     def stream(self, prompt: Text = "", config: GenerationConfig | None = None, **options: Any) -> Iterator[str]:
-        """Yield one continuation of a prompt piece by piece, as it is written."""
-        return generation.write_on(self, prompt, replace(config or GenerationConfig(), **options))
+        """Yield one continuation of a prompt piece by piece."""
+        return generation.stream_text(self, prompt, replace(config or GenerationConfig(), **options))
 
     def score(self, scored: Text) -> Score:
         """Return the bits that each symbol of a text costs."""
