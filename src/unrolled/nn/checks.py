@@ -229,34 +229,32 @@ def has_steps(T: int) -> None:
         raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
 
 
-def lengths_form(lengths: Any, shape: tuple[int, ...], device: torch.device) -> None:
-    """Raise unless `lengths` is an int64 tensor with one entry for each row of the batch.
+def lengths_and_reset(x: Tensor, batch_first: bool, lengths: Any, reset: Any) -> None:
+    """Raise unless `lengths` is None or has an entry for each row, and `reset` None or one for each row and step.
 
     Raises: TypeError for another type, ValueError for another shape or device.
 
-    >>> lengths_form(torch.tensor([3, 1]), (2,), torch.device("cpu"))
+    >>> lengths_and_reset(torch.zeros(5, 3, 4), False, torch.tensor([5, 0, 2]), torch.zeros(5, 3, dtype=torch.bool))
     """
-    if not isinstance(lengths, Tensor) or lengths.dtype != torch.int64:
-        raise TypeError(f"lengths must be an int64 tensor of shape {shape}, got {described(lengths)}")
-    if lengths.shape != shape:
-        raise ValueError(f"lengths must have shape {shape}, one for each row of the batch, got {tuple(lengths.shape)}")
-    if lengths.device != device:
-        raise ValueError(f"lengths must be on the input's device {device}, got {lengths.device}")
-
-
-def reset_form(reset: Any, shape: tuple[int, ...], device: torch.device) -> None:
-    """Raise unless `reset` is a bool tensor with one entry for each row and step of the input.
-
-    Raises: TypeError for another type, ValueError for another shape or device.
-
-    >>> reset_form(torch.zeros(5, 3, dtype=torch.bool), (5, 3), torch.device("cpu"))
-    """
-    if not isinstance(reset, Tensor) or reset.dtype != torch.bool:
-        raise TypeError(f"reset must be a bool tensor of shape {shape}, got {described(reset)}")
-    if reset.shape != shape:
-        raise ValueError(f"reset must have the shape of input without its features, {shape}, got {tuple(reset.shape)}")
-    if reset.device != device:
-        raise ValueError(f"reset must be on the input's device {device}, got {reset.device}")
+    rows = tuple(x.shape if is_one_hot(x) else x.shape[:-1])
+    for name, given, dtype, shape, why in (
+        (
+            "lengths",
+            lengths,
+            torch.int64,
+            rows[:1] if batch_first else rows[1:2],
+            "one entry for each row of the batch",
+        ),
+        ("reset", reset, torch.bool, rows, "that of input without its features"),
+    ):
+        if given is None:
+            continue
+        if not isinstance(given, Tensor) or given.dtype != dtype:
+            raise TypeError(f"{name} must be {form(dtype, shape)}, got {described(given)}")
+        if given.shape != shape:
+            raise ValueError(f"{name} must have shape {shape}, {why}, got {tuple(given.shape)}")
+        if given.device != x.device:
+            raise ValueError(f"{name} must be on the input's device {x.device}, got {given.device}")
 
 
 def cell(x: Tensor, states: Sequence[Tensor], W: Tensor, hidden_size: int, autocast: bool) -> None:
@@ -298,4 +296,5 @@ def described(value: Any) -> str:
 
 def form(dtype: torch.dtype, shape: Sequence[int]) -> str:
     """Return a type and shape in words, for a message."""
-    return f"a {str(dtype).removeprefix('torch.')} tensor of shape {tuple(shape)}"
+    name = str(dtype).removeprefix("torch.")
+    return f"{'an' if name[0] == 'i' else 'a'} {name} tensor of shape {tuple(shape)}"

@@ -45,7 +45,7 @@ def init_(
         raise ValueError(f"recurrent is {recurrent!r}, expected one of {', '.join(map(repr, fill))}")
     kind = layer.kind
     for name, parameter in layer.named_parameters():
-        stem = name[:9].removesuffix("_l")  # weight_ih, weight_hh, weight_hr, bias_ih, bias_hh
+        stem = name.partition("_l")[0]  # weight_ih, weight_hh, weight_hr, bias_ih, bias_hh
         if stem == "weight_hr":
             init.xavier_uniform_(parameter)
             continue

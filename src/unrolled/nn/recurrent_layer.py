@@ -150,10 +150,7 @@ class RecurrentLayer(torch.nn.RNNBase):
             checks.state_types(states, x, W, autocast)
         checks.same_device(x, W)
         checks.has_steps(T)
-        if lengths is not None:
-            checks.lengths_form(lengths, (B,), x.device)
-        if reset is not None:
-            checks.reset_form(reset, tuple(x.shape if checks.is_one_hot(x) else x.shape[:-1]), x.device)
+        checks.lengths_and_reset(x, batch_first, lengths, reset)
 
         if batch_first and self.dropout_between_layers > 0:  # torch draws its dropout masks in order of time
             x, reset = x.transpose(0, 1), None if reset is None else reset.transpose(0, 1)
