@@ -92,7 +92,7 @@ class RNNCell(RecurrentCell):
     Args:
         input_size: I, features of the input.
         hidden_size: H, features of the state.
-        bias: with b_ih and b_hh.
+        bias: whether to add b_ih and b_hh.
         nonlinearity: "tanh" or "relu".
     Source: docs/notation.md, RNN.
 
@@ -130,7 +130,7 @@ class LSTMCell(RecurrentCell):
     Args:
         input_size: I, features of the input.
         hidden_size: H, features of the state.
-        bias: with b_ih and b_hh.
+        bias: whether to add b_ih and b_hh.
     Source: docs/notation.md, LSTM.
 
     >>> h, c = LSTMCell(4, 6)(torch.randn(3, 4))
@@ -148,7 +148,7 @@ class GRUCell(RecurrentCell):
     Args:
         input_size: I, features of the input.
         hidden_size: H, features of the state.
-        bias: with b_ih and b_hh.
+        bias: whether to add b_ih and b_hh.
     Source: docs/notation.md, GRU.
 
     >>> GRUCell(4, 6)(torch.randn(3, 4)).shape

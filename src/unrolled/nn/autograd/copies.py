@@ -43,7 +43,7 @@ class Copies(NamedTuple):
         return list(zip(*(_entries(t, self.sizes, own) for t, own in zip(tensors, self.own, strict=True)), strict=True))
 
     def each_result(self, results: FlatTensors) -> Iterator[tuple[Any, ...]]:
-        """Return the same of tensors that have all axes."""
+        """Return the same of results, which have all axes."""
         return zip(*(_entries(t, self.sizes, (True,) * len(self.sizes)) for t in results), strict=True)
 
     def runs(self, layout: slice) -> list[list[int]]:

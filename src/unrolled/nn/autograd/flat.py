@@ -1,4 +1,4 @@
-"""Weights in one row, as autograd wants its tensors: flatten and rebuild, and the two backward passes over them.
+"""Tensors in one flat list, as autograd takes them, and the two backward passes over such lists.
 
 Flat tensors are x, h_0, c_0 and then every weight of every direction, None where there is none.
 """
@@ -21,7 +21,7 @@ _COUNT = len(Weights._fields)
 
 
 def flatten(weights: Sequence[Weights]) -> list[Tensor | None]:
-    """Return the weights of all directions in one row.
+    """Return the weights of all directions in one list.
 
     >>> W = torch.ones(1, 1)
     >>> len(flatten([Weights(W, W)] * 2)) == 2 * len(Weights._fields)
@@ -31,7 +31,7 @@ def flatten(weights: Sequence[Weights]) -> list[Tensor | None]:
 
 
 def by_direction(flat: FlatTensors) -> list[Weights]:
-    """Return the weights of each direction from one row: the inverse of `flatten`.
+    """Return the weights of each direction from one list: the inverse of `flatten`.
 
     >>> W = torch.ones(1, 1)
     >>> by_direction(flatten([Weights(W, W)]))[0].W_hh is W
@@ -102,13 +102,13 @@ def pull_back(
     return tuple(filled([None] * len(inputs), wanted, pull(tuple(upstream[k] for k in flowing))))
 
 
-def filled(row: Sequence[Any], places: Sequence[int], values: Sequence[Any]) -> list[Any]:
-    """Return a row with other values at some places.
+def filled(before: Sequence[Any], places: Sequence[int], values: Sequence[Any]) -> list[Any]:
+    """Return a list with other values in some places.
 
     >>> filled([None, 7, None], [0], [5])
     [5, 7, None]
     """
-    new = list(row)
+    new = list(before)
     for k, value in zip(places, values, strict=True):
         new[k] = value
     return new

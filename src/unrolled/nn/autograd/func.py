@@ -1,6 +1,6 @@
-"""How torch.func learns of the compiled core: Functions whose backward is a Function too, and their rules for vmap.
+"""The compiled core under torch.func: Functions whose backward is a Function too, with rules for vmap.
 
-A mapped axis does not become a loop.  It joins the batch if the weights are shared, because rows do not see each other;
+A mapped axis does not become a loop.  It joins the batch if the weights are shared, because rows are independent;
 otherwise each entry is a copy of the layer, and the core runs all copies in one call.
 """
 
@@ -35,7 +35,7 @@ from unrolled.nn.reference import LayerResult
 
 @dataclass(frozen=True)
 class Call:
-    """All of a call that is no tensor."""
+    """Everything about a call that is not a tensor."""
 
     kind: str
     batch_first: bool
@@ -157,7 +157,7 @@ def run_transformed(
 
 
 def _may_be_differentiated() -> bool:
-    """Return whether a gradient may be asked for outside of here: tensors that vmap wraps do not tell."""
+    """Return whether an outer transform may ask for a gradient: tensors that vmap wraps do not tell."""
     stack = _functorch.get_interpreter_stack() or ()
     return torch.is_grad_enabled() or any(level.key() != _functorch.TransformType.Vmap for level in stack)
 
