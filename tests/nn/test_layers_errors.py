@@ -7,8 +7,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 import unrolled.nn
 from tests.nn.compare import assert_close
-
-CASES = ["RNN", "LSTM", "GRU"]
+from tests.nn.layers import LAYERS, hx
 
 
 def said_by(call):
@@ -40,7 +39,7 @@ CONSTRUCTORS = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("options", CONSTRUCTORS.values(), ids=CONSTRUCTORS)
 def test_constructor_says_what_torch_says(name, options):
     options = {"input_size": 4, "hidden_size": 6, **options}
@@ -78,11 +77,6 @@ def test_projection_of_rnn_and_gru_is_refused_in_either_form(name, by):
     assert got == (kind, text)
 
 
-def hx(name, *shape, **options):
-    zeros = torch.zeros(shape, **options)
-    return (zeros, zeros) if name == "LSTM" else zeros
-
-
 X = torch.zeros(5, 3, 4)
 CALLS = {
     "input 1-D": lambda name: (torch.zeros(4),),
@@ -108,7 +102,7 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("arguments", CALLS.values(), ids=CALLS)
 def test_call_says_what_torch_says(route, name, arguments):
     ours, theirs = (getattr(module, name)(4, 6) for module in (unrolled.nn, torch.nn))
@@ -186,7 +180,7 @@ def test_input_that_is_no_tensor_is_named(wrong):
         unrolled.nn.GRU(4, 6)(wrong)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_hx_of_another_type_is_refused_with_the_remedy(name):
     with pytest.raises(RuntimeError, match=r"hx dtype \(torch.float64\) does not match .*hx.to\(torch.float32\)"):
         getattr(unrolled.nn, name)(4, 6)(X, hx(name, 1, 3, 6, dtype=torch.float64))
@@ -256,7 +250,7 @@ def test_lengths_and_packed_input_together_are_refused():
         unrolled.nn.GRU(4, 6)(packed, lengths=torch.tensor([5, 3, 1]))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_rows_further_apart_than_two_to_the_31_elements_are_found(route, name):
     """The memory between the two steps is never touched, so it is never there."""
     storage = torch.empty(2**31 + 4)
