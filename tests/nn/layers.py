@@ -7,7 +7,7 @@ import unrolled.nn
 LAYERS = ("RNN", "LSTM", "GRU")
 
 
-def twins(name, *arguments, **options):
+def pair(name, *arguments, **options):
     """torch's layer or cell of this name and ours, with the same weights."""
     made = []
     for module in (torch.nn, unrolled.nn):

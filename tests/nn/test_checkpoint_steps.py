@@ -39,7 +39,7 @@ def assert_same(got, want):
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=["f32", "f64", "bf16"])
 @pytest.mark.parametrize("form", ["plain", "batch_first", "single", "lengths", "reset", "packed", "one-hot"])
-def test_gradients_have_the_bits_of_the_call_that_keeps_all(name, form, dtype, steps):
+def test_gradients_have_the_bits_of_a_call_that_saves_all_gates(name, form, dtype, steps):
     options = {"num_layers": 2, "bidirectional": True, "dropout": 0.3, "batch_first": form == "batch_first"}
     options |= {"proj_size": 3} if name == "LSTM" else {}
     layer = getattr(unrolled.nn, name)(I, H, dtype=dtype, **options)
@@ -103,7 +103,7 @@ def test_checkpointed_layer_can_be_differentiated_twice(name):
     assert torch.autograd.gradgradcheck(lambda x: layer(x)[0], (x,))
 
 
-def test_a_trace_keeps_every_gate_of_a_checkpointed_layer():
+def test_trace_of_a_checkpointed_layer_has_every_gate():
     layer, x = unrolled.nn.LSTM(I, H, checkpoint_steps=2), torch.randn(T, B, I)
     got = layer(x, trace=True)[2]
     layer.checkpoint_steps = None

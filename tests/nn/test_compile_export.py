@@ -171,7 +171,7 @@ def test_compiled_layer_under_autocast_and_in_half_precision():
     assert torch.equal(compiled(x.bfloat16())[0], layer(x.bfloat16())[0])
 
 
-def test_compiled_layer_without_gradient_keeps_nothing():
+def test_compiled_layer_without_gradient_saves_nothing():
     layer = unrolled.nn.LSTM(I, H)
     graphs = []
 

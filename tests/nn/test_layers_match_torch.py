@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import unrolled.nn
 from tests.nn.compare import assert_all_close, assert_close
-from tests.nn.layers import LAYERS, as_tuple, gradients, twins
+from tests.nn.layers import LAYERS, as_tuple, gradients, pair
 from unrolled.nn import fused
 
 # torch's own remark about its slow path, made once a process.
@@ -67,7 +67,7 @@ def run(layer, x, states, sizes=None):
 )
 def test_layer_matches_torch_in_every_combination(route, construction, T, B, form, with_state, training, data):
     name, options = construction
-    theirs, ours = (layer.train(training) for layer in twins(name, **options, dtype=torch.float64))
+    theirs, ours = (layer.train(training) for layer in pair(name, **options, dtype=torch.float64))
     shape = (T, ours.input_size) if form == "unbatched" else (B, T, ours.input_size)
     if form != "unbatched" and not ours.batch_first:
         shape = (T, B, ours.input_size)
@@ -80,7 +80,7 @@ def test_layer_matches_torch_in_every_combination(route, construction, T, B, for
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_layer_matches_torch_in_float32(route, name, bidirectional):
-    theirs, ours = twins(name, 17, 33, bidirectional=bidirectional)
+    theirs, ours = pair(name, 17, 33, bidirectional=bidirectional)
     x = torch.randn(23, 6, 17, requires_grad=True)
     assert_all_close(run(ours, x, []), run(theirs, x, []))
 
@@ -89,14 +89,14 @@ def test_layer_matches_torch_in_float32(route, name, bidirectional):
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("sizes", [None, [7, 2, 5]], ids=["padded", "packed"])
 def test_dropout_draws_the_masks_that_torch_draws(route, name, batch_first, sizes):
-    theirs, ours = twins(name, 3, 5, num_layers=3, dropout=0.4, batch_first=batch_first, dtype=torch.float64)
+    theirs, ours = pair(name, 3, 5, num_layers=3, dropout=0.4, batch_first=batch_first, dtype=torch.float64)
     x = torch.randn(*((3, 7) if batch_first else (7, 3)), 3, dtype=torch.float64, requires_grad=True)
     assert_all_close(run(ours, x, [], sizes), run(theirs, x, [], sizes))
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_packed_output_carries_the_order_of_its_input(route, name):
-    theirs, ours = twins(name, 3, 5, dtype=torch.float64)
+    theirs, ours = pair(name, 3, 5, dtype=torch.float64)
     packed = pack_padded_sequence(torch.randn(7, 4, 3).double(), [2, 7, 1, 4], enforce_sorted=False)
     for got, want in zip(ours(packed)[0], theirs(packed)[0], strict=True):
         assert_close("packed", got, want)
@@ -106,14 +106,14 @@ def test_packed_output_carries_the_order_of_its_input(route, name):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("T", [1, 7])
 def test_half_types_return_what_torch_returns(route, name, dtype, T):
-    theirs, ours = twins(name, 3, 9, bidirectional=True, dtype=dtype)
+    theirs, ours = pair(name, 3, 9, bidirectional=True, dtype=dtype)
     x = torch.randn(T, 5, 3, dtype=dtype)
     for (label, got), want in zip(flat(ours(x)).items(), flat(theirs(x)).values(), strict=True):
         assert_close(label, got, want)
 
 
 def test_half_types_are_computed_in_float32(route):
-    ours = twins("LSTM", 3, 9, dtype=torch.bfloat16)[1]
+    ours = pair("LSTM", 3, 9, dtype=torch.bfloat16)[1]
     wide = unrolled.nn.LSTM(3, 9)
     wide.load_state_dict({name: w.float() for name, w in ours.state_dict().items()})
     x = torch.randn(7, 5, 3, dtype=torch.bfloat16)
@@ -123,7 +123,7 @@ def test_half_types_are_computed_in_float32(route):
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_autocast_returns_what_torch_returns(route, name, dtype):
-    theirs, ours = twins(name, 3, 9, num_layers=2)
+    theirs, ours = pair(name, 3, 9, num_layers=2)
     x = torch.randn(7, 5, 3, dtype=dtype)
     with torch.autocast("cpu", torch.bfloat16):
         got, want = flat(ours(x)), flat(theirs(x))
@@ -134,7 +134,7 @@ def test_autocast_returns_what_torch_returns(route, name, dtype):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_autocast_leaves_float64_alone(route, name):
-    theirs, ours = twins(name, 3, 9, dtype=torch.float64)
+    theirs, ours = pair(name, 3, 9, dtype=torch.float64)
     x = torch.randn(7, 5, 3, dtype=torch.float64)
     with torch.autocast("cpu", torch.bfloat16):
         assert_all_close(flat(ours(x)), flat(theirs(x)))
@@ -148,7 +148,7 @@ def flat(result):
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("shape", [(5, 0), (1, 0)], ids=str)
 def test_empty_batch_gives_empty_output(route, name, shape):
-    theirs, ours = twins(name, 3, 5, bidirectional=True, dtype=torch.float64)
+    theirs, ours = pair(name, 3, 5, bidirectional=True, dtype=torch.float64)
     x = torch.zeros(*shape, 3, dtype=torch.float64, requires_grad=True)
     assert_all_close(run(ours, x, []), run(theirs, x, []))
 
@@ -156,7 +156,7 @@ def test_empty_batch_gives_empty_output(route, name, shape):
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("how", ["transposed", "expanded", "overlapping", "strided", "offset"])
 def test_any_memory_layout_of_input_and_state_is_read_right(route, name, how):
-    theirs, ours = twins(name, 3, 5, dtype=torch.float64)
+    theirs, ours = pair(name, 3, 5, dtype=torch.float64)
     layouts = {
         "transposed": lambda *s: torch.randn(*s[::-1]).double().permute(2, 1, 0),
         "expanded": lambda *s: torch.randn(1, 1, s[2]).double().expand(s),
@@ -174,7 +174,7 @@ def test_any_memory_layout_of_input_and_state_is_read_right(route, name, how):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_upstream_gradients_may_have_any_layout_or_be_missing(route, name):
-    theirs, ours = twins(name, 3, 5, bidirectional=True, batch_first=True, dtype=torch.float64)
+    theirs, ours = pair(name, 3, 5, bidirectional=True, batch_first=True, dtype=torch.float64)
     x = torch.randn(4, 7, 3, dtype=torch.float64, requires_grad=True)
     losses = {
         "expanded": lambda y, h: y.sum(),
@@ -194,7 +194,7 @@ def test_upstream_gradients_may_have_any_layout_or_be_missing(route, name):
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")], ids=str)
 def test_nan_stays_in_its_own_row_and_later_steps(route, name, value):
-    theirs, ours = twins(name, 3, 9, dtype=torch.float64)
+    theirs, ours = pair(name, 3, 9, dtype=torch.float64)
     x = torch.randn(7, 4, 3, dtype=torch.float64)
     clean = ours(x)[0]
     x[2, 1, 0] = value
@@ -208,7 +208,7 @@ def test_nan_stays_in_its_own_row_and_later_steps(route, name, value):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_only_what_needs_a_gradient_gets_one(route, name):
-    _, ours = twins(name, 3, 5, dtype=torch.float64)
+    _, ours = pair(name, 3, 5, dtype=torch.float64)
     ours.weight_hh_l0.requires_grad_(False)
     x = torch.randn(7, 4, 3, dtype=torch.float64)
     ours(x)[0].sum().backward()
@@ -244,7 +244,7 @@ def test_core_is_asked_only_for_what_is_needed(monkeypatch):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_step_by_step_equals_the_whole_sequence(route, name):
-    _, ours = twins(name, 3, 5, num_layers=2, batch_first=True, dtype=torch.float64)
+    _, ours = pair(name, 3, 5, num_layers=2, batch_first=True, dtype=torch.float64)
     x = torch.randn(4, 7, 3, dtype=torch.float64)
     tolerance = 0 if route == "fused" else None  # the core promises the same bits
     y, final = ours(x)
@@ -274,7 +274,7 @@ def test_step_is_refused_for_two_directions():
 @pytest.mark.parametrize("form", ["padded", "batch_first", "unbatched", "packed"])
 def test_one_hot_input_equals_its_dense_form(route, name, form):
     options = {"input_size": 5, "hidden_size": 9, "num_layers": 2, "bidirectional": True}
-    _, ours = twins(name, **options, batch_first=form == "batch_first", dtype=torch.float64)
+    _, ours = pair(name, **options, batch_first=form == "batch_first", dtype=torch.float64)
     ids = torch.randint(0, 5, (7,) if form == "unbatched" else (7, 4))
     dense = torch.eye(5, dtype=torch.float64)[ids]
     if form == "packed":
@@ -290,7 +290,7 @@ def test_one_hot_input_equals_its_dense_form(route, name, form):
 @pytest.mark.parametrize("name", LAYERS)
 def test_other_devices_go_to_torchs_own_operator(name):
     """The meta device takes the path of CUDA; there is none here to take it on."""
-    theirs, ours = twins(name, 3, 5, num_layers=2, bidirectional=True, dropout=0.5, dtype=torch.float64)
+    theirs, ours = pair(name, 3, 5, num_layers=2, bidirectional=True, dropout=0.5, dtype=torch.float64)
     theirs, ours = theirs.to("meta"), ours.to("meta")
     x = torch.zeros(7, 4, 3, dtype=torch.float64, device="meta")
     assert unrolled.nn.explain_backend(ours, x).path == "torch"

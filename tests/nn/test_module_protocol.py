@@ -10,7 +10,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 import unrolled.nn
 from tests.nn.compare import assert_close
-from tests.nn.layers import LAYERS, twins
+from tests.nn.layers import LAYERS, pair
 
 SETTINGS = [
     {},
@@ -25,7 +25,7 @@ SETTINGS = [
 def test_initial_weights_names_and_repr_are_torchs(name, options):
     if name.endswith("Cell"):
         options = {"bias": options.get("bias", True)}
-    theirs, ours = twins(name, 3, 5, **options)
+    theirs, ours = pair(name, 3, 5, **options)
     assert repr(ours) == repr(theirs)
     assert list(ours.state_dict()) == list(theirs.state_dict())
     assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
@@ -33,7 +33,7 @@ def test_initial_weights_names_and_repr_are_torchs(name, options):
 
 @pytest.mark.parametrize("options", [{"proj_size": 2}, {"proj_size": 2, "bidirectional": True, "bias": False}], ids=str)
 def test_projected_lstm_is_torchs_too(options):
-    theirs, ours = twins("LSTM", 3, 5, **options)
+    theirs, ours = pair("LSTM", 3, 5, **options)
     assert repr(ours) == repr(theirs)
     assert list(ours.state_dict()) == list(theirs.state_dict())
     assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
@@ -50,7 +50,7 @@ def test_making_a_layer_leaves_the_random_stream_where_torch_does():
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_attributes_third_parties_read_are_there(name):
-    theirs, ours = twins(name, 3, 5, num_layers=2, bidirectional=True)
+    theirs, ours = pair(name, 3, 5, num_layers=2, bidirectional=True)
     read = ("mode", "input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
     for attribute in (*read, "proj_size", "_flat_weights_names", "training"):
         assert getattr(ours, attribute) == getattr(theirs, attribute), attribute
@@ -61,7 +61,7 @@ def test_attributes_third_parties_read_are_there(name):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_state_dict_moves_both_ways(name):
-    theirs, ours = twins(name, 3, 5, num_layers=2)
+    theirs, ours = pair(name, 3, 5, num_layers=2)
     other = getattr(unrolled.nn, name)(3, 5, num_layers=2)
     other.load_state_dict(theirs.state_dict())
     theirs.load_state_dict(ours.state_dict())
@@ -76,7 +76,7 @@ def test_state_dict_moves_both_ways(name):
     ids=["deepcopy", "pickle", "torch.save"],
 )
 def test_copies_give_the_same_numbers_and_share_nothing(name, how):
-    _, ours = twins(name, 3, 5, num_layers=2)
+    _, ours = pair(name, 3, 5, num_layers=2)
     x = torch.randn(7, 2, 3)
     other = how(ours)
     assert type(other) is type(ours)
@@ -95,7 +95,7 @@ def saved_and_loaded(module):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_weights_are_gathered_anew_at_every_call(route, name):
-    _, ours = twins(name, 3, 5)
+    _, ours = pair(name, 3, 5)
     x = torch.randn(7, 2, 3)
     before = ours(x)[0]
     ours.weight_hh_l0 = torch.nn.Parameter(ours.weight_hh_l0.detach() + 1)
@@ -108,7 +108,7 @@ def test_weights_are_gathered_anew_at_every_call(route, name):
 
 def test_weight_drop_that_deletes_the_parameter_works(route):
     """AWD-LSTM's trick: the parameter is replaced by a plain tensor computed from another."""
-    _, ours = twins("LSTM", 3, 5)
+    _, ours = pair("LSTM", 3, 5)
     raw = ours.weight_hh_l0
     del ours.weight_hh_l0
     ours.register_parameter("raw", raw)
@@ -119,7 +119,7 @@ def test_weight_drop_that_deletes_the_parameter_works(route):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_weight_norm_and_pruning_act_on_the_call(route, name):
-    theirs, ours = twins(name, 3, 5)
+    theirs, ours = pair(name, 3, 5)
     x = torch.randn(7, 2, 3)
     for layer in (theirs, ours):
         parametrizations.weight_norm(layer, "weight_hh_l0")
@@ -134,14 +134,14 @@ def test_weight_norm_and_pruning_act_on_the_call(route, name):
 
 
 def test_parametrized_layer_can_be_copied(route):
-    _, ours = twins("GRU", 3, 5)
+    _, ours = pair("GRU", 3, 5)
     parametrizations.weight_norm(ours, "weight_hh_l0")
     x = torch.randn(7, 2, 3)
     assert torch.equal(copy.deepcopy(ours)(x)[0], ours(x)[0])
 
 
 def test_shared_weights_get_the_sum_of_both_gradients(route):
-    theirs, ours = twins("GRU", 3, 5, bidirectional=True)
+    theirs, ours = pair("GRU", 3, 5, bidirectional=True)
     for layer in (theirs, ours):
         layer.weight_hh_l0_reverse = layer.weight_hh_l0
         layer(torch.ones(7, 2, 3))[0].pow(2).sum().backward()
@@ -151,7 +151,7 @@ def test_shared_weights_get_the_sum_of_both_gradients(route):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_layer_moves_between_types_and_devices(name):
-    _, ours = twins(name, 3, 5)
+    _, ours = pair(name, 3, 5)
     assert ours.double()(torch.randn(7, 2, 3).double())[0].dtype == torch.float64
     assert ours.to("meta").weight_ih_l0.is_meta
     assert ours.to_empty(device="cpu")(torch.randn(7, 2, 3).double())[0].shape == (7, 2, 5)
@@ -159,7 +159,7 @@ def test_layer_moves_between_types_and_devices(name):
 
 
 def test_data_parallel_replica_runs():
-    _, ours = twins("LSTM", 3, 5)
+    _, ours = pair("LSTM", 3, 5)
     replica = ours._replicate_for_data_parallel()
     for name, w in ours.named_parameters():
         setattr(replica, name, w * 1)
@@ -177,7 +177,7 @@ VIEWS = {
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_gate_views_are_the_blocks_themselves(name):
-    _, ours = twins(name, 3, 5, num_layers=2, bidirectional=True)
+    _, ours = pair(name, 3, 5, num_layers=2, bidirectional=True)
     for view, (p, s, k) in VIEWS[name].items():
         stem = f"{'weight' if p == 'W' else 'bias'}_{s}h"
         for layer, reverse in ((0, False), (0, True), (1, False), (1, True)):
