@@ -22,7 +22,7 @@ from unrolled.nn import checks, dispatch
 from unrolled.nn.fake_tensors import batch_size, is_traced
 from unrolled.nn.layout import Arguments, Arrangement, Rows
 from unrolled.nn.modules import is_hooked, named, sharing_parameters
-from unrolled.nn.recording import stacked
+from unrolled.nn.recording import trace_of
 from unrolled.nn.reference import LayerResult
 from unrolled.nn.stack import first_input, run_stack
 from unrolled.notation import gate_parameters, gate_slice, has_cell_state, stored_name
@@ -113,7 +113,7 @@ class RecurrentLayer(torch.nn.RNNBase):
         finals = arrangement.restored(finals)
         state = tuple(finals) if len(finals) == 2 else finals[0]
         if trace:
-            return arrangement.rows(y), state, stacked(recorded, arrangement.rows)
+            return arrangement.rows(y), state, trace_of(recorded, arrangement.rows)
         return arrangement.rows(y), state
 
     def _read(self, input: Rows, hx: State | None, lengths: Tensor | None, reset: Rows | None, W: Tensor) -> Arguments:
