@@ -1,4 +1,4 @@
-"""Both ways through the layers: the equations, and the compiled core."""
+"""Both routes through the layers: the equations, and the compiled core."""
 
 import pytest
 import torch

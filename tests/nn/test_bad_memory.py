@@ -1,4 +1,4 @@
-"""What the core would read wrongly by its address: caught before, or told by autograd."""
+"""Tensors whose memory the core would misread, and tensors that change before the backward pass."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.testing._internal.two_tensor import TwoTensor
 
 import unrolled.nn as unn
+from tests.nn.layers import LAYERS
 from unrolled.core.fields import Layout, Weights
 from unrolled.nn import dispatch, reference
+from unrolled.notation import weight_shapes
 
 
 @pytest.mark.parametrize(
@@ -64,8 +66,7 @@ def test_negated_views_are_read_with_their_sign():
 @pytest.mark.parametrize("absent", [2, 3], ids=["b_ih", "b_hh"])
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN_TANH"])
 def test_one_bias_without_the_other_has_its_gradient(kind, absent):
-    G = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1}[kind]
-    weights = [torch.randn(shape, dtype=torch.float64) for shape in ((G * 5, 3), (G * 5, 5), (G * 5,), (G * 5,))]
+    weights = [torch.randn(shape, dtype=torch.float64) for shape in weight_shapes(kind, 3, 5).values()]
     weights[absent] = None
     weights = [w if w is None else w.requires_grad_() for w in weights] + [None]
     x = torch.randn(4, 2, 3, dtype=torch.float64)
@@ -88,21 +89,19 @@ def test_one_bias_without_the_other_has_its_gradient(kind, absent):
     ids=str,
 )
 def test_weights_that_do_not_belong_together_are_an_error(kind, change):
-    G = {"LSTM": 4, "GRU": 3}[kind]
-    W = (torch.zeros(G * 5, 3), torch.zeros(G * 5, 5), torch.zeros(G * 5), torch.zeros(G * 5), None)
+    P = 2 if "W_hr" in change else 0
+    W = Weights(**{name: torch.zeros(shape) for name, shape in weight_shapes(kind, 3, 5, proj_size=P).items()})
     weights = [W] * change.get("directions", 1)
-    if "W_hr" in change:
-        weights = [(W[0], torch.zeros(G * 5, 2), *W[2:4], torch.zeros(2, 5))]
     if "lopsided" in change:
-        weights = [W, (*W[:2], None, None, None)]
+        weights = [W, W._replace(b_ih=None, b_hh=None)]
     c_0 = torch.zeros(1, 2, 5) if "c_0" in change else None
-    with pytest.raises(ValueError, match=r"directions|only LSTM has"):
+    with pytest.raises(ValueError, match=r"directions|has neither a cell state"):
         dispatch.layer(kind, torch.zeros(4, 2, 3), None, c_0, weights)
 
 
-@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN_TANH"])
-def test_padding_past_the_longest_row_changes_no_bit_of_any_gradient(kind):
-    layer = {"LSTM": unn.LSTM, "GRU": unn.GRU, "RNN_TANH": unn.RNN}[kind](3, 6, bidirectional=True)
+@pytest.mark.parametrize("name", LAYERS)
+def test_padding_past_the_longest_row_changes_no_bit_of_any_gradient(name):
+    layer = getattr(unn, name)(3, 6, bidirectional=True)
     lengths, found = torch.tensor([150, 90, 40]), []
     x = torch.randn(187, 3, 3)
     for T in (150, 151, 187):

@@ -5,26 +5,10 @@ import torch
 
 import unrolled.nn
 from tests.nn.compare import assert_all_close, assert_close
+from tests.nn.layers import as_tuple, gradients, hx, pair
 
 CASES = ["RNNCell", "LSTMCell", "GRUCell"]
 I, H = 3, 9
-
-
-def twins(name, dtype=torch.float64, **options):
-    made = []
-    for module in (torch.nn, unrolled.nn):
-        torch.manual_seed(5)
-        made.append(getattr(module, name)(I, H, dtype=dtype, **options))
-    return made
-
-
-def hx(name, *shape, **options):
-    states = [torch.randn(shape, **options) for _ in range(1 + (name == "LSTMCell"))]
-    return tuple(states) if name == "LSTMCell" else states[0]
-
-
-def as_tuple(state):
-    return state if isinstance(state, tuple) else (state,)
 
 
 def run(cell, x, state):
@@ -32,8 +16,7 @@ def run(cell, x, state):
     loss = sum((s * torch.arange(s.numel()).reshape(s.shape)).sum() for s in after)
     leaves = {"x": x, **{f"state {k}": s for k, s in enumerate(as_tuple(state)) if s is not None}}
     leaves.update(cell.named_parameters())
-    found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
-    return {**{f"after {k}": s for k, s in enumerate(after)}, **dict(zip(leaves, found, strict=True))}
+    return {**{f"after {k}": s for k, s in enumerate(after)}, **gradients(loss, leaves)}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -41,14 +24,14 @@ def run(cell, x, state):
 @pytest.mark.parametrize("shape", [(), (1,), (5,), (0,)], ids=str)
 @pytest.mark.parametrize("with_state", [True, False])
 def test_cell_matches_torch(route, name, bias, shape, with_state):
-    theirs, ours = twins(name, bias=bias)
+    theirs, ours = pair(name, I, H, bias=bias, dtype=torch.float64)
     x = torch.randn(*shape, I, dtype=torch.float64, requires_grad=True)
     state = hx(name, *shape, H, dtype=torch.float64, requires_grad=True) if with_state else None
     assert_all_close(run(ours, x, state), run(theirs, x, state))
 
 
 def test_relu_cell_matches_torch(route):
-    theirs, ours = twins("RNNCell", nonlinearity="relu")
+    theirs, ours = pair("RNNCell", I, H, nonlinearity="relu", dtype=torch.float64)
     x = torch.randn(5, I, dtype=torch.float64, requires_grad=True)
     assert_all_close(run(ours, x, None), run(theirs, x, None))
     assert repr(ours) == repr(theirs) == "RNNCell(3, 9, nonlinearity=relu)"
@@ -69,7 +52,7 @@ def test_cell_equals_the_layer(route, name):
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_half_types_return_what_torch_returns(route, name, dtype):
-    theirs, ours = twins(name, dtype)
+    theirs, ours = pair(name, I, H, dtype=dtype)
     x = torch.randn(5, I, dtype=dtype)
     for got, want in zip(as_tuple(ours(x)), as_tuple(theirs(x)), strict=True):
         assert_close("h", got, want)
@@ -77,7 +60,7 @@ def test_half_types_return_what_torch_returns(route, name, dtype):
 
 @pytest.mark.parametrize("name", CASES)
 def test_autocast_returns_what_torch_returns(route, name):
-    theirs, ours = twins(name, torch.float32)
+    theirs, ours = pair(name, I, H)
     x = torch.randn(5, I)
     with torch.autocast("cpu", torch.bfloat16):
         for got, want in zip(as_tuple(ours(x)), as_tuple(theirs(x)), strict=True):

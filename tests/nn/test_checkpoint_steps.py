@@ -9,25 +9,24 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import unrolled.nn
+from tests.nn.layers import LAYERS, as_tuple, gradients
 
 T, B, I, H = 37, 20, 5, 7  # a block of the core's sums has 6 steps
-CASES = ["RNN", "LSTM", "GRU"]
 STEPS = [1, 13, "auto"]
 
 
-def gradients(layer, steps, input, hx=None, **options):
+def outputs_and_gradients(layer, steps, input, hx=None, **options):
     """Outputs and gradients by name, with checkpoint_steps set for one call."""
     layer.checkpoint_steps = steps
     data = input.data if isinstance(input, torch.nn.utils.rnn.PackedSequence) else input
-    states = () if hx is None else hx if isinstance(hx, tuple) else (hx,)
+    states = () if hx is None else as_tuple(hx)
     leaves = {name: t for name, t in {"x": data, **dict(enumerate(states))}.items() if t.requires_grad}
     leaves |= dict(layer.named_parameters())
     torch.manual_seed(7)  # for dropout
     y, end = layer(input, hx, **options)
     y = y.data if isinstance(y, torch.nn.utils.rnn.PackedSequence) else y
-    loss = y.sin().sum() + sum(s.cos().sum() for s in (end if isinstance(end, tuple) else (end,)))
-    found = torch.autograd.grad(loss, list(leaves.values()))
-    return {"y": y.detach(), **dict(zip(leaves, found, strict=True))}
+    loss = y.sin().sum() + sum(s.cos().sum() for s in as_tuple(end))
+    return {"y": y.detach(), **gradients(loss, leaves)}
 
 
 def assert_same(got, want):
@@ -37,10 +36,10 @@ def assert_same(got, want):
 
 
 @pytest.mark.parametrize("steps", STEPS)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=["f32", "f64", "bf16"])
 @pytest.mark.parametrize("form", ["plain", "batch_first", "single", "lengths", "reset", "packed", "one-hot"])
-def test_gradients_have_the_bits_of_the_call_that_keeps_all(name, form, dtype, steps):
+def test_gradients_have_the_bits_of_a_call_that_saves_all_gates(name, form, dtype, steps):
     options = {"num_layers": 2, "bidirectional": True, "dropout": 0.3, "batch_first": form == "batch_first"}
     options |= {"proj_size": 3} if name == "LSTM" else {}
     layer = getattr(unrolled.nn, name)(I, H, dtype=dtype, **options)
@@ -61,10 +60,10 @@ def test_gradients_have_the_bits_of_the_call_that_keeps_all(name, form, dtype, s
     if form == "packed":
         given.data.retain_grad()
     call = (given, tuple(states) if name == "LSTM" else states[0])
-    assert_same(gradients(layer, steps, *call, **more), gradients(layer, None, *call, **more))
+    assert_same(outputs_and_gradients(layer, steps, *call, **more), outputs_and_gradients(layer, None, *call, **more))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_gradients_of_a_checkpointed_layer_under_torch_func_have_the_same_bits(name):
     layer = getattr(unrolled.nn, name)(I, H)
     parameters = {key: w.detach() for key, w in layer.named_parameters()}
@@ -80,7 +79,7 @@ def test_gradients_of_a_checkpointed_layer_under_torch_func_have_the_same_bits(n
     assert torch.equal(slopes, torch.stack([grad(loss, argnums=1)(parameters, one) for one in x]))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("steps", [13, "auto"])
 def test_gradients_of_a_checkpointed_layer_that_is_compiled_have_the_same_bits(name, steps):
     torch._dynamo.reset()
@@ -88,12 +87,12 @@ def test_gradients_of_a_checkpointed_layer_that_is_compiled_have_the_same_bits(n
     compiled = torch.compile(layer, fullgraph=True, dynamic=True, backend="aot_eager")
     for length in (T, 2 * T):
         x = torch.randn(length, B, I, requires_grad=True)
-        want = gradients(layer, None, x)
+        want = outputs_and_gradients(layer, None, x)
         layer.checkpoint_steps = steps
         y, end = compiled(x)
-        loss = y.sin().sum() + sum(s.cos().sum() for s in (end if isinstance(end, tuple) else (end,)))
-        found = torch.autograd.grad(loss, [x, *layer.parameters()])
-        assert_same(dict(zip(want, (y.detach(), *found), strict=True)), want)
+        loss = y.sin().sum() + sum(s.cos().sum() for s in as_tuple(end))
+        found = gradients(loss, {"x": x, **dict(layer.named_parameters())})
+        assert_same({"y": y.detach(), **found}, want)
 
 
 @pytest.mark.parametrize("name", ["LSTM", "GRU"])
@@ -104,7 +103,7 @@ def test_checkpointed_layer_can_be_differentiated_twice(name):
     assert torch.autograd.gradgradcheck(lambda x: layer(x)[0], (x,))
 
 
-def test_a_trace_keeps_every_gate_of_a_checkpointed_layer():
+def test_trace_of_a_checkpointed_layer_has_every_gate():
     layer, x = unrolled.nn.LSTM(I, H, checkpoint_steps=2), torch.randn(T, B, I)
     got = layer(x, trace=True)[2]
     layer.checkpoint_steps = None

@@ -8,6 +8,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import unrolled.nn
 from tests.nn.compare import assert_all_close, assert_close
+from tests.nn.layers import LAYERS, as_tuple, gradients, hx
 from unrolled.notation import weight_shapes
 
 # torch's remarks about itself: inductor scripts a module of its own, and exporting torch's LSTM reassigns its caches.
@@ -16,7 +17,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The tensor attributes self._flat_weights"),
 ]
 
-CASES = ["RNN", "LSTM", "GRU"]
 T, B, I, H = 5, 3, 4, 7
 
 
@@ -27,13 +27,11 @@ def _fresh_compiler():
 
 def outputs_and_gradients(call, layer, x):
     y, end = call(x)
-    loss = y.pow(2).sum() + (end[1] if isinstance(end, tuple) else end).sum()
-    leaves = {"x": x, **dict(layer.named_parameters())}
-    found = torch.autograd.grad(loss, list(leaves.values()))
-    return {"y": y, **dict(zip(leaves, found, strict=True))}
+    loss = y.pow(2).sum() + as_tuple(end)[-1].sum()
+    return {"y": y, **gradients(loss, {"x": x, **dict(layer.named_parameters())})}
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True, "batch_first": True}], ids=str)
 def test_compiled_layer_equals_eager_at_every_size_without_a_graph_break(name, options):
     layer = getattr(unrolled.nn, name)(I, H, **options)
@@ -72,7 +70,7 @@ def test_compiled_with_inductor_equals_eager():
     assert_all_close(outputs_and_gradients(compiled, model, x), outputs_and_gradients(model, model, x))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_compiled_layer_takes_lengths_reset_trace_state_and_symbols(name):
     layer = getattr(unrolled.nn, name)(I, H)
 
@@ -80,10 +78,9 @@ def test_compiled_layer_takes_lengths_reset_trace_state_and_symbols(name):
         y, end, trace = layer(ids, hx, lengths=lengths, reset=reset, trace=True)
         return y, end, trace.h, trace.gates
 
-    states = [torch.randn(1, B, H) for _ in range(1 + (name == "LSTM"))]
     arguments = (
         torch.randint(0, I, (T, B)),
-        tuple(states) if name == "LSTM" else states[0],
+        hx(name, 1, B, H),
         torch.tensor([5, 0, 3]),
         torch.rand(T, B) < 0.4,
     )
@@ -110,17 +107,14 @@ def test_one_compiled_layer_has_the_bits_of_eager_on_every_packed_batch(name, en
     compiled = torch.compile(layer, fullgraph=True, dynamic=True, backend="aot_eager")
     for lengths in ([5, 3, 2], [7, 7, 4, 1], [2, 2, 2, 2, 1]):
         rows = packed(lengths, enforce_sorted)
-        states = [torch.randn(4, len(lengths), H, requires_grad=True) for _ in range(1 + (name == "LSTM"))]
-        hx = (tuple(states) if name == "LSTM" else states[0]) if with_state else None
+        state = hx(name, 4, len(lengths), H, requires_grad=True) if with_state else None
 
-        def results(call, rows=rows, hx=hx, states=states):
-            y, ends = call(rows, hx)
-            ends = ends if name == "LSTM" else (ends,)
-            loss = y.data.pow(2).sum() + sum(end.sin().sum() for end in ends)
+        def results(call, rows=rows, state=state):
+            y, end = call(rows, state)
+            loss = y.data.pow(2).sum() + sum(s.sin().sum() for s in as_tuple(end))
             leaves = {"x": rows.data, **dict(layer.named_parameters())}
-            leaves |= {f"h{k}": s for k, s in enumerate(states)} if with_state else {}
-            found = torch.autograd.grad(loss, list(leaves.values()))
-            return {"y": y.data, **dict(enumerate(ends)), **dict(zip(leaves, found, strict=True))}
+            leaves |= {f"h{k}": s for k, s in enumerate(as_tuple(state))} if with_state else {}
+            return {"y": y.data, **dict(enumerate(as_tuple(end))), **gradients(loss, leaves)}
 
         with torch._dynamo.config.patch(error_on_recompile=True):
             got = results(compiled)
@@ -147,7 +141,7 @@ def test_compiled_layer_still_checks_what_is_packed():
             call(good, torch.zeros(1, 4, H))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_equations_compile_whole_too(name, monkeypatch):
     monkeypatch.setenv("UNROLLED_BACKEND", "reference")
     layer = getattr(unrolled.nn, name)(I, H, bidirectional=True)
@@ -177,7 +171,7 @@ def test_compiled_layer_under_autocast_and_in_half_precision():
     assert torch.equal(compiled(x.bfloat16())[0], layer(x.bfloat16())[0])
 
 
-def test_compiled_layer_without_gradient_keeps_nothing():
+def test_compiled_layer_without_gradient_saves_nothing():
     layer = unrolled.nn.LSTM(I, H)
     graphs = []
 
@@ -191,7 +185,7 @@ def test_compiled_layer_without_gradient_keeps_nothing():
     assert node.args[-1] is False
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_export_keeps_time_and_batch_dynamic(name):
     layer = getattr(unrolled.nn, name)(I, H, num_layers=2).eval()
     sizes = {0: torch.export.Dim("T"), 1: torch.export.Dim("B")}

@@ -8,9 +8,9 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import unrolled.nn
 from tests.nn.compare import assert_all_close, assert_close
+from tests.nn.layers import LAYERS, as_tuple, gradients
 
 T, B, I, H = 7, 3, 5, 9
-CASES = ["RNN", "LSTM", "GRU"]
 #: Fewer symbols than positions, which are read one-hot, and more, whose rows are looked up.
 SIZES = pytest.mark.parametrize("V", [4, 40], ids=["V<T*B", "V>T*B"])
 
@@ -22,18 +22,16 @@ def make(name, V, **options):
     return stock, unrolled.nn.from_torch(stock), E, torch.randint(0, V, (T, B))
 
 
-def gradients(layer, E, y, end):
+def outputs_and_gradients(layer, E, y, end):
     """Outputs, and gradients of E and of every weight by name."""
     y = y.data if isinstance(y, PackedSequence) else y
-    states = end if isinstance(end, tuple) else (end,)
-    leaves = {"E": E, **dict(layer.named_parameters())}
+    states = as_tuple(end)
     loss = y.sin().sum() + sum(s.cos().sum() for s in states)
-    found = torch.autograd.grad(loss, list(leaves.values()))
-    return {"y": y, **dict(enumerate(states)), **{f"d{n}": g for n, g in zip(leaves, found, strict=True)}}
+    return {"y": y, **dict(enumerate(states)), **gradients(loss, {"E": E, **dict(layer.named_parameters())})}
 
 
 @SIZES
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("form", ["plain", "batch_first", "single", "packed", "dropout"])
 def test_embedding_matches_torch(route, name, form, V):
     options = {"num_layers": 2, "bidirectional": True, "batch_first": form in ("batch_first", "dropout")}
@@ -47,12 +45,12 @@ def test_embedding_matches_torch(route, name, form, V):
     found = []
     for layer, given, more in ((ours, ids, {"embedding": E}), (stock, rows, {})):
         torch.manual_seed(3)  # of dropout
-        found.append(gradients(stock, E, *layer(given, **more)))
+        found.append(outputs_and_gradients(stock, E, *layer(given, **more)))
     assert_all_close(*found)
 
 
 @SIZES
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_embedding_takes_lengths_reset_and_trace(route, name, V):
     _, ours, E, ids = make(name, V, bidirectional=True)
     lengths, reset = torch.tensor([7, 0, 4]), torch.rand(T, B) < 0.3
@@ -61,12 +59,12 @@ def test_embedding_takes_lengths_reset_and_trace(route, name, V):
     ids = torch.where(past, 10**9, ids)  # is never looked at
     options = {"lengths": lengths, "reset": reset, "trace": True}
     (y, end, got), (want_y, want_end, want) = ours(ids, embedding=E, **options), ours(rows, **options)
-    assert_all_close(gradients(ours, E, y, end), gradients(ours, E, want_y, want_end))
+    assert_all_close(outputs_and_gradients(ours, E, y, end), outputs_and_gradients(ours, E, want_y, want_end))
     assert_all_close(got.gates, want.gates)
 
 
 @SIZES
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_embedding_under_torch_func(name, V):
     _, ours, E, _ = make(name, V)
     ids, parameters = torch.randint(0, V, (2, T, B)), {k: w.detach() for k, w in ours.named_parameters()}
@@ -80,12 +78,15 @@ def test_embedding_under_torch_func(name, V):
 
 
 @SIZES
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_embedding_in_a_compiled_layer(name, V):
     torch._dynamo.reset()
     _, ours, E, ids = make(name, V, num_layers=2)
     compiled = torch.compile(ours, fullgraph=True, backend="aot_eager")
-    assert_all_close(gradients(ours, E, *compiled(ids, embedding=E)), gradients(ours, E, *ours(ids, embedding=E)))
+    assert_all_close(
+        outputs_and_gradients(ours, E, *compiled(ids, embedding=E)),
+        outputs_and_gradients(ours, E, *ours(ids, embedding=E)),
+    )
 
 
 @SIZES

@@ -6,11 +6,11 @@ from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
 
 import unrolled.nn
 from tests.nn.compare import assert_all_close, assert_close
+from tests.nn.layers import LAYERS, as_tuple, gradients, hx
 
 # torch scripts its own decompositions the first time forward mode is used.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
 
-CASES = ["RNN", "LSTM", "GRU"]
 T, B, I, H = 4, 3, 2, 5
 
 
@@ -22,7 +22,7 @@ def pair(name, **options):
 def loss_of(layer):
     def loss(parameters, x):
         y, end = functional_call(layer, parameters, (x,))
-        return y.pow(2).sum() + (end[1] if isinstance(end, tuple) else end).sin().sum()
+        return y.pow(2).sum() + as_tuple(end)[-1].sin().sum()
 
     return loss
 
@@ -31,7 +31,7 @@ def detached(layer):
     return {name: w.detach() for name, w in layer.named_parameters()}
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_functional_call_uses_the_weights_it_is_given(route, name):
     ours, _ = pair(name)
     other, _ = pair(name)
@@ -39,7 +39,7 @@ def test_functional_call_uses_the_weights_it_is_given(route, name):
     assert torch.equal(functional_call(ours, detached(other), (x,))[0], other(x)[0])
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True, "bias": False}], ids=str)
 def test_func_grad_matches_autograd(route, name, options):
     ours, theirs = pair(name, **options)
@@ -48,7 +48,7 @@ def test_func_grad_matches_autograd(route, name, options):
     assert_all_close(grad(loss_of(ours))(detached(ours), x), dict(zip(detached(ours), want, strict=True)))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_vmap_over_inputs_equals_a_loop(route, name):
     ours, _ = pair(name, bidirectional=True)
     x = torch.randn(6, T, B, I).double()
@@ -58,7 +58,7 @@ def test_vmap_over_inputs_equals_a_loop(route, name):
     assert_close("in_dims", middle, got.movedim(0, 2))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_vmap_over_models_equals_a_loop(route, name):
     ours, _ = pair(name)
     models = [detached(pair(name)[0]) for _ in range(3)]
@@ -68,7 +68,7 @@ def test_vmap_over_models_equals_a_loop(route, name):
     assert_close("y", got, torch.stack([functional_call(ours, m, (x,))[0] for m in models]))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_vmap_carries_lengths_and_resets(route, name):
     ours, _ = pair(name)
     x, lengths = torch.randn(6, T, B, I).double(), torch.randint(0, T + 1, (6, B))
@@ -78,7 +78,7 @@ def test_vmap_carries_lengths_and_resets(route, name):
     assert_close("y", got, torch.stack(want))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_per_sample_gradients_equal_a_loop(route, name):
     ours, _ = pair(name)
     x = torch.randn(6, T, 1, I).double()
@@ -87,38 +87,36 @@ def test_per_sample_gradients_equal_a_loop(route, name):
     assert_all_close(got, {key: torch.stack([w[key] for w in want]) for key in got})
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("options", [{}, {"bidirectional": True}], ids=str)
 def test_gradients_pass_gradcheck_to_second_order(route, name, options):
     ours = getattr(unrolled.nn, name)(I, 3, dtype=torch.float64, **options)
     x = torch.randn(3, 2, I, dtype=torch.float64, requires_grad=True)
     D = 1 + ours.bidirectional
-    states = [torch.randn(D, 2, 3, dtype=torch.float64, requires_grad=True) for _ in range(1 + (name == "LSTM"))]
+    states = as_tuple(hx(name, D, 2, 3, dtype=torch.float64, requires_grad=True))
     reset = torch.tensor([[False, False], [True, False], [False, True]])
 
     def call(x, *states):
         y, end = ours(x, states if name == "LSTM" else states[0], lengths=torch.tensor([3, 2]), reset=reset)
-        return y, *(end if name == "LSTM" else (end,))
+        return y, *as_tuple(end)
 
     assert torch.autograd.gradcheck(call, (x, *states))
     assert torch.autograd.gradgradcheck(call, (x, *states))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_double_backward_matches_torch_for_every_parameter(route, name):
     found = []
     x = torch.randn(T, B, I, dtype=torch.float64, requires_grad=True)
     for layer in pair(name, num_layers=2):
         leaves = {"x": x, **dict(layer.named_parameters())}
         loss = loss_of(layer)(dict(layer.named_parameters()), x)
-        first = torch.autograd.grad(loss, list(leaves.values()), create_graph=True)
-        penalty = sum(g.pow(2).sum() for g in first)
-        second = torch.autograd.grad(penalty, list(leaves.values()))
-        found.append(dict(zip(leaves, second, strict=True)))
+        penalty = sum(g.pow(2).sum() for g in gradients(loss, leaves, create_graph=True).values())
+        found.append(gradients(penalty, leaves))
     assert_all_close(*found)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_shared_weights_are_counted_once_in_the_second_derivative(route, name):
     ours, theirs = pair(name, bidirectional=True)
     for layer in (ours, theirs):
@@ -132,7 +130,7 @@ def test_shared_weights_are_counted_once_in_the_second_derivative(route, name):
     assert_all_close(*found)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_nested_transforms_agree_with_each_other(route, name):
     ours, _ = pair(name)
     x = torch.randn(2, 1, I).double()
@@ -146,7 +144,7 @@ def test_nested_transforms_agree_with_each_other(route, name):
     assert third.shape == x.shape
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_forward_mode_agrees_with_backward_mode(route, name):
     ours, _ = pair(name)
     x, v = torch.randn(T, B, I).double(), torch.randn(T, B, I).double()
@@ -158,7 +156,7 @@ def test_forward_mode_agrees_with_backward_mode(route, name):
     assert_close("dual", tangent, (slope * v).sum())
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_backward_twice_needs_and_honours_retain_graph(route, name):
     ours, _ = pair(name)
     loss = ours(torch.randn(T, B, I).double())[0].pow(2).sum()

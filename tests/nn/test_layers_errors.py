@@ -7,8 +7,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 import unrolled.nn
 from tests.nn.compare import assert_close
-
-CASES = ["RNN", "LSTM", "GRU"]
+from tests.nn.layers import LAYERS, hx
 
 
 def said_by(call):
@@ -40,7 +39,7 @@ CONSTRUCTORS = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("options", CONSTRUCTORS.values(), ids=CONSTRUCTORS)
 def test_constructor_says_what_torch_says(name, options):
     options = {"input_size": 4, "hidden_size": 6, **options}
@@ -78,11 +77,6 @@ def test_projection_of_rnn_and_gru_is_refused_in_either_form(name, by):
     assert got == (kind, text)
 
 
-def hx(name, *shape, **options):
-    zeros = torch.zeros(shape, **options)
-    return (zeros, zeros) if name == "LSTM" else zeros
-
-
 X = torch.zeros(5, 3, 4)
 CALLS = {
     "input 1-D": lambda name: (torch.zeros(4),),
@@ -108,7 +102,7 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("arguments", CALLS.values(), ids=CALLS)
 def test_call_says_what_torch_says(route, name, arguments):
     ours, theirs = (getattr(module, name)(4, 6) for module in (unrolled.nn, torch.nn))
@@ -186,7 +180,7 @@ def test_input_that_is_no_tensor_is_named(wrong):
         unrolled.nn.GRU(4, 6)(wrong)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_hx_of_another_type_is_refused_with_the_remedy(name):
     with pytest.raises(RuntimeError, match=r"hx dtype \(torch.float64\) does not match .*hx.to\(torch.float32\)"):
         getattr(unrolled.nn, name)(4, 6)(X, hx(name, 1, 3, 6, dtype=torch.float64))
@@ -220,7 +214,7 @@ def test_one_hot_rank_is_named():
     [
         ([5, 3, 1], TypeError, r"lengths must be an int64 tensor of shape \(3,\), got list"),
         (torch.tensor([5.0, 3.0, 1.0]), TypeError, r"lengths must be an int64 .* got a float32 tensor of shape \(3,\)"),
-        (torch.tensor([5, 3, 1], dtype=torch.int32), TypeError, "got a int32 tensor"),
+        (torch.tensor([5, 3, 1], dtype=torch.int32), TypeError, "got an int32 tensor"),
         (torch.tensor([5, 3]), ValueError, r"lengths must have shape \(3,\), .* got \(2,\)"),
         (torch.tensor([[5, 3, 1]]), ValueError, r"got \(1, 3\)"),
         (torch.tensor([5, 6, 1]), ValueError, r"lengths\[1\] is 6, expected 0 to T = 5"),
@@ -239,11 +233,7 @@ def test_wrong_lengths_are_refused(route, lengths, error, text):
     [
         (torch.zeros(5, 3), TypeError, r"reset must be a bool tensor of shape \(5, 3\), got a float32 tensor"),
         ([[True]], TypeError, "got list"),
-        (
-            torch.zeros(3, 5, dtype=torch.bool),
-            ValueError,
-            r"the shape of input without its features, \(5, 3\), got \(3, 5\)",
-        ),
+        (torch.zeros(3, 5, dtype=torch.bool), ValueError, r"shape \(5, 3\), that of input without its .* got \(3, 5\)"),
         (torch.zeros(5, dtype=torch.bool), ValueError, r"got \(5,\)"),
         (torch.zeros(5, 3, dtype=torch.bool, device="meta"), ValueError, "reset must be on the input's device cpu"),
     ],
@@ -260,7 +250,7 @@ def test_lengths_and_packed_input_together_are_refused():
         unrolled.nn.GRU(4, 6)(packed, lengths=torch.tensor([5, 3, 1]))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_rows_further_apart_than_two_to_the_31_elements_are_found(route, name):
     """The memory between the two steps is never touched, so it is never there."""
     storage = torch.empty(2**31 + 4)
@@ -292,7 +282,7 @@ EXPLICIT = {
     "h_0": ({"h_0": W(1, 2, 6)}, r"h_0 is .* \(1, 2, 6\) on cpu, expected a float32 tensor of shape \(1, 3, 6\)"),
     "type of h_0": ({"h_0": W(1, 3, 6).double()}, "h_0 is a float64 tensor"),
     "lengths": ({"lengths": torch.zeros(2, dtype=torch.int64)}, r"lengths must have shape \(3,\)"),
-    "reset": ({"reset": torch.zeros(3, 5, dtype=torch.bool)}, "reset must have the shape of input"),
+    "reset": ({"reset": torch.zeros(3, 5, dtype=torch.bool)}, r"reset must have shape \(5, 3\)"),
 }
 
 

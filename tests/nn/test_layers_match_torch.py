@@ -8,17 +8,16 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import unrolled.nn
 from tests.nn.compare import assert_all_close, assert_close
+from tests.nn.layers import LAYERS, as_tuple, gradients, pair
 from unrolled.nn import fused
 
 # torch's own remark about its slow path, made once a process.
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 
-CASES = ["RNN", "LSTM", "GRU"]
-
 
 @st.composite
 def constructions(draw):
-    name = draw(st.sampled_from(CASES))
+    name = draw(st.sampled_from(LAYERS))
     H = draw(st.sampled_from([1, 2, 7, 9, 16, 33]))
     L = draw(st.integers(1, 3))
     options = {
@@ -37,15 +36,6 @@ def constructions(draw):
     return name, options
 
 
-def twins(name, options, dtype=torch.float64):
-    """The two layers, each made after the same seed."""
-    made = []
-    for module in (torch.nn, unrolled.nn):
-        torch.manual_seed(5)
-        made.append(getattr(module, name)(**options, dtype=dtype))
-    return made
-
-
 def state_for(layer, B, dtype):
     LD = layer.num_layers * (1 + layer.bidirectional)
     shapes = [(LD, *B, layer.proj_size or layer.hidden_size), (LD, *B, layer.hidden_size)]
@@ -58,14 +48,12 @@ def run(layer, x, states, sizes=None):
     hx = None if not states else tuple(states) if layer.mode == "LSTM" else states[0]
     given = x if sizes is None else pack_padded_sequence(x, sizes, layer.batch_first, enforce_sorted=False)
     y, finals = layer(given, hx)
-    finals = list(finals) if layer.mode == "LSTM" else [finals]
     data = y.data if isinstance(y, PackedSequence) else y
-    outputs = {"y": data, **{f"final {k}": s for k, s in enumerate(finals)}}
+    outputs = {"y": data, **{f"final {k}": s for k, s in enumerate(as_tuple(finals))}}
     torch.manual_seed(13)
-    loss = sum((o * torch.randn_like(o)).sum() for o in outputs.values())
+    loss = sum((o * torch.randn(o.shape, dtype=o.dtype)).sum() for o in outputs.values())  # whatever its strides
     leaves = {"x": x, **{f"state {k}": s for k, s in enumerate(states)}, **dict(layer.named_parameters())}
-    gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
-    return {**outputs, **{f"d{n}": g for n, g in zip(leaves, gradients, strict=True)}}
+    return {**outputs, **{f"d{name}": g for name, g in gradients(loss, leaves).items()}}
 
 
 @given(
@@ -79,7 +67,7 @@ def run(layer, x, states, sizes=None):
 )
 def test_layer_matches_torch_in_every_combination(route, construction, T, B, form, with_state, training, data):
     name, options = construction
-    theirs, ours = (layer.train(training) for layer in twins(name, options))
+    theirs, ours = (layer.train(training) for layer in pair(name, **options, dtype=torch.float64))
     shape = (T, ours.input_size) if form == "unbatched" else (B, T, ours.input_size)
     if form != "unbatched" and not ours.batch_first:
         shape = (T, B, ours.input_size)
@@ -89,55 +77,53 @@ def test_layer_matches_torch_in_every_combination(route, construction, T, B, for
     assert_all_close(run(ours, x, states, sizes), run(theirs, x, states, sizes))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_layer_matches_torch_in_float32(route, name, bidirectional):
-    theirs, ours = twins(name, {"input_size": 17, "hidden_size": 33, "bidirectional": bidirectional}, torch.float32)
+    theirs, ours = pair(name, 17, 33, bidirectional=bidirectional)
     x = torch.randn(23, 6, 17, requires_grad=True)
     assert_all_close(run(ours, x, []), run(theirs, x, []))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("sizes", [None, [7, 2, 5]], ids=["padded", "packed"])
 def test_dropout_draws_the_masks_that_torch_draws(route, name, batch_first, sizes):
-    theirs, ours = twins(
-        name, {"input_size": 3, "hidden_size": 5, "num_layers": 3, "dropout": 0.4, "batch_first": batch_first}
-    )
+    theirs, ours = pair(name, 3, 5, num_layers=3, dropout=0.4, batch_first=batch_first, dtype=torch.float64)
     x = torch.randn(*((3, 7) if batch_first else (7, 3)), 3, dtype=torch.float64, requires_grad=True)
     assert_all_close(run(ours, x, [], sizes), run(theirs, x, [], sizes))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_packed_output_carries_the_order_of_its_input(route, name):
-    theirs, ours = twins(name, {"input_size": 3, "hidden_size": 5})
+    theirs, ours = pair(name, 3, 5, dtype=torch.float64)
     packed = pack_padded_sequence(torch.randn(7, 4, 3).double(), [2, 7, 1, 4], enforce_sorted=False)
     for got, want in zip(ours(packed)[0], theirs(packed)[0], strict=True):
         assert_close("packed", got, want)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("T", [1, 7])
 def test_half_types_return_what_torch_returns(route, name, dtype, T):
-    theirs, ours = twins(name, {"input_size": 3, "hidden_size": 9, "bidirectional": True}, dtype)
+    theirs, ours = pair(name, 3, 9, bidirectional=True, dtype=dtype)
     x = torch.randn(T, 5, 3, dtype=dtype)
     for (label, got), want in zip(flat(ours(x)).items(), flat(theirs(x)).values(), strict=True):
         assert_close(label, got, want)
 
 
 def test_half_types_are_computed_in_float32(route):
-    ours = twins("LSTM", {"input_size": 3, "hidden_size": 9}, torch.bfloat16)[1]
+    ours = pair("LSTM", 3, 9, dtype=torch.bfloat16)[1]
     wide = unrolled.nn.LSTM(3, 9)
     wide.load_state_dict({name: w.float() for name, w in ours.state_dict().items()})
     x = torch.randn(7, 5, 3, dtype=torch.bfloat16)
     assert torch.equal(ours(x)[0], wide(x.float())[0].bfloat16())
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_autocast_returns_what_torch_returns(route, name, dtype):
-    theirs, ours = twins(name, {"input_size": 3, "hidden_size": 9, "num_layers": 2}, torch.float32)
+    theirs, ours = pair(name, 3, 9, num_layers=2)
     x = torch.randn(7, 5, 3, dtype=dtype)
     with torch.autocast("cpu", torch.bfloat16):
         got, want = flat(ours(x)), flat(theirs(x))
@@ -146,9 +132,9 @@ def test_autocast_returns_what_torch_returns(route, name, dtype):
         assert tensor.dtype == want[label].dtype
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_autocast_leaves_float64_alone(route, name):
-    theirs, ours = twins(name, {"input_size": 3, "hidden_size": 9})
+    theirs, ours = pair(name, 3, 9, dtype=torch.float64)
     x = torch.randn(7, 5, 3, dtype=torch.float64)
     with torch.autocast("cpu", torch.bfloat16):
         assert_all_close(flat(ours(x)), flat(theirs(x)))
@@ -156,22 +142,21 @@ def test_autocast_leaves_float64_alone(route, name):
 
 def flat(result):
     y, finals = result
-    finals = finals if isinstance(finals, tuple) else (finals,)
-    return {"y": y, **{f"final {k}": s for k, s in enumerate(finals)}}
+    return {"y": y, **{f"final {k}": s for k, s in enumerate(as_tuple(finals))}}
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("shape", [(5, 0), (1, 0)], ids=str)
 def test_empty_batch_gives_empty_output(route, name, shape):
-    theirs, ours = twins(name, {"input_size": 3, "hidden_size": 5, "bidirectional": True})
+    theirs, ours = pair(name, 3, 5, bidirectional=True, dtype=torch.float64)
     x = torch.zeros(*shape, 3, dtype=torch.float64, requires_grad=True)
     assert_all_close(run(ours, x, []), run(theirs, x, []))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("how", ["transposed", "expanded", "overlapping", "strided", "offset"])
 def test_any_memory_layout_of_input_and_state_is_read_right(route, name, how):
-    theirs, ours = twins(name, {"input_size": 3, "hidden_size": 5})
+    theirs, ours = pair(name, 3, 5, dtype=torch.float64)
     layouts = {
         "transposed": lambda *s: torch.randn(*s[::-1]).double().permute(2, 1, 0),
         "expanded": lambda *s: torch.randn(1, 1, s[2]).double().expand(s),
@@ -187,9 +172,9 @@ def test_any_memory_layout_of_input_and_state_is_read_right(route, name, how):
     assert torch.equal(x, before)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_upstream_gradients_may_have_any_layout_or_be_missing(route, name):
-    theirs, ours = twins(name, {"input_size": 3, "hidden_size": 5, "bidirectional": True, "batch_first": True})
+    theirs, ours = pair(name, 3, 5, bidirectional=True, batch_first=True, dtype=torch.float64)
     x = torch.randn(4, 7, 3, dtype=torch.float64, requires_grad=True)
     losses = {
         "expanded": lambda y, h: y.sum(),
@@ -198,20 +183,18 @@ def test_upstream_gradients_may_have_any_layout_or_be_missing(route, name):
         "transposed": lambda y, h: (y.transpose(0, 2) * torch.arange(4.0)).sum(),
     }
     for label, loss in losses.items():
-        gradients = []
+        found = []
         for layer in (ours, theirs):
             y, h = layer(x)
-            h = h[1] if name == "LSTM" else h
-            wanted = {"x": x, **dict(layer.named_parameters())}
-            found = torch.autograd.grad(loss(y, h), list(wanted.values()), allow_unused=True)
-            gradients.append({f"{label} d{n}": g for n, g in zip(wanted, found, strict=True)})
-        assert_all_close(*gradients)
+            leaves = {f"{label} d{n}": t for n, t in {"x": x, **dict(layer.named_parameters())}.items()}
+            found.append(gradients(loss(y, as_tuple(h)[-1]), leaves))
+        assert_all_close(*found)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")], ids=str)
 def test_nan_stays_in_its_own_row_and_later_steps(route, name, value):
-    theirs, ours = twins(name, {"input_size": 3, "hidden_size": 9})
+    theirs, ours = pair(name, 3, 9, dtype=torch.float64)
     x = torch.randn(7, 4, 3, dtype=torch.float64)
     clean = ours(x)[0]
     x[2, 1, 0] = value
@@ -223,9 +206,9 @@ def test_nan_stays_in_its_own_row_and_later_steps(route, name, value):
         assert y[2:, 1].isnan().all()
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_only_what_needs_a_gradient_gets_one(route, name):
-    _, ours = twins(name, {"input_size": 3, "hidden_size": 5})
+    _, ours = pair(name, 3, 5, dtype=torch.float64)
     ours.weight_hh_l0.requires_grad_(False)
     x = torch.randn(7, 4, 3, dtype=torch.float64)
     ours(x)[0].sum().backward()
@@ -259,9 +242,9 @@ def test_core_is_asked_only_for_what_is_needed(monkeypatch):
     assert asked.pop() == ((False, True, True, False), [False, False, True])
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_step_by_step_equals_the_whole_sequence(route, name):
-    _, ours = twins(name, {"input_size": 3, "hidden_size": 5, "num_layers": 2, "batch_first": True})
+    _, ours = pair(name, 3, 5, num_layers=2, batch_first=True, dtype=torch.float64)
     x = torch.randn(4, 7, 3, dtype=torch.float64)
     tolerance = 0 if route == "fused" else None  # the core promises the same bits
     y, final = ours(x)
@@ -287,11 +270,11 @@ def test_step_is_refused_for_two_directions():
         unrolled.nn.GRU(3, 5, bidirectional=True).step(torch.zeros(1, 3))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("form", ["padded", "batch_first", "unbatched", "packed"])
 def test_one_hot_input_equals_its_dense_form(route, name, form):
     options = {"input_size": 5, "hidden_size": 9, "num_layers": 2, "bidirectional": True}
-    _, ours = twins(name, {**options, "batch_first": form == "batch_first"})
+    _, ours = pair(name, **options, batch_first=form == "batch_first", dtype=torch.float64)
     ids = torch.randint(0, 5, (7,) if form == "unbatched" else (7, 4))
     dense = torch.eye(5, dtype=torch.float64)[ids]
     if form == "packed":
@@ -300,17 +283,14 @@ def test_one_hot_input_equals_its_dense_form(route, name, form):
     for x in (ids, dense):
         y, _ = ours(x)
         data = y.data if form == "packed" else y
-        found = torch.autograd.grad((data**2).sum(), list(ours.parameters()))
-        results.append({"y": data, **dict(zip(dict(ours.named_parameters()), found, strict=True))})
+        results.append({"y": data, **gradients((data**2).sum(), dict(ours.named_parameters()))})
     assert_all_close(*results)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_other_devices_go_to_torchs_own_operator(name):
     """The meta device takes the path of CUDA; there is none here to take it on."""
-    theirs, ours = twins(
-        name, {"input_size": 3, "hidden_size": 5, "num_layers": 2, "bidirectional": True, "dropout": 0.5}
-    )
+    theirs, ours = pair(name, 3, 5, num_layers=2, bidirectional=True, dropout=0.5, dtype=torch.float64)
     theirs, ours = theirs.to("meta"), ours.to("meta")
     x = torch.zeros(7, 4, 3, dtype=torch.float64, device="meta")
     assert unrolled.nn.explain_backend(ours, x).path == "torch"

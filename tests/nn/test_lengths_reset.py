@@ -1,4 +1,4 @@
-"""lengths, reset and trace: what torch.nn has not, told by what it has."""
+"""lengths, reset and trace, which torch.nn lacks, checked by what it has."""
 
 import pytest
 import torch
@@ -8,8 +8,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 import unrolled.nn
 from tests.nn.compare import assert_all_close, assert_close
+from tests.nn.layers import LAYERS, as_tuple, gradients, hx
 
-CASES = ["RNN", "LSTM", "GRU"]
 T, B, I, H = 7, 4, 3, 9
 
 
@@ -17,19 +17,13 @@ def make(name, **options):
     return getattr(unrolled.nn, name)(I, H, dtype=torch.float64, **options)
 
 
-def states_of(name, layer, B=B):
+def state_of(layer, B=B):
     LD = layer.num_layers * (1 + layer.bidirectional)
-    states = [torch.randn(LD, B, H, dtype=torch.float64, requires_grad=True) for _ in range(1 + (name == "LSTM"))]
-    return tuple(states) if name == "LSTM" else states[0]
+    return hx(layer.kind, LD, B, H, dtype=torch.float64, requires_grad=True)
 
 
-def as_tuple(state):
-    return state if isinstance(state, tuple) else (state,)
-
-
-def gradients(loss, layer, *inputs):
-    wanted = {**{f"input {k}": t for k, t in enumerate(inputs)}, **dict(layer.named_parameters())}
-    return dict(zip(wanted, torch.autograd.grad(loss, list(wanted.values()), allow_unused=True), strict=True))
+def leaves(layer, *inputs):
+    return {**{f"input {k}": t for k, t in enumerate(inputs)}, **dict(layer.named_parameters())}
 
 
 @given(
@@ -37,16 +31,16 @@ def gradients(loss, layer, *inputs):
     batch_first=st.booleans(),
     L=st.integers(1, 2),
     bidirectional=st.booleans(),
-    name=st.sampled_from(CASES),
+    name=st.sampled_from(LAYERS),
 )
 def test_lengths_equal_a_packed_sequence(route, lengths, batch_first, L, bidirectional, name):
     layer = make(name, num_layers=L, bidirectional=bidirectional, batch_first=batch_first)
     x = torch.randn(*((B, T) if batch_first else (T, B)), I, dtype=torch.float64, requires_grad=True)
-    hx = states_of(name, layer)
+    state = state_of(layer)
     packed = pack_padded_sequence(x, lengths, batch_first, enforce_sorted=False)
-    y_packed, end_packed = layer(packed, hx)
+    y_packed, end_packed = layer(packed, state)
     want = pad_packed_sequence(y_packed, batch_first, total_length=T)[0]
-    y, end = layer(x, hx, lengths=torch.tensor(lengths))
+    y, end = layer(x, state, lengths=torch.tensor(lengths))
     assert_close("y", y, want)
     for k, (got, expected) in enumerate(zip(as_tuple(end), as_tuple(end_packed), strict=True)):
         assert_close(f"final {k}", got, expected)
@@ -54,27 +48,27 @@ def test_lengths_equal_a_packed_sequence(route, lengths, batch_first, L, bidirec
     def loss(y, end):
         return (y * torch.arange(y.numel()).reshape(y.shape)).sum() + sum(s.pow(2).sum() for s in as_tuple(end))
 
-    inputs = (x, *as_tuple(hx))
-    assert_all_close(gradients(loss(y, end), layer, *inputs), gradients(loss(want, end_packed), layer, *inputs))
+    wanted = leaves(layer, x, *as_tuple(state))
+    assert_all_close(gradients(loss(y, end), wanted), gradients(loss(want, end_packed), wanted))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_row_of_length_zero_keeps_its_initial_state(route, name, bidirectional):
     layer = make(name, bidirectional=bidirectional)
-    x, hx = torch.randn(T, B, I, dtype=torch.float64), states_of(name, layer)
-    y, end = layer(x, hx, lengths=torch.tensor([0, T, 0, 2]))
+    x, state = torch.randn(T, B, I, dtype=torch.float64), state_of(layer)
+    y, end = layer(x, state, lengths=torch.tensor([0, T, 0, 2]))
     assert not y[:, [0, 2]].any()
-    for got, want in zip(as_tuple(end), as_tuple(hx), strict=True):
+    for got, want in zip(as_tuple(end), as_tuple(state), strict=True):
         assert torch.equal(got[:, [0, 2]], want[:, [0, 2]])
         assert not torch.equal(got[:, 1], want[:, 1])
-    all_empty, end = layer(x, hx, lengths=torch.zeros(B, dtype=torch.int64))
+    all_empty, end = layer(x, state, lengths=torch.zeros(B, dtype=torch.int64))
     assert not all_empty.any()
-    (found,) = torch.autograd.grad(as_tuple(end)[0].sum(), [as_tuple(hx)[0]])
+    (found,) = torch.autograd.grad(as_tuple(end)[0].sum(), [as_tuple(state)[0]])
     assert torch.equal(found, torch.ones_like(found))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("junk", [float("nan"), 1e300], ids=str)
 def test_what_lies_past_the_end_is_never_looked_at(route, name, junk):
     layer = make(name, bidirectional=True, num_layers=2)
@@ -86,7 +80,7 @@ def test_what_lies_past_the_end_is_never_looked_at(route, name, junk):
     for source in (x, soiled):
         y, end = layer(source, lengths=lengths)
         loss = y.pow(2).sum() + sum(s.sum() for s in as_tuple(end))
-        results.append({"y": y, **gradients(loss, layer, source)})
+        results.append({"y": y, **gradients(loss, leaves(layer, source))})
     assert_all_close(*results)
     assert not results[0]["input 0"][past.expand_as(x)].any()
 
@@ -99,26 +93,26 @@ def test_one_hot_indices_past_the_end_may_be_anything(route):
     assert torch.equal(y, want)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("batch_first", [False, True])
 def test_reset_equals_sequences_cut_apart(route, name, batch_first):
     layer = make(name, batch_first=batch_first)
     x = torch.randn(1, T, I, dtype=torch.float64, requires_grad=True)
-    hx = states_of(name, layer, B=1)
+    state = state_of(layer, B=1)
     reset = torch.tensor([[False, False, True, False, False, True, True]])
     given_x, given_reset = (x, reset) if batch_first else (x.transpose(0, 1), reset.t())
-    y, end = layer(given_x, hx, reset=given_reset)
+    y, end = layer(given_x, state, reset=given_reset)
     y = y if batch_first else y.transpose(0, 1)
-    pieces = [layer(p if batch_first else p.transpose(0, 1), hx) for p in x.split([2, 3, 1, 1], dim=1)]
+    pieces = [layer(p if batch_first else p.transpose(0, 1), state) for p in x.split([2, 3, 1, 1], dim=1)]
     want = torch.cat([p[0] if batch_first else p[0].transpose(0, 1) for p in pieces], dim=1)
     assert_close("y", y, want)
     for got, expected in zip(as_tuple(end), as_tuple(pieces[-1][1]), strict=True):
         assert_close("final", got, expected)
-    inputs = (x, *as_tuple(hx))
-    assert_all_close(gradients(y.pow(2).sum(), layer, *inputs), gradients(want.pow(2).sum(), layer, *inputs))
+    wanted = leaves(layer, x, *as_tuple(state))
+    assert_all_close(gradients(y.pow(2).sum(), wanted), gradients(want.pow(2).sum(), wanted))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_reset_turns_round_with_the_reverse_direction(route, name):
     """Backwards, the state returns before step t as well: steps t, t-1, ... no longer know of t+1."""
     layer = make(name, bidirectional=True)
@@ -132,7 +126,7 @@ def test_reset_turns_round_with_the_reverse_direction(route, name):
     assert_close("other rows", y[:, [0, 1, 3]], plain[:, [0, 1, 3]])
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("as_packed", [False, True])
 def test_reset_of_a_packed_sequence_equals_that_of_a_padded_one(route, name, as_packed):
     layer = make(name, bidirectional=True, num_layers=2)
@@ -145,7 +139,7 @@ def test_reset_of_a_packed_sequence_equals_that_of_a_padded_one(route, name, as_
         assert_close("final", got, expected)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_single_sequence_takes_scalar_length_and_one_reset_a_step(route, name):
     layer = make(name, batch_first=True)
     x, reset = torch.randn(T, I, dtype=torch.float64), torch.tensor([False] * 3 + [True] + [False] * 3)
@@ -158,7 +152,7 @@ def test_single_sequence_takes_scalar_length_and_one_reset_a_step(route, name):
 GATES = {"RNN": [], "LSTM": ["i", "f", "g", "o"], "GRU": ["r", "z", "n", "hn"]}
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("gradient", [False, True])
 def test_trace_satisfies_the_equations(route, name, gradient):
     layer = make(name).requires_grad_(gradient)

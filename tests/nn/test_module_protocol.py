@@ -10,8 +10,8 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 import unrolled.nn
 from tests.nn.compare import assert_close
+from tests.nn.layers import LAYERS, pair
 
-CASES = ["RNN", "LSTM", "GRU"]
 SETTINGS = [
     {},
     {"num_layers": 2, "bidirectional": True},
@@ -20,20 +20,12 @@ SETTINGS = [
 ]
 
 
-def pair(name, **options):
-    made = []
-    for module in (torch.nn, unrolled.nn):
-        torch.manual_seed(5)
-        made.append(getattr(module, name)(3, 5, **options))
-    return made
-
-
-@pytest.mark.parametrize("name", [*CASES, "RNNCell", "LSTMCell", "GRUCell"])
+@pytest.mark.parametrize("name", [*LAYERS, "RNNCell", "LSTMCell", "GRUCell"])
 @pytest.mark.parametrize("options", SETTINGS, ids=str)
 def test_initial_weights_names_and_repr_are_torchs(name, options):
     if name.endswith("Cell"):
         options = {"bias": options.get("bias", True)}
-    theirs, ours = pair(name, **options)
+    theirs, ours = pair(name, 3, 5, **options)
     assert repr(ours) == repr(theirs)
     assert list(ours.state_dict()) == list(theirs.state_dict())
     assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
@@ -41,7 +33,7 @@ def test_initial_weights_names_and_repr_are_torchs(name, options):
 
 @pytest.mark.parametrize("options", [{"proj_size": 2}, {"proj_size": 2, "bidirectional": True, "bias": False}], ids=str)
 def test_projected_lstm_is_torchs_too(options):
-    theirs, ours = pair("LSTM", **options)
+    theirs, ours = pair("LSTM", 3, 5, **options)
     assert repr(ours) == repr(theirs)
     assert list(ours.state_dict()) == list(theirs.state_dict())
     assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
@@ -56,9 +48,9 @@ def test_making_a_layer_leaves_the_random_stream_where_torch_does():
     assert torch.equal(*streams)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_attributes_third_parties_read_are_there(name):
-    theirs, ours = pair(name, num_layers=2, bidirectional=True)
+    theirs, ours = pair(name, 3, 5, num_layers=2, bidirectional=True)
     read = ("mode", "input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
     for attribute in (*read, "proj_size", "_flat_weights_names", "training"):
         assert getattr(ours, attribute) == getattr(theirs, attribute), attribute
@@ -67,9 +59,9 @@ def test_attributes_third_parties_read_are_there(name):
     ours.flatten_parameters()
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_state_dict_moves_both_ways(name):
-    theirs, ours = pair(name, num_layers=2)
+    theirs, ours = pair(name, 3, 5, num_layers=2)
     other = getattr(unrolled.nn, name)(3, 5, num_layers=2)
     other.load_state_dict(theirs.state_dict())
     theirs.load_state_dict(ours.state_dict())
@@ -77,14 +69,14 @@ def test_state_dict_moves_both_ways(name):
     assert torch.equal(other(x)[0], ours(x)[0])
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize(
     "how",
     [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m)), lambda m: saved_and_loaded(m)],
     ids=["deepcopy", "pickle", "torch.save"],
 )
 def test_copies_give_the_same_numbers_and_share_nothing(name, how):
-    _, ours = pair(name, num_layers=2)
+    _, ours = pair(name, 3, 5, num_layers=2)
     x = torch.randn(7, 2, 3)
     other = how(ours)
     assert type(other) is type(ours)
@@ -101,9 +93,9 @@ def saved_and_loaded(module):
     return torch.load(stored, weights_only=False)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_weights_are_gathered_anew_at_every_call(route, name):
-    _, ours = pair(name)
+    _, ours = pair(name, 3, 5)
     x = torch.randn(7, 2, 3)
     before = ours(x)[0]
     ours.weight_hh_l0 = torch.nn.Parameter(ours.weight_hh_l0.detach() + 1)
@@ -116,7 +108,7 @@ def test_weights_are_gathered_anew_at_every_call(route, name):
 
 def test_weight_drop_that_deletes_the_parameter_works(route):
     """AWD-LSTM's trick: the parameter is replaced by a plain tensor computed from another."""
-    _, ours = pair("LSTM")
+    _, ours = pair("LSTM", 3, 5)
     raw = ours.weight_hh_l0
     del ours.weight_hh_l0
     ours.register_parameter("raw", raw)
@@ -125,9 +117,9 @@ def test_weight_drop_that_deletes_the_parameter_works(route):
     assert raw.grad is not None
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_weight_norm_and_pruning_act_on_the_call(route, name):
-    theirs, ours = pair(name)
+    theirs, ours = pair(name, 3, 5)
     x = torch.randn(7, 2, 3)
     for layer in (theirs, ours):
         parametrizations.weight_norm(layer, "weight_hh_l0")
@@ -142,14 +134,14 @@ def test_weight_norm_and_pruning_act_on_the_call(route, name):
 
 
 def test_parametrized_layer_can_be_copied(route):
-    _, ours = pair("GRU")
+    _, ours = pair("GRU", 3, 5)
     parametrizations.weight_norm(ours, "weight_hh_l0")
     x = torch.randn(7, 2, 3)
     assert torch.equal(copy.deepcopy(ours)(x)[0], ours(x)[0])
 
 
 def test_shared_weights_get_the_sum_of_both_gradients(route):
-    theirs, ours = pair("GRU", bidirectional=True)
+    theirs, ours = pair("GRU", 3, 5, bidirectional=True)
     for layer in (theirs, ours):
         layer.weight_hh_l0_reverse = layer.weight_hh_l0
         layer(torch.ones(7, 2, 3))[0].pow(2).sum().backward()
@@ -157,9 +149,9 @@ def test_shared_weights_get_the_sum_of_both_gradients(route):
     assert_close("gradient", ours.weight_hh_l0.grad, theirs.weight_hh_l0.grad)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_layer_moves_between_types_and_devices(name):
-    _, ours = pair(name)
+    _, ours = pair(name, 3, 5)
     assert ours.double()(torch.randn(7, 2, 3).double())[0].dtype == torch.float64
     assert ours.to("meta").weight_ih_l0.is_meta
     assert ours.to_empty(device="cpu")(torch.randn(7, 2, 3).double())[0].shape == (7, 2, 5)
@@ -167,7 +159,7 @@ def test_layer_moves_between_types_and_devices(name):
 
 
 def test_data_parallel_replica_runs():
-    _, ours = pair("LSTM")
+    _, ours = pair("LSTM", 3, 5)
     replica = ours._replicate_for_data_parallel()
     for name, w in ours.named_parameters():
         setattr(replica, name, w * 1)
@@ -183,9 +175,9 @@ VIEWS = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_gate_views_are_the_blocks_themselves(name):
-    _, ours = pair(name, num_layers=2, bidirectional=True)
+    _, ours = pair(name, 3, 5, num_layers=2, bidirectional=True)
     for view, (p, s, k) in VIEWS[name].items():
         stem = f"{'weight' if p == 'W' else 'bias'}_{s}h"
         for layer, reverse in ((0, False), (0, True), (1, False), (1, True)):

@@ -1,4 +1,4 @@
-"""Steps without a gradient: the short way to the core, when it is taken, and that it never answers from old weights."""
+"""Steps without a gradient: the fast path to the core, when it is taken, and that it never uses old weights."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def layer_and_state(name, B, L=1, **options):
 
 
 @pytest.fixture
-def short_ways(monkeypatch):
-    """A list that has for each call of the short way whether it answered."""
+def fast_path(monkeypatch):
+    """A list that says for each call of the fast path whether it answered."""
     taken, step = [], fused.step
 
     def watched(*arguments, **options):
@@ -47,28 +47,28 @@ def flat(found):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("B", [None, 1, 3, 4, 5])
 @pytest.mark.parametrize("L", [1, 3])
-def test_short_step_has_the_bits_of_the_layer(name, options, dtype, B, L, short_ways):
+def test_fast_step_has_the_bits_of_the_layer(name, options, dtype, B, L, fast_path):
     layer, x, state = layer_and_state(name, B, L, dtype=dtype, **options)
     x, state = x.to(dtype), tuple(s.to(dtype) for s in state) if name == "LSTM" else state.to(dtype)
-    long, after = layer(x[None], state)  # with a gradient: the long way
+    slow, after = layer(x[None], state)  # with a gradient: the slow path
     with torch.no_grad():
         found = layer.step(x, state)
-    assert short_ways == [True]
-    for got, want in zip(flat(found), flat((long[0], after)), strict=True):
+    assert fast_path == [True]
+    for got, want in zip(flat(found), flat((slow[0], after)), strict=True):
         assert got.shape == want.shape
         assert torch.equal(got, want)
 
 
 @pytest.mark.parametrize("name", ["RNNCell", "GRUCell", "LSTMCell"])
 @pytest.mark.parametrize("B", [None, 1, 3, 6])
-def test_short_step_of_a_cell_has_the_bits_of_the_long_one(name, B, short_ways):
+def test_fast_step_of_a_cell_has_the_bits_of_the_slow_one(name, B, fast_path):
     cell, rows = getattr(unn, name)(I, H), () if B is None else (B,)
     x, h, c = torch.randn(*rows, I), torch.randn(*rows, H), torch.randn(*rows, H)
     hx = (h, c) if name == "LSTMCell" else h
     with torch.no_grad():
-        short = cell(x, hx)
-    assert short_ways == [True]
-    for got, want in zip(flat([short]), flat([cell(x, hx)]), strict=True):
+        fast = cell(x, hx)
+    assert fast_path == [True]
+    for got, want in zip(flat([fast]), flat([cell(x, hx)]), strict=True):
         assert got.shape == want.shape
         assert torch.equal(got, want)
 
@@ -142,7 +142,7 @@ def test_results_of_a_step_share_no_memory(mode, name):
 
 
 @torch.no_grad()
-def test_what_is_not_plain_takes_the_long_way(short_ways):
+def test_what_is_not_plain_takes_the_slow_path(fast_path):
     gru, x, h = layer_and_state("GRU", 3)
     cases = {
         "a list": lambda: unn.LSTMCell(I, H)(x, [h[0], h[0]]),
@@ -155,12 +155,12 @@ def test_what_is_not_plain_takes_the_long_way(short_ways):
     }
     for why, call in cases.items():
         call()
-        assert short_ways == [False], why
-        short_ways.clear()
+        assert fast_path == [False], why
+        fast_path.clear()
 
 
 @torch.no_grad()
-def test_modes_and_hooks_take_the_long_way(short_ways, monkeypatch):
+def test_modes_and_hooks_take_the_slow_path(fast_path, monkeypatch):
     gru, x, h = layer_and_state("GRU", 3)
     with torch.autocast("cpu", torch.bfloat16):
         gru.step(x, h)
@@ -177,11 +177,11 @@ def test_modes_and_hooks_take_the_long_way(short_ways, monkeypatch):
     monkeypatch.setenv("UNROLLED_BACKEND", "reference")
     gru.step(x, h)
     assert called == [True, False]
-    assert short_ways == []
+    assert fast_path == []
     assert dispatch.step("GRU", x, h, gru._weights(), stacked=True) is None
     monkeypatch.delenv("UNROLLED_BACKEND")
     gru.step(x, h)
-    assert short_ways == [True]
+    assert fast_path == [True]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_modes_and_hooks_take_the_long_way(short_ways, monkeypatch):
     ids=range(10),
 )
 @pytest.mark.parametrize("name", ["GRUCell", "GRU"])
-def test_bad_input_has_the_same_words_with_and_without_gradients(name, bad):
+def test_bad_input_has_the_same_message_with_and_without_gradients(name, bad):
     cell = unn.GRUCell(I, H)
     layer = unn.GRU(I, H)
     x, h = bad(torch.randn(3, I), torch.randn(3, H))
@@ -219,7 +219,7 @@ def test_bad_input_has_the_same_words_with_and_without_gradients(name, bad):
 
 
 @pytest.mark.parametrize("grad", [True, False])
-def test_half_a_state_is_no_state(grad):
+def test_half_an_lstm_state_is_refused(grad):
     cell, x, h = unn.LSTMCell(I, H), torch.randn(3, I), torch.randn(3, H)
     with torch.set_grad_enabled(grad):
         for state in ((h, None), (None, None), (h,)):
@@ -227,7 +227,7 @@ def test_half_a_state_is_no_state(grad):
                 cell(x, state)
 
 
-def test_layer_without_features_goes_from_its_state_alone():
+def test_layer_without_input_features_runs_on_its_state_alone():
     weights = Weights(torch.zeros(3 * H, 0), torch.randn(3 * H, H))
     x, h = torch.zeros(5, 3, 0), torch.randn(1, 3, H)
     y, *_ = dispatch.layer("GRU", x, h, None, [weights])

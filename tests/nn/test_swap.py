@@ -44,7 +44,7 @@ def test_round_trip_shares_parameters_and_gives_the_same_numbers(make):
 
 
 @each
-def test_twin_is_a_module_of_its_own(make):
+def test_parameters_and_hooks_added_later_are_not_shared(make):
     stock = make(torch.nn)
     ours = from_torch(stock)
     ours.register_parameter("extra", torch.nn.Parameter(torch.zeros(1)))

@@ -6,9 +6,9 @@ from torch.func import functional_call, grad, jacrev, vjp, vmap
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import unrolled.nn
+from tests.nn.layers import LAYERS, as_tuple
 from unrolled.nn import fused
 
-CASES = ["RNN", "LSTM", "GRU"]
 S, T, B, I, H = 3, 11, 5, 4, 7
 
 
@@ -40,10 +40,6 @@ def many(name, **options):
     return layers[0], {key: torch.stack([weights_of(m)[key] for m in layers]) for key in weights_of(layers[0])}
 
 
-def flat_state(end):
-    return end if isinstance(end, tuple) else (end,)
-
-
 def assert_one_by_one(call, in_dims, *arguments):
     """Fail unless vmap of a call gives, bit for bit, what a loop over the mapped axes (in front) gives."""
     got = vmap(call, in_dims=in_dims)(*arguments)
@@ -61,7 +57,7 @@ def assert_one_by_one(call, in_dims, *arguments):
 def outputs(layer):
     def call(weights, x, *hx, **options):
         y, end = functional_call(layer, weights, (x, *hx), options)
-        return (y.data if isinstance(y, PackedSequence) else y), *flat_state(end)
+        return (y.data if isinstance(y, PackedSequence) else y), *as_tuple(end)
 
     return call
 
@@ -73,7 +69,7 @@ def loss(layer):
     return call
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True, "batch_first": True}], ids=str)
 @pytest.mark.parametrize("mapped", ["inputs", "models", "inputs and models"])
 def test_entries_have_the_bits_of_a_loop_in_one_call_a_layer(name, options, mapped, core_calls):
@@ -87,7 +83,7 @@ def test_entries_have_the_bits_of_a_loop_in_one_call_a_layer(name, options, mapp
     assert len(core_calls) == 3 * (L + S * L)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("models", [False, True], ids=["one model", "many models"])
 @pytest.mark.parametrize("form", ["shared lengths", "own lengths", "packed", "symbols", "states"])
 def test_entries_have_the_bits_of_a_loop_with(name, models, form):
@@ -121,7 +117,7 @@ def test_entries_have_the_bits_of_a_loop_with(name, models, form):
         assert_one_by_one(grad(loss(layer), argnums=2), (in_dims[0], None, 0), weights, x[0], *hx)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_gradient_outside_of_vmap_sums_over_what_the_entries_share(name):
     layer, stacked = many(name)
     x = torch.randn(T, B, I)
@@ -136,7 +132,7 @@ def test_gradient_outside_of_vmap_sums_over_what_the_entries_share(name):
     torch.testing.assert_close(dx, sum(d for _, d in each))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_jacobian_rows_have_the_bits_of_separate_backward_passes(name, core_calls):
     layer, x = make(name), torch.randn(3, 2, I)
     jacobian = jacrev(lambda x: layer(x)[0])(x)
@@ -148,7 +144,7 @@ def test_jacobian_rows_have_the_bits_of_separate_backward_passes(name, core_call
 
 @pytest.mark.parametrize("gradient", [False, True], ids=["outputs", "gradients"])
 @pytest.mark.parametrize("inner", ["inputs", "models", "lengths"])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_vmap_in_vmap_gives_the_bits_of_two_loops(name, inner, gradient, core_calls):
     """One call of the core forward, and one back for each `lengths`: the weights' gradients keep the inputs apart."""
     layer, stacked = many(name)
@@ -173,7 +169,7 @@ def test_vmap_in_vmap_gives_the_bits_of_two_loops(name, inner, gradient, core_ca
             assert all(torch.equal(a[place], b) for a, b in pairs)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_jacobian_of_many_models_is_two_calls_of_the_core(name, core_calls):
     layer, stacked = many(name)
     x = torch.randn(2, 1, I)
@@ -188,7 +184,7 @@ def test_jacobian_of_many_models_is_two_calls_of_the_core(name, core_calls):
         assert torch.equal(together[s], alone)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", LAYERS)
 def test_second_derivatives_of_many_models_agree_with_a_loop(name):
     layer, stacked = many(name)
     layer, stacked = layer.double(), {key: w.double() for key, w in stacked.items()}

@@ -2,6 +2,8 @@
 
 import errno
 import json
+import os
+import stat
 
 import pytest
 
@@ -21,6 +23,19 @@ def test_write_file_creates_its_folder_and_leaves_nothing_else(tmp_path):
 def test_write_file_leaves_the_file_as_it_was_when_the_disk_refuses(tmp_path, call, number):
     files.write_file(tmp_path / "note", b"one")
     unchanged_when_refused(tmp_path, call, number, lambda: files.write_file(tmp_path / "note", b"two"))
+
+
+def test_write_file_syncs_the_data_before_the_rename_and_the_folder_after_it(tmp_path, monkeypatch):
+    calls, fsync, replace = [], os.fsync, os.replace
+
+    def watched_fsync(descriptor):
+        calls.append("sync folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "sync file")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(os, "replace", lambda *paths: calls.append("rename") or replace(*paths))
+    files.write_file(tmp_path / "note", b"one")
+    assert calls == ["sync file", "rename", "sync folder"]
 
 
 def test_new_folder_refuses_one_that_is_not_empty(tmp_path):

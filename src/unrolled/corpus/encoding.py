@@ -17,14 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from unrolled.config.data import DataConfig
-from unrolled.corpus import reading, records
+from unrolled.corpus import reading
 from unrolled.corpus.reading import CorpusError, CorpusWarning, Source
 from unrolled.saved.tokenizers import tokenizer
 from unrolled.saved.tokenizers.base import EOS, UNK, Codes, CodeTokenizer, Tokenizer
 
 END = 0
 UNKNOWN = 1
-#: Ids that there is room for at first.
+#: Ids that memory is reserved for at first, and codes that are looked up at a time.
 BLOCK = 1 << 20
 
 #: Symbol ids in the smallest unsigned type that holds them.
@@ -142,14 +142,14 @@ def encode_records(found: Iterable[tuple[int, str, Sequence[str]]], config: Data
         found: of each record the number of its source, its place for an error message, and the record.
         config: how to read it.
     """
-    records_found = iter(found)
-    first = next(records_found, None)
-    kind = records.kind_of(first[2] if first else "")
-    encoder = Encoder(tokenizer(kind_or(kind, config)))
+    records = iter(found)
+    first = next(records, None)
+    texts = first is None or isinstance(first[2], str)
+    encoder = Encoder(tokenizer(kind_or("characters" if texts else "symbols", config)))
     starts: dict[int, int] = {}
     skipped = 0
-    for k, where, record in chain([first] if first else [], records_found):
-        if config.kind == "auto" and records.kind_of(record) != kind:
+    for k, where, record in chain([first] if first else [], records):
+        if config.kind == "auto" and isinstance(record, str) != texts:
             raise CorpusError(f"{where}: texts and lists of symbols are mixed; use one of them, or set the kind")
         before = encoder.length
         starts.setdefault(k, before)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from unrolled.config.data import DataConfig, Format, SymbolKind
+from unrolled.config.data import DataConfig, Format
 from unrolled.corpus.reading import RECORD_LIMIT, CorpusError, Source, text_blocks, text_lines
 
 Record = str | list[str]
@@ -122,11 +122,6 @@ def csv_cells(source: Source, column: str) -> Iterator[tuple[str, Record]]:
         raise CorpusError(f"{source}: line {rows.line_num}: {error}; check the quotes of this row") from None
     finally:
         csv.field_size_limit(before)
-
-
-def kind_of(record: Sequence[str]) -> SymbolKind:
-    """Return the kind of symbol of a record where the config says auto: of a list symbols, of a text characters."""
-    return "characters" if isinstance(record, str) else "symbols"
 
 
 def _as_strings(record: str | list[str | int]) -> Record:

@@ -1,4 +1,4 @@
-"""RNNCell, LSTMCell, GRUCell: one step of time, argument for argument torch's, on the layers' own path with T = 1."""
+"""RNNCell, LSTMCell and GRUCell: the cells of torch.nn, argument for argument; a layer of one step."""
 
 from __future__ import annotations
 
@@ -13,18 +13,45 @@ from unrolled.core.fields import Weights
 from unrolled.nn import checks, dispatch
 from unrolled.nn.layout import STEP
 from unrolled.nn.modules import named, sharing_parameters
-from unrolled.notation import gate_count
+from unrolled.notation import gate_count, has_cell_state
 
 #: Attributes of a cell, in the order of `Weights`.
 NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 class RecurrentCell(RNNCellBase):
-    """What the three cells share: everything but the constructor and the number of states."""
+    """What the three cells share."""
 
     #: torch's cell of the same name.
     stock: ClassVar[type[RNNCellBase]]
     kind: str
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, gate_count(self.kind), device=device, dtype=dtype)
+
+    def forward(self, input: Tensor, hx: Any = None) -> Any:
+        """Advance one step of time.
+
+        Args:
+            input: (B, I) or (I,), or one-hot indices, int64 (B,) or ().
+            hx: h (B, H) or (H,), for LSTMCell a pair (h, c) of them; zeros if left out.
+        Returns: the new state, shaped as hx.
+        Raises: what torch.nn raises, in its words.
+        """
+        weights = Weights(*named(self, NAMES))
+        after = dispatch.step(self.kind, input, hx, [weights], stacked=False)
+        if after is not None:
+            return after
+        name, count = self.stock.__name__, 1 + has_cell_state(self.kind)
+        finals = self._advance(input, () if hx is None else checks.states(name, hx, count), weights)
+        return tuple(finals) if count == 2 else finals[0]
 
     def to_torch(self) -> RNNCellBase:
         """Return torch's own cell, sharing this cell's Parameters.
@@ -34,14 +61,9 @@ class RecurrentCell(RNNCellBase):
         """
         return sharing_parameters(self, self.stock)
 
-    def _step(self, x: Tensor, hx: Any) -> Any:
-        """Fast path: return the state one step later, or None if not eligible; then call `_advance`."""
-        return dispatch.step(self.kind, x, hx, [Weights(*named(self, NAMES))], stacked=False)
-
-    def _advance(self, x: Tensor, states: Sequence[Tensor]) -> list[Tensor]:
-        """Return the states (B, H) one step later, without B if x has none."""
-        name, weights = self.stock.__name__, Weights(*named(self, NAMES))
-        W = weights.W_ih
+    def _advance(self, x: Tensor, states: Sequence[Tensor], weights: Weights) -> list[Tensor]:
+        """Check everything and return the states (B, H) one step later, without B if x has none."""
+        name, W = self.stock.__name__, weights.W_ih
         batched = checks.rank(name, x, lowest=1)
         checks.cell_state_ranks(name, states)
         if not batched:
@@ -70,7 +92,7 @@ class RNNCell(RecurrentCell):
     Args:
         input_size: I, features of the input.
         hidden_size: H, features of the state.
-        bias: with b_ih and b_hh.
+        bias: whether to add b_ih and b_hh.
         nonlinearity: "tanh" or "relu".
     Source: docs/notation.md, RNN.
 
@@ -90,26 +112,16 @@ class RNNCell(RecurrentCell):
         device: Any = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, num_chunks=1, device=device, dtype=dtype)
+        # Not RecurrentCell's, which asks for the kind: torch refuses an unknown nonlinearity only in `forward`.
+        RNNCellBase.__init__(self, input_size, hidden_size, bias, gate_count("RNN_TANH"), device=device, dtype=dtype)
         self.nonlinearity = nonlinearity
 
     @property
     def kind(self) -> str:  # type: ignore[override]
-        """The kind of cell that `nonlinearity` makes it."""
-        return checks.nonlinearity_kind(self.nonlinearity)
-
-    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
-        """Return h (B, H) after one step.
-
-        Args: input (B, I) or (I,), or one-hot indices, int64 (B,) or (); hx (B, H) or (H,), zeros if left out.
-        Raises: what torch.nn.RNNCell raises, in its words; RuntimeError for an unknown nonlinearity.
-        """
+        """The cell, as notation.py names it; RuntimeError for an unknown nonlinearity, as torch raises in `forward`."""
         if self.nonlinearity not in ("tanh", "relu"):
             raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
-        found = self._step(input, hx)
-        if found is not None:
-            return found  # type: ignore[no-any-return]
-        return self._advance(input, () if hx is None else checks.states("RNNCell", hx, 1))[0]
+        return f"RNN_{self.nonlinearity.upper()}"
 
 
 class LSTMCell(RecurrentCell):
@@ -118,7 +130,7 @@ class LSTMCell(RecurrentCell):
     Args:
         input_size: I, features of the input.
         hidden_size: H, features of the state.
-        bias: with b_ih and b_hh.
+        bias: whether to add b_ih and b_hh.
     Source: docs/notation.md, LSTM.
 
     >>> h, c = LSTMCell(4, 6)(torch.randn(3, 4))
@@ -129,29 +141,6 @@ class LSTMCell(RecurrentCell):
     stock = torch.nn.LSTMCell
     kind = "LSTM"
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, gate_count("LSTM"), device=device, dtype=dtype)
-
-    def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
-        """Return h and c, each (B, H), after one step.
-
-        Args: input (B, I) or (I,), or one-hot indices, int64 (B,) or (); hx a pair of (B, H) or (H,), zeros if left
-            out.
-        Raises: what torch.nn.LSTMCell raises, in its words.
-        """
-        found = self._step(input, hx)
-        if found is not None:
-            return found  # type: ignore[no-any-return]
-        h, c = self._advance(input, () if hx is None else checks.states("LSTMCell", hx, 2))
-        return h, c
-
 
 class GRUCell(RecurrentCell):
     """One step of a GRU: h' = (1 - z) * n + z * h, gates stored in the order r z n, r after the product.
@@ -159,7 +148,7 @@ class GRUCell(RecurrentCell):
     Args:
         input_size: I, features of the input.
         hidden_size: H, features of the state.
-        bias: with b_ih and b_hh.
+        bias: whether to add b_ih and b_hh.
     Source: docs/notation.md, GRU.
 
     >>> GRUCell(4, 6)(torch.randn(3, 4)).shape
@@ -168,24 +157,3 @@ class GRUCell(RecurrentCell):
 
     stock = torch.nn.GRUCell
     kind = "GRU"
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, gate_count("GRU"), device=device, dtype=dtype)
-
-    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
-        """Return h (B, H) after one step.
-
-        Args: input (B, I) or (I,), or one-hot indices, int64 (B,) or (); hx (B, H) or (H,), zeros if left out.
-        Raises: what torch.nn.GRUCell raises, in its words.
-        """
-        found = self._step(input, hx)
-        if found is not None:
-            return found  # type: ignore[no-any-return]
-        return self._advance(input, () if hx is None else checks.states("GRUCell", hx, 1))[0]

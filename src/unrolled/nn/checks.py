@@ -1,7 +1,7 @@
 """Checks of the arguments of a layer or cell, each with its error message.
 
 Where torch checks, class and text are torch's own: people match on them.  Where torch does not, the message says
-where, what came, what was expected and what to do.  fit.py checks whether the tensors of one layer fit each other.
+where, what was given, what was expected and what to do.  fit.py checks whether the tensors of one layer fit each other.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unrolled.nn.fake_tensors import is_traced
 
-#: Types narrower than float32: they are computed in float32 and may meet each other under autocast.
+#: Types narrower than float32, which are computed in float32.
 HALF = (torch.float16, torch.bfloat16)
 
 
@@ -70,7 +70,7 @@ def rank(name: str, x: Any, lowest: int) -> bool:
 
 
 def packed(x: Tensor, batch_sizes: Tensor, lengths: Any) -> None:
-    """Raise unless the data of a PackedSequence has one row for each symbol of its batch sizes.
+    """Raise unless a PackedSequence has one row of data for each step of each sequence.
 
     Raises: RuntimeError for a malformed or empty PackedSequence, ValueError if `lengths` came with it.
 
@@ -139,11 +139,9 @@ def state_ranks(given: Sequence[Tensor], batched: bool) -> None:
         raise RuntimeError(f"For {for_input} input, hx should also be {expected}-D but got {given[0].dim()}-D tensor")
 
 
-def differ(t: Tensor, W: Tensor, autocast: bool) -> bool:
-    """Whether two types cannot meet; under autocast, float32 and the half types can."""
-    if t.dtype == W.dtype:
-        return False
-    return not (autocast and {t.dtype, W.dtype} <= {torch.float32, *HALF})
+def types_clash(t: Tensor, W: Tensor, autocast: bool) -> bool:
+    """Return whether a tensor's type does not fit the weights'; autocast lets float32 and the half types mix."""
+    return t.dtype != W.dtype and not (autocast and {t.dtype, W.dtype} <= {torch.float32, *HALF})
 
 
 def features(x: Tensor, W: Tensor, input_size: int, autocast: bool) -> None:
@@ -153,7 +151,7 @@ def features(x: Tensor, W: Tensor, input_size: int, autocast: bool) -> None:
     """
     if is_one_hot(x):
         return
-    if differ(x, W, autocast):
+    if types_clash(x, W, autocast):
         raise ValueError(
             f"RNN input dtype ({x.dtype}) does not match weight dtype ({W.dtype}). "
             f"Convert input: input.to({W.dtype}), or convert model: model.to({x.dtype})"
@@ -202,7 +200,7 @@ def state_types(states: Sequence[Tensor], x: Tensor, W: Tensor, autocast: bool) 
                 "Input and hidden tensors are not at the same device, "
                 f"found input tensor at {x.device} and hidden tensor at {s.device}"
             )
-        if differ(s, W, autocast):
+        if types_clash(s, W, autocast):
             raise RuntimeError(
                 f"hx dtype ({s.dtype}) does not match weight dtype ({W.dtype}). Convert hx: hx.to({W.dtype})"
             )
@@ -229,34 +227,32 @@ def has_steps(T: int) -> None:
         raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
 
 
-def lengths_form(lengths: Any, shape: tuple[int, ...], device: torch.device) -> None:
-    """Raise unless `lengths` is an int64 tensor with one entry for each row of the batch.
+def lengths_and_reset(x: Tensor, batch_first: bool, lengths: Any, reset: Any) -> None:
+    """Raise unless `lengths` is None or has an entry for each row, and `reset` None or one for each row and step.
 
     Raises: TypeError for another type, ValueError for another shape or device.
 
-    >>> lengths_form(torch.tensor([3, 1]), (2,), torch.device("cpu"))
+    >>> lengths_and_reset(torch.zeros(5, 3, 4), False, torch.tensor([5, 0, 2]), torch.zeros(5, 3, dtype=torch.bool))
     """
-    if not isinstance(lengths, Tensor) or lengths.dtype != torch.int64:
-        raise TypeError(f"lengths must be an int64 tensor of shape {shape}, got {described(lengths)}")
-    if lengths.shape != shape:
-        raise ValueError(f"lengths must have shape {shape}, one for each row of the batch, got {tuple(lengths.shape)}")
-    if lengths.device != device:
-        raise ValueError(f"lengths must be on the input's device {device}, got {lengths.device}")
-
-
-def reset_form(reset: Any, shape: tuple[int, ...], device: torch.device) -> None:
-    """Raise unless `reset` is a bool tensor with one entry for each row and step of the input.
-
-    Raises: TypeError for another type, ValueError for another shape or device.
-
-    >>> reset_form(torch.zeros(5, 3, dtype=torch.bool), (5, 3), torch.device("cpu"))
-    """
-    if not isinstance(reset, Tensor) or reset.dtype != torch.bool:
-        raise TypeError(f"reset must be a bool tensor of shape {shape}, got {described(reset)}")
-    if reset.shape != shape:
-        raise ValueError(f"reset must have the shape of input without its features, {shape}, got {tuple(reset.shape)}")
-    if reset.device != device:
-        raise ValueError(f"reset must be on the input's device {device}, got {reset.device}")
+    rows = tuple(x.shape if is_one_hot(x) else x.shape[:-1])
+    for name, given, dtype, shape, why in (
+        (
+            "lengths",
+            lengths,
+            torch.int64,
+            rows[:1] if batch_first else rows[1:2],
+            "one entry for each row of the batch",
+        ),
+        ("reset", reset, torch.bool, rows, "that of input without its features"),
+    ):
+        if given is None:
+            continue
+        if not isinstance(given, Tensor) or given.dtype != dtype:
+            raise TypeError(f"{name} must be {form(dtype, shape)}, got {described(given)}")
+        if given.shape != shape:
+            raise ValueError(f"{name} must have shape {shape}, {why}, got {tuple(given.shape)}")
+        if given.device != x.device:
+            raise ValueError(f"{name} must be on the input's device {x.device}, got {given.device}")
 
 
 def cell(x: Tensor, states: Sequence[Tensor], W: Tensor, hidden_size: int, autocast: bool) -> None:
@@ -267,7 +263,7 @@ def cell(x: Tensor, states: Sequence[Tensor], W: Tensor, hidden_size: int, autoc
     if not is_one_hot(x):
         if x.shape[1] != W.shape[1]:
             raise RuntimeError(f"input has inconsistent input_size: got {x.shape[1]} expected {W.shape[1]}")
-        if differ(x, W, autocast):
+        if types_clash(x, W, autocast):
             raise RuntimeError(
                 f"input dtype ({x.dtype}) does not match weight dtype ({W.dtype}). Convert input: input.to({W.dtype})"
             )
@@ -298,4 +294,5 @@ def described(value: Any) -> str:
 
 def form(dtype: torch.dtype, shape: Sequence[int]) -> str:
     """Return a type and shape in words, for a message."""
-    return f"a {str(dtype).removeprefix('torch.')} tensor of shape {tuple(shape)}"
+    name = str(dtype).removeprefix("torch.")
+    return f"{'an' if name[0] == 'i' else 'a'} {name} tensor of shape {tuple(shape)}"

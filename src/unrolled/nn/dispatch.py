@@ -1,6 +1,6 @@
 """Which path a call takes to unroll one layer.
 
-The equations are in reference.py, the border of the compiled core in fused.py.  Between them lie four routes, because
+The equations are in reference.py, the calls of the compiled core in fused.py.  Four routes lead to the core, because
 torch's own dispatch costs more than a small layer's work; each call takes the cheapest that does what it needs:
 
 - no gradient is wanted: a bare call;
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.utils.rnn import PackedSequence
+from torch.utils._pytree import tree_map_only
 
 from unrolled.config.checks import CheckpointSteps
 from unrolled.core import backend
@@ -40,7 +41,7 @@ CORE_TYPES = (torch.float32, torch.float64)
 
 _PLAIN_TENSORS = PLAIN - {type(None)}
 
-# Every call asks these: as names of this module, because looking torch._C's up costs as much as the answer.
+# Every call asks these; they are bound here because looking them up in torch._C costs as much as the answer.
 _transforms_active = torch._C._are_functorch_transforms_active
 _tracing_state = torch._C._get_tracing_state
 _autocast_enabled = torch._C._is_any_autocast_enabled
@@ -79,12 +80,12 @@ def layer(
         h_0: state before the first step, (D, B, P); None is zeros.
         c_0: (D, B, H), of a cell that has a cell state; None is zeros.
         weights: for each of the D directions (W_ih, W_hh, b_ih, b_hh, W_hr), None where there is none.
-        lengths: (B,) int64, in any order, zero allowed; what lies past the end of a row is never looked at.
+        lengths: (B,) int64, in any order, zero allowed; what lies past the end of a row is never read.
         batch_sizes: (T,) int64 on the CPU, non-increasing; row b of every step belongs to sequence b.
-        reset: bool, shape of x without I; before such a step, in the direction's own order of travel, the state
+        reset: bool, shape of x without I; before such a step, in the order in which a direction runs, the state
             returns to h_0 and c_0.
         trace: also return every gate and cell state.
-        checkpoint_steps: that of `unrolled.nn.LSTM`.
+        checkpoint_steps: as for `unrolled.nn.LSTM`.
     Returns: y (T, B, D*P) laid out as x, zero past the end; h_n (D, B, P) and c_n (D, B, H) after the last real
         step; the gates by name, (D, *rows, H), detached and laid out as x, or None.
     Raises: ValueError or TypeError for arguments that do not fit each other, IndexError for a one-hot index outside
@@ -115,7 +116,12 @@ def run(
     """Do what `layer` does, for callers who have checked the layout: choose the path and take it."""
     W_hh = weights[0].W_hh
     if x.dtype in checks.HALF or W_hh.dtype in checks.HALF or autocast_type(x) is not None:
-        return _widened(kind, layout, x, h_0, c_0, weights, trace, checkpoint_steps)
+        wide = torch.float64 if W_hh.dtype == torch.float64 else torch.float32
+        narrow = x.dtype if x.is_floating_point() else W_hh.dtype
+        x, h_0, c_0, weights = _cast((x, h_0, c_0, weights), wide)
+        with torch.autocast(x.device.type, enabled=False):
+            results = run(kind, layout, x, h_0, c_0, weights, trace, checkpoint_steps)
+        return _cast(results, narrow)  # type: ignore[no-any-return]
     flat = flatten(weights)
     traced, transformed = is_traced(x, h_0, c_0, *flat, *layout[1:]), _transforms_active()
     to_equations = obstacle(x, W_hh.dtype) is not None
@@ -237,30 +243,9 @@ def goes_to_torch(x: Tensor, beyond_torch: bool) -> bool:
     return not x.is_cpu and not beyond_torch and not reference_forced()
 
 
-def _widened(
-    kind: str,
-    layout: Layout,
-    x: Tensor,
-    h_0: Tensor | None,
-    c_0: Tensor | None,
-    weights: Sequence[Weights],
-    trace: bool,
-    checkpoint_steps: CheckpointSteps,
-) -> LayerResult:
-    """Compute in float32 (float64 stays) with autocast off; return the type of x."""
-    W_hh = weights[0].W_hh
-    wide = torch.float64 if W_hh.dtype == torch.float64 else torch.float32
-    narrow = x.dtype if x.is_floating_point() else W_hh.dtype
-
-    def to(dtype: torch.dtype, t: Any) -> Any:
-        return t.to(dtype) if t is not None and t.is_floating_point() else t
-
-    wide_weights = [Weights._make(to(wide, w) for w in direction) for direction in weights]
-    wide_states = to(wide, h_0), to(wide, c_0)
-    with torch.autocast(x.device.type, enabled=False):
-        y, h_n, c_n, gates = run(kind, layout, to(wide, x), *wide_states, wide_weights, trace, checkpoint_steps)
-    narrow_gates = None if gates is None else {name: gate.to(narrow) for name, gate in gates.items()}
-    return y.to(narrow), h_n.to(narrow), to(narrow, c_n), narrow_gates
+def _cast(tensors: Any, dtype: torch.dtype) -> Any:
+    """Return nested tensors with the floating-point ones in another type."""
+    return tree_map_only(Tensor, lambda t: t.to(dtype) if t.is_floating_point() else t, tensors)
 
 
 def explain_backend(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import Buffer, Parameter
 
-#: Types whose values lie where data_ptr says; other subclasses of Tensor may wrap or promise theirs.
+#: Types whose values lie where data_ptr says; other subclasses of Tensor may wrap tensors or have no values yet.
 PLAIN: frozenset[type] = frozenset({Tensor, Parameter, Buffer, type(None)})
 
 

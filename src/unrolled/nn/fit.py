@@ -28,11 +28,7 @@ def layout(x: Tensor, layout: Layout) -> None:
         checks.packed(x, layout.batch_sizes, layout.lengths)
     elif x.dim() != 3 - checks.is_one_hot(x):
         raise ValueError(f"x must be (T, B, I), or (T, B) one-hot indices, got shape {tuple(x.shape)}")
-    rows = tuple(x.shape if checks.is_one_hot(x) else x.shape[:-1])
-    if layout.lengths is not None:
-        checks.lengths_form(layout.lengths, (rows[0 if layout.batch_first else 1],), x.device)
-    if layout.reset is not None:
-        checks.reset_form(layout.reset, rows, x.device)
+    checks.lengths_and_reset(x, layout.batch_first, layout.lengths, layout.reset)
 
 
 def kind_of_layer(kind: str, c_0: Tensor | None, weights: Sequence[Weights]) -> None:

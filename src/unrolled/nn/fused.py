@@ -1,4 +1,4 @@
-"""The border of the compiled core: tensors leave Python here, and nowhere else.
+"""The calls of the compiled core: tensors leave Python here, and nowhere else.
 
 csrc/kernels.h is the contract.  csrc/tensors.h checks shapes, types and layout on the way to the addresses: the last
 axis of x and dy must be contiguous, states and weights wholly so, and what is not is copied.
@@ -21,9 +21,6 @@ from unrolled.nn.fake_tensors import PLAIN
 from unrolled.notation import CELLS, gate_count, has_cell_state
 
 _core.use_library(Tensor.__dlpack_c_exchange_api__, Tensor.is_neg, tuple(PLAIN - {type(None)}))
-
-#: Of results: rows one after another, whatever the strides of the tensor that lends its shape.
-WHOLE = torch.contiguous_format
 
 
 class Saved(NamedTuple):
@@ -60,10 +57,10 @@ def edge_count(T: int, segment: int) -> int:
 
 
 def block_steps(B: int) -> int:
-    """Return the steps whose weight gradients the core sums in one go.
+    """Return the number of steps whose weight gradients the core sums at once.
 
-    Blocks are counted from the last step.  If T is a multiple of this, then steps of padding at the end change no bit
-    of a net's gradients, so a net that sits beside one with longer strings learns as it would alone.
+    Blocks are counted from the last step.  If T is a multiple of this, steps of padding at the end change no bit of the
+    gradients, so a replica that runs beside one with longer strings learns as it would alone.
 
     >>> block_steps(1), block_steps(16), block_steps(200)
     (64, 8, 1)
@@ -101,7 +98,7 @@ def forward(
 
     Args:
         save: save what backward needs.
-        segment: steps whose gates backward computes again at a time; 0 saves all of them.
+        segment: steps whose gates backward recomputes together; 0 saves all gates.
     Returns: the layer's tensors, of which y, h_n and c_n are new, and with `save` also gates and cells.
     Raises: ValueError if the tensors do not fit each other.  Lengths and one-hot indices are trusted to be in range:
         `fit.values` checks them.
@@ -181,7 +178,7 @@ def backward(
 def run(
     kind: str, layout: Layout, nets: Sequence[Net], gradients: Sequence[Gradients], save: bool, segment: int
 ) -> None:
-    """Hand copies of one layer, which share the layout, to the core.
+    """Run copies of one layer, which share the layout, in one call of the core.
 
     Args: gradients: none to run forward, else those of each copy.
     Raises: ValueError if the tensors of a copy do not fit each other.
@@ -196,25 +193,15 @@ def run(
 
 
 def _like(t: Tensor | None) -> Tensor | None:
-    return None if t is None else torch.empty_like(t, memory_format=WHOLE)
+    return None if t is None else torch.empty_like(t, memory_format=torch.contiguous_format)
 
 
 def step(kind: str, x: Tensor, state: Any, weights: Sequence[Weights], stacked: bool) -> Any:
-    """Run one step of plain tensors without a gradient, or return None for anything else.
-
-    Args:
-        x: (B, I) or (I,); state: h, for LSTM (h, c), with B as x has it and, if `stacked`, L in front.
-        weights: of each layer; a cell is one.
-    Returns: the new state; if `stacked`, the output and the new state.
-
-    >>> W, one = torch.eye(2), torch.ones(2)
-    >>> step("RNN_RELU", one, one, [Weights(W, W)], stacked=False)
-    tensor([2., 2.])
-    """
+    """Return what `dispatch.step` does for plain tensors without a gradient, None for anything else."""
     return _core.step(CELLS[kind].number, x, state, weights, stacked, torch.get_num_threads())
 
 
-#: From this size on, what forward and backward write lies in memory that is used again: touching fresh pages costs more
+#: From this size on, what forward and backward write lies in memory that is reused: touching fresh pages costs more
 #: than the arithmetic of a small layer (docs/performance.md).
 _LARGE = 1 << 20
 

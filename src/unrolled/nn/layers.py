@@ -22,10 +22,10 @@ class RNN(RecurrentLayer):
         hidden_size: H, features of the state.
         num_layers: L, layers stacked, each reading the output of the one below.
         nonlinearity: "tanh" or "relu".
-        bias: with b_ih and b_hh.
+        bias: whether to add b_ih and b_hh.
         batch_first: input and output are (B, T, I) instead of (T, B, I); states are not affected.
         dropout: probability of zeroing an output of every layer but the last, in training.
-        bidirectional: with a second direction, from the end to the start; D = 2.
+        bidirectional: whether a second direction runs from the end to the start; D = 2.
         checkpoint_steps: as for LSTM; an RNN saves no gates, so it changes nothing here.
     Raises: TypeError, ValueError as torch.nn.RNN.
     Source: docs/notation.md, RNN; Elman, "Finding structure in time", 1990.
@@ -70,12 +70,12 @@ class LSTM(RecurrentLayer):
         input_size: I, features of the input.
         hidden_size: H, features of the cell state.
         num_layers: L, layers stacked, each reading the output of the one below.
-        bias: with b_ih and b_hh.
+        bias: whether to add b_ih and b_hh.
         batch_first: input and output are (B, T, I) instead of (T, B, I); states are not affected.
         dropout: probability of zeroing an output of every layer but the last, in training.
-        bidirectional: with a second direction, from the end to the start; D = 2.
+        bidirectional: whether a second direction runs from the end to the start; D = 2.
         proj_size: P, to which W_hr projects the output and the hidden state; 0 for none.
-        checkpoint_steps: save no gates for the backward pass, but compute those of so many steps at a time again:
+        checkpoint_steps: save no gates for the backward pass, but recompute those of so many steps at a time:
             less memory, more time, the same bits.  "auto" takes about sqrt(T) steps.
     Raises: TypeError, ValueError as torch.nn.LSTM.
     Source: docs/notation.md, LSTM; Hochreiter and Schmidhuber 1997; Gers et al. 2000; projection: Sak et al. 2014.
@@ -114,11 +114,11 @@ class GRU(RecurrentLayer):
         input_size: I, features of the input.
         hidden_size: H, features of the state.
         num_layers: L, layers stacked, each reading the output of the one below.
-        bias: with b_ih and b_hh.
+        bias: whether to add b_ih and b_hh.
         batch_first: input and output are (B, T, I) instead of (T, B, I); states are not affected.
         dropout: probability of zeroing an output of every layer but the last, in training.
-        bidirectional: with a second direction, from the end to the start; D = 2.
-        checkpoint_steps: save no gates for the backward pass, but compute those of so many steps at a time again:
+        bidirectional: whether a second direction runs from the end to the start; D = 2.
+        checkpoint_steps: save no gates for the backward pass, but recompute those of so many steps at a time:
             less memory, more time, the same bits.  "auto" takes about sqrt(T) steps.
     Raises: TypeError, ValueError as torch.nn.GRU.
     Source: docs/notation.md, GRU; Cho et al. 2014, in the first form of the paper (v1).

@@ -1,4 +1,4 @@
-"""How a caller laid out a sequence and its states: what the core reads, and how the results go back."""
+"""From the layout of a caller's tensors to that which the core reads, and back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STEP = Layout()
 
 
 class Arrangement(NamedTuple):
-    """Undoes unbatched, batch-first and packed reordering of a caller's tensors.
+    """How a caller arranged its tensors, so that the results are given back in the same arrangement.
 
     >>> import torch
     >>> Arrangement(unbatched=1).rows(torch.zeros(5, 1, 6)).shape

@@ -1,4 +1,4 @@
-"""Less memory for the backward pass: save no gates, and compute those of one segment after the other again.
+"""Less memory for the backward pass: save no gates, and recompute them segment by segment.
 
 Source: Gruslys et al., "Memory-efficient backpropagation through time", 2016.
 """
@@ -15,7 +15,7 @@ from unrolled.notation import CELLS
 
 
 def segment_steps(kind: str, layout: Layout, x: Tensor, wanted: CheckpointSteps) -> int:
-    """Return how many steps make a segment whose gates are computed again, 0 for a call that saves every gate.
+    """Return the number of steps whose gates are recomputed together, 0 for a call that saves every gate.
 
     The core rounds up to whole blocks of its sums over rows (docs/kernels.md).
 

@@ -34,7 +34,7 @@ class Trace:
     layers: tuple[Trace, ...] = ()
 
 
-def stacked(recorded: Sequence[tuple[Tensor, dict[str, Tensor]]], laid_out: Callable[[Tensor], Rows]) -> Trace:
+def trace_of(recorded: Sequence[tuple[Tensor, dict[str, Tensor]]], laid_out: Callable[[Tensor], Rows]) -> Trace:
     """Return the trace of a stack from (output, gates (D, *rows, H)) of each of its layers."""
 
     def side_by_side(directions: Tensor) -> Rows:  # (D, *rows, H) -> (*rows, D*H)

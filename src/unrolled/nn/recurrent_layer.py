@@ -1,8 +1,8 @@
-"""What RNN, LSTM and GRU share: the whole of a layer but its constructor.
+"""What RNN, LSTM and GRU share: all of a layer but its constructor.
 
-A layer derives from ``torch.nn.RNNBase`` and by default holds nothing that it does not hold, so a checkpoint, a pickle,
-an optimiser or a line of code that knows torch's layer knows this one.  It does not derive from ``torch.nn.LSTM`` and
-its siblings, because torch.compile refuses to trace those.
+A layer derives from ``torch.nn.RNNBase`` and by default has just its attributes, so checkpoints, pickles, optimisers
+and code written for torch's layers work with it.  It does not derive from ``torch.nn.LSTM`` and its siblings, because
+torch.compile refuses to trace those.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from unrolled.nn import checks, dispatch
 from unrolled.nn.fake_tensors import batch_size, is_traced
 from unrolled.nn.layout import Arguments, Arrangement, Rows
 from unrolled.nn.modules import is_hooked, named, sharing_parameters
-from unrolled.nn.recording import stacked
+from unrolled.nn.recording import trace_of
 from unrolled.nn.reference import LayerResult
 from unrolled.nn.stack import first_input, run_stack
 from unrolled.notation import gate_parameters, has_cell_state, stored_name
@@ -37,7 +37,7 @@ class RecurrentLayer(torch.nn.RNNBase):
     stock: ClassVar[type[torch.nn.RNNBase]]
     #: Whether torch has no such layer.
     beyond_torch: ClassVar[bool] = False
-    #: Steps whose gates the backward pass computes again at a time, "auto", or None to save all; may be set any time.
+    #: Steps whose gates the backward pass recomputes together, "auto", or None to save all; may be set at any time.
     checkpoint_steps: CheckpointSteps = None
 
     def __init__(self, *arguments: Any, checkpoint_steps: CheckpointSteps, **options: Any) -> None:
@@ -69,7 +69,7 @@ class RecurrentLayer(torch.nn.RNNBase):
         """Run the layer over whole sequences.
 
         float32 and float64 on the CPU go to the compiled core; the half types are computed in float32 there.  Tensors
-        of other devices go to torch's own operator, and to the equations in torch operations where that has no answer
+        of other devices go to torch's own operator, and to the equations in torch operations for what it lacks
         (lengths, reset, trace, one-hot input).  `explain_backend` says which path a call takes.
 
         Args:
@@ -79,14 +79,14 @@ class RecurrentLayer(torch.nn.RNNBase):
                 of (L*D, B, P) and (L*D, B, H).  Zeros if left out.
             lengths: (B,) int64, in any order, zero allowed.  Outputs past the end of a row are zero, its final state
                 is that after its last step, and the reverse direction starts there.
-            reset: bool, shape of `input` without its features.  Before such a step, in each direction's own order of
-                travel, the state returns to hx.
+            reset: bool, shape of `input` without its features.  Before such a step, in the order in which a direction
+                runs, the state returns to hx.
             trace: return a `Trace` of every gate and state as a third value.
             embedding: (V, I): read an int64 input through this embedding; indices are in [0, V).  With fewer symbols
                 than positions the first layer reads them one-hot through W_ih E^T (G*H, V), otherwise as looked-up
                 rows.
         Returns: the output, (T, B, D*P) laid out as input, and the final state, shaped as hx.
-        Raises: what torch.nn raises, in its words; ValueError, TypeError or IndexError for what torch.nn has not.
+        Raises: what torch.nn raises, in its words; ValueError, TypeError or IndexError for what torch.nn lacks.
         Source: docs/notation.md.
 
         >>> from unrolled.nn import LSTM
@@ -116,11 +116,11 @@ class RecurrentLayer(torch.nn.RNNBase):
         finals = arrangement.restored(finals)
         state = tuple(finals) if len(finals) == 2 else finals[0]
         if trace:
-            return arrangement.rows(y), state, stacked(recorded, arrangement.rows)
+            return arrangement.rows(y), state, trace_of(recorded, arrangement.rows)
         return arrangement.rows(y), state
 
     def _read(self, input: Rows, hx: State | None, lengths: Tensor | None, reset: Rows | None, W: Tensor) -> Arguments:
-        """Check what a caller gave and lay it out as the core reads it."""
+        """Check the arguments of a call and lay them out as the core reads them."""
         name = self.stock.__name__
         states = [] if hx is None else list(checks.states(name, hx, 1 + has_cell_state(self.mode)))
         batch_first, batch_sizes, arrangement = self.batch_first, None, Arrangement()
@@ -153,10 +153,7 @@ class RecurrentLayer(torch.nn.RNNBase):
             checks.state_types(states, x, W, autocast)
         checks.same_device(x, W)
         checks.has_steps(T)
-        if lengths is not None:
-            checks.lengths_form(lengths, (B,), x.device)
-        if reset is not None:
-            checks.reset_form(reset, tuple(x.shape if checks.is_one_hot(x) else x.shape[:-1]), x.device)
+        checks.lengths_and_reset(x, batch_first, lengths, reset)
 
         if batch_first and self.dropout_between_layers > 0:  # torch draws its dropout masks in order of time
             x, reset = x.transpose(0, 1), None if reset is None else reset.transpose(0, 1)
@@ -252,7 +249,7 @@ class RecurrentLayer(torch.nn.RNNBase):
 
         Args: name as in the equations, "W_if" (H, I), "W_hf" (H, P), "b_if" (H,); "W_ih" and so on for RNN; "W_hr"
             (P, H) of a projected LSTM.
-        Raises: KeyError for a name that this cell has not, IndexError for a layer, ValueError for a direction.
+        Raises: KeyError for a name that this cell lacks, IndexError for a layer, ValueError for a direction.
 
         >>> from unrolled.nn import LSTM
         >>> lstm = LSTM(4, 6, num_layers=2)

@@ -183,9 +183,9 @@ def layer(
     Args:
         kind: the cell, as notation.py names it.
         layout: batch_first; lengths (B,) int64, in any order, zero allowed, where what lies past the end of a row is
-            never looked at; batch_sizes (T,) int64 on the CPU, non-increasing, of a packed call, where row b of every
-            step belongs to sequence b; reset, bool, the shape of x without I: before such a step, in the direction's
-            own order of travel, the state returns to h_0 and c_0.
+            never read; batch_sizes (T,) int64 on the CPU, non-increasing, of a packed call, where row b of every
+            step belongs to sequence b; reset, bool, the shape of x without I: before such a step, in the order in
+            which a direction runs, the state returns to h_0 and c_0.
         x: (T, B, I); or (B, T, I) with batch_first; or packed (N, I) with batch_sizes.  An int64 tensor without the
             last axis holds one-hot indices in [0, I).
         h_0: state before the first step, (D, B, P); None is zeros.

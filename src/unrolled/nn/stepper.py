@@ -18,7 +18,7 @@ class Stepper:
     """Single steps of a layer with its weights as they are now, packed once; it holds the state itself.
 
     ``layer.step`` takes and returns a state and can be differentiated; this only runs forward, and a small layer's step
-    costs a few microseconds.  The bits are those of the whole sequence.
+    costs a few microseconds.  The results are bit for bit those of the whole sequence.
 
     Args:
         layer: an RNN, LSTM or GRU of one direction, float32 or float64 on the CPU.  A later change of its weights is

@@ -21,7 +21,7 @@ _OURS: dict[type[torch.nn.Module], type[RecurrentLayer] | type[RecurrentCell]] =
 
 
 def from_torch(module: torch.nn.Module) -> RecurrentLayer | RecurrentCell:
-    """Return the layer or cell of this package that stands for one of torch's, sharing its Parameters.
+    """Return the layer or cell of this package that corresponds to one of torch's, sharing its Parameters.
 
     Args: an RNN, LSTM, GRU, RNNCell, LSTMCell or GRUCell of torch.nn; it stays as it is.
     Raises: TypeError for any other module, and for a parametrized one.

@@ -173,8 +173,7 @@ class Vocabulary:
         Joined, the pieces are :meth:`text`.  A byte that is not yet a whole code point gives an empty piece; what never
         becomes one gives U+FFFD, if need be in one more piece at the end.
         """
-        written = (*self.symbols, *self.tokenizer.written)
-        return self.tokenizer.pieces(written[k] for k in ids)
+        return self.tokenizer.pieces(self._texts[k] for k in ids)
 
     def aligned_pieces(self, ids: npt.ArrayLike) -> list[str]:
         """Return the pieces of N ids, exactly N; joined, they are :meth:`text`.
@@ -237,6 +236,11 @@ class Vocabulary:
         return {name: k for k, name in enumerate(self.names if self.tokenizer.reads_lists else self.symbols)}
 
     @cached_property
+    def _texts(self) -> tuple[str, ...]:
+        """What is written for each id."""
+        return (*self.symbols, *self.tokenizer.written)
+
+    @cached_property
     def _table(self) -> Ids:
         """The id of each code; the last entry stands for every code above it, if there are any."""
         assert isinstance(self.tokenizer, CodeTokenizer)
@@ -256,8 +260,7 @@ class Vocabulary:
 
     def _written(self, ids: npt.ArrayLike) -> list[str]:
         """Return the symbols of these ids as they are written."""
-        written = (*self.symbols, *self.tokenizer.written)
-        return [written[k] for k in self._checked(ids)]
+        return [self._texts[k] for k in self._checked(ids)]
 
     def _checked(self, ids: npt.ArrayLike) -> list[int]:
         array = np.asarray(ids)

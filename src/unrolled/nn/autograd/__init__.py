@@ -1,1 +1,1 @@
-"""How autograd, torch.func and torch.compile each learn of the compiled core."""
+"""The compiled core as an operation of autograd, of torch.func and of torch.compile."""

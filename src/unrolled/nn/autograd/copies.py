@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from unrolled.core.fields import Gradients, Layout, Net
-from unrolled.nn import checks, fit, fused
+from unrolled.nn import fit, fused
 from unrolled.nn.autograd.flat import FlatTensors, by_direction
 
 
@@ -43,7 +43,7 @@ class Copies(NamedTuple):
         return list(zip(*(_entries(t, self.sizes, own) for t, own in zip(tensors, self.own, strict=True)), strict=True))
 
     def each_result(self, results: FlatTensors) -> Iterator[tuple[Any, ...]]:
-        """Return the same of tensors that have all axes."""
+        """Return the same of results, which have all axes."""
         return zip(*(_entries(t, self.sizes, (True,) * len(self.sizes)) for t in results), strict=True)
 
     def runs(self, layout: slice) -> list[list[int]]:
@@ -79,8 +79,6 @@ def forward(
     """
     each = [(Layout(batch_first, *own[:3]), *own[3:6], by_direction(own[6:])) for own in copies.each(tensors)]
     for layout, x, _, _, weights in each:
-        if layout.lengths is None and not checks.is_one_hot(x):
-            break
         fit.values(x, weights, layout)
     layout, x, _, _, weights = each[0]
     y, h_n, c_n, saved = fused.results(kind, layout, x, weights, save, segment, copies.sizes)

@@ -1,4 +1,4 @@
-"""How eager autograd learns of the compiled core: one Function for a layer, one for a step of a cell.
+"""The compiled core in eager autograd: one Function for a layer, one for a step of a cell.
 
 Derivatives of derivatives are those of the equations in reference.py, which autograd can follow to any order.
 """

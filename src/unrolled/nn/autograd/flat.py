@@ -1,11 +1,11 @@
-"""Weights in one row, as autograd wants its tensors: flatten and rebuild, and the two backward passes over them.
+"""Tensors in one flat list, as autograd takes them, and the two backward passes over such lists.
 
 Flat tensors are x, h_0, c_0 and then every weight of every direction, None where there is none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -21,7 +21,7 @@ _COUNT = len(Weights._fields)
 
 
 def flatten(weights: Sequence[Weights]) -> list[Tensor | None]:
-    """Return the weights of all directions in one row.
+    """Return the weights of all directions in one list.
 
     >>> W = torch.ones(1, 1)
     >>> len(flatten([Weights(W, W)] * 2)) == 2 * len(Weights._fields)
@@ -31,7 +31,7 @@ def flatten(weights: Sequence[Weights]) -> list[Tensor | None]:
 
 
 def by_direction(flat: FlatTensors) -> list[Weights]:
-    """Return the weights of each direction from one row: the inverse of `flatten`.
+    """Return the weights of each direction from one list: the inverse of `flatten`.
 
     >>> W = torch.ones(1, 1)
     >>> by_direction(flatten([Weights(W, W)]))[0].W_hh is W
@@ -76,18 +76,39 @@ def equations_backward(
     kind: str, layout: Layout, inputs: FlatTensors, upstream: FlatTensors, needs: Sequence[bool]
 ) -> tuple[Tensor | None, ...]:
     """Return what `core_backward` returns, as torch operations that can be differentiated again."""
+
+    def outputs(x: Any, h_0: Any, c_0: Any, *flat: Any) -> Sequence[Any]:
+        return reference.layer(kind, layout, x, h_0, c_0, by_direction(flat))
+
+    return pull_back(outputs, inputs, needs, upstream)
+
+
+def pull_back(
+    function: Callable[..., Sequence[Any]], inputs: Sequence[Any], needs: Sequence[bool], upstream: Sequence[Any]
+) -> tuple[Tensor | None, ...]:
+    """Return the gradients of a function's inputs, None where not needed, for those of its results, None for zeros.
+
+    >>> pull_back(lambda a, b: (a * b, None), (torch.tensor(2.0), 5), (True, False), (torch.tensor(1.0), None))
+    (tensor(5.), None)
+    """
     wanted = [k for k, needed in enumerate(needs) if needed]
     flowing = [k for k, d in enumerate(upstream) if d is not None]
 
-    def outputs(*varied: Tensor) -> tuple[Any, ...]:
-        full = list(inputs)
-        for k, value in zip(wanted, varied, strict=True):
-            full[k] = value
-        x, h_0, c_0, *flat = full
-        assert x is not None
-        results = reference.layer(kind, layout, x, h_0, c_0, by_direction(flat))
-        return tuple(results[k] for k in flowing)
+    def results(*varied: Tensor) -> tuple[Any, ...]:
+        found = function(*filled(inputs, wanted, varied))
+        return tuple(found[k] for k in flowing)
 
-    _, pull_back = torch.func.vjp(outputs, *(inputs[k] for k in wanted))  # type: ignore[misc]
-    found = dict(zip(wanted, pull_back(tuple(upstream[k] for k in flowing)), strict=True))
-    return tuple(found.get(k) for k in range(len(inputs)))
+    _, pull = torch.func.vjp(results, *(inputs[k] for k in wanted))  # type: ignore[misc]
+    return tuple(filled([None] * len(inputs), wanted, pull(tuple(upstream[k] for k in flowing))))
+
+
+def filled(before: Sequence[Any], places: Sequence[int], values: Sequence[Any]) -> list[Any]:
+    """Return a list with other values in some places.
+
+    >>> filled([None, 7, None], [0], [5])
+    [5, 7, None]
+    """
+    new = list(before)
+    for k, value in zip(places, values, strict=True):
+        new[k] = value
+    return new

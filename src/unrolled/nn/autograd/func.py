@@ -1,6 +1,6 @@
-"""How torch.func learns of the compiled core: Functions whose backward is a Function too, and their rules for vmap.
+"""The compiled core under torch.func: Functions whose backward is a Function too, with rules for vmap.
 
-A mapped axis does not become a loop.  It joins the batch if the weights are shared, because rows do not see each other;
+A mapped axis does not become a loop.  It joins the batch if the weights are shared, because rows are independent;
 otherwise each entry is a copy of the layer, and the core runs all copies in one call.
 """
 
@@ -21,13 +21,21 @@ from unrolled.core.fields import Layout
 from unrolled.nn import fit, fused
 from unrolled.nn.autograd import copies
 from unrolled.nn.autograd.copies import Copies
-from unrolled.nn.autograd.flat import FlatTensors, by_direction, core_backward, equations_backward, unpack
+from unrolled.nn.autograd.flat import (
+    FlatTensors,
+    by_direction,
+    core_backward,
+    equations_backward,
+    filled,
+    pull_back,
+    unpack,
+)
 from unrolled.nn.reference import LayerResult
 
 
 @dataclass(frozen=True)
 class Call:
-    """All of a call that is no tensor."""
+    """Everything about a call that is not a tensor."""
 
     kind: str
     batch_first: bool
@@ -113,19 +121,9 @@ class TransformedGradient(Function):
     def backward(ctx: Any, *upstream: Any) -> Any:
         """Return gradients of the arguments of forward: of dy, dh_n, dc_n and of x, h_0, c_0 and the weights."""
         call, primals = ctx.call, ctx.saved_tensors
-        wanted = [k for k, p in enumerate(primals) if p is not None and p.is_floating_point()]
-        flowing = [k for k, d in enumerate(upstream) if d is not None]
-
-        def first_order(*varied: Tensor) -> tuple[Tensor | None, ...]:
-            full = list(primals)
-            for k, value in zip(wanted, varied, strict=True):
-                full[k] = value
-            gradients = _equations_backward(call, full)
-            return tuple(gradients[k] for k in flowing)
-
-        _, pull_back = torch.func.vjp(first_order, *(primals[k] for k in wanted))  # type: ignore[misc]
-        found = dict(zip(wanted, pull_back(tuple(upstream[k] for k in flowing)), strict=True))
-        return None, *(found.get(k) for k in range(len(primals))), *(None,) * ctx.after
+        needs = [p is not None and p.is_floating_point() for p in primals]
+        found = pull_back(lambda *tensors: _equations_backward(call, tensors), primals, needs, upstream)
+        return None, *found, *(None,) * ctx.after
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, call: Call, *args: Any) -> Any:
@@ -159,7 +157,7 @@ def run_transformed(
 
 
 def _may_be_differentiated() -> bool:
-    """Return whether a gradient may be asked for outside of here: tensors that vmap wraps do not tell."""
+    """Return whether an outer transform may ask for a gradient: tensors that vmap wraps do not tell."""
     stack = _functorch.get_interpreter_stack() or ()
     return torch.is_grad_enabled() or any(level.key() != _functorch.TransformType.Vmap for level in stack)
 
@@ -277,14 +275,10 @@ def _equations_backward(call: Call, tensors: Sequence[Any]) -> tuple[Tensor | No
     wanted = [k for k, needed in enumerate(call.needs) if needed]
 
     def one_copy(*present: Tensor) -> tuple[Any, ...]:
-        full: list[Any] = [None] * len(tensors)
-        for k, value in zip(there, present, strict=True):
-            full[k] = value
-        gradients = of_layer(full)
+        gradients = of_layer(filled([None] * len(tensors), there, present))
         return tuple(gradients[k] for k in wanted)
 
     of_copies: Callable[..., Any] = one_copy
     for axis in reversed(range(len(call.copies.sizes))):
         of_copies = torch.vmap(of_copies, in_dims=tuple(0 if call.copies.own[k][axis] else None for k in there))
-    found = dict(zip(wanted, of_copies(*(tensors[k] for k in there)), strict=True))
-    return tuple(found.get(k) for k in range(call.count))
+    return tuple(filled([None] * call.count, wanted, of_copies(*(tensors[k] for k in there))))
