@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 import unrolled.nn
 from tests.nn.compare import assert_all_close, assert_close
 from tests.nn.layers import LAYERS, as_tuple, gradients, hx
-from unrolled.notation import weight_shapes
+from unrolled.notation import Weights, weight_shapes
 
 # torch's remarks about itself: inductor scripts a module of its own, and exporting torch's LSTM reassigns its caches.
 pytestmark = [
@@ -224,6 +224,11 @@ def test_to_torch_exports_for_runtimes_that_know_only_torch():
     assert_close("y", program.module()(x)[0], layer(x)[0])
 
 
+def present_of(weights):
+    """Which fields of `Weights` are there, where the last ones are not."""
+    return [k < len(weights) for k in range(len(Weights._fields))]
+
+
 @pytest.mark.parametrize(
     ("kind", "form"),
     [("RNN_TANH", "dense"), ("RNN_RELU", "one-hot"), ("LSTM", "dense"), ("GRU", "ragged"), ("LSTM", "one-hot")],
@@ -233,7 +238,7 @@ def test_registered_operator_keeps_its_contract(kind, form):
     x = torch.randint(0, I, (T, B)) if form == "one-hot" else torch.randn(T, B, I, requires_grad=True)
     h_0 = torch.randn(1, B, H, requires_grad=True)
     lengths = torch.tensor([5, 2, 0]) if form == "ragged" else None
-    arguments = (kind, False, lengths, None, None, x, h_0, None, [True] * 4 + [False], weights, 0, True)
+    arguments = (kind, False, lengths, None, None, x, h_0, None, present_of(weights), weights, 0, True)
     checks = ["test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic"]
     if form == "ragged":  # what is saved past the end of a row is never written, so two calls differ there
         checks.remove("test_aot_dispatch_dynamic")
@@ -244,7 +249,7 @@ def test_registered_operator_keeps_its_contract(kind, form):
 def test_registered_backward_has_the_shapes_its_fake_says(needs):
     weights = [torch.randn(s) for s in weight_shapes("LSTM", I, H).values()]
     x, h_0, c_0 = torch.randn(T, B, I), torch.randn(1, B, H), torch.randn(1, B, H)
-    inputs = ("LSTM", False, None, None, None, x, h_0, c_0, [True] * 4 + [False], weights)
+    inputs = ("LSTM", False, None, None, None, x, h_0, c_0, present_of(weights), weights)
     y, _, c_n, saved = torch.ops.unrolled.layer(*inputs, 0, True)
     arguments = (*inputs, y, saved, torch.ones_like(y), None, torch.ones_like(c_n), 0, needs)
     torch.library.opcheck(

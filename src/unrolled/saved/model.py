@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +59,16 @@ class SavedModel:
         Raises: ValueError naming the file, and the field that is missing or out of range.
         """
         try:
-            return msgspec.convert(config, cls)
-        except msgspec.ValidationError as error:
-            raise ValueError(f"{Path(folder) / 'config.json'}: not the config of a model: {error}") from None
+            known = {field.name for field in fields(ModelConfig)}  # a later release may write more
+            model = ModelConfig(**{key: value for key, value in config["model"].items() if key in known})
+            if not isinstance(config["framed"], bool):
+                raise ValueError(f"framed is {config['framed']!r}; it must be true or false")
+            return cls(model, config["framed"])
+        except KeyError as error:
+            problem = f"{error.args[0]} is missing"
+        except (AttributeError, TypeError, ValueError) as error:
+            problem = str(error)
+        raise ValueError(f"{Path(folder) / 'config.json'}: not the config of a model: {problem}")
 
 
 def save_model(
