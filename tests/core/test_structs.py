@@ -107,17 +107,17 @@ def test_weights_have_one_order_everywhere():
 
 
 def tensors():
-    """Layout, net and gradients of a small GRU call, by name."""
+    """Layout, layer and gradients of a small GRU call, by name."""
     case = make("GRU", torch.float32, B=2, H=5)
     y, h_n = torch.empty_like(case.dy), torch.empty_like(case.dh_n)
     saved = map(torch.zeros, fused.saved_shapes("GRU", (7, 2), 1, 5, y.itemsize))
-    net = Net(case.x, torch.zeros_like(h_n), None, [Weights(*case.weights[0])], y, h_n, None, *saved)
+    layer = Net(case.x, torch.zeros_like(h_n), None, [Weights(*case.weights[0])], y, h_n, None, *saved)
     dweights = [Weights(*(None if w is None else torch.empty_like(w) for w in case.weights[0]))]
-    return Layout(), net, Gradients(case.dy, None, None, None, None, None, dweights)
+    return Layout(), layer, Gradients(case.dy, None, None, None, None, None, dweights)
 
 
-def unroll(layout, net, gradients):
-    return _core.unroll(CELLS["GRU"].number, layout, [net], [gradients], True, 0, 1)
+def unroll(layout, layer, gradients):
+    return _core.unroll(CELLS["GRU"].number, layout, [layer], [gradients], True, 0, 1)
 
 
 @pytest.mark.parametrize("change", [lambda t: tuple(t)[:-1], lambda t: (*t, None)], ids=["short", "long"])
@@ -133,24 +133,24 @@ def test_core_counts_the_fields_of_every_tuple(which, change):
 
 @pytest.mark.parametrize("change", [lambda w: w[:4], lambda w: (*w, None), lambda w: 3], ids=["short", "long", "none"])
 def test_core_counts_the_weights_of_every_direction(change):
-    layout, net, gradients = tensors()
+    layout, layer, gradients = tensors()
     with pytest.raises(TypeError, match=rf"Weights is .*, expected the fields {', '.join(WEIGHTS)}"):
-        unroll(layout, net._replace(weights=[change(tuple(net.weights[0]))]), gradients)
+        unroll(layout, layer._replace(weights=[change(tuple(layer.weights[0]))]), gradients)
     with pytest.raises(TypeError, match=rf"Weights is .*, expected the fields {', '.join(WEIGHTS)}"):
-        unroll(layout, net, gradients._replace(weights=[change(tuple(gradients.weights[0]))]))
+        unroll(layout, layer, gradients._replace(weights=[change(tuple(gradients.weights[0]))]))
     with pytest.raises(TypeError, match=rf"Weights is .*, expected the fields {', '.join(WEIGHTS)}"):
-        _core.step(CELLS["GRU"].number, net.x[0], net.h_0[0], [change(tuple(net.weights[0]))], False, 1)
+        _core.step(CELLS["GRU"].number, layer.x[0], layer.h_0[0], [change(tuple(layer.weights[0]))], False, 1)
 
 
 @pytest.mark.parametrize("name", ["W_ih", "W_hh"])
 def test_call_without_a_weight_that_every_cell_has_does_not_fit(name):
-    layout, net, gradients = tensors()
-    assert not unroll(layout, net._replace(weights=[net.weights[0]._replace(**{name: None})]), gradients)
+    layout, layer, gradients = tensors()
+    assert not unroll(layout, layer._replace(weights=[layer.weights[0]._replace(**{name: None})]), gradients)
 
 
 @pytest.mark.parametrize("name", ["x", "h_0", "y", "h_n", "weights"])
 def test_tensor_whose_memory_was_freed_does_not_fit(name):
-    layout, net, gradients = tensors()
-    freed = net.weights[0].W_ih if name == "weights" else getattr(net, name)
+    layout, layer, gradients = tensors()
+    freed = layer.weights[0].W_ih if name == "weights" else getattr(layer, name)
     freed.untyped_storage().resize_(0)
-    assert not unroll(layout, net, gradients)
+    assert not unroll(layout, layer, gradients)
