@@ -59,8 +59,8 @@ RANKS = [
     ["target-inl.h"],
     ["target_baseline.cpp", "target_neon.cpp", "target_avx2.cpp", "target_avx512.cpp"],
     ["dispatch.h", "sampler.h", "threads.h", "fields.h", "dlpack/dlpack.h"],
-    ["dispatch.cpp", "threads.cpp", "workspace.cpp", "sampler.cpp", "stepper.h", "request.h"],
-    ["tensors.h"],
+    ["dispatch.cpp", "threads.cpp", "workspace.cpp", "sampler.cpp", "request.h"],
+    ["stepper.h", "tensors.h"],
     ["layer_call.h", "step.h"],
     ["bindings.cpp"],
 ]

@@ -10,7 +10,7 @@ from tests.core.cases import assert_same_bits, make
 from unrolled import _core
 from unrolled.core import structs
 from unrolled.core.fields import Gradients, Layout, Net, Weights
-from unrolled.core.structs import Call, HeadPass, Linear, Recurrence, dtype_name
+from unrolled.core.structs import Call, HeadPass, Linear, Recurrence, dtype_name, run
 from unrolled.nn import fused
 from unrolled.notation import CELLS, WEIGHTS
 
@@ -51,13 +51,13 @@ def test_core_counts_the_integers_of_every_struct(change):
     with pytest.raises(
         ValueError, match=rf"Call: \d+ integers, expected {len(call)} for the fields cell, T, .* segment"
     ):
-        _core.run("float32", change(call), [recurrence], [], 1)
+        run(y, change(call), [recurrence], [], 1)
     with pytest.raises(
         ValueError, match=rf"Recurrence: .* expected {len(recurrence)} for the fields weights, .* reverse"
     ):
-        _core.run("float32", call, [change(recurrence)], [], 1)
+        run(y, call, [change(recurrence)], [], 1)
     with pytest.raises(ValueError, match=rf"Gradients: .* expected {len(gradients)} for the fields dy, .* weights"):
-        _core.run("float32", call, [recurrence], [change(gradients)], 1)
+        run(y, call, [recurrence], [change(gradients)], 1)
     with pytest.raises(ValueError, match=r"HeadPass: \d+ integers, expected 10 for the fields W, b, .* V"):
         _core.head("float32", change(HeadPass(**whole(HeadPass))), 1)
     with pytest.raises(ValueError, match=r"Linear: \d+ integers, expected 7 for the fields W, b, x, y, B, H, V"):
@@ -68,9 +68,9 @@ def test_call_without_its_recurrences_is_refused():
     y, call = np.zeros((7, 2, 5), np.float32), Call(**SIZES)
     recurrence = Recurrence(weights=None, y=y, h_n=None)
     with pytest.raises(ValueError, match="at least one recurrence"):
-        _core.run("float32", call, [], [], 1)
+        run(y, call, [], [], 1)
     with pytest.raises(ValueError, match="gradients of all its recurrences, or of none"):
-        _core.run("float32", call, [recurrence, recurrence], [structs.Gradients()], 1)
+        run(y, call, [recurrence, recurrence], [structs.Gradients()], 1)
     with pytest.raises(ValueError, match="at least one layer"):
         _core.Stepper("float32", [], None)
 
@@ -98,7 +98,7 @@ def test_numpy_arrays_by_address_have_the_bits_of_tensors(dtype):
     x, h_0, c_0, *weights = (t.numpy() for t in (case.x, case.h0, case.c0, *case.weights[0][:4]))
     y, h_n, c_n = (np.empty_like(want[name].numpy()) for name in ("y", "h_n", "c_n"))
     recurrence = Recurrence(weights=Weights(*weights), x=x, h_0=h_0, c_0=c_0, y=y, h_n=h_n, c_n=c_n)
-    _core.run(dtype_name(y), Call(**{**SIZES, "B": 5, "H": 9, "P": 9}), [recurrence], [], 1)
+    run(y, Call(**{**SIZES, "B": 5, "H": 9, "P": 9}), [recurrence], [], 1)
     assert_same_bits({name: torch.from_numpy(a) for name, a in {"y": y, "h_n": h_n, "c_n": c_n}.items()}, want)
 
 
