@@ -10,7 +10,6 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <string>
 #include <vector>
 
@@ -49,23 +48,18 @@ class Layer {
     filled(W_ih, G * H * I, 0.2f), filled(W_hh, G * H * H, 0.2f), filled(bias, G * H, 0.1f);
     filled(x, T * B * I, 1), filled(dy, T * B * H, 1), filled(state, B * H, 1);
     filled(y, T * B * H, 0), filled(h_n, B * H, 0), filled(c_n, B * H, 0), filled(dx, T * B * I, 0);
-    filled(gates, T * B * slots * Hp, 0), filled(cells, cell == CellKind::lstm ? T * B * Hp : 0, 0);
+    filled(gates, T * B * slots * Hp, 0), filled(cells, has_cell_state(cell) ? T * B * Hp : 0, 0);
     filled(dW_ih, G * H * I, 0), filled(dW_hh, G * H * H, 0), filled(db, 2 * G * H, 0);
-    recurrence = {};
-    recurrence.weights.W_ih = W_ih.data(), recurrence.weights.W_hh = W_hh.data(),
-    recurrence.weights.b_ih = recurrence.weights.b_hh = bias.data();
+    recurrence.weights = {W_ih.data(), W_hh.data(), bias.data(), bias.data(), nullptr};
     recurrence.x = {x.data(), B * I, I};
-    recurrence.h_0 = state.data(), recurrence.c_0 = cell == CellKind::lstm ? state.data() : nullptr;
+    recurrence.h_0 = state.data(), recurrence.c_0 = has_cell_state(cell) ? state.data() : nullptr;
     recurrence.y = {y.data(), B * H, H};
     recurrence.h_n = h_n.data(), recurrence.c_n = c_n.data();
     recurrence.gates = {gates.data(), B * slots * Hp, slots * Hp};
     recurrence.cells = {cells.data(), B * Hp, Hp};
-    gradients = {};
     gradients.dy = {dy.data(), B * H, H};
     gradients.dx = {dx.data(), B * I, I};
-    gradients.weights.W_ih = dW_ih.data(), gradients.weights.W_hh = dW_hh.data();
-    gradients.weights.b_ih = db.data(), gradients.weights.b_hh = db.data() + G * H;
-    call = {};
+    gradients.weights = {dW_ih.data(), dW_hh.data(), db.data(), db.data() + G * H, nullptr};
     call.cell = cell, call.T = T, call.B = B, call.I = I, call.H = H, call.P = H, call.recurrences = 1,
     call.recurrence = &recurrence;
     flops = 2.0 * G * H * (I + H) * T * B;
@@ -102,9 +96,9 @@ class Layer {
   void run(int allowed) { run_call(active_instruction_set().f32, call, useful_threads(call, allowed)); }
 
   std::vector<float> W_ih, W_hh, bias, x, dy, state, y, h_n, c_n, dx, gates, cells, dW_ih, dW_hh, db;
-  Recurrence<float> recurrence;
-  Gradients<float> gradients;
-  Call<float> call;
+  Recurrence<float> recurrence{};
+  Gradients<float> gradients{};
+  Call<float> call{};
 };
 
 void measure(CellKind cell, Index B, Index T, Index I, Index H, int threads, int reps) {

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where scratch comes from.
-
 // Hands out pieces of the caller's scratch.  With a null base it only counts: scratch_bytes runs the same code.
 class Arena {
  public:

@@ -6,10 +6,10 @@
 //                                      da_t = gradients before the activations, saved for the chunk
 //     dW += da^T [x, h_{t-1}],  dx = W_ih^T da                         products over all rows of the chunk
 //
-// A row that starts (its first step, or a reset) hands its gradient to h_0 and c_0 instead of to the step before.
+// Where a row starts (its first step, or a reset), its gradient goes to h_0 and c_0 instead of to the step before.
 //
 // Sums over rows (dW, db) run from the last step to the first, in blocks of a fixed number of steps counted from the
-// end.  At a block's edge a pass may be cut and the bits stay: there the segments end whose gates are recomputed.
+// end.  Cutting a pass at the edge of a block changes no bit: segments of recomputed gates end there.
 
 template <class Cell, class T>
 class Backward {
@@ -41,7 +41,7 @@ class Backward {
         if (share_.together) team_.wait();
       }
       step(n);
-      hand_to_start(t, n);
+      finish_starts(t, n);
       if (share_.together) team_.wait();
     }
   }
@@ -80,7 +80,7 @@ class Backward {
     }
   }
 
-  // each(row, unit, dh_t): W_hh^T da_{t+1} with all else that reaches h_t.
+  // each(row, unit, dh_t): dh_t is W_hh^T da_{t+1} plus all other gradients of h_t.
   template <class Each>
   [[gnu::always_inline]] void recurrent_product(Index n, Each each) {
     const auto& panels = buffers_->hidden;
@@ -133,8 +133,8 @@ class Backward {
     }
   }
 
-  // Where a row starts, what would go to the step before goes to h_0 and c_0.
-  void hand_to_start(Index t, Index n) {
+  // Where a row starts, the gradients of the state before the step go to h_0 and c_0.
+  void finish_starts(Index t, Index n) {
     const auto& panels = plan_.projected ? buffers_->projection : buffers_->hidden;
     const Range mine = share_.panels(panels.count);
     const Index from = panels.first(mine.begin);

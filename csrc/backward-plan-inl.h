@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Everything that is settled before the backward pass: where its buffers lie in the scratch, and the weights packed as
-// they stand.
+// What the backward pass needs before it starts: the layout of its buffers in the scratch, and the weights packed
+// without being transposed.
 
 template <class T>
 struct BackwardBuffers {
   using Compute = typename T::Compute;
   using Sum = typename T::Sum;
-  Panels<typename T::Storage, Sum> hidden, input, projection;  // W_hh, W_ih, W_hr as they stand, for products with da
+  Panels<typename T::Storage, Sum> hidden, input, projection;  // W_hh, W_ih, W_hr, not transposed, for products with da
   Compute* da;                                                 // ring (chunk + 1, B, slots, Hp)
   Compute* dp;                 // ring (chunk + 1, B, Pp): dh_t before W_hr, with a projection
   Compute* m;                  // ring (chunk + 1, B, Hp): what W_hr multiplies
@@ -146,7 +146,7 @@ struct BackwardPlan {
   }
 
  private:
-  // Long enough that dW is touched seldom, short enough that da stays in cache; a whole number of blocks.
+  // Long enough to add to dW seldom, short enough that da stays in cache; a whole number of blocks.
   Index choose_chunk() const {
     const Index row_bytes = Cell::slots * Hp * sizeof(Compute);
     const Index rows = min_of(2048, max_of(512, (Index{4} << 20) / row_bytes));

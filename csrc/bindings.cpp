@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The module: it reads arguments and hands them on, and computes nothing.
+// The Python module: it reads arguments and passes them on, and computes nothing.
 //
 // Every function serves float32 and float64 under one name; `with_kernels` chooses.  Tensors come through tensors.h and
-// numpy's arrays as typed arrays.  What is run again and again in place comes as integers, addresses among them
-// (fields.h); unrolled/core/structs.py builds them, and whoever calls it checks type, shape and layout and keeps the
+// numpy's arrays as typed arrays.  Calls that run again and again on the same arrays come as integers, addresses among
+// them (fields.h); unrolled/core/structs.py builds them, and its caller checks type, shape and layout and keeps the
 // arrays alive.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -270,10 +270,10 @@ NB_MODULE(_core, m) {
   m.def("choose", &choose, nb::arg("choice"), nb::arg("logits").noconvert(), nb::arg("u"),
         "Return the symbol that u in [0, 1) chooses from logits (V).");
   m.def("shares", &shares, nb::arg("choice"), nb::arg("logits").noconvert(), nb::arg("p").noconvert(),
-        "Write to p (V) float64 the shares that logits (V) leave to draw from.");
+        "Write the unnormalised probabilities to draw from, given logits (V), to p (V) float64.");
   m.def("buffer", &buffer, nb::arg("dtype"), nb::arg("shape"),
-        "An uninitialised tensor of this shape whose memory is used again when it is gone.");
-  m.def("release_workspace", &release_workspace, "Give memory that waits to be used again back to the system.");
+        "An uninitialised tensor of this shape whose memory is reused when it is gone.");
+  m.def("release_workspace", &release_workspace, "Free the memory that is cached for later calls.");
   m.def("activate", &activate, nb::arg("function"), nb::arg("x").noconvert(), nb::arg("y").noconvert(),
         "Write sigmoid or tanh of x to y: the kernels' own versions.");
   m.def(

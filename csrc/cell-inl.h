@@ -4,10 +4,10 @@
 //
 // Beside the products a cell may read per-unit vectors, such as the GRU's b_hn or an LSTM's peepholes.  It declares
 //   vectors                   how many;
-//   vector_of(weights, H, k)  where vector k (H) is in Weights, of the weights or of their gradients; null: there is
-//   none; vector_slot(k)            the slot of da whose sum over rows and steps is its gradient.
+//   vector_of(weights, H, k)  the address of vector k (H) in Weights, of the weights or their gradients; null: none;
+//   vector_slot(k)            the slot of da whose sum over rows and steps is its gradient.
 // A slot that neither input_slot nor hidden_slot names is only summed.  Where the two slots of a gate differ, its b_hh
-// cannot join b_ih in x_part: it is a per-unit vector.
+// cannot be added to b_ih in x_part: it is a per-unit vector.
 
 // What one step gives, for one vector of units.
 template <class Real>
@@ -17,7 +17,7 @@ struct StepOut {
 
 template <class Real>
 struct StepBack {
-  Vec<Real> dh_direct;  // to h_{t-1} past the products: the GRU's dh * z
+  Vec<Real> dh_direct;  // to h_{t-1}, not through a product: the GRU's dh * z
   Vec<Real> dc_prev;    // to c_{t-1}
 };
 
@@ -29,7 +29,7 @@ inline void pack_vectors(const Weights<const Storage>& weights, Index H, Index H
   }
 }
 
-// Of each, one vector of units.
+// One vector of units of each per-unit vector.
 template <class Cell, class Real>
 struct UnitVectors {
   Vec<Real> of[Cell::vectors > 0 ? Cell::vectors : 1];

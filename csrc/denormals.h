@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Denormal numbers are flushed to zero while a kernel runs, and the caller's mode is put back.  Gradients that vanish
+// Denormal numbers are flushed to zero while a kernel runs; then the caller's mode is restored.  Gradients that vanish
 // through time pass through the denormal range, where arithmetic is up to 100 times slower (docs/performance.md).
 #pragma once
 #if defined(__x86_64__)

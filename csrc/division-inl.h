@@ -15,8 +15,8 @@ enum class Division {
 template <class T>
 inline Division choose_division(const CallOf<T>& call, int threads) {
   if (threads == 1) return Division::rows;
-  // Fewer rows than this a thread, and loading the weights costs more than the arithmetic.  Weights that outgrow the
-  // cache next to a core come from one that all share: then it pays to let each thread read only its part of them.
+  // With fewer rows than this per thread, loading the weights costs more than the arithmetic.  Weights that do not fit
+  // a core's own cache are better divided, so that each thread reads only its part of them.
   constexpr Index near_bytes = Index{1} << 19;
   const Index W_hh_bytes = gate_count(call.cell) * call.H * call.P * static_cast<Index>(sizeof(typename T::Storage));
   const Index few_rows = W_hh_bytes > near_bytes ? 16 : 4;
@@ -44,7 +44,7 @@ inline Share choose_share(const CallOf<T>& call, Division division, const Team& 
     const Range rows(call.B, team.id, team.size);
     return {rows.begin, 1, rows.end - rows.begin, 0, 1, false};
   }
-  // Ragged: deal the rows out like cards, longest first, so that every thread has its part of each length.
+  // Ragged: deal the rows out in turn, longest first, so that every thread gets rows of every length.
   return {team.id, team.size, (call.B - team.id + team.size - 1) / team.size, 0, 1, false};
 }
 

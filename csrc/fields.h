@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The named fields of the border.  C++ reads what Python hands over by these tables and exports their names, so a field
-// is named, ordered and made optional in one place.
+// The named fields of the border.  C++ reads Python's arguments by these tables and exports their names, so a field is
+// named, ordered and made optional in one place.
 //
 // Two kinds of table: structs of kernels.h by address, which unrolled/core/structs.py builds from keywords as a row of
 // integers; and tuples of tensors, the named tuples of unrolled/core/fields.py.
@@ -48,7 +48,7 @@ constexpr Field<Struct, Member> optional(std::string_view name, Member Struct::*
 template <class Struct>
 struct Fields;
 
-// The count and the arrays of recurrences are the length and the place of the list that comes with the call.
+// The recurrences, their number and their gradients come in lists of their own.
 template <class Real>
 struct Fields<Call<Real>> {
   using S = Call<Real>;
@@ -114,7 +114,7 @@ struct Fields<HeadPass<Real>> {
   };
 };
 
-// A field's kind, and the integers that it takes.
+// A field's kind, and how many integers it takes.
 struct FieldKind {
   std::string_view name;
   std::size_t integers;

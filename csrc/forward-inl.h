@@ -10,8 +10,8 @@
 enum class Pass {
   inference,  // y and the last states
   training,   // and the gates and cells
-  recompute,  // the gates and cells alone, of a segment: y is known, so all h_{t-1} of a chunk are, and the chunk is
-              // one product.  Only c goes from step to step, unit by unit
+  recompute,  // the gates and cells alone, of a segment: y and so every h_{t-1} is known, and a chunk of steps is one
+              // product.  Only c goes from step to step, unit by unit
 };
 
 template <class Cell, class T>

@@ -2,7 +2,7 @@
 // The one matrix product: out[r][v] = sum_k a[r][k] * panel[k][v], R rows by V vectors held in registers.
 //
 // Every output element is one chain of fused multiply-adds over k in ascending order, from zero.  It does not depend on
-// R, on the other rows or on who computes it: that is the promise "same bits in any batch, with any thread count".
+// R, on the other rows or on the thread that computes it: hence the same bits in any batch, on any number of threads.
 // A panel is V vectors wide and packed [k][V * width], so the loop reads it as one stream.
 
 constexpr Index min_of(Index a, Index b) { return a < b ? a : b; }
@@ -15,8 +15,8 @@ constexpr int kPanelVectors = 4;  // the widest panel
 constexpr int max_rows(int V) { return static_cast<int>(min_of(8, (kRegisters - 1 - (kRegisters > 16 ? V : 1)) / V)); }
 
 // a[r][at[s] + k]: element k of segment s of row r.  The panel runs on over the segments.
-// Transposed, for sums over rows (dW): a[k][at[s] + r].  Those rows lie far apart, where no prefetcher finds them: they
-// are asked for kAhead rows early, so a holds that many rows more than there are.
+// Transposed, for sums over rows (dW): a[k][at[s] + r].  Those rows lie too far apart for the hardware prefetcher, so
+// they are prefetched kAhead rows early, and a holds that many rows more than there are.
 constexpr Index kAhead = 12;
 template <class Sum, class A, class W, int R, int V, bool Transposed>
 void tile(Sum* out, const A* const* a, const Index* at, int segments, Index K, const W* panel) {
@@ -60,10 +60,10 @@ template <bool Transposed, class Sum, class A, class W, int V = 1, int R = 1>
   tile<Sum, A, W, R, V, Transposed>(out, a, at, segments, K, panel);
 }
 
-// Where rows of one segment start.
+// `at` of rows in one segment.
 constexpr Index kStart = 0;
 
-// The sums of one tile between the product and what is done with them.
+// The sums of one tile, between the product and their use.
 template <class Sum>
 struct TileSums {
   alignas(64) Sum data[8 * kPanelVectors * kWidth<Sum>];
@@ -136,7 +136,7 @@ template <class P, class Each>
 }
 
 // The loop nest of all products of rows: panel > tile of rows > row > vector.  product(sums, p, r0, R) forms the sums
-// of R rows from r0 on and panel p; each(row, column, sums) gets them as for_each_vector hands them out.
+// of R rows from r0 on and panel p; each(row, column, sums) is called as in for_each_vector.
 template <class P, class Product, class Each>
 [[gnu::always_inline]] inline void for_each_tile(const P& panels, Range range, Index rows, Product product, Each each) {
   TileSums<typename P::Sum> sums;
@@ -202,10 +202,10 @@ void pack_transposed(const P& to, const typename P::Packed* W, const Team& team)
   for (Index p = panels.begin; p < panels.end; ++p) pack_transposed(to, p, W);
 }
 
-// The rows of a call that is not worth packing for: panels are transposed in registers on their way into the sums.
+// A call of at most so many rows does not pack W: it is transposed in registers and added to the sums.
 constexpr int kUnpackedRows = 4;
 
-// What `tile` does for panel p, from W itself: the same chains of fused multiply-adds.
+// The same sums as `tile` for panel p, from W itself: the same chains of fused multiply-adds.
 template <int R, class P, class A>
 void tile_unpacked(typename P::Sum* out, const A* const* a, const P& panels, Index p) {
   using Sum = typename P::Sum;
@@ -231,29 +231,22 @@ void tile_unpacked(typename P::Sum* out, const A* const* a, const P& panels, Ind
   }
 }
 
-// Rows of a times a matrix in panels or, where nothing was packed, as it stands.
-template <class P, class A, class Each>
-[[gnu::always_inline]] inline void multiply_rows(const P& panels, Range range, const A* const* a, Index rows,
-                                                 Each each) {
-  const auto product = [&](typename P::Sum* sums, Index p, Index r0, Index R) {
-    if (!panels.unpacked) {
-      return run_tile<false>(R, panels.vectors(p), sums, a + r0, &kStart, 1, panels.K, panels.panel(p));
-    }
-    switch (R) {
-      case 1: return tile_unpacked<1>(sums, a + r0, panels, p);
-      case 2: return tile_unpacked<2>(sums, a + r0, panels, p);
-      case 3: return tile_unpacked<3>(sums, a + r0, panels, p);
-      default: return tile_unpacked<kUnpackedRows>(sums, a + r0, panels, p);
-    }
-  };
-  for_each_tile(panels, range, rows, product, each);
+// The tile of so many rows, at most kUnpackedRows.
+template <int R = 1, class P, class A>
+[[gnu::always_inline]] inline void run_tile_unpacked(Index rows, typename P::Sum* out, const A* const* a,
+                                                     const P& panels, Index p) {
+  if constexpr (R < kUnpackedRows) {
+    if (rows > R) return run_tile_unpacked<R + 1>(rows, out, a, panels, p);
+  }
+  tile_unpacked<R>(out, a, panels, p);
 }
 
-// The same where the rows of a lie in segments, as for `tile`, and the panels are packed.
+// Rows of a, each in segments as for `tile`, times a matrix in panels.  A matrix that is not packed takes whole rows.
 template <class P, class A, class Each>
-[[gnu::always_inline]] inline void multiply_segments(const P& panels, Range range, const A* const* a, const Index* at,
-                                                     int segments, Index rows, Each each) {
+[[gnu::always_inline]] inline void multiply_rows(const P& panels, Range range, const A* const* a, Index rows, Each each,
+                                                 const Index* at = &kStart, int segments = 1) {
   const auto product = [&](typename P::Sum* sums, Index p, Index r0, Index R) {
+    if (panels.unpacked) return run_tile_unpacked(R, sums, a + r0, panels, p);
     run_tile<false>(R, panels.vectors(p), sums, a + r0, at, segments, panels.K / segments, panels.panel(p));
   };
   for_each_tile(panels, range, rows, product, each);

@@ -40,7 +40,7 @@ class ChunkSums {
     if (gradients_->dx.data) input_gradients();
   }
 
-  // After the last chunk: what was summed in scratch goes to the caller.
+  // After the last chunk: copies what was summed in scratch to the caller's arrays.
   void finish(Index which) {
     gradients_ = &call_.gradients[which];
     buffers_ = &plan_.buffers[which];
@@ -49,7 +49,7 @@ class ChunkSums {
     if (gradients_->dc_0) {
       const Range rows(call_.B, team_.id, team_.size);
       for (Index b = rows.begin; b < rows.end; ++b) {
-        // A sequence of length zero hands dc_n through.
+        // Of a sequence of length zero, dc_0 is dc_n.
         const Compute* dc = order_.length[b] > 0 ? buffers_->dc_start : buffers_->dc;
         for (Index j = 0; j < call_.H; ++j) gradients_->dc_0[b * call_.H + j] = static_cast<Storage>(dc[b * Hp_ + j]);
       }
@@ -153,13 +153,14 @@ class ChunkSums {
   void input_gradients() {
     const Range rows(rows_, team_.id, team_.size);
     const auto& panels = buffers_->input;
-    multiply_segments(panels, panels.whole(), own_.da_rows + rows.begin, input_at_, Cell::gates, rows.end - rows.begin,
-                      [&](Index r, Index j, const Sum* sum) {
-                        Storage* to = own_.dx_rows[rows.begin + r] + j;
-                        const Index n = panels.lanes(j);
-                        const auto dx = convert<Compute>(load(sum));
-                        write_n<Compute>(to, gradients_->add_to_dx ? read_n<Compute>(to, n) + dx : dx, n);
-                      });
+    const auto write_dx = [&](Index r, Index j, const Sum* sum) {
+      Storage* to = own_.dx_rows[rows.begin + r] + j;
+      const Index n = panels.lanes(j);
+      const auto dx = convert<Compute>(load(sum));
+      write_n<Compute>(to, gradients_->add_to_dx ? read_n<Compute>(to, n) + dx : dx, n);
+    };
+    multiply_rows(panels, panels.whole(), own_.da_rows + rows.begin, rows.end - rows.begin, write_dx, input_at_,
+                  Cell::gates);
   }
 
   // dh_0 = W_hh^T (da summed over the starts), and the direct part.
@@ -168,12 +169,13 @@ class ChunkSums {
     const auto& panels = buffers_->hidden;
     for (Index b = rows.begin; b < rows.end; ++b) {
       const Compute* da = buffers_->da_start + b * Cell::slots * Hp_;
-      // A sequence of length zero hands dh_n through.
+      // Of a sequence of length zero, dh_0 is dh_n.
       const Compute* direct = (order_.length[b] > 0 ? buffers_->dh_start : buffers_->dh) + b * plan_.Pp;
-      multiply_segments(panels, panels.whole(), &da, hidden_at_, Cell::gates, 1, [&](Index, Index j, const Sum* sum) {
+      const auto write_dh_0 = [&](Index, Index j, const Sum* sum) {
         const auto dh = convert<Compute>(load(sum)) + load(direct + j);
         write_n<Compute>(gradients_->dh_0 + b * call_.P + j, dh, panels.lanes(j));
-      });
+      };
+      multiply_rows(panels, panels.whole(), &da, 1, write_dh_0, hidden_at_, Cell::gates);
     }
   }
 
@@ -191,7 +193,7 @@ class ChunkSums {
   Index rows_ = 0, blocks_ = 0;
 };
 
-// All steps, segment by segment from the last; `recompute(s0, s1)` sees to the gates of a segment.
+// All steps, segment by segment from the last; `recompute(s0, s1)` restores the gates of a segment.
 template <class Cell, class T, class Recompute>
 void run_segments(BackwardPlan<Cell, T>& plan, Index segment, const Team& team, Recompute recompute) {
   const CallOf<T>& call = plan.call;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The head, y = W x + b, and what training asks of it: the cross-entropy of softmax(y) and all gradients in one pass.
+// The head, y = W x + b, and its training: the cross-entropy of softmax(y) and all gradients in one pass.
 //
 //   for each chunk of rows:   y = W x + b,  loss = -log softmax(y)[target]
 //                             dy = softmax(y) - one_hot(target),  dx = W^T dy      while y is still in cache
@@ -8,7 +8,7 @@
 // The logits of all rows (N, V) are never in memory at once.  Rows are summed in blocks of a fixed number, the first
 // row first, so the bits do not depend on the number of threads.
 
-// The shares of a row that stand for its logits: e^(y - max), and their sum.
+// Replaces the logits y of a row by e^(y - max), and sums these.
 template <class Real>
 struct Softmax {
   Real max, sum;
@@ -164,7 +164,7 @@ class HeadTraining {
     });
   }
 
-  // -log softmax(y)[target] in nats; y becomes its gradient.  A negative target asks for nothing.
+  // -log softmax(y)[target] in nats; y becomes its gradient.  A negative target predicts nothing.
   double cross_entropy(Compute* y, Index target) const {
     if (target < 0) {
       for (Index v = 0; v < plan_.Vp; ++v) y[v] = 0;

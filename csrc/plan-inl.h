@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Everything that is settled before the time loop starts: the order of the rows, who has which rows, where the scratch
-// lies, and the weights packed into panels.
+// What the time loop needs before it starts: the order of the rows, which thread has which rows, the layout of the
+// scratch, and the weights packed into panels.
 
 // The weights of one recurrence, packed for the forward pass, and its states.
 template <class Cell, class T>
@@ -22,8 +22,8 @@ struct StepBuffers {
   T::Compute* m;       // (B, Hp): o * tanh(c) before the projection
 };
 
-// Pointers to the rows of one step, so that resets, ragged ends and layouts cost nothing inside the product; when gates
-// are recomputed every h_{t-1} is known, and they are those of a chunk of steps.
+// Pointers to the rows of one step, so that resets, ragged ends and layouts cost nothing inside the product.  When
+// gates are recomputed every h_{t-1} is known, and these are the rows of a whole chunk.
 template <class T>
 struct StepRows {
   const T::Storage** h_prev;
@@ -51,9 +51,9 @@ struct Plan {
   StepBuffers<T>* buffers;
   StepRows<T>* rows;
   bool by_symbol, projected, tabled;
-  bool unpacked;  // few rows read each weight once: packing would cost more than it saves
+  bool unpacked;  // few rows, each weight is read once: packing would cost more than it saves
 
-  // Every thread lays the same plan over the same scratch; one of them writes the tables.
+  // Every thread computes the same layout of the same scratch; one of them writes the tables.
   Plan(const CallOf<T>& c, int threads, Arena& arena, bool writes) : call(c) {
     Hp = padded<Compute>(c.H);
     division = choose_division<T>(c, threads);
@@ -61,7 +61,7 @@ struct Plan {
     projected = c.recurrence[0].weights.W_hr;
     tabled = by_symbol && (c.reused || c.I <= 2 * c.T * c.B);
     unpacked = c.T == 1 && c.B <= kUnpackedRows && !c.reused && !c.gradients;
-    // Enough rows in a chunk that W_ih is read from near, few enough that the products stay near.
+    // Enough rows in a chunk to use each weight of W_ih often, few enough that the products stay in cache.
     constexpr Index chunk_rows = 96;
     chunk = min_of(c.T, max_of(1, chunk_rows / max_of(1, division == Division::rows ? c.B / threads : c.B)));
 

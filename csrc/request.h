@@ -35,8 +35,8 @@ struct Request {
   Request(const Request&) = delete;
 };
 
-// Runs `work(scratch, team)` on up to so many threads.  The team may turn out to be the caller alone, so the scratch,
-// of `bytes(threads)`, has to do for both.
+// Runs `work(scratch, team)` on up to so many threads.  The team may be the caller alone, so the scratch is large
+// enough for both: `bytes(threads)` and `bytes(1)`.
 template <class Bytes, class Work>
 void run_leased(int threads, Bytes bytes, Work work) {
   const Lease scratch(std::max(bytes(threads), bytes(1)));

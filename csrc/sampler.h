@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// From logits to the next symbol: the sampling rules, once.
+// From logits to the next symbol: the sampling rules.
 #pragma once
 #include <vector>
 
@@ -9,20 +9,20 @@ namespace unrolled {
 
 // The rules, in the order in which they apply.
 struct Choice {
-  Index forbidden = -1;    // a symbol that gets no share, UNK; -1: none
+  Index forbidden = -1;    // a symbol that is never chosen, UNK; -1: none
   double temperature = 1;  // divides the logits
   Index top_k = 0;         // keep the k likeliest, and what ties with the last of them; 0: all
   double top_p = 1;        // keep the likeliest that together reach this probability (Holtzman et al. 2020)
-  double min_p = 0;        // keep what is at least this share as likely as the likeliest (Nguyen et al. 2024)
+  double min_p = 0;        // keep what is at least min_p times as likely as the likeliest (Nguyen et al. 2024)
   bool likeliest = false;  // no draw: the likeliest symbol, the first of equals
 };
 
-// Chooses symbols of one vocabulary; holds the room for it.
+// Chooses symbols of one vocabulary; owns the buffers for it.
 class Chooser {
  public:
   Chooser(const Choice& choice, Index V);
 
-  // Shares p (V) to draw from; they need not sum to 1.
+  // Unnormalised probabilities p (V) to draw from.
   // Throws std::domain_error where a logit is NaN or +inf, or no symbol is left.
   template <class Real>
   const std::vector<double>& shares(const Real* logits);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One step of plain tensors without a gradient: the shortest way from Python to the kernels.
+// One step of plain tensors without a gradient: the fast path from Python to the kernels.
 #pragma once
 #include "tensors.h"
 
@@ -25,7 +25,7 @@ inline nb::object new_tensor(DLDataType type, Shape shape) {
 
 // One step of a stack of layers, or (not `stacked`) of a cell: x (B, I), h (L, B, P), c (L, B, H), weights of each
 // layer; B may be missing everywhere, and a cell has no L.  Returns (y, state), or the new state of a cell; None if an
-// argument is no plain contiguous tensor or does not fit, and then the caller takes the longer way.
+// argument is not a plain contiguous tensor or does not fit, and then the caller takes the slow path.
 template <class Real>
 nb::object step_of(const Kernels<Real>& kernels, CellKind cell, nb::handle x, nb::handle state, nb::handle weights,
                    bool stacked, int threads) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Everything of one instruction set; a target_*.cpp is nothing but a namespace around this.
+// All kernels of one instruction set; a target_*.cpp only puts a namespace around this file.
 #include "simd/vector.h"
 
 #include UNROLLED_SIMD

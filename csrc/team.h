@@ -5,8 +5,8 @@
 
 namespace unrolled {
 
-// Waiting (threads.cpp): spin for some microseconds, then sleep.  A thread that only spins can hold the very core that
-// the awaited thread needs, and on a busy machine it does: the scheduler then takes milliseconds to part the two.
+// Waiting (threads.cpp): spin for some microseconds, then sleep.  A thread that only spins can hold the core that the
+// awaited thread needs, and on a busy machine it does: the scheduler then takes milliseconds to switch them.
 void wait_while_equal(const std::uint32_t* word, std::uint32_t value);
 void wake_waiters(const std::uint32_t* word);
 

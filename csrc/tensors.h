@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tensors of a Python library that offers DLPack's exchange API: torch.  Everything the kernels rely on is checked
-// here, on the way from a tensor to its address; a call whose tensors do not fit is refused, and unrolled/nn/checks.py
-// has the error messages.
+// here, when the address of a tensor is read; a call whose tensors do not fit is refused, and unrolled/nn/checks.py has
+// the error messages.
 #pragma once
 #include <nanobind/nanobind.h>
 
@@ -33,7 +33,7 @@ constexpr DLDataType kTypeOf = std::is_same_v<Element, Index>          ? kInt64
 struct Library {
   const DLPackExchangeAPI* api = nullptr;
   nb::object is_negated;         // whether a tensor is a view that negates its memory
-  std::vector<PyObject*> plain;  // types whose values lie where their address says; other subclasses may wrap theirs
+  std::vector<PyObject*> plain;  // types whose values lie at their address; other subclasses may wrap a tensor
 };
 
 inline Library& library() {
@@ -58,8 +58,8 @@ inline bool is_plain(nb::handle object) {
   return std::find(plain.begin(), plain.end(), reinterpret_cast<PyObject*>(Py_TYPE(object.ptr()))) != plain.end();
 }
 
-// What has no address (a fake or sparse tensor, one of device "meta", one whose storage was freed) reads as a tensor of
-// no device, which fits nowhere.
+// A tensor without an address (fake, sparse, on the device "meta", or with its storage freed) reads as a tensor of no
+// device, which never fits.
 inline DLTensor read_tensor(nb::handle object) {
   DLTensor t{};
   if (library().api->dltensor_from_py_object_no_sync(object.ptr(), &t) != 0) {
@@ -117,7 +117,7 @@ inline Index length(nb::handle of) {
   return n;
 }
 
-// A tuple (or list) of the fields of a table, read by their names: `net["h_0"]`.
+// A tuple (or list) of the fields of a table, read by name: `layer["h_0"]`.
 template <const auto& table>
 class Named {
  public:
@@ -149,7 +149,7 @@ class Named {
   bool tuple_;
 };
 
-// The lengths of the letters that the shapes of weights are written in.
+// The lengths that the letters in the shapes of weights stand for.
 struct Letters {
   Index GH, I, P, H;
 
@@ -165,7 +165,7 @@ class Tensors {
  public:
   bool fits = true;
 
-  // Strict: what is not plain, or does not lie as it must, does not fit.  Else it is read from a copy.
+  // Strict: a tensor that is not plain, or not contiguous where it must be, does not fit.  Else a copy is read.
   explicit Tensors(bool strict = false) : strict_(strict) {}
 
   // Address of a whole tensor, contiguous; null for None.
@@ -179,7 +179,7 @@ class Tensors {
     if (!is_contiguous(t) || is_negated(tensor)) t = copied(tensor, t);
     return static_cast<const Element*>(t.data);
   }
-  // The same of a tensor to write to.
+  // The same for a tensor to write to.
   Real* result(nb::handle tensor, const Shape& shape) {
     if (tensor.is_none()) return nullptr;
     const DLTensor t = read_tensor(tensor);

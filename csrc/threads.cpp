@@ -28,7 +28,7 @@ namespace {
 
 // About ten microseconds: longer than a step of most layers, much shorter than a time slice.
 constexpr std::uint32_t kSpins = 400;
-// A worker spins longer for the next call before it parks: layers of a model call in quick succession.
+// A worker spins longer for the next call before it sleeps: the layers of a model call in quick succession.
 constexpr std::uint32_t kSpinsForCall = 2000;
 constexpr std::uint64_t kSizes = 4096;  // more threads than a team ever has
 
@@ -109,7 +109,7 @@ class Pool {
       await_call(seen);
       seen = call_.load(std::memory_order_acquire);
       const int size = static_cast<int>(seen % kSizes);
-      if (id < size) {  // the fields stand still until every member has finished; others must not read them
+      if (id < size) {  // the fields do not change until every member has finished; other workers must not read them
         body_(context_, Team{id, size, barrier_});
         if (__atomic_sub_fetch(&running_, 1u, __ATOMIC_ACQ_REL) == 0) wake_waiters(&running_);
       }
@@ -139,8 +139,8 @@ class Pool {
 };
 
 // OpenMP's threads, where the process has them already (torch brings libgomp).  After a parallel region they spin for
-// milliseconds in hope of the next one, on the very cores that another pool's threads would need; sharing them is the
-// only peace.  Found by name, so nothing here depends on OpenMP.  docs/decisions/0004-threads.md has the measurement.
+// milliseconds, waiting for the next one, on the cores that a second pool would need, so we share them.  Found by name:
+// nothing here depends on OpenMP.  See docs/decisions/0004-threads.md.
 struct OpenMp {
   void (*parallel)(void (*)(void*), void*, unsigned threads, unsigned flags);
   int (*id)();
@@ -235,9 +235,9 @@ template <class Real>
 int useful_threads(const Call<Real>& call, int allowed) {
   const double per_row = static_cast<double>(gate_count(call.cell)) * call.H * (call.I + call.P);
   if (useful_threads(per_row * call.recurrences * call.B * call.T, allowed) == 1) return 1;
-  // With one row for each step the threads meet once a step; a step must be longer than the meeting.
-  constexpr double worth_meeting = 1e5;
-  if (call.recurrences * call.B < allowed && per_row * call.B < worth_meeting)
+  // With few rows the threads wait for each other once per step; a step must take longer than that barrier.
+  constexpr double worth_a_barrier = 1e5;
+  if (call.recurrences * call.B < allowed && per_row * call.B < worth_a_barrier)
     return static_cast<int>(call.recurrences);
   return allowed;
 }

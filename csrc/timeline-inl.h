@@ -95,7 +95,7 @@ struct Timeline {
   const T::Storage* h_prev(Index t, Index b, bool starts) const { return starts ? h_0(b) : h(time_before(t), b); }
 };
 
-// Steps in a segment: whole blocks, so that the sums over rows do not see where it ends.
+// Steps in a segment: whole blocks, so that segments do not change the sums over rows.
 template <class T>
 inline Index segment_steps(const CallOf<T>& call) {
   const Index block = block_steps(call.B);

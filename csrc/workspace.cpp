@@ -18,7 +18,7 @@ struct Block {
   std::size_t bytes;
 };
 
-// So much waits at most: the scratch of a few calls and what a model of some layers saves for backward.
+// At most so much is cached: the scratch of a few calls, and what a model of some layers saves for backward.
 constexpr std::size_t kKeptBlocks = 16;
 constexpr std::size_t kKeptBytes = std::size_t{1} << 30;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
@@ -81,7 +81,7 @@ Lease::~Lease() {
     blocks.push_back({data_, bytes_});
     std::size_t total = 0;
     for (const Block& block : blocks) total += block.bytes;
-    while (blocks.size() > kKeptBlocks || total > kKeptBytes) {  // the one that has waited longest goes
+    while (blocks.size() > kKeptBlocks || total > kKeptBytes) {  // the oldest first
       spare.push_back(blocks.front());
       total -= blocks.front().bytes;
       blocks.erase(blocks.begin());

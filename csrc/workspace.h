@@ -19,7 +19,7 @@ class Lease {
   std::size_t bytes_;
 };
 
-// Gives the blocks that wait in the cache back to the system.
+// Frees the cached blocks.
 void release_workspace();
 
 }  // namespace unrolled

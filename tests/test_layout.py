@@ -33,7 +33,7 @@ KEPT_TO = {
     "rich.console": ("commands/console.py", "lm/display.py"),
     "torch": ("nn/", "lm/", "views/", "lab/", "commands/"),
     "unrolled._core": ("core/__init__.py",),
-    "unrolled.core._core": ("core/", "nn/fused.py", "lab/replicas.py"),
+    "unrolled.core._core": ("core/", "nn/fused.py"),
     "matplotlib": ("views/plots",),
     "starlette": ("views/page/",),
     "uvicorn": ("commands/serve.py",),
@@ -60,7 +60,7 @@ RANKS = [
     ["target_baseline.cpp", "target_neon.cpp", "target_avx2.cpp", "target_avx512.cpp"],
     ["dispatch.h", "sampler.h", "threads.h", "fields.h", "dlpack/dlpack.h"],
     ["dispatch.cpp", "threads.cpp", "workspace.cpp", "sampler.cpp", "request.h"],
-    ["tensors.h", "stepper.h"],
+    ["stepper.h", "tensors.h"],
     ["layer_call.h", "step.h"],
     ["bindings.cpp"],
 ]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Between what lies in the caller's arrays and what is computed with: read and write convert where the two types
-// differ, and are load and store where they do not.
+// Conversion between the type of the caller's arrays and the type of the arithmetic: read and write convert where the
+// two differ, and are load and store where they do not.
 
 template <class To, class V>
 inline Vec<To> convert(V v) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The vector vocabulary that every kernel is written in, on GCC/Clang vector extensions.  An instruction set adds
-// kVectorBytes, kRegisters, fma, load_n and store_n (avx512.h, avx2.h, baseline.h, neon.h); the rest is here, once.
-// Included inside the namespace of a target.
+// The vectors that every kernel is written in, on GCC/Clang vector extensions.  An instruction set adds kVectorBytes,
+// kRegisters, fma, load_n, store_n, at_most and at_least (avx512.h, avx2.h, baseline.h, neon.h).  Included inside the
+// namespace of a target.
 
 template <class Real>
 struct VectorOf;

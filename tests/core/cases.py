@@ -54,13 +54,13 @@ class Case:
 
     def forward(self, save=False):
         """Outputs by name, and all tensors of the call."""
-        net = fused.forward(self.kind, Layout(**self.layout), self.x, self.h0, self.c0, self.weights, save)
-        return {"y": net.y, "h_n": net.h_n, "c_n": net.c_n}, net
+        layer = fused.forward(self.kind, Layout(**self.layout), self.x, self.h0, self.c0, self.weights, save)
+        return {"y": layer.y, "h_n": layer.h_n, "c_n": layer.c_n}, layer
 
     def run(self):
         """Outputs and all gradients by name, from the training path."""
-        out, net = self.forward(save=True)
-        found = fused.backward(self.kind, Layout(**self.layout), net, self.dy, self.dh_n, self.dc_n)
+        out, layer = self.forward(save=True)
+        found = fused.backward(self.kind, Layout(**self.layout), layer, self.dy, self.dh_n, self.dc_n)
         return {**out, **by_name(found)}
 
 

@@ -125,9 +125,9 @@ def test_whole_sequence_has_the_bits_of_its_pieces_and_of_its_steps(kind, dtype,
     for cuts in ([0, 4, 5, 17, 23], range(24)):
         h, c, pieces = case.h0, case.c0, []
         for first, end in pairwise(cuts):
-            net = fused.forward(case.kind, Layout(), case.x[first:end], h, c, case.weights)
-            h, c = net.h_n, net.c_n
-            pieces.append(net.y)
+            piece = fused.forward(case.kind, Layout(), case.x[first:end], h, c, case.weights)
+            h, c = piece.h_n, piece.c_n
+            pieces.append(piece.y)
         assert_same_bits({"y": torch.cat(pieces), "h_n": h, "c_n": c}, whole)
 
 

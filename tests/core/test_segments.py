@@ -17,10 +17,10 @@ SIZES = [(197, 1, 17, 64), (71, 3, 47, 10), (53, 20, 33, 7), (9, 131, 9, 2), (7,
 def in_segments(case, segment):
     """Outputs and all gradients by name, from a case that keeps no gates."""
     layout = Layout(**case.layout)
-    net = fused.forward(case.kind, layout, case.x, case.h0, case.c0, case.weights, save=True, segment=segment)
-    assert net.gates.numel() == 0
-    found = fused.backward(case.kind, layout, net, case.dy, case.dh_n, case.dc_n, segment=segment)
-    return {"y": net.y, "h_n": net.h_n, "c_n": net.c_n, **by_name(found)}
+    layer = fused.forward(case.kind, layout, case.x, case.h0, case.c0, case.weights, save=True, segment=segment)
+    assert layer.gates.numel() == 0
+    found = fused.backward(case.kind, layout, layer, case.dy, case.dh_n, case.dc_n, segment=segment)
+    return {"y": layer.y, "h_n": layer.h_n, "c_n": layer.c_n, **by_name(found)}
 
 
 @pytest.fixture(params=[kind for kind in KINDS if not kind.startswith("RNN")])

@@ -10,7 +10,7 @@ from tests.core.cases import assert_same_bits, make
 from unrolled import _core
 from unrolled.core import structs
 from unrolled.core.fields import Gradients, Layout, Net, Weights
-from unrolled.core.structs import Call, HeadPass, Linear, Recurrence, dtype_name
+from unrolled.core.structs import Call, HeadPass, Linear, Recurrence, dtype_name, run
 from unrolled.nn import fused
 from unrolled.notation import CELLS, WEIGHTS
 
@@ -51,13 +51,13 @@ def test_core_counts_the_integers_of_every_struct(change):
     with pytest.raises(
         ValueError, match=rf"Call: \d+ integers, expected {len(call)} for the fields cell, T, .* segment"
     ):
-        _core.run("float32", change(call), [recurrence], [], 1)
+        run(y, change(call), [recurrence], [], 1)
     with pytest.raises(
         ValueError, match=rf"Recurrence: .* expected {len(recurrence)} for the fields weights, .* reverse"
     ):
-        _core.run("float32", call, [change(recurrence)], [], 1)
+        run(y, call, [change(recurrence)], [], 1)
     with pytest.raises(ValueError, match=rf"Gradients: .* expected {len(gradients)} for the fields dy, .* weights"):
-        _core.run("float32", call, [recurrence], [change(gradients)], 1)
+        run(y, call, [recurrence], [change(gradients)], 1)
     with pytest.raises(ValueError, match=r"HeadPass: \d+ integers, expected 10 for the fields W, b, .* V"):
         _core.head("float32", change(HeadPass(**whole(HeadPass))), 1)
     with pytest.raises(ValueError, match=r"Linear: \d+ integers, expected 7 for the fields W, b, x, y, B, H, V"):
@@ -68,9 +68,9 @@ def test_call_without_its_recurrences_is_refused():
     y, call = np.zeros((7, 2, 5), np.float32), Call(**SIZES)
     recurrence = Recurrence(weights=None, y=y, h_n=None)
     with pytest.raises(ValueError, match="at least one recurrence"):
-        _core.run("float32", call, [], [], 1)
+        run(y, call, [], [], 1)
     with pytest.raises(ValueError, match="gradients of all its recurrences, or of none"):
-        _core.run("float32", call, [recurrence, recurrence], [structs.Gradients()], 1)
+        run(y, call, [recurrence, recurrence], [structs.Gradients()], 1)
     with pytest.raises(ValueError, match="at least one layer"):
         _core.Stepper("float32", [], None)
 
@@ -98,7 +98,7 @@ def test_numpy_arrays_by_address_have_the_bits_of_tensors(dtype):
     x, h_0, c_0, *weights = (t.numpy() for t in (case.x, case.h0, case.c0, *case.weights[0][:4]))
     y, h_n, c_n = (np.empty_like(want[name].numpy()) for name in ("y", "h_n", "c_n"))
     recurrence = Recurrence(weights=Weights(*weights), x=x, h_0=h_0, c_0=c_0, y=y, h_n=h_n, c_n=c_n)
-    _core.run(dtype_name(y), Call(**{**SIZES, "B": 5, "H": 9, "P": 9}), [recurrence], [], 1)
+    run(y, Call(**{**SIZES, "B": 5, "H": 9, "P": 9}), [recurrence], [], 1)
     assert_same_bits({name: torch.from_numpy(a) for name, a in {"y": y, "h_n": h_n, "c_n": c_n}.items()}, want)
 
 
@@ -107,17 +107,17 @@ def test_weights_have_one_order_everywhere():
 
 
 def tensors():
-    """Layout, net and gradients of a small GRU call, by name."""
+    """Layout, layer and gradients of a small GRU call, by name."""
     case = make("GRU", torch.float32, B=2, H=5)
     y, h_n = torch.empty_like(case.dy), torch.empty_like(case.dh_n)
     saved = map(torch.zeros, fused.saved_shapes("GRU", (7, 2), 1, 5, y.itemsize))
-    net = Net(case.x, torch.zeros_like(h_n), None, [Weights(*case.weights[0])], y, h_n, None, *saved)
+    layer = Net(case.x, torch.zeros_like(h_n), None, [Weights(*case.weights[0])], y, h_n, None, *saved)
     dweights = [Weights(*(None if w is None else torch.empty_like(w) for w in case.weights[0]))]
-    return Layout(), net, Gradients(case.dy, None, None, None, None, None, dweights)
+    return Layout(), layer, Gradients(case.dy, None, None, None, None, None, dweights)
 
 
-def unroll(layout, net, gradients):
-    return _core.unroll(CELLS["GRU"].number, layout, [net], [gradients], True, 0, 1)
+def unroll(layout, layer, gradients):
+    return _core.unroll(CELLS["GRU"].number, layout, [layer], [gradients], True, 0, 1)
 
 
 @pytest.mark.parametrize("change", [lambda t: tuple(t)[:-1], lambda t: (*t, None)], ids=["short", "long"])
@@ -133,24 +133,24 @@ def test_core_counts_the_fields_of_every_tuple(which, change):
 
 @pytest.mark.parametrize("change", [lambda w: w[:4], lambda w: (*w, None), lambda w: 3], ids=["short", "long", "none"])
 def test_core_counts_the_weights_of_every_direction(change):
-    layout, net, gradients = tensors()
+    layout, layer, gradients = tensors()
     with pytest.raises(TypeError, match=rf"Weights is .*, expected the fields {', '.join(WEIGHTS)}"):
-        unroll(layout, net._replace(weights=[change(tuple(net.weights[0]))]), gradients)
+        unroll(layout, layer._replace(weights=[change(tuple(layer.weights[0]))]), gradients)
     with pytest.raises(TypeError, match=rf"Weights is .*, expected the fields {', '.join(WEIGHTS)}"):
-        unroll(layout, net, gradients._replace(weights=[change(tuple(gradients.weights[0]))]))
+        unroll(layout, layer, gradients._replace(weights=[change(tuple(gradients.weights[0]))]))
     with pytest.raises(TypeError, match=rf"Weights is .*, expected the fields {', '.join(WEIGHTS)}"):
-        _core.step(CELLS["GRU"].number, net.x[0], net.h_0[0], [change(tuple(net.weights[0]))], False, 1)
+        _core.step(CELLS["GRU"].number, layer.x[0], layer.h_0[0], [change(tuple(layer.weights[0]))], False, 1)
 
 
 @pytest.mark.parametrize("name", ["W_ih", "W_hh"])
 def test_call_without_a_weight_that_every_cell_has_does_not_fit(name):
-    layout, net, gradients = tensors()
-    assert not unroll(layout, net._replace(weights=[net.weights[0]._replace(**{name: None})]), gradients)
+    layout, layer, gradients = tensors()
+    assert not unroll(layout, layer._replace(weights=[layer.weights[0]._replace(**{name: None})]), gradients)
 
 
 @pytest.mark.parametrize("name", ["x", "h_0", "y", "h_n", "weights"])
 def test_tensor_whose_memory_was_freed_does_not_fit(name):
-    layout, net, gradients = tensors()
-    freed = net.weights[0].W_ih if name == "weights" else getattr(net, name)
+    layout, layer, gradients = tensors()
+    freed = layer.weights[0].W_ih if name == "weights" else getattr(layer, name)
     freed.untyped_storage().resize_(0)
-    assert not unroll(layout, net, gradients)
+    assert not unroll(layout, layer, gradients)

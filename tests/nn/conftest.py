@@ -1,5 +1,7 @@
 """Both routes through the layers: the equations, and the compiled core."""
 
+import sys
+
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
@@ -13,6 +15,14 @@ settings.load_profile("nn")
 @pytest.fixture(autouse=True)
 def _one_seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_compiled():
+    """Forget what earlier tests compiled: torch gives up on a function that it has compiled eight times."""
+    yield
+    if "torch._dynamo" in sys.modules:
+        torch._dynamo.reset()
 
 
 @pytest.fixture(params=["reference", "fused"])

@@ -1,10 +1,10 @@
-"""The compiled core as numpy code meets it: named fields, single steps and the choice of symbols."""
+"""The compiled core for numpy code: named fields, single steps and the choice of symbols."""
 
 from __future__ import annotations
 
 
 class CoreMissing(ImportError):
-    """The compiled core cannot be imported, or is not the one that this code belongs to."""
+    """The compiled core cannot be imported, or does not match this code."""
 
 
 try:

@@ -1,4 +1,4 @@
-"""The environment variable UNROLLED_BACKEND: whether calls run in the compiled core or on the equations."""
+"""The environment variable UNROLLED_BACKEND: whether calls run in the compiled core or by the equations in Python."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from unrolled.core import _core
 
 
 def reference_forced(read: Callable[[str], str | None] = _core.environment) -> bool:
-    """Return whether UNROLLED_BACKEND asks for the equations now.
+    """Return whether UNROLLED_BACKEND asks for the reference equations.
 
     Args:
         read: returns the value of an environment variable; the default takes a tenth of os.environ's time.

@@ -1,4 +1,4 @@
-"""The tensors of a layer call by name: tuples to the core, which reads them by the same names (csrc/fields.h)."""
+"""The tensors of a layer call by name, in tuples that the core reads by the same names (csrc/fields.h)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from unrolled.notation import Weights as Weights
 
 
 class Layout(NamedTuple):
-    """How the rows of a sequence lie in memory, where they end and where the state returns."""
+    """How the rows of a batch lie in memory, where they end, and where their state is reset."""
 
     batch_first: bool = False
     lengths: Any = None  # (B,) int64
@@ -32,7 +32,7 @@ class Net(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Gradients of one layer's outputs, None: zeros; and where those of its inputs go, None: not wanted."""
+    """Gradients of one layer's outputs (None: zeros), and tensors for those of its inputs (None: not wanted)."""
 
     dy: Any  # (T, B, D*P)
     dh_n: Any  # (D, B, P)

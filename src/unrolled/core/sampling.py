@@ -15,7 +15,7 @@ Uniforms = NDArray[np.float64]
 
 
 def log_softmax(logits: Logits) -> NDArray[np.float64]:
-    """Return the log-probabilities (..., V) in nats that logits (..., V) stand for.
+    """Return the log-probabilities (..., V) in nats of logits (..., V).
 
     >>> log_softmax(np.zeros((1, 4))).round(4).tolist()
     [[-1.3863, -1.3863, -1.3863, -1.3863]]
@@ -27,7 +27,7 @@ def log_softmax(logits: Logits) -> NDArray[np.float64]:
 
 
 def rules(config: GenerationConfig, unk_id: int) -> _core.Choice:
-    """Return the rules as the core takes them: no UNK unless it is asked for; temperature, top-k, top-p, min-p."""
+    """Return the sampling rules in the form that the core reads; UNK is forbidden unless the config allows it."""
     return _core.Choice(
         forbidden=-1 if config.allow_unk else unk_id,
         temperature=config.temperature,
@@ -46,7 +46,7 @@ def probabilities(logits: Logits, config: GenerationConfig, unk_id: int = -1) ->
     Args:
         logits: (B, V).
         config: temperature and the three rules.
-        unk_id: the symbol that gets no share unless `config.allow_unk`; -1 is none.
+        unk_id: the symbol that is never drawn unless `config.allow_unk`; -1 for none.
     Raises: ValueError if a logit is NaN or +inf, or no symbol is left.
 
     Source: top-p is nucleus sampling, Holtzman et al. 2020; min-p is Nguyen et al. 2024.
@@ -68,7 +68,7 @@ class Chooser:
     def __init__(self, config: GenerationConfig, unk_id: int, B: int):
         self.rules = rules(config, unk_id)
         self._streams = [np.random.default_rng([config.seed, b]) for b in range(B)]
-        self._ahead = [np.empty(0) for _ in range(B)]  # drawn, and not yet used
+        self._ahead = [np.empty(0) for _ in range(B)]  # drawn but not yet used
 
     def __call__(self, logits: Logits, rows: NDArray[np.intp]) -> NDArray[np.int64]:
         """Return the next symbol (R,) of these rows (R,) from their logits (R, V)."""
@@ -85,6 +85,6 @@ class Chooser:
         return np.stack([self._ahead[b][:n] for b in rows], axis=1)
 
     def used(self, rows: NDArray[np.intp], n: int) -> None:
-        """Take note that these rows have used n numbers."""
+        """Record that these rows have used n numbers."""
         for b in rows:
             self._ahead[b] = self._ahead[b][n:]

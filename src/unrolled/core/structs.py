@@ -107,3 +107,17 @@ def dtype_name(array: Array) -> str:
     'float32'
     """
     return str(array.dtype).removeprefix("torch.")
+
+
+def run(
+    like: Array, call: Integers, recurrences: Sequence[Integers], gradients: Sequence[Integers], threads: int
+) -> None:
+    """Run recurrences of one shape, on numbers of the type of an array: forward or, with gradients, backward.
+
+    Args:
+        like: an array of the numbers' type.
+        call, recurrences, gradients: fields of `Call`, of `Recurrence` each and of `Gradients` each or none.
+        threads: how many may run it, 0 for all processors.
+    Raises: ValueError unless each struct has as many integers as its fields take.
+    """
+    _core.run(dtype_name(like), call, recurrences, gradients, threads)

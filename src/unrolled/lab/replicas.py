@@ -11,9 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unrolled.core import _core
 from unrolled.core.fields import Weights
-from unrolled.core.structs import Call, Gradients, Integers, Recurrence, dtype_name
+from unrolled.core.structs import Call, Gradients, Integers, Recurrence, run
 from unrolled.nn import fused
 from unrolled.notation import CELLS, has_cell_state, weight_shapes
 
@@ -118,7 +117,7 @@ class Replicas:
             raise ValueError(f"Replicas: asked for T = {T} steps, expected 1 to {self.T}, the longest it was made for")
         number, keep = CELLS[self.kind].number, bool(self._gradients)
         call = Call(cell=number, T=T, B=self.B, I=self.I, H=self.H, P=self.H, save=keep)
-        _core.run(dtype_name(self.y), call, recurrences, gradients, self.threads or torch.get_num_threads())
+        run(self.y, call, recurrences, gradients, self.threads or torch.get_num_threads())
 
 
 def _check(kind: str, weights: list[Tensor], S: int, I: int, H: int, dtype: torch.dtype | None = None) -> None:
