@@ -178,7 +178,7 @@ def test_modes_and_hooks_take_the_slow_path(fast_path, monkeypatch):
     gru.step(x, h)
     assert called == [True, False]
     assert fast_path == []
-    assert dispatch.step("GRU", x, h, gru._weights(), stacked=True) is None
+    assert dispatch.step("GRU", x, h, gru.weights(), stacked=True) is None
     monkeypatch.delenv("UNROLLED_BACKEND")
     gru.step(x, h)
     assert fast_path == [True]

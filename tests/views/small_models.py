@@ -43,7 +43,7 @@ def unrolled(model, text):
     for symbol in torch.from_numpy(model.vocabulary.encode(text)):
         x = symbol[None] if model.embedding is None else model.E[symbol][None]  # (B,) or (B, E)
         for layer in range(L):
-            weights = model.weights(layer)[:4]
+            weights = model.rnn.weights()[layer][:4]
             if kind == "LSTM":
                 states[layer] = reference.lstm_step(x, *states[layer], *weights)
             elif kind == "GRU":

@@ -15,7 +15,7 @@ def sigmoid(a):
 
 
 def weights(model, layer):
-    return [w.detach().numpy() for w in model.weights(layer)[:4]]
+    return [w.detach().numpy() for w in model.rnn.weights()[layer][:4]]
 
 
 def rnn_forward(w, x, h_prev, relu):

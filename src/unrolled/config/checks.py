@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
+from operator import contains
 from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from msgspec import Meta
@@ -33,26 +35,32 @@ def check_fields(config: Any) -> None:
         ...
     ValueError: cell is 'lstn'; it must be one of rnn, lstm, gru
     """
-    for field, hint in _hints(config.__class__).items():
-        value, origin, parts = getattr(config, field), get_origin(hint), get_args(hint)
-        if origin is Literal:
-            fits, legal = value in parts, f"one of {', '.join(parts)}"
-        elif origin is Annotated:
-            fits, legal = _fits(value, *parts), _range(*parts)
-        elif hint in PLAIN:
-            fits, legal = isinstance(value, hint), PLAIN[hint]
-        else:
-            continue  # checkpoint_steps has a check of its own
-        if not fits:
+    for field, fits, legal in _rules(config.__class__):
+        value = getattr(config, field)
+        if not fits(value):
             raise ValueError(f"{field} is {value!r}; it must be {legal}")
 
 
 @cache
-def _hints(cls: type[Any]) -> dict[str, Any]:
-    return get_type_hints(cls, include_extras=True)
+def _rules(cls: type[Any]) -> list[tuple[str, Callable[[Any], bool], str]]:
+    """Return name, test and legal values of every field whose annotation says them."""
+    rules: list[tuple[str, Callable[[Any], bool], str]] = []
+    for field, hint in get_type_hints(cls, include_extras=True).items():
+        origin, parts = get_origin(hint), get_args(hint)
+        if origin is Literal:
+            rules.append((field, partial(contains, parts), f"one of {', '.join(parts)}"))
+        elif origin is Annotated:
+            rules.append((field, partial(_fits, *parts), _range(*parts)))
+        elif hint in PLAIN:
+            rules.append((field, partial(_is_a, hint), PLAIN[hint]))
+    return rules  # checkpoint_steps has a check of its own
 
 
-def _fits(value: Any, kind: type, bounds: Any) -> bool:
+def _is_a(kind: type, value: Any) -> bool:
+    return isinstance(value, kind)
+
+
+def _fits(kind: type, bounds: Any, value: Any) -> bool:
     """Return whether a value is a finite number of a type and within bounds."""
     if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
         return False

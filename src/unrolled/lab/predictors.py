@@ -57,7 +57,7 @@ class ReplicasPredictor:
     def __init__(self, models: Sequence[SequenceModel]) -> None:
         self.vocabulary = models[0].vocabulary
         self.kind = models[0].config.kind
-        by_name = zip(*(model.weights(0) for model in models), strict=True)
+        by_name = zip(*(model.rnn.weights()[0] for model in models), strict=True)
         self.weights = [torch.stack(each).detach() for each in by_name if each[0] is not None]
         self.head = torch.stack([model.head.weight.detach() for model in models])[:, None]  # (S, 1, V, H)
         self.bias = torch.stack([model.head.bias.detach() for model in models])[:, None, None]

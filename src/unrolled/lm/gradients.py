@@ -33,7 +33,7 @@ GradientFunction = Callable[[SequenceModel, Batch, State | None], tuple[float, S
 
 def gradient_function(model: SequenceModel) -> GradientFunction:
     """Return `by_hand`; `by_autograd` if a weight is frozen or computed, a module has hooks, or the core cannot run."""
-    layers = [w for layer in range(model.config.num_layers) for w in model.weights(layer) if w is not None]
+    layers = [w for direction in model.rnn.weights() for w in direction if w is not None]
     plain = all(w.is_leaf and w.requires_grad for w in (*layers, *model.parameters()))
     hooked = is_hooked(model) or is_hooked(model.rnn)
     on_core = dispatch.obstacle(model.head.weight, model.head.weight.dtype) is None
@@ -55,7 +55,7 @@ def by_hand(model: SequenceModel, batch: Batch, state: State | None) -> tuple[fl
     layout = Layout(lengths=batch.lengths)
     segment = segment_steps(kind, layout, batch.ids, rnn.checkpoint_steps)
     before = model.initial_state(batch.ids.shape[1]) if state is None else state
-    weights = [model.weights(layer) for layer in range(L)]
+    weights = rnn.weights()
     x, first = first_input(batch.ids, weights[:1], None if model.embedding is None else model.E, layout)
     masks: list[Tensor | None] = [None]  # of the dropout before each layer
 

@@ -19,10 +19,9 @@ from torch.nn.functional import cross_entropy, dropout, linear
 
 from unrolled.config.generation import GenerationConfig
 from unrolled.config.model import ModelConfig
-from unrolled.core.fields import Weights
 from unrolled.corpus.batching import IGNORED
 from unrolled.nn import GRU, LSTM, RNN
-from unrolled.notation import CELLS, stored_name, weight_shapes
+from unrolled.notation import CELLS
 from unrolled.runtime.model import RuntimeModel
 from unrolled.runtime.scoring import Score
 from unrolled.saved.model import SavedModel, load_model, save_model
@@ -225,11 +224,6 @@ class SequenceModel(torch.nn.Module):
         head = "<tr><th>weight</th><th>shape</th><th>numbers</th></tr>"
         symbols = html.escape(repr(self.vocabulary))
         return f"<b>{html.escape(repr(self))}</b><br>{symbols}<table>{head}{body}</table>"
-
-    def weights(self, layer: int) -> Weights:
-        """Return the weights of a layer."""
-        names = weight_shapes(self.config.kind, 1, 1)
-        return Weights(**{weight: getattr(self.rnn, stored_name(weight, layer)) for weight in names})
 
 
 def recurrent_layers(config: ModelConfig, input_size: int) -> RNN | LSTM | GRU:

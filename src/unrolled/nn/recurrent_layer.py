@@ -95,7 +95,7 @@ class RecurrentLayer(torch.nn.RNNBase):
         >>> y.shape, y[2:, 0].abs().sum().item()
         (torch.Size([5, 3, 6]), 0.0)
         """
-        weights = self._weights()
+        weights = self.weights()
         W = weights[0].W_ih
         x, states, layout, arrangement = self._read(input, hx, lengths, reset, W)
         if embedding is not None:
@@ -201,8 +201,8 @@ class RecurrentLayer(torch.nn.RNNBase):
         h = (LD, B, self.proj_size or self.hidden_size)
         return [h, (LD, B, self.hidden_size)] if has_cell_state(self.mode) else [h]
 
-    def _weights(self) -> list[Weights]:
-        """Return the weights of each layer and direction as they are now."""
+    def weights(self) -> list[Weights]:
+        """Return the weights of every layer and direction as they are now: for L layers of D directions, L*D."""
         weights = []
         for names in self._all_weights:
             present = named(self, names)
@@ -236,7 +236,7 @@ class RecurrentLayer(torch.nn.RNNBase):
                 f"{self.stock.__name__}.step needs a layer of one direction; the reverse one starts at the end"
             )
         if type(self).forward is RecurrentLayer.forward and not self.dropout_between_layers and not is_hooked(self):
-            found = dispatch.step(self.mode, x, state, self._weights(), stacked=True)
+            found = dispatch.step(self.mode, x, state, self.weights(), stacked=True)
             if found is not None:
                 return found  # type: ignore[no-any-return]
         batched = checks.rank(self.stock.__name__, x, lowest=1)

@@ -44,8 +44,7 @@ class Stepper:
         if W.device.type != "cpu" or W.dtype not in (torch.float32, torch.float64):
             raise ValueError(f"the weights of {name} are {W.dtype} on {W.device}, expected float32 or float64 on cpu")
         weights: list[LayerWeights] = [
-            tuple(None if w is None else w.detach().clone().numpy() for w in direction)
-            for direction in layer._weights()
+            tuple(None if w is None else w.detach().clone().numpy() for w in direction) for direction in layer.weights()
         ]
         self._core = CoreStepper(layer.kind, weights, batch_size, symbols=one_hot)
         self._one_hot = one_hot

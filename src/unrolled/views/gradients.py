@@ -128,7 +128,7 @@ def gradients(
     L = len(unrolled.probes)
     rows = [d[:, 0].numpy() for d in flowing]
     layers = [
-        _through_time(model.config.kind, dy, da, gates, model.weights(k).W_hh.detach().numpy())
+        _through_time(model.config.kind, dy, da, gates, model.rnn.weights()[k].W_hh.detach().numpy())
         for k, (da, dy, gates) in enumerate(zip(rows[:L], rows[L:], unrolled.gates, strict=True))
     ]
     names = model.vocabulary.names
@@ -228,7 +228,7 @@ def _unroll(
     probes: list[Tensor] = []
 
     def run_layer(k: int, x: Tensor, h_0: Tensor | None, c_0: Tensor | None) -> LayerResult:
-        weights = Weights._make(None if w is None else w.detach() for w in model.weights(k))
+        weights = Weights._make(None if w is None else w.detach() for w in model.rnn.weights()[k])
         if probe:
             GH = len(weights.W_ih)
             probes.append(x.new_zeros(*x.shape[:2], GH, requires_grad=True))

@@ -104,7 +104,7 @@ def singular_values(model: SequenceModel, layer: int = -1) -> dict[str, float]:
     >>> sorted(singular_values(SequenceModel(ModelConfig(cell="lstm", hidden_size=5), Vocabulary("ab"))))
     ['f', 'g', 'i', 'o']
     """
-    W_hh = model.weights(check_layer(layer, model.config.num_layers)).W_hh.detach()
+    W_hh = model.rnn.weights()[check_layer(layer, model.config.num_layers)].W_hh.detach()
     gates = GATES[model.config.kind]
     blocks = zip(gates, W_hh.chunk(len(gates)), strict=True)
     return {gate: _largest_singular(block) for gate, block in blocks}

@@ -229,7 +229,7 @@ def read(
     """
     kind, L = model.config.kind, model.config.num_layers
     start = model.initial_state(1) if before is None else before
-    weights = [model.weights(layer) for layer in range(L)]
+    weights = model.rnn.weights()
     x, weights[:1] = first_input(symbols, weights[:1], None if model.embedding is None else model.E, Layout())
 
     def run_layer(

@@ -139,7 +139,7 @@ def explosion(
             torch.manual_seed(training.seed)
             model = SequenceModel(config, corpus.vocabulary, framed=not corpus.stream)
             for layer in range(config.num_layers):
-                W_hh = model.weights(layer).W_hh
+                W_hh = model.rnn.weights()[layer].W_hh
                 for block in W_hh.detach().chunk(len(W_hh) // config.hidden_size):
                     torch.nn.init.orthogonal_(block, gain)
         watch = _EveryStep()
