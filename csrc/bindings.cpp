@@ -79,7 +79,7 @@ void run(std::string_view dtype, const Integers& call, const std::vector<Integer
 // The same from tensors; false if they do not fit each other, and then nothing was written.
 bool unroll(int cell, nb::handle layout, nb::handle copies, nb::handle gradients, bool save, Index segment,
             int threads) {
-  const Named<kWeightsFields> first(item(Named<kNetFields>(item(copies, 0))["weights"], 0));
+  const Named<kWeightsFields> first(item(Named<kLayerFields>(item(copies, 0))["weights"], 0));
   return with_kernels(first, [&]<class Real>(const Kernels<Real>& kernels) {
     const LayerCall<Real> layer(static_cast<CellKind>(cell), layout, copies, gradients, save, segment);
     if (!layer.fits()) return false;
@@ -210,7 +210,7 @@ nb::dict tuple_fields() {
     found[nb::cast(table.name)] =
         nb::tuple(nb::cast(std::vector<std::string_view>(table.fields.begin(), table.fields.end())));
   };
-  add(kLayoutFields), add(kNetFields), add(kGradientsFields), add(kWeightsFields);
+  add(kLayoutFields), add(kLayerFields), add(kGradientsFields), add(kWeightsFields);
   return found;
 }
 

@@ -6,11 +6,11 @@
 namespace unrolled {
 
 // Copies of one layer, of one shape and one layout: the tensors of each, with the weights of each direction, and the
-// gradients of each or none (kLayoutFields, kNetFields, kWeightsFields and kGradientsFields of fields.h).
+// gradients of each or none (kLayoutFields, kLayerFields, kWeightsFields and kGradientsFields of fields.h).
 template <class Real>
 class LayerCall {
   using Layout = Named<kLayoutFields>;
-  using Layer = Named<kNetFields>;
+  using Layer = Named<kLayerFields>;
   using LayerGradients = Named<kGradientsFields>;
 
  public:

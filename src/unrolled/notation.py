@@ -18,7 +18,7 @@ class Cell(NamedTuple):
     number: int  #: in the core: enum CellKind of csrc/kernels.h
     gates: str  #: blocks along the first axis of every weight, in torch's order; the Elman cell's one block is h
     sigmoids: str  #: the gates whose values lie in (0, 1)
-    kept: tuple[str, ...]  #: what a forward pass keeps of each step for the backward pass, beside h and c
+    saved: tuple[str, ...]  #: what a forward pass saves of each step for the backward pass, beside h and c
     states: tuple[str, ...]  #: what goes from step to step
     peepholes: str = ""  #: the gates that read the cell state, each through a vector p of its own
 

@@ -48,7 +48,7 @@ def test_checkpoint_steps_keep_a_tenth_at_most(name, B):
     layer = getattr(unrolled.nn, name)(7, H, checkpoint_steps="auto")
     x = torch.randn(T, B, 7, requires_grad=True)
     segment = -(-32 // block) * block  # 32: sqrt(T)
-    slots = len(CELLS[name].kept) + has_cell_state(name)
+    slots = len(CELLS[name].saved) + has_cell_state(name)
     in_segments = kept_floats(layer, x) + segment * B * slots * H
     layer.checkpoint_steps = None
     assert in_segments <= 0.1 * kept_floats(layer, x)

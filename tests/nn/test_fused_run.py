@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from unrolled.core.fields import Gradients, Layout, Net, Weights
+from unrolled.core.fields import Gradients, LayerTensors, Layout, Weights
 from unrolled.nn import fused
 from unrolled.notation import weight_shapes
 
@@ -14,9 +14,9 @@ def random_weights(kind: str, I: int, H: int) -> Weights:
     return Weights(**{name: torch.randn(shape) / H**0.5 for name, shape in weight_shapes(kind, I, H).items()})
 
 
-def by_name(net: Net, found: Gradients) -> dict[str, torch.Tensor]:
+def by_name(tensors: LayerTensors, found: Gradients) -> dict[str, torch.Tensor]:
     dw = {f"d{name}": g for name, g in found.weights[0]._asdict().items() if g is not None}
-    return {"y": net.y, "h_n": net.h_n, "dx": found.dx, **dw}
+    return {"y": tensors.y, "h_n": tensors.h_n, "dx": found.dx, **dw}
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -29,21 +29,21 @@ def test_layers_in_one_call_have_the_bits_of_each_alone(kind, threads, T, B, I, 
     xs, dys = torch.randn(S, T, B, I), torch.randn(S, T, B, H)
     alone = []
     for w, x, dy in zip(weights, xs, dys, strict=True):
-        net = fused.forward(kind, Layout(), x, None, None, [w], save=True)
-        found = fused.backward(kind, Layout(), net, dy, None, None)
-        alone.append(by_name(net, found))
+        tensors = fused.forward(kind, Layout(), x, None, None, [w], save=True)
+        found = fused.backward(kind, Layout(), tensors, dy, None, None)
+        alone.append(by_name(tensors, found))
 
-    together, nets, gradients = [], [], []
+    together, layers, gradients = [], [], []
     layout = Layout()
     torch.set_num_threads(threads)
     for w, x, dy in zip(weights, xs, dys, strict=True):
         y, h_n, c_n, saved = fused.results(kind, layout, x, [w], save=True, segment=0)
         dx, dw = torch.empty(T, B, I), Weights._make(None if p is None else torch.empty_like(p) for p in w)
-        nets.append(Net(x, None, None, [w], y, h_n, c_n, *saved))
+        layers.append(LayerTensors(x, None, None, [w], y, h_n, c_n, *saved))
         gradients.append(Gradients(dy, None, None, dx, None, None, [dw]))
-        together.append(by_name(nets[-1], gradients[-1]))
-    fused.run(kind, layout, nets, [], True, 0)
-    fused.run(kind, layout, nets, gradients, True, 0)
+        together.append(by_name(layers[-1], gradients[-1]))
+    fused.run(kind, layout, layers, [], True, 0)
+    fused.run(kind, layout, layers, gradients, True, 0)
     for number, (got, want) in enumerate(zip(together, alone, strict=True)):
         for name in want:
             assert torch.equal(got[name], want[name]), f"layer {number}: {name} differs"

@@ -17,7 +17,7 @@ class Layout(NamedTuple):
     reset: Any = None  # bool, the shape of x without I
 
 
-class Net(NamedTuple):
+class LayerTensors(NamedTuple):
     """One layer with all its directions: what it reads, and where it writes."""
 
     x: Any  # (T, B, I), or (T, B) symbols; laid out as `Layout` says
@@ -45,7 +45,7 @@ class Gradients(NamedTuple):
 
 def _check(exported: dict[str, tuple[str, ...]]) -> None:
     """Raise unless these are the fields of the core."""
-    for named in (Weights, Layout, Net, Gradients):
+    for named in (Weights, Layout, LayerTensors, Gradients):
         names = exported.get(named.__name__, ())
         if names != named._fields:
             raise CoreMissing(

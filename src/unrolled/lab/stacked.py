@@ -91,7 +91,7 @@ class StackedModels:
     @staticmethod
     def memory(kind: str, S: int, B: int, T: int, H: int, K: int) -> int:
         """Return about how many bytes S models take during training."""
-        Hp, slots = -(-H // 16) * 16, len(CELLS[kind].kept) + has_cell_state(kind)
+        Hp, slots = -(-H // 16) * 16, len(CELLS[kind].saved) + has_cell_state(kind)
         row = 8 + 4 * (2 * (H + 1) + slots * Hp + 6 * K)  # ids, y, dy, gates and cells, logits and their gradients
         return S * B * (T + block_steps(B)) * row
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from unrolled.core.fields import Layout, Net
+from unrolled.core.fields import LayerTensors, Layout
 from unrolled.lm.loader import Batch
 from unrolled.lm.model import SequenceModel, State
 from unrolled.nn import dispatch, fused
@@ -66,11 +66,11 @@ def by_hand(model: SequenceModel, batch: Batch, state: State | None) -> tuple[fl
 
     def run_layer(
         k: int, x: Tensor, h_0: Tensor | None, c_0: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None, Net]:
-        net = fused.forward(kind, layout, x, h_0, c_0, weights[k : k + 1] if k else first, True, segment)
-        return net.y, net.h_n, net.c_n, net
+    ) -> tuple[Tensor, Tensor, Tensor | None, LayerTensors]:
+        tensors = fused.forward(kind, layout, x, h_0, c_0, weights[k : k + 1] if k else first, True, segment)
+        return tensors.y, tensors.h_n, tensors.c_n, tensors
 
-    outputs, after, nets = run_stack(run_layer, x, before, L, between=drop)
+    outputs, after, layers = run_stack(run_layer, x, before, L, between=drop)
     x, mask = _dropped(outputs[-1], p_head)
     h = x.flatten(0, 1)  # (N, H)
     W_hy, b_y = model.head.weight, model.head.bias
@@ -78,14 +78,14 @@ def by_hand(model: SequenceModel, batch: Batch, state: State | None) -> tuple[fl
     dy = _dropped_back(dh.view(x.shape), mask, p_head)  # (T, B, H)
     learned = state is None and len(model.initial) > 0
     for layer in reversed(range(L)):
-        net, own = nets[layer], weights[layer]
-        needs = (net.x.is_floating_point(), learned, learned, True)
-        found = fused.backward(kind, layout, net, dy, None, None, needs=needs, segment=segment)
+        tensors, own = layers[layer], weights[layer]
+        needs = (tensors.x.is_floating_point(), learned, learned, True)
+        found = fused.backward(kind, layout, tensors, dy, None, None, needs=needs, segment=segment)
         (dw,) = found.weights
         for w, d in zip(own[1:], dw[1:], strict=True):
             if w is not None:
                 _grad(w).add_(d)
-        if net.weights[0].W_ih is own.W_ih:
+        if tensors.weights[0].W_ih is own.W_ih:
             _grad(own.W_ih).add_(dw.W_ih)
         else:  # the layer read symbols through W_ih E^T (G*H, V)
             _grad(own.W_ih).addmm_(dw.W_ih, model.E)

@@ -142,9 +142,9 @@ def run(
         if gradient:
             return Eager.apply(kind, layout, trace, segment, x, h_0, c_0, *flat)  # type: ignore[no-any-return,no-untyped-call]
     fit.values(x, weights, layout)
-    net = fused.forward(kind, layout, x, h_0, c_0, weights, save=trace)
-    gates = fused.recorded(kind, layout, (net.gates, net.cells), W_hh) if trace else None
-    return net.y, net.h_n, net.c_n, gates
+    tensors = fused.forward(kind, layout, x, h_0, c_0, weights, save=trace)
+    gates = fused.recorded(kind, layout, (tensors.gates, tensors.cells), W_hh) if trace else None
+    return tensors.y, tensors.h_n, tensors.c_n, gates
 
 
 def step(kind: str, x: Tensor, state: Any, weights: Sequence[Weights], stacked: bool) -> Any:

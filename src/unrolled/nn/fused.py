@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unrolled.core import _core
-from unrolled.core.fields import Gradients, Layout, Net, Weights
+from unrolled.core.fields import Gradients, LayerTensors, Layout, Weights
 from unrolled.core.structs import HeadPass, dtype_name
 from unrolled.nn import fit, reference
 from unrolled.nn.fake_tensors import PLAIN
@@ -42,7 +42,7 @@ def saved_shapes(
     """
     line = 64 // itemsize
     Hp = (H + line - 1) // line * line
-    gates = [D, *rows, len(CELLS[kind].kept), Hp] if edges is None else [0]
+    gates = [D, *rows, len(CELLS[kind].saved), Hp] if edges is None else [0]
     cells = [D, *(edges or rows), Hp] if has_cell_state(kind) else [0]
     return gates, cells
 
@@ -76,7 +76,7 @@ def recorded(kind: str, layout: Layout, saved: Sequence[Tensor], W_hh: Tensor) -
     gates, cells = (s.detach() for s in saved)
     H = W_hh.shape[0] // gate_count(kind)
     named = {"c": cells[..., :H]} if has_cell_state(kind) else {}
-    named |= {name: gates[..., slot, :H] for slot, name in enumerate(CELLS[kind].kept)}
+    named |= {name: gates[..., slot, :H] for slot, name in enumerate(CELLS[kind].saved)}
     if layout.lengths is not None:
         T = gates.shape[2 if layout.batch_first else 1]
         here = reference.alive(layout.lengths, T, layout.batch_first)[..., None]
@@ -93,7 +93,7 @@ def forward(
     weights: Sequence[Weights],
     save: bool = False,
     segment: int = 0,
-) -> Net:
+) -> LayerTensors:
     """Run one layer; arguments and shapes as in `reference.layer`, float32 or float64 on the CPU.
 
     Args:
@@ -106,9 +106,9 @@ def forward(
     if weights[0].W_hh.dim() != 2:
         fit.tensors(kind, layout, x, h_0, c_0, weights)
     y, h_n, c_n, saved = results(kind, layout, x, weights, save, segment)
-    net = Net(x, h_0, c_0, weights, y, h_n, c_n, *(saved or ()))
-    run(kind, layout, [net], [], save, segment)
-    return net
+    tensors = LayerTensors(x, h_0, c_0, weights, y, h_n, c_n, *(saved or ()))
+    run(kind, layout, [tensors], [], save, segment)
+    return tensors
 
 
 def results(
@@ -144,7 +144,7 @@ def results(
 def backward(
     kind: str,
     layout: Layout,
-    net: Net,
+    tensors: LayerTensors,
     dy: Tensor | None,
     dh_n: Tensor | None,
     dc_n: Tensor | None,
@@ -155,28 +155,28 @@ def backward(
     """Backpropagate through one layer.
 
     Args:
-        net: what `forward` returned with `save`.
+        tensors: what `forward` returned with `save`.
         dy, dh_n, dc_n: gradients of y, h_n and c_n, None for zeros.
         needs: whether those of x, h_0, c_0 and the weights are wanted.
         segment: that of `forward`.
     Returns: the gradients; dx, dh_0, dc_0 and weights are new, or None where not wanted.
     """
-    x, weights = net.x, net.weights
+    x, weights = tensors.x, tensors.weights
     dx = None
     if needs[0] and x.is_floating_point():
         dx = _buffer(x, x.shape)
         if len(weights) == 2 or layout.lengths is not None:
             dx.zero_()  # both directions add to dx; rows past a sequence's end stay zero
-    dh_0 = _like(net.h_0) if needs[1] else None
-    dc_0 = _like(net.c_0) if needs[2] else None
+    dh_0 = _like(tensors.h_0) if needs[1] else None
+    dc_0 = _like(tensors.c_0) if needs[2] else None
     dweights = [Weights._make(map(_like, direction)) for direction in weights] if needs[3] else None
     gradients = Gradients(dy, dh_n, dc_n, dx, dh_0, dc_0, dweights)
-    run(kind, layout, [net], [gradients], True, segment)
+    run(kind, layout, [tensors], [gradients], True, segment)
     return gradients
 
 
 def run(
-    kind: str, layout: Layout, nets: Sequence[Net], gradients: Sequence[Gradients], save: bool, segment: int
+    kind: str, layout: Layout, layers: Sequence[LayerTensors], gradients: Sequence[Gradients], save: bool, segment: int
 ) -> None:
     """Run copies of one layer, which share the layout, in one call of the core.
 
@@ -186,9 +186,9 @@ def run(
     threads = torch.get_num_threads()  # unless UNROLLED_NUM_THREADS says otherwise
     keep = save and (bool(gradients) or not segment)
     segment = segment if save else 0
-    if not _core.unroll(CELLS[kind].number, layout, nets, gradients, keep, segment, threads):
-        for net in nets:
-            fit.tensors(kind, layout, net.x, net.h_0, net.c_0, net.weights)
+    if not _core.unroll(CELLS[kind].number, layout, layers, gradients, keep, segment, threads):
+        for tensors in layers:
+            fit.tensors(kind, layout, tensors.x, tensors.h_0, tensors.c_0, tensors.weights)
         raise ValueError(f"the core cannot read these tensors of a layer of kind {kind}")
 
 

@@ -30,7 +30,7 @@ def segment_steps(kind: str, layout: Layout, x: Tensor, wanted: CheckpointSteps)
     if wanted is None:
         return 0
     check_checkpoint_steps(wanted)
-    if not CELLS[kind].kept:
+    if not CELLS[kind].saved:
         return 0
     T = x.shape[int(layout.batch_first)] if layout.batch_sizes is None else len(layout.batch_sizes)
     return math.ceil(T**0.5) if wanted == "auto" else wanted

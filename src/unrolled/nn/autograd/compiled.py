@@ -64,9 +64,9 @@ def _forward(kind: str, *args: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor
         checks.packed_values(x, layout.batch_sizes, [s for s in (h_0, c_0) if s is not None])
     directions = by_direction(_spread(present, weights))
     fit.values(x, directions, layout)
-    net = fused.forward(kind, layout, x, h_0, c_0, directions, save, segment)
-    c_n = net.h_n.new_empty(0) if net.c_n is None else net.c_n
-    return net.y, net.h_n, c_n, [net.gates, net.cells] if save else []
+    tensors = fused.forward(kind, layout, x, h_0, c_0, directions, save, segment)
+    c_n = tensors.h_n.new_empty(0) if tensors.c_n is None else tensors.c_n
+    return tensors.y, tensors.h_n, c_n, [tensors.gates, tensors.cells] if save else []
 
 
 @torch.library.impl(_library, "layer_backward", "CPU")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from unrolled.core.fields import Gradients, Layout, Net
+from unrolled.core.fields import Gradients, LayerTensors, Layout
 from unrolled.nn import fit, fused
 from unrolled.nn.autograd.flat import FlatTensors, by_direction
 
@@ -84,8 +84,8 @@ def forward(
     y, h_n, c_n, saved = fused.results(kind, layout, x, weights, save, segment, copies.sizes)
     results = list(copies.each_result((y, h_n, c_n, *(saved or ()))))
     for run in copies.runs(slice(3)):
-        nets = [Net(*each[k][1:], *results[k]) for k in run]
-        fused.run(kind, each[run[0]][0], nets, [], save, segment)
+        layers = [LayerTensors(*each[k][1:], *results[k]) for k in run]
+        fused.run(kind, each[run[0]][0], layers, [], save, segment)
     return y, h_n, c_n, *(saved or ())
 
 
@@ -107,12 +107,12 @@ def backward(
     ]
     own = list(copies.each_result(found))
     for run in copies.runs(slice(3, 6)):
-        nets, gradients = [], []
+        layers, gradients = [], []
         for k in run:
             upstream, (x, h_0, c_0, *flat), (y, gates, cells) = each[k][:3], each[k][6:-3], each[k][-3:]
             dx, dh_0, dc_0, *dflat = own[k]
             dweights = by_direction(dflat) if wanted[3] else None
-            nets.append(Net(x, h_0, c_0, by_direction(flat), y, None, None, gates, cells))
+            layers.append(LayerTensors(x, h_0, c_0, by_direction(flat), y, None, None, gates, cells))
             gradients.append(Gradients._make((*upstream, dx, dh_0, dc_0, dweights)))
-        fused.run(kind, Layout(batch_first, *each[run[0]][3:6]), nets, gradients, True, segment)
+        fused.run(kind, Layout(batch_first, *each[run[0]][3:6]), layers, gradients, True, segment)
     return tuple(d if needed else None for d, needed in zip(found, needs, strict=True))

@@ -38,13 +38,13 @@ class Eager(Function):
         """Return what `reference.layer` returns."""
         weights = by_direction(flat)
         fit.values(x, weights, layout)
-        net = fused.forward(kind, layout, x, h_0, c_0, weights, True, segment)
+        tensors = fused.forward(kind, layout, x, h_0, c_0, weights, True, segment)
         # The layout too: autograd then notices if somebody writes to a tensor of it before the backward pass.
-        ctx.save_for_backward(*layout[1:], x, h_0, c_0, *flat, net.y, net.gates, net.cells)
+        ctx.save_for_backward(*layout[1:], x, h_0, c_0, *flat, tensors.y, tensors.gates, tensors.cells)
         ctx.kind, ctx.batch_first, ctx.segment, ctx.count = kind, layout.batch_first, segment, 3 + len(flat)
         ctx.set_materialize_grads(False)
-        gates = fused.recorded(kind, layout, (net.gates, net.cells), weights[0].W_hh) if trace else None
-        return net.y, net.h_n, net.c_n, gates
+        gates = fused.recorded(kind, layout, (tensors.gates, tensors.cells), weights[0].W_hh) if trace else None
+        return tensors.y, tensors.h_n, tensors.c_n, gates
 
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
@@ -61,11 +61,11 @@ class EagerStep(Function):
     def forward(ctx: Any, kind: str, x: Tensor, h_0: Tensor | None, c_0: Tensor | None, *flat: Any) -> Any:
         """Return h and c, or None in its place."""
         x_1, h_1, c_1 = map(_with_time, (x, h_0, c_0))
-        net = fused.forward(kind, STEP, x_1, h_1, c_1, by_direction(flat), True)  # type: ignore[arg-type]
-        ctx.save_for_backward(x, h_0, c_0, *flat, net.y, net.gates, net.cells)
+        tensors = fused.forward(kind, STEP, x_1, h_1, c_1, by_direction(flat), True)  # type: ignore[arg-type]
+        ctx.save_for_backward(x, h_0, c_0, *flat, tensors.y, tensors.gates, tensors.cells)
         ctx.kind = kind
         ctx.set_materialize_grads(False)
-        return net.h_n[0], None if net.c_n is None else net.c_n[0]
+        return tensors.h_n[0], None if tensors.c_n is None else tensors.c_n[0]
 
     @staticmethod
     def backward(ctx: Any, dh: Any, dc: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from unrolled.core.fields import Layout, Net, Weights
+from unrolled.core.fields import LayerTensors, Layout, Weights
 from unrolled.nn import fused, reference
 
 FlatTensors: TypeAlias = Sequence[Tensor | None]
@@ -64,9 +64,9 @@ def core_backward(
     Args: upstream gradients of y, h_n and c_n, None for zeros; needs: of each input.
     """
     x, h_0, c_0, *flat = inputs
-    net = Net(x, h_0, c_0, by_direction(flat), y, None, None, *saved)
+    tensors = LayerTensors(x, h_0, c_0, by_direction(flat), y, None, None, *saved)
     wanted = (needs[0], needs[1], needs[2], any(needs[3:]))
-    found = fused.backward(kind, layout, net, *upstream, needs=wanted, segment=segment)
+    found = fused.backward(kind, layout, tensors, *upstream, needs=wanted, segment=segment)
     dflat = flatten(found.weights) if wanted[3] else [None] * len(flat)
     gradients = (found.dx, found.dh_0, found.dc_0, *dflat)
     return tuple(d if needed else None for d, needed in zip(gradients, needs, strict=True))

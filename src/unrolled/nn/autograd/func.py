@@ -58,8 +58,8 @@ class Transformed(Function):
         layout, (x, h_0, c_0, *flat) = Layout(call.batch_first, lengths, batch_sizes, reset), inputs
         weights = by_direction(flat)
         fit.values(x, weights, layout)
-        net = fused.forward(call.kind, layout, x, h_0, c_0, weights, call.save, call.segment)
-        return net.y, net.h_n, net.c_n, *((net.gates, net.cells) if call.save else ())
+        tensors = fused.forward(call.kind, layout, x, h_0, c_0, weights, call.save, call.segment)
+        return tensors.y, tensors.h_n, tensors.c_n, *((tensors.gates, tensors.cells) if call.save else ())
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
