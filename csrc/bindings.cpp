@@ -10,6 +10,7 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/string_view.h>
 #include <nanobind/stl/vector.h>
 
@@ -81,7 +82,7 @@ bool unroll(int cell, nb::handle layout, nb::handle copies, nb::handle gradients
             int threads) {
   const Named<kWeightsFields> first(item(Named<kLayerFields>(item(copies, 0))["weights"], 0));
   return with_kernels(first, [&]<class Real>(const Kernels<Real>& kernels) {
-    const LayerCall<Real> layer(static_cast<CellKind>(cell), layout, copies, gradients, save, segment);
+    const LayerCall<Real> layer(cell_of(cell), layout, copies, gradients, save, segment);
     if (!layer.fits()) return false;
     const nb::gil_scoped_release unlocked;
     run_call(kernels, layer.call, useful_threads(layer.call, allowed_threads(threads)));
@@ -93,7 +94,7 @@ nb::object step(int cell, nb::handle x, nb::handle state, nb::handle weights, bo
   const Named<kWeightsFields> first(item(weights, 0));
   if (!is_plain(first["W_hh"])) return nb::none();
   return with_kernels(first, [&](const auto& kernels) {
-    return step_of(kernels, static_cast<CellKind>(cell), x, state, weights, stacked, allowed_threads(threads));
+    return step_of(kernels, cell_of(cell), x, state, weights, stacked, allowed_threads(threads));
   });
 }
 
@@ -227,6 +228,14 @@ NB_MODULE(_core, m) {
   m.def("struct_fields",
         &struct_fields<Call<float>, Recurrence<float>, Gradients<float>, Linear<float>, HeadPass<float>>,
         "(name, kind, required) of the fields of each struct that comes as integers, in order.");
+  m.def(
+      "cells",
+      [] {
+        std::vector<std::tuple<int, int, bool>> cells;
+        for (const CellSizes& sizes : kCells) cells.emplace_back(sizes.gates, sizes.saved, sizes.has_c);
+        return cells;
+      },
+      "Gates, saved slots and whether there is a cell state, of each cell by its number.");
   m.def("tuple_fields", &tuple_fields, "Names of the fields of each tuple of tensors, in order.");
   m.def(
       "run", &run, nb::arg("dtype"), nb::arg("call"), nb::arg("recurrences"), nb::arg("gradients"), nb::arg("threads"),

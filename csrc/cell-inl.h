@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // What all cells share.  A cell is a pure function of vectors of units: the passes through time (forward-inl.h,
-// backward-inl.h) load, store and form the products W x and W h.
+// backward-inl.h) load, store and form the products W x and W h.  It has
+//   kind, gates, saved, has_c       as in kernels.h;
+//   slots                           vectors of gradients that backward gives for each vector of units, da among them;
+//   input_slot, hidden_slot(gate)   which of these multiply W_ih and W_hh;
+//   reads_h, reads_h_prev           what else its pointwise part and its backward read;
+//   forward, backward, output       the equations.
 //
 // Beside the products a cell may read per-unit vectors, such as the GRU's b_hn or an LSTM's peepholes.  It declares
 //   vectors                   how many;
 //   vector_of(weights, H, k)  the address of vector k (H) in Weights, of the weights or their gradients; null: none;
 //   vector_slot(k)            the slot of da whose sum over rows and steps is its gradient.
-// A slot that neither input_slot nor hidden_slot names is only summed.  Where the two slots of a gate differ, its b_hh
+// A slot that multiplies no weight is only summed.  Where the two slots of a gate differ, its b_hh
 // cannot be added to b_ih in x_part: it is a per-unit vector.
 
 // What one step gives, for one vector of units.

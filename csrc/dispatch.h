@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which instruction set runs.
+// Which instruction set runs.  A new one: simd/NAME.h, target_NAME.cpp, two lines in dispatch.cpp, CMakeLists.txt.
 #pragma once
 #include <string>
 #include <vector>

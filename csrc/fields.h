@@ -135,13 +135,20 @@ template <class Struct>
 constexpr std::size_t kIntegers =
     std::apply([](const auto&... field) { return (kind_of(field).integers + ...); }, Fields<Struct>::table);
 
+// The cell of a number that Python gave.
+inline CellKind cell_of(Index number) {
+  if (number >= 0 && number < kCellCount) return static_cast<CellKind>(number);
+  throw std::invalid_argument("cell is " + std::to_string(number) + ", expected 0 to " +
+                              std::to_string(kCellCount - 1));
+}
+
 // Reads integers from front to back.
 class Reader {
  public:
   explicit Reader(const Integers& integers) : at_(integers.data()) {}
 
   void read(Index& to) { to = *at_++; }
-  void read(CellKind& to) { to = static_cast<CellKind>(*at_++); }
+  void read(CellKind& to) { to = cell_of(*at_++); }
   void read(bool& to) { to = *at_++ != 0; }
   template <class Element>
   void read(Element*& to) {

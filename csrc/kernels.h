@@ -30,8 +30,19 @@ struct Types {
 
 enum class CellKind : int { rnn_tanh, rnn_relu, lstm, gru, lstm_peephole };
 
-constexpr bool is_rnn(CellKind cell) { return cell == CellKind::rnn_tanh || cell == CellKind::rnn_relu; }
-constexpr bool has_cell_state(CellKind cell) { return !is_rnn(cell) && cell != CellKind::gru; }
+// What others must know of a cell; `with_cell` (target-inl.h) compares it with the cell's own constants.
+struct CellSizes {
+  int gates;  // blocks of the weights
+  int saved;  // slots of H units that forward saves of a (t, b) in `gates`: LSTM i f g o; GRU r z n and W_hn h + b_hn
+  bool has_c;
+};
+constexpr CellSizes kCells[] = {{1, 0, false}, {1, 0, false}, {4, 4, true}, {3, 4, false}, {4, 4, true}};  // by kind
+constexpr int kCellCount = sizeof(kCells) / sizeof(kCells[0]);
+
+constexpr const CellSizes& sizes_of(CellKind cell) { return kCells[static_cast<int>(cell)]; }
+constexpr bool has_cell_state(CellKind cell) { return sizes_of(cell).has_c; }
+constexpr int gate_count(CellKind cell) { return sizes_of(cell).gates; }
+constexpr int saved_slots(CellKind cell) { return sizes_of(cell).saved; }
 
 // An array with one row for each (t, b): row (t, b) starts at data + place(t) * time_stride + b * batch_stride.
 // place(t) is t, or for a packed call the sum of batch_sizes before t (then time_stride == batch_stride).
@@ -155,12 +166,6 @@ struct HeadPass {
   double* nats;          // sum over rows of -log softmax(W x + b)[target], out
   Index N, H, V;
 };
-
-// The slots of H units that forward saves of a (t, b) in `gates`: LSTM i f g o; GRU r z n and W_hn h + b_hn; RNN none
-// (its h is the output).
-constexpr int saved_slots(CellKind cell) { return is_rnn(cell) ? 0 : 4; }
-
-constexpr int gate_count(CellKind cell) { return is_rnn(cell) ? 1 : cell == CellKind::gru ? 3 : 4; }
 
 // Steps in a block of the sums over rows: the weight gradients of a block are summed in one go, blocks are counted from
 // the last step (backward-inl.h).

@@ -26,16 +26,24 @@ using RnnTanh = Rnn<Real, TanhActivation>;
 template <class Real>
 using RnnRelu = Rnn<Real, ReluActivation>;
 
-// The one place that chooses a cell: `visit` is a template over the cell's type.
+template <class Cell, class Visitor>
+auto visit_cell(Visitor visit) {
+  static_assert(Cell::gates == gate_count(Cell::kind) && Cell::saved == saved_slots(Cell::kind) &&
+                Cell::has_c == has_cell_state(Cell::kind));
+  return visit.template operator()<Cell>();
+}
+
+// Every cell, once: `visit` is a template over the cell's type.
 template <class Real, class Visitor>
 auto with_cell(CellKind kind, Visitor visit) {
   switch (kind) {
-    case CellKind::rnn_tanh: return visit.template operator()<RnnTanh<Real>>();
-    case CellKind::rnn_relu: return visit.template operator()<RnnRelu<Real>>();
-    case CellKind::gru: return visit.template operator()<Gru<Real>>();
-    case CellKind::lstm_peephole: return visit.template operator()<Lstm<Real, true>>();
-    default: return visit.template operator()<Lstm<Real>>();
+    case CellKind::rnn_tanh: return visit_cell<RnnTanh<Real>>(visit);
+    case CellKind::rnn_relu: return visit_cell<RnnRelu<Real>>(visit);
+    case CellKind::lstm: return visit_cell<Lstm<Real>>(visit);
+    case CellKind::gru: return visit_cell<Gru<Real>>(visit);
+    case CellKind::lstm_peephole: return visit_cell<Lstm<Real, true>>(visit);
   }
+  __builtin_unreachable();  // the border refuses other numbers
 }
 
 template <class T>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tensors of a Python library that offers DLPack's exchange API: torch.  Everything the kernels rely on is checked
-// here, when the address of a tensor is read; a call whose tensors do not fit is refused, and unrolled/nn/checks.py has
+// here, when the address of a tensor is read; a call whose tensors do not fit is refused, and unrolled/nn/fit.py has
 // the error messages.
 #pragma once
 #include <nanobind/nanobind.h>

@@ -23,6 +23,7 @@ class Cell(NamedTuple):
     peepholes: str = ""  #: the gates that read the cell state, each through a vector p of its own
 
 
+#: Every kind of cell.  CONTRIBUTING.md lists the five other files in which a new one is written.
 CELLS: dict[str, Cell] = {
     "RNN_TANH": Cell(0, "h", "", (), ("h",)),
     "RNN_RELU": Cell(1, "h", "", (), ("h",)),

@@ -40,6 +40,18 @@ def test_missing_field_is_refused_with_the_legal_names(struct, field):
         struct(**given)
 
 
+def test_core_and_notation_know_the_same_cells():
+    named = {cell.number: (len(cell.gates), len(cell.saved), "c" in cell.states) for cell in CELLS.values()}
+    assert [named[number] for number in range(len(named))] == _core.cells()
+
+
+def test_unknown_number_of_a_cell_is_refused():
+    y = np.zeros((7, 2, 5), np.float32)
+    for number in (-1, len(CELLS)):
+        with pytest.raises(ValueError, match=rf"cell is {number}, expected 0 to {len(CELLS) - 1}"):
+            _core.run("float32", Call(**{**SIZES, "cell": number}), [Recurrence(weights=None, y=y, h_n=None)], [], 1)
+
+
 def test_field_that_is_left_out_is_null():
     assert Call(**SIZES) == Call(**SIZES, lengths=None, batch_sizes=None, reset=None, save=False, segment=0)
 

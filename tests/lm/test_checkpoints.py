@@ -25,7 +25,7 @@ from tests.saved.disk import (
 )
 from unrolled.lm.checkpoints import load_checkpoint, save_checkpoint
 from unrolled.lm.metrics_log import MetricsLog
-from unrolled.saved.files import CheckpointError
+from unrolled.saved.atomic_files import CheckpointError
 
 FILES = (
     "checkpoints/latest",
@@ -110,7 +110,7 @@ def test_save_reports_a_limit_on_file_sizes_and_keeps_the_checkpoint_before(tmp_
     code = """
         import resource, sys
         import numpy as np
-        from unrolled.saved.files import CheckpointError
+        from unrolled.saved.atomic_files import CheckpointError
         from unrolled.lm.checkpoints import save_checkpoint
         from unrolled.lm.metrics_log import MetricsLog
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))

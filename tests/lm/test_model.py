@@ -8,7 +8,7 @@ import torch
 
 from unrolled.config.model import ModelConfig
 from unrolled.lm.model import SequenceModel
-from unrolled.saved.files import CheckpointError
+from unrolled.saved.atomic_files import CheckpointError
 from unrolled.saved.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.build("the <quick> brown fox")

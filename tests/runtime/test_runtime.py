@@ -12,7 +12,7 @@ from unrolled.config.generation import GenerationConfig
 from unrolled.config.model import ModelConfig
 from unrolled.lm.model import SequenceModel
 from unrolled.runtime.generation import generate
-from unrolled.saved.files import CheckpointError
+from unrolled.saved.atomic_files import CheckpointError
 from unrolled.saved.vocabulary import Vocabulary
 
 MODELS = {

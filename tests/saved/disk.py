@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unrolled.saved.files import CheckpointError
+from unrolled.saved.atomic_files import CheckpointError
 
 ROOT = Path(__file__).parents[2]
 TENSORS = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "rng": np.arange(5, dtype=np.uint8), "n": np.array(7)}

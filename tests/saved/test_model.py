@@ -16,7 +16,7 @@ from tests.saved.disk import (
     run,
     unchanged_when_refused,
 )
-from unrolled.saved.files import CheckpointError
+from unrolled.saved.atomic_files import CheckpointError
 from unrolled.saved.model import load_model, save_model
 from unrolled.saved.vocabulary import Vocabulary
 
@@ -106,7 +106,7 @@ def test_model_survives_a_crash_before_every_system_call(tmp_path):
         import sys
         import numpy as np
         from tests.saved.disk import crash_before_every_call
-        from unrolled.saved.files import CheckpointError
+        from unrolled.saved.atomic_files import CheckpointError
         from unrolled.saved.model import load_model, save_model
         from unrolled.saved.vocabulary import Vocabulary
         refused = []

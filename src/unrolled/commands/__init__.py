@@ -1,6 +1,8 @@
 """The commands of `unrolled`, one file each: signature, text of `--help` and body in one function.
 
-`unrolled --help` imports all of them, so none imports numpy or torch at its top; functions import what does.
+A new command is a file here with an `app`, and its name in cli.py.  `unrolled --help` imports every command, so none
+imports numpy or torch at its top; functions import what does.  What commands share is in configuration.py (TOML and
+resumed options), inputs.py (data), console.py (printing) and pictures.py (of `view`).
 """
 
 from __future__ import annotations

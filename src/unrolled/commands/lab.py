@@ -187,7 +187,7 @@ def _drift(console: PlainConsole, name: str, config: LabConfig, limit: int, out:
 
 def _write(out: Path, tables: dict[str, Table], notes: Sequence[str]) -> None:
     """Write tables as Markdown, with notes, and as CSV."""
-    from unrolled.saved.files import write_file
+    from unrolled.saved.atomic_files import write_file
 
     for name, table in tables.items():
         text = "\n\n".join((table.markdown(), *notes)) + "\n"
@@ -228,7 +228,7 @@ def _show(console: PlainConsole, title: str, table: Table) -> None:
 
 def _refuse_unwritable(out: Path) -> None:
     """Refuse a folder that cannot be written, before training."""
-    from unrolled.saved.files import write_file
+    from unrolled.saved.atomic_files import write_file
 
     write_file(out / ".writable", b"")
     (out / ".writable").unlink()

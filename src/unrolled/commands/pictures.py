@@ -1,4 +1,7 @@
-"""The makers of the pictures of `unrolled view`, one function of a `Scene` for each: make_gates makes "gates"."""
+"""The makers of the pictures of `unrolled view`, one function of a `Scene` for each: make_gates makes "gates".
+
+Their rows are in view.py, which `--help` imports without torch.
+"""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def train(
         config: TOML file with tables [model], [data] and [training]; flags override it.
         resume: Resume the run in --out exactly where it stopped.
     """
-    from unrolled.saved.files import new_folder
+    from unrolled.saved.atomic_files import new_folder
     from unrolled.saved.model import load_model
 
     sources = data or (load_model(out)[0].get("sources") if resume else None)

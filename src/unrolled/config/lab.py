@@ -41,7 +41,7 @@ class LabConfig:
             error of the same.
         steps: Optimiser steps.
         batch_size: Strings per step; 0 takes all samples in every step.
-        optimiser: adam, rmsprop or another one of unrolled.lab.optimisers.
+        optimiser: One of those in unrolled.lab.optimisers: adam or rmsprop.
         learning_rate: Highest learning rate.
         schedule: cosine, with warm-up over the first tenth and a last value of a hundredth, or constant.
         clip_norm: Largest norm of a model's gradient; 0 does not clip.

@@ -55,5 +55,6 @@ class ModelConfig:
     @property
     def kind(self) -> Kind:
         """The cell under its name in :mod:`unrolled.notation`."""
-        kinds: dict[str, Kind] = {"lstm": "LSTM", "gru": "GRU"}
-        return kinds.get(self.cell) or ("RNN_TANH" if self.nonlinearity == "tanh" else "RNN_RELU")
+        rnn: Kind = "RNN_TANH" if self.nonlinearity == "tanh" else "RNN_RELU"
+        kinds: dict[CellName, Kind] = {"rnn": rnn, "lstm": "LSTM", "gru": "GRU"}
+        return kinds[self.cell]

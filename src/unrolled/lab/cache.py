@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from unrolled.saved.files import write_file
+from unrolled.saved.atomic_files import write_file
 
 #: Version of the files; others are refused.
 VERSION = 1

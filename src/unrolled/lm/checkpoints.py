@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 import numpy.typing as npt
 
-from unrolled.saved.files import (
+from unrolled.saved.atomic_files import (
     FORMAT_VERSION,
     CheckpointError,
     Tensors,

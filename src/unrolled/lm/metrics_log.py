@@ -1,4 +1,4 @@
-"""metrics.jsonl of a run: one JSON object per line, in the order of steps."""
+"""metrics.jsonl of a run: one JSON object per line, in the order of steps; `Run` makes the lines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from unrolled.saved.files import CheckpointError, writing
+from unrolled.saved.atomic_files import CheckpointError, writing
 
 
 class MetricsLog:

@@ -233,5 +233,6 @@ def recurrent_layers(config: ModelConfig, input_size: int) -> RNN | LSTM | GRU:
     if config.num_layers > 1:
         options["dropout"] = config.dropout
     if config.cell == "rnn":
-        return RNN(*sizes, nonlinearity=config.nonlinearity, **options)
-    return LSTM(*sizes, **options) if config.cell == "lstm" else GRU(*sizes, **options)
+        options["nonlinearity"] = config.nonlinearity
+    layers: dict[str, type[RNN | LSTM | GRU]] = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
+    return layers[config.cell](*sizes, **options)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
 import torch
 
@@ -51,7 +53,7 @@ class Optimiser:
     def __init__(self, model: torch.nn.Module, config: TrainingConfig):
         self.flat = FlatParameters(model.parameters())
         self.clip_norm = config.clip_norm
-        self.rule = _rule(self.flat, config)
+        self.rule = RULES[config.optimiser](self.flat, config)
 
     def gradient_norm(self, N: int) -> float:
         """Return the Euclidean norm of the gradient of the mean over N symbols."""
@@ -126,9 +128,14 @@ class TorchOptimiser:
         self.rule.state[self.values] = dict(tensors)
 
 
-def _rule(flat: FlatParameters, config: TrainingConfig) -> AdamW | TorchOptimiser:
-    if config.optimiser == "adamw":
-        return AdamW(flat, config.weight_decay)
-    rule = torch.optim.SGD if config.optimiser == "sgd" else torch.optim.RMSprop
-    momentum, decay = config.momentum, config.weight_decay
-    return TorchOptimiser(flat.values, rule([flat.values], config.learning_rate, momentum=momentum, weight_decay=decay))
+def _by_torch(rule: Any, flat: FlatParameters, config: TrainingConfig) -> TorchOptimiser:
+    options = {"momentum": config.momentum, "weight_decay": config.weight_decay}
+    return TorchOptimiser(flat.values, rule([flat.values], config.learning_rate, **options))
+
+
+#: The rules by the name in `TrainingConfig.optimiser`.  A new one is an entry here and its word there.
+RULES: dict[str, Callable[[FlatParameters, TrainingConfig], AdamW | TorchOptimiser]] = {
+    "adamw": lambda flat, config: AdamW(flat, config.weight_decay),
+    "sgd": partial(_by_torch, torch.optim.SGD),
+    "rmsprop": partial(_by_torch, torch.optim.RMSprop),
+}

@@ -13,7 +13,7 @@ from unrolled.lm.checkpoints import load_checkpoint, save_checkpoint
 from unrolled.lm.metrics_log import MetricsLog
 from unrolled.lm.run import Clock, Meter, Run
 from unrolled.lm.schedule import Progress
-from unrolled.saved.files import clear_folder, new_folder
+from unrolled.saved.atomic_files import clear_folder, new_folder
 from unrolled.saved.model import save_model
 
 #: Options that change no bit of the weights.

@@ -1,4 +1,7 @@
-"""RNNCell, LSTMCell and GRUCell: the cells of torch.nn, argument for argument; a layer of one step."""
+"""RNNCell, LSTMCell and GRUCell: the cells of torch.nn, argument for argument; a layer of one step.
+
+A new kind of cell starts in notation.py, its equations in reference.py.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import msgspec
 import numpy.typing as npt
 
 from unrolled.config.model import ModelConfig
-from unrolled.saved.files import (
+from unrolled.saved.atomic_files import (
     FORMAT_VERSION,
     CheckpointError,
     Tensors,

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from unrolled.saved.files import FORMAT_VERSION, from_json
+from unrolled.saved.atomic_files import FORMAT_VERSION, from_json
 from unrolled.saved.tokenizers import TOKENIZERS, tokenizer
 from unrolled.saved.tokenizers.base import EOS, REPLACEMENT, UNK, CodeTokenizer, Tokenizer
 

@@ -1,4 +1,4 @@
-"""One tokenizer for each kind of symbol.  A new kind is one file beside these and one line in ``TOKENIZERS``."""
+"""One tokenizer for each kind of symbol.  A new kind is a file here, its entry below and its word in config/data.py."""
 
 from __future__ import annotations
 

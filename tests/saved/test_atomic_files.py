@@ -8,21 +8,21 @@ import stat
 import pytest
 
 from tests.saved.disk import contents, unchanged_when_refused
-from unrolled.saved import files
-from unrolled.saved.files import CheckpointError
+from unrolled.saved import atomic_files
+from unrolled.saved.atomic_files import CheckpointError
 
 
 def test_write_file_creates_its_folder_and_leaves_nothing_else(tmp_path):
     for data in (b"one", b"two"):
-        files.write_file(tmp_path / "a" / "b" / "note", data)
+        atomic_files.write_file(tmp_path / "a" / "b" / "note", data)
         assert contents(tmp_path) == {"a/b/note": data}
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
 def test_write_file_leaves_the_file_as_it_was_when_the_disk_refuses(tmp_path, call, number):
-    files.write_file(tmp_path / "note", b"one")
-    unchanged_when_refused(tmp_path, call, number, lambda: files.write_file(tmp_path / "note", b"two"))
+    atomic_files.write_file(tmp_path / "note", b"one")
+    unchanged_when_refused(tmp_path, call, number, lambda: atomic_files.write_file(tmp_path / "note", b"two"))
 
 
 def test_write_file_syncs_the_data_before_the_rename_and_the_folder_after_it(tmp_path, monkeypatch):
@@ -34,39 +34,39 @@ def test_write_file_syncs_the_data_before_the_rename_and_the_folder_after_it(tmp
 
     monkeypatch.setattr(os, "fsync", watched_fsync)
     monkeypatch.setattr(os, "replace", lambda *paths: calls.append("rename") or replace(*paths))
-    files.write_file(tmp_path / "note", b"one")
+    atomic_files.write_file(tmp_path / "note", b"one")
     assert calls == ["sync file", "rename", "sync folder"]
 
 
 def test_new_folder_refuses_one_that_is_not_empty(tmp_path):
-    assert files.new_folder(tmp_path / "a" / "b").is_dir()
-    assert files.new_folder(tmp_path / "a" / "b").is_dir()
+    assert atomic_files.new_folder(tmp_path / "a" / "b").is_dir()
+    assert atomic_files.new_folder(tmp_path / "a" / "b").is_dir()
     (tmp_path / "a" / "b" / "notes.txt").write_text("mine")
     with pytest.raises(CheckpointError, match="not empty"):
-        files.new_folder(tmp_path / "a" / "b")
+        atomic_files.new_folder(tmp_path / "a" / "b")
     with pytest.raises(CheckpointError, match="cannot write: File exists; name a folder"):
-        files.new_folder(tmp_path / "a" / "b" / "notes.txt")
+        atomic_files.new_folder(tmp_path / "a" / "b" / "notes.txt")
 
 
 def test_clear_folder_keeps_the_folder_only(tmp_path):
-    files.write_file(tmp_path / "checkpoints" / "latest", b"x")
-    files.write_file(tmp_path / "config.json", b"x")
-    files.clear_folder(tmp_path)
+    atomic_files.write_file(tmp_path / "checkpoints" / "latest", b"x")
+    atomic_files.write_file(tmp_path / "config.json", b"x")
+    atomic_files.clear_folder(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_to_json_refuses_what_json_cannot_hold():
     with pytest.raises(ValueError, match="not JSON compliant"):
-        files.to_json({"best": float("inf")})
-    assert json.loads(files.to_json({"name": "\u00e9"})) == {"name": "\u00e9"}
+        atomic_files.to_json({"best": float("inf")})
+    assert json.loads(atomic_files.to_json({"name": "\u00e9"})) == {"name": "\u00e9"}
 
 
 def test_read_file_names_what_is_missing(tmp_path):
     with pytest.raises(CheckpointError, match="none: the file is missing, so the run is incomplete"):
-        files.read_file(tmp_path / "none")
+        atomic_files.read_file(tmp_path / "none")
     with pytest.raises(CheckpointError, match="cannot read: Is a directory"):
-        files.read_file(tmp_path)
+        atomic_files.read_file(tmp_path)
 
 
 def test_files_are_read_without_pickle():
-    assert "pickle" not in vars(files)
+    assert "pickle" not in vars(atomic_files)
