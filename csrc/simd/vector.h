@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The vectors that every kernel is written in, on GCC/Clang vector extensions.  An instruction set adds fma, load_n,
-// store_n, at_most and at_least (avx512.h, avx2.h, baseline.h, neon.h), its target_*.cpp kVectorBytes and kRegisters.  Included inside the
-// namespace of a target.
+// store_n, at_most and at_least (avx512.h, avx2.h, baseline.h, neon.h), its target_*.cpp kVectorBytes and kRegisters.
+// Included inside the namespace of a target.
 
 template <class Real>
 struct VectorOf;
