@@ -203,7 +203,8 @@ inline constexpr TupleFields<4> kLayoutFields{"Layout", {"batch_first", "lengths
 inline constexpr TupleFields<9> kLayerFields{"LayerTensors",
                                              {"x", "h_0", "c_0", "weights", "y", "h_n", "c_n", "gates", "cells"}};
 
-inline constexpr TupleFields<7> kGradientsFields{"Gradients", {"dy", "dh_n", "dc_n", "dx", "dh_0", "dc_0", "weights"}};
+inline constexpr TupleFields<7> kGradientsFields{"GradientTensors",
+                                                 {"dy", "dh_n", "dc_n", "dx", "dh_0", "dc_0", "weights"}};
 
 inline constexpr auto kWeightsFields = [] {
   TupleFields<std::size(kWeightFields<float>)> found{"Weights", {}};

@@ -168,6 +168,29 @@ def test_no_files_import_each_other():
     assert circles(python_files()) == []
 
 
+def defined_twice(files):
+    """Names of classes that stand in more than one file, from {path inside the package: source}."""
+    homes = {}
+    for path, source in files.items():
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(path)
+    return {name: paths for name, paths in homes.items() if len(paths) > 1}
+
+
+def test_no_class_name_is_defined_twice():
+    assert defined_twice(python_files()) == {}
+
+
+def test_class_name_that_is_defined_twice_is_seen():
+    files = {
+        "nn/layout.py": "class Layout: ...",
+        "nn/fused.py": "class Layout: ...\nclass _Own: ...",
+        "lm/run.py": "class _Own: ...",
+    }
+    assert defined_twice(files) == {"Layout": ["nn/layout.py", "nn/fused.py"]}
+
+
 def test_circle_is_seen():
     files = {
         "lm/model.py": "from unrolled.lm.run import Run",

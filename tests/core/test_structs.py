@@ -9,7 +9,7 @@ import torch
 from tests.core.cases import assert_same_bits, make
 from unrolled import _core
 from unrolled.core import structs
-from unrolled.core.fields import Gradients, LayerTensors, Layout, Weights
+from unrolled.core.fields import GradientTensors, LayerTensors, Layout, Weights
 from unrolled.core.structs import Call, HeadPass, Linear, Recurrence, dtype_name, run
 from unrolled.nn import fused
 from unrolled.notation import CELLS, WEIGHTS
@@ -125,7 +125,7 @@ def tensors():
     saved = map(torch.zeros, fused.saved_shapes("GRU", (7, 2), 1, 5, y.itemsize))
     layer = LayerTensors(case.x, torch.zeros_like(h_n), None, [Weights(*case.weights[0])], y, h_n, None, *saved)
     dweights = [Weights(*(None if w is None else torch.empty_like(w) for w in case.weights[0]))]
-    return Layout(), layer, Gradients(case.dy, None, None, None, None, None, dweights)
+    return Layout(), layer, GradientTensors(case.dy, None, None, None, None, None, dweights)
 
 
 def unroll(layout, layer, gradients):
@@ -133,9 +133,9 @@ def unroll(layout, layer, gradients):
 
 
 @pytest.mark.parametrize("change", [lambda t: tuple(t)[:-1], lambda t: (*t, None)], ids=["short", "long"])
-@pytest.mark.parametrize("which", ["Layout", "LayerTensors", "Gradients"])
+@pytest.mark.parametrize("which", ["Layout", "LayerTensors", "GradientTensors"])
 def test_core_counts_the_fields_of_every_tuple(which, change):
-    given = dict(zip(["Layout", "LayerTensors", "Gradients"], tensors(), strict=True))
+    given = dict(zip(["Layout", "LayerTensors", "GradientTensors"], tensors(), strict=True))
     assert unroll(*given.values())
     assert unroll(*{**given, which: list(given[which])}.values())
     given[which] = change(given[which])

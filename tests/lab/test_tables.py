@@ -4,7 +4,7 @@ from unrolled.config.lab import LabConfig
 from unrolled.lab.cache import cached_result
 from unrolled.lab.experiment import experiment
 from unrolled.lab.results import LabResult
-from unrolled.lab.tables import Table, headline, summary
+from unrolled.lab.tables import ResultTable, headline, summary
 from unrolled.languages import get
 
 
@@ -18,6 +18,6 @@ def test_cached_result_is_read_back_and_shown(tmp_path):
 
 
 def test_table_is_csv_and_markdown():
-    table = Table(("a", "b|c"), (("1", 'say "x", y'),))
+    table = ResultTable(("a", "b|c"), (("1", 'say "x", y'),))
     assert table.csv() == 'a,b|c\n1,"say ""x"", y"\n'
     assert table.markdown().splitlines()[0] == "| a | b\\|c |"

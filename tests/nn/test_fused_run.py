@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from unrolled.core.fields import Gradients, LayerTensors, Layout, Weights
+from unrolled.core.fields import GradientTensors, LayerTensors, Layout, Weights
 from unrolled.nn import fused
 from unrolled.notation import weight_shapes
 
@@ -14,7 +14,7 @@ def random_weights(kind: str, I: int, H: int) -> Weights:
     return Weights(**{name: torch.randn(shape) / H**0.5 for name, shape in weight_shapes(kind, I, H).items()})
 
 
-def by_name(tensors: LayerTensors, found: Gradients) -> dict[str, torch.Tensor]:
+def by_name(tensors: LayerTensors, found: GradientTensors) -> dict[str, torch.Tensor]:
     dw = {f"d{name}": g for name, g in found.weights[0]._asdict().items() if g is not None}
     return {"y": tensors.y, "h_n": tensors.h_n, "dx": found.dx, **dw}
 
@@ -40,7 +40,7 @@ def test_layers_in_one_call_have_the_bits_of_each_alone(kind, threads, T, B, I, 
         y, h_n, c_n, saved = fused.results(kind, layout, x, [w], save=True, segment=0)
         dx, dw = torch.empty(T, B, I), Weights._make(None if p is None else torch.empty_like(p) for p in w)
         layers.append(LayerTensors(x, None, None, [w], y, h_n, c_n, *saved))
-        gradients.append(Gradients(dy, None, None, dx, None, None, [dw]))
+        gradients.append(GradientTensors(dy, None, None, dx, None, None, [dw]))
         together.append(by_name(layers[-1], gradients[-1]))
     fused.run(kind, layout, layers, [], True, 0)
     fused.run(kind, layout, layers, gradients, True, 0)

@@ -19,7 +19,7 @@ from unrolled.commands import Flag, WrongUse, examples
 from unrolled.commands.console import PlainConsole
 from unrolled.config.lab import LabConfig
 from unrolled.lab.results import LabResult, TaskResult
-from unrolled.lab.tables import Table, each_seed, headline, in_words, summary, task_summary
+from unrolled.lab.tables import ResultTable, each_seed, headline, in_words, summary, task_summary
 
 if TYPE_CHECKING:
     from unrolled.lab.protocols import Experiment
@@ -159,8 +159,8 @@ def listing() -> None:
     rows = tuple((name, language.chomsky, language.summary) for name, language in languages.items())
     published = tuple((each.name, each.source, each.summary) for each in protocols.PROTOCOLS.values())
     console = PlainConsole()
-    _show(console, "", Table(("language", "class", "strings"), rows))
-    _show(console, "", Table(("reproduce", "source", "what"), published))
+    _show(console, "", ResultTable(("language", "class", "strings"), rows))
+    _show(console, "", ResultTable(("reproduce", "source", "what"), published))
 
 
 def _drift(console: PlainConsole, name: str, config: LabConfig, limit: int, out: Path | None) -> None:
@@ -174,7 +174,7 @@ def _drift(console: PlainConsole, name: str, config: LabConfig, limit: int, out:
         up_to = f"> {limit}" if min(right) >= limit else str(min(right))
         rows.append((str(step), up_to, f"{min(margins):.3f}", f"{max(margins):.3f}"))
     headers = ("steps", "right up to n, worst model", f"least margin at n = {found.probe}, worst", "best")
-    table, title = Table(headers, tuple(rows)), f"{name}, {config.cell}: training from exact weights"
+    table, title = ResultTable(headers, tuple(rows)), f"{name}, {config.cell}: training from exact weights"
     _show(console, title, table)
     if out is not None:
         from unrolled.views import plots, plots_lab
@@ -185,7 +185,7 @@ def _drift(console: PlainConsole, name: str, config: LabConfig, limit: int, out:
         console.print(f"wrote {out}")
 
 
-def _write(out: Path, tables: dict[str, Table], notes: Sequence[str]) -> None:
+def _write(out: Path, tables: dict[str, ResultTable], notes: Sequence[str]) -> None:
     """Write tables as Markdown, with notes, and as CSV."""
     from unrolled.saved.atomic_files import write_file
 
@@ -216,7 +216,7 @@ def _task_pictures(out: Path, found: Sequence[tuple[str, TaskResult]], *, title:
     plots.save(figure, out / "right.png")
 
 
-def _show(console: PlainConsole, title: str, table: Table) -> None:
+def _show(console: PlainConsole, title: str, table: ResultTable) -> None:
     """Print a table."""
     shown = RichTable(
         *table.headers, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True

@@ -29,7 +29,7 @@ from unrolled.views.jacobians import jacobians
 from unrolled.views.report import report
 from unrolled.views.saturation import saturation
 from unrolled.views.states import automaton, principal
-from unrolled.views.traces import Trace, check_layer, trace
+from unrolled.views.traces import TextTrace, check_layer, trace
 from unrolled.views.units import Found, feature, ranked
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Scene:
         """The model in two words, for titles."""
         return f"{self.model.config.kind.replace('_', ' ')}, {self.folder.name}"
 
-    def read(self) -> Trace:
+    def read(self) -> TextTrace:
         """Trace the text."""
         read = trace(self.model, self.text)
         if read.unknown:
@@ -74,7 +74,7 @@ class Scene:
             warnings.warn(said, stacklevel=1)
         return read
 
-    def read_lines(self) -> list[Trace]:
+    def read_lines(self) -> list[TextTrace]:
         """Trace each line of the text for a model of sequences, else the text as one."""
         if not self.model.framed:
             return [self.read()]
@@ -100,7 +100,7 @@ class Scene:
         except ValueError as error:
             raise WrongUse(f"--by: {error}") from None
 
-    def units(self, read: Trace, most: int) -> list[Found]:
+    def units(self, read: TextTrace, most: int) -> list[Found]:
         """Choose units: those that were named, else those that follow the feature, else those that change most."""
         values = read.values(self.signal, self.layer)
         H = values.shape[1]

@@ -21,14 +21,14 @@ MOST = 1_000_000
 FORMS = "uniform:1-50, uniform:2-50/2, short:1-50, long:1-50, u:1-50, geometric:0.1, geometric:0.1:1-50, list:1,2,5"
 
 #: From sizes to weights, which need not sum to 1.
-Table = Mapping[int, float]
+SizeWeights = Mapping[int, float]
 
 
-def _uniform(arguments: str) -> Table:
+def _uniform(arguments: str) -> SizeWeights:
     return dict.fromkeys(_range(arguments), 1.0)
 
 
-def _shaped(alpha: float, beta: float, arguments: str) -> Table:
+def _shaped(alpha: float, beta: float, arguments: str) -> SizeWeights:
     sizes = _range(arguments)
     top = len(sizes) - 1
     logs = [
@@ -39,7 +39,7 @@ def _shaped(alpha: float, beta: float, arguments: str) -> Table:
     return {n: math.exp(log - max(logs)) for n, log in zip(sizes, logs, strict=True)}
 
 
-def _geometric(arguments: str) -> Table:
+def _geometric(arguments: str) -> SizeWeights:
     given, _, bounds = arguments.partition(":")
     try:
         p = float(given)
@@ -52,7 +52,7 @@ def _geometric(arguments: str) -> Table:
     return {n: (1 - p) ** k for k, n in enumerate(sizes)}
 
 
-def _listed(arguments: str) -> Table:
+def _listed(arguments: str) -> SizeWeights:
     words = arguments.split(",")
     if not all(re.fullmatch(r"\s*\d+\s*", word) for word in words):
         raise ValueError(f"{arguments!r} is not a list of whole numbers separated by commas")
@@ -74,7 +74,7 @@ def _range(bounds: str) -> range:
     return range(low, high + 1, step)
 
 
-_READERS: dict[str, Callable[[str], Table]] = {
+_READERS: dict[str, Callable[[str], SizeWeights]] = {
     "uniform": _uniform,
     **{form: partial(_shaped, *shape) for form, shape in SHAPES.items()},
     "geometric": _geometric,
@@ -82,7 +82,7 @@ _READERS: dict[str, Callable[[str], Table]] = {
 }
 
 
-def read(text: str) -> Table:
+def read(text: str) -> SizeWeights:
     """Return the weight of each size, from a text as of :class:`unrolled.languages.lengths.Lengths`.
 
     Raises: ValueError saying what is wrong with the text.

@@ -31,7 +31,7 @@ class LayerTensors(NamedTuple):
     cells: Any = None  # saved for the backward pass, LSTM
 
 
-class Gradients(NamedTuple):
+class GradientTensors(NamedTuple):
     """Gradients of one layer's outputs (None: zeros), and tensors for those of its inputs (None: not wanted)."""
 
     dy: Any  # (T, B, D*P)
@@ -45,7 +45,7 @@ class Gradients(NamedTuple):
 
 def _check(exported: dict[str, tuple[str, ...]]) -> None:
     """Raise unless these are the fields of the core."""
-    for named in (Weights, Layout, LayerTensors, Gradients):
+    for named in (Weights, Layout, LayerTensors, GradientTensors):
         names = exported.get(named.__name__, ())
         if names != named._fields:
             raise CoreMissing(

@@ -38,10 +38,10 @@ class StreamBatch(NamedTuple):
     reset: bool
 
 
-Batch = TypeVar("Batch", SequenceBatch, StreamBatch)
+AnyBatch = TypeVar("AnyBatch", SequenceBatch, StreamBatch)
 
 
-class _Batches(ABC, Generic[Batch]):
+class _Batches(ABC, Generic[AnyBatch]):
     """A position in the data; one ``for`` loop yields the rest of the epoch, the next loop the next epoch."""
 
     epoch = 0
@@ -51,9 +51,9 @@ class _Batches(ABC, Generic[Batch]):
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def _batch(self, index: int) -> Batch: ...
+    def _batch(self, index: int) -> AnyBatch: ...
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[AnyBatch]:
         if self.index == len(self):
             self.epoch, self.index = self.epoch + 1, 0
         while self.index < len(self):

@@ -37,7 +37,7 @@ class Targets(NamedTuple):
         return int(self.table.shape[1]) - 1
 
 
-class Batch(NamedTuple):
+class ExampleBatch(NamedTuple):
     """The next batch of S models: ids and codes (S, T, B), and the length of each model's longest string, at most T."""
 
     ids: Ids
@@ -85,7 +85,7 @@ class Examples:
         part._models = np.arange(len(part._orders))[:, None]
         return part
 
-    def batch(self, B: int, share: float = 1.0) -> Batch:
+    def batch(self, B: int, share: float = 1.0) -> ExampleBatch:
         """Return the next batch.
 
         Args:
@@ -99,7 +99,9 @@ class Examples:
         pick = (self._models, drawn)
         steps = self._lengths[pick].max(1).tolist()
         T = max(steps)
-        return Batch(self._ids[pick][..., :T].transpose(0, 2, 1), self._codes[pick][..., :T].transpose(0, 2, 1), steps)
+        return ExampleBatch(
+            self._ids[pick][..., :T].transpose(0, 2, 1), self._codes[pick][..., :T].transpose(0, 2, 1), steps
+        )
 
     def _next(self, B: int) -> NDArray[np.int64]:
         """Return the numbers of each model's next B strings (S, B)."""

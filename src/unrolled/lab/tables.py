@@ -13,10 +13,10 @@ from unrolled.lab.results import LabResult, TaskResult
 
 
 @dataclass(frozen=True)
-class Table:
+class ResultTable:
     """Headers and rows of texts.
 
-    >>> print(Table(("n", "right"), (("50", "all"),)).markdown())
+    >>> print(ResultTable(("n", "right"), (("50", "all"),)).markdown())
     | n | right |
     |---|---|
     | 50 | all |
@@ -39,7 +39,7 @@ class Table:
         return out.getvalue()
 
 
-def summary(named: Sequence[tuple[str, LabResult]], published: Sequence[str] = ()) -> Table:
+def summary(named: Sequence[tuple[str, LabResult]], published: Sequence[str] = ()) -> ResultTable:
     """Return one row for each experiment: first failing sizes, seeds that generalise, shares, cross-entropy.
 
     Args:
@@ -72,14 +72,14 @@ def summary(named: Sequence[tuple[str, LabResult]], published: Sequence[str] = (
                 *published[k : k + 1],
             )
         )
-    return Table((*headers, *(["published"] if published else [])), tuple(rows))
+    return ResultTable((*headers, *(["published"] if published else [])), tuple(rows))
 
 
-def headline(named: Sequence[tuple[str, LabResult]], published: Sequence[str] = ()) -> Table:
+def headline(named: Sequence[tuple[str, LabResult]], published: Sequence[str] = ()) -> ResultTable:
     """Return the columns of :func:`summary` that fit into a terminal: first failing sizes and seeds that generalise."""
     table = summary(named, published)
     headers, *rows = ((*line[:5], *line[-1:][: len(published)]) for line in (table.headers, *table.rows))
-    return Table(headers, tuple(rows))
+    return ResultTable(headers, tuple(rows))
 
 
 def in_words(result: LabResult) -> str:
@@ -97,7 +97,7 @@ def in_words(result: LabResult) -> str:
     )
 
 
-def task_summary(named: Sequence[tuple[str, TaskResult]], published: Sequence[str]) -> Table:
+def task_summary(named: Sequence[tuple[str, TaskResult]], published: Sequence[str]) -> ResultTable:
     """Return one row for each experiment on a task: scores beyond training of the best, median and worst model."""
     headers = ("", "score: best", "median", "worst", "whole answers", "chance", "seconds", "published")
     rows = (
@@ -111,10 +111,10 @@ def task_summary(named: Sequence[tuple[str, TaskResult]], published: Sequence[st
         )
         for (name, result), mark in zip(named, published, strict=True)
     )
-    return Table(headers, tuple(rows))
+    return ResultTable(headers, tuple(rows))
 
 
-def each_seed(result: LabResult) -> Table:
+def each_seed(result: LabResult) -> ResultTable:
     """Return one row for each model: shares of sizes right in percent, nats per symbol, symbols right in percent."""
     headers = ("seed", "fails", *(f"{low}-{high}" for low, high in result.ranges), "nats", "sym.")
     rows = (
@@ -127,7 +127,7 @@ def each_seed(result: LabResult) -> Table:
         )
         for seed in result.seeds
     )
-    return Table(headers, tuple(rows))
+    return ResultTable(headers, tuple(rows))
 
 
 def median_nats(result: LabResult) -> str:

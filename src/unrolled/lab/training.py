@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from unrolled.config.lab import LabConfig
-from unrolled.lab.examples import Batch, Examples, Targets
+from unrolled.lab.examples import ExampleBatch, Examples, Targets
 from unrolled.lab.losses import LOSSES
 from unrolled.lab.optimisers import clip, optimiser
 from unrolled.lab.stacked import RecurrentModel, StackedModels
@@ -193,7 +193,7 @@ def is_point(step: int, steps: int, points: int = 20) -> bool:
     return step == steps or (step > 0 and step % every == 0)
 
 
-def gradients(stacked: StackedModels, batch: Batch, targets: Targets, loss_function: Any) -> Array:
+def gradients(stacked: StackedModels, batch: ExampleBatch, targets: Targets, loss_function: Any) -> Array:
     """Write the gradients of the mean loss of each model to `stacked.gradients`; return the losses (S,)."""
     T, B = batch.ids.shape[1:]
     stacked.ids[:, :T] = batch.ids

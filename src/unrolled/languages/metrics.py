@@ -51,7 +51,7 @@ class FirstFailing:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class StringEvaluation:
     """What a model achieves on strings of a language, the most trustworthy metric first.
 
     Attributes:
@@ -227,7 +227,7 @@ def evaluate(
     strings: int = 1000,
     seed: int = 0,
     start_mark: bool = False,
-) -> Evaluation:
+) -> StringEvaluation:
     """Measure one model on strings drawn from a language.
 
     Args:
@@ -263,7 +263,7 @@ def evaluate(
         return float((weights * np.concatenate([each(part) for part in parts])).sum())
 
     predictions = total(lambda part: part.predictions)
-    return Evaluation(
+    return StringEvaluation(
         len(marked),
         exhaustive,
         total(lambda part: part.margins["sets"] > 0) / float(weights.sum()),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unrolled.core import _core
-from unrolled.core.fields import Gradients, LayerTensors, Layout, Weights
+from unrolled.core.fields import GradientTensors, LayerTensors, Layout, Weights
 from unrolled.core.structs import HeadPass, dtype_name
 from unrolled.nn import fit, reference
 from unrolled.nn.fake_tensors import PLAIN
@@ -151,7 +151,7 @@ def backward(
     *,
     needs: tuple[bool, bool, bool, bool] = (True, True, True, True),
     segment: int = 0,
-) -> Gradients:
+) -> GradientTensors:
     """Backpropagate through one layer.
 
     Args:
@@ -170,13 +170,18 @@ def backward(
     dh_0 = _like(tensors.h_0) if needs[1] else None
     dc_0 = _like(tensors.c_0) if needs[2] else None
     dweights = [Weights._make(map(_like, direction)) for direction in weights] if needs[3] else None
-    gradients = Gradients(dy, dh_n, dc_n, dx, dh_0, dc_0, dweights)
+    gradients = GradientTensors(dy, dh_n, dc_n, dx, dh_0, dc_0, dweights)
     run(kind, layout, [tensors], [gradients], True, segment)
     return gradients
 
 
 def run(
-    kind: str, layout: Layout, layers: Sequence[LayerTensors], gradients: Sequence[Gradients], save: bool, segment: int
+    kind: str,
+    layout: Layout,
+    layers: Sequence[LayerTensors],
+    gradients: Sequence[GradientTensors],
+    save: bool,
+    segment: int,
 ) -> None:
     """Run copies of one layer, which share the layout, in one call of the core.
 

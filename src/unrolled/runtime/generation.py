@@ -23,7 +23,7 @@ NOTHING = -1
 BLOCK = 16
 
 
-class Stepper(Protocol):
+class SteppingModel(Protocol):
     """A model that reads one symbol per row and returns the logits of the next one."""
 
     eos_id: int
@@ -51,7 +51,7 @@ class Writer(Protocol):
         """
 
 
-def stream(stepper: Stepper, prompts: Sequence[Ids], config: GenerationConfig) -> Iterator[Ids]:
+def stream(stepper: SteppingModel, prompts: Sequence[Ids], config: GenerationConfig) -> Iterator[Ids]:
     """Yield the symbols (B,) that the rows generate in each step; NOTHING where a row reads its prompt or has ended.
 
     A row ends with EOS, which it still yields, or after `config.max_length` symbols.  After an empty prompt the first
@@ -84,7 +84,7 @@ def stream(stepper: Stepper, prompts: Sequence[Ids], config: GenerationConfig) -
         ended |= (written == stepper.eos_id) | (t > last)
 
 
-def beam(stepper: Stepper, prompt: Ids, config: GenerationConfig) -> Ids:
+def beam(stepper: SteppingModel, prompt: Ids, config: GenerationConfig) -> Ids:
     """Return the most probable continuation that beam search finds, with a beam of `config.beam_width` texts.
 
     Texts are ranked by their log-probability in nats; a text that has ended with EOS keeps its score.
@@ -114,7 +114,7 @@ def beam(stepper: Stepper, prompt: Ids, config: GenerationConfig) -> Ids:
     return np.array(texts[0], np.int64)
 
 
-def generate(stepper: Stepper, prompts: Sequence[Ids], config: GenerationConfig) -> list[Ids]:
+def generate(stepper: SteppingModel, prompts: Sequence[Ids], config: GenerationConfig) -> list[Ids]:
     """Return the symbols that continue each prompt, with EOS if it was reached."""
     if config.strategy == "beam":
         return [beam(stepper, prompt, config) for prompt in prompts]
@@ -122,7 +122,7 @@ def generate(stepper: Stepper, prompts: Sequence[Ids], config: GenerationConfig)
     return [row[row != NOTHING] for row in steps.T]
 
 
-class TextStepper(Stepper, Protocol):
+class TextStepper(SteppingModel, Protocol):
     """A stepper with a vocabulary."""
 
     vocabulary: Vocabulary

@@ -21,7 +21,7 @@ from unrolled.views.equations import HEAD, OTHER_WEIGHTS, TIED
 from unrolled.views.gradients import LayerGradients, following, gradients
 from unrolled.views.paper import Explanation, Line, Table
 from unrolled.views.symbols import visible
-from unrolled.views.traces import LayerTrace, Trace, encoded, trace
+from unrolled.views.traces import LayerTrace, TextTrace, encoded, trace
 
 if TYPE_CHECKING:
     from unrolled.lm.model import SequenceModel
@@ -71,11 +71,11 @@ def explain(model: SequenceModel, text: Text, *, at_most: int = AT_MOST) -> Expl
     return Explanation(f"“{' '.join(map(visible, read.symbols))}” on paper", words, tuple(tables), back.nats)
 
 
-def _step(t: int, read: Trace) -> str:
+def _step(t: int, read: TextTrace) -> str:
     return f"Step {t + 1} of {read.T}, “{visible(read.symbols[t])}”"
 
 
-def _forward(model: SequenceModel, read: Trace, t: int, target: int) -> Iterator[Table]:
+def _forward(model: SequenceModel, read: TextTrace, t: int, target: int) -> Iterator[Table]:
     """Yield the input, every layer and the head of one step."""
     names, k = tuple(map(visible, read.names)), read.ids[t]
     if model.embedding is None:
@@ -97,7 +97,7 @@ def _forward(model: SequenceModel, read: Trace, t: int, target: int) -> Iterator
 
 
 def _backward(
-    model: SequenceModel, read: Trace, back: tuple[LayerGradients, ...], t: int, target: int, N: int
+    model: SequenceModel, read: TextTrace, back: tuple[LayerGradients, ...], t: int, target: int, N: int
 ) -> Iterator[Table]:
     """Yield the head and every layer of one step, from the loss down."""
     names = tuple(map(visible, read.names))
@@ -172,5 +172,5 @@ def _numbers(count: int) -> tuple[str, ...]:
     return tuple(map(str, range(count)))
 
 
-def _place(number: int, read: Trace) -> str:
+def _place(number: int, read: TextTrace) -> str:
     return "the cell" if len(read.layers) == 1 else f"the cell of layer {number}"

@@ -63,7 +63,7 @@ class LayerGradients:
 
 
 @dataclass(frozen=True)
-class Gradients:
+class TextGradients:
     """Gradients of a loss with respect to every state on the way to it.
 
     Attributes:
@@ -88,7 +88,7 @@ class Gradients:
 
 def gradients(
     model: SequenceModel, text: Text, *, position: int | None = None, symbol: str | None = None, at_most: int = AT_MOST
-) -> Gradients:
+) -> TextGradients:
     """Return the gradient of a loss with respect to every state while a text was read.
 
     Args:
@@ -132,7 +132,7 @@ def gradients(
         for k, (da, dy, gates) in enumerate(zip(rows[:L], rows[L:], unrolled.gates, strict=True))
     ]
     names = model.vocabulary.names
-    return Gradients(tuple(names[k] for k in ids[first:]), first, loss.item(), tuple(layers), dx[:, 0].numpy())
+    return TextGradients(tuple(names[k] for k in ids[first:]), first, loss.item(), tuple(layers), dx[:, 0].numpy())
 
 
 def saliency(

@@ -18,12 +18,12 @@ DASHES = ("-", "--", "-.", ":")
 #: The smallest and the largest size in training.
 Trained = tuple[int, int]
 #: Sizes, the share of models that are right at each, and the training range.
-Line = tuple[Sequence[int], Sequence[float], Trained]
+Series = tuple[Sequence[int], Sequence[float], Trained]
 #: First failing size of each model, limit + 1 if none failed; the limit; the training range.
 Row = tuple[Sequence[int], int, Trained]
 
 
-def right_over_sizes(lines: Mapping[str, Line], *, title: str, what: str = "share of models right") -> Figure:
+def right_over_sizes(lines: Mapping[str, Series], *, title: str, what: str = "share of models right") -> Figure:
     """Draw the share of models that get every string of a size right, over sizes, with the training range marked.
 
     Args:

@@ -23,7 +23,7 @@ from unrolled.views.jacobians import Jacobians, jacobians
 from unrolled.views.saturation import saturation
 from unrolled.views.symbols import visible
 from unrolled.views.terminal import changing_most, pool
-from unrolled.views.traces import Trace, trace
+from unrolled.views.traces import TextTrace, trace
 from unrolled.views.units import FEATURES, Found, ranked
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Report:
 
     title: str
     model: str
-    read: Trace
+    read: TextTrace
     mattered: NDArray[Any]
     lags: Jacobians
     followers: dict[str, Found]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from unrolled.notation import CELLS
 
 if TYPE_CHECKING:
-    from unrolled.views.traces import Trace
+    from unrolled.views.traces import TextTrace
 
 #: Gates below and above these values count as shut and open.
 LOW, HIGH = 0.1, 0.9
@@ -32,7 +32,7 @@ class Saturation:
     high: float
 
 
-def saturation(read: Trace, layer: int = -1, low: float = LOW, high: float = HIGH) -> dict[str, Saturation]:
+def saturation(read: TextTrace, layer: int = -1, low: float = LOW, high: float = HIGH) -> dict[str, Saturation]:
     """Return the saturation of every sigmoid gate of a layer, by gate; empty for a cell without such gates.
 
     Source: A. Karpathy et al., "Visualizing and understanding recurrent networks", 2015, section 4.2.

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from unrolled.views.traces import Trace
+    from unrolled.views.traces import TextTrace
 
 Array = NDArray[Any]
 
@@ -109,7 +109,7 @@ def clusters(states: Array, count: int, *, seed: int = 0) -> tuple[Array, NDArra
     return centres, labels
 
 
-def automaton(reads: Sequence[Trace], count: int, *, layer: int = -1, seed: int = 0) -> Automaton:
+def automaton(reads: Sequence[TextTrace], count: int, *, layer: int = -1, seed: int = 0) -> Automaton:
     """Cluster the hidden states of some texts and count the transitions between clusters for each symbol.
 
     Args:
@@ -144,7 +144,7 @@ def automaton(reads: Sequence[Trace], count: int, *, layer: int = -1, seed: int 
     return Automaton(centres, tuple(path[1:] for path in by_text), int(labels[0]), steps, likely / whole)
 
 
-def _all_states(read: Trace, layer: int) -> Array:
+def _all_states(read: TextTrace, layer: int) -> Array:
     """Return the state before the first symbol and after each, (T + 1, H)."""
     h = read.values("h", layer)
     return np.concatenate([read.layers[layer].h_prev[:1], h])

@@ -84,7 +84,7 @@ class LayerTrace:
 
 
 @dataclass(frozen=True)
-class Trace:
+class TextTrace:
     """What a model computed while it read a text, one row for each step of the trace.
 
     Attributes:
@@ -173,7 +173,7 @@ class Trace:
         return pd.DataFrame(columns)
 
 
-def trace(model: SequenceModel, text: Text, *, at_most: int = AT_MOST) -> Trace:
+def trace(model: SequenceModel, text: Text, *, at_most: int = AT_MOST) -> TextTrace:
     """Read a text and return everything that was computed on the way.
 
     Args:
@@ -207,7 +207,7 @@ def trace(model: SequenceModel, text: Text, *, at_most: int = AT_MOST) -> Trace:
             parts.append((layers, thinned(logits.numpy()), thinned(bits.numpy())))
     layers_of, logits_of, bits_of = zip(*parts, strict=True)
     names, kept = model.vocabulary.names, ids[::every]
-    return Trace(
+    return TextTrace(
         symbols=tuple(names[k] for k in kept),
         ids=kept,
         steps=np.arange(0, len(ids), every),

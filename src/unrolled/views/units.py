@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from unrolled.views.traces import Trace
+    from unrolled.views.traces import TextTrace
 
 Feature = Callable[[Sequence[str]], Sequence[float] | NDArray[Any]]
 
@@ -122,7 +122,7 @@ def feature(name: str) -> Feature:
     return FEATURES[name]
 
 
-def ranked(read: Trace, of: Feature | str, *, signals: Sequence[str] = ("h", "c")) -> list[Found]:
+def ranked(read: TextTrace, of: Feature | str, *, signals: Sequence[str] = ("h", "c")) -> list[Found]:
     """Rank every unit by how well it follows a feature of the text, best first.
 
     Args:

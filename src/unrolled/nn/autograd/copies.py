@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from unrolled.core.fields import Gradients, LayerTensors, Layout
+from unrolled.core.fields import GradientTensors, LayerTensors, Layout
 from unrolled.nn import fit, fused
 from unrolled.nn.autograd.flat import FlatTensors, by_direction
 
@@ -113,6 +113,6 @@ def backward(
             dx, dh_0, dc_0, *dflat = own[k]
             dweights = by_direction(dflat) if wanted[3] else None
             layers.append(LayerTensors(x, h_0, c_0, by_direction(flat), y, None, None, gates, cells))
-            gradients.append(Gradients._make((*upstream, dx, dh_0, dc_0, dweights)))
+            gradients.append(GradientTensors._make((*upstream, dx, dh_0, dc_0, dweights)))
         fused.run(kind, Layout(batch_first, *each[run[0]][3:6]), layers, gradients, True, segment)
     return tuple(d if needed else None for d, needed in zip(found, needs, strict=True))

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from unrolled.views.page.generate import GenerateRequest, generate
-from unrolled.views.page.gradients import GradientRequest, Gradients, gradients
+from unrolled.views.page.gradients import GradientRequest, GradientsResponse, gradients
 from unrolled.views.page.models import Models, Service, models
 from unrolled.views.page.requests import decode
 from unrolled.views.page.view import View, ViewRequest, view
@@ -48,7 +48,7 @@ MODEL = "/api/models/{model}"
 ENDPOINTS = (
     Endpoint("GET", "/api/models", models, None, Models),
     Endpoint("POST", f"{MODEL}/view", view, ViewRequest, View, (*BODY, 422)),
-    Endpoint("POST", f"{MODEL}/gradients", gradients, GradientRequest, Gradients, (*BODY, 422)),
+    Endpoint("POST", f"{MODEL}/gradients", gradients, GradientRequest, GradientsResponse, (*BODY, 422)),
     Endpoint("POST", f"{MODEL}/generate", generate, GenerateRequest, None, BODY),
 )
 

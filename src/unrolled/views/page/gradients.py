@@ -39,7 +39,7 @@ class Gradient(Struct, frozen=True):
     norms: Annotated[list[float], Meta(description="At lag T - t = 0, 1, ...; of a matrix its largest singular value.")]
 
 
-class Gradients(Struct, frozen=True):
+class GradientsResponse(Struct, frozen=True):
     """How far back the end of a text depends on its past; no gradient for a text without symbols."""
 
     gradients: list[Gradient]
@@ -51,7 +51,7 @@ class Gradients(Struct, frozen=True):
     seconds: Annotated[float, Meta(description="Time spent in the model.", ge=0)]
 
 
-def gradients(service: Service, served: ServedModel, request: GradientRequest) -> Gradients:
+def gradients(service: Service, served: ServedModel, request: GradientRequest) -> GradientsResponse:
     """Return how far back the end of a text depends on its past.
 
     Raises: RequestError 400 if the model has no such layer; 413 if the text is too long; 422 if the state overflows.
@@ -72,7 +72,7 @@ def gradients(service: Service, served: ServedModel, request: GradientRequest) -
         found, singular = {"h": exact.h, "c": exact.c}, exact.singular
     norms_of = {by: norms for by, norms in found.items() if norms is not None}
     served.check_finite(*norms_of.values())
-    return Gradients(
+    return GradientsResponse(
         gradients=[Gradient(by, norms.astype(float).tolist()) for by, norms in norms_of.items()],
         cut=any(len(norms) < T for norms in norms_of.values()),
         singular=singular,

@@ -41,7 +41,7 @@ class Heat(Struct, frozen=True):
     data: Annotated[str, Meta(description="Base64 of T * H bytes; the H units of the first symbol come first.")]
 
 
-class Line(Struct, frozen=True):
+class UnitLine(Struct, frozen=True):
     """One unit over time."""
 
     unit: Count
@@ -63,7 +63,7 @@ class View(Struct, frozen=True):
     bits: Annotated[list[float], Meta(description="-log2 p of each symbol given those before it.")]
     next: Next
     heat: Heat
-    lines: list[Line]
+    lines: list[UnitLine]
     seconds: Annotated[float, Meta(description="Time spent in the model.", ge=0)]
 
 
@@ -97,7 +97,7 @@ def view(service: Service, served: ServedModel, request: ViewRequest) -> View:
         bits=rounded(bits),
         next=likeliest(p, model.vocabulary.names),
         heat=heat(values, array),
-        lines=[Line(unit, rounded(values[:, unit])) for unit in request.units],
+        lines=[UnitLine(unit, rounded(values[:, unit])) for unit in request.units],
         seconds=time.perf_counter() - begin,
     )
 
