@@ -151,7 +151,7 @@ class GRU(RecurrentLayer):
 
 
 @with_gate_views("LSTM_PEEPHOLE")
-class PeepholeLSTM(RecurrentLayer):
+class PeepholeLSTM(LSTM):
     """LSTM whose gates also see the cell state: i and f see c_{t-1}, o sees c_t, each unit its own.
 
     Stored beside an LSTM's weights is ``peephole_l0`` (3*H), the vectors p_i, p_f, p_o; with zeros there it is an LSTM.
@@ -168,30 +168,14 @@ class PeepholeLSTM(RecurrentLayer):
     (torch.Size([5, 3, 6]), torch.Size([18]), torch.Size([6]))
     """
 
-    stock = torch.nn.LSTM
     beyond_torch = True
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        proj_size: int = 0,
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-        *,
-        checkpoint_steps: CheckpointSteps = None,
-    ) -> None:
-        shape = (input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size)
-        super().__init__("LSTM", *shape, device=device, dtype=dtype, checkpoint_steps=checkpoint_steps)
-        self.mode = "LSTM_PEEPHOLE"
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.mode, like = "LSTM_PEEPHOLE", self.get_parameter("weight_hh_l0")
         for k, names in enumerate(self._all_weights):
-            name = stored_name("p", *((k // 2, k % 2 == 1) if bidirectional else (k, False)))
-            self.register_parameter(name, torch.nn.Parameter(torch.empty(3 * hidden_size, device=device, dtype=dtype)))
+            name = stored_name("p", *((k // 2, k % 2 == 1) if self.bidirectional else (k, False)))
+            self.register_parameter(name, torch.nn.Parameter(like.new_empty(3 * self.hidden_size)))
             names.append(name)
         self.reset_parameters()
 
