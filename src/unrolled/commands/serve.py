@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,10 +57,9 @@ def serve(
         called = name[0] if name else host
         url = f"http://{f'[{called}]' if ':' in called else called}:{listener.getsockname()[1]}/"
         console.print(f"Open {url} in a browser; Ctrl-C ends.", soft_wrap=True)
-        try:
+        with suppress(KeyboardInterrupt):  # which the server may have caught itself
             uvicorn.Server(settings(page, limits)).run(sockets=[listener])
-        except KeyboardInterrupt:
-            console.print("Ended.")
+        console.print("Ended.")
 
 
 def settings(page: Guard, limits: Limits) -> uvicorn.Config:
