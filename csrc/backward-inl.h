@@ -11,46 +11,54 @@
 // Sums over rows (dW, db) run from the last step to the first, in blocks of a fixed number of steps counted from the
 // end.  Cutting a pass at the edge of a block changes no bit: segments of recomputed gates end there.
 
+// Some rows of one recurrence: what one item of work does.
 template <class Cell, class T>
-class Backward {
+class BackwardRows {
   using Compute = typename T::Compute;
   using Sum = typename T::Sum;
   using V = Vec<Compute>;
 
  public:
-  Backward(const BackwardPlan<Cell, T>& plan, const Team& team)
-      : plan_(plan), call_(plan.call), order_(plan.order), team_(team),
-        share_(choose_share<T>(plan.call, plan.division, team)), at_(plan.rows[team.id]), Hp_(plan.Hp), Pp_(plan.Pp) {
+  // With the pointers of a member; `saved` is where gates and cells are.
+  BackwardRows(const BackwardPlan<Cell, T>& plan, int member, Index which, const Share& share, const Saved<T>& saved)
+      : plan_(plan), call_(plan.call), order_(plan.order), share_(share), at_(plan.pointers[member]),
+        recurrence_(call_.recurrence[which]), gradients_(call_.gradients[which]), buffers_(plan.buffers[which]),
+        Hp_(plan.Hp), Pp_(plan.Pp), timeline_{&order_, &recurrence_, plan.no_h}, saved_(saved), n_(share.rows) {
     for (int gate = 0; gate < Cell::gates; ++gate) hidden_at_[gate] = Cell::hidden_slot(gate) * Hp_;
   }
 
-  // Steps s1 - 1 down to s0 of one recurrence.
-  void run(Index which, Index s0, Index s1, const Saved<T>& saved) {
-    recurrence_ = &call_.recurrence[which];
-    gradients_ = &call_.gradients[which];
-    buffers_ = &plan_.buffers[which];
-    timeline_ = {&order_, recurrence_, plan_.no_h};
-    saved_ = saved;
-    Index n = 0;
+  // Steps s1 - 1 down to s0 with all panels.
+  void run(Index s0, Index s1) {
     for (Index s = s1; s-- > s0;) {
-      const Index t = timeline_.time(s);
-      n = order_.active(share_, t, n);
-      point(t, s, n);
-      if (plan_.projected) {
-        project(n);
-        if (share_.together) team_.wait();
-      }
-      step(n);
-      finish_starts(t, n);
-      if (share_.together) team_.wait();
+      if (plan_.projected) project(s, kWhole);
+      step(s, kWhole);
     }
   }
 
- private:
-  Compute* da(Index s, Index b) const { return buffers_->da + plan_.ring(s, b) * Cell::slots * Hp_; }
+  // With a projection: dp_t = dh_t, the gradient of W_hr m_t.
+  void project(Index s, Part part) {
+    const Index n = point(s);
+    recurrent_product(n, part, [&](Index k, Index j, V dh) { store(at_.dp[k] + j, dh); });
+  }
 
-  // Where each row of step s reads and writes.
-  void point(Index t, Index s, Index n) {
+  void step(Index s, Part part) {
+    const Index n = point(s);
+    if (plan_.projected) {
+      const auto& panels = buffers_.projection;
+      multiply_rows(panels, part.of(panels.count), at_.dp, n,
+                    [&](Index k, Index j, const Sum* sum) { cell(k, j, convert<Compute>(load(sum))); });
+    } else {
+      recurrent_product(n, part, [&](Index k, Index j, V dh) { cell(k, j, dh); });
+    }
+    finish_starts(timeline_.time(s), n, part);
+  }
+
+ private:
+  Compute* da(Index s, Index b) const { return buffers_.da + plan_.ring(s, b) * Cell::slots * Hp_; }
+
+  // Where each row of step s reads and writes.  Returns how many there are.
+  Index point(Index s) {
+    const Index t = timeline_.time(s), n = n_ = order_.active(share_, t, n_);
     const Index t_prev = timeline_.time_before(t), t_next = timeline_.time_after(t);
     follows_ = false;
     for (Index k = 0; k < n; ++k) {
@@ -59,31 +67,32 @@ class Backward {
       const bool passed_on = !ends && !order_.resets(t_next, b);
       follows_ |= passed_on;
       at_.da_next[k] = passed_on ? da(s + 1, b) : plan_.zeros;
-      at_.extra[k] = ends || Cell::reads_h_prev ? buffers_->dh + b * Pp_ : plan_.zeros;
-      at_.dy[k] = gradients_->dy.data ? order_.row(gradients_->dy, t, b) : plan_.no_h;
+      at_.extra[k] = ends || Cell::reads_h_prev ? buffers_.dh + b * Pp_ : plan_.zeros;
+      at_.dy[k] = gradients_.dy.data ? order_.row(gradients_.dy, t, b) : plan_.no_h;
       at_.da[k] = da(s, b);
-      at_.dh[k] = buffers_->dh + b * Pp_;
+      at_.dh[k] = buffers_.dh + b * Pp_;
       if (Cell::saved > 0) at_.saved[k] = order_.row(saved_.gates, t, b, saved_.first);
       if (Cell::reads_h) at_.h[k] = timeline_.h(t, b);
       if (Cell::reads_h_prev) at_.h_prev[k] = timeline_.h_prev(t, b, starts);
       if constexpr (Cell::has_c) {
-        at_.dc[k] = buffers_->dc + b * Hp_;
+        at_.dc[k] = buffers_.dc + b * Hp_;
         at_.c[k] = order_.row(saved_.cells, t, b, saved_.first);
-        at_.c_prev[k] = starts             ? (buffers_->c_0 ? buffers_->c_0 + b * Hp_ : plan_.zeros)
+        at_.c_prev[k] = starts             ? (buffers_.c_0 ? buffers_.c_0 + b * Hp_ : plan_.zeros)
                         : saved_.before(s) ? saved_.before(s) + b * Hp_
                                            : order_.row(saved_.cells, t_prev, b, saved_.first);
       }
       if (plan_.projected) {
-        at_.dp[k] = buffers_->dp + plan_.ring(s, b) * Pp_;
-        at_.m[k] = buffers_->m + plan_.ring(s, b) * Hp_;
+        at_.dp[k] = buffers_.dp + plan_.ring(s, b) * Pp_;
+        at_.m[k] = buffers_.m + plan_.ring(s, b) * Hp_;
       }
     }
+    return n;
   }
 
   // each(row, unit, dh_t): dh_t is W_hh^T da_{t+1} plus all other gradients of h_t.
   template <class Each>
-  [[gnu::always_inline]] void recurrent_product(Index n, Each each) {
-    const auto& panels = buffers_->hidden;
+  [[gnu::always_inline]] void recurrent_product(Index n, Part part, Each each) {
+    const auto& panels = buffers_.hidden;
     const auto product = [&](Sum* sums, Index p, Index r0, Index R) {
       const int vectors = panels.vectors(p);
       if (follows_) {
@@ -92,25 +101,10 @@ class Backward {
         for (Index k = 0; k < R * vectors; ++k) store(sums + k * kWidth<Sum>, Vec<Sum>{});
       }
     };
-    for_each_tile(panels, share_.panels(panels.count), n, product, [&](Index k, Index j, const Sum* sum) {
+    for_each_tile(panels, part.of(panels.count), n, product, [&](Index k, Index j, const Sum* sum) {
       const V dy = read_n<Compute>(at_.dy[k] + j, panels.lanes(j));
       each(k, j, convert<Compute>(load(sum)) + dy + load(at_.extra[k] + j));
     });
-  }
-
-  // With a projection: dp_t = dh_t, the gradient of W_hr m_t.
-  void project(Index n) {
-    recurrent_product(n, [&](Index k, Index j, V dh) { store(at_.dp[k] + j, dh); });
-  }
-
-  void step(Index n) {
-    if (plan_.projected) {
-      const auto& panels = buffers_->projection;
-      multiply_rows(panels, share_.panels(panels.count), at_.dp, n,
-                    [&](Index k, Index j, const Sum* sum) { cell(k, j, convert<Compute>(load(sum))); });
-    } else {
-      recurrent_product(n, [&](Index k, Index j, V dh) { cell(k, j, dh); });
-    }
   }
 
   // One vector of units of one row, from unit j on.
@@ -123,7 +117,7 @@ class Backward {
     const V c = Cell::has_c ? load(at_.c[k] + j) : V{};
     const V c_prev = Cell::has_c ? load(at_.c_prev[k] + j) : V{};
     const V dc = Cell::has_c ? load(at_.dc[k] + j) : V{};
-    const UnitVectors<Cell, Compute> vectors(buffers_->vectors + j, Hp_);
+    const UnitVectors<Cell, Compute> vectors(buffers_.vectors + j, Hp_);
     const StepBack<Compute> back = Cell::backward(saved, vectors.of, h, h_prev, c, c_prev, dh, dc, da);
     for (int slot = 0; slot < Cell::slots; ++slot) store(at_.da[k] + slot * Hp_ + j, da[slot]);
     if constexpr (Cell::reads_h_prev) store(at_.dh[k] + j, back.dh_direct);
@@ -134,21 +128,19 @@ class Backward {
   }
 
   // Where a row starts, the gradients of the state before the step go to h_0 and c_0.
-  void finish_starts(Index t, Index n) {
-    const auto& panels = plan_.projected ? buffers_->projection : buffers_->hidden;
-    const Range mine = share_.panels(panels.count);
-    const Index from = panels.first(mine.begin);
-    const Index to = share_.part + 1 == share_.parts ? Hp_ : panels.first(mine.end);
+  void finish_starts(Index t, Index n, Part part) {
+    const auto& panels = plan_.projected ? buffers_.projection : buffers_.hidden;
+    const auto [from, to] = panels.units(part.of(panels.count), Hp_);
     for (Index k = 0; k < n; ++k) {
       const Index b = order_.row_of(share_, k);
       if (!timeline_.starts(t, b)) continue;
-      if (gradients_->dh_0) {
+      if (gradients_.dh_0) {
         for (int slot = 0; slot < Cell::slots; ++slot) {
-          add(buffers_->da_start + (b * Cell::slots + slot) * Hp_, at_.da[k] + slot * Hp_, from, to);
+          add(buffers_.da_start + (b * Cell::slots + slot) * Hp_, at_.da[k] + slot * Hp_, from, to);
         }
-        if (Cell::reads_h_prev) add(buffers_->dh_start + b * Pp_, at_.dh[k], from, to);
+        if (Cell::reads_h_prev) add(buffers_.dh_start + b * Pp_, at_.dh[k], from, to);
       }
-      if (Cell::has_c && gradients_->dc_0) add(buffers_->dc_start + b * Hp_, at_.dc[k], from, to);
+      if (Cell::has_c && gradients_.dc_0) add(buffers_.dc_start + b * Hp_, at_.dc[k], from, to);
       for (Index j = from; j < to; ++j) {
         if (Cell::reads_h_prev) at_.dh[k][j] = 0;
         if (Cell::has_c) at_.dc[k][j] = 0;
@@ -162,15 +154,41 @@ class Backward {
   const BackwardPlan<Cell, T>& plan_;
   const CallOf<T>& call_;
   const Order<T>& order_;
-  const Team& team_;
   const Share share_;
-  const BackwardRows<T>& at_;
+  const BackwardPointers<T>& at_;
+  const RecurrenceOf<T>& recurrence_;
+  const Gradients<typename T::Storage>& gradients_;
+  const BackwardBuffers<T>& buffers_;
   const Index Hp_, Pp_;
-  const RecurrenceOf<T>* recurrence_ = nullptr;
-  const Gradients<typename T::Storage>* gradients_ = nullptr;
-  const BackwardBuffers<T>* buffers_ = nullptr;
-  Timeline<T> timeline_;
-  Saved<T> saved_;
+  const Timeline<T> timeline_;
+  const Saved<T> saved_;
+  Index n_;  // rows inside their sequence at the last step
   Index hidden_at_[Cell::gates];
   bool follows_ = false;
 };
+
+// Steps s1 - 1 down to s0 of all recurrences; saved_of(which) is where gates and cells are.
+template <class Cell, class T, class SavedOf>
+void walk_back(const BackwardPlan<Cell, T>& plan, const Team& team, Index s0, Index s1, SavedOf saved_of) {
+  const CallOf<T>& call = plan.call;
+  while (s1 > s0) {
+    const Index members = team.members();
+    const Grid grid = plan.grid(members);
+    const auto rows = [&](Index item, int member) {
+      const Index which = grid.recurrence(item);
+      return BackwardRows<Cell, T>(plan, member, which, share_of_rows<T>(call, grid.row_block(item), grid.blocks.rows),
+                                   saved_of(which));
+    };
+    if (call.division == Division::rows) {
+      const Index begin = max_of(s0, s1 - stretch<T>(call, members == team.size));
+      team.share(grid.items(), [&](Index item, int member) { rows(item, member).run(begin, s1); });
+      s1 = begin;
+    } else {
+      const Index s = --s1;
+      if (plan.projected) {
+        team.share(grid.items(), [&](Index item, int member) { rows(item, member).project(s, grid.panels(item)); });
+      }
+      team.share(grid.items(), [&](Index item, int member) { rows(item, member).step(s, grid.panels(item)); });
+    }
+  }
+}

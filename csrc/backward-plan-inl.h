@@ -24,7 +24,7 @@ struct BackwardBuffers {
   Compute* cells;              // (steps of a segment, B, Hp)
 };
 
-// What one thread needs for the sums over the rows of a chunk.
+// What one member needs for the sums over the rows of a chunk.
 template <class T>
 struct SumBuffers {
   const T::Compute **da_rows, **dp_rows;  // (rows of a chunk + kAhead)
@@ -38,7 +38,7 @@ struct SumBuffers {
 
 // Pointers to the rows of one step.
 template <class T>
-struct BackwardRows {
+struct BackwardPointers {
   const T::Compute** da_next;
   const T::Compute** extra;  // dh_n at a row's last step; the GRU's direct part
   const T::Compute **c, **c_prev;
@@ -54,19 +54,17 @@ struct BackwardPlan {
 
   const CallOf<T>& call;
   Index Hp, Pp, chunk, block, segment;
-  Division division;
   Order<T> order;
   Storage* no_h;   // (P) zeros
   Compute* zeros;  // (max(Pp, slots * Hp))
-  BackwardBuffers<T>* buffers;
-  BackwardRows<T>* rows;
-  SumBuffers<T>* sums;
+  BackwardBuffers<T>* buffers;    // [recurrences]
+  BackwardPointers<T>* pointers;  // [members]
+  SumBuffers<T>* sums;            // [members]
   bool by_symbol, projected;
 
-  BackwardPlan(const CallOf<T>& c, int threads, Arena& arena, bool writes) : call(c) {
+  BackwardPlan(const CallOf<T>& c, int members, Arena& arena) : call(c) {
     Hp = padded<Compute>(c.H);
     Pp = padded<Compute>(c.P);
-    division = choose_division<T>(c, threads);
     by_symbol = c.recurrence[0].symbols.data;
     projected = c.recurrence[0].weights.W_hr;
     block = block_steps(c.B);
@@ -76,15 +74,15 @@ struct BackwardPlan {
     arena.take(c.P, no_h);
     arena.take(max_of(Pp, Cell::slots * Hp), zeros);
     arena.take(c.recurrences, buffers);
-    arena.take(threads, rows);
-    arena.take(threads, sums);
+    arena.take(members, pointers);
+    arena.take(members, sums);
     for (Index k = 0; k < c.recurrences; ++k) {
       const BackwardBuffers<T> to = lay(c.gradients[k], c.recurrence[k], arena);
-      if (writes) buffers[k] = to;
+      if (buffers) buffers[k] = to;
     }
     const Index chunk_rows = chunk * c.B;
-    for (int k = 0; k < threads; ++k) {
-      BackwardRows<T> row;
+    for (int k = 0; k < members; ++k) {
+      BackwardPointers<T> row;
       arena.take(c.B, row.da_next, row.extra, row.c, row.c_prev);
       arena.take(c.B, row.dy, row.saved, row.h, row.h_prev);
       arena.take(c.B, row.da, row.dp, row.m, row.dc, row.dh);
@@ -97,7 +95,7 @@ struct BackwardPlan {
       arena.take(chunk_rows, sum.dx_rows);
       arena.take(chunk / block + 2, sum.block_ends);
       arena.take(chunk_rows * kPanelVectors * kWidth<Sum>, sum.right);
-      if (writes) rows[k] = row, sums[k] = sum;
+      if (sums) pointers[k] = row, sums[k] = sum;
     }
   }
 
@@ -118,31 +116,21 @@ struct BackwardPlan {
             s0 > 0 ? recurrence.cells.data + edge * recurrence.cells.time_stride : nullptr};
   }
 
-  // Packs the weights, pads the states, clears what is summed into.  Begins and ends with a barrier.
+  // How the steps of this call are cut for so many members.
+  Grid grid(Index members) const {
+    return {call.recurrences, blocking(call.division, members, call.recurrences, call.B, buffers[0].hidden.count)};
+  }
+
+  // Packs the weights, pads the states, clears what is summed into.
   void prepare(const Team& team) {
-    team.wait();
-    if (team.id == 0) {
-      order.fill();
-      clear(no_h, call.P, {1, 0, 1});
-      clear(zeros, max_of(Pp, Cell::slots * Hp), {1, 0, 1});
-    }
-    for (Index k = 0; k < call.recurrences; ++k) {
-      const RecurrenceOf<T>& recurrence = call.recurrence[k];
-      const Gradients<Storage>& gradients = call.gradients[k];
-      const BackwardBuffers<T>& to = buffers[k];
-      pack_plain(to.hidden, recurrence.weights.W_hh, team);
-      if (gradients.dx.data) pack_plain(to.input, recurrence.weights.W_ih, team);
-      if (projected) pack_plain(to.projection, recurrence.weights.W_hr, team);
-      const Range b(call.B, team.id, team.size);
-      pad_rows(to.dh, gradients.dh_n, call.P, Pp, b);
-      if constexpr (Cell::has_c) pad_rows(to.dc, gradients.dc_n, call.H, Hp, b);
-      if (team.id == 0) pack_vectors<Cell>(recurrence.weights, call.H, Hp, to.vectors);
-      if (to.c_0) pad_rows(to.c_0, recurrence.c_0, call.H, Hp, b);
-      if (gradients.dh_0) clear(to.da_start, Cell::slots * Hp, b), clear(to.dh_start, Pp, b);
-      if (gradients.dc_0) clear(to.dc_start, Hp, b);
-      if (gradients.weights.W_ih) clear_sums(to, team);
-    }
-    team.wait();
+    order.fill();
+    clear(no_h, call.P, kWhole);
+    clear(zeros, max_of(Pp, Cell::slots * Hp), kWhole);
+    const Index parts = parts_of_each(team, call.recurrences);
+    team.share(call.recurrences * parts, [&](Index item, int) {
+      const Index k = item / parts;
+      prepare(call.recurrence[k], call.gradients[k], buffers[k], {item % parts, parts});
+    });
   }
 
  private:
@@ -194,20 +182,36 @@ struct BackwardPlan {
     }
   }
 
-  template <class Element>
-  static void clear(Element* to, Index width, Range b) {
-    for (Index k = b.begin * width; k < b.end * width; ++k) to[k] = 0;
+  void prepare(const RecurrenceOf<T>& recurrence, const Gradients<Storage>& gradients, const BackwardBuffers<T>& to,
+               Part part) const {
+    pack_plain(to.hidden, recurrence.weights.W_hh, part);
+    if (gradients.dx.data) pack_plain(to.input, recurrence.weights.W_ih, part);
+    if (projected) pack_plain(to.projection, recurrence.weights.W_hr, part);
+    const Range b = part.of(call.B);
+    pad_rows(to.dh, gradients.dh_n, call.P, Pp, b);
+    if constexpr (Cell::has_c) pad_rows(to.dc, gradients.dc_n, call.H, Hp, b);
+    if (part.part == 0) pack_vectors<Cell>(recurrence.weights, call.H, Hp, to.vectors);
+    if (to.c_0) pad_rows(to.c_0, recurrence.c_0, call.H, Hp, b);
+    if (gradients.dh_0) clear(to.da_start, call.B * Cell::slots * Hp, part), clear(to.dh_start, call.B * Pp, part);
+    if (gradients.dc_0) clear(to.dc_start, call.B * Hp, part);
+    if (gradients.weights.W_ih) clear_sums(to, part);
   }
 
-  void clear_sums(const BackwardBuffers<T>& to, const Team& team) const {
-    const Range units(Cell::gates * call.H, team.id, team.size);
-    clear(to.db, 1, Range(Cell::slots * Hp, team.id, team.size));
-    clear(to.dW_hh, call.P, units);
-    if (projected) clear(to.dW_hr, call.H, Range(call.P, team.id, team.size));
+  template <class Element>
+  static void clear(Element* to, Index n, Part part) {
+    const Range mine = part.of(n);
+    for (Index k = mine.begin; k < mine.end; ++k) to[k] = 0;
+  }
+
+  void clear_sums(const BackwardBuffers<T>& to, Part part) const {
+    const Index units = Cell::gates * call.H;
+    clear(to.db, Cell::slots * Hp, part);
+    clear(to.dW_hh, units * call.P, part);
+    if (projected) clear(to.dW_hr, call.P * call.H, part);
     if (by_symbol) {
-      clear(to.dW_t, Cell::gates * Hp, Range(call.I, team.id, team.size));
+      clear(to.dW_t, call.I * Cell::gates * Hp, part);
     } else {
-      clear(to.dW_ih, call.I, units);
+      clear(to.dW_ih, units * call.I, part);
     }
   }
 };

@@ -73,7 +73,7 @@ void run(std::string_view dtype, const Integers& call, const std::vector<Integer
   with_kernels(dtype, [&]<class Real>(const Kernels<Real>& kernels) {
     const Request<Real> request(call, recurrences, gradients);
     const nb::gil_scoped_release unlocked;
-    run_call(kernels, request.call, useful_threads(request.call, allowed_threads(threads)));
+    run_call(kernels, request.call, allowed_threads(threads));
   });
 }
 
@@ -85,7 +85,7 @@ bool unroll(int cell, nb::handle layout, nb::handle copies, nb::handle gradients
     const LayerCall<Real> layer(cell_of(cell), layout, copies, gradients, save, segment);
     if (!layer.fits()) return false;
     const nb::gil_scoped_release unlocked;
-    run_call(kernels, layer.call, useful_threads(layer.call, allowed_threads(threads)));
+    run_call(kernels, layer.call, allowed_threads(threads));
     return true;
   });
 }
@@ -112,9 +112,10 @@ double head(std::string_view dtype, const Integers& fields, int asked) {
                                 .c_str());
     }
     const nb::gil_scoped_release unlocked;
-    const int threads = useful_threads(3.0 * pass.N * pass.H * pass.V, allowed_threads(asked));
+    const bool large = 3.0 * pass.N * pass.H * pass.V > 2e6;
     run_leased(
-        threads, [&](int n) { return kernels.head_bytes(pass, n); },
+        large ? std::min(allowed_threads(asked), processors()) : 1,
+        [&](int members) { return kernels.head_bytes(pass, members); },
         [&](void* scratch, const Team& team) { kernels.head(pass, scratch, team); });
     return nats;
   });
@@ -300,4 +301,7 @@ NB_MODULE(_core, m) {
       "environment", [](const char* name) { return std::getenv(name); }, nb::arg("name"),
       "Value of an environment variable now, None if it is not set; a tenth of what os.environ takes.");
   m.def("default_threads", &default_threads, "UNROLLED_NUM_THREADS, or the processors of this process.");
+  m.def("processors", &processors, "How many threads of this process can run at a time.");
+  m.def("assume_processors", &assume_processors, nb::arg("count"), "For tests: as if there were so many processors.");
+  m.def("delay_members", &delay_members, nb::arg("microseconds"), "For tests: threads come late; negative: never.");
 }

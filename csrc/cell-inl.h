@@ -30,7 +30,7 @@ struct StepBack {
 template <class Cell, class Storage, class Real>
 inline void pack_vectors(const Weights<const Storage>& weights, Index H, Index Hp, Real* to) {
   if constexpr (Cell::vectors > 0) {
-    for (int k = 0; k < Cell::vectors; ++k) pad_rows(to + k * Hp, Cell::vector_of(weights, H, k), H, Hp, {1, 0, 1});
+    for (int k = 0; k < Cell::vectors; ++k) pad_rows(to + k * Hp, Cell::vector_of(weights, H, k), H, Hp, {0, 1});
   }
 }
 

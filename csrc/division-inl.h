@@ -1,53 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
-// How a call is divided among its threads.  No division changes a bit of the result.
+// How the work of a call is cut into items.  No division changes a bit of the result.
 
 template <class T>
 using CallOf = Call<typename T::Storage, typename T::Compute>;
 template <class T>
 using RecurrenceOf = Recurrence<typename T::Storage, typename T::Compute>;
 
-enum class Division {
-  rows,         // each thread has its own rows of every recurrence: no barrier in the time loop
-  recurrences,  // each thread has all rows of its own recurrences
-  panels,       // all threads have all rows together, each its own units: one barrier a step
-};
-
-template <class T>
-inline Division choose_division(const CallOf<T>& call, int threads) {
-  if (threads == 1) return Division::rows;
-  // With fewer rows than this per thread, loading the weights costs more than the arithmetic.  Weights that do not fit
-  // a core's own cache are better divided, so that each thread reads only its part of them.
-  constexpr Index near_bytes = Index{1} << 19;
-  const Index W_hh_bytes = gate_count(call.cell) * call.H * call.P * static_cast<Index>(sizeof(typename T::Storage));
-  const Index few_rows = W_hh_bytes > near_bytes ? 16 : 4;
-  if (call.B >= few_rows * threads) return Division::rows;
-  if (call.recurrences >= threads) return Division::recurrences;
-  return call.H >= 2 * kPanelVectors * kWidth<typename T::Sum> ? Division::panels : Division::rows;
-}
-
-// The rows and panels of one thread.
+// One of `parts` parts of the rows of a call.
 struct Share {
   Index first, stride, rows;  // row k of the share is order[first + k * stride]
-  int part, parts;            // of the panels
-  bool together;              // other threads have the same rows
-
-  Range panels(Index count) const { return {count, part, parts}; }
 };
 
-inline Share all_rows(Index B) { return {0, 1, B, 0, 1, false}; }
+inline Share all_rows(Index B) { return {0, 1, B}; }
 
 template <class T>
-inline Share choose_share(const CallOf<T>& call, Division division, const Team& team) {
-  if (division == Division::recurrences) return all_rows(call.B);
-  if (division == Division::panels) return {0, 1, call.B, team.id, team.size, true};
+inline Share share_of_rows(const CallOf<T>& call, Index part, Index parts) {
   if (!call.lengths && !call.batch_sizes) {
-    const Range rows(call.B, team.id, team.size);
-    return {rows.begin, 1, rows.end - rows.begin, 0, 1, false};
+    const Range rows = Part{part, parts}.of(call.B);
+    return {rows.begin, 1, rows.end - rows.begin};
   }
-  // Ragged: deal the rows out in turn, longest first, so that every thread gets rows of every length.
-  return {team.id, team.size, (call.B - team.id + team.size - 1) / team.size, 0, 1, false};
+  // Ragged: deal the rows out in turn, longest first, so that every share has rows of every length.
+  return {part, parts, (call.B - part + parts - 1) / parts};
 }
 
-inline bool has_recurrence(Division division, Index which, const Team& team) {
-  return division != Division::recurrences || which % team.size == team.id;
+// The items of one pass over some steps: each recurrence in blocks of rows and, where steps are shared, of panels.
+struct Grid {
+  Index recurrences;
+  Blocking blocks;
+
+  Index items() const { return recurrences * blocks.rows * blocks.panels; }
+  Index recurrence(Index item) const { return item / (blocks.rows * blocks.panels); }
+  Index row_block(Index item) const { return item / blocks.panels % blocks.rows; }
+  Part panels(Index item) const { return {item % blocks.panels, blocks.panels}; }
+};
+
+// Steps that rows run on their own before members are counted again: all of them when everyone has come, else a few, so
+// that a member that comes late soon has work.
+template <class T>
+inline Index stretch(const CallOf<T>& call, bool complete) {
+  constexpr Index multiply_adds = 2'000'000;
+  const Index step = call.recurrences * call.B * gate_count(call.cell) * call.H * (call.I + call.P);
+  return complete ? call.T : max_of(1, multiply_adds / max_of(1, step));
+}
+
+// Several parts of each recurrence a member, so that who comes late still finds some.
+inline Index parts_of_each(const Team& team, Index recurrences) {
+  return team.size == 1 ? 1 : (4 * team.size + recurrences - 1) / recurrences;
 }

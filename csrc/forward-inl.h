@@ -14,105 +14,119 @@ enum class Pass {
               // product.  Only c goes from step to step, unit by unit
 };
 
+// Some rows of one recurrence: what one item of work does.
 template <class Cell, class T>
-class Forward {
+class ForwardRows {
   using Storage = typename T::Storage;
   using Compute = typename T::Compute;
   using Sum = typename T::Sum;
   using V = Vec<Compute>;
 
  public:
-  Forward(const Plan<Cell, T>& plan, const Team& team)
-      : plan_(plan), call_(plan.call), order_(plan.order), team_(team),
-        share_(choose_share<T>(plan.call, plan.division, team)), at_(plan.rows[team.id]),
-        buffers_(plan.buffers_of(team)), Hp_(plan.Hp), segment_(segment_steps<T>(plan.call)) {}
+  // With the pointers and buffers of a member; `saved` is where gates and cells are.
+  ForwardRows(const Plan<Cell, T>& plan, int member, Index which, const Share& share, const Saved<T>& saved)
+      : plan_(plan), call_(plan.call), order_(plan.order), share_(share), at_(plan.pointers[member]),
+        shared_(call_.division == Division::steps), buffers_(plan.buffers[shared_ ? which : member]),
+        recurrence_(call_.recurrence[which]), packed_(plan.packed[which]), Hp_(plan.Hp),
+        segment_(segment_steps<T>(call_)), timeline_{&order_, &recurrence_, plan.no_h}, saved_(saved),
+        n_(share.rows) {}
 
-  // All steps of one recurrence.
-  void run(Index which) {
-    begin(which, {call_.recurrence[which].gates, call_.recurrence[which].cells});
-    Index n = 0;
-    for (Index s0 = 0; s0 < order_.steps(); s0 += plan_.chunk) {
-      const Index s1 = min_of(s0 + plan_.chunk, order_.steps());
-      if (!plan_.tabled) input_products(s0, s1, n);
-      for (Index s = s0; s < s1; ++s) {
-        const Index t = timeline_.time(s);
-        n = order_.active(share_, t, n);
-        point(s, s - s0, 0, n);
-        if (call_.save) {
-          step<Pass::training>(n);
+  // Steps s0 to s1 with all panels.
+  void run(Index s0, Index s1) {
+    for (Index end; s0 < s1; s0 = end) {
+      end = min_of(s0 + chunk(), s1);
+      input_products(s0, end, kWhole);
+      for (Index s = s0; s < end; ++s) {
+        step(s, s - s0, kWhole);
+        if (plan_.projected) project(s, kWhole);
+      }
+    }
+  }
+
+  // Steps whose input products are made at a time.
+  Index chunk() const { return chunk_steps(shared_ ? call_.B : share_.rows); }
+
+  // W_ih x + b of steps s0 to s1 of a chunk.
+  void input_products(Index s0, Index s1, Part part) {
+    if (plan_.tabled) return;
+    const Range panels = part.of(packed_.input.count);
+    Index rows = 0;
+    for (Index s = s0; s < s1; ++s) {
+      const Index t = timeline_.time(s), n = active(t);
+      for (Index k = 0; k < n; ++k, ++rows) {
+        const Index b = order_.row_of(share_, k);
+        at_.out[rows] = x_part(t, b, k, s - s0);
+        if (plan_.by_symbol) {
+          plan_.symbol_product(recurrence_.weights.W_ih, packed_.x_bias, *order_.row(recurrence_.symbols, t, b),
+                               packed_.input.units(panels, Hp_), at_.out[rows]);
         } else {
-          step<Pass::inference>(n);
-        }
-        if (share_.together) team_.wait();
-        if (plan_.projected) {
-          project(n);
-          if (share_.together) team_.wait();
+          at_.x[rows] = order_.row(recurrence_.x, t, b);
         }
       }
     }
-    last_states();
+    if (plan_.by_symbol) return;
+    multiply_rows(packed_.input, panels, at_.x, rows, [&](Index k, Index j, const Sum* sums) {
+      for (int gate = 0; gate < Cell::gates; ++gate) {
+        const V sum = convert<Compute>(load(sums + gate * kWidth<Sum>));
+        store(at_.out[k] + gate * Hp_ + j, sum + load(packed_.x_bias + gate * Hp_ + j));
+      }
+    });
+  }
+
+  void step(Index s, Index step_of_chunk, Part part) {
+    const Index n = point(s, step_of_chunk, 0);
+    if (call_.save) {
+      multiply<Pass::training>(n, part);
+    } else {
+      multiply<Pass::inference>(n, part);
+    }
+  }
+
+  // h_t = W_hr m_t
+  void project(Index s, Part part) {
+    const auto& panels = packed_.projection;
+    const Index n = point(s, 0, 0);
+    multiply_rows(panels, part.of(panels.count), at_.m, n,
+                  [&](Index k, Index j, const Sum* sum) { write_n<Sum>(at_.y[k] + j, load(sum), panels.lanes(j)); });
   }
 
   // The gates and cells of steps s0 to s1, a segment, from x and y.
-  void recompute(Index which, Index s0, Index s1, const Saved<T>& saved) {
-    begin(which, saved);
-    Index n = 0;
+  void recompute(Index s0, Index s1, Part part) {
     for (Index end; s0 < s1; s0 = end) {
-      end = min_of(s0 + plan_.chunk, s1);
-      if (!plan_.tabled) input_products(s0, end, n);
+      end = min_of(s0 + chunk(), s1);
+      input_products(s0, end, part);
       Index rows = 0;
-      for (Index s = s0; s < end; ++s, rows += n) {
-        n = order_.active(share_, timeline_.time(s), n);
-        point(s, s - s0, rows, n);
+      for (Index s = s0; s < end; ++s) rows += point(s, s - s0, rows);
+      multiply<Pass::recompute>(rows, part);
+    }
+  }
+
+  void last_states() const {
+    for (Index k = 0; k < share_.rows; ++k) {
+      const Index b = order_.row_of(share_, k);
+      const bool moved = order_.length[b] > 0;
+      const Index s = moved ? timeline_.last_step(b) : 0, t = timeline_.time(s);
+      const Storage* h = moved ? timeline_.h(t, b) : timeline_.h_0(b);
+      for (Index j = 0; j < call_.P; ++j) recurrence_.h_n[b * call_.P + j] = h[j];
+      if constexpr (Cell::has_c) {
+        const Compute* c = moved ? c_row(c_after(s), t, b) : c_0(b);
+        for (Index j = 0; j < call_.H; ++j) recurrence_.c_n[b * call_.H + j] = static_cast<Storage>(c[j]);
       }
-      step<Pass::recompute>(rows);
     }
   }
 
  private:
-  void begin(Index which, const Saved<T>& saved) {
-    recurrence_ = &call_.recurrence[which];
-    packed_ = &plan_.packed[which];
-    timeline_ = {&order_, recurrence_, plan_.no_h};
-    saved_ = saved;
-  }
+  Index active(Index t) { return n_ = order_.active(share_, t, n_); }
 
   Storage* gates(Index t, Index b) const { return order_.row(saved_.gates, t, b, saved_.first); }
 
-  Compute* x_part(Index t, Index b, Index step_of_chunk) const {
+  // Of row b, the k-th of the share.
+  Compute* x_part(Index t, Index b, Index k, Index step_of_chunk) const {
     if constexpr (Plan<Cell, T>::x_in_gates) {
       if (call_.save) return gates(t, b);
     }
-    return buffers_.x_part + (step_of_chunk * call_.B + b) * Cell::gates * Hp_;
-  }
-
-  void input_products(Index s0, Index s1, Index n) {
-    Index rows = 0;
-    for (Index s = s0; s < s1; ++s) {
-      const Index t = timeline_.time(s);
-      n = order_.active(share_, t, n);
-      for (Index k = 0; k < n; ++k, ++rows) {
-        const Index b = order_.row_of(share_, k);
-        at_.out[rows] = x_part(t, b, s - s0);
-        if (!plan_.by_symbol) {
-          at_.x[rows] = order_.row(recurrence_->x, t, b);
-        } else if (share_.part == 0) {
-          plan_.symbol_product(recurrence_->weights.W_ih, packed_->x_bias, *order_.row(recurrence_->symbols, t, b),
-                               at_.out[rows]);
-        }
-      }
-    }
-    if (plan_.by_symbol) {
-      if (share_.together) team_.wait();
-      return;
-    }
-    const auto& panels = packed_->input;
-    multiply_rows(panels, share_.panels(panels.count), at_.x, rows, [&](Index k, Index j, const Sum* sums) {
-      for (int gate = 0; gate < Cell::gates; ++gate) {
-        const V sum = convert<Compute>(load(sums + gate * kWidth<Sum>));
-        store(at_.out[k] + gate * Hp_ + j, sum + load(packed_->x_bias + gate * Hp_ + j));
-      }
-    });
+    const Index row = shared_ ? step_of_chunk * call_.B + b : step_of_chunk * share_.rows + k;
+    return buffers_.x_part + row * Cell::gates * Hp_;
   }
 
   // c of all rows after step s, (B, Hp); null where every step has its own.
@@ -120,37 +134,39 @@ class Forward {
     if (call_.save) return saved_.before(s + 1);
     const Index to_end = order_.steps() - 1 - s;
     const bool edge = call_.segment && to_end > 0 && to_end % segment_ == 0;
-    return edge ? recurrence_->cells.data + (to_end / segment_ - 1) * recurrence_->cells.time_stride : packed_->c;
+    return edge ? recurrence_.cells.data + (to_end / segment_ - 1) * recurrence_.cells.time_stride : packed_.c;
   }
   Compute* c_row(Compute* all, Index t, Index b) const {
     return all ? all + b * Hp_ : order_.row(saved_.cells, t, b, saved_.first);
   }
-  const Compute* c_0(Index b) const { return packed_->c_0 ? packed_->c_0 + b * Hp_ : plan_.zeros; }
+  const Compute* c_0(Index b) const { return packed_.c_0 ? packed_.c_0 + b * Hp_ : plan_.zeros; }
 
-  // Where each of n rows of step s reads and writes; their places among those of the pass start at `first`.
-  void point(Index s, Index step_of_chunk, Index first, Index n) {
-    const Index t = timeline_.time(s), t_prev = timeline_.time_before(t);
+  // Where each row of step s reads and writes; their places among those of the pass start at `first`.  Returns how many
+  // there are.
+  Index point(Index s, Index step_of_chunk, Index first) {
+    const Index t = timeline_.time(s), t_prev = timeline_.time_before(t), n = active(t);
     Compute *const c = Cell::has_c ? c_after(s) : nullptr, *const c_prev = Cell::has_c ? c_after(s - 1) : nullptr;
     for (Index i = 0; i < n; ++i) {
       const Index b = order_.row_of(share_, i), k = first + i;
       const bool starts = timeline_.starts(t, b);
       at_.h_prev[k] = timeline_.h_prev(t, b, starts);
-      at_.y[k] = order_.row(recurrence_->y, t, b);
+      at_.y[k] = order_.row(recurrence_.y, t, b);
       if (plan_.projected) at_.m[k] = buffers_.m + b * Hp_;
-      at_.x_part[k] = plan_.tabled ? packed_->table + *order_.row(recurrence_->symbols, t, b) * Cell::gates * Hp_
-                                   : x_part(t, b, step_of_chunk);
+      at_.x_part[k] = plan_.tabled ? packed_.table + *order_.row(recurrence_.symbols, t, b) * Cell::gates * Hp_
+                                   : x_part(t, b, i, step_of_chunk);
       if (call_.save && Cell::saved > 0) at_.saved[k] = gates(t, b);
       if constexpr (Cell::has_c) {
         at_.c[k] = c_row(c, t, b);
         at_.c_prev[k] = starts ? c_0(b) : c_row(c_prev, t_prev, b);
       }
     }
+    return n;
   }
 
   template <Pass pass>
-  void step(Index rows) {
-    const auto& panels = packed_->hidden;
-    multiply_rows(panels, share_.panels(panels.count), at_.h_prev, rows,
+  void multiply(Index rows, Part part) {
+    const auto& panels = packed_.hidden;
+    multiply_rows(panels, part.of(panels.count), at_.h_prev, rows,
                   [&](Index k, Index j, const Sum* sums) { cell<pass>(k, j, sums); });
   }
 
@@ -162,8 +178,8 @@ class Forward {
       x_part[gate] = load(at_.x_part[k] + gate * Hp_ + j);
       h_part[gate] = convert<Compute>(load(sums + gate * kWidth<Sum>));
     }
-    const Index n = packed_->hidden.lanes(j);
-    const UnitVectors<Cell, Compute> vectors(packed_->vectors + j, Hp_);
+    const Index n = packed_.hidden.lanes(j);
+    const UnitVectors<Cell, Compute> vectors(packed_.vectors + j, Hp_);
     const V h_prev = Cell::reads_h_prev ? read_n<Compute>(at_.h_prev[k] + j, n) : V{};
     const V c_prev = Cell::has_c ? load(at_.c_prev[k] + j) : V{};
     const StepOut<Compute> out = Cell::forward(x_part, h_part, vectors.of, h_prev, c_prev, saved);
@@ -180,49 +196,100 @@ class Forward {
     }
   }
 
-  // h_t = W_hr m_t
-  void project(Index rows) {
-    const auto& panels = packed_->projection;
-    multiply_rows(panels, share_.panels(panels.count), at_.m, rows,
-                  [&](Index k, Index j, const Sum* sum) { write_n<Sum>(at_.y[k] + j, load(sum), panels.lanes(j)); });
+  const Plan<Cell, T>& plan_;
+  const CallOf<T>& call_;
+  const Order<T>& order_;
+  const Share share_;
+  const ForwardPointers<T>& at_;
+  const bool shared_;  // the steps of the call are shared, and with them the buffers
+  const StepBuffers<T>& buffers_;
+  const RecurrenceOf<T>& recurrence_;
+  const Packed<Cell, T>& packed_;
+  const Index Hp_, segment_;
+  const Timeline<T> timeline_;
+  const Saved<T> saved_;
+  Index n_;  // rows inside their sequence at the last step
+};
+
+// All recurrences.
+template <class Cell, class T>
+class Forward {
+  using Item = ForwardRows<Cell, T>;
+
+ public:
+  Forward(const Plan<Cell, T>& plan, const Team& team) : plan_(plan), call_(plan.call), team_(team) {}
+
+  void run() const {
+    if (call_.division == Division::rows) {
+      by_rows();
+    } else {
+      by_steps();
+    }
   }
 
-  void last_states() {
-    for (Index k = share_.part; k < share_.rows; k += share_.parts) {
-      const Index b = order_.row_of(share_, k);
-      const bool moved = order_.length[b] > 0;
-      const Index s = moved ? timeline_.last_step(b) : 0, t = timeline_.time(s);
-      const Storage* h = moved ? timeline_.h(t, b) : timeline_.h_0(b);
-      for (Index j = 0; j < call_.P; ++j) recurrence_->h_n[b * call_.P + j] = h[j];
-      if constexpr (Cell::has_c) {
-        const Compute* c = moved ? c_row(c_after(s), t, b) : c_0(b);
-        for (Index j = 0; j < call_.H; ++j) recurrence_->c_n[b * call_.H + j] = static_cast<Storage>(c[j]);
+  // The gates and cells of steps s0 to s1, a segment; saved_of(which) is where they go.
+  template <class SavedOf>
+  void recompute(Index s0, Index s1, SavedOf saved_of) const {
+    const Grid grid = plan_.grid(team_.members());
+    team_.share(grid.items(), [&](Index item, int member) {
+      const Index which = grid.recurrence(item);
+      rows_of(grid, item, member, saved_of(which)).recompute(s0, s1, grid.panels(item));
+    });
+  }
+
+ private:
+  Saved<T> saved_of(Index which) const { return {call_.recurrence[which].gates, call_.recurrence[which].cells}; }
+
+  Item rows_of(const Grid& grid, Index item, int member, const Saved<T>& saved) const {
+    return {plan_, member, grid.recurrence(item), share_of_rows<T>(call_, grid.row_block(item), grid.blocks.rows),
+            saved};
+  }
+
+  void by_rows() const {
+    const Index steps = plan_.order.steps();
+    Index s0 = 0;
+    do {
+      const Index members = team_.members(), s1 = min_of(s0 + stretch<T>(call_, members == team_.size), steps);
+      const Grid grid = plan_.grid(members);
+      team_.share(grid.items(), [&](Index item, int member) {
+        Item rows = rows_of(grid, item, member, saved_of(grid.recurrence(item)));
+        rows.run(s0, s1);
+        if (s1 == steps) rows.last_states();
+      });
+      s0 = s1;
+    } while (s0 < steps);
+  }
+
+  void by_steps() const {
+    const Index steps = plan_.order.steps(), chunk = chunk_steps(call_.B);
+    for (Index s = 0; s < steps; ++s) {
+      const Grid grid = plan_.grid(team_.members());
+      team_.share(grid.items(), [&](Index item, int member) {
+        Item rows = rows_of(grid, item, member, saved_of(grid.recurrence(item)));
+        if (s % chunk == 0) rows.input_products(s, min_of(s + chunk, steps), grid.panels(item));
+        rows.step(s, s % chunk, grid.panels(item));
+      });
+      if (plan_.projected) {
+        team_.share(grid.items(), [&](Index item, int member) {
+          rows_of(grid, item, member, saved_of(grid.recurrence(item))).project(s, grid.panels(item));
+        });
       }
+    }
+    for (Index which = 0; which < call_.recurrences; ++which) {
+      Item(plan_, 0, which, all_rows(call_.B), saved_of(which)).last_states();
     }
   }
 
   const Plan<Cell, T>& plan_;
   const CallOf<T>& call_;
-  const Order<T>& order_;
   const Team& team_;
-  const Share share_;
-  const StepRows<T>& at_;
-  const StepBuffers<T>& buffers_;
-  const Index Hp_, segment_;
-  const RecurrenceOf<T>* recurrence_ = nullptr;
-  const Packed<Cell, T>* packed_ = nullptr;
-  Timeline<T> timeline_;
-  Saved<T> saved_;
 };
 
 template <class Cell, class T>
 void forward_of(const CallOf<T>& call, void* scratch, const Team& team, bool packed) {
   Arena arena(scratch);
-  Plan<Cell, T> plan(call, team.size, arena, team.id == 0);
-  plan.arrange(team);
+  Plan<Cell, T> plan(call, team.size, arena);
+  plan.arrange();
   if (!packed) plan.pack(team);
-  Forward<Cell, T> forward(plan, team);
-  for (Index k = 0; k < call.recurrences; ++k) {
-    if (has_recurrence(plan.division, k, team)) forward.run(k);
-  }
+  Forward<Cell, T>(plan, team).run();
 }

@@ -76,11 +76,17 @@ struct RowTiles {
   Index begin(Index tile) const { return rows * tile / count; }
 };
 
-// `part` of `parts` of n.
 struct Range {
   Index begin, end;
-  Range(Index n, int part, int parts) : begin(n * part / parts), end(n * (part + 1) / parts) {}
 };
+
+// One of `parts` parts of whatever there is.
+struct Part {
+  Index part, parts;
+
+  Range of(Index n) const { return {n * part / parts, n * (part + 1) / parts}; }
+};
+constexpr Part kWhole{0, 1};
 
 // Rows b of `from` (width wide, null: zeros) into rows padded_width wide, zeros behind them.
 template <class To, class From>
@@ -114,11 +120,15 @@ struct Panels {
     if (gates > 1) return gates;
     return static_cast<int>(min_of(most, (columns - first(panel) + kWidth<Sum> - 1) / kWidth<Sum>));
   }
+  // The columns of some panels, up to padded_columns for the last.
+  Range units(Range panels, Index padded_columns) const {
+    return {first(panels.begin), panels.end == count ? padded_columns : first(panels.end)};
+  }
   // How many of the vector from this column on are columns of the product.
   Index lanes(Index column) const { return min_of(columns - column, kWidth<Sum>); }
   Packed* panel(Index p) const { return data + p * K * most * kWidth<Sum>; }
   Index size() const { return count * K * most * kWidth<Sum>; }
-  Range whole() const { return {count, 0, 1}; }
+  Range whole() const { return {0, count}; }
 };
 
 // each(row, column, sums) for the rows of a tile and every vector of columns; with several gates, sums holds one vector
@@ -195,10 +205,10 @@ void pack_transposed(const P& to, Index p, const typename P::Packed* W) {
   }
 }
 
-// All panels of W transposed; the team shares them out.
+// A part of the panels of W transposed.
 template <class P>
-void pack_transposed(const P& to, const typename P::Packed* W, const Team& team) {
-  const Range panels(to.count, team.id, team.size);
+void pack_transposed(const P& to, const typename P::Packed* W, Part part) {
+  const Range panels = part.of(to.count);
   for (Index p = panels.begin; p < panels.end; ++p) pack_transposed(to, p, W);
 }
 
@@ -266,10 +276,10 @@ void pack_plain(const P& panels, Index p, RowOf row_of, typename P::Packed* out)
   }
 }
 
-// All panels of W (K, columns) as it stands; the team shares them out.
+// A part of the panels of W (K, columns) as it stands.
 template <class P>
-void pack_plain(const P& to, const typename P::Packed* W, const Team& team) {
-  const Range panels(to.count, team.id, team.size);
+void pack_plain(const P& to, const typename P::Packed* W, Part part) {
+  const Range panels = part.of(to.count);
   for (Index p = panels.begin; p < panels.end; ++p) {
     pack_plain(to, p, [&](Index k) { return W + k * to.columns; }, to.panel(p));
   }
@@ -283,27 +293,38 @@ struct Blocks {
 };
 
 // to (gates * units, columns) += left^T right over the rows of all blocks: left[k][at[gate] + unit], right[k][column].
-// The team shares the tiles of units out.  `panel` has room for (rows, kPanelVectors vectors); left holds kAhead rows
-// more than there are.
-template <class Sum, class Left, class Right, class Packed, class To>
-inline void add_outer_products(const Left* const* left, const Index* at, int gates, Index units,
-                               const Right* const* right, Index columns, const Blocks& blocks, Packed* panel,
-                               const Team& team, To* to) {
+template <class Left, class Right, class To>
+struct OuterProduct {
+  const Left* const* left;  // kAhead rows more than there are
+  const Index* at;
+  int gates;
+  Index units;
+  const Right* const* right;
+  Index columns;
+  To* to;
+};
+
+// The part of an outer product that has some panels of columns and some tiles of units.  `packed` has room for
+// (rows, kPanelVectors vectors).
+template <class Sum, class Left, class Right, class To, class Packed>
+inline void add_outer_product(const OuterProduct<Left, Right, To>& of, const Blocks& blocks, Part columns, Part units,
+                              Packed* packed) {
   TileSums<Sum> sums;
-  const RowTiles tiles(units, max_rows(kPanelVectors));
-  const Range items(gates * tiles.count, team.id, team.size);
-  const Panels<Packed, Sum> panels(columns, blocks.rows());
-  for (Index p = 0; p < panels.count && items.begin < items.end; ++p) {
+  const RowTiles tiles(of.units, max_rows(kPanelVectors));
+  const Range items = units.of(of.gates * tiles.count);
+  const Panels<Packed, Sum> panels(of.columns, blocks.rows());
+  const Range mine = columns.of(panels.count);
+  for (Index p = mine.begin; p < mine.end && items.begin < items.end; ++p) {
     const int V = panels.vectors(p);
-    pack_plain(panels, p, [&](Index k) { return right[k]; }, panel);
+    pack_plain(panels, p, [&](Index k) { return of.right[k]; }, packed);
     for (Index item = items.begin; item < items.end; ++item) {
       const Index gate = item / tiles.count, i = item % tiles.count;
-      const Index u0 = tiles.begin(i), R = tiles.begin(i + 1) - u0, first = at[gate] + u0;
+      const Index u0 = tiles.begin(i), R = tiles.begin(i + 1) - u0, first = of.at[gate] + u0;
       for (Index block = 0, from = 0; block < blocks.count; from = blocks.ends[block++]) {
         const Index rows = blocks.ends[block] - from;
-        run_tile<true>(R, V, sums.data, left + from, &first, 1, rows, panel + from * V * kWidth<Sum>);
+        run_tile<true>(R, V, sums.data, of.left + from, &first, 1, rows, packed + from * V * kWidth<Sum>);
         for_each_vector(panels, p, R, sums.data, [&](Index r, Index column, const Sum* sum) {
-          To* place = to + (gate * units + u0 + r) * columns + column;
+          To* place = of.to + (gate * of.units + u0 + r) * of.columns + column;
           const Index n = panels.lanes(column);
           write_n<Sum>(place, read_n<Sum>(place, n) + load(sum), n);
         });
@@ -312,12 +333,11 @@ inline void add_outer_products(const Left* const* left, const Index* at, int gat
   }
 }
 
-// to (width) += the rows of all blocks; width is a whole number of vectors, which the team shares out.
+// A part of to (width) += the rows of all blocks; width is a whole number of vectors.
 template <class A, class Sum>
-inline void add_rows(const A* const* rows, Index width, const Blocks& blocks, const Team& team, Sum* to) {
+inline void add_rows(const A* const* rows, Index width, const Blocks& blocks, Part part, Sum* to) {
   constexpr int together = 4;
-  const Index vectors = width / kWidth<Sum>;
-  const Range mine(vectors, team.id, team.size);
+  const Range mine = part.of(width / kWidth<Sum>);
   for (Index v = mine.begin; v < mine.end; v += together) {
     const Index V = min_of(mine.end - v, together);
     Index k = 0;

@@ -52,7 +52,7 @@ void linear(const Linear<typename T::Storage>& head, void* scratch, bool packed)
   Arena arena(scratch);
   LinearPlan<T> plan(head, arena);
   for (Index b = 0; b < head.B; ++b) plan.x_rows[b] = head.x + b * head.H;
-  if (!packed) pack_transposed(plan.panels, head.W, {0, 1, nullptr});
+  if (!packed) pack_transposed(plan.panels, head.W, kWhole);
   multiply_rows(
       plan.panels, plan.panels.whole(), plan.x_rows, head.B, [&](Index b, Index v, const typename T::Sum* sum) {
         using Compute = typename T::Compute;
@@ -79,9 +79,9 @@ struct HeadPlan {
     const Compute** dy_rows;  // (chunk + kAhead)
     Index* block_ends;        // (blocks of a chunk)
     Compute* right;           // one panel of x: (chunk, 4 vectors)
-  }* own;                     // [threads]
+  }* own;                     // [members]
 
-  HeadPlan(const HeadPass<Storage>& pass, int threads, Arena& arena, bool writes)
+  HeadPlan(const HeadPass<Storage>& pass, int members, Arena& arena)
       : Vp(padded<Compute>(pass.V)), forward(pass.V, pass.H), backward(pass.H, pass.V) {
     const Index rows = (Index{1} << 19) / static_cast<Index>(Vp * sizeof(Compute)) / block * block;
     chunk = min_of(pass.N, min_of(8 * block, max_of(block, rows)));
@@ -91,14 +91,14 @@ struct HeadPlan {
     arena.take(chunk, nats);
     arena.take(Vp, zeros);
     arena.take(Vp, db);
-    arena.take(threads, own);
-    for (int p = 0; p < threads; ++p) {
+    arena.take(members, own);
+    for (int p = 0; p < members; ++p) {
       Own mine;
       arena.take(chunk, mine.x_rows);
       arena.take(chunk + kAhead, mine.dy_rows);
       arena.take(chunk / block + 1, mine.block_ends);
       arena.take(chunk * kPanelVectors * kWidth<Sum>, mine.right);
-      if (writes) own[p] = mine;
+      if (own) own[p] = mine;
     }
   }
 };
@@ -115,37 +115,33 @@ class HeadTraining {
 
   void run() {
     prepare();
+    const Index parts = parts_of_each(team_, 1);
     double total = 0;
     for (Index n0 = 0; n0 < pass_.N; n0 += plan_.chunk) {
       const Index rows = min_of(pass_.N - n0, plan_.chunk);
-      const Range mine(rows, team_.id, team_.size);
-      rows_of_chunk(n0, mine);
-      team_.wait();
+      team_.share(parts, [&](Index item, int member) { rows_of_chunk(n0, Part{item, parts}.of(rows), member); });
       for (Index n = 0; n < rows; ++n) total += plan_.nats[n];
       add_weights(n0, rows);
-      team_.wait();
     }
-    if (team_.id > 0) return;
     *pass_.nats = total;
     for (Index v = 0; v < pass_.V; ++v) pass_.db[v] += static_cast<Storage>(plan_.db[v]);
   }
 
  private:
   void prepare() {
-    team_.wait();  // for the plan's tables
-    pack_transposed(plan_.forward, pass_.W, team_);
-    pack_plain(plan_.backward, pass_.W, team_);
-    if (team_.id == 0) {
-      for (Index v = 0; v < plan_.Vp; ++v) plan_.zeros[v] = plan_.db[v] = 0;
-    }
-    team_.wait();
+    for (Index v = 0; v < plan_.Vp; ++v) plan_.zeros[v] = plan_.db[v] = 0;
+    const Index parts = parts_of_each(team_, 1);
+    team_.share(parts, [&](Index item, int) {
+      pack_transposed(plan_.forward, pass_.W, {item, parts});
+      pack_plain(plan_.backward, pass_.W, {item, parts});
+    });
   }
 
   const Storage* x_row(Index n) const { return pass_.x + n * pass_.H; }
 
-  // y, the loss, dy and dx of this thread's rows of the chunk that starts at n0.
-  void rows_of_chunk(Index n0, Range mine) {
-    const auto& own = plan_.own[team_.id];
+  // y, the loss, dy and dx of some rows of the chunk that starts at n0.
+  void rows_of_chunk(Index n0, Range mine, int member) const {
+    const auto& own = plan_.own[member];
     for (Index n = mine.begin; n < mine.end; ++n) {
       own.x_rows[n] = x_row(n0 + n);
       own.dy_rows[n] = plan_.dy + n * plan_.Vp;
@@ -178,9 +174,9 @@ class HeadTraining {
     return __builtin_log(static_cast<double>(softmax.sum)) - (static_cast<double>(y_target) - softmax.max);
   }
 
-  // dW += dy^T x and db += dy; the outputs, not the rows, are divided among the threads.
+  // dW += dy^T x and db += dy; the outputs, not the rows, are cut into items.
   void add_weights(Index n0, Index rows) {
-    const auto& own = plan_.own[team_.id];
+    const auto& own = plan_.own[0];
     Index blocks = 0;
     for (Index n = 0; n < rows; ++n) {
       own.x_rows[n] = x_row(n0 + n);
@@ -189,9 +185,12 @@ class HeadTraining {
     }
     for (Index k = 0; k < kAhead; ++k) own.dy_rows[rows + k] = plan_.zeros;
     const Blocks by_block{own.block_ends, blocks};
-    add_outer_products<Sum>(own.dy_rows, &kStart, 1, pass_.V, own.x_rows, pass_.H, by_block, own.right, team_,
-                            pass_.dW);
-    add_rows(own.dy_rows, plan_.Vp, by_block, team_, plan_.db);
+    const OuterProduct dW{own.dy_rows, &kStart, 1, pass_.V, own.x_rows, pass_.H, pass_.dW};
+    const Index panels = Panels<Compute, Sum>(pass_.H, rows).count, parts = parts_of_each(team_, panels);
+    team_.share(panels * parts + 1, [&](Index item, int member) {
+      if (item == panels * parts) return add_rows(own.dy_rows, plan_.Vp, by_block, kWhole, plan_.db);
+      add_outer_product<Sum>(dW, by_block, {item / parts, panels}, {item % parts, parts}, plan_.own[member].right);
+    });
   }
 
   const HeadPass<Storage>& pass_;
@@ -200,9 +199,9 @@ class HeadTraining {
 };
 
 template <class T>
-std::size_t head_bytes(const HeadPass<typename T::Storage>& pass, int threads) {
+std::size_t head_bytes(const HeadPass<typename T::Storage>& pass, int members) {
   Arena arena(nullptr);
-  const HeadPlan<T> plan(pass, threads, arena, false);
+  const HeadPlan<T> plan(pass, members, arena);
   return arena.used();
 }
 
@@ -210,6 +209,6 @@ template <class T>
 void head(const HeadPass<typename T::Storage>& pass, void* scratch, const Team& team) {
   const FlushDenormals flush;
   Arena arena(scratch);
-  HeadPlan<T> plan(pass, team.size, arena, team.id == 0);
+  HeadPlan<T> plan(pass, team.size, arena);
   HeadTraining<T>(pass, plan, team).run();
 }

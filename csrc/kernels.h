@@ -14,11 +14,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "division.h"
 #include "team.h"
 
 namespace unrolled {
-
-using Index = std::int64_t;
 
 template <class Storage_, class Compute_, class Sum_>
 struct Types {
@@ -141,6 +140,7 @@ struct Call {
   // of cells is c_{t-1} of the first step of segment e; the segment of the first step has none.
   Index segment = 0;
   bool reused = false;  // the packed weights will serve many calls: pack whatever speeds a call up
+  Division division = Division::rows;
 };
 
 // The head of a model: y = W x + b for B rows.
@@ -183,17 +183,17 @@ constexpr Index padded(Index width) {
 enum class Activation : int { sigmoid, tanh };
 
 // The kernels of one instruction set for one scalar type.  `scratch` is the caller's, 64-byte aligned, of at least
-// scratch_bytes(call, threads).  Every thread of the team makes the same call.  Results are bit-equal for any team
-// size. forward packs the weights into the scratch; with `packed` it finds them there from an earlier call of the same
-// shapes, weights and team size, whose scratch nobody has touched since.
+// scratch_bytes(call, members) for the team's size.  Results are bit-equal for any team and any division.  forward packs
+// the weights into the scratch; with `packed` it finds them there from an earlier call of the same shapes, weights and
+// team size, whose scratch nobody has touched since.
 template <class Real, class Compute = Real>
 struct Kernels {
-  std::size_t (*scratch_bytes)(const Call<Real, Compute>&, int threads);
+  std::size_t (*scratch_bytes)(const Call<Real, Compute>&, int members);
   void (*forward)(const Call<Real, Compute>&, void* scratch, const Team&, bool packed);
   void (*backward)(const Call<Real, Compute>&, void* scratch, const Team&);
   std::size_t (*linear_bytes)(const Linear<Real>&);
   void (*linear)(const Linear<Real>&, void* scratch, bool packed);  // one thread; scratch and packed as for forward
-  std::size_t (*head_bytes)(const HeadPass<Real>&, int threads);
+  std::size_t (*head_bytes)(const HeadPass<Real>&, int members);
   void (*head)(const HeadPass<Real>&, void* scratch, const Team&);
   void (*activate)(Activation, const Real* in, Real* out, Index n);
 };
@@ -201,6 +201,7 @@ struct Kernels {
 struct InstructionSet {
   const char* name;
   bool (*supported)();
+  int vector_bytes;
   Kernels<float> f32;
   Kernels<double> f64;
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the time loop needs before it starts: the order of the rows, which thread has which rows, the layout of the
-// scratch, and the weights packed into panels.
+// What the time loop needs before it starts: the order of the rows, the layout of the scratch, and the weights packed
+// into panels.
 
 // The weights of one recurrence, packed for the forward pass, and its states.
 template <class Cell, class T>
@@ -15,17 +15,21 @@ struct Packed {
   Compute* c;        // (B, Hp): the running cell state at inference
 };
 
-// The buffers of one pass; shared by the threads that have the same rows.
+// The buffers of one pass: of a member, or where steps are shared, of a recurrence.
 template <class T>
 struct StepBuffers {
-  T::Compute* x_part;  // (steps of a chunk, B, G, Hp): the input products, where the saved gates cannot hold them
+  T::Compute* x_part;  // (rows of a chunk, G, Hp): the input products, where the saved gates cannot hold them
   T::Compute* m;       // (B, Hp): o * tanh(c) before the projection
 };
+
+// Enough rows in a chunk to use each weight of W_ih often, few enough that the products stay in cache.
+constexpr Index kChunkRows = 96;
+inline Index chunk_steps(Index rows) { return max_of(1, kChunkRows / max_of(1, rows)); }
 
 // Pointers to the rows of one step, so that resets, ragged ends and layouts cost nothing inside the product.  When
 // gates are recomputed every h_{t-1} is known, and these are the rows of a whole chunk.
 template <class T>
-struct StepRows {
+struct ForwardPointers {
   const T::Storage** h_prev;
   const T::Compute **c_prev, **x_part;
   T::Storage **y, **saved;
@@ -42,90 +46,80 @@ struct Plan {
   static constexpr bool x_in_gates = Cell::saved > 0 && __is_same(Storage, Compute);
 
   const CallOf<T>& call;
-  Index Hp, chunk;
-  Division division;
+  Index Hp;
   Order<T> order;
   Storage* no_h;   // (P) zeros
   Compute* zeros;  // (Hp)
-  Packed<Cell, T>* packed;
-  StepBuffers<T>* buffers;
-  StepRows<T>* rows;
+  Packed<Cell, T>* packed;       // [recurrences]
+  StepBuffers<T>* buffers;       // [members], or where steps are shared [recurrences]
+  ForwardPointers<T>* pointers;  // [members]
   bool by_symbol, projected, tabled;
   bool unpacked;  // few rows, each weight is read once: packing would cost more than it saves
 
-  // Every thread computes the same layout of the same scratch; one of them writes the tables.
-  Plan(const CallOf<T>& c, int threads, Arena& arena, bool writes) : call(c) {
+  Plan(const CallOf<T>& c, int members, Arena& arena) : call(c) {
     Hp = padded<Compute>(c.H);
-    division = choose_division<T>(c, threads);
     by_symbol = c.recurrence[0].symbols.data;
     projected = c.recurrence[0].weights.W_hr;
     tabled = by_symbol && (c.reused || c.I <= 2 * c.T * c.B);
     unpacked = c.T == 1 && c.B <= kUnpackedRows && !c.reused && !c.gradients;
-    // Enough rows in a chunk to use each weight of W_ih often, few enough that the products stay in cache.
-    constexpr Index chunk_rows = 96;
-    chunk = min_of(c.T, max_of(1, chunk_rows / max_of(1, division == Division::rows ? c.B / threads : c.B)));
-
     order.layout(c, arena);
     arena.take(c.P, no_h);
     arena.take(Hp, zeros);
     arena.take(c.recurrences, packed);
-    const Index passes = division == Division::recurrences ? threads : 1;
+    const Index passes = c.division == Division::steps ? c.recurrences : members;
+    const Index chunk_rows = min_of(c.T * c.B, max_of(kChunkRows, c.B));
     arena.take(passes, buffers);
-    arena.take(threads, rows);
+    arena.take(members, pointers);
     for (Index k = 0; k < passes; ++k) {
       StepBuffers<T> to;
-      arena.take((x_in_gates && c.save) || tabled ? 0 : chunk * c.B * Cell::gates * Hp, to.x_part);
+      arena.take((x_in_gates && c.save) || tabled ? 0 : chunk_rows * Cell::gates * Hp, to.x_part);
       arena.take(projected ? c.B * Hp : 0, to.m);
-      if (writes) buffers[k] = to;
+      if (buffers) buffers[k] = to;
     }
-    for (int k = 0; k < threads; ++k) {
-      StepRows<T> to;
-      const Index step_rows = c.gradients ? chunk * c.B : c.B;
+    for (int k = 0; k < members; ++k) {
+      ForwardPointers<T> to;
+      const Index step_rows = c.gradients ? chunk_rows : c.B;
       arena.take(step_rows, to.h_prev, to.c_prev, to.x_part);
       arena.take(step_rows, to.y, to.saved, to.m, to.c);
-      arena.take(chunk * c.B, to.x);
-      arena.take(chunk * c.B, to.out);
-      if (writes) rows[k] = to;
+      arena.take(chunk_rows, to.x);
+      arena.take(chunk_rows, to.out);
+      if (pointers) pointers[k] = to;
     }
     for (Index k = 0; k < c.recurrences; ++k) {
       const Packed<Cell, T> to = lay(c.recurrence[k], arena);
-      if (writes) packed[k] = to;
+      if (packed) packed[k] = to;
     }
   }
 
-  const StepBuffers<T>& buffers_of(const Team& team) const {
-    return buffers[division == Division::recurrences ? team.id : 0];
+  // How the steps of this call are cut for so many members.
+  Grid grid(Index members) const {
+    return {call.recurrences, blocking(call.division, members, call.recurrences, call.B, packed[0].hidden.count)};
   }
 
-  // What depends on the weights alone: W and the biases, packed.  Ends with a barrier.
+  // What depends on the weights alone: W and the biases, packed.
   void pack(const Team& team) {
-    for (Index k = 0; k < call.recurrences; ++k) {
-      if (team.id == k % team.size) pack_biases(call.recurrence[k].weights, packed[k]);
-    }
-    team.wait();  // the table needs the biases
-    for (Index k = 0; k < call.recurrences; ++k) pack_weights(call.recurrence[k].weights, packed[k], team);
-    team.wait();
+    for (Index k = 0; k < call.recurrences; ++k) pack_biases(call.recurrence[k].weights, packed[k]);
+    const Index parts = parts_of_each(team, call.recurrences);
+    team.share(call.recurrences * parts, [&](Index item, int) {
+      const Index k = item / parts;
+      pack_weights(call.recurrence[k].weights, packed[k], {item % parts, parts});
+    });
   }
 
-  // What depends on the call: rows in order, zeros, c_0 padded.  Begins and ends with a barrier.
-  void arrange(const Team& team) {
-    team.wait();  // for the tables
-    if (team.id == 0) {
-      order.fill();
-      for (Index k = 0; k < call.P; ++k) no_h[k] = 0;
-      for (Index k = 0; k < Hp; ++k) zeros[k] = 0;
-    }
-    const Range b(call.B, team.id, team.size);
+  // What depends on the call: rows in order, zeros, c_0 padded.
+  void arrange() {
+    order.fill();
+    for (Index k = 0; k < call.P; ++k) no_h[k] = 0;
+    for (Index k = 0; k < Hp; ++k) zeros[k] = 0;
     for (Index k = 0; k < call.recurrences; ++k) {
-      if (packed[k].c_0) pad_rows(packed[k].c_0, call.recurrence[k].c_0, call.H, Hp, b);
+      if (packed[k].c_0) pad_rows(packed[k].c_0, call.recurrence[k].c_0, call.H, Hp, {0, call.B});
     }
-    team.wait();
   }
 
   // W_ih times a one-hot vector: a column of W_ih, plus the biases.
-  void symbol_product(const Storage* W_ih, const Compute* x_bias, Index symbol, Compute* out) const {
+  void symbol_product(const Storage* W_ih, const Compute* x_bias, Index symbol, Range units, Compute* out) const {
     for (int gate = 0; gate < Cell::gates; ++gate) {
-      for (Index j = 0; j < Hp; ++j) {
+      for (Index j = units.begin; j < units.end; ++j) {
         const Compute w = j < call.H ? static_cast<Compute>(W_ih[(gate * call.H + j) * call.I + symbol]) : Compute{0};
         out[gate * Hp + j] = w + x_bias[gate * Hp + j];
       }
@@ -171,16 +165,17 @@ struct Plan {
     pack_vectors<Cell>(weights, H, Hp, to.vectors);
   }
 
-  void pack_weights(const Weights<const Storage>& weights, const Packed<Cell, T>& to, const Team& team) const {
+  // A part of the panels of each matrix.
+  void pack_weights(const Weights<const Storage>& weights, const Packed<Cell, T>& to, Part part) const {
     if (!unpacked) {
-      pack_transposed(to.hidden, weights.W_hh, team);
-      if (!by_symbol) pack_transposed(to.input, weights.W_ih, team);
-      if (projected) pack_transposed(to.projection, weights.W_hr, team);
+      pack_transposed(to.hidden, weights.W_hh, part);
+      if (!by_symbol) pack_transposed(to.input, weights.W_ih, part);
+      if (projected) pack_transposed(to.projection, weights.W_hr, part);
     }
     if (tabled) {
-      const Range symbols(call.I, team.id, team.size);
+      const Range symbols = part.of(call.I);
       for (Index s = symbols.begin; s < symbols.end; ++s)
-        symbol_product(weights.W_ih, to.x_bias, s, to.table + s * Cell::gates * Hp);
+        symbol_product(weights.W_ih, to.x_bias, s, {0, Hp}, to.table + s * Cell::gates * Hp);
     }
   }
 };

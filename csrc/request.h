@@ -35,17 +35,17 @@ struct Request {
   Request(const Request&) = delete;
 };
 
-// Runs `work(scratch, team)` on up to so many threads.  The team may be the caller alone, so the scratch is large
-// enough for both: `bytes(threads)` and `bytes(1)`.
-template <class Bytes, class Work>
-void run_leased(int threads, Bytes bytes, Work work) {
-  const Lease scratch(std::max(bytes(threads), bytes(1)));
+// Runs `work(scratch, team)` with up to so many members.  The team may be the caller alone, so the scratch is large
+// enough for both: `bytes(members)` and `bytes(1)`.
+template <class Bytes, class Work_>
+void run_leased(int members, Bytes bytes, Work_ work) {
+  const Lease scratch(std::max(bytes(members), bytes(1)));
   struct Job {
-    Work& work;
+    Work_& work;
     void* scratch;
   } job{work, scratch.data()};
   run_team(
-      threads,
+      members,
       [](void* context, const Team& team) {
         const Job& job = *static_cast<const Job*>(context);
         job.work(job.scratch, team);
@@ -53,11 +53,40 @@ void run_leased(int threads, Bytes bytes, Work work) {
       &job);
 }
 
-// Runs a call: the forward pass or, with gradients, the backward pass.
+// What a call costs (division.h) on an instruction set with vectors of so many bytes.
 template <class Real>
-void run_call(const Kernels<Real>& kernels, const Call<Real>& call, int threads) {
+Workload workload(const Call<Real>& call, int vector_bytes) {
+  const int lanes = vector_bytes / static_cast<int>(sizeof(Real));
+  const bool backward = call.gradients;
+  const Index GH = gate_count(call.cell) * call.H;
+  const auto recurrent = static_cast<double>(GH * call.P), input = static_cast<double>(GH * call.I);
+  Workload found{};
+  found.T = call.T, found.B = call.B, found.recurrences = call.recurrences, found.lanes = lanes;
+  const Index units = backward || gate_count(call.cell) == 1 ? 4 * lanes : lanes;  // of a panel (gemm-inl.h)
+  found.panels = std::max<Index>(1, ((backward ? call.P : call.H) + units - 1) / units);
+  found.recurrent = recurrent;
+  found.rest = backward ? recurrent + 2 * input : call.recurrence[0].symbols.data ? 0 : input;
+  found.bytes = recurrent * sizeof(Real);
+  return found;
+}
+
+// Who takes part in a call if so many threads are allowed.
+template <class Real>
+Crewing crewing(const Call<Real>& call, int allowed) {
+  const Workload work = workload(call, active_instruction_set().vector_bytes);
+  constexpr double worth_asking = 2e6;  // with fewer multiply-adds one thread is done before another has woken
+  const double all = (work.recurrent + work.rest) * static_cast<double>(call.T * call.B * call.recurrences);
+  if (allowed == 1 || all < worth_asking) return {1, Division::rows, 0};
+  return choose_team(work, std::min(allowed, processors()));
+}
+
+// Runs a call, the forward pass or with gradients the backward pass, on up to so many threads.
+template <class Real>
+void run_call(const Kernels<Real>& kernels, Call<Real> call, int allowed) {
+  const Crewing crew = crewing(call, allowed);
+  call.division = crew.division;
   run_leased(
-      threads, [&](int n) { return kernels.scratch_bytes(call, n); },
+      crew.members, [&](int members) { return kernels.scratch_bytes(call, members); },
       [&](void* scratch, const Team& team) {
         if (call.gradients) {
           kernels.backward(call, scratch, team);

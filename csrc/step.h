@@ -79,7 +79,7 @@ nb::object step_of(const Kernels<Real>& kernels, CellKind cell, nb::handle x, nb
       call.T = call.recurrences = 1;
       call.B = B, call.I = l == 0 ? I : P, call.H = H, call.P = P;
       call.recurrence = &layer;
-      run_call(kernels, call, useful_threads(call, threads));
+      run_call(kernels, call, threads);
     }
     if (stacked) std::copy(h_out + (L - 1) * B * P, h_out + L * B * P, y_out);
   }

@@ -37,7 +37,7 @@ class Stepper {
     const Recurrence<Real>& first = layers_.front().recurrence();
     if (!first.x.data && !first.symbols.data)
       throw std::invalid_argument("step: this stepper reads vectors, not symbols");
-    for (Layer& layer : layers_) kernels_.forward(layer.request.call, layer.scratch.data(), {0, 1, nullptr}, packed_);
+    for (Layer& layer : layers_) kernels_.forward(layer.request.call, layer.scratch.data(), Team{}, packed_);
     if (head_) kernels_.linear(head_->linear, head_->scratch.data(), packed_);
     packed_ = true;
   }

@@ -47,14 +47,14 @@ auto with_cell(CellKind kind, Visitor visit) {
 }
 
 template <class T>
-std::size_t scratch_bytes(const CallOf<T>& call, int threads) {
+std::size_t scratch_bytes(const CallOf<T>& call, int members) {
   return with_cell<typename T::Compute>(call.cell, [&]<class Cell>() {
     Arena arena(nullptr);
     if (call.gradients) {
-      const BackwardPlan<Cell, T> plan(call, threads, arena, false);
-      if (call.segment) const Plan<Cell, T> forward(call, threads, arena, false);
+      const BackwardPlan<Cell, T> plan(call, members, arena);
+      if (call.segment) const Plan<Cell, T> forward(call, members, arena);
     } else {
-      const Plan<Cell, T> plan(call, threads, arena, false);
+      const Plan<Cell, T> plan(call, members, arena);
     }
     return arena.used();
   });

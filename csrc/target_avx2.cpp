@@ -13,5 +13,5 @@ constexpr int kRegisters = 16, kVectorBytes = 32;
 bool supported() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 }  // namespace
 
-extern const InstructionSet instruction_set{"avx2", supported, kKernels<F32>, kKernels<F64>};
+extern const InstructionSet instruction_set{"avx2", supported, kVectorBytes, kKernels<F32>, kKernels<F64>};
 }  // namespace unrolled::avx2

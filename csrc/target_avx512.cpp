@@ -16,5 +16,5 @@ bool supported() {
 }
 }  // namespace
 
-extern const InstructionSet instruction_set{"avx512", supported, kKernels<F32>, kKernels<F64>};
+extern const InstructionSet instruction_set{"avx512", supported, kVectorBytes, kKernels<F32>, kKernels<F64>};
 }  // namespace unrolled::avx512

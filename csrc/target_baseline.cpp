@@ -11,5 +11,5 @@ constexpr int kRegisters = 16, kVectorBytes = 16;
 bool supported() { return true; }
 }  // namespace
 
-extern const InstructionSet instruction_set{"baseline", supported, kKernels<F32>, kKernels<F64>};
+extern const InstructionSet instruction_set{"baseline", supported, kVectorBytes, kKernels<F32>, kKernels<F64>};
 }  // namespace unrolled::baseline

@@ -13,5 +13,5 @@ constexpr int kRegisters = 32, kVectorBytes = 16;
 bool supported() { return true; }
 }  // namespace
 
-extern const InstructionSet instruction_set{"neon", supported, kKernels<F32>, kKernels<F64>};
+extern const InstructionSet instruction_set{"neon", supported, kVectorBytes, kKernels<F32>, kKernels<F64>};
 }  // namespace unrolled::neon

@@ -1,41 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
-// A team of threads inside one parallel region, and its barrier.  No STL: the kernel units include this file.
+// The threads of a call and how they share its work.  No STL: the kernel units include this file.
 #pragma once
 #include <cstdint>
 
 namespace unrolled {
 
-// Waiting (threads.cpp): spin for some microseconds, then sleep.  A thread that only spins can hold the core that the
-// awaited thread needs, and on a busy machine it does: the scheduler then takes milliseconds to switch them.
-void wait_while_equal(const std::uint32_t* word, std::uint32_t value);
-void wake_waiters(const std::uint32_t* word);
+// Work is cut into items, and members claim them: no item is promised to anyone.  The caller is member 0, begins at
+// once and claims whatever nobody else has; at the end it waits for items that are claimed and not yet done, never for a
+// member that has not come (threads.cpp).
+using Work = void (*)(void* context, std::int64_t item, int member);
+void share_items(std::int64_t items, Work work, void* context);
 
-// Both waits are always inline: a kernel unit exports no function that another unit may share (docs/kernels.md, "ODR").
+// A bit for each member that waits for work or is at it; the caller's is always set.
+std::uint64_t members_present();
 
-// A barrier of the threads of a team: a step of a small layer takes less time than a sleep and a wake.
-struct Barrier {
-  alignas(64) std::uint32_t arrived = 0;
-  alignas(64) std::uint32_t round = 0;
-
-  [[gnu::always_inline]] void wait(int size) {
-    const std::uint32_t mine = __atomic_load_n(&round, __ATOMIC_RELAXED);
-    if (__atomic_add_fetch(&arrived, 1u, __ATOMIC_ACQ_REL) == static_cast<std::uint32_t>(size)) {
-      __atomic_store_n(&arrived, 0u, __ATOMIC_RELAXED);
-      __atomic_store_n(&round, mine + 1, __ATOMIC_RELEASE);
-      wake_waiters(&round);
-    } else {
-      wait_while_equal(&round, mine);
-    }
-  }
-};
+constexpr int kMostMembers = 64;
+constexpr std::int64_t kMostItems = 128;
 
 struct Team {
-  int id;
-  int size;
-  Barrier* barrier;
+  int size = 1;  // members at most; the scratch of a call is laid out for so many
 
-  [[gnu::always_inline]] void wait() const {
-    if (size > 1) barrier->wait(size);
+  // How many would take part in work that is shared now.
+  [[gnu::always_inline]] int members() const {
+    if (size == 1) return 1;
+    const std::uint64_t mine = size == kMostMembers ? ~std::uint64_t{0} : (std::uint64_t{1} << size) - 1;
+    return __builtin_popcountll(members_present() & mine);
+  }
+
+  // body(item, member) for each of `items` items, in any order, by any members; all are done when this returns.
+  template <class Body>
+  [[gnu::always_inline]] void share(std::int64_t items, Body body) const {
+    if (size == 1 || items == 1) {
+      for (std::int64_t item = 0; item < items; ++item) body(item, 0);
+      return;
+    }
+    struct Shared {
+      Body& body;
+      std::int64_t items, claims;
+    } shared{body, items, items < kMostItems ? items : kMostItems};
+    share_items(
+        shared.claims,
+        [](void* context, std::int64_t claim, int member) {
+          const Shared& of = *static_cast<const Shared*>(context);
+          const std::int64_t end = of.items * (claim + 1) / of.claims;
+          for (std::int64_t item = of.items * claim / of.claims; item < end; ++item) of.body(item, member);
+        },
+        &shared);
   }
 };
 

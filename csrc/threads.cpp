@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "threads.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 #include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
+#include <chrono>
 #include <cstdlib>
 #include <mutex>
+#include <new>
 #include <stdexcept>
 #include <string>
-#include <string_view>
 #include <system_error>
 #include <thread>
-#include <vector>
+
+#include "denormals.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -26,11 +26,16 @@ namespace unrolled {
 
 namespace {
 
-// About ten microseconds: longer than a step of most layers, much shorter than a time slice.
-constexpr std::uint32_t kSpins = 400;
-// A worker spins longer for the next call before it sleeps: the layers of a model call in quick succession.
-constexpr std::uint32_t kSpinsForCall = 2000;
-constexpr std::uint64_t kSizes = 4096;  // more threads than a team ever has
+using Clock = std::chrono::steady_clock;
+using Number = std::uint64_t;
+
+// A member waits so long for work before it sleeps: the layers of a model call in quick succession, and a step of a
+// call is much shorter.
+constexpr auto kIdle = std::chrono::microseconds(100);
+
+// For tests.
+std::atomic<int> member_delay{0};  // microseconds
+std::atomic<int> assumed_processors{0};
 
 void pause() {
 #if defined(__x86_64__)
@@ -40,178 +45,231 @@ void pause() {
 #endif
 }
 
-std::atomic_ref<std::uint32_t> atomic(const std::uint32_t* word) {
-  return std::atomic_ref<std::uint32_t>(*const_cast<std::uint32_t*>(word));
-}
-
-}  // namespace
-
-void wait_while_equal(const std::uint32_t* word, std::uint32_t value) {
-  const auto shared = atomic(word);
-  for (std::uint32_t spins = 0; spins < kSpins; ++spins) {
-    if (shared.load(std::memory_order_acquire) != value) return;
-    pause();
-  }
-  shared.wait(value, std::memory_order_acquire);
-}
-
-void wake_waiters(const std::uint32_t* word) { atomic(word).notify_all(); }
-
-namespace {
-
-class Pool {
+// Waits a little, longer the more often it was called.  A thread that only spins can hold the core that the awaited
+// thread needs; one that yields gives it up if, and only if, somebody wants it.
+class Patience {
  public:
-  static Pool& instance() {
-    static Pool* pool = new Pool;  // never destroyed: workers may outlive static destruction
-    return *pool;
+  void wait() {
+    if (++rounds_ < 64) return pause();
+    sched_yield();
+    for (int k = 0; k < 16; ++k) pause();
+  }
+  bool at_its_end() {
+    if (rounds_ < 64) return false;
+    if (rounds_ == 64) began_ = Clock::now();
+    return rounds_ > 64 && Clock::now() - began_ > kIdle;
+  }
+
+ private:
+  int rounds_ = 0;
+  Clock::time_point began_;
+};
+
+// Where the members of the crew may run: on any processor of the caller's but the one it is on.  A woken thread is else
+// often put on its waker's processor, where the two take turns until the scheduler parts them; in a virtual machine,
+// whose idle processors look busy to its kernel, nearly always (docs/decisions/0008-claimed-work.md).
+class Places {
+ public:
+  // To be asked before members are woken; whether they have to move.
+  bool changed() {
+#ifdef __linux__
+    const int here = sched_getcpu();
+    cpu_set_t set;
+    if (here < 0 || sched_getaffinity(0, sizeof set, &set) != 0) return false;
+    if (CPU_COUNT(&set) > 1) CPU_CLR(here, &set);
+    if (CPU_EQUAL(&set, &set_)) return false;
+    set_ = set;
+    return true;
+#else
+    return false;
+#endif
+  }
+  void move(pid_t thread) const {
+#ifdef __linux__
+    sched_setaffinity(thread, sizeof set_, &set_);
+#endif
+  }
+
+ private:
+#ifdef __linux__
+  cpu_set_t set_{};
+#endif
+};
+
+// The threads that help callers, one caller at a time.
+//
+// A phase is one sharing of items.  Its number and how many items it has are one word, which members watch.  An item is
+// claimed by writing the phase's number over an older one in the item's own word: a member that comes too late, even
+// one that was stopped between reading the phase and claiming, finds a number that is not older and gets nothing.  Who
+// has claimed an item may read what the phase publishes: the caller changes it only after all items are done.
+class Crew {
+ public:
+  static Crew& instance() {
+    static Crew* crew = new Crew;  // never destroyed: its threads may outlive static destruction
+    return *crew;
   }
 
   void run(int threads, Body body, void* context) {
-    std::unique_lock<std::mutex> held(busy_, std::try_to_lock);
-    if (threads <= 1 || threads >= static_cast<int>(kSizes) || !held.owns_lock() || !grow(threads - 1)) {
-      body(context, Team{0, 1, nullptr});
-      return;
-    }
-    Barrier barrier;
-    body_ = body;
-    context_ = context;
-    barrier_ = &barrier;
-    __atomic_store_n(&running_, static_cast<std::uint32_t>(threads - 1), __ATOMIC_RELAXED);
-    {
-      std::lock_guard<std::mutex> lock(parking_);
-      call_.store((call_.load() / kSizes + 1) * kSizes + threads, std::memory_order_release);
-    }
-    if (parked_.load(std::memory_order_acquire) > 0) wake_.notify_all();
-    body(context, Team{0, threads, &barrier});
-    for (std::uint32_t left; (left = __atomic_load_n(&running_, __ATOMIC_ACQUIRE)) > 0;)
-      wait_while_equal(&running_, left);
+    const std::unique_lock<std::mutex> held(busy_, std::try_to_lock);
+    if (threads > 1 && held.owns_lock()) threads = grow(std::min(threads, kMostMembers));
+    if (threads <= 1 || !held.owns_lock()) return body(context, Team{});
+    size_.store(threads, std::memory_order_relaxed);
+    wake(threads);
+    body(context, Team{threads});
   }
 
-  // A fork copies the memory but not the threads; the child starts with an empty pool.
-  static void after_fork_in_child() { new (&instance()) Pool; }
+  void share(std::int64_t items, Work work, void* context) {
+    work_.store(work, std::memory_order_relaxed);
+    context_.store(context, std::memory_order_relaxed);
+    done_.store(0, std::memory_order_relaxed);
+    const Number phase = (phase_.load(std::memory_order_relaxed) / kItems + 1) * kItems + static_cast<Number>(items);
+    phase_.store(phase, std::memory_order_release);
+    work_at(phase, 0, 0);
+    for (Patience patience; done_.load(std::memory_order_acquire) < items;) patience.wait();
+  }
+
+  std::uint64_t present() const { return present_.load(std::memory_order_relaxed); }
+
+  // A fork copies the memory but not the threads; the child starts with an empty crew.
+  static void after_fork_in_child() { new (&instance()) Crew; }
 
  private:
-  bool grow(int workers) {
-    while (static_cast<int>(workers_.size()) < workers) {
-      const int id = static_cast<int>(workers_.size()) + 1;
+  static constexpr Number kItems = 256;  // phase_ is the number of the phase times this plus its items
+  static_assert(kMostItems < kItems);
+
+  struct alignas(64) Member {
+    std::atomic<std::uint32_t> bell{0};  // rung to wake it
+    std::atomic<bool> asleep{false};
+    std::atomic<pid_t> thread{0};
+  };
+  struct alignas(64) Item {
+    std::atomic<Number> phase{0};  // of the last claim
+  };
+
+  // Starts members up to `threads`, the caller among them; returns how many there are.
+  int grow(int threads) {
+    for (; size_of_crew_ < threads; ++size_of_crew_) {
       try {
-        workers_.emplace_back([this, id, seen = call_.load()] { work(id, seen); });
-        workers_.back().detach();
+        std::thread([this, id = size_of_crew_] { serve(id); }).detach();
       } catch (const std::system_error&) {
-        return false;
+        break;
       }
     }
-    return true;
+    return std::min(threads, size_of_crew_);
   }
 
-  void work(int id, std::uint64_t seen) {
+  // Wakes the members that sleep: those that nobody else will.
+  void wake(int threads) {
+    bool asked = false;
+    for (int id = 1; id < threads; ++id) {
+      if (!asleep(id)) continue;
+      if (!asked && places_.changed()) placed_ = 0;
+      asked = true;
+      if (!(placed_ >> id & 1)) places_.move(members_[id].thread.load(std::memory_order_relaxed));
+      placed_ |= std::uint64_t{1} << id;
+      if (id == 1 || !asleep(id / 2)) ring(id);
+    }
+  }
+
+  bool asleep(int id) const { return members_[id].asleep.load(std::memory_order_acquire); }
+
+  void ring(int id) {
+    members_[id].bell.fetch_add(1, std::memory_order_release);
+    members_[id].bell.notify_one();
+  }
+
+  // A woken member wakes two more: to wake takes microseconds, and the caller has work to do.
+  void wake_next(int id) {
+    for (int next = 2 * id; next < 2 * id + 2 && next < size_.load(std::memory_order_relaxed); ++next) {
+      if (asleep(next)) ring(next);
+    }
+  }
+
+  void serve(int id) {
+    const FlushDenormals flush;
+    Member& self = members_[id];
+    self.thread.store(gettid(), std::memory_order_relaxed);
+    const std::uint64_t bit = std::uint64_t{1} << id;
+    Number seen = 0;
     for (;;) {
-      await_call(seen);
-      seen = call_.load(std::memory_order_acquire);
-      const int size = static_cast<int>(seen % kSizes);
-      if (id < size) {  // the fields do not change until every member has finished; other workers must not read them
-        body_(context_, Team{id, size, barrier_});
-        if (__atomic_sub_fetch(&running_, 1u, __ATOMIC_ACQ_REL) == 0) wake_waiters(&running_);
+      present_.fetch_or(bit, std::memory_order_relaxed);
+      for (Patience patience; !patience.at_its_end();) {
+        const Number phase = phase_.load(std::memory_order_acquire);
+        if (phase == seen || member_delay.load(std::memory_order_relaxed) < 0) {
+          patience.wait();
+          continue;
+        }
+        seen = phase;
+        if (const int late = member_delay.load(std::memory_order_relaxed)) {
+          std::this_thread::sleep_for(std::chrono::microseconds(late));
+        }
+        if (id < size_.load(std::memory_order_relaxed)) {
+          work_at(phase, id, __builtin_popcountll(present() & (bit - 1)));
+          patience = {};
+        }
       }
+      present_.fetch_and(~bit, std::memory_order_relaxed);
+      const std::uint32_t rung = self.bell.load(std::memory_order_acquire);
+      self.asleep.store(true, std::memory_order_release);
+      self.bell.wait(rung, std::memory_order_acquire);
+      self.asleep.store(false, std::memory_order_relaxed);
+      wake_next(id);
     }
   }
 
-  void await_call(std::uint64_t seen) {
-    for (std::uint32_t spins = 0; spins < kSpinsForCall; ++spins) {
-      if (call_.load(std::memory_order_acquire) != seen) return;
-      pause();
+  // Claims items and does them: first those from its own place among the members on, which in the next phase will be
+  // the same, and its part of the weights still in its own cache; then what others have left.
+  void work_at(Number phase, int member, int rank) {
+    const auto items = static_cast<std::int64_t>(phase % kItems);
+    const int size = size_.load(std::memory_order_relaxed);
+    const std::int64_t first = items * rank / Team{size}.members() % items;
+    std::int64_t done = 0;
+    for (std::int64_t k = 0; k < items; ++k) {
+      const std::int64_t item = first + k < items ? first + k : first + k - items;
+      std::atomic<Number>& claim = items_[item].phase;
+      Number before = claim.load(std::memory_order_relaxed);
+      if (before >= phase || !claim.compare_exchange_strong(before, phase, std::memory_order_acq_rel)) continue;
+      work_.load(std::memory_order_relaxed)(context_.load(std::memory_order_relaxed), item, member);
+      ++done;
     }
-    std::unique_lock<std::mutex> lock(parking_);
-    parked_.fetch_add(1, std::memory_order_acq_rel);
-    wake_.wait(lock, [&] { return call_.load(std::memory_order_acquire) != seen; });
-    parked_.fetch_sub(1, std::memory_order_acq_rel);
+    if (done > 0) done_.fetch_add(done, std::memory_order_release);
   }
 
-  std::mutex busy_, parking_;
-  std::condition_variable wake_;
-  std::vector<std::thread> workers_;
-  std::atomic<std::uint64_t> call_{0};  // number of the call * kSizes + its team size
-  std::atomic<int> parked_{0};
-  alignas(64) std::uint32_t running_ = 0;  // members that have not finished
-  Body body_ = nullptr;
-  void* context_ = nullptr;
-  Barrier* barrier_ = nullptr;
+  std::mutex busy_;
+  int size_of_crew_ = 1;
+  Places places_;
+  std::uint64_t placed_ = ~std::uint64_t{0};  // members that are where places_ says
+  alignas(64) std::atomic<Number> phase_{0};
+  std::atomic<Work> work_{nullptr};
+  std::atomic<void*> context_{nullptr};
+  std::atomic<int> size_{1};
+  alignas(64) std::atomic<std::int64_t> done_{0};
+  alignas(64) std::atomic<std::uint64_t> present_{1};  // a bit for each member that is awake, and the caller's
+  Member members_[kMostMembers];
+  Item items_[kMostItems];
 };
 
-// OpenMP's threads, where the process has them already (torch brings libgomp).  After a parallel region they spin for
-// milliseconds, waiting for the next one, on the cores that a second pool would need, so we share them.  Found by name:
-// nothing here depends on OpenMP.  See docs/decisions/0004-threads.md.
-struct OpenMp {
-  void (*parallel)(void (*)(void*), void*, unsigned threads, unsigned flags);
-  int (*id)();
-  int (*size)();
-
-  static const OpenMp* find() {
-    const char* wanted = std::getenv("UNROLLED_POOL");
-    if (wanted && *wanted) {
-      if (std::string_view(wanted) == "own") return nullptr;
-      throw std::invalid_argument(std::string("UNROLLED_POOL is '") + wanted + "', expected 'own' or nothing");
-    }
-    void* library = dlopen("libgomp.so.1", RTLD_LAZY | RTLD_NOLOAD);
-    if (!library) return nullptr;
-    static OpenMp found;
-    found.parallel = reinterpret_cast<decltype(found.parallel)>(dlsym(library, "GOMP_parallel"));
-    found.id = reinterpret_cast<decltype(found.id)>(dlsym(library, "omp_get_thread_num"));
-    found.size = reinterpret_cast<decltype(found.size)>(dlsym(library, "omp_get_num_threads"));
-    return found.parallel && found.id && found.size ? &found : nullptr;
-  }
-
-  void run(int threads, Body body, void* context) const {
-    struct Region {
-      const OpenMp* self;
-      int threads;
-      Body body;
-      void* context;
-      Barrier barrier;
-    } region{this, threads, body, context, {}};
-    parallel(
-        [](void* data) {
-          Region& r = *static_cast<Region*>(data);
-          const int id = r.self->id();
-          if (r.self->size() == r.threads) {
-            r.body(r.context, Team{id, r.threads, &r.barrier});
-          } else if (id == 0) {  // OpenMP gave fewer; scratch is laid for the whole team or for one
-            r.body(r.context, Team{0, 1, nullptr});
-          }
-        },
-        &region, static_cast<unsigned>(threads), 0);
-  }
-};
-
-// libgomp does not survive a fork; our own pool does.
-bool forked = false;
-
-void after_fork_in_child() {
-  forked = true;
-  Pool::after_fork_in_child();
-}
-
-const int registered = pthread_atfork(nullptr, nullptr, after_fork_in_child);
+const int registered = pthread_atfork(nullptr, nullptr, Crew::after_fork_in_child);
 
 }  // namespace
 
+void share_items(std::int64_t items, Work work, void* context) { Crew::instance().share(items, work, context); }
+std::uint64_t members_present() { return Crew::instance().present(); }
 void run_team(int threads, Body body, void* context) {
-  if (threads > 1 && !forked) {
-    static const OpenMp* const openmp = OpenMp::find();
-    if (openmp) return openmp->run(threads, body, context);
-  }
-  Pool::instance().run(threads, body, context);
+  if (threads <= 1) return body(context, Team{});
+  Crew::instance().run(threads, body, context);
 }
 
 int threads_from_environment() {
   static const int threads = [] {
     const char* wanted = std::getenv("UNROLLED_NUM_THREADS");
     if (!wanted || !*wanted) return 0;
+    constexpr long most = 4095;
     char* end = nullptr;
     const long n = std::strtol(wanted, &end, 10);
-    if (*end || n < 1 || n >= static_cast<long>(kSizes)) {
+    if (*end || n < 1 || n > most) {
       throw std::invalid_argument(std::string("UNROLLED_NUM_THREADS is '") + wanted +
-                                  "', expected a whole number from 1 to " + std::to_string(kSizes - 1));
+                                  "', expected a whole number from 1 to " + std::to_string(most));
     }
     return static_cast<int>(n);
   }();
@@ -219,30 +277,22 @@ int threads_from_environment() {
 }
 
 int default_threads() {
-  if (const int threads = threads_from_environment()) return threads;
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-  return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));  // more processors than the set can name
+  const int threads = threads_from_environment();
+  return threads > 0 ? threads : processors();
 }
 
-int useful_threads(double multiply_adds, int allowed) {
-  // Waking a second thread costs some microseconds; below this many multiply-adds one thread is done sooner.
-  constexpr double worth_waking = 2e6;
-  return multiply_adds < worth_waking ? 1 : allowed;
+int processors() {
+  if (const int assumed = assumed_processors.load(std::memory_order_relaxed)) return assumed;
+  static const int quota = processor_quota();
+  int found = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+#ifdef __linux__
+  cpu_set_t set;  // fails where there are more processors than the set can name
+  if (sched_getaffinity(0, sizeof set, &set) == 0) found = CPU_COUNT(&set);
+#endif
+  return std::min({found, quota > 0 ? quota : found, kMostMembers});
 }
 
-template <class Real>
-int useful_threads(const Call<Real>& call, int allowed) {
-  const double per_row = static_cast<double>(gate_count(call.cell)) * call.H * (call.I + call.P);
-  if (useful_threads(per_row * call.recurrences * call.B * call.T, allowed) == 1) return 1;
-  // With few rows the threads wait for each other once per step; a step must take longer than that barrier.
-  constexpr double worth_a_barrier = 1e5;
-  if (call.recurrences * call.B < allowed && per_row * call.B < worth_a_barrier)
-    return static_cast<int>(call.recurrences);
-  return allowed;
-}
-
-template int useful_threads<float>(const Call<float>&, int);
-template int useful_threads<double>(const Call<double>&, int);
+void assume_processors(int count) { assumed_processors.store(count); }
+void delay_members(int microseconds) { member_delay.store(microseconds); }
 
 }  // namespace unrolled

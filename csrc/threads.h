@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The threads of the core: OpenMP's where the process has them already, else a pool of std::thread, which sleeps when
-// idle and is created again after a fork; and how many threads a call is worth.
+// The threads of the core: a crew that sleeps when idle, is woken by calls that can use it and is created again after
+// a fork; and how many threads a process may use.
 #pragma once
-#include "kernels.h"
+#include <string>
+
+#include "team.h"
 
 namespace unrolled {
 
-// Runs body(context, team) on `threads` threads, the caller's among them, and returns when all are done.  If another
-// call holds the pool, or not all threads can be had, the team is the caller alone, and never a size in between:
-// results do not depend on the size of the team, but the layout of the scratch does.
+// Runs body(context, team) on the caller's thread, with a crew of up to `threads` members that may claim its work.  If
+// another call has the crew, or no thread can be had, the team is the caller alone.
 using Body = void (*)(void* context, const Team& team);
 void run_team(int threads, Body body, void* context);
 
@@ -19,9 +20,18 @@ int threads_from_environment();
 // That, or the processors of this process.
 int default_threads();
 
-// How many of `allowed` threads are worth waking for a call.
-template <class Real>
-int useful_threads(const Call<Real>& call, int allowed);
-int useful_threads(double multiply_adds, int allowed);
+// How many threads of this process can run at a time: the processors in the affinity mask of the calling thread, no
+// more than the quota of its container, and kMostMembers at most.
+int processors();
+
+// The processor quota of the container in whole processors, at least 1; 0 where there is none.  `root` is where control
+// groups are mounted, `groups` the file that says in which ones this process is.
+int processor_quota(const std::string& root = "/sys/fs/cgroup", const std::string& groups = "/proc/self/cgroup");
+
+// For tests: as if there were so many processors; 0: as it is.
+void assume_processors(int count);
+
+// For tests: a member waits so many microseconds before it looks for items of a phase; negative: it never takes any.
+void delay_members(int microseconds);
 
 }  // namespace unrolled
