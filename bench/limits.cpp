@@ -5,11 +5,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -18,7 +20,6 @@
 #endif
 
 #include "../csrc/kernels.h"
-#include "../csrc/threads.h"
 
 namespace unrolled {
 namespace {
@@ -75,9 +76,18 @@ struct Work {
 double best_rate(Work& work, int threads) {
   double best = 1e30;
   for (int k = 0; k < 15; ++k) {
-    const double start = seconds();
-    run_team(threads, [](void* context, const Team& team) { static_cast<Work*>(context)->run(team.id); }, &work);
-    best = std::min(best, seconds() - start);
+    std::atomic<int> waiting{threads};
+    std::vector<double> began(static_cast<std::size_t>(threads));
+    std::vector<std::thread> others;
+    const auto run = [&](int thread) {
+      for (--waiting; waiting > 0;) std::this_thread::yield();
+      began[static_cast<std::size_t>(thread)] = seconds();
+      work.run(thread);
+    };
+    for (int thread = 1; thread < threads; ++thread) others.emplace_back(run, thread);
+    run(0);
+    for (std::thread& other : others) other.join();
+    best = std::min(best, seconds() - *std::min_element(began.begin(), began.end()));
   }
   return work.amount / best;
 }

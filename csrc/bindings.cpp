@@ -302,6 +302,25 @@ NB_MODULE(_core, m) {
       "Value of an environment variable now, None if it is not set; a tenth of what os.environ takes.");
   m.def("default_threads", &default_threads, "UNROLLED_NUM_THREADS, or the processors of this process.");
   m.def("processors", &processors, "How many threads of this process can run at a time.");
-  m.def("assume_processors", &assume_processors, nb::arg("count"), "For tests: as if there were so many processors.");
-  m.def("delay_members", &delay_members, nb::arg("microseconds"), "For tests: threads come late; negative: never.");
+  m.def(
+      "rehearse",
+      [](std::int16_t processors, bool awaited, int delay) { rehearse({delay, processors, awaited}); },
+      nb::arg("processors") = 0, nb::arg("awaited") = false, nb::arg("delay") = 0,
+      "For tests: as if there were so many processors; calls begin when all their threads have come; threads come so "
+      "many microseconds late to each piece of work, or if negative do none.");
+  m.def("items_helped", &items_helped, "Pieces of work that threads other than the callers' have done, ever.");
+  m.def("processor_quota", &processor_quota, nb::arg("root"), nb::arg("groups"),
+        "The processor quota of a container in whole processors, 0 if there is none.");
+  m.def(
+      "choose_team",
+      [](Index T, Index B, Index recurrences, Index panels, double recurrent, double rest, double bytes, int lanes,
+         int allowed) {
+        const Workload work{T, B, recurrences, panels, recurrent, rest, bytes, lanes};
+        const Crewing found = choose_team(work, allowed);
+        const Blocking blocks = blocking(found.division, found.members, recurrences, B, panels);
+        return nb::make_tuple(found.members, found.division == Division::rows ? "rows" : "steps", blocks.rows,
+                              blocks.panels, found.nanoseconds);
+      },
+      "How many threads would share a call, by what, in how many blocks of rows and of panels, and the nanoseconds "
+      "that it is predicted to take.");
 }

@@ -9,14 +9,15 @@ namespace unrolled {
 namespace {
 
 // Measured on two-core virtual machines with AVX-512 (docs/performance.md); only their ratios matter here.
-constexpr double kMultiplyAdds = 6;   // a nanosecond, for each lane of a vector
-constexpr double kNearBytes = 40;     // read a nanosecond, of weights that fit a core's own cache
-constexpr double kFarBytes = 16;      // of weights that do not
-constexpr double kNear = 1 << 20;     // bytes of such a cache
-constexpr double kMeeting = 250;      // two members meet, ns
-constexpr double kMeetingEach = 60;   // for each further member
-constexpr double kBegin = 4000;       // to wake a member and give it the first item
-constexpr Index kTileRows = 6;        // rows of a tile: fewer use the weights that it reads less often
+constexpr double kMultiplyAdds = 6;  // a nanosecond, for each lane of a vector
+constexpr double kNearBytes = 100;   // read a nanosecond, of weights that fit a core's own cache
+constexpr double kFarBytes = 40;     // of weights that do not
+constexpr double kNear = 1 << 20;    // bytes of such a cache
+constexpr double kMeeting = 600;     // two members meet, ns
+constexpr double kMeetingEach = 60;  // for each further member
+constexpr double kBegin = 4000;      // to wake a member and give it the first item
+constexpr Index kTileRows = 6;       // rows of a tile: fewer use the weights that it reads less often
+constexpr double kWorthIt = 0.9;     // of the time with fewer members: a gain of less is within what is not modelled
 
 constexpr Index cut(Index n, Index parts) { return (n + parts - 1) / parts; }
 
@@ -56,7 +57,7 @@ Crewing choose_team(const Workload& work, int allowed) {
   for (int members = 2; members <= allowed; ++members) {
     for (const Division division : {Division::rows, Division::steps}) {
       const double found = predict(work, division, members);
-      if (found < best.nanoseconds) best = {members, division, found};
+      if (found < kWorthIt * best.nanoseconds) best = {members, division, found};
     }
   }
   return best;

@@ -286,10 +286,32 @@ class Forward {
 };
 
 template <class Cell, class T>
-void forward_of(const CallOf<T>& call, void* scratch, const Team& team, bool packed) {
+void forward_of(const CallOf<T>& call, void* scratch, const Team& team) {
   Arena arena(scratch);
   Plan<Cell, T> plan(call, team.size, arena);
   plan.arrange();
-  if (!packed) plan.pack(team);
+  plan.pack(team);
   Forward<Cell, T>(plan, team).run();
 }
+
+// A call of one step that is run again and again: laid out, arranged and packed once.
+template <class Cell, class T>
+class OneStep {
+ public:
+  OneStep(const CallOf<T>& call, Arena& arena) : plan_(call, 1, arena) {}
+
+  void pack() {
+    plan_.arrange();
+    plan_.pack(Team{});
+  }
+
+  void run() const {
+    plan_.pad_cells();
+    ForwardRows<Cell, T> rows(plan_, 0, 0, all_rows(plan_.call.B), {});
+    rows.run(0, 1);
+    rows.last_states();
+  }
+
+ private:
+  Plan<Cell, T> plan_;
+};

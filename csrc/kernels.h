@@ -183,16 +183,19 @@ constexpr Index padded(Index width) {
 enum class Activation : int { sigmoid, tanh };
 
 // The kernels of one instruction set for one scalar type.  `scratch` is the caller's, 64-byte aligned, of at least
-// scratch_bytes(call, members) for the team's size.  Results are bit-equal for any team and any division.  forward packs
-// the weights into the scratch; with `packed` it finds them there from an earlier call of the same shapes, weights and
-// team size, whose scratch nobody has touched since.
+// scratch_bytes(call, members) for the team's size.  Results are bit-equal for any team and any division.
 template <class Real, class Compute = Real>
 struct Kernels {
   std::size_t (*scratch_bytes)(const Call<Real, Compute>&, int members);
-  void (*forward)(const Call<Real, Compute>&, void* scratch, const Team&, bool packed);
+  void (*forward)(const Call<Real, Compute>&, void* scratch, const Team&);
   void (*backward)(const Call<Real, Compute>&, void* scratch, const Team&);
+  // A call of one step, on one thread, that is run again and again: prepare_step lays it out and packs the weights into
+  // the scratch, step_bytes(call) large; step runs it.  The call stays where it is; its arrays may change in between.
+  std::size_t (*step_bytes)(const Call<Real, Compute>&);
+  void (*prepare_step)(const Call<Real, Compute>&, void* scratch);
+  void (*step)(const void* scratch);
   std::size_t (*linear_bytes)(const Linear<Real>&);
-  void (*linear)(const Linear<Real>&, void* scratch, bool packed);  // one thread; scratch and packed as for forward
+  void (*linear)(const Linear<Real>&, void* scratch, bool packed);  // one thread; packed: by an earlier call, as it is now
   std::size_t (*head_bytes)(const HeadPass<Real>&, int members);
   void (*head)(const HeadPass<Real>&, void* scratch, const Team&);
   void (*activate)(Activation, const Real* in, Real* out, Index n);

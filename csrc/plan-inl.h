@@ -111,6 +111,9 @@ struct Plan {
     order.fill();
     for (Index k = 0; k < call.P; ++k) no_h[k] = 0;
     for (Index k = 0; k < Hp; ++k) zeros[k] = 0;
+    pad_cells();
+  }
+  void pad_cells() const {
     for (Index k = 0; k < call.recurrences; ++k) {
       if (packed[k].c_0) pad_rows(packed[k].c_0, call.recurrence[k].c_0, call.H, Hp, {0, call.B});
     }

@@ -91,7 +91,7 @@ void run_call(const Kernels<Real>& kernels, Call<Real> call, int allowed) {
         if (call.gradients) {
           kernels.backward(call, scratch, team);
         } else {
-          kernels.forward(call, scratch, team, /*packed=*/false);
+          kernels.forward(call, scratch, team);
         }
       });
 }

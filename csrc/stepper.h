@@ -37,7 +37,10 @@ class Stepper {
     const Recurrence<Real>& first = layers_.front().recurrence();
     if (!first.x.data && !first.symbols.data)
       throw std::invalid_argument("step: this stepper reads vectors, not symbols");
-    for (Layer& layer : layers_) kernels_.forward(layer.request.call, layer.scratch.data(), Team{}, packed_);
+    if (!packed_) {
+      for (Layer& layer : layers_) kernels_.prepare_step(layer.request.call, layer.scratch.data());
+    }
+    for (Layer& layer : layers_) kernels_.step(layer.scratch.data());
     if (head_) kernels_.linear(head_->linear, head_->scratch.data(), packed_);
     packed_ = true;
   }
@@ -66,7 +69,7 @@ class Stepper {
     Lease scratch;
 
     Layer(const Kernels<Real>& kernels, const Integers& call, const Integers& recurrence)
-        : request(call, {recurrence}, {}), scratch(kernels.scratch_bytes(reused(request.call), 1)) {}
+        : request(call, {recurrence}, {}), scratch(kernels.step_bytes(reused(request.call))) {}
 
     static const Call<Real>& reused(Call<Real>& call) {
       call.reused = true;

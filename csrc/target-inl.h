@@ -61,9 +61,46 @@ std::size_t scratch_bytes(const CallOf<T>& call, int members) {
 }
 
 template <class T>
-void forward(const CallOf<T>& call, void* scratch, const Team& team, bool packed) {
+void forward(const CallOf<T>& call, void* scratch, const Team& team) {
   const FlushDenormals flush;
-  with_cell<typename T::Compute>(call.cell, [&]<class Cell>() { forward_of<Cell, T>(call, scratch, team, packed); });
+  with_cell<typename T::Compute>(call.cell, [&]<class Cell>() { forward_of<Cell, T>(call, scratch, team); });
+}
+
+// What lies at the start of the scratch of a step.
+struct StepHead {
+  void (*run)(const void* of);
+  const void* of;
+};
+
+template <class T>
+std::size_t step_bytes(const CallOf<T>& call) {
+  return with_cell<typename T::Compute>(call.cell, [&]<class Cell>() {
+    Arena arena(nullptr);
+    arena.take<StepHead>(1);
+    arena.take<OneStep<Cell, T>>(1);
+    const OneStep<Cell, T> step(call, arena);
+    return arena.used();
+  });
+}
+
+template <class T>
+void prepare_step(const CallOf<T>& call, void* scratch) {
+  const FlushDenormals flush;
+  with_cell<typename T::Compute>(call.cell, [&]<class Cell>() {
+    Arena arena(scratch);
+    StepHead* head = arena.take<StepHead>(1);
+    void* place = arena.take<OneStep<Cell, T>>(1);
+    OneStep<Cell, T> step(call, arena);
+    step.pack();
+    __builtin_memcpy(place, &step, sizeof step);
+    *head = {[](const void* of) { static_cast<const OneStep<Cell, T>*>(of)->run(); }, place};
+  });
+}
+
+inline void step(const void* scratch) {
+  const FlushDenormals flush;
+  const StepHead& head = *static_cast<const StepHead*>(scratch);
+  head.run(head.of);
 }
 
 template <class T>
@@ -85,7 +122,8 @@ void activate(Activation activation, const typename T::Storage* in, typename T::
 
 template <class T>
 constexpr Kernels<typename T::Storage, typename T::Compute> kKernels{
-    scratch_bytes<T>, forward<T>, backward<T>, linear_bytes<T>, linear<T>, head_bytes<T>, head<T>, activate<T>,
+    scratch_bytes<T>, forward<T>, backward<T>, step_bytes<T>, prepare_step<T>, step, linear_bytes<T>, linear<T>,
+    head_bytes<T>,    head<T>,    activate<T>,
 };
 using F32 = Types<float, float, float>;
 using F64 = Types<double, double, double>;

@@ -33,9 +33,11 @@ using Number = std::uint64_t;
 // call is much shorter.
 constexpr auto kIdle = std::chrono::microseconds(100);
 
-// For tests.
-std::atomic<int> member_delay{0};  // microseconds
-std::atomic<int> assumed_processors{0};
+std::atomic<Rehearsal> rehearsal{};
+static_assert(std::atomic<Rehearsal>::is_always_lock_free);
+Rehearsal rehearsed() { return rehearsal.load(std::memory_order_relaxed); }
+
+constexpr std::uint64_t bits_below(int id) { return id >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << id) - 1; }
 
 void pause() {
 #if defined(__x86_64__)
@@ -115,6 +117,7 @@ class Crew {
     if (threads <= 1 || !held.owns_lock()) return body(context, Team{});
     size_.store(threads, std::memory_order_relaxed);
     wake(threads);
+    while (rehearsed().awaited && Team{threads}.members() < threads) sched_yield();
     body(context, Team{threads});
   }
 
@@ -129,6 +132,7 @@ class Crew {
   }
 
   std::uint64_t present() const { return present_.load(std::memory_order_relaxed); }
+  std::uint64_t helped() const { return helped_.load(std::memory_order_relaxed); }
 
   // A fork copies the memory but not the threads; the child starts with an empty crew.
   static void after_fork_in_child() { new (&instance()) Crew; }
@@ -195,16 +199,16 @@ class Crew {
       present_.fetch_or(bit, std::memory_order_relaxed);
       for (Patience patience; !patience.at_its_end();) {
         const Number phase = phase_.load(std::memory_order_acquire);
-        if (phase == seen || member_delay.load(std::memory_order_relaxed) < 0) {
+        const int delay = rehearsed().delay;
+        if (phase == seen || delay < 0) {
           patience.wait();
           continue;
         }
         seen = phase;
-        if (const int late = member_delay.load(std::memory_order_relaxed)) {
-          std::this_thread::sleep_for(std::chrono::microseconds(late));
-        }
+        if (delay > 0) std::this_thread::sleep_for(std::chrono::microseconds(delay));
         if (id < size_.load(std::memory_order_relaxed)) {
-          work_at(phase, id, __builtin_popcountll(present() & (bit - 1)));
+          const std::int64_t done = work_at(phase, id, __builtin_popcountll(present() & bits_below(id)));
+          helped_.fetch_add(static_cast<std::uint64_t>(done), std::memory_order_relaxed);
           patience = {};
         }
       }
@@ -219,7 +223,7 @@ class Crew {
 
   // Claims items and does them: first those from its own place among the members on, which in the next phase will be
   // the same, and its part of the weights still in its own cache; then what others have left.
-  void work_at(Number phase, int member, int rank) {
+  std::int64_t work_at(Number phase, int member, int rank) {
     const auto items = static_cast<std::int64_t>(phase % kItems);
     const int size = size_.load(std::memory_order_relaxed);
     const std::int64_t first = items * rank / Team{size}.members() % items;
@@ -233,6 +237,7 @@ class Crew {
       ++done;
     }
     if (done > 0) done_.fetch_add(done, std::memory_order_release);
+    return done;
   }
 
   std::mutex busy_;
@@ -245,6 +250,7 @@ class Crew {
   std::atomic<int> size_{1};
   alignas(64) std::atomic<std::int64_t> done_{0};
   alignas(64) std::atomic<std::uint64_t> present_{1};  // a bit for each member that is awake, and the caller's
+  std::atomic<std::uint64_t> helped_{0};
   Member members_[kMostMembers];
   Item items_[kMostItems];
 };
@@ -282,7 +288,7 @@ int default_threads() {
 }
 
 int processors() {
-  if (const int assumed = assumed_processors.load(std::memory_order_relaxed)) return assumed;
+  if (const int assumed = rehearsed().processors) return assumed;
   static const int quota = processor_quota();
   int found = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 #ifdef __linux__
@@ -292,7 +298,7 @@ int processors() {
   return std::min({found, quota > 0 ? quota : found, kMostMembers});
 }
 
-void assume_processors(int count) { assumed_processors.store(count); }
-void delay_members(int microseconds) { member_delay.store(microseconds); }
+void rehearse(const Rehearsal& how) { rehearsal.store(how); }
+std::uint64_t items_helped() { return Crew::instance().helped(); }
 
 }  // namespace unrolled

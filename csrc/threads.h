@@ -28,10 +28,15 @@ int processors();
 // groups are mounted, `groups` the file that says in which ones this process is.
 int processor_quota(const std::string& root = "/sys/fs/cgroup", const std::string& groups = "/proc/self/cgroup");
 
-// For tests: as if there were so many processors; 0: as it is.
-void assume_processors(int count);
+// For tests: how members come.
+struct Rehearsal {
+  std::int32_t delay = 0;       // microseconds before a member looks for items of a phase; negative: it never takes any
+  std::int16_t processors = 0;  // as if there were so many; 0: as many as there are
+  bool awaited = false;         // a call begins when all its members have come
+};
+void rehearse(const Rehearsal& how);
 
-// For tests: a member waits so many microseconds before it looks for items of a phase; negative: it never takes any.
-void delay_members(int microseconds);
+// Items that members other than the callers have done, ever.
+std::uint64_t items_helped();
 
 }  // namespace unrolled

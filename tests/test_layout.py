@@ -44,7 +44,7 @@ KEPT_TO = {
 
 #: The order of csrc: a file includes only files of a lower rank.
 RANKS = [
-    ["simd/partial.h", "team.h", "denormals.h", "workspace.h"],
+    ["simd/partial.h", "team.h", "division.h", "denormals.h", "workspace.h"],
     ["simd/vector.h", "simd/baseline.h", "simd/neon.h", "simd/avx2.h", "simd/avx512.h", "kernels.h"],
     ["math-inl.h", "simd/storage.h"],
     ["gemm-inl.h"],
@@ -59,7 +59,7 @@ RANKS = [
     ["target-inl.h"],
     ["target_baseline.cpp", "target_neon.cpp", "target_avx2.cpp", "target_avx512.cpp"],
     ["dispatch.h", "sampler.h", "threads.h", "fields.h", "dlpack/dlpack.h"],
-    ["dispatch.cpp", "threads.cpp", "workspace.cpp", "sampler.cpp", "request.h"],
+    ["dispatch.cpp", "threads.cpp", "quota.cpp", "division.cpp", "workspace.cpp", "sampler.cpp", "request.h"],
     ["stepper.h", "tensors.h"],
     ["layer_call.h", "step.h"],
     ["bindings.cpp"],

@@ -11,7 +11,7 @@ from unrolled.notation import has_cell_state, weight_shapes
 KINDS = ["RNN_TANH", "RNN_RELU", "LSTM", "LSTM projected", "LSTM_PEEPHOLE", "LSTM_PEEPHOLE projected", "GRU"]
 DTYPES = [torch.float32, torch.float64]
 #: Sizes that are divided among threads in different ways (csrc/division-inl.h), the last one summed in several chunks.
-#: All are large enough that threads are woken: `test_cases_are_worth_several_threads` checks it.
+#: All are large enough that threads are woken: `test_every_case_is_shared_with_other_threads` checks it.
 DIVISIONS = {
     "rows": {"T": 23, "B": 29, "I": 27, "H": 47},
     "panels": {"T": 41, "B": 2, "I": 37, "H": 211},

@@ -1,6 +1,6 @@
-"""Threads: how many run, who may call at once, and what a fork leaves; on OpenMP's threads and on the core's own.
+"""Threads: how many take part, what happens when they come late or never, who may call at once, what a fork leaves.
 
-The choice of pool is made once a process, so each test runs its code in a process of its own.
+How a process counts its threads is settled once, so each test runs its code in a process of its own.
 """
 
 import os
@@ -32,45 +32,97 @@ def new_threads(n):
 needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted through /proc")
 
 
-@pytest.fixture(params=["openmp", "own"])
-def python(request):
-    """Run code in a fresh process on one of the two pools; return what it prints, in words."""
-
-    def run(code, **environment):
-        ours = {"UNROLLED_NUM_THREADS", "UNROLLED_POOL"}
-        inherited = {name: value for name, value in os.environ.items() if name not in ours}
-        pool = {"UNROLLED_POOL": "own"} if request.param == "own" else {}
-        done = subprocess.run(
-            [sys.executable, "-c", PRELUDE.format(folder=str(Path(__file__).parents[2])) + code],
-            env={**inherited, **pool, **environment}, capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout.split()
-
-    return run
+def python(code, **environment):
+    """Run code in a fresh process; return what it prints, in words."""
+    inherited = {name: value for name, value in os.environ.items() if name != "UNROLLED_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", PRELUDE.format(folder=str(Path(__file__).parents[2])) + code],
+        env={**inherited, **environment}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
 
 
 @needs_proc
 @pytest.mark.parametrize(("wanted", "others"), [(1, "0"), (4, "3")])
-def test_torch_set_num_threads_is_obeyed(python, wanted, others):
-    assert python(f"print(new_threads({wanted}))") == [others]
+def test_torch_set_num_threads_is_obeyed(wanted, others):
+    assert python(f"_core.rehearse(processors=8); print(new_threads({wanted}))") == [others]
 
 
 @needs_proc
 @pytest.mark.parametrize(("wanted", "others"), [("1", "0"), ("3", "2")])
-def test_unrolled_num_threads_goes_before_torch_set_num_threads(python, wanted, others):
-    code = "print(_core.default_threads(), new_threads(4))"
+def test_unrolled_num_threads_goes_before_torch_set_num_threads(wanted, others):
+    code = "_core.rehearse(processors=8); print(_core.default_threads(), new_threads(4))"
     assert python(code, UNROLLED_NUM_THREADS=wanted) == [wanted, others]
 
 
 @needs_proc
-def test_threads_default_to_the_processors_of_the_process(python):
+@pytest.mark.parametrize("wanted", ["16", "4095"])
+def test_there_are_never_more_threads_than_processors(wanted):
+    code = "_core.rehearse(processors=2); print(new_threads(16))"
+    assert python(code, UNROLLED_NUM_THREADS=wanted, OMP_NUM_THREADS="1000") == ["1"]
+
+
+@needs_proc
+def test_threads_default_to_the_processors_of_the_process():
     assert python("os.sched_setaffinity(0, [*os.sched_getaffinity(0)][:1]); print(_core.default_threads())") == ["1"]
 
 
-def test_many_python_threads_call_at_once_and_get_their_own_bits(python):
+@needs_proc
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processors, to give one up")
+def test_affinity_that_changes_while_the_process_runs_is_obeyed():
+    code = """
+torch.set_num_threads(4)
+all_of_them = os.sched_getaffinity(0)
+os.sched_setaffinity(0, [*all_of_them][:1])
+print(new_threads(4), _core.processors())
+os.sched_setaffinity(0, all_of_them)
+print(new_threads(2), _core.processors() == min(64, len(all_of_them)))
+"""
+    assert python(code) == ["0", "1", "1", "True"]
+
+
+@pytest.mark.parametrize("delay", [0, 200, -1])
+@pytest.mark.parametrize("members", [2, 3, 8])
+def test_threads_that_come_late_or_never_change_no_bit(members, delay):
+    code = f"""
+for sizes in [*DIVISIONS.values(), WITH_OPTIONS]:
+    for kind in KINDS:
+        case = make(kind, torch.float32, **sizes)
+        torch.set_num_threads(1)
+        want = case.run()
+        torch.set_num_threads({members})
+        _core.rehearse(processors={members}, awaited=True, delay={delay})
+        assert_same_bits(case.run(), want)
+        _core.rehearse(processors={members}, delay={delay})
+        assert_same_bits(case.run(), want)
+print("same", _core.items_helped() > 0)
+"""
+    assert python(code) == ["same", str(delay >= 0)]
+
+
+def test_every_case_is_shared_with_other_threads():
+    """A call that is too small runs on one thread, and a test of threads on such a call would test nothing."""
     code = """
 torch.set_num_threads(3)
+_core.rehearse(processors=3, awaited=True)
+for sizes in [*DIVISIONS.values(), WITH_OPTIONS]:
+    for kind in KINDS:
+        case = make(kind, torch.float32, **sizes)
+        before = _core.items_helped()
+        for _ in range(50):
+            case.run()
+            if _core.items_helped() > before:
+                break
+        print(_core.items_helped() > before)
+"""
+    assert python(code) == ["True"] * (len(DIVISIONS) + 1) * len(KINDS)
+
+
+def test_many_python_threads_call_at_once_and_get_their_own_bits():
+    code = """
+torch.set_num_threads(3)
+_core.rehearse(processors=3)
 cases = [make(kind, torch.float32, T=47 + k, B=29, I=17, H=33, seed=k) for k, kind in enumerate(KINDS * 2)]
 alone = [case.run() for case in cases]
 with ThreadPoolExecutor(len(cases)) as pool:
@@ -83,16 +135,18 @@ print("same")
 
 
 @pytest.mark.whole_process
-def test_call_works_in_a_forked_child_and_still_in_its_parent(python):
+def test_call_works_in_a_forked_child_and_still_in_its_parent():
     code = """
 import warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of any fork with threads
 torch.set_num_threads(3)
+_core.rehearse(processors=3, awaited=True)
 want = call()
 child = os.fork()
 if child == 0:
+    before = threads(), _core.items_helped()
     assert_same_bits(call(), want)
-    os._exit(17)
+    os._exit(17 if before == (1, 0) and threads() == 3 else 18)
 _, status = os.waitpid(child, 0)
 assert_same_bits(call(), want)
 print(os.waitstatus_to_exitcode(status))
@@ -100,9 +154,10 @@ print(os.waitstatus_to_exitcode(status))
     assert python(code) == ["17"]
 
 
-def test_call_from_a_thread_that_ends_leaves_the_pool_working(python):
+def test_call_from_a_thread_that_ends_leaves_the_others_working():
     code = """
 torch.set_num_threads(3)
+_core.rehearse(processors=3, awaited=True)
 want = call()
 for _ in range(3):
     with ThreadPoolExecutor(1) as short_lived:
@@ -113,36 +168,17 @@ print("same")
     assert python(code) == ["same"]
 
 
-@pytest.mark.parametrize("limit", ["1", "2"])
-def test_team_smaller_than_asked_for_gives_the_same_bits(python, limit):
-    """OpenMP may give fewer threads than are wanted."""
+def test_process_without_room_for_a_thread_computes_alone():
     code = """
-for sizes in ({"B": 9, "H": 147}, {"B": 29, "H": 47}, {"B": 3, "H": 109, "D": 2}):
-    for kind in KINDS:
-        case = make(kind, torch.float32, T=23, I=37, **sizes)
-        torch.set_num_threads(1)
-        want = case.run()
-        torch.set_num_threads(3)
-        for _ in range(3):
-            assert_same_bits(case.run(), want)
-print("same")
+import resource
+want = call()
+_core.rehearse(processors=3)
+torch.set_num_threads(3)
+resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+if os.getuid() == 0:
+    os.setuid(65534)  # the limit does not hold for root
+assert_same_bits(call(), want)
+print(threads())
 """
-    assert python(code, OMP_THREAD_LIMIT=limit) == ["same"]
-
-
-@needs_proc
-@pytest.mark.whole_process
-def test_cases_are_worth_several_threads(python):
-    """A call that is too small runs on one thread, and a test of threads on such a call would test nothing."""
-    code = """
-import warnings
-warnings.simplefilter("ignore", DeprecationWarning)
-for sizes in [*DIVISIONS.values(), WITH_OPTIONS]:
-    for kind in KINDS:
-        call = make(kind, torch.float32, **sizes).run
-        child = os.fork()  # a child begins without threads
-        if child == 0:
-            os._exit(new_threads(3))
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
-    assert python(code) == ["2"] * (len(DIVISIONS) + 1) * len(KINDS)
+    alone = python("torch.set_num_threads(1); call(); print(threads())", UNROLLED_NUM_THREADS="1")
+    assert python(code, OMP_NUM_THREADS="1") == alone

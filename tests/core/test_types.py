@@ -17,7 +17,8 @@ TOLERANCE = 1e-6
 def test_float_storage_with_double_arithmetic_rounds_only_what_is_stored(tmp_path):
     program = tmp_path / "types"
     flags = ["-std=gnu++20", "-ffp-contract=off", "-pthread", "-w", f"-I{CSRC}"]
-    command = ["g++", *flags, str(HERE / "types.cpp"), str(CSRC / "threads.cpp"), "-o", str(program)]
+    sources = HERE / "types.cpp", *(CSRC / name for name in ("threads.cpp", "quota.cpp", "division.cpp"))
+    command = ["g++", *flags, *map(str, sources), "-o", str(program)]
     subprocess.run(command, check=True, timeout=300)
     output = subprocess.run([program], capture_output=True, text=True, check=True, timeout=100).stdout
     rows = [line.split("\t") for line in output.splitlines()]

@@ -77,7 +77,7 @@ class Layer {
         [](void* layer, const Team& team) {
           const Layer& l = *static_cast<Layer*>(layer);
           if (l.arrays_.call.gradients) return kKernels<T>.backward(l.arrays_.call, l.scratch_, team);
-          kKernels<T>.forward(l.arrays_.call, l.scratch_, team, false);
+          kKernels<T>.forward(l.arrays_.call, l.scratch_, team);
         },
         this);
     std::free(scratch_);
