@@ -25,7 +25,7 @@ from unrolled.nn.modules import is_hooked, named, sharing_parameters
 from unrolled.nn.recording import trace_of
 from unrolled.nn.reference import LayerResult
 from unrolled.nn.stack import first_input, of_layer, run_stack
-from unrolled.notation import gate_parameters, has_cell_state, stored_name
+from unrolled.notation import gate_parameters, has_cell_state, name_here, stored_name, textbook_names
 
 State: TypeAlias = Tensor | tuple[Tensor, Tensor]
 
@@ -288,7 +288,7 @@ class RecurrentLayer(torch.nn.RNNBase):
         """Return the block of one gate, a view: what is written to it is written to the layer.
 
         Args: name as in the equations, "W_if" (H, I), "W_hf" (H, P), "b_if" (H,); "W_ih" and so on for RNN; "W_hr"
-            (P, H) of a projected LSTM.
+            (P, H) of a projected LSTM.  Of a textbook's names "W_xf" is W_if, and "b_f" a new tensor, b_if + b_hf.
         Raises: KeyError for a name that this cell lacks, IndexError for a layer, ValueError for a direction.
 
         >>> from unrolled.nn import LSTM
@@ -296,19 +296,48 @@ class RecurrentLayer(torch.nn.RNNBase):
         >>> lstm.gate("W_if", layer=1).shape, lstm.W_ig.shape
         (torch.Size([6, 6]), torch.Size([6, 4]))
         """
+        first, *others = (_rows(getattr(self, of), rows) for of, rows in self._blocks(name, layer, reverse))
+        return sum(others, first)
+
+    def gate_grad(self, name: str, layer: int = 0, reverse: bool = False) -> Tensor | None:
+        """Return the gradient of the block of one gate, a view of the stored weight's; None if that has none.
+
+        Args, Raises: as :meth:`gate`, of which a view has no ``grad`` of its own.
+
+        >>> from unrolled.nn import LSTM
+        >>> lstm = LSTM(4, 6)
+        >>> lstm(torch.randn(5, 3, 4))[0].sum().backward()
+        >>> torch.equal(lstm.gate_grad("W_hf"), lstm.weight_hh_l0.grad[6:12])
+        True
+        """
+        # The biases of a sum have the same gradient, unless one of them is frozen.
+        found = [(getattr(self, of).grad, rows) for of, rows in self._blocks(name, layer, reverse)]
+        return next((_rows(grad, rows) for grad, rows in found if grad is not None), None)
+
+    def _blocks(self, name: str, layer: int, reverse: bool) -> list[tuple[str, slice | None]]:
+        """Return the stored weights whose rows, None for all, add up to what has this name."""
         if not 0 <= layer < self.num_layers:
             raise IndexError(f"layer is {layer}, expected 0 to num_layers - 1 = {self.num_layers - 1}")
         if reverse and not self.bidirectional:
             raise ValueError("reverse=True needs a bidirectional layer")
         if name == "W_hr" and self.proj_size:
-            return getattr(self, stored_name("W_hr", layer, reverse))  # type: ignore[no-any-return]
+            return [(stored_name("W_hr", layer, reverse), None)]
         blocks = {known: (stem, block) for known, stem, block in gate_parameters(self.mode)}
-        if name not in blocks:
+        names = textbook_names(self.mode).get(name, (name,))
+        if names[0] not in blocks:
             raise KeyError(f"{self.stock.__name__} has no {name!r}; it has {', '.join(blocks)}")
-        stem, block = blocks[name]
-        suffix = f"_l{layer}" + ("_reverse" if reverse else "")
-        rows = slice(block * self.hidden_size, (block + 1) * self.hidden_size)
-        return getattr(self, stem + suffix)[rows]  # type: ignore[no-any-return]
+        suffix, H = f"_l{layer}" + ("_reverse" if reverse else ""), self.hidden_size
+        return [(stem + suffix, slice(block * H, (block + 1) * H)) for stem, block in map(blocks.__getitem__, names)]
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a parameter; of a weight that has another name here, say which."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError as error:
+            if name[:2] not in ("W_", "U_", "b_") or "mode" not in self.__dict__:
+                raise
+            why = name_here(self.mode, name) if self.bias or name[0] != "b" else "it was made with bias=False"
+            raise AttributeError(f"{error}; {why}", name=name, obj=self) from None
 
     def to_torch(self) -> torch.nn.RNNBase:
         """Return torch's own layer, sharing this layer's Parameters.
@@ -322,3 +351,7 @@ class RecurrentLayer(torch.nn.RNNBase):
         if self.beyond_torch:
             raise TypeError(f"torch has no layer like {type(self).__name__}, which computes {self.mode}")
         return sharing_parameters(self, self.stock)
+
+
+def _rows(w: Tensor, rows: slice | None) -> Tensor:
+    return w if rows is None else w[rows]
