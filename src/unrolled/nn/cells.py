@@ -16,6 +16,7 @@ from unrolled.core.fields import Weights
 from unrolled.nn import checks, dispatch
 from unrolled.nn.layout import STEP
 from unrolled.nn.modules import named, sharing_parameters
+from unrolled.nn.reference import ZEROS
 from unrolled.notation import gate_count, has_cell_state
 
 #: Attributes of a cell, in the order of `Weights`.
@@ -92,7 +93,8 @@ class RecurrentCell(RNNCellBase):
             found = self.stock.forward(self, x, hx)
             after = list(found) if isinstance(found, tuple) else [found]
         else:
-            (h_0, c_0), to = ((*(s.unsqueeze(0) for s in given), None, None)[:2] for given in (states, reset_states))
+            h_0, c_0 = _with_direction(states)
+            to = _with_direction(reset_states) if reset_states else ZEROS
             x = x.unsqueeze(0)
             _, *finals, _ = dispatch.run(self.kind, layout, x, h_0, c_0, [weights], False, reset_state=to)
             after = [s.squeeze(0) for s in finals if s is not None]
@@ -102,6 +104,11 @@ class RecurrentCell(RNNCellBase):
         if autocast is not None and self.stock is torch.nn.RNNCell and W.dtype != torch.float64:
             after = [s.to(autocast) for s in after]
         return after
+
+
+def _with_direction(states: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+    """Return h and c (B, H) as those of the one direction of a layer (1, B, H), None where there is none."""
+    return (*(s.unsqueeze(0) for s in states), None, None)[:2]
 
 
 class RNNCell(RecurrentCell):

@@ -23,7 +23,7 @@ from unrolled.nn.fake_tensors import batch_size, is_traced
 from unrolled.nn.layout import Arguments, Arrangement, Rows
 from unrolled.nn.modules import is_hooked, named, sharing_parameters
 from unrolled.nn.recording import trace_of
-from unrolled.nn.reference import LayerResult
+from unrolled.nn.reference import ZEROS, LayerResult
 from unrolled.nn.stack import first_input, of_layer, run_stack
 from unrolled.notation import gate_parameters, has_cell_state, name_here, stored_name, textbook_names
 
@@ -173,12 +173,13 @@ class RecurrentLayer(torch.nn.RNNBase):
             else:
                 checks.reset_states(reset_states, [(LD, width) for LD, _, width in shapes], W, autocast)
                 reset_states = [s.unsqueeze(1) for s in reset_states]
+            reset_states = arrangement.sorted(reset_states)
 
         if batch_first and self.dropout_between_layers > 0:  # torch draws its dropout masks in order of time
             x, reset = x.transpose(0, 1), None if reset is None else reset.transpose(0, 1)
             batch_first, arrangement = False, arrangement._replace(transposed=True)
         layout = Layout(batch_first, lengths, batch_sizes, reset)
-        return Arguments(x, arrangement.sorted(states), layout, arrangement, arrangement.sorted(reset_states))
+        return Arguments(x, arrangement.sorted(states), layout, arrangement, reset_states)
 
     @property
     def dropout_between_layers(self) -> float:
@@ -199,7 +200,7 @@ class RecurrentLayer(torch.nn.RNNBase):
         p = self.dropout_between_layers
 
         def run_layer(k: int, x: Tensor, h_0: Tensor | None, c_0: Tensor | None) -> LayerResult:
-            own, reset_state = weights[k * D : (k + 1) * D], of_layer(reset_states, k, L, D)
+            own, reset_state = weights[k * D : (k + 1) * D], of_layer(reset_states, k, L, D) if reset_states else ZEROS
             return dispatch.run(self.mode, layout, x, h_0, c_0, own, trace, self.checkpoint_steps, reset_state)
 
         between = partial(dropout, p=p) if p else None
@@ -270,14 +271,15 @@ class RecurrentLayer(torch.nn.RNNBase):
             raise ValueError(
                 f"{self.stock.__name__}.step needs a layer of one direction; the reverse one starts at the end"
             )
-        more: dict[str, Any] = {} if reset_state is None else {"reset_state": reset_state}
-        plain = reset is None and not more and not self.dropout_between_layers and not is_hooked(self)
+        no_reset = reset is None and reset_state is None
+        plain = no_reset and not self.dropout_between_layers and not is_hooked(self)
         if plain and type(self).forward is RecurrentLayer.forward:
             found = dispatch.step(self.mode, x, state, self.weights(), stacked=True)
             if found is not None:
                 return found  # type: ignore[no-any-return]
         batched = checks.rank(self.stock.__name__, x, lowest=1)
         axis = 1 if batched and self.batch_first else 0
+        more: dict[str, Any] = {} if no_reset else {"reset": reset, "reset_state": reset_state}
         if reset is not None:
             checks.resets(x, reset)
             more["reset"] = reset.unsqueeze(axis)
