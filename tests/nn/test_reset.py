@@ -255,3 +255,14 @@ def test_step_and_cell_without_a_state_may_be_reset(route):
     assert torch.equal(gru.step(x, reset=reset, reset_state=to)[0], gru.step(x, before)[0])
     assert torch.equal(cell(x, reset=reset, reset_state=to[0]), cell(x, before[0]))
     assert torch.equal(cell(x, reset=reset), cell(x))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_reset_state_of_a_half_type_is_computed_in_float32(route, name):
+    layer, x, state, to = made(name, torch.bfloat16)
+    wide, reset = made(name, torch.float32)[0], some_resets()
+    wide.load_state_dict(layer.state_dict())
+    x_wide, state_wide, to_wide = (torch.utils._pytree.tree_map(lambda t: t.float(), t) for t in (x, state, to))
+    got, _ = layer(x, state, reset=reset, reset_state=to)
+    want, _ = wide(x_wide, state_wide, reset=reset, reset_state=to_wide)
+    assert torch.equal(got, want.bfloat16())

@@ -107,7 +107,7 @@ def backward(
     """
     each = copies.each(tensors)
     wanted = list(needs)
-    wanted[WEIGHTS_AT:] = [any(needs[WEIGHTS_AT:])] * (len(needs) - WEIGHTS_AT)  # they come all together or not at all
+    wanted[WEIGHTS_AT:] = [any(needs[WEIGHTS_AT:])] * (len(needs) - WEIGHTS_AT)  # all or none
     found = [
         t.new_zeros((*copies.sizes, *t.shape)) if w and t is not None and t.is_floating_point() else None
         for t, w in zip(each[0][6 : 6 + len(needs)], wanted, strict=True)
