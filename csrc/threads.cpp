@@ -116,8 +116,9 @@ class Crew {
     if (threads > 1 && held.owns_lock()) threads = grow(std::min(threads, kMostMembers));
     if (threads <= 1 || !held.owns_lock()) return body(context, Team{});
     size_.store(threads, std::memory_order_relaxed);
-    wake(threads);
-    while (rehearsed().awaited && Team{threads}.members() < threads) sched_yield();
+    do {
+      wake(threads);
+    } while (rehearsed().awaited && Team{threads}.members() < threads);
     body(context, Team{threads});
   }
 
