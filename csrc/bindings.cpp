@@ -143,6 +143,29 @@ Index write_symbols(AnyStepper& any, const Choice& choice, Index last, const Uni
       any);
 }
 
+nb::tuple team_of(Index T, Index B, Index recurrences, Index panels, double recurrent, double rest, double bytes,
+                  int lanes, int allowed) {
+  const Crewing found = choose_team({T, B, recurrences, panels, recurrent, rest, bytes, lanes}, allowed);
+  const Blocking blocks = blocking(found.division, found.members, recurrences, B, panels);
+  return nb::make_tuple(found.members, found.division == Division::rows ? "rows" : "steps", blocks.rows, blocks.panels,
+                        found.nanoseconds);
+}
+
+nb::tuple crew(int cell, std::string_view dtype, Index T, Index B, Index I, Index H, Index P, Index D, bool symbols,
+               bool backward, int threads) {
+  return with_kernels(dtype, [&]<class Real>(const Kernels<Real>&) {
+    static constexpr Index some_symbol = 0;
+    Recurrence<Real> recurrence{};
+    if (symbols) recurrence.symbols.data = &some_symbol;
+    const Gradients<Real> gradients{};
+    Call<Real> call{};
+    call.cell = cell_of(cell), call.T = T, call.B = B, call.I = I, call.H = H, call.P = P, call.recurrences = D;
+    call.recurrence = &recurrence, call.gradients = backward ? &gradients : nullptr;
+    const Crewing found = crewing(call, allowed_threads(threads));
+    return nb::make_tuple(found.members, found.division == Division::rows ? "rows" : "steps");
+  });
+}
+
 // A tensor in memory of the workspace, which takes it back when the last view of the tensor is gone.
 nb::object buffer(std::string_view dtype, const std::vector<std::size_t>& shape) {
   return with_kernels(dtype, [&]<class Real>(const Kernels<Real>&) {
@@ -311,16 +334,11 @@ NB_MODULE(_core, m) {
   m.def("items_helped", &items_helped, "Pieces of work that threads other than the callers' have done, ever.");
   m.def("processor_quota", &processor_quota, nb::arg("root"), nb::arg("groups"),
         "The processor quota of a container in whole processors, 0 if there is none.");
-  m.def(
-      "choose_team",
-      [](Index T, Index B, Index recurrences, Index panels, double recurrent, double rest, double bytes, int lanes,
-         int allowed) {
-        const Workload work{T, B, recurrences, panels, recurrent, rest, bytes, lanes};
-        const Crewing found = choose_team(work, allowed);
-        const Blocking blocks = blocking(found.division, found.members, recurrences, B, panels);
-        return nb::make_tuple(found.members, found.division == Division::rows ? "rows" : "steps", blocks.rows,
-                              blocks.panels, found.nanoseconds);
-      },
-      "How many threads would share a call, by what, in how many blocks of rows and of panels, and the nanoseconds "
-      "that it is predicted to take.");
+  m.def("choose_team", &team_of, nb::arg("T"), nb::arg("B"), nb::arg("recurrences"), nb::arg("panels"),
+        nb::arg("recurrent"), nb::arg("rest"), nb::arg("bytes"), nb::arg("lanes"), nb::arg("allowed"),
+        "How many threads would share a call, by what, in how many blocks of rows and of panels, and the nanoseconds that "
+        "it is predicted to take.");
+  m.def("crew", &crew, nb::arg("cell"), nb::arg("dtype"), nb::arg("T"), nb::arg("B"), nb::arg("I"), nb::arg("H"),
+        nb::arg("P"), nb::arg("D"), nb::arg("symbols"), nb::arg("backward"), nb::arg("threads"),
+        "The threads and the division that a call of a layer would use.");
 }

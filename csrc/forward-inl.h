@@ -28,13 +28,13 @@ class ForwardRows {
       : plan_(plan), call_(plan.call), order_(plan.order), share_(share), at_(plan.pointers[member]),
         shared_(call_.division == Division::steps), buffers_(plan.buffers[shared_ ? which : member]),
         recurrence_(call_.recurrence[which]), packed_(plan.packed[which]), Hp_(plan.Hp),
-        segment_(segment_steps<T>(call_)), timeline_{&order_, &recurrence_, plan.no_h}, saved_(saved),
+        segment_(call_.segment ? segment_steps<T>(call_) : 0), timeline_{&order_, &recurrence_, plan.no_h}, saved_(saved),
         n_(share.rows) {}
 
   // Steps s0 to s1 with all panels.
   void run(Index s0, Index s1) {
     for (Index end; s0 < s1; s0 = end) {
-      end = min_of(s0 + chunk(), s1);
+      end = s1 - s0 == 1 ? s1 : min_of(s0 + chunk(), s1);
       input_products(s0, end, kWhole);
       for (Index s = s0; s < end; ++s) {
         step(s, s - s0, kWhole);

@@ -69,11 +69,12 @@ struct TileSums {
   alignas(64) Sum data[8 * kPanelVectors * kWidth<Sum>];
 };
 
-// Cuts n rows into tiles of nearly equal height, at most `most`: 32 rows of 6 are 6 6 5 5 5 5, not 6 6 6 6 6 2.
+// Cuts n rows into tiles of nearly equal height, at most `most`: 32 rows of 6 are 6 6 5 5 5 5, not 6 6 6 6 6 2.  Here and
+// in Part one is a case of its own: a division takes as long as a whole tile of a small layer.
 struct RowTiles {
   Index rows, count;
-  RowTiles(Index n, int most) : rows(n), count((n + most - 1) / most) {}
-  Index begin(Index tile) const { return rows * tile / count; }
+  RowTiles(Index n, int most) : rows(n), count(n <= most ? n > 0 : (n + most - 1) / most) {}
+  Index begin(Index tile) const { return count <= 1 ? rows * tile : rows * tile / count; }
 };
 
 struct Range {
@@ -84,7 +85,7 @@ struct Range {
 struct Part {
   Index part, parts;
 
-  Range of(Index n) const { return {n * part / parts, n * (part + 1) / parts}; }
+  Range of(Index n) const { return parts == 1 ? Range{0, n} : Range{n * part / parts, n * (part + 1) / parts}; }
 };
 constexpr Part kWhole{0, 1};
 

@@ -65,3 +65,16 @@ def choose_team(
     lanes: int,
     allowed: int,
 ) -> tuple[int, str, int, int, float]: ...
+def crew(
+    cell: int,
+    dtype: str,
+    T: int,
+    B: int,
+    I: int,
+    H: int,
+    P: int,
+    D: int,
+    symbols: bool,
+    backward: bool,
+    threads: int,
+) -> tuple[int, str]: ...

@@ -108,7 +108,7 @@ class Head {
     const HeadPass<Storage> pass{
         W_.data(), b_.data(), x_.data(), targets_.data(), dx_.data(), dW_.data(), db_.data(), &nats, N, H, V};
     void* scratch = std::aligned_alloc(64, kKernels<T>.head_bytes(pass, 1) / 64 * 64 + 64);
-    kKernels<T>.head(pass, scratch, Team{0, 1, nullptr});
+    kKernels<T>.head(pass, scratch, Team{});
     std::free(scratch);
     nats_ = {static_cast<Storage>(nats / static_cast<double>(N))};
     results = {{"nats", &nats_}, {"dx", &dx_}, {"dW", &dW_}, {"db", &db_}};

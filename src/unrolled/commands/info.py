@@ -42,10 +42,11 @@ def _core() -> dict[str, str]:
     """Return what the compiled core says of itself and of this machine."""
     try:
         from unrolled import core
+        from unrolled.core.threads import limits
     except ImportError as error:
         return {"core": str(error)}
     others = ", ".join(core.instruction_sets())
     return {
         "instruction set": f"{core.active_instruction_set()} (this machine can run {others})",
-        "threads": str(core.default_threads()),
+        "threads": limits(core.default_threads()),
     }
