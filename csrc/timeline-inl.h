@@ -95,11 +95,10 @@ struct Timeline {
   const T::Storage* h_prev(Index t, Index b, bool starts) const { return starts ? h_0(b) : h(time_before(t), b); }
 };
 
-// Steps in a segment: whole blocks, so that segments do not change the sums over rows.
+// Steps in a segment.
 template <class T>
 inline Index segment_steps(const CallOf<T>& call) {
-  const Index block = block_steps(call.B);
-  return (call.segment + block - 1) / block * block;
+  return whole_blocks(call.segment, call.B);
 }
 
 // Where gates and cells of the steps from `begin` on are saved: in the caller's buffers, or in those of a segment.

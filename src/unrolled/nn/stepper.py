@@ -47,7 +47,6 @@ class Stepper:
             tuple(None if w is None else w.detach().clone().numpy() for w in direction) for direction in layer.weights()
         ]
         self._core = CoreStepper(layer.kind, weights, batch_size, symbols=one_hot)
-        self._one_hot = one_hot
         self._shape = torch.Size((batch_size,) if one_hot else (batch_size, layer.input_size))
         self._dtype = torch.int64 if one_hot else W.dtype
         self._y = torch.from_numpy(self._core.output)
@@ -63,11 +62,7 @@ class Stepper:
             raise ValueError(
                 f"x is {x.dtype} {tuple(x.shape)} on {x.device}, expected {self._dtype} {tuple(self._shape)} on cpu"
             )
-        if self._one_hot:
-            self._core.step(x.numpy())
-        else:
-            plain = x.resolve_neg().contiguous()
-            self._core.step_from(plain.data_ptr())
+        self._core.step(x)
         return self._y.clone()
 
     @property
