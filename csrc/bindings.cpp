@@ -137,10 +137,11 @@ Index write_symbols(AnyStepper& any, const Choice& choice, Index last, const Uni
 nb::object buffer(std::string_view dtype, const std::vector<std::size_t>& shape) {
   return with_kernels(dtype, [&]<class Real>(const Kernels<Real>&) {
     std::size_t bytes = sizeof(Real);
-    for (const std::size_t axis : shape) {
-      if (__builtin_mul_overflow(bytes, axis, &bytes) || bytes > PTRDIFF_MAX) throw std::bad_alloc();
+    for (const std::size_t axis : shape) {  // strides may not overflow either, so an empty axis does not hide another
+      if (__builtin_mul_overflow(bytes, std::max<std::size_t>(axis, 1), &bytes) || bytes > PTRDIFF_MAX)
+        throw std::bad_alloc();
     }
-    auto* lease = new Lease(bytes);
+    auto* lease = new Lease(std::find(shape.begin(), shape.end(), 0u) == shape.end() ? bytes : 0);
     const nb::capsule owner(lease, [](void* p) noexcept { delete static_cast<Lease*>(p); });
     return nb::object(
         nb::ndarray<nb::pytorch, Real, nb::device::cpu>(lease->data(), shape.size(), shape.data(), owner).cast());

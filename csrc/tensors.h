@@ -62,8 +62,9 @@ inline bool is_plain(nb::handle object) {
   return std::find(plain.begin(), plain.end(), reinterpret_cast<PyObject*>(Py_TYPE(object.ptr()))) != plain.end();
 }
 
-// Without elements there need not be an address.
 inline bool is_empty(const DLTensor& t) { return std::find(t.shape, t.shape + t.ndim, 0) != t.shape + t.ndim; }
+// Without elements there need not be an address.
+inline bool has_values(const DLTensor& t) { return t.data || is_empty(t); }
 
 // Anything but a tensor with its values in memory (None; fake, sparse or zero tensors, the device "meta", a storage
 // that was freed) reads as a tensor of no device, which never fits.
@@ -73,7 +74,7 @@ inline DLTensor read_tensor(nb::handle object) {
     PyErr_Clear();
     return {};
   }
-  if (!t.data && !is_empty(t)) return {};
+  if (!has_values(t)) return {};
   t.data = static_cast<char*>(t.data) + t.byte_offset;
   return t;
 }
@@ -213,7 +214,7 @@ class Tensors {
     if (take_ != Take::kept) return {t, true};
     objects_.push_back(nb::borrow(object));
     if (t.device.device_type == kDLCPU) return {t, true};
-    return {read_numpy(object, writes), false};
+    return {writes ? read_numpy(object, writable_) : read_numpy(object, arrays_), false};
   }
 
   // An array whose axes after the first few lie in one piece: its address, and the strides of these few.
@@ -291,25 +292,19 @@ class Tensors {
     bool writes;
   };
 
-  DLTensor read_numpy(nb::handle object, bool writes) {
-    nb::ndarray<nb::ro> array;
-    if (writes) {
-      nb::ndarray<> writable;
-      if (!nb::try_cast(object, writable, false)) return {};
-      array = nb::ndarray<nb::ro>(writable);
-    } else if (!nb::try_cast(object, array, false)) {
-      return {};
-    }
+  template <class Array>
+  static DLTensor read_numpy(nb::handle object, std::deque<Array>& held) {
+    Array& array = held.emplace_back();
+    if (!nb::try_cast(object, array, false) || !array.is_valid()) return {};  // None is cast to no array
     const nb::dlpack::dtype type = array.dtype();
-    arrays_.push_back(array);
     DLTensor t{};
-    t.data = const_cast<void*>(array.data());
+    t.data = const_cast<void*>(static_cast<const void*>(array.data()));
     t.device = {static_cast<DLDeviceType>(array.device_type()), array.device_id()};
     t.ndim = static_cast<std::int32_t>(array.ndim());
     t.dtype = {type.code, type.bits, type.lanes};
     t.shape = const_cast<std::int64_t*>(array.shape_ptr());
     t.strides = const_cast<std::int64_t*>(array.stride_ptr());
-    return t;
+    return has_values(t) ? t : DLTensor{};
   }
 
   // Nothing here starts a thread: a forked child of torch could not (docs/decisions/0004-threads.md).
@@ -375,7 +370,8 @@ class Tensors {
   std::vector<Span> spans_;
   std::deque<Lease> copies_;
   std::vector<nb::object> objects_;
-  std::vector<nb::ndarray<nb::ro>> arrays_;
+  std::deque<nb::ndarray<nb::ro>> arrays_;
+  std::deque<nb::ndarray<>> writable_;
 };
 
 // A struct from a named tuple of its arrays; their shapes are checked against each other by the letters of its table.

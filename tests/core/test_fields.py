@@ -231,7 +231,7 @@ def test_type_of_an_array_has_one_name_in_both_libraries():
 
 
 def test_buffer_too_large_for_an_address_is_an_error():
-    for shape in ([2**40, 2**40], [2**62, 4, 0, 1], [2**61]):
+    for shape in ([2**40, 2**40], [2**62, 4, 0, 1], [0, 3, 2**62], [2**61]):
         with pytest.raises(MemoryError):
             _core.buffer("float32", shape)
 

@@ -12,8 +12,8 @@ from unrolled.notation import has_cell_state
 pytestmark = pytest.mark.usefixtures("instruction_set")
 
 KINDS = ["RNN_TANH", "LSTM", "LSTM projected", "GRU"]
-#: Sums over I in the forward pass, over G*H in the backward pass, over rows in the weight gradients; what W_ih is scaled
-#: by, in units that make W_ih x as large as W_hh h; and the error allowed, which a single chain would exceed.
+#: Sizes that make a sum long: over I in the forward pass, over rows in the weight gradients; how many times as large as
+#: W_hh h to make W_ih x; and the error allowed, which a single chain would exceed.
 LONG = {
     "I = 20,000": ({"T": 3, "B": 5, "I": 20_000, "H": 33}, 3, 4e-6),
     "I = 5,000": ({"T": 3, "B": 2, "I": 5_000, "H": 33}, 3, 4e-6),  # so few rows that a step's weights are not packed

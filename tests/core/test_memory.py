@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+import unrolled
 import unrolled.nn
 from tests.core.cases import KINDS, make
+from unrolled import _core
 from unrolled.nn import fused
 from unrolled.notation import CELLS, has_cell_state
 
@@ -111,3 +113,49 @@ def test_resident_memory_is_flat_over_calls_of_any_shape():
     calls(400)
     one_call = 40 * 40 * 33 * 4 * 20  # what the largest call holds, about
     assert resident_bytes() - before < one_call
+
+
+def trained(layer, T, B):
+    layer(torch.randn(T, B, layer.input_size))[0].sum().backward()
+
+
+def test_memory_of_one_large_call_goes_back_after_some_small_ones():
+    unrolled.release_memory()
+    lstm = unrolled.nn.LSTM(16, 128)
+    trained(lstm, 500, 32)
+    large = _core.workspace_bytes()
+    for _ in range(3):
+        trained(lstm, 500, 32)
+    assert _core.workspace_bytes() == large > 50e6  # the next large call finds its memory
+    for _ in range(200):
+        trained(lstm, 5, 2)
+    assert _core.workspace_bytes() < large / 50
+
+
+def test_large_calls_among_small_ones_find_their_memory():
+    unrolled.release_memory()
+    lstm = unrolled.nn.LSTM(16, 128)
+    trained(lstm, 500, 32)
+    large = _core.workspace_bytes()
+    for _ in range(5):
+        for _ in range(40):
+            trained(lstm, 5, 2)
+        assert _core.workspace_bytes() == large
+        trained(lstm, 500, 32)
+
+
+def test_release_memory_gives_all_back_that_no_call_has():
+    lstm = unrolled.nn.LSTM(16, 128)
+    y, _ = lstm(torch.randn(500, 32, 16))
+    unrolled.release_memory()
+    held = _core.workspace_bytes()
+    assert held >= y.numel() * 4  # what is saved for backward is in use
+    y.sum().backward()
+    del y
+    unrolled.release_memory()
+    assert _core.workspace_bytes() == 0
+
+
+def test_release_memory_needs_no_torch():
+    code = "import sys, unrolled; unrolled.release_memory(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

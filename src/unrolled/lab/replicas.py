@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unrolled.core.fields import GradientTensors, LayerTensors, Layout, Weights
 from unrolled.nn import fused
-from unrolled.notation import has_cell_state, weight_shapes
+from unrolled.notation import weight_shapes
 
 
 class Replicas:

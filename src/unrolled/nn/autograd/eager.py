@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from unrolled.core.fields import Layout
-from unrolled.nn import fit, fused
+from unrolled.nn import fused
 from unrolled.nn.autograd.flat import FlatTensors, by_direction, core_backward, equations_backward, unpack
 from unrolled.nn.fake_tensors import PLAIN
 from unrolled.nn.layout import STEP
@@ -37,7 +37,6 @@ class Eager(Function):
     ) -> LayerResult:
         """Return what `reference.layer` returns."""
         weights = by_direction(flat)
-        fit.values(x, weights, layout)
         tensors = fused.forward(kind, layout, x, h_0, c_0, weights, True, segment)
         # The layout too: autograd then notices if somebody writes to a tensor of it before the backward pass.
         ctx.save_for_backward(*layout[1:], x, h_0, c_0, *flat, tensors.y, tensors.gates, tensors.cells)
