@@ -42,11 +42,11 @@ struct TupleFields {
 
 inline constexpr TupleFields<4> kLayoutFields{"Layout", {"batch_first", "lengths", "batch_sizes", "reset"}};
 
-inline constexpr TupleFields<9> kLayerFields{"LayerTensors",
-                                             {"x", "h_0", "c_0", "weights", "y", "h_n", "c_n", "gates", "cells"}};
+inline constexpr TupleFields<11> kLayerFields{
+    "LayerTensors", {"x", "h_0", "c_0", "weights", "y", "h_n", "c_n", "gates", "cells", "h_reset", "c_reset"}};
 
-inline constexpr TupleFields<7> kGradientsFields{"GradientTensors",
-                                                 {"dy", "dh_n", "dc_n", "dx", "dh_0", "dc_0", "weights"}};
+inline constexpr TupleFields<9> kGradientsFields{
+    "GradientTensors", {"dy", "dh_n", "dc_n", "dx", "dh_0", "dc_0", "weights", "dh_reset", "dc_reset"}};
 
 inline constexpr auto kWeightsFields = [] {
   TupleFields<std::size(kWeightFields<float>)> found{"Weights", {}};

@@ -208,6 +208,8 @@ class LayerCall {
     }
     const Real* h_0 = in_.whole(layer["h_0"], {D, B, P});
     const Real* c_0 = has_c_ ? in_.whole(layer["c_0"], {D, B, H}) : nullptr;
+    const Real* h_reset = in_.whole(layer["h_reset"], {D, B, P});
+    const Real* c_reset = has_c_ ? in_.whole(layer["c_reset"], {D, B, H}) : nullptr;
     const auto y = result(layer["y"], by_rows({}, {D * P}), row_axes());
     one.y = rows_of(y.data, y.strides);
     Real *h_n = nullptr, *c_n = nullptr;
@@ -229,6 +231,8 @@ class LayerCall {
       r.weights = weights_of(item(weights, d));
       r.h_0 = part(h_0, d * B * P);
       r.c_0 = part(c_0, d * B * H);
+      r.h_reset = part(h_reset, d * B * P);
+      r.c_reset = part(c_reset, d * B * H);
       r.y.data = part(one.y.data, d * P);
       r.h_n = part(h_n, d * B * P);
       r.c_n = part(c_n, d * B * H);
@@ -250,6 +254,8 @@ class LayerCall {
     one.add_to_dx = D == 2;
     Real* dh_0 = in_.template whole<Real>(given["dh_0"], {D, B, P});
     Real* dc_0 = has_c_ ? in_.template whole<Real>(given["dc_0"], {D, B, H}) : nullptr;
+    Real* dh_reset = in_.template whole<Real>(given["dh_reset"], {D, B, P});
+    Real* dc_reset = has_c_ ? in_.template whole<Real>(given["dc_reset"], {D, B, H}) : nullptr;
     for (Index d = 0; d < D && in_.fits_so_far(); ++d) {
       Gradients<Real> g = one;
       g.dy.data = part(g.dy.data, d * P);
@@ -257,6 +263,8 @@ class LayerCall {
       g.dc_n = part(dc_n, d * B * H);
       g.dh_0 = part(dh_0, d * B * P);
       g.dc_0 = part(dc_0, d * B * H);
+      g.dh_reset = part(dh_reset, d * B * P);
+      g.dc_reset = part(dc_reset, d * B * H);
       if (!weights.is_none()) g.weights = in_.template weights<Real>(item(weights, d), letters_);
       const bool projected = recurrences_.front().weights.W_hr;
       in_.require(!g.weights.W_ih || (g.weights.W_hh && !g.weights.W_hr == !projected));

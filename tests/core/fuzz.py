@@ -84,6 +84,10 @@ def shaken(rng, fields, others):
     return tuple(values) if rng.random() > 0.02 else tuple(values[:-1])
 
 
+def like_c(c_0):
+    return None if c_0 is None else torch.randn_like(c_0)
+
+
 def layer_call(rng):
     kind, dtype = rng.choice(KINDS), rng.choice([torch.float32, torch.float64])
     T, B, D = rng.choice([1, 2, 7]), rng.choice([1, 3]), rng.choice([1, 2])
@@ -105,6 +109,8 @@ def layer_call(rng):
     weights = [Weights(*w) for w in case.weights]
     y, h_n, c_n, saved = fused.results(case.kind, layout, case.x, weights, save or segment > 0, segment)
     layer = LayerTensors(case.x, case.h0, case.c0, weights, y, h_n, c_n, *(saved or ()))
+    if form == "reset":
+        layer = layer._replace(h_reset=torch.randn_like(case.h0), c_reset=like_c(case.c0))
     gradients = []
     if saved and rng.random() < 0.7:
         _core.unroll(CELLS[case.kind].number, layout, [layer], [], not segment, segment, 1)
@@ -112,7 +118,8 @@ def layer_call(rng):
         like = [t if t is None or t.dtype == dtype else None for t in like]  # symbols have no gradient
         dweights = [Weights(*(None if w is None else torch.empty_like(w) for w in direction)) for direction in weights]
         dc_n = case.dc_n if has_cell_state(case.kind) else None
-        gradients = [GradientTensors(case.dy, case.dh_n, dc_n, *like, dweights)]
+        dreset = (torch.empty_like(case.h0), like_c(case.c0)) if form == "reset" else ()
+        gradients = [GradientTensors(case.dy, case.dh_n, dc_n, *like, dweights, *dreset)]
         save = True
     others = [t for t in (*layer, *weights[0], *(gradients[0][:-1] if gradients else ())) if torch.is_tensor(t)]
     if rng.random() < 0.3:
