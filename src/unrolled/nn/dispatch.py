@@ -147,7 +147,6 @@ def run(
             return func.run_transformed(kind, layout, x, h_0, c_0, flat, trace, segment, reset_state)
         if gradient:
             return Eager.apply(kind, layout, trace, segment, *inputs)  # type: ignore[no-any-return,no-untyped-call]
-    fit.values(x, weights, layout)
     tensors = fused.forward(kind, layout, x, h_0, c_0, weights, save=trace, reset_state=reset_state)
     gates = fused.recorded(kind, layout, (tensors.gates, tensors.cells), W_hh) if trace else None
     return tensors.y, tensors.h_n, tensors.c_n, gates
