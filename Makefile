@@ -9,7 +9,7 @@ CPP  := $(wildcard csrc/*.h csrc/*.cpp csrc/simd/*.h)
 DRIVERS := $(wildcard bench/*.h bench/*.cpp tests/core/*.h tests/core/*.cpp)
 ASAN := build/asan
 
-.PHONY: test demo lint format bench prove asan docs clean
+.PHONY: test demo lint format bench prove asan tsan docs clean
 
 test: $(VENV)/.installed
 	$(PY) -m pytest -n $(JOBS)
@@ -48,6 +48,15 @@ asan: $(VENV)/.installed $(ASAN)/.installed
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	$(ASAN)/bin/python -m pytest -p no:cacheprovider tests/core -m "not whole_process"
+
+# Threads that share the work of a call, under the thread sanitizer.
+tsan: build/tsan/races
+	build/tsan/races
+
+build/tsan/races: $(CPP) tests/core/races.cpp tests/core/layer_arrays.h
+	mkdir -p build/tsan
+	$(CXX) -std=gnu++20 -O1 -g -ffp-contract=off -fsanitize=thread -pthread -DUNROLLED_HAS_BASELINE tests/core/races.cpp \
+	  csrc/target_baseline.cpp csrc/dispatch.cpp csrc/division.cpp csrc/quota.cpp csrc/threads.cpp csrc/workspace.cpp -o $@
 
 clean:
 	rm -rf $(VENV) build docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis

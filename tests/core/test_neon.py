@@ -15,7 +15,7 @@ from unrolled.notation import CELLS, gate_count
 
 HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
-UNITS = ["target_neon", "target_baseline", "dispatch", "threads", "workspace"]
+UNITS = ["target_neon", "target_baseline", "dispatch", "division", "quota", "threads", "workspace"]
 
 compiler = shutil.which("aarch64-linux-gnu-g++")
 emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
