@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import multiprocessing
 import os
 import time
@@ -41,14 +42,15 @@ class Layer:
     array: Callable[[Any], np.ndarray] = np.asarray
 
 
-def torch_layer(task: Task, threads: int) -> Layer:
-    """torch.nn with its defaults."""
+def torch_layer(task: Task, threads: int, library: str = "torch.nn") -> Layer:
+    """torch.nn with its defaults, or unrolled.nn in its place."""
     import torch
 
     torch.set_num_threads(threads)
+    nn = importlib.import_module(library)
     (GH, I), H = task.weights["weight_ih"].shape, task.weights["weight_hh"].shape[1]
     assert GH % H == 0
-    layer = getattr(torch.nn, task.cell)(I, H)
+    layer = getattr(nn, task.cell)(I, H)
     layer.load_state_dict({f"{name}_l0": torch.from_numpy(w) for name, w in task.weights.items()})
     x, dy = torch.from_numpy(task.x), torch.from_numpy(task.dy)
     leaf = x.clone().requires_grad_()
@@ -65,6 +67,11 @@ def torch_layer(task: Task, threads: int) -> Layer:
         return y.detach(), leaf.grad
 
     return Layer(inference, training)
+
+
+def unrolled_layer(task: Task, threads: int) -> Layer:
+    """unrolled.nn."""
+    return torch_layer(task, threads, "unrolled.nn")
 
 
 def torch_flushed_layer(task: Task, threads: int) -> Layer:
@@ -207,6 +214,10 @@ MAKERS: dict[str, Callable[[Task, int], Layer]] = {
 }
 
 
+#: Ourselves, where the other end of a comparison must be a process, too.
+OURS = {"unrolled": unrolled_layer}
+
+
 def _serve(connection: Any, name: str, threads: int) -> None:
     """Answer requests until the parent process closes the connection."""
     gc.disable()
@@ -216,7 +227,7 @@ def _serve(connection: Any, name: str, threads: int) -> None:
             what, *given = connection.recv()
             try:
                 if what == "make":
-                    layer = MAKERS[name](given[0], threads)
+                    layer = (MAKERS | OURS)[name](given[0], threads)
                     gc.collect()
                     found: Any = {"inference": layer.array(layer.inference())}
                     if layer.training is not None:
@@ -238,7 +249,7 @@ def _serve(connection: Any, name: str, threads: int) -> None:
 class Elsewhere:
     """A peer in a process of its own.
 
-    Args: one of `MAKERS`, the number of threads.
+    Args: one of `MAKERS` or `OURS`, the number of threads.
     """
 
     def __init__(self, name: str, threads: int):
@@ -259,8 +270,19 @@ class Elsewhere:
         """Return the layer's "inference" or "training", to be timed."""
         return ElsewhereBody(self, phase)
 
+    def begin(self, phase: str, calls: int) -> None:
+        """Begin to time a number of calls, and return at once."""
+        self._connection.send(("time", phase, calls))
+
+    def end(self) -> float:
+        """Wait for what was begun; return its seconds."""
+        return float(self._answer())
+
     def _ask(self, *request: Any) -> Any:
         self._connection.send(request)
+        return self._answer()
+
+    def _answer(self) -> Any:
         found = self._connection.recv()
         if isinstance(found, Exception):
             raise found
