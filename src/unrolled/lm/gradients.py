@@ -18,6 +18,7 @@ from unrolled.lm.loader import Batch
 from unrolled.lm.model import SequenceModel, State
 from unrolled.nn import dispatch, fused
 from unrolled.nn.modules import is_hooked
+from unrolled.nn.reach import core_reads
 from unrolled.nn.recompute import segment_steps
 from unrolled.nn.stack import first_input, run_stack
 
@@ -36,7 +37,7 @@ def gradient_function(model: SequenceModel) -> GradientFunction:
     layers = [w for direction in model.rnn.weights() for w in direction if w is not None]
     plain = all(w.is_leaf and w.requires_grad for w in (*layers, *model.parameters()))
     hooked = is_hooked(model) or is_hooked(model.rnn)
-    on_core = dispatch.obstacle(model.head.weight, model.head.weight.dtype) is None
+    on_core = dispatch.obstacle(model.head.weight, model.head.weight.dtype) is None and core_reads(*layers)
     return by_hand if plain and on_core and not hooked else by_autograd
 
 

@@ -10,12 +10,13 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.fx import Proxy
 from torch.nn.modules.rnn import RNNCellBase
 
 from unrolled.core.fields import Weights
 from unrolled.nn import checks, dispatch
 from unrolled.nn.layout import STEP
-from unrolled.nn.modules import named, sharing_parameters
+from unrolled.nn.modules import as_leaf, named, sharing_parameters
 from unrolled.notation import gate_count, has_cell_state
 
 #: Attributes of a cell, in the order of `Weights`.
@@ -48,6 +49,8 @@ class RecurrentCell(RNNCellBase):
         Returns: the new state, shaped as hx.
         Raises: what torch.nn raises, in its words.
         """
+        if isinstance(input, Proxy):
+            return as_leaf(self, input, *(() if hx is None else (hx,)))
         weights = Weights(*named(self, NAMES))
         after = dispatch.step(self.kind, input, hx, [weights], stacked=False)
         if after is not None:
@@ -73,7 +76,7 @@ class RecurrentCell(RNNCellBase):
             x, states = x.unsqueeze(0), [s.unsqueeze(0) for s in states]
         autocast = dispatch.autocast_type(x)
         checks.cell(x, states, W, self.hidden_size, autocast is not None)
-        if dispatch.goes_to_torch(x, beyond_torch=checks.is_one_hot(x)):
+        if dispatch.goes_to_torch(x, W, beyond_torch=checks.is_one_hot(x)):
             hx = tuple(states) if len(states) == 2 else (*states, None)[0]
             found = self.stock.forward(self, x, hx)
             after = list(found) if isinstance(found, tuple) else [found]

@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import is_tensor_like
 
-from unrolled.nn.fake_tensors import is_traced
+from unrolled.nn.reach import is_traced
 
 #: Types narrower than float32, which are computed in float32.
 HALF = (torch.float16, torch.bfloat16)
@@ -58,7 +59,7 @@ def rank(name: str, x: Any, lowest: int) -> bool:
     >>> rank("LSTM", torch.zeros(5, 3, 4), lowest=2)
     True
     """
-    if not isinstance(x, Tensor):
+    if not is_tensor_like(x):
         raise TypeError(f"{name}: Expected input to be a Tensor or PackedSequence, got {type(x).__name__}")
     axes = x.dim() + is_one_hot(x)
     if axes not in (lowest, lowest + 1):
@@ -114,7 +115,7 @@ def states(name: str, hx: Any, count: int) -> Sequence[Tensor]:
     2
     """
     given = hx if count == 2 else (hx,)
-    if not isinstance(given, (tuple, list)) or len(given) != count or not all(isinstance(h, Tensor) for h in given):
+    if not isinstance(given, (tuple, list)) or len(given) != count or not all(map(is_tensor_like, given)):
         came = type(hx).__name__
         if isinstance(hx, (tuple, list)):
             came += f" of ({', '.join(type(h).__name__ for h in hx)})"

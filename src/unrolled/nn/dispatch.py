@@ -28,10 +28,10 @@ from unrolled.config.checks import CheckpointSteps
 from unrolled.core import backend
 from unrolled.core.fields import Layout, Weights
 from unrolled.nn import checks, fit, fused, reference
-from unrolled.nn.autograd import compiled, func
+from unrolled.nn.autograd import func, operator
 from unrolled.nn.autograd.eager import Eager, EagerStep
 from unrolled.nn.autograd.flat import flatten
-from unrolled.nn.fake_tensors import PLAIN, has_values, is_traced
+from unrolled.nn.reach import PLAIN, core_reads, has_own_functions, has_values, is_open, is_traced, transforms_active
 from unrolled.nn.recompute import segment_steps
 from unrolled.nn.reference import LayerResult
 from unrolled.notation import has_cell_state
@@ -41,11 +41,7 @@ CORE_TYPES = (torch.float32, torch.float64)
 
 _PLAIN_TENSORS = PLAIN - {type(None)}
 
-# Every call asks these; they are bound here because looking them up in torch._C costs as much as the answer.
-_transforms_active = torch._C._are_functorch_transforms_active
-_tracing_state = torch._C._get_tracing_state
 _autocast_enabled = torch._C._is_any_autocast_enabled
-_modes_active = torch._C._len_torch_dispatch_stack
 
 
 class Backend(NamedTuple):
@@ -122,29 +118,31 @@ def run(
         with torch.autocast(x.device.type, enabled=False):
             results = run(kind, layout, x, h_0, c_0, weights, trace, checkpoint_steps)
         return _cast(results, narrow)  # type: ignore[no-any-return]
-    flat = flatten(weights)
-    traced, transformed = is_traced(x, h_0, c_0, *flat, *layout[1:]), _transforms_active()
-    to_equations = obstacle(x, W_hh.dtype) is not None
-    if traced or transformed or to_equations:  # else the core checks what it reads
-        fit.tensors(kind, layout, x, h_0, c_0, weights)
-    if to_equations:
-        if not traced and has_values(x):
+    inputs = (x, h_0, c_0, *flatten(weights))
+    if core_reads(*inputs, *layout[1:]) and _elsewhere(x, W_hh.dtype) is None:
+        try:
+            if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs):
+                return Eager.apply(kind, layout, trace, _segment(kind, layout, x, checkpoint_steps, trace), *inputs)  # type: ignore[no-any-return,no-untyped-call]
+            fit.values(x, weights, layout)
+            tensors = fused.forward(kind, layout, x, h_0, c_0, weights, save=trace)
+            gates = fused.recorded(kind, layout, (tensors.gates, tensors.cells), W_hh) if trace else None
+            return tensors.y, tensors.h_n, tensors.c_n, gates
+        except fused.Unreadable:  # the operator can: torch's dispatcher knows how
+            pass
+    fit.tensors(kind, layout, x, h_0, c_0, weights)
+    if obstacle(x, W_hh.dtype) is not None:
+        if has_values(x):
             fit.values(x, weights, layout)
         return reference.layer(kind, layout, x, h_0, c_0, weights, trace)
+    route = func.transformed if transforms_active() else operator.forward
+    segment = _segment(kind, layout, x, checkpoint_steps, trace)
+    y, h_n, c_n, *saved = route(kind, layout, inputs, segment, trace)
+    return y, h_n, c_n, fused.recorded(kind, layout, saved, W_hh) if trace else None
 
-    if traced or transformed or torch.is_grad_enabled():
-        gradient = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, h_0, c_0, *flat))
-        segment = 0 if trace else segment_steps(kind, layout, x, checkpoint_steps)  # a trace needs every gate
-        if traced:
-            return compiled.run_traced(kind, layout, x, h_0, c_0, flat, gradient, trace, segment)
-        if transformed:
-            return func.run_transformed(kind, layout, x, h_0, c_0, flat, trace, segment)
-        if gradient:
-            return Eager.apply(kind, layout, trace, segment, x, h_0, c_0, *flat)  # type: ignore[no-any-return,no-untyped-call]
-    fit.values(x, weights, layout)
-    tensors = fused.forward(kind, layout, x, h_0, c_0, weights, save=trace)
-    gates = fused.recorded(kind, layout, (tensors.gates, tensors.cells), W_hh) if trace else None
-    return tensors.y, tensors.h_n, tensors.c_n, gates
+
+def _segment(kind: str, layout: Layout, x: Tensor, checkpoint_steps: CheckpointSteps, trace: bool) -> int:
+    """Return the steps of a segment; a trace needs every gate."""
+    return 0 if trace else segment_steps(kind, layout, x, checkpoint_steps)
 
 
 def step(kind: str, x: Tensor, state: Any, weights: Sequence[Weights], stacked: bool) -> Any:
@@ -160,15 +158,7 @@ def step(kind: str, x: Tensor, state: Any, weights: Sequence[Weights], stacked: 
     >>> step("RNN_RELU", one, one, [Weights(W, W)], stacked=False)
     tensor([2., 2.])
     """
-    if (
-        torch.compiler.is_compiling()
-        or _transforms_active()
-        or _tracing_state() is not None
-        or _modes_active()
-        or _autocast_enabled()
-        or forward_ad._current_level >= 0
-        or backend.reference_forced()
-    ):
+    if not is_open() or _autocast_enabled() or backend.reference_forced():
         return None
     if torch.is_grad_enabled():
         states = state if isinstance(state, tuple) else (state,)
@@ -211,17 +201,20 @@ def obstacle(x: Tensor, dtype: torch.dtype) -> str | None:
     >>> obstacle(torch.zeros(3, 1, 2), torch.complex64)
     'the core computes in float32 and float64, not complex64'
     """
+    if forward_ad._current_level >= 0:
+        return "forward-mode derivatives go through the equations"
+    if transforms_active() and torch.compiler.is_compiling():
+        return "torch.func inside torch.compile goes through the equations"
+    return _elsewhere(x, dtype)
+
+
+def _elsewhere(x: Tensor, dtype: torch.dtype) -> str | None:
+    """Return why the core is not for such tensors, whoever calls."""
     if not x.is_cpu:
         return f"the core runs on the cpu, not on {x.device.type}"
     if dtype not in CORE_TYPES:
         return f"the core computes in float32 and float64, not {str(dtype).removeprefix('torch.')}"
-    if reference_forced():
-        return "UNROLLED_BACKEND=reference"
-    if forward_ad._current_level >= 0:
-        return "forward-mode derivatives go through the equations"
-    if _transforms_active() and is_traced(x):
-        return "torch.func inside torch.compile goes through the equations"
-    return None
+    return "UNROLLED_BACKEND=reference" if reference_forced() else None
 
 
 def reference_forced() -> bool:
@@ -234,13 +227,19 @@ def reference_forced() -> bool:
     return backend.reference_forced()  # every call asks
 
 
-def goes_to_torch(x: Tensor, beyond_torch: bool) -> bool:
-    """Return whether torch's own operator takes the call: another device than the cpu, and nothing torch lacks.
+def goes_to_torch(x: Tensor, W: Tensor, beyond_torch: bool) -> bool:
+    """Return whether torch's own operator takes the call, and nothing torch lacks is asked for.
 
-    >>> goes_to_torch(torch.zeros(1, device="meta"), beyond_torch=False)
-    True
+    It serves other devices than the cpu, and types that know it by name in a ``__torch_function__`` of their own.
+
+    >>> W = torch.zeros(1, 1)
+    >>> goes_to_torch(torch.zeros(1, device="meta"), W, beyond_torch=False), goes_to_torch(W, W, beyond_torch=False)
+    (True, False)
     """
-    return not x.is_cpu and not beyond_torch and not reference_forced()
+    if type(W) in PLAIN and type(x) in PLAIN and x.is_cpu:
+        return False
+    asked = has_own_functions(type(x)) or has_own_functions(type(W)) or not x.is_cpu
+    return asked and not beyond_torch and not reference_forced()
 
 
 def _cast(tensors: Any, dtype: torch.dtype) -> Any:
@@ -271,15 +270,16 @@ def explain_backend(
     asks_more = lengths is not None or reset is not None or trace or checks.is_one_hot(data)
     if not hasattr(layer, "stock"):
         return Backend("torch", f"{type(layer).__name__} is not of unrolled.nn; swap(model) makes it so")
-    if goes_to_torch(data, getattr(layer, "beyond_torch", False) or asks_more):
-        return Backend("torch", f"torch's own operator serves {data.device.type}")
+    if goes_to_torch(data, W, getattr(layer, "beyond_torch", False) or asks_more):
+        served = f"what {type(data).__name__} and {type(W).__name__} override" if data.is_cpu else data.device.type
+        return Backend("torch", f"torch's own operator serves {served}")
     dtype = torch.float32 if W.dtype in checks.HALF else W.dtype
     why = obstacle(data, dtype)
     if why is not None:
         return Backend("reference", why)
     if is_traced(data):
-        route = "a registered operator, because the call is being traced"
-    elif _transforms_active():
+        route = "a registered operator, because a tracer, a mode or a type of its own must see the call"
+    elif transforms_active():
         route = "a Function with a vmap rule, because a torch.func transform is active"
     elif torch.is_grad_enabled() and any(w.requires_grad for w in (data, *layer.parameters())):
         route = "an autograd Function, because a gradient is wanted"

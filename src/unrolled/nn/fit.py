@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unrolled.core.fields import Layout, Weights
 from unrolled.nn import checks, reference
-from unrolled.nn.fake_tensors import batch_size
+from unrolled.nn.reach import batch_size
 from unrolled.notation import CELLS, gate_count, has_cell_state, weight_shapes
 
 
@@ -100,6 +100,15 @@ def values(x: Tensor, weights: Sequence[Weights], layout: Layout) -> None:
         length_range(layout.lengths, x.shape[int(layout.batch_first)])
     if checks.is_one_hot(x):
         one_hot_range(x, weights[0].W_ih.shape[1], layout)
+
+
+def packed_values(x: Tensor, layout: Layout, states: Sequence[Tensor | None]) -> None:
+    """Raise RuntimeError unless the batch sizes of a packed call fit its data, and its states the largest of them.
+
+    >>> packed_values(torch.zeros(3, 4), Layout(batch_sizes=torch.tensor([2, 1])), [None])
+    """
+    if layout.batch_sizes is not None:
+        checks.packed_values(x, layout.batch_sizes, [s for s in states if s is not None])
 
 
 def length_range(lengths: Tensor, T: int) -> None:

@@ -7,6 +7,7 @@ from copy import copy
 from typing import Any, TypeVar
 
 import torch
+from torch.fx import Proxy
 from torch.nn.modules.module import _has_any_global_hook
 from torch.nn.utils import parametrize
 
@@ -28,6 +29,26 @@ def named(module: torch.nn.Module, names: Sequence[str]) -> list[Any]:
         return [*map(module._parameters.__getitem__, names)]
     except KeyError:
         return [getattr(module, name) for name in names]
+
+
+def as_leaf(module: torch.nn.Module, *arguments: Any, **options: Any) -> Proxy:
+    """Return the result of a call that torch.fx traces: one node, as for a layer of torch.nn.
+
+    Raises: TypeError if the module itself is what is traced, so that it cannot be a part.
+
+    >>> from unrolled.nn import GRU
+    >>> print(torch.fx.symbolic_trace(torch.nn.Sequential(GRU(4, 6))).code.strip())
+    def forward(self, input):
+        input_1 = input
+        _0 = getattr(self, "0")(input_1);  input_1 = None
+        return _0
+    """
+    tracer: Any = next(a for a in arguments if isinstance(a, Proxy)).tracer
+    path = tracer.path_of_module(module)
+    if not path:
+        raise TypeError(f"{type(module).__name__} is a leaf of torch.fx; trace a module that holds it")
+    given = {name: value for name, value in options.items() if value is not None and value is not False}
+    return tracer.create_proxy("call_module", path, arguments, given)  # type: ignore[no-any-return]
 
 
 def is_hooked(module: torch.nn.Module) -> bool:

@@ -13,15 +13,16 @@ from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.fx import Proxy
 from torch.nn.functional import dropout
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.config.checks import CheckpointSteps, check_checkpoint_steps
 from unrolled.core.fields import Layout, Weights
 from unrolled.nn import checks, dispatch
-from unrolled.nn.fake_tensors import batch_size, is_traced
+from unrolled.nn.reach import batch_size, is_traced
 from unrolled.nn.layout import Arguments, Arrangement, Rows
-from unrolled.nn.modules import is_hooked, named, sharing_parameters
+from unrolled.nn.modules import as_leaf, is_hooked, named, sharing_parameters
 from unrolled.nn.recording import trace_of
 from unrolled.nn.reference import LayerResult
 from unrolled.nn.stack import first_input, run_stack
@@ -95,6 +96,9 @@ class RecurrentLayer(torch.nn.RNNBase):
         >>> y.shape, y[2:, 0].abs().sum().item()
         (torch.Size([5, 3, 6]), 0.0)
         """
+        if isinstance(input, Proxy):
+            more = {"lengths": lengths, "reset": reset, "trace": trace, "embedding": embedding}
+            return as_leaf(self, input, *(() if hx is None else (hx,)), **more)
         weights = self.weights()
         W = weights[0].W_ih
         x, states, layout, arrangement = self._read(input, hx, lengths, reset, W)
@@ -103,7 +107,7 @@ class RecurrentLayer(torch.nn.RNNBase):
             D = 2 if self.bidirectional else 1
             x, weights[:D] = first_input(x, weights[:D], embedding, layout)
         beyond_torch = self.beyond_torch or lengths is not None or reset is not None or trace or checks.is_one_hot(x)
-        if dispatch.goes_to_torch(x, beyond_torch):
+        if dispatch.goes_to_torch(x, W, beyond_torch):
             y, finals = self._torch_operator(x, states, layout, weights)
             recorded: list[tuple[Tensor, dict[str, Tensor]]] = []
         else:

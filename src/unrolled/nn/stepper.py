@@ -9,6 +9,7 @@ from torch import Tensor
 
 from unrolled.core.stepper import CoreStepper, LayerWeights
 from unrolled.nn import checks
+from unrolled.nn.reach import core_reads
 
 if TYPE_CHECKING:
     from unrolled.nn.recurrent_layer import RecurrentLayer, State
@@ -57,8 +58,14 @@ class Stepper:
         """Read one step of every row and return the output (B, P), which is the caller's and has no gradient.
 
         Args: x (B, I) of the weights' type, or one-hot indices (B,).
-        Raises: ValueError for another shape, type or device; IndexError for an index outside [0, I).
+        Raises: ValueError for another shape, type or device; IndexError for an index outside [0, I); TypeError where
+            torch would have to see what happens.
         """
+        if not core_reads(x):
+            raise TypeError(
+                f"x is a {type(x).__name__}, expected a plain Tensor outside of torch's tracers, transforms and modes: "
+                "the stepper's memory is its own; use layer.step"
+            )
         if x.dtype is not self._dtype or x.shape != self._shape or not x.is_cpu:
             raise ValueError(
                 f"x is {x.dtype} {tuple(x.shape)} on {x.device}, expected {self._dtype} {tuple(self._shape)} on cpu"

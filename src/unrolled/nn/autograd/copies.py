@@ -6,11 +6,12 @@ the bits that it has alone (tests/nn/test_vmap_bits.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from math import prod
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from unrolled.core.fields import GradientTensors, LayerTensors, Layout
@@ -45,6 +46,16 @@ class Copies(NamedTuple):
     def each_result(self, results: FlatTensors) -> Iterator[tuple[Any, ...]]:
         """Return the same of results, which have all axes."""
         return zip(*(_entries(t, self.sizes, (True,) * len(self.sizes)) for t in results), strict=True)
+
+    def one_by_one(self, compute: Callable[[Sequence[Any]], Sequence[Any]], tensors: FlatTensors) -> tuple[Any, ...]:
+        """Return what a function computes from the tensors of each copy, with every mapped axis in front.
+
+        >>> import torch
+        >>> Copies((2,), ((True,), (False,))).one_by_one(lambda own: (own[0] + own[1],), torch.tensor([[5, 6], [7, 7]]))
+        (tensor([[12, 13], [13, 14]]),)
+        """
+        found = zip(*map(compute, self.each(tensors)), strict=True)
+        return tuple(None if parts[0] is None else torch.stack(parts).unflatten(0, self.sizes) for parts in found)
 
     def runs(self, layout: slice) -> list[list[int]]:
         """Return the copies in groups that one call of the core can serve: it has one `lengths` and one `reset`.

@@ -14,9 +14,10 @@ from torch.autograd import Function
 
 from unrolled.core.fields import Layout
 from unrolled.nn import fit, fused
-from unrolled.nn.autograd.flat import FlatTensors, by_direction, core_backward, equations_backward, unpack
-from unrolled.nn.fake_tensors import PLAIN
+from unrolled.nn.autograd import func
+from unrolled.nn.autograd.flat import FlatTensors, by_direction, core_backward, keep, kept, unpack
 from unrolled.nn.layout import STEP
+from unrolled.nn.reach import core_reads
 from unrolled.nn.reference import LayerResult
 
 
@@ -40,7 +41,7 @@ class Eager(Function):
         fit.values(x, weights, layout)
         tensors = fused.forward(kind, layout, x, h_0, c_0, weights, True, segment)
         # The layout too: autograd then notices if somebody writes to a tensor of it before the backward pass.
-        ctx.save_for_backward(*layout[1:], x, h_0, c_0, *flat, tensors.y, tensors.gates, tensors.cells)
+        keep(ctx, (*layout[1:], x, h_0, c_0, *flat, tensors.y, tensors.gates, tensors.cells))
         ctx.kind, ctx.batch_first, ctx.segment, ctx.count = kind, layout.batch_first, segment, 3 + len(flat)
         ctx.set_materialize_grads(False)
         gates = fused.recorded(kind, layout, (tensors.gates, tensors.cells), weights[0].W_hh) if trace else None
@@ -49,7 +50,7 @@ class Eager(Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
         """Return gradients of the arguments of forward."""
-        layout, inputs, y, saved = unpack(ctx.batch_first, ctx.count, ctx.saved_tensors)
+        layout, inputs, y, saved = unpack(ctx.batch_first, ctx.count, kept(ctx))
         needs = ctx.needs_input_grad[4:]
         return None, None, None, None, *_gradients(ctx.kind, layout, inputs, y, saved, upstream[:3], needs, ctx.segment)
 
@@ -62,7 +63,7 @@ class EagerStep(Function):
         """Return h and c, or None in its place."""
         x_1, h_1, c_1 = map(_with_time, (x, h_0, c_0))
         tensors = fused.forward(kind, STEP, x_1, h_1, c_1, by_direction(flat), True)  # type: ignore[arg-type]
-        ctx.save_for_backward(x, h_0, c_0, *flat, tensors.y, tensors.gates, tensors.cells)
+        keep(ctx, (x, h_0, c_0, *flat, tensors.y, tensors.gates, tensors.cells))
         ctx.kind = kind
         ctx.set_materialize_grads(False)
         return tensors.h_n[0], None if tensors.c_n is None else tensors.c_n[0]
@@ -70,7 +71,7 @@ class EagerStep(Function):
     @staticmethod
     def backward(ctx: Any, dh: Any, dc: Any) -> Any:
         """Return gradients of the arguments of forward."""
-        x, h_0, c_0, *rest = ctx.saved_tensors
+        x, h_0, c_0, *rest = kept(ctx)
         *flat, y, gates, cells = rest
         inputs, upstream = (*map(_with_time, (x, h_0, c_0)), *flat), (None, _with_time(dh), _with_time(dc))
         needs = ctx.needs_input_grad[1:]
@@ -92,8 +93,11 @@ def _gradients(
     needs: Sequence[bool],
     segment: int,
 ) -> tuple[Tensor | None, ...]:
-    """Return gradients of the inputs, from the core where possible."""
-    # create_graph=True: somebody will differentiate this again.  Gradients of another type may wrap their values.
-    if torch.is_grad_enabled() or not PLAIN.issuperset(map(type, upstream)):
-        return equations_backward(kind, layout, inputs, upstream, needs)
-    return core_backward(kind, layout, inputs, y, saved, upstream, needs, segment)
+    """Return gradients of the inputs, from the core where it may be reached and nobody differentiates them again."""
+    if not torch.is_grad_enabled() and core_reads(*upstream):
+        try:
+            return core_backward(kind, layout, inputs, y, saved, upstream, needs, segment)
+        except fused.Unreadable:
+            pass
+    call = func.Call(kind, layout.batch_first, segment, True, len(inputs), tuple(needs))
+    return func.apply(func.LayerGradient, call, *upstream, *layout[1:], *inputs, y, *saved)  # type: ignore[no-any-return]

@@ -14,8 +14,13 @@ from torch import Tensor
 
 from unrolled.core.fields import LayerTensors, Layout, Weights
 from unrolled.nn import fused, reference
+from unrolled.nn.reach import transforms_active
 
 FlatTensors: TypeAlias = Sequence[Tensor | None]
+
+#: How many flat tensors stand before the weights, and of how many a layout consists.
+WEIGHTS_AT = 3
+LAYOUT = len(Layout._fields) - 1
 
 _COUNT = len(Weights._fields)
 
@@ -45,8 +50,29 @@ def unpack(batch_first: bool, count: int, tensors: Sequence[Any]) -> tuple[Layou
 
     Args: count of the inputs; tensors lengths, batch_sizes, reset, the inputs, y, and what the core saved.
     """
-    end = 3 + count
-    return Layout(batch_first, *tensors[:3]), list(tensors[3:end]), tensors[end], tuple(tensors[end + 1 :])
+    end = LAYOUT + count
+    return Layout(batch_first, *tensors[:LAYOUT]), list(tensors[LAYOUT:end]), tensors[end], tuple(tensors[end + 1 :])
+
+
+def keep(ctx: Any, tensors: Sequence[Any]) -> None:
+    """Save tensors for the backward pass; no None among them, for those who walk ``grad_fn.saved_tensors``."""
+    ctx.present = [t is not None for t in tensors]
+    ctx.save_for_backward(*(t for t in tensors if t is not None))
+
+
+def kept(ctx: Any) -> list[Any]:
+    """Return what `keep` saved, None where there was none."""
+    return spread(ctx.present, ctx.saved_tensors)
+
+
+def spread(present: Sequence[bool], values: Sequence[Any]) -> list[Any]:
+    """Return the values at the places that are present, None at the others.
+
+    >>> spread([True, False, True], [5, 7])
+    [5, None, 7]
+    """
+    rest = iter(values)
+    return [next(rest) if is_present else None for is_present in present]
 
 
 def core_backward(
@@ -65,22 +91,24 @@ def core_backward(
     """
     x, h_0, c_0, *flat = inputs
     tensors = LayerTensors(x, h_0, c_0, by_direction(flat), y, None, None, *saved)
-    wanted = (needs[0], needs[1], needs[2], any(needs[3:]))
+    wanted = (needs[0], needs[1], needs[2], any(needs[WEIGHTS_AT:]))
     found = fused.backward(kind, layout, tensors, *upstream, needs=wanted, segment=segment)
     dflat = flatten(found.weights) if wanted[3] else [None] * len(flat)
     gradients = (found.dx, found.dh_0, found.dc_0, *dflat)
     return tuple(d if needed else None for d, needed in zip(gradients, needs, strict=True))
 
 
+def equations(kind: str, layout: Layout, inputs: FlatTensors) -> tuple[Any, ...]:
+    """Return y, h_n and c_n as torch operations."""
+    x, h_0, c_0, *flat = inputs
+    return reference.layer(kind, layout, x, h_0, c_0, by_direction(flat))[:3]  # type: ignore[arg-type]
+
+
 def equations_backward(
     kind: str, layout: Layout, inputs: FlatTensors, upstream: FlatTensors, needs: Sequence[bool]
 ) -> tuple[Tensor | None, ...]:
     """Return what `core_backward` returns, as torch operations that can be differentiated again."""
-
-    def outputs(x: Any, h_0: Any, c_0: Any, *flat: Any) -> Sequence[Any]:
-        return reference.layer(kind, layout, x, h_0, c_0, by_direction(flat))
-
-    return pull_back(outputs, inputs, needs, upstream)
+    return pull_back(lambda *flat: equations(kind, layout, flat), inputs, needs, upstream)
 
 
 def pull_back(
@@ -98,8 +126,28 @@ def pull_back(
         found = function(*filled(inputs, wanted, varied))
         return tuple(found[k] for k in flowing)
 
-    _, pull = torch.func.vjp(results, *(inputs[k] for k in wanted))  # type: ignore[misc]
+    vjp = torch.func.vjp if transforms_active() else _vjp
+    _, pull = vjp(results, *(inputs[k] for k in wanted))  # type: ignore[operator]
     return tuple(filled([None] * len(inputs), wanted, pull(tuple(upstream[k] for k in flowing))))
+
+
+def _vjp(function: Callable[..., Sequence[Tensor]], *primals: Tensor) -> tuple[Sequence[Tensor], Callable[..., Any]]:
+    """Do what torch.func.vjp does by autograd alone, whose saved tensors may have hooks."""
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # Aliases: one primal may have been computed from another, or be the same.
+        varied = [p.view_as(p) for p in primals]
+        varied = [v if v.requires_grad else v.requires_grad_() for v in varied]
+        found = function(*varied)
+
+    def pull(upstream: Sequence[Tensor]) -> Sequence[Tensor | None]:
+        reached = [(r, d) for r, d in zip(found, upstream, strict=True) if r.requires_grad]
+        if not reached:
+            return [None] * len(varied)
+        results, flowing = zip(*reached, strict=True)
+        return torch.autograd.grad(results, varied, flowing, create_graph=again, allow_unused=True)
+
+    return found, pull
 
 
 def filled(before: Sequence[Any], places: Sequence[int], values: Sequence[Any]) -> list[Any]:
