@@ -118,11 +118,11 @@ def run(
         with torch.autocast(x.device.type, enabled=False):
             results = run(kind, layout, x, h_0, c_0, weights, trace, checkpoint_steps)
         return _cast(results, narrow)  # type: ignore[no-any-return]
-    inputs = (x, h_0, c_0, *flatten(weights))
+    inputs, steps = (x, h_0, c_0, *flatten(weights)), None if trace else checkpoint_steps  # a trace needs every gate
     if core_reads(*inputs, *layout[1:]) and _elsewhere(x, W_hh.dtype) is None:
         try:
             if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs):
-                return Eager.apply(kind, layout, trace, _segment(kind, layout, x, checkpoint_steps, trace), *inputs)  # type: ignore[no-any-return,no-untyped-call]
+                return Eager.apply(kind, layout, trace, segment_steps(kind, layout, x, steps), *inputs)  # type: ignore[no-any-return,no-untyped-call]
             fit.values(x, weights, layout)
             tensors = fused.forward(kind, layout, x, h_0, c_0, weights, save=trace)
             gates = fused.recorded(kind, layout, (tensors.gates, tensors.cells), W_hh) if trace else None
@@ -135,14 +135,8 @@ def run(
             fit.values(x, weights, layout)
         return reference.layer(kind, layout, x, h_0, c_0, weights, trace)
     route = func.transformed if transforms_active() else operator.forward
-    segment = _segment(kind, layout, x, checkpoint_steps, trace)
-    y, h_n, c_n, *saved = route(kind, layout, inputs, segment, trace)
+    y, h_n, c_n, *saved = route(kind, layout, inputs, segment_steps(kind, layout, x, steps), trace)
     return y, h_n, c_n, fused.recorded(kind, layout, saved, W_hh) if trace else None
-
-
-def _segment(kind: str, layout: Layout, x: Tensor, checkpoint_steps: CheckpointSteps, trace: bool) -> int:
-    """Return the steps of a segment; a trace needs every gate."""
-    return 0 if trace else segment_steps(kind, layout, x, checkpoint_steps)
 
 
 def step(kind: str, x: Tensor, state: Any, weights: Sequence[Weights], stacked: bool) -> Any:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.fx import _symbolic_trace
 from torch.nn import Buffer, Parameter
 from torch.utils._device import DeviceContext
 
@@ -27,8 +28,6 @@ transforms_active = torch._C._are_functorch_transforms_active
 _is_tracing = torch._C._is_tracing
 _dispatch_modes = torch._C._len_torch_dispatch_stack
 _function_modes = torch._C._len_torch_function_stack
-_is_included = torch._C._dispatch_tls_is_dispatch_key_included
-_PRE_DISPATCH = torch._C.DispatchKey.PreDispatch
 
 
 def is_watched() -> bool:
@@ -44,7 +43,7 @@ def is_watched() -> bool:
         or _is_tracing()
         or _dispatch_modes() > 0
         or (_function_modes() > 0 and not _only_devices())
-        or _is_included(_PRE_DISPATCH)
+        or _symbolic_trace._is_fx_tracing_flag  # make_fx may trace above all modes
     )
 
 

@@ -15,12 +15,13 @@ from torch.autograd import Function
 from unrolled.core.fields import Layout
 from unrolled.nn import fit, fused
 from unrolled.nn.autograd import func
-from unrolled.nn.autograd.flat import FlatTensors, by_direction, core_backward, keep, kept, unpack
+from unrolled.nn.autograd.flat import FlatTensors, by_direction, core_backward, saved_tensors, unpack, walkable
 from unrolled.nn.layout import STEP
 from unrolled.nn.reach import core_reads
 from unrolled.nn.reference import LayerResult
 
 
+@walkable
 class Eager(Function):
     """A layer: torch takes a Function without setup_context in a quarter of the time of one that torch.func needs."""
 
@@ -41,7 +42,7 @@ class Eager(Function):
         fit.values(x, weights, layout)
         tensors = fused.forward(kind, layout, x, h_0, c_0, weights, True, segment)
         # The layout too: autograd then notices if somebody writes to a tensor of it before the backward pass.
-        keep(ctx, (*layout[1:], x, h_0, c_0, *flat, tensors.y, tensors.gates, tensors.cells))
+        ctx.save_for_backward(*layout[1:], x, h_0, c_0, *flat, tensors.y, tensors.gates, tensors.cells)
         ctx.kind, ctx.batch_first, ctx.segment, ctx.count = kind, layout.batch_first, segment, 3 + len(flat)
         ctx.set_materialize_grads(False)
         gates = fused.recorded(kind, layout, (tensors.gates, tensors.cells), weights[0].W_hh) if trace else None
@@ -50,11 +51,12 @@ class Eager(Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
         """Return gradients of the arguments of forward."""
-        layout, inputs, y, saved = unpack(ctx.batch_first, ctx.count, kept(ctx))
+        layout, inputs, y, saved = unpack(ctx.batch_first, ctx.count, saved_tensors(ctx))
         needs = ctx.needs_input_grad[4:]
         return None, None, None, None, *_gradients(ctx.kind, layout, inputs, y, saved, upstream[:3], needs, ctx.segment)
 
 
+@walkable
 class EagerStep(Function):
     """One step of a cell, x (B, I), h_0 and c_0 (B, H); the time axis is added inside."""
 
@@ -63,7 +65,7 @@ class EagerStep(Function):
         """Return h and c, or None in its place."""
         x_1, h_1, c_1 = map(_with_time, (x, h_0, c_0))
         tensors = fused.forward(kind, STEP, x_1, h_1, c_1, by_direction(flat), True)  # type: ignore[arg-type]
-        keep(ctx, (x, h_0, c_0, *flat, tensors.y, tensors.gates, tensors.cells))
+        ctx.save_for_backward(x, h_0, c_0, *flat, tensors.y, tensors.gates, tensors.cells)
         ctx.kind = kind
         ctx.set_materialize_grads(False)
         return tensors.h_n[0], None if tensors.c_n is None else tensors.c_n[0]
@@ -71,7 +73,7 @@ class EagerStep(Function):
     @staticmethod
     def backward(ctx: Any, dh: Any, dc: Any) -> Any:
         """Return gradients of the arguments of forward."""
-        x, h_0, c_0, *rest = kept(ctx)
+        x, h_0, c_0, *rest = saved_tensors(ctx)
         *flat, y, gates, cells = rest
         inputs, upstream = (*map(_with_time, (x, h_0, c_0)), *flat), (None, _with_time(dh), _with_time(dc))
         needs = ctx.needs_input_grad[1:]

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
 
 from unrolled.core.fields import LayerTensors, Layout, Weights
 from unrolled.nn import fused, reference
@@ -23,6 +24,7 @@ WEIGHTS_AT = 3
 LAYOUT = len(Layout._fields) - 1
 
 _COUNT = len(Weights._fields)
+_Function = TypeVar("_Function", bound=Function)
 
 
 def flatten(weights: Sequence[Weights]) -> list[Tensor | None]:
@@ -54,15 +56,19 @@ def unpack(batch_first: bool, count: int, tensors: Sequence[Any]) -> tuple[Layou
     return Layout(batch_first, *tensors[:LAYOUT]), list(tensors[LAYOUT:end]), tensors[end], tuple(tensors[end + 1 :])
 
 
-def keep(ctx: Any, tensors: Sequence[Any]) -> None:
-    """Save tensors for the backward pass; no None among them, for those who walk ``grad_fn.saved_tensors``."""
-    ctx.present = [t is not None for t in tensors]
-    ctx.save_for_backward(*(t for t in tensors if t is not None))
+_every_saved = torch._C._FunctionBase.saved_tensors.__get__  # type: ignore[attr-defined]
 
 
-def kept(ctx: Any) -> list[Any]:
-    """Return what `keep` saved, None where there was none."""
-    return spread(ctx.present, ctx.saved_tensors)
+def walkable(function: type[_Function]) -> type[_Function]:
+    """Leave out None where others read ``grad_fn.saved_tensors``: tools that draw a graph expect tensors there."""
+    there = property(lambda ctx: tuple(t for t in _every_saved(ctx) if t is not None))
+    function._backward_cls.saved_tensors = there  # type: ignore[attr-defined]
+    return function
+
+
+def saved_tensors(ctx: Any) -> Sequence[Any]:
+    """Return what a Function that is `walkable` saved, None where it saved None."""
+    return _every_saved(ctx) if isinstance(ctx, torch._C._FunctionBase) else ctx.saved_tensors  # type: ignore[no-any-return]
 
 
 def spread(present: Sequence[bool], values: Sequence[Any]) -> list[Any]:

@@ -31,10 +31,10 @@ from unrolled.nn.autograd.flat import (
     equations,
     equations_backward,
     filled,
-    keep,
-    kept,
     pull_back,
+    saved_tensors,
     unpack,
+    walkable,
 )
 from unrolled.nn.reach import core_reads, transforms_active
 
@@ -56,6 +56,7 @@ class Call:
         return Layout(self.batch_first, *tensors[:LAYOUT])
 
 
+@walkable
 class LayerFunction(Function):
     """A layer: y, h_n, c_n and what the core saved, from the layout's tensors and the inputs."""
 
@@ -73,7 +74,7 @@ class LayerFunction(Function):
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         """Save all tensors; what the core saved has no derivative of its own."""
         ctx.call = inputs[0]
-        keep(ctx, (*inputs[1:], output[0], *output[3:]))
+        ctx.save_for_backward(*inputs[1:], output[0], *output[3:])
         ctx.mark_non_differentiable(*output[3:])
         ctx.set_materialize_grads(False)
 
@@ -81,7 +82,7 @@ class LayerFunction(Function):
     def backward(ctx: Any, *upstream: Any) -> Any:
         """Return gradients of the arguments of forward."""
         call = replace(ctx.call, needs=tuple(ctx.needs_input_grad[1 + LAYOUT :]))
-        tensors = (*upstream[:3], *kept(ctx))
+        tensors = (*upstream[:3], *saved_tensors(ctx))
         own = () if call.copies is None else call.copies.own
         if call.copies is not None:
             outputs = len(tensors) - 3 - LAYOUT - call.count  # y and what the core saved
@@ -104,6 +105,7 @@ class LayerFunction(Function):
         return _as_copies(LayerFunction, S, call, args, dims)
 
 
+@walkable
 class LayerGradient(Function):
     """The backward of `LayerFunction`, itself open to vmap and, through the equations, to further derivatives."""
 
@@ -122,13 +124,13 @@ class LayerGradient(Function):
         """Save everything but y and what the core saved: the equations make their own."""
         ctx.call, end = inputs[0], 1 + 3 + LAYOUT + inputs[0].count
         ctx.after = len(inputs) - end
-        keep(ctx, inputs[1:end])
+        ctx.save_for_backward(*inputs[1:end])
         ctx.set_materialize_grads(False)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
         """Return gradients of the arguments of forward: of dy, dh_n, dc_n and of x, h_0, c_0 and the weights."""
-        call, primals = ctx.call, kept(ctx)
+        call, primals = ctx.call, saved_tensors(ctx)
         needs = [p is not None and p.is_floating_point() for p in primals]
         found = pull_back(lambda *tensors: _equations_gradient(call, tensors), primals, needs, upstream)
         return None, *found, *(None,) * ctx.after
