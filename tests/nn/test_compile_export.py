@@ -210,11 +210,28 @@ def test_transforms_inside_a_compiled_function_equal_those_outside(transform):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
-def test_jit_trace_leaves_the_sizes_open():
-    layer = unrolled.nn.LSTM(I, H).requires_grad_(False)
-    traced = torch.jit.trace(layer, torch.randn(T, B, I))
+@pytest.mark.parametrize("trained", [True, False])
+def test_jit_trace_leaves_the_sizes_open_and_is_stored(trained):
+    layer = unrolled.nn.LSTM(I, H, num_layers=2, bidirectional=True).requires_grad_(trained)
+    stored = io.BytesIO()
+    torch.jit.save(torch.jit.trace(layer, torch.randn(T, B, I)), stored)
+    stored.seek(0)
+    loaded = torch.jit.load(stored)
     x = torch.randn(9, 2, I)
-    assert torch.equal(traced(x)[0], layer(x)[0])
+    assert torch.equal(loaded(x)[0], layer(x)[0])
+    if trained:
+        assert_all_close(*(gradients(m(x)[0].sin().sum(), dict(m.named_parameters())) for m in (loaded, layer)))
+
+
+def test_exported_program_can_be_transformed():
+    layer, x = unrolled.nn.GRU(I, H, num_layers=2, dtype=torch.float64), torch.randn(T, B, I, dtype=torch.float64)
+    with torch.no_grad():
+        program = torch.export.export(layer, (x,)).module()
+    calls = [lambda x, m=m: m(x)[0].sin() for m in (program, layer)]
+    assert_close("grad", *(torch.func.grad(lambda x, c=c: c(x).sum())(x) for c in calls))
+    many = torch.randn(4, T, B, I, dtype=torch.float64)
+    assert_close("vmap", *(torch.vmap(c)(many) for c in calls))
+    assert_close("vmap of grad", *(torch.vmap(torch.func.grad(lambda x, c=c: c(x).sum()))(many) for c in calls))
 
 
 def test_to_torch_exports_for_runtimes_that_know_only_torch():

@@ -1,4 +1,4 @@
-"""Whether a call may reach the core: where torch must see what happens, the core writes nothing that it does not see."""
+"""Whether a call may reach the core: where torch must see what happens, nothing is written that it does not see."""
 
 from __future__ import annotations
 
@@ -209,5 +209,5 @@ def test_a_stepper_refuses_what_it_cannot_hand_on():
         step(fake)
     with Seeing(), pytest.raises(TypeError, match="outside of torch's tracers, transforms and modes"):
         step(x)
-    with pytest.raises(TypeError, match="use layer.step"):
+    with pytest.raises(TypeError, match=r"use layer\.step"):
         vmap(step, in_dims=1, out_dims=1)(x[:, None])

@@ -97,7 +97,9 @@ def test_tools_that_walk_the_graph_find_tensors_alone(name):
     x = torch.randn(*((B,) if name.endswith("Cell") else (T, B)), I, requires_grad=True)
     y, *_ = as_tuple(module(x))
     (slope,) = grad(y.sum(), x, create_graph=True)
-    saved = [node.saved_tensors for result in (y, slope) for node in nodes(result.grad_fn) if hasattr(node, "saved_tensors")]
+    saved = [
+        node.saved_tensors for result in (y, slope) for node in nodes(result.grad_fn) if hasattr(node, "saved_tensors")
+    ]
     assert saved
     assert all(isinstance(t, torch.Tensor) for tensors in saved for t in tensors)
     assert_close("the gradient", *(grad(y.sum(), x, retain_graph=True)[0] for _ in range(2)), 0)

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.autograd import forward_ad, grad
 from torch.autograd.graph import saved_tensors_hooks
-from torch.func import functional_call, jvp, vjp, vmap
+from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -164,9 +163,7 @@ def jit_traced(gradients):
         with torch.set_grad_enabled(gradients):
             traced = torch.jit.trace(module, (problem.x, problem.state))
         # Its weights are the module's, which are those of the problem.
-        return derivative(
-            lambda x, *_: as_tuple(traced(x, problem.state))[0], tensors[0], *module.parameters()
-        )
+        return derivative(lambda x, *_: as_tuple(traced(x, problem.state))[0], tensors[0], *module.parameters())
 
     return way
 

@@ -49,8 +49,8 @@ class RecurrentCell(RNNCellBase):
         Returns: the new state, shaped as hx.
         Raises: what torch.nn raises, in its words.
         """
-        if isinstance(input, Proxy):
-            return as_leaf(self, input, *(() if hx is None else (hx,)))
+        if isinstance(input, Proxy):  # type: ignore[unreachable]
+            return as_leaf(self, input, *(() if hx is None else (hx,)))  # type: ignore[unreachable]
         weights = Weights(*named(self, NAMES))
         after = dispatch.step(self.kind, input, hx, [weights], stacked=False)
         if after is not None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import is_tensor_like
 
 from unrolled.nn.reach import is_traced
 
@@ -51,6 +50,15 @@ def is_one_hot(x: Tensor) -> bool:
     return x.dtype is torch.int64
 
 
+def is_tensor(x: object) -> bool:
+    """Return whether torch's functions take an object for a tensor: it is one, or overrides them.
+
+    >>> is_tensor(torch.zeros(3)), is_tensor([0.0])
+    (True, False)
+    """
+    return isinstance(x, Tensor) or hasattr(x, "__torch_function__")
+
+
 def rank(name: str, x: Any, lowest: int) -> bool:
     """Return whether x is batched: `lowest` axes (features included) is one sequence, `lowest` + 1 a batch of them.
 
@@ -59,9 +67,9 @@ def rank(name: str, x: Any, lowest: int) -> bool:
     >>> rank("LSTM", torch.zeros(5, 3, 4), lowest=2)
     True
     """
-    if not is_tensor_like(x):
+    if not is_tensor(x):
         raise TypeError(f"{name}: Expected input to be a Tensor or PackedSequence, got {type(x).__name__}")
-    axes = x.dim() + is_one_hot(x)
+    axes: int = x.dim() + is_one_hot(x)
     if axes not in (lowest, lowest + 1):
         one = " of one-hot indices" if is_one_hot(x) else ""
         expected = f"{lowest - is_one_hot(x)}D or {lowest + 1 - is_one_hot(x)}D"
@@ -115,7 +123,7 @@ def states(name: str, hx: Any, count: int) -> Sequence[Tensor]:
     2
     """
     given = hx if count == 2 else (hx,)
-    if not isinstance(given, (tuple, list)) or len(given) != count or not all(map(is_tensor_like, given)):
+    if not isinstance(given, (tuple, list)) or len(given) != count or not all(map(is_tensor, given)):
         came = type(hx).__name__
         if isinstance(hx, (tuple, list)):
             came += f" of ({', '.join(type(h).__name__ for h in hx)})"

@@ -1,12 +1,16 @@
 """Which path a call takes to unroll one layer.
 
-The equations are in reference.py, the calls of the compiled core in fused.py.  Four routes lead to the core, because
-torch's own dispatch costs more than a small layer's work; each call takes the cheapest that does what it needs:
+The equations are in reference.py, the calls of the compiled core in fused.py.  reach.py alone knows whether a call may
+go straight to the core; torch's own dispatch costs more than a small layer's work, so most calls do:
 
 - no gradient is wanted: a bare call;
-- eager autograd: a plain ``autograd.Function`` (autograd/eager.py);
-- torch.func transforms: a Function with a vmap rule, whose backward is such a Function too (autograd/func.py);
-- torch.compile, torch.export, tensor subclasses: a registered operator (autograd/compiled.py).
+- eager autograd: a plain ``autograd.Function`` (autograd/eager.py).
+
+What else torch does with a call goes by one of two ways, which both end in the core:
+
+- torch.func's transforms: Functions with rules for vmap (autograd/func.py);
+- compilers, tracers, modes, other types of tensors: a registered operator (autograd/operator.py), which has those
+  Functions as its derivatives (autograd/registered.py).
 
 Derivatives of derivatives, and forward-mode derivatives, go through the equations.
 """

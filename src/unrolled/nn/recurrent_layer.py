@@ -20,9 +20,9 @@ from torch.nn.utils.rnn import PackedSequence
 from unrolled.config.checks import CheckpointSteps, check_checkpoint_steps
 from unrolled.core.fields import Layout, Weights
 from unrolled.nn import checks, dispatch
-from unrolled.nn.reach import batch_size, is_traced
 from unrolled.nn.layout import Arguments, Arrangement, Rows
 from unrolled.nn.modules import as_leaf, is_hooked, named, sharing_parameters
+from unrolled.nn.reach import batch_size, is_traced
 from unrolled.nn.recording import trace_of
 from unrolled.nn.reference import LayerResult
 from unrolled.nn.stack import first_input, run_stack
@@ -97,7 +97,12 @@ class RecurrentLayer(torch.nn.RNNBase):
         (torch.Size([5, 3, 6]), 0.0)
         """
         if isinstance(input, Proxy):
-            more = {"lengths": lengths, "reset": reset, "trace": trace, "embedding": embedding}
+            more = {  # type: ignore[unreachable]
+                "lengths": lengths,
+                "reset": reset,
+                "trace": trace,
+                "embedding": embedding,
+            }
             return as_leaf(self, input, *(() if hx is None else (hx,)), **more)
         weights = self.weights()
         W = weights[0].W_ih

@@ -55,7 +55,9 @@ class Copies(NamedTuple):
         (tensor([[12, 13], [13, 14]]),)
         """
         found = zip(*map(compute, self.each(tensors)), strict=True)
-        return tuple(None if parts[0] is None else torch.stack(parts).unflatten(0, self.sizes) for parts in found)
+        return tuple(
+            None if parts[0] is None else torch.stack(parts).reshape(*self.sizes, *parts[0].shape) for parts in found
+        )
 
     def runs(self, layout: slice) -> list[list[int]]:
         """Return the copies in groups that one call of the core can serve: it has one `lengths` and one `reset`.

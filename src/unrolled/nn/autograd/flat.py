@@ -132,8 +132,8 @@ def pull_back(
         found = function(*filled(inputs, wanted, varied))
         return tuple(found[k] for k in flowing)
 
-    vjp = torch.func.vjp if transforms_active() else _vjp
-    _, pull = vjp(results, *(inputs[k] for k in wanted))  # type: ignore[operator]
+    vjp: Any = torch.func.vjp if transforms_active() else _vjp
+    _, pull = vjp(results, *(inputs[k] for k in wanted))
     return tuple(filled([None] * len(inputs), wanted, pull(tuple(upstream[k] for k in flowing))))
 
 

@@ -237,7 +237,7 @@ def apply(function: type[LayerFunction | LayerGradient], call: Call, *tensors: A
     with interpreter.lower():
         if not _mapped(dims):
             return apply(function, call, *tensors)
-        results, where = function.vmap(VmapInfo(interpreter.batch_size(), ""), (None, *dims), call, *bare)  # type: ignore[no-untyped-call]
+        results, where = function.vmap(VmapInfo(interpreter.batch_size(), ""), (None, *dims), call, *bare)
     return tuple(
         r if d is None else _functorch._add_batch_dim(r, d, level) for r, d in zip(results, where, strict=True)
     )
@@ -246,7 +246,7 @@ def apply(function: type[LayerFunction | LayerGradient], call: Call, *tensors: A
 def _functional_values(t: Any, views: bool) -> Any:
     if t is None or not _functorch.is_functionaltensor(t):
         return t
-    torch._sync(t)
+    torch._sync(t)  # type: ignore[attr-defined,no-untyped-call]
     return _functorch._unwrap_functional_tensor(t, views)
 
 
@@ -259,15 +259,12 @@ def _apply_to_legacy(function: type[LayerFunction | LayerGradient], call: Call, 
     level = torch._C._vmapmode_increment_nesting() - 1
     torch._C._vmapmode_decrement_nesting()
     dims = [0 if _is_legacy(t) else None for t in tensors]
-    bare = [t if d is None else torch._remove_batch_dim(t, level, 1, 0) for t, d in zip(tensors, dims, strict=True)]  # type: ignore[attr-defined]
+    bare = [t if d is None else torch._remove_batch_dim(t, level, 1, 0) for t, d in zip(tensors, dims, strict=True)]
     if any(map(_is_legacy, bare)):
         raise NotImplementedError("is_grads_batched inside is_grads_batched; use torch.func.vmap for one of them")
     S = next(len(t) for t, d in zip(bare, dims, strict=True) if d is not None)
     results, where = function.vmap(VmapInfo(S, ""), (None, *dims), call, *bare)
-    return tuple(
-        r if d is None else torch._add_batch_dim(r, d, level)  # type: ignore[attr-defined]
-        for r, d in zip(results, where, strict=True)
-    )
+    return tuple(r if d is None else torch._add_batch_dim(r, d, level) for r, d in zip(results, where, strict=True))
 
 
 def _mapped(dims: Sequence[int | None]) -> bool:
@@ -275,7 +272,11 @@ def _mapped(dims: Sequence[int | None]) -> bool:
 
 
 def _as_copies(
-    function: type[LayerFunction | LayerGradient], S: int, call: Call, tensors: Sequence[Any], dims: Sequence[int | None]
+    function: type[LayerFunction | LayerGradient],
+    S: int,
+    call: Call,
+    tensors: Sequence[Any],
+    dims: Sequence[int | None],
 ) -> tuple[Any, tuple[int | None, ...]]:
     """Apply a Function to copies of the layer along a mapped axis; return the results and where that axis is."""
     leading = [t if d is None else t.movedim(d, 0) for t, d in zip(tensors, dims, strict=True)]

@@ -1,7 +1,7 @@
-"""The compiled core as a registered operator: whatever is between a call and the core, torch's dispatcher knows the way.
+"""The compiled core as a registered operator: whatever is between a call and the core, torch's dispatcher gets past it.
 
-torch.compile and torch.export leave it as one node, modes see it, fake tensors have its shapes, negative views and zeros
-without memory arrive here as plain numbers.  What autograd and torch.func are told about it is in registered.py.
+torch.compile and torch.export leave it as one node, modes see it, fake tensors have its shapes; negative views, and
+zeros without memory, arrive here as plain numbers.  What autograd and torch.func are told about it is in registered.py.
 
 The schema has no None among its results, so an absent c_n and gradients nobody asked for are empty tensors.
 """
@@ -164,5 +164,5 @@ def _backward_flops(kind: str, *args: Any, **_: Any) -> int:
     """Count the products for dh and, where they are wanted, for dx and the gradients of the weights."""
     rows, with_W_ih, with_others = _rows_and_products(args)
     needs = args[-1]
-    of_weights = (with_W_ih + with_others) * any(needs[WEIGHTS_AT:])
-    return 2 * rows * (with_W_ih * needs[0] + with_others + of_weights)
+    of_weights = with_W_ih + with_others if any(needs[WEIGHTS_AT:]) else 0
+    return 2 * rows * ((with_W_ih if needs[0] else 0) + with_others + of_weights)
