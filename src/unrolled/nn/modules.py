@@ -11,7 +11,7 @@ from torch.fx import Proxy
 from torch.nn.modules.module import _has_any_global_hook
 from torch.nn.utils import parametrize
 
-from unrolled.notation import gate_parameters
+from unrolled.notation import gate_parameters, textbook_names
 
 _Module = TypeVar("_Module", bound=torch.nn.Module)
 
@@ -31,7 +31,7 @@ def named(module: torch.nn.Module, names: Sequence[str]) -> list[Any]:
         return [getattr(module, name) for name in names]
 
 
-def as_leaf(module: torch.nn.Module, *arguments: Any, **options: Any) -> Proxy:
+def as_leaf(module: torch.nn.Module, input: Proxy, hx: Any, **options: Any) -> Proxy:
     """Return the result of a call that torch.fx traces: one node, as for a layer of torch.nn.
 
     Raises: TypeError if the module itself is what is traced, so that it cannot be a part.
@@ -43,12 +43,12 @@ def as_leaf(module: torch.nn.Module, *arguments: Any, **options: Any) -> Proxy:
         _0 = getattr(self, "0")(input_1);  input_1 = None
         return _0
     """
-    tracer: Any = next(a for a in arguments if isinstance(a, Proxy)).tracer
+    tracer: Any = input.tracer
     path = tracer.path_of_module(module)
     if not path:
         raise TypeError(f"{type(module).__name__} is a leaf of torch.fx; trace a module that holds it")
     given = {name: value for name, value in options.items() if value is not None and value is not False}
-    return tracer.create_proxy("call_module", path, arguments, given)  # type: ignore[no-any-return]
+    return tracer.create_proxy("call_module", path, (input,) if hx is None else (input, hx), given)  # type: ignore[no-any-return]
 
 
 def is_hooked(module: torch.nn.Module) -> bool:
@@ -91,20 +91,22 @@ def sharing_parameters(module: torch.nn.Module, cls: type[_Module]) -> _Module:
 
 
 def with_gate_views(kind: str) -> Callable[[type[_Module]], type[_Module]]:
-    """Give a class that has a `gate` method one property for each block of the equations of its cell.
+    """Give a class that has a `gate` method a property for each name in the equations of its cell, ours and textbooks'.
 
     >>> from unrolled.nn import GRU
     >>> gru = GRU(3, 5)
-    >>> gru.W_hz.data_ptr() == gru.weight_hh_l0[5:].data_ptr()
-    True
+    >>> gru.W_hz.data_ptr() == gru.weight_hh_l0[5:].data_ptr(), torch.equal(gru.b_z, gru.b_iz + gru.b_hz)
+    (True, True)
     """
 
-    def view(name: str) -> property:
-        return property(lambda self: self.gate(name), doc=f"{name} of the first layer's forward direction, a view.")
+    def view(name: str, what: str) -> property:
+        return property(lambda self: self.gate(name), doc=f"{name} of the first layer's forward direction, {what}.")
 
     def decorate(cls: type[_Module]) -> type[_Module]:
         for name, _, _ in gate_parameters(kind):
-            setattr(cls, name, view(name))
+            setattr(cls, name, view(name, "a view"))
+        for name, parts in textbook_names(kind).items():
+            setattr(cls, name, view(name, " + ".join(parts)))
         return cls
 
     return decorate

@@ -1,6 +1,6 @@
 """Tensors in one flat list, as autograd takes them, and the two backward passes over such lists.
 
-Flat tensors are x, h_0, c_0 and then every weight of every direction, None where there is none.
+Flat tensors are x, h_0, c_0, h_reset, c_reset and then every weight of every direction, None where there is none.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from unrolled.nn.reach import transforms_active
 FlatTensors: TypeAlias = Sequence[Tensor | None]
 
 #: How many flat tensors stand before the weights, and of how many a layout consists.
-WEIGHTS_AT = 3
+WEIGHTS_AT = 5
 LAYOUT = len(Layout._fields) - 1
 
 _COUNT = len(Weights._fields)
@@ -95,19 +95,21 @@ def core_backward(
 
     Args: upstream gradients of y, h_n and c_n, None for zeros; needs: of each input.
     """
-    x, h_0, c_0, *flat = inputs
-    tensors = LayerTensors(x, h_0, c_0, by_direction(flat), y, None, None, *saved)
-    wanted = (needs[0], needs[1], needs[2], any(needs[WEIGHTS_AT:]))
+    x, h_0, c_0, *reset_state = inputs[:WEIGHTS_AT]
+    flat = inputs[WEIGHTS_AT:]
+    tensors = LayerTensors(x, h_0, c_0, by_direction(flat), y, None, None, *saved, *reset_state)
+    wanted = (*needs[:WEIGHTS_AT], any(needs[WEIGHTS_AT:]))
     found = fused.backward(kind, layout, tensors, *upstream, needs=wanted, segment=segment)
-    dflat = flatten(found.weights) if wanted[3] else [None] * len(flat)
-    gradients = (found.dx, found.dh_0, found.dc_0, *dflat)
+    dflat = [None] * len(flat) if found.weights is None else flatten(found.weights)
+    gradients = (found.dx, found.dh_0, found.dc_0, found.dh_reset, found.dc_reset, *dflat)
     return tuple(d if needed else None for d, needed in zip(gradients, needs, strict=True))
 
 
 def equations(kind: str, layout: Layout, inputs: FlatTensors) -> tuple[Any, ...]:
     """Return y, h_n and c_n as torch operations."""
-    x, h_0, c_0, *flat = inputs
-    return reference.layer(kind, layout, x, h_0, c_0, by_direction(flat))[:3]  # type: ignore[arg-type]
+    x, h_0, c_0, *reset_state = inputs[:WEIGHTS_AT]
+    weights = by_direction(inputs[WEIGHTS_AT:])
+    return reference.layer(kind, layout, x, h_0, c_0, weights, reset_state=reset_state)[:3]  # type: ignore[arg-type]
 
 
 def equations_backward(

@@ -38,6 +38,9 @@ from unrolled.nn.autograd.flat import (
 )
 from unrolled.nn.reach import core_reads, transforms_active
 
+#: The axis of the batch in each of the states among the inputs.
+_STATE_AXES = (1,) * (WEIGHTS_AT - 1)
+
 
 @dataclass(frozen=True)
 class Call:
@@ -47,7 +50,7 @@ class Call:
     batch_first: bool
     segment: int
     save: bool  #: save what the backward pass needs
-    count: int  #: of inputs: x, h_0, c_0 and the flat weights
+    count: int  #: of inputs: the flat tensors
     needs: tuple[bool, ...] = ()  #: which gradients of the inputs are wanted
     copies: Copies | None = None  #: of one layer; its tensors are those of copies.forward or copies.backward
 
@@ -129,7 +132,7 @@ class LayerGradient(Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
-        """Return gradients of the arguments of forward: of dy, dh_n, dc_n and of x, h_0, c_0 and the weights."""
+        """Return gradients of the arguments of forward: of dy, dh_n, dc_n and of the inputs."""
         call, primals = ctx.call, saved_tensors(ctx)
         needs = [p is not None and p.is_floating_point() for p in primals]
         found = pull_back(lambda *tensors: _equations_gradient(call, tensors), primals, needs, upstream)
@@ -146,7 +149,7 @@ class LayerGradient(Function):
             y_and_saved = fold.tensors(args[end:], dims[end:], (fold.rows, 1 + fold.rows, 1 + fold.rows))
             inputs = fold.inputs(args[3:end], dims[3:end])
             results = apply(LayerGradient, call, *upstream, *inputs, *y_and_saved)
-            return fold.results(results, (fold.rows, 1, 1, *(None,) * (call.count - WEIGHTS_AT)))
+            return fold.results(results, (fold.rows, *_STATE_AXES, *(None,) * (call.count - WEIGHTS_AT)))
         return _as_copies(LayerGradient, S, call, args, dims)
 
 
@@ -168,11 +171,12 @@ def _on_core_or_operator(core: _Compute, of_operator: _Compute, call: Call, tens
 def _core_forward(call: Call, tensors: Sequence[Any]) -> tuple[Any, ...]:
     if call.copies is not None:
         return copies.forward(call.kind, call.batch_first, tensors, call.copies, call.save, call.segment)
-    layout, (x, h_0, c_0, *flat) = call.layout(tensors), tensors[LAYOUT:]
-    weights = by_direction(flat)
-    fit.packed_values(x, layout, (h_0, c_0))
+    layout, inputs = call.layout(tensors), tensors[LAYOUT:]
+    x, h_0, c_0, *reset_state = inputs[:WEIGHTS_AT]
+    weights = by_direction(inputs[WEIGHTS_AT:])
+    fit.packed_values(x, layout, (h_0, c_0, *reset_state))
     fit.values(x, weights, layout)
-    found = fused.forward(call.kind, layout, x, h_0, c_0, weights, call.save, call.segment)
+    found = fused.forward(call.kind, layout, x, h_0, c_0, weights, call.save, call.segment, reset_state)
     return found.y, found.h_n, found.c_n, *((found.gates, found.cells) if call.save else ())
 
 
@@ -326,7 +330,7 @@ class _Fold(NamedTuple):
         (lengths,) = self.tensors(args[:1], dims[:1], (0,))
         batch_sizes = None if args[1] is None else args[1] * self.S
         end = LAYOUT + WEIGHTS_AT
-        rest = self.tensors(args[2:end], dims[2:end], (self.rows, self.rows, 1, 1))
+        rest = self.tensors(args[2:end], dims[2:end], (self.rows, self.rows, *_STATE_AXES))
         return [lengths, batch_sizes, *rest, *args[end:]]
 
     def results(self, results: Sequence[Any], axes: Sequence[int | None]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:

@@ -22,7 +22,7 @@ from unrolled.notation import gate_count, has_cell_state
 
 _LAYOUT = "bool batch_first, Tensor? lengths, Tensor? batch_sizes, Tensor? reset"
 # Autograd differentiates a Tensor[] but not a Tensor?[], so absent weights are left out and `present` says which.
-_INPUTS = "Tensor x, Tensor? h_0, Tensor? c_0, int[] present, Tensor[] weights"
+_INPUTS = "Tensor x, Tensor? h_0, Tensor? c_0, Tensor? h_reset, Tensor? c_reset, int[] present, Tensor[] weights"
 library: Any = torch.library.Library("unrolled", "DEF")  # type: ignore[no-untyped-call]
 library.define(
     f"layer(str kind, {_LAYOUT}, {_INPUTS}, SymInt segment, bool save) -> (Tensor, Tensor, Tensor, Tensor[])"
@@ -83,11 +83,12 @@ INPUTS = slice(len(Layout._fields), len(Layout._fields) + WEIGHTS_AT + 2)
 
 @torch.library.impl(library, "layer", "CPU")
 def _forward(kind: str, *args: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    layout, (x, h_0, c_0, *flat), (segment, save) = Layout(*args[: INPUTS.start]), inputs_of(args[INPUTS]), args[-2:]
-    weights = by_direction(flat)
-    fit.packed_values(x, layout, (h_0, c_0))  # whoever traced the call could not read them
+    layout, inputs, (segment, save) = Layout(*args[: INPUTS.start]), inputs_of(args[INPUTS]), args[-2:]
+    x, h_0, c_0, *reset_state = inputs[:WEIGHTS_AT]
+    weights = by_direction(inputs[WEIGHTS_AT:])
+    fit.packed_values(x, layout, (h_0, c_0, *reset_state))  # whoever traced the call could not read them
     fit.values(x, weights, layout)
-    tensors = fused.forward(kind, layout, x, h_0, c_0, weights, save, segment)
+    tensors = fused.forward(kind, layout, x, h_0, c_0, weights, save, segment, reset_state)
     c_n = tensors.h_n.new_empty(0) if tensors.c_n is None else tensors.c_n
     return tensors.y, tensors.h_n, c_n, [tensors.gates, tensors.cells] if save else []
 
@@ -105,7 +106,7 @@ def _backward(kind: str, *args: Any) -> list[Tensor]:
 
 
 def _fake_forward(kind: str, *args: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    layout, (x, h_0, _, present, weights, segment, save) = Layout(*args[:4]), args[4:]
+    layout, (x, h_0, _, _, _, present, weights, segment, save) = Layout(*args[:4]), args[4:]
     W_hh = weights[1]
     D, P, H = len(present) // len(Weights._fields), W_hh.shape[1], W_hh.shape[0] // gate_count(kind)
     rows = x.shape if checks.is_one_hot(x) else x.shape[:-1]
@@ -121,10 +122,10 @@ def _fake_forward(kind: str, *args: Any) -> tuple[Tensor, Tensor, Tensor, list[T
 
 
 def _fake_backward(kind: str, *args: Any) -> list[Tensor]:
-    x, h_0, c_0, _, weights, y, _, _, _, _, _, needs = args[4:]
+    *before, _, weights, y, _, _, _, _, _, needs = args[4:]
     return [
         torch.empty_like(t, memory_format=torch.contiguous_format) if needed else y.new_empty(0)
-        for t, needed in zip((x, h_0, c_0, *weights), needs, strict=True)
+        for t, needed in zip((*before, *weights), needs, strict=True)
     ]
 
 
@@ -144,8 +145,8 @@ torch.library.register_fake("unrolled::layer_backward", _fake_backward, lib=libr
 
 def _rows_and_products(args: Sequence[Any]) -> tuple[int, int, int]:
     """Return the rows of x, and the multiplications a row costs: with W_ih, and with the other matrices."""
-    x, _, _, *flat = inputs_of(args[INPUTS])
-    directions = by_direction(flat)
+    inputs = inputs_of(args[INPUTS])
+    x, directions = inputs[0], by_direction(inputs[WEIGHTS_AT:])
     one_hot = checks.is_one_hot(x)  # whose product is a lookup
     rows = x.numel() if one_hot else x.numel() // max(x.shape[-1], 1)
     others = sum(W.numel() for w in directions for W in (w.W_hh, w.W_hr) if W is not None)
