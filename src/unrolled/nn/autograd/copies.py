@@ -51,8 +51,9 @@ class Copies(NamedTuple):
         """Return what a function computes from the tensors of each copy, with every mapped axis in front.
 
         >>> import torch
-        >>> Copies((2,), ((True,), (False,))).one_by_one(lambda own: (own[0] + own[1],), torch.tensor([[5, 6], [7, 7]]))
-        (tensor([[12, 13], [13, 14]]),)
+        >>> tensors = [torch.tensor([5, 6]), torch.tensor(7)]
+        >>> Copies((2,), ((True,), (False,))).one_by_one(lambda own: (own[0] + own[1],), tensors)
+        (tensor([12, 13]),)
         """
         found = zip(*map(compute, self.each(tensors)), strict=True)
         return tuple(
