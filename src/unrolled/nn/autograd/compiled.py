@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unrolled.core.fields import Layout, Weights
 from unrolled.nn import checks, fit, fused
-from unrolled.nn.autograd.flat import FlatTensors, by_direction, core_backward
+from unrolled.nn.autograd.flat import FlatTensors, by_direction, core_backward, saved_tensors
 from unrolled.nn.reference import LayerResult
 from unrolled.notation import gate_count, has_cell_state
 
@@ -106,14 +106,19 @@ def _fake_backward(kind: str, *args: Any) -> list[Tensor]:
 def _setup_context(ctx: Any, inputs: Any, output: Any) -> None:
     ctx.kind, ctx.batch_first, *tensors, ctx.present, weights, ctx.segment, _ = inputs
     y, _, _, saved = output
-    ctx.save_for_backward(*tensors, y, *weights, *saved)
+    ctx.save_for_backward(*tensors, *weights, y, *saved)
     ctx.count = len(weights)
     ctx.set_materialize_grads(False)
 
 
 def _registered_backward(ctx: Any, dy: Any, dh_n: Any, dc_n: Any, _: Any) -> Any:
-    lengths, batch_sizes, reset, x, h_0, c_0, y, *rest = ctx.saved_tensors
-    weights, saved = rest[: ctx.count], rest[ctx.count :]
+    def again(given: Sequence[Any]) -> list[Any]:
+        inputs = (ctx.batch_first, *given[:6], ctx.present, list(given[6:]))
+        y, _, _, saved = torch.ops.unrolled.layer(ctx.kind, *inputs, ctx.segment, True)
+        return [y, *saved]
+
+    lengths, batch_sizes, reset, x, h_0, c_0, *rest = saved_tensors(ctx, 6 + ctx.count, again)
+    weights, y, saved = rest[: ctx.count], rest[ctx.count], rest[ctx.count + 1 :]
     needs = [t is not None and t.requires_grad for t in (x, h_0, c_0, *weights)]
     inputs = (ctx.batch_first, lengths, batch_sizes, reset, x, h_0, c_0, ctx.present, weights)
     found = torch.ops.unrolled.layer_backward(ctx.kind, *inputs, y, saved, dy, dh_n, dc_n, ctx.segment, needs)

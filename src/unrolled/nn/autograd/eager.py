@@ -14,10 +14,19 @@ from torch.autograd import Function
 
 from unrolled.core.fields import Layout
 from unrolled.nn import fit, fused
-from unrolled.nn.autograd.flat import FlatTensors, by_direction, core_backward, equations_backward, unpack
+from unrolled.nn.autograd.flat import (
+    FlatTensors,
+    by_direction,
+    core_backward,
+    equations_backward,
+    saved_tensors,
+    unpack,
+)
 from unrolled.nn.fake_tensors import PLAIN
 from unrolled.nn.layout import STEP
 from unrolled.nn.reference import LayerResult
+
+_saved_tensor_hooks = torch._C._autograd._top_saved_tensors_default_hooks
 
 
 class Eager(Function):
@@ -40,7 +49,10 @@ class Eager(Function):
         fit.values(x, weights, layout)
         tensors = fused.forward(kind, layout, x, h_0, c_0, weights, True, segment)
         # The layout too: autograd then notices if somebody writes to a tensor of it before the backward pass.
-        ctx.save_for_backward(*layout[1:], x, h_0, c_0, *flat, tensors.y, tensors.gates, tensors.cells)
+        kept: Sequence[Tensor] = (tensors.y, tensors.gates, tensors.cells)
+        if _saved_tensor_hooks(True) is not None:  # nobody notices writes to what hooks keep
+            kept = [t.clone() for t in kept]
+        ctx.save_for_backward(*layout[1:], x, h_0, c_0, *flat, *kept)
         ctx.kind, ctx.batch_first, ctx.segment, ctx.count = kind, layout.batch_first, segment, 3 + len(flat)
         ctx.set_materialize_grads(False)
         gates = fused.recorded(kind, layout, (tensors.gates, tensors.cells), weights[0].W_hh) if trace else None
@@ -49,7 +61,13 @@ class Eager(Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
         """Return gradients of the arguments of forward."""
-        layout, inputs, y, saved = unpack(ctx.batch_first, ctx.count, ctx.saved_tensors)
+
+        def again(given: Sequence[Any]) -> Sequence[Any]:
+            layout, (x, h_0, c_0, *flat) = Layout(ctx.batch_first, *given[:3]), given[3:]
+            tensors = fused.forward(ctx.kind, layout, x, h_0, c_0, by_direction(flat), True, ctx.segment)
+            return tensors.y, tensors.gates, tensors.cells
+
+        layout, inputs, y, saved = unpack(ctx.batch_first, ctx.count, saved_tensors(ctx, 3 + ctx.count, again))
         needs = ctx.needs_input_grad[4:]
         return None, None, None, None, *_gradients(ctx.kind, layout, inputs, y, saved, upstream[:3], needs, ctx.segment)
 
@@ -65,7 +83,8 @@ class EagerStep(Function):
         ctx.save_for_backward(x, h_0, c_0, *flat, tensors.y, tensors.gates, tensors.cells)
         ctx.kind = kind
         ctx.set_materialize_grads(False)
-        return tensors.h_n[0], None if tensors.c_n is None else tensors.c_n[0]
+        # Not views: nobody may write into a view that a Function returns.
+        return tensors.h_n.squeeze_(0), None if tensors.c_n is None else tensors.c_n.squeeze_(0)
 
     @staticmethod
     def backward(ctx: Any, dh: Any, dc: Any) -> Any:

@@ -5,7 +5,7 @@ Flat tensors are x, h_0, c_0 and then every weight of every direction, None wher
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -47,6 +47,20 @@ def unpack(batch_first: bool, count: int, tensors: Sequence[Any]) -> tuple[Layou
     """
     end = 3 + count
     return Layout(batch_first, *tensors[:3]), list(tensors[3:end]), tensors[end], tuple(tensors[end + 1 :])
+
+
+def saved_tensors(ctx: Any, count: int, again: Callable[[Sequence[Any]], Iterable[Any]]) -> Sequence[Any]:
+    """Return what a context saved: `count` tensors that it was given, then those of its results.
+
+    Results belong to the caller, who may have written into them; they are then computed again from what was given.
+
+    Args: again: from the tensors given to those of the results.
+    """
+    try:
+        return ctx.saved_tensors  # type: ignore[no-any-return]
+    except RuntimeError:  # a tensor given that was written to raises it below
+        given = [t.unpack() for t in ctx._raw_saved_tensors[:count]]
+    return [*given, *again(given)]
 
 
 def core_backward(

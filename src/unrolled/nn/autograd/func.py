@@ -28,6 +28,7 @@ from unrolled.nn.autograd.flat import (
     equations_backward,
     filled,
     pull_back,
+    saved_tensors,
     unpack,
 )
 from unrolled.nn.reference import LayerResult
@@ -73,7 +74,12 @@ class Transformed(Function):
     def backward(ctx: Any, *upstream: Any) -> Any:
         """Return gradients of the arguments of forward."""
         call = replace(ctx.call, needs=tuple(ctx.needs_input_grad[4:]))
-        tensors = (*upstream[:3], *ctx.saved_tensors)
+
+        def again(given: Sequence[Any]) -> list[Any]:
+            y, _, _, *saved = _apply(Transformed, ctx.call, *given)
+            return [y, *saved]
+
+        tensors = (*upstream[:3], *saved_tensors(ctx, 3 + call.count, again))
         own = () if call.copies is None else call.copies.own
         if call.copies is not None:
             outputs = len(tensors) - 6 - call.count  # y and what the core saved
