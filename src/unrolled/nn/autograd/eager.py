@@ -49,9 +49,10 @@ class Eager(Function):
         fit.values(x, weights, layout)
         tensors = fused.forward(kind, layout, x, h_0, c_0, weights, True, segment)
         # The layout too: autograd then notices if somebody writes to a tensor of it before the backward pass.
-        kept: Sequence[Tensor] = (tensors.y, tensors.gates, tensors.cells)
+        kept = [tensors.y, tensors.gates, tensors.cells]
         if _saved_tensor_hooks(True) is not None:  # nobody notices writes to what hooks keep
-            kept = [t.clone() for t in kept]
+            for k in range(3 if trace else 1):  # what the caller gets to see
+                kept[k] = kept[k].clone()
         ctx.save_for_backward(*layout[1:], x, h_0, c_0, *flat, *kept)
         ctx.kind, ctx.batch_first, ctx.segment, ctx.count = kind, layout.batch_first, segment, 3 + len(flat)
         ctx.set_materialize_grads(False)
