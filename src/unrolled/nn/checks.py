@@ -260,18 +260,17 @@ def cell(x: Tensor, states: Sequence[Tensor], W: Tensor, hidden_size: int, autoc
 
     >>> cell(torch.zeros(3, 4), [torch.zeros(3, 6)], torch.zeros(6, 4), 6, autocast=False)
     """
-    if not is_one_hot(x):
-        if x.shape[1] != W.shape[1]:
-            raise RuntimeError(f"input has inconsistent input_size: got {x.shape[1]} expected {W.shape[1]}")
-        if types_clash(x, W, autocast):
-            raise RuntimeError(
-                f"input dtype ({x.dtype}) does not match weight dtype ({W.dtype}). Convert input: input.to({W.dtype})"
-            )
+    if not is_one_hot(x) and x.shape[1] != W.shape[1]:
+        raise RuntimeError(f"input has inconsistent input_size: got {x.shape[1]} expected {W.shape[1]}")
     for k, s in enumerate(states):
         if s.shape[0] != x.shape[0]:
             raise RuntimeError(f"Input batch size {x.shape[0]} doesn't match hidden{k} batch size {s.shape[0]}")
         if s.shape[1] != hidden_size:
             raise RuntimeError(f"hidden{k} has inconsistent hidden_size: got {s.shape[1]}, expected {hidden_size}")
+    if not is_one_hot(x) and types_clash(x, W, autocast):  # torch names a size before a type
+        raise RuntimeError(
+            f"input dtype ({x.dtype}) does not match weight dtype ({W.dtype}). Convert input: input.to({W.dtype})"
+        )
     state_types(states, x, W, autocast)
     same_device(x, W)
 

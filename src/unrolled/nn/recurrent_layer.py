@@ -155,12 +155,11 @@ class RecurrentLayer(torch.nn.RNNBase):
         checks.has_steps(T)
         checks.lengths_and_reset(x, batch_first, lengths, reset)
 
-        if batch_first and self.dropout_between_layers > 0:  # torch draws its dropout masks in order of time
+        if batch_first and self.dropout_between_layers() > 0:  # torch draws its dropout masks in order of time
             x, reset = x.transpose(0, 1), None if reset is None else reset.transpose(0, 1)
             batch_first, arrangement = False, arrangement._replace(transposed=True)
         return Arguments(x, arrangement.sorted(states), Layout(batch_first, lengths, batch_sizes, reset), arrangement)
 
-    @property
     def dropout_between_layers(self) -> float:
         """Probability of zeroing what one stacked layer hands to the next: 0 unless training."""
         return self.dropout if self.training and self.num_layers > 1 else 0.0
@@ -170,7 +169,7 @@ class RecurrentLayer(torch.nn.RNNBase):
     ) -> tuple[Tensor, list[Tensor], list[tuple[Tensor, dict[str, Tensor]]]]:
         """Return the output, the final states and, with `trace`, each layer's output and gates."""
         D = 2 if self.bidirectional else 1
-        p = self.dropout_between_layers
+        p = self.dropout_between_layers()
 
         def run_layer(k: int, x: Tensor, h_0: Tensor | None, c_0: Tensor | None) -> LayerResult:
             own = weights[k * D : (k + 1) * D]
@@ -235,7 +234,7 @@ class RecurrentLayer(torch.nn.RNNBase):
             raise ValueError(
                 f"{self.stock.__name__}.step needs a layer of one direction; the reverse one starts at the end"
             )
-        if type(self).forward is RecurrentLayer.forward and not self.dropout_between_layers and not is_hooked(self):
+        if type(self).forward is RecurrentLayer.forward and not self.dropout_between_layers() and not is_hooked(self):
             found = dispatch.step(self.mode, x, state, self.weights(), stacked=True)
             if found is not None:
                 return found  # type: ignore[no-any-return]
