@@ -15,7 +15,7 @@ from torch.nn.modules.rnn import RNNCellBase
 from unrolled.core.fields import Weights
 from unrolled.nn import checks, dispatch
 from unrolled.nn.layout import STEP
-from unrolled.nn.modules import named, sharing_parameters
+from unrolled.nn.modules import named, refuse_script, sharing_parameters
 from unrolled.notation import gate_count, has_cell_state
 
 #: Attributes of a cell, in the order of `Weights`.
@@ -63,6 +63,8 @@ class RecurrentCell(RNNCellBase):
         GRUCell(4, 6)
         """
         return sharing_parameters(self, self.stock)
+
+    __prepare_scriptable__ = refuse_script
 
     def _advance(self, x: Tensor, states: Sequence[Tensor], weights: Weights) -> list[Tensor]:
         """Check everything and return the states (B, H) one step later, without B if x has none."""

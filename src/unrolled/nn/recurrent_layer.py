@@ -21,7 +21,7 @@ from unrolled.core.fields import Layout, Weights
 from unrolled.nn import checks, dispatch
 from unrolled.nn.fake_tensors import batch_size, is_traced
 from unrolled.nn.layout import Arguments, Arrangement, Rows
-from unrolled.nn.modules import is_hooked, named, sharing_parameters
+from unrolled.nn.modules import is_hooked, named, refuse_script, sharing_parameters
 from unrolled.nn.recording import trace_of
 from unrolled.nn.reference import LayerResult
 from unrolled.nn.stack import first_input, run_stack
@@ -199,6 +199,8 @@ class RecurrentLayer(torch.nn.RNNBase):
         LD = self.num_layers * (2 if self.bidirectional else 1)
         h = (LD, B, self.proj_size or self.hidden_size)
         return [h, (LD, B, self.hidden_size)] if has_cell_state(self.mode) else [h]
+
+    __prepare_scriptable__ = refuse_script
 
     def weights(self) -> list[Weights]:
         """Return the weights of every layer and direction as they are now: for L layers of D directions, L*D."""
