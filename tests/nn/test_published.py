@@ -12,6 +12,7 @@ import pickle
 
 import pytest
 import torch
+from hypothesis import settings
 from torch.nn.utils._per_sample_grad import call_for_per_sample_grads
 from torch.nn.utils.rnn import PackedSequence
 from torch.testing._internal.common_modules import ModuleErrorEnum, module_db
@@ -21,6 +22,8 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_u
 import unrolled.nn
 from tests.nn.compare import assert_close
 from tests.nn.published_differences import CELLS, DIFFERENCES, LAYERS
+
+settings.load_profile("nn")  # that of hypothesis; the import of common_utils has loaded torch's own
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN"),

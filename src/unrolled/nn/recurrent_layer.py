@@ -74,7 +74,8 @@ class RecurrentLayer(torch.nn.RNNBase):
 
         Args:
             input: (T, B, I); (B, T, I) with `batch_first`; (T, I) for a single sequence; or a PackedSequence.  An
-                int64 tensor without the last axis holds one-hot indices in [0, I), which are never multiplied out.
+                int64 tensor without the last axis holds one-hot indices in [0, I), which are never multiplied out;
+                convert features that are integers, input.float().
             hx: state before the first step, (L*D, B, P), without B for a single sequence; for LSTM a pair (h_0, c_0)
                 of (L*D, B, P) and (L*D, B, H).  Zeros if left out.
             lengths: (B,) int64, in any order, zero allowed.  Outputs past the end of a row are zero, its final state
@@ -102,6 +103,8 @@ class RecurrentLayer(torch.nn.RNNBase):
             checks.embedding(embedding, x, W, self.input_size)
             D = 2 if self.bidirectional else 1
             x, weights[:D] = first_input(x, weights[:D], embedding, layout)
+        elif checks.is_one_hot(x):
+            checks.remark_on_features(input, self.input_size)
         beyond_torch = self.beyond_torch or lengths is not None or reset is not None or trace or checks.is_one_hot(x)
         if dispatch.goes_to_torch(x, beyond_torch):
             y, finals = self._torch_operator(x, states, layout, weights)
