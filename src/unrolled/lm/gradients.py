@@ -42,7 +42,7 @@ def gradient_function(model: SequenceModel) -> GradientFunction:
 
 def by_autograd(model: SequenceModel, batch: Batch, state: State | None) -> tuple[float, State]:
     """Compute the gradients by autograd; see :data:`GradientFunction`."""
-    loss, after = model.loss(batch.ids, batch.targets, state, batch.lengths)
+    loss, after = model.loss(batch.ids, batch.targets, state, batch.lengths, reduction="sum")
     loss.backward()  # type: ignore[no-untyped-call]
     return loss.item(), tuple(s.detach() for s in after)
 
