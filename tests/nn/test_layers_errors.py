@@ -364,20 +364,3 @@ def test_integer_features_are_told_what_to_do():
             call(given)
     with pytest.raises(IndexError, match=FLOAT):
         layer(torch.tensor([[0, 1, 0, 4]]))
-
-
-def test_zeros_and_ones_that_look_like_features_are_remarked_on():
-    layer = unrolled.nn.GRU(4, 6)
-    said = (
-        r"input \(2, 4\) of int64 zeros and ones is read as symbols, though its last axis has I = 4 entries; .*\.float"
-    )
-    with pytest.warns(UserWarning, match=said) as caught:
-        layer(torch.tensor([[0, 1, 0, 1], [1, 0, 0, 1]]))
-    assert caught[0].filename == __file__
-
-
-@pytest.mark.parametrize("x", [[[0, 1, 2, 1]], [[0, 1, 1]], [[1], [0]]], ids=str)
-def test_other_symbols_are_not_remarked_on(x, recwarn):
-    unrolled.nn.GRU(4, 6)(torch.tensor(x))
-    unrolled.nn.GRU(4, 6)(torch.tensor([[0, 1, 0, 1]]), embedding=torch.zeros(9, 4))
-    assert not recwarn.list

@@ -6,7 +6,6 @@ where, what was given, what was expected and what to do.  fit.py checks whether 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unrolled.nn.fake_tensors import has_values, is_traced
+from unrolled.nn.fake_tensors import is_traced
 
 #: Types narrower than float32, which are computed in float32.
 HALF = (torch.float16, torch.bfloat16)
@@ -62,21 +61,6 @@ def conversion(x: Tensor) -> str:
     if is_one_hot(x):
         return "; int64 is read as symbols: for features, input.float()"
     return "; integers are read as symbols if they are int64: input.long()"
-
-
-def remark_on_features(x: Any, input_size: int) -> None:
-    """Warn if symbols (T, B) look like features (T, I) that nobody converted: zeros and ones, I in a row.
-
-    >>> remark_on_features(torch.tensor([[0, 1, 2]]), 3)
-    """
-    if not isinstance(x, Tensor) or x.dim() != 2 or not x.shape[1] == input_size > 2 or not has_values(x):
-        return
-    if not ((x != 0) & (x != 1)).any():
-        warnings.warn(
-            f"input {tuple(x.shape)} of int64 zeros and ones is read as symbols, though its last axis has I = "
-            f"{input_size} entries; for features, input.float()",
-            stacklevel=5,  # past `forward` and torch's two calls of it
-        )
 
 
 def rank(name: str, x: Any, lowest: int) -> bool:

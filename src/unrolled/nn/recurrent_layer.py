@@ -103,8 +103,6 @@ class RecurrentLayer(torch.nn.RNNBase):
             checks.embedding(embedding, x, W, self.input_size)
             D = 2 if self.bidirectional else 1
             x, weights[:D] = first_input(x, weights[:D], embedding, layout)
-        elif checks.is_one_hot(x):
-            checks.remark_on_features(input, self.input_size)
         beyond_torch = self.beyond_torch or lengths is not None or reset is not None or trace or checks.is_one_hot(x)
         if dispatch.goes_to_torch(x, beyond_torch):
             y, finals = self._torch_operator(x, states, layout, weights)
