@@ -8,7 +8,7 @@ import sys
 import textwrap
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -40,22 +40,25 @@ def _tests(node: ast.AST, names: Mapping[str, Any], classes: Collection[type]) -
     """Return the expressions inside a node that test for one of the classes, outside of initialisers."""
     if isinstance(node, ast.FunctionDef) and "init" in node.name:
         return []
-    found: list[ast.expr] = []
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "isinstance":
-        found = [node] if _named(node.args[-1], names) & {*classes} else []
+    asked: ast.expr | None = None
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance" and node.args:
+        asked = node.args[-1]
     elif isinstance(node, ast.Compare) and ast.unparse(node.left).startswith("type("):
-        found = [node] if _named(node.comparators[0], names) & {*classes} else []
+        asked = node.comparators[0]
+    found = [cast(ast.expr, node)] if asked is not None and _names_one(asked, names, classes) else []
     return found + [test for child in ast.iter_child_nodes(node) for test in _tests(child, names, classes)]
 
 
-def _named(node: ast.expr, names: Mapping[str, Any]) -> set[type]:
-    """Return the classes that an expression names: a dotted name, or several in a tuple, list, set or union."""
+def _names_one(node: ast.expr, names: Mapping[str, Any], classes: Collection[type]) -> bool:
+    """Return whether an expression names one of the classes, alone or in a tuple, list, set or union."""
     if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
-        return set().union(*(_named(each, names) for each in node.elts))
+        return any(_names_one(each, names, classes) for each in node.elts)
     if isinstance(node, ast.BinOp):
-        return _named(node.left, names) | _named(node.right, names)
-    value: Any = _value(node, names)
-    return {value} if isinstance(value, type) else set()
+        return _names_one(node.left, names, classes) or _names_one(node.right, names, classes)
+    if isinstance(node, ast.Attribute) and node.attr not in {cls.__name__ for cls in classes}:
+        return False  # looking it up might import a module
+    value = _value(node, names)
+    return any(value is cls for cls in classes)
 
 
 def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:

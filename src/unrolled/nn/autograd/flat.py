@@ -59,6 +59,8 @@ def saved_tensors(ctx: Any, count: int, again: Callable[[Sequence[Any]], Iterabl
     try:
         return ctx.saved_tensors  # type: ignore[no-any-return]
     except RuntimeError:  # a tensor given that was written to raises it below
+        if not hasattr(torch._C._autograd.SavedTensor, "unpack"):  # torch 2.11
+            raise
         given = [t.unpack() for t in ctx._raw_saved_tensors[:count]]
     return [*given, *again(given)]
 
