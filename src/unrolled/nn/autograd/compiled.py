@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unrolled.core.fields import Layout, Weights
 from unrolled.nn import checks, fit, fused
-from unrolled.nn.autograd.flat import FlatTensors, by_direction, core_backward, saved_tensors
+from unrolled.nn.autograd.flat import FlatTensors, by_direction, core_backward, intact_tensors
 from unrolled.nn.reference import LayerResult
 from unrolled.notation import gate_count, has_cell_state
 
@@ -117,7 +117,7 @@ def _registered_backward(ctx: Any, dy: Any, dh_n: Any, dc_n: Any, _: Any) -> Any
         y, _, _, saved = torch.ops.unrolled.layer(ctx.kind, *inputs, ctx.segment, True)
         return [y, *saved]
 
-    lengths, batch_sizes, reset, x, h_0, c_0, *rest = saved_tensors(ctx, 6 + ctx.count, again)
+    lengths, batch_sizes, reset, x, h_0, c_0, *rest = intact_tensors(ctx, 6 + ctx.count, again)
     weights, y, saved = rest[: ctx.count], rest[ctx.count], rest[ctx.count + 1 :]
     needs = [t is not None and t.requires_grad for t in (x, h_0, c_0, *weights)]
     inputs = (ctx.batch_first, lengths, batch_sizes, reset, x, h_0, c_0, ctx.present, weights)

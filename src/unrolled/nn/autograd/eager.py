@@ -19,7 +19,7 @@ from unrolled.nn.autograd.flat import (
     by_direction,
     core_backward,
     equations_backward,
-    saved_tensors,
+    intact_tensors,
     unpack,
 )
 from unrolled.nn.fake_tensors import PLAIN
@@ -68,7 +68,7 @@ class Eager(Function):
             tensors = fused.forward(ctx.kind, layout, x, h_0, c_0, by_direction(flat), True, ctx.segment)
             return tensors.y, tensors.gates, tensors.cells
 
-        layout, inputs, y, saved = unpack(ctx.batch_first, ctx.count, saved_tensors(ctx, 3 + ctx.count, again))
+        layout, inputs, y, saved = unpack(ctx.batch_first, ctx.count, intact_tensors(ctx, 3 + ctx.count, again))
         needs = ctx.needs_input_grad[4:]
         return None, None, None, None, *_gradients(ctx.kind, layout, inputs, y, saved, upstream[:3], needs, ctx.segment)
 

@@ -49,7 +49,7 @@ def unpack(batch_first: bool, count: int, tensors: Sequence[Any]) -> tuple[Layou
     return Layout(batch_first, *tensors[:3]), list(tensors[3:end]), tensors[end], tuple(tensors[end + 1 :])
 
 
-def saved_tensors(ctx: Any, count: int, again: Callable[[Sequence[Any]], Iterable[Any]]) -> Sequence[Any]:
+def intact_tensors(ctx: Any, count: int, again: Callable[[Sequence[Any]], Iterable[Any]]) -> Sequence[Any]:
     """Return what a context saved: `count` tensors that it was given, then those of its results.
 
     Results belong to the caller, who may have written into them; they are then computed again from what was given.

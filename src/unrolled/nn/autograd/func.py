@@ -27,8 +27,8 @@ from unrolled.nn.autograd.flat import (
     core_backward,
     equations_backward,
     filled,
+    intact_tensors,
     pull_back,
-    saved_tensors,
     unpack,
 )
 from unrolled.nn.reference import LayerResult
@@ -79,7 +79,7 @@ class Transformed(Function):
             y, _, _, *saved = _apply(Transformed, ctx.call, *given)
             return [y, *saved]
 
-        tensors = (*upstream[:3], *saved_tensors(ctx, 3 + call.count, again))
+        tensors = (*upstream[:3], *intact_tensors(ctx, 3 + call.count, again))
         own = () if call.copies is None else call.copies.own
         if call.copies is not None:
             outputs = len(tensors) - 6 - call.count  # y and what the core saved
