@@ -21,6 +21,7 @@ CALLS = {
     "one sequence": lambda layer, x: layer(x[:, 0]),
     "packed": lambda layer, x: unpacked(layer(torch.nn.utils.rnn.pack_padded_sequence(x, [5, 5, 2]))),
     "lengths": lambda layer, x: layer(x, lengths=torch.tensor([5, 0, 2])),
+    "reset": lambda layer, x: layer(x, reset=torch.eye(5, 3).bool(), reset_state=layer(x)[1]),
     "recomputed": lambda layer, x: segmented(layer)(x),
 }
 WRITES = {
