@@ -9,7 +9,7 @@ import torch
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import unrolled.nn
-from tests.nn.compare import assert_all_close, assert_close
+from tests.nn.compare import assert_close
 from tests.nn.layers import LAYERS, pair
 
 SETTINGS = [
@@ -305,21 +305,6 @@ def test_layers_are_leaves_of_symbolic_trace():
     assert torch.equal(traced(x), model(x))
     with pytest.raises(TypeError, match=r"LSTM is a leaf of torch\.fx; trace a module that holds it"):
         torch.fx.symbolic_trace(model.layer)
-
-
-@pytest.mark.parametrize("name", LAYERS)
-def test_expanded_weights_give_what_they_give_with_torchs_layer(name):
-    from torch.nn.utils._per_sample_grad import call_for_per_sample_grads
-
-    ours, x = getattr(unrolled.nn, name)(3, 5, batch_first=True, bidirectional=True), torch.randn(4, 7, 3)
-    x.requires_grad_()  # torch's own LSTM fails for one that needs no gradient
-    found = []
-    for layer in (ours, ours.to_torch()):
-        call_for_per_sample_grads(layer, batch_size=4)(x)[0].sum().backward()
-        found.append({key: w.grad_sample for key, w in layer.named_parameters()})
-        for w in layer.parameters():
-            w.grad_sample = None
-    assert_all_close(*found)
 
 
 def test_an_object_that_overrides_torchs_functions_is_asked():

@@ -43,7 +43,7 @@ def gradient_function(model: SequenceModel) -> GradientFunction:
 
 def by_autograd(model: SequenceModel, batch: Batch, state: State | None) -> tuple[float, State]:
     """Compute the gradients by autograd; see :data:`GradientFunction`."""
-    loss, after = model.loss(batch.ids, batch.targets, state, batch.lengths)
+    loss, after = model.loss(batch.ids, batch.targets, state, batch.lengths, reduction="sum")
     loss.backward()  # type: ignore[no-untyped-call]
     return loss.item(), tuple(s.detach() for s in after)
 
@@ -52,7 +52,7 @@ def by_autograd(model: SequenceModel, batch: Batch, state: State | None) -> tupl
 def by_hand(model: SequenceModel, batch: Batch, state: State | None) -> tuple[float, State]:
     """Compute the gradients by the chain rule, written out; see :data:`GradientFunction`."""
     rnn, kind, L = model.rnn, model.config.kind, model.config.num_layers
-    p, p_head = rnn.dropout_between_layers, model.config.dropout if model.training else 0.0
+    p, p_head = rnn.dropout_between_layers(), model.config.dropout if model.training else 0.0
     layout = Layout(lengths=batch.lengths)
     segment = segment_steps(kind, layout, batch.ids, rnn.checkpoint_steps)
     before = model.initial_state(batch.ids.shape[1]) if state is None else state

@@ -16,7 +16,7 @@ from torch.nn.modules.rnn import RNNCellBase
 from unrolled.core.fields import Weights
 from unrolled.nn import checks, dispatch
 from unrolled.nn.layout import STEP
-from unrolled.nn.modules import as_leaf, named, sharing_parameters
+from unrolled.nn.modules import as_leaf, named, refuse_script, sharing_parameters
 from unrolled.nn.reference import ZEROS
 from unrolled.notation import gate_count, has_cell_state
 
@@ -72,6 +72,8 @@ class RecurrentCell(RNNCellBase):
         GRUCell(4, 6)
         """
         return sharing_parameters(self, self.stock)
+
+    __prepare_scriptable__ = refuse_script
 
     def _advance(
         self, x: Tensor, states: Sequence[Tensor], weights: Weights, reset: Any, reset_states: Sequence[Tensor]

@@ -31,7 +31,9 @@ def layout(x: Tensor, layout: Layout) -> None:
     if layout.batch_sizes is not None:
         checks.packed(x, layout.batch_sizes, layout.lengths)
     elif x.dim() != 3 - checks.is_one_hot(x):
-        raise ValueError(f"x must be (T, B, I), or (T, B) one-hot indices, got shape {tuple(x.shape)}")
+        raise ValueError(
+            f"x must be (T, B, I), or (T, B) one-hot indices, got shape {tuple(x.shape)}{checks.conversion(x)}"
+        )
     checks.lengths_and_reset(x, layout.batch_first, layout.lengths, layout.reset)
 
 
@@ -153,4 +155,5 @@ def one_hot_range(x: Tensor, I: int, layout: Layout) -> None:
         raise IndexError(
             f"one-hot index {int(x[tuple(position)])} at input{position} is out of range: expected 0 to {I - 1}, "
             "which is input_size - 1 or, with an embedding (V, I), V - 1"
+            f"{checks.conversion(x) if x.shape[-1] == I else ''}"
         )

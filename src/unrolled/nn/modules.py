@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 from torch.fx import Proxy
@@ -88,6 +88,17 @@ def sharing_parameters(module: torch.nn.Module, cls: type[_Module]) -> _Module:
         # The registries are copied: a hook or a parameter added to one is not added to the other.
         other.__dict__[key] = copy(value) if isinstance(value, (dict, list, set)) else value
     return other
+
+
+def refuse_script(module: torch.nn.Module) -> NoReturn:
+    """Raise TypeError in the place of torch.jit.script, which calls this first, as `__prepare_scriptable__`.
+
+    A layer of torch's cannot be returned for it to compile: torch.jit.script would leave that in the caller's model.
+    """
+    raise TypeError(
+        f"torch.jit.script cannot compile {type(module).__name__} of unrolled.nn; compile a copy that has torch's, "
+        "torch.jit.script(swap(copy.deepcopy(model), to='torch')), or use torch.compile or torch.export"
+    )
 
 
 def with_gate_views(kind: str) -> Callable[[type[_Module]], type[_Module]]:

@@ -72,6 +72,7 @@ class Stepper:
         if x.dtype is not self._dtype or x.shape != self._shape or not x.is_cpu:
             raise ValueError(
                 f"x is {x.dtype} {tuple(x.shape)} on {x.device}, expected {self._dtype} {tuple(self._shape)} on cpu"
+                f"{checks.conversion(x) if x.dtype is not self._dtype else ''}"
             )
         if reset is not None or reset_state is not None:
             self._reset(x, reset, reset_state)

@@ -16,10 +16,12 @@ from unrolled.core.fields import Layout
 from unrolled.nn import fit, fused
 from unrolled.nn.autograd import func
 from unrolled.nn.autograd.flat import (
+    LAYOUT,
     WEIGHTS_AT,
     FlatTensors,
     by_direction,
     core_backward,
+    intact_tensors,
     saved_tensors,
     unpack,
     walkable,
@@ -27,6 +29,8 @@ from unrolled.nn.autograd.flat import (
 from unrolled.nn.layout import STEP
 from unrolled.nn.reach import core_reads
 from unrolled.nn.reference import ZEROS, LayerResult
+
+_saved_tensor_hooks = torch._C._autograd._top_saved_tensors_default_hooks
 
 
 @walkable
@@ -52,7 +56,11 @@ class Eager(Function):
         fit.values(x, weights, layout)
         tensors = fused.forward(kind, layout, x, h_0, c_0, weights, True, segment, (h_reset, c_reset))
         # The layout too: autograd then notices if somebody writes to a tensor of it before the backward pass.
-        ctx.save_for_backward(*layout[1:], *inputs, tensors.y, tensors.gates, tensors.cells)
+        kept = [tensors.y, tensors.gates, tensors.cells]
+        if _saved_tensor_hooks(True) is not None:  # nobody notices writes to what hooks keep
+            for k in range(3 if trace else 1):  # what the caller gets to see
+                kept[k] = kept[k].clone()
+        ctx.save_for_backward(*layout[1:], *inputs, *kept)
         ctx.kind, ctx.batch_first, ctx.segment, ctx.count = kind, layout.batch_first, segment, len(inputs)
         ctx.set_materialize_grads(False)
         gates = fused.recorded(kind, layout, (tensors.gates, tensors.cells), weights[0].W_hh) if trace else None
@@ -61,7 +69,14 @@ class Eager(Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
         """Return gradients of the arguments of forward."""
-        layout, inputs, y, saved = unpack(ctx.batch_first, ctx.count, saved_tensors(ctx))
+
+        def again(given: Sequence[Any]) -> Sequence[Any]:
+            layout, flat = Layout(ctx.batch_first, *given[:LAYOUT]), given[LAYOUT:]
+            (x, h_0, c_0, *reset_state), weights = flat[:WEIGHTS_AT], by_direction(flat[WEIGHTS_AT:])
+            tensors = fused.forward(ctx.kind, layout, x, h_0, c_0, weights, True, ctx.segment, reset_state)
+            return tensors.y, tensors.gates, tensors.cells
+
+        layout, inputs, y, saved = unpack(ctx.batch_first, ctx.count, intact_tensors(ctx, LAYOUT + ctx.count, again))
         needs = ctx.needs_input_grad[4:]
         return None, None, None, None, *_gradients(ctx.kind, layout, inputs, y, saved, upstream[:3], needs, ctx.segment)
 
@@ -78,7 +93,8 @@ class EagerStep(Function):
         ctx.save_for_backward(x, h_0, c_0, *flat, tensors.y, tensors.gates, tensors.cells)
         ctx.kind = kind
         ctx.set_materialize_grads(False)
-        return tensors.h_n[0], None if tensors.c_n is None else tensors.c_n[0]
+        # Not views: nobody may write into a view that a Function returns.
+        return tensors.h_n.squeeze_(0), None if tensors.c_n is None else tensors.c_n.squeeze_(0)
 
     @staticmethod
     def backward(ctx: Any, dh: Any, dc: Any) -> Any:

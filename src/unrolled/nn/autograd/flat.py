@@ -5,7 +5,7 @@ Flat tensors are x, h_0, c_0, h_reset, c_reset and then every weight of every di
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any, TypeAlias, TypeVar
 
@@ -79,6 +79,22 @@ def spread(present: Sequence[bool], values: Sequence[Any]) -> list[Any]:
     """
     rest = iter(values)
     return [next(rest) if is_present else None for is_present in present]
+
+
+def intact_tensors(ctx: Any, count: int, again: Callable[[Sequence[Any]], Iterable[Any]]) -> Sequence[Any]:
+    """Return what a context saved: `count` tensors that it was given, then those of its results.
+
+    Results belong to the caller, who may have written into them; they are then computed again from what was given.
+
+    Args: again: from the tensors given to those of the results.
+    """
+    try:
+        return saved_tensors(ctx)
+    except RuntimeError:  # a tensor given that was written to raises it below
+        if not hasattr(torch._C._autograd.SavedTensor, "unpack"):  # torch 2.11
+            raise
+        given = [t.unpack() for t in ctx._raw_saved_tensors[:count]]
+    return [*given, *again(given)]
 
 
 def core_backward(

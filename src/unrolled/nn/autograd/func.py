@@ -31,6 +31,7 @@ from unrolled.nn.autograd.flat import (
     equations,
     equations_backward,
     filled,
+    intact_tensors,
     pull_back,
     saved_tensors,
     unpack,
@@ -85,7 +86,12 @@ class LayerFunction(Function):
     def backward(ctx: Any, *upstream: Any) -> Any:
         """Return gradients of the arguments of forward."""
         call = replace(ctx.call, needs=tuple(ctx.needs_input_grad[1 + LAYOUT :]))
-        tensors = (*upstream[:3], *saved_tensors(ctx))
+
+        def again(given: Sequence[Any]) -> list[Any]:
+            y, _, _, *saved = apply(LayerFunction, ctx.call, *given)
+            return [y, *saved]
+
+        tensors = (*upstream[:3], *intact_tensors(ctx, LAYOUT + call.count, again))
         own = () if call.copies is None else call.copies.own
         if call.copies is not None:
             outputs = len(tensors) - 3 - LAYOUT - call.count  # y and what the core saved
