@@ -79,11 +79,9 @@ def stepper(kind: str, w: dict[str, np.ndarray], x: torch.Tensor, states: Any) -
     """Return a step of the core on its own arrays, and a function that writes the state into them."""
     layer = (w["weight_ih"], w["weight_hh"], w["bias_ih"], w["bias_hh"], None)
     core = CoreStepper(kind, [layer], 1, symbols=False)
-    address = x.data_ptr()
 
     def step() -> np.ndarray:
-        core.step_from(address)
-        return core.output
+        return core.step(x)
 
     def written() -> None:
         for to, state in zip(core.states[0], states if isinstance(states, tuple) else (states,), strict=True):

@@ -1,24 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // The Python module: it reads arguments and passes them on, and computes nothing.
 //
-// Every function serves float32 and float64 under one name; `with_kernels` chooses.  Tensors come through tensors.h and
-// numpy's arrays as typed arrays.  Calls that run again and again on the same arrays come as integers, addresses among
-// them (fields.h); unrolled/core/structs.py builds them, and its caller checks type, shape and layout and keeps the
-// arrays alive.
+// Every function serves float32 and float64 under one name; `with_kernels` chooses.  Arrays come in named tuples, which
+// tensors.h reads and checks by the tables of fields.h, or as the typed arrays of nanobind.  No address comes alone.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
-#include <nanobind/stl/optional.h>
-#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/string_view.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
-#include <functional>
-#include <numeric>
-#include <optional>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -50,6 +45,7 @@ bool is_double(std::string_view dtype) {
   if (dtype == "float32") return false;
   throw nb::type_error(("the core computes in float32 and float64, not " + std::string(dtype)).c_str());
 }
+bool is_double(DLDataType dtype) { return dtype == kFloat64; }  // another type than float32 then does not fit
 bool is_double(nb::dlpack::dtype dtype) {
   if (dtype == nb::dtype<double>()) return true;
   if (dtype == nb::dtype<float>()) return false;
@@ -59,7 +55,7 @@ bool is_double(nb::dlpack::dtype dtype) {
   throw nb::type_error(("the core computes in float32 and float64, not " + kind + std::to_string(dtype.bits)).c_str());
 }
 // Of a layer, by W_hh of its first direction: all others must be as this one.
-bool is_double(const Named<kWeightsFields>& weights) { return read_tensor(weights["W_hh"]).dtype == kFloat64; }
+bool is_double(const Named<kWeightsFields>& weights) { return is_double(read_tensor(weights["W_hh"]).dtype); }
 
 // Calls `body` with the kernels of one type.
 template <class Type, class Body>
@@ -68,23 +64,15 @@ auto with_kernels(const Type& type, Body body) {
   return is_double(type) ? body(set.f64) : body(set.f32);
 }
 
-void run(std::string_view dtype, const Integers& call, const std::vector<Integers>& recurrences,
-         const std::vector<Integers>& gradients, int threads) {
-  with_kernels(dtype, [&]<class Real>(const Kernels<Real>& kernels) {
-    const Request<Real> request(call, recurrences, gradients);
-    const nb::gil_scoped_release unlocked;
-    run_call(kernels, request.call, useful_threads(request.call, allowed_threads(threads)));
-  });
-}
-
-// The same from tensors; false if they do not fit each other, and then nothing was written.
+// Runs a layer; false if its tensors do not fit each other, and then nothing was written.
 bool unroll(int cell, nb::handle layout, nb::handle copies, nb::handle gradients, bool save, Index segment,
             int threads) {
   const Named<kWeightsFields> first(item(Named<kLayerFields>(item(copies, 0))["weights"], 0));
   return with_kernels(first, [&]<class Real>(const Kernels<Real>& kernels) {
-    const LayerCall<Real> layer(cell_of(cell), layout, copies, gradients, save, segment);
+    LayerCall<Real> layer(cell_of(cell), layout, copies, gradients, save, segment);
     if (!layer.fits()) return false;
     const nb::gil_scoped_release unlocked;
+    layer.clear();
     run_call(kernels, layer.call, useful_threads(layer.call, allowed_threads(threads)));
     return true;
   });
@@ -99,15 +87,20 @@ nb::object step(int cell, nb::handle x, nb::handle state, nb::handle weights, bo
 }
 
 // The head in training, once; returns the loss.
-double head(std::string_view dtype, const Integers& fields, int asked) {
-  return with_kernels(dtype, [&]<class Real>(const Kernels<Real>& kernels) {
-    auto pass = read_struct<HeadPass<Real>>(fields);
+double head(nb::handle arrays, int asked) {
+  const Named<kFieldsOf<HeadPass<float>>> given(arrays);
+  return with_kernels(read_tensor(given["W"]).dtype, [&]<class Real>(const Kernels<Real>& kernels) {
+    Tensors<Real> in;
+    auto pass = read_struct<HeadPass<Real>>(in, arrays);
     double nats = 0;
     pass.nats = &nats;
-    const Index* too_large = std::find_if(pass.targets, pass.targets + pass.N, [&](Index v) { return v >= pass.V; });
-    if (too_large != pass.targets + pass.N) {
+    if (pass.V < 1) throw std::invalid_argument("HeadPass: V is 0, expected at least one symbol");
+    const std::vector<Index> targets(pass.targets, pass.targets + pass.N);  // copied, so that nobody can change them
+    pass.targets = targets.data();
+    const auto too_large = std::find_if(targets.begin(), targets.end(), [&](Index v) { return v >= pass.V; });
+    if (too_large != targets.end()) {
       throw nb::index_error(("target " + std::to_string(*too_large) + " of row " +
-                             std::to_string(too_large - pass.targets) +
+                             std::to_string(too_large - targets.begin()) +
                              ", expected less than V = " + std::to_string(pass.V))
                                 .c_str());
     }
@@ -127,9 +120,7 @@ using Symbols = nb::ndarray<Index, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 Index write_symbols(AnyStepper& any, const Choice& choice, Index last, const Uniforms& u, const Symbols& written) {
   return std::visit(
       [&](auto& stepper) {
-        const Index B = stepper.writes();
-        if (B < 0)
-          throw std::invalid_argument("write: this stepper has no head to choose symbols from, or reads no symbols");
+        const Index B = stepper.rows_to_write();
         if (u.shape(0) != written.shape(0) || u.shape(1) != written.shape(1) || static_cast<Index>(u.shape(1)) != B) {
           throw std::invalid_argument("write: u is (" + std::to_string(u.shape(0)) + ", " + std::to_string(u.shape(1)) +
                                       "), written (" + std::to_string(written.shape(0)) + ", " +
@@ -145,8 +136,12 @@ Index write_symbols(AnyStepper& any, const Choice& choice, Index last, const Uni
 // A tensor in memory of the workspace, which takes it back when the last view of the tensor is gone.
 nb::object buffer(std::string_view dtype, const std::vector<std::size_t>& shape) {
   return with_kernels(dtype, [&]<class Real>(const Kernels<Real>&) {
-    const std::size_t n = std::accumulate(shape.begin(), shape.end(), std::size_t{1}, std::multiplies<>());
-    auto* lease = new Lease(n * sizeof(Real));
+    std::size_t bytes = sizeof(Real);
+    for (const std::size_t axis : shape) {  // strides may not overflow either, so an empty axis does not hide another
+      if (__builtin_mul_overflow(bytes, std::max<std::size_t>(axis, 1), &bytes) || bytes > PTRDIFF_MAX)
+        throw std::bad_alloc();
+    }
+    auto* lease = new Lease(std::find(shape.begin(), shape.end(), 0u) == shape.end() ? bytes : 0);
     const nb::capsule owner(lease, [](void* p) noexcept { delete static_cast<Lease*>(p); });
     return nb::object(
         nb::ndarray<nb::pytorch, Real, nb::device::cpu>(lease->data(), shape.size(), shape.data(), owner).cast());
@@ -167,6 +162,9 @@ void activate(const std::string& function, const Flat& x, const FlatOut& y) {
   }
   if (x.dtype() != y.dtype()) throw nb::type_error("activate: x and y differ in type");
   if (x.size() != y.size()) throw std::invalid_argument("activate: x and y differ in length");
+  const auto *from = static_cast<const char*>(x.data()), *to = static_cast<const char*>(y.data());
+  if (from != to && from < to + y.nbytes() && to < from + x.nbytes())
+    throw std::invalid_argument("activate: x and y overlap, expected one array or two");
   with_kernels(x.dtype(), [&]<class Real>(const Kernels<Real>& kernels) {
     kernels.activate(function == "tanh" ? Activation::tanh : Activation::sigmoid, numbers<Real>(x),
                      static_cast<Real*>(y.data()), static_cast<Index>(x.size()));
@@ -188,23 +186,6 @@ void shares(const Choice& choice, const Flat& logits,
   std::copy(found.begin(), found.end(), p.data());
 }
 
-// The fields of each struct that comes by address: (name, kind, required) of each.
-template <class... Structs>
-nb::dict struct_fields() {
-  nb::dict found;
-  const auto add = [&]<class Struct>(const Struct*) {
-    nb::list rows;
-    std::apply(
-        [&](const auto&... field) {
-          (rows.append(nb::make_tuple(field.name, kind_of(field).name, field.required)), ...);
-        },
-        Fields<Struct>::table);
-    found[nb::cast(Fields<Struct>::name)] = rows;
-  };
-  (add(static_cast<const Structs*>(nullptr)), ...);
-  return found;
-}
-
 nb::dict tuple_fields() {
   nb::dict found;
   const auto add = [&](const auto& table) {
@@ -212,6 +193,7 @@ nb::dict tuple_fields() {
         nb::tuple(nb::cast(std::vector<std::string_view>(table.fields.begin(), table.fields.end())));
   };
   add(kLayoutFields), add(kLayerFields), add(kGradientsFields), add(kWeightsFields);
+  add(kFieldsOf<Linear<float>>), add(kFieldsOf<HeadPass<float>>);
   return found;
 }
 
@@ -225,9 +207,6 @@ std::vector<std::string> names(const std::vector<const InstructionSet*>& sets) {
 
 NB_MODULE(_core, m) {
   m.doc() = "The kernels: RNN, LSTM and GRU layers, forward and back through time.";
-  m.def("struct_fields",
-        &struct_fields<Call<float>, Recurrence<float>, Gradients<float>, Linear<float>, HeadPass<float>>,
-        "(name, kind, required) of the fields of each struct that comes as integers, in order.");
   m.def(
       "cells",
       [] {
@@ -237,9 +216,6 @@ NB_MODULE(_core, m) {
       },
       "Gates, saved slots and whether there is a cell state, of each cell by its number.");
   m.def("tuple_fields", &tuple_fields, "Names of the fields of each tuple of tensors, in order.");
-  m.def(
-      "run", &run, nb::arg("dtype"), nb::arg("call"), nb::arg("recurrences"), nb::arg("gradients"), nb::arg("threads"),
-      "Run one call: the fields of Call, of Recurrence of each, and of Gradients of each to go backward, as integers.");
   m.def("use_library", &use_library, nb::arg("exchange"), nb::arg("is_negated"), nb::arg("plain"),
         "Register the library that tensors come from: its __dlpack_c_exchange_api__, its test for negated views, and "
         "its types whose values lie where their address says.");
@@ -248,28 +224,20 @@ NB_MODULE(_core, m) {
   m.def("step", &step, nb::arg("cell"), nb::arg("x").none(), nb::arg("state").none(), nb::arg("weights"),
         nb::arg("stacked"), nb::arg("threads"),
         "Run one step of plain tensors; return the new state, or None for anything that is not plain.");
-  m.def("head", &head, nb::arg("dtype"), nb::arg("fields"), nb::arg("threads"),
-        "Run the head once in training, from the fields of HeadPass as integers; return the loss in nats.");
+  m.def("head", &head, nb::arg("arrays"), nb::arg("threads"),
+        "Run the head once in training, on the arrays of HeadPass; return the loss in nats.");
   nb::class_<AnyStepper>(m, "Stepper", "A stack of layers, and maybe a head, that steps with its weights packed.")
       .def(
           "__init__",
-          [](AnyStepper* place, std::string_view dtype, const std::vector<std::pair<Integers, Integers>>& layers,
-             const std::optional<Integers>& head) {
+          [](AnyStepper* place, std::string_view dtype, int cell, nb::handle layers, nb::handle head) {
             with_kernels(dtype, [&]<class Real>(const Kernels<Real>& kernels) {
-              new (place) AnyStepper(std::in_place_type<Stepper<Real>>, kernels, layers, head);
+              new (place) AnyStepper(std::in_place_type<Stepper<Real>>, kernels, cell_of(cell), layers, head);
             });
           },
-          nb::arg("dtype"), nb::arg("layers"), nb::arg("head").none())
+          nb::arg("dtype"), nb::arg("cell"), nb::arg("layers"), nb::arg("head").none())
       .def(
-          "step", [](AnyStepper& any) { std::visit([](auto& stepper) { stepper.step(); }, any); },
-          "Run the next step on the arrays whose addresses it was given.")
-      .def(
-          "step_from",
-          [](AnyStepper& any, std::uintptr_t x) {
-            std::visit([&](auto& stepper) { stepper.read_from(reinterpret_cast<const void*>(x)), stepper.step(); },
-                       any);
-          },
-          nb::arg("x"), "The same, with the input (B, I) at this address.")
+          "step", [](AnyStepper& any, nb::handle x) { std::visit([&](auto& stepper) { stepper.step(x); }, any); },
+          nb::arg("x").none(), "Read x (B, I), or symbols (B), and run a step on the arrays that were given.")
       .def("write", &write_symbols, nb::arg("choice"), nb::arg("last"), nb::arg("u").noconvert(),
            nb::arg("written").noconvert(),
            "Choose and read up to N symbols a row, u and written (N, B); return the steps done: fewer after `last`.");
@@ -283,6 +251,7 @@ NB_MODULE(_core, m) {
   m.def("buffer", &buffer, nb::arg("dtype"), nb::arg("shape"),
         "An uninitialised tensor of this shape whose memory is reused when it is gone.");
   m.def("release_workspace", &release_workspace, "Free the memory that is cached for later calls.");
+  m.def("workspace_bytes", &workspace_bytes, "Bytes that running calls have and that are cached for later ones.");
   m.def("activate", &activate, nb::arg("function"), nb::arg("x").noconvert(), nb::arg("y").noconvert(),
         "Write sigmoid or tanh of x to y: the kernels' own versions.");
   m.def(

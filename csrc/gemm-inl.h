@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // The one matrix product: out[r][v] = sum_k a[r][k] * panel[k][v], R rows by V vectors held in registers.
 //
-// Every output element is one chain of fused multiply-adds over k in ascending order, from zero.  It does not depend on
-// R, on the other rows or on the thread that computes it: hence the same bits in any batch, on any number of threads.
-// A panel is V vectors wide and packed [k][V * width], so the loop reads it as one stream.
+// Every output element is one chain of fused multiply-adds over k in ascending order, from zero; a long sum is cut into
+// chains of kChain terms, which are added up in their order.  It does not depend on R, on the other rows or on the
+// thread that computes it: hence the same bits in any batch, on any number of threads.  A panel is V vectors wide and
+// packed [k][V * width], so the loop reads it as one stream.
 
 constexpr Index min_of(Index a, Index b) { return a < b ? a : b; }
 constexpr Index max_of(Index a, Index b) { return a > b ? a : b; }
 
 constexpr int kPanelVectors = 4;  // the widest panel
+
+// The longest chain, a whole number of vectors: the error of a sum grows with the length of its chains
+// (docs/decisions/0002-order-of-sums.md).
+constexpr Index kChain = 512;
 
 // As many rows as the registers hold: R * V sums, the weights (V, or one at a time where registers are few), one
 // broadcast.
@@ -49,13 +54,13 @@ void tile(Sum* out, const A* const* a, const Index* at, int segments, Index K, c
 
 // The tile of so many rows and vectors.
 template <bool Transposed, class Sum, class A, class W, int V = 1, int R = 1>
-[[gnu::always_inline]] inline void run_tile(Index rows, int vectors, Sum* out, const A* const* a, const Index* at,
-                                            int segments, Index K, const W* panel) {
+[[gnu::always_inline]] inline void sized_tile(Index rows, int vectors, Sum* out, const A* const* a, const Index* at,
+                                              int segments, Index K, const W* panel) {
   if constexpr (V < kPanelVectors && R == 1) {
-    if (vectors > V) return run_tile<Transposed, Sum, A, W, V + 1>(rows, vectors, out, a, at, segments, K, panel);
+    if (vectors > V) return sized_tile<Transposed, Sum, A, W, V + 1>(rows, vectors, out, a, at, segments, K, panel);
   }
   if constexpr (R < max_rows(V)) {
-    if (rows > R) return run_tile<Transposed, Sum, A, W, V, R + 1>(rows, vectors, out, a, at, segments, K, panel);
+    if (rows > R) return sized_tile<Transposed, Sum, A, W, V, R + 1>(rows, vectors, out, a, at, segments, K, panel);
   }
   tile<Sum, A, W, R, V, Transposed>(out, a, at, segments, K, panel);
 }
@@ -68,6 +73,27 @@ template <class Sum>
 struct TileSums {
   alignas(64) Sum data[8 * kPanelVectors * kWidth<Sum>];
 };
+
+// The sums of the tile of so many rows and vectors.  Segments of up to kChain terms are one chain together, those of
+// longer ones are cut.
+template <bool Transposed, class Sum, class A, class W>
+inline void run_tile(Index rows, int vectors, Sum* out, const A* const* a, const Index* at, int segments, Index K,
+                     const W* panel) {
+  if (K <= kChain) return sized_tile<Transposed>(rows, vectors, out, a, at, segments, K, panel);
+  TileSums<Sum> chain;
+  for (int s = 0; s < segments; ++s) {
+    for (Index k = 0; k < K; k += kChain) {
+      const Index n = min_of(K - k, kChain), from = Transposed ? at[s] : at[s] + k;
+      const bool first = s == 0 && k == 0;
+      sized_tile<Transposed>(rows, vectors, first ? out : chain.data, Transposed ? a + k : a, &from, 1, n, panel);
+      panel += n * vectors * kWidth<Sum>;
+      for (Index v = 0; !first && v < rows * vectors; ++v) {
+        Sum* to = out + v * kWidth<Sum>;
+        store(to, load(to) + load(chain.data + v * kWidth<Sum>));
+      }
+    }
+  }
+}
 
 // Cuts n rows into tiles of nearly equal height, at most `most`: 32 rows of 6 are 6 6 5 5 5 5, not 6 6 6 6 6 2.
 struct RowTiles {
@@ -213,7 +239,7 @@ void tile_unpacked(typename P::Sum* out, const A* const* a, const P& panels, Ind
   const int V = panels.vectors(p);
   for (int v = 0; v < V; ++v) {
     const Source<P> source(panels, p, v, panels.unpacked);
-    Vec<Sum> sum[R] = {};
+    Vec<Sum> total[R], sum[R];
     const auto add = [&](Index k, Index left) [[gnu::always_inline]] {
       Vec<Sum> block[width];
       source.transposed(k, left, block);
@@ -224,10 +250,15 @@ void tile_unpacked(typename P::Sum* out, const A* const* a, const P& panels, Ind
         for (int r = 0; r < R; ++r) sum[r] = fma(broadcast(static_cast<Sum>(a[r][k + c])), block[c], sum[r]);
       }
     };
-    const Index whole = panels.K / width * width;
-    for (Index k = 0; k < whole; k += width) add(k, width);
-    if (whole < panels.K) add(whole, panels.K - whole);
-    for (int r = 0; r < R; ++r) store(out + (r * V + v) * width, sum[r]);
+    Index k = 0;
+    do {
+      for (int r = 0; r < R; ++r) sum[r] = Vec<Sum>{};
+      const Index first = k, end = min_of(panels.K, first + kChain);
+      for (; k + width <= end; k += width) add(k, width);
+      if (k < end) add(k, end - k), k = end;
+      for (int r = 0; r < R; ++r) total[r] = first == 0 ? sum[r] : total[r] + sum[r];
+    } while (k < panels.K);
+    for (int r = 0; r < R; ++r) store(out + (r * V + v) * width, total[r]);
   }
 }
 
@@ -322,13 +353,15 @@ inline void add_rows(const A* const* rows, Index width, const Blocks& blocks, co
     const Index V = min_of(mine.end - v, together);
     Index k = 0;
     for (Index block = 0; block < blocks.count; ++block) {
-      Vec<Sum> sum[together] = {};
-      for (; k < blocks.ends[block]; ++k) {
-        for (Index u = 0; u < V; ++u) sum[u] += read<Sum>(rows[k] + (v + u) * kWidth<Sum>);
-      }
-      for (Index u = 0; u < V; ++u) {
-        Sum* place = to + (v + u) * kWidth<Sum>;
-        store(place, load(place) + sum[u]);
+      while (k < blocks.ends[block]) {
+        Vec<Sum> sum[together] = {};
+        for (const Index end = min_of(blocks.ends[block], k + kChain); k < end; ++k) {
+          for (Index u = 0; u < V; ++u) sum[u] += read<Sum>(rows[k] + (v + u) * kWidth<Sum>);
+        }
+        for (Index u = 0; u < V; ++u) {
+          Sum* place = to + (v + u) * kWidth<Sum>;
+          store(place, load(place) + sum[u]);
+        }
       }
     }
   }

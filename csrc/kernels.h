@@ -178,6 +178,12 @@ constexpr Index block_steps(Index B) {
   return B >= rows ? 1 : rows / (B > 0 ? B : 1);
 }
 
+// Steps rounded up to whole blocks: segments of so many do not change the sums over rows.
+constexpr Index whole_blocks(Index steps, Index B) {
+  const Index block = block_steps(B);
+  return (steps + block - 1) / block * block;
+}
+
 template <class Real>
 constexpr Index padded(Index width) {
   constexpr Index line = 64 / sizeof(Real);

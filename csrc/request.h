@@ -1,39 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// A call whose structs come as integers, addresses among them (fields.h), and how any call is run.
+// How a call is run: the threads, and the scratch that they share.
 #pragma once
 #include <algorithm>
-#include <stdexcept>
-#include <vector>
 
 #include "dispatch.h"
-#include "fields.h"
 #include "threads.h"
 #include "workspace.h"
 
 namespace unrolled {
-
-// A call with the recurrences that it points to.
-template <class Real>
-struct Request {
-  Call<Real> call;
-  std::vector<Recurrence<Real>> recurrences;
-  std::vector<Gradients<Real>> gradients;
-
-  // Without gradients a forward call, else one of each recurrence.
-  Request(const Integers& call_fields, const std::vector<Integers>& recurrence_fields,
-          const std::vector<Integers>& gradient_fields)
-      : call(read_struct<Call<Real>>(call_fields)) {
-    if (recurrence_fields.empty()) throw std::invalid_argument("a call needs at least one recurrence");
-    if (!gradient_fields.empty() && gradient_fields.size() != recurrence_fields.size())
-      throw std::invalid_argument("a call has gradients of all its recurrences, or of none");
-    for (const Integers& fields : recurrence_fields) recurrences.push_back(read_struct<Recurrence<Real>>(fields));
-    for (const Integers& fields : gradient_fields) gradients.push_back(read_struct<Gradients<Real>>(fields));
-    call.recurrences = static_cast<Index>(recurrences.size());
-    call.recurrence = recurrences.data();
-    call.gradients = gradients.empty() ? nullptr : gradients.data();
-  }
-  Request(const Request&) = delete;
-};
 
 // Runs `work(scratch, team)` on up to so many threads.  The team may be the caller alone, so the scratch is large
 // enough for both: `bytes(threads)` and `bytes(1)`.

@@ -11,7 +11,12 @@
 
 namespace unrolled {
 
-Chooser::Chooser(const Choice& choice, Index V) : choice_(choice), p_(static_cast<std::size_t>(V)) {}
+Chooser::Chooser(const Choice& choice, Index V) : choice_(choice), p_(static_cast<std::size_t>(V)) {
+  if (!(choice.temperature > 0) || std::isinf(choice.temperature)) {  // else a share is no number, and cannot be sorted
+    throw std::invalid_argument("temperature is " + std::to_string(choice.temperature) +
+                                ", expected a finite number above 0");
+  }
+}
 
 template <class Real>
 const std::vector<double>& Chooser::shares(const Real* logits) {

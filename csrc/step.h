@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One step of plain tensors without a gradient: the fast path from Python to the kernels.
 #pragma once
+#include "request.h"
 #include "tensors.h"
 
 namespace unrolled {
@@ -40,7 +41,7 @@ nb::object step_of(const Kernels<Real>& kernels, CellKind cell, nb::handle x, nb
   const Index L = length(weights), B = rows.ndim == 2 ? rows.shape[0] : 1, I = rows.shape[rows.ndim - 1];
   const Index P = W_hh.shape[1], H = W_hh.shape[0] / gate_count(cell), GH = gate_count(cell) * H;
 
-  Tensors<Real> in(/*strict=*/true);
+  Tensors<Real> in(Take::plain);
   const auto with_rows = [&](Shape shape, Index width) {
     if (rows.ndim == 2) shape.push_back(B);
     shape.push_back(width);
@@ -53,11 +54,11 @@ nb::object step_of(const Kernels<Real>& kernels, CellKind cell, nb::handle x, nb
   one.h_0 = in.whole(h, h_shape);
   one.c_0 = in.whole(c, c_shape);
   std::vector<Recurrence<Real>> recurrences;
-  for (Index l = 0; l < L && in.fits; ++l) {
+  for (Index l = 0; l < L && in.fits_so_far(); ++l) {
     one.weights = in.template weights<const Real>(item(weights, l), {GH, l == 0 ? I : P, P, H});
     recurrences.push_back(one);
   }
-  if (!in.fits || B == 0) return nb::none();
+  if (!in.fits_so_far() || B == 0) return nb::none();
 
   constexpr DLDataType type = kTypeOf<Real>;
   const nb::object h_n = new_tensor(type, h_shape), c_n = has_c ? new_tensor(type, c_shape) : nb::none();

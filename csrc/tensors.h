@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tensors of a Python library that offers DLPack's exchange API: torch.  Everything the kernels rely on is checked
-// here, when the address of a tensor is read; a call whose tensors do not fit is refused, and unrolled/nn/fit.py has
-// the error messages.
+// Arrays from Python: tensors of a library that offers DLPack's exchange API (torch), and numpy's arrays.  Everything
+// the kernels rely on is checked here, when the address of an array is read; a call whose arrays do not fit is refused,
+// and unrolled/nn/fit.py has the error messages.
 #pragma once
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
 
 #include <algorithm>
+#include <cstring>
+#include <deque>
 #include <initializer_list>
 #include <stdexcept>
 #include <string>
@@ -13,6 +16,7 @@
 
 #include "dlpack/dlpack.h"
 #include "fields.h"
+#include "workspace.h"
 
 namespace unrolled {
 
@@ -58,15 +62,19 @@ inline bool is_plain(nb::handle object) {
   return std::find(plain.begin(), plain.end(), reinterpret_cast<PyObject*>(Py_TYPE(object.ptr()))) != plain.end();
 }
 
-// A tensor without an address (fake, sparse, on the device "meta", or with its storage freed) reads as a tensor of no
-// device, which never fits.
+inline bool is_empty(const DLTensor& t) { return std::find(t.shape, t.shape + t.ndim, 0) != t.shape + t.ndim; }
+// Without elements there need not be an address.
+inline bool has_values(const DLTensor& t) { return t.data || is_empty(t); }
+
+// Anything but a tensor with its values in memory (None; fake, sparse or zero tensors, the device "meta", a storage
+// that was freed) reads as a tensor of no device, which never fits.
 inline DLTensor read_tensor(nb::handle object) {
   DLTensor t{};
-  if (library().api->dltensor_from_py_object_no_sync(object.ptr(), &t) != 0) {
+  if (!library().api || library().api->dltensor_from_py_object_no_sync(object.ptr(), &t) != 0) {
     PyErr_Clear();
     return {};
   }
-  if (!t.data && std::find(t.shape, t.shape + t.ndim, 0) == t.shape + t.ndim) return {};
+  if (!has_values(t)) return {};
   t.data = static_cast<char*>(t.data) + t.byte_offset;
   return t;
 }
@@ -78,17 +86,18 @@ inline bool is_negated(nb::handle tensor) {
   return answer == Py_True;
 }
 
-inline bool is_contiguous(const DLTensor& t) {
+// Whether the axes from `first` on lie in one piece.
+inline bool is_contiguous(const DLTensor& t, int first = 0) {
   std::int64_t stride = 1;
-  for (int axis = t.ndim - 1; axis >= 0; --axis) {
-    if (t.shape[axis] == 0) return true;
+  if (is_empty(t)) return true;
+  for (int axis = t.ndim - 1; axis >= first; --axis) {
     if (t.shape[axis] > 1 && t.strides[axis] != stride) return false;
     stride *= t.shape[axis];
   }
   return true;
 }
 
-// A shape of up to four axes.
+// A shape of up to five axes.
 class Shape {
  public:
   Shape(std::initializer_list<Index> axes) : size_(static_cast<int>(axes.size())) {
@@ -101,9 +110,25 @@ class Shape {
   const Index* end() const { return axes_ + size_; }
 
  private:
-  Index axes_[4];
+  Index axes_[5];
   int size_;
 };
+
+inline std::string shown(const Index* begin, const Index* end) {
+  std::string list;
+  for (; begin != end; ++begin) (list += list.empty() ? "" : ", ") += std::to_string(*begin);
+  return "(" + list + ")";
+}
+inline std::string type_name(DLDataType type) {
+  const char* const kinds[] = {"int", "uint", "float", "an opaque type of bits ", "bfloat", "complex"};
+  if (type == kBool) return "bool";
+  return (type.code < std::size(kinds) ? kinds[type.code] : "a type of bits ") + std::to_string(type.bits);
+}
+
+inline std::string described(const DLTensor& t) {
+  if (t.device.device_type != kDLCPU) return "no array in memory";
+  return type_name(t.dtype) + " " + shown(t.shape, t.shape + t.ndim);
+}
 
 // Entry k of a tuple or list, borrowed.
 inline nb::handle item(nb::handle of, Index k) {
@@ -159,32 +184,76 @@ struct Letters {
   }
 };
 
-// Reads the tensors of a call; `fits` says whether all so far had the expected type and shape.
+// Which arrays a call takes.
+enum class Take {
+  plain,    // plain tensors as they lie; one that would have to be copied does not fit
+  tensors,  // tensors; what lies otherwise in memory than the kernels read it is copied
+  kept,     // the same, and numpy's arrays; all are kept alive as long as the reader
+};
+
+// Reads the arrays of a call; `fits` says whether all so far had the expected type and shape, and lie in memory such
+// that nothing which is written overlaps anything else.
 template <class Real>
 class Tensors {
  public:
-  bool fits = true;
+  explicit Tensors(Take take = Take::tensors) : take_(take) {}
+  Tensors(const Tensors&) = delete;
 
-  // Strict: a tensor that is not plain, or not contiguous where it must be, does not fit.  Else a copy is read.
-  explicit Tensors(bool strict = false) : strict_(strict) {}
-
-  // Address of a whole tensor, contiguous; null for None.
-  template <class Element = Real>
-  const Element* whole(nb::handle tensor, const Shape& shape) {
-    if (tensor.is_none()) return nullptr;
-    require(!strict_ || is_plain(tensor));
-    if (strict_ && !fits) return nullptr;
-    DLTensor t = read_tensor(tensor);
-    if (!expect(t, kTypeOf<Element>, shape)) return nullptr;
-    if (!is_contiguous(t) || is_negated(tensor)) t = copied(tensor, t);
-    return static_cast<const Element*>(t.data);
+  bool fits() {
+    if (!checked_) fits_ = fits_ && disjoint(), checked_ = true;
+    return fits_;
   }
-  // The same for a tensor to write to.
-  Real* result(nb::handle tensor, const Shape& shape) {
-    if (tensor.is_none()) return nullptr;
-    const DLTensor t = read_tensor(tensor);
-    require(is_contiguous(t));
-    return expect(t, kTypeOf<Real>, shape) ? static_cast<Real*>(t.data) : nullptr;
+  bool fits_so_far() const { return fits_; }
+  void require(bool good) { fits_ = fits_ && good; }
+
+  struct Array : DLTensor {
+    bool of_library;
+  };
+  Array read(nb::handle object, bool writes = false) {
+    const DLTensor t = read_tensor(object);
+    if (take_ != Take::kept) return {t, true};
+    objects_.push_back(nb::borrow(object));
+    if (t.device.device_type == kDLCPU) return {t, true};
+    return {writes ? read_numpy(object, writable_) : read_numpy(object, arrays_), false};
+  }
+
+  // An array whose axes after the first few lie in one piece: its address, and the strides of these few.
+  template <class Element>
+  struct Strided {
+    Element* data = nullptr;
+    Index strides[3]{};
+  };
+  template <class Element>
+  Strided<Element> strided(nb::handle object, const Shape& shape, int leading) {
+    using Value = std::remove_const_t<Element>;
+    constexpr bool writes = !std::is_const_v<Element>;
+    const Array t = read(object, writes);
+    Strided<Element> found;
+    if (!expect(t, kTypeOf<Value>, shape)) return found;
+    const bool negated = !writes && t.of_library && is_negated(object);
+    const bool aligned = reinterpret_cast<std::uintptr_t>(t.data) % sizeof(Value) == 0;
+    if (negated || !aligned || !is_contiguous(t, leading)) {
+      require(!writes && take_ != Take::plain);
+      if (!fits_) return found;
+      found.data = copied<Value>(t, negated);
+      Index stride = 1;
+      for (int axis = t.ndim - 1; axis >= 0; stride *= t.shape[axis--]) {
+        if (axis < leading) found.strides[axis] = stride;
+      }
+      return found;
+    }
+    found.data = static_cast<Element*>(t.data);
+    std::copy_n(t.strides, leading, found.strides);
+    if (take_ != Take::plain) note<Value>(t, leading, writes);
+    return found;
+  }
+
+  // Address of a whole array to read, or (Element not const) to write to; null for None.
+  template <class Element = const Real>
+  Element* whole(nb::handle object, const Shape& shape) {
+    if (object.is_none()) return nullptr;
+    require(take_ != Take::plain || is_plain(object));
+    return fits_ ? strided<Element>(object, shape, 0).data : nullptr;
   }
 
   // The weights of one direction to read, or (Element not const) their gradients to write.
@@ -198,22 +267,11 @@ class Tensors {
       Shape shape{letters[field.shape[0]]};
       if (field.shape[1].letter != Axis::none) shape.push_back(letters[field.shape[1]]);
       const nb::handle tensor = given[typename Fields::Place(k)];
-      if constexpr (std::is_const_v<Element>) {
-        found.*field.member = whole(tensor, shape);
-        require(!(field.required && tensor.is_none()));
-      } else {
-        found.*field.member = result(tensor, shape);
-      }
+      found.*field.member = whole<Element>(tensor, shape);
+      if (std::is_const_v<Element>) require(!(field.required && tensor.is_none()));
     }
     if (std::is_const_v<Element>) require(found.W_hr || letters.P == letters.H);
     return found;
-  }
-
-  // A tensor to read by rows: its last axis contiguous.
-  DLTensor by_rows(nb::handle tensor) {
-    const DLTensor t = read_tensor(tensor);
-    const bool in_rows = t.ndim > 0 && (t.strides[t.ndim - 1] == 1 || t.shape[t.ndim - 1] == 1);
-    return in_rows && !is_negated(tensor) ? t : copied(tensor, t);
   }
 
   bool expect(const DLTensor& t, DLDataType type, const Shape& shape) {
@@ -222,18 +280,133 @@ class Tensors {
     require(good);
     return good;
   }
-  void require(bool good) { fits = fits && good; }
 
- private:
-  DLTensor copied(nb::handle tensor, const DLTensor& as_it_is) {
-    require(!strict_);
-    if (strict_) return as_it_is;
-    held_.push_back(tensor.attr("resolve_neg")().attr("contiguous")());
-    return read_tensor(held_.back());
+  // The array that starts here is read before it is written to.
+  void may_be_overwritten(const void* start) {
+    std::erase_if(spans_, [&](const Span& span) { return !span.writes && span.begin == start; });
   }
 
-  bool strict_;
-  std::vector<nb::object> held_;
+ private:
+  struct Span {
+    const char *begin, *end;
+    bool writes;
+  };
+
+  template <class Array>
+  static DLTensor read_numpy(nb::handle object, std::deque<Array>& held) {
+    Array& array = held.emplace_back();
+    if (!nb::try_cast(object, array, false) || !array.is_valid()) return {};  // None is cast to no array
+    const nb::dlpack::dtype type = array.dtype();
+    DLTensor t{};
+    t.data = const_cast<void*>(static_cast<const void*>(array.data()));
+    t.device = {static_cast<DLDeviceType>(array.device_type()), array.device_id()};
+    t.ndim = static_cast<std::int32_t>(array.ndim());
+    t.dtype = {type.code, type.bits, type.lanes};
+    t.shape = const_cast<std::int64_t*>(array.shape_ptr());
+    t.strides = const_cast<std::int64_t*>(array.stride_ptr());
+    return has_values(t) ? t : DLTensor{};
+  }
+
+  // Nothing here starts a thread: a forked child of torch could not (docs/decisions/0004-threads.md).
+  template <class Value>
+  Value* copied(const DLTensor& t, bool negated) {
+    Index n = 1;
+    for (int axis = 0; axis < t.ndim; ++axis) n *= t.shape[axis];
+    auto* const all = static_cast<Value*>(copies_.emplace_back(static_cast<std::size_t>(n) * sizeof(Value)).data());
+    Index at[5]{};
+    const char* from = static_cast<const char*>(t.data);
+    for (Index k = 0; k < n; ++k) {
+      std::memcpy(all + k, from, sizeof(Value));
+      if (negated) all[k] = static_cast<Value>(-all[k]);
+      for (int axis = t.ndim - 1; axis >= 0; --axis) {
+        const Index step = t.strides[axis] * static_cast<Index>(sizeof(Value));
+        from += step;
+        if (++at[axis] < t.shape[axis]) break;
+        from -= at[axis] * step;
+        at[axis] = 0;
+      }
+    }
+    return all;
+  }
+
+  // Remembers where an array lies.  One to write to must not have a place twice.
+  template <class Value>
+  void note(const DLTensor& t, int leading, bool writes) {
+    if (is_empty(t)) return;
+    Index begin = 0, end = 1, piece = 1;
+    for (int axis = 0; axis < t.ndim; ++axis) {
+      const Index last = (t.shape[axis] - 1) * t.strides[axis];
+      (last < 0 ? begin : end) += last;
+      if (axis >= leading) piece *= t.shape[axis];
+    }
+    if (writes) {
+      Index order[3]{0, 1, 2};
+      std::sort(order, order + leading, [&](Index a, Index b) { return t.strides[a] < t.strides[b]; });
+      for (int k = 0; k < leading; ++k) {
+        const Index n = t.shape[order[k]], stride = t.strides[order[k]];
+        if (n == 1) continue;
+        require(stride >= piece);
+        piece = (n - 1) * stride + piece;
+      }
+    }
+    const char* data = static_cast<const char*>(t.data);
+    constexpr Index bytes = sizeof(Value);
+    spans_.push_back({data + begin * bytes, data + end * bytes, writes});
+  }
+
+  bool disjoint() {
+    const auto read = std::partition(spans_.begin(), spans_.end(), [](const Span& span) { return span.writes; });
+    std::sort(spans_.begin(), read, [](const Span& a, const Span& b) { return a.begin < b.begin; });
+    const auto overlaps = [](const Span& a, const Span& b) { return a.end > b.begin; };
+    if (std::adjacent_find(spans_.begin(), read, overlaps) != read) return false;
+    return std::all_of(read, spans_.end(), [&](const Span& span) {
+      const auto after = std::partition_point(spans_.begin(), read, [&](const Span& w) { return w.end <= span.begin; });
+      return after == read || after->begin >= span.end;
+    });
+  }
+
+  Take take_;
+  bool fits_ = true, checked_ = false;
+  std::vector<Span> spans_;
+  std::deque<Lease> copies_;
+  std::vector<nb::object> objects_;
+  std::deque<nb::ndarray<nb::ro>> arrays_;
+  std::deque<nb::ndarray<>> writable_;
 };
+
+// A struct from a named tuple of its arrays; their shapes are checked against each other by the letters of its table.
+template <class Struct, class Real>
+Struct read_struct(Tensors<Real>& in, nb::handle tuple) {
+  using Table = Fields<Struct>;
+  using Given = Named<kFieldsOf<Struct>>;
+  const Given given(tuple);
+  Struct filled{};
+  for (const auto& [letter, member] : Table::letters) filled.*member = -1;
+  std::size_t k = 0;
+  const auto read = [&]<class Element>(const ArrayField<Struct, Element>& field) {
+    const nb::handle object = given[typename Given::Place(k++)];
+    const DLTensor t = in.read(object, !std::is_const_v<Element>);
+    Shape shape{};
+    for (std::size_t axis = 0; axis < field.shape.size(); ++axis) {
+      for (const auto& [letter, member] : Table::letters) {
+        if (letter != field.shape[axis]) continue;
+        if (filled.*member < 0 && static_cast<int>(axis) < t.ndim) filled.*member = t.shape[axis];
+        shape.push_back(filled.*member);
+      }
+    }
+    filled.*field.member = in.template whole<Element>(object, shape);
+    if (in.fits_so_far() && !object.is_none()) return;
+    constexpr DLDataType type = kTypeOf<std::remove_const_t<Element>>;
+    std::string letters;
+    for (const char letter : field.shape) ((letters += letters.empty() ? "" : ", ") += letter);
+    throw std::invalid_argument(std::string(field.name) + " of " + std::string(Table::name) + " is " + described(t) +
+                                ", expected " + type_name(type) + " (" + letters +
+                                ") = " + shown(shape.begin(), shape.end()) +
+                                (std::is_const_v<Element> ? "" : ", contiguous, to write to"));
+  };
+  std::apply([&](const auto&... field) { (read(field), ...); }, Table::table);
+  if (!in.fits()) throw std::invalid_argument(std::string(Table::name) + ": an array to write to overlaps another");
+  return filled;
+}
 
 }  // namespace unrolled

@@ -124,11 +124,10 @@ struct StartCells {
   }
 };
 
-// Steps in a segment: whole blocks, so that segments do not change the sums over rows.
+// Steps in a segment.
 template <class T>
 inline Index segment_steps(const CallOf<T>& call) {
-  const Index block = block_steps(call.B);
-  return (call.segment + block - 1) / block * block;
+  return whole_blocks(call.segment, call.B);
 }
 
 // Where gates and cells of the steps from `begin` on are saved: in the caller's buffers, or in those of a segment.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scratch memory that is kept between calls: touching fresh pages costs more than the arithmetic of a small layer.
+// Scratch memory that is kept between calls: touching fresh pages costs more than the arithmetic of a small layer.  No
+// more is kept than recent calls needed at once: what one large call took goes back after some hundred small ones.
 #pragma once
 #include <cstddef>
 
@@ -21,5 +22,8 @@ class Lease {
 
 // Frees the cached blocks.
 void release_workspace();
+
+// How much is leased and cached.
+std::size_t workspace_bytes();
 
 }  // namespace unrolled

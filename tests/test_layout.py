@@ -33,7 +33,7 @@ HEIGHT = {part: height for height, parts in enumerate(ORDER) for part in parts}
 KEPT_TO = {
     "rich.console": ("commands/console.py", "lm/display.py"),
     "torch": ("nn/", "lm/", "views/", "lab/", "commands/"),
-    "unrolled._core": ("core/__init__.py",),
+    "unrolled._core": ("core/__init__.py", "__init__.py"),
     "unrolled.core._core": ("core/", "nn/fused.py"),
     "matplotlib": ("views/plots",),
     "starlette": ("views/page/",),
@@ -60,9 +60,9 @@ RANKS = [
     ["target-inl.h"],
     ["target_baseline.cpp", "target_neon.cpp", "target_avx2.cpp", "target_avx512.cpp"],
     ["dispatch.h", "sampler.h", "threads.h", "fields.h", "dlpack/dlpack.h"],
-    ["dispatch.cpp", "threads.cpp", "workspace.cpp", "sampler.cpp", "request.h"],
-    ["stepper.h", "tensors.h"],
+    ["dispatch.cpp", "threads.cpp", "workspace.cpp", "sampler.cpp", "request.h", "tensors.h"],
     ["layer_call.h", "step.h"],
+    ["stepper.h"],
     ["bindings.cpp"],
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}

@@ -13,6 +13,19 @@ _PACKAGES = ("corpus", "lab", "languages", "lm", "nn", "runtime", "views")
 _sys.meta_path.append(_extras.Remedy)
 
 
+def release_memory() -> None:
+    """Give the memory back to the system that the compiled core keeps for its next calls.
+
+    It keeps no more than recent calls needed at once, and lets go of the rest by itself; this is for a program that
+    will make no more calls for a while.
+
+    >>> release_memory()
+    """
+    from unrolled import _core  # here, because `import unrolled` is to stay light
+
+    _core.release_workspace()
+
+
 def __getattr__(name: str) -> _Any:
     """Import a package of this one when it is first asked for, because `import unrolled` is to stay light."""
     if name in _PACKAGES:

@@ -19,15 +19,19 @@ std::FILE* open(const char* path, const char* mode) {
   return file;
 }
 
-void read_integers(std::FILE* in, Integers& to) {
-  if (std::fread(to.data(), sizeof(Index), to.size(), in) != to.size()) std::exit(2);
+Index read_integer(std::FILE* in) {
+  Index read = 0;
+  if (std::fread(&read, sizeof read, 1, in) != 1) std::exit(2);
+  return read;
 }
 
 template <class Real>
 void run(std::FILE* in, std::FILE* out, int threads, const Kernels<Real>& kernels) {
-  Integers fields(kIntegers<Call<Real>>);
-  read_integers(in, fields);
-  LayerArrays<Real> layer(read_struct<Call<Real>>(fields), [in](std::vector<Real>& numbers) {
+  Call<Real> sizes{};
+  sizes.cell = static_cast<CellKind>(read_integer(in));
+  for (Index* size : {&sizes.T, &sizes.B, &sizes.I, &sizes.H, &sizes.P}) *size = read_integer(in);
+  sizes.save = true;
+  LayerArrays<Real> layer(sizes, [in](std::vector<Real>& numbers) {
     if (std::fread(numbers.data(), sizeof(Real), numbers.size(), in) != numbers.size()) {
       std::exit((std::fputs("driver: the case is too short\n", stderr), 2));
     }
@@ -48,10 +52,9 @@ int main(int count, char** arguments) {
   force_instruction_set(arguments[1]);
   const InstructionSet& set = active_instruction_set();
   std::FILE *in = open(arguments[2], "rb"), *out = open(arguments[3], "wb");
-  Integers sizes(2);  // bytes of a number, threads
-  read_integers(in, sizes);
-  const int threads = static_cast<int>(sizes[1]);
-  if (sizes[0] == 8) {
+  const Index bytes = read_integer(in);  // of a number
+  const int threads = static_cast<int>(read_integer(in));
+  if (bytes == 8) {
     run(in, out, threads, set.f64);
   } else {
     run(in, out, threads, set.f32);

@@ -18,14 +18,9 @@ KEPT = {"RNN": 1, "LSTM": 6, "GRU": 5}
 
 def kept_floats(layer, x):
     """How many elements autograd keeps for backward, without the input, the output and the weights."""
-    kept = {}
-
-    def note(t):
-        kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes() // t.element_size()
-        return t
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
-        y, finals = layer(x)
+    y, finals = layer(x)
+    storages = [(t.untyped_storage(), t.element_size()) for t in y.grad_fn.saved_tensors]
+    kept = {storage.data_ptr(): storage.nbytes() // size for storage, size in storages}
     for known in (x, y, *layer.parameters(), *(finals if isinstance(finals, tuple) else (finals,))):
         kept.pop(known.untyped_storage().data_ptr(), None)
     return sum(kept.values())
@@ -111,3 +106,57 @@ def test_resident_memory_is_flat_over_calls_of_any_shape():
     calls(400)
     one_call = 40 * 40 * 33 * 4 * 20  # what the largest call holds, about
     assert resident_bytes() - before < one_call
+
+
+WORKSPACE = """
+import torch, unrolled, unrolled.nn
+from unrolled import _core
+torch.set_num_threads(1)
+lstm = unrolled.nn.LSTM(16, 128)
+def train(T, B):
+    lstm(torch.randn(T, B, 16))[0].sum().backward()
+    return _core.workspace_bytes()
+large = train(500, 32)
+assert large > 50e6
+"""
+
+
+def in_fresh_process(code):
+    """Run code after one large call; elsewhere the workspace holds what other tests left."""
+    subprocess.run([sys.executable, "-c", WORKSPACE + code], check=True)
+
+
+def test_memory_of_one_large_call_goes_back_after_some_small_ones():
+    in_fresh_process("""
+assert train(500, 32) == large  # the next large call finds its memory
+for _ in range(200):
+    small = train(5, 2)
+assert small < large / 10, (small, large)
+""")
+
+
+def test_large_calls_among_small_ones_find_their_memory():
+    in_fresh_process("""
+for _ in range(5):
+    for _ in range(40):
+        assert train(5, 2) >= large
+    before = _core.workspace_bytes()
+    assert train(500, 32) == before
+""")
+
+
+def test_release_memory_gives_all_back_that_no_call_has():
+    in_fresh_process("""
+y, _ = lstm(torch.randn(500, 32, 16))
+unrolled.release_memory()
+assert _core.workspace_bytes() >= y.numel() * 4  # what is saved for backward is in use
+y.sum().backward()
+del y
+unrolled.release_memory()
+assert _core.workspace_bytes() == 0
+""")
+
+
+def test_release_memory_needs_no_torch():
+    code = "import sys, unrolled; unrolled.release_memory(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

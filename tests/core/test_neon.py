@@ -11,7 +11,6 @@ import torch
 from tests.core.cases import DTYPES, KINDS, from_equations, make
 from tests.nn.compare import assert_all_close
 from unrolled.core.fields import Weights
-from unrolled.core.structs import Call
 from unrolled.notation import CELLS, gate_count
 
 HERE = Path(__file__).parent
@@ -35,8 +34,7 @@ def run_driver(program, folder, name, threads, case):
     H, P = case.weights[0][1].shape[0] // gate_count(case.kind), case.weights[0][1].shape[1]
     arrays = [*case.weights[0], case.x, case.h0, case.c0, case.dy, case.dh_n, case.dc_n]
     given, found = folder / "case", folder / "result"
-    call = Call(cell=CELLS[case.kind].number, T=T, B=B, I=I, H=H, P=P, save=True)
-    header = np.array([case.x.element_size(), threads, *call], np.int64)
+    header = np.array([case.x.element_size(), threads, CELLS[case.kind].number, T, B, I, H, P], np.int64)
     given.write_bytes(header.tobytes() + b"".join(a.numpy().tobytes() for a in arrays if a is not None))
     done = subprocess.run([emulator, program, name, given, found], capture_output=True, timeout=600)
     assert done.returncode == 0, done.stderr

@@ -61,8 +61,40 @@ def test_what_would_write_past_an_array_is_an_error():
         CoreStepper("GRU", weights, 2, head=head).write(choice, -1, np.zeros((5, 3)))
     with pytest.raises(ValueError, match="no head to choose symbols from, or reads no symbols"):
         CoreStepper("GRU", weights, 2, symbols=False, head=head).write(choice, -1, np.zeros((5, 2)))
-    with pytest.raises(ValueError, match="reads vectors, not symbols"):
+    with pytest.raises(ValueError, match=r"x is int64 \(2\), expected float32 vectors \(B, I\) = \(2, 4\)"):
         CoreStepper("GRU", weights, 2, symbols=False).step(np.zeros(2, np.int64))
+
+
+@pytest.mark.parametrize("V", [5, 24])
+def test_head_with_more_symbols_than_the_first_layer_reads_cannot_write(V):
+    head = (np.zeros((V, 7), np.float32), np.full(V, -1, np.float32))
+    head[1][V - 1] = 1  # the likeliest symbol is one that the layer lacks
+    stepper = CoreStepper("GRU", weights_of(unn.GRU(4, 7)), 2, head=head)
+    choice = _core.Choice(-1, 1.0, 0, 1.0, 0.0, True)
+    with pytest.raises(ValueError, match=rf"the head chooses from V = {V} symbols, the first layer reads I = 4"):
+        stepper.write(choice, -1, np.zeros((5, 2)))
+
+
+@pytest.mark.parametrize(
+    "x",
+    [np.zeros(3, np.int64), np.zeros((2, 1), np.int64), np.zeros(2, np.int32), np.zeros(2), None, [0, 1],
+     torch.zeros(2, dtype=torch.int64, device="meta")],
+    ids=lambda x: f"{type(x).__name__} {getattr(x, 'dtype', '')}",
+)  # fmt: skip
+def test_step_on_what_are_no_symbols_of_the_batch_is_an_error(x):
+    with pytest.raises(ValueError, match=r"step: x is .*, expected int64 symbols \(B\) = \(2\)"):
+        CoreStepper("GRU", weights_of(unn.GRU(4, 7)), 2).step(x)
+
+
+def test_stepper_keeps_its_arrays_alive():
+    steps = []
+    for _ in range(3):
+        torch.manual_seed(1)
+        layer = unn.LSTM(4, 7)
+        stepper = CoreStepper("LSTM", weights_of(layer), 1)._core
+        del layer
+        steps.append([np.random.default_rng(k).random(1000) for k in range(3)])  # memory that was freed is written to
+        stepper.step(np.array([1]))
 
 
 def test_half_precision_weights_are_an_error():

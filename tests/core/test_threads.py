@@ -14,7 +14,7 @@ from tests.core.cases import DIVISIONS, KINDS
 
 #: `call` is worth several threads; `new_threads(n)` is how many it adds when torch is set to n.
 PRELUDE = """
-import os, sys, torch
+import os, sys, numpy as np, torch
 from concurrent.futures import ThreadPoolExecutor
 sys.path.insert(0, {folder!r})
 from tests.core.cases import DIVISIONS, KINDS, WITH_OPTIONS, assert_same_bits, make
@@ -98,6 +98,33 @@ assert_same_bits(call(), want)
 print(os.waitstatus_to_exitcode(status))
 """
     assert python(code) == ["17"]
+
+
+@pytest.mark.whole_process
+@pytest.mark.parametrize("call", ["lengths", "training", "bidirectional", "strided"])
+def test_call_in_a_forked_child_waits_for_no_thread_of_torch(python, call):
+    """Arrays large enough that torch would fill or copy them on threads, which a forked child does not have."""
+    code = f"""
+import signal, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+from unrolled.core.fields import Layout
+from unrolled.nn import fused
+torch.set_num_threads(2)
+options = {{"lengths": torch.arange(64) % 41}} if {call!r} in ("lengths", "training") else {{}}
+case = make("GRU", torch.float32, T=40, B=64, I=33, H=32, D=1 + ({call!r} == "bidirectional"), **options)
+if {call!r} == "strided":
+    case.x, case.dy = (t.mT.contiguous().mT for t in (case.x, case.dy))
+run = case.run if {call!r} != "lengths" else lambda: case.forward()[0]
+want = run()
+torch.zeros(1 << 20).add_(1)  # torch's threads are there
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    got = run()
+    os._exit(17 if all(w is None or np.array_equal(got[n].numpy(), w.numpy()) for n, w in want.items()) else 18)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert python(code, OMP_NUM_THREADS="2") == ["17"]
 
 
 def test_call_from_a_thread_that_ends_leaves_the_pool_working(python):

@@ -1,4 +1,7 @@
-"""The tensors of a layer call by name, in tuples that the core reads by the same names (csrc/fields.h)."""
+"""The arrays of a call by name, in tuples that the core reads by the same names (csrc/fields.h).
+
+The core checks type, shape and place in memory of every array; nothing else crosses the border.
+"""
 
 from __future__ import annotations
 
@@ -47,9 +50,40 @@ class GradientTensors(NamedTuple):
     dc_reset: Any = None  # (D, B, H)
 
 
+class Linear(NamedTuple):
+    """The head of a model for B rows: y = W x + b."""
+
+    W: Any  # (V, H)
+    b: Any  # (V)
+    x: Any  # (B, H)
+    y: Any  # (B, V), written
+
+
+class HeadPass(NamedTuple):
+    """One pass of the head in training, over N rows."""
+
+    W: Any  # (V, H)
+    b: Any  # (V)
+    x: Any  # (N, H)
+    targets: Any  # (N) int64, each below V; negative: nothing to predict
+    dx: Any  # (N, H), written
+    dW: Any  # (V, H), added to
+    db: Any  # (V), added to
+
+
+def dtype_name(array: Any) -> str:
+    """Return the core's name for the type of an array's elements.
+
+    >>> import numpy as np
+    >>> dtype_name(np.zeros(2, np.float32))
+    'float32'
+    """
+    return str(array.dtype).removeprefix("torch.")
+
+
 def _check(exported: dict[str, tuple[str, ...]]) -> None:
     """Raise unless these are the fields of the core."""
-    for named in (Weights, Layout, LayerTensors, GradientTensors):
+    for named in (Weights, Layout, LayerTensors, GradientTensors, Linear, HeadPass):
         names = exported.get(named.__name__, ())
         if names != named._fields:
             raise CoreMissing(

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.core import _core
-from unrolled.core.fields import Weights
-from unrolled.core.structs import Call, Linear, Recurrence, dtype_name
+from unrolled.core.fields import LayerTensors, Linear, Weights, dtype_name
 from unrolled.notation import CELLS, gate_count, has_cell_state, weight_shapes
 
 Array = NDArray[Any]
@@ -59,25 +58,20 @@ class CoreStepper:
             for name, w in Weights(*layer)._asdict().items():
                 if w is not None:
                     _check(w, dtype, shapes[name], f"{name} of layer {number}")
-        # The core has the addresses of these arrays: they are written to, never replaced.
-        self._ids = np.zeros((1, B), np.int64)
-        state_widths = (P, self.H) if has_cell_state(kind) else (P,)
+        # The core holds these arrays: they are written to, never replaced.
+        has_c = has_cell_state(kind)
+        state_widths = (P, self.H) if has_c else (P,)
         #: h (B, P), for LSTM followed by c (B, H), of each layer; may be written to, is overwritten by every step.
         self.states = [tuple(np.zeros((B, width), dtype) for width in state_widths) for _ in layers]
-        self._outputs = [np.zeros((1, B, P), dtype) for _ in layers]
+        outputs = [np.zeros((1, B, P), dtype) for _ in layers]
         #: The last layer's h (B, P), overwritten by every step.
-        self.output: Array = self._outputs[-1][0]
-        self._weights = [Weights(*(None if w is None else np.ascontiguousarray(w) for w in layer)) for layer in layers]
-        inputs: list[dict[str, Any]] = [
-            {"symbols": self._ids} if symbols else {"x": (None, B * self.I, self.I)},  # step_from brings the address
-            *({"x": y} for y in self._outputs[:-1]),
-        ]
-        calls = []
-        for I, x, weights, (h, *c), y in zip(widths, inputs, self._weights, self.states, self._outputs, strict=True):
-            # The state is read before it is written, so it may stay in place.
-            state = {"h_0": h, "h_n": h, **({"c_0": c[0], "c_n": c[0]} if c else {})}
-            call = Call(cell=CELLS[kind].number, T=1, B=B, I=I, H=self.H, P=P)
-            calls.append((call, Recurrence(weights=weights, **x, **state, y=y)))
+        self.output: Array = outputs[-1][0]
+        first = np.zeros((1, B), np.int64) if symbols else np.zeros((1, B, self.I), dtype)
+        tensors = []
+        for layer, x, state, y in zip(layers, (first, *outputs), self.states, outputs, strict=False):
+            weights = Weights(*(None if w is None else np.ascontiguousarray(w) for w in layer))
+            h, c = (*(s[None] for s in state), None)[:2]  # read before they are written, so they may stay in place
+            tensors.append(LayerTensors(x, h, c, [weights], y, h, c))
         #: (B, V): the head's logits of the next symbol; may be written to, is overwritten by every step.
         self.logits = np.zeros((B, 0), dtype)
         linear = None
@@ -85,32 +79,25 @@ class CoreStepper:
             V = len(head[0])
             _check(head[0], dtype, (V, P), "W_hy")
             _check(head[1], dtype, (V,), "b_y")
-            self._head = W, b = tuple(np.ascontiguousarray(w) for w in head)
+            W, b = map(np.ascontiguousarray, head)
             self.logits = np.zeros((B, V), dtype)
-            linear = Linear(W=W, b=b, x=self.output, y=self.logits, B=B, H=P, V=V)
-        self._core = _core.Stepper(dtype_name(self.logits), calls, linear)
+            linear = Linear(W, b, self.output, self.logits)
+        self._core = _core.Stepper(dtype_name(self.logits), CELLS[kind].number, tensors, linear)
 
-    def step(self, ids: NDArray[np.int64]) -> Array:
-        """Read symbols ids (B,), advance `states`; return `output`.
+    def step(self, x: Any) -> Array:
+        """Read symbols (B,) int64, or vectors x (B, I) of the weights' type; advance `states`; return `output`.
 
-        Raises: IndexError if a symbol is outside [0, V).
+        Raises: IndexError if a symbol is outside [0, V); ValueError for another shape or type.
         """
-        for symbol in ids.tolist():
-            if not 0 <= symbol < self.I:
-                raise IndexError(f"symbol {symbol} to step on, expected 0 to V - 1 = {self.I - 1}")
-        self._ids[0] = ids
-        self._core.step()
+        self._core.step(x)
         return self.output
-
-    def step_from(self, address: int) -> None:
-        """Read the vectors x (B, I) at an address, contiguous and of the weights' type; advance `states`."""
-        self._core.step_from(address)
 
     def write(self, choice: _core.Choice, last: int, u: NDArray[np.float64]) -> NDArray[np.int64]:
         """Choose each row's next symbol from `logits`, read it, and so on, up to a step in which a row chose `last`.
 
         Args: how a symbol is chosen; u (N, B) in [0, 1), which decide.
         Returns: what was written, (N, B) or fewer steps.
+        Raises: ValueError without a head, or if it has more symbols than the first layer reads.
         """
         written = np.empty(u.shape, np.int64)
         return written[: self._core.write(choice, last, u, written)]

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unrolled.core.fields import Weights
-from unrolled.core.structs import Call, Gradients, Integers, Recurrence, run
+from unrolled.core.fields import GradientTensors, LayerTensors, Layout, Weights
 from unrolled.nn import fused
-from unrolled.notation import CELLS, has_cell_state, weight_shapes
+from unrolled.notation import weight_shapes
 
 
 class Replicas:
@@ -64,7 +63,7 @@ class Replicas:
             raise ValueError(f"Replicas: width is {width}, expected H = {H} or more")
         self.kind, self.S, self.T, self.B, self.I, self.H = kind, S, T, B, I, H
         self.threads, self.states = threads, states
-        self.weights, self.gradients = weights, gradients or []  # the core has their addresses
+        self.weights, self.gradients = weights, gradients or []
         like = weights[1]
         width = width or H
         self.ids = torch.zeros((S, T, B), dtype=torch.int64)
@@ -74,23 +73,7 @@ class Replicas:
         self.saved = fused.Saved(like.new_empty(gates), like.new_empty(cells))
         self.h_0, self.h_n, self.dh_0, self.dh_n = (like.new_zeros((S, B, H)) for _ in range(4))
         self.c_0, self.c_n, self.dc_0, self.dc_n = (like.new_zeros((S, B, H)) for _ in range(4))
-        self._recurrences = [self._recurrence(s) for s in range(S)]
-        self._gradients = [self._gradient(s) for s in range(S)] if gradients else []
-
-    def _recurrence(self, s: int) -> Integers:
-        """Return the recurrence of one replica."""
-        fields = {"symbols": self.ids, "y": self.y, "h_0": self.h_0, "h_n": self.h_n}
-        if has_cell_state(self.kind):
-            fields |= {"c_0": self.c_0, "c_n": self.c_n}
-        fields |= {name: saved for name, saved in self.saved._asdict().items() if saved.numel()}
-        return Recurrence(weights=Weights(*(w[s] for w in self.weights)), **{name: t[s] for name, t in fields.items()})
-
-    def _gradient(self, s: int) -> Integers:
-        """Return the gradients of one replica; symbols have none."""
-        fields = {"dy": self.dy}
-        if self.states:
-            fields |= {"dh_n": self.dh_n, "dc_n": self.dc_n, "dh_0": self.dh_0, "dc_0": self.dc_0}
-        return Gradients(weights=Weights(*(g[s] for g in self.gradients)), **{name: t[s] for name, t in fields.items()})
+        self._tensors: dict[tuple[int, int], tuple[LayerTensors, GradientTensors | None]] = {}
 
     def forward(self, T: int | Sequence[int]) -> None:
         """Read `ids` (S, T, B) from the state `h_0`, `c_0`; write `y` and the final state `h_n`, `c_n`.
@@ -98,30 +81,52 @@ class Replicas:
         Args:
             T: steps of all replicas, or of each.
         """
-        self._run(T, [])
+        self._run(T, backward=False)
 
     def backward(self, T: int | Sequence[int]) -> None:
         """Overwrite the weights' gradients with those of the last forward, of as many steps, from `dy`."""
-        self._run(T, self._gradients)
+        self._run(T, backward=True)
 
-    def _run(self, T: int | Sequence[int], gradients: list[Integers]) -> None:
+    def _run(self, T: int | Sequence[int], backward: bool) -> None:
         if isinstance(T, int):
-            self._call(T, self._recurrences, gradients)
+            self._call(range(self.S), T, backward)
         else:
             for s, steps in enumerate(T):
-                self._call(steps, self._recurrences[s : s + 1], gradients[s : s + 1])
+                self._call([s], steps, backward)
 
-    def _call(self, T: int, recurrences: list[Integers], gradients: list[Integers]) -> None:
+    def _call(self, replicas: Sequence[int], T: int, backward: bool) -> None:
         """Run some of the replicas in one call of the core."""
         if not 0 < T <= self.T:
             raise ValueError(f"Replicas: asked for T = {T} steps, expected 1 to {self.T}, the longest it was made for")
-        number, keep = CELLS[self.kind].number, bool(self._gradients)
-        call = Call(cell=number, T=T, B=self.B, I=self.I, H=self.H, P=self.H, save=keep)
-        run(self.y, call, recurrences, gradients, self.threads or torch.get_num_threads())
+        layers, gradients = zip(*(self._views(s, T) for s in replicas), strict=True)
+        fused.run(
+            self.kind, Layout(), layers, gradients if backward else (), bool(self.gradients), 0, threads=self.threads
+        )
+
+    def _views(self, s: int, T: int) -> tuple[LayerTensors, GradientTensors | None]:
+        """Return the tensors of one replica's first T steps; they are made once."""
+        found = self._tensors.get((s, T))
+        if found is None:
+            found = self._tensors[s, T] = self._layer(s, T), self._gradient(s, T) if self.gradients else None
+        return found
+
+    def _layer(self, s: int, T: int) -> LayerTensors:
+        one, steps = slice(s, s + 1), (s, slice(T))
+        weights = Weights(*(w[s] for w in self.weights))
+        saved = (t[one, :T] if t.dim() > 1 else t for t in self.saved)
+        results = (self.y[steps][..., : self.H], self.h_n[one], self.c_n[one])
+        return LayerTensors(self.ids[steps], self.h_0[one], self.c_0[one], [weights], *results, *saved)
+
+    def _gradient(self, s: int, T: int) -> GradientTensors:
+        """Return the gradients of one replica; symbols have none."""
+        states = (self.dh_n, self.dc_n, self.dh_0, self.dc_0)
+        dh_n, dc_n, dh_0, dc_0 = (t[s : s + 1] if self.states else None for t in states)
+        weights = Weights(*(g[s] for g in self.gradients))
+        return GradientTensors(self.dy[s, :T, :, : self.H], dh_n, dc_n, None, dh_0, dc_0, [weights])
 
 
 def _check(kind: str, weights: list[Tensor], S: int, I: int, H: int, dtype: torch.dtype | None = None) -> None:
-    """Raise unless these are the weights of S replicas, whose parts the core can read by their addresses."""
+    """Raise unless these are the weights of S replicas, whose parts the core can write to."""
     dtype = dtype or weights[0].dtype
     for (name, shape), w in zip(weight_shapes(kind, I, H).items(), weights, strict=True):
         if w.shape != (S, *shape) or w.dtype != dtype or w.dtype not in (torch.float32, torch.float64):

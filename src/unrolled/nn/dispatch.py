@@ -133,7 +133,6 @@ def run(
         try:
             if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs):
                 return Eager.apply(kind, layout, trace, segment_steps(kind, layout, x, steps), *inputs)  # type: ignore[no-any-return,no-untyped-call]
-            fit.values(x, weights, layout)
             tensors = fused.forward(kind, layout, x, h_0, c_0, weights, save=trace, reset_state=reset_state)
             gates = fused.recorded(kind, layout, (tensors.gates, tensors.cells), W_hh) if trace else None
             return tensors.y, tensors.h_n, tensors.c_n, gates

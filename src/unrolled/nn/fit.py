@@ -1,7 +1,7 @@
 """Whether the tensors of one layer fit each other and their values are in range.
 
-The compiled core trusts the shapes and indices it is given, and anybody may reassign a weight: every call passes here
-or is checked by the core itself, which leaves the error message to this file.
+Anybody may reassign a weight: every call passes here or is checked by the core itself, which refuses what does not fit
+and leaves the error message to this file.
 """
 
 from __future__ import annotations

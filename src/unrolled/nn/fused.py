@@ -1,7 +1,8 @@
 """The calls of the compiled core: tensors leave Python here, and nowhere else.
 
-csrc/kernels.h is the contract.  csrc/tensors.h checks shapes, types and layout on the way to the addresses: the last
-axis of x and dy must be contiguous, states and weights wholly so, and what is not is copied.
+csrc/kernels.h is the contract.  csrc/tensors.h and csrc/layer_call.h check shapes, types, layout, lengths and indices
+on the way to the addresses: the last axis of x and dy must be contiguous, states and weights wholly so, and what is not
+is copied.  No operation of torch runs here that starts threads: a forked child has none (docs/torch.md).
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ import torch
 from torch import Tensor
 
 from unrolled.core import _core
-from unrolled.core.fields import GradientTensors, LayerTensors, Layout, Weights
-from unrolled.core.structs import HeadPass, dtype_name
+from unrolled.core.fields import GradientTensors, HeadPass, LayerTensors, Layout, Weights, dtype_name
 from unrolled.nn import checks, fit, reference
 from unrolled.nn.reach import PLAIN
 from unrolled.nn.reference import ZEROS, ResetState
@@ -107,8 +107,8 @@ def forward(
         segment: steps whose gates backward recomputes together; 0 saves all gates.
         reset_state: h and c that a reset returns to.
     Returns: the layer's tensors, of which y, h_n and c_n are new, and with `save` also gates and cells.
-    Raises: ValueError if the tensors do not fit each other.  Lengths and one-hot indices are trusted to be in range:
-        `fit.values` checks them.
+    Raises: ValueError if the tensors do not fit each other, or a length is out of range; IndexError for a one-hot index
+        outside [0, I).
     """
     if weights[0].W_hh.dim() != 2:
         fit.tensors(kind, layout, x, h_0, c_0, weights, reset_state)
@@ -132,8 +132,6 @@ def results(
     P, H = like.shape[1], like.shape[0] // gate_count(kind)
     rows, T, B = _rows(layout, x)
     y = _buffer(like, (*copies, *rows, D * P))
-    if layout.lengths is not None:
-        y.zero_()  # past a sequence's end
     # Sizes one by one: torch takes half a microsecond longer to read them from a tuple.
     h_n = like.new_empty(*copies, D, B, P)
     c_n = like.new_empty(*copies, D, B, H) if has_cell_state(kind) else None
@@ -173,11 +171,7 @@ def backward(
     Returns: the gradients; those of the inputs are new, or None where not wanted.
     """
     x, weights = tensors.x, tensors.weights
-    dx = None
-    if needs[0] and x.is_floating_point():
-        dx = _buffer(x, x.shape)
-        if len(weights) == 2 or layout.lengths is not None:
-            dx.zero_()  # both directions add to dx; rows past a sequence's end stay zero
+    dx = _buffer(x, x.shape) if needs[0] and x.is_floating_point() else None
     states = (tensors.h_0, tensors.c_0, tensors.h_reset, tensors.c_reset)
     dh_0, dc_0, *dreset = (_like(s) if wanted else None for s, wanted in zip(states, needs[1:5], strict=True))
     dweights = [Weights._make(map(_like, direction)) for direction in weights] if needs[5] else None
@@ -193,18 +187,24 @@ def run(
     gradients: Sequence[GradientTensors],
     save: bool,
     segment: int,
+    threads: int = 0,
 ) -> None:
     """Run copies of one layer, which share the layout, in one call of the core.
 
-    Args: gradients: none to run forward, else those of each copy.
-    Raises: ValueError if the tensors of a copy do not fit each other, `Unreadable` if the core cannot read them.
+    Rows past the end of a sequence are set to zero in y and dx.
+
+    Args: gradients: none to run forward, else those of each copy; threads: how many may run it, 0 for torch's setting
+        (unless UNROLLED_NUM_THREADS says otherwise).
+    Raises: ValueError if the tensors of a copy do not fit each other, or a length is out of range; IndexError for a
+        one-hot index outside [0, I); `Unreadable` if the core cannot read the tensors.
     """
-    threads = torch.get_num_threads()  # unless UNROLLED_NUM_THREADS says otherwise
+    threads = threads or torch.get_num_threads()
     keep = save and (bool(gradients) or not segment)
     segment = segment if save else 0
     if not _core.unroll(CELLS[kind].number, layout, layers, gradients, keep, segment, threads):
         for one in layers:
             fit.tensors(kind, layout, one.x, one.h_0, one.c_0, one.weights, (one.h_reset, one.c_reset))
+            fit.values(one.x, one.weights, layout)
         raise Unreadable(f"the core cannot read these tensors of a layer of kind {kind}")
 
 
@@ -257,15 +257,13 @@ def head(x: Tensor, W: Tensor, b: Tensor, targets: Tensor, dW: Tensor, db: Tenso
         targets: (N,) int64 below V; a negative one asks for nothing.
         dW, db: contiguous, (V, H) and (V); the gradients of the summed loss are added to them.
     Returns: the sum over rows of -log softmax(y)[target] in nats, and its gradient dx (N, H).
-    Raises: IndexError if a target is V or more; the message names it and its row.
+    Raises: IndexError if a target is V or more; the message names it and its row.  ValueError if the tensors do not fit
+        each other; the message names the first.
 
     >>> x, W, b = torch.zeros(2, 3), torch.zeros(4, 3), torch.zeros(4)
     >>> nats, dx = head(x, W, b, torch.tensor([0, 3]), torch.zeros(4, 3), torch.zeros(4))
     >>> round(nats, 4), dx.shape  # 2 ln 4
     (2.7726, torch.Size([2, 3]))
     """
-    x, W, b, targets = (t.resolve_neg().contiguous() for t in (x, W, b, targets))
-    (N, H), V = x.shape, W.shape[0]
-    dx = torch.empty_like(x)
-    fields = HeadPass(W=W, b=b, x=x, targets=targets, dx=dx, dW=dW, db=db, N=N, H=H, V=V)
-    return _core.head(dtype_name(W), fields, torch.get_num_threads()), dx
+    dx = x.new_empty(x.shape)
+    return _core.head(HeadPass(W, b, x, targets, dx, dW, db), torch.get_num_threads()), dx

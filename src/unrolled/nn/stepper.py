@@ -48,7 +48,6 @@ class Stepper:
             tuple(None if w is None else w.detach().clone().numpy() for w in direction) for direction in layer.weights()
         ]
         self._core = CoreStepper(layer.kind, weights, batch_size, symbols=one_hot)
-        self._one_hot = one_hot
         self._shape = torch.Size((batch_size,) if one_hot else (batch_size, layer.input_size))
         self._dtype = torch.int64 if one_hot else W.dtype
         self._y = torch.from_numpy(self._core.output)
@@ -76,11 +75,7 @@ class Stepper:
             )
         if reset is not None or reset_state is not None:
             self._reset(x, reset, reset_state)
-        if self._one_hot:
-            self._core.step(x.numpy())
-        else:
-            plain = x.resolve_neg().contiguous()
-            self._core.step_from(plain.data_ptr())
+        self._core.step(x)
         return self._y.clone()
 
     def _reset(self, x: Tensor, reset: Any, reset_state: State | None) -> None:

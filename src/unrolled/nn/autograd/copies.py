@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from unrolled.core.fields import GradientTensors, LayerTensors, Layout, Weights
-from unrolled.nn import fit, fused
+from unrolled.nn import fused
 from unrolled.nn.autograd.flat import WEIGHTS_AT, FlatTensors, by_direction
 
 
@@ -99,8 +99,6 @@ def forward(
     """
     end = 3 + WEIGHTS_AT
     each = [(Layout(batch_first, *own[:3]), own[3:end], by_direction(own[end:])) for own in copies.each(tensors)]
-    for layout, (x, *_), weights in each:
-        fit.values(x, weights, layout)
     layout, (x, *_), weights = each[0]
     y, h_n, c_n, saved = fused.results(kind, layout, x, weights, save, segment, copies.sizes)
     results = list(copies.each_result((y, h_n, c_n, *(saved or ()))))

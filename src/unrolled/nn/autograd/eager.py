@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from unrolled.core.fields import Layout
-from unrolled.nn import fit, fused
+from unrolled.nn import fused
 from unrolled.nn.autograd import func
 from unrolled.nn.autograd.flat import (
     LAYOUT,
@@ -53,7 +53,6 @@ class Eager(Function):
     ) -> LayerResult:
         """Return what `reference.layer` returns."""
         weights, inputs = by_direction(flat), (x, h_0, c_0, h_reset, c_reset, *flat)
-        fit.values(x, weights, layout)
         tensors = fused.forward(kind, layout, x, h_0, c_0, weights, True, segment, (h_reset, c_reset))
         # The layout too: autograd then notices if somebody writes to a tensor of it before the backward pass.
         kept = [tensors.y, tensors.gates, tensors.cells]

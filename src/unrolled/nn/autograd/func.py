@@ -181,7 +181,6 @@ def _core_forward(call: Call, tensors: Sequence[Any]) -> tuple[Any, ...]:
     x, h_0, c_0, *reset_state = inputs[:WEIGHTS_AT]
     weights = by_direction(inputs[WEIGHTS_AT:])
     fit.packed_values(x, layout, (h_0, c_0, *reset_state))
-    fit.values(x, weights, layout)
     found = fused.forward(call.kind, layout, x, h_0, c_0, weights, call.save, call.segment, reset_state)
     return found.y, found.h_n, found.c_n, *((found.gates, found.cells) if call.save else ())
 

@@ -87,7 +87,6 @@ def _forward(kind: str, *args: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor
     x, h_0, c_0, *reset_state = inputs[:WEIGHTS_AT]
     weights = by_direction(inputs[WEIGHTS_AT:])
     fit.packed_values(x, layout, (h_0, c_0, *reset_state))  # whoever traced the call could not read them
-    fit.values(x, weights, layout)
     tensors = fused.forward(kind, layout, x, h_0, c_0, weights, save, segment, reset_state)
     c_n = tensors.h_n.new_empty(0) if tensors.c_n is None else tensors.c_n
     return tensors.y, tensors.h_n, c_n, [tensors.gates, tensors.cells] if save else []
