@@ -4,6 +4,7 @@ import io
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import unrolled.nn
@@ -11,9 +12,10 @@ from tests.nn.compare import assert_all_close, assert_close
 from tests.nn.layers import LAYERS, as_tuple, gradients, hx
 from unrolled.notation import Weights, weight_shapes
 
-# torch's remarks about itself: inductor scripts a module of its own, and exporting torch's LSTM reassigns its caches.
+# torch's remarks about itself: inductor scripts a module of its own, forward mode its decompositions, and exporting torch's LSTM reassigns its caches.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated"),
+    pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated"),
     pytest.mark.filterwarnings("ignore:The tensor attributes self._flat_weights"),
 ]
 
@@ -314,3 +316,19 @@ def test_fake_tensors_pass_through_without_being_read():
         assert "registered operator" in unrolled.nn.explain_backend(layer, x).why
         y, (h_n, c_n) = layer(x)
     assert (y.shape, h_n.shape, c_n.shape) == ((T, B, 2 * H), (2, B, H), (2, B, H))
+
+
+def test_exported_trace_has_no_forward_mode_derivatives():
+    class Traced(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gru = unrolled.nn.GRU(3, 5)
+
+        def forward(self, x):
+            _, _, trace = self.gru(x, trace=True)
+            return trace.gates["z"]
+
+    x = torch.randn(4, 2, 3)
+    program = torch.export.export(Traced(), (x,)).module()
+    with forward_ad.dual_level(), pytest.raises(NotImplementedError, match=r"trace=True .* call the module"):
+        program(forward_ad.make_dual(x, torch.ones_like(x)))

@@ -211,7 +211,8 @@ def test_one_hot_rank_is_named():
 @pytest.mark.parametrize(
     ("lengths", "error", "text"),
     [
-        ([5, 3, 1], TypeError, r"lengths must be an int64 tensor of shape \(3,\), got list"),
+        ([5, 3, 1], TypeError, r"lengths must be an int64 .*, got list; give torch.as_tensor\(lengths\)"),
+        (torch.tensor([5, 3, 1]).int(), TypeError, r"lengths must be an int64 .* an int32 .*; give lengths.long\(\)"),
         (torch.tensor([5.0, 3.0, 1.0]), TypeError, r"lengths must be an int64 .* got a float32 tensor of shape \(3,\)"),
         (torch.tensor([5, 3, 1], dtype=torch.int32), TypeError, "got an int32 tensor"),
         (torch.tensor([5, 3]), ValueError, r"lengths must have shape \(3,\), .* got \(2,\)"),

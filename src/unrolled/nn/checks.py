@@ -260,7 +260,8 @@ def lengths_and_reset(x: Tensor, batch_first: bool, lengths: Any, reset: Any) ->
     """
     if lengths is not None:
         shape = tuple(x.shape[:1] if batch_first else x.shape[1:2])
-        _entries("lengths", lengths, torch.int64, shape, "one entry for each row of the batch", x.device)
+        how = "; give lengths.long()" if isinstance(lengths, Tensor) else "; give torch.as_tensor(lengths)"
+        _entries("lengths", lengths, torch.int64, shape, "one entry for each row of the batch", x.device, how)
     if reset is not None:
         resets(x, reset)
 

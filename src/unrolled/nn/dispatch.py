@@ -35,7 +35,16 @@ from unrolled.nn import checks, fit, fused, reference
 from unrolled.nn.autograd import func, operator
 from unrolled.nn.autograd.eager import Eager, EagerStep
 from unrolled.nn.autograd.flat import flatten
-from unrolled.nn.reach import PLAIN, core_reads, has_own_functions, has_values, is_open, is_traced, transforms_active
+from unrolled.nn.reach import (
+    PLAIN,
+    PLAIN_TENSORS,
+    core_reads,
+    has_own_functions,
+    has_values,
+    is_open,
+    is_traced,
+    transforms_active,
+)
 from unrolled.nn.recompute import segment_steps
 from unrolled.nn.reference import ZEROS, LayerResult, ResetState
 from unrolled.notation import has_cell_state
@@ -43,8 +52,8 @@ from unrolled.notation import has_cell_state
 #: Types the compiled core computes in.
 CORE_TYPES = (torch.float32, torch.float64)
 
-_PLAIN_TENSORS = PLAIN - {type(None)}
-
+_any_requires_grad = torch._C._any_requires_grad
+_grad_enabled = torch.is_grad_enabled
 _autocast_enabled = torch._C._is_any_autocast_enabled
 
 
@@ -129,9 +138,9 @@ def run(
         return _cast(results, narrow)  # type: ignore[no-any-return]
     inputs = (x, h_0, c_0, *reset_state, *flatten(weights))
     steps = None if trace else checkpoint_steps  # a trace needs every gate
-    if core_reads(*inputs, *layout[1:]) and _elsewhere(x, W_hh.dtype) is None:
+    if core_reads(*inputs, *layout[1:]) and _elsewhere(x, W_hh.dtype) is None and not backend.reference_forced():
         try:
-            if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs):
+            if _grad_enabled() and _any_requires_grad(*inputs):
                 return Eager.apply(kind, layout, trace, segment_steps(kind, layout, x, steps), *inputs)  # type: ignore[no-any-return,no-untyped-call]
             tensors = fused.forward(kind, layout, x, h_0, c_0, weights, save=trace, reset_state=reset_state)
             gates = fused.recorded(kind, layout, (tensors.gates, tensors.cells), W_hh) if trace else None
@@ -172,7 +181,7 @@ def step(kind: str, x: Tensor, state: Any, weights: Sequence[Weights], stacked: 
 
 def _step_with_gradient(kind: str, x: Tensor, states: Sequence[Any], weights: Weights) -> Any:
     """Return the new state of a cell with a batch, or None."""
-    if len(states) != 1 + has_cell_state(kind) or not _PLAIN_TENSORS.issuperset(map(type, (x, *states))):
+    if len(states) != 1 + has_cell_state(kind) or not PLAIN_TENSORS.issuperset(map(type, (x, *states))):
         return None
     if not PLAIN.issuperset(map(type, weights)) or x.dim() != 2 or not x.is_cpu or not x.is_floating_point():
         return None
@@ -208,7 +217,7 @@ def obstacle(x: Tensor, dtype: torch.dtype) -> str | None:
         return "forward-mode derivatives go through the equations"
     if transforms_active() and torch.compiler.is_compiling():
         return "torch.func inside torch.compile goes through the equations"
-    return _elsewhere(x, dtype)
+    return _elsewhere(x, dtype) or ("UNROLLED_BACKEND=reference" if reference_forced() else None)
 
 
 def _elsewhere(x: Tensor, dtype: torch.dtype) -> str | None:
@@ -217,7 +226,7 @@ def _elsewhere(x: Tensor, dtype: torch.dtype) -> str | None:
         return f"the core runs on the cpu, not on {x.device.type}"
     if dtype not in CORE_TYPES:
         return f"the core computes in float32 and float64, not {str(dtype).removeprefix('torch.')}"
-    return "UNROLLED_BACKEND=reference" if reference_forced() else None
+    return None
 
 
 def reference_forced() -> bool:

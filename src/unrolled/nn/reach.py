@@ -21,9 +21,11 @@ from torch.nn import Buffer, Parameter
 from torch.utils._device import DeviceContext
 
 #: Types whose values lie where data_ptr says; other subclasses of Tensor may wrap tensors or have no values yet.
-PLAIN: frozenset[type] = frozenset({Tensor, Parameter, Buffer, type(None)})
+PLAIN_TENSORS: frozenset[type] = frozenset({Tensor, Parameter, Buffer})
+PLAIN = PLAIN_TENSORS | {type(None)}
 
 # Every call asks these; they are bound here because looking them up in torch._C costs as much as the answer.
+_is_compiling = torch.compiler.is_compiling
 transforms_active = torch._C._are_functorch_transforms_active
 _is_tracing = torch._C._is_tracing
 _dispatch_modes = torch._C._len_torch_dispatch_stack
@@ -38,11 +40,11 @@ def is_watched() -> bool:
     ...     is_watched()
     True
     """
-    return (
-        torch.compiler.is_compiling()
+    return bool(
+        _is_compiling()
         or _is_tracing()
-        or _dispatch_modes() > 0
-        or (_function_modes() > 0 and not _only_devices())
+        or _dispatch_modes()
+        or (_function_modes() and not _only_devices())
         or _symbolic_trace._is_fx_tracing_flag  # make_fx may trace above all modes
     )
 
@@ -70,6 +72,22 @@ def core_reads(*tensors: Tensor | None) -> bool:
     (True, False)
     """
     return is_open() and PLAIN.issuperset(map(type, tensors))
+
+
+class Unseen(TypeError):
+    """A call that only the core can serve, where torch would have to see what happens.
+
+    >>> raise Unseen("x", torch.zeros(3), "leave the mode")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    unrolled.nn.reach.Unseen: x is a Tensor, expected a plain Tensor ...
+    """
+
+    def __init__(self, name: str, given: object, what_to_do: str):
+        super().__init__(
+            f"{name} is a {type(given).__name__}, expected a plain Tensor outside of torch's tracers, transforms and "
+            f"modes: {what_to_do}"
+        )
 
 
 def is_traced(*tensors: Tensor | None) -> bool:

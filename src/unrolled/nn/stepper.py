@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unrolled.core.stepper import CoreStepper, LayerWeights
 from unrolled.nn import checks, reference
-from unrolled.nn.reach import core_reads
+from unrolled.nn.reach import PLAIN_TENSORS, Unseen, is_open
 
 if TYPE_CHECKING:
     from unrolled.nn.recurrent_layer import RecurrentLayer, State
@@ -63,20 +63,24 @@ class Stepper:
         Raises: ValueError or TypeError for another shape, type or device; IndexError for an index outside [0, I);
             TypeError too where torch would have to see what happens.
         """
-        if not core_reads(x):
-            raise TypeError(
-                f"x is a {type(x).__name__}, expected a plain Tensor outside of torch's tracers, transforms and modes: "
-                "the stepper's memory is its own; use layer.step"
-            )
+        if type(x) not in PLAIN_TENSORS or not is_open():
+            raise Unseen("x", x, "the stepper's memory is its own; use layer.step")
+        if reset is not None or reset_state is not None:
+            self._check(x)
+            self._reset(x, reset, reset_state)
+        try:
+            self._core.step(x)
+        except ValueError:
+            self._check(x)
+            raise
+        return self._y.clone()
+
+    def _check(self, x: Tensor) -> None:
         if x.dtype is not self._dtype or x.shape != self._shape or not x.is_cpu:
             raise ValueError(
                 f"x is {x.dtype} {tuple(x.shape)} on {x.device}, expected {self._dtype} {tuple(self._shape)} on cpu"
                 f"{checks.conversion(x) if x.dtype is not self._dtype else ''}"
             )
-        if reset is not None or reset_state is not None:
-            self._reset(x, reset, reset_state)
-        self._core.step(x)
-        return self._y.clone()
 
     def _reset(self, x: Tensor, reset: Any, reset_state: State | None) -> None:
         checks.has_reset(reset)

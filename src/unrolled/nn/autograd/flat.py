@@ -56,7 +56,8 @@ def unpack(batch_first: bool, count: int, tensors: Sequence[Any]) -> tuple[Layou
     return Layout(batch_first, *tensors[:LAYOUT]), list(tensors[LAYOUT:end]), tensors[end], tuple(tensors[end + 1 :])
 
 
-_every_saved = torch._C._FunctionBase.saved_tensors.__get__  # type: ignore[attr-defined]
+_FunctionBase = torch._C._FunctionBase
+_every_saved = _FunctionBase.saved_tensors.__get__  # type: ignore[attr-defined]
 
 
 def walkable(function: type[_Function]) -> type[_Function]:
@@ -68,7 +69,7 @@ def walkable(function: type[_Function]) -> type[_Function]:
 
 def saved_tensors(ctx: Any) -> Sequence[Any]:
     """Return what a Function that is `walkable` saved, None where it saved None."""
-    return _every_saved(ctx) if isinstance(ctx, torch._C._FunctionBase) else ctx.saved_tensors  # type: ignore[no-any-return]
+    return _every_saved(ctx) if isinstance(ctx, _FunctionBase) else ctx.saved_tensors  # type: ignore[no-any-return]
 
 
 def spread(present: Sequence[bool], values: Sequence[Any]) -> list[Any]:

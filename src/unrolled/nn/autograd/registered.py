@@ -25,6 +25,10 @@ def _layer(kind: str, *args: Any) -> Any:
     inputs, (segment, save) = inputs_of(args[INPUTS]), args[-2:]
     call = Call(kind, args[0], segment, True, len(inputs))
     y, h_n, c_n, *saved = func.apply(LayerFunction, call, *args[1 : 1 + LAYOUT], *inputs)
+    if save and not saved:  # the equations gave the results: they keep no gates
+        raise NotImplementedError(
+            "trace=True in a traced or exported program has no forward-mode derivatives; call the module itself"
+        )
     return y, h_n, h_n.new_empty(0) if c_n is None else c_n, saved if save else []
 
 
