@@ -12,7 +12,8 @@ from tests.nn.compare import assert_all_close, assert_close
 from tests.nn.layers import LAYERS, as_tuple, gradients, hx
 from unrolled.notation import Weights, weight_shapes
 
-# torch's remarks about itself: inductor scripts a module of its own, forward mode its decompositions, and exporting torch's LSTM reassigns its caches.
+# torch's remarks about itself: inductor scripts a module of its own, forward mode its decompositions, and exporting
+# torch's LSTM reassigns its caches.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated"),
     pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated"),

@@ -40,11 +40,11 @@ def is_watched() -> bool:
     ...     is_watched()
     True
     """
-    return bool(
+    return (
         _is_compiling()
         or _is_tracing()
-        or _dispatch_modes()
-        or (_function_modes() and not _only_devices())
+        or _dispatch_modes() > 0
+        or (_function_modes() > 0 and not _only_devices())
         or _symbolic_trace._is_fx_tracing_flag  # make_fx may trace above all modes
     )
 
