@@ -14,6 +14,7 @@ CSRC, PACKAGE = ROOT / "csrc", ROOT / "src" / "unrolled"
 
 #: The packages from the lowest to the highest: a part imports only what stands in an earlier row.
 ORDER = [
+    ["extras"],
     ["__init__"],
     ["notation"],
     ["config"],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.test_layout import imported, python_files
-from unrolled.commands.info import EXTRAS
+from unrolled.extras import EXTRAS
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -1,6 +1,16 @@
 """Recurrent networks from their textbook equations, fast on an ordinary CPU, and open to the eye."""
 
+import importlib as _importlib
+import sys as _sys
+from typing import Any as _Any
+
+from unrolled import extras as _extras
+
 __version__ = "0.1.0"
+
+_PACKAGES = ("corpus", "lab", "languages", "lm", "nn", "runtime", "views")
+
+_sys.meta_path.append(_extras.Remedy)
 
 
 def release_memory() -> None:
@@ -11,6 +21,17 @@ def release_memory() -> None:
 
     >>> release_memory()
     """
-    from unrolled import _core  # here, because the package itself imports nothing
+    from unrolled import _core  # here, because `import unrolled` is to stay light
 
     _core.release_workspace()
+
+
+def __getattr__(name: str) -> _Any:
+    """Import a package of this one when it is first asked for, because `import unrolled` is to stay light."""
+    if name in _PACKAGES:
+        return _importlib.import_module(f"unrolled.{name}")
+    raise AttributeError(f"module 'unrolled' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PACKAGES})

@@ -15,7 +15,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from unrolled import __version__
 from unrolled.commands import WrongUse
-from unrolled.commands.info import EXTRAS
+from unrolled.extras import remedy
 
 FAILED, WRONG_USE = 1, 2
 
@@ -55,10 +55,10 @@ def run(arguments: Sequence[str]) -> int:
             warnings.showwarning = _note
             command(*bound.args, **bound.kwargs)
     except ModuleNotFoundError as error:
-        extra = next((extra for extra, modules in EXTRAS.items() if error.name in modules), None)
-        if extra is None:
+        said = remedy(error.name)
+        if said is None:
             raise
-        return _complain(f"{error.name} is not installed; pip install 'unrolled[{extra}]'", FAILED)
+        return _complain(said, FAILED)
     except WrongUse as error:
         return _complain(error, WRONG_USE)
     except BrokenPipeError:  # the reader of the output has closed it

@@ -111,7 +111,7 @@ def test_what_was_saved_is_read_as_it_lies_or_refused(name, change):
     changed = saved_otherwise()[change](getattr(layer, name))
     upstream = (case.dy, case.dh_n, case.dc_n)
     if changed.shape != getattr(layer, name).shape or changed.dtype != torch.float32:
-        with pytest.raises(ValueError, match="saved for the backward pass came back with another shape or type"):
+        with pytest.raises(fused.Unreadable):
             fused.backward("LSTM", Layout(), layer._replace(**{name: changed}), *upstream)
         return
     got = fused.backward("LSTM", Layout(), layer._replace(**{name: changed}), *upstream)

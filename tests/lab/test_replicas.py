@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from unrolled.lab.replicas import Replicas
 from unrolled.nn import dispatch
@@ -116,3 +117,12 @@ def test_more_steps_than_there_is_room_for_are_refused():
     replicas = Replicas("GRU", stacked("GRU", 1, 3, 3), T=4, B=1)
     with pytest.raises(ValueError, match="T = 5 steps, expected 1 to 4"):
         replicas.forward(5)
+
+
+def test_replicas_refuse_to_run_where_torch_must_see_it():
+    replicas = Replicas("GRU", stacked("GRU", 1, 3, 3), T=4, B=1)
+    with (
+        FlopCounterMode(display=False),
+        pytest.raises(TypeError, match="outside of torch's tracers, transforms"),
+    ):
+        replicas.forward(4)

@@ -76,15 +76,17 @@ def test_cross_entropy_of_the_founding_logits():
 def test_loss_is_the_mean_of_minus_log_probability_over_symbols(cell):
     model = founding_model(cell)
     batch = BatchLoader(founding_corpus().train, stream=False, batch_size=5, bptt=1, seed=0).next()
-    total, _ = model.loss(batch.ids, batch.targets, None, batch.lengths)
+    loss, _ = model.loss(batch.ids, batch.targets, None, batch.lengths)
+    total, _ = model.loss(batch.ids, batch.targets, None, batch.lengths, reduction="sum")
     by_hand = []
     for string in STRINGS:
         ids = model.vocabulary.encode([*string, "EOS"])
         logits = model(torch.from_numpy(ids[:-1, None]))[0][:, 0].detach().double().numpy()
         by_hand += [math.log(np.exp(row).sum()) - row[target] for row, target in zip(logits, ids[1:], strict=True)]
     assert len(by_hand) == batch.N == 30
-    assert total.item() / batch.N == pytest.approx(np.mean(by_hand), rel=1e-6)
-    assert total.item() / batch.N == pytest.approx(math.log(4), abs=0.05)
+    assert loss.item() == pytest.approx(np.mean(by_hand), rel=1e-6)
+    assert loss.item() == pytest.approx(math.log(4), abs=0.05)
+    assert total.item() == pytest.approx(sum(by_hand), rel=1e-6)
 
 
 def sigmoid(a):

@@ -4,6 +4,7 @@ import io
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import unrolled.nn
@@ -11,9 +12,11 @@ from tests.nn.compare import assert_all_close, assert_close
 from tests.nn.layers import LAYERS, as_tuple, gradients, hx
 from unrolled.notation import Weights, weight_shapes
 
-# torch's remarks about itself: inductor scripts a module of its own, and exporting torch's LSTM reassigns its caches.
+# torch's remarks about itself: inductor scripts a module of its own, forward mode its decompositions, and exporting
+# torch's LSTM reassigns its caches.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated"),
+    pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated"),
     pytest.mark.filterwarnings("ignore:The tensor attributes self._flat_weights"),
 ]
 
@@ -230,11 +233,28 @@ def test_transforms_inside_a_compiled_function_equal_those_outside(transform):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
-def test_jit_trace_leaves_the_sizes_open():
-    layer = unrolled.nn.LSTM(I, H).requires_grad_(False)
-    traced = torch.jit.trace(layer, torch.randn(T, B, I))
+@pytest.mark.parametrize("trained", [True, False])
+def test_jit_trace_leaves_the_sizes_open_and_is_stored(trained):
+    layer = unrolled.nn.LSTM(I, H, num_layers=2, bidirectional=True).requires_grad_(trained)
+    stored = io.BytesIO()
+    torch.jit.save(torch.jit.trace(layer, torch.randn(T, B, I)), stored)
+    stored.seek(0)
+    loaded = torch.jit.load(stored)
     x = torch.randn(9, 2, I)
-    assert torch.equal(traced(x)[0], layer(x)[0])
+    assert torch.equal(loaded(x)[0], layer(x)[0])
+    if trained:
+        assert_all_close(*(gradients(m(x)[0].sin().sum(), dict(m.named_parameters())) for m in (loaded, layer)))
+
+
+def test_exported_program_can_be_transformed():
+    layer, x = unrolled.nn.GRU(I, H, num_layers=2, dtype=torch.float64), torch.randn(T, B, I, dtype=torch.float64)
+    with torch.no_grad():
+        program = torch.export.export(layer, (x,)).module()
+    calls = [lambda x, m=m: m(x)[0].sin() for m in (program, layer)]
+    assert_close("grad", *(torch.func.grad(lambda x, c=c: c(x).sum())(x) for c in calls))
+    many = torch.randn(4, T, B, I, dtype=torch.float64)
+    assert_close("vmap", *(torch.vmap(c)(many) for c in calls))
+    assert_close("vmap of grad", *(torch.vmap(torch.func.grad(lambda x, c=c: c(x).sum()))(many) for c in calls))
 
 
 def test_to_torch_exports_for_runtimes_that_know_only_torch():
@@ -297,3 +317,19 @@ def test_fake_tensors_pass_through_without_being_read():
         assert "registered operator" in unrolled.nn.explain_backend(layer, x).why
         y, (h_n, c_n) = layer(x)
     assert (y.shape, h_n.shape, c_n.shape) == ((T, B, 2 * H), (2, B, H), (2, B, H))
+
+
+def test_exported_trace_has_no_forward_mode_derivatives():
+    class Traced(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gru = unrolled.nn.GRU(3, 5)
+
+        def forward(self, x):
+            _, _, trace = self.gru(x, trace=True)
+            return trace.gates["z"]
+
+    x = torch.randn(4, 2, 3)
+    program = torch.export.export(Traced(), (x,)).module()
+    with forward_ad.dual_level(), pytest.raises(NotImplementedError, match=r"trace=True .* call the module"):
+        program(forward_ad.make_dual(x, torch.ones_like(x)))

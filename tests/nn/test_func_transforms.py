@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
+from torch.func import functional_call, functionalize, grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
 
 import unrolled.nn
 from tests.nn.compare import assert_all_close, assert_close
@@ -190,3 +190,70 @@ def test_trace_comes_through_transforms(route, transform):
 
     transform(call)(x)
     assert seen[0].shape[-1] == H
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("chunk_size", [None, 3])
+def test_jacobians_of_many_inputs_equal_a_loop(route, name, chunk_size):
+    ours, theirs = pair(name, bidirectional=True)
+    x = torch.randn(3, 2, 2, I).double()
+    got = vmap(jacrev(lambda x: ours(x)[0], chunk_size=chunk_size))(x)
+    assert_close("jacobian", got, torch.stack([jacrev(lambda x: theirs(x)[0])(one) for one in x]))
+
+
+def test_second_derivatives_of_many_inputs_equal_a_loop(route):
+    ours, theirs = pair("GRU")
+    x = torch.randn(2, 2, 1, I).double()
+
+    def curvature(layer):
+        return jacrev(jacrev(lambda x: layer(x)[0].sum(-1)))
+
+    assert_close("jacrev of jacrev", vmap(curvature(ours))(x), torch.stack([curvature(theirs)(one) for one in x]))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_pulling_back_many_vectors_equals_a_loop(route, name):
+    ours, theirs = pair(name)
+    x, v = torch.randn(T, B, I).double(), torch.randn(2, 3, T, B, H).double()
+    (_, pull), (_, stock) = (vjp(lambda x, layer=layer: layer(x)[0], x) for layer in (ours, theirs))
+    want = torch.stack([torch.stack([stock(one)[0] for one in row]) for row in v])
+    assert_close("vmap of vmap of vjp", vmap(vmap(pull))(v)[0], want)
+    leaf = x.clone().requires_grad_()
+    y, _ = ours(leaf)
+    assert_close("grad", vmap(lambda v: torch.autograd.grad(y, leaf, v, retain_graph=True)[0])(v[0]), want[0])
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_forward_mode_through_a_pullback_matches_torch(route, name):
+    ours, theirs = pair(name)
+    x, v, t = torch.randn(T, B, I).double(), torch.randn(T, B, H).double(), torch.randn(T, B, H).double()
+    (_, pull), (_, stock) = (vjp(lambda x, layer=layer: layer(x)[0], x) for layer in (ours, theirs))
+    assert_close("tangent", jvp(lambda v: pull(v)[0], (v,), (t,))[1], stock(t)[0])
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_jacobian_and_hessian_of_autograd_may_be_vectorised(route, name):
+    x = torch.randn(2, 1, I).double()
+    found = []
+    for layer in pair(name):
+        jacobian = torch.autograd.functional.jacobian(lambda x, m=layer: m(x)[0], x, vectorize=True)
+        bent = torch.autograd.functional.hessian(lambda x, m=layer: m(x)[0].sin().sum(), x, vectorize=True)
+        found.append({"jacobian": jacobian, "hessian": bent})
+    assert_all_close(*found)
+
+
+@pytest.mark.parametrize("name", ["LSTM", "LSTMCell"])
+def test_batched_gradients_pass_gradcheck(route, name):
+    ours = getattr(unrolled.nn, name)(I, 2, dtype=torch.float64)
+    x = torch.randn(2, I, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: as_tuple(ours(x))[0], (x,), check_batched_grad=True)
+    assert torch.autograd.gradgradcheck(lambda x: as_tuple(ours(x))[0], (x,), check_batched_grad=True)
+
+
+def test_functionalize_passes_through(route):
+    ours, _ = pair("LSTM", num_layers=2)
+    x = torch.randn(T, B, I).double()
+    assert_close("y", functionalize(lambda x: ours(x)[0])(x), ours(x)[0], 0)
+    slope = grad(lambda x: ours(x)[0].sum())
+    assert_close("inside", functionalize(slope)(x), slope(x))
+    assert_close("outside", grad(functionalize(lambda x: ours(x)[0].sum()))(x), slope(x))

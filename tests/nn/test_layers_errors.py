@@ -91,7 +91,6 @@ CALLS = {
     "hx of one sequence": lambda name: (X[:, 0], hx(name, 1, 5)),
     "type": lambda name: (X.double(),),
     "half type": lambda name: (X.bfloat16(),),
-    "int32": lambda name: (X.int(),),
     "complex": lambda name: (X.to(torch.complex64),),
     "type before width": lambda name: (X[..., :3].double(),),
     "width before hx": lambda name: (X[..., :3], hx(name, 1, 4, 6)),
@@ -212,7 +211,8 @@ def test_one_hot_rank_is_named():
 @pytest.mark.parametrize(
     ("lengths", "error", "text"),
     [
-        ([5, 3, 1], TypeError, r"lengths must be an int64 tensor of shape \(3,\), got list"),
+        ([5, 3, 1], TypeError, r"lengths must be an int64 .*, got list; give torch.as_tensor\(lengths\)"),
+        (torch.tensor([5, 3, 1]).int(), TypeError, r"lengths must be an int64 .* an int32 .*; give lengths.long\(\)"),
         (torch.tensor([5.0, 3.0, 1.0]), TypeError, r"lengths must be an int64 .* got a float32 tensor of shape \(3,\)"),
         (torch.tensor([5, 3, 1], dtype=torch.int32), TypeError, "got an int32 tensor"),
         (torch.tensor([5, 3]), ValueError, r"lengths must have shape \(3,\), .* got \(2,\)"),
@@ -369,3 +369,56 @@ def test_half_converted_layer_is_refused(route):
     layer.weight_hh_l0 = torch.nn.Parameter(layer.weight_hh_l0.detach().double())
     with pytest.raises(ValueError, match=r"W_ih of direction 0 is a float32 tensor .* expected a float64 tensor"):
         layer(X)
+
+
+LONG = r"; integers are read as symbols if they are int64: input\.long\(\)"
+FLOAT = r"; int64 is read as symbols: for features, input\.float\(\)"
+INTEGERS = [torch.int32, torch.uint8, torch.int16, torch.bool]
+
+
+@pytest.mark.parametrize("dtype", INTEGERS, ids=str)
+@pytest.mark.parametrize("shape", [(5,), (5, 2), (5, 2, 4)], ids=str)
+def test_symbols_of_another_integer_type_are_told_what_to_do(dtype, shape):
+    layer, x = unrolled.nn.GRU(4, 6), torch.ones(shape, dtype=dtype)
+    with pytest.raises(ValueError, match=LONG):
+        layer(x)
+    with pytest.raises(ValueError, match=LONG):
+        layer(x, embedding=torch.zeros(9, 4))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_integer_features_are_told_what_torch_says_and_more(name):
+    ours, theirs = (getattr(module, name)(4, 6) for module in (unrolled.nn, torch.nn))
+    got, want = (said_by(lambda layer=layer: layer(X.int())) for layer in (ours, theirs))
+    assert got[0] is want[0]
+    assert got[1].startswith(f"{want[1]}; ")
+
+
+@pytest.mark.parametrize("dtype", INTEGERS, ids=str)
+def test_symbols_of_another_integer_type_are_told_what_to_do_in_a_step(dtype):
+    layer, cell, one = unrolled.nn.GRU(4, 6), unrolled.nn.GRUCell(4, 6), torch.ones(2, dtype=dtype)
+    stepper = unrolled.nn.Stepper(layer, batch_size=2, one_hot=True)
+    for call in (layer.step, cell, stepper):
+        with pytest.raises((ValueError, RuntimeError), match=LONG):
+            call(one)
+    with pytest.raises((ValueError, RuntimeError), match=LONG):
+        cell(torch.ones(2, 4, dtype=dtype))
+
+
+def test_packed_symbols_and_those_of_functional_are_told_what_to_do():
+    layer = unrolled.nn.GRU(4, 6)
+    packed = torch.nn.utils.rnn.pack_sequence([torch.tensor([0, 1], dtype=torch.int32)])
+    with pytest.raises(RuntimeError, match=LONG):
+        layer(packed)
+    with pytest.raises(ValueError, match=LONG):
+        unrolled.nn.functional.layer("GRU", torch.ones(5, 2, dtype=torch.int32), None, None, layer.weights())
+
+
+def test_integer_features_are_told_what_to_do():
+    layer, cell, x = unrolled.nn.GRU(4, 6), unrolled.nn.GRUCell(4, 6), torch.ones(5, 2, 4, dtype=torch.int64)
+    stepper = unrolled.nn.Stepper(layer, batch_size=2)
+    for call, given in ((layer, x), (cell, x[0]), (layer.step, x[0]), (stepper, x[0])):
+        with pytest.raises(ValueError, match=FLOAT):
+            call(given)
+    with pytest.raises(IndexError, match=FLOAT):
+        layer(torch.tensor([[0, 1, 0, 4]]))

@@ -283,3 +283,44 @@ def test_explain_backend_names_path_and_reason(monkeypatch):
     monkeypatch.setenv("UNROLLED_BACKEND", "reference")
     assert explain(gru, x) == ("reference", "UNROLLED_BACKEND=reference")
     assert explain(gru.to("meta"), x.to("meta")).path == "reference"
+
+
+class Tagger(torch.nn.Module):
+    """A model that holds a layer and a cell."""
+
+    def __init__(self, layer, cell):
+        super().__init__()
+        self.layer, self.cell, self.head = layer, cell, torch.nn.Linear(5, 2)
+
+    def forward(self, x):
+        y, (h_n, c_n) = self.layer(x)
+        h, c = self.cell(x[0], (h_n[0], c_n[0]))
+        return self.head(y + h * c)
+
+
+def test_layers_are_leaves_of_symbolic_trace():
+    model, x = Tagger(unrolled.nn.LSTM(3, 5), unrolled.nn.LSTMCell(3, 5)), torch.randn(7, 2, 3)
+    traced = torch.fx.symbolic_trace(model)
+    assert [n.target for n in traced.graph.nodes if n.op == "call_module"] == ["layer", "cell", "head"]
+    assert torch.equal(traced(x), model(x))
+    with pytest.raises(TypeError, match=r"LSTM is a leaf of torch\.fx; trace a module that holds it"):
+        torch.fx.symbolic_trace(model.layer)
+
+
+def test_an_object_that_overrides_torchs_functions_is_asked():
+    class Asked:
+        """No tensor, but torch's functions ask it."""
+
+        dtype, device, shape, is_cpu = torch.float32, torch.device("cpu"), torch.Size((7, 2, 3)), True
+
+        def dim(self):
+            return 3
+
+        def new_zeros(self, *shape):
+            return torch.zeros(*shape)
+
+        @classmethod
+        def __torch_function__(cls, function, types, args=(), kwargs=None):
+            return f"the {function.__name__}", torch.zeros(1, 2, 5)
+
+    assert unrolled.nn.GRU(3, 5)(Asked())[0] == "the gru"

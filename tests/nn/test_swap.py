@@ -1,6 +1,7 @@
 """From torch's layers to these and back, sharing Parameters."""
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -107,19 +108,152 @@ def test_swapped_layer_trains_with_an_optimiser_made_before():
     assert not torch.equal(model.weight_hh_l0, before)
 
 
-def test_swap_names_what_it_had_to_leave():
-    class Special(torch.nn.LSTM):
-        def forward(self, x):
-            return x
+class Special(torch.nn.LSTM):
+    def forward(self, x):
+        return x
 
+
+def test_swap_names_what_it_had_to_leave_and_why():
     model = torch.nn.Sequential(Special(3, 5), parametrizations.weight_norm(torch.nn.GRU(3, 5), "weight_hh_l0"))
-    with pytest.warns(UserWarning, match=r"swap left 0 \(Special\), 1 \(ParametrizedGRU\) as it is"):
+    with pytest.warns(
+        UserWarning, match=r"swap left 0, Special: it derives from torch.nn.LSTM; .* 1, torch.nn.GRU: it is"
+    ):
         swap(model)
     assert type(model[0]) is Special
 
 
+@each
+def test_swap_turns_a_whole_model_back(make):
+    stock = make(torch.nn)
+    model = swap(torch.nn.ModuleDict({"layer": stock, "other": unrolled.nn.GRU(3, 5)}))
+    assert swap(model, to="torch") is model
+    assert model["layer"] is stock
+    assert type(stock) is getattr(torch.nn, type(stock).__name__)
+    assert type(model["other"]) is torch.nn.GRU
+    x = torch.randn(7, 3) if "Cell" in type(stock).__name__ else torch.randn(7, 7, 3)
+    first(stock(x)).sum().backward()
+
+
+def test_swap_back_leaves_what_torch_lacks():
+    class Special(unrolled.nn.GRU):
+        pass
+
+    model = torch.nn.Sequential(unrolled.nn.PeepholeLSTM(3, 5), Special(3, 5))
+    with pytest.warns(
+        UserWarning, match=r"0, unrolled.nn.PeepholeLSTM: torch.nn has no such class; 1, .*Special: it de"
+    ):
+        swap(model, to="torch")
+    assert type(model[0]) is unrolled.nn.PeepholeLSTM
+
+
+def test_explain_swap_says_what_would_happen_and_changes_nothing():
+    script = warnings_off(torch.jit.script)(torch.nn.RNN(3, 5))
+    model = torch.nn.ModuleDict(
+        {"a": torch.nn.LSTM(3, 5), "b": unrolled.nn.GRUCell(3, 5), "c": Special(3, 5), "d": script}
+    )
+    report = unrolled.nn.explain_swap(model)
+    assert [tuple(row) for row in report] == [
+        ("a", "torch.nn.LSTM", True, "becomes unrolled.nn.LSTM"),
+        ("b", "unrolled.nn.GRUCell", False, "is of unrolled.nn already"),
+        ("c", "Special", False, "it derives from torch.nn.LSTM; derive it from unrolled.nn.LSTM"),
+        ("d", "RecursiveScriptModule", False, "torch.jit.script has compiled it; swap first"),
+    ]
+    assert type(model["a"]) is torch.nn.LSTM
+    back = unrolled.nn.explain_swap(model, to="torch")
+    assert [row.why for row in back[:2]] == ["is of torch.nn already", "becomes torch.nn.GRUCell"]
+
+
+def warnings_off(function):
+    """The function without its warnings."""
+
+    def quiet(*arguments):
+        with warnings.catch_warnings(action="ignore"):
+            return function(*arguments)
+
+    return quiet
+
+
+def test_swap_says_if_there_is_nothing_to_swap():
+    with pytest.warns(UserWarning, match="swap found no recurrent layer or cell in Linear"):
+        swap(torch.nn.Linear(3, 5))
+
+
+def test_swap_leaves_what_derives_from_ours_without_a_word(recwarn):
+    model = torch.nn.Sequential(unrolled.nn.PeepholeLSTM(3, 5), unrolled.nn.GRU(3, 5), torch.nn.LSTM(3, 5))
+    parametrizations.weight_norm(swap(model)[1], "weight_hh_l0")
+    swap(model)
+    assert type(model[0]) is unrolled.nn.PeepholeLSTM
+    assert not recwarn.list
+
+
+def test_swap_refuses_another_direction():
+    with pytest.raises(ValueError, match="to is 'jax', expected one of 'unrolled', 'torch'"):
+        swap(torch.nn.LSTM(3, 5), to="jax")
+
+
+class Asking(torch.nn.Module):
+    """A model that asks what its layer is: in its call, and where it is initialised, which happens before a swap."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+        self.apply(self.init_weights)
+
+    def init_weights(self, module):
+        if isinstance(module, torch.nn.LSTM):
+            torch.nn.init.zeros_(module.weight_hh_l0)
+
+    def forward(self, x):
+        _, state = self.layer(x)
+        return state[0] if isinstance(self.layer, (torch.nn.LSTM, Special)) else state
+
+
+class AskingType(Asking):
+    def forward(self, x):
+        _, state = self.layer(x)
+        return state[0] if type(self.layer) is torch.nn.GRU else state
+
+
+class AskingWell(Asking):
+    def forward(self, x):
+        _, state = self.layer(x)
+        return state[0] if isinstance(self.layer, torch.nn.RNNBase) and isinstance(x, torch.Tensor) else state
+
+
+@pytest.mark.parametrize(
+    ("model", "place"),
+    [
+        (Asking, r"test_swap.py:\d+ isinstance\(self.layer, \(torch.nn.LSTM, Special\)\); name unrolled.nn's class"),
+        (AskingType, r"test_swap.py:\d+ type\(self.layer\) is torch.nn.GRU; name"),
+    ],
+)
+def test_swap_names_the_places_that_look_for_torchs_classes(model, place):
+    with pytest.warns(UserWarning, match="no longer true of the layers that swap turned: " + place):
+        swap(model(torch.nn.LSTM(3, 5)))
+
+
+def test_swap_does_not_warn_of_tests_that_hold_or_are_over(recwarn):
+    swap(AskingWell(torch.nn.LSTM(3, 5)))
+    swap(Asking(unrolled.nn.LSTM(3, 5)))
+    assert not recwarn.list
+
+
+def test_swapped_layer_keeps_its_checkpoint_steps_on_the_way_there_and_back():
+    layer = unrolled.nn.GRU(3, 5, checkpoint_steps=4)
+    assert swap(swap(layer, to="torch")).checkpoint_steps == 4
+
+
+@each
+def test_torch_jit_script_says_what_to_do_instead(make):
+    with pytest.raises(
+        TypeError, match=r"torch.jit.script .* torch.jit.script\(swap\(copy.deepcopy\(model\), to='torch'\)\)"
+    ):
+        warnings_off(torch.jit.script)(torch.nn.Sequential(torch.nn.Linear(3, 3), make(unrolled.nn)))
+    warnings_off(torch.jit.script)(swap(torch.nn.Sequential(make(unrolled.nn)), to="torch"))
+
+
 def test_from_torch_refuses_what_it_cannot_take():
-    with pytest.raises(TypeError, match=r"from_torch expected one of torch.nn.RNN, .* got Linear"):
+    with pytest.raises(TypeError, match=r"from_torch expected one of torch.nn.RNN, .* got torch.nn.Linear"):
         from_torch(torch.nn.Linear(3, 5))
     with pytest.raises(TypeError, match="remove_parametrizations"):
         from_torch(parametrizations.weight_norm(torch.nn.GRU(3, 5), "weight_hh_l0"))

@@ -230,7 +230,13 @@ def test_wrong_symbol_of_one_entry_is_refused():
             vmap(outputs(layer), in_dims=dims)(weights, ids)
 
 
-def test_vmap_over_no_entries_is_refused():
-    layer = make("RNN")
-    with pytest.raises(ValueError, match="vmap over an axis of size 0"):
-        vmap(lambda x: layer(x)[0])(torch.zeros(0, T, B, I))
+def test_vmap_over_no_entries_gives_none():
+    layer = make("GRU")
+    none, weights = torch.zeros(0, T, B, I), weights_of(layer)
+    assert vmap(lambda x: layer(x)[0])(none).shape == (0, T, B, H)
+    assert vmap(lambda ids: layer(ids)[1])(none[..., 0].long()).shape == (0, 1, B, H)
+    slopes = grad(lambda weights, x: outputs(layer)(weights, x)[0].sin().sum())
+    found = vmap(slopes, in_dims=(None, 0))(weights, none)
+    assert {key: g.shape for key, g in found.items()} == {key: (0, *w.shape) for key, w in weights.items()}
+    no_models = {key: w[None][:0] for key, w in weights.items()}
+    assert vmap(outputs(layer), in_dims=(0, None))(no_models, torch.zeros(T, B, I))[0].shape == (0, T, B, H)

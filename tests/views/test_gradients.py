@@ -34,7 +34,7 @@ def test_gradient_of_pre_activations_adds_up_to_that_of_the_bias(name):
     model = small(name)
     found = gradients(model, TEXT)
     loss, _ = model.loss(*(torch.from_numpy(each)[:, None] for each in frame(model, TEXT)))
-    (loss / len(TEXT)).backward()
+    loss.backward()
     for k, layer in enumerate(found.layers):
         bias = getattr(model.rnn, f"bias_ih_l{k}").grad
         np.testing.assert_allclose(layer.da.sum(0), bias.numpy(), rtol=0, atol=1e-12)

@@ -11,14 +11,7 @@ from rich.text import Text
 
 from unrolled import __version__
 from unrolled.commands.console import PlainConsole
-
-#: The extras of the package, and the modules that each brings.
-EXTRAS = {
-    "torch": ("torch",),
-    "plot": ("matplotlib",),
-    "web": ("starlette", "uvicorn", "anyio"),
-    "track": ("tensorboard",),
-}
+from unrolled.extras import EXTRAS
 
 app = App(name="info")
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from unrolled.core.fields import GradientTensors, LayerTensors, Layout, Weights
 from unrolled.nn import fused
+from unrolled.nn.reach import Unseen, core_reads
 from unrolled.notation import weight_shapes
 
 
@@ -98,6 +99,8 @@ class Replicas:
         """Run some of the replicas in one call of the core."""
         if not 0 < T <= self.T:
             raise ValueError(f"Replicas: asked for T = {T} steps, expected 1 to {self.T}, the longest it was made for")
+        if not core_reads(*self.weights, *self.gradients):
+            raise Unseen("a weight", self.weights[0], "the replicas' memory is their own")
         layers, gradients = zip(*(self._views(s, T) for s in replicas), strict=True)
         fused.run(
             self.kind, Layout(), layers, gradients if backward else (), bool(self.gradients), 0, threads=self.threads

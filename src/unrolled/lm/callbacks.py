@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from unrolled.extras import remedy
 from unrolled.lm.run import Result, Run
 
 
@@ -43,7 +44,7 @@ class TensorBoard(Callback):
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            raise RuntimeError("tensorboard is not installed; pip install 'unrolled[track]'") from None
+            raise RuntimeError(remedy("tensorboard")) from None
         self._open = SummaryWriter
         self.writer: SummaryWriter | None = None
 

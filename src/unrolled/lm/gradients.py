@@ -18,6 +18,7 @@ from unrolled.lm.loader import Batch
 from unrolled.lm.model import SequenceModel, State
 from unrolled.nn import dispatch, fused
 from unrolled.nn.modules import is_hooked
+from unrolled.nn.reach import core_reads
 from unrolled.nn.recompute import segment_steps
 from unrolled.nn.stack import first_input, run_stack
 
@@ -36,13 +37,13 @@ def gradient_function(model: SequenceModel) -> GradientFunction:
     layers = [w for direction in model.rnn.weights() for w in direction if w is not None]
     plain = all(w.is_leaf and w.requires_grad for w in (*layers, *model.parameters()))
     hooked = is_hooked(model) or is_hooked(model.rnn)
-    on_core = dispatch.obstacle(model.head.weight, model.head.weight.dtype) is None
+    on_core = dispatch.obstacle(model.head.weight, model.head.weight.dtype) is None and core_reads(*layers)
     return by_hand if plain and on_core and not hooked else by_autograd
 
 
 def by_autograd(model: SequenceModel, batch: Batch, state: State | None) -> tuple[float, State]:
     """Compute the gradients by autograd; see :data:`GradientFunction`."""
-    loss, after = model.loss(batch.ids, batch.targets, state, batch.lengths)
+    loss, after = model.loss(batch.ids, batch.targets, state, batch.lengths, reduction="sum")
     loss.backward()  # type: ignore[no-untyped-call]
     return loss.item(), tuple(s.detach() for s in after)
 
@@ -51,7 +52,7 @@ def by_autograd(model: SequenceModel, batch: Batch, state: State | None) -> tupl
 def by_hand(model: SequenceModel, batch: Batch, state: State | None) -> tuple[float, State]:
     """Compute the gradients by the chain rule, written out; see :data:`GradientFunction`."""
     rnn, kind, L = model.rnn, model.config.kind, model.config.num_layers
-    p, p_head = rnn.dropout_between_layers, model.config.dropout if model.training else 0.0
+    p, p_head = rnn.dropout_between_layers(), model.config.dropout if model.training else 0.0
     layout = Layout(lengths=batch.lengths)
     segment = segment_steps(kind, layout, batch.ids, rnn.checkpoint_steps)
     before = model.initial_state(batch.ids.shape[1]) if state is None else state

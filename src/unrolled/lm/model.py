@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -123,14 +123,24 @@ class SequenceModel(torch.nn.Module):
         return linear(x, self.head.weight, self.head.bias), after if isinstance(after, tuple) else (after,)
 
     def loss(
-        self, ids: Tensor, targets: Tensor, state: State | None = None, lengths: Tensor | None = None
+        self,
+        ids: Tensor,
+        targets: Tensor,
+        state: State | None = None,
+        lengths: Tensor | None = None,
+        *,
+        reduction: Literal["mean", "sum"] = "mean",
     ) -> tuple[Tensor, State]:
-        """Return the sum over symbols of -log softmax(logits)[target], in nats, and the state afterwards.
+        """Return the mean over symbols of -log softmax(logits)[target], in nats, and the state afterwards.
 
-        Args: as :meth:`forward`; targets (T, B) int64, IGNORED where nothing is to be predicted.
+        Args:
+            ids, state, lengths: as :meth:`forward`.
+            targets: (T, B) int64, IGNORED where nothing is to be predicted; such a place does not count in the mean.
+            reduction: "sum" for the sum over symbols, which adds up over batches of different sizes.
         """
         logits, after = self(ids, state, lengths)
-        return cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum", ignore_index=IGNORED), after
+        logits, targets = logits.flatten(0, 1), targets.flatten()
+        return cross_entropy(logits, targets, reduction=reduction, ignore_index=IGNORED), after
 
     def initial_state(self, B: int) -> State:
         """Return the learned initial state of B rows; empty where the initial state is zero."""

@@ -11,7 +11,7 @@ from unrolled.nn.layers import GRU, LSTM, RNN, PeepholeLSTM
 from unrolled.nn.recording import Trace
 from unrolled.nn.recurrent_layer import RecurrentLayer
 from unrolled.nn.stepper import Stepper
-from unrolled.nn.swap import from_torch, swap
+from unrolled.nn.swap import Recurrent, explain_swap, from_torch, swap
 
 __all__ = [
     "GRU",
@@ -22,11 +22,13 @@ __all__ = [
     "LSTMCell",
     "PeepholeLSTM",
     "RNNCell",
+    "Recurrent",
     "RecurrentCell",
     "RecurrentLayer",
     "Stepper",
     "Trace",
     "explain_backend",
+    "explain_swap",
     "from_torch",
     "functional",
     "init_",

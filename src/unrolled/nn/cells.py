@@ -10,12 +10,13 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.fx import Proxy
 from torch.nn.modules.rnn import RNNCellBase
 
 from unrolled.core.fields import Weights
 from unrolled.nn import checks, dispatch
 from unrolled.nn.layout import STEP
-from unrolled.nn.modules import named, sharing_parameters
+from unrolled.nn.modules import as_leaf, named, refuse_script, sharing_parameters
 from unrolled.nn.reference import ZEROS
 from unrolled.notation import gate_count, has_cell_state
 
@@ -51,6 +52,8 @@ class RecurrentCell(RNNCellBase):
         Returns: the new state, shaped as hx.
         Raises: what torch.nn raises, in its words; ValueError or TypeError for what torch.nn lacks.
         """
+        if isinstance(input, Proxy):  # type: ignore[unreachable]
+            return as_leaf(self, input, hx, reset=reset, reset_state=reset_state)  # type: ignore[unreachable]
         weights = Weights(*named(self, NAMES))
         if reset is None and reset_state is None:
             after = dispatch.step(self.kind, input, hx, [weights], stacked=False)
@@ -70,6 +73,8 @@ class RecurrentCell(RNNCellBase):
         """
         return sharing_parameters(self, self.stock)
 
+    __prepare_scriptable__ = refuse_script
+
     def _advance(
         self, x: Tensor, states: Sequence[Tensor], weights: Weights, reset: Any, reset_states: Sequence[Tensor]
     ) -> list[Tensor]:
@@ -88,7 +93,7 @@ class RecurrentCell(RNNCellBase):
             x, states = x.unsqueeze(0), [s.unsqueeze(0) for s in states]
             reset_states = [s.unsqueeze(0) for s in reset_states]
         checks.cell(x, states, W, self.hidden_size, autocast is not None)
-        if dispatch.goes_to_torch(x, beyond_torch=checks.is_one_hot(x) or reset is not None):
+        if dispatch.goes_to_torch(x, W, beyond_torch=checks.is_one_hot(x) or reset is not None):
             hx = tuple(states) if len(states) == 2 else (*states, None)[0]
             found = self.stock.forward(self, x, hx)
             after = list(found) if isinstance(found, tuple) else [found]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unrolled.nn.fake_tensors import is_traced
+from unrolled.nn.reach import is_traced
 
 #: Types narrower than float32, which are computed in float32.
 HALF = (torch.float16, torch.bfloat16)
@@ -50,6 +50,28 @@ def is_one_hot(x: Tensor) -> bool:
     return x.dtype is torch.int64
 
 
+def is_tensor(x: object) -> bool:
+    """Return whether torch's functions take an object for a tensor: it is one, or overrides them.
+
+    >>> is_tensor(torch.zeros(3)), is_tensor([0.0])
+    (True, False)
+    """
+    return isinstance(x, Tensor) or hasattr(x, "__torch_function__")
+
+
+def conversion(x: Tensor) -> str:
+    """Return the end of a message about integers that cannot be read: what to do with them; "" for other numbers.
+
+    >>> conversion(torch.zeros(3, dtype=torch.int32))
+    '; integers are read as symbols if they are int64: input.long()'
+    """
+    if x.is_floating_point() or x.is_complex():
+        return ""
+    if is_one_hot(x):
+        return "; int64 is read as symbols: for features, input.float()"
+    return "; integers are read as symbols if they are int64: input.long()"
+
+
 def rank(name: str, x: Any, lowest: int) -> bool:
     """Return whether x is batched: `lowest` axes (features included) is one sequence, `lowest` + 1 a batch of them.
 
@@ -58,14 +80,14 @@ def rank(name: str, x: Any, lowest: int) -> bool:
     >>> rank("LSTM", torch.zeros(5, 3, 4), lowest=2)
     True
     """
-    if not isinstance(x, Tensor):
+    if not is_tensor(x):
         raise TypeError(f"{name}: Expected input to be a Tensor or PackedSequence, got {type(x).__name__}")
-    axes = x.dim() + is_one_hot(x)
+    axes: int = x.dim() + is_one_hot(x)
     if axes not in (lowest, lowest + 1):
         one = " of one-hot indices" if is_one_hot(x) else ""
         expected = f"{lowest - is_one_hot(x)}D or {lowest + 1 - is_one_hot(x)}D"
         tensor = " tensor" if name == "RNN" else ""  # torch words it so for this class alone
-        raise ValueError(f"{name}: Expected input{one} to be {expected}, got {x.dim()}D{tensor} instead")
+        raise ValueError(f"{name}: Expected input{one} to be {expected}, got {x.dim()}D{tensor} instead{conversion(x)}")
     return axes == lowest + 1
 
 
@@ -80,7 +102,7 @@ def packed(x: Tensor, batch_sizes: Tensor, lengths: Any) -> None:
         raise ValueError("lengths cannot be given with a PackedSequence, which carries its own; leave lengths out")
     expected = 1 if is_one_hot(x) else 2
     if x.dim() != expected:
-        raise RuntimeError(f"input must have {expected} dimensions, got {x.dim()}")
+        raise RuntimeError(f"input must have {expected} dimensions, got {x.dim()}{conversion(x)}")
     if batch_sizes.dtype != torch.int64 or batch_sizes.dim() != 1 or batch_sizes.device.type != "cpu":
         raise RuntimeError(
             f"PackedSequence: batch_sizes is {described(batch_sizes)} on {batch_sizes.device}, expected torch.int64 of "
@@ -114,7 +136,7 @@ def states(name: str, hx: Any, count: int, argument: str = "hx") -> Sequence[Ten
     2
     """
     given = hx if count == 2 else (hx,)
-    if not isinstance(given, (tuple, list)) or len(given) != count or not all(isinstance(h, Tensor) for h in given):
+    if not isinstance(given, (tuple, list)) or len(given) != count or not all(map(is_tensor, given)):
         came = type(hx).__name__
         if isinstance(hx, (tuple, list)):
             came += f" of ({', '.join(type(h).__name__ for h in hx)})"
@@ -154,7 +176,7 @@ def features(x: Tensor, W: Tensor, input_size: int, autocast: bool) -> None:
     if types_clash(x, W, autocast):
         raise ValueError(
             f"RNN input dtype ({x.dtype}) does not match weight dtype ({W.dtype}). "
-            f"Convert input: input.to({W.dtype}), or convert model: model.to({x.dtype})"
+            f"Convert input: input.to({W.dtype}), or convert model: model.to({x.dtype}){conversion(x)}"
         )
     if x.shape[-1] != input_size:
         raise RuntimeError(f"input.size(-1) must be equal to input_size. Expected {input_size}, got {x.shape[-1]}")
@@ -170,7 +192,9 @@ def embedding(E: Any, x: Tensor, W: Tensor, input_size: int) -> None:
     if not isinstance(E, Tensor):
         raise TypeError(f"embedding must be a tensor of shape (V, input_size = {input_size}), got {described(E)}")
     if not is_one_hot(x):
-        raise ValueError(f"embedding is given, so input must be an int64 tensor of indices, got {described(x)}")
+        raise ValueError(
+            f"embedding is given, so input must be an int64 tensor of indices, got {described(x)}{conversion(x)}"
+        )
     if E.dim() != 2 or E.shape[1] != input_size or E.dtype != W.dtype or E.device != W.device:
         raise ValueError(
             f"embedding is {described(E)} on {E.device}, expected {W.dtype} of shape (V, input_size = {input_size}) "
@@ -236,7 +260,8 @@ def lengths_and_reset(x: Tensor, batch_first: bool, lengths: Any, reset: Any) ->
     """
     if lengths is not None:
         shape = tuple(x.shape[:1] if batch_first else x.shape[1:2])
-        _entries("lengths", lengths, torch.int64, shape, "one entry for each row of the batch", x.device)
+        how = "; give lengths.long()" if isinstance(lengths, Tensor) else "; give torch.as_tensor(lengths)"
+        _entries("lengths", lengths, torch.int64, shape, "one entry for each row of the batch", x.device, how)
     if reset is not None:
         resets(x, reset)
 
@@ -296,18 +321,18 @@ def cell(x: Tensor, states: Sequence[Tensor], W: Tensor, hidden_size: int, autoc
 
     >>> cell(torch.zeros(3, 4), [torch.zeros(3, 6)], torch.zeros(6, 4), 6, autocast=False)
     """
-    if not is_one_hot(x):
-        if x.shape[1] != W.shape[1]:
-            raise RuntimeError(f"input has inconsistent input_size: got {x.shape[1]} expected {W.shape[1]}")
-        if types_clash(x, W, autocast):
-            raise RuntimeError(
-                f"input dtype ({x.dtype}) does not match weight dtype ({W.dtype}). Convert input: input.to({W.dtype})"
-            )
+    if not is_one_hot(x) and x.shape[1] != W.shape[1]:
+        raise RuntimeError(f"input has inconsistent input_size: got {x.shape[1]} expected {W.shape[1]}{conversion(x)}")
     for k, s in enumerate(states):
         if s.shape[0] != x.shape[0]:
             raise RuntimeError(f"Input batch size {x.shape[0]} doesn't match hidden{k} batch size {s.shape[0]}")
         if s.shape[1] != hidden_size:
             raise RuntimeError(f"hidden{k} has inconsistent hidden_size: got {s.shape[1]}, expected {hidden_size}")
+    if not is_one_hot(x) and types_clash(x, W, autocast):  # torch names a size before a type
+        raise RuntimeError(
+            f"input dtype ({x.dtype}) does not match weight dtype ({W.dtype}). Convert input: input.to({W.dtype})"
+            f"{conversion(x)}"
+        )
     state_types(states, x, W, autocast)
     same_device(x, W)
 

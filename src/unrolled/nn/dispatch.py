@@ -1,12 +1,16 @@
 """Which path a call takes to unroll one layer.
 
-The equations are in reference.py, the calls of the compiled core in fused.py.  Four routes lead to the core, because
-torch's own dispatch costs more than a small layer's work; each call takes the cheapest that does what it needs:
+The equations are in reference.py, the calls of the compiled core in fused.py.  reach.py alone knows whether a call may
+go straight to the core; torch's own dispatch costs more than a small layer's work, so most calls do:
 
 - no gradient is wanted: a bare call;
-- eager autograd: a plain ``autograd.Function`` (autograd/eager.py);
-- torch.func transforms: a Function with a vmap rule, whose backward is such a Function too (autograd/func.py);
-- torch.compile, torch.export, tensor subclasses: a registered operator (autograd/compiled.py).
+- eager autograd: a plain ``autograd.Function`` (autograd/eager.py).
+
+What else torch does with a call goes by one of two ways, which both end in the core:
+
+- torch.func's transforms: Functions with rules for vmap (autograd/func.py);
+- compilers, tracers, modes, other types of tensors: a registered operator (autograd/operator.py), which has those
+  Functions as its derivatives (autograd/registered.py).
 
 Derivatives of derivatives, and forward-mode derivatives, go through the equations.
 """
@@ -28,10 +32,19 @@ from unrolled.config.checks import CheckpointSteps
 from unrolled.core import backend
 from unrolled.core.fields import Layout, Weights
 from unrolled.nn import checks, fit, fused, reference
-from unrolled.nn.autograd import compiled, func
+from unrolled.nn.autograd import func, operator
 from unrolled.nn.autograd.eager import Eager, EagerStep
 from unrolled.nn.autograd.flat import flatten
-from unrolled.nn.fake_tensors import PLAIN, has_values, is_traced
+from unrolled.nn.reach import (
+    PLAIN,
+    PLAIN_TENSORS,
+    core_reads,
+    has_own_functions,
+    has_values,
+    is_open,
+    is_traced,
+    transforms_active,
+)
 from unrolled.nn.recompute import segment_steps
 from unrolled.nn.reference import ZEROS, LayerResult, ResetState
 from unrolled.notation import has_cell_state
@@ -39,13 +52,9 @@ from unrolled.notation import has_cell_state
 #: Types the compiled core computes in.
 CORE_TYPES = (torch.float32, torch.float64)
 
-_PLAIN_TENSORS = PLAIN - {type(None)}
-
-# Every call asks these; they are bound here because looking them up in torch._C costs as much as the answer.
-_transforms_active = torch._C._are_functorch_transforms_active
-_tracing_state = torch._C._get_tracing_state
+_any_requires_grad = torch._C._any_requires_grad
+_grad_enabled = torch.is_grad_enabled
 _autocast_enabled = torch._C._is_any_autocast_enabled
-_modes_active = torch._C._len_torch_dispatch_stack
 
 
 class Backend(NamedTuple):
@@ -127,29 +136,25 @@ def run(
         with torch.autocast(x.device.type, enabled=False):
             results = run(kind, layout, x, h_0, c_0, weights, trace, checkpoint_steps, reset_state)
         return _cast(results, narrow)  # type: ignore[no-any-return]
-    flat = flatten(weights)
-    traced, transformed = is_traced(x, h_0, c_0, *reset_state, *flat, *layout[1:]), _transforms_active()
-    to_equations = obstacle(x, W_hh.dtype) is not None
-    if traced or transformed or to_equations:  # else the core checks what it reads
-        fit.tensors(kind, layout, x, h_0, c_0, weights, reset_state)
-    if to_equations:
-        if not traced and has_values(x):
+    inputs = (x, h_0, c_0, *reset_state, *flatten(weights))
+    steps = None if trace else checkpoint_steps  # a trace needs every gate
+    if core_reads(*inputs, *layout[1:]) and _elsewhere(x, W_hh.dtype) is None and not backend.reference_forced():
+        try:
+            if _grad_enabled() and _any_requires_grad(*inputs):
+                return Eager.apply(kind, layout, trace, segment_steps(kind, layout, x, steps), *inputs)  # type: ignore[no-any-return,no-untyped-call]
+            tensors = fused.forward(kind, layout, x, h_0, c_0, weights, save=trace, reset_state=reset_state)
+            gates = fused.recorded(kind, layout, (tensors.gates, tensors.cells), W_hh) if trace else None
+            return tensors.y, tensors.h_n, tensors.c_n, gates
+        except fused.Unreadable:  # the operator can: torch's dispatcher knows how
+            pass
+    fit.tensors(kind, layout, x, h_0, c_0, weights, reset_state)
+    if obstacle(x, W_hh.dtype) is not None:
+        if has_values(x):
             fit.values(x, weights, layout)
         return reference.layer(kind, layout, x, h_0, c_0, weights, trace, reset_state)
-
-    if traced or transformed or torch.is_grad_enabled():
-        inputs = (x, h_0, c_0, *reset_state, *flat)
-        gradient = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs)
-        segment = 0 if trace else segment_steps(kind, layout, x, checkpoint_steps)  # a trace needs every gate
-        if traced:
-            return compiled.run_traced(kind, layout, x, h_0, c_0, flat, gradient, trace, segment, reset_state)
-        if transformed:
-            return func.run_transformed(kind, layout, x, h_0, c_0, flat, trace, segment, reset_state)
-        if gradient:
-            return Eager.apply(kind, layout, trace, segment, *inputs)  # type: ignore[no-any-return,no-untyped-call]
-    tensors = fused.forward(kind, layout, x, h_0, c_0, weights, save=trace, reset_state=reset_state)
-    gates = fused.recorded(kind, layout, (tensors.gates, tensors.cells), W_hh) if trace else None
-    return tensors.y, tensors.h_n, tensors.c_n, gates
+    route = func.transformed if transforms_active() else operator.forward
+    y, h_n, c_n, *saved = route(kind, layout, inputs, segment_steps(kind, layout, x, steps), trace)
+    return y, h_n, c_n, fused.recorded(kind, layout, saved, W_hh) if trace else None
 
 
 def step(kind: str, x: Tensor, state: Any, weights: Sequence[Weights], stacked: bool) -> Any:
@@ -165,15 +170,7 @@ def step(kind: str, x: Tensor, state: Any, weights: Sequence[Weights], stacked: 
     >>> step("RNN_RELU", one, one, [Weights(W, W)], stacked=False)
     tensor([2., 2.])
     """
-    if (
-        torch.compiler.is_compiling()
-        or _transforms_active()
-        or _tracing_state() is not None
-        or _modes_active()
-        or _autocast_enabled()
-        or forward_ad._current_level >= 0
-        or backend.reference_forced()
-    ):
+    if not is_open() or _autocast_enabled() or backend.reference_forced():
         return None
     if torch.is_grad_enabled():
         states = state if isinstance(state, tuple) else (state,)
@@ -184,7 +181,7 @@ def step(kind: str, x: Tensor, state: Any, weights: Sequence[Weights], stacked: 
 
 def _step_with_gradient(kind: str, x: Tensor, states: Sequence[Any], weights: Weights) -> Any:
     """Return the new state of a cell with a batch, or None."""
-    if len(states) != 1 + has_cell_state(kind) or not _PLAIN_TENSORS.issuperset(map(type, (x, *states))):
+    if len(states) != 1 + has_cell_state(kind) or not PLAIN_TENSORS.issuperset(map(type, (x, *states))):
         return None
     if not PLAIN.issuperset(map(type, weights)) or x.dim() != 2 or not x.is_cpu or not x.is_floating_point():
         return None
@@ -216,16 +213,19 @@ def obstacle(x: Tensor, dtype: torch.dtype) -> str | None:
     >>> obstacle(torch.zeros(3, 1, 2), torch.complex64)
     'the core computes in float32 and float64, not complex64'
     """
+    if forward_ad._current_level >= 0:
+        return "forward-mode derivatives go through the equations"
+    if transforms_active() and torch.compiler.is_compiling():
+        return "torch.func inside torch.compile goes through the equations"
+    return _elsewhere(x, dtype) or ("UNROLLED_BACKEND=reference" if reference_forced() else None)
+
+
+def _elsewhere(x: Tensor, dtype: torch.dtype) -> str | None:
+    """Return why the core is not for such tensors, whoever calls."""
     if not x.is_cpu:
         return f"the core runs on the cpu, not on {x.device.type}"
     if dtype not in CORE_TYPES:
         return f"the core computes in float32 and float64, not {str(dtype).removeprefix('torch.')}"
-    if reference_forced():
-        return "UNROLLED_BACKEND=reference"
-    if forward_ad._current_level >= 0:
-        return "forward-mode derivatives go through the equations"
-    if _transforms_active() and is_traced(x):
-        return "torch.func inside torch.compile goes through the equations"
     return None
 
 
@@ -239,13 +239,19 @@ def reference_forced() -> bool:
     return backend.reference_forced()  # every call asks
 
 
-def goes_to_torch(x: Tensor, beyond_torch: bool) -> bool:
-    """Return whether torch's own operator takes the call: another device than the cpu, and nothing torch lacks.
+def goes_to_torch(x: Tensor, W: Tensor, beyond_torch: bool) -> bool:
+    """Return whether torch's own operator takes the call, and nothing torch lacks is asked for.
 
-    >>> goes_to_torch(torch.zeros(1, device="meta"), beyond_torch=False)
-    True
+    It serves other devices than the cpu, and types that know it by name in a ``__torch_function__`` of their own.
+
+    >>> W = torch.zeros(1, 1)
+    >>> goes_to_torch(torch.zeros(1, device="meta"), W, beyond_torch=False), goes_to_torch(W, W, beyond_torch=False)
+    (True, False)
     """
-    return not x.is_cpu and not beyond_torch and not reference_forced()
+    if type(W) in PLAIN and type(x) in PLAIN and x.is_cpu:
+        return False
+    asked = has_own_functions(type(x)) or has_own_functions(type(W)) or not x.is_cpu
+    return asked and not beyond_torch and not reference_forced()
 
 
 def _cast(tensors: Any, dtype: torch.dtype) -> Any:
@@ -276,15 +282,16 @@ def explain_backend(
     asks_more = lengths is not None or reset is not None or trace or checks.is_one_hot(data)
     if not hasattr(layer, "stock"):
         return Backend("torch", f"{type(layer).__name__} is not of unrolled.nn; swap(model) makes it so")
-    if goes_to_torch(data, getattr(layer, "beyond_torch", False) or asks_more):
-        return Backend("torch", f"torch's own operator serves {data.device.type}")
+    if goes_to_torch(data, W, getattr(layer, "beyond_torch", False) or asks_more):
+        served = f"what {type(data).__name__} and {type(W).__name__} override" if data.is_cpu else data.device.type
+        return Backend("torch", f"torch's own operator serves {served}")
     dtype = torch.float32 if W.dtype in checks.HALF else W.dtype
     why = obstacle(data, dtype)
     if why is not None:
         return Backend("reference", why)
     if is_traced(data):
-        route = "a registered operator, because the call is being traced"
-    elif _transforms_active():
+        route = "a registered operator, because a tracer, a mode or a type of its own must see the call"
+    elif transforms_active():
         route = "a Function with a vmap rule, because a torch.func transform is active"
     elif torch.is_grad_enabled() and any(w.requires_grad for w in (data, *layer.parameters())):
         route = "an autograd Function, because a gradient is wanted"

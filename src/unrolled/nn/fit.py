@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unrolled.core.fields import Layout, Weights
 from unrolled.nn import checks, reference
-from unrolled.nn.fake_tensors import batch_size
+from unrolled.nn.reach import batch_size
 from unrolled.nn.reference import ZEROS, ResetState
 from unrolled.notation import CELLS, gate_count, has_cell_state, weight_shapes
 
@@ -31,7 +31,9 @@ def layout(x: Tensor, layout: Layout) -> None:
     if layout.batch_sizes is not None:
         checks.packed(x, layout.batch_sizes, layout.lengths)
     elif x.dim() != 3 - checks.is_one_hot(x):
-        raise ValueError(f"x must be (T, B, I), or (T, B) one-hot indices, got shape {tuple(x.shape)}")
+        raise ValueError(
+            f"x must be (T, B, I), or (T, B) one-hot indices, got shape {tuple(x.shape)}{checks.conversion(x)}"
+        )
     checks.lengths_and_reset(x, layout.batch_first, layout.lengths, layout.reset)
 
 
@@ -113,6 +115,15 @@ def values(x: Tensor, weights: Sequence[Weights], layout: Layout) -> None:
         one_hot_range(x, weights[0].W_ih.shape[1], layout)
 
 
+def packed_values(x: Tensor, layout: Layout, states: Sequence[Tensor | None]) -> None:
+    """Raise RuntimeError unless the batch sizes of a packed call fit its data, and its states the largest of them.
+
+    >>> packed_values(torch.zeros(3, 4), Layout(batch_sizes=torch.tensor([2, 1])), [None])
+    """
+    if layout.batch_sizes is not None:
+        checks.packed_values(x, layout.batch_sizes, [s for s in states if s is not None])
+
+
 def length_range(lengths: Tensor, T: int) -> None:
     """Raise ValueError unless every length lies in [0, T]; the message names the first row that does not.
 
@@ -144,4 +155,5 @@ def one_hot_range(x: Tensor, I: int, layout: Layout) -> None:
         raise IndexError(
             f"one-hot index {int(x[tuple(position)])} at input{position} is out of range: expected 0 to {I - 1}, "
             "which is input_size - 1 or, with an embedding (V, I), V - 1"
+            f"{checks.conversion(x) if x.shape[-1] == I else ''}"
         )

@@ -16,12 +16,16 @@ from torch import Tensor
 
 from unrolled.core import _core
 from unrolled.core.fields import GradientTensors, HeadPass, LayerTensors, Layout, Weights, dtype_name
-from unrolled.nn import fit, reference
-from unrolled.nn.fake_tensors import PLAIN
+from unrolled.nn import checks, fit, reference
+from unrolled.nn.reach import PLAIN
 from unrolled.nn.reference import ZEROS, ResetState
 from unrolled.notation import CELLS, gate_count, has_cell_state
 
 _core.use_library(Tensor.__dlpack_c_exchange_api__, Tensor.is_neg, tuple(PLAIN - {type(None)}))
+
+
+class Unreadable(ValueError):
+    """Tensors fit each other, but the core cannot read one of them: it has no memory, or wraps another tensor."""
 
 
 class Saved(NamedTuple):
@@ -124,13 +128,9 @@ def results(
     copies: tuple[int, ...] = (),
 ) -> tuple[Tensor, Tensor, Tensor | None, Saved | None]:
     """Return room for what forward writes: y, h_n, c_n (LSTM) and what it saves; the axes of copies stand in front."""
-    batch_first, _, batch_sizes, _ = layout
     like, D = weights[0].W_hh, len(weights)
     P, H = like.shape[1], like.shape[0] // gate_count(kind)
-    rows = x.shape[:-1] if x.is_floating_point() else x.shape
-    T, B = rows if batch_sizes is None else (len(batch_sizes), int(batch_sizes[0]))
-    if batch_first:
-        T, B = B, T
+    rows, T, B = _rows(layout, x)
     y = _buffer(like, (*copies, *rows, D * P))
     # Sizes one by one: torch takes half a microsecond longer to read them from a tuple.
     h_n = like.new_empty(*copies, D, B, P)
@@ -140,6 +140,14 @@ def results(
     edges = (edge_count(T, segment), B) if segment else None
     gates, cells = saved_shapes(kind, rows, D, H, like.element_size(), edges)
     return y, h_n, c_n, Saved(_buffer(like, (*copies, *gates)), _buffer(like, (*copies, *cells)))
+
+
+def _rows(layout: Layout, x: Tensor) -> tuple[torch.Size, int, int]:
+    """Return the axes of x without I, and T and B."""
+    rows = x.shape[:-1] if x.is_floating_point() else x.shape
+    if layout.batch_sizes is not None:
+        return rows, len(layout.batch_sizes), int(layout.batch_sizes[0])
+    return rows, rows[int(layout.batch_first)], rows[1 - int(layout.batch_first)]
 
 
 def backward(
@@ -188,7 +196,7 @@ def run(
     Args: gradients: none to run forward, else those of each copy; threads: how many may run it, 0 for torch's setting
         (unless UNROLLED_NUM_THREADS says otherwise).
     Raises: ValueError if the tensors of a copy do not fit each other, or a length is out of range; IndexError for a
-        one-hot index outside [0, I).
+        one-hot index outside [0, I); `Unreadable` if the core cannot read the tensors.
     """
     threads = threads or torch.get_num_threads()
     keep = save and (bool(gradients) or not segment)
@@ -197,10 +205,27 @@ def run(
         for one in layers:
             fit.tensors(kind, layout, one.x, one.h_0, one.c_0, one.weights, (one.h_reset, one.c_reset))
             fit.values(one.x, one.weights, layout)
-        raise ValueError(
-            f"the core cannot read these tensors of a layer of kind {kind}: one of them has no values in memory, or "
-            "those saved for the backward pass came back with another shape or type"
-        )
+        raise Unreadable(f"the core cannot read these tensors of a layer of kind {kind}")
+
+
+def check_saved(
+    kind: str, layout: Layout, x: Tensor, weights: Sequence[Weights], y: Tensor, saved: Sequence[Tensor], segment: int
+) -> None:
+    """Raise ValueError unless y and what forward saved have the shapes and the type that it gave them.
+
+    >>> W, none = torch.zeros(6, 6), torch.zeros(0)
+    >>> check_saved("RNN_RELU", Layout(), W[None], [Weights(W, W)], W[None], [torch.zeros(1, 1, 6, 0, 16), none], 0)
+    """
+    W_hh, D = weights[0].W_hh, len(weights)
+    rows, T, B = _rows(layout, x)
+    edges = (edge_count(T, segment), B) if segment else None
+    shapes = saved_shapes(kind, rows, D, W_hh.shape[0] // gate_count(kind), W_hh.element_size(), edges)
+    for name, t, shape in zip(("y", "gates", "cells"), (y, *saved), ((*rows, D * W_hh.shape[1]), *shapes), strict=True):
+        if t.shape != torch.Size(shape) or t.dtype != W_hh.dtype:
+            raise ValueError(
+                f"{name}, saved for the backward pass, came back as {checks.described(t)}, expected "
+                f"{checks.form(W_hh.dtype, shape)}; a saved-tensor hook must return what it was given"
+            )
 
 
 def _like(t: Tensor | None) -> Tensor | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
+from torch.fx import Proxy
 from torch.nn.modules.module import _has_any_global_hook
 from torch.nn.utils import parametrize
 
@@ -28,6 +29,26 @@ def named(module: torch.nn.Module, names: Sequence[str]) -> list[Any]:
         return [*map(module._parameters.__getitem__, names)]
     except KeyError:
         return [getattr(module, name) for name in names]
+
+
+def as_leaf(module: torch.nn.Module, input: Proxy, hx: Any, **options: Any) -> Proxy:
+    """Return the result of a call that torch.fx traces: one node, as for a layer of torch.nn.
+
+    Raises: TypeError if the module itself is what is traced, so that it cannot be a part.
+
+    >>> from unrolled.nn import GRU
+    >>> print(torch.fx.symbolic_trace(torch.nn.Sequential(GRU(4, 6))).code.strip())
+    def forward(self, input):
+        input_1 = input
+        _0 = getattr(self, "0")(input_1);  input_1 = None
+        return _0
+    """
+    tracer: Any = input.tracer
+    path = tracer.path_of_module(module)
+    if not path:
+        raise TypeError(f"{type(module).__name__} is a leaf of torch.fx; trace a module that holds it")
+    given = {name: value for name, value in options.items() if value is not None and value is not False}
+    return tracer.create_proxy("call_module", path, (input,) if hx is None else (input, hx), given)  # type: ignore[no-any-return]
 
 
 def is_hooked(module: torch.nn.Module) -> bool:
@@ -67,6 +88,17 @@ def sharing_parameters(module: torch.nn.Module, cls: type[_Module]) -> _Module:
         # The registries are copied: a hook or a parameter added to one is not added to the other.
         other.__dict__[key] = copy(value) if isinstance(value, (dict, list, set)) else value
     return other
+
+
+def refuse_script(module: torch.nn.Module) -> NoReturn:
+    """Raise TypeError in the place of torch.jit.script, which calls this first, as `__prepare_scriptable__`.
+
+    A layer of torch's cannot be returned for it to compile: torch.jit.script would leave that in the caller's model.
+    """
+    raise TypeError(
+        f"torch.jit.script cannot compile {type(module).__name__} of unrolled.nn; compile a copy that has torch's, "
+        "torch.jit.script(swap(copy.deepcopy(model), to='torch')), or use torch.compile or torch.export"
+    )
 
 
 def with_gate_views(kind: str) -> Callable[[type[_Module]], type[_Module]]:

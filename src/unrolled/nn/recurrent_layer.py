@@ -13,15 +13,16 @@ from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.fx import Proxy
 from torch.nn.functional import dropout
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.config.checks import CheckpointSteps, check_checkpoint_steps
 from unrolled.core.fields import Layout, Weights
 from unrolled.nn import checks, dispatch
-from unrolled.nn.fake_tensors import batch_size, is_traced
 from unrolled.nn.layout import Arguments, Arrangement, Rows
-from unrolled.nn.modules import is_hooked, named, sharing_parameters
+from unrolled.nn.modules import as_leaf, is_hooked, named, refuse_script, sharing_parameters
+from unrolled.nn.reach import batch_size, is_traced
 from unrolled.nn.recording import trace_of
 from unrolled.nn.reference import ZEROS, LayerResult
 from unrolled.nn.stack import first_input, of_layer, run_stack
@@ -75,7 +76,8 @@ class RecurrentLayer(torch.nn.RNNBase):
 
         Args:
             input: (T, B, I); (B, T, I) with `batch_first`; (T, I) for a single sequence; or a PackedSequence.  An
-                int64 tensor without the last axis holds one-hot indices in [0, I), which are never multiplied out.
+                int64 tensor without the last axis holds one-hot indices in [0, I), which are never multiplied out;
+                convert features that are integers, input.float().
             hx: state before the first step, (L*D, B, P), without B for a single sequence; for LSTM a pair (h_0, c_0)
                 of (L*D, B, P) and (L*D, B, H).  Zeros if left out.
             lengths: (B,) int64, in any order, zero allowed.  Outputs past the end of a row are zero, its final state
@@ -97,6 +99,15 @@ class RecurrentLayer(torch.nn.RNNBase):
         >>> y.shape, y[2:, 0].abs().sum().item()
         (torch.Size([5, 3, 6]), 0.0)
         """
+        if type(input) is not Tensor and isinstance(input, Proxy):
+            options = {  # type: ignore[unreachable]
+                "lengths": lengths,
+                "reset": reset,
+                "reset_state": reset_state,
+                "trace": trace,
+                "embedding": embedding,
+            }
+            return as_leaf(self, input, hx, **options)
         weights = self.weights()
         W = weights[0].W_ih
         x, states, layout, arrangement, reset_states = self._read(input, hx, lengths, reset, reset_state, W)
@@ -105,7 +116,7 @@ class RecurrentLayer(torch.nn.RNNBase):
             D = 2 if self.bidirectional else 1
             x, weights[:D] = first_input(x, weights[:D], embedding, layout)
         beyond_torch = self.beyond_torch or lengths is not None or reset is not None or trace or checks.is_one_hot(x)
-        if dispatch.goes_to_torch(x, beyond_torch):
+        if dispatch.goes_to_torch(x, W, beyond_torch):
             y, finals = self._torch_operator(x, states, layout, weights)
             recorded: list[tuple[Tensor, dict[str, Tensor]]] = []
         else:
@@ -175,13 +186,12 @@ class RecurrentLayer(torch.nn.RNNBase):
                 reset_states = [s.unsqueeze(1) for s in reset_states]
             reset_states = arrangement.sorted(reset_states)
 
-        if batch_first and self.dropout_between_layers > 0:  # torch draws its dropout masks in order of time
+        if batch_first and self.dropout_between_layers() > 0:  # torch draws its dropout masks in order of time
             x, reset = x.transpose(0, 1), None if reset is None else reset.transpose(0, 1)
             batch_first, arrangement = False, arrangement._replace(transposed=True)
         layout = Layout(batch_first, lengths, batch_sizes, reset)
         return Arguments(x, arrangement.sorted(states), layout, arrangement, reset_states)
 
-    @property
     def dropout_between_layers(self) -> float:
         """Probability of zeroing what one stacked layer hands to the next: 0 unless training."""
         return self.dropout if self.training and self.num_layers > 1 else 0.0
@@ -197,7 +207,7 @@ class RecurrentLayer(torch.nn.RNNBase):
     ) -> tuple[Tensor, list[Tensor], list[tuple[Tensor, dict[str, Tensor]]]]:
         """Return the output, the final states and, with `trace`, each layer's output and gates."""
         L, D = self.num_layers, 2 if self.bidirectional else 1
-        p = self.dropout_between_layers
+        p = self.dropout_between_layers()
 
         def run_layer(k: int, x: Tensor, h_0: Tensor | None, c_0: Tensor | None) -> LayerResult:
             own, reset_state = weights[k * D : (k + 1) * D], of_layer(reset_states, k, L, D) if reset_states else ZEROS
@@ -227,6 +237,8 @@ class RecurrentLayer(torch.nn.RNNBase):
         LD = self.num_layers * (2 if self.bidirectional else 1)
         h = (LD, B, self.proj_size or self.hidden_size)
         return [h, (LD, B, self.hidden_size)] if has_cell_state(self.mode) else [h]
+
+    __prepare_scriptable__ = refuse_script
 
     def weights(self) -> list[Weights]:
         """Return the weights of every layer and direction as they are now: for L layers of D directions, L*D."""
@@ -272,7 +284,7 @@ class RecurrentLayer(torch.nn.RNNBase):
                 f"{self.stock.__name__}.step needs a layer of one direction; the reverse one starts at the end"
             )
         no_reset = reset is None and reset_state is None
-        plain = no_reset and not self.dropout_between_layers and not is_hooked(self)
+        plain = no_reset and not self.dropout_between_layers() and not is_hooked(self)
         if plain and type(self).forward is RecurrentLayer.forward:
             found = dispatch.step(self.mode, x, state, self.weights(), stacked=True)
             if found is not None:

@@ -14,7 +14,7 @@ from torch.nn.functional import linear
 
 from unrolled.core.fields import Layout, Weights
 from unrolled.nn import dispatch, fit, reference
-from unrolled.nn.fake_tensors import has_values, is_traced
+from unrolled.nn.reach import has_values
 
 
 class Unrolled(NamedTuple):
@@ -77,7 +77,7 @@ def _joined(states: Sequence[Tensor]) -> Tensor:
     """Return the states (D, B, ...) of stacked layers as one (L*D, B, ...)."""
     if len(states) == 1:
         return states[0]
-    if is_traced(*states) and dispatch.obstacle(states[0], states[0].dtype) is None:
+    if torch.compiler.is_compiling() and dispatch.obstacle(states[0], states[0].dtype) is None:
         return torch.ops.unrolled.cat(states)  # type: ignore[no-any-return]
     return torch.cat(list(states))
 

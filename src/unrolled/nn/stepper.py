@@ -9,6 +9,7 @@ from torch import Tensor
 
 from unrolled.core.stepper import CoreStepper, LayerWeights
 from unrolled.nn import checks, reference
+from unrolled.nn.reach import PLAIN_TENSORS, Unseen, is_open
 
 if TYPE_CHECKING:
     from unrolled.nn.recurrent_layer import RecurrentLayer, State
@@ -59,16 +60,27 @@ class Stepper:
             x: (B, I) of the weights' type, or one-hot indices (B,).
             reset: bool (B,): the rows whose state returns to zeros before the step, or to `reset_state`.
             reset_state: another state for a reset to return to, shaped as `state`.
-        Raises: ValueError or TypeError for another shape, type or device; IndexError for an index outside [0, I).
+        Raises: ValueError or TypeError for another shape, type or device; IndexError for an index outside [0, I);
+            TypeError too where torch would have to see what happens.
         """
+        if type(x) not in PLAIN_TENSORS or not is_open():
+            raise Unseen("x", x, "the stepper's memory is its own; use layer.step")
+        if reset is not None or reset_state is not None:
+            self._check(x)
+            self._reset(x, reset, reset_state)
+        try:
+            self._core.step(x)
+        except ValueError:
+            self._check(x)
+            raise
+        return self._y.clone()
+
+    def _check(self, x: Tensor) -> None:
         if x.dtype is not self._dtype or x.shape != self._shape or not x.is_cpu:
             raise ValueError(
                 f"x is {x.dtype} {tuple(x.shape)} on {x.device}, expected {self._dtype} {tuple(self._shape)} on cpu"
+                f"{checks.conversion(x) if x.dtype is not self._dtype else ''}"
             )
-        if reset is not None or reset_state is not None:
-            self._reset(x, reset, reset_state)
-        self._core.step(x)
-        return self._y.clone()
 
     def _reset(self, x: Tensor, reset: Any, reset_state: State | None) -> None:
         checks.has_reset(reset)

@@ -59,7 +59,7 @@ def explain(model: SequenceModel, text: Text, *, at_most: int = AT_MOST) -> Expl
     tables = [table for t in range(len(ids)) for table in _forward(model, read, t, int(targets[t]))]
     for t in reversed(range(len(ids))):
         tables += _backward(model, read, back.layers, t, int(targets[t]), N)
-    tables += _weights(model, ids, targets, N)
+    tables += _weights(model, ids, targets)
     known = ", ".join(f"{visible(name)} {k}" for k, name in enumerate(read.names)) if len(read.names) <= 30 else ""
     words = (
         f"{model!r}. It reads {len(ids)} symbols and predicts {N}; the loss is the mean of -ln p(target), "
@@ -117,12 +117,12 @@ def _backward(
         yield Table(f"Back at step {t + 1}: {_place(number, read)}", formulas, _numbers(H), lines)
 
 
-def _weights(model: SequenceModel, ids: Array, targets: Array, N: int) -> Iterator[Table]:
+def _weights(model: SequenceModel, ids: Array, targets: Array) -> Iterator[Table]:
     """Yield the gradient of every weight, as the backward pass of a training step finds it."""
     named = dict(model.named_parameters())
     with torch.enable_grad(), model.evaluating():
         loss, _ = model.loss(torch.from_numpy(ids)[:, None], torch.from_numpy(targets)[:, None])
-        found = torch.autograd.grad(loss / N, list(named.values()))
+        found = torch.autograd.grad(loss, list(named.values()))
     for (name, weight), gradient in zip(named.items(), found, strict=True):
         shape = f"({', '.join(map(str, weight.shape))})"
         if name.startswith("rnn."):

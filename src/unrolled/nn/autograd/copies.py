@@ -6,15 +6,16 @@ the bits that it has alone (tests/nn/test_vmap_bits.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from math import prod
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from unrolled.core.fields import GradientTensors, LayerTensors, Layout, Weights
-from unrolled.nn import fit, fused
+from unrolled.nn import fused
 from unrolled.nn.autograd.flat import WEIGHTS_AT, FlatTensors, by_direction
 
 
@@ -45,6 +46,19 @@ class Copies(NamedTuple):
     def each_result(self, results: FlatTensors) -> Iterator[tuple[Any, ...]]:
         """Return the same of results, which have all axes."""
         return zip(*(_entries(t, self.sizes, (True,) * len(self.sizes)) for t in results), strict=True)
+
+    def one_by_one(self, compute: Callable[[Sequence[Any]], Sequence[Any]], tensors: FlatTensors) -> tuple[Any, ...]:
+        """Return what a function computes from the tensors of each copy, with every mapped axis in front.
+
+        >>> import torch
+        >>> tensors = [torch.tensor([5, 6]), torch.tensor(7)]
+        >>> Copies((2,), ((True,), (False,))).one_by_one(lambda own: (own[0] + own[1],), tensors)
+        (tensor([12, 13]),)
+        """
+        found = zip(*map(compute, self.each(tensors)), strict=True)
+        return tuple(
+            None if parts[0] is None else torch.stack(parts).reshape(*self.sizes, *parts[0].shape) for parts in found
+        )
 
     def runs(self, layout: slice) -> list[list[int]]:
         """Return the copies in groups that one call of the core can serve: it has one `lengths` and one `reset`.
@@ -85,8 +99,6 @@ def forward(
     """
     end = 3 + WEIGHTS_AT
     each = [(Layout(batch_first, *own[:3]), own[3:end], by_direction(own[end:])) for own in copies.each(tensors)]
-    for layout, (x, *_), weights in each:
-        fit.values(x, weights, layout)
     layout, (x, *_), weights = each[0]
     y, h_n, c_n, saved = fused.results(kind, layout, x, weights, save, segment, copies.sizes)
     results = list(copies.each_result((y, h_n, c_n, *(saved or ()))))

@@ -14,19 +14,26 @@ from torch.autograd import Function
 
 from unrolled.core.fields import Layout
 from unrolled.nn import fused
+from unrolled.nn.autograd import func
 from unrolled.nn.autograd.flat import (
+    LAYOUT,
     WEIGHTS_AT,
     FlatTensors,
     by_direction,
     core_backward,
-    equations_backward,
+    intact_tensors,
+    saved_tensors,
     unpack,
+    walkable,
 )
-from unrolled.nn.fake_tensors import PLAIN
 from unrolled.nn.layout import STEP
+from unrolled.nn.reach import core_reads
 from unrolled.nn.reference import ZEROS, LayerResult
 
+_saved_tensor_hooks = torch._C._autograd._top_saved_tensors_default_hooks
 
+
+@walkable
 class Eager(Function):
     """A layer: torch takes a Function without setup_context in a quarter of the time of one that torch.func needs."""
 
@@ -48,7 +55,11 @@ class Eager(Function):
         weights, inputs = by_direction(flat), (x, h_0, c_0, h_reset, c_reset, *flat)
         tensors = fused.forward(kind, layout, x, h_0, c_0, weights, True, segment, (h_reset, c_reset))
         # The layout too: autograd then notices if somebody writes to a tensor of it before the backward pass.
-        ctx.save_for_backward(*layout[1:], *inputs, tensors.y, tensors.gates, tensors.cells)
+        kept = [tensors.y, tensors.gates, tensors.cells]
+        if _saved_tensor_hooks(True) is not None:  # nobody notices writes to what hooks keep
+            for k in range(3 if trace else 1):  # what the caller gets to see
+                kept[k] = kept[k].clone()
+        ctx.save_for_backward(*layout[1:], *inputs, *kept)
         ctx.kind, ctx.batch_first, ctx.segment, ctx.count = kind, layout.batch_first, segment, len(inputs)
         ctx.set_materialize_grads(False)
         gates = fused.recorded(kind, layout, (tensors.gates, tensors.cells), weights[0].W_hh) if trace else None
@@ -57,11 +68,19 @@ class Eager(Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
         """Return gradients of the arguments of forward."""
-        layout, inputs, y, saved = unpack(ctx.batch_first, ctx.count, ctx.saved_tensors)
+
+        def again(given: Sequence[Any]) -> Sequence[Any]:
+            layout, flat = Layout(ctx.batch_first, *given[:LAYOUT]), given[LAYOUT:]
+            (x, h_0, c_0, *reset_state), weights = flat[:WEIGHTS_AT], by_direction(flat[WEIGHTS_AT:])
+            tensors = fused.forward(ctx.kind, layout, x, h_0, c_0, weights, True, ctx.segment, reset_state)
+            return tensors.y, tensors.gates, tensors.cells
+
+        layout, inputs, y, saved = unpack(ctx.batch_first, ctx.count, intact_tensors(ctx, LAYOUT + ctx.count, again))
         needs = ctx.needs_input_grad[4:]
         return None, None, None, None, *_gradients(ctx.kind, layout, inputs, y, saved, upstream[:3], needs, ctx.segment)
 
 
+@walkable
 class EagerStep(Function):
     """One step of a cell, x (B, I), h_0 and c_0 (B, H); the time axis is added inside."""
 
@@ -73,12 +92,13 @@ class EagerStep(Function):
         ctx.save_for_backward(x, h_0, c_0, *flat, tensors.y, tensors.gates, tensors.cells)
         ctx.kind = kind
         ctx.set_materialize_grads(False)
-        return tensors.h_n[0], None if tensors.c_n is None else tensors.c_n[0]
+        # Not views: nobody may write into a view that a Function returns.
+        return tensors.h_n.squeeze_(0), None if tensors.c_n is None else tensors.c_n.squeeze_(0)
 
     @staticmethod
     def backward(ctx: Any, dh: Any, dc: Any) -> Any:
         """Return gradients of the arguments of forward."""
-        x, h_0, c_0, *rest = ctx.saved_tensors
+        x, h_0, c_0, *rest = saved_tensors(ctx)
         *flat, y, gates, cells = rest
         inputs = (*map(_with_time, (x, h_0, c_0)), *ZEROS, *flat)
         upstream = (None, _with_time(dh), _with_time(dc))
@@ -102,8 +122,11 @@ def _gradients(
     needs: Sequence[bool],
     segment: int,
 ) -> tuple[Tensor | None, ...]:
-    """Return gradients of the inputs, from the core where possible."""
-    # create_graph=True: somebody will differentiate this again.  Gradients of another type may wrap their values.
-    if torch.is_grad_enabled() or not PLAIN.issuperset(map(type, upstream)):
-        return equations_backward(kind, layout, inputs, upstream, needs)
-    return core_backward(kind, layout, inputs, y, saved, upstream, needs, segment)
+    """Return gradients of the inputs, from the core where it may be reached and nobody differentiates them again."""
+    if not torch.is_grad_enabled() and core_reads(*upstream):
+        try:
+            return core_backward(kind, layout, inputs, y, saved, upstream, needs, segment)
+        except fused.Unreadable:
+            pass
+    call = func.Call(kind, layout.batch_first, segment, True, len(inputs), tuple(needs))
+    return func.apply(func.LayerGradient, call, *upstream, *layout[1:], *inputs, y, *saved)  # type: ignore[no-any-return]
