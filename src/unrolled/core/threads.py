@@ -11,7 +11,7 @@ from unrolled.core import _core
 class Threads(NamedTuple):
     """How many threads share a call, and the reason."""
 
-    count: int
+    number: int
     why: str
 
 
@@ -38,7 +38,7 @@ def of_layer(
         allowed: how many may be used where UNROLLED_NUM_THREADS is not set.
 
     >>> of_layer(2, "float32", T=1, B=1, I=8, H=8, P=8, allowed=4)
-    Threads(count=1, why='one thread is done before another would have woken')
+    Threads(number=1, why='it is done before another would have woken')
     """
     asked = int(os.environ.get("UNROLLED_NUM_THREADS") or allowed)
     count, division = _core.crew(cell, dtype, T, B, I, H, P, D, symbols, backward, allowed)
@@ -46,7 +46,7 @@ def of_layer(
     if limit == 1:
         return Threads(1, limits(asked))
     if count == 1:
-        return Threads(1, "one thread is done before another would have woken")
+        return Threads(1, "it is done before another would have woken")
     shared = "they share its rows" if division == "rows" else "they share each of its steps"
     return Threads(count, f"{shared}; {limits(asked)}")
 

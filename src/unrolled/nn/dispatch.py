@@ -29,7 +29,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_map_only
 
 from unrolled.config.checks import CheckpointSteps
-from unrolled.core import backend
+from unrolled.core import backend, threads
 from unrolled.core.fields import Layout, Weights
 from unrolled.nn import checks, fit, fused, reference
 from unrolled.nn.autograd import func, operator
@@ -47,7 +47,7 @@ from unrolled.nn.reach import (
 )
 from unrolled.nn.recompute import segment_steps
 from unrolled.nn.reference import ZEROS, LayerResult, ResetState
-from unrolled.notation import has_cell_state
+from unrolled.notation import CELLS, has_cell_state
 
 #: Types the compiled core computes in.
 CORE_TYPES = (torch.float32, torch.float64)
@@ -271,7 +271,7 @@ def explain_backend(
 
     Args: the layer, and the arguments its call would get; nothing is computed.
     Returns: path "fused" (the compiled core), "reference" (the equations in torch operations) or "torch" (torch's own
-        operator), and the reason in words.
+        operator), and the reason in words; of the core, also how many threads share the call, and why.
 
     >>> from unrolled.nn import GRU
     >>> explain_backend(GRU(4, 6), torch.randn(5, 3, 4, device="meta")).path
@@ -298,4 +298,28 @@ def explain_backend(
     else:
         route = "a bare call, because no gradient is wanted"
     widened = f", computed in {dtype}" if W.dtype in checks.HALF or data.dtype in checks.HALF else ""
-    return Backend("fused", f"{W.dtype} on {data.device.type}{widened}; {route}")
+    count, reason = _threads(layer, x, dtype)
+    shared = "one thread" if count == 1 else f"{count} threads"
+    return Backend("fused", f"{W.dtype} on {data.device.type}{widened}; {route}; {shared}: {reason}")
+
+
+def _threads(layer: Any, x: Tensor | PackedSequence, dtype: torch.dtype) -> threads.Threads:
+    """Return how many threads the first layer of a stack, or a cell, would use for its forward pass."""
+    data = x.data if isinstance(x, PackedSequence) else x
+    one_hot = checks.is_one_hot(data)
+    rows = data.shape if one_hot else data.shape[:-1]
+    if isinstance(x, PackedSequence):
+        T, B = x.batch_sizes.shape[0], int(x.batch_sizes[0])
+    elif not hasattr(layer, "num_layers"):  # a cell
+        T, B = 1, rows.numel()
+    elif len(rows) == 1:
+        T, B = rows[0], 1
+    else:
+        B, T = rows if layer.batch_first else rows[::-1]
+    H, P = layer.hidden_size, getattr(layer, "proj_size", 0) or layer.hidden_size
+    return threads.of_layer(
+        CELLS[layer.kind].number,
+        str(dtype).removeprefix("torch."),
+        T=T, B=B, I=layer.input_size, H=H, P=P, D=1 + getattr(layer, "bidirectional", False),
+        symbols=one_hot, allowed=torch.get_num_threads(),
+    )  # fmt: skip
