@@ -61,8 +61,8 @@ struct BackwardPlan {
   const CallOf<T>& call;
   Index Hp, Pp, chunk, block, segment;
   Order<T> order;
-  Storage* no_h;   // (P) zeros
-  Compute* zeros;  // (max(Pp, slots * Hp))
+  Storage* no_h;                  // (P) zeros
+  Compute* zeros;                 // (max(Pp, slots * Hp))
   BackwardBuffers<T>* buffers;    // [recurrences]
   BackwardPointers<T>* pointers;  // [members]
   SumBuffers<T>* sums;            // [members]

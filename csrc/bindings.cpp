@@ -295,8 +295,7 @@ NB_MODULE(_core, m) {
   m.def("default_threads", &default_threads, "UNROLLED_NUM_THREADS, or the processors of this process.");
   m.def("processors", &processors, "How many threads of this process can run at a time.");
   m.def(
-      "rehearse",
-      [](std::int16_t processors, bool awaited, int delay) { rehearse({delay, processors, awaited}); },
+      "rehearse", [](std::int16_t processors, bool awaited, int delay) { rehearse({delay, processors, awaited}); },
       nb::arg("processors") = 0, nb::arg("awaited") = false, nb::arg("delay") = 0,
       "For tests: as if there were so many processors; calls begin when all their threads have come; threads come so "
       "many microseconds late to each piece of work, or if negative do none.");
@@ -305,7 +304,8 @@ NB_MODULE(_core, m) {
         "The processor quota of a container in whole processors, 0 if there is none.");
   m.def("choose_team", &team_of, nb::arg("T"), nb::arg("B"), nb::arg("recurrences"), nb::arg("panels"),
         nb::arg("recurrent"), nb::arg("rest"), nb::arg("bytes"), nb::arg("lanes"), nb::arg("allowed"),
-        "How many threads would share a call, by what, in how many blocks of rows and of panels, and the nanoseconds that "
+        "How many threads would share a call, by what, in how many blocks of rows and of panels, and the nanoseconds "
+        "that "
         "it is predicted to take.");
   m.def("crew", &crew, nb::arg("cell"), nb::arg("dtype"), nb::arg("T"), nb::arg("B"), nb::arg("I"), nb::arg("H"),
         nb::arg("P"), nb::arg("D"), nb::arg("symbols"), nb::arg("backward"), nb::arg("threads"),

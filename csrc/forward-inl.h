@@ -28,8 +28,8 @@ class ForwardRows {
       : plan_(plan), call_(plan.call), order_(plan.order), share_(share), at_(plan.pointers[member]),
         shared_(call_.division == Division::steps), buffers_(plan.buffers[shared_ ? which : member]),
         recurrence_(call_.recurrence[which]), packed_(plan.packed[which]), Hp_(plan.Hp),
-        segment_(call_.segment ? segment_steps<T>(call_) : 0), timeline_{&order_, &recurrence_, plan.no_h}, saved_(saved),
-        n_(share.rows) {}
+        segment_(call_.segment ? segment_steps<T>(call_) : 0), timeline_{&order_, &recurrence_, plan.no_h},
+        saved_(saved), n_(share.rows) {}
 
   // Steps s0 to s1 with all panels.
   void run(Index s0, Index s1) {

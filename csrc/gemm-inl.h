@@ -74,12 +74,10 @@ struct TileSums {
   alignas(64) Sum data[8 * kPanelVectors * kWidth<Sum>];
 };
 
-// The sums of the tile of so many rows and vectors.  Segments of up to kChain terms are one chain together, those of
-// longer ones are cut.
+// The sums of the tile of so many rows and vectors, in chains of kChain terms.
 template <bool Transposed, class Sum, class A, class W>
-inline void run_tile(Index rows, int vectors, Sum* out, const A* const* a, const Index* at, int segments, Index K,
-                     const W* panel) {
-  if (K <= kChain) return sized_tile<Transposed>(rows, vectors, out, a, at, segments, K, panel);
+[[gnu::noinline]] void run_long_tile(Index rows, int vectors, Sum* out, const A* const* a, const Index* at,
+                                     int segments, Index K, const W* panel) {
   TileSums<Sum> chain;
   for (int s = 0; s < segments; ++s) {
     for (Index k = 0; k < K; k += kChain) {
@@ -95,8 +93,16 @@ inline void run_tile(Index rows, int vectors, Sum* out, const A* const* a, const
   }
 }
 
-// Cuts n rows into tiles of nearly equal height, at most `most`: 32 rows of 6 are 6 6 5 5 5 5, not 6 6 6 6 6 2.  Here and
-// in Part one is a case of its own: a division takes as long as a whole tile of a small layer.
+// Segments of up to kChain terms are one chain together, longer ones are cut.
+template <bool Transposed, class Sum, class A, class W>
+[[gnu::always_inline]] inline void run_tile(Index rows, int vectors, Sum* out, const A* const* a, const Index* at,
+                                            int segments, Index K, const W* panel) {
+  if (K > kChain) return run_long_tile<Transposed>(rows, vectors, out, a, at, segments, K, panel);
+  sized_tile<Transposed>(rows, vectors, out, a, at, segments, K, panel);
+}
+
+// Cuts n rows into tiles of nearly equal height, at most `most`: 32 rows of 6 are 6 6 5 5 5 5, not 6 6 6 6 6 2.  Here
+// and in Part one is a case of its own: a division takes as long as a whole tile of a small layer.
 struct RowTiles {
   Index rows, count;
   RowTiles(Index n, int most) : rows(n), count(n <= most ? n > 0 : (n + most - 1) / most) {}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The sums over the rows of a chunk: dW = da^T [x, h_{t-1}], db, and dx = W_ih^T da.  The outputs, not the rows, are cut
-// into items, so each element is summed by one member in one order.
+// The sums over the rows of a chunk: dW = da^T [x, h_{t-1}], db, and dx = W_ih^T da.  The outputs, not the rows, are
+// cut into items, so each element is summed by one member in one order.
 
 template <class Cell, class T>
 class ChunkSums {
@@ -47,13 +47,13 @@ class ChunkSums {
     switch (kind) {
       case W_ih:
         if (plan_.by_symbol) return scatter_symbols(part);
-        return add_outer_product<Sum>(OuterProduct{own_.da_rows, input_at_, Cell::gates, call_.H, own_.x_rows, call_.I,
-                                                   buffers_.dW_ih},
-                                      blocks, columns, units, packed);
+        return add_outer_product<Sum>(
+            OuterProduct{own_.da_rows, input_at_, Cell::gates, call_.H, own_.x_rows, call_.I, buffers_.dW_ih}, blocks,
+            columns, units, packed);
       case W_hh:
-        return add_outer_product<Sum>(OuterProduct{own_.da_rows, hidden_at_, Cell::gates, call_.H, own_.h_rows,
-                                                   call_.P, buffers_.dW_hh},
-                                      blocks, columns, units, packed);
+        return add_outer_product<Sum>(
+            OuterProduct{own_.da_rows, hidden_at_, Cell::gates, call_.H, own_.h_rows, call_.P, buffers_.dW_hh}, blocks,
+            columns, units, packed);
       case W_hr:
         return add_outer_product<Sum>(
             OuterProduct{own_.dp_rows, &kStart, 1, call_.P, own_.m_rows, call_.H, buffers_.dW_hr}, blocks, columns,
@@ -264,9 +264,8 @@ void run_segments(BackwardPlan<Cell, T>& plan, Index segment, const Team& team, 
     end = begin;
   }
   const Index parts = parts_of_each(team, call.recurrences);
-  team.share(call.recurrences * parts, [&](Index item, int) {
-    Finish<Cell, T>(plan, item / parts, {item % parts, parts}).run();
-  });
+  team.share(call.recurrences * parts,
+             [&](Index item, int) { Finish<Cell, T>(plan, item / parts, {item % parts, parts}).run(); });
 }
 
 template <class Cell, class T>

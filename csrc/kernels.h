@@ -205,7 +205,8 @@ struct Kernels {
   void (*prepare_step)(const Call<Real, Compute>&, void* scratch);
   void (*step)(const void* scratch);
   std::size_t (*linear_bytes)(const Linear<Real>&);
-  void (*linear)(const Linear<Real>&, void* scratch, bool packed);  // one thread; packed: by an earlier call, as it is now
+  void (*linear)(const Linear<Real>&, void* scratch,
+                 bool packed);  // one thread; packed: by an earlier call, as it is now
   std::size_t (*head_bytes)(const HeadPass<Real>&, int members);
   void (*head)(const HeadPass<Real>&, void* scratch, const Team&);
   void (*activate)(Activation, const Real* in, Real* out, Index n);

@@ -48,8 +48,8 @@ struct Plan {
   const CallOf<T>& call;
   Index Hp;
   Order<T> order;
-  Storage* no_h;   // (P) zeros
-  Compute* zeros;  // (Hp)
+  Storage* no_h;                 // (P) zeros
+  Compute* zeros;                // (Hp)
   Packed<Cell, T>* packed;       // [recurrences]
   StepBuffers<T>* buffers;       // [members], or where steps are shared [recurrences]
   ForwardPointers<T>* pointers;  // [members]

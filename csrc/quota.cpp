@@ -58,7 +58,8 @@ int processor_quota(const std::string& root, const std::string& groups) {
     if (controllers.empty()) {
       quota = std::min(quota, smallest(root, group, quota_2));
     } else if (has_controller(controllers, "cpu")) {
-      quota = std::min({quota, smallest(root + "/cpu", group, quota_1), smallest(root + "/" + controllers, group, quota_1)});
+      quota = std::min(
+          {quota, smallest(root + "/cpu", group, quota_1), smallest(root + "/" + controllers, group, quota_1)});
     }
   }
   return quota < kMostMembers ? std::max(1, static_cast<int>(quota)) : 0;

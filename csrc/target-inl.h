@@ -122,8 +122,8 @@ void activate(Activation activation, const typename T::Storage* in, typename T::
 
 template <class T>
 constexpr Kernels<typename T::Storage, typename T::Compute> kKernels{
-    scratch_bytes<T>, forward<T>, backward<T>, step_bytes<T>, prepare_step<T>, step, linear_bytes<T>, linear<T>,
-    head_bytes<T>,    head<T>,    activate<T>,
+    scratch_bytes<T>, forward<T>, backward<T>,   step_bytes<T>, prepare_step<T>, step,
+    linear_bytes<T>,  linear<T>,  head_bytes<T>, head<T>,       activate<T>,
 };
 using F32 = Types<float, float, float>;
 using F64 = Types<double, double, double>;

@@ -6,8 +6,8 @@
 namespace unrolled {
 
 // Work is cut into items, and members claim them: no item is promised to anyone.  The caller is member 0, begins at
-// once and claims whatever nobody else has; at the end it waits for items that are claimed and not yet done, never for a
-// member that has not come (threads.cpp).
+// once and claims whatever nobody else has; at the end it waits for items that are claimed and not yet done, never for
+// a member that has not come (threads.cpp).
 using Work = void (*)(void* context, std::int64_t item, int member);
 void share_items(std::int64_t items, Work work, void* context);
 

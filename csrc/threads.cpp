@@ -32,6 +32,9 @@ using Number = std::uint64_t;
 // A member waits so long for work before it sleeps: the layers of a model call in quick succession, and a step of a
 // call is much shorter.
 constexpr auto kIdle = std::chrono::microseconds(100);
+// Who has done its own item looks so often whether the others have done theirs before it looks for items that are left:
+// looking there takes the lines that they claim by away from them.
+constexpr int kCourtesy = 64;
 
 std::atomic<Rehearsal> rehearsal{};
 static_assert(std::atomic<Rehearsal>::is_always_lock_free);
@@ -72,13 +75,15 @@ class Patience {
 // whose idle processors look busy to its kernel, nearly always (docs/decisions/0008-claimed-work.md).
 class Places {
  public:
-  // To be asked before members are woken; whether they have to move.
-  bool changed() {
+  // Whether the caller has moved, or may run elsewhere, since the last time; `look` asks the kernel where it may.
+  bool changed([[maybe_unused]] bool look) {
 #ifdef __linux__
     const int here = sched_getcpu();
+    if (here < 0 || (here == here_ && !look)) return false;
     cpu_set_t set;
-    if (here < 0 || sched_getaffinity(0, sizeof set, &set) != 0) return false;
-    if (CPU_COUNT(&set) > 1) CPU_CLR(here, &set);
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return false;
+    here_ = here;
+    if (CPU_COUNT(&set) > 1 && here < CPU_SETSIZE) CPU_CLR(here, &set);
     if (CPU_EQUAL(&set, &set_)) return false;
     set_ = set;
     return true;
@@ -94,6 +99,7 @@ class Places {
 
  private:
 #ifdef __linux__
+  int here_ = -1;
   cpu_set_t set_{};
 #endif
 };
@@ -128,12 +134,26 @@ class Crew {
     done_.store(0, std::memory_order_relaxed);
     const Number phase = (phase_.load(std::memory_order_relaxed) / kItems + 1) * kItems + static_cast<Number>(items);
     phase_.store(phase, std::memory_order_release);
-    work_at(phase, 0, 0);
-    for (Patience patience; done_.load(std::memory_order_acquire) < items;) patience.wait();
+    const auto others_have_done = [&](std::int64_t mine) {
+      return done_.load(std::memory_order_acquire) == items - mine;
+    };
+    const Block own = block_of(items, 0);
+    std::int64_t mine = claim(phase, own.begin, own.end, 0);
+    for (int k = 0; k < kCourtesy && own.single && !alone_ && !others_have_done(mine); ++k) pause();
+    if (!others_have_done(mine)) {
+      const std::int64_t before = mine;
+      mine += claim(phase, own.end, own.begin + items, 0);
+      alone_ = mine > before;
+    }
+    for (Patience patience; !others_have_done(mine);) patience.wait();
   }
 
   std::uint64_t present() const { return present_.load(std::memory_order_relaxed); }
-  std::uint64_t helped() const { return helped_.load(std::memory_order_relaxed); }
+  std::uint64_t helped() const {
+    std::uint64_t all = 0;
+    for (const Member& member : members_) all += member.done.load(std::memory_order_relaxed);
+    return all;
+  }
 
   // A fork copies the memory but not the threads; the child starts with an empty crew.
   static void after_fork_in_child() { new (&instance()) Crew; }
@@ -146,6 +166,7 @@ class Crew {
     std::atomic<std::uint32_t> bell{0};  // rung to wake it
     std::atomic<bool> asleep{false};
     std::atomic<pid_t> thread{0};
+    std::atomic<std::uint64_t> done{0};  // items, ever
   };
   struct alignas(64) Item {
     std::atomic<Number> phase{0};  // of the last claim
@@ -163,16 +184,19 @@ class Crew {
     return std::min(threads, size_of_crew_);
   }
 
-  // Wakes the members that sleep: those that nobody else will.
+  // Wakes the members that sleep: those that nobody else will.  All of them go where they do not stand in the caller's
+  // way, those too that are awake.
   void wake(int threads) {
-    bool asked = false;
+    bool sleepers = false;
+    for (int id = 1; id < threads; ++id) sleepers = sleepers || asleep(id);
+    if (places_.changed(sleepers)) placed_ = 0;
     for (int id = 1; id < threads; ++id) {
-      if (!asleep(id)) continue;
-      if (!asked && places_.changed()) placed_ = 0;
-      asked = true;
-      if (!(placed_ >> id & 1)) places_.move(members_[id].thread.load(std::memory_order_relaxed));
-      placed_ |= std::uint64_t{1} << id;
-      if (id == 1 || !asleep(id / 2)) ring(id);
+      const pid_t thread = members_[id].thread.load(std::memory_order_relaxed);
+      if (!(placed_ >> id & 1) && thread != 0) {
+        places_.move(thread);
+        placed_ |= std::uint64_t{1} << id;
+      }
+      if (asleep(id) && (id == 1 || !asleep(id / 2))) ring(id);
     }
   }
 
@@ -208,8 +232,7 @@ class Crew {
         seen = phase;
         if (delay > 0) std::this_thread::sleep_for(std::chrono::microseconds(delay));
         if (id < size_.load(std::memory_order_relaxed)) {
-          const std::int64_t done = work_at(phase, id, __builtin_popcountll(present() & bits_below(id)));
-          helped_.fetch_add(static_cast<std::uint64_t>(done), std::memory_order_relaxed);
+          help(phase, id);
           patience = {};
         }
       }
@@ -222,36 +245,61 @@ class Crew {
     }
   }
 
-  // Claims items and does them: first those from its own place among the members on, which in the next phase will be
-  // the same, and its part of the weights still in its own cache; then what others have left.
-  std::int64_t work_at(Number phase, int member, int rank) {
-    const auto items = static_cast<std::int64_t>(phase % kItems);
+  // The items of a member's own place among the members: in the next phase they will be the same, and their part of the
+  // weights still in its own cache.
+  struct Block {
+    std::int64_t begin, end;
+    bool single;  // each member has one item
+  };
+  Block block_of(std::int64_t items, int member) const {
     const int size = size_.load(std::memory_order_relaxed);
-    const std::int64_t first = items * rank / Team{size}.members() % items;
+    const int members = Team{size}.members(), rank = __builtin_popcountll(present() & bits_below(member));
+    return {items * rank / members, items * (rank + 1) / members, items <= members};
+  }
+
+  void help(Number phase, int member) {
+    const auto items = static_cast<std::int64_t>(phase % kItems);
+    const Block own = block_of(items, member);
+    finish(claim(phase, own.begin, own.end, member), member);
+    for (int k = 0; k < kCourtesy && own.single; ++k) {
+      if (phase_.load(std::memory_order_relaxed) != phase) return;
+      pause();
+    }
+    finish(claim(phase, own.end, own.begin + items, member), member);
+  }
+
+  void finish(std::int64_t done, int member) {
+    if (done == 0) return;
+    done_.fetch_add(done, std::memory_order_release);
+    members_[member].done.fetch_add(static_cast<std::uint64_t>(done), std::memory_order_relaxed);
+  }
+
+  // Claims what it can of the items from begin to end, which count on from the first after the last, and does them.
+  std::int64_t claim(Number phase, std::int64_t begin, std::int64_t end, int member) {
+    const auto items = static_cast<std::int64_t>(phase % kItems);
     std::int64_t done = 0;
-    for (std::int64_t k = 0; k < items; ++k) {
-      const std::int64_t item = first + k < items ? first + k : first + k - items;
-      std::atomic<Number>& claim = items_[item].phase;
-      Number before = claim.load(std::memory_order_relaxed);
-      if (before >= phase || !claim.compare_exchange_strong(before, phase, std::memory_order_acq_rel)) continue;
+    for (std::int64_t k = begin; k < end; ++k) {
+      const std::int64_t item = k < items ? k : k - items;
+      std::atomic<Number>& last = items_[item].phase;
+      Number before = last.load(std::memory_order_relaxed);
+      if (before >= phase || !last.compare_exchange_strong(before, phase, std::memory_order_acq_rel)) continue;
       work_.load(std::memory_order_relaxed)(context_.load(std::memory_order_relaxed), item, member);
       ++done;
     }
-    if (done > 0) done_.fetch_add(done, std::memory_order_release);
     return done;
   }
 
   std::mutex busy_;
   int size_of_crew_ = 1;
+  bool alone_ = false;  // in the last phase the caller did what others might have done
   Places places_;
-  std::uint64_t placed_ = ~std::uint64_t{0};  // members that are where places_ says
+  std::uint64_t placed_ = 0;  // members that are where places_ says
   alignas(64) std::atomic<Number> phase_{0};
   std::atomic<Work> work_{nullptr};
   std::atomic<void*> context_{nullptr};
   std::atomic<int> size_{1};
   alignas(64) std::atomic<std::int64_t> done_{0};
   alignas(64) std::atomic<std::uint64_t> present_{1};  // a bit for each member that is awake, and the caller's
-  std::atomic<std::uint64_t> helped_{0};
   Member members_[kMostMembers];
   Item items_[kMostItems];
 };
