@@ -98,15 +98,23 @@ def load_checkpoint(folder: str | Path) -> tuple[Tensors, dict[str, Any]]:
 
     Raises: CheckpointError if there is none, or a file is damaged, foreign or of an unknown format version.
     """
+    checkpoint, sum = latest(folder)
+    described = read_file(checkpoint / "training.json")
+    training = parse(checkpoint / "training.json", described, _Training)
+    check_sum(checkpoint / "training.json", described, sum)
+    return unpack(checkpoint / "training.safetensors", training.sha256), training.state
+
+
+def latest(folder: str | Path) -> tuple[Path, str]:
+    """Return the folder of the latest checkpoint, and the sha256 of its training.json.
+
+    Raises: CheckpointError as :func:`load_checkpoint`.
+    """
     checkpoints = Path(folder) / "checkpoints"
     if not checkpoints.is_dir():
         raise CheckpointError(f"{folder}: no folder checkpoints, so there is no run to resume; check the path")
-    latest = parse(checkpoints / "latest", read_file(checkpoints / "latest"), _Latest)
-    checkpoint = checkpoints / Path(latest.checkpoint).name
-    described = read_file(checkpoint / "training.json")
-    training = parse(checkpoint / "training.json", described, _Training)
-    check_sum(checkpoint / "training.json", described, latest.sha256)
-    return unpack(checkpoint / "training.safetensors", training.sha256), training.state
+    named = parse(checkpoints / "latest", read_file(checkpoints / "latest"), _Latest)
+    return checkpoints / Path(named.checkpoint).name, named.sha256
 
 
 def _free_name(checkpoints: Path, step: int) -> Path:

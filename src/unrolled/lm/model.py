@@ -24,7 +24,8 @@ from unrolled.nn import GRU, LSTM, RNN
 from unrolled.notation import CELLS
 from unrolled.runtime.model import RuntimeModel
 from unrolled.runtime.scoring import Score
-from unrolled.saved.model import SavedModel, load_model, save_model
+from unrolled.saved.model import SavedModel, check_model, save_model
+from unrolled.saved.tensors import faults, model_tensors
 from unrolled.saved.vocabulary import Text, Vocabulary
 
 #: Hidden state (L, B, H) after the last symbol, for LSTM followed by the cell state (L, B, H).
@@ -160,20 +161,23 @@ class SequenceModel(torch.nn.Module):
     def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the model to a folder that :meth:`from_pretrained` and :mod:`unrolled.runtime` read.
 
-        Raises: CheckpointError if a model is there and `overwrite` is False, or the files cannot be written.
+        Raises: CheckpointError if a model is there and `overwrite` is False, the files cannot be written, or a weight
+            is not finite or neither float32 nor float64.
         """
+        check_model(folder, self.config, self.vocabulary, self.tensors())
         save_model(folder, self.saved_config(), self.vocabulary, self.tensors(), overwrite=overwrite)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> SequenceModel:
         """Load a model; no code in the folder is run.
 
-        Raises: CheckpointError naming the file and what is wrong with it; ValueError if the parts do not fit.
+        Raises: CheckpointError naming the file and what is wrong with it, or that it does not fit the others.
         """
-        config, vocabulary, tensors = load_model(folder)
-        saved = SavedModel.from_dict(config, folder)
-        model = cls(saved.model, vocabulary, framed=saved.framed)
-        model.load_tensors(tensors)
+        saved = SavedModel.load(folder)
+        model = cls(saved.model, saved.vocabulary, framed=saved.framed)
+        if saved.tensors["head.bias"].dtype == np.float64:
+            model.double()
+        model.load_tensors(saved.tensors)
         return model.eval()
 
     def saved_config(self) -> dict[str, Any]:
@@ -188,18 +192,12 @@ class SequenceModel(torch.nn.Module):
     def load_tensors(self, tensors: dict[str, np.ndarray]) -> None:
         """Load weights as :meth:`tensors` returns them.
 
-        Raises: ValueError naming every weight that is missing, unknown or of another shape.
+        Raises: ValueError naming every weight that is missing, unknown, of another type or shape, or not finite.
         """
-        own = self.tensors()
-        wrong = [f"{name} is missing" for name in own.keys() - tensors.keys()]
-        wrong += [f"{name} is unknown" for name in tensors.keys() - own.keys()]
-        wrong += [
-            f"{name} has shape {tensors[name].shape}, expected {own[name].shape}"
-            for name in own.keys() & tensors.keys()
-            if own[name].shape != tensors[name].shape
-        ]
+        dtype = self.tensors()["head.bias"].dtype
+        wrong = list(faults(tensors, model_tensors(self.config, len(self.vocabulary), dtype)))
         if wrong:
-            raise ValueError(f"the weights do not fit {self!r}: {'; '.join(sorted(wrong))}")
+            raise ValueError(f"the weights do not fit {self!r}: {'; '.join(wrong)}")
         self.load_state_dict({name: torch.from_numpy(t) for name, t in tensors.items()}, strict=not self.config.tied)
 
     @contextmanager

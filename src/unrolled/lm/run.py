@@ -9,10 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from unrolled.config.checks import Count
 from unrolled.config.training import TrainingConfig
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.splitting import counts
@@ -21,7 +23,7 @@ from unrolled.lm.loader import BatchLoader
 from unrolled.lm.metrics_log import MetricsLog
 from unrolled.lm.model import SequenceModel, State
 from unrolled.lm.optimisers import Optimiser
-from unrolled.lm.schedule import Progress, Schedule
+from unrolled.lm.schedule import Measured, Progress, Schedule
 
 #: Pseudo-count of symbols that never start a sequence.
 UNSEEN = 1e-3
@@ -54,18 +56,21 @@ class Result:
     folder: Path | None
 
 
-@dataclass
-class Meter:
+class Meter(msgspec.Struct, forbid_unknown_fields=True):
     """Sums since the last line of metrics: nats and symbols, gradient norms and steps."""
 
-    nats: float = 0.0
-    symbols: int = 0
-    norm: float = 0.0
-    steps: int = 0
+    nats: Measured
+    symbols: Count
+    norm: Measured
+    steps: Count
+
+    @classmethod
+    def zero(cls) -> Meter:
+        """Return the sums over no steps."""
+        return cls(nats=0.0, symbols=0, norm=0.0, steps=0)
 
 
-@dataclass
-class Clock:
+class Clock(msgspec.Struct, forbid_unknown_fields=True):
     """Progress of a run in steps, symbols and seconds.
 
     Attributes:
@@ -77,13 +82,20 @@ class Clock:
         logged_symbols, logged_seconds: Symbols and seconds at the last line of metrics.
     """
 
-    step: int = 0
-    symbols: int = 0
-    seconds: float = 0.0
-    nats: float | None = None
-    validated: int = 0
-    logged_symbols: int = 0
-    logged_seconds: float = 0.0
+    step: Count
+    symbols: Count
+    seconds: Measured
+    nats: Measured | None
+    validated: Count
+    logged_symbols: Count
+    logged_seconds: Measured
+
+    @classmethod
+    def zero(cls) -> Clock:
+        """Return the clock of a run that has not begun."""
+        return cls(
+            step=0, symbols=0, seconds=0.0, nats=None, validated=0, logged_symbols=0, logged_seconds=0.0
+        )
 
 
 class Run:
@@ -109,9 +121,9 @@ class Run:
         self.total_steps = _total_steps(config, self.loader.batches_per_epoch)
         self.optimiser = Optimiser(model, config)
         self.schedule = Schedule(config, self.total_steps)
-        self.progress = Progress()
+        self.progress = Progress.none()
         self.best: torch.Tensor | None = None  # flat weights with the lowest validation loss
-        self.clock, self.meter = Clock(), Meter()
+        self.clock, self.meter = Clock.zero(), Meter.zero()
         self.carried: State | None = None  # hidden state after the last chunk of a stream
         self.metrics: MetricsLog | None = None
         model.start.copy_(torch.from_numpy(_starts(corpus)))
@@ -155,7 +167,7 @@ class Run:
             "symbols_per_second": (clock.symbols - clock.logged_symbols) / lasted,
         }
         clock.logged_symbols, clock.logged_seconds = clock.symbols, clock.seconds
-        self.meter = Meter()
+        self.meter = Meter.zero()
         self._write(line)
         return line
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -132,11 +133,12 @@ def from_json(data: bytes | str, kind: type[Parsed]) -> Parsed:
     Note(text='so long')
     """
     try:
-        version = msgspec.json.decode(data, type=_Version).format_version
+        value = msgspec.json.decode(data)  # once, so that a key that stands there twice has one value
+        version = msgspec.convert(value, _Version).format_version
         if version != FORMAT_VERSION:
             raise ValueError(f"format version {version}; this release reads {FORMAT_VERSION}")
-        return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return msgspec.convert(value, kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"damaged, or written by something else: {error}") from None
 
 
@@ -151,9 +153,13 @@ def pack(tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
 
 
 def read_file(path: Path) -> bytes:
-    """Return the bytes of a file; CheckpointError if it is missing or cannot be read."""
+    """Return the bytes of a file; CheckpointError if it is missing, cannot be read or is no file of bytes."""
     try:
-        return path.read_bytes()
+        # A pipe would wait for its writer, and a device might never end.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise CheckpointError(f"{path}: cannot read: it is a pipe or a device; put the file itself there")
+            return file.read()
     except FileNotFoundError:
         raise CheckpointError(f"{path}: the file is missing, so the run is incomplete") from None
     except OSError as error:
@@ -183,5 +189,7 @@ def unpack(path: Path, expected: str | None) -> Tensors:
     check_sum(path, data, expected)
     try:
         return safetensors.numpy.load(data)
-    except SafetensorError as error:
+    except KeyError as error:  # numpy has no such type
+        raise CheckpointError(f"{path}: a tensor is of type {error.args[0]}; this release reads none of that") from None
+    except (SafetensorError, ValueError) as error:  # numpy holds no shape as large as the file may name
         raise CheckpointError(f"{path}: damaged, or no safetensors file: {error}") from None
