@@ -12,6 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from unrolled.config.data import DataConfig
+from unrolled.corpus import reading
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.reading import CorpusError, CorpusWarning
 from unrolled.corpus.sonnets import sonnets
@@ -269,6 +270,43 @@ def test_corpus_refuses_texts_among_lists_unless_the_kind_is_set(sequences):
     with pytest.raises(CorpusError, match="sequence 1: texts and lists of symbols are mixed"):
         Corpus.from_sequences(sequences)
     assert Corpus.from_sequences(sequences, kind="symbols", **WHOLE).vocabulary.symbols == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("kind", ["auto", "symbols"])
+@pytest.mark.parametrize("sequences", [["Anna", "Bela"], [["a", "b"], ["b"]], [["a", 7], [10, "b"]], ["a b", "b"]])
+def test_corpus_reads_sequences_in_memory_as_those_of_a_file(sequences, kind, tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(sequence) + "\n" for sequence in sequences))
+    given = Corpus.from_sequences(map(tuple_of_list, sequences), kind=kind, **WHOLE)
+    assert given.fingerprint == Corpus.read(path, kind=kind, **WHOLE).fingerprint
+
+
+def tuple_of_list(sequence):
+    return sequence if isinstance(sequence, str) else tuple(sequence)
+
+
+@pytest.mark.parametrize("strange", [5, None, b"ab", [None], ["a", 1.5], [["a"]]])
+def test_corpus_refuses_what_is_no_sequence_of_symbols(strange):
+    with pytest.raises(CorpusError, match=r"sequence 1: got a \w+, expected a string or a list of symbols"):
+        Corpus.from_sequences([["a", "b"], strange], **WHOLE)
+
+
+@pytest.mark.parametrize("text", ["abc", b"abc"])
+def test_corpus_of_sequences_refuses_one_text(text):
+    with pytest.raises(CorpusError, match=r"got one text, expected sequences .*; use Corpus\.from_text"):
+        Corpus.from_sequences(text, **WHOLE)
+
+
+@pytest.mark.parametrize("block", [1 << 20, 1, 3])
+def test_corpus_refuses_eos_within_a_line(tmp_path, block, monkeypatch):
+    monkeypatch.setattr(reading, "BLOCK", block)
+    path = tmp_path / "a.txt"
+    path.write_text("a EOS\n\nb a EOS\na b EOS")
+    assert len(Corpus.read(path, kind="symbols", lines=True, **WHOLE).train) == 3
+    path.write_text("a EOS\na EOS b\n")
+    with pytest.raises(CorpusError, match="txt: EOS stands before 'b' in a line, and only ends a sequence; divide"):
+        Corpus.read(path, kind="symbols", lines=True, **WHOLE)
+    assert len(Corpus.read(path, kind="words", lines=True, **WHOLE).train) == 2  # where EOS is a word like others
 
 
 def test_corpus_refuses_eos_within_a_record(tmp_path):

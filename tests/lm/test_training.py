@@ -289,3 +289,14 @@ def test_training_refuses_a_corpus_with_another_vocabulary():
     model = SequenceModel(ModelConfig(hidden_size=3), sequence_corpus().vocabulary)
     with pytest.raises(ValueError, match=r"the corpus is read as .*, the model knows"):
         train(model, stream_corpus(), TrainingConfig(max_steps=1))
+
+
+@pytest.mark.parametrize("corpus", [stream_corpus(), sequence_corpus()], ids=["stream", "sequences"])
+def test_model_learns_what_the_corpus_is_unless_it_was_made_for_the_other(corpus):
+    config, one = ModelConfig(cell="rnn", hidden_size=3), TrainingConfig(max_steps=1)
+    model = SequenceModel(config, corpus.vocabulary)
+    train(model, corpus, one)
+    assert model.framed is not corpus.stream
+    told = SequenceModel(config, corpus.vocabulary, framed=corpus.stream)
+    with pytest.raises(ValueError, match=f"framed is {corpus.stream}; make it with framed={not corpus.stream}"):
+        train(told, corpus, one)

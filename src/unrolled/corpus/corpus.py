@@ -139,14 +139,17 @@ class Corpus:
         """Return the corpus of sequences in memory.
 
         Args:
-            sequences: lists of symbols (kind "symbols"; an explicit EOS at the end is not doubled), or texts (kind
-                "characters" unless the config names another).
+            sequences: as the records of a file: lists of symbols (kind "symbols"; an explicit EOS at the end is not
+                doubled), or texts, which are cut into symbols as the kind says (by default "characters").
             config, vocabulary, changes: as :meth:`read`.
 
         Raises: CorpusError as :meth:`read`.
         """
+        if isinstance(sequences, str | bytes):
+            raise CorpusError("got one text, expected sequences of symbols or texts; use Corpus.from_text")
         config = _adapted(config, vocabulary, changes)
-        found = ((0, f"sequence {k}", sequence) for k, sequence in enumerate(sequences))
+        places = ((f"sequence {k}", sequence) for k, sequence in enumerate(sequences))
+        found = ((0, where, records.in_memory(sequence, where)) for where, sequence in places)
         encoder, starts = encode_records(found, config)
         return _split_and_number(encoder, starts, config, vocabulary, ("sequences in memory",), False)
 

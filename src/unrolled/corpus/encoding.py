@@ -10,7 +10,7 @@ from __future__ import annotations
 import unicodedata
 import warnings
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,7 @@ class Encoder:
         self.tokenizer, self.lines = tokenizer, lines
         self.symbols: list[str] = []
         self.length = 0
+        self._last = ""  # the last symbol of the text so far
         self._ids: Compact = np.empty(BLOCK, np.uint8)  # the first `length` are in use
         self._id_of = _FirstSeen(self.symbols)
         if tokenizer.reads_lists:
@@ -67,13 +68,20 @@ class Encoder:
                 self._table[tokenizer.codes("\n")] = END
 
     def text(self, text: str | bytes) -> None:
-        """Append the next piece of a text, which must not end within a symbol."""
+        """Append the next piece of a text, which must not end within a symbol.
+
+        Raises: CorpusError if EOS stands within a line that is one sequence.
+        """
         if isinstance(self.tokenizer, CodeTokenizer):
             codes = self.tokenizer.codes(text)
             for start in range(0, len(codes), BLOCK):
                 self._append(self._looked_up(codes[start : start + BLOCK]))
+        elif self.lines:
+            symbols = self.tokenizer.split_lines(text)
+            self._refuse_inner_end(symbols)
+            self.record(symbols)
         else:
-            self.record(self.tokenizer.split_lines(text) if self.lines else self.tokenizer.split(text))
+            self.record(self.tokenizer.split(text))
 
     def record(self, symbols: Sequence[str]) -> None:
         """Append a list of symbols, for a tokenizer without codes."""
@@ -82,6 +90,7 @@ class Encoder:
 
     def end(self) -> None:
         """End the sequence, unless one has just ended."""
+        self._last = ""
         if self.length and self._ids[self.length - 1] != END:
             self._append(np.array([END], np.uint32))
 
@@ -91,6 +100,17 @@ class Encoder:
         ids.resize(self.length, refcheck=False)
         self.length = 0
         return ids
+
+    def _refuse_inner_end(self, symbols: list[str]) -> None:
+        """Refuse EOS before another symbol of its line, where data may hold it."""
+        following = [self._last, *symbols]
+        self._last = following[-1]
+        if self.tokenizer.reads_lists and EOS in following:
+            for symbol, after in pairwise(following):
+                if symbol == EOS and after != "\n":
+                    raise CorpusError(
+                        f"EOS stands before {after!r} in a line, and only ends a sequence; divide the line, or rename it"
+                    )
 
     def _looked_up(self, codes: Codes) -> Compact:
         """Return the ids of these codes; those that were never seen are numbered first."""
@@ -129,7 +149,10 @@ def encode_texts(sources: Sequence[Source], config: DataConfig) -> tuple[Encoder
     for source in sources:
         starts.append(encoder.length)
         for block in reading.blocks(source, encoder.tokenizer, config.nfc):
-            encoder.text(block)
+            try:
+                encoder.text(block)
+            except CorpusError as error:
+                raise CorpusError(f"{source}: {error}") from None
         if ended:
             encoder.end()
     return encoder, starts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -122,6 +122,23 @@ def csv_cells(source: Source, column: str) -> Iterator[tuple[str, Record]]:
         raise CorpusError(f"{source}: line {rows.line_num}: {error}; check the quotes of this row") from None
     finally:
         csv.field_size_limit(before)
+
+
+def in_memory(value: object, where: str) -> Record:
+    """Return a value of a program as a record, by the rule that holds for files.
+
+    Raises: CorpusError naming the place if it is neither a text nor a list of symbols.
+
+    >>> in_memory(("a", 7), "sequence 0")
+    ['a', '7']
+    """
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, bytes) and isinstance(value, Iterable):
+        symbols = list(value)
+        if all(isinstance(symbol, str | int) for symbol in symbols):
+            return _as_strings(symbols)
+    raise CorpusError(f"{where}: got a {type(value).__name__}, {EXPECTED}")
 
 
 def _as_strings(record: str | list[str | int]) -> Record:

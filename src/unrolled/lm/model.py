@@ -41,7 +41,8 @@ class SequenceModel(torch.nn.Module):
     Args:
         config: cell, sizes and options.
         vocabulary: the symbols it reads and generates.
-        framed: whether it learns independent sequences that end with EOS, not one long stream.
+        framed: whether it learns independent sequences that end with EOS, not one long stream; by default as the corpus
+            that it is trained on.
 
     >>> model = SequenceModel(ModelConfig(cell="gru", hidden_size=10), Vocabulary("ab"))
     >>> model
@@ -53,11 +54,11 @@ class SequenceModel(torch.nn.Module):
 
     start: Tensor
 
-    def __init__(self, config: ModelConfig, vocabulary: Vocabulary, *, framed: bool = True):
+    def __init__(self, config: ModelConfig, vocabulary: Vocabulary, *, framed: bool | None = None):
         super().__init__()
         self.config = config
         self.vocabulary = vocabulary
-        self.framed = framed
+        self._framed = framed
         V, E, H, L = len(vocabulary), config.embedding_size, config.hidden_size, config.num_layers
         self.embedding = torch.nn.Embedding(V, E) if E else None
         self.rnn = recurrent_layers(config, E or V)
@@ -74,6 +75,24 @@ class SequenceModel(torch.nn.Module):
             for _ in range(self.state_count if config.learned_initial_state else 0)
         )
         self.register_buffer("start", torch.full((V,), -float(np.log(V))))  # log-probabilities of a first symbol
+
+    @property
+    def framed(self) -> bool:
+        """Whether it learns sequences that end with EOS; True until something else is known."""
+        return self._framed is not False
+
+    def frame(self, framed: bool) -> None:
+        """Learn sequences that end with EOS, or a stream, from now on.
+
+        Raises: ValueError if the model was made for the other.
+        """
+        if self._framed not in (None, framed):
+            given, made = ("sequences that end with EOS", "a stream") if framed else ("a stream without EOS", "sequences")
+            raise ValueError(
+                f"the corpus is {given}, but the model is made for {made}: framed is {self._framed}; "
+                f"make it with framed={framed}, or leave framed out"
+            )
+        self._framed = framed
 
     @property
     def state_count(self) -> int:

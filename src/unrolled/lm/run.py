@@ -102,7 +102,7 @@ class Run:
     """One training run, before its first step; :mod:`unrolled.lm.run_state` saves and resumes it.
 
     Args: as :func:`unrolled.lm.training.train`.
-    Raises: ValueError if the corpus is not encoded with the model's vocabulary.
+    Raises: ValueError if the corpus is not encoded with the model's vocabulary, or not framed as the model.
     """
 
     def __init__(
@@ -115,6 +115,7 @@ class Run:
     ):
         if corpus.vocabulary != model.vocabulary:
             raise ValueError(f"the corpus is read as {corpus.vocabulary}, the model knows {model.vocabulary}")
+        model.frame(not corpus.stream)
         self.model, self.corpus, self.config, self.origin = model, corpus, config, origin or {}
         self.folder = Path(out) if out is not None else None
         self.loader = BatchLoader(corpus.train, corpus.stream, config.batch_size, config.bptt, config.seed)

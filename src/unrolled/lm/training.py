@@ -50,11 +50,11 @@ def train(
     Returns: the outcome of the run.
     Raises: TrainingDiverged naming step, batch and gradient norm when the loss or gradient is not finite; the last
         good checkpoint stays.  ResumeError if the run began with other data or options.  ValueError if the corpus is
-        not encoded with the model's vocabulary.
+        not encoded with the model's vocabulary, or is a stream and the model made for sequences, or the reverse.
 
     >>> from unrolled.lm import Corpus, ModelConfig, SequenceModel
     >>> corpus = Corpus.from_text("abcabcabc" * 20)
-    >>> model = SequenceModel(ModelConfig(hidden_size=5), corpus.vocabulary, framed=False)
+    >>> model = SequenceModel(ModelConfig(hidden_size=5), corpus.vocabulary)
     >>> train(model, corpus, TrainingConfig(max_steps=3)).ended
     'max_steps'
     """
