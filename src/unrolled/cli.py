@@ -15,6 +15,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from unrolled import __version__
 from unrolled.commands import WrongUse
+from unrolled.commands.console import printable
 from unrolled.commands.info import EXTRAS
 
 FAILED, WRONG_USE = 1, 2
@@ -93,13 +94,13 @@ def _standard_input_last(arguments: Sequence[str]) -> list[str]:
 
 def _note(message: Warning | str, *_: Any, **__: Any) -> None:
     """Print a warning on one line."""
-    print("unrolled: note:", *str(message).split(), file=sys.stderr)
+    print("unrolled: note:", *printable(str(message), sys.stderr).split(), file=sys.stderr)
 
 
 def _complain(error: Exception | str, code: int) -> int:
     """Print an error on one line; return the exit code."""
     text = str(error) or "out of memory; take a smaller model, batch or vocabulary"  # a MemoryError says nothing
-    print("unrolled:", *text.split(), file=sys.stderr)
+    print("unrolled:", *printable(text, sys.stderr).split(), file=sys.stderr)
     return code
 
 

@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 from cyclopts.types import PositiveInt
 
 from unrolled.commands import Model, WrongUse, examples
+from unrolled.commands.console import printable
 from unrolled.config.generation import GenerationConfig
 
 app = App(
@@ -49,11 +50,11 @@ def generate(
     apart = prompt and not prompt[-1].isspace()
     shown = prompt + loaded.vocabulary.tokenizer.separator if apart else prompt
     if count == 1 and options.strategy != "beam":
-        sys.stdout.write(shown)
+        sys.stdout.write(printable(shown))
         for piece in loaded.stream(prompt, options):
-            sys.stdout.write(piece)
+            sys.stdout.write(printable(piece))
             sys.stdout.flush()
         sys.stdout.write("\n")
         return
     for text in loaded.generate(prompt, options, count=count):
-        print(shown + text)
+        print(printable(shown + text))

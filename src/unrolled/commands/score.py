@@ -10,7 +10,7 @@ from cyclopts import App
 from rich.text import Text
 
 from unrolled.commands import Flag, Model, WrongUse, examples
-from unrolled.commands.console import PlainConsole
+from unrolled.commands.console import PlainConsole, printable
 from unrolled.commands.inputs import STANDARD_INPUT
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _shade(scored: list[Score]) -> None:
     for each in scored:
         shaded = Text()
         for piece, bits in zip(each.pieces, each.bits, strict=True):
-            shaded.append(piece, _style(float(bits)))
+            shaded.append(printable(piece), _style(float(bits)))
         console.print(shaded, soft_wrap=True)
     legend = Text("bits per symbol: ")
     for low, _ in SHADES:
