@@ -304,7 +304,7 @@ def test_corpus_refuses_eos_within_a_line(tmp_path, block, monkeypatch):
     path.write_text("a EOS\n\nb a EOS\na b EOS")
     assert len(Corpus.read(path, kind="symbols", lines=True, **WHOLE).train) == 3
     path.write_text("a EOS\na EOS b\n")
-    with pytest.raises(CorpusError, match="txt: EOS stands before 'b' in a line, and only ends a sequence; divide"):
+    with pytest.raises(CorpusError, match="txt: EOS, which only ends a sequence, stands before 'b'; divide"):
         Corpus.read(path, kind="symbols", lines=True, **WHOLE)
     assert len(Corpus.read(path, kind="words", lines=True, **WHOLE).train) == 2  # where EOS is a word like others
 

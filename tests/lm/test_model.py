@@ -1,15 +1,13 @@
 """The model: folding, saving, loading, its repr."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
 
-from unrolled.config.model import ModelConfig
-from unrolled.lm.model import SequenceModel
 from tests.saved import seal
 from unrolled import runtime
+from unrolled.config.model import ModelConfig
+from unrolled.lm.model import SequenceModel
 from unrolled.saved.atomic_files import CheckpointError
 from unrolled.saved.vocabulary import Vocabulary
 
@@ -89,7 +87,7 @@ def test_double_model_comes_back_double(backend, tmp_path, monkeypatch):
 def test_model_that_no_release_could_load_is_not_saved(tmp_path):
     model = model_of()
     model.head.bias.data[3] = float("nan")
-    with pytest.raises(CheckpointError, match="'head.bias' has 1 numbers that are not finite"):
+    with pytest.raises(CheckpointError, match="has 1 numbers that are not finite"):
         model.save_pretrained(tmp_path / "model")
     with pytest.raises(CheckpointError, match="'start' is float16"):
         model_of().half().save_pretrained(tmp_path / "model")

@@ -298,5 +298,5 @@ def test_model_learns_what_the_corpus_is_unless_it_was_made_for_the_other(corpus
     train(model, corpus, one)
     assert model.framed is not corpus.stream
     told = SequenceModel(config, corpus.vocabulary, framed=corpus.stream)
-    with pytest.raises(ValueError, match=f"framed is {corpus.stream}; make it with framed={not corpus.stream}"):
+    with pytest.raises(ValueError, match=f"framed={corpus.stream}; make it with framed={not corpus.stream}"):
         train(told, corpus, one)

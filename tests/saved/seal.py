@@ -20,9 +20,9 @@ def sealed(config, vocabulary, tensors, mark="", raw=b""):
 
 
 def change(folder, **parts):
-    """Change config.json ("config"), vocabulary.json ("vocabulary") or the bytes of the tensors ("tensors") by a function.
+    """Change the values of config.json or vocabulary.json, or the bytes of the tensors, by a function of them.
 
-    The checksums are made right again.
+    Args: folder; functions by the names config, vocabulary and tensors.  The checksums are made right again.
     """
     folder = Path(folder)
     config, vocabulary = (json.loads((folder / name).read_bytes()) for name in FILES[:2])

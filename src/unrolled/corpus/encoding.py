@@ -109,7 +109,7 @@ class Encoder:
             for symbol, after in pairwise(following):
                 if symbol == EOS and after != "\n":
                     raise CorpusError(
-                        f"EOS stands before {after!r} in a line, and only ends a sequence; divide the line, or rename it"
+                        f"EOS, which only ends a sequence, stands before {after!r}; divide the line, or rename it"
                     )
 
     def _looked_up(self, codes: Codes) -> Compact:

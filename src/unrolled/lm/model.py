@@ -87,9 +87,9 @@ class SequenceModel(torch.nn.Module):
         Raises: ValueError if the model was made for the other.
         """
         if self._framed not in (None, framed):
-            given, made = ("sequences that end with EOS", "a stream") if framed else ("a stream without EOS", "sequences")
+            given = "sequences that end with EOS" if framed else "one stream, which has no EOS to learn"
             raise ValueError(
-                f"the corpus is {given}, but the model is made for {made}: framed is {self._framed}; "
+                f"the corpus is {given}, but the model was made with framed={self._framed}; "
                 f"make it with framed={framed}, or leave framed out"
             )
         self._framed = framed

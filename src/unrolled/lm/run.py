@@ -93,9 +93,7 @@ class Clock(msgspec.Struct, forbid_unknown_fields=True):
     @classmethod
     def zero(cls) -> Clock:
         """Return the clock of a run that has not begun."""
-        return cls(
-            step=0, symbols=0, seconds=0.0, nats=None, validated=0, logged_symbols=0, logged_seconds=0.0
-        )
+        return cls(step=0, symbols=0, seconds=0.0, nats=None, validated=0, logged_symbols=0, logged_seconds=0.0)
 
 
 class Run:

@@ -105,7 +105,8 @@ def _refuse_other_config(began: dict[str, Any], now: dict[str, Any]) -> None:
 
     An option that the version which began the run did not know had its default value.
     """
-    began = {name: asdict(each) | began[name] for name, each in (("model", ModelConfig()), ("training", TrainingConfig()))}
+    defaults = {"model": asdict(ModelConfig()), "training": asdict(TrainingConfig())}
+    began = {section: own | began[section] for section, own in defaults.items()}
     may_change = HARMLESS - {"max_steps", "max_epochs"} if began["training"]["schedule"] == "cosine" else HARMLESS
     for section, options in began.items():
         for key, value in options.items():
