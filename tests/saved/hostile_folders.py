@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.saved.seal import FILES, sealed
+from tests.saved.seal import FILES, MARK, sealed
 from unrolled import runtime
 from unrolled.config.model import ModelConfig
 from unrolled.saved.atomic_files import CheckpointError, pack
@@ -47,7 +47,6 @@ RAW = [
     b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 100_000, b"9" * 5000, b"-1e999", b"NaN", b"Infinity", b"1e-400", b"1e5",
     b'"\\ud800"', b'"\xff"', b"'a'", b"", b"01", b"\xef\xbb\xbf1", b'1, "framed": true', b"1}", b"[1,]", b"\x00",
 ]  # fmt: skip
-MARK = "put something else here"
 SYMBOLS = [
     "", " ", "a", "a b", "EOS", "UNK", "\n", "\r", "\x00", "\x1b]0;x\x07", "\u202e", "\ufffd", "zz", "ff", "é", "🙂",
     "e\u0301", "x" * 9999, 1, None, MARK,
@@ -78,7 +77,7 @@ class Case:
 
     def write(self, folder):
         packed = pack(self.tensors) if self.packed is None else self.packed
-        for name, data in sealed(self.config, self.vocabulary, packed, MARK, self.draw.choice(RAW)).items():
+        for name, data in sealed(self.config, self.vocabulary, packed, self.draw.choice(RAW)).items():
             (folder / name).write_bytes(data)
         self.after(folder)
 

@@ -7,11 +7,13 @@ from unrolled.saved.atomic_files import FORMAT_VERSION, sha256
 from unrolled.saved.model import BLANK
 
 FILES = ("config.json", "vocabulary.json", "model.safetensors")
+#: Stands in a JSON value for bytes that no writer of JSON would write.
+MARK = "put something else here"
 
 
-def sealed(config, vocabulary, tensors, mark="", raw=b""):
-    """Return the files of a model, from JSON values and the bytes of its tensors; `raw` stands where `mark` was."""
-    write = lambda value: json.dumps(value).encode().replace(json.dumps(mark).encode(), raw)  # noqa: E731
+def sealed(config, vocabulary, tensors, raw=b""):
+    """Return the files of a model, from JSON values and the bytes of its tensors; `raw` stands where MARK was."""
+    write = lambda value: json.dumps(value).encode().replace(json.dumps(MARK).encode(), raw)  # noqa: E731
     symbols = write(vocabulary)
     sums = {"config.json": BLANK, "vocabulary.json": sha256(symbols), "model.safetensors": sha256(tensors)}
     described = write({"format_version": FORMAT_VERSION, "sha256": sums} | config)

@@ -252,8 +252,9 @@ def spoil(tensors):
         ({"config": lambda c: c | {"model": {**c["model"], "num_layers": 3}}}, "model.safetensors", "l1' is missing"),
         ({"config": lambda c: c | {"model": {**c["model"], "hidden_size": 0}}}, "config.json", "hidden_size is 0"),
         ({"config": lambda c: c | {"model": []}}, "config.json", "not the config of a model"),
-        ({"config": lambda c: c | {"framed": 1}}, "config.json", "framed is 1"),
-        ({"config": lambda c: {"model": c["model"]}}, "config.json", "framed is missing"),
+        ({"config": lambda c: c | {"framed": 1}}, "config.json", r"Expected `bool`, got `int` - at `\$\.framed`"),
+        ({"config": lambda c: c | {"sources": 5}}, "config.json", r"got `int` - at `\$\.sources`"),
+        ({"config": lambda c: {"model": c["model"]}}, "config.json", "missing required field `framed`"),
     ],
 )
 def test_loading_refuses_parts_that_do_not_fit_each_other(small, parts, file, said):

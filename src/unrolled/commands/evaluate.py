@@ -46,9 +46,10 @@ def evaluate(
     if data and split:
         raise WrongUse("--split chooses a part of the data a model was trained on; other data is measured whole")
     from unrolled.corpus.splitting import as_stream
-    from unrolled.saved.model import load_model
+    from unrolled.saved.model import SavedModel
 
-    saved, vocabulary, _ = load_model(model)
+    loaded = SavedModel.load(model)
+    saved, vocabulary = loaded.origin, loaded.vocabulary
     if data:
         own = DataConfig(**(saved.get("data") or {}))
         whole = replace(own, format="auto", lines=saved["framed"], split_by="auto", validation=0.0, test=0.0)

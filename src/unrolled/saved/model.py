@@ -79,19 +79,26 @@ def check_model(folder: str | Path, model: ModelConfig, vocabulary: Vocabulary, 
     check_tensors(Path(folder) / "model.safetensors", tensors, expected, "config.json and vocabulary.json")
 
 
+class _Described(msgspec.Struct):
+    """The keys of config.json that commands read; there may be more, and fewer of a model that no run made."""
+
+    model: dict[str, Any]
+    framed: bool
+    training: dict[str, Any] | None = None
+    data: dict[str, Any] | None = None
+    sources: list[str] | None = None
+    fingerprint: str | None = None
+
+
 def _described(file: Path, config: dict[str, Any]) -> tuple[ModelConfig, bool]:
     """Return what config.json says of the model itself, however it was trained."""
     try:
+        described = msgspec.convert(config, _Described)
         known = {field.name for field in fields(ModelConfig)}  # a later release may write more
-        model = ModelConfig(**{key: value for key, value in config["model"].items() if key in known})
-        if not isinstance(config["framed"], bool):
-            raise ValueError(f"framed is {config['framed']!r}; it must be true or false")
-        return model, config["framed"]
-    except KeyError as error:
-        problem = f"{error.args[0]} is missing"
-    except (AttributeError, TypeError, ValueError) as error:
-        problem = str(error)
-    raise CheckpointError(f"{file}: not the config of a model: {problem}")
+        model = ModelConfig(**{key: value for key, value in described.model.items() if key in known})
+        return model, described.framed
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{file}: not the config of a model: {error}") from None
 
 
 def save_model(
