@@ -283,7 +283,7 @@ def verdict(folder):
         model.generate(max_length=3, count=3, strategy="greedy", allow_unk=True)
         model.generate(text, max_length=3, strategy="beam")
         "".join(model.stream(text, max_length=3, top_k=2))
-        assert np.isfinite(model.score(text).bits).all()
+        assert not np.isnan(model.score(text).bits).any()
     except ValueError as error:
         if not str(error).endswith(OVERFLOWED):
             raise
