@@ -9,12 +9,11 @@ import torch
 
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import LIMITS, TrainingConfig
-from unrolled.lm.checkpoints import load_checkpoint, save_checkpoint
-from unrolled.lm.metrics_log import MetricsLog
+from unrolled.lm.metrics_log import MetricsLog, length_up_to
 from unrolled.lm.run import Clock, Meter, Run
 from unrolled.lm.schedule import Progress
-from unrolled.saved.atomic_files import clear_folder, new_folder
-from unrolled.saved.model import save_model
+from unrolled.saved.checkpoints import clear_folder, load_checkpoint, new_folder, save_checkpoint
+from unrolled.saved.model import write_model
 
 #: Options that change no bit of the weights.
 HARMLESS = LIMITS | {"checkpoint_steps"}
@@ -54,11 +53,13 @@ def save(run: Run) -> None:
         "progress": asdict(run.progress),
         "clock": asdict(run.clock),
         "meter": asdict(run.meter),
+        "metrics": run.metrics.length if run.metrics else 0,
     }
     arrays = {name: t.detach().numpy() for name, t in tensors.items()}
-    save_checkpoint(run.folder, run.clock.step, arrays, state)
-    with run.best_weights():
-        save_model(run.folder, run.saved_config(), run.model.vocabulary, run.model.tensors(), overwrite=True)
+    with run.timed("save"):
+        save_checkpoint(run.folder, run.clock.step, arrays, state)
+        with run.best_weights():
+            write_model(run.folder, run.saved_config(), run.model.vocabulary, run.model.tensors())
 
 
 def resume(run: Run) -> None:
@@ -69,6 +70,7 @@ def resume(run: Run) -> None:
     if run.folder is None:
         raise ResumeError("resume needs the folder of the run; give out")
     tensors, state = load_checkpoint(run.folder)
+    run.origin = {key: state["config"][key] for key in state["config"] if key not in run.saved_config()} | run.origin
     _refuse_other_config(state["config"], run.saved_config())
     if state["corpus"] != run.corpus.fingerprint:
         raise ResumeError(
@@ -85,7 +87,8 @@ def resume(run: Run) -> None:
     run.schedule.load_state(state["schedule"])
     run.progress = Progress(**state["progress"])
     run.clock, run.meter = Clock(**state["clock"]), Meter(**state["meter"])
-    run.metrics = MetricsLog(run.folder, step=run.clock.step)
+    length = state["metrics"] if "metrics" in state else length_up_to(run.folder, run.clock.step)
+    run.metrics = MetricsLog(run.folder, length)
 
 
 def _under(prefix: str, arrays: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -1,6 +1,7 @@
 """The folder of a model: config.json, vocabulary.json and model.safetensors.
 
-config.json holds the sha256 of the other two and is written last, so parts of two saves are never taken for one.
+config.json holds the sha256 of the other two, and its rename is the moment of a save: before it the folder holds the
+model of the save before, after it the new one.  Parts of two saves are never taken for one.
 """
 
 from __future__ import annotations
@@ -19,16 +20,18 @@ from unrolled.saved.atomic_files import (
     FORMAT_VERSION,
     CheckpointError,
     Tensors,
-    check_sum,
     pack,
     parse,
     read_file,
+    read_whole,
     replace_files,
     sha256,
     to_json,
+    unchanged,
     unpack,
     writing,
 )
+from unrolled.saved.lock import only_writer
 from unrolled.saved.vocabulary import Vocabulary
 
 #: Keys of config.json that belong to the file format; all others describe the model.
@@ -92,16 +95,23 @@ def save_model(
         then unchanged.  ValueError if config has a reserved key.
     """
     folder = Path(folder)
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    with only_writer(folder):
         if not overwrite and (folder / "config.json").exists():
             raise CheckpointError(
                 f"{folder}: a model is already there; name another folder, or overwrite it on purpose"
             )
         if not config.keys().isdisjoint(RESERVED):
             raise ValueError(f"save_model: config has one of the reserved keys {', '.join(RESERVED)}")
-        packed, symbols = pack(tensors), vocabulary.to_json()
-        sums = {"vocabulary.json": sha256(symbols), "model.safetensors": sha256(packed)}
+        write_model(folder, config, vocabulary, tensors)
+
+
+def write_model(
+    folder: Path, config: dict[str, Any], vocabulary: Vocabulary, tensors: Mapping[str, npt.NDArray[Any]]
+) -> None:
+    """Write a model as :func:`save_model`, over one that is there, for the only writer of the folder."""
+    packed, symbols = pack(tensors), vocabulary.to_json()
+    sums = {"vocabulary.json": sha256(symbols), "model.safetensors": sha256(packed)}
+    with writing(folder):
         replace_files(
             {
                 folder / "vocabulary.json": symbols,
@@ -116,13 +126,16 @@ def load_model(folder: str | Path) -> tuple[dict[str, Any], Vocabulary, Tensors]
 
     Raises: CheckpointError if there is no model, or a file is damaged, foreign or of an unknown format version.
     """
-    folder = Path(folder)
+    return unchanged(Path(folder) / "config.json", lambda: _load(Path(folder)))
+
+
+def _load(folder: Path) -> tuple[dict[str, Any], Vocabulary, Tensors]:
     config_file, symbols_file = folder / "config.json", folder / "vocabulary.json"
     if not config_file.exists():
         raise CheckpointError(f"{folder}: no config.json, so there is no model; check the path")
-    described, symbols = read_file(config_file), read_file(symbols_file)
+    described = read_file(config_file)
     sums = parse(config_file, described, _Config).sha256
-    check_sum(symbols_file, symbols, sums.get(symbols_file.name))
+    symbols = read_whole(symbols_file, sums.get(symbols_file.name))
     try:
         vocabulary = Vocabulary.from_json(symbols)
     except ValueError as error:
