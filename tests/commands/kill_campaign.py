@@ -150,14 +150,14 @@ def differences(found, expected):
 
 
 def moments(operations, kills):
-    """Yield the moments of `kills` kills: each operation, before it and halfway, then two in a row at random."""
+    """Yield moments: `kills` of the operations, before each and halfway, then without end two in a row at random."""
     once = [[(at, halfway)] for at in range(operations) for halfway in (False, True)]
     if kills < len(once):
         step = len(once) / kills
         once = [once[int(k * step)] for k in range(kills)]
     yield from once
     draw = random.Random(0)
-    for _ in range((kills - len(once) + 1) // 2):
+    while True:
         yield [(draw.randrange(operations), draw.random() < 0.5), (draw.randrange(operations), draw.random() < 0.5)]
 
 
@@ -190,6 +190,8 @@ def campaign(names, kills, scratch):
         began, one = time.monotonic(), Campaign(name, scratch / name, shim)
         for done, each in enumerate(moments(one.operations, kills // len(names)), 1):
             one.kill(*each)
+            if one.kills >= kills // len(names):
+                break
             if done % 100 == 0:
                 print(f"{name}: {one.kills:,} kills, {len(one.faults)} faults so far", file=sys.stderr, flush=True)
         faults += one.faults
