@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 the run failed, 2 wrong use.  An error is one sentence on 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -51,6 +52,10 @@ def run(arguments: Sequence[str]) -> int:
         command, bound, _ = app.parse_args(_standard_input_last(arguments), exit_on_error=False, print_error=False)
     except (CycloptsError, ValueError) as error:
         return _complain(error, WRONG_USE)
+    except Exception as error:  # of a file that options come from
+        if not _is_plain(error):
+            raise
+        return _complain(error, FAILED)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _note
@@ -99,7 +104,11 @@ def _note(message: Warning | str, *_: Any, **__: Any) -> None:
 
 def _complain(error: Exception | str, code: int) -> int:
     """Print an error on one line; return the exit code."""
-    text = str(error) or "out of memory; take a smaller model, batch or vocabulary"  # a MemoryError says nothing
+    text = str(error)
+    refused = re.search(r"DefaultCPUAllocator: .* you tried to allocate (\d+) bytes", text)
+    if refused or not text:  # torch's allocator says where in its source; a MemoryError of Python says nothing
+        asked = f": {int(refused[1]) / 1e9:,.1f} GB were asked for at once" if refused else ""
+        text = f"out of memory{asked}; take a smaller model, batch or vocabulary"
     print("unrolled:", *printable(text, sys.stderr).split(), file=sys.stderr)
     return code
 

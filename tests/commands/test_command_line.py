@@ -1,11 +1,14 @@
 """What all commands share: `--help` without torch, wrong use in one sentence, and no markup in what a user gives."""
 
+import shlex
 import subprocess
 import sys
 
 import pytest
+import torch
 
 from tests.commands.command_line import ENVIRONMENT, SMALL, in_own_process, refusal, unrolled
+from unrolled import cli
 from unrolled.cli import app
 
 COMMANDS = sorted(name for name in app if not name.startswith("-"))
@@ -62,7 +65,7 @@ def test_command_does_the_same_in_this_process_and_in_its_own(arguments, run):
             "it must leave a share to train on",
         ),
         (["train", "sonnets", "--out", "x", "--config", "none.toml"], "none.toml"),
-        (["train", "--resume", "--out", "nowhere"], "nowhere: no config.json, so there is no run to resume"),
+        (["train", "--resume", "--out", "nowhere"], "nowhere: no checkpoints/latest, so there is no run to resume"),
         (["generate", "x", "--top-p", "0"], "top_p is 0.0; it must be a number in (0, 1]"),
         (["generate", "x", "--max-length", "0"], "max_length is 0"),
         (["generate", "x", "--count", "0"], '"0" for --count'),
@@ -91,7 +94,8 @@ def test_name_of_a_folder_is_not_read_as_markup(name, tmp_path):
     (tmp_path / "names.txt").write_text("Anna\nBela\nCleo\n" * 20)
     done = unrolled("train", "names.txt", "--lines", "--out", f"runs/{name}", *SMALL, cwd=tmp_path)
     assert done.returncode == 0, done.stderr.decode()
-    assert f"wrote runs/{name}; try: unrolled generate runs/{name}\n" in done.stdout.decode()
+    hint = shlex.join(["unrolled", "generate", f"runs/{name}"])
+    assert f"wrote runs/{name}; try: {hint}\n" in done.stdout.decode()
 
 
 @pytest.mark.parametrize("arguments", [["train", "bad\udcff.txt", "--out", "x"], ["generate", "runs/\udcff"]])
@@ -127,3 +131,11 @@ def test_missing_extra_is_named(folders):
     assert done.stdout == "1\n" * len(cases)
     said = "unrolled: {} is not installed; pip install 'unrolled[{}]'\n"
     assert done.stderr == "".join(said.format(case.split()[0], extra) for case, extra in cases.items())
+
+
+def test_memory_that_torch_does_not_get_is_named_by_its_size(capsys):
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(10**15)
+    assert cli._complain(caught.value, cli.FAILED) == 1
+    asked = "unrolled: out of memory: 4,000,000.0 GB were asked for at once; take a smaller model, batch"
+    assert capsys.readouterr().err == f"{asked} or vocabulary\n"

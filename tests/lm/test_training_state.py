@@ -14,9 +14,9 @@ from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
 from unrolled.corpus import Corpus
 from unrolled.lm import SequenceModel, train
-from unrolled.lm.checkpoints import latest
 from unrolled.lm.run_state import ResumeError
 from unrolled.saved.atomic_files import FORMAT_VERSION, CheckpointError, pack, sha256
+from unrolled.saved.checkpoints import latest
 
 CORPUS = Corpus.from_text("abcabca" * 30, validation=0.2, test=0)
 #: Options of training, and whether an optimiser keeps a number of steps.
@@ -48,7 +48,7 @@ def run(request, tmp_path_factory):
 
 def change(folder, *, state=lambda state: None, tensors=lambda tensors: None):
     """Change the latest checkpoint in place, and make its checksums right again."""
-    checkpoint, _ = latest(folder)
+    checkpoint = latest(folder)
     arrays = safetensors.numpy.load_file(checkpoint / "training.safetensors")
     tensors(arrays)
     training = json.loads((checkpoint / "training.json").read_bytes())
@@ -76,15 +76,17 @@ def refusal(run, scratch, **changes):
 
 
 def paths(value, at=()):
-    """Every key of nested objects, as the keys that lead to it."""
+    """Every key of nested objects that version 0.1 wrote too, as the keys that lead to it."""
     for key, below in value.items():
+        if key in ("metrics", "validation_symbols"):
+            continue
         yield (*at, key)
         if isinstance(below, dict):
             yield from paths(below, (*at, key))
 
 
 def state_of(folder):
-    return json.loads((latest(folder)[0] / "training.json").read_bytes())["state"]
+    return json.loads((latest(folder) / "training.json").read_bytes())["state"]
 
 
 def at(path, do):
@@ -117,6 +119,7 @@ def test_resume_refuses_a_state_with_a_key_more(run, tmp_path):
         assert "unknown field `more`" in said, said
 
 
+@pytest.mark.filterwarnings("ignore:the model predicts worse than a uniform guess")
 def test_resume_refuses_or_survives_a_state_with_any_wrong_value(run, tmp_path):
     """A number that a run could have is believed: how many symbols it read, how long it took."""
     folder, rule = run

@@ -5,6 +5,9 @@ import json
 import os
 import re
 import struct
+import subprocess
+import sys
+import textwrap
 from dataclasses import asdict
 
 import numpy as np
@@ -14,6 +17,7 @@ import safetensors.numpy
 from tests.saved import seal
 from tests.saved.disk import (
     DAMAGES,
+    ROOT,
     TENSORS,
     assert_same,
     contents,
@@ -24,6 +28,7 @@ from tests.saved.disk import (
 )
 from unrolled.config.model import ModelConfig
 from unrolled.saved.atomic_files import CheckpointError, pack
+from unrolled.saved.lock import only_writer
 from unrolled.saved.model import SavedModel, load_model, save_model
 from unrolled.saved.tensors import model_tensors
 from unrolled.saved.vocabulary import Vocabulary
@@ -113,32 +118,61 @@ def test_model_survives_a_crash_before_every_system_call(tmp_path):
         import sys
         import numpy as np
         from tests.saved.disk import crash_before_every_call
-        from unrolled.saved.atomic_files import CheckpointError
         from unrolled.saved.model import load_model, save_model
         from unrolled.saved.vocabulary import Vocabulary
-        refused = []
 
         def save(folder, step):
             vocabulary = Vocabulary(map(str, range(step)))
             save_model(folder, {"step": step}, vocabulary, {"w": np.full(5, step)}, overwrite=True)
 
         def check(folder):
-            try:
-                config, vocabulary, tensors = load_model(folder)
-                assert (tensors["w"] == config["step"]).all() and len(vocabulary) == config["step"] + 2
-            except CheckpointError as error:
-                assert "of another save" in str(error)
-                refused.append(error)
-            save(folder, 3)
-            assert load_model(folder)[0] == {"step": 3}
+            config, vocabulary, tensors = load_model(folder)
+            assert (tensors["w"] == config["step"]).all() and len(vocabulary) == config["step"] + 2
+            for step in (3, config["step"]):
+                save(folder, step)
+                assert load_model(folder)[0] == {"step": step}
+            left = sorted(path.name for path in folder.iterdir())
+            assert left == ["config.json", "model.safetensors", "vocabulary.json"], left
 
-        print(crash_before_every_call(sys.argv[1], save, check), len(refused))
+        print(crash_before_every_call(sys.argv[1], save, check))
     """
     done = run(code, tmp_path)
     assert done.returncode == 0, done.stderr
-    crashes, refused = map(int, done.stdout.split())
-    assert crashes >= 7
-    assert refused == 2  # between the first and the last rename of a model's three files
+    assert int(done.stdout) >= 10
+
+
+def test_model_is_read_whole_while_another_process_replaces_it(folder):
+    code = """
+        import sys
+        import numpy as np
+        from unrolled.saved.model import save_model
+        from unrolled.saved.vocabulary import Vocabulary
+        for step in range(1, 301):
+            save_model(sys.argv[1], {"step": step}, Vocabulary("ab"), {"w": np.full(5, step)}, overwrite=True)
+    """
+    save_model(folder, {"step": 0}, VOCABULARY, {"w": np.full(5, 0)}, overwrite=True)
+    steps = []
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), str(folder)], cwd=ROOT) as process:
+        while process.poll() is None:
+            config, _, tensors = load_model(folder)
+            assert (tensors["w"] == config["step"]).all()
+            steps.append(config["step"])
+    assert process.returncode == 0
+    assert steps == sorted(steps)
+
+
+def test_second_writer_is_refused_while_a_model_is_saved(folder):
+    with only_writer(folder), pytest.raises(CheckpointError, match=f"pid {os.getpid()} on .* is writing"):
+        save_model(folder, {"model": 2}, VOCABULARY, TENSORS, overwrite=True)
+
+
+def test_sum_that_is_a_path_leads_nowhere(folder):
+    config = json.loads((folder / "config.json").read_text())
+    del config["sha256"]["config.json"]
+    config["sha256"]["model.safetensors"] = "/../../../etc/x"
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: damaged"):
+        load_model(folder)
 
 
 def test_model_is_loaded_without_torch():

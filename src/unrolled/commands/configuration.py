@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -43,13 +42,15 @@ def _of_toml(path: Path) -> dict[str, Any]:
 
 
 def _of_run(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    if not path.exists():
-        raise ValueError(f"{folder}: no config.json, so there is no run to resume; check --out")
+    """Return the sections of the run in a folder; a run that began in Python has no [data]."""
+    from unrolled.saved.checkpoints import load_state
+
+    if not (folder / "checkpoints" / "latest").exists():
+        raise ValueError(f"{folder}: no checkpoints/latest, so there is no run to resume; check --out")
     try:
-        saved = json.loads(path.read_text("utf-8"))
-        sections = {name: saved[name] or {} for name in ("model", "data", "training")}
+        began = load_state(folder)["config"]
+        sections = {name: began.get(name) or {} for name in ("model", "data", "training")}
         RunConfig.from_dict(sections)
-    except (KeyError, TypeError, OSError, ValueError) as error:
-        raise ValueError(f"{path}: not the config of a run: {error}") from None
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder}: not the checkpoint of a run: {error}") from None
     return sections

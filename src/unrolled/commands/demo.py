@@ -171,7 +171,11 @@ def draw_gates(model: SequenceModel, out: Path) -> Path:
 
 def _clear(out: Path) -> None:
     """Remove what an earlier demo wrote to this folder, and nothing else."""
-    shutil.rmtree(out / "sonnets", ignore_errors=True)
+    from unrolled.saved.lock import only_writer
+
+    if (out / "sonnets").exists():
+        with only_writer(out / "sonnets"):
+            shutil.rmtree(out / "sonnets", ignore_errors=True)
     for picture in ("learning_curve.png", "gates.png"):
         (out / picture).unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)

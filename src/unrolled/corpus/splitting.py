@@ -50,6 +50,14 @@ class Sequences:
     def __iter__(self) -> Iterator[Compact]:
         return (self[k] for k in range(len(self)))
 
+    def thinned(self, k: int) -> Sequences:
+        """Return every k-th sequence.
+
+        >>> [ids.tolist() for ids in Sequences(np.array([5, 6, 7, 8], np.uint8), np.array([0, 1, 3, 4])).thinned(2)]
+        [[5], [8]]
+        """
+        return _gathered(self.ids, self.offsets[:-1:k], self.lengths[::k])
+
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
         """The number of symbols of each sequence (n,), EOS included."""

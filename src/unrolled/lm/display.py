@@ -73,6 +73,9 @@ class Display(Callback):
         if line:
             best = " (best so far)" if run.progress.best == line["validation_nats"] else ""
             self.validation = f"{line['validation_nats']:.4f} nats, {line['validation_bits']:.3f} bits/symbol{best}"
+            if "validation_symbols" in line:
+                whole = run.corpus.validation.predicted
+                self.validation += f", on {line['validation_symbols']:,} of {whole:,} symbols"
         if self.live and self.line:
             self.live.update(self._panel(run))
 

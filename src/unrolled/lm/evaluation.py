@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 
 import torch
@@ -53,8 +54,22 @@ class Evaluation:
 
 
 @torch.inference_mode()
-def evaluate(model: SequenceModel, corpus: Corpus, split: str = "test") -> Evaluation:
+def evaluate(
+    model: SequenceModel,
+    corpus: Corpus,
+    split: str = "test",
+    *,
+    max_symbols: int | None = None,
+    max_seconds: float | None = None,
+) -> Evaluation:
     """Evaluate a model on one split of a corpus that is encoded with its vocabulary.
+
+    Args:
+        model: the model.
+        corpus: the corpus.
+        split: name of the split.
+        max_symbols: evaluate about this many symbols at most, from all over the split.
+        max_seconds: stop with the batch that reaches this time.
 
     Raises: ValueError if there is no such split, it is empty, or the corpus has another vocabulary.
 
@@ -71,9 +86,13 @@ def evaluate(model: SequenceModel, corpus: Corpus, split: str = "test") -> Evalu
         raise ValueError(f"the corpus is read as {corpus.vocabulary}, the model knows {model.vocabulary}")
     part = corpus.splits[split]
     rows = max(1, min(ROWS, len(part.ids) // LANE)) if corpus.stream else ROWS
-    nats, right, symbols, exact, state = 0.0, 0, 0, 0, None
+    nats, right, symbols, exact, sequences, state = 0.0, 0, 0, 0, 0, None
+    most = part.predicted if max_symbols is None else max_symbols
+    until = math.inf if max_seconds is None else time.monotonic() + max_seconds
+    if not corpus.stream and part.predicted > most:
+        part = part.thinned(-(-part.predicted // most))
     with model.evaluating():
-        for batch in one_epoch(part, corpus.stream, rows, CHUNK):
+        for batch in one_epoch(part, corpus.stream, rows, CHUNK, shuffle=max_seconds is not None):
             logits, state = model(batch.ids, None if batch.reset else state, batch.lengths)  # (T, B, V)
             counted = batch.targets != IGNORED  # (T, B)
             of_target = log_softmax(logits, -1).gather(-1, batch.targets.clamp(min=0)[..., None])[..., 0]
@@ -82,11 +101,14 @@ def evaluate(model: SequenceModel, corpus: Corpus, split: str = "test") -> Evalu
             right += int(hits.sum())
             symbols += batch.N
             exact += int((hits | ~counted).all(0).sum())
+            sequences += batch.ids.shape[1]
+            if (corpus.stream and symbols >= most) or time.monotonic() >= until:
+                break
     return Evaluation(
         split,
         symbols,
         nats / symbols,
         right / symbols,
         corpus.vocabulary.unk_rate(part.ids),
-        None if corpus.stream else exact / len(part),
+        None if corpus.stream else exact / sequences,
     )

@@ -10,12 +10,12 @@ import torch
 
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import LIMITS, TrainingConfig
-from unrolled.lm.checkpoints import latest, load_checkpoint, save_checkpoint
-from unrolled.lm.metrics_log import MetricsLog
+from unrolled.lm.metrics_log import MetricsLog, length_up_to
 from unrolled.lm.run import Run
 from unrolled.lm.training_state import Position, TrainingState, check_arrays, check_state
-from unrolled.saved.atomic_files import CheckpointError, clear_folder, new_folder
-from unrolled.saved.model import save_model
+from unrolled.saved.atomic_files import CheckpointError
+from unrolled.saved.checkpoints import clear_folder, latest, load_checkpoint, new_folder, save_checkpoint
+from unrolled.saved.model import write_model
 
 #: Options that change no bit of the weights.
 HARMLESS = LIMITS | {"checkpoint_steps"}
@@ -39,7 +39,12 @@ def begin(run: Run) -> None:
 
 
 def save(run: Run) -> None:
-    """Write a checkpoint, all that the next step depends on, and the model with its best weights."""
+    """Write a checkpoint, all that the next step depends on, and the model with its best weights.
+
+    Raises: TrainingDiverged if a weight is not finite: loading would refuse the folder.
+    """
+    if not run.optimiser.flat.values.isfinite().all():
+        raise run.divergence(run.clock.step, "a weight is not finite")
     if run.folder is None:
         return
     tensors = {"values": run.optimiser.flat.values.data, "rng": torch.get_rng_state()}
@@ -55,11 +60,13 @@ def save(run: Run) -> None:
         progress=run.progress,
         clock=run.clock,
         meter=run.meter,
+        metrics=run.metrics.length if run.metrics else 0,
     )
     arrays = {name: t.detach().numpy() for name, t in tensors.items()}
-    save_checkpoint(run.folder, run.clock.step, arrays, msgspec.to_builtins(state))
-    with run.best_weights():
-        save_model(run.folder, run.saved_config(), run.model.vocabulary, run.model.tensors(), overwrite=True)
+    with run.timed("save"):
+        save_checkpoint(run.folder, run.clock.step, arrays, msgspec.to_builtins(state))
+        with run.best_weights():
+            write_model(run.folder, run.saved_config(), run.model.vocabulary, run.model.tensors())
 
 
 def resume(run: Run) -> None:
@@ -69,8 +76,9 @@ def resume(run: Run) -> None:
     """
     if run.folder is None:
         raise ResumeError("resume needs the folder of the run; give out")
-    (checkpoint, _), (tensors, values) = latest(run.folder), load_checkpoint(run.folder)
+    checkpoint, (tensors, values) = latest(run.folder), load_checkpoint(run.folder)
     state = TrainingState.read(checkpoint / "training.json", values)
+    run.origin = {key: state.config[key] for key in state.config if key not in run.saved_config()} | run.origin
     _refuse_other_config(state.config, run.saved_config())
     if state.corpus != run.corpus.fingerprint:
         raise ResumeError(
@@ -91,7 +99,8 @@ def resume(run: Run) -> None:
     run.loader.load_state(msgspec.structs.asdict(state.feed))
     run.schedule.load_state(state.schedule)
     run.progress, run.clock, run.meter = state.progress, state.clock, state.meter
-    run.metrics = MetricsLog(run.folder, step=run.clock.step)
+    length = length_up_to(run.folder, run.clock.step) if state.metrics is None else state.metrics
+    run.metrics = MetricsLog(run.folder, length)
 
 
 def _under(prefix: str, arrays: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

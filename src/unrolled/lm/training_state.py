@@ -45,6 +45,7 @@ class TrainingState(msgspec.Struct, forbid_unknown_fields=True):
     progress: Progress
     clock: Clock
     meter: Meter
+    metrics: Count | None = None  # bytes of metrics.jsonl, which version 0.1 did not write
 
     @classmethod
     def read(cls, file: Path, values: dict[str, Any]) -> TrainingState:

@@ -1,6 +1,7 @@
 """Atomic files: after a crash a file is there whole or as it was before; a damaged one is found by its sha256.
 
-Data goes to a temporary file first, which is synced to disk and then renamed.  Reading a file runs no code.
+Data goes to a temporary file first, which is synced to disk and then renamed.  Files that belong together are replaced
+by one rename, that of the file which holds the sums of the others.  Reading a file runs no code.
 """
 
 from __future__ import annotations
@@ -9,10 +10,8 @@ import errno
 import hashlib
 import json
 import os
-import shutil
 import stat
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +27,7 @@ FORMAT_VERSION = 1
 
 Tensors = dict[str, npt.NDArray[Any]]
 Parsed = TypeVar("Parsed")
+Loaded = TypeVar("Loaded")
 
 
 class CheckpointError(Exception):
@@ -36,29 +36,6 @@ class CheckpointError(Exception):
 
 class _Version(msgspec.Struct):
     format_version: int
-
-
-def new_folder(folder: str | Path) -> Path:
-    """Create the folder of a new run and check that it can be written to.
-
-    Raises: CheckpointError if the folder is not empty or cannot be written to.
-    """
-    folder = Path(folder)
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise CheckpointError(f"{folder}: the folder is not empty; name a new one, or resume the run that is there")
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-
-
-def clear_folder(folder: str | Path) -> None:
-    """Delete all that a run wrote to the folder that :func:`new_folder` returned; the folder stays."""
-    for entry in Path(folder).iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            entry.unlink()
 
 
 def write_file(path: str | Path, data: bytes) -> None:
@@ -73,17 +50,35 @@ def write_file(path: str | Path, data: bytes) -> None:
 
 
 def replace_files(files: dict[Path, bytes]) -> None:
-    """Write several files of one folder atomically, each by itself: all are staged, then renamed in this order."""
-    staged = {path: path.with_name(f".{path.name}.unfinished") for path in files}
+    """Replace files of one folder together, by one rename, that of the last.
+
+    The last holds the sha256 of the others.  These lie beside their places before that rename and move into them after
+    it; :func:`read_whole` finds them at either.
+    """
+    *others, last = files
+    staged = {path: beside(path, sha256(files[path])) for path in others}
+    staged[last] = last.with_name(f".{last.name}.unfinished")
+    written = [path for path in files if path == last or _read_if_there(staged[path]) != files[path]]
     try:
-        for path, data in files.items():
-            write_synced(staged[path], data)
-        for path in files:
-            staged[path].replace(path)
-    finally:
-        for stage in staged.values():
-            stage.unlink(missing_ok=True)
-    sync(next(iter(files)).parent)
+        for path in written:
+            write_synced(staged[path], files[path])
+        if others:
+            sync(last.parent)
+        staged[last].replace(last)
+    except OSError:
+        for path in written:
+            staged[path].unlink(missing_ok=True)
+        raise
+    sync(last.parent)
+    for path in others:
+        staged[path].replace(path)
+        for left in path.parent.glob(beside(path, "*").name):  # by saves that were interrupted
+            left.unlink()
+
+
+def beside(path: Path, sum: str) -> Path:
+    """Return where a file with this sha256 lies before it moves into its place."""
+    return path.with_name(f".{path.name}.{sum[:16]}.unfinished")
 
 
 def write_synced(path: Path, data: bytes) -> None:
@@ -175,6 +170,42 @@ def check_sum(path: Path, data: bytes, expected: str | None) -> None:
         )
 
 
+def read_whole(path: Path, expected: str | None) -> bytes:
+    """Return the bytes of a file that has this sha256; it may still lie beside its place (:func:`replace_files`).
+
+    Raises: CheckpointError if there is no such file.
+    """
+    if expected and expected.isalnum():
+        for place in (path, beside(path, expected)):
+            data = _read_if_there(place)
+            if data is not None and sha256(data) == expected:
+                return data
+    data = read_file(path)  # once more, for it may have moved meanwhile
+    check_sum(path, data, expected)
+    return data
+
+
+def unchanged(manifest: Path, load: Callable[[], Loaded]) -> Loaded:
+    """Return what `load` reads by the names and sums in a file; again, if another process has replaced that meanwhile.
+
+    Raises: CheckpointError as `load`.
+    """
+    while True:
+        before = _read_if_there(manifest)
+        try:
+            return load()
+        except CheckpointError:
+            if _read_if_there(manifest) == before:
+                raise
+
+
+def _read_if_there(path: Path) -> bytes | None:
+    try:
+        return read_file(path)
+    except CheckpointError:
+        return None
+
+
 def parse(path: Path, data: bytes, kind: type[Parsed]) -> Parsed:
     """Return the struct in the bytes of a JSON file; as :func:`from_json`, with CheckpointError."""
     try:
@@ -185,8 +216,7 @@ def parse(path: Path, data: bytes, kind: type[Parsed]) -> Parsed:
 
 def unpack(path: Path, expected: str | None) -> Tensors:
     """Return the arrays of a safetensors file; CheckpointError if it is damaged or has another sha256."""
-    data = read_file(path)
-    check_sum(path, data, expected)
+    data = read_whole(path, expected)
     try:
         return safetensors.numpy.load(data)
     except KeyError as error:  # numpy has no such type

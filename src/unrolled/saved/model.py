@@ -1,7 +1,8 @@
 """The folder of a model: config.json, vocabulary.json and model.safetensors.
 
-config.json holds the sha256 of all three and is written last, so parts of two saves are never taken for one.  Its own
-is of its bytes with 64 zeros in the place of that sum; version 0.1 wrote none.
+config.json holds the sha256 of all three; its own is of its bytes with 64 zeros in the place of that sum, and version
+0.1 wrote none.  Its rename is the moment of a save: before it the folder holds the model of the save before, after it
+the new one, and parts of two saves are never taken for one.
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ from unrolled.saved.atomic_files import (
     pack,
     parse,
     read_file,
+    read_whole,
     replace_files,
     sha256,
     to_json,
+    unchanged,
     unpack,
     writing,
 )
+from unrolled.saved.lock import only_writer
 from unrolled.saved.tensors import check_tensors, model_tensors
 from unrolled.saved.vocabulary import Vocabulary
 
@@ -122,17 +126,24 @@ def save_model(
         then unchanged.  ValueError if config has a reserved key.
     """
     folder = Path(folder)
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    with only_writer(folder):
         if not overwrite and (folder / "config.json").exists():
             raise CheckpointError(
                 f"{folder}: a model is already there; name another folder, or overwrite it on purpose"
             )
         if not config.keys().isdisjoint(RESERVED):
             raise ValueError(f"save_model: config has one of the reserved keys {', '.join(RESERVED)}")
-        packed, symbols = pack(tensors), vocabulary.to_json()
-        sums = {"config.json": BLANK, "vocabulary.json": sha256(symbols), "model.safetensors": sha256(packed)}
-        described = to_json({"format_version": FORMAT_VERSION, "sha256": sums} | config)
+        write_model(folder, config, vocabulary, tensors)
+
+
+def write_model(
+    folder: Path, config: dict[str, Any], vocabulary: Vocabulary, tensors: Mapping[str, npt.NDArray[Any]]
+) -> None:
+    """Write a model as :func:`save_model`, over one that is there, for the only writer of the folder."""
+    packed, symbols = pack(tensors), vocabulary.to_json()
+    sums = {"config.json": BLANK, "vocabulary.json": sha256(symbols), "model.safetensors": sha256(packed)}
+    described = to_json({"format_version": FORMAT_VERSION, "sha256": sums} | config)
+    with writing(folder):
         replace_files(
             {
                 folder / "vocabulary.json": symbols,
@@ -149,11 +160,13 @@ def load_model(folder: str | Path) -> tuple[dict[str, Any], Vocabulary, Tensors]
 
     Raises: CheckpointError if there is no model, or a file is damaged, foreign or of an unknown format version.
     """
-    folder = Path(folder)
+    return unchanged(Path(folder) / "config.json", lambda: _load(Path(folder)))
+
+
+def _load(folder: Path) -> tuple[dict[str, Any], Vocabulary, Tensors]:
     config, sums = read_config(folder)
     symbols_file = folder / "vocabulary.json"
-    symbols = read_file(symbols_file)
-    check_sum(symbols_file, symbols, sums.get(symbols_file.name))
+    symbols = read_whole(symbols_file, sums.get(symbols_file.name))
     try:
         vocabulary = Vocabulary.from_json(symbols)
     except ValueError as error:
