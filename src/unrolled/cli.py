@@ -15,7 +15,9 @@ from cyclopts import App, CycloptsError, Parameter
 
 from unrolled import __version__
 from unrolled.commands import WrongUse
+from unrolled.commands.arguments import check_numbers, plainly
 from unrolled.commands.info import EXTRAS
+from unrolled.config.options import named_as_flags
 
 FAILED, WRONG_USE = 1, 2
 
@@ -26,6 +28,7 @@ app = App(
     help_epilogue="Start with: unrolled demo",
     help_format="plaintext",
     default_parameter=Parameter(negative_iterable=""),
+    config=check_numbers,
 )
 for name in ("train", "evaluate", "generate", "score", "view", "explain", "serve", "lab", "info", "demo"):
     app.command(f"unrolled.commands.{name}:app", name=name)
@@ -43,12 +46,19 @@ def run(arguments: Sequence[str]) -> int:
     0.1.0
     0
     """
+    with named_as_flags():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         _refuse_undecoded(arguments)
         if not {*arguments[:1]} - {*app.help_flags}:
             app.resolved_commands()  # so that the list shows the help of each
         command, bound, _ = app.parse_args(_standard_input_last(arguments), exit_on_error=False, print_error=False)
-    except (CycloptsError, ValueError) as error:
+    except CycloptsError as error:
+        return _complain(plainly(error, arguments), WRONG_USE)
+    except ValueError as error:
         return _complain(error, WRONG_USE)
     try:
         with warnings.catch_warnings():

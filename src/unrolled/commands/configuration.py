@@ -10,6 +10,7 @@ from typing import Any
 from cyclopts import App, Token
 from cyclopts.argument import ArgumentCollection
 
+from unrolled.config.options import named_as_flags
 from unrolled.config.run import RunConfig
 
 
@@ -36,7 +37,8 @@ def fill_in(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) 
 def _of_toml(path: Path) -> dict[str, Any]:
     try:
         sections = tomllib.loads(path.read_text("utf-8"))
-        RunConfig.from_dict(sections)
+        with named_as_flags(False):
+            RunConfig.from_dict(sections)
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
     return sections
@@ -49,7 +51,8 @@ def _of_run(folder: Path) -> dict[str, Any]:
     try:
         saved = json.loads(path.read_text("utf-8"))
         sections = {name: saved[name] or {} for name in ("model", "data", "training")}
-        RunConfig.from_dict(sections)
+        with named_as_flags(False):
+            RunConfig.from_dict(sections)
     except (KeyError, TypeError, OSError, ValueError) as error:
         raise ValueError(f"{path}: not the config of a run: {error}") from None
     return sections

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from cyclopts import App
-from cyclopts.types import PositiveInt
 
 from unrolled.commands import Model, examples
+from unrolled.config.checks import PositiveInt
 
 #: The format of a file by its extension.
 FORMATS = {".md": "markdown", ".html": "html", ".txt": "text"}

@@ -7,9 +7,9 @@ import warnings
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from cyclopts.types import PositiveInt
 
 from unrolled.commands import Model, WrongUse, examples
+from unrolled.config.checks import PositiveInt
 from unrolled.config.generation import GenerationConfig
 
 app = App(

@@ -11,12 +11,12 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
-from cyclopts.types import PositiveInt
 from rich import box
 from rich.table import Table as RichTable
 
 from unrolled.commands import Flag, WrongUse, examples
 from unrolled.commands.console import PlainConsole
+from unrolled.config.checks import Count, PositiveInt
 from unrolled.config.lab import LabConfig
 from unrolled.lab.results import LabResult, TaskResult
 from unrolled.lab.tables import ResultTable, each_seed, headline, in_words, summary, task_summary
@@ -95,7 +95,7 @@ def lab(
 
 
 @app.command
-def reproduce(name: str, /, *, full: Flag = False, seeds: int = 0, out: Path | None = None) -> None:
+def reproduce(name: str, /, *, full: Flag = False, seeds: Count = 0, out: Path | None = None) -> None:
     """Run a published experiment and show its results beside ours; an interrupted run is resumed.
 
     Args:

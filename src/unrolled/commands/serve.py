@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
+from msgspec import Meta
 
 from unrolled.commands.console import PlainConsole
+from unrolled.config.options import named_as_flags
 from unrolled.config.server import Limits
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ def serve(
     /,
     *,
     host: str = "127.0.0.1",
-    port: int = 8000,
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 8000,
     name: list[str] | None = None,
     limits: Annotated[Limits, Parameter(name="*", group="Limits")] = Limits(),
 ) -> None:
@@ -58,7 +60,8 @@ def serve(
         url = f"http://{f'[{called}]' if ':' in called else called}:{listener.getsockname()[1]}/"
         console.print(f"Open {url} in a browser; Ctrl-C ends.", soft_wrap=True)
         with suppress(KeyboardInterrupt):  # which the server may have caught itself
-            uvicorn.Server(settings(page, limits)).run(sockets=[listener])
+            with named_as_flags(False):  # messages go to the users of the API
+                uvicorn.Server(settings(page, limits)).run(sockets=[listener])
         console.print("Ended.")
 
 
@@ -99,10 +102,8 @@ def allowed(host: str, names: Sequence[str]) -> frozenset[str]:
 def listening(host: str, port: int) -> socket.socket:
     """Return a socket that listens.
 
-    Raises: ValueError if there is no such port; OSError if it is taken or the address is not this machine's.
+    Raises: OSError if the port is taken or the address is not this machine's.
     """
-    if not 0 <= port <= 65_535:
-        raise ValueError(f"port is {port}; it must be from 0 to 65535, where 0 is any free one")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)

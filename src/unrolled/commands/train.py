@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 from cyclopts.types import ExistingTomlPath
 
 from unrolled.commands import Flag, WrongUse, examples, inputs
+from unrolled.commands.arguments import check_numbers
 from unrolled.commands.configuration import fill_in
 from unrolled.commands.console import PlainConsole
 from unrolled.commands.evaluate import held_out, report
@@ -24,7 +25,7 @@ app = App(
         "unrolled train tunes.txt --lines --out runs/tunes",
         "unrolled train --resume --out runs/tunes",
     ),
-    config=fill_in,
+    config=(fill_in, check_numbers),
 )
 
 

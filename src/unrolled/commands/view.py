@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, TypeAlias
 
 from cyclopts import App, Parameter
-from cyclopts.types import PositiveInt
 
 from unrolled.commands import Model, WrongUse, examples
 from unrolled.commands.inputs import STANDARD_INPUT
+from unrolled.config.checks import Count, Index, PositiveInt
 from unrolled.notation import LONG_NAMES
 
 
@@ -67,11 +67,11 @@ def view(
     picture: Annotated[PictureName, Parameter(help=f"What to show: {LISTING}.", show_choices=False)] = "terminal",
     out: Path | None = None,
     signal: SignalName | None = None,
-    layer: int = -1,
-    unit: list[int] | None = None,
+    layer: Index = -1,
+    unit: list[Count] | None = None,
     by: str | None = None,
     beside: list[Path] | None = None,
-    position: int = -1,
+    position: Index = -1,
     clusters: PositiveInt = 6,
     lags: PositiveInt = 100,
 ) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from unrolled.config.checks import Count, PositiveInt, Share, check_fields
+from unrolled.config.checks import PositiveInt, Seed, Share, check_fields
+from unrolled.config.options import option
 
 #: What one symbol is; unrolled.saved.tokenizers has a tokenizer for each.
 SymbolKind = Literal["characters", "symbols", "bytes", "words"]
@@ -40,11 +41,13 @@ class DataConfig:
     validation: Share = 0.05
     test: Share = 0.05
     split_by: Literal["auto", "sequence", "block", "file"] = "auto"
-    split_seed: Count = 0
+    split_seed: Seed = 0
 
     def __post_init__(self) -> None:
         check_fields(self)
         if self.validation + self.test >= 1:
-            raise ValueError(f"validation + test is {self.validation + self.test:g}; it must leave a share to train on")
+            shares = f"{option('validation')} + {option('test')}"
+            raise ValueError(f"{shares} is {self.validation + self.test:g}; it must leave a share to train on")
         if self.column and self.format not in ("auto", "csv"):
-            raise ValueError(f"column is {self.column!r}; only format = 'csv' has columns, not {self.format}")
+            has = option("format", "csv")
+            raise ValueError(f"{option('column')} is {self.column!r}; only {has} has columns, not {self.format}")

@@ -1,0 +1,5 @@
+"""`python -m unrolled`, the same as `unrolled`."""
+
+from unrolled.cli import main
+
+main()
