@@ -25,6 +25,7 @@ ORDER = [
     ["lab"],
     ["commands"],
     ["cli"],
+    ["__main__"],
 ]
 HEIGHT = {part: height for height, parts in enumerate(ORDER) for part in parts}
 

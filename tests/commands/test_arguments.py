@@ -1,5 +1,7 @@
 """Every number that a command takes has bounds, and no text in its place is rounded or ends in a traceback."""
 
+import re
+
 import pytest
 
 from tests.commands.command_line import refusal, unrolled
@@ -18,7 +20,8 @@ COMMANDS = {
     "lab": ["missing"],
     "lab reproduce": ["missing"],
 }
-NOT_WHOLE = ["", "1.5", "nan", "inf", "1e400", "half", "0x10", "9" * 5000, "x" * 100_000]
+BEYOND_FLOAT = ["", "nan", "inf", "x", "1e10", "-1e10"]
+BEYOND_INT = ["", "1.5", "nan", "inf", "half", "0x10", str(2**63), str(-(2**63)), "9" * 5000, "x" * 100_000]
 LONG_OR_EMPTY = ["", "x" * 100_000, "[red]", "\\n", "{}", "%s"]
 
 
@@ -37,13 +40,11 @@ def test_walk_meets_every_command():
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_number_has_bounds_and_refuses_what_is_beyond(command, tmp_path):
     for each in options(command):
-        if each.hint not in (int, float) and number_in(each.field_info.annotation) is None:
-            assert "int" not in str(each.hint) and "float" not in str(each.hint), each.name
-            continue
         number = number_in(each.field_info.annotation)
-        assert number is not None, f"{each.name} has no bounds"
-        beyond = [*NOT_WHOLE, str(2**63), str(-(2**63))] if number.kind is int else ["", "nan", "inf", "x", "1e10", "-1e10"]
-        for value in beyond:
+        if number is None:
+            assert not {"int", "float"} & {*re.findall(r"\w+", str(each.hint))}, f"{each.name} has no bounds"
+            continue
+        for value in BEYOND_INT if number.kind is int else BEYOND_FLOAT:
             said = refusal(2, *command.split(), *COMMANDS[command], f"{each.name}={value}", cwd=tmp_path)
             assert said.startswith(f"{each.name} is "), said
             assert len(said) < 300

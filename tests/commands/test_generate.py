@@ -21,5 +21,5 @@ def test_generate_separates_words_and_notes_unknown_symbols(lines_file, tmp_path
     out = tmp_path / "run"
     assert unrolled("train", lines_file, "--out", out, "--kind", "symbols", "--lines", *SMALL).returncode == 0
     done = unrolled("generate", out, "a q", "--max-length", "3", "--seed", "1")
-    assert "that the model does not know, read as UNK: 1" in done.stderr.decode()
+    assert "the model does not know 1 of 2 symbols and reads it as UNK" in done.stderr.decode()
     assert re.fullmatch(r"a q( [ab])*\s*", done.stdout.decode())

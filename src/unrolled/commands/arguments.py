@@ -1,4 +1,4 @@
-"""What holds for the arguments of every command: how numbers are read, and what is said of arguments that do not fit."""
+"""What holds for the arguments of every command: how numbers are read, and what is said of what does not fit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def check_numbers(app: App, commands: tuple[str, ...], arguments: ArgumentCollec
             fits = number.allows(value) or (argument.keys and isinstance(value, number.kind)) or token.value in words
             if not fits:
                 legal = " or ".join([str(number), *words])
-                raise ValueError(f"{argument.name} is {brief(token.value if value is None else value)}; it must be {legal}")
+                came = brief(token.value if value is None else value)
+                raise ValueError(f"{argument.name} is {came}; it must be {legal}")
 
 
 def _words(hint: Any) -> list[str]:
@@ -53,12 +54,12 @@ def plainly(error: CycloptsError, arguments: Sequence[str]) -> str:
     help_of = f"see unrolled {command} --help"
     if isinstance(error, UnusedCliTokensError):
         unused = error.unused_tokens or []
-        options = [token for token in unused if token.startswith("-")]
-        if options and "--" in arguments:
-            return f"{options[0]} stands after --, where everything is text; put the options before it"
         return f"{shlex.join(unused)} is more than {command} takes; put quotes around a text with spaces, or {help_of}"
-    if isinstance(error, UnknownOptionError) and "--" in arguments and error.token.keyword in error.argument_collection:
-        return f"{error.token.keyword} stands after --, where everything is text; put the options before it"
+    if isinstance(error, UnknownOptionError) and "--" in arguments:
+        known = [name for each in error.argument_collection for name in each.names]
+        came = error.token.keyword or error.token.value
+        if came in known:
+            return f"{came} stands after --, where everything is text; put the options before it"
     if isinstance(error, MissingArgumentError) and error.argument is not None:
         if error.keyword:
             return f"{error.keyword} needs a value"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from unrolled.commands import Model, WrongUse, examples, inputs
 from unrolled.commands.console import PlainConsole
-from unrolled.config.data import DataConfig
+from unrolled.config.data import ReadingConfig
 
 if TYPE_CHECKING:
     from unrolled.corpus.corpus import Corpus
@@ -35,6 +36,7 @@ def evaluate(
     *,
     split: Literal["train", "validation", "test"] | None = None,
     baselines: Annotated[bool, Parameter(negative="--no-baselines")] = True,
+    reading: inputs.Reading = ReadingConfig(),
 ) -> None:
     """Measure a model beside simple baselines, on the data it was trained on or on other data.
 
@@ -45,18 +47,27 @@ def evaluate(
     """
     if data and split:
         raise WrongUse("--split chooses a part of the data a model was trained on; other data is measured whole")
+    if not data and reading != ReadingConfig():
+        raise WrongUse("--lines, --format and --column say how to read other data; name it after the model")
+    from unrolled.corpus.reading import CorpusError
     from unrolled.corpus.splitting import as_stream
     from unrolled.saved.model import load_model
 
     saved, vocabulary, _ = load_model(model)
     if data:
-        own = DataConfig(**(saved.get("data") or {}))
-        whole = replace(own, format="auto", lines=saved["framed"], split_by="auto", validation=0.0, test=0.0)
-        corpus = inputs.read(data, whole, vocabulary)
-        known = inputs.read_again(model, saved, vocabulary).train if baselines else as_stream(corpus.train.ids[:0])
+        corpus = inputs.read_other(data, reading, saved, vocabulary)
+        known = as_stream(corpus.train.ids[:0])
+        try:
+            known = inputs.read_again(model, saved, vocabulary).train if baselines else known
+        except CorpusError as error:
+            baselines = False
+            warnings.warn(f"{error}; measured without baselines, which are fitted to it", stacklevel=1)
         corpus, chosen, what = replace(corpus, train=known, test=corpus.train), "test", ", ".join(data)
     else:
-        corpus = inputs.read_again(model, saved, vocabulary)
+        try:
+            corpus = inputs.read_again(model, saved, vocabulary)
+        except CorpusError as error:
+            raise CorpusError(f"{error}; name other data to measure on") from None
         chosen, what = split or held_out(corpus), ""
 
     from unrolled import lm  # here, so that a mistake in the files is reported before torch is loaded

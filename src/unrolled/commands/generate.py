@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from unrolled.commands import Model, WrongUse, examples
+from unrolled.commands import Model, WrongUse, examples, inputs
 from unrolled.config.checks import PositiveInt
 from unrolled.config.generation import GenerationConfig
 
@@ -42,10 +41,8 @@ def generate(
     from unrolled import runtime
 
     loaded = runtime.load(model)
-    prompt = prompt.replace("\\n", "\n")
-    unknown = int((loaded.vocabulary.encode(prompt) == loaded.vocabulary.unk_id).sum())
-    if unknown:
-        warnings.warn(f"symbols of the prompt that the model does not know, read as UNK: {unknown:,}", stacklevel=1)
+    prompt = inputs.typed(prompt)
+    inputs.note_unknown(loaded.vocabulary, [prompt])
     apart = prompt and not prompt[-1].isspace()
     shown = prompt + loaded.vocabulary.tokenizer.separator if apart else prompt
     if count == 1 and options.strategy != "beam":

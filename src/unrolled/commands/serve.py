@@ -59,9 +59,9 @@ def serve(
         called = name[0] if name else host
         url = f"http://{f'[{called}]' if ':' in called else called}:{listener.getsockname()[1]}/"
         console.print(f"Open {url} in a browser; Ctrl-C ends.", soft_wrap=True)
-        with suppress(KeyboardInterrupt):  # which the server may have caught itself
-            with named_as_flags(False):  # messages go to the users of the API
-                uvicorn.Server(settings(page, limits)).run(sockets=[listener])
+        # the server may have caught the interrupt itself; its messages go to users of the API, who have no flags
+        with suppress(KeyboardInterrupt), named_as_flags(False):
+            uvicorn.Server(settings(page, limits)).run(sockets=[listener])
         console.print("Ended.")
 
 

@@ -34,15 +34,15 @@ class Number(NamedTuple):
     """The numbers that an annotation allows."""
 
     kind: type
-    bounds: Meta
+    bounds: Any  #: msgspec.Meta, with one lower and one upper bound
 
     def allows(self, value: Any) -> bool:
         """Return whether a value is a number of this kind within the bounds; NaN is in none."""
         if isinstance(value, bool) or not isinstance(value, int if self.kind is int else (int, float)):
             return False
-        low, high = self.bounds, self.bounds
-        above = value > low.gt if low.ge is None else value >= low.ge
-        return bool(above and (value < high.lt if high.le is None else value <= high.le))
+        bounds = self.bounds
+        above = value > bounds.gt if bounds.ge is None else value >= bounds.ge
+        return bool(above and (value < bounds.lt if bounds.le is None else value <= bounds.le))
 
     def __str__(self) -> str:
         """Return what is legal, as messages say it.
@@ -50,11 +50,11 @@ class Number(NamedTuple):
         >>> str(Number(float, Meta(gt=0, le=1)))
         'a number in (0, 1]'
         """
-        low, high = self.bounds, self.bounds
+        bounds = self.bounds
         if self.kind is int:
-            return f"a whole number from {low.ge:,} to {high.le:,}"
-        least = f"({low.gt:g}" if low.ge is None else f"[{low.ge:g}"
-        return f"a number in {least}, " + (f"{high.lt:g})" if high.le is None else f"{high.le:g}]")
+            return f"a whole number from {bounds.ge:,} to {bounds.le:,}"
+        least = f"({bounds.gt:g}" if bounds.ge is None else f"[{bounds.ge:g}"
+        return f"a number in {least}, " + (f"{bounds.lt:g})" if bounds.le is None else f"{bounds.le:g}]")
 
 
 def number_in(hint: Any) -> Number | None:
@@ -119,5 +119,6 @@ def check_checkpoint_steps(wanted: object) -> None:
     """
     if not (wanted is None or wanted == "auto" or (type(wanted) is int and 1 <= wanted <= LARGEST)):
         raise ValueError(
-            f'{option("checkpoint_steps")} is {brief(wanted)}, expected None, "auto" or the steps of a segment, 1 or more'
+            f"{option('checkpoint_steps')} is {brief(wanted)}, "
+            'expected None, "auto" or the steps of a segment, 1 or more'
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from unrolled.config.checks import PositiveInt, Seed, Share, check_fields
@@ -12,6 +12,33 @@ from unrolled.config.options import option
 SymbolKind = Literal["characters", "symbols", "bytes", "words"]
 #: The format of a data file.
 Format = Literal["text", "jsonl", "json", "csv"]
+
+
+@dataclass(frozen=True)
+class ReadingConfig:
+    """How a trained model's data is read; what is not set is as for the data that it was trained on.
+
+    Attributes:
+        lines: Read each line as a sequence of its own; by default as the model's training data was read.
+        format: Format of the files; by default as the model's training data was read.
+        column: Name of the CSV column that holds the sequences; by default that of the training data.
+    """
+
+    lines: bool | None = None
+    format: Literal["auto", Format] | None = None
+    column: str | None = None
+
+    def over(self, own: DataConfig, framed: bool) -> DataConfig:
+        """Return the config of a model's own data with these changes; `framed` says whether it learned sequences.
+
+        >>> ReadingConfig(format="json").over(DataConfig(column="tune"), framed=True).format
+        'json'
+        """
+        column = self.column
+        if column is None:
+            column = own.column if self.format in (None, "auto", "csv") else ""
+        lines, format = framed if self.lines is None else self.lines, self.format or own.format
+        return replace(own, lines=lines, format="auto" if column else format, column=column)
 
 
 @dataclass(frozen=True)

@@ -39,5 +39,6 @@ class GenerationConfig:
 
     def __post_init__(self) -> None:
         if self.temperature == 0:
-            raise ValueError(f"{option('temperature')} is 0; to take the likeliest symbol each time, use {option('strategy', 'greedy')}")
+            greedy = option("strategy", "greedy")
+            raise ValueError(f"{option('temperature')} is 0; to take the likeliest symbol each time, use {greedy}")
         check_fields(self)

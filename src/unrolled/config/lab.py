@@ -85,12 +85,14 @@ class LabConfig:
         check_fields(self)
         kind = self.model().kind
         if self.cell_noise and not has_cell_state(kind):
-            raise ValueError(f"{option('cell_noise')} is {self.cell_noise:g}; it must be 0, for {self.cell} has no cell state")
+            raise ValueError(
+                f"{option('cell_noise')} is {self.cell_noise:g}; it must be 0, for {self.cell} has no cell state"
+            )
         longest = max(read_sizes(self.lengths))
         if self.choose_up_to and not longest < self.choose_up_to <= 2 * longest:
             raise ValueError(
-                f"{option('choose_up_to')} is {self.choose_up_to}; it must be 0, or a size from {longest + 1} to {2 * longest}: "
-                "beyond the longest of training, and at most twice as long"
+                f"{option('choose_up_to')} is {self.choose_up_to}; it must be 0, or a size from {longest + 1} to "
+                f"{2 * longest}: beyond the longest of training, and at most twice as long"
             )
 
     def model(self) -> ModelConfig:

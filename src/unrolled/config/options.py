@@ -24,8 +24,10 @@ def option(name: str, value: object = None) -> str:
     """
     if not _flags.get():
         return name if value is None else f"{name}={value!r}"
-    flag = "--" + name.replace("_", "-")
-    return flag if value is None or value is True else f"{flag} {shlex.quote(str(value))}"
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{flag}" if value else f"--no-{flag}"
+    return f"--{flag}" if value is None else f"--{flag} {shlex.quote(str(value))}"
 
 
 @contextmanager

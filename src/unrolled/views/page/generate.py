@@ -45,7 +45,9 @@ class Prompt(Struct, frozen=True, forbid_unknown_fields=True):
     """The text to continue, and how fast."""
 
     prompt: str = ""
-    symbols_per_second: Annotated[float, Meta(description="Rate of the stream; 0 is as fast as possible.", ge=0, le=LARGE)] = 0
+    symbols_per_second: Annotated[
+        float, Meta(description="Rate of the stream; 0 is as fast as possible.", ge=0, le=LARGE)
+    ] = 0
 
     def options(self) -> GenerationConfig:
         """Return the options, as the runtime takes them.
