@@ -69,9 +69,11 @@ def settings(page: Guard, limits: Limits) -> uvicorn.Config:
     """Return how the page is served: HTTP/1.1 only, without a Server header."""
     import uvicorn
 
+    from unrolled.views.page.connections import limited
+
     return uvicorn.Config(
         page,
-        http="h11",
+        http=limited(limits),
         ws="none",
         lifespan="off",
         log_level="warning",
