@@ -50,6 +50,7 @@ class DataConfig:
         lines: Read each line as a sequence of its own, ended by EOS; else the text is one long stream.
         format: Format of the files: plain text, JSON lines, a JSON array or a column of CSV; auto goes by their names.
         column: Name of the CSV column that holds the sequences.
+        include: Pattern of the files to read in a folder, such as *.txt; by default all that are text.
         min_count: Symbols seen less often than this in training become UNK.
         nfc: Normalise text to Unicode NFC first.
         validation: Share held out for validation during training.
@@ -63,6 +64,7 @@ class DataConfig:
     lines: bool = False
     format: Literal["auto", Format] = "auto"
     column: str = ""
+    include: str = ""
     min_count: PositiveInt = 1
     nfc: bool = False
     validation: Share = 0.05

@@ -35,11 +35,8 @@ class Connection(H11Protocol):
         super().connection_made(transport)
         self.begun = self.loop.time()
         self._wait()
-        host = (self.client or ("",))[0]
-        others = [
-            each for each in self.connections if isinstance(each, Connection) and (each.client or ("",))[0] == host
-        ]
-        held = [each for each in others if not each.transport.is_closing()]
+        everyone = [each for each in self.connections if isinstance(each, Connection)]
+        held = [each for each in everyone if each.host == self.host and not each.transport.is_closing()]
         if len(held) > self.limits.connections:
             min((each for each in held if each.waiting), key=lambda each: each.begun).transport.abort()
 
