@@ -9,6 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Any
 
 from cyclopts import App, CycloptsError, Parameter
@@ -46,6 +47,9 @@ def run(arguments: Sequence[str]) -> int:
     0.1.0
     0
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a console that lacks a character shows its escape, and goes on
+            stream.reconfigure(errors="backslashreplace")
     with named_as_flags():
         return _run(arguments)
 

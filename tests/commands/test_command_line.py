@@ -1,11 +1,12 @@
 """What all commands share: `--help` without torch, wrong use in one sentence, and no markup in what a user gives."""
 
+import shlex
 import subprocess
 import sys
 
 import pytest
 
-from tests.commands.command_line import ENVIRONMENT, SMALL, in_own_process, refusal, unrolled
+from tests.commands.command_line import ENVIRONMENT, OURS, SMALL, UNROLLED, in_own_process, refusal, unrolled
 from unrolled.cli import app
 
 COMMANDS = sorted(name for name in app if not name.startswith("-"))
@@ -97,12 +98,13 @@ def test_version_is_the_package_version():
     assert unrolled("--version").stdout.decode().strip() == __version__
 
 
-@pytest.mark.parametrize("name", ["a[/x]", "[red]r", "[link=x]:smile:"])
+@pytest.mark.parametrize("name", ["a[/x]", "[red]r", "[link=x]:smile:", "two words; it's"])
 def test_name_of_a_folder_is_not_read_as_markup(name, tmp_path):
     (tmp_path / "names.txt").write_text("Anna\nBela\nCleo\n" * 20)
     done = unrolled("train", "names.txt", "--lines", "--out", f"runs/{name}", *SMALL, cwd=tmp_path)
     assert done.returncode == 0, done.stderr.decode()
-    assert f"wrote runs/{name}; try: unrolled generate runs/{name}\n" in done.stdout.decode()
+    hint = shlex.join(["unrolled", "generate", f"runs/{name}"])
+    assert f"wrote runs/{name}; try: {hint}\n" in done.stdout.decode()
 
 
 @pytest.mark.parametrize("arguments", [["train", "bad\udcff.txt", "--out", "x"], ["generate", "runs/\udcff"]])
@@ -138,3 +140,28 @@ def test_missing_extra_is_named(folders):
     assert done.stdout == "1\n" * len(cases)
     said = "unrolled: {} is not installed; pip install 'unrolled[{}]'\n"
     assert done.stderr == "".join(said.format(case.split()[0], extra) for case, extra in cases.items())
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize("command", ["view", "explain", "score", "generate", "lab list"])
+def test_console_without_a_character_shows_its_escape(command, encoding, folders):
+    given = [folders["lstm"], "ab\u4e2d"] if command != "lab list" else []
+    poor = ENVIRONMENT | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run([*UNROLLED, *command.split(), *given], capture_output=True, env=poor, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode(encoding)
+
+
+def test_lines_that_go_to_no_terminal_are_whole(lines_file, tmp_path, monkeypatch):
+    monkeypatch.setitem(OURS, "COLUMNS", "40")
+    done = unrolled("train", lines_file, "--lines", "--out", tmp_path / "run", *SMALL)
+    (ended,) = [line for line in done.stdout.decode().splitlines() if line.startswith("ended by")]
+    assert "best validation loss" in ended
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, "lab list"])
+def test_help_fits_in_80_columns_and_ends_with_its_own_examples(name):
+    command, narrow = [*UNROLLED, *name.split(), "--help"], ENVIRONMENT | {"COLUMNS": "80"}
+    shown = subprocess.run(command, capture_output=True, env=narrow, check=True).stdout.decode()
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "Start with" not in shown

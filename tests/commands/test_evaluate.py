@@ -92,3 +92,10 @@ def test_data_that_the_model_mostly_does_not_know_is_refused(records_run, run, t
     done = unrolled("evaluate", run[0], tmp_path / "some.txt", "--no-baselines")
     assert "10.0% of the symbols are unknown to the model and read as UNK" in done.stderr.decode()
     assert "name it after the model" in refusal(2, "evaluate", run[0], "--lines")
+
+
+def test_evaluation_beside_baselines_is_of_so_many_symbols_at_most(run, monkeypatch):
+    monkeypatch.setattr("unrolled.commands.evaluate.COMPARED", 1000)
+    shown = unrolled("evaluate", run[0]).stdout.decode()
+    assert "999 symbols of the first 1,000 of the test split" in shown
+    assert "4,785 symbols of the test split" in unrolled("evaluate", run[0], "--no-baselines").stdout.decode()

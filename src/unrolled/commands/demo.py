@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cyclopts import App
 from rich.table import Table
 
-from unrolled.commands import Flag, inputs
+from unrolled.commands import Flag, command, inputs
 from unrolled.commands.console import PlainConsole
 from unrolled.commands.evaluate import report
 from unrolled.config.data import DataConfig
@@ -32,7 +32,7 @@ SONNETS_TRAINING = TrainingConfig(
 QUICK_MODEL = ModelConfig(cell="lstm", hidden_size=32, embedding_size=32)
 QUICK_TRAINING = replace(SONNETS_TRAINING, max_steps=60, validate_every=20)
 
-app = App(name="demo")
+app = App(name="demo", help_epilogue="")
 
 
 @app.default
@@ -54,12 +54,12 @@ def demo(*, out: Path = Path("demo"), quick: Flag = False) -> None:
     for path in made:
         console.print(f"made {path}", soft_wrap=True)
     console.print("\nTry next:", style="bold")
-    for command in (
-        f"unrolled generate {sonnets_run} 'Shall I compare' --temperature 0.7",
-        f"unrolled score {sonnets_run} 'Shall I compare thee to a summer'",
-        "unrolled train YOUR_TEXT.txt --cell gru --out runs/mine",
+    for line in (
+        command("generate", sonnets_run, "Shall I compare", "--temperature", 0.7),
+        command("score", sonnets_run, "Shall I compare thee to a summer"),
+        command("train", "YOUR_TEXT.txt", "--cell", "gru", "--out", "runs/mine"),
     ):
-        console.print(f"  {command}", soft_wrap=True)
+        console.print(f"  {line}", soft_wrap=True)
 
 
 def founding_example(console: PlainConsole, steps: int) -> SequenceModel:

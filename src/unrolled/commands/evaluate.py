@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from unrolled.corpus.corpus import Corpus
     from unrolled.lm.model import SequenceModel
 
+#: Symbols that a model and the baselines are measured on, at most: the n-grams hold some twenty numbers for each.
+COMPARED = 1 << 21
+
 app = App(
     name="evaluate",
     usage="Usage: unrolled evaluate MODEL [DATA...] [OPTIONS]",
@@ -43,7 +46,8 @@ def evaluate(
     Args:
         data: Other files or folders to measure on, whole; by default a split of the data the model was trained on.
         split: The split; by default test if there is one, else validation, else train.
-        baselines: Also measure simple predictors and compressors, given the same training data.
+        baselines: Also measure simple predictors and compressors, given the same training data; all of them then on two
+            million symbols at most.
     """
     if data and split:
         raise WrongUse("--split chooses a part of the data a model was trained on; other data is measured whole")
@@ -98,7 +102,12 @@ def report(
     """
     from unrolled import lm
     from unrolled.corpus.baselines import table
+    from unrolled.corpus.splitting import beginning
 
+    if baselines and len(corpus.splits[split].ids) > COMPARED:
+        what = f"the first {COMPARED:,} of {what or f'the {split} split'}"
+        corpus = replace(corpus, test=beginning(corpus.splits[split], COMPARED))
+        split = "test"
     measured = lm.evaluate(model, corpus, split)
     title = f"{measured.symbols:,} symbols of {what or f'the {split} split'}"
     console.print(title, style="italic", soft_wrap=True)

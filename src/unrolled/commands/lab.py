@@ -14,7 +14,7 @@ from cyclopts import App, Parameter
 from rich import box
 from rich.table import Table as RichTable
 
-from unrolled.commands import Flag, WrongUse, examples
+from unrolled.commands import Flag, WrongUse, command, examples
 from unrolled.commands.console import PlainConsole
 from unrolled.config.checks import Count, PositiveInt
 from unrolled.config.lab import LabConfig
@@ -91,7 +91,7 @@ def lab(
         _write(out, {"seeds": seeds, "summary": summary([(title, result)])}, [legend])
         _pictures(out, [(title, result)], title=title)
         model = out / "models" / f"seed-{result.seeds[0].seed}"
-        console.print(f"wrote {out}; try: unrolled generate {model} {learned.alphabet[0]}", soft_wrap=True)
+        console.print(f"wrote {out}; try: {command('generate', model, learned.alphabet[0])}", soft_wrap=True)
 
 
 @app.command
@@ -221,6 +221,9 @@ def _show(console: PlainConsole, title: str, table: ResultTable) -> None:
     shown = RichTable(
         *table.headers, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True
     )
+    shown.columns[0].no_wrap = True
+    for column in shown.columns[1:]:
+        column.overflow = "fold"
     for row in table.rows:
         shown.add_row(*row)
     console.print(shown)

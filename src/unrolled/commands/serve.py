@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 from msgspec import Meta
 
+from unrolled.commands import examples
 from unrolled.commands.console import PlainConsole
 from unrolled.config.options import named_as_flags
 from unrolled.config.server import Limits
@@ -26,7 +27,11 @@ ANY = frozenset({"0.0.0.0", "::"})
 #: Seconds that running generations have left when the server ends.
 GRACE = 2
 
-app = App(name="serve")
+app = App(
+    name="serve",
+    usage="Usage: unrolled serve MODEL... [OPTIONS]",
+    help_epilogue=examples("unrolled serve runs/sonnets", "unrolled serve runs/lstm runs/gru --port 8080"),
+)
 
 
 @app.default

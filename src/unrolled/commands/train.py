@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from cyclopts.types import ExistingTomlPath
 
-from unrolled.commands import Flag, WrongUse, examples, inputs
+from unrolled.commands import Flag, WrongUse, command, examples, inputs
 from unrolled.commands.arguments import check_numbers
 from unrolled.commands.configuration import fill_in
 from unrolled.commands.console import PlainConsole
@@ -44,8 +44,8 @@ def train(
     """Train a model and write it to a folder.
 
     Args:
-        data: Files, folders, - for standard input, or the word sonnets for the text that comes with the package;
-            a resumed run reads its own data again.
+        data: Files, folders, - for standard input, or one of the words sonnets and anbn for data that comes with the
+            package; a resumed run reads its own data again.
         out: New folder for the model, its checkpoints and its metrics; with --resume, the folder of the run.
         config: TOML file with tables [model], [data] and [training]; flags override it.
         resume: Resume the run in --out exactly where it stopped.
@@ -55,7 +55,9 @@ def train(
 
     sources = data or (load_model(out)[0].get("sources") if resume else None)
     if not sources:
-        raise WrongUse("no training data; name files, or the word sonnets for the text that comes with the package")
+        raise WrongUse(
+            "no training data; name files, or one of the words sonnets and anbn for data that comes with the package"
+        )
     made = not out.exists()
     if not resume:
         new_folder(out)  # before anything is spent on the run
@@ -75,10 +77,10 @@ def train(
         origin = inputs.origin(sources, dataset, corpus)
         result = lm.train(network, corpus, training, out, resume=resume, callbacks=callbacks, origin=origin)
         if result.ended == "signal":
-            console.print(f"resume with: unrolled train --resume --out {out}", soft_wrap=True)
+            console.print(f"resume with: {command('train', '--resume', '--out', out)}", soft_wrap=True)
             return
         report(console, network, corpus, held_out(corpus))
-        console.print(f"wrote {out}; try: unrolled generate {out}", soft_wrap=True)
+        console.print(f"wrote {out}; try: {command('generate', out)}", soft_wrap=True)
     except BaseException:
         if made and out.is_dir() and not any(out.iterdir()):
             out.rmdir()

@@ -47,11 +47,11 @@ else:
 
 app = App(
     name="view",
-    usage="Usage: unrolled view MODEL (TEXT | - | --file FILE) [--picture PICTURE] [OPTIONS]",
+    usage="Usage: unrolled view MODEL (TEXT | - | --file FILE) [OPTIONS]",
     help_epilogue=examples(
         "unrolled view runs/sonnets 'Shall I compare thee'",
         "unrolled view runs/sonnets --file poem.txt --picture text --by line-length",
-        "unrolled view runs/lstm 'Shall I' --picture gradient --beside runs/gru --beside runs/rnn",
+        "unrolled view runs/lstm 'Shall I' --picture gradient --beside runs/gru",
     ),
 )
 

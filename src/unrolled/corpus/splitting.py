@@ -160,6 +160,16 @@ def as_stream(ids: Compact) -> Sequences:
     return Sequences(ids, np.array([0, len(ids)] if len(ids) else [0]))
 
 
+def beginning(part: Sequences, most: int) -> Sequences:
+    """Return the whole sequences within the first `most` symbols, or that much of the first.
+
+    >>> beginning(Sequences(np.array([0, 1, 2, 1, 2], np.uint8), np.array([0, 3, 5])), 4)
+    Sequences(1 sequences, 3 symbols)
+    """
+    n = int(np.searchsorted(part.offsets, most, side="right")) - 1
+    return Sequences(part.ids[: part.offsets[n]], part.offsets[: n + 1]) if n else as_stream(part.ids[:most])
+
+
 def as_sequences(ids: Compact) -> Sequences:
     """Return the sequences that END separates."""
     return _gathered(ids, *_long_enough(sequence_starts(ids), len(ids)))
