@@ -125,3 +125,9 @@ def test_run_config_survives_its_own_plain_values():
 )
 def test_model_config_kind_is_the_notation_name(config, kind):
     assert config.kind == kind
+
+
+def test_sgd_at_the_default_rate_gets_a_note():
+    with pytest.warns(UserWarning, match=r"sgd learns next to nothing at the default .* try learning_rate=1.0"):
+        TrainingConfig(optimiser="sgd")
+    TrainingConfig(optimiser="sgd", learning_rate=1.0)  # warns of nothing

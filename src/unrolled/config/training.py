@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -17,7 +18,7 @@ class TrainingConfig:
 
     Attributes:
         optimiser: Update rule.
-        learning_rate: Highest learning rate.
+        learning_rate: Highest learning rate; the default suits adamw and rmsprop, sgd learns at about 1.
         momentum: Momentum of sgd and rmsprop.
         weight_decay: Weight decay (decoupled in adamw).
         clip_norm: Gradient clipping: largest norm of the gradient; 0 does not clip.
@@ -63,6 +64,9 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.optimiser == "sgd" and self.learning_rate == TrainingConfig.learning_rate:
+            rate = option("learning_rate", 1.0)
+            warnings.warn(f"sgd learns next to nothing at the default learning rate; try {rate}", stacklevel=3)
         if not (self.max_steps or self.max_epochs or self.max_minutes):
             steps, epochs, minutes = map(option, ("max_steps", "max_epochs", "max_minutes"))
             raise ValueError(f"{steps}, {epochs} and {minutes} are all 0; give one, or training never ends")
