@@ -54,4 +54,4 @@ def test_divergence_fails_and_says_what_to_do(tmp_path):
         "--optimiser", "sgd", "--learning-rate", "1e9", "--clip-norm", "0",
     )  # fmt: skip
     assert re.search(r"diverged at step \d+, batch \d+ of epoch 1: loss \S+ nats", error)
-    assert "Lower learning_rate" in error
+    assert "Lower --learning-rate (now 1e+09) or clip gradients with --clip-norm" in error

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from unrolled.config.options import option
 from unrolled.config.training import TrainingConfig
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.splitting import counts
@@ -187,11 +188,12 @@ class Run:
         """Return the error message for a step whose loss or gradient is not finite."""
         saved = f"the last good checkpoint is in {self.folder}" if self.folder else "nothing was saved"
         clip = self.config.clip_norm
-        clipping = f"clip_norm (now {clip:g})" if clip else "clip gradients with clip_norm (now 0, which is off)"
+        norms = option("clip_norm")
+        clipping = f"{norms} (now {clip:g})" if clip else f"clip gradients with {norms} (now 0, which is off)"
         return (
             f"training diverged at step {self.clock.step + 1}, batch {self.loader.index} of epoch {self.loader.epoch}: "
-            f"loss {nats:g} nats per symbol, gradient norm {norm:g}; {saved}. Lower learning_rate "
-            f"(now {self.config.learning_rate:g}) or {clipping}"
+            f"loss {nats:g} nats per symbol, gradient norm {norm:g}; {saved}. Lower "
+            f"{option('learning_rate')} (now {self.config.learning_rate:g}) or {clipping}"
         )
 
     def saved_config(self) -> dict[str, Any]:
