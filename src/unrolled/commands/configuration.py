@@ -39,6 +39,8 @@ def _of_toml(path: Path) -> dict[str, Any]:
         sections = tomllib.loads(path.read_text("utf-8"))
         with named_as_flags(False):
             RunConfig.from_dict(sections)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: byte {error.start} is not UTF-8; convert the file to UTF-8") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
     return sections

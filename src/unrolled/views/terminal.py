@@ -52,7 +52,7 @@ def sparkline(values: NDArray[Any], low: float, high: float) -> str:
 def _bars() -> str:
     """Return the bars that standard output can show."""
     try:
-        BARS.encode(sys.stdout.encoding or "ascii")
+        BARS.encode(sys.stdout.encoding or "utf-8")
     except (UnicodeEncodeError, LookupError):
         return ASCII_BARS
     return BARS
