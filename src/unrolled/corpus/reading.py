@@ -118,7 +118,7 @@ def text_only(sources: Sequence[Source]) -> list[Source]:
 
     Raises: CorpusError if nothing is left.
     """
-    skipped = [source for source in sources if source.in_folder and _is_binary(next(byte_blocks(source), b""))]
+    skipped = [source for source in sources if source.in_folder and _is_binary(source)]
     kept = [source for source in sources if source not in skipped]
     if skipped:
         named = f"{skipped[0]}" + (f" and {len(skipped) - 1:,} more" if len(skipped) > 1 else "")
@@ -276,7 +276,10 @@ def _other_encoding(start: bytes) -> str:
     return ""
 
 
-def _is_binary(start: bytes) -> bool:
+def _is_binary(source: Source) -> bool:
+    """Return whether a file begins as no text does; a byte that is not UTF-8 is no sign, for its text can be mended."""
+    with source.open() as stream:
+        start = stream.read(8 * SAMPLE)
     return b"\0" in start or any(re.match(beginning, start) for beginning in PACKED)
 
 
