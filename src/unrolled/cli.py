@@ -10,14 +10,17 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Any
 
 from cyclopts import App, CycloptsError, Parameter
 
 from unrolled import __version__
 from unrolled.commands import WrongUse
+from unrolled.commands.arguments import check_numbers, plainly
 from unrolled.commands.console import printable
 from unrolled.commands.info import EXTRAS
+from unrolled.config.options import named_as_flags
 
 FAILED, WRONG_USE = 1, 2
 
@@ -28,6 +31,7 @@ app = App(
     help_epilogue="Start with: unrolled demo",
     help_format="plaintext",
     default_parameter=Parameter(negative_iterable=""),
+    config=check_numbers,
 )
 for name in ("train", "evaluate", "generate", "score", "view", "explain", "serve", "lab", "info", "demo"):
     app.command(f"unrolled.commands.{name}:app", name=name)
@@ -45,12 +49,22 @@ def run(arguments: Sequence[str]) -> int:
     0.1.0
     0
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a console that lacks a character shows its escape, and goes on
+            stream.reconfigure(errors="backslashreplace")
+    with named_as_flags():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         _refuse_undecoded(arguments)
         if not {*arguments[:1]} - {*app.help_flags}:
             app.resolved_commands()  # so that the list shows the help of each
         command, bound, _ = app.parse_args(_standard_input_last(arguments), exit_on_error=False, print_error=False)
-    except (CycloptsError, ValueError) as error:
+    except CycloptsError as error:
+        return _complain(plainly(error, arguments), WRONG_USE)
+    except ValueError as error:
         return _complain(error, WRONG_USE)
     except Exception as error:  # of a file that options come from
         if not _is_plain(error):

@@ -45,6 +45,12 @@ def test_config_file_with_a_mistake_is_wrong_use(toml, message, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_config_file_that_is_not_utf_8_is_named(tmp_path):
+    (tmp_path / "run.toml").write_bytes(b"[model]\n# caf\xe9\n")
+    error = refusal(2, "train", "sonnets", "--out", "run", "--config", "run.toml", cwd=tmp_path)
+    assert error == "run.toml: byte 13 is not UTF-8; convert the file to UTF-8"
+
+
 @dataclass(frozen=True)
 class MadeUp:
     steps: int | Literal["auto"] | None = None

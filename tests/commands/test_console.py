@@ -9,7 +9,8 @@ import pytest
 
 from tests.commands.command_line import ENVIRONMENT, UNROLLED
 from tests.views.small_models import small
-from unrolled.commands.console import DRAWN, printable
+from unrolled.commands.console import printable
+from unrolled.saved.visible import DRAWN
 
 #: Clears the screen, sets the title, turns the order, goes back, rings.
 HOSTILE = "\x1b\x9b\x07\r\x7f\u202ea"

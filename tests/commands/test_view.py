@@ -60,7 +60,7 @@ def test_report_is_a_page(folders, tmp_path):
     ("cell", "arguments", "code", "said"),
     [
         ("gru", [""], 1, "the text is empty"),
-        ("gru", [], 2, "there is no text to read"),
+        ("gru", [], 2, "give one text"),
         ("gru", ["ab", "--file", "x"], 2, "give one text"),
         ("gru", ["--file", "missing.txt"], 1, "missing.txt"),
         ("gru", ["ab", "--picture", "text", "--signal", "f"], 1, "GRU has no gate or state 'f'; it has r, z, n, h"),
@@ -84,5 +84,5 @@ def test_unseen_symbols_and_long_texts_are_noted(folders, tmp_path):
     done = unrolled("view", folders["gru"], "--file", tmp_path / "long.txt")
     assert done.returncode == 0
     assert "22,000 symbols; all are read, but only one step in 2 is kept" in done.stderr.decode()
-    assert "symbols are new to the model, which reads them as UNK" in done.stderr.decode()
+    assert "the model does not know 5,500 of 22,000 symbols and reads them as UNK" in done.stderr.decode()
     assert "one step in 2 is shown" in done.stdout.decode()

@@ -178,8 +178,6 @@ def test_corpus_ids_take_the_smallest_type_that_holds_v(symbols, recwarn):
         (b"\xef\xbb\xbf", {}, "empty"),
         (b"\n\n", {"lines": True}, "empty, no sequences"),
         (b"a", {}, "1 symbol only"),
-        (b"abcdefghij", {}, "validation 0.05 of 10 symbols is 1, expected at least 2"),
-        (b"a\nb\nc\n", {"lines": True}, "validation 0.05 of 3 sequences is 0, expected at least 1"),
         (b"a\nb\nc\n", {"lines": True, "validation": 0.5, "test": 0.4}, "0 of 3 sequences are left to train on"),
         (b"\xff\xff", {}, r"byte 0 \(line 1\) is 0xff"),
         (b"a\0b", {}, "NUL"),
@@ -380,3 +378,43 @@ def test_corpus_reads_one_long_line_in_bounded_memory(tmp_path):
 def test_corpus_imports_no_torch():
     code = "import sys, unrolled.corpus.corpus; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "changes", "said", "sizes"),
+    [
+        (
+            "abcdefghij",
+            {},
+            "test=0.05 .symbols: 10.; nothing is held out for validation and test",
+            (10, 0, 0),
+        ),
+        (
+            "a\nb\nc\n",
+            {"lines": True, "test": 0.4},
+            "validation=0.05 .sequences: 3.; .* for validation$",
+            (2, 0, 1),
+        ),
+        ("abc" * 99, {"split_by": "file", "test": 0}, "validation=0.05 .files: 1.", (1, 0, 0)),
+    ],
+)
+def test_corpus_too_small_to_hold_anything_out_is_trained_on_whole(data, changes, said, sizes, tmp_path):
+    (tmp_path / "data").write_text(data)
+    with pytest.warns(CorpusWarning, match=said):
+        corpus = Corpus.read(tmp_path / "data", **changes)
+    assert corpus.split.sizes == sizes
+
+
+def test_words_never_seen_in_training_get_a_hint():
+    text = " ".join(f"word{k} and" for k in range(200))
+    with pytest.warns(CorpusWarning, match=r"50% of the words held out never occur .* min_count=2 lets it learn UNK"):
+        Corpus.from_text(text, kind="words")
+    Corpus.from_text(f"so so {text}", kind="words", min_count=2)  # warns of nothing
+
+
+@pytest.mark.parametrize("sequences", [["1.5", "-2e3", "17"] * 20, ["3"] * 60])
+def test_records_that_are_numbers_get_a_hint(sequences):
+    with pytest.warns(CorpusWarning, match="every record is a number: its digits become the symbols"):
+        Corpus.from_sequences(sequences)
+    Corpus.from_sequences([*sequences, "a"])  # warns of nothing
+    Corpus.from_sequences([[each] for each in sequences])

@@ -314,10 +314,10 @@ def test_stream_state_is_carried_between_chunks_and_reset_each_epoch():
 def test_divergence_names_step_batch_and_norm_and_keeps_the_checkpoint(tmp_path):
     corpus = stream_corpus()
     training = TrainingConfig(
-        optimiser="sgd", learning_rate=1e30, clip_norm=0, momentum=0.0, batch_size=3, bptt=7, max_steps=50
+        optimiser="sgd", learning_rate=1e9, clip_norm=0, momentum=0.0, batch_size=3, bptt=7, max_steps=50
     )
     message = r"diverged at step \d+, batch \d+ of epoch 1: loss \S+ nats per symbol, gradient norm \S+; the last good"
-    message += r" checkpoint is in \S+ Lower learning_rate \(now 1e\+30\) or clip gradients with clip_norm"
+    message += r" checkpoint is in \S+ Lower learning_rate \(now 1e\+09\) or clip gradients with clip_norm"
     with pytest.raises(TrainingDiverged, match=message):
         trained(corpus, ModelConfig(cell="rnn", nonlinearity="relu", hidden_size=5), training, tmp_path / "run")
     tensors, _ = load_checkpoint(tmp_path / "run")

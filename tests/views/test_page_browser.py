@@ -39,7 +39,7 @@ def test_hostile_text_is_shown_as_text(page, name, hostile):
     assert page.run("return document.title") == "unrolled"
     assert page.run("return document.querySelectorAll('main script, main img, .reading .text > span > *').length") == 0
     assert page.all(".reading .text .unknown")
-    assert "not in the vocabulary" in page.find("#reading").text
+    assert "the model does not know" in page.find("#reading").text
 
 
 def written(page, sheet=0):

@@ -7,6 +7,7 @@ resumed options), inputs.py (data), console.py (printing) and pictures.py (of `v
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,15 @@ Flag = Annotated[bool, Parameter(negative="")]
 
 class WrongUse(ValueError):
     """The arguments of a command do not go together; the message says which, and what to give instead."""
+
+
+def command(*words: object) -> str:
+    """Return a command of this package as it can be pasted into a shell.
+
+    >>> command("generate", Path("my runs/a"))
+    "unrolled generate 'my runs/a'"
+    """
+    return shlex.join(["unrolled", *map(str, words)])
 
 
 def examples(*commands: str) -> str:

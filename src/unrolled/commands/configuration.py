@@ -9,6 +9,7 @@ from typing import Any
 from cyclopts import App, Token
 from cyclopts.argument import ArgumentCollection
 
+from unrolled.config.options import named_as_flags
 from unrolled.config.run import RunConfig
 
 
@@ -35,7 +36,10 @@ def fill_in(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) 
 def _of_toml(path: Path) -> dict[str, Any]:
     try:
         sections = tomllib.loads(path.read_text("utf-8"))
-        RunConfig.from_dict(sections)
+        with named_as_flags(False):
+            RunConfig.from_dict(sections)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: byte {error.start} is not UTF-8; convert the file to UTF-8") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
     return sections
@@ -50,7 +54,8 @@ def _of_run(folder: Path) -> dict[str, Any]:
     try:
         began = load_state(folder)["config"]
         sections = {name: began.get(name) or {} for name in ("model", "data", "training")}
-        RunConfig.from_dict(sections)
+        with named_as_flags(False):
+            RunConfig.from_dict(sections)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder}: not the checkpoint of a run: {error}") from None
     return sections

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
+from rich.text import Text
 
-#: What is drawn for the characters that a terminal obeys: control characters, and those that turn the order of others.
-DRAWN = {
-    **{k: chr(0x2400 + k) for k in range(0x20) if chr(k) not in "\t\n"},
-    0x7F: "\N{SYMBOL FOR DELETE}",
-    **{k: f"\\x{k:02x}" for k in range(0x80, 0xA0)},
-    **{k: f"\\u{k:04x}" for k in (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))},
-}
+from unrolled.saved.visible import drawn
 
 
 def printable(text: str, stream: TextIO | None = None) -> str:
@@ -24,7 +19,7 @@ def printable(text: str, stream: TextIO | None = None) -> str:
     >>> printable("as it is: " + chr(27)) == "as it is: " + chr(27)
     True
     """
-    return text.translate(DRAWN) if (stream or sys.stdout).isatty() else text
+    return drawn(text) if (stream or sys.stdout).isatty() else text
 
 
 class PlainConsole(Console):
@@ -36,3 +31,9 @@ class PlainConsole(Console):
 
     def __init__(self) -> None:
         super().__init__(markup=False, emoji=False, highlight=False)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print; what is no terminal gets lines of text whole, so that grep finds what stands in them."""
+        if not self.is_terminal and all(isinstance(each, str | Text) for each in objects):
+            options.setdefault("soft_wrap", True)
+        super().print(*objects, **options)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cyclopts import App
 from rich.table import Table
 
-from unrolled.commands import Flag, inputs
+from unrolled.commands import Flag, command, inputs
 from unrolled.commands.console import PlainConsole
 from unrolled.commands.evaluate import report
 from unrolled.config.data import DataConfig
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from unrolled.corpus.corpus import Corpus
     from unrolled.lm.model import SequenceModel
 
-#: a^n b^n for n = 1 ... 5.
-STRINGS = [["a"] * n + ["b"] * n for n in range(1, 6)]
 #: Best of those tried on 86,000 characters for two minutes (docs/lm.md): small embedding, much dropout, large steps.
 SONNETS_MODEL = ModelConfig(cell="lstm", hidden_size=192, embedding_size=32, dropout=0.5)
 SONNETS_TRAINING = TrainingConfig(
@@ -34,7 +32,7 @@ SONNETS_TRAINING = TrainingConfig(
 QUICK_MODEL = ModelConfig(cell="lstm", hidden_size=32, embedding_size=32)
 QUICK_TRAINING = replace(SONNETS_TRAINING, max_steps=60, validate_every=20)
 
-app = App(name="demo")
+app = App(name="demo", help_epilogue="")
 
 
 @app.default
@@ -56,12 +54,12 @@ def demo(*, out: Path = Path("demo"), quick: Flag = False) -> None:
     for path in made:
         console.print(f"made {path}", soft_wrap=True)
     console.print("\nTry next:", style="bold")
-    for command in (
-        f"unrolled generate {sonnets_run} 'Shall I compare' --temperature 0.7",
-        f"unrolled score {sonnets_run} 'Shall I compare thee to a summer'",
-        "unrolled train YOUR_TEXT.txt --cell gru --out runs/mine",
+    for line in (
+        command("generate", sonnets_run, "Shall I compare", "--temperature", 0.7),
+        command("score", sonnets_run, "Shall I compare thee to a summer"),
+        command("train", "YOUR_TEXT.txt", "--cell", "gru", "--out", "runs/mine"),
     ):
-        console.print(f"  {command}", soft_wrap=True)
+        console.print(f"  {line}", soft_wrap=True)
 
 
 def founding_example(console: PlainConsole, steps: int) -> SequenceModel:
@@ -69,9 +67,10 @@ def founding_example(console: PlainConsole, steps: int) -> SequenceModel:
     import torch
 
     from unrolled import lm
+    from unrolled.corpus.anbn import anbn
 
     console.rule("The founding example: a^n b^n EOS, n = 1 ... 5")
-    corpus = lm.Corpus.from_sequences(STRINGS, validation=0, test=0)
+    corpus = lm.Corpus.from_sequences(anbn(), validation=0, test=0)
     vocabulary = corpus.vocabulary
     rows = Table("id", "symbol", "one-hot row", title="vocabulary", title_justify="left")
     for k, name in enumerate(vocabulary.names):
@@ -115,7 +114,7 @@ def best_loss() -> float:
     0.2682
     """
     symbols = sum(2 * n for n in range(1, 6))  # predicted in all: all but the first, EOS included
-    return len(STRINGS) * math.log(len(STRINGS)) / symbols
+    return 5 * math.log(5) / symbols
 
 
 def train_on_sonnets(console: PlainConsole, folder: Path, quick: bool) -> Corpus:
@@ -131,7 +130,7 @@ def train_on_sonnets(console: PlainConsole, folder: Path, quick: bool) -> Corpus
     config, training = (QUICK_MODEL, QUICK_TRAINING) if quick else (SONNETS_MODEL, SONNETS_TRAINING)
     torch.manual_seed(training.seed)
     model = lm.SequenceModel(config, corpus.vocabulary, framed=False)
-    origin = inputs.origin([inputs.SHIPPED], DataConfig(), corpus)
+    origin = inputs.origin(["sonnets"], DataConfig(), corpus)
     result = lm.train(model, corpus, training, folder, callbacks=[Display(console)], origin=origin)
     if result.ended == "signal":
         raise KeyboardInterrupt

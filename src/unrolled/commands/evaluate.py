@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,11 +12,14 @@ from rich.table import Table
 
 from unrolled.commands import Model, WrongUse, examples, inputs
 from unrolled.commands.console import PlainConsole
-from unrolled.config.data import DataConfig
+from unrolled.config.data import ReadingConfig
 
 if TYPE_CHECKING:
     from unrolled.corpus.corpus import Corpus
     from unrolled.lm.model import SequenceModel
+
+#: Symbols that a model and the baselines are measured on, at most: the n-grams hold some twenty numbers for each.
+COMPARED = 1 << 21
 
 app = App(
     name="evaluate",
@@ -35,29 +39,40 @@ def evaluate(
     *,
     split: Literal["train", "validation", "test"] | None = None,
     baselines: Annotated[bool, Parameter(negative="--no-baselines")] = True,
+    reading: inputs.Reading = ReadingConfig(),
 ) -> None:
     """Measure a model beside simple baselines, on the data it was trained on or on other data.
 
     Args:
         data: Other files or folders to measure on, whole; by default a split of the data the model was trained on.
         split: The split; by default test if there is one, else validation, else train.
-        baselines: Also measure simple predictors and compressors, given the same training data.
+        baselines: Also measure simple predictors and compressors, given the same training data; all of them then on two
+            million symbols at most.
     """
     if data and split:
         raise WrongUse("--split chooses a part of the data a model was trained on; other data is measured whole")
+    if not data and reading != ReadingConfig():
+        raise WrongUse("--lines, --format and --column say how to read other data; name it after the model")
+    from unrolled.corpus.reading import CorpusError
     from unrolled.corpus.splitting import as_stream
     from unrolled.saved.model import SavedModel
 
     loaded = SavedModel.load(model)
     saved, vocabulary = loaded.origin, loaded.vocabulary
     if data:
-        own = DataConfig(**(saved.get("data") or {}))
-        whole = replace(own, format="auto", lines=saved["framed"], split_by="auto", validation=0.0, test=0.0)
-        corpus = inputs.read(data, whole, vocabulary)
-        known = inputs.read_again(model, saved, vocabulary).train if baselines else as_stream(corpus.train.ids[:0])
+        corpus = inputs.read_other(data, reading, saved, vocabulary)
+        known = as_stream(corpus.train.ids[:0])
+        try:
+            known = inputs.read_again(model, saved, vocabulary).train if baselines else known
+        except CorpusError as error:
+            baselines = False
+            warnings.warn(f"{error}; measured without baselines, which are fitted to it", stacklevel=1)
         corpus, chosen, what = replace(corpus, train=known, test=corpus.train), "test", ", ".join(data)
     else:
-        corpus = inputs.read_again(model, saved, vocabulary)
+        try:
+            corpus = inputs.read_again(model, saved, vocabulary)
+        except CorpusError as error:
+            raise CorpusError(f"{error}; name other data to measure on") from None
         chosen, what = split or held_out(corpus), ""
 
     from unrolled import lm  # here, so that a mistake in the files is reported before torch is loaded
@@ -88,7 +103,12 @@ def report(
     """
     from unrolled import lm
     from unrolled.corpus.baselines import table
+    from unrolled.corpus.splitting import beginning
 
+    if baselines and len(corpus.splits[split].ids) > COMPARED:
+        what = f"the first {COMPARED:,} of {what or f'the {split} split'}"
+        corpus = replace(corpus, test=beginning(corpus.splits[split], COMPARED))
+        split = "test"
     measured = lm.evaluate(model, corpus, split)
     title = f"{measured.symbols:,} symbols of {what or f'the {split} split'}"
     console.print(title, style="italic", soft_wrap=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from cyclopts import App
-from cyclopts.types import PositiveInt
 
-from unrolled.commands import Model, examples
+from unrolled.commands import Model, examples, inputs
+from unrolled.config.checks import PositiveInt
 
 #: The format of a file by its extension.
 FORMATS = {".md": "markdown", ".html": "html", ".txt": "text"}
@@ -47,7 +47,9 @@ def explain(
     from unrolled.lm.model import SequenceModel
     from unrolled.views.explain import explain as work_out
 
-    paper = work_out(SequenceModel.from_pretrained(model), text.replace("\\n", "\n"))
+    loaded, read = SequenceModel.from_pretrained(model), inputs.typed(text)
+    inputs.note_unknown(loaded.vocabulary, [read])
+    paper = work_out(loaded, read)
     chosen = format or (FORMATS.get(out.suffix, "text") if out else "text")
     fitting = 12 if out else max(4, (shutil.get_terminal_size((120, 24)).columns - LEFT) // NUMBER)
     written: str = getattr(paper, chosen)(columns or fitting)

@@ -20,7 +20,7 @@ EXTRAS = {
     "track": ("tensorboard",),
 }
 
-app = App(name="info")
+app = App(name="info", help_epilogue="")
 
 
 @app.default

@@ -11,12 +11,12 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
-from cyclopts.types import PositiveInt
 from rich import box
 from rich.table import Table as RichTable
 
-from unrolled.commands import Flag, WrongUse, examples
+from unrolled.commands import Flag, WrongUse, command, examples
 from unrolled.commands.console import PlainConsole
+from unrolled.config.checks import Count, PositiveInt
 from unrolled.config.lab import LabConfig
 from unrolled.lab.results import LabResult, TaskResult
 from unrolled.lab.tables import ResultTable, each_seed, headline, in_words, summary, task_summary
@@ -91,11 +91,11 @@ def lab(
         _write(out, {"seeds": seeds, "summary": summary([(title, result)])}, [legend])
         _pictures(out, [(title, result)], title=title)
         model = out / "models" / f"seed-{result.seeds[0].seed}"
-        console.print(f"wrote {out}; try: unrolled generate {model} {learned.alphabet[0]}", soft_wrap=True)
+        console.print(f"wrote {out}; try: {command('generate', model, learned.alphabet[0])}", soft_wrap=True)
 
 
 @app.command
-def reproduce(name: str, /, *, full: Flag = False, seeds: int = 0, out: Path | None = None) -> None:
+def reproduce(name: str, /, *, full: Flag = False, seeds: Count = 0, out: Path | None = None) -> None:
     """Run a published experiment and show its results beside ours; an interrupted run is resumed.
 
     Args:
@@ -221,6 +221,9 @@ def _show(console: PlainConsole, title: str, table: ResultTable) -> None:
     shown = RichTable(
         *table.headers, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True
     )
+    shown.columns[0].no_wrap = True
+    for column in shown.columns[1:]:
+        column.overflow = "fold"
     for row in table.rows:
         shown.add_row(*row)
     console.print(shown)

@@ -19,7 +19,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from unrolled.commands import WrongUse
+from unrolled.commands import WrongUse, inputs
 from unrolled.commands.console import PlainConsole
 from unrolled.lm.model import SequenceModel
 from unrolled.notation import has_cell_state
@@ -46,7 +46,7 @@ class Scene:
     """The folder of a model, the text that it reads, and the options of `unrolled view`."""
 
     folder: Path
-    text: str
+    text: str | bytes
     named_signal: str | None
     named_layer: int
     named_units: list[int]
@@ -69,16 +69,14 @@ class Scene:
     def read(self) -> TextTrace:
         """Trace the text."""
         read = trace(self.model, self.text)
-        if read.unknown:
-            said = f"{read.unknown:,} of the text's symbols are new to the model, which reads them as UNK"
-            warnings.warn(said, stacklevel=1)
+        inputs.note_unknown(self.model.vocabulary, [self.text])
         return read
 
     def read_lines(self) -> list[TextTrace]:
         """Trace each line of the text for a model of sequences, else the text as one."""
         if not self.model.framed:
             return [self.read()]
-        return [trace(self.model, line) for line in self.text.split("\n") if line.strip()] or [self.read()]
+        return [trace(self.model, line) for line in self.text.splitlines() if line.strip()] or [self.read()]
 
     @property
     def layer(self) -> int:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 from cyclopts.types import ExistingTomlPath
 
-from unrolled.commands import Flag, WrongUse, examples, inputs
+from unrolled.commands import Flag, WrongUse, command, examples, inputs
+from unrolled.commands.arguments import check_numbers
 from unrolled.commands.configuration import fill_in
 from unrolled.commands.console import PlainConsole
 from unrolled.commands.evaluate import held_out, report
 from unrolled.config.data import DataConfig
 from unrolled.config.model import ModelConfig
+from unrolled.config.options import option
 from unrolled.config.training import TrainingConfig
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ app = App(
         "unrolled train tunes.txt --lines --out runs/tunes",
         "unrolled train --resume --out runs/tunes",
     ),
-    config=fill_in,
+    config=(fill_in, check_numbers),
 )
 
 
@@ -47,8 +48,8 @@ def train(
     """Train a model and write it to a folder.
 
     Args:
-        data: Files, folders, - for standard input, or the word sonnets for the text that comes with the package;
-            a resumed run reads its own data again.
+        data: Files, folders, - for standard input, or one of the words sonnets and anbn for data that comes with the
+            package; a resumed run reads its own data again.
         out: New folder for the model, its checkpoints and its metrics; with --resume, the folder of the run.
         config: TOML file with tables [model], [data] and [training]; flags override it.
         resume: Resume the run in --out exactly where it stopped.
@@ -57,10 +58,12 @@ def train(
     from unrolled.saved.lock import only_writer
 
     console = PlainConsole()
-    again = f"unrolled train --resume --out {shlex.quote(str(out))}"
+    again = command("train", "--resume", "--out", out)
     sources = data or (_recorded_sources(out) if resume else None)
     if not sources:
-        raise WrongUse("no training data; name files, or the word sonnets for the text that comes with the package")
+        raise WrongUse(
+            "no training data; name files, or one of the words sonnets and anbn for data that comes with the package"
+        )
     made = not out.exists()
     try:
         with only_writer(out, create=not resume):  # before anything is spent on the run
@@ -87,7 +90,7 @@ def train(
             console.print(f"resume with: {again}", soft_wrap=True)
             return
         report(console, network, corpus, held_out(corpus))
-        console.print(f"wrote {out}; try: unrolled generate {shlex.quote(str(out))}", soft_wrap=True)
+        console.print(f"wrote {out}; try: {command('generate', out)}", soft_wrap=True)
         if further := _further(result, training):
             console.print(f"the validation loss was still falling; go on with: {again} {further}", soft_wrap=True)
     except BaseException:
@@ -102,10 +105,10 @@ def _recorded_sources(out: Path) -> list[str]:
 
     sources: list[str] | None = load_state(out)["config"].get("sources")
     if not sources:
+        again = command("train", "DATA...", "--resume", "--out", out)
         raise WrongUse(
             f"{out}: this run began in Python and does not know the name of its data; name the same data and how it is "
-            f"read, unrolled train DATA... --resume --out {shlex.quote(str(out))}, or resume it in Python, "
-            "train(..., resume=True)"
+            f"read, {again}, or resume it in Python, train(..., resume=True)"
         )
     return sources
 
@@ -116,4 +119,4 @@ def _further(result: Result, training: TrainingConfig) -> str:
         return ""
     if training.schedule == "cosine" and result.ended != "max_minutes":
         return ""  # it ends where its learning rate is zero
-    return f"--{result.ended.replace('_', '-')} {2 * getattr(training, result.ended)}"
+    return option(result.ended, 2 * getattr(training, result.ended))

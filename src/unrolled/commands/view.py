@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, TypeAlias
 
 from cyclopts import App, Parameter
-from cyclopts.types import PositiveInt
 
-from unrolled.commands import Model, WrongUse, examples
-from unrolled.commands.inputs import STANDARD_INPUT
+from unrolled.commands import Model, WrongUse, examples, inputs
+from unrolled.config.checks import Count, Index, PositiveInt
+from unrolled.config.data import ReadingConfig
 from unrolled.notation import LONG_NAMES
 
 
@@ -48,11 +47,11 @@ else:
 
 app = App(
     name="view",
-    usage="Usage: unrolled view MODEL (TEXT | - | --file FILE) [--picture PICTURE] [OPTIONS]",
+    usage="Usage: unrolled view MODEL (TEXT | - | --file FILE) [OPTIONS]",
     help_epilogue=examples(
         "unrolled view runs/sonnets 'Shall I compare thee'",
         "unrolled view runs/sonnets --file poem.txt --picture text --by line-length",
-        "unrolled view runs/lstm 'Shall I' --picture gradient --beside runs/gru --beside runs/rnn",
+        "unrolled view runs/lstm 'Shall I' --picture gradient --beside runs/gru",
     ),
 )
 
@@ -67,13 +66,14 @@ def view(
     picture: Annotated[PictureName, Parameter(help=f"What to show: {LISTING}.", show_choices=False)] = "terminal",
     out: Path | None = None,
     signal: SignalName | None = None,
-    layer: int = -1,
-    unit: list[int] | None = None,
+    layer: Index = -1,
+    unit: list[Count] | None = None,
     by: str | None = None,
     beside: list[Path] | None = None,
-    position: int = -1,
+    position: Index = -1,
     clusters: PositiveInt = 6,
     lags: PositiveInt = 100,
+    reading: inputs.Reading = ReadingConfig(),
 ) -> None:
     r"""Show what a model does inside while it reads a text.
 
@@ -91,21 +91,14 @@ def view(
         lags: Largest lag, for gradient.
     """
     shown = PICTURES[picture]
-    if text is not None and file is not None:
-        raise WrongUse("give one text to read: the text itself, - for standard input, or --file")
-    if file is not None:
-        text = file.read_text("utf-8")
-    elif text == STANDARD_INPUT:
-        text = sys.stdin.read()
-    elif text is not None:
-        text = text.replace("\\n", "\n")
-    elif shown.reads:
-        raise WrongUse("there is no text to read; give one, - for standard input, or --file")
+    read: str | bytes = ""
+    if shown.reads or text is not None or file is not None:
+        read = inputs.joined(inputs.read_text(model, text, file, reading))
     if out is not None and not shown.extension:
         raise WrongUse(f"--picture {picture} is printed, not written to a file; leave --out out")
     from unrolled.commands import pictures
 
-    scene = pictures.Scene(model, text or "", signal, layer, unit or [], by, beside or [], position, clusters, lags)
+    scene = pictures.Scene(model, read, signal, layer, unit or [], by, beside or [], position, clusters, lags)
     made = getattr(pictures, f"make_{picture}")(scene)
     if made is None:
         return

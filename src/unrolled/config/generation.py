@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from unrolled.config.checks import Count, Positive, PositiveInt, check_fields
+from unrolled.config.checks import Count, PositiveInt, Seed, check_fields
+from unrolled.config.options import option
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,16 @@ class GenerationConfig:
 
     max_length: PositiveInt = 200
     strategy: Literal["sample", "greedy", "beam"] = "sample"
-    temperature: Positive = 1.0
+    temperature: Annotated[float, Meta(ge=1e-6, le=1e6)] = 1.0
     top_k: Count = 0
     top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
     min_p: Annotated[float, Meta(ge=0, le=1)] = 0.0
     beam_width: PositiveInt = 4
-    seed: Count = 0
+    seed: Seed = 0
     allow_unk: bool = False
 
     def __post_init__(self) -> None:
+        if self.temperature == 0:
+            greedy = option("strategy", "greedy")
+            raise ValueError(f"{option('temperature')} is 0; to take the likeliest symbol each time, use {greedy}")
         check_fields(self)

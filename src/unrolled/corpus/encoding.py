@@ -7,6 +7,7 @@ end of a sequence, 1 is an explicit UNK, and 2, 3, ... are the symbols.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 import warnings
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unrolled.config.data import DataConfig
+from unrolled.config.options import option
 from unrolled.corpus import reading
 from unrolled.corpus.reading import CorpusError, CorpusWarning, Source
 from unrolled.saved.tokenizers import tokenizer
@@ -170,10 +172,12 @@ def encode_records(found: Iterable[tuple[int, str, Sequence[str]]], config: Data
     texts = first is None or isinstance(first[2], str)
     encoder = Encoder(tokenizer(kind_or("characters" if texts else "symbols", config)))
     starts: dict[int, int] = {}
-    skipped = 0
+    skipped, numbers = 0, config.kind == "auto" and first is not None
     for k, where, record in chain([first] if first else [], records):
         if config.kind == "auto" and isinstance(record, str) != texts:
-            raise CorpusError(f"{where}: texts and lists of symbols are mixed; use one of them, or set the kind")
+            kind = option("kind")
+            raise CorpusError(f"{where}: texts and lists of symbols are mixed; use one of them, or set {kind}")
+        numbers = numbers and texts and _is_number(record)
         before = encoder.length
         starts.setdefault(k, before)
         _encode_record(encoder, record, config.nfc, where)
@@ -181,7 +185,14 @@ def encode_records(found: Iterable[tuple[int, str, Sequence[str]]], config: Data
         encoder.end()
     if skipped:
         warnings.warn(f"{skipped:,} records without a symbol were skipped", CorpusWarning, stacklevel=3)
+    if numbers:
+        said = "every record is a number: its digits become the symbols, and the model learns how numbers are spelled"
+        warnings.warn(f"{said}; for one symbol a number, list them as in [3, 1, 2]", CorpusWarning, stacklevel=3)
     return encoder, list(starts.values())
+
+
+def _is_number(record: Sequence[str]) -> bool:
+    return isinstance(record, str) and re.fullmatch(r"\s*[-+]?[\d.,]*\d[\d.,]*(e[-+]?\d+)?\s*", record) is not None
 
 
 def _encode_record(encoder: Encoder, record: Sequence[str], nfc: bool, where: str) -> None:
@@ -194,9 +205,8 @@ def _encode_record(encoder: Encoder, record: Sequence[str], nfc: bool, where: st
             return
         record = reader.split(record)
     if not reader.reads_lists:
-        raise CorpusError(
-            f"{where}: a list of symbols, but the kind is {reader.kind}; use kind symbols, or give a text"
-        )
+        ways = f"use {option('kind', 'symbols')}, or give a text"
+        raise CorpusError(f"{where}: a list of symbols, but the kind is {reader.kind}; {ways}")
     if EOS in record[:-1]:
         raise CorpusError(
             f"{where}: symbol {record.index(EOS)} is EOS, which only ends a sequence; divide the record, or rename it"

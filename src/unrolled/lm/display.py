@@ -13,7 +13,7 @@ from rich.text import Text
 
 from unrolled.lm.callbacks import Callback
 from unrolled.lm.run import Result, Run
-from unrolled.saved.vocabulary import shown
+from unrolled.saved.visible import shown
 
 #: Symbols in the sample.
 SAMPLE = 60

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from unrolled.config.model import ModelConfig
+from unrolled.config.options import option
 from unrolled.lm.model import SequenceModel
 from unrolled.saved.vocabulary import Vocabulary
 
@@ -49,5 +50,5 @@ def check_memory(config: ModelConfig, vocabulary: Vocabulary) -> None:
     if needed > free:
         raise MemoryError(
             f"a model of {count:,} parameters takes {needed / 1e9:,.1f} GB to train, and {free / 1e9:,.1f} GB are "
-            f"free; lower hidden_size (now {config.hidden_size:,})"
+            f"free; lower {option('hidden_size')} (now {config.hidden_size:,})"
         )

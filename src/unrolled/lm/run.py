@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unrolled.config.checks import Count
+from unrolled.config.options import option
 from unrolled.config.training import TrainingConfig
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.splitting import counts
@@ -25,7 +25,7 @@ from unrolled.lm.loader import BatchLoader
 from unrolled.lm.metrics_log import MetricsLog
 from unrolled.lm.model import SequenceModel, State
 from unrolled.lm.optimisers import Optimiser
-from unrolled.lm.schedule import Measured, Progress, Schedule
+from unrolled.lm.schedule import Counted, Measured, Progress, Schedule
 
 #: Pseudo-count of symbols that never start a sequence.
 UNSEEN = 1e-3
@@ -70,9 +70,9 @@ class Meter(msgspec.Struct, forbid_unknown_fields=True):
     """Sums since the last line of metrics: nats and symbols, gradient norms and steps."""
 
     nats: Measured
-    symbols: Count
+    symbols: Counted
     norm: Measured
-    steps: Count
+    steps: Counted
 
     @classmethod
     def zero(cls) -> Meter:
@@ -93,14 +93,14 @@ class Clock(msgspec.Struct, forbid_unknown_fields=True):
         logged_symbols, logged_seconds: Symbols and seconds at the last line of metrics.
     """
 
-    step: Count
-    symbols: Count
+    step: Counted
+    symbols: Counted
     seconds: Measured
     nats: Measured | None
-    validated: Count
-    logged_symbols: Count
+    validated: Counted
+    logged_symbols: Counted
     logged_seconds: Measured
-    validation_symbols: Count = 0  # which version 0.1 did not write
+    validation_symbols: Counted = 0  # which version 0.1 did not write
 
     @classmethod
     def zero(cls) -> Clock:
@@ -141,9 +141,10 @@ class Run:
         self.metrics: MetricsLog | None = None
         model.start.copy_(torch.from_numpy(_starts(corpus)))
         if not len(corpus.validation):
-            for option in _without_effect(config):
+            for given in _without_effect(config):
                 warnings.warn(
-                    f"{option} has no effect: there is no validation data; hold some out, with validation = 0.05",
+                    f"{given} has no effect: there is no validation data; hold some out, with "
+                    f"{option('validation', 0.05)}",
                     stacklevel=3,
                 )
 
@@ -247,7 +248,7 @@ class Run:
         if nats is not None and nats > uniform + UNTRAINED:
             warnings.warn(
                 f"the model predicts worse than a uniform guess: {nats:,.5g} nats per symbol, a guess costs "
-                f"{uniform:.3g}; lower learning_rate (now {self.config.learning_rate:g})",
+                f"{uniform:.3g}; lower {option('learning_rate')} (now {self.config.learning_rate:g})",
                 stacklevel=3,
             )
         improving = best is not None and self.progress.waited == 0 and clock.step > self.config.validate_every
@@ -257,10 +258,11 @@ class Run:
         """Return the error for a step that came upon numbers which are not finite."""
         saved = f"the last good checkpoint is in {self.folder}" if self.folder else "nothing was saved"
         clip = self.config.clip_norm
-        clipping = f"clip_norm (now {clip:g})" if clip else "clip gradients with clip_norm (now 0, which is off)"
+        norms = option("clip_norm")
+        clipping = f"{norms} (now {clip:g})" if clip else f"clip gradients with {norms} (now 0, which is off)"
         return TrainingDiverged(
             f"training diverged at step {step}, batch {self.loader.index} of epoch {self.loader.epoch}: {found}; "
-            f"{saved}. Lower learning_rate (now {self.config.learning_rate:g}) or {clipping}"
+            f"{saved}. Lower {option('learning_rate')} (now {self.config.learning_rate:g}) or {clipping}"
         )
 
     def saved_config(self) -> dict[str, Any]:
@@ -297,9 +299,9 @@ def _total_steps(config: TrainingConfig, batches_per_epoch: int) -> int:
 def _without_effect(config: TrainingConfig) -> Iterator[str]:
     """Yield the options that nothing comes of without validation data."""
     if config.patience:
-        yield f"patience = {config.patience}"
+        yield option("patience", config.patience)
     if config.schedule == "plateau":
-        yield "schedule = 'plateau'"
+        yield option("schedule", config.schedule)
 
 
 def _starts(corpus: Corpus) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ import msgspec
 import torch
 
 from unrolled.config.model import ModelConfig
+from unrolled.config.options import option
 from unrolled.config.training import LIMITS, TrainingConfig
 from unrolled.lm.metrics_log import MetricsLog, length_up_to
 from unrolled.lm.run import Run
@@ -121,6 +122,6 @@ def _refuse_other_config(began: dict[str, Any], now: dict[str, Any]) -> None:
         for key, value in options.items():
             if now[section].get(key) != value and key not in may_change:
                 raise ResumeError(
-                    f"{key} was {value!r} when this run began and is {now[section].get(key)!r} now; "
+                    f"{option(key)} was {value!r} when this run began and is {now[section].get(key)!r} now; "
                     "leave it out to resume the run as it began, or train anew in another folder"
                 )

@@ -8,9 +8,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from unrolled.config.checks import Count
 from unrolled.config.training import TrainingConfig
 
+#: A number of steps or symbols so far.
+Counted = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 #: A number that is finite and stays so when a step is added.
 Measured = Annotated[float, Meta(ge=-1e300, le=1e300)]
 
@@ -24,7 +25,7 @@ class Progress(msgspec.Struct, forbid_unknown_fields=True):
     """
 
     best: Measured | None  # nats per symbol; None before the first validation
-    waited: Count
+    waited: Counted
 
     @classmethod
     def none(cls) -> Progress:

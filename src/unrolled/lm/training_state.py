@@ -10,9 +10,8 @@ import msgspec
 import numpy as np
 import torch
 
-from unrolled.config.checks import Count
 from unrolled.lm.run import Clock, Meter, Run
-from unrolled.lm.schedule import Progress, ScheduleState
+from unrolled.lm.schedule import Counted, Progress, ScheduleState
 from unrolled.saved.atomic_files import CheckpointError, Tensors
 from unrolled.saved.tensors import Expected, check_tensors
 
@@ -23,8 +22,8 @@ SQUARES = ("optimiser.exp_avg_sq", "optimiser.square_avg")
 class Position(msgspec.Struct, forbid_unknown_fields=True):
     """The last batch: its epoch, from 0, and its number in the epoch, from 1; 0 before the first."""
 
-    epoch: Count
-    index: Count
+    epoch: Counted
+    index: Counted
 
 
 class RunConfiguration(msgspec.Struct):
@@ -45,7 +44,7 @@ class TrainingState(msgspec.Struct, forbid_unknown_fields=True):
     progress: Progress
     clock: Clock
     meter: Meter
-    metrics: Count | None = None  # bytes of metrics.jsonl, which version 0.1 did not write
+    metrics: Counted | None = None  # bytes of metrics.jsonl, which version 0.1 did not write
 
     @classmethod
     def read(cls, file: Path, values: dict[str, Any]) -> TrainingState:

@@ -20,7 +20,7 @@ from unrolled.saved.atomic_files import FORMAT_VERSION, from_json
 from unrolled.saved.tokenizers import TOKENIZERS, tokenizer
 from unrolled.saved.tokenizers.base import EOS, REPLACEMENT, UNK, CodeTokenizer, Tokenizer
 
-__all__ = ["EOS", "REPLACEMENT", "UNK", "Ids", "Text", "Vocabulary", "shown"]
+__all__ = ["EOS", "REPLACEMENT", "UNK", "Ids", "Text", "Vocabulary"]
 
 Ids = npt.NDArray[np.int64]
 
@@ -295,12 +295,3 @@ def _check(symbols: tuple[object, ...], kind: str, nfc: bool) -> None:
         if fault:
             raise ValueError(f"Vocabulary: symbol {k} {symbol!r} {fault}")
         seen.add(symbol)
-
-
-def shown(text: str) -> str:
-    """Return a text on one line, its line ends drawn.
-
-    >>> shown("so long" + chr(10) + "lives this")
-    'so long⏎lives this'
-    """
-    return "".join("⏎" if c == "\n" else c if c.isprintable() else "�" for c in text)

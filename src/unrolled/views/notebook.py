@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from unrolled.saved.vocabulary import shown
+from unrolled.saved.visible import shown
 from unrolled.views.colours import VIRIDIS, colour, ink
 from unrolled.views.symbols import visible
 

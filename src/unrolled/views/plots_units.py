@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from unrolled.saved.vocabulary import shown
+from unrolled.saved.visible import shown
 from unrolled.views.colours import FAINT, HUES
 from unrolled.views.plots import canvas, plain, symbol_axis
 

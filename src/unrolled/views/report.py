@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.notation import LONG_NAMES
-from unrolled.saved.vocabulary import Text, shown
+from unrolled.saved.visible import shown
+from unrolled.saved.vocabulary import Text
 from unrolled.views import png, svg
 from unrolled.views.colours import PUOR, colour, ink, signal_scale
 from unrolled.views.gradients import saliency

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.text import Text
 
-from unrolled.saved.vocabulary import shown
+from unrolled.saved.visible import shown
 from unrolled.views.colours import PUOR, colour, ink, signal_scale
 
-#: Bars from low to high, in eighths of a line.
-BARS = "▁▂▃▄▅▆▇█"
+#: Bars from low to high, in eighths of a line, and what stands for them where the output has no such characters.
+BARS, ASCII_BARS = "▁▂▃▄▅▆▇█", "_.:-=+*#"
 #: The most units of one heat-map.
 UNITS = 12
 
@@ -44,8 +45,17 @@ def sparkline(values: NDArray[Any], low: float, high: float) -> str:
     >>> sparkline(np.array([0.0, 0.5, 1.0]), 0, 1)
     '▁▅█'
     """
-    span = (high - low) or 1.0
-    return "".join(BARS[int(np.clip(8 * (value - low) / span, 0, 7))] for value in values)
+    span, bars = (high - low) or 1.0, _bars()
+    return "".join(bars[int(np.clip(8 * (value - low) / span, 0, 7))] for value in values)
+
+
+def _bars() -> str:
+    """Return the bars that standard output can show."""
+    try:
+        BARS.encode(sys.stdout.encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return ASCII_BARS
+    return BARS
 
 
 def heat_map(name: str, values: NDArray[Any], *, width: int, units: Sequence[int] | None = None) -> Text:

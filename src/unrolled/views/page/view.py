@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from unrolled.config.checks import Count
+from unrolled.runtime.unknown import unknown_note
 from unrolled.views import traces
 from unrolled.views.page.errors import RequestError
 from unrolled.views.page.models import UNITS, ArrayCard, ServedModel, Service
@@ -60,6 +61,7 @@ class View(Struct, frozen=True):
 
     symbols: Annotated[list[str], Meta(description="As they are shown; joined, the text.")]
     unknown: Annotated[list[int], Meta(description="Which of them were read as UNK, from 0.")]
+    note: Annotated[str, Meta(description="What to say of those, with a hint; empty if there are none.")]
     bits: Annotated[list[float], Meta(description="-log2 p of each symbol given those before it.")]
     next: Next
     heat: Heat
@@ -94,6 +96,7 @@ def view(service: Service, served: ServedModel, request: ViewRequest) -> View:
     return View(
         symbols=model.vocabulary.tokenizer.aligned(model.vocabulary.split(request.text)),
         unknown=np.flatnonzero(ids == model.vocabulary.unk_id).tolist(),
+        note=unknown_note(model.vocabulary, request.text),
         bits=rounded(bits),
         next=likeliest(p, model.vocabulary.names),
         heat=heat(values, array),

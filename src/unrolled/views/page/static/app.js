@@ -54,7 +54,7 @@ function summarise(pane, view) {
   const T = view.symbols.length, cost = view.bits.reduce((sum, bits) => sum + bits, 0);
   const parts = [`${T.toLocaleString("en")} symbols`];
   if (T) parts.push(`${(cost / T).toFixed(2)} bits per symbol`);
-  if (view.unknown.length) parts.push(`${view.unknown.length} not in the vocabulary, read as UNK`);
+  if (view.note) parts.push(view.note);
   byId("reading").textContent = parts.join(" · ");
 }
 
