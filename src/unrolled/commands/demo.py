@@ -1,4 +1,4 @@
-"""`unrolled demo`: the founding example, then a book, then two pictures."""
+"""`unrolled demo`: the textbook example a^n b^n, then a book, then two pictures."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def demo(*, out: Path = Path("demo"), quick: Flag = False) -> None:
     """
     console = PlainConsole()
     _clear(out)
-    lstm = founding_example(console, steps=60 if quick else 400)
+    lstm = textbook_example(console, steps=60 if quick else 400)
     sonnets_run = out / "sonnets"
     corpus = train_on_sonnets(console, sonnets_run, quick)
     console.rule("Pictures")
@@ -64,13 +64,13 @@ def demo(*, out: Path = Path("demo"), quick: Flag = False) -> None:
         console.print(f"  {command}", soft_wrap=True)
 
 
-def founding_example(console: PlainConsole, steps: int) -> SequenceModel:
+def textbook_example(console: PlainConsole, steps: int) -> SequenceModel:
     """Learn a^n b^n EOS, n = 1 ... 5, with each cell; return the LSTM."""
     import torch
 
     from unrolled import lm
 
-    console.rule("The founding example: a^n b^n EOS, n = 1 ... 5")
+    console.rule("The textbook example: a^n b^n EOS, n = 1 ... 5")
     corpus = lm.Corpus.from_sequences(STRINGS, validation=0, test=0)
     vocabulary = corpus.vocabulary
     rows = Table("id", "symbol", "one-hot row", title="vocabulary", title_justify="left")
@@ -144,7 +144,7 @@ def train_on_sonnets(console: PlainConsole, folder: Path, quick: bool) -> Corpus
 
 
 def draw_learning_curve(run: Path, corpus: Corpus, out: Path) -> Path:
-    """Draw the learning curve of a run beside the baselines of its validation data; return the picture's path."""
+    """Draw the learning curve of a run with the baselines of its validation data; return the picture's path."""
     from unrolled.corpus import baselines
     from unrolled.views import plots
 
@@ -156,7 +156,7 @@ def draw_learning_curve(run: Path, corpus: Corpus, out: Path) -> Path:
 
 
 def draw_gates(model: SequenceModel, out: Path) -> Path:
-    """Draw the gates of the founding example's LSTM while it reads aaabbb; return the picture's path."""
+    """Draw the gates of the textbook example's LSTM while it reads aaabbb; return the picture's path."""
     from unrolled.views import plots, plots_gates
     from unrolled.views.traces import trace
 

@@ -36,7 +36,7 @@ def evaluate(
     split: Literal["train", "validation", "test"] | None = None,
     baselines: Annotated[bool, Parameter(negative="--no-baselines")] = True,
 ) -> None:
-    """Measure a model beside simple baselines, on the data it was trained on or on other data.
+    """Measure a model against simple baselines, on the data it was trained on or on other data.
 
     Args:
         data: Other files or folders to measure on, whole; by default a split of the data the model was trained on.
@@ -75,7 +75,7 @@ def held_out(corpus: Corpus) -> str:
 def report(
     console: PlainConsole, model: SequenceModel, corpus: Corpus, split: str, baselines: bool = True, what: str = ""
 ) -> None:
-    """Print how well a model predicts one split, and beside it how well simple predictors do on the same symbols.
+    """Print how well a model predicts one split, and how well simple predictors do on the same symbols.
 
     Args:
         console: where to print.

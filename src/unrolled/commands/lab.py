@@ -96,7 +96,7 @@ def lab(
 
 @app.command
 def reproduce(name: str, /, *, full: Flag = False, seeds: int = 0, out: Path | None = None) -> None:
-    """Run a published experiment and show its results beside ours; an interrupted run is resumed.
+    """Run a published experiment and show its results next to ours; an interrupted run is resumed.
 
     Args:
         name: suzgun2019, weiss2018, gers2001, lan2022, deletang2022, elis, or defaults.
