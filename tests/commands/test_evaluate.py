@@ -44,3 +44,14 @@ def test_evaluate_takes_the_split_there_is_and_refuses_data_that_changed(tmp_pat
     assert "data.txt: no such file" in refusal(1, "evaluate", run, tmp_path / "other.txt")
     assert "90 symbols" not in refusal(1, "evaluate", run)
     assert "89 symbols of" in unrolled("evaluate", run, tmp_path / "other.txt", "--no-baselines").stdout.decode()
+
+
+def test_evaluate_of_a_few_strings_shows_what_means_something(tmp_path):
+    (tmp_path / "anbn.txt").write_text("".join("a " * n + "b " * n + "\n" for n in range(1, 6)))
+    made = ["--cell", "rnn", "--lines", "--kind", "symbols", "--validation", "0", "--test", "0"]
+    done = unrolled("train", "anbn.txt", "--out", "run", *made, "--max-steps", "3", cwd=tmp_path)
+    shown = done.stdout.decode()
+    assert "RNN, V 4" in shown, done.stderr.decode()
+    assert "RNN_TANH" not in shown
+    assert "xz" not in shown  # a file of 35 bytes is mostly its header
+    assert re.search(r"exact strings .*\d %, of 20.0 % at most", shown)

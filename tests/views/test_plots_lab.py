@@ -21,11 +21,16 @@ def test_share_of_models_right_is_drawn_over_sizes_with_the_training_range():
 
 
 def test_first_failing_sizes_are_dots_and_open_where_none_failed():
-    figure = plots_lab.first_failing({"lstm": ([5, 3, 11], 10, (1, 4))}, title="")
+    figure = plots_lab.first_failing({"lstm": ([5, 3, 11], (5, 5), 10, (1, 4))}, title="")
     failed, never, median, *_ = figure.axes[0].lines
     assert (failed.get_xdata().tolist(), never.get_xdata().tolist()) == ([3, 5], [11])
     assert never.get_markerfacecolor() == "none"
-    assert median.get_xdata().tolist() == [5, 5]
+    assert set(median.get_xdata()) == {5}
+
+
+def test_median_between_a_size_and_none_is_drawn_as_what_lies_between():
+    figure = plots_lab.first_failing({"lstm": ([1, 1, 11, 11], (1, 11), 10, (1, 4))}, title="")
+    assert {*figure.axes[0].lines[2].get_xdata()} == {1, 11}  # not 6
 
 
 def test_drift_draws_every_model():

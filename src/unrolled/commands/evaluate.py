@@ -95,7 +95,7 @@ def report(
     for name in ("predictor", "bits/symbol", "nats", "perplexity", "accuracy"):
         grid.add_column(name, justify="left" if name == "predictor" else "right")
     name = repr(model).removeprefix("SequenceModel").strip("()")
-    grid.add_row(name, *_numbers(measured.bits), f"{measured.accuracy:.1%}", style="bold")
+    grid.add_row(name, *_numbers(measured.bits), f"{100 * measured.accuracy:.1f} %", style="bold")
     beside = table(corpus, split) if baselines else []
     for baseline in beside:
         grid.add_row(baseline.name, *_numbers(baseline.bits_per_symbol))
@@ -103,10 +103,12 @@ def report(
     for note in dict.fromkeys(baseline.note for baseline in beside[1:]):
         names = ", ".join(baseline.name for baseline in beside if baseline.note == note)
         console.print(f"{names}: {note}", style="dim", soft_wrap=True)
-    if measured.exact_strings is not None:
-        console.print(f"exact strings (every symbol the likeliest): {measured.exact_strings:.1%}")
+    if measured.exact_strings is not None and measured.exact_bound is not None:
+        share, most = (f"{100 * each:.1f} %" for each in (measured.exact_strings, measured.exact_bound))
+        bound = "" if measured.exact_bound == 1 else f", of {most} at most: strings that begin alike go on differently"
+        console.print(f"exact strings (every symbol the likeliest): {share}{bound}", soft_wrap=True)
     if measured.unk_rate:
-        console.print(f"symbols read as UNK: {measured.unk_rate:.2%}")
+        console.print(f"symbols read as UNK: {100 * measured.unk_rate:.2f} %")
     if split == "train":
         console.print("nothing was held out: the model was trained on these symbols")
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
@@ -83,11 +83,11 @@ def lab(
     values = compute() if out is None else cache.cached_result(out, "result", settings, compute)
     result = LabResult.from_dict(values)
     title, seeds = f"{language}, {config.cell}", each_seed(result)
-    _show(console, f"{language}: {learned.summary}; % of sizes exactly right", seeds)
+    _show(console, f"{language}: {learned.summary}; % of the sizes tried that are exactly right", seeds)
     console.print(in_words(result))
     console.print(WARNING, style="dim")
     if out is not None:
-        legend = f"fails: first failing n; then % of sizes right; sym.: % of symbols; {WARNING}"
+        legend = f"fails: first failing n; then % of the sizes tried that are right; sym.: % of symbols; {WARNING}"
         _write(out, {"seeds": seeds, "summary": summary([(title, result)])}, [legend])
         _pictures(out, [(title, result)], title=title)
         model = out / "models" / f"seed-{result.seeds[0].seed}"
@@ -202,7 +202,7 @@ def _pictures(out: Path, found: Sequence[tuple[str, LabResult]], *, title: str) 
     if len(found) <= LINES:
         lines = {name: (result.sizes, result.seeds_right, result.ranges[0]) for name, result in found}
         plots.save(plots_lab.right_over_sizes(lines, title=title), out / "right.png")
-    rows = {name: (result.first_failing, result.limit, result.ranges[0]) for name, result in found}
+    rows = {name: (result.first_failing, result.median_ends, result.limit, result.ranges[0]) for name, result in found}
     plots.save(plots_lab.first_failing(rows, title=title), out / "first-failing.png")
 
 
@@ -257,8 +257,7 @@ def _progress(console: PlainConsole, name: str, config: LabConfig) -> Iterator[C
     with console.status(name) as status:
 
         def callback(step: int, losses: Any) -> None:
-            middle = sorted(losses)[len(losses) // 2]
-            status.update(f"{name}: step {step:,} of {config.steps:,}, median loss {middle:.4f}")
+            status.update(f"{name}: step {step:,} of {config.steps:,}, median loss {median(losses):.4f}")
             if step == config.steps:
                 status.update(f"{name}: trying every size")
 

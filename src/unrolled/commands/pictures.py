@@ -22,7 +22,7 @@ from rich.text import Text
 from unrolled.commands import WrongUse
 from unrolled.commands.console import PlainConsole
 from unrolled.lm.model import SequenceModel
-from unrolled.notation import has_cell_state
+from unrolled.notation import cell_name, has_cell_state
 from unrolled.views import terminal
 from unrolled.views.gradients import connectivity, gradients
 from unrolled.views.jacobians import jacobians
@@ -64,7 +64,7 @@ class Scene:
     @property
     def cell(self) -> str:
         """The model in two words, for titles."""
-        return f"{self.model.config.kind.replace('_', ' ')}, {self.folder.name}"
+        return f"{cell_name(self.model.config.kind)}, {self.folder.name}"
 
     def read(self) -> TextTrace:
         """Trace the text."""
@@ -193,7 +193,7 @@ def make_gradient(scene: Scene) -> Figure:
     found = {}
     for folder, model in models.items():
         layer = scene.named_layer if model is scene.model else -1
-        name = f"{model.config.kind.replace('_', ' ')} {folder.name}"
+        name = f"{cell_name(model.config.kind)} {folder.name}"
         found[name] = jacobians(model, scene.text, layer=layer, position=scene.position, lags=scene.lags)
     return plots_gradients.gradient_against_lag(found, title="How strongly a state depends on earlier ones")
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from unrolled.notation import cell_name
+
 #: Name of a quantity -> how it is computed, in the order of computation.
 Equations = dict[str, str]
 
@@ -101,7 +103,8 @@ def of(kind: str) -> CellEquations:
     'tanh(a_h), the new state'
     """
     if kind not in CELLS:
-        raise ValueError(f"{kind} cannot be explained yet: there are equations for {', '.join(CELLS)}")
+        known = ", ".join(map(cell_name, CELLS))
+        raise ValueError(f"a {cell_name(kind)} cannot be explained yet: there are equations for {known}")
     return CELLS[kind]
 
 

@@ -24,7 +24,7 @@ from unrolled.corpus.batching import IGNORED
 from unrolled.nn import dispatch
 from unrolled.nn.reference import LayerResult
 from unrolled.nn.stack import run_stack
-from unrolled.notation import gate_slice
+from unrolled.notation import cell_name, gate_slice
 from unrolled.saved.vocabulary import Ids, Text
 from unrolled.views.traces import encoded
 
@@ -248,7 +248,8 @@ def _through_time(kind: str, dy: Array, da: Array, gates: dict[str, Tensor], W_h
     A state h_t reaches the loss as an output, through W_hh in the gates of step t + 1, and in a GRU past them by z.
     """
     if kind not in THROUGH_TIME:
-        raise ValueError(f"gradients of the states of {kind} are not implemented; there are {', '.join(THROUGH_TIME)}")
+        known = ", ".join(map(cell_name, THROUGH_TIME))
+        raise ValueError(f"gradients of the states of a {cell_name(kind)} are not implemented; there are {known}")
     named = {name: gate[:, 0].numpy() for name, gate in gates.items()}  # each (T, H)
     return THROUGH_TIME[kind](dy, da, named, W_hh)
 

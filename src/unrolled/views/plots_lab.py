@@ -13,14 +13,16 @@ from matplotlib.figure import Figure
 from unrolled.views.colours import HUES, SCALE, SHADE
 from unrolled.views.plots import canvas, plain
 
+#: The outline of a median: a bar at each end of what it may be, and a line between.
+MEDIAN = np.array([-0.42, 0.42, 0, 0, -0.42, 0.42])
 DASHES = ("-", "--", "-.", ":")
 
 #: The smallest and the largest size in training.
 Trained = tuple[int, int]
 #: Sizes, the share of models that are right at each, and the training range.
 Series = tuple[Sequence[int], Sequence[float], Trained]
-#: First failing size of each model, limit + 1 if none failed; the limit; the training range.
-Row = tuple[Sequence[int], int, Trained]
+#: First failing size of each model, limit + 1 if none failed; both ends of their median; the limit; the training range.
+Row = tuple[Sequence[int], tuple[float, float], int, Trained]
 
 
 def right_over_sizes(lines: Mapping[str, Series], *, title: str, what: str = "share of models right") -> Figure:
@@ -63,20 +65,20 @@ def first_failing(rows: Mapping[str, Row], *, title: str) -> Figure:
     """
     figure = canvas(7.2, 1.4 + 0.36 * len(rows), title)
     axes = figure.subplots()
-    for k, (colour, (failing, limit, (low, high))) in enumerate(zip(cycle(HUES), rows.values(), strict=False)):
+    for k, (colour, (failing, median, limit, (low, high))) in enumerate(zip(cycle(HUES), rows.values(), strict=False)):
         axes.barh(k, high - low, left=low, height=0.9, color=SHADE, label="trained" if k == 0 else None)
         ordered = np.sort(np.asarray(failing))
         heights = k + (np.linspace(-0.3, 0.3, len(ordered)) if len(ordered) > 1 else np.zeros(1))
         failed = ordered <= limit
         axes.plot(ordered[failed], heights[failed], "o", color=colour, markersize=4)
         axes.plot(ordered[~failed], heights[~failed], "o", color=colour, markersize=4, markerfacecolor="none")
-        axes.plot([np.median(ordered)] * 2, [k - 0.42, k + 0.42], color=colour, linewidth=2)
+        axes.plot(np.repeat(median, 3), k + MEDIAN, color=colour, linewidth=2)
     axes.plot([], [], "o", color=SCALE, markersize=4, label="first wrong string")
     axes.plot([], [], "o", color=SCALE, markersize=4, markerfacecolor="none", label="none up to here")
     axes.plot([], [], color=SCALE, linewidth=2, label="median")
     axes.set_yticks(range(len(rows)), list(rows))
     axes.set(xlabel="size n", xscale="log", ylim=(len(rows) - 0.5, -0.5))
-    _plain_log(axes, max(limit for _, limit, _ in rows.values()) + 1)
+    _plain_log(axes, max(limit for _, _, limit, _ in rows.values()) + 1)
     figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=4)
     return figure
 

@@ -24,7 +24,7 @@ from unrolled.core.fields import Layout
 from unrolled.core.sampling import log_softmax
 from unrolled.nn import dispatch
 from unrolled.nn.stack import first_input, run_stack
-from unrolled.notation import GATES, gate_slice
+from unrolled.notation import GATES, cell_name, gate_slice
 from unrolled.saved.vocabulary import Ids, Text
 from unrolled.views.notebook import coloured_html
 
@@ -133,7 +133,7 @@ class TextTrace:
         """
         signals = self.layers[check_layer(layer, len(self.layers))].signals
         if name not in signals:
-            kind = self.layers[layer].kind
+            kind = cell_name(self.layers[layer].kind)
             raise ValueError(f"{kind} has no gate or state {name!r}; it has {', '.join(signals)}")
         return signals[name]
 
