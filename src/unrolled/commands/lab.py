@@ -24,6 +24,8 @@ from unrolled.lab.tables import ResultTable, each_seed, headline, in_words, summ
 if TYPE_CHECKING:
     from unrolled.lab.protocols import Experiment
 
+#: Seconds from which an experiment says how long it will take.
+PATIENCE = 60
 #: Experiments that one plot of lines may show.
 LINES = 20
 
@@ -60,11 +62,14 @@ def lab(
         from_golden: Start from exact weights set by hand, and show how training leaves them.
     """
     from unrolled.lab import cache, experiment
+    from unrolled.lab.forecast import forecast
     from unrolled.languages import registry
     from unrolled.languages.metrics import WARNING
+    from unrolled.lm.display import duration
 
     console = PlainConsole()
     learned = _given(registry.get, language)
+    sizes, config = config.lengths, _given(experiment.fitted, learned, config)
     _given(experiment.check, learned, config)
     if out is not None:
         _refuse_unwritable(out)
@@ -73,6 +78,13 @@ def lab(
     settings = {"language": language, "limit": limit} | asdict(config)
 
     def compute() -> dict[str, Any]:
+        if sizes != config.lengths:
+            console.print(f"{language} lacks some sizes of {sizes}: trained on {config.lengths}", soft_wrap=True)
+        expected = forecast(learned, config, limit)
+        if sum(expected) > PATIENCE:
+            training, measuring = map(duration, expected)
+            less = "--steps, --seeds and --limit shorten it"
+            console.print(f"training takes about {training}, measuring up to {measuring}; {less}", soft_wrap=True)
         with _progress(console, language, config) as callback:
             result, models = experiment.experiment(learned, config, limit, callback=callback)
         for seed, model in zip(result.seeds, models, strict=True):

@@ -41,7 +41,7 @@ class Baseline(NamedTuple):
 def table(corpus: Corpus, split: str = "test") -> list[Baseline]:
     """Return the baselines of one split: uniform, unigram, bigram, 5-gram, xz and bz2.
 
-    A compressor is left out where the header of its format outweighs the data: where it does worse than a uniform guess.
+    A compressor that does worse than a uniform guess is left out: there the header of its format outweighs the data.
 
     Args:
         corpus: the splits and their vocabulary.

@@ -94,8 +94,7 @@ def in_words(result: LabResult) -> str:
     failing, S = result.first_failing, len(result.seeds)
     return "\n".join(
         (
-            f"first failing n   min {result.size(failing[0])}, median {result.median}, "
-            f"max {result.size(failing[-1])}",
+            f"first failing n   min {result.size(failing[0])}, median {result.median}, max {result.size(failing[-1])}",
             f"{f'right to {result.limit}':<18}{result.generalising} of {S} models, at every size",
             "sizes tried       "
             + ", ".join(f"{result.tried(each) or 'every one'} in {each[0]}-{each[1]}" for each in result.ranges),

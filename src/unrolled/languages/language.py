@@ -311,10 +311,11 @@ def choose(rng: np.random.Generator, weights: Sequence[int]) -> int:
     >>> choose(np.random.default_rng(0), [0, 10**400, 0])
     1
     """
-    total = sum(weights)
+    drawn = total = sum(weights)
     bits = total.bit_length()
-    draws = (int.from_bytes(rng.bytes((bits + 7) // 8), "little") & ((1 << bits) - 1) for _ in repeat(None))
-    drawn = next(draw for draw in draws if draw < total)
+    size, mask = (bits + 7) // 8, (1 << bits) - 1
+    while drawn >= total:
+        drawn = int.from_bytes(rng.bytes(size), "little") & mask
     for k, weight in enumerate(weights):
         drawn -= weight
         if drawn < 0:

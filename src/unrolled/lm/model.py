@@ -216,7 +216,9 @@ class SequenceModel(torch.nn.Module):
         sizes = {"V": len(self.vocabulary), "E": self.config.embedding_size, "H": self.config.hidden_size}
         shown = ", ".join(f"{letter} {size}" for letter, size in sizes.items() if size)
         count = sum(p.numel() for p in self.parameters())
-        return f"SequenceModel({cell_name(self.config.kind)}, {shown}, L {self.config.num_layers}, {count:,} parameters)"
+        return (
+            f"SequenceModel({cell_name(self.config.kind)}, {shown}, L {self.config.num_layers}, {count:,} parameters)"
+        )
 
     def _repr_html_(self) -> str:
         rows = [(name, "x".join(map(str, p.shape)), f"{p.numel():,}") for name, p in self.named_parameters()]

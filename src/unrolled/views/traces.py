@@ -68,14 +68,19 @@ class LayerTrace:
         return named | ({} if self.c is None else {"c": self.c}) | {"h": self.h}
 
     @cached_property
+    def products(self) -> tuple[Array, Array]:
+        """W_ih x and W_hh h', both (T, G*H), recomputed from x and h_prev."""
+        W_ih, W_hh, _, _ = self.weights
+        return W_ih.T[self.x] if self.x.ndim == 1 else self.x @ W_ih.T, self.h_prev @ W_hh.T
+
+    @cached_property
     def pre_activations(self) -> dict[str, Array]:
         """The argument of each gate's sigmoid or tanh, (T, H) by gate; "h" for RNN.
 
         Recomputed from x and h_prev, so they agree with the gates to rounding, not bit for bit.
         """
-        W_ih, W_hh, b_ih, b_hh = self.weights
-        from_x = (W_ih.T[self.x] if self.x.ndim == 1 else self.x @ W_ih.T) + b_ih  # (T, G*H)
-        from_h = self.h_prev @ W_hh.T + b_hh  # (T, G*H)
+        _, _, b_ih, b_hh = self.weights
+        from_x, from_h = self.products[0] + b_ih, self.products[1] + b_hh  # both (T, G*H)
         H = self.h.shape[1]
         if "hn" in self.gates:  # the reset gate acts on W_hn h + b_hn
             from_h[:, gate_slice(self.kind, "n", H)] *= self.gates["r"]
