@@ -102,7 +102,7 @@ def report(
     console.print(grid)
     for note in dict.fromkeys(baseline.note for baseline in beside[1:]):
         names = ", ".join(baseline.name for baseline in beside if baseline.note == note)
-        console.print(f"{names}: {note}", style="dim", soft_wrap=True)
+        console.print(f"{names}: {note}", soft_wrap=True)
     if measured.exact_strings is not None and measured.exact_bound is not None:
         share, most = (f"{100 * each:.1f} %" for each in (measured.exact_strings, measured.exact_bound))
         bound = "" if measured.exact_bound == 1 else f", of {most} at most: strings that begin alike go on differently"

@@ -97,7 +97,7 @@ def lab(
     title, seeds = f"{language}, {config.cell}", each_seed(result)
     _show(console, f"{language}: {learned.summary}; % of the sizes tried that are exactly right", seeds)
     console.print(in_words(result))
-    console.print(WARNING, style="dim")
+    console.print(WARNING)
     if out is not None:
         legend = f"fails: first failing n; then % of the sizes tried that are right; sym.: % of symbols; {WARNING}"
         _write(out, {"seeds": seeds, "summary": summary([(title, result)])}, [legend])

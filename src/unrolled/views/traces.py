@@ -26,6 +26,7 @@ from unrolled.nn import dispatch
 from unrolled.nn.stack import first_input, run_stack
 from unrolled.notation import GATES, cell_name, gate_slice
 from unrolled.saved.vocabulary import Ids, Text
+from unrolled.views.colours import SURPRISING
 from unrolled.views.notebook import coloured_html
 
 if TYPE_CHECKING:
@@ -144,8 +145,8 @@ class TextTrace:
 
     def _repr_html_(self) -> str:
         layers = ", ".join(f"layer {k}: {' '.join(layer.signals)}" for k, layer in enumerate(self.layers))
-        mean, most = self.bits.mean(), self.bits.max()
-        title = f"{self.length:,} symbols, {mean:.3f} bits per symbol, yellow {most:.1f}; {layers}"
+        cost = f"{self.bits.mean():.3f} bits per symbol, white 0 to brown {SURPRISING:g} or more"
+        title = f"{self.length:,} symbols, {cost}; {layers}"
         return coloured_html(self.symbols, self.bits, self.likeliest(3), title=title)
 
     def likeliest(self, count: int = 5) -> list[list[tuple[str, float]]]:
