@@ -137,7 +137,7 @@ def reproduce(name: str, /, *, full: Flag = False, seeds: int = 0, out: Path | N
     if rows[0].task:
         tasks = [(name, TaskResult(**values)) for name, values in found]
         table = shown = task_summary(tasks, published)
-        _task_pictures(folder, tasks, title=protocol.name)
+        _task_pictures(folder, tasks, [row.config.model().kind for row in rows], title=protocol.name)
     else:
         results = [(name, LabResult.from_dict(values)) for name, values in found]
         table, shown = summary(results, published), headline(results, published)
@@ -212,18 +212,27 @@ def _pictures(out: Path, found: Sequence[tuple[str, LabResult]], *, title: str) 
     from unrolled.views import plots, plots_lab
 
     if len(found) <= LINES:
-        lines = {name: (result.sizes, result.seeds_right, result.ranges[0]) for name, result in found}
+        lines = {
+            name: plots_lab.Series(result.sizes, result.seeds_right, result.ranges[0], result.kind)
+            for name, result in found
+        }
         plots.save(plots_lab.right_over_sizes(lines, title=title), out / "right.png")
-    rows = {name: (result.first_failing, result.median_ends, result.limit, result.ranges[0]) for name, result in found}
+    rows = {
+        name: plots_lab.Row(each.first_failing, each.median_ends, each.limit, each.ranges[0], each.kind)
+        for name, each in found
+    }
     plots.save(plots_lab.first_failing(rows, title=title), out / "first-failing.png")
 
 
-def _task_pictures(out: Path, found: Sequence[tuple[str, TaskResult]], *, title: str) -> None:
+def _task_pictures(out: Path, found: Sequence[tuple[str, TaskResult]], kinds: Sequence[str], *, title: str) -> None:
     """Plot the mean share of symbols right over sizes."""
     from unrolled.views import plots, plots_lab
 
     means = {name: [fmean(column) for column in zip(*result.symbols, strict=True)] for name, result in found}
-    lines = {name: (result.sizes, means[name], (1, result.longest)) for name, result in found}
+    lines = {
+        name: plots_lab.Series(result.sizes, means[name], (1, result.longest), kind)
+        for (name, result), kind in zip(found, kinds, strict=True)
+    }
     figure = plots_lab.right_over_sizes(lines, title=title, what="mean share of answers right")
     plots.save(figure, out / "right.png")
 

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
+from unrolled.config.lab import LabConfig
+
 #: Sizes from the first to the last, both included.
 Range = tuple[int, int]
 
@@ -67,6 +69,11 @@ class LabResult:
         """Build a result from what :meth:`to_dict` returned."""
         seeds = [SeedResult(**seed) for seed in values["seeds"]]
         return cls(**values | {"seeds": seeds, "ranges": [(low, high) for low, high in values["ranges"]]})
+
+    @property
+    def kind(self) -> str:
+        """The kind of cell, as notation.py names it."""
+        return LabConfig(**self.config).model().kind
 
     @property
     def first_failing(self) -> list[int]:

@@ -37,6 +37,8 @@ SURPRISING = 10.0
 
 #: For lines and groups: Okabe and Ito's set, its orange and black in shades that can be read on white; purple of PuOr.
 HUES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b07800", "#333333", "#3390c4", "#542788")
+#: The hue of each cell, in every picture that compares them.
+CELL_HUES = dict(zip(CELLS, (HUES[0], HUES[7], HUES[1], HUES[2], HUES[4]), strict=True))
 #: The first two hues on white paper, for areas.
 TINTS = ("#cfe5f2", "#fbe3c9")
 #: Greys, from that of wires and writing to that of a background: what only gives scale, and what only explains.

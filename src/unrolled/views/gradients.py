@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+#: Where the axis of every picture of norms ends: what is smaller leaves it below, and the picture says so.
+FLOOR = 1e-12
 #: Symbols that gradients are propagated back through, unless told otherwise.
 AT_MOST = 2_000
 

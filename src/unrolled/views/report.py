@@ -18,7 +18,7 @@ from unrolled.notation import LONG_NAMES
 from unrolled.saved.vocabulary import Text, shown
 from unrolled.views import png, svg
 from unrolled.views.colours import PUOR, colour, ink, signal_scale
-from unrolled.views.gradients import saliency
+from unrolled.views.gradients import FLOOR, saliency
 from unrolled.views.jacobians import Jacobians, jacobians
 from unrolled.views.saturation import saturation
 from unrolled.views.symbols import visible
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 SYMBOLS, UNITS, COLUMNS, COLOURED, LAGS = 5_000, 64, 1_000, 12, 60
 #: Quantile of the absolute values at which a heat-map is cut: a few far larger ones would leave the rest pale.
 CLIPPED = 0.995
-#: Smaller norms of Jacobians are drawn here.
-FLOOR = 1e-12
 
 
 @dataclass(frozen=True)
