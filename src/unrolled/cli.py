@@ -27,7 +27,7 @@ app = App(
     help_format="plaintext",
     default_parameter=Parameter(negative_iterable=""),
 )
-for name in ("train", "evaluate", "generate", "score", "view", "explain", "serve", "lab", "info", "demo"):
+for name in ("train", "evaluate", "generate", "score", "view", "picture", "explain", "serve", "lab", "info", "demo"):
     app.command(f"unrolled.commands.{name}:app", name=name)
 
 

@@ -83,6 +83,14 @@ class LagGradients(Callback):
                 file.write(json.dumps(record) + "\n")
 
 
+def with_gain(model: SequenceModel, gain: float) -> None:
+    """Set each gate's block of every W_hh to an orthogonal matrix times `gain`, its singular values."""
+    for layer in range(model.config.num_layers):
+        W_hh = model.rnn.weights()[layer].W_hh
+        for block in W_hh.detach().chunk(len(W_hh) // model.config.hidden_size):
+            torch.nn.init.orthogonal_(block, gain)
+
+
 @dataclass(frozen=True)
 class Course:
     """Gradient norm and loss of one run, step by step.
@@ -138,10 +146,7 @@ def explosion(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(training.seed)
             model = SequenceModel(config, corpus.vocabulary, framed=not corpus.stream)
-            for layer in range(config.num_layers):
-                W_hh = model.rnn.weights()[layer].W_hh
-                for block in W_hh.detach().chunk(len(W_hh) // config.hidden_size):
-                    torch.nn.init.orthogonal_(block, gain)
+            with_gain(model, gain)
         watch = _EveryStep()
         try:
             ended = train(model, corpus, replace(training, clip_norm=clip, log_every=1), callbacks=[watch]).ended
