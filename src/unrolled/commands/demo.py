@@ -47,16 +47,21 @@ def demo(*, out: Path = Path("demo"), quick: Flag = False) -> None:
     """
     console = PlainConsole()
     _clear(out)
-    lstm = textbook_example(console, steps=60 if quick else 400)
+    models = textbook_example(console, steps=60 if quick else 400)
+    anbn = {cell: out / f"anbn-{cell}" for cell in models}
+    for cell, model in models.items():
+        model.save_pretrained(anbn[cell])
     sonnets_run = out / "sonnets"
     corpus = train_on_sonnets(console, sonnets_run, quick)
     console.rule("Pictures")
-    pictures = [draw_learning_curve(sonnets_run, corpus, out), draw_gates(lstm, out)]
-    made = [sonnets_run, *pictures]
+    pictures = [draw_learning_curve(sonnets_run, corpus, out), draw_gates(models["lstm"], out)]
+    made = [*anbn.values(), sonnets_run, *pictures]
     for path in made:
         console.print(f"made {path}", soft_wrap=True)
     console.print("\nTry next:", style="bold")
     for command in (
+        f"unrolled explain {anbn['rnn']} 'a a b'",
+        f"unrolled view {anbn['lstm']} 'a a a b b b'",
         f"unrolled generate {sonnets_run} 'Shall I compare' --temperature 0.7",
         f"unrolled score {sonnets_run} 'Shall I compare thee to a summer'",
         "unrolled train YOUR_TEXT.txt --cell gru --out runs/mine",
@@ -64,8 +69,8 @@ def demo(*, out: Path = Path("demo"), quick: Flag = False) -> None:
         console.print(f"  {command}", soft_wrap=True)
 
 
-def textbook_example(console: PlainConsole, steps: int) -> SequenceModel:
-    """Learn a^n b^n EOS, n = 1 ... 5, with each cell; return the LSTM."""
+def textbook_example(console: PlainConsole, steps: int) -> dict[str, SequenceModel]:
+    """Learn a^n b^n EOS, n = 1 ... 5, with each cell; return the models by cell."""
     import torch
 
     from unrolled import lm
@@ -99,7 +104,7 @@ def textbook_example(console: PlainConsole, steps: int) -> SequenceModel:
     console.print(shapes)
     console.print(results)
     console.print("exact: given a^n b, the likeliest symbols that follow are the missing b and EOS, and nothing else\n")
-    return models["lstm"]
+    return models
 
 
 def completes(model: SequenceModel, n: int) -> bool:
@@ -171,7 +176,8 @@ def draw_gates(model: SequenceModel, out: Path) -> Path:
 
 def _clear(out: Path) -> None:
     """Remove what an earlier demo wrote to this folder, and nothing else."""
-    shutil.rmtree(out / "sonnets", ignore_errors=True)
+    for folder in ("sonnets", "anbn-rnn", "anbn-lstm", "anbn-gru"):
+        shutil.rmtree(out / folder, ignore_errors=True)
     for picture in ("learning_curve.png", "gates.png"):
         (out / picture).unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
