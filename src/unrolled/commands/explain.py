@@ -23,8 +23,8 @@ app = App(
     name="explain",
     usage="Usage: unrolled explain (MODEL | --symbols SYMBOLS) TEXT [OPTIONS]",
     help_epilogue=examples(
-        "unrolled explain runs/anbn 'a a b'",
-        "unrolled explain runs/anbn 'a a b' --out paper.html",
+        "unrolled explain demo/anbn-rnn 'a a b'",
+        "unrolled explain demo/anbn-rnn 'a a b' --out paper.html",
         "unrolled explain --symbols 'a b' --cell rnn --hidden-size 3 'a a b' --blank",
     ),
 )
@@ -56,7 +56,7 @@ def explain(
         blank: Leave every computed number out, as an exercise; the weights stay.
         out: Write it to this file; its extension .txt, .md or .html sets the format.
         format: Output format; by default that of --out, or text.
-        columns: Most columns of a table and lines of a matrix, 40 unless told otherwise.
+        columns: Most columns of a table and lines of a matrix, 20 unless told otherwise.
     """
     from unrolled.views.explain import explain as work_out
     from unrolled.views.paper import MOST, WIDTH

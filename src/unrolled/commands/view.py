@@ -53,9 +53,9 @@ app = App(
     name="view",
     usage="Usage: unrolled view MODEL (TEXT | - | --file FILE) [--picture PICTURE] [OPTIONS]",
     help_epilogue=examples(
-        "unrolled view runs/sonnets 'Shall I compare thee'",
-        "unrolled view runs/sonnets --file poem.txt --picture text --by line-length",
-        "unrolled view runs/lstm 'Shall I' --picture gradient --beside runs/gru --beside runs/rnn",
+        "unrolled view demo/sonnets 'Shall I compare thee'",
+        "unrolled view demo/sonnets --file poem.txt --picture text --by line-length",
+        "unrolled view demo/anbn-lstm 'a a b b' --picture gradient --beside demo/anbn-gru",
     ),
 )
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: The most columns of a table, and lines of a matrix, unless told otherwise; and the width of a line of plain text.
-MOST, WIDTH = 40, 80
+MOST, WIDTH = 20, 80
 #: A number that is left out as an exercise.
 BLANK = "______"
 
