@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -13,9 +15,12 @@ from unrolled.lab.predictors import margins
 from unrolled.lab.training import train
 from unrolled.languages.language import Language
 from unrolled.languages.lengths import Lengths
+from unrolled.lm.model import SequenceModel
 
 #: Steps that are timed, and strings that are drawn for them.
 STEPS, SAMPLES = 20, 20
+#: Seconds of one size from which no larger one is timed.
+LONG = 0.5
 
 
 class Forecast(NamedTuple):
@@ -49,7 +54,20 @@ def forecast(language: Language, config: LabConfig, limit: int) -> Forecast:
     training = (time.perf_counter() - begun) * config.steps / brief.steps
     scanned = [n for n in range(1, limit + 1) if language.has(n) and language.length(n)]
     shared = [n for each in ranges_up_to(limit, lengths) for n in sizes_in(language, each)]
-    last = max([*scanned, *shared])
-    begun = time.perf_counter()
-    margins(models, language, [last], "sets" if config.loss == "softmax" else "khot")
-    return Forecast(training, (time.perf_counter() - begun) * sum(scanned + shared) / last)  # it grows with the size
+    return Forecast(training, _measuring(models, language, scanned + shared, config))
+
+
+def _measuring(models: Sequence[SequenceModel], language: Language, sizes: Sequence[int], config: LabConfig) -> float:
+    """Return the seconds that these sizes take: a few are timed, and the others follow by the power of n in between."""
+    criterion = "sets" if config.loss == "softmax" else "khot"
+    ordered = sorted({*sizes})
+    last, seconds, power = 0, 0.0, 1.0
+    for n in dict.fromkeys(ordered[(len(ordered) - 1) >> shift] for shift in range(5, -1, -1)):
+        begun = time.perf_counter()
+        margins(models, language, [n], criterion)
+        took = time.perf_counter() - begun
+        power = max(1.0, math.log(took / seconds) / math.log(n / last)) if last else 1.0
+        last, seconds = n, took
+        if took > LONG:
+            break
+    return float(sum(seconds * (n / last) ** power for n in sizes))

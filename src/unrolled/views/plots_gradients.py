@@ -172,7 +172,7 @@ def _end_at_the_floor(axes: Axes) -> None:
     axes.set_ylim(FLOOR, max(high, 10 * FLOOR))
     axes.axhline(FLOOR, color=SCALE, linewidth=1.2, linestyle=":", zorder=0, gid="floor")
     said = f"what is below {FLOOR:g} is not shown"
-    axes.text(0.995, 0.015, said, transform=axes.transAxes, color=SCALE, fontsize=8, ha="right", va="bottom")
+    axes.text(0.01, 0.015, said, transform=axes.transAxes, color=SCALE, fontsize=8, va="bottom")
 
 
 def _edges(centres: NDArray[Any]) -> NDArray[Any]:
