@@ -6,7 +6,7 @@
 //                                      da_t = gradients before the activations, saved for the chunk
 //     dW += da^T [x, h_{t-1}],  dx = W_ih^T da                         products over all rows of the chunk
 //
-// Where a row starts (its first step, or a reset), its gradient goes to h_0 and c_0 instead of to the step before.
+// Where a row starts, its gradient goes not to the step before but to h_0 and c_0, or to h_reset and c_reset.
 //
 // Sums over rows (dW, db) run from the last step to the first, in blocks of a fixed number of steps counted from the
 // end.  Cutting a pass at the edge of a block changes no bit: segments of recomputed gates end there.
@@ -55,7 +55,8 @@ class Backward {
     follows_ = false;
     for (Index k = 0; k < n; ++k) {
       const Index b = order_.row_of(share_, k);
-      const bool starts = timeline_.starts(t, b), ends = timeline_.ends(t, b);
+      const Origin origin = timeline_.origin(t, b);
+      const bool ends = timeline_.ends(t, b);
       const bool passed_on = !ends && !order_.resets(t_next, b);
       follows_ |= passed_on;
       at_.da_next[k] = passed_on ? da(s + 1, b) : plan_.zeros;
@@ -65,13 +66,13 @@ class Backward {
       at_.dh[k] = buffers_->dh + b * Pp_;
       if (Cell::saved > 0) at_.saved[k] = order_.row(saved_.gates, t, b, saved_.first);
       if (Cell::reads_h) at_.h[k] = timeline_.h(t, b);
-      if (Cell::reads_h_prev) at_.h_prev[k] = timeline_.h_prev(t, b, starts);
+      if (Cell::reads_h_prev) at_.h_prev[k] = timeline_.h_prev(t, b, origin);
       if constexpr (Cell::has_c) {
         at_.dc[k] = buffers_->dc + b * Hp_;
         at_.c[k] = order_.row(saved_.cells, t, b, saved_.first);
-        at_.c_prev[k] = starts             ? (buffers_->c_0 ? buffers_->c_0 + b * Hp_ : plan_.zeros)
-                        : saved_.before(s) ? saved_.before(s) + b * Hp_
-                                           : order_.row(saved_.cells, t_prev, b, saved_.first);
+        at_.c_prev[k] = origin != Origin::step_before ? buffers_->c_start.row(origin, b * Hp_, plan_.zeros)
+                        : saved_.before(s)            ? saved_.before(s) + b * Hp_
+                                                      : order_.row(saved_.cells, t_prev, b, saved_.first);
       }
       if (plan_.projected) {
         at_.dp[k] = buffers_->dp + plan_.ring(s, b) * Pp_;
@@ -133,7 +134,7 @@ class Backward {
     }
   }
 
-  // Where a row starts, the gradients of the state before the step go to h_0 and c_0.
+  // Where a row starts, the gradients of the state before the step go to the state that it starts from.
   void finish_starts(Index t, Index n) {
     const auto& panels = plan_.projected ? buffers_->projection : buffers_->hidden;
     const Range mine = share_.panels(panels.count);
@@ -141,14 +142,19 @@ class Backward {
     const Index to = share_.part + 1 == share_.parts ? Hp_ : panels.first(mine.end);
     for (Index k = 0; k < n; ++k) {
       const Index b = order_.row_of(share_, k);
-      if (!timeline_.starts(t, b)) continue;
-      if (gradients_->dh_0) {
+      const Origin origin = timeline_.origin(t, b);
+      if (origin == Origin::step_before) continue;
+      const bool resets = origin == Origin::reset;
+      const StartSums<Compute>& sums = resets ? buffers_->reset : buffers_->initial;
+      if (resets ? gradients_->dh_reset : gradients_->dh_0) {
         for (int slot = 0; slot < Cell::slots; ++slot) {
-          add(buffers_->da_start + (b * Cell::slots + slot) * Hp_, at_.da[k] + slot * Hp_, from, to);
+          add(sums.da + (b * Cell::slots + slot) * Hp_, at_.da[k] + slot * Hp_, from, to);
         }
-        if (Cell::reads_h_prev) add(buffers_->dh_start + b * Pp_, at_.dh[k], from, to);
+        if (Cell::reads_h_prev) add(sums.dh + b * Pp_, at_.dh[k], from, to);
       }
-      if (Cell::has_c && gradients_->dc_0) add(buffers_->dc_start + b * Hp_, at_.dc[k], from, to);
+      if (Cell::has_c && (resets ? gradients_->dc_reset : gradients_->dc_0)) {
+        add(sums.dc + b * Hp_, at_.dc[k], from, to);
+      }
       for (Index j = from; j < to; ++j) {
         if (Cell::reads_h_prev) at_.dh[k][j] = 0;
         if (Cell::has_c) at_.dc[k][j] = 0;

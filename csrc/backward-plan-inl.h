@@ -2,20 +2,26 @@
 // What the backward pass needs before it starts: the layout of its buffers in the scratch, and the weights packed
 // without being transposed.
 
+// What the gradients of a state that rows start from are made of, summed over the steps that read it.
+template <class Compute>
+struct StartSums {
+  Compute* da;  // (B, slots, Hp): for dh, which is W_hh^T da and a direct part
+  Compute* dh;  // (B, Pp): the direct part
+  Compute* dc;  // (B, Hp)
+};
+
 template <class T>
 struct BackwardBuffers {
   using Compute = typename T::Compute;
   using Sum = typename T::Sum;
   Panels<typename T::Storage, Sum> hidden, input, projection;  // W_hh, W_ih, W_hr, not transposed, for products with da
   Compute* da;                                                 // ring (chunk + 1, B, slots, Hp)
-  Compute* dp;                 // ring (chunk + 1, B, Pp): dh_t before W_hr, with a projection
-  Compute* m;                  // ring (chunk + 1, B, Hp): what W_hr multiplies
-  Compute* dc;                 // (B, Hp): running dL/dc
-  Compute* dh;                 // (B, Hp or Pp): dh_n, then the GRU's direct part
-  Compute* c_0;                // (B, Hp) padded, null: zeros
-  Compute* da_start;           // (B, slots, Hp): da summed over the steps at which a row starts, for dh_0
-  Compute* dh_start;           // (B, Hp): the direct part of dh_0
-  Compute* dc_start;           // (B, Hp)
+  Compute* dp;  // ring (chunk + 1, B, Pp): dh_t before W_hr, with a projection
+  Compute* m;   // ring (chunk + 1, B, Hp): what W_hr multiplies
+  Compute* dc;  // (B, Hp): running dL/dc
+  Compute* dh;  // (B, Hp or Pp): dh_n, then the GRU's direct part
+  StartCells<T> c_start;
+  StartSums<Compute> initial, reset;
   Compute* vectors;            // (vectors, Hp): per-unit vectors
   Sum *dW_ih, *dW_hh, *dW_hr;  // the caller's arrays where those hold sums
   Sum* db;                     // (slots, Hp)
@@ -137,9 +143,9 @@ struct BackwardPlan {
       pad_rows(to.dh, gradients.dh_n, call.P, Pp, b);
       if constexpr (Cell::has_c) pad_rows(to.dc, gradients.dc_n, call.H, Hp, b);
       if (team.id == 0) pack_vectors<Cell>(recurrence.weights, call.H, Hp, to.vectors);
-      if (to.c_0) pad_rows(to.c_0, recurrence.c_0, call.H, Hp, b);
-      if (gradients.dh_0) clear(to.da_start, Cell::slots * Hp, b), clear(to.dh_start, Pp, b);
-      if (gradients.dc_0) clear(to.dc_start, Hp, b);
+      to.c_start.fill(recurrence, call.H, Hp, b);
+      clear_start(to.initial, gradients.dh_0, gradients.dc_0, b);
+      clear_start(to.reset, gradients.dh_reset, gradients.dc_reset, b);
       if (gradients.weights.W_ih) clear_sums(to, team);
     }
     team.wait();
@@ -156,7 +162,6 @@ struct BackwardPlan {
 
   BackwardBuffers<T> lay(const Gradients<Storage>& gradients, const RecurrenceOf<T>& recurrence, Arena& arena) const {
     const CallOf<T>& c = call;
-    const bool own_c_0 = Cell::has_c && recurrence.c_0;
     BackwardBuffers<T> to;
     to.hidden = {c.P, Cell::gates * c.H};
     to.input = {c.I, Cell::gates * c.H};
@@ -169,11 +174,9 @@ struct BackwardPlan {
     arena.take(projected ? (chunk + 1) * c.B * Hp : 0, to.m);
     arena.take(Cell::has_c ? c.B * Hp : 0, to.dc);
     arena.take(c.B * Pp, to.dh);
-    arena.take(own_c_0 ? c.B * Hp : 0, to.c_0);
-    if (!own_c_0) to.c_0 = nullptr;
-    arena.take(gradients.dh_0 ? c.B * Cell::slots * Hp : 0, to.da_start);
-    arena.take(gradients.dh_0 ? c.B * Pp : 0, to.dh_start);
-    arena.take(gradients.dc_0 ? c.B * Hp : 0, to.dc_start);
+    if (Cell::has_c) to.c_start.layout(recurrence, c.B * Hp, arena);
+    to.initial = lay_start(gradients.dh_0, gradients.dc_0, arena);
+    to.reset = lay_start(gradients.dh_reset, gradients.dc_reset, arena);
     to.dW_ih = sums_in(gradients.weights.W_ih, by_symbol ? 0 : Cell::gates * c.H * c.I, arena);
     to.dW_hh = sums_in(gradients.weights.W_hh, Cell::gates * c.H * c.P, arena);
     to.dW_hr = sums_in(gradients.weights.W_hr, c.P * c.H, arena);
@@ -183,6 +186,19 @@ struct BackwardPlan {
     arena.take(segment * c.B * Cell::saved * Hp, to.gates);
     arena.take(Cell::has_c ? segment * c.B * Hp : 0, to.cells);
     return to;
+  }
+
+  StartSums<Compute> lay_start(const Storage* dh, const Storage* dc, Arena& arena) const {
+    StartSums<Compute> to;
+    arena.take(dh ? call.B * Cell::slots * Hp : 0, to.da);
+    arena.take(dh ? call.B * Pp : 0, to.dh);
+    arena.take(dc ? call.B * Hp : 0, to.dc);
+    return to;
+  }
+
+  void clear_start(const StartSums<Compute>& to, const Storage* dh, const Storage* dc, Range b) const {
+    if (dh) clear(to.da, Cell::slots * Hp, b), clear(to.dh, Pp, b);
+    if (dc) clear(to.dc, Hp, b);
   }
 
   // Weight gradients are summed in the caller's array where that has the type of the sums.

@@ -73,11 +73,10 @@ struct Fields<Recurrence<Real>> {
   using S = Recurrence<Real>;
   static constexpr std::string_view name = "Recurrence";
   static constexpr std::tuple table{
-      required("weights", &S::weights), optional("x", &S::x),
-      optional("symbols", &S::symbols), optional("h_0", &S::h_0),
-      optional("c_0", &S::c_0),         required("y", &S::y),
-      required("h_n", &S::h_n),         optional("c_n", &S::c_n),
-      optional("gates", &S::gates),     optional("cells", &S::cells),
+      required("weights", &S::weights), optional("x", &S::x),         optional("symbols", &S::symbols),
+      optional("h_0", &S::h_0),         optional("c_0", &S::c_0),     optional("h_reset", &S::h_reset),
+      optional("c_reset", &S::c_reset), required("y", &S::y),         required("h_n", &S::h_n),
+      optional("c_n", &S::c_n),         optional("gates", &S::gates), optional("cells", &S::cells),
       optional("reverse", &S::reverse),
   };
 };
@@ -87,9 +86,10 @@ struct Fields<Gradients<Real>> {
   using S = Gradients<Real>;
   static constexpr std::string_view name = "Gradients";
   static constexpr std::tuple table{
-      optional("dy", &S::dy),     optional("dh_n", &S::dh_n),           optional("dc_n", &S::dc_n),
-      optional("dx", &S::dx),     optional("add_to_dx", &S::add_to_dx), optional("dh_0", &S::dh_0),
-      optional("dc_0", &S::dc_0), optional("weights", &S::weights),
+      optional("dy", &S::dy),           optional("dh_n", &S::dh_n),           optional("dc_n", &S::dc_n),
+      optional("dx", &S::dx),           optional("add_to_dx", &S::add_to_dx), optional("dh_0", &S::dh_0),
+      optional("dc_0", &S::dc_0),       optional("dh_reset", &S::dh_reset),   optional("dc_reset", &S::dc_reset),
+      optional("weights", &S::weights),
   };
 };
 
@@ -200,11 +200,11 @@ struct TupleFields {
 
 inline constexpr TupleFields<4> kLayoutFields{"Layout", {"batch_first", "lengths", "batch_sizes", "reset"}};
 
-inline constexpr TupleFields<9> kLayerFields{"LayerTensors",
-                                             {"x", "h_0", "c_0", "weights", "y", "h_n", "c_n", "gates", "cells"}};
+inline constexpr TupleFields<11> kLayerFields{
+    "LayerTensors", {"x", "h_0", "c_0", "weights", "y", "h_n", "c_n", "gates", "cells", "h_reset", "c_reset"}};
 
-inline constexpr TupleFields<7> kGradientsFields{"GradientTensors",
-                                                 {"dy", "dh_n", "dc_n", "dx", "dh_0", "dc_0", "weights"}};
+inline constexpr TupleFields<9> kGradientsFields{
+    "GradientTensors", {"dy", "dh_n", "dc_n", "dx", "dh_0", "dc_0", "weights", "dh_reset", "dc_reset"}};
 
 inline constexpr auto kWeightsFields = [] {
   TupleFields<std::size(kWeightFields<float>)> found{"Weights", {}};

@@ -125,7 +125,7 @@ class Forward {
   Compute* c_row(Compute* all, Index t, Index b) const {
     return all ? all + b * Hp_ : order_.row(saved_.cells, t, b, saved_.first);
   }
-  const Compute* c_0(Index b) const { return packed_->c_0 ? packed_->c_0 + b * Hp_ : plan_.zeros; }
+  const Compute* c_start(Origin origin, Index b) const { return packed_->c_start.row(origin, b * Hp_, plan_.zeros); }
 
   // Where each of n rows of step s reads and writes; their places among those of the pass start at `first`.
   void point(Index s, Index step_of_chunk, Index first, Index n) {
@@ -133,8 +133,8 @@ class Forward {
     Compute *const c = Cell::has_c ? c_after(s) : nullptr, *const c_prev = Cell::has_c ? c_after(s - 1) : nullptr;
     for (Index i = 0; i < n; ++i) {
       const Index b = order_.row_of(share_, i), k = first + i;
-      const bool starts = timeline_.starts(t, b);
-      at_.h_prev[k] = timeline_.h_prev(t, b, starts);
+      const Origin origin = timeline_.origin(t, b);
+      at_.h_prev[k] = timeline_.h_prev(t, b, origin);
       at_.y[k] = order_.row(recurrence_->y, t, b);
       if (plan_.projected) at_.m[k] = buffers_.m + b * Hp_;
       at_.x_part[k] = plan_.tabled ? packed_->table + *order_.row(recurrence_->symbols, t, b) * Cell::gates * Hp_
@@ -142,7 +142,7 @@ class Forward {
       if (call_.save && Cell::saved > 0) at_.saved[k] = gates(t, b);
       if constexpr (Cell::has_c) {
         at_.c[k] = c_row(c, t, b);
-        at_.c_prev[k] = starts ? c_0(b) : c_row(c_prev, t_prev, b);
+        at_.c_prev[k] = origin == Origin::step_before ? c_row(c_prev, t_prev, b) : c_start(origin, b);
       }
     }
   }
@@ -192,10 +192,10 @@ class Forward {
       const Index b = order_.row_of(share_, k);
       const bool moved = order_.length[b] > 0;
       const Index s = moved ? timeline_.last_step(b) : 0, t = timeline_.time(s);
-      const Storage* h = moved ? timeline_.h(t, b) : timeline_.h_0(b);
+      const Storage* h = moved ? timeline_.h(t, b) : timeline_.h_start(Origin::initial, b);
       for (Index j = 0; j < call_.P; ++j) recurrence_->h_n[b * call_.P + j] = h[j];
       if constexpr (Cell::has_c) {
-        const Compute* c = moved ? c_row(c_after(s), t, b) : c_0(b);
+        const Compute* c = moved ? c_row(c_after(s), t, b) : c_start(Origin::initial, b);
         for (Index j = 0; j < call_.H; ++j) recurrence_->c_n[b * call_.H + j] = static_cast<Storage>(c[j]);
       }
     }

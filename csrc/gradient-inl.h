@@ -45,15 +45,10 @@ class ChunkSums {
     gradients_ = &call_.gradients[which];
     buffers_ = &plan_.buffers[which];
     if (gradients_->weights.W_ih) finish_weights();
-    if (gradients_->dh_0) initial_states();
-    if (gradients_->dc_0) {
-      const Range rows(call_.B, team_.id, team_.size);
-      for (Index b = rows.begin; b < rows.end; ++b) {
-        // Of a sequence of length zero, dc_0 is dc_n.
-        const Compute* dc = order_.length[b] > 0 ? buffers_->dc_start : buffers_->dc;
-        for (Index j = 0; j < call_.H; ++j) gradients_->dc_0[b * call_.H + j] = static_cast<Storage>(dc[b * Hp_ + j]);
-      }
-    }
+    // The final state of a sequence of length zero is its initial one: dh_0 is dh_n, dc_0 is dc_n.
+    finish_start(buffers_->initial, buffers_->dh, buffers_->dc, gradients_->dh_0, gradients_->dc_0);
+    const StartSums<Compute>& reset = buffers_->reset;
+    finish_start(reset, reset.dh, reset.dc, gradients_->dh_reset, gradients_->dc_reset);
   }
 
  private:
@@ -106,7 +101,7 @@ class ChunkSums {
     rows_ = blocks_ = 0;
     const auto row = [&](Index s, Index t, Index b) {
       own_.da_rows[rows_] = buffers_->da + plan_.ring(s, b) * Cell::slots * Hp_;
-      own_.h_rows[rows_] = timeline_.h_prev(t, b, timeline_.starts(t, b));
+      own_.h_rows[rows_] = timeline_.h_prev(t, b, timeline_.origin(t, b));
       if (plan_.by_symbol) {
         own_.symbol_rows[rows_] = order_.row(recurrence_->symbols, t, b);
       } else {
@@ -163,19 +158,26 @@ class ChunkSums {
                   Cell::gates);
   }
 
-  // dh_0 = W_hh^T (da summed over the starts), and the direct part.
-  void initial_states() {
+  // dh = W_hh^T (da summed over the steps that start from a state), and the direct part; dc.
+  // dh_of_none and dc_of_none: of a sequence of length zero.
+  void finish_start(const StartSums<Compute>& sums, const Compute* dh_of_none, const Compute* dc_of_none, Storage* dh,
+                    Storage* dc) {
     const Range rows(call_.B, team_.id, team_.size);
     const auto& panels = buffers_->hidden;
     for (Index b = rows.begin; b < rows.end; ++b) {
-      const Compute* da = buffers_->da_start + b * Cell::slots * Hp_;
-      // Of a sequence of length zero, dh_0 is dh_n.
-      const Compute* direct = (order_.length[b] > 0 ? buffers_->dh_start : buffers_->dh) + b * plan_.Pp;
-      const auto write_dh_0 = [&](Index, Index j, const Sum* sum) {
-        const auto dh = convert<Compute>(load(sum)) + load(direct + j);
-        write_n<Compute>(gradients_->dh_0 + b * call_.P + j, dh, panels.lanes(j));
-      };
-      multiply_rows(panels, panels.whole(), &da, 1, write_dh_0, hidden_at_, Cell::gates);
+      const bool none = order_.length[b] == 0;
+      if (dh) {
+        const Compute* da = sums.da + b * Cell::slots * Hp_;
+        const Compute* direct = (none ? dh_of_none : sums.dh) + b * plan_.Pp;
+        const auto write_dh = [&](Index, Index j, const Sum* sum) {
+          const auto total = convert<Compute>(load(sum)) + load(direct + j);
+          write_n<Compute>(dh + b * call_.P + j, total, panels.lanes(j));
+        };
+        multiply_rows(panels, panels.whole(), &da, 1, write_dh, hidden_at_, Cell::gates);
+      }
+      for (Index j = 0; dc && j < call_.H; ++j) {
+        dc[b * call_.H + j] = static_cast<Storage>((none ? dc_of_none : sums.dc)[b * Hp_ + j]);
+      }
     }
   }
 

@@ -104,6 +104,8 @@ struct Recurrence {
   Rows<const Index> symbols;  // (T, B), each in [0, I): the one-hot input, by index
   const Real* h_0;            // (B, P), null: zeros
   const Real* c_0;            // (B, H), null: zeros
+  const Real* h_reset;        // (B, P), null: zeros.  The state that a reset returns to
+  const Real* c_reset;        // (B, H), null: zeros
   Rows<Real> y;               // out (T, B, P); in for backward.  Rows past a sequence's length are not touched
   Real* h_n;                  // out (B, P)
   Real* c_n;                  // out (B, H), LSTM only
@@ -122,6 +124,8 @@ struct Gradients {
   bool add_to_dx;         // add instead of overwrite: the second direction of a layer
   Real* dh_0;             // (B, P)
   Real* dc_0;             // (B, H)
+  Real* dh_reset;         // (B, P), summed over the resets of a row
+  Real* dc_reset;         // (B, H)
   Weights<Real> weights;  // all together or none: where W_ih is null, none is wanted
 };
 
@@ -134,7 +138,7 @@ struct Call {
   const Gradients<Real>* gradients;             // [recurrences], null: forward
   const Index* lengths;                         // (B), each in [0, T]; null: all T
   const Index* batch_sizes;                     // (T), not increasing: a packed call; null: not packed
-  Rows<const std::uint8_t> reset;  // (T, B): the state returns to (h_0, c_0) before this step; data null: never
+  Rows<const std::uint8_t> reset;  // (T, B): the state becomes (h_reset, c_reset) before this step; data null: never
   bool save;                       // forward fills gates and cells; backward reads them
   // > 0: forward saves c at the edges of segments of so many steps (rounded up to whole blocks of the sums), backward
   // recomputes the gates of one segment after the other.  Segments and edges are counted from the last step: row (e, b)

@@ -107,6 +107,8 @@ class LayerCall {
     }
     const Real* h_0 = in_.whole(layer["h_0"], {D, B, P});
     const Real* c_0 = in_.whole(layer["c_0"], {D, B, H});
+    const Real* h_reset = in_.whole(layer["h_reset"], {D, B, P});
+    const Real* c_reset = in_.whole(layer["c_reset"], {D, B, H});
     const Rows<Real> y = rows<Real>(read_tensor(layer["y"]), D * P);
     Real* h_n = in_.result(layer["h_n"], {D, B, P});
     Real* c_n = in_.result(layer["c_n"], {D, B, H});
@@ -115,6 +117,8 @@ class LayerCall {
       one.weights = in_.template weights<const Real>(item(weights, d), letters_);
       one.h_0 = part(h_0, d * B * P);
       one.c_0 = part(c_0, d * B * H);
+      one.h_reset = part(h_reset, d * B * P);
+      one.c_reset = part(c_reset, d * B * H);
       one.y = {y.data + d * P, y.time_stride, y.batch_stride};
       one.h_n = part(h_n, d * B * P);
       one.c_n = part(c_n, d * B * H);
@@ -137,6 +141,8 @@ class LayerCall {
     one.add_to_dx = D == 2;
     Real* dh_0 = in_.result(given["dh_0"], {D, B, P});
     Real* dc_0 = in_.result(given["dc_0"], {D, B, H});
+    Real* dh_reset = in_.result(given["dh_reset"], {D, B, P});
+    Real* dc_reset = in_.result(given["dc_reset"], {D, B, H});
     for (Index d = 0; d < D && in_.fits; ++d) {
       Gradients<Real> g = one;
       g.dy.data = part(g.dy.data, d * P);
@@ -144,6 +150,8 @@ class LayerCall {
       g.dc_n = part(dc_n, d * B * H);
       g.dh_0 = part(dh_0, d * B * P);
       g.dc_0 = part(dc_0, d * B * H);
+      g.dh_reset = part(dh_reset, d * B * P);
+      g.dc_reset = part(dc_reset, d * B * H);
       if (!weights.is_none()) g.weights = in_.template weights<Real>(item(weights, d), letters_);
       gradients_.push_back(g);
     }

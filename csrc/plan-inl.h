@@ -10,9 +10,9 @@ struct Packed {
   Panels<typename T::Storage, typename T::Sum> projection;
   Compute* x_bias;   // (G, Hp): b_ih + b_hh, but b_ih alone for the GRU's n
   Compute* vectors;  // (vectors, Hp): per-unit vectors
-  Compute* c_0;      // (B, Hp), null when the state starts from zeros
-  Compute* table;    // (I, G, Hp): the input product of every symbol, null when rows are projected one by one
-  Compute* c;        // (B, Hp): the running cell state at inference
+  StartCells<T> c_start;
+  Compute* table;  // (I, G, Hp): the input product of every symbol, null when rows are projected one by one
+  Compute* c;      // (B, Hp): the running cell state at inference
 };
 
 // The buffers of one pass; shared by the threads that have the same rows.
@@ -117,7 +117,7 @@ struct Plan {
     }
     const Range b(call.B, team.id, team.size);
     for (Index k = 0; k < call.recurrences; ++k) {
-      if (packed[k].c_0) pad_rows(packed[k].c_0, call.recurrence[k].c_0, call.H, Hp, b);
+      packed[k].c_start.fill(call.recurrence[k], call.H, Hp, b);
     }
     team.wait();
   }
@@ -135,7 +135,6 @@ struct Plan {
  private:
   Packed<Cell, T> lay(const RecurrenceOf<T>& recurrence, Arena& arena) const {
     const CallOf<T>& c = call;
-    const bool own_c_0 = Cell::has_c && recurrence.c_0;
     Packed<Cell, T> to;
     to.input = {c.H, c.I};
     to.hidden = {c.H, c.P};
@@ -150,8 +149,7 @@ struct Plan {
     arena.take(projected && !unpacked ? to.projection.size() : 0, to.projection.data);
     arena.take(Cell::gates * Hp, to.x_bias);
     arena.take(Cell::vectors * Hp, to.vectors);
-    arena.take(own_c_0 ? c.B * Hp : 0, to.c_0);
-    if (!own_c_0) to.c_0 = nullptr;
+    if (Cell::has_c) to.c_start.layout(recurrence, c.B * Hp, arena);
     arena.take(tabled ? c.I * Cell::gates * Hp : 0, to.table);
     arena.take(Cell::has_c && !c.save ? c.B * Hp : 0, to.c);
     return to;

@@ -69,6 +69,9 @@ struct Order {
   }
 };
 
+// Where the state that a step reads comes from.
+enum class Origin { step_before, initial, reset };
+
 // The steps of one recurrence.
 template <class T>
 struct Timeline {
@@ -80,19 +83,45 @@ struct Timeline {
   Index time_before(Index t) const { return recurrence->reverse ? t + 1 : t - 1; }
   Index time_after(Index t) const { return recurrence->reverse ? t - 1 : t + 1; }
 
-  // Whether row b starts from its initial state at t: its first step, or a reset.
-  bool starts(Index t, Index b) const {
-    return t == (recurrence->reverse ? order->length[b] - 1 : 0) || order->resets(t, b);
+  Origin origin(Index t, Index b) const {
+    if (order->resets(t, b)) return Origin::reset;
+    return t == (recurrence->reverse ? order->length[b] - 1 : 0) ? Origin::initial : Origin::step_before;
   }
   bool ends(Index t, Index b) const { return t == (recurrence->reverse ? 0 : order->length[b] - 1); }
 
   // The last step of row b; its length must not be 0.
   Index last_step(Index b) const { return recurrence->reverse ? order->steps() - 1 : order->length[b] - 1; }
 
-  const T::Storage* h_0(Index b) const { return recurrence->h_0 ? recurrence->h_0 + b * order->call->P : zeros; }
   const T::Storage* h(Index t, Index b) const { return order->row(recurrence->y, t, b); }
-  // h_{t-1}: y of the step before, or where the row starts its initial state.
-  const T::Storage* h_prev(Index t, Index b, bool starts) const { return starts ? h_0(b) : h(time_before(t), b); }
+  // h that row b starts from.
+  const T::Storage* h_start(Origin origin, Index b) const {
+    const typename T::Storage* h = origin == Origin::reset ? recurrence->h_reset : recurrence->h_0;
+    return h ? h + b * order->call->P : zeros;
+  }
+  // h_{t-1}: y of the step before, or where the row starts.
+  const T::Storage* h_prev(Index t, Index b, Origin origin) const {
+    return origin == Origin::step_before ? h(time_before(t), b) : h_start(origin, b);
+  }
+};
+
+// The cell states that rows start from, padded.
+template <class T>
+struct StartCells {
+  T::Compute *c_0 = nullptr, *c_reset = nullptr;  // (B, Hp), null: zeros
+
+  void layout(const RecurrenceOf<T>& recurrence, Index size, Arena& arena) {
+    if (recurrence.c_0) arena.take(size, c_0);
+    if (recurrence.c_reset) arena.take(size, c_reset);
+  }
+  void fill(const RecurrenceOf<T>& recurrence, Index H, Index Hp, Range b) const {
+    if (c_0) pad_rows(c_0, recurrence.c_0, H, Hp, b);
+    if (c_reset) pad_rows(c_reset, recurrence.c_reset, H, Hp, b);
+  }
+  // Of a row that begins at element `at`.
+  const T::Compute* row(Origin origin, Index at, const T::Compute* zeros) const {
+    const typename T::Compute* c = origin == Origin::reset ? c_reset : c_0;
+    return c ? c + at : zeros;
+  }
 };
 
 // Steps in a segment: whole blocks, so that segments do not change the sums over rows.

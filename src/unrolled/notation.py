@@ -152,7 +152,43 @@ def gate_parameters(kind: str) -> Iterator[tuple[str, str, int]]:
     for letter, stem in (("W", "weight"), ("b", "bias")):
         for side in "ih":
             for block, gate in enumerate(GATES[kind]):
-                name = f"{letter}_{side}h" if kind.startswith("RNN") else f"{letter}_{side}{gate}"
-                yield name, f"{stem}_{side}h", block
+                yield f"{letter}_{side}{gate}", f"{stem}_{side}h", block
     for block, gate in enumerate(CELLS[kind].peepholes):
         yield f"p_{gate}", WEIGHTS["p"], block
+
+
+def textbook_names(kind: str) -> dict[str, tuple[str, ...]]:
+    """Return what textbooks write, x for the input and one bias a gate, as the sum of the blocks that are stored.
+
+    The GRU's n has no single bias: r acts on b_hn alone.
+
+    >>> textbook_names("RNN_TANH"), textbook_names("GRU")["b_z"]
+    ({'W_xh': ('W_ih',), 'b_h': ('b_ih', 'b_hh')}, ('b_iz', 'b_hz'))
+    """
+    names: dict[str, tuple[str, ...]] = {f"W_x{gate}": (f"W_i{gate}",) for gate in GATES[kind]}
+    return names | {f"b_{gate}": (f"b_i{gate}", f"b_h{gate}") for gate in GATES[kind] if gate != "n"}
+
+
+#: Letters that other texts give a gate.
+_OTHER_LETTERS = {"LSTM": {"c": "g"}, "LSTM_PEEPHOLE": {"c": "g"}, "GRU": {"h": "n", "c": "n", "u": "z"}}
+
+
+def name_here(kind: str, name: str) -> str:
+    """Return, for an error message, what a name of some textbook is called here.
+
+    >>> name_here("RNN_TANH", "W_hx")
+    'here it is W_xh'
+    >>> name_here("GRU", "b_n")
+    'its names are W_xr, W_xz, W_xn, W_hr, W_hz, W_hn, b_r, b_z; see docs/notation.md'
+    """
+    textbook, recurrent = textbook_names(kind), [f"W_h{gate}" for gate in GATES[kind]]
+    letter, _, index = name.partition("_")
+    if letter == "U":
+        letter, index = "W", f"h{index}"
+    for order in (index, index[::-1]):
+        known = f"{letter}_{order[:-1]}{_OTHER_LETTERS.get(kind, {}).get(order[-1:], order[-1:])}"
+        if known in textbook or known in recurrent:
+            return f"here it is {known}"
+    matrices = [known for known in textbook if known.startswith("W")]
+    names = [*matrices, *recurrent, *(known for known in textbook if known.startswith("b"))]
+    return f"its names are {', '.join(names)}; see docs/notation.md"

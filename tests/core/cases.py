@@ -34,6 +34,7 @@ class Case:
     dh_n: torch.Tensor
     dc_n: torch.Tensor | None
     layout: dict = field(default_factory=dict)  # lengths, reset, batch_sizes
+    reset_state: tuple = (None, None)  # h and c, as h0 and c0
 
     @property
     def B(self):
@@ -48,30 +49,34 @@ class Case:
         axes = {"lengths": 0, "reset": 1}
         layout = {name: pick(t, axes[name]) for name, t in self.layout.items()}
         return replace(
-            self, x=pick(self.x), h0=pick(self.h0), c0=pick(self.c0), layout=layout,
-            dy=pick(self.dy), dh_n=pick(self.dh_n), dc_n=pick(self.dc_n),
+            self, x=pick(self.x), h0=pick(self.h0), c0=pick(self.c0), layout=layout, dy=pick(self.dy),
+            dh_n=pick(self.dh_n), dc_n=pick(self.dc_n), reset_state=tuple(map(pick, self.reset_state)),
         )  # fmt: skip
 
-    def forward(self, save=False):
+    def forward(self, save=False, segment=0):
         """Outputs by name, and all tensors of the call."""
-        layer = fused.forward(self.kind, Layout(**self.layout), self.x, self.h0, self.c0, self.weights, save)
+        layout, states = Layout(**self.layout), (self.h0, self.c0)
+        layer = fused.forward(self.kind, layout, self.x, *states, self.weights, save, segment, self.reset_state)
         return {"y": layer.y, "h_n": layer.h_n, "c_n": layer.c_n}, layer
 
-    def run(self):
-        """Outputs and all gradients by name, from the training path."""
-        out, layer = self.forward(save=True)
-        found = fused.backward(self.kind, Layout(**self.layout), layer, self.dy, self.dh_n, self.dc_n)
+    def run(self, segment=0):
+        """Outputs and all gradients by name, from the training path; in segments, saving no gates."""
+        out, layer = self.forward(True, segment)
+        assert not segment or layer.gates.numel() == 0
+        layout, upstream = Layout(**self.layout), (self.dy, self.dh_n, self.dc_n)
+        found = fused.backward(self.kind, layout, layer, *upstream, segment=segment)
         return {**out, **by_name(found)}
 
 
 def by_name(found):
     """The gradients of a call by name."""
     gradients = {f"d{n} {d}": g for d, dw in enumerate(found.weights) for n, g in dw._asdict().items()}
-    return {"dx": found.dx, "dh0": found.dh_0, "dc0": found.dc_0, **gradients}
+    states = {"dh0": found.dh_0, "dc0": found.dc_0, "dh_reset": found.dh_reset, "dc_reset": found.dc_reset}
+    return {"dx": found.dx, **states, **gradients}
 
 
-def make(kind, dtype, *, T=7, B=5, I=3, H=9, D=1, seed=0, one_hot=False, **layout):
-    """A case with odd sizes and dense random numbers."""
+def make(kind, dtype, *, T=7, B=5, I=3, H=9, D=1, seed=0, one_hot=False, reset_state=False, **layout):
+    """A case with odd sizes and dense random numbers; a reset returns to zeros or, with `reset_state`, to such ones."""
     cell, proj_size = kind.split()[0], H // 2 if "projected" in kind else 0
     generator = torch.Generator().manual_seed(seed)
 
@@ -83,7 +88,10 @@ def make(kind, dtype, *, T=7, B=5, I=3, H=9, D=1, seed=0, one_hot=False, **layou
     P = proj_size or H
     x = torch.randint(I, (T, B), generator=generator) if one_hot else normal(T, B, I)
     c0, dc_n = (normal(D, B, H), normal(D, B, H)) if has_cell_state(cell) else (None, None)
-    return Case(cell, x, normal(D, B, P), c0, weights, normal(T, B, D * P), normal(D, B, P), dc_n, layout)
+    case = Case(cell, x, normal(D, B, P), c0, weights, normal(T, B, D * P), normal(D, B, P), dc_n, layout)
+    if reset_state:
+        case.reset_state = (normal(D, B, P), normal(D, B, H) if has_cell_state(cell) else None)
+    return case
 
 
 def assert_same_bits(got, want, only=None):
@@ -108,11 +116,11 @@ def from_equations(case):
     def wide(t):
         return t if t is None or not t.is_floating_point() else t.to(torch.float64, copy=True).requires_grad_()
 
-    x, h0, c0 = wide(case.x), wide(case.h0), wide(case.c0)
+    x, h0, c0, *to = map(wide, (case.x, case.h0, case.c0, *case.reset_state))
     weights = [Weights._make(map(wide, direction)) for direction in case.weights]
-    y, h_n, c_n, _ = reference.layer(case.kind, Layout(**case.layout), x, h0, c0, weights)
+    y, h_n, c_n, _ = reference.layer(case.kind, Layout(**case.layout), x, h0, c0, weights, reset_state=to)
     outputs = {"y": y, "h_n": h_n, "c_n": c_n}
-    leaves = {"dx": x, "dh0": h0, "dc0": c0}
+    leaves = {"dx": x, "dh0": h0, "dc0": c0, **dict(zip(("dh_reset", "dc_reset"), to, strict=True))}
     leaves |= {f"d{n} {d}": w for d, direction in enumerate(weights) for n, w in direction._asdict().items()}
     wanted = {name: t for name, t in leaves.items() if t is not None and t.requires_grad}
     above = {"y": case.dy, "h_n": case.dh_n, "c_n": case.dc_n}

@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN"),
 ]
 
-PER_ROW = ["y", "h_n", "c_n", "dx", "dh0", "dc0"]
+PER_ROW = ["y", "h_n", "c_n", "dx", "dh0", "dc0", "dh_reset", "dc_reset"]
 
 
 @pytest.fixture(params=KINDS)
@@ -49,11 +49,12 @@ def test_bits_do_not_depend_on_the_number_of_threads(kind, dtype, division):
         assert_same_bits(case.run(), one)
 
 
-@pytest.mark.parametrize("options", ["lengths", "reset", "one-hot"])
+@pytest.mark.parametrize("options", ["lengths", "reset", "reset to a state", "one-hot"])
 def test_bits_do_not_depend_on_the_number_of_threads_with(kind, dtype, options):
     layout = {
         "lengths": {"lengths": some_lengths(23, 29)},
         "reset": {"reset": some_resets(23, 29)},
+        "reset to a state": {"reset": some_resets(23, 29), "reset_state": True},
         "one-hot": {"one_hot": True},
     }[options]
     case = make(kind, dtype, **WITH_OPTIONS, **layout)
@@ -74,7 +75,8 @@ def test_row_has_the_same_bits_alone_and_in_a_batch(kind, dtype, H):
 
 
 def test_row_has_the_same_bits_among_other_rows_and_in_another_place(kind, dtype):
-    case = make(kind, dtype, B=11, D=2, lengths=some_lengths(7, 11), reset=some_resets(7, 11))
+    layout = {"lengths": some_lengths(7, 11), "reset": some_resets(7, 11)}
+    case = make(kind, dtype, B=11, D=2, reset_state=True, **layout)
     want = case.run()
     order = [7, 2, 10, 5, 3]
     got = case.rows(order).run()

@@ -28,18 +28,19 @@ def test_forced_set_is_the_one_that_runs(instruction_set):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=["f32", "f64"])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("options", ["plain", "one direction", "ragged with resets", "one-hot"])
+@pytest.mark.parametrize("options", ["plain", "one direction", "ragged with resets", "resets to a state", "one-hot"])
 def test_layer_computes_the_equations(instruction_set, kind, dtype, options):
     for T, B, I, H in SIZES:
         if "projected" in kind and H == 1:
             continue
         layout = {}
-        if options == "ragged with resets":
+        if "resets" in options:
             generator = torch.Generator().manual_seed(T * B)
             layout["lengths"] = torch.randint(T + 1, (B,), generator=generator)
             layout["reset"] = torch.rand(T, B, generator=generator) < 0.3
         D = 1 if options == "one direction" else 2
-        case = make(kind, dtype, T=T, B=B, I=I, H=H, D=D, one_hot=options == "one-hot", **layout)
+        more = {"one_hot": options == "one-hot", "reset_state": options == "resets to a state"}
+        case = make(kind, dtype, T=T, B=B, I=I, H=H, D=D, **more, **layout)
         assert_all_close(case.run(), from_equations(case))
 
 

@@ -43,6 +43,7 @@ def run_driver(program, folder, name, threads, case):
     numbers, results = torch.from_numpy(np.fromfile(found, case.x.numpy().dtype)), {}
     W = Weights(*case.weights[0])._asdict()
     shapes = {"y": case.dy, "h_n": case.h0, "c_n": case.c0, "dx": case.x, "dh0": case.h0, "dc0": case.c0}
+    shapes |= {"dh_reset": None, "dc_reset": None}
     for result, like in {**shapes, **{f"d{n} 0": w for n, w in W.items()}}.items():
         count = 0 if like is None else like.numel()
         results[result] = None if like is None else numbers[:count].reshape(like.shape)

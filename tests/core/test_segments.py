@@ -3,24 +3,13 @@
 import pytest
 import torch
 
-from tests.core.cases import DTYPES, KINDS, assert_same_bits, by_name, make
+from tests.core.cases import DTYPES, KINDS, assert_same_bits, make
 from tests.core.test_bits import some_lengths, some_resets
-from unrolled.core.fields import Layout
-from unrolled.nn import fused
 
 pytestmark = pytest.mark.usefixtures("instruction_set")
 
 #: (T, B, H, segment): a block of the sums is 64, 21 (B = 3), 6 (B = 20) and 1 steps long.
 SIZES = [(197, 1, 17, 64), (71, 3, 47, 10), (53, 20, 33, 7), (9, 131, 9, 2), (7, 5, 9, 50)]
-
-
-def in_segments(case, segment):
-    """Outputs and all gradients by name, from a case that keeps no gates."""
-    layout = Layout(**case.layout)
-    layer = fused.forward(case.kind, layout, case.x, case.h0, case.c0, case.weights, save=True, segment=segment)
-    assert layer.gates.numel() == 0
-    found = fused.backward(case.kind, layout, layer, case.dy, case.dh_n, case.dc_n, segment=segment)
-    return {"y": layer.y, "h_n": layer.h_n, "c_n": layer.c_n, **by_name(found)}
 
 
 @pytest.fixture(params=[kind for kind in KINDS if not kind.startswith("RNN")])
@@ -36,16 +25,17 @@ def dtype(request):
 @pytest.mark.parametrize(("T", "B", "H", "segment"), SIZES)
 def test_segments_give_the_bits_of_the_whole(kind, dtype, T, B, H, segment):
     case = make(kind, dtype, T=T, B=B, H=H, D=2)
-    assert_same_bits(in_segments(case, segment), case.run())
+    assert_same_bits(case.run(segment), case.run())
 
 
-@pytest.mark.parametrize("options", ["lengths", "reset", "both", "one-hot", "packed"])
+@pytest.mark.parametrize("options", ["lengths", "reset", "reset to a state", "both", "one-hot", "packed"])
 def test_segments_give_the_bits_of_the_whole_with(kind, dtype, options):
     T, B = 53, 11
     lengths, reset = some_lengths(T, B), some_resets(T, B)
     layout = {
         "lengths": {"lengths": lengths.clamp(max=T - 4)},
         "reset": {"reset": reset},
+        "reset to a state": {"reset": reset, "reset_state": True},
         "both": {"lengths": lengths, "reset": reset},
         "one-hot": {"one_hot": True, "lengths": lengths},
         "packed": {},
@@ -56,7 +46,7 @@ def test_segments_give_the_bits_of_the_whole_with(kind, dtype, options):
         case.layout = {"batch_sizes": inside.sum(1), "reset": reset[inside]}
         case.x, case.dy = case.x[inside], case.dy[inside]
     for segment in (12, 30):
-        assert_same_bits(in_segments(case, segment), case.run())
+        assert_same_bits(case.run(segment), case.run())
 
 
 @pytest.mark.parametrize(
@@ -69,4 +59,4 @@ def test_segments_give_the_same_bits_for_any_number_of_threads(kind, dtype, size
     one = case.run()
     for threads in (1, 2, 3, 7):
         torch.set_num_threads(threads)
-        assert_same_bits(in_segments(case, 21), one)
+        assert_same_bits(case.run(21), one)

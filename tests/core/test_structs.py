@@ -123,7 +123,8 @@ def tensors():
     case = make("GRU", torch.float32, B=2, H=5)
     y, h_n = torch.empty_like(case.dy), torch.empty_like(case.dh_n)
     saved = map(torch.zeros, fused.saved_shapes("GRU", (7, 2), 1, 5, y.itemsize))
-    layer = LayerTensors(case.x, torch.zeros_like(h_n), None, [Weights(*case.weights[0])], y, h_n, None, *saved)
+    h_0, h_reset = torch.zeros_like(h_n), torch.zeros_like(h_n)
+    layer = LayerTensors(case.x, h_0, None, [Weights(*case.weights[0])], y, h_n, None, *saved, h_reset)
     dweights = [Weights(*(None if w is None else torch.empty_like(w) for w in case.weights[0]))]
     return Layout(), layer, GradientTensors(case.dy, None, None, None, None, None, dweights)
 
@@ -160,7 +161,7 @@ def test_call_without_a_weight_that_every_cell_has_does_not_fit(name):
     assert not unroll(layout, layer._replace(weights=[layer.weights[0]._replace(**{name: None})]), gradients)
 
 
-@pytest.mark.parametrize("name", ["x", "h_0", "y", "h_n", "weights"])
+@pytest.mark.parametrize("name", ["x", "h_0", "h_reset", "y", "h_n", "weights"])
 def test_tensor_whose_memory_was_freed_does_not_fit(name):
     layout, layer, gradients = tensors()
     freed = layer.weights[0].W_ih if name == "weights" else getattr(layer, name)

@@ -43,6 +43,33 @@ def test_model_step_by_step_is_the_whole_sequence(options):
         torch.testing.assert_close(got, want, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("learned", [False, True])
+def test_reset_returns_to_the_initial_state_of_the_model(learned):
+    model = model_of(num_layers=2, learned_initial_state=learned, embedding_size=4).eval()
+    for initial in model.initial:
+        torch.nn.init.normal_(initial)
+    ids, reset = torch.randint(len(VOCABULARY), (7, 3)), torch.zeros(7, 3, dtype=torch.bool)
+    reset[4, :2] = True
+    _, carried = model(ids)
+    logits, end = model(ids, carried, reset=reset)
+    before, between = model(ids[:4], carried)
+    after, fresh = model(ids[4:])
+    on, _ = model(ids[4:], between)
+    torch.testing.assert_close(logits[:4], before)
+    torch.testing.assert_close(logits[4:, :2], after[:, :2])
+    torch.testing.assert_close(logits[4:, 2], on[:, 2])
+    torch.testing.assert_close(end[0][:, :2], fresh[0][:, :2])
+    if learned:
+        (found,) = torch.autograd.grad(logits[4:, 0].sum(), [model.initial[0]])
+        assert found.any()
+
+
+def test_head_has_the_names_of_its_equation():
+    model = model_of()
+    assert model.W_hy is model.head.weight
+    assert model.b_y is model.head.bias
+
+
 @pytest.mark.parametrize("options", [{}, {"embedding_size": 9, "tied": True}, {"num_layers": 2, "cell": "gru"}])
 def test_saved_model_comes_back_the_same(options, tmp_path):
     model = model_of(**options)

@@ -68,8 +68,11 @@ def step_back(kind, x, h_prev, c_prev, w, kept, dh, dc, dw):
     return w["W_ih"].T @ du, w["W_hh"].T @ dv + dh_direct, dc_prev
 
 
-def unroll(kind, x, h_0, c_0, w, *, lengths=None, reset=None, reverse=False):
-    """One direction of one layer: x (T, B, I), h_0 (B, P), c_0 (B, H); returns y (T, B, P), h_n, c_n and a tape."""
+def unroll(kind, x, h_0, c_0, w, *, lengths=None, reset=None, h_reset=None, c_reset=None, reverse=False):
+    """One direction of one layer: x (T, B, I), h_0 (B, P), c_0 (B, H); returns y (T, B, P), h_n, c_n and a tape.
+
+    A reset returns to h_reset (B, P) and c_reset (B, H), or to zeros.
+    """
     T, B, _ = x.shape
     y, h_n, c_n, tape = np.zeros((T, B, h_0.shape[1])), h_0.copy(), None if c_0 is None else c_0.copy(), []
     for b in range(B):
@@ -77,7 +80,8 @@ def unroll(kind, x, h_0, c_0, w, *, lengths=None, reset=None, reverse=False):
         for t in _travel(T, b, lengths, reverse):
             fresh = reset is not None and bool(reset[t, b])
             if fresh:
-                h, c = h_0[b], None if c_0 is None else c_0[b]
+                h = np.zeros_like(h) if h_reset is None else h_reset[b]
+                c = None if c is None else np.zeros_like(c) if c_reset is None else c_reset[b]
             before = (h, c)
             h, c, kept = step(kind, x[t, b], h, c, w)
             y[t, b] = h
@@ -89,23 +93,26 @@ def unroll(kind, x, h_0, c_0, w, *, lengths=None, reset=None, reverse=False):
 
 
 def unroll_back(kind, x, h_0, c_0, w, tape, dy, dh_n, dc_n):
-    """Back through time: gradients of x, h_0, c_0 and of each weight by name, for those of y, h_n and c_n."""
-    dx, dh_0, dc_0 = np.zeros_like(x), np.zeros_like(h_0), None if c_0 is None else np.zeros_like(c_0)
+    """Back through time, for the gradients of y, h_n and c_n.
+
+    Returns those of x, h_0, c_0, of the state that a reset returns to, and of each weight by name.
+    """
+    dx, dh_reset, dc_reset = np.zeros_like(x), np.zeros_like(h_0), None if c_0 is None else np.zeros_like(c_0)
     dw = {name: None if value is None else np.zeros_like(value) for name, value in w.items()}
     dh, dc = dh_n.copy(), None if dc_n is None else dc_n.copy()
     for t, b, fresh, (h_prev, c_prev), kept in reversed(tape):
         upstream_c = None if dc is None else dc[b]
         dx[t, b], dh_b, dc_b = step_back(kind, x[t, b], h_prev, c_prev, w, kept, dh[b] + dy[t, b], upstream_c, dw)
-        if fresh:  # what came before this step did not reach it; h_0 and c_0 did
-            dh_0[b] += dh_b
+        if fresh:  # what came before this step did not reach it
+            dh_reset[b] += dh_b
             dh_b = np.zeros_like(dh_b)
             if dc is not None:
-                dc_0[b] += dc_b
+                dc_reset[b] += dc_b
                 dc_b = np.zeros_like(dc_b)
         dh[b] = dh_b
         if dc is not None:
             dc[b] = dc_b
-    return dx, dh_0 + dh, None if dc is None else dc_0 + dc, dw
+    return dx, dh, dc, dh_reset, dc_reset, dw
 
 
 def _travel(T, b, lengths, reverse):

@@ -51,7 +51,8 @@ def test_gradients_have_the_bits_of_a_call_that_saves_all_gates(name, form, dtyp
     elif form == "lengths":
         more = {"lengths": lengths}
     elif form == "reset":
-        more = {"lengths": lengths, "reset": torch.rand(T, B) < 0.1}
+        to = tuple(torch.randn_like(s) for s in states)
+        more = {"lengths": lengths, "reset": torch.rand(T, B) < 0.1, "reset_state": to if name == "LSTM" else to[0]}
     elif form == "one-hot":
         x = torch.randint(0, I, (T, B))
     states = [s.requires_grad_() for s in states]

@@ -74,8 +74,8 @@ def test_compiled_with_inductor_equals_eager():
 def test_compiled_layer_takes_lengths_reset_trace_state_and_symbols(name):
     layer = getattr(unrolled.nn, name)(I, H)
 
-    def call(ids, hx, lengths, reset):
-        y, end, trace = layer(ids, hx, lengths=lengths, reset=reset, trace=True)
+    def call(ids, hx, lengths, reset, reset_state):
+        y, end, trace = layer(ids, hx, lengths=lengths, reset=reset, reset_state=reset_state, trace=True)
         return y, end, trace.h, trace.gates
 
     arguments = (
@@ -83,10 +83,30 @@ def test_compiled_layer_takes_lengths_reset_trace_state_and_symbols(name):
         hx(name, 1, B, H),
         torch.tensor([5, 0, 3]),
         torch.rand(T, B) < 0.4,
+        hx(name, 1, B, H),
     )
     got, want = torch.compile(call, fullgraph=True, backend="aot_eager")(*arguments), call(*arguments)
     for a, b in zip(torch.utils._pytree.tree_leaves(got), torch.utils._pytree.tree_leaves(want), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("form", ["padded", "packed"])
+def test_compiled_layer_has_the_gradients_of_eager_with_resets(name, form):
+    layer = getattr(unrolled.nn, name)(I, H, num_layers=2, bidirectional=True)
+    rows = packed([5, 3, 2], enforce_sorted=False) if form == "packed" else torch.randn(T, B, I, requires_grad=True)
+    x = rows.data if form == "packed" else rows
+    reset, to = torch.rand(x.shape[:-1]) < 0.4, hx(name, 4, 3 if form == "packed" else B, H, requires_grad=True)
+
+    def results(call):
+        y, end = call(rows, reset=reset, reset_state=to)
+        loss = y.data.pow(2).sum() + sum(s.sin().sum() for s in as_tuple(end))
+        leaves = {"x": x, **dict(enumerate(as_tuple(to))), **dict(layer.named_parameters())}
+        return {"y": y.data, **gradients(loss, leaves)}
+
+    want = results(layer)
+    got = results(torch.compile(layer, fullgraph=True, backend="aot_eager", dynamic=True))
+    assert [k for k in want if not torch.equal(got[k], want[k])] == []
 
 
 def packed(lengths, enforce_sorted):
@@ -231,25 +251,36 @@ def present_of(weights):
 
 @pytest.mark.parametrize(
     ("kind", "form"),
-    [("RNN_TANH", "dense"), ("RNN_RELU", "one-hot"), ("LSTM", "dense"), ("GRU", "ragged"), ("LSTM", "one-hot")],
+    [
+        ("RNN_TANH", "dense"),
+        ("RNN_RELU", "one-hot"),
+        ("LSTM", "dense"),
+        ("GRU", "ragged"),
+        ("LSTM", "one-hot"),
+        ("GRU", "resets"),
+    ],
 )
 def test_registered_operator_keeps_its_contract(kind, form):
     weights = [torch.randn(s, requires_grad=True) for s in weight_shapes(kind, I, H).values()]
     x = torch.randint(0, I, (T, B)) if form == "one-hot" else torch.randn(T, B, I, requires_grad=True)
     h_0 = torch.randn(1, B, H, requires_grad=True)
     lengths = torch.tensor([5, 2, 0]) if form == "ragged" else None
-    arguments = (kind, False, lengths, None, None, x, h_0, None, present_of(weights), weights, 0, True)
+    reset, h_reset = (torch.rand(T, B) < 0.4, h_0.detach().neg().requires_grad_()) if form == "resets" else (None, None)
+    states = (h_0, None, h_reset, None)
+    arguments = (kind, False, lengths, None, reset, x, *states, present_of(weights), weights, 0, True)
     checks = ["test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic"]
     if form == "ragged":  # what is saved past the end of a row is never written, so two calls differ there
         checks.remove("test_aot_dispatch_dynamic")
     torch.library.opcheck(torch.ops.unrolled.layer.default, arguments, test_utils=checks)
 
 
-@pytest.mark.parametrize("needs", [[True] * 7, [False, True, False, True, False, False, True]], ids=str)
+@pytest.mark.parametrize("needs", [[True] * 9, [False, True, False, False, True, True, False, False, True]], ids=str)
 def test_registered_backward_has_the_shapes_its_fake_says(needs):
     weights = [torch.randn(s) for s in weight_shapes("LSTM", I, H).values()]
     x, h_0, c_0 = torch.randn(T, B, I), torch.randn(1, B, H), torch.randn(1, B, H)
-    inputs = ("LSTM", False, None, None, None, x, h_0, c_0, present_of(weights), weights)
+    reset, h_reset, c_reset = torch.rand(T, B) < 0.4, torch.randn(1, B, H), torch.randn(1, B, H)
+    states = (h_0, c_0, h_reset, c_reset)
+    inputs = ("LSTM", False, None, None, reset, x, *states, present_of(weights), weights)
     y, _, c_n, saved = torch.ops.unrolled.layer(*inputs, 0, True)
     arguments = (*inputs, y, saved, torch.ones_like(y), None, torch.ones_like(c_n), 0, needs)
     torch.library.opcheck(

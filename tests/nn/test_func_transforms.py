@@ -94,14 +94,16 @@ def test_gradients_pass_gradcheck_to_second_order(route, name, options):
     x = torch.randn(3, 2, I, dtype=torch.float64, requires_grad=True)
     D = 1 + ours.bidirectional
     states = as_tuple(hx(name, D, 2, 3, dtype=torch.float64, requires_grad=True))
+    to = as_tuple(hx(name, D, 2, 3, dtype=torch.float64, requires_grad=True))
     reset = torch.tensor([[False, False], [True, False], [False, True]])
 
     def call(x, *states):
-        y, end = ours(x, states if name == "LSTM" else states[0], lengths=torch.tensor([3, 2]), reset=reset)
+        before, to = (states[:2], states[2:]) if name == "LSTM" else states
+        y, end = ours(x, before, lengths=torch.tensor([3, 2]), reset=reset, reset_state=to)
         return y, *as_tuple(end)
 
-    assert torch.autograd.gradcheck(call, (x, *states))
-    assert torch.autograd.gradgradcheck(call, (x, *states))
+    assert torch.autograd.gradcheck(call, (x, *states, *to))
+    assert torch.autograd.gradgradcheck(call, (x, *states, *to))
 
 
 @pytest.mark.parametrize("name", LAYERS)

@@ -232,6 +232,17 @@ def test_wrong_lengths_are_refused(route, lengths, error, text):
     ("reset", "error", "text"),
     [
         (torch.zeros(5, 3), TypeError, r"reset must be a bool tensor of shape \(5, 3\), got a float32 tensor"),
+        (
+            torch.zeros(5, 3),
+            TypeError,
+            r"give reset.bool\(\) if 1 marks a reset, reset == 0 if 1 marks a state that is",
+        ),
+        (
+            torch.zeros(5, 3, dtype=torch.uint8),
+            TypeError,
+            r"got a uint8 tensor of shape \(5, 3\); give reset.bool\(\)$",
+        ),
+        (np.zeros((5, 3), bool), TypeError, r"got ndarray; give torch.as_tensor\(reset\)"),
         ([[True]], TypeError, "got list"),
         (torch.zeros(3, 5, dtype=torch.bool), ValueError, r"shape \(5, 3\), that of input without its .* got \(3, 5\)"),
         (torch.zeros(5, dtype=torch.bool), ValueError, r"got \(5,\)"),
@@ -242,6 +253,52 @@ def test_wrong_lengths_are_refused(route, lengths, error, text):
 def test_wrong_reset_is_refused(route, reset, error, text):
     with pytest.raises(error, match=text):
         unrolled.nn.GRU(4, 6)(X, reset=reset)
+
+
+@pytest.mark.parametrize(
+    ("to", "error", "text"),
+    [
+        (torch.zeros(1, 2, 6), ValueError, r"h of reset_state is a .* \(1, 2, 6\) .*expected a float32 .*\(1, 3, 6\)"),
+        (torch.zeros(1, 3, 6).double(), ValueError, "h of reset_state is a float64 tensor"),
+        (torch.zeros(1, 3, 6, device="meta"), ValueError, "on meta, expected .* on cpu"),
+        ((torch.zeros(1, 3, 6),) * 2, TypeError, "GRU: Expected reset_state to be one tensor h_0, got tuple"),
+    ],
+    ids=["shape", "type", "device", "pair"],
+)
+def test_wrong_reset_state_is_refused(route, to, error, text):
+    reset = torch.zeros(5, 3, dtype=torch.bool)
+    with pytest.raises(error, match=text):
+        unrolled.nn.GRU(4, 6)(X, reset=reset, reset_state=to)
+    if error is ValueError:
+        weights = [(W(18, 4), W(18, 6), None, None, None)]
+        with pytest.raises(error, match=text):
+            unrolled.nn.functional.layer("GRU", X, None, None, weights, reset=reset, reset_state=(to, None))
+
+
+def test_wrong_reset_of_one_step_is_refused(route):
+    gru, cell = unrolled.nn.GRU(4, 6), unrolled.nn.GRUCell(4, 6)
+    calls = [gru.step, cell, unrolled.nn.Stepper(gru, batch_size=3)]
+    for call in calls:
+        with pytest.raises(TypeError, match=r"reset must be a bool tensor of shape \(3,\), got a uint8 tensor"):
+            call(X[0], reset=torch.zeros(3, dtype=torch.uint8))
+        with pytest.raises(
+            ValueError, match=r"h of reset_state is a float32 tensor of shape \(1, 1\) on cpu, expected"
+        ):
+            call(X[0], reset=torch.zeros(3, dtype=torch.bool), reset_state=torch.zeros(1, 1))
+
+
+def test_reset_state_without_reset_is_refused(route):
+    gru, to = unrolled.nn.GRU(4, 6), torch.zeros(1, 3, 6)
+    weights = [(W(18, 4), W(18, 6), None, None, None)]
+    for call in (
+        lambda: gru(X, reset_state=to),
+        lambda: gru.step(X[0], reset_state=to),
+        lambda: unrolled.nn.GRUCell(4, 6)(X[0], reset_state=to[0]),
+        lambda: unrolled.nn.Stepper(gru, batch_size=3)(X[0], reset_state=to),
+        lambda: unrolled.nn.functional.layer("GRU", X, None, None, weights, reset_state=(to, None)),
+    ):
+        with pytest.raises(ValueError, match="reset_state is given without reset"):
+            call()
 
 
 def test_lengths_and_packed_input_together_are_refused():

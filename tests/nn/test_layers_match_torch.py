@@ -234,12 +234,16 @@ def test_core_is_asked_only_for_what_is_needed(monkeypatch):
     layer = unrolled.nn.LSTM(3, 5)
     x, hx = torch.randn(7, 4, 3), tuple(torch.randn(2, 1, 4, 5, requires_grad=True))
     layer(x)[0].sum().backward()
-    assert asked.pop() == ((False, False, False, True), [True, False, False])
+    only_weights = (False, False, False, False, False, True)  # of x, h_0, c_0, h_reset, c_reset and the weights
+    assert asked.pop() == (only_weights, [True, False, False])
     torch.compile(layer, backend="aot_eager", fullgraph=True)(x)[0].sum().backward()
-    assert asked.pop()[0] == (False, False, False, True)
+    assert asked.pop()[0] == only_weights
     layer.requires_grad_(False)
     layer(x, hx)[1][1].sum().backward()
-    assert asked.pop() == ((False, True, True, False), [False, False, True])
+    assert asked.pop() == ((False, True, True, False, False, False), [False, False, True])
+    reset = torch.zeros(7, 4, dtype=torch.bool)
+    layer(x, reset=reset, reset_state=hx)[0].sum().backward()
+    assert asked.pop() == ((False, False, False, True, True, False), [True, False, False])
 
 
 @pytest.mark.parametrize("name", LAYERS)

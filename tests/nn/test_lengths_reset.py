@@ -1,4 +1,4 @@
-"""lengths, reset and trace, which torch.nn lacks, checked by what it has."""
+"""lengths, reset and trace, which torch.nn lacks, checked by what it has; test_reset.py has the states of a reset."""
 
 import pytest
 import torch
@@ -91,25 +91,6 @@ def test_one_hot_indices_past_the_end_may_be_anything(route):
     y, _ = layer(ids, lengths=torch.tensor([3, 1]))
     want, _ = layer(ids.clamp(0, 2), lengths=torch.tensor([3, 1]))
     assert torch.equal(y, want)
-
-
-@pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("batch_first", [False, True])
-def test_reset_equals_sequences_cut_apart(route, name, batch_first):
-    layer = make(name, batch_first=batch_first)
-    x = torch.randn(1, T, I, dtype=torch.float64, requires_grad=True)
-    state = state_of(layer, B=1)
-    reset = torch.tensor([[False, False, True, False, False, True, True]])
-    given_x, given_reset = (x, reset) if batch_first else (x.transpose(0, 1), reset.t())
-    y, end = layer(given_x, state, reset=given_reset)
-    y = y if batch_first else y.transpose(0, 1)
-    pieces = [layer(p if batch_first else p.transpose(0, 1), state) for p in x.split([2, 3, 1, 1], dim=1)]
-    want = torch.cat([p[0] if batch_first else p[0].transpose(0, 1) for p in pieces], dim=1)
-    assert_close("y", y, want)
-    for got, expected in zip(as_tuple(end), as_tuple(pieces[-1][1]), strict=True):
-        assert_close("final", got, expected)
-    wanted = leaves(layer, x, *as_tuple(state))
-    assert_all_close(gradients(y.pow(2).sum(), wanted), gradients(want.pow(2).sum(), wanted))
 
 
 @pytest.mark.parametrize("name", LAYERS)

@@ -205,9 +205,71 @@ def test_gates_that_are_not_there_are_refused():
         lstm.gate("W_ii", layer=1)
     with pytest.raises(ValueError, match="reverse=True needs a bidirectional layer"):
         lstm.gate("W_ii", reverse=True)
-    with pytest.raises(AttributeError, match="b_ii"):
+    with pytest.raises(AttributeError, match=r"b_ii.*it was made with bias=False"):
         lstm.b_ii
     assert not hasattr(lstm, "W_ir")
+
+
+def test_names_of_the_textbook_are_those_blocks_or_their_sum():
+    rnn, lstm, gru = (getattr(unrolled.nn, name)(3, 5, num_layers=2) for name in ("RNN", "LSTM", "GRU"))
+    assert rnn.W_xh.data_ptr() == rnn.weight_ih_l0.data_ptr()
+    assert torch.equal(rnn.b_h, rnn.bias_ih_l0 + rnn.bias_hh_l0)
+    assert torch.equal(rnn.gate("b_h", layer=1), rnn.bias_ih_l1 + rnn.bias_hh_l1)
+    assert torch.equal(lstm.W_xg, lstm.W_ig)
+    assert torch.equal(lstm.b_f, lstm.b_if + lstm.b_hf)
+    assert torch.equal(gru.b_r, gru.b_ir + gru.b_hr)
+    assert "W_xh" in dir(rnn)
+    with pytest.raises((AttributeError, KeyError)):
+        rnn.W_xh = torch.zeros(5, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "hint"),
+    [
+        ("RNN", "W_hx", "here it is W_xh"),
+        ("RNN", "U_h", "here it is W_hh"),
+        ("RNN", "W_hy", "its names are W_xh, W_hh, b_h; see docs/notation.md"),
+        ("LSTM", "W_fx", "here it is W_xf"),
+        ("LSTM", "W_xc", "here it is W_xg"),
+        ("LSTM", "U_o", "here it is W_ho"),
+        ("LSTM", "b_c", "here it is b_g"),
+        ("LSTM", "W_xh", "its names are W_xi, W_xf, W_xg, W_xo, W_hi, .* b_o; see docs/notation.md"),
+        ("GRU", "W_xu", "here it is W_xz"),
+        ("GRU", "W_xh", "here it is W_xn"),
+        ("GRU", "b_n", "its names are W_xr, W_xz, W_xn, .* b_r, b_z; see"),
+        ("PeepholeLSTM", "W_cx", "here it is W_xg"),
+    ],
+)
+def test_name_of_another_textbook_is_answered_with_the_name_here(name, wrong, hint):
+    layer = getattr(unrolled.nn, name)(3, 5)
+    with pytest.raises(AttributeError, match=f"'{name}' object has no attribute '{wrong}'; {hint}"):
+        getattr(layer, wrong)
+    assert not hasattr(layer, wrong)
+    with pytest.raises(AttributeError, match=r"has no attribute 'weights_of'$"):
+        layer.weights_of
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_gate_grad_is_the_block_of_the_stored_gradient(name):
+    layer = getattr(unrolled.nn, name)(3, 5, num_layers=2, bidirectional=True)
+    assert layer.gate_grad("W_hh" if name == "RNN" else "W_hn" if name == "GRU" else "W_hf") is None
+    layer(torch.randn(4, 2, 3))[0].square().sum().backward()
+    for view, (p, s, k) in VIEWS[name].items():
+        stored = getattr(layer, f"{'weight' if p == 'W' else 'bias'}_{s}h_l1_reverse").grad
+        assert torch.equal(layer.gate_grad(view, layer=1, reverse=True), stored[5 * k : 5 * k + 5])
+    with pytest.raises(KeyError, match=r"has no 'W_q'; it has W_i"):
+        layer.gate_grad("W_q")
+
+
+def test_gate_grad_of_the_one_bias_is_that_of_either_part():
+    rnn = unrolled.nn.RNN(3, 5)
+    rnn.bias_hh_l0.requires_grad_(False).zero_()
+    rnn(torch.randn(4, 2, 3))[0].sum().backward()
+    assert torch.equal(rnn.b_h, rnn.bias_ih_l0)
+    assert torch.equal(rnn.gate_grad("b_h"), rnn.bias_ih_l0.grad)
+    lstm = unrolled.nn.LSTM(3, 5, proj_size=2)
+    lstm(torch.randn(4, 2, 3))[0].sum().backward()
+    assert lstm.gate_grad("W_hr") is lstm.weight_hr_l0.grad
 
 
 def test_explain_backend_names_path_and_reason(monkeypatch):

@@ -12,6 +12,7 @@ from unrolled.notation import Weights, gate_count, has_cell_state, weight_shapes
 
 KINDS = ["RNN_TANH", "RNN_RELU", "LSTM", "GRU", "LSTM_PEEPHOLE"]
 NAMES = Weights._fields
+STATES = ("h_0", "c_0", "h_reset", "c_reset")
 #: T, B, I, H: odd on purpose.
 SIZES = [(1, 1, 1, 1), (2, 3, 5, 7), (7, 1, 4, 9), (7, 3, 2, 33)]
 
@@ -28,14 +29,18 @@ def make(kind, T, B, I, H, *, D=1, bias=True, P=0, seed=0):
     return x, h_0, c_0, weights
 
 
-def by_oracle(kind, x, h_0, c_0, weights, upstream, lengths=None, reset=None):
+def entry(states, d):
+    return None if states is None else states[d]
+
+
+def by_oracle(kind, x, h_0, c_0, weights, upstream, lengths=None, reset=None, h_reset=None, c_reset=None):
     """y, h_n, c_n, traces and gradients by name, from NumPy; x may hold one-hot rows."""
     H = weights[0]["W_hh"].shape[0] // gate_count(kind)
     results, gradients, dx = [], {}, 0
     for d, w in enumerate(weights):
         full = {n: np.zeros(len(w["W_ih"])) if n[0] == "b" and v is None else v for n, v in w.items()}
-        c = None if c_0 is None else c_0[d]
-        y, h_n, c_n, tape = oracle.unroll(kind, x, h_0[d], c, full, lengths=lengths, reset=reset, reverse=d == 1)
+        c, to = entry(c_0, d), {"h_reset": entry(h_reset, d), "c_reset": entry(c_reset, d)}
+        y, h_n, c_n, tape = oracle.unroll(kind, x, h_0[d], c, full, lengths=lengths, reset=reset, reverse=d == 1, **to)
         trace = {n: np.zeros((*x.shape[:2], H)) for n in tape[0][4] if n not in ("h", "m")} if tape else {}
         for t, b, _, _, kept in tape:
             for n in trace:
@@ -47,8 +52,8 @@ def by_oracle(kind, x, h_0, c_0, weights, upstream, lengths=None, reset=None):
             kind, x, h_0[d], c, full, tape, dy[..., d * P : (d + 1) * P], dh_n[d], None if c is None else dc_n[d]
         )
         dx = dx + back[0]
-        gradients[f"dh_0[{d}]"], gradients[f"dc_0[{d}]"] = back[1:3]
-        gradients.update({f"d{n}[{d}]": g for n, g in back[3].items() if w[n] is not None})
+        gradients.update({f"d{n}[{d}]": g for n, g in zip(STATES, back[1:5], strict=True)})
+        gradients.update({f"d{n}[{d}]": g for n, g in back[5].items() if w[n] is not None})
     gradients["dx"] = dx
     return results, gradients
 
@@ -57,21 +62,24 @@ def tensors(values, dtype=torch.float64):
     return None if values is None else torch.tensor(values, dtype=dtype, requires_grad=True)
 
 
-def check_against_oracle(kind, arrays, *, lengths=None, reset=None, dtype=torch.float64, x_ids=None, **options):
+def check_against_oracle(
+    kind, arrays, *, lengths=None, reset=None, reset_state=(None, None), dtype=torch.float64, x_ids=None, **options
+):
     """Compare unrolled's layer with the oracle; everything is in time-major layout."""
     x, h_0, c_0, weights = arrays
     rng = np.random.default_rng(9)
     T, B, _ = x.shape
     D, P, H = len(weights), h_0.shape[2], weights[0]["W_hh"].shape[0] // gate_count(kind)
     upstream = rng.normal(size=(T, B, D * P)), rng.normal(size=(D, B, P)), rng.normal(size=(D, B, H))
-    results, want = by_oracle(kind, x, h_0, c_0, weights, upstream, lengths, reset)
+    results, want = by_oracle(kind, x, h_0, c_0, weights, upstream, lengths, reset, *reset_state)
 
     tx = tensors(x, dtype) if x_ids is None else torch.tensor(x_ids)
-    th, tc = tensors(h_0, dtype), tensors(c_0, dtype)
+    th, tc, *to = (tensors(s, dtype) for s in (h_0, c_0, *reset_state))
     tw = [tuple(tensors(w[n], dtype) for n in NAMES) for w in weights]
     extra = {
         "lengths": None if lengths is None else torch.tensor(lengths),
         "reset": None if reset is None else torch.tensor(reset),
+        "reset_state": tuple(to),
     }
     y, h_n, c_n, trace = layer(kind, tx, th, tc, tw, trace=True, **extra, **options)
     assert_close("y", y, torch.tensor(np.concatenate([r[0] for r in results], -1), dtype=dtype))
@@ -90,9 +98,8 @@ def check_against_oracle(kind, arrays, *, lengths=None, reset=None, dtype=torch.
     sum((o * torch.tensor(u, dtype=dtype)).sum() for o, u in outputs).backward()
     got = {} if x_ids is not None else {"dx": tx.grad}
     for d, w in enumerate(tw):
-        got[f"dh_0[{d}]"] = th.grad[d]
-        if has_cell_state(kind):
-            got[f"dc_0[{d}]"] = tc.grad[d]
+        states = zip(STATES, (th, tc, *to), strict=True)
+        got.update({f"d{n}[{d}]": s.grad[d] for n, s in states if s is not None})
         got.update({f"d{n}[{d}]": value.grad for n, value in zip(NAMES, w, strict=True) if value is not None})
     want = {name: torch.tensor(want[name], dtype=dtype) for name in got}
     assert_all_close(got, want)
@@ -124,7 +131,10 @@ def test_layer_matches_numpy_with_projection(route, kind, P, D):
 def test_layer_matches_numpy_with_lengths_and_resets(route, kind, lengths):
     reset = np.random.default_rng(3).random((7, 3)) < 0.4
     reset[0, 1] = True
-    check_against_oracle(kind, make(kind, 7, 3, 4, 9, D=2), lengths=lengths, reset=reset)
+    arrays = make(kind, 7, 3, 4, 9, D=2)
+    check_against_oracle(kind, arrays, lengths=lengths, reset=reset)
+    _, *to, _ = make(kind, 7, 3, 4, 9, D=2, seed=1)
+    check_against_oracle(kind, arrays, lengths=lengths, reset=reset, reset_state=to)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -155,22 +165,26 @@ def test_oracle_gradient_is_the_slope_of_its_output(kind):
     """The hand-written chain rule against differences: the oracle must not be trusted either."""
     reset = np.zeros((3, 2), bool)
     reset[1, 0] = True
-    x, h_0, c_0, (w,) = make(kind, 3, 2, 2, 3, P=2 if has_cell_state(kind) else 0)
-    c = None if c_0 is None else c_0[0]
+    P = 2 if has_cell_state(kind) else 0
+    x, h_0, c_0, (w,) = make(kind, 3, 2, 2, 3, P=P)
+    c = entry(c_0, 0)
+    _, h_reset, c_reset, _ = make(kind, 3, 2, 2, 3, P=P, seed=1)
+    to = {"h_reset": h_reset[0], "c_reset": entry(c_reset, 0)}
+    reset[0, 1] = True
 
     def loss():
-        y, h_n, c_n, tape = oracle.unroll(kind, x, h_0[0], c, w, lengths=[3, 2], reset=reset)
+        y, h_n, c_n, tape = oracle.unroll(kind, x, h_0[0], c, w, lengths=[3, 2], reset=reset, **to)
         return (y**2).sum() + h_n.sum() + (0 if c_n is None else (c_n**3).sum()), (y, h_n, c_n, tape)
 
     _, (y, h_n, c_n, tape) = loss()
     back = oracle.unroll_back(
         kind, x, h_0[0], c, w, tape, 2 * y, np.ones_like(h_n), None if c_n is None else 3 * c_n**2
     )
-    slopes = {"x": back[0], "h_0": back[1], "c_0": back[2], **back[3]}
-    for name, array in {"x": x, "h_0": h_0[0], "c_0": c, **w}.items():
+    slopes = {"x": back[0], **dict(zip(STATES, back[1:5], strict=True)), **back[5]}
+    for name, array in {"x": x, "h_0": h_0[0], "c_0": c, **to, **w}.items():
         if array is None:
             continue
-        place = tuple(size // 2 for size in array.shape)
+        place = tuple(0 if name in STATES and axis == 0 else size // 2 for axis, size in enumerate(array.shape))
         value = array[place]
         array[place] = value + 1e-6
         above = loss()[0]

@@ -118,6 +118,27 @@ def test_entries_have_the_bits_of_a_loop_with(name, models, form):
 
 
 @pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("models", [False, True], ids=["one model", "many models"])
+@pytest.mark.parametrize(("own_state", "own_reset"), [(True, True), (True, False), (False, True)])
+def test_entries_with_resets_have_the_bits_of_a_loop(name, models, own_state, own_reset):
+    layer, stacked = many(name)
+    weights, x, reset = stacked if models else weights_of(layer), torch.randn(S, T, B, I), torch.rand(S, T, B) < 0.2
+    states = tuple(torch.randn(S, 1, B, w) for w in ([3, H] if name == "LSTM" else [H]))
+    to = states if own_state else tuple(s[0] for s in states)
+    in_dims = (0 if models else None, 0, 0 if own_state else None, 0 if own_reset else None)
+    arguments = (weights, x, to if name == "LSTM" else to[0], reset if own_reset else reset[0])
+
+    def run(weights, x, to, reset):
+        return outputs(layer)(weights, x, reset=reset, reset_state=to)
+
+    def total(*arguments):
+        return sum(o.sin().sum() for o in run(*arguments))
+
+    for call in (run, grad(total, argnums=(1, 2)), grad(total, argnums=(0, 1, 2))):
+        assert_one_by_one(call, in_dims, *arguments)
+
+
+@pytest.mark.parametrize("name", LAYERS)
 def test_gradient_outside_of_vmap_sums_over_what_the_entries_share(name):
     layer, stacked = many(name)
     x = torch.randn(T, B, I)

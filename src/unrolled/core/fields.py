@@ -29,6 +29,8 @@ class LayerTensors(NamedTuple):
     c_n: Any  # (D, B, H), LSTM
     gates: Any = None  # saved for the backward pass
     cells: Any = None  # saved for the backward pass, LSTM
+    h_reset: Any = None  # (D, B, P), what a reset returns to; None: zeros
+    c_reset: Any = None  # (D, B, H)
 
 
 class GradientTensors(NamedTuple):
@@ -41,6 +43,8 @@ class GradientTensors(NamedTuple):
     dh_0: Any  # (D, B, P)
     dc_0: Any  # (D, B, H)
     weights: Any  # of each direction, `Weights`; all or none
+    dh_reset: Any = None  # (D, B, P)
+    dc_reset: Any = None  # (D, B, H)
 
 
 def _check(exported: dict[str, tuple[str, ...]]) -> None:

@@ -78,7 +78,7 @@ def by_hand(model: SequenceModel, batch: Batch, state: State | None) -> tuple[fl
     learned = state is None and len(model.initial) > 0
     for layer in reversed(range(L)):
         tensors, own = layers[layer], weights[layer]
-        needs = (tensors.x.is_floating_point(), learned, learned, True)
+        needs = (tensors.x.is_floating_point(), learned, learned, False, False, True)
         found = fused.backward(kind, layout, tensors, dy, None, None, needs=needs, segment=segment)
         (dw,) = found.weights
         for w, d in zip(own[1:], dw[1:], strict=True):

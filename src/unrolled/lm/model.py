@@ -85,22 +85,40 @@ class SequenceModel(torch.nn.Module):
         assert self.embedding is not None
         return self.embedding.weight
 
-    def forward(self, ids: Tensor, state: State | None = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
+    @property
+    def W_hy(self) -> Tensor:
+        """The head's matrix (V, H)."""
+        return self.head.weight
+
+    @property
+    def b_y(self) -> Tensor:
+        """The head's bias (V)."""
+        return self.head.bias
+
+    def forward(
+        self,
+        ids: Tensor,
+        state: State | None = None,
+        lengths: Tensor | None = None,
+        reset: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
         """Read symbols and predict, after each, the next.
 
         Args:
             ids: symbols (T, B) int64 in [0, V).
             state: state before the first symbol, each (L, B, H); None is the initial state.
             lengths: symbols of each row (B,) int64; what follows them is not read.
+            reset: bool (T, B): before these symbols the state returns to the initial one.
 
         Returns: logits (T, B, V), which past a row's length are b_y, because y is zero there; the state after each
             row's last symbol.
         Raises: IndexError if a symbol is outside [0, V); the message names it and its position.
         """
-        before = self.initial_state(ids.shape[1]) if state is None else state
-        hx = None if not before else before if len(before) == 2 else before[0]
+        initial = _as_hx(self.initial_state(ids.shape[1])) if state is None or reset is not None else None
+        hx = initial if state is None else _as_hx(state)
         E = None if self.embedding is None else self.E
-        x, after = self.rnn(ids, hx, lengths=lengths, embedding=E)
+        reset_state = None if reset is None else initial
+        x, after = self.rnn(ids, hx, lengths=lengths, reset=reset, reset_state=reset_state, embedding=E)
         x = dropout(x, self.config.dropout, self.training)
         return linear(x, self.head.weight, self.head.bias), after if isinstance(after, tuple) else (after,)
 
@@ -226,6 +244,11 @@ class SequenceModel(torch.nn.Module):
         head = "<tr><th>weight</th><th>shape</th><th>numbers</th></tr>"
         symbols = html.escape(repr(self.vocabulary))
         return f"<b>{html.escape(repr(self))}</b><br>{symbols}<table>{head}{body}</table>"
+
+
+def _as_hx(state: State) -> Tensor | State | None:
+    """Return a state as the layers take it; None, for zeros, if it is empty."""
+    return (state if len(state) == 2 else state[0]) if state else None
 
 
 def recurrent_layers(config: ModelConfig, input_size: int) -> RNN | LSTM | GRU:

@@ -16,6 +16,7 @@ from unrolled.core.fields import Weights
 from unrolled.nn import checks, dispatch
 from unrolled.nn.layout import STEP
 from unrolled.nn.modules import named, sharing_parameters
+from unrolled.nn.reference import ZEROS
 from unrolled.notation import gate_count, has_cell_state
 
 #: Attributes of a cell, in the order of `Weights`.
@@ -39,21 +40,26 @@ class RecurrentCell(RNNCellBase):
     ) -> None:
         super().__init__(input_size, hidden_size, bias, gate_count(self.kind), device=device, dtype=dtype)
 
-    def forward(self, input: Tensor, hx: Any = None) -> Any:
+    def forward(self, input: Tensor, hx: Any = None, *, reset: Tensor | None = None, reset_state: Any = None) -> Any:
         """Advance one step of time.
 
         Args:
             input: (B, I) or (I,), or one-hot indices, int64 (B,) or ().
             hx: h (B, H) or (H,), for LSTMCell a pair (h, c) of them; zeros if left out.
+            reset: bool (B,) or (): the rows whose state returns to zeros before the step, or to `reset_state`.
+            reset_state: another state for a reset to return to, shaped as hx.
         Returns: the new state, shaped as hx.
-        Raises: what torch.nn raises, in its words.
+        Raises: what torch.nn raises, in its words; ValueError or TypeError for what torch.nn lacks.
         """
         weights = Weights(*named(self, NAMES))
-        after = dispatch.step(self.kind, input, hx, [weights], stacked=False)
-        if after is not None:
-            return after
+        if reset is None and reset_state is None:
+            after = dispatch.step(self.kind, input, hx, [weights], stacked=False)
+            if after is not None:
+                return after
         name, count = self.stock.__name__, 1 + has_cell_state(self.kind)
-        finals = self._advance(input, () if hx is None else checks.states(name, hx, count), weights)
+        states = () if hx is None else checks.states(name, hx, count)
+        other = () if reset_state is None else checks.states(name, reset_state, count, "reset_state")
+        finals = self._advance(input, states, weights, reset, other)
         return tuple(finals) if count == 2 else finals[0]
 
     def to_torch(self) -> RNNCellBase:
@@ -64,22 +70,33 @@ class RecurrentCell(RNNCellBase):
         """
         return sharing_parameters(self, self.stock)
 
-    def _advance(self, x: Tensor, states: Sequence[Tensor], weights: Weights) -> list[Tensor]:
+    def _advance(
+        self, x: Tensor, states: Sequence[Tensor], weights: Weights, reset: Any, reset_states: Sequence[Tensor]
+    ) -> list[Tensor]:
         """Check everything and return the states (B, H) one step later, without B if x has none."""
-        name, W = self.stock.__name__, weights.W_ih
+        name, W, layout = self.stock.__name__, weights.W_ih, STEP
         batched = checks.rank(name, x, lowest=1)
         checks.cell_state_ranks(name, states)
+        autocast = dispatch.autocast_type(x)
+        if reset_states:
+            checks.has_reset(reset)
+        if reset is not None:
+            checks.resets(x, reset)
+            checks.reset_states(reset_states, [(*reset.shape, self.hidden_size)] * 2, W, autocast is not None)
+            layout = STEP._replace(reset=reset.reshape(1, -1))
         if not batched:
             x, states = x.unsqueeze(0), [s.unsqueeze(0) for s in states]
-        autocast = dispatch.autocast_type(x)
+            reset_states = [s.unsqueeze(0) for s in reset_states]
         checks.cell(x, states, W, self.hidden_size, autocast is not None)
-        if dispatch.goes_to_torch(x, beyond_torch=checks.is_one_hot(x)):
+        if dispatch.goes_to_torch(x, beyond_torch=checks.is_one_hot(x) or reset is not None):
             hx = tuple(states) if len(states) == 2 else (*states, None)[0]
             found = self.stock.forward(self, x, hx)
             after = list(found) if isinstance(found, tuple) else [found]
         else:
-            h_0, c_0 = (*(s.unsqueeze(0) for s in states), None, None)[:2]
-            _, *finals, _ = dispatch.run(self.kind, STEP, x.unsqueeze(0), h_0, c_0, [weights], False)
+            h_0, c_0 = _with_direction(states)
+            to = _with_direction(reset_states) if reset_states else ZEROS
+            x = x.unsqueeze(0)
+            _, *finals, _ = dispatch.run(self.kind, layout, x, h_0, c_0, [weights], False, reset_state=to)
             after = [s.squeeze(0) for s in finals if s is not None]
         if not batched:
             after = [s.squeeze(0) for s in after]
@@ -87,6 +104,11 @@ class RecurrentCell(RNNCellBase):
         if autocast is not None and self.stock is torch.nn.RNNCell and W.dtype != torch.float64:
             after = [s.to(autocast) for s in after]
         return after
+
+
+def _with_direction(states: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+    """Return h and c (B, H) as those of the one direction of a layer (1, B, H), None where there is none."""
+    return (*(s.unsqueeze(0) for s in states), None, None)[:2]
 
 
 class RNNCell(RecurrentCell):

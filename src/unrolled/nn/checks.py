@@ -105,8 +105,8 @@ def packed_values(x: Tensor, batch_sizes: Tensor, states: Sequence[Tensor] = ())
     state_shapes(states, [(s.shape[0], sizes[0], s.shape[2]) for s in states])
 
 
-def states(name: str, hx: Any, count: int) -> Sequence[Tensor]:
-    """Return the initial state as a sequence of `count` tensors: (h_0,) or, for LSTM, (h_0, c_0).
+def states(name: str, hx: Any, count: int, argument: str = "hx") -> Sequence[Tensor]:
+    """Return an argument that is a state as a sequence of `count` tensors: (h_0,) or, for LSTM, (h_0, c_0).
 
     Raises: TypeError if it is not that many tensors.
 
@@ -119,7 +119,7 @@ def states(name: str, hx: Any, count: int) -> Sequence[Tensor]:
         if isinstance(hx, (tuple, list)):
             came += f" of ({', '.join(type(h).__name__ for h in hx)})"
         expected = "a pair of tensors (h_0, c_0)" if count == 2 else "one tensor h_0"
-        raise TypeError(f"{name}: Expected hx to be {expected}, got {came}")
+        raise TypeError(f"{name}: Expected {argument} to be {expected}, got {came}")
     return given
 
 
@@ -234,25 +234,61 @@ def lengths_and_reset(x: Tensor, batch_first: bool, lengths: Any, reset: Any) ->
 
     >>> lengths_and_reset(torch.zeros(5, 3, 4), False, torch.tensor([5, 0, 2]), torch.zeros(5, 3, dtype=torch.bool))
     """
-    rows = tuple(x.shape if is_one_hot(x) else x.shape[:-1])
-    for name, given, dtype, shape, why in (
-        (
-            "lengths",
-            lengths,
-            torch.int64,
-            rows[:1] if batch_first else rows[1:2],
-            "one entry for each row of the batch",
-        ),
-        ("reset", reset, torch.bool, rows, "that of input without its features"),
-    ):
-        if given is None:
-            continue
-        if not isinstance(given, Tensor) or given.dtype != dtype:
-            raise TypeError(f"{name} must be {form(dtype, shape)}, got {described(given)}")
-        if given.shape != shape:
-            raise ValueError(f"{name} must have shape {shape}, {why}, got {tuple(given.shape)}")
-        if given.device != x.device:
-            raise ValueError(f"{name} must be on the input's device {x.device}, got {given.device}")
+    if lengths is not None:
+        shape = tuple(x.shape[:1] if batch_first else x.shape[1:2])
+        _entries("lengths", lengths, torch.int64, shape, "one entry for each row of the batch", x.device)
+    if reset is not None:
+        resets(x, reset)
+
+
+def resets(x: Tensor, reset: Any) -> None:
+    """Raise unless `reset` is a bool tensor with an entry for each row, and step, of the input.
+
+    Raises: TypeError for another type, of which only the caller knows what it means; ValueError for another shape or
+        device.
+
+    >>> resets(torch.zeros(3, 4), torch.tensor([False, True, False]))
+    """
+    how = "give torch.as_tensor(reset)"
+    if isinstance(reset, Tensor):
+        how = "give reset.bool()"
+        if reset.is_floating_point():
+            how += " if 1 marks a reset, reset == 0 if 1 marks a state that is kept, as (1 - done) does"
+    shape = tuple(x.shape if is_one_hot(x) else x.shape[:-1])
+    _entries("reset", reset, torch.bool, shape, "that of input without its features", x.device, f"; {how}")
+
+
+def _entries(
+    name: str, given: Any, dtype: torch.dtype, shape: Sequence[int], why: str, device: torch.device, how: str = ""
+) -> None:
+    if not isinstance(given, Tensor) or given.dtype != dtype:
+        raise TypeError(f"{name} must be {form(dtype, shape)}, got {described(given)}{how}")
+    if given.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, {why}, got {tuple(given.shape)}")
+    if given.device != device:
+        raise ValueError(f"{name} must be on the input's device {device}, got {given.device}")
+
+
+def reset_states(given: Sequence[Tensor], shapes: Sequence[Sequence[int]], W: Tensor, autocast: bool) -> None:
+    """Raise ValueError unless the state that a reset returns to, h or h and c, has its expected shapes and type.
+
+    >>> reset_states([torch.zeros(1, 3, 6)], [(1, 3, 6)], torch.zeros(18, 6), autocast=False)
+    """
+    for s, which, shape in zip(given, "hc", shapes, strict=False):
+        if s.shape != tuple(shape) or types_clash(s, W, autocast) or s.device != W.device:
+            raise ValueError(
+                f"{which} of reset_state is {described(s)} on {s.device}, expected {form(W.dtype, shape)} on "
+                f"{W.device}, as for hx"
+            )
+
+
+def has_reset(reset: Any) -> None:
+    """Raise ValueError unless `reset` says when to return to the `reset_state` that is given.
+
+    >>> has_reset(torch.tensor([[False, True]]))
+    """
+    if reset is None:
+        raise ValueError("reset_state is given without reset, which says before which steps the state returns to it")
 
 
 def cell(x: Tensor, states: Sequence[Tensor], W: Tensor, hidden_size: int, autocast: bool) -> None:

@@ -33,7 +33,7 @@ from unrolled.nn.autograd.eager import Eager, EagerStep
 from unrolled.nn.autograd.flat import flatten
 from unrolled.nn.fake_tensors import PLAIN, has_values, is_traced
 from unrolled.nn.recompute import segment_steps
-from unrolled.nn.reference import LayerResult
+from unrolled.nn.reference import ZEROS, LayerResult, ResetState
 from unrolled.notation import has_cell_state
 
 #: Types the compiled core computes in.
@@ -66,6 +66,7 @@ def layer(
     lengths: Tensor | None = None,
     batch_sizes: Tensor | None = None,
     reset: Tensor | None = None,
+    reset_state: ResetState = ZEROS,
     trace: bool = False,
     checkpoint_steps: CheckpointSteps = None,
 ) -> LayerResult:
@@ -83,7 +84,8 @@ def layer(
         lengths: (B,) int64, in any order, zero allowed; what lies past the end of a row is never read.
         batch_sizes: (T,) int64 on the CPU, non-increasing; row b of every step belongs to sequence b.
         reset: bool, shape of x without I; before such a step, in the order in which a direction runs, the state
-            returns to h_0 and c_0.
+            returns to zeros, or to `reset_state`.
+        reset_state: (h, c), shaped as h_0 and c_0; None is zeros.
         trace: also return every gate and cell state.
         checkpoint_steps: as for `unrolled.nn.LSTM`.
     Returns: y (T, B, D*P) laid out as x, zero past the end; h_n (D, B, P) and c_n (D, B, H) after the last real
@@ -100,7 +102,9 @@ def layer(
     named = [Weights(*direction) for direction in weights]
     fit.kind_of_layer(kind, c_0, named)
     fit.layout(x, layout)
-    return run(kind, layout, x, h_0, c_0, named, trace, checkpoint_steps)
+    if any(s is not None for s in reset_state):
+        checks.has_reset(reset)
+    return run(kind, layout, x, h_0, c_0, named, trace, checkpoint_steps, reset_state)
 
 
 def run(
@@ -112,37 +116,39 @@ def run(
     weights: Sequence[Weights],
     trace: bool,
     checkpoint_steps: CheckpointSteps = None,
+    reset_state: ResetState = ZEROS,
 ) -> LayerResult:
     """Do what `layer` does, for callers who have checked the layout: choose the path and take it."""
     W_hh = weights[0].W_hh
     if x.dtype in checks.HALF or W_hh.dtype in checks.HALF or autocast_type(x) is not None:
         wide = torch.float64 if W_hh.dtype == torch.float64 else torch.float32
         narrow = x.dtype if x.is_floating_point() else W_hh.dtype
-        x, h_0, c_0, weights = _cast((x, h_0, c_0, weights), wide)
+        x, h_0, c_0, weights, reset_state = _cast((x, h_0, c_0, weights, tuple(reset_state)), wide)
         with torch.autocast(x.device.type, enabled=False):
-            results = run(kind, layout, x, h_0, c_0, weights, trace, checkpoint_steps)
+            results = run(kind, layout, x, h_0, c_0, weights, trace, checkpoint_steps, reset_state)
         return _cast(results, narrow)  # type: ignore[no-any-return]
     flat = flatten(weights)
-    traced, transformed = is_traced(x, h_0, c_0, *flat, *layout[1:]), _transforms_active()
+    traced, transformed = is_traced(x, h_0, c_0, *reset_state, *flat, *layout[1:]), _transforms_active()
     to_equations = obstacle(x, W_hh.dtype) is not None
     if traced or transformed or to_equations:  # else the core checks what it reads
-        fit.tensors(kind, layout, x, h_0, c_0, weights)
+        fit.tensors(kind, layout, x, h_0, c_0, weights, reset_state)
     if to_equations:
         if not traced and has_values(x):
             fit.values(x, weights, layout)
-        return reference.layer(kind, layout, x, h_0, c_0, weights, trace)
+        return reference.layer(kind, layout, x, h_0, c_0, weights, trace, reset_state)
 
     if traced or transformed or torch.is_grad_enabled():
-        gradient = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, h_0, c_0, *flat))
+        inputs = (x, h_0, c_0, *reset_state, *flat)
+        gradient = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs)
         segment = 0 if trace else segment_steps(kind, layout, x, checkpoint_steps)  # a trace needs every gate
         if traced:
-            return compiled.run_traced(kind, layout, x, h_0, c_0, flat, gradient, trace, segment)
+            return compiled.run_traced(kind, layout, x, h_0, c_0, flat, gradient, trace, segment, reset_state)
         if transformed:
-            return func.run_transformed(kind, layout, x, h_0, c_0, flat, trace, segment)
+            return func.run_transformed(kind, layout, x, h_0, c_0, flat, trace, segment, reset_state)
         if gradient:
-            return Eager.apply(kind, layout, trace, segment, x, h_0, c_0, *flat)  # type: ignore[no-any-return,no-untyped-call]
+            return Eager.apply(kind, layout, trace, segment, *inputs)  # type: ignore[no-any-return,no-untyped-call]
     fit.values(x, weights, layout)
-    tensors = fused.forward(kind, layout, x, h_0, c_0, weights, save=trace)
+    tensors = fused.forward(kind, layout, x, h_0, c_0, weights, save=trace, reset_state=reset_state)
     gates = fused.recorded(kind, layout, (tensors.gates, tensors.cells), W_hh) if trace else None
     return tensors.y, tensors.h_n, tensors.c_n, gates
 

@@ -14,7 +14,11 @@ from torch import Tensor
 from unrolled.core.fields import Layout, Weights
 from unrolled.nn import checks, reference
 from unrolled.nn.fake_tensors import batch_size
+from unrolled.nn.reference import ZEROS, ResetState
 from unrolled.notation import CELLS, gate_count, has_cell_state, weight_shapes
+
+#: The states of one layer, as its error messages name them.
+STATES = ("h_0", "c_0", "h of reset_state", "c of reset_state")
 
 
 def layout(x: Tensor, layout: Layout) -> None:
@@ -52,7 +56,13 @@ def kind_of_layer(kind: str, c_0: Tensor | None, weights: Sequence[Weights]) -> 
 
 
 def tensors(
-    kind: str, layout: Layout, x: Tensor, h_0: Tensor | None, c_0: Tensor | None, weights: Sequence[Weights]
+    kind: str,
+    layout: Layout,
+    x: Tensor,
+    h_0: Tensor | None,
+    c_0: Tensor | None,
+    weights: Sequence[Weights],
+    reset_state: ResetState = ZEROS,
 ) -> None:
     """Raise ValueError unless weights, input and states of one layer fit each other in shape, type and device.
 
@@ -79,9 +89,10 @@ def tensors(
         raise ValueError(f"x is {checks.described(x)}, expected {dtype} with I = {I} features in its last axis")
     if x.device != device:
         raise ValueError(f"x is on {x.device} and the weights are on {device}; move one of them")
-    if h_0 is not None or c_0 is not None:
-        B = batch_size(x, layout.batch_first, layout.batch_sizes, (h_0, c_0))
-        for name, s, width in (("h_0", h_0, P), ("c_0", c_0, H)):
+    states = (h_0, c_0, *reset_state)
+    if any(s is not None for s in states):
+        B = batch_size(x, layout.batch_first, layout.batch_sizes, states)
+        for name, s, width in zip(STATES, states, (P, H, P, H), strict=True):
             shape = (len(weights), B, width)
             if s is not None and (s.shape != shape or s.dtype != dtype or s.device != device):
                 expected = f"{checks.form(dtype, shape)} on {device}"

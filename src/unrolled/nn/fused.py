@@ -18,6 +18,7 @@ from unrolled.core.fields import GradientTensors, LayerTensors, Layout, Weights
 from unrolled.core.structs import HeadPass, dtype_name
 from unrolled.nn import fit, reference
 from unrolled.nn.fake_tensors import PLAIN
+from unrolled.nn.reference import ZEROS, ResetState
 from unrolled.notation import CELLS, gate_count, has_cell_state
 
 _core.use_library(Tensor.__dlpack_c_exchange_api__, Tensor.is_neg, tuple(PLAIN - {type(None)}))
@@ -93,20 +94,22 @@ def forward(
     weights: Sequence[Weights],
     save: bool = False,
     segment: int = 0,
+    reset_state: ResetState = ZEROS,
 ) -> LayerTensors:
     """Run one layer; arguments and shapes as in `reference.layer`, float32 or float64 on the CPU.
 
     Args:
         save: save what backward needs.
         segment: steps whose gates backward recomputes together; 0 saves all gates.
+        reset_state: h and c that a reset returns to.
     Returns: the layer's tensors, of which y, h_n and c_n are new, and with `save` also gates and cells.
     Raises: ValueError if the tensors do not fit each other.  Lengths and one-hot indices are trusted to be in range:
         `fit.values` checks them.
     """
     if weights[0].W_hh.dim() != 2:
-        fit.tensors(kind, layout, x, h_0, c_0, weights)
+        fit.tensors(kind, layout, x, h_0, c_0, weights, reset_state)
     y, h_n, c_n, saved = results(kind, layout, x, weights, save, segment)
-    tensors = LayerTensors(x, h_0, c_0, weights, y, h_n, c_n, *(saved or ()))
+    tensors = LayerTensors(x, h_0, c_0, weights, y, h_n, c_n, *(saved or (None, None)), *reset_state)
     run(kind, layout, [tensors], [], save, segment)
     return tensors
 
@@ -149,7 +152,7 @@ def backward(
     dh_n: Tensor | None,
     dc_n: Tensor | None,
     *,
-    needs: tuple[bool, bool, bool, bool] = (True, True, True, True),
+    needs: Sequence[bool] = (True,) * 6,
     segment: int = 0,
 ) -> GradientTensors:
     """Backpropagate through one layer.
@@ -157,9 +160,9 @@ def backward(
     Args:
         tensors: what `forward` returned with `save`.
         dy, dh_n, dc_n: gradients of y, h_n and c_n, None for zeros.
-        needs: whether those of x, h_0, c_0 and the weights are wanted.
+        needs: whether those of x, h_0, c_0, h_reset, c_reset and the weights are wanted.
         segment: that of `forward`.
-    Returns: the gradients; dx, dh_0, dc_0 and weights are new, or None where not wanted.
+    Returns: the gradients; those of the inputs are new, or None where not wanted.
     """
     x, weights = tensors.x, tensors.weights
     dx = None
@@ -167,10 +170,10 @@ def backward(
         dx = _buffer(x, x.shape)
         if len(weights) == 2 or layout.lengths is not None:
             dx.zero_()  # both directions add to dx; rows past a sequence's end stay zero
-    dh_0 = _like(tensors.h_0) if needs[1] else None
-    dc_0 = _like(tensors.c_0) if needs[2] else None
-    dweights = [Weights._make(map(_like, direction)) for direction in weights] if needs[3] else None
-    gradients = GradientTensors(dy, dh_n, dc_n, dx, dh_0, dc_0, dweights)
+    states = (tensors.h_0, tensors.c_0, tensors.h_reset, tensors.c_reset)
+    dh_0, dc_0, *dreset = (_like(s) if wanted else None for s, wanted in zip(states, needs[1:5], strict=True))
+    dweights = [Weights._make(map(_like, direction)) for direction in weights] if needs[5] else None
+    gradients = GradientTensors(dy, dh_n, dc_n, dx, dh_0, dc_0, dweights, *dreset)
     run(kind, layout, [tensors], [gradients], True, segment)
     return gradients
 
@@ -192,8 +195,8 @@ def run(
     keep = save and (bool(gradients) or not segment)
     segment = segment if save else 0
     if not _core.unroll(CELLS[kind].number, layout, layers, gradients, keep, segment, threads):
-        for tensors in layers:
-            fit.tensors(kind, layout, tensors.x, tensors.h_0, tensors.c_0, tensors.weights)
+        for one in layers:
+            fit.tensors(kind, layout, one.x, one.h_0, one.c_0, one.weights, (one.h_reset, one.c_reset))
         raise ValueError(f"the core cannot read these tensors of a layer of kind {kind}")
 
 

@@ -54,3 +54,4 @@ class Arguments(NamedTuple):
     states: list[Tensor]  # h_0 (L*D, B, P), and c_0 (L*D, B, H); none: zeros
     layout: Layout
     arrangement: Arrangement
+    reset_states: list[Tensor]  # what a reset returns to, as states

@@ -10,7 +10,7 @@ import torch
 from torch.nn.modules.module import _has_any_global_hook
 from torch.nn.utils import parametrize
 
-from unrolled.notation import gate_parameters
+from unrolled.notation import gate_parameters, textbook_names
 
 _Module = TypeVar("_Module", bound=torch.nn.Module)
 
@@ -70,20 +70,22 @@ def sharing_parameters(module: torch.nn.Module, cls: type[_Module]) -> _Module:
 
 
 def with_gate_views(kind: str) -> Callable[[type[_Module]], type[_Module]]:
-    """Give a class that has a `gate` method one property for each block of the equations of its cell.
+    """Give a class that has a `gate` method a property for each name in the equations of its cell, ours and textbooks'.
 
     >>> from unrolled.nn import GRU
     >>> gru = GRU(3, 5)
-    >>> gru.W_hz.data_ptr() == gru.weight_hh_l0[5:].data_ptr()
-    True
+    >>> gru.W_hz.data_ptr() == gru.weight_hh_l0[5:].data_ptr(), torch.equal(gru.b_z, gru.b_iz + gru.b_hz)
+    (True, True)
     """
 
-    def view(name: str) -> property:
-        return property(lambda self: self.gate(name), doc=f"{name} of the first layer's forward direction, a view.")
+    def view(name: str, what: str) -> property:
+        return property(lambda self: self.gate(name), doc=f"{name} of the first layer's forward direction, {what}.")
 
     def decorate(cls: type[_Module]) -> type[_Module]:
         for name, _, _ in gate_parameters(kind):
-            setattr(cls, name, view(name))
+            setattr(cls, name, view(name, "a view"))
+        for name, parts in textbook_names(kind).items():
+            setattr(cls, name, view(name, " + ".join(parts)))
         return cls
 
     return decorate

@@ -23,9 +23,9 @@ from unrolled.nn.fake_tensors import batch_size, is_traced
 from unrolled.nn.layout import Arguments, Arrangement, Rows
 from unrolled.nn.modules import is_hooked, named, sharing_parameters
 from unrolled.nn.recording import trace_of
-from unrolled.nn.reference import LayerResult
-from unrolled.nn.stack import first_input, run_stack
-from unrolled.notation import gate_parameters, has_cell_state, stored_name
+from unrolled.nn.reference import ZEROS, LayerResult
+from unrolled.nn.stack import first_input, of_layer, run_stack
+from unrolled.notation import gate_parameters, has_cell_state, name_here, stored_name, textbook_names
 
 State: TypeAlias = Tensor | tuple[Tensor, Tensor]
 
@@ -63,6 +63,7 @@ class RecurrentLayer(torch.nn.RNNBase):
         *,
         lengths: Tensor | None = None,
         reset: Rows | None = None,
+        reset_state: State | None = None,
         trace: bool = False,
         embedding: Tensor | None = None,
     ) -> Any:
@@ -80,7 +81,8 @@ class RecurrentLayer(torch.nn.RNNBase):
             lengths: (B,) int64, in any order, zero allowed.  Outputs past the end of a row are zero, its final state
                 is that after its last step, and the reverse direction starts there.
             reset: bool, shape of `input` without its features.  Before such a step, in the order in which a direction
-                runs, the state returns to hx.
+                runs, the state returns to zeros, or to `reset_state`.
+            reset_state: another state for a reset to return to, shaped as hx.
             trace: return a `Trace` of every gate and state as a third value.
             embedding: (V, I): read an int64 input through this embedding; indices are in [0, V).  With fewer symbols
                 than positions the first layer reads them one-hot through W_ih E^T (G*H, V), otherwise as looked-up
@@ -97,7 +99,7 @@ class RecurrentLayer(torch.nn.RNNBase):
         """
         weights = self.weights()
         W = weights[0].W_ih
-        x, states, layout, arrangement = self._read(input, hx, lengths, reset, W)
+        x, states, layout, arrangement, reset_states = self._read(input, hx, lengths, reset, reset_state, W)
         if embedding is not None:
             checks.embedding(embedding, x, W, self.input_size)
             D = 2 if self.bidirectional else 1
@@ -107,7 +109,7 @@ class RecurrentLayer(torch.nn.RNNBase):
             y, finals = self._torch_operator(x, states, layout, weights)
             recorded: list[tuple[Tensor, dict[str, Tensor]]] = []
         else:
-            y, finals, recorded = self._unroll(x, states, layout, weights, trace)
+            y, finals, recorded = self._unroll(x, states, layout, weights, trace, reset_states)
 
         autocast = dispatch.autocast_type(x)
         # As torch: its GRU ignores autocast.
@@ -119,10 +121,19 @@ class RecurrentLayer(torch.nn.RNNBase):
             return arrangement.rows(y), state, trace_of(recorded, arrangement.rows)
         return arrangement.rows(y), state
 
-    def _read(self, input: Rows, hx: State | None, lengths: Tensor | None, reset: Rows | None, W: Tensor) -> Arguments:
+    def _read(
+        self,
+        input: Rows,
+        hx: State | None,
+        lengths: Tensor | None,
+        reset: Rows | None,
+        reset_state: State | None,
+        W: Tensor,
+    ) -> Arguments:
         """Check the arguments of a call and lay them out as the core reads them."""
-        name = self.stock.__name__
-        states = [] if hx is None else list(checks.states(name, hx, 1 + has_cell_state(self.mode)))
+        name, count = self.stock.__name__, 1 + has_cell_state(self.mode)
+        states = [] if hx is None else list(checks.states(name, hx, count))
+        reset_states = [] if reset_state is None else list(checks.states(name, reset_state, count, "reset_state"))
         batch_first, batch_sizes, arrangement = self.batch_first, None, Arrangement()
         if isinstance(reset, PackedSequence):
             reset = reset.data
@@ -131,7 +142,7 @@ class RecurrentLayer(torch.nn.RNNBase):
             checks.packed(x, batch_sizes, lengths)
             arrangement = Arrangement(packed=input)
             batch_first, T = False, len(batch_sizes)
-            B = batch_size(x, False, batch_sizes, states if order is None else [order[None]])
+            B = batch_size(x, False, batch_sizes, states or reset_states if order is None else [order[None]])
             if not states and is_traced(x, batch_sizes):  # so that all layers know one B
                 states = [W.new_zeros(shape) for shape in self._state_shapes(B)]
         else:
@@ -154,11 +165,21 @@ class RecurrentLayer(torch.nn.RNNBase):
         checks.same_device(x, W)
         checks.has_steps(T)
         checks.lengths_and_reset(x, batch_first, lengths, reset)
+        if reset_states:
+            checks.has_reset(reset)
+            shapes: list[tuple[int, ...]] = [*self._state_shapes(B)]
+            if arrangement.unbatched is None:
+                checks.reset_states(reset_states, shapes, W, autocast)
+            else:
+                checks.reset_states(reset_states, [(LD, width) for LD, _, width in shapes], W, autocast)
+                reset_states = [s.unsqueeze(1) for s in reset_states]
+            reset_states = arrangement.sorted(reset_states)
 
         if batch_first and self.dropout_between_layers > 0:  # torch draws its dropout masks in order of time
             x, reset = x.transpose(0, 1), None if reset is None else reset.transpose(0, 1)
             batch_first, arrangement = False, arrangement._replace(transposed=True)
-        return Arguments(x, arrangement.sorted(states), Layout(batch_first, lengths, batch_sizes, reset), arrangement)
+        layout = Layout(batch_first, lengths, batch_sizes, reset)
+        return Arguments(x, arrangement.sorted(states), layout, arrangement, reset_states)
 
     @property
     def dropout_between_layers(self) -> float:
@@ -166,18 +187,24 @@ class RecurrentLayer(torch.nn.RNNBase):
         return self.dropout if self.training and self.num_layers > 1 else 0.0
 
     def _unroll(
-        self, x: Tensor, states: Sequence[Tensor], layout: Layout, weights: list[Weights], trace: bool
+        self,
+        x: Tensor,
+        states: Sequence[Tensor],
+        layout: Layout,
+        weights: list[Weights],
+        trace: bool,
+        reset_states: Sequence[Tensor],
     ) -> tuple[Tensor, list[Tensor], list[tuple[Tensor, dict[str, Tensor]]]]:
         """Return the output, the final states and, with `trace`, each layer's output and gates."""
-        D = 2 if self.bidirectional else 1
+        L, D = self.num_layers, 2 if self.bidirectional else 1
         p = self.dropout_between_layers
 
         def run_layer(k: int, x: Tensor, h_0: Tensor | None, c_0: Tensor | None) -> LayerResult:
-            own = weights[k * D : (k + 1) * D]
-            return dispatch.run(self.mode, layout, x, h_0, c_0, own, trace, self.checkpoint_steps)
+            own, reset_state = weights[k * D : (k + 1) * D], of_layer(reset_states, k, L, D) if reset_states else ZEROS
+            return dispatch.run(self.mode, layout, x, h_0, c_0, own, trace, self.checkpoint_steps, reset_state)
 
         between = partial(dropout, p=p) if p else None
-        outputs, finals, gates = run_stack(run_layer, x, states, self.num_layers, D, between)
+        outputs, finals, gates = run_stack(run_layer, x, states, L, D, between)
         return outputs[-1], finals, [(y.detach(), g) for y, g in zip(outputs, gates, strict=True)] if trace else []
 
     def _torch_operator(
@@ -213,12 +240,21 @@ class RecurrentLayer(torch.nn.RNNBase):
             weights.append(Weights(*present))
         return weights
 
-    def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def step(
+        self,
+        x: Tensor,
+        state: State | None = None,
+        *,
+        reset: Tensor | None = None,
+        reset_state: State | None = None,
+    ) -> tuple[Tensor, State]:
         """Advance one step of time.
 
         Args:
             x: (B, I), or (I,) for a single sequence; or one-hot indices, int64 (B,) or ().
             state: as hx of `forward`; zeros if left out.
+            reset: bool (B,) or (): the rows whose state returns to zeros before the step, or to `reset_state`.
+            reset_state: another state for a reset to return to, shaped as `state`.
         Returns: the output (B, P), without B for a single sequence, and the new state.
         Raises: ValueError for a bidirectional layer, which has no next step.
 
@@ -235,20 +271,26 @@ class RecurrentLayer(torch.nn.RNNBase):
             raise ValueError(
                 f"{self.stock.__name__}.step needs a layer of one direction; the reverse one starts at the end"
             )
-        if type(self).forward is RecurrentLayer.forward and not self.dropout_between_layers and not is_hooked(self):
+        no_reset = reset is None and reset_state is None
+        plain = no_reset and not self.dropout_between_layers and not is_hooked(self)
+        if plain and type(self).forward is RecurrentLayer.forward:
             found = dispatch.step(self.mode, x, state, self.weights(), stacked=True)
             if found is not None:
                 return found  # type: ignore[no-any-return]
         batched = checks.rank(self.stock.__name__, x, lowest=1)
         axis = 1 if batched and self.batch_first else 0
-        y, state = self(x.unsqueeze(axis), state)
+        more: dict[str, Any] = {} if no_reset else {"reset": reset, "reset_state": reset_state}
+        if reset is not None:
+            checks.resets(x, reset)
+            more["reset"] = reset.unsqueeze(axis)
+        y, state = self(x.unsqueeze(axis), state, **more)
         return y.squeeze(axis), state
 
     def gate(self, name: str, layer: int = 0, reverse: bool = False) -> Tensor:
         """Return the block of one gate, a view: what is written to it is written to the layer.
 
         Args: name as in the equations, "W_if" (H, I), "W_hf" (H, P), "b_if" (H,); "W_ih" and so on for RNN; "W_hr"
-            (P, H) of a projected LSTM.
+            (P, H) of a projected LSTM.  Of a textbook's names "W_xf" is W_if, and "b_f" a new tensor, b_if + b_hf.
         Raises: KeyError for a name that this cell lacks, IndexError for a layer, ValueError for a direction.
 
         >>> from unrolled.nn import LSTM
@@ -256,19 +298,48 @@ class RecurrentLayer(torch.nn.RNNBase):
         >>> lstm.gate("W_if", layer=1).shape, lstm.W_ig.shape
         (torch.Size([6, 6]), torch.Size([6, 4]))
         """
+        first, *others = (_rows(getattr(self, of), rows) for of, rows in self._blocks(name, layer, reverse))
+        return sum(others, first)
+
+    def gate_grad(self, name: str, layer: int = 0, reverse: bool = False) -> Tensor | None:
+        """Return the gradient of the block of one gate, a view of the stored weight's; None if that has none.
+
+        Args, Raises: as :meth:`gate`, of which a view has no ``grad`` of its own.
+
+        >>> from unrolled.nn import LSTM
+        >>> lstm = LSTM(4, 6)
+        >>> lstm(torch.randn(5, 3, 4))[0].sum().backward()
+        >>> torch.equal(lstm.gate_grad("W_hf"), lstm.weight_hh_l0.grad[6:12])
+        True
+        """
+        # The biases of a sum have the same gradient, unless one of them is frozen.
+        found = [(getattr(self, of).grad, rows) for of, rows in self._blocks(name, layer, reverse)]
+        return next((_rows(grad, rows) for grad, rows in found if grad is not None), None)
+
+    def _blocks(self, name: str, layer: int, reverse: bool) -> list[tuple[str, slice | None]]:
+        """Return the stored weights whose rows, None for all, add up to what has this name."""
         if not 0 <= layer < self.num_layers:
             raise IndexError(f"layer is {layer}, expected 0 to num_layers - 1 = {self.num_layers - 1}")
         if reverse and not self.bidirectional:
             raise ValueError("reverse=True needs a bidirectional layer")
         if name == "W_hr" and self.proj_size:
-            return getattr(self, stored_name("W_hr", layer, reverse))  # type: ignore[no-any-return]
+            return [(stored_name("W_hr", layer, reverse), None)]
         blocks = {known: (stem, block) for known, stem, block in gate_parameters(self.mode)}
-        if name not in blocks:
+        names = textbook_names(self.mode).get(name, (name,))
+        if names[0] not in blocks:
             raise KeyError(f"{self.stock.__name__} has no {name!r}; it has {', '.join(blocks)}")
-        stem, block = blocks[name]
-        suffix = f"_l{layer}" + ("_reverse" if reverse else "")
-        rows = slice(block * self.hidden_size, (block + 1) * self.hidden_size)
-        return getattr(self, stem + suffix)[rows]  # type: ignore[no-any-return]
+        suffix, H = f"_l{layer}" + ("_reverse" if reverse else ""), self.hidden_size
+        return [(stem + suffix, slice(block * H, (block + 1) * H)) for stem, block in map(blocks.__getitem__, names)]
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a parameter; of a weight that has another name here, say which."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError as error:
+            if name[:2] not in ("W_", "U_", "b_") or "mode" not in self.__dict__:
+                raise
+            why = name_here(self.mode, name) if self.bias or name[0] != "b" else "it was made with bias=False"
+            raise AttributeError(f"{error}; {why}", name=name, obj=self) from None
 
     def to_torch(self) -> torch.nn.RNNBase:
         """Return torch's own layer, sharing this layer's Parameters.
@@ -282,3 +353,7 @@ class RecurrentLayer(torch.nn.RNNBase):
         if self.beyond_torch:
             raise TypeError(f"torch has no layer like {type(self).__name__}, which computes {self.mode}")
         return sharing_parameters(self, self.stock)
+
+
+def _rows(w: Tensor, rows: slice | None) -> Tensor:
+    return w if rows is None else w[rows]

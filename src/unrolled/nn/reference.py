@@ -20,6 +20,10 @@ from unrolled.notation import gate_count, has_cell_state
 Gates: TypeAlias = dict[str, Tensor]
 #: y, h_n, c_n and the gates of one layer; see `layer`.
 LayerResult: TypeAlias = tuple[Tensor, Tensor, Tensor | None, Gates | None]
+#: h (D, B, P) and c (D, B, H) that a reset returns to; None is zeros.
+ResetState: TypeAlias = Sequence[Tensor | None]
+#: Zeros.
+ZEROS: ResetState = (None, None)
 
 _State: TypeAlias = tuple[Tensor, ...]  # (h,), or (h, c) for LSTM
 _Cell: TypeAlias = Callable[[Tensor, _State, Weights], tuple[_State, Gates]]  # a = W_ih x + b_ih and the state before
@@ -169,6 +173,17 @@ def alive(lengths: Tensor, T: int, batch_first: bool) -> Tensor:
     return t < lengths[:, None] if batch_first else t[:, None] < lengths
 
 
+def after_reset(states: Sequence[Tensor], reset: Tensor, reset_state: ResetState = ZEROS) -> _State:
+    """Return states (..., B, H) with the rows that are reset, bool (B,), taken from another state; None is zeros.
+
+    >>> h, reset = torch.ones(3, 2), torch.tensor([False, True, False])
+    >>> after_reset([h], reset)[0].tolist()
+    [[1.0, 1.0], [0.0, 0.0], [1.0, 1.0]]
+    """
+    pairs = zip(states, reset_state, strict=False)  # the state of most cells is h alone
+    return tuple(torch.where(reset[..., None], 0 if other is None else other, s) for s, other in pairs)
+
+
 def layer(
     kind: str,
     layout: Layout,
@@ -177,6 +192,7 @@ def layer(
     c_0: Tensor | None,
     weights: Sequence[Weights],
     trace: bool = False,
+    reset_state: ResetState = ZEROS,
 ) -> LayerResult:
     """Unroll one stacked layer, with all its directions, over a sequence.
 
@@ -185,13 +201,14 @@ def layer(
         layout: batch_first; lengths (B,) int64, in any order, zero allowed, where what lies past the end of a row is
             never read; batch_sizes (T,) int64 on the CPU, non-increasing, of a packed call, where row b of every
             step belongs to sequence b; reset, bool, the shape of x without I: before such a step, in the order in
-            which a direction runs, the state returns to h_0 and c_0.
+            which a direction runs, the state returns to `reset_state`.
         x: (T, B, I); or (B, T, I) with batch_first; or packed (N, I) with batch_sizes.  An int64 tensor without the
             last axis holds one-hot indices in [0, I).
         h_0: state before the first step, (D, B, P); None is zeros.
         c_0: (D, B, H), of a cell that has a cell state; None is zeros.
         weights: of each of the D directions.
         trace: also return every gate and cell state.
+        reset_state: h (D, B, P) and c (D, B, H); None is zeros.
     Returns: y (T, B, D*P) laid out as x, zero past the end; h_n (D, B, P) and c_n (D, B, H) after the last real
         step; the gates, detached and laid out as x, or None.
     Source: docs/notation.md.
@@ -227,7 +244,8 @@ def layer(
             initial.append(W_hh.new_zeros(B, W_hh.shape[0] // gate_count(kind)) if c_0 is None else c_0[d])
         a = steps(input_term(x, w.W_ih, w.b_ih))
         assert a is not None
-        y, final, gates = _unroll(kind, a, tuple(initial), w, steps(here), steps(reset), d == 1)
+        other = [None if s is None else s[d] for s in reset_state]
+        y, final, gates = _unroll(kind, a, tuple(initial), w, steps(here), steps(reset), other, d == 1)
         outputs.append(join(y))
         finals.append(final)
         if trace:
@@ -244,6 +262,7 @@ def _unroll(
     weights: Weights,
     alive: Sequence[Tensor] | None,
     reset: Sequence[Tensor] | None,
+    reset_state: ResetState,
     reverse: bool,
 ) -> tuple[list[Tensor], _State, list[Gates]]:
     """Unroll one direction over the input terms a[t] (rows, G*H); everything returned is in order of time."""
@@ -256,7 +275,7 @@ def _unroll(
         before = tuple(s[:rows] for s in state)
         start = before
         if reset is not None:
-            start = tuple(torch.where(reset[t][:, None], s[:rows], b) for s, b in zip(initial, before, strict=True))
+            start = after_reset(before, reset[t], [None if s is None else s[:rows] for s in reset_state])
         after, gates = _CELLS[kind](a[t], start, weights)
         outputs[t], traces[t] = after[0], gates
         if alive is not None:

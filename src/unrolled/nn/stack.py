@@ -55,13 +55,22 @@ def run_stack(
     for k in range(L):
         if k and between is not None:
             x = between(x)
-        own = states if L == 1 else [s[k * D : (k + 1) * D] for s in states]
-        h_0, c_0 = (*own, None, None)[:2]
-        x, h_n, c_n, extra = run_layer(k, x, h_0, c_0)
+        x, h_n, c_n, extra = run_layer(k, x, *of_layer(states, k, L, D))
         outputs.append(x)
         finals.append((h_n,) if c_n is None else (h_n, c_n))
         extras.append(extra)
     return Unrolled(outputs, [_joined(s) for s in zip(*finals, strict=True)], extras)
+
+
+def of_layer(states: Sequence[Tensor], k: int, L: int, D: int) -> tuple[Tensor | None, Tensor | None]:
+    """Return h and c (D, B, ...) of layer k from the states (L*D, B, ...) of a stack; None for those that are missing.
+
+    >>> h, c = of_layer([torch.zeros(6, 3, 4)], 1, L=3, D=2)
+    >>> h.shape, c
+    (torch.Size([2, 3, 4]), None)
+    """
+    own = states if L == 1 else [s[k * D : (k + 1) * D] for s in states]
+    return (*own, None, None)[:2]  # type: ignore[return-value]
 
 
 def _joined(states: Sequence[Tensor]) -> Tensor:

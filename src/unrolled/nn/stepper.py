@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from unrolled.core.stepper import CoreStepper, LayerWeights
-from unrolled.nn import checks
+from unrolled.nn import checks, reference
 
 if TYPE_CHECKING:
     from unrolled.nn.recurrent_layer import RecurrentLayer, State
@@ -53,22 +53,38 @@ class Stepper:
         self._y = torch.from_numpy(self._core.output)
         self._states = [tuple(map(torch.from_numpy, arrays)) for arrays in self._core.states]  # of each layer
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, *, reset: Tensor | None = None, reset_state: State | None = None) -> Tensor:
         """Read one step of every row and return the output (B, P), which is the caller's and has no gradient.
 
-        Args: x (B, I) of the weights' type, or one-hot indices (B,).
-        Raises: ValueError for another shape, type or device; IndexError for an index outside [0, I).
+        Args:
+            x: (B, I) of the weights' type, or one-hot indices (B,).
+            reset: bool (B,): the rows whose state returns to zeros before the step, or to `reset_state`.
+            reset_state: another state for a reset to return to, shaped as `state`.
+        Raises: ValueError or TypeError for another shape, type or device; IndexError for an index outside [0, I).
         """
         if x.dtype is not self._dtype or x.shape != self._shape or not x.is_cpu:
             raise ValueError(
                 f"x is {x.dtype} {tuple(x.shape)} on {x.device}, expected {self._dtype} {tuple(self._shape)} on cpu"
             )
+        if reset is not None or reset_state is not None:
+            self._reset(x, reset, reset_state)
         if self._one_hot:
             self._core.step(x.numpy())
         else:
             plain = x.resolve_neg().contiguous()
             self._core.step_from(plain.data_ptr())
         return self._y.clone()
+
+    def _reset(self, x: Tensor, reset: Any, reset_state: State | None) -> None:
+        checks.has_reset(reset)
+        checks.resets(x, reset)
+        now = [torch.stack(of_layers) for of_layers in zip(*self._states, strict=True)]
+        other = reference.ZEROS
+        if reset_state is not None:
+            other = checks.states("Stepper", reset_state, len(now), "reset_state")
+            checks.reset_states(other, [s.shape for s in now], now[0], autocast=False)
+        after = reference.after_reset(now, reset, other)
+        self.state = after if len(after) == 2 else after[0]
 
     @property
     def state(self) -> State:

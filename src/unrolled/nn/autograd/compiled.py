@@ -13,13 +13,13 @@ from torch import Tensor
 
 from unrolled.core.fields import Layout, Weights
 from unrolled.nn import checks, fit, fused
-from unrolled.nn.autograd.flat import FlatTensors, by_direction, core_backward
-from unrolled.nn.reference import LayerResult
+from unrolled.nn.autograd.flat import WEIGHTS_AT, FlatTensors, by_direction, core_backward
+from unrolled.nn.reference import LayerResult, ResetState
 from unrolled.notation import gate_count, has_cell_state
 
 _LAYOUT = "bool batch_first, Tensor? lengths, Tensor? batch_sizes, Tensor? reset"
 # Autograd differentiates a Tensor[] but not a Tensor?[], so absent weights are left out and `present` says which.
-_INPUTS = "Tensor x, Tensor? h_0, Tensor? c_0, int[] present, Tensor[] weights"
+_INPUTS = "Tensor x, Tensor? h_0, Tensor? c_0, Tensor? h_reset, Tensor? c_reset, int[] present, Tensor[] weights"
 _library: Any = torch.library.Library("unrolled", "DEF")  # type: ignore[no-untyped-call]
 _library.define(
     f"layer(str kind, {_LAYOUT}, {_INPUTS}, SymInt segment, bool save) -> (Tensor, Tensor, Tensor, Tensor[])"
@@ -42,11 +42,13 @@ def run_traced(
     save: bool,
     trace: bool,
     segment: int,
+    reset_state: ResetState,
 ) -> LayerResult:
     """Return what `reference.layer` returns, leaving one node in the traced graph."""
     present = [int(w is not None) for w in flat]
     weights = [w for w in flat if w is not None]
-    y, h_n, c_n, saved = torch.ops.unrolled.layer(kind, *layout, x, h_0, c_0, present, weights, segment, save or trace)
+    inputs = (*layout, x, h_0, c_0, *reset_state, present, weights)
+    y, h_n, c_n, saved = torch.ops.unrolled.layer(kind, *inputs, segment, save or trace)
     gates = fused.recorded(kind, layout, saved, weights[1]) if trace else None
     return y, h_n, c_n if has_cell_state(kind) else None, gates
 
@@ -59,12 +61,12 @@ def _spread(present: Sequence[bool], values: Sequence[Any]) -> list[Any]:
 
 @torch.library.impl(_library, "layer", "CPU")
 def _forward(kind: str, *args: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    layout, (x, h_0, c_0, present, weights, segment, save) = Layout(*args[:4]), args[4:]
+    layout, (x, h_0, c_0, h_reset, c_reset, present, weights, segment, save) = Layout(*args[:4]), args[4:]
     if layout.batch_sizes is not None:  # whoever traced the call could not read them
-        checks.packed_values(x, layout.batch_sizes, [s for s in (h_0, c_0) if s is not None])
+        checks.packed_values(x, layout.batch_sizes, [s for s in (h_0, c_0, h_reset, c_reset) if s is not None])
     directions = by_direction(_spread(present, weights))
     fit.values(x, directions, layout)
-    tensors = fused.forward(kind, layout, x, h_0, c_0, directions, save, segment)
+    tensors = fused.forward(kind, layout, x, h_0, c_0, directions, save, segment, (h_reset, c_reset))
     c_n = tensors.h_n.new_empty(0) if tensors.c_n is None else tensors.c_n
     return tensors.y, tensors.h_n, c_n, [tensors.gates, tensors.cells] if save else []
 
@@ -72,15 +74,15 @@ def _forward(kind: str, *args: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor
 @torch.library.impl(_library, "layer_backward", "CPU")
 def _backward(kind: str, *args: Any) -> list[Tensor]:
     layout = Layout(*args[:4])
-    x, h_0, c_0, present, weights, y, saved, dy, dh_n, dc_n, segment, needs = args[4:]
-    inputs, all_present = (x, h_0, c_0, *_spread(present, weights)), (True, True, True, *present)
+    *before, present, weights, y, saved, dy, dh_n, dc_n, segment, needs = args[4:]
+    inputs, all_present = (*before, *_spread(present, weights)), (*(True,) * WEIGHTS_AT, *present)
     needed = [bool(n) for n in _spread(all_present, needs)]
     gradients = core_backward(kind, layout, inputs, y, saved, (dy, dh_n, dc_n), needed, segment)
     return [y.new_empty(0) if d is None else d for d, i in zip(gradients, all_present, strict=True) if i]
 
 
 def _fake_forward(kind: str, *args: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    layout, (x, h_0, _, present, weights, segment, save) = Layout(*args[:4]), args[4:]
+    layout, (x, h_0, _, _, _, present, weights, segment, save) = Layout(*args[:4]), args[4:]
     W_hh = weights[1]
     D, P, H = len(present) // len(Weights._fields), W_hh.shape[1], W_hh.shape[0] // gate_count(kind)
     rows = x.shape if checks.is_one_hot(x) else x.shape[:-1]
@@ -96,10 +98,10 @@ def _fake_forward(kind: str, *args: Any) -> tuple[Tensor, Tensor, Tensor, list[T
 
 
 def _fake_backward(kind: str, *args: Any) -> list[Tensor]:
-    x, h_0, c_0, _, weights, y, _, _, _, _, _, needs = args[4:]
+    *before, _, weights, y, _, _, _, _, _, needs = args[4:]
     return [
         torch.empty_like(t, memory_format=torch.contiguous_format) if needed else y.new_empty(0)
-        for t, needed in zip((x, h_0, c_0, *weights), needs, strict=True)
+        for t, needed in zip((*before, *weights), needs, strict=True)
     ]
 
 
@@ -112,13 +114,14 @@ def _setup_context(ctx: Any, inputs: Any, output: Any) -> None:
 
 
 def _registered_backward(ctx: Any, dy: Any, dh_n: Any, dc_n: Any, _: Any) -> Any:
-    lengths, batch_sizes, reset, x, h_0, c_0, y, *rest = ctx.saved_tensors
+    end = 3 + WEIGHTS_AT
+    layout, before, (y, *rest) = ctx.saved_tensors[:3], ctx.saved_tensors[3:end], ctx.saved_tensors[end:]
     weights, saved = rest[: ctx.count], rest[ctx.count :]
-    needs = [t is not None and t.requires_grad for t in (x, h_0, c_0, *weights)]
-    inputs = (ctx.batch_first, lengths, batch_sizes, reset, x, h_0, c_0, ctx.present, weights)
+    needs = [t is not None and t.requires_grad for t in (*before, *weights)]
+    inputs = (ctx.batch_first, *layout, *before, ctx.present, weights)
     found = torch.ops.unrolled.layer_backward(ctx.kind, *inputs, y, saved, dy, dh_n, dc_n, ctx.segment, needs)
-    dx, dh_0, dc_0, *dweights = (d if needed else None for d, needed in zip(found, needs, strict=True))
-    return None, None, None, None, None, dx, dh_0, dc_0, None, dweights, None, None
+    gradients = [d if needed else None for d, needed in zip(found, needs, strict=True)]
+    return *(None,) * 5, *gradients[:WEIGHTS_AT], None, gradients[WEIGHTS_AT:], None, None
 
 
 @torch.library.impl(_library, "cat", "CPU")

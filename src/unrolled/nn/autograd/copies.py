@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from unrolled.core.fields import GradientTensors, LayerTensors, Layout
+from unrolled.core.fields import GradientTensors, LayerTensors, Layout, Weights
 from unrolled.nn import fit, fused
-from unrolled.nn.autograd.flat import FlatTensors, by_direction
+from unrolled.nn.autograd.flat import WEIGHTS_AT, FlatTensors, by_direction
 
 
 class Copies(NamedTuple):
@@ -69,22 +69,29 @@ def _entries(t: Tensor | None, sizes: Sequence[int], own: Sequence[bool]) -> lis
     return entries
 
 
+def _layer(inputs: Sequence[Any], weights: Sequence[Weights], results: Sequence[Any]) -> LayerTensors:
+    x, h_0, c_0, *reset_state = inputs
+    y, h_n, c_n, gates, cells = (*results, None, None)[:5]
+    return LayerTensors(x, h_0, c_0, weights, y, h_n, c_n, gates, cells, *reset_state)
+
+
 def forward(
     kind: str, batch_first: bool, tensors: FlatTensors, copies: Copies, save: bool, segment: int
 ) -> tuple[Tensor | None, ...]:
     """Run all copies forward; with `save`, save what backward needs.
 
-    Args: tensors lengths, batch_sizes, reset, x, h_0, c_0 and the flat weights; copies: which axes they have.
+    Args: tensors lengths, batch_sizes, reset and the flat ones; copies: which axes they have.
     Returns: y, h_n, c_n and what was saved, each with every mapped axis in front.
     """
-    each = [(Layout(batch_first, *own[:3]), *own[3:6], by_direction(own[6:])) for own in copies.each(tensors)]
-    for layout, x, _, _, weights in each:
+    end = 3 + WEIGHTS_AT
+    each = [(Layout(batch_first, *own[:3]), own[3:end], by_direction(own[end:])) for own in copies.each(tensors)]
+    for layout, (x, *_), weights in each:
         fit.values(x, weights, layout)
-    layout, x, _, _, weights = each[0]
+    layout, (x, *_), weights = each[0]
     y, h_n, c_n, saved = fused.results(kind, layout, x, weights, save, segment, copies.sizes)
     results = list(copies.each_result((y, h_n, c_n, *(saved or ()))))
     for run in copies.runs(slice(3)):
-        layers = [LayerTensors(*each[k][1:], *results[k]) for k in run]
+        layers = [_layer(*each[k][1:], results[k]) for k in run]
         fused.run(kind, each[run[0]][0], layers, [], save, segment)
     return y, h_n, c_n, *(saved or ())
 
@@ -94,13 +101,13 @@ def backward(
 ) -> tuple[Tensor | None, ...]:
     """Backpropagate through all copies.
 
-    Args: tensors dy, dh_n, dc_n, those of `forward`, y and what was saved; needs: of x, h_0, c_0 and the flat weights;
-        copies: which axes the tensors have.
-    Returns: gradients of x, h_0, c_0 and the flat weights, each with every mapped axis in front, None where not needed.
+    Args: tensors dy, dh_n, dc_n, those of `forward`, y and what was saved; needs: of the flat tensors; copies: which
+        axes the tensors have.
+    Returns: gradients of the flat tensors, each with every mapped axis in front, None where not needed.
     """
     each = copies.each(tensors)
     wanted = list(needs)
-    wanted[3:] = [any(needs[3:])] * (len(needs) - 3)  # the weight gradients come all together or not at all
+    wanted[WEIGHTS_AT:] = [any(needs[WEIGHTS_AT:])] * (len(needs) - WEIGHTS_AT)  # all or none
     found = [
         t.new_zeros((*copies.sizes, *t.shape)) if w and t is not None and t.is_floating_point() else None
         for t, w in zip(each[0][6 : 6 + len(needs)], wanted, strict=True)
@@ -109,10 +116,11 @@ def backward(
     for run in copies.runs(slice(3, 6)):
         layers, gradients = [], []
         for k in run:
-            upstream, (x, h_0, c_0, *flat), (y, gates, cells) = each[k][:3], each[k][6:-3], each[k][-3:]
-            dx, dh_0, dc_0, *dflat = own[k]
-            dweights = by_direction(dflat) if wanted[3] else None
-            layers.append(LayerTensors(x, h_0, c_0, by_direction(flat), y, None, None, gates, cells))
-            gradients.append(GradientTensors._make((*upstream, dx, dh_0, dc_0, dweights)))
+            (dy, dh_n, dc_n), flat, (y, gates, cells) = each[k][:3], each[k][6:-3], each[k][-3:]
+            dx, dh_0, dc_0, *dreset = own[k][:WEIGHTS_AT]
+            dweights = by_direction(own[k][WEIGHTS_AT:]) if wanted[WEIGHTS_AT] else None
+            inputs, weights = flat[:WEIGHTS_AT], by_direction(flat[WEIGHTS_AT:])
+            layers.append(_layer(inputs, weights, (y, None, None, gates, cells)))
+            gradients.append(GradientTensors(dy, dh_n, dc_n, dx, dh_0, dc_0, dweights, *dreset))
         fused.run(kind, Layout(batch_first, *each[run[0]][3:6]), layers, gradients, True, segment)
     return tuple(d if needed else None for d, needed in zip(found, needs, strict=True))

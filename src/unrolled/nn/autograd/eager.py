@@ -14,10 +14,17 @@ from torch.autograd import Function
 
 from unrolled.core.fields import Layout
 from unrolled.nn import fit, fused
-from unrolled.nn.autograd.flat import FlatTensors, by_direction, core_backward, equations_backward, unpack
+from unrolled.nn.autograd.flat import (
+    WEIGHTS_AT,
+    FlatTensors,
+    by_direction,
+    core_backward,
+    equations_backward,
+    unpack,
+)
 from unrolled.nn.fake_tensors import PLAIN
 from unrolled.nn.layout import STEP
-from unrolled.nn.reference import LayerResult
+from unrolled.nn.reference import ZEROS, LayerResult
 
 
 class Eager(Function):
@@ -33,15 +40,17 @@ class Eager(Function):
         x: Tensor,
         h_0: Tensor | None,
         c_0: Tensor | None,
+        h_reset: Tensor | None,
+        c_reset: Tensor | None,
         *flat: Any,
     ) -> LayerResult:
         """Return what `reference.layer` returns."""
-        weights = by_direction(flat)
+        weights, inputs = by_direction(flat), (x, h_0, c_0, h_reset, c_reset, *flat)
         fit.values(x, weights, layout)
-        tensors = fused.forward(kind, layout, x, h_0, c_0, weights, True, segment)
+        tensors = fused.forward(kind, layout, x, h_0, c_0, weights, True, segment, (h_reset, c_reset))
         # The layout too: autograd then notices if somebody writes to a tensor of it before the backward pass.
-        ctx.save_for_backward(*layout[1:], x, h_0, c_0, *flat, tensors.y, tensors.gates, tensors.cells)
-        ctx.kind, ctx.batch_first, ctx.segment, ctx.count = kind, layout.batch_first, segment, 3 + len(flat)
+        ctx.save_for_backward(*layout[1:], *inputs, tensors.y, tensors.gates, tensors.cells)
+        ctx.kind, ctx.batch_first, ctx.segment, ctx.count = kind, layout.batch_first, segment, len(inputs)
         ctx.set_materialize_grads(False)
         gates = fused.recorded(kind, layout, (tensors.gates, tensors.cells), weights[0].W_hh) if trace else None
         return tensors.y, tensors.h_n, tensors.c_n, gates
@@ -72,10 +81,12 @@ class EagerStep(Function):
         """Return gradients of the arguments of forward."""
         x, h_0, c_0, *rest = ctx.saved_tensors
         *flat, y, gates, cells = rest
-        inputs, upstream = (*map(_with_time, (x, h_0, c_0)), *flat), (None, _with_time(dh), _with_time(dc))
-        needs = ctx.needs_input_grad[1:]
-        dx, dh_0, dc_0, *dflat = _gradients(ctx.kind, STEP, inputs, y, (gates, cells), upstream, needs, 0)
-        return None, *(None if d is None else d[0] for d in (dx, dh_0, dc_0)), *dflat
+        inputs = (*map(_with_time, (x, h_0, c_0)), *ZEROS, *flat)
+        upstream = (None, _with_time(dh), _with_time(dc))
+        _, *needed = ctx.needs_input_grad
+        needs = (*needed[:3], False, False, *needed[3:])
+        found = _gradients(ctx.kind, STEP, inputs, y, (gates, cells), upstream, needs, 0)
+        return None, *(None if d is None else d[0] for d in found[:3]), *found[WEIGHTS_AT:]
 
 
 def _with_time(t: Tensor | None) -> Tensor | None:

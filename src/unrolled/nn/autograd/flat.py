@@ -1,6 +1,6 @@
 """Tensors in one flat list, as autograd takes them, and the two backward passes over such lists.
 
-Flat tensors are x, h_0, c_0 and then every weight of every direction, None where there is none.
+Flat tensors are x, h_0, c_0, h_reset, c_reset and then every weight of every direction, None where there is none.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from unrolled.core.fields import LayerTensors, Layout, Weights
 from unrolled.nn import fused, reference
 
 FlatTensors: TypeAlias = Sequence[Tensor | None]
+
+#: Where the weights begin among the flat tensors.
+WEIGHTS_AT = 5
 
 _COUNT = len(Weights._fields)
 
@@ -63,12 +66,13 @@ def core_backward(
 
     Args: upstream gradients of y, h_n and c_n, None for zeros; needs: of each input.
     """
-    x, h_0, c_0, *flat = inputs
-    tensors = LayerTensors(x, h_0, c_0, by_direction(flat), y, None, None, *saved)
-    wanted = (needs[0], needs[1], needs[2], any(needs[3:]))
+    x, h_0, c_0, *reset_state = inputs[:WEIGHTS_AT]
+    flat = inputs[WEIGHTS_AT:]
+    tensors = LayerTensors(x, h_0, c_0, by_direction(flat), y, None, None, *saved, *reset_state)
+    wanted = (*needs[:WEIGHTS_AT], any(needs[WEIGHTS_AT:]))
     found = fused.backward(kind, layout, tensors, *upstream, needs=wanted, segment=segment)
-    dflat = flatten(found.weights) if wanted[3] else [None] * len(flat)
-    gradients = (found.dx, found.dh_0, found.dc_0, *dflat)
+    dflat = [None] * len(flat) if found.weights is None else flatten(found.weights)
+    gradients = (found.dx, found.dh_0, found.dc_0, found.dh_reset, found.dc_reset, *dflat)
     return tuple(d if needed else None for d, needed in zip(gradients, needs, strict=True))
 
 
@@ -77,8 +81,8 @@ def equations_backward(
 ) -> tuple[Tensor | None, ...]:
     """Return what `core_backward` returns, as torch operations that can be differentiated again."""
 
-    def outputs(x: Any, h_0: Any, c_0: Any, *flat: Any) -> Sequence[Any]:
-        return reference.layer(kind, layout, x, h_0, c_0, by_direction(flat))
+    def outputs(x: Any, h_0: Any, c_0: Any, h_reset: Any, c_reset: Any, *flat: Any) -> Sequence[Any]:
+        return reference.layer(kind, layout, x, h_0, c_0, by_direction(flat), reset_state=(h_reset, c_reset))
 
     return pull_back(outputs, inputs, needs, upstream)
 

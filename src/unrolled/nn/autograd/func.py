@@ -22,6 +22,7 @@ from unrolled.nn import fit, fused
 from unrolled.nn.autograd import copies
 from unrolled.nn.autograd.copies import Copies
 from unrolled.nn.autograd.flat import (
+    WEIGHTS_AT,
     FlatTensors,
     by_direction,
     core_backward,
@@ -30,7 +31,10 @@ from unrolled.nn.autograd.flat import (
     pull_back,
     unpack,
 )
-from unrolled.nn.reference import LayerResult
+from unrolled.nn.reference import LayerResult, ResetState
+
+#: The axis of the batch in each of the states among the inputs.
+_STATE_AXES = (1,) * (WEIGHTS_AT - 1)
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Call:
     batch_first: bool
     segment: int
     save: bool  #: save what the backward pass needs
-    count: int  #: of inputs: x, h_0, c_0 and the flat weights
+    count: int  #: of inputs: the flat tensors
     needs: tuple[bool, ...] = ()  #: which gradients of the inputs are wanted
     copies: Copies | None = None  #: of one layer; its tensors are those of copies.forward or copies.backward
 
@@ -55,10 +59,10 @@ class Transformed(Function):
         if call.copies is not None:
             tensors = (lengths, batch_sizes, reset, *inputs)
             return copies.forward(call.kind, call.batch_first, tensors, call.copies, call.save, call.segment)
-        layout, (x, h_0, c_0, *flat) = Layout(call.batch_first, lengths, batch_sizes, reset), inputs
-        weights = by_direction(flat)
+        layout, (x, h_0, c_0, *reset_state) = Layout(call.batch_first, lengths, batch_sizes, reset), inputs[:WEIGHTS_AT]
+        weights = by_direction(inputs[WEIGHTS_AT:])
         fit.values(x, weights, layout)
-        tensors = fused.forward(call.kind, layout, x, h_0, c_0, weights, call.save, call.segment)
+        tensors = fused.forward(call.kind, layout, x, h_0, c_0, weights, call.save, call.segment, reset_state)
         return tensors.y, tensors.h_n, tensors.c_n, *((tensors.gates, tensors.cells) if call.save else ())
 
     @staticmethod
@@ -89,7 +93,7 @@ class Transformed(Function):
     def vmap(info: Any, in_dims: Any, call: Call, *args: Any) -> Any:
         """Map over an axis: part of the batch if the weights are shared, else copies."""
         S, dims = _entries(info), in_dims[1:]
-        if _may_fold(call, dims) and not _mapped(dims[6:]):
+        if _may_fold(call, dims) and not _mapped(dims[3 + WEIGHTS_AT :]):
             fold = _Fold.of(S, call, args)
             results = _apply(Transformed, call, *fold.inputs(args, dims))
             return fold.results(results, (fold.rows, 1, 1, 1 + fold.rows, 1 + fold.rows))
@@ -119,7 +123,7 @@ class TransformedGradient(Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
-        """Return gradients of the arguments of forward: of dy, dh_n, dc_n and of x, h_0, c_0 and the weights."""
+        """Return gradients of the arguments of forward: of dy, dh_n, dc_n and of the inputs."""
         call, primals = ctx.call, ctx.saved_tensors
         needs = [p is not None and p.is_floating_point() for p in primals]
         found = pull_back(lambda *tensors: _equations_backward(call, tensors), primals, needs, upstream)
@@ -129,14 +133,14 @@ class TransformedGradient(Function):
     def vmap(info: Any, in_dims: Any, call: Call, *args: Any) -> Any:
         """Map over an axis as `Transformed` does; weight gradients, sums over the batch, need copies."""
         S, end, dims = _entries(info), 6 + call.count, in_dims[1:]
-        by_copy = any(call.needs[3:]) or _mapped(dims[9:end])
+        by_copy = any(call.needs[WEIGHTS_AT:]) or _mapped(dims[6 + WEIGHTS_AT : end])
         if _may_fold(call, dims[3:6]) and not by_copy and dims[end] is not None:
             fold = _Fold.of(S, call, args[3:])
             upstream = fold.tensors(args[:3], dims[:3], (fold.rows, 1, 1))
             y_and_saved = fold.tensors(args[end:], dims[end:], (fold.rows, 1 + fold.rows, 1 + fold.rows))
             inputs = fold.inputs(args[3:end], dims[3:end])
             results = _apply(TransformedGradient, call, *upstream, *inputs, *y_and_saved)
-            return fold.results(results, (fold.rows, 1, 1, *(None,) * (call.count - 3)))
+            return fold.results(results, (fold.rows, *_STATE_AXES, *(None,) * (call.count - WEIGHTS_AT)))
         return _as_copies(TransformedGradient, S, call, args, dims)
 
 
@@ -149,10 +153,12 @@ def run_transformed(
     flat: FlatTensors,
     trace: bool,
     segment: int,
+    reset_state: ResetState,
 ) -> LayerResult:
     """Return what `reference.layer` returns, under torch.func's transforms."""
-    call = Call(kind, layout.batch_first, segment, trace or _may_be_differentiated(), 3 + len(flat))
-    y, h_n, c_n, *saved = _apply(Transformed, call, *layout[1:], x, h_0, c_0, *flat)
+    inputs = (x, h_0, c_0, *reset_state, *flat)
+    call = Call(kind, layout.batch_first, segment, trace or _may_be_differentiated(), len(inputs))
+    y, h_n, c_n, *saved = _apply(Transformed, call, *layout[1:], *inputs)
     return y, h_n, c_n, fused.recorded(kind, layout, saved, by_direction(flat)[0].W_hh) if trace else None
 
 
@@ -244,8 +250,9 @@ class _Fold(NamedTuple):
         """Return the layout's tensors and the inputs, the weights as they are."""
         (lengths,) = self.tensors(args[:1], dims[:1], (0,))
         batch_sizes = None if args[1] is None else args[1] * self.S
-        rest = self.tensors(args[2:6], dims[2:6], (self.rows, self.rows, 1, 1))
-        return [lengths, batch_sizes, *rest, *args[6:]]
+        end = 3 + WEIGHTS_AT
+        rest = self.tensors(args[2:end], dims[2:end], (self.rows, self.rows, *_STATE_AXES))
+        return [lengths, batch_sizes, *rest, *args[end:]]
 
     def results(self, results: Sequence[Any], axes: Sequence[int | None]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Return results with the mapped axis split off again, and where it is."""
