@@ -33,7 +33,7 @@ app = App(
     default_parameter=Parameter(negative_iterable=""),
     config=check_numbers,
 )
-for name in ("train", "evaluate", "generate", "score", "view", "explain", "serve", "lab", "info", "demo"):
+for name in ("train", "evaluate", "generate", "score", "view", "picture", "explain", "serve", "lab", "info", "demo"):
     app.command(f"unrolled.commands.{name}:app", name=name)
 
 

@@ -35,6 +35,9 @@ CELLS: dict[str, Cell] = {
 #: Gate order of each cell, as torch stacks the gates along the first axis of every weight.
 GATES: dict[str, str] = {kind: cell.gates for kind, cell in CELLS.items()}
 
+#: What a reader calls the cells whose kind is not yet their name.
+_CALLED = {"RNN_TANH": "RNN", "RNN_RELU": "ReLU RNN", "LSTM_PEEPHOLE": "peephole LSTM"}
+
 #: Titles of gates and states.
 LONG_NAMES = {
     "i": "input gate i",
@@ -89,6 +92,15 @@ def has_cell_state(kind: str) -> bool:
     (True, False)
     """
     return "c" in CELLS[kind].states
+
+
+def cell_name(kind: str) -> str:
+    """Return what a reader calls a kind of cell.
+
+    >>> cell_name("RNN_TANH"), cell_name("RNN_RELU"), cell_name("GRU")
+    ('RNN', 'ReLU RNN', 'GRU')
+    """
+    return _CALLED.get(kind, kind)
 
 
 def gate_count(kind: str) -> int:

@@ -99,3 +99,14 @@ def test_evaluation_beside_baselines_is_of_so_many_symbols_at_most(run, monkeypa
     shown = unrolled("evaluate", run[0]).stdout.decode()
     assert "999 symbols of the first 1,000 of the test split" in shown
     assert "4,785 symbols of the test split" in unrolled("evaluate", run[0], "--no-baselines").stdout.decode()
+
+
+def test_evaluate_of_a_few_strings_shows_what_means_something(tmp_path):
+    (tmp_path / "anbn.txt").write_text("".join("a " * n + "b " * n + "\n" for n in range(1, 6)))
+    made = ["--cell", "rnn", "--lines", "--kind", "symbols", "--validation", "0", "--test", "0"]
+    done = unrolled("train", "anbn.txt", "--out", "run", *made, "--max-steps", "3", cwd=tmp_path)
+    shown = done.stdout.decode()
+    assert "RNN, V 4" in shown, done.stderr.decode()
+    assert "RNN_TANH" not in shown
+    assert "xz" not in shown  # a file of 35 bytes is mostly its header
+    assert re.search(r"exact strings .*\d %, of 20.0 % at most", shown)

@@ -2,11 +2,13 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
 
 from tests.commands.command_line import SMALL, refusal, unrolled
 from tests.views.small_models import small
+from unrolled.views.colours import contrast, luminance, on, surprise
 
 
 def test_score_names_symbols_bits_and_the_mean(run):
@@ -24,6 +26,17 @@ def test_score_of_a_file_reads_it_as_training_did(run, lines_file, tmp_path):
     (tmp_path / "text.txt").write_bytes(b"Shall\xff")
     assert "text.txt: byte 5 (line 1) is 0xff" in refusal(1, "score", out, "--file", tmp_path / "text.txt")
     assert "the text to score is empty" in refusal(1, "score", out, "")
+
+
+def test_score_shades_can_be_read_on_every_terminal_and_darken_with_surprise():
+    grounds = [surprise(bits) for bits in np.linspace(0, 12, 200)]
+    for ground in grounds:
+        ink, below = (tuple(map(int, re.findall(r"\d+", each))) for each in on(ground).split(" on "))
+        assert below == ground
+        assert contrast(ink, below) >= 4.5
+    brightness = [luminance(ground) for ground in grounds]
+    assert brightness == sorted(brightness, reverse=True)  # so the order is the same for every kind of colour vision
+    assert brightness[0] == 1
 
 
 def test_score_in_bits_is_one_line_a_symbol(run):

@@ -33,7 +33,7 @@ def test_sonnets_are_the_file_that_was_checked():
     )
 
 
-def test_corpus_of_the_founding_example():
+def test_corpus_of_the_textbook_example():
     corpus = Corpus.from_sequences([["a"] * n + ["b"] * n for n in range(1, 6)], **WHOLE)
     assert corpus.vocabulary.names == ("a", "b", "EOS", "UNK")
     assert [ids.tolist() for ids in corpus.train] == [[0] * n + [1] * n + [2] for n in range(1, 6)]

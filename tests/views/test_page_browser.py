@@ -105,6 +105,36 @@ def test_two_models_stand_side_by_side(page, models):
     page.picture(PICTURES / "two-models-1440-light.png")
 
 
+def test_two_models_share_their_scales(page):
+    for pane, name in enumerate(("lstm 256", "counting")):
+        page.find(f"#model-{'ab'[pane]} option[value='{name}']").click()
+        shown(page, TEXT, pane)
+        page.all(".pane")[pane].find_element("css selector", "[name=array] option[value=c]").click()
+    page.until("[...document.querySelectorAll('.pane .heat h3')].every((h) => h.textContent.startsWith('Cell state'))")
+    legends = [pane.find_element("css selector", ".heat .legend").text for pane in page.all(".pane")]
+    assert legends[0] == legends[1]
+    axes = page.run("""
+        return [...document.querySelectorAll(".pane .gradients .uplot")].length
+    """)
+    assert axes == 2
+    notes = [each.text for each in page.all(".reading .meaning")]
+    assert all("0 bits: it was certain" in note for note in notes)
+
+
+def test_no_control_is_cut_on_a_narrow_page(page):
+    page.size(360, 900)
+    cut = page.run("""
+        const pen = document.createElement("canvas").getContext("2d");
+        return [...document.querySelectorAll("select")].filter((field) => field.offsetParent).flatMap((field) => {
+          pen.font = getComputedStyle(field).font;
+          const right = field.getBoundingClientRect().right;
+          const widest = Math.max(...[...field.options].map((option) => pen.measureText(option.text).width));
+          return widest + 24 > field.clientWidth || right > innerWidth ? [field.name || field.id] : [];
+        });
+    """)
+    assert cut == []
+
+
 def test_link_restores_the_view(page):
     page.find("#model-b option[value='gru<b>']").click()
     type_at_end(page, ", & more?\n")

@@ -23,7 +23,7 @@ WRONG = [
     ("view", {"text": "a", "colour": 1}, 400, "unknown field `colour`"),
     ("view", {"text": "a", "layer": 1}, 400, "layers 0 to 0"),
     ("view", {"text": "a", "layer": -1}, 400, ">= 0"),
-    ("view", {"text": "a", "array": "f"}, 400, "a GRU has no array 'f'; it has r, z, n, h"),
+    ("view", {"text": "a", "array": "f"}, 400, "GRU has no array 'f'; it has r, z, n, h"),
     ("view", {"text": "a", "units": [7]}, 400, "units 0 to 6"),
     ("view", {"text": "a", "units": [0] * 7}, 400, "length <= 6"),
     ("view", {"text": "a" * 51}, 413, "51 symbols, and this server reads at most 50"),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 from cyclopts import App, ArgumentCollection, CycloptsError
 from cyclopts.exceptions import CoercionError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
 
+from unrolled.commands import WrongUse
 from unrolled.config.checks import PLAIN, Number, number_in
-from unrolled.config.options import brief
+from unrolled.config.options import brief, option
 
 
 def check_numbers(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -46,6 +47,22 @@ def _read(number: Number, text: str) -> float | None:
         except ValueError:
             continue
     return None
+
+
+def refuse_unused(given: Collection[str], chosen: str, obeyed: Mapping[str, str]) -> None:
+    """Refuse options that a choice does not obey.
+
+    Args:
+        given: names of the options that were given.
+        chosen: the choice, a key of `obeyed`.
+        obeyed: names of the options of each choice, with spaces between.
+
+    Raises: WrongUse naming the option, and the choices that obey it.
+    """
+    for name in given:
+        if name not in obeyed[chosen].split():
+            takers = ", ".join(each for each, names in obeyed.items() if name in names.split())
+            raise WrongUse(f"{option(name)} does nothing for {chosen}; it is for {takers}")
 
 
 def plainly(error: CycloptsError, arguments: Sequence[str]) -> str:

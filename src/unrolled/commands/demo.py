@@ -1,8 +1,7 @@
-"""`unrolled demo`: the founding example, then a book, then two pictures."""
+"""`unrolled demo`: the textbook example a^n b^n, then a book, then two pictures."""
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from dataclasses import replace
@@ -45,16 +44,21 @@ def demo(*, out: Path = Path("demo"), quick: Flag = False) -> None:
     """
     console = PlainConsole()
     _clear(out)
-    lstm = founding_example(console, steps=60 if quick else 400)
+    models = textbook_example(console, steps=60 if quick else 400)
+    anbn = {cell: out / f"anbn-{cell}" for cell in models}
+    for cell, model in models.items():
+        model.save_pretrained(anbn[cell])
     sonnets_run = out / "sonnets"
     corpus = train_on_sonnets(console, sonnets_run, quick)
     console.rule("Pictures")
-    pictures = [draw_learning_curve(sonnets_run, corpus, out), draw_gates(lstm, out)]
-    made = [sonnets_run, *pictures]
+    pictures = [draw_learning_curve(sonnets_run, corpus, out), draw_gates(models["lstm"], out)]
+    made = [*anbn.values(), sonnets_run, *pictures]
     for path in made:
         console.print(f"made {path}", soft_wrap=True)
     console.print("\nTry next:", style="bold")
     for line in (
+        command("explain", anbn["rnn"], "a a b"),
+        command("view", anbn["lstm"], "a a a b b b"),
         command("generate", sonnets_run, "Shall I compare", "--temperature", 0.7),
         command("score", sonnets_run, "Shall I compare thee to a summer"),
         command("train", "YOUR_TEXT.txt", "--cell", "gru", "--out", "runs/mine"),
@@ -62,14 +66,14 @@ def demo(*, out: Path = Path("demo"), quick: Flag = False) -> None:
         console.print(f"  {line}", soft_wrap=True)
 
 
-def founding_example(console: PlainConsole, steps: int) -> SequenceModel:
-    """Learn a^n b^n EOS, n = 1 ... 5, with each cell; return the LSTM."""
+def textbook_example(console: PlainConsole, steps: int) -> dict[str, SequenceModel]:
+    """Learn a^n b^n EOS, n = 1 ... 5, with each cell; return the models by cell."""
     import torch
 
     from unrolled import lm
     from unrolled.corpus.anbn import anbn
 
-    console.rule("The founding example: a^n b^n EOS, n = 1 ... 5")
+    console.rule("The textbook example: a^n b^n EOS, n = 1 ... 5")
     corpus = lm.Corpus.from_sequences(anbn(), validation=0, test=0)
     vocabulary = corpus.vocabulary
     rows = Table("id", "symbol", "one-hot row", title="vocabulary", title_justify="left")
@@ -98,7 +102,7 @@ def founding_example(console: PlainConsole, steps: int) -> SequenceModel:
     console.print(shapes)
     console.print(results)
     console.print("exact: given a^n b, the likeliest symbols that follow are the missing b and EOS, and nothing else\n")
-    return models["lstm"]
+    return models
 
 
 def completes(model: SequenceModel, n: int) -> bool:
@@ -143,19 +147,20 @@ def train_on_sonnets(console: PlainConsole, folder: Path, quick: bool) -> Corpus
 
 
 def draw_learning_curve(run: Path, corpus: Corpus, out: Path) -> Path:
-    """Draw the learning curve of a run beside the baselines of its validation data; return the picture's path."""
+    """Draw the learning curve of a run with the baselines of its validation data; return the picture's path."""
     from unrolled.corpus import baselines
+    from unrolled.lm.metrics_log import read_metrics
     from unrolled.views import plots
 
-    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
     beside = {each.name: each.bits_per_symbol for each in baselines.table(corpus, "validation")}
     path = out / "learning_curve.png"
-    plots.save(plots.learning_curve(metrics, title="An LSTM learns Shakespeare's Sonnets", baselines=beside), path)
+    curve = plots.learning_curve(read_metrics(run), title="An LSTM learns Shakespeare's Sonnets", baselines=beside)
+    plots.save(curve, path)
     return path
 
 
 def draw_gates(model: SequenceModel, out: Path) -> Path:
-    """Draw the gates of the founding example's LSTM while it reads aaabbb; return the picture's path."""
+    """Draw the gates of the textbook example's LSTM while it reads aaabbb; return the picture's path."""
     from unrolled.views import plots, plots_gates
     from unrolled.views.traces import trace
 
@@ -172,9 +177,10 @@ def _clear(out: Path) -> None:
     """Remove what an earlier demo wrote to this folder, and nothing else."""
     from unrolled.saved.lock import only_writer
 
-    if (out / "sonnets").exists():
-        with only_writer(out / "sonnets"):
-            shutil.rmtree(out / "sonnets", ignore_errors=True)
+    for folder in (out / name for name in ("sonnets", "anbn-rnn", "anbn-lstm", "anbn-gru")):
+        if folder.exists():
+            with only_writer(folder):
+                shutil.rmtree(folder, ignore_errors=True)
     for picture in ("learning_curve.png", "gates.png"):
         (out / picture).unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)

@@ -41,7 +41,7 @@ def evaluate(
     baselines: Annotated[bool, Parameter(negative="--no-baselines")] = True,
     reading: inputs.Reading = ReadingConfig(),
 ) -> None:
-    """Measure a model beside simple baselines, on the data it was trained on or on other data.
+    """Measure a model against simple baselines, on the data it was trained on or on other data.
 
     Args:
         data: Other files or folders to measure on, whole; by default a split of the data the model was trained on.
@@ -91,7 +91,7 @@ def held_out(corpus: Corpus) -> str:
 def report(
     console: PlainConsole, model: SequenceModel, corpus: Corpus, split: str, baselines: bool = True, what: str = ""
 ) -> None:
-    """Print how well a model predicts one split, and beside it how well simple predictors do on the same symbols.
+    """Print how well a model predicts one split, and how well simple predictors do on the same symbols.
 
     Args:
         console: where to print.
@@ -116,18 +116,20 @@ def report(
     for name in ("predictor", "bits/symbol", "nats", "perplexity", "accuracy"):
         grid.add_column(name, justify="left" if name == "predictor" else "right")
     name = repr(model).removeprefix("SequenceModel").strip("()")
-    grid.add_row(name, *_numbers(measured.bits), f"{measured.accuracy:.1%}", style="bold")
+    grid.add_row(name, *_numbers(measured.bits), f"{100 * measured.accuracy:.1f} %", style="bold")
     beside = table(corpus, split) if baselines else []
     for baseline in beside:
         grid.add_row(baseline.name, *_numbers(baseline.bits_per_symbol))
     console.print(grid)
     for note in dict.fromkeys(baseline.note for baseline in beside[1:]):
         names = ", ".join(baseline.name for baseline in beside if baseline.note == note)
-        console.print(f"{names}: {note}", style="dim", soft_wrap=True)
-    if measured.exact_strings is not None:
-        console.print(f"exact strings (every symbol the likeliest): {measured.exact_strings:.1%}")
+        console.print(f"{names}: {note}", soft_wrap=True)
+    if measured.exact_strings is not None and measured.exact_bound is not None:
+        share, most = (f"{100 * each:.1f} %" for each in (measured.exact_strings, measured.exact_bound))
+        bound = "" if measured.exact_bound == 1 else f", of {most} at most: strings that begin alike go on differently"
+        console.print(f"exact strings (every symbol the likeliest): {share}{bound}", soft_wrap=True)
     if measured.unk_rate:
-        console.print(f"symbols read as UNK: {measured.unk_rate:.2%}")
+        console.print(f"symbols read as UNK: {100 * measured.unk_rate:.2f} %")
     if split == "train":
         console.print("nothing was held out: the model was trained on these symbols")
 

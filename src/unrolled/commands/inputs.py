@@ -99,7 +99,7 @@ def read_other(data: Sequence[str], reading: ReadingConfig, saved: Mapping[str, 
     return corpus
 
 
-def read_text(model: Path, text: str | None, file: Path | None, reading: ReadingConfig) -> list[Text]:
+def read_text(model: Path, text: str | None, file: Path | None, reading: ReadingConfig) -> Sequence[Text]:
     r"""Return what a model is given to read, one text for each sequence: a text as typed, standard input or a file.
 
     In a typed text \n is a line end.  A file is read as the model's training data was, unless options say otherwise.
@@ -114,20 +114,29 @@ def read_text(model: Path, text: str | None, file: Path | None, reading: Reading
 
     loaded = SavedModel.load(model)
     config = _whole(reading, loaded.origin)
+    whole: str | bytes
     if text is not None and text != STANDARD_INPUT:
-        return [*_lines(typed(text), config.lines)]
-    source = files.Source(file)
-    format = format_of([source], config)
-    if format != "text":
-        return [record for _, record in records(source, format, config.column)]
-    if loaded.vocabulary.tokenizer.reads_bytes:
-        return [*_lines(b"".join(files.byte_blocks(source)), config.lines)]
-    return [*_lines("".join(files.text_blocks(source)), config.lines)]
+        whole = typed(text)
+    else:
+        source = files.Source(file)
+        format = format_of([source], config)
+        if format != "text":
+            return [record for _, record in records(source, format, config.column)]
+        as_bytes = loaded.vocabulary.tokenizer.reads_bytes
+        whole = b"".join(files.byte_blocks(source)) if as_bytes else "".join(files.text_blocks(source))
+    return lines(whole) if config.lines else [whole]
 
 
 def typed(text: str) -> str:
     r"""Return a text as it was meant that was typed on the command line, where \n is a line end."""
     return text.replace("\\n", "\n")
+
+
+def lines(text: str | bytes) -> list[str] | list[bytes]:
+    """Return the lines of a text, each a sequence, without empty ones."""
+    if isinstance(text, str):
+        return [line for line in text.split("\n") if line]
+    return [line for line in text.split(b"\n") if line]
 
 
 def joined(texts: Sequence[Text]) -> str | bytes:
@@ -148,10 +157,3 @@ def note_unknown(vocabulary: Vocabulary, texts: Sequence[Text]) -> None:
 def _whole(reading: ReadingConfig, saved: Mapping[str, Any]) -> DataConfig:
     own = DataConfig(**(saved.get("data") or {}))
     return replace(reading.over(own, saved["framed"]), split_by="auto", validation=0.0, test=0.0)
-
-
-def _lines(text: str | bytes, lines: bool) -> Sequence[Text]:
-    """Return the lines of a text, each a sequence; else the text itself."""
-    if not lines:
-        return [text]
-    return [line for line in (text.split("\n") if isinstance(text, str) else text.split(b"\n")) if line]

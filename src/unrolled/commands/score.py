@@ -12,13 +12,13 @@ from rich.text import Text
 from unrolled.commands import Flag, Model, examples, inputs
 from unrolled.commands.console import PlainConsole, printable
 from unrolled.config.data import ReadingConfig
+from unrolled.views.colours import on, surprise
 
 if TYPE_CHECKING:
     from unrolled.runtime.scoring import Score
 
-#: Backgrounds from expected to surprising, and the bits from which each is used; dark to light, so that brightness
-#: alone tells them apart.
-SHADES = ((0.0, "default"), (1.0, "#1d3557"), (3.0, "#457b9d"), (6.0, "#a8dadc"), (10.0, "#ffd166"))
+#: Bits whose colours the key shows.
+KEY = (0, 1, 2, 4, 6, 8, 10)
 
 app = App(
     name="score",
@@ -78,19 +78,12 @@ def _shade(scored: list[Score]) -> None:
     for each in scored:
         shaded = Text()
         for piece, bits in zip(each.pieces, each.bits, strict=True):
-            shaded.append(printable(piece), _style(float(bits)))
+            shaded.append(printable(piece), on(surprise(float(bits))))
         console.print(shaded, soft_wrap=True)
     legend = Text("bits per symbol: ")
-    for low, _ in SHADES:
-        legend.append(f" {low:g}+ ", _style(low))
+    for bits in KEY:
+        legend.append(f" {bits}{'+' if bits == KEY[-1] else ''} ", on(surprise(bits)))
     console.print(legend)
     count, total, unknown = (sum(n) for n in zip(*((len(s.bits), s.total, s.unknown) for s in scored), strict=True))
     note = f", {unknown:,} read as UNK" if unknown else ""
     console.print(f"{count:,} symbols, {total:,.1f} bits, {total / count:.3f} bits/symbol{note}")
-
-
-def _style(bits: float) -> str:
-    shade = next(shade for low, shade in reversed(SHADES) if bits >= low)
-    if shade == "default":
-        return "default"
-    return f"{'black' if shade in ('#a8dadc', '#ffd166') else 'white'} on {shade}"

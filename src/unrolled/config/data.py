@@ -57,7 +57,7 @@ class DataConfig:
         test: Share held out for the final evaluation.
         split_by: Draw whole sequences or files at random, or split the data in its order; auto draws sequences and
             splits a stream in its order.
-        split_seed: Seed of that draw.
+        split_seed: Seed of that split.
     """
 
     kind: Literal["auto", SymbolKind] = "auto"

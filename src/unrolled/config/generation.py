@@ -17,7 +17,8 @@ class GenerationConfig:
 
     Attributes:
         max_length: Most symbols to write after the prompt; EOS counts as one.
-        strategy: Draw at random, take the likeliest symbol each time, or search for the likeliest text.
+        strategy: How to choose the next symbol: at random (sample), the most likely (greedy), or by a search for the
+            most likely text (beam).
         temperature: Divides the logits; below 1 is safer, above 1 is wilder.
         top_k: Draw only from the k likeliest symbols; 0 is all.
         top_p: Draw only from the likeliest symbols that together reach this probability; 1 is all.

@@ -1,4 +1,4 @@
-"""The strings of the founding example."""
+"""The strings of the textbook example."""
 
 from __future__ import annotations
 

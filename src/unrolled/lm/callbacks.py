@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from unrolled.lm.metrics_log import read_metrics
 from unrolled.lm.run import Result, Run
 
 
@@ -53,9 +54,8 @@ class TensorBoard(Callback):
         Only whole steps can be hidden, so the lines that the checkpoint's own step has are written again.
         """
         assert run.folder is not None
-        assert run.metrics is not None
         self.writer = self._open(str(run.folder), purge_step=run.clock.step)
-        for line in run.metrics.lines():
+        for line in read_metrics(run.folder):
             if line["step"] == run.clock.step:
                 (self.on_validation_end if "validation_nats" in line else self.on_log)(run, line)
 

@@ -121,7 +121,7 @@ class Display(Callback):
         if done is not None:
             table.add_row("", ProgressBar(total=1.0, completed=done, width=50))
         for name, value in self._fields(run).items():
-            table.add_row(Text(name, style="dim"), Text(value, overflow="ellipsis", no_wrap=True))
+            table.add_row(name, Text(value, overflow="ellipsis", no_wrap=True))
         return table
 
 

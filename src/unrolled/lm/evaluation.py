@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn.functional import log_softmax
 
 from unrolled.corpus.batching import IGNORED
 from unrolled.corpus.corpus import Corpus
+from unrolled.corpus.splitting import Sequences
 from unrolled.lm.loader import one_epoch
 from unrolled.lm.model import SequenceModel
 
@@ -33,6 +35,8 @@ class Evaluation:
         accuracy: Share of symbols that the model found most likely.
         unk_rate: Share of the split's symbols that are UNK.
         exact_strings: Share of sequences in which every predicted symbol was the most likely; None for a stream.
+        exact_bound: The most that any model can reach there: below 1 where sequences begin alike and go on in different
+            ways, because only one of them can be the most likely; None for a stream.
     """
 
     split: str
@@ -41,6 +45,7 @@ class Evaluation:
     accuracy: float
     unk_rate: float
     exact_strings: float | None
+    exact_bound: float | None
 
     @property
     def bits(self) -> float:
@@ -111,4 +116,13 @@ def evaluate(
         right / symbols,
         corpus.vocabulary.unk_rate(part.ids),
         None if corpus.stream else exact / sequences,
+        None if corpus.stream else _exact_bound(part),
     )
+
+
+def _exact_bound(part: Sequences) -> float:
+    """Return the largest share of sequences that deterministic predictions can follow, the first symbol being given."""
+    best: dict[int, int] = {}
+    for (first, _), count in Counter((int(ids[0]), ids.tobytes()) for ids in part).items():
+        best[first] = max(best.get(first, 0), count)
+    return sum(best.values()) / len(part)

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from unrolled.saved.atomic_files import CheckpointError, read_file, writing
 
 
@@ -33,10 +35,6 @@ class MetricsLog:
         """The size of the file in bytes."""
         return self.path.stat().st_size if self.path.exists() else 0
 
-    def lines(self) -> list[dict[str, Any]]:
-        """Return all lines."""
-        return [json.loads(line) for line in self.path.read_bytes().splitlines()] if self.path.exists() else []
-
     def append(self, line: dict[str, Any]) -> None:
         """Append one line; it is whole or absent, unless the machine itself fails."""
         data = json.dumps(line, allow_nan=False).encode() + b"\n"
@@ -58,6 +56,20 @@ class MetricsLog:
                 f"{self.path}: changed since the checkpoint: no line ends after {length:,} bytes; restore the file, or "
                 "remove it to begin a new one"
             )
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Return all lines of the metrics.jsonl in a folder; none if there is no such file.
+
+    Raises: CheckpointError if a line is not a JSON object, or the file cannot be read.
+    """
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return []
+    try:
+        return [msgspec.json.decode(line, type=dict[str, Any]) for line in read_file(path).splitlines()]
+    except msgspec.DecodeError as error:
+        raise CheckpointError(f"{path}: damaged, or written by something else: {error}") from None
 
 
 def length_up_to(folder: Path, step: int) -> int:

@@ -21,7 +21,7 @@ from unrolled.config.generation import GenerationConfig
 from unrolled.config.model import ModelConfig
 from unrolled.corpus.batching import IGNORED
 from unrolled.nn import GRU, LSTM, RNN
-from unrolled.notation import CELLS
+from unrolled.notation import CELLS, cell_name
 from unrolled.runtime.model import RuntimeModel
 from unrolled.runtime.scoring import Score
 from unrolled.saved.model import SavedModel, check_model, save_model
@@ -251,7 +251,9 @@ class SequenceModel(torch.nn.Module):
         sizes = {"V": len(self.vocabulary), "E": self.config.embedding_size, "H": self.config.hidden_size}
         shown = ", ".join(f"{letter} {size}" for letter, size in sizes.items() if size)
         count = sum(p.numel() for p in self.parameters())
-        return f"SequenceModel({self.config.kind}, {shown}, L {self.config.num_layers}, {count:,} parameters)"
+        return (
+            f"SequenceModel({cell_name(self.config.kind)}, {shown}, L {self.config.num_layers}, {count:,} parameters)"
+        )
 
     def _repr_html_(self) -> str:
         rows = [(name, "x".join(map(str, p.shape)), f"{p.numel():,}") for name, p in self.named_parameters()]

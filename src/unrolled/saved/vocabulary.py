@@ -39,7 +39,7 @@ class Vocabulary:
         nfc: whether text is brought to Unicode normal form C first; characters and words only.
 
     Raises: ValueError if a symbol does not fit the kind, occurs twice, or is one of the two reserved names.
-    Source: the founding example: V = 4 in the order a, b, EOS, UNK.
+    Source: the textbook example, a^n b^n: V = 4 in the order a, b, EOS, UNK.
 
     >>> vocabulary = Vocabulary(["a", "b"], "symbols")
     >>> vocabulary.names, len(vocabulary)

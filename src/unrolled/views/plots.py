@@ -95,13 +95,15 @@ def place(at: float, steps: NDArray[Any]) -> int:
     return round(float(steps[0]) + at * (float(steps[1] - steps[0]) if len(steps) > 1 else 1.0))
 
 
-def heat(axes: Axes, name: str, values: NDArray[Any]) -> AxesImage:
-    """Draw one gate or state (T, H), units across time, in the range and colours that its name decides."""
+def heat(axes: Axes, name: str, values: NDArray[Any], units: Sequence[int] | None = None) -> AxesImage:
+    """Draw one gate or state (T, H), some units or all across time, in the range and colours that its name decides."""
     low, high, scale = signal_scale(name, float(np.abs(values).max()))
     colours = "viridis" if scale is VIRIDIS else "PuOr"
-    image = axes.imshow(values.T, cmap=colours, vmin=low, vmax=high, aspect="auto")
-    H = values.shape[1]
-    axes.set_yticks([0, H - 1] if H > 1 else [0])
+    shown = values if units is None else values[:, list(units)]
+    image = axes.imshow(shown.T, cmap=colours, vmin=low, vmax=high, aspect="auto")
+    H = shown.shape[1]
+    rows = [*dict.fromkeys([0, H - 1])] if units is None else range(H)
+    axes.set_yticks(rows, [str(row if units is None else units[row]) for row in rows])
     axes.set_ylabel("unit")
     axes.set_title(LONG_NAMES.get(name, name), fontsize=10)
     return image

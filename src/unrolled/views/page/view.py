@@ -82,7 +82,7 @@ def view(service: Service, served: ServedModel, request: ViewRequest) -> View:
     array = next((each for each in card.arrays if each.name == request.array), None)
     if array is None:
         have = ", ".join(each.name for each in card.arrays)
-        raise RequestError(400, f"a {card.kind} has no array {request.array!r}; it has {have}")
+        raise RequestError(400, f"{card.kind} has no array {request.array!r}; it has {have}")
     for unit in request.units:
         if unit >= card.H:
             raise RequestError(400, f"unit is {unit}; {card.name} has units 0 to {card.H - 1}")

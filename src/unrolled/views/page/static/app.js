@@ -139,7 +139,7 @@ async function begin() {
   }
   state = parse("", [], 0);
   for (const chooser of choosers) chooser.append(...cards.map(({ name }) => new Option(name, name)));
-  const shared = { limits, at: () => state.at, move, changed, read: summarise };
+  const shared = { limits, panes: () => panes.filter((pane) => pane.card && pane.view), at: () => state.at, move, changed, read: summarise };
   panes = state.panes.map((part) => new Pane(byId("panes"), shared, part));
   writer = new Writer(byId("write"), {
     text: () => textField.value,
