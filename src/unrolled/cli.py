@@ -52,7 +52,8 @@ def run(arguments: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a console that lacks a character shows its escape, and goes on
             stream.reconfigure(errors="backslashreplace")
-    with named_as_flags():
+    with named_as_flags(), warnings.catch_warnings():
+        warnings.showwarning = _note
         return _run(arguments)
 
 
@@ -71,9 +72,7 @@ def _run(arguments: Sequence[str]) -> int:
             raise
         return _complain(error, FAILED)
     try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _note
-            command(*bound.args, **bound.kwargs)
+        command(*bound.args, **bound.kwargs)
     except ModuleNotFoundError as error:
         extra = next((extra for extra, modules in EXTRAS.items() if error.name in modules), None)
         if extra is None:

@@ -15,6 +15,7 @@ COMMANDS = {
     "generate": ["missing"],
     "score": ["missing", "a"],
     "view": ["missing", "a"],
+    "picture": ["missing"],
     "explain": ["missing", "a"],
     "serve": ["missing"],
     "lab": ["missing"],

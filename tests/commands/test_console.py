@@ -64,6 +64,15 @@ def test_terminal_gets_nothing_to_obey(arguments, folder):
     assert "Traceback" not in written
 
 
+@pytest.mark.parametrize("command", ["explain", "view --picture table", "picture"])
+def test_name_of_a_file_on_a_terminal_has_nothing_to_obey(command, folder, tmp_path):
+    command, *options = command.split()
+    given = ["cell"] if command == "picture" else [folder, HOSTILE]
+    written = on_terminal(command, *given, *options, "--out", tmp_path / f"{HOSTILE[:2]}.svg")
+    assert "made " in written
+    assert not {*written} & {chr(k) for k in DRAWN}, ascii(written)
+
+
 def test_error_on_a_terminal_has_nothing_to_obey(tmp_path):
     written = on_terminal("generate", tmp_path / HOSTILE[:3])
     assert "no config.json" in written

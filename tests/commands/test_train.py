@@ -66,7 +66,7 @@ def test_model_too_large_for_memory_is_refused_with_the_size_it_needs(tmp_path):
     assert re.search(
         r"a model of 160,0\d\d,\d{3},\d{3} parameters takes 3,2\d\d\.\d GB to train, and \S+ GB are free", error
     )
-    assert "lower hidden_size (now 200,000)" in error
+    assert "lower --hidden-size (now 200,000)" in error
     assert not (tmp_path / "run").exists()
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from unrolled.lm.metrics_log import MetricsLog, length_up_to
+from unrolled.lm.metrics_log import MetricsLog, length_up_to, read_metrics
 from unrolled.saved.atomic_files import CheckpointError
 
 
@@ -28,10 +28,16 @@ def test_metrics_log_on_resume_drops_what_came_after_the_checkpoint(tmp_path):
     with log.path.open("ab") as file:
         file.write(b'{"step": 30, "na')
     MetricsLog(tmp_path, length).append({"step": 20, "validation_nats": 0.4})
-    assert MetricsLog(tmp_path, log.length).lines() == [
-        {"step": 20, "nats": 0.5},
-        {"step": 20, "validation_nats": 0.4},
-    ]
+    assert read_metrics(tmp_path) == [{"step": 20, "nats": 0.5}, {"step": 20, "validation_nats": 0.4}]
+
+
+def test_metrics_of_a_folder_without_any_are_none_and_damaged_ones_are_named(tmp_path):
+    assert read_metrics(tmp_path) == []
+    (tmp_path / "metrics.jsonl").write_text('{"step": 20}\n[20]\n')
+    with pytest.raises(
+        CheckpointError, match=r"metrics\.jsonl: damaged, or written by something else: Expected `object`"
+    ):
+        read_metrics(tmp_path)
 
 
 @pytest.mark.parametrize("length", [-1, +1])

@@ -180,8 +180,8 @@ def test_options_that_need_validation_data_say_that_they_have_no_effect(tmp_path
     with pytest.warns(UserWarning, match="has no effect") as caught:
         trained(corpus, model, training)
     assert [str(warning.message).partition(":")[0] for warning in caught] == [
-        "patience = 3 has no effect",
-        "schedule = 'plateau' has no effect",
+        "patience=3 has no effect",
+        "schedule='plateau' has no effect",
     ]
 
 

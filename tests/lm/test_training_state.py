@@ -22,8 +22,8 @@ CORPUS = Corpus.from_text("abcabca" * 30, validation=0.2, test=0)
 #: Options of training, and whether an optimiser keeps a number of steps.
 RULES = {
     "adamw": {"optimiser": "adamw"},
-    "sgd": {"optimiser": "sgd"},
-    "sgd without momentum": {"optimiser": "sgd", "momentum": 0.0},
+    "sgd": {"optimiser": "sgd", "learning_rate": 0.5},
+    "sgd without momentum": {"optimiser": "sgd", "learning_rate": 0.5, "momentum": 0.0},
     "rmsprop": {"optimiser": "rmsprop", "schedule": "plateau"},
 }
 #: What may have any value of its type.
@@ -103,6 +103,12 @@ def test_resume_goes_on_from_an_unchanged_state(run, tmp_path):
     shutil.copytree(folder, tmp_path / "run")
     change(tmp_path / "run")
     assert trained(tmp_path / "run", rule, resume=True).steps == 5
+
+
+def test_resume_goes_on_from_a_run_longer_than_any_option_may_be(tmp_path):
+    trained(tmp_path / "run")
+    change(tmp_path / "run", state=lambda state: state["clock"].update(symbols=3 * 2**31, logged_symbols=3 * 2**31))
+    assert trained(tmp_path / "run", resume=True).steps == 5
 
 
 def test_resume_refuses_a_state_without_one_of_its_keys(run, tmp_path):

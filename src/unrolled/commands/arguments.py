@@ -49,20 +49,23 @@ def _read(number: Number, text: str) -> float | None:
     return None
 
 
-def refuse_unused(given: Collection[str], chosen: str, obeyed: Mapping[str, str]) -> None:
+def refuse_unused(given: Collection[str], chosen: str, obeyed: Mapping[str, str], by: str = "") -> None:
     """Refuse options that a choice does not obey.
 
     Args:
         given: names of the options that were given.
         chosen: the choice, a key of `obeyed`.
         obeyed: names of the options of each choice, with spaces between.
+        by: the option that makes the choice, if it is no argument.
 
     Raises: WrongUse naming the option, and the choices that obey it.
     """
     for name in given:
         if name not in obeyed[chosen].split():
             takers = ", ".join(each for each, names in obeyed.items() if name in names.split())
-            raise WrongUse(f"{option(name)} does nothing for {chosen}; it is for {takers}")
+            raise WrongUse(
+                f"{option(name)} does nothing for {option(by, chosen) if by else chosen}; it is for {takers}"
+            )
 
 
 def plainly(error: CycloptsError, arguments: Sequence[str]) -> str:

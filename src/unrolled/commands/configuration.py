@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,7 @@ def fill_in(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) 
 def _of_toml(path: Path) -> dict[str, Any]:
     try:
         sections = tomllib.loads(path.read_text("utf-8"))
-        with named_as_flags(False):
-            RunConfig.from_dict(sections)
+        _check(sections)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: byte {error.start} is not UTF-8; convert the file to UTF-8") from None
     except (OSError, ValueError) as error:
@@ -54,8 +54,13 @@ def _of_run(folder: Path) -> dict[str, Any]:
     try:
         began = load_state(folder)["config"]
         sections = {name: began.get(name) or {} for name in ("model", "data", "training")}
-        with named_as_flags(False):
-            RunConfig.from_dict(sections)
+        _check(sections)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder}: not the checkpoint of a run: {error}") from None
     return sections
+
+
+def _check(sections: dict[str, Any]) -> None:
+    """Refuse sections that are no configuration; what one only warns of is said of the options as a whole."""
+    with named_as_flags(False), warnings.catch_warnings(action="ignore"):
+        RunConfig.from_dict(sections)

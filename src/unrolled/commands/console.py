@@ -34,6 +34,8 @@ class PlainConsole(Console):
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print; what is no terminal gets lines of text whole, so that grep finds what stands in them."""
-        if not self.is_terminal and all(isinstance(each, str | Text) for each in objects):
+        if self.is_terminal:
+            objects = tuple(drawn(each) if isinstance(each, str) else each for each in objects)
+        elif all(isinstance(each, str | Text) for each in objects):
             options.setdefault("soft_wrap", True)
         super().print(*objects, **options)

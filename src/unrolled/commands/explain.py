@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from unrolled.commands import Flag, WrongUse, examples, inputs
+from unrolled.commands.console import printable
 from unrolled.config.checks import PositiveInt, Seed
 from unrolled.config.model import CellName
 from unrolled.config.options import option
@@ -84,7 +85,7 @@ def explain(
         print(written, end="")
     else:
         out.write_text(written, "utf-8")
-        print(f"made {out}")
+        print(printable(f"made {out}"))
 
 
 def untrained(symbols: list[str], cell: CellName, hidden_size: int, seed: int) -> SequenceModel:

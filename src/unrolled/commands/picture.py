@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 
 from unrolled.commands import examples
 from unrolled.commands.arguments import refuse_unused
+from unrolled.commands.console import printable
 from unrolled.config.checks import Positive, PositiveInt, Seed
 from unrolled.config.model import CellName
 
@@ -77,4 +78,4 @@ def picture(
     figure: Figure = getattr(lecture, f"draw_{name}")(**given)
     out = out or Path(f"{name}.png")
     plots.save(figure, out)
-    print(f"made {out}")
+    print(printable(f"made {out}"))

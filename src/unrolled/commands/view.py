@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 
 from unrolled.commands import Model, WrongUse, examples, inputs
 from unrolled.commands.arguments import refuse_unused
+from unrolled.commands.console import printable
 from unrolled.config.checks import Count, Index, PositiveInt
 from unrolled.config.data import ReadingConfig
 from unrolled.notation import LONG_NAMES
@@ -100,7 +101,7 @@ def view(
         "clusters": clusters, "lags": lags,
     }  # fmt: skip
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    refuse_unused(given, picture, {name: row.options for name, row in PICTURES.items()})
+    refuse_unused(given, picture, {name: row.options for name, row in PICTURES.items()}, by="picture")
     read: str | bytes = ""
     if shown.reads or text is not None or file is not None:
         read = inputs.joined(inputs.read_text(model, text, file, reading))
@@ -119,4 +120,4 @@ def view(
         from unrolled.views import plots
 
         plots.save(made, out)
-    print(f"made {out}")
+    print(printable(f"made {out}"))
