@@ -46,6 +46,6 @@ def test_fault_of_a_tensor_is_named(change, said):
 
 
 def test_model_of_very_many_layers_is_refused_at_once():
-    config = ModelConfig(hidden_size=10**18, num_layers=10**18)
+    config = ModelConfig(hidden_size=2**31 - 1, num_layers=2**31 - 1)
     with pytest.raises(CheckpointError, match=r"model\.safetensors: 'start' is missing.*; and more; the sizes"):
         check_tensors(Path("model.safetensors"), {}, model_tensors(config, 4), "config.json")

@@ -102,11 +102,11 @@ def view(
     }  # fmt: skip
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     refuse_unused(given, picture, {name: row.options for name, row in PICTURES.items()}, by="picture")
+    if out is not None and not shown.extension:
+        raise WrongUse(f"--picture {picture} is printed, not written to a file; leave --out out")
     read: str | bytes = ""
     if shown.reads or text is not None or file is not None:
         read = inputs.joined(inputs.read_text(model, text, file, reading))
-    if out is not None and not shown.extension:
-        raise WrongUse(f"--picture {picture} is printed, not written to a file; leave --out out")
     from unrolled.commands import pictures
 
     scene = pictures.Scene(model, read, **given)

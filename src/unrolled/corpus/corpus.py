@@ -93,7 +93,7 @@ class Corpus:
         """
         config = _adapted(config, vocabulary, changes)
         sources = reading.find_sources(data, config.include)
-        if config.kind != "bytes":
+        if not tokenizer(kind_or("characters", config)).reads_bytes:
             sources = reading.text_only(sources)
         format = records.format_of(sources, config)
         if format == "text":
@@ -257,10 +257,10 @@ def _warn_of_unseen(corpus: Corpus, inputs: str) -> None:
     """Warn if what is held out has many words that training never shows, UNK included."""
     rates = corpus.unk_rates
     held_out = max((rates[name] for name in rates if name != "train"), default=0.0)
-    if corpus.vocabulary.kind == "words" and not rates["train"] and held_out >= MANY_UNSEEN:
+    if corpus.vocabulary.tokenizer.open_ended and not rates["train"] and held_out >= MANY_UNSEEN:
         message = (
-            f"{inputs}: {held_out:.0%} of the words held out never occur in training, and neither "
-            f"does UNK, so each will cost the model many bits; {option('min_count', 2)} lets it learn UNK"
+            f"{inputs}: {held_out:.0%} of the {corpus.vocabulary.kind} held out never occur in training, and "
+            f"neither does UNK, so each will cost the model many bits; {option('min_count', 2)} lets it learn UNK"
         )
         warnings.warn(message, CorpusWarning, stacklevel=4)
 

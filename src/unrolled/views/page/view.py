@@ -91,8 +91,9 @@ def view(service: Service, served: ServedModel, request: ViewRequest) -> View:
     if len(ids):
         read = traces.trace(model, request.text)
         values, bits = read.values(array.name, request.layer), read.bits
+        served.check_finite(read.logits)
         p = np.concatenate([start, read.probabilities])  # (T + 1, V)
-    served.check_finite(p, values)
+    served.check_finite(values)
     return View(
         symbols=model.vocabulary.tokenizer.aligned(model.vocabulary.split(request.text)),
         unknown=np.flatnonzero(ids == model.vocabulary.unk_id).tolist(),
