@@ -4,6 +4,8 @@ import doctest
 import importlib
 import pkgutil
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,3 +64,16 @@ def test_wrong_example_is_seen(tmp_path):
     document.write_text("```python\n>>> 1 + 1\n3\n```\n")
     with pytest.raises(Exception, match="Expected"):
         run_examples(document)
+
+
+def test_built_pages_draw_their_equations_without_a_network(tmp_path):
+    pytest.importorskip("sphinx", reason="the extra [docs] is not installed")
+    subprocess.run([sys.executable, "-m", "sphinx", "-Q", "-W", ROOT / "docs", tmp_path], check=True)
+    page = (tmp_path / "notation.html").read_text("utf-8")
+    assert page.count("<math ") > 50
+    assert "(13)" in page
+    for built in tmp_path.glob("*.html"):
+        text = re.sub(r"<pre>.*?</pre>|<code.*?</code>", "", built.read_text("utf-8"), flags=re.DOTALL)
+        assert re.findall(r'<(?:script|img|iframe)[^>]+src="(?:https?:)?//', text) == []
+        assert re.findall(r'<link[^>]+rel="stylesheet"[^>]+href="(?:https?:)?//', text) == []
+        assert re.findall(r"\\[a-z]+\{|\\\(", text) == []

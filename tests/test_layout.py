@@ -26,6 +26,7 @@ ORDER = [
     ["lab"],
     ["commands"],
     ["cli"],
+    ["__main__"],
 ]
 HEIGHT = {part: height for height, parts in enumerate(ORDER) for part in parts}
 
@@ -37,7 +38,7 @@ KEPT_TO = {
     "unrolled.core._core": ("core/", "nn/fused.py"),
     "matplotlib": ("views/plots",),
     "starlette": ("views/page/",),
-    "uvicorn": ("commands/serve.py",),
+    "uvicorn": ("commands/serve.py", "views/page/connections.py"),
     "anyio": ("views/page/",),
     "torch.utils.tensorboard": ("lm/callbacks.py",),
     "pandas": ("views/traces.py",),

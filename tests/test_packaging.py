@@ -74,3 +74,10 @@ def test_unused_dependency_is_seen():
 
 def test_extras_that_errors_and_info_name_are_those_of_the_package():
     assert {extra: {*modules} for extra, modules in EXTRAS.items()} == EXTRA
+
+
+def test_licences_of_what_is_shipped_are_in_the_metadata():
+    shipped = {path.relative_to(ROOT).as_posix() for top in ("src", "csrc") for path in (ROOT / top).rglob("*")
+               if path.is_file() and re.search("LICEN[CS]E|NOTICE|COPYING", path.name)}  # fmt: skip
+    assert {*PROJECT["license-files"]} == {"LICENSE", *shipped}
+    assert PROJECT["license"] == "Apache-2.0 AND MIT"

@@ -1,4 +1,4 @@
-"""Recurrent networks from their textbook equations, fast on an ordinary CPU, and open to the eye."""
+"""Recurrent networks from their textbook equations, fast on an ordinary CPU, and easy to look inside."""
 
 import importlib as _importlib
 import sys as _sys

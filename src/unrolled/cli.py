@@ -6,15 +6,20 @@ Exit codes: 0 done, 1 the run failed, 2 wrong use.  An error is one sentence on 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Any
 
 from cyclopts import App, CycloptsError, Parameter
 
 from unrolled import __version__
 from unrolled.commands import WrongUse
+from unrolled.commands.arguments import check_numbers, plainly
+from unrolled.commands.console import printable
+from unrolled.config.options import named_as_flags
 from unrolled.extras import remedy
 
 FAILED, WRONG_USE = 1, 2
@@ -26,8 +31,9 @@ app = App(
     help_epilogue="Start with: unrolled demo",
     help_format="plaintext",
     default_parameter=Parameter(negative_iterable=""),
+    config=check_numbers,
 )
-for name in ("train", "evaluate", "generate", "score", "view", "explain", "serve", "lab", "info", "demo"):
+for name in ("train", "evaluate", "generate", "score", "view", "picture", "explain", "serve", "lab", "info", "demo"):
     app.command(f"unrolled.commands.{name}:app", name=name)
 
 
@@ -43,17 +49,30 @@ def run(arguments: Sequence[str]) -> int:
     0.1.0
     0
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a console that lacks a character shows its escape, and goes on
+            stream.reconfigure(errors="backslashreplace")
+    with named_as_flags(), warnings.catch_warnings():
+        warnings.showwarning = _note
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         _refuse_undecoded(arguments)
         if not {*arguments[:1]} - {*app.help_flags}:
             app.resolved_commands()  # so that the list shows the help of each
         command, bound, _ = app.parse_args(_standard_input_last(arguments), exit_on_error=False, print_error=False)
-    except (CycloptsError, ValueError) as error:
+    except CycloptsError as error:
+        return _complain(plainly(error, arguments), WRONG_USE)
+    except ValueError as error:
         return _complain(error, WRONG_USE)
+    except Exception as error:  # of a file that options come from
+        if not _is_plain(error):
+            raise
+        return _complain(error, FAILED)
     try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _note
-            command(*bound.args, **bound.kwargs)
+        command(*bound.args, **bound.kwargs)
     except ModuleNotFoundError as error:
         said = remedy(error.name)
         if said is None:
@@ -93,13 +112,17 @@ def _standard_input_last(arguments: Sequence[str]) -> list[str]:
 
 def _note(message: Warning | str, *_: Any, **__: Any) -> None:
     """Print a warning on one line."""
-    print("unrolled: note:", *str(message).split(), file=sys.stderr)
+    print("unrolled: note:", *printable(str(message), sys.stderr).split(), file=sys.stderr)
 
 
 def _complain(error: Exception | str, code: int) -> int:
     """Print an error on one line; return the exit code."""
-    text = str(error) or "out of memory; take a smaller model, batch or vocabulary"  # a MemoryError says nothing
-    print("unrolled:", *text.split(), file=sys.stderr)
+    text = str(error)
+    refused = re.search(r"DefaultCPUAllocator: .* you tried to allocate (\d+) bytes", text)
+    if refused or not text:  # torch's allocator says where in its source; a MemoryError of Python says nothing
+        asked = f": {int(refused[1]) / 1e9:,.1f} GB were asked for at once" if refused else ""
+        text = f"out of memory{asked}; take a smaller model, batch or vocabulary"
+    print("unrolled:", *printable(text, sys.stderr).split(), file=sys.stderr)
     return code
 
 

@@ -35,6 +35,9 @@ CELLS: dict[str, Cell] = {
 #: Gate order of each cell, as torch stacks the gates along the first axis of every weight.
 GATES: dict[str, str] = {kind: cell.gates for kind, cell in CELLS.items()}
 
+#: What a reader calls the cells whose kind is not yet their name.
+_CALLED = {"RNN_TANH": "RNN", "RNN_RELU": "ReLU RNN", "LSTM_PEEPHOLE": "peephole LSTM"}
+
 #: Titles of gates and states.
 LONG_NAMES = {
     "i": "input gate i",
@@ -52,12 +55,23 @@ LONG_NAMES = {
 class Weights(NamedTuple):
     """The weights of one layer and direction, or their gradients; None for what the layer lacks."""
 
-    W_ih: Any  #: (G*H, I)
-    W_hh: Any  #: (G*H, P)
-    b_ih: Any = None  #: (G*H)
-    b_hh: Any = None  #: (G*H)
-    W_hr: Any = None  #: (P, H)
-    p: Any = None  #: (3*H): p_i, p_f, p_o
+    W_ih: Any
+    W_hh: Any
+    b_ih: Any = None
+    b_hh: Any = None
+    W_hr: Any = None
+    p: Any = None  #: p_i, p_f, p_o
+
+
+#: The shapes of these weights.
+SHAPES: dict[str, tuple[str, ...]] = {
+    "W_ih": ("G*H", "I"),
+    "W_hh": ("G*H", "P"),
+    "b_ih": ("G*H",),
+    "b_hh": ("G*H",),
+    "W_hr": ("P", "H"),
+    "p": ("3*H",),
+}
 
 
 #: The stems of the names that these weights are stored under.
@@ -78,6 +92,15 @@ def has_cell_state(kind: str) -> bool:
     (True, False)
     """
     return "c" in CELLS[kind].states
+
+
+def cell_name(kind: str) -> str:
+    """Return what a reader calls a kind of cell.
+
+    >>> cell_name("RNN_TANH"), cell_name("RNN_RELU"), cell_name("GRU")
+    ('RNN', 'ReLU RNN', 'GRU')
+    """
+    return _CALLED.get(kind, kind)
 
 
 def gate_count(kind: str) -> int:
@@ -106,15 +129,10 @@ def weight_shapes(
     >>> weight_shapes("GRU", 3, 5)
     {'W_ih': (15, 3), 'W_hh': (15, 5), 'b_ih': (15,), 'b_hh': (15,)}
     """
-    GH = gate_count(kind) * hidden_size
-    shapes: dict[str, tuple[int, ...]] = {"W_ih": (GH, input_size), "W_hh": (GH, proj_size or hidden_size)}
-    if bias:
-        shapes |= {"b_ih": (GH,), "b_hh": (GH,)}
-    if proj_size:
-        shapes |= {"W_hr": (proj_size, hidden_size)}
-    if CELLS[kind].peepholes:
-        shapes |= {"p": (len(CELLS[kind].peepholes) * hidden_size,)}
-    return shapes
+    H, peepholes = hidden_size, CELLS[kind].peepholes
+    sizes = {"G*H": gate_count(kind) * H, "I": input_size, "H": H, "P": proj_size or H, "3*H": len(peepholes) * H}
+    there = {"b_ih": bias, "b_hh": bias, "W_hr": proj_size, "p": peepholes}
+    return {w: tuple(sizes[each] for each in shape) for w, shape in SHAPES.items() if there.get(w, True)}
 
 
 def gate_slice(kind: str, gate: str, hidden_size: int) -> slice:

@@ -17,7 +17,7 @@ import torch
 
 from unrolled.cli import run
 
-UNROLLED = [sys.executable, "-m", "unrolled.cli"]
+UNROLLED = [sys.executable, "-m", "unrolled"]
 SMALL = ["--cell", "gru", "--hidden-size", "8", "--batch-size", "4", "--bptt", "16", "--max-steps", "12"]
 OURS = {"OMP_NUM_THREADS": "1", "COLUMNS": "120", "NO_COLOR": "1"}
 ENVIRONMENT = os.environ | OURS

@@ -34,6 +34,14 @@ def lines_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def two_layers(tmp_path_factory):
+    """A small LSTM of two layers that was never trained."""
+    made = tmp_path_factory.mktemp("runs") / "two"
+    small("lstm of two layers", dtype=torch.float32, framed=False).save_pretrained(made)
+    return made
+
+
+@pytest.fixture(scope="session")
 def folders(tmp_path_factory):
     """A small model of each cell that was never trained."""
     made = {}

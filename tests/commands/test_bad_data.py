@@ -1,27 +1,36 @@
 """Data that cannot be learned from: one sentence, code 1, and no folder left; odd data that can is learned from."""
 
+import gzip
+import json
 import subprocess
 import sys
 
 import pytest
 
 from tests.commands.command_line import ENVIRONMENT, SMALL, UNROLLED, refusal, unrolled
+from unrolled.corpus.anbn import anbn
 
 BAD_DATA = {
     "empty": (b"", [], "empty, no symbols to learn from"),
     "one symbol": (b"a", [], "1 symbol only"),
-    "one sequence": (b"ab\n", ["--lines"], "expected at least 1"),
-    "sequences of one symbol": (b"a\n", ["--lines", "--kind", "words", "--test", "0"], "expected at least 1"),
     "invalid utf-8": (b"ab\ncd\xff\xfe\n", [], "byte 5 (line 2) is 0xff, which is not UTF-8"),
-    "utf-16": ("ab".encode("utf-16"), [], "byte 0 starts UTF-16 text, expected UTF-8; convert it"),
-    "binary": (b"\x89PNG\r\n\x1a\n\0", [], "byte 8 (line 3) is NUL, so it is not text; read it as bytes"),
-    "too small to split": (b"abcdefgh", [], "expected at least 2"),
+    "utf-16": ("ab".encode("utf-16"), [], "byte 0 starts UTF-16LE text, expected UTF-8; convert it (iconv -f UTF-16LE"),
+    "gzip": (gzip.compress(b"ab"), [], "byte 0 starts gzip data, expected text; unpack it (gzip -dc "),
+    "binary": (
+        b"\x89PNG\r\n\x1a\n\0",
+        [],
+        "byte 8 (line 3) is NUL, so it is not text; read it as bytes (--kind",
+    ),
     "no such column": (b"x,y\n1,2\n", ["--column", "z"], "of 'x', 'y'"),
     "no column": (b"x,y\n1,2\n", ["--format", "csv"], "no column was named; name the one that holds the sequences"),
     "not json lines": (b"{]\n", ["--format", "jsonl"], "line 1"),
+    "objects": (
+        b'{"text": "ab"}\n',
+        ["--format", "jsonl"],
+        "line 1: found an object; expected a string or a list",
+    ),
     "not a json array": (b'{"a": 1}', ["--format", "json"], "expected an array of sequences"),
     "no sequences to split": (b"abc" * 99, ["--split-by", "sequence"], "a stream has no sequences to split"),
-    "too few files to split": (b"abc" * 99, ["--split-by", "file"], "validation 0.05 of 1 files is 0"),
 }
 
 
@@ -67,7 +76,7 @@ def test_a_vocabulary_of_a_hundred_thousand_gets_a_note_on_its_memory(tmp_path):
     assert done.returncode == 0, done.stderr.decode()
     (note,) = done.stderr.decode().splitlines()
     assert "V is 99,998: at H 256 weights, gradients and AdamW moments need about" in note
-    assert " GB; raise min_count, use an embedding, or use a kind of smaller symbols" in note
+    assert " GB; raise --min-count, use an embedding, or use a kind of smaller symbols" in note
 
 
 PEAK = """
@@ -98,3 +107,37 @@ def test_a_sequence_without_end_is_refused_in_bounded_memory(tmp_path):
     assert said.startswith("unrolled: standard input: the longest sequence has 50,331,649 symbols, expected 16,777,216")
     assert long - short < 3 * (31 << 20)
     assert not (tmp_path / "run").exists()
+
+
+def test_five_strings_train_with_nothing_held_out_and_say_so(tmp_path):
+    (tmp_path / "anbn.jsonl").write_text("".join(json.dumps(string) + "\n" for string in anbn()))
+    shown = []
+    for data in ("anbn.jsonl", "anbn"):
+        done = unrolled("train", data, "--out", f"run-{data}", *SMALL, cwd=tmp_path)
+        assert done.returncode == 0
+        (note,) = done.stderr.decode().splitlines()
+        assert note.endswith(
+            "--validation 0.05 and --test 0.05 (sequences: 5); nothing is held out for validation and test"
+        )
+        assert "nothing was held out: the model was trained on these symbols" in done.stdout.decode()
+        shown.append(done.stdout.decode().splitlines()[1])
+    assert shown[0] == shown[1]
+
+
+def test_folder_of_text_and_other_files_is_read_without_the_others(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.py").write_text("import this\n" * 40)
+    (tmp_path / "data" / "b.pyc").write_bytes(b"\xa7\r\r\n\0\0")
+    (tmp_path / "data" / "c.gz").write_bytes(gzip.compress(b"ab"))
+    done = unrolled("train", "data", "--out", "run", *SMALL, cwd=tmp_path)
+    assert done.returncode == 0
+    assert (
+        done.stderr
+        == b"unrolled: note: not text, and so skipped: data/b.pyc and 1 more; --include chooses files by a pattern\n"
+    )
+    done = unrolled("train", "data", "--out", "other", "--include", "*.py", *SMALL, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "holds no file *.txt" in refusal(1, "train", "data", "--include", "*.txt", "--out", "none", cwd=tmp_path)
+    assert "not text, and so skipped: data/b.pyc; nothing is left" in refusal(
+        1, "train", "data", "--include", "*.pyc", "--out", "none", cwd=tmp_path
+    )

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.commands.command_line import contents, refusal
+from tests.saved import seal
 
 
 @pytest.mark.parametrize(
@@ -34,3 +35,20 @@ def test_damaged_and_foreign_models_are_refused(command, run, tmp_path):
     assert "model.safetensors: damaged" in refusal(1, command, tmp_path, *text)
     (tmp_path / "config.json").write_text("{}")
     assert "config.json" in refusal(1, command, tmp_path, *text)
+
+
+@pytest.mark.parametrize("command", ["generate", "score", "evaluate", "view", "explain"])
+@pytest.mark.parametrize(
+    ("part", "change", "file"),
+    [
+        ("vocabulary", lambda v: v | {"symbols": v["symbols"][:-1]}, "model.safetensors"),
+        ("config", lambda c: c | {"model": c["model"] | {"num_layers": 3}}, "model.safetensors"),
+        ("config", lambda c: c | {"model": c["model"] | {"cell": "x"}}, "config.json"),
+        ("config", lambda c: c | {"framed": None}, "config.json"),
+        ("tensors", lambda data: data[:-4], "model.safetensors"),
+    ],
+)
+def test_model_whose_parts_do_not_fit_is_refused_by_every_command(command, part, change, file, copied):
+    seal.change(copied, **{part: change})
+    text = [] if command == "evaluate" else ["a"]
+    assert refusal(1, command, copied, *text).startswith(f"{copied / file}: ")

@@ -1,11 +1,14 @@
 """What all commands share: `--help` without torch, wrong use in one sentence, and no markup in what a user gives."""
 
+import shlex
 import subprocess
 import sys
 
 import pytest
+import torch
 
-from tests.commands.command_line import ENVIRONMENT, SMALL, in_own_process, refusal, unrolled
+from tests.commands.command_line import ENVIRONMENT, OURS, SMALL, UNROLLED, in_own_process, refusal, unrolled
+from unrolled import cli
 from unrolled.cli import app
 
 COMMANDS = sorted(name for name in app if not name.startswith("-"))
@@ -53,8 +56,19 @@ def test_command_does_the_same_in_this_process_and_in_its_own(arguments, run):
     [
         (["trian"], 'Did you mean "train"?'),
         (["train", "sonnets", "--out", "x", "--hiden-size", "3"], "Did you mean --hidden-size?"),
-        (["train", "sonnets"], "--out"),
-        (["train", "sonnets", "--out", "x", "--hidden-size", "0"], "hidden_size is 0; it must be a whole number"),
+        (["train", "sonnets"], "train needs --out; see unrolled train --help"),
+        (["train", "sonnets", "--out"], "--out needs a value"),
+        (["generate"], "generate needs MODEL"),
+        (["generate", "x", "so", "long"], "long is more than generate takes; put quotes around a text with spaces"),
+        (["generate", "x", "--", "-x", "--seed", "5"], "--seed stands after --, where everything is text"),
+        (["evaluate", "x", "--baselines=3"], "--baselines is '3'; it must be true or false"),
+        (["generate", "x", "--temperature", "0"], "to take the likeliest symbol each time, use --strategy greedy"),
+        (["train", "sonnets", "--out", "x", "--checkpoint-steps", "y"], "or auto"),
+        (
+            ["train", "sonnets", "--out", "x", "--max-epochs", "0"],
+            "--max-steps, --max-epochs and --max-minutes are all 0",
+        ),
+        (["train", "sonnets", "--out", "x", "--hidden-size", "0"], "--hidden-size is 0; it must be a whole number"),
         (["train", "sonnets", "--out", "x", "--hidden-size", "big"], "big"),
         (["train", "sonnets", "--out", "x", "--cell", "gro"], 'Did you mean "gru"?'),
         (
@@ -62,17 +76,17 @@ def test_command_does_the_same_in_this_process_and_in_its_own(arguments, run):
             "it must leave a share to train on",
         ),
         (["train", "sonnets", "--out", "x", "--config", "none.toml"], "none.toml"),
-        (["train", "--resume", "--out", "nowhere"], "nowhere: no config.json, so there is no run to resume"),
-        (["generate", "x", "--top-p", "0"], "top_p is 0.0; it must be a number in (0, 1]"),
-        (["generate", "x", "--max-length", "0"], "max_length is 0"),
-        (["generate", "x", "--count", "0"], '"0" for --count'),
+        (["train", "--resume", "--out", "nowhere"], "nowhere: no checkpoints/latest, so there is no run to resume"),
+        (["generate", "x", "--top-p", "0"], "--top-p is 0.0; it must be a number in (0, 1]"),
+        (["generate", "x", "--max-length", "0"], "--max-length is 0"),
+        (["generate", "x", "--count", "0"], "--count is 0"),
         (["generate", "x", "--count", "2", "--strategy", "beam"], "beam finds the same text each time"),
         (["evaluate", "x", "--split", "tset"], 'Did you mean "test"?'),
         (["evaluate", "x", "y.txt", "--split", "test"], "other data is measured whole"),
-        (["score", "x"], "give one text to score"),
-        (["score", "x", "text", "--file", "y.txt"], "give one text to score"),
+        (["score", "x"], "give one text to read"),
+        (["score", "x", "text", "--file", "y.txt"], "give one text to read"),
         (["train", "--out", "x"], "no training data; name files"),
-        (["train", "sonnets", "--out", "x", "--format", "text", "--column", "c"], "only format = 'csv' has columns"),
+        (["train", "sonnets", "--out", "x", "--format", "text", "--column", "c"], "only --format csv has columns"),
     ],
 )
 def test_wrong_use_is_one_sentence_and_code_2(arguments, message, tmp_path):
@@ -86,12 +100,13 @@ def test_version_is_the_package_version():
     assert unrolled("--version").stdout.decode().strip() == __version__
 
 
-@pytest.mark.parametrize("name", ["a[/x]", "[red]r", "[link=x]:smile:"])
+@pytest.mark.parametrize("name", ["a[/x]", "[red]r", "[link=x]:smile:", "two words; it's"])
 def test_name_of_a_folder_is_not_read_as_markup(name, tmp_path):
     (tmp_path / "names.txt").write_text("Anna\nBela\nCleo\n" * 20)
     done = unrolled("train", "names.txt", "--lines", "--out", f"runs/{name}", *SMALL, cwd=tmp_path)
     assert done.returncode == 0, done.stderr.decode()
-    assert f"wrote runs/{name}; try: unrolled generate runs/{name}\n" in done.stdout.decode()
+    hint = shlex.join(["unrolled", "generate", f"runs/{name}"])
+    assert f"wrote runs/{name}; try: {hint}\n" in done.stdout.decode()
 
 
 @pytest.mark.parametrize("arguments", [["train", "bad\udcff.txt", "--out", "x"], ["generate", "runs/\udcff"]])
@@ -127,3 +142,36 @@ def test_missing_extra_is_named(folders):
     assert done.stdout == "1\n" * len(cases)
     said = "unrolled: {} is not installed; pip install 'unrolled[{}]'\n"
     assert done.stderr == "".join(said.format(case.split()[0], extra) for case, extra in cases.items())
+
+
+def test_memory_that_torch_does_not_get_is_named_by_its_size(capsys):
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(10**15)
+    assert cli._complain(caught.value, cli.FAILED) == 1
+    asked = "unrolled: out of memory: 4,000,000.0 GB were asked for at once; take a smaller model, batch"
+    assert capsys.readouterr().err == f"{asked} or vocabulary\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize("command", ["view", "explain", "score", "generate", "lab list"])
+def test_console_without_a_character_shows_its_escape(command, encoding, folders):
+    given = [folders["lstm"], "ab\u4e2d"] if command != "lab list" else []
+    poor = ENVIRONMENT | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run([*UNROLLED, *command.split(), *given], capture_output=True, env=poor, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode(encoding)
+
+
+def test_lines_that_go_to_no_terminal_are_whole(lines_file, tmp_path, monkeypatch):
+    monkeypatch.setitem(OURS, "COLUMNS", "40")
+    done = unrolled("train", lines_file, "--lines", "--out", tmp_path / "run", *SMALL)
+    (ended,) = [line for line in done.stdout.decode().splitlines() if line.startswith("ended by")]
+    assert "best validation loss" in ended
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, "lab list"])
+def test_help_fits_in_80_columns_and_ends_with_its_own_examples(name):
+    command, narrow = [*UNROLLED, *name.split(), "--help"], ENVIRONMENT | {"COLUMNS": "80"}
+    shown = subprocess.run(command, capture_output=True, env=narrow, check=True).stdout.decode()
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "Start with" not in shown

@@ -9,8 +9,9 @@ from unittest import mock
 import pytest
 from cyclopts import App, Parameter
 
-from tests.commands.command_line import refusal, unrolled
+from tests.commands.command_line import SMALL, refusal, unrolled
 from unrolled.commands.configuration import fill_in
+from unrolled.saved.checkpoints import save_checkpoint
 
 
 def test_config_file_holds_the_options_and_flags_go_on_top(tmp_path):
@@ -45,6 +46,20 @@ def test_config_file_with_a_mistake_is_wrong_use(toml, message, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_config_file_that_is_not_utf_8_is_named(tmp_path):
+    (tmp_path / "run.toml").write_bytes(b"[model]\n# caf\xe9\n")
+    error = refusal(2, "train", "sonnets", "--out", "run", "--config", "run.toml", cwd=tmp_path)
+    assert error == "run.toml: byte 13 is not UTF-8; convert the file to UTF-8"
+
+
+@pytest.mark.parametrize("given", [["--optimiser", "sgd"], ["--config", "run.toml"]])
+def test_what_a_configuration_warns_of_is_one_note(given, lines_file, tmp_path):
+    (tmp_path / "run.toml").write_text('[training]\noptimiser = "sgd"\n')
+    done = unrolled("train", lines_file, "--lines", "--out", "run", *SMALL, *given, cwd=tmp_path)
+    (said,) = [line for line in done.stderr.decode().splitlines() if "sgd" in line]
+    assert said.startswith("unrolled: note: sgd learns next to nothing")
+
+
 @dataclass(frozen=True)
 class MadeUp:
     steps: int | Literal["auto"] | None = None
@@ -73,7 +88,7 @@ def test_flags_go_before_the_file_and_the_file_before_the_run(flags, toml, saved
     def options(*, out: Path, config: Path, resume: bool, made_up: Annotated[MadeUp, Parameter(name="*")] = MadeUp()):
         return made_up
 
-    (tmp_path / "config.json").write_text(json.dumps({"model": saved, "data": None, "training": None}))
+    save_checkpoint(tmp_path, 0, {}, {"config": {"model": saved, "data": None, "training": None}})
     (tmp_path / "run.toml").write_text(f"[model]\n{toml}")
     arguments = ["--out", str(tmp_path), "--config", str(tmp_path / "run.toml"), "--resume", *flags]
     assert app(arguments, result_action="return_value") == expected

@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from tests.commands.command_line import SMALL, refusal, unrolled
 from unrolled.corpus.sonnets import sonnets
 
@@ -41,6 +43,70 @@ def test_evaluate_takes_the_split_there_is_and_refuses_data_that_changed(tmp_pat
     assert "data.txt: changed since the model was trained on it" in refusal(1, "evaluate", run)
     (tmp_path / "other.txt").write_text("brown fox " * 9)
     (tmp_path / "data.txt").unlink()
-    assert "data.txt: no such file" in refusal(1, "evaluate", run, tmp_path / "other.txt")
-    assert "90 symbols" not in refusal(1, "evaluate", run)
-    assert "89 symbols of" in unrolled("evaluate", run, tmp_path / "other.txt", "--no-baselines").stdout.decode()
+    assert "data.txt: no such file" in refusal(1, "evaluate", run)
+    done = unrolled("evaluate", run, tmp_path / "other.txt")
+    assert "data.txt: no such file" in done.stderr.decode()
+    assert "measured without baselines" in done.stderr.decode()
+    assert done.stdout == unrolled("evaluate", run, tmp_path / "other.txt", "--no-baselines").stdout
+    assert "89 symbols of" in done.stdout.decode()
+
+
+@pytest.fixture(scope="session")
+def records_run(tmp_path_factory):
+    """A model of symbols that learned JSON lines from a file whose name does not say so."""
+    folder = tmp_path_factory.mktemp("records")
+    (folder / "tokens.data").write_text('["c4", "e4", "g4"]\n["c4", "g4"]\n' * 30)
+    done = unrolled("train", "tokens.data", "--format", "jsonl", "--out", "run", *SMALL, cwd=folder)
+    assert done.returncode == 0, done.stderr.decode()
+    return folder / "run"
+
+
+def test_other_data_is_read_as_the_model_was_trained_or_as_the_options_say(records_run, tmp_path):
+    (tmp_path / "other.data").write_text('["c4", "e4"]\n')
+    (tmp_path / "other.csv").write_text("tune\nc4 e4\n")
+    (tmp_path / "other.txt").write_text("c4 e4\n")
+    plain = unrolled("evaluate", records_run, tmp_path / "other.data", "--no-baselines").stdout.decode()
+    for name, options in (("other.csv", ["--column", "tune"]), ("other.txt", ["--format", "text"])):
+        shown = unrolled("evaluate", records_run, tmp_path / name, "--no-baselines", *options).stdout.decode()
+        assert shown == plain.replace("other.data", name)
+    assert "2 symbols of" in plain
+
+
+@pytest.mark.parametrize("command", ["score", "view"])
+def test_file_is_read_as_the_model_was_trained_or_as_the_options_say(command, records_run, tmp_path):
+    (tmp_path / "other.data").write_text('["c4", "e4"]\n')
+    (tmp_path / "other.txt").write_text("c4 e4\n")
+    one = unrolled(command, records_run, "--file", tmp_path / "other.data")
+    assert (one.returncode, one.stderr) == (0, b"")
+    assert one.stdout == unrolled(command, records_run, "--file", tmp_path / "other.txt", "--format", "text").stdout
+
+
+def test_data_that_the_model_mostly_does_not_know_is_refused(records_run, run, tmp_path):
+    (tmp_path / "other.data").write_text('["c4", "e4"]\n' * 9)
+    said = refusal(1, "evaluate", records_run, tmp_path / "other.data", "--format", "text")
+    assert "the model knows only 0% of its symbols" in said
+    assert "--lines, --format, --column" in said
+    said = refusal(1, "evaluate", run[0], tmp_path / "other.data", "--lines")
+    assert "read as sequences that each end with EOS, but the model learned one stream" in said
+    (tmp_path / "some.txt").write_text("Shall I €\n")
+    done = unrolled("evaluate", run[0], tmp_path / "some.txt", "--no-baselines")
+    assert "10.0% of the symbols are unknown to the model and read as UNK" in done.stderr.decode()
+    assert "name it after the model" in refusal(2, "evaluate", run[0], "--lines")
+
+
+def test_evaluation_beside_baselines_is_of_so_many_symbols_at_most(run, monkeypatch):
+    monkeypatch.setattr("unrolled.commands.evaluate.COMPARED", 1000)
+    shown = unrolled("evaluate", run[0]).stdout.decode()
+    assert "999 symbols of the first 1,000 of the test split" in shown
+    assert "4,785 symbols of the test split" in unrolled("evaluate", run[0], "--no-baselines").stdout.decode()
+
+
+def test_evaluate_of_a_few_strings_shows_what_means_something(tmp_path):
+    (tmp_path / "anbn.txt").write_text("".join("a " * n + "b " * n + "\n" for n in range(1, 6)))
+    made = ["--cell", "rnn", "--lines", "--kind", "symbols", "--validation", "0", "--test", "0"]
+    done = unrolled("train", "anbn.txt", "--out", "run", *made, "--max-steps", "3", cwd=tmp_path)
+    shown = done.stdout.decode()
+    assert "RNN, V 4" in shown, done.stderr.decode()
+    assert "RNN_TANH" not in shown
+    assert "xz" not in shown  # a file of 35 bytes is mostly its header
+    assert re.search(r"exact strings .*\d %, of 20.0 % at most", shown)

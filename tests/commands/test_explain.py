@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.commands.command_line import unrolled
+from tests.commands.command_line import refusal, unrolled
 
 
 @pytest.mark.parametrize(
@@ -16,4 +16,26 @@ def test_explanation_is_written_in_the_format_of_its_extension(name, head, folde
 
 def test_explanation_is_printed(folders):
     shown = unrolled("explain", folders["rnn"], "aab", "--columns", "3").stdout.decode()
-    assert "Gradient of rnn.weight_hh_l0 (7, 7)" in shown
+    assert "The gradients: dW_hh (7, 7), rows 0 to 6 of weight_hh_l0" in shown
+
+
+def test_new_model_needs_no_folder_and_is_the_same_each_time():
+    asked = ["explain", "--cell", "rnn", "--hidden-size", "3", "--symbols", "a b", "a a b"]
+    done = unrolled(*asked)
+    assert "RNN, V 4, H 3" in done.stdout.decode(), done.stderr.decode()
+    assert unrolled(*asked).stdout == done.stdout
+    assert unrolled(*asked, "--seed", "1").stdout != done.stdout
+    exercise = unrolled(*asked, "--blank").stdout.decode()
+    assert exercise.count("______") > 50
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["a a b"], "or --symbols and a text"),
+        (["--symbols", "a b", "folder", "a a b"], "give the text alone"),
+        (["folder", "a a b", "--cell", "gru"], "--cell belongs to a new model"),
+    ],
+)
+def test_model_and_symbols_exclude_each_other(arguments, said):
+    assert said in refusal(2, "explain", *arguments)

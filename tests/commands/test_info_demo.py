@@ -22,7 +22,7 @@ def test_quick_demo_shows_all_parts_and_makes_what_it_names(tmp_path):
     for part in ("vocabulary", "rnn.weight_ih_l0", "loss before", "bits/symbol", "bigram", "Try next:"):
         assert part in shown, part
     made = re.findall(r"made (\S+)", shown)
-    assert len(made) == 3
+    assert len(made) == 6
     for path in made:
         assert os.path.exists(path), path
-    assert shown.count("  unrolled ") == 3
+    assert shown.count("  unrolled ") == 5

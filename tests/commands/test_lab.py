@@ -1,8 +1,11 @@
 """`unrolled lab`: refusals in one sentence, tables, plots and models in a folder."""
 
+import re
+
 import pytest
 
 from unrolled.cli import run as command_line
+from unrolled.languages import registry
 
 
 def lab_command(*arguments):
@@ -56,3 +59,18 @@ def test_drift_starts_exact(tmp_path, capsys):
     assert lab_command("anbn", "--seeds", 2, "--steps", 50, "--limit", 60, "--from-golden", "--out", tmp_path) == 0
     assert (tmp_path / "drift.png").stat().st_size > 1000
     assert (tmp_path / "drift.csv").read_text().splitlines()[1].startswith("0,> 60")
+
+
+@pytest.mark.parametrize("language", registry.names())
+def test_every_language_of_the_list_runs_with_its_default_sizes(language, capsys):
+    """In a short setting: the same sizes, fewer steps, models and larger sizes."""
+    assert lab_command(language, "--seeds", 2, "--steps", 3, "--samples", 50, "--limit", 20) == 0
+    shown = capsys.readouterr().out
+    assert "first failing n" in shown
+    assert ("lacks some sizes" in shown) == (language in {"anbmcnm", "tomita-2", "tomita-5", "tomita-6"})
+
+
+def test_command_says_beforehand_what_will_take_more_than_a_minute(capsys, monkeypatch):
+    monkeypatch.setattr("unrolled.commands.lab.PATIENCE", 0)
+    assert lab_command("parity", "--seeds", 2, "--steps", 50, "--limit", 60) == 0
+    assert re.search(r"training takes about \d+ s, measuring up to \d+ s; --steps", capsys.readouterr().out)

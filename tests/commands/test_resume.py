@@ -1,11 +1,22 @@
 """`unrolled train --resume` goes on with the run that is there, and with no other."""
 
 import json
+import os
+import re
+import shutil
 import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 
-from tests.commands.command_line import ENVIRONMENT, UNROLLED, contents, refusal, unrolled
+import pytest
+
+from tests.commands.command_line import ENVIRONMENT, SMALL, UNROLLED, contents, refusal, unrolled
+from unrolled.lm import Corpus, ModelConfig, SequenceModel, TrainingConfig, train
+from unrolled.saved.lock import only_writer
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_ctrl_c_saves_and_resume_continues(tmp_path):
@@ -25,7 +36,7 @@ def test_ctrl_c_saves_and_resume_continues(tmp_path):
     assert process.returncode == 0, error.decode()
     assert f"unrolled train --resume --out {out}" in shown.decode()
     done = int(json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])["step"])
-    assert "learning_rate was 0.002" in refusal(1, "train", "--resume", "--out", out, "--learning-rate", "1")
+    assert "--learning-rate was 0.002" in refusal(1, "train", "--resume", "--out", out, "--learning-rate", "1")
     (tmp_path / "other.txt").write_text("another text altogether\n" * 100)
     assert "other data" in refusal(1, "train", tmp_path / "other.txt", "--resume", "--out", out)
     resumed = unrolled("train", "--resume", "--out", out, "--max-steps", str(done + 5))
@@ -38,6 +49,76 @@ def test_resume_of_another_corpus_model_or_training_is_refused(copied, tmp_path)
     resume = ["train", "--resume", "--out", copied]
     assert "this run began with other data" in refusal(1, "train", tmp_path / "other.txt", *resume[1:])
     assert "this run began with other data" in refusal(1, *resume, "--validation", "0.1")
-    assert "hidden_size was 8 when this run began and is 9 now" in refusal(1, *resume, "--hidden-size", "9")
+    assert "--hidden-size was 8 when this run began and is 9 now" in refusal(1, *resume, "--hidden-size", "9")
     assert "seed was 0 when this run began and is 1 now" in refusal(1, *resume, "--seed", "1")
     assert contents(copied) == before
+
+
+def test_folder_that_is_being_trained_in_is_refused_to_everyone_else(copied):
+    before = contents(copied)
+    with only_writer(copied):
+        for command in (["sonnets"], ["--resume"], ["--resume", "--max-steps", "40"]):
+            error = refusal(1, "train", *command, "--out", copied)
+            assert f"{copied}: pid {os.getpid()} on " in error
+            assert "is writing to this folder; wait until it ends, or stop it" in error
+    assert contents(copied) == before
+    assert unrolled("train", "--resume", "--out", copied).returncode == 0
+
+
+def test_resume_needs_no_file_of_the_model(copied):
+    before = contents(copied)
+    for name in ("config.json", "vocabulary.json", "model.safetensors"):
+        (copied / name).unlink()
+    assert unrolled("train", "--resume", "--out", copied).returncode == 0
+    assert contents(copied).keys() >= {Path("config.json"), Path("vocabulary.json")}
+    assert (copied / "model.safetensors").read_bytes() == before[Path("model.safetensors")]
+
+
+def test_resume_without_a_run_says_so(tmp_path):
+    assert "no run to resume" in refusal(2, "train", "--resume", "--out", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.fixture
+def begun_in_python(tmp_path):
+    """A run that knows no name of its data, and a file that holds the same."""
+    (tmp_path / "data.txt").write_text("abc abd\n" * 90)
+    corpus = Corpus.from_text("abc abd\n" * 90, lines=True)
+    model = SequenceModel(ModelConfig(hidden_size=5), corpus.vocabulary)
+    train(model, corpus, TrainingConfig(max_steps=4), tmp_path / "run")
+    return tmp_path
+
+
+def test_run_begun_in_python_says_how_it_is_resumed(begun_in_python):
+    error = refusal(2, "train", "--resume", "--out", begun_in_python / "run")
+    assert f"unrolled train DATA... --resume --out {begun_in_python / 'run'}" in error
+    assert "train(..., resume=True)" in error
+
+
+def test_run_begun_in_python_is_resumed_with_its_data_named_and_from_then_on_knows_it(begun_in_python):
+    resume = ["--resume", "--out", begun_in_python / "run", "--max-steps"]
+    assert "other data" in refusal(1, "train", begun_in_python / "data.txt", *resume, "8")
+    done = unrolled("train", begun_in_python / "data.txt", "--lines", *resume, "8")
+    assert done.returncode == 0, done.stderr.decode()
+    assert "after 12 steps" in unrolled("train", *resume, "12").stdout.decode()
+
+
+def test_resumed_run_says_that_it_reads_standard_input(tmp_path):
+    text = b"the same text again\n" * 90
+    assert unrolled("train", "-", "--out", tmp_path / "a b", *SMALL, stdin=text).returncode == 0
+    done = unrolled("train", "--resume", "--out", tmp_path / "a b", stdin=text)
+    assert done.returncode == 0
+    assert (
+        f"reading standard input, which this run began with: unrolled train --resume --out '{tmp_path}/a b' < DATA"
+        in (done.stdout.decode())
+    )
+
+
+@pytest.mark.whole_process
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no compiler for the library that kills at an operation")
+def test_run_that_is_killed_at_any_operation_on_files_resumes_to_the_same_end():
+    """A sample of the campaign, which takes half an hour as a whole."""
+    command = [sys.executable, "-m", "tests.commands.kill_campaign", "--kills", "24"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(re.findall(r"operations, 12 kills, 0 faults", done.stdout)) == 2, done.stdout

@@ -2,9 +2,13 @@
 
 import re
 
+import numpy as np
 import pytest
+import torch
 
-from tests.commands.command_line import refusal, unrolled
+from tests.commands.command_line import SMALL, refusal, unrolled
+from tests.views.small_models import small
+from unrolled.views.colours import contrast, luminance, on, surprise
 
 
 def test_score_names_symbols_bits_and_the_mean(run):
@@ -24,9 +28,53 @@ def test_score_of_a_file_reads_it_as_training_did(run, lines_file, tmp_path):
     assert "the text to score is empty" in refusal(1, "score", out, "")
 
 
+def test_score_shades_can_be_read_on_every_terminal_and_darken_with_surprise():
+    grounds = [surprise(bits) for bits in np.linspace(0, 12, 200)]
+    for ground in grounds:
+        ink, below = (tuple(map(int, re.findall(r"\d+", each))) for each in on(ground).split(" on "))
+        assert below == ground
+        assert contrast(ink, below) >= 4.5
+    brightness = [luminance(ground) for ground in grounds]
+    assert brightness == sorted(brightness, reverse=True)  # so the order is the same for every kind of colour vision
+    assert brightness[0] == 1
+
+
 def test_score_in_bits_is_one_line_a_symbol(run):
     out, _ = run
     lines = [line.split("\t") for line in unrolled("score", out, "a\nb", "--bits").stdout.decode().splitlines()]
     assert [symbol for _, symbol in lines] == ["a", "⏎", "b"]
     total = re.search(r"3 symbols, ([\d.]+) bits", unrolled("score", out, "a\nb").stdout.decode()).group(1)
     assert sum(float(bits) for bits, _ in lines) == pytest.approx(float(total), abs=0.06)
+
+
+@pytest.fixture(scope="session")
+def bytes_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bytes")
+    (folder / "text.txt").write_text("né " * 100, "utf-8")
+    done = unrolled("train", "text.txt", "--kind", "bytes", "--out", "run", *SMALL, cwd=folder)
+    assert done.returncode == 0, done.stderr.decode()
+    return folder / "run"
+
+
+def test_model_of_bytes_scores_every_way_and_shows_whole_characters(bytes_run, tmp_path):
+    (tmp_path / "text.txt").write_text("né€", "utf-8")
+    shown = unrolled("score", bytes_run, "né€").stdout.decode()
+    assert shown.startswith("né€\n")
+    assert "6 symbols, " in shown
+    assert unrolled("score", bytes_run, "--file", tmp_path / "text.txt").stdout.decode() == shown
+    lines = unrolled("score", bytes_run, "né€", "--bits").stdout.decode().splitlines()
+    assert [line.split("\t")[1] for line in lines] == ["n", "", "é", "", "", "€"]
+
+
+def test_line_end_is_typed_in_one_way_everywhere(run):
+    out, _ = run
+    assert unrolled("score", out, "a\\nb").stdout == unrolled("score", out, "a\nb").stdout
+    written = [unrolled("generate", out, prompt, "--seed", "1").stdout for prompt in ("a\\nb", "a\nb")]
+    assert written[0] == written[1]
+
+
+@pytest.mark.parametrize("command", ["generate", "score", "explain", "view"])
+def test_symbols_typed_without_spaces_get_a_hint(command, tmp_path):
+    small("lstm", dtype=torch.float32, kind="symbols").save_pretrained(tmp_path / "run")
+    done = unrolled(command, tmp_path / "run", "aab")
+    assert "its symbols stand apart: did you mean 'a a b'?" in done.stderr.decode()

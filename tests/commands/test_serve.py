@@ -54,7 +54,7 @@ def test_port_in_use_is_named(folder):
 
 def test_wrong_use_is_refused(folder, tmp_path):
     assert "config.json" in refusal(1, "serve", tmp_path / "none")
-    assert "from 0 to 65535" in refusal(1, "serve", folder, "--port", "65536")
+    assert "from 0 to 65,535" in refusal(2, "serve", folder, "--port", "65536")
     assert "cannot listen on 192.0.2.1" in refusal(1, "serve", folder, "--host", "192.0.2.1", "--port", "0")
     assert "--name" in refusal(1, "serve", folder, "--host", "0.0.0.0")
     assert "threads is 0; it must be" in refusal(2, "serve", folder, "--threads", "0")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 
 import pytest
 
@@ -48,10 +49,31 @@ def test_standard_input_trains_and_binary_is_read_as_bytes(tmp_path):
     assert done.returncode == 0, done.stderr.decode()
 
 
+def test_run_that_ends_while_its_loss_falls_prints_the_command_that_goes_on(tmp_path):
+    flags = [*SMALL[:-2], "--validate-every", "5", "--learning-rate", "0.001"]
+    shown = unrolled("train", "sonnets", "--out", tmp_path / "a b", *flags, "--max-steps", "20").stdout.decode()
+    command = re.search("the validation loss was still falling; go on with: (.*)", shown).group(1)
+    assert command == f"unrolled train --resume --out '{tmp_path}/a b' --max-steps 40"
+    assert "after 40 steps" in unrolled(*shlex.split(command)[1:]).stdout.decode()
+    for name, finished in {"cosine": ["20", "--schedule", "cosine"], "one validation": ["4"]}.items():
+        shown = unrolled("train", "sonnets", "--out", tmp_path / name, *flags, "--max-steps", *finished).stdout.decode()
+        assert "wrote" in shown
+        assert "still falling" not in shown
+
+
+def test_model_too_large_for_memory_is_refused_with_the_size_it_needs(tmp_path):
+    error = refusal(1, "train", "sonnets", "--out", tmp_path / "run", "--hidden-size", "200000")
+    assert re.search(
+        r"a model of 160,0\d\d,\d{3},\d{3} parameters takes 3,2\d\d\.\d GB to train, and \S+ GB are free", error
+    )
+    assert "lower --hidden-size (now 200,000)" in error
+    assert not (tmp_path / "run").exists()
+
+
 def test_divergence_fails_and_says_what_to_do(tmp_path):
     error = refusal(
         1, "train", "sonnets", "--out", tmp_path / "run", *SMALL[2:], "--cell", "rnn", "--nonlinearity", "relu",
-        "--optimiser", "sgd", "--learning-rate", "1e30", "--clip-norm", "0",
+        "--optimiser", "sgd", "--learning-rate", "1e9", "--clip-norm", "0",
     )  # fmt: skip
     assert re.search(r"diverged at step \d+, batch \d+ of epoch 1: loss \S+ nats", error)
-    assert "Lower learning_rate" in error
+    assert "Lower --learning-rate (now 1e+09) or clip gradients with --clip-norm" in error

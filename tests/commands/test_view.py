@@ -1,6 +1,7 @@
 """`unrolled view` writes every picture to the file it names; wrong use and missing parts get one sentence."""
 
 import csv
+import re
 import sys
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from tests.commands.command_line import refusal, unrolled
 from tests.views.small_models import small
 from unrolled.commands.view import PICTURES
+from unrolled.views.terminal import sparkline
 from unrolled.views.traces import trace
 
 TEXT = "abcacbbac"
@@ -27,11 +29,60 @@ def test_every_picture_is_written_to_the_file_that_is_named(picture, folders, tm
 
 def test_terminal_needs_no_picture_library(folders, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    shown = unrolled("view", folders["lstm"], TEXT, "--unit", "3").stdout.decode()
-    assert "coloured by c0[3]" in shown
+    shown = unrolled("view", folders["lstm"], TEXT).stdout.decode()
+    assert re.search(r"coloured by c0\[\d\], -", shown)
     assert TEXT in shown
     for signal in "ifgoch":
         assert f"{signal}[6]" in shown
+
+
+def test_bars_stand_below_their_symbols_and_the_caption_fits_the_quantity(folders):
+    shown = unrolled("view", folders["gru"], TEXT, "--signal", "z", "--unit", "3").stdout.decode()
+    assert "coloured by z0[3], 0           1\n" in shown  # a gate is never below 0
+    text, bars = shown.splitlines()[-2:]
+    assert text == " " * 8 + TEXT
+    read = trace(small("gru", dtype=torch.float32, framed=False), TEXT)
+    assert bars == "z[3]".ljust(8) + sparkline(read.values("z")[:, 3], 0, 1)
+    assert "h[" not in shown
+
+
+OPTIONS = {
+    "signal": "h",
+    "layer": "0",
+    "unit": "3",
+    "by": "count:a-b",
+    "beside": "rnn",
+    "position": "2",
+    "clusters": "2",
+    "lags": "3",
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("picture", PICTURES)
+def test_every_option_is_obeyed_or_refused(picture, option, folders, two_layers, tmp_path):
+    """Obeyed: the picture is another one than without it."""
+    value = folders["rnn"] if option == "beside" else OPTIONS[option]
+    asked = ["view", two_layers, TEXT, "--picture", picture]
+    asked += ["--by", "position"] if picture == "units" else []
+    if option not in PICTURES[picture].options.split():
+        assert f"--{option} does nothing for --picture {picture}" in refusal(2, *asked, f"--{option}", value)
+        return
+    if PICTURES[picture].extension == ".png":
+        pytest.importorskip("matplotlib", reason="the extra [plot] is not installed")
+    if option == "by" and picture == "units":
+        asked = asked[:-2]
+    if picture == "saturation" and option == "signal":
+        value = "f"
+    made = []
+    for arguments in ([], [f"--{option}", value]):
+        with_out = ["--out", "made.svg"] if PICTURES[picture].extension else []
+        done = unrolled(*asked, *arguments, *with_out, cwd=tmp_path)
+        if picture != "units" or option != "by" or arguments:
+            assert done.returncode == 0, done.stderr.decode()
+        written = (tmp_path / "made.svg").read_text("utf-8") if with_out else done.stdout.decode()
+        made.append(re.sub(r"<dc:date>.*|id=\"\w+\"|#\w+", "", written))
+    assert made[0] != made[1]
 
 
 def test_units_are_ranked(folders):
@@ -60,7 +111,7 @@ def test_report_is_a_page(folders, tmp_path):
     ("cell", "arguments", "code", "said"),
     [
         ("gru", [""], 1, "the text is empty"),
-        ("gru", [], 2, "there is no text to read"),
+        ("gru", [], 2, "give one text"),
         ("gru", ["ab", "--file", "x"], 2, "give one text"),
         ("gru", ["--file", "missing.txt"], 1, "missing.txt"),
         ("gru", ["ab", "--picture", "text", "--signal", "f"], 1, "GRU has no gate or state 'f'; it has r, z, n, h"),
@@ -84,5 +135,5 @@ def test_unseen_symbols_and_long_texts_are_noted(folders, tmp_path):
     done = unrolled("view", folders["gru"], "--file", tmp_path / "long.txt")
     assert done.returncode == 0
     assert "22,000 symbols; all are read, but only one step in 2 is kept" in done.stderr.decode()
-    assert "symbols are new to the model, which reads them as UNK" in done.stderr.decode()
+    assert "the model does not know 5,500 of 22,000 symbols and reads them as UNK" in done.stderr.decode()
     assert "one step in 2 is shown" in done.stdout.decode()

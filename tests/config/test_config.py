@@ -28,51 +28,51 @@ def test_every_field_is_checked(cls, name):
 REFUSED = {
     ModelConfig: [
         ({"cell": "lstn"}, "cell is 'lstn'; it must be one of rnn, lstm, gru"),
-        ({"hidden_size": 0}, "hidden_size is 0; it must be a whole number of at least 1"),
+        ({"hidden_size": 0}, "hidden_size is 0; it must be a whole number from 1 to 2,147,483,647"),
         ({"hidden_size": True}, "hidden_size is True; it must be a whole number"),
         ({"num_layers": 1.0}, "num_layers is 1.0; it must be a whole number"),
         ({"dropout": 1.0}, "dropout is 1.0; it must be a number in [0, 1)"),
         ({"checkpoint_steps": 0}, 'checkpoint_steps is 0, expected None, "auto" or the steps of a segment, 1 or more'),
         ({"tied": 1}, "tied is 1; it must be true or false"),
-        ({"tied": True}, "embedding_size must equal hidden_size = 256; it is 0"),
-        ({"nonlinearity": "relu"}, "only cell = 'rnn' has one, not lstm"),
+        ({"tied": True}, "embedding_size must equal hidden_size, which is 256; it is 0"),
+        ({"nonlinearity": "relu"}, "only cell='rnn' has one, not lstm"),
     ],
     DataConfig: [
         ({"kind": "letters"}, "kind is 'letters'; it must be one of auto, characters, symbols, bytes, words"),
         ({"lines": "yes"}, "lines is 'yes'; it must be true or false"),
         ({"column": 3}, "column is 3; it must be text"),
-        ({"column": "x", "format": "text"}, "column is 'x'; only format = 'csv' has columns, not text"),
-        ({"min_count": 0}, "min_count is 0; it must be a whole number of at least 1"),
+        ({"column": "x", "format": "text"}, "column is 'x'; only format='csv' has columns, not text"),
+        ({"min_count": 0}, "min_count is 0; it must be a whole number from 1 to 2,147,483,647"),
         ({"test": -0.1}, "test is -0.1; it must be a number in [0, 1)"),
         ({"validation": 0.6, "test": 0.5}, "validation + test is 1.1; it must leave a share to train on"),
         ({"split_by": "line"}, "split_by is 'line'; it must be one of auto, sequence, block, file"),
     ],
     TrainingConfig: [
         ({"optimiser": "adam"}, "optimiser is 'adam'; it must be one of adamw, sgd, rmsprop"),
-        ({"learning_rate": 0.0}, "learning_rate is 0.0; it must be a number in (0, inf)"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0; it must be a number in (0, 1e+09]"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
-        ({"clip_norm": float("inf")}, "clip_norm is inf; it must be a number in [0, inf)"),
+        ({"clip_norm": float("inf")}, "clip_norm is inf; it must be a number in [0, 1e+09]"),
         ({"plateau_factor": 1.0}, "plateau_factor is 1.0; it must be a number in (0, 1)"),
-        ({"batch_size": 0}, "batch_size is 0; it must be a whole number of at least 1"),
-        ({"seed": -1}, "seed is -1; it must be a whole number of at least 0"),
+        ({"batch_size": 0}, "batch_size is 0; it must be a whole number from 1 to 2,147,483,647"),
+        ({"seed": -1}, "seed is -1; it must be a whole number from 0 to 9,223,372,036,854,775,807"),
         ({"max_epochs": 0}, "training never ends"),
         ({"schedule": "cosine", "max_epochs": 0, "max_minutes": 1.0}, "it needs max_steps or max_epochs"),
     ],
     GenerationConfig: [
         ({"strategy": "best"}, "strategy is 'best'; it must be one of sample, greedy, beam"),
-        ({"max_length": 0}, "max_length is 0; it must be a whole number of at least 1"),
-        ({"top_k": 1.5}, "top_k is 1.5; it must be a whole number of at least 0"),
+        ({"max_length": 0}, "max_length is 0; it must be a whole number from 1 to 2,147,483,647"),
+        ({"top_k": 1.5}, "top_k is 1.5; it must be a whole number from 0 to 2,147,483,647"),
         ({"top_p": 0.0}, "top_p is 0.0; it must be a number in (0, 1]"),
         ({"min_p": 1.1}, "min_p is 1.1; it must be a number in [0, 1]"),
-        ({"temperature": 0.0}, "temperature is 0.0; it must be a number in (0, inf)"),
+        ({"temperature": 0.0}, "temperature is 0; to take the likeliest symbol each time, use strategy='greedy'"),
     ],
     Limits: [
-        ({"threads": 0}, "threads is 0; it must be a whole number of at least 1"),
-        ({"writing_seconds": 0}, "writing_seconds is 0; it must be a number in (0, inf)"),
+        ({"threads": 0}, "threads is 0; it must be a whole number from 1 to 2,147,483,647"),
+        ({"writing_seconds": 0}, "writing_seconds is 0; it must be a number in (0, 1e+09]"),
     ],
     LabConfig: [
-        ({"units": 0}, "units is 0; it must be a whole number of at least 1"),
-        ({"gain": 0.5}, "gain is 0.5; it must be a number in [1, inf)"),
+        ({"units": 0}, "units is 0; it must be a whole number from 1 to 2,147,483,647"),
+        ({"gain": 0.5}, "gain is 0.5; it must be a number in [1, 1e+09]"),
         ({"average": 2}, "average is 2; it must be a number in [0, 1]"),
         ({"cell": "gru", "cell_noise": 0.1}, "cell_noise is 0.1; it must be 0, for gru has no cell state"),
         ({"choose_up_to": 101}, "choose_up_to is 101; it must be 0, or a size from 51 to 100"),
@@ -97,7 +97,7 @@ def test_value_that_is_not_legal_is_refused(cls, values, message):
         ({"model": {"hiden_size": 3}}, "unknown key 'hiden_size' in [model]; did you mean hidden_size?"),
         ({"modle": {}}, "unknown key 'modle' at the top level; did you mean model?"),
         ({"training": {"zzz": 3}}, "legal keys: optimiser, learning_rate"),
-        ({"model": {"hidden_size": "big"}}, "hidden_size is 'big'; it must be a whole number of at least 1"),
+        ({"model": {"hidden_size": "big"}}, "hidden_size is 'big'; it must be a whole number from 1 to 2,147,483,647"),
         ({"data": {"column": ["x"]}}, "column is ['x']; it must be text"),
         ({"model": 3}, "[model] must be a table"),
     ],
@@ -125,3 +125,9 @@ def test_run_config_survives_its_own_plain_values():
 )
 def test_model_config_kind_is_the_notation_name(config, kind):
     assert config.kind == kind
+
+
+def test_sgd_at_the_default_rate_gets_a_note():
+    with pytest.warns(UserWarning, match=r"sgd learns next to nothing at the default .* try learning_rate=1.0"):
+        TrainingConfig(optimiser="sgd")
+    TrainingConfig(optimiser="sgd", learning_rate=1.0)  # warns of nothing

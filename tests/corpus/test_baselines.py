@@ -72,7 +72,7 @@ def test_ngrams_sum_to_one_over_the_vocabulary(known, context):
     assert np.isclose(got[len(context) :: len(context) + 1].sum(), 1)
 
 
-def test_table_of_the_founding_example_by_hand():
+def test_table_of_the_textbook_example_by_hand():
     corpus = Corpus.from_sequences([["a", "b"], ["a", "a", "b", "b"]], validation=0, test=0)
     uniform, unigram, *_ = baselines.table(corpus, "train")
     assert uniform.bits_per_symbol == 2

@@ -52,7 +52,7 @@ def test_sequence_batches_change_their_order_with_epoch_and_seed():
     assert first == list(rows(SequenceBatches(data, 4, seed=1)))
 
 
-def test_sequence_batches_give_the_founding_batch():
+def test_sequence_batches_give_the_textbook_batch():
     [batch] = SequenceBatches(Sequences(np.array([0, 1, 2, 0, 0, 1, 1, 2]), np.array([0, 3, 8])), 5)
     assert [array.dtype for array in batch] == [np.int64] * 3
     assert batch.inputs.T.tolist() == [[0, 0, 1, 1], [0, 1, 0, 0]]

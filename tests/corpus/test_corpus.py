@@ -12,6 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from unrolled.config.data import DataConfig
+from unrolled.corpus import reading
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.reading import CorpusError, CorpusWarning
 from unrolled.corpus.sonnets import sonnets
@@ -32,7 +33,7 @@ def test_sonnets_are_the_file_that_was_checked():
     )
 
 
-def test_corpus_of_the_founding_example():
+def test_corpus_of_the_textbook_example():
     corpus = Corpus.from_sequences([["a"] * n + ["b"] * n for n in range(1, 6)], **WHOLE)
     assert corpus.vocabulary.names == ("a", "b", "EOS", "UNK")
     assert [ids.tolist() for ids in corpus.train] == [[0] * n + [1] * n + [2] for n in range(1, 6)]
@@ -177,8 +178,6 @@ def test_corpus_ids_take_the_smallest_type_that_holds_v(symbols, recwarn):
         (b"\xef\xbb\xbf", {}, "empty"),
         (b"\n\n", {"lines": True}, "empty, no sequences"),
         (b"a", {}, "1 symbol only"),
-        (b"abcdefghij", {}, "validation 0.05 of 10 symbols is 1, expected at least 2"),
-        (b"a\nb\nc\n", {"lines": True}, "validation 0.05 of 3 sequences is 0, expected at least 1"),
         (b"a\nb\nc\n", {"lines": True, "validation": 0.5, "test": 0.4}, "0 of 3 sequences are left to train on"),
         (b"\xff\xff", {}, r"byte 0 \(line 1\) is 0xff"),
         (b"a\0b", {}, "NUL"),
@@ -271,6 +270,43 @@ def test_corpus_refuses_texts_among_lists_unless_the_kind_is_set(sequences):
     assert Corpus.from_sequences(sequences, kind="symbols", **WHOLE).vocabulary.symbols == ("a", "b", "c")
 
 
+@pytest.mark.parametrize("kind", ["auto", "symbols"])
+@pytest.mark.parametrize("sequences", [["Anna", "Bela"], [["a", "b"], ["b"]], [["a", 7], [10, "b"]], ["a b", "b"]])
+def test_corpus_reads_sequences_in_memory_as_those_of_a_file(sequences, kind, tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(sequence) + "\n" for sequence in sequences))
+    given = Corpus.from_sequences(map(tuple_of_list, sequences), kind=kind, **WHOLE)
+    assert given.fingerprint == Corpus.read(path, kind=kind, **WHOLE).fingerprint
+
+
+def tuple_of_list(sequence):
+    return sequence if isinstance(sequence, str) else tuple(sequence)
+
+
+@pytest.mark.parametrize("strange", [5, None, b"ab", [None], ["a", 1.5], [["a"]]])
+def test_corpus_refuses_what_is_no_sequence_of_symbols(strange):
+    with pytest.raises(CorpusError, match=r"sequence 1: got a \w+, expected a string or a list of symbols"):
+        Corpus.from_sequences([["a", "b"], strange], **WHOLE)
+
+
+@pytest.mark.parametrize("text", ["abc", b"abc"])
+def test_corpus_of_sequences_refuses_one_text(text):
+    with pytest.raises(CorpusError, match=r"got one text, expected sequences .*; use Corpus\.from_text"):
+        Corpus.from_sequences(text, **WHOLE)
+
+
+@pytest.mark.parametrize("block", [1 << 20, 1, 3])
+def test_corpus_refuses_eos_within_a_line(tmp_path, block, monkeypatch):
+    monkeypatch.setattr(reading, "BLOCK", block)
+    path = tmp_path / "a.txt"
+    path.write_text("a EOS\n\nb a EOS\na b EOS")
+    assert len(Corpus.read(path, kind="symbols", lines=True, **WHOLE).train) == 3
+    path.write_text("a EOS\na EOS b\n")
+    with pytest.raises(CorpusError, match="txt: EOS, which only ends a sequence, stands before 'b'; divide"):
+        Corpus.read(path, kind="symbols", lines=True, **WHOLE)
+    assert len(Corpus.read(path, kind="words", lines=True, **WHOLE).train) == 2  # where EOS is a word like others
+
+
 def test_corpus_refuses_eos_within_a_record(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('["a", "EOS"]\n["a", "EOS", "b"]\n')
@@ -342,3 +378,43 @@ def test_corpus_reads_one_long_line_in_bounded_memory(tmp_path):
 def test_corpus_imports_no_torch():
     code = "import sys, unrolled.corpus.corpus; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "changes", "said", "sizes"),
+    [
+        (
+            "abcdefghij",
+            {},
+            "test=0.05 .symbols: 10.; nothing is held out for validation and test",
+            (10, 0, 0),
+        ),
+        (
+            "a\nb\nc\n",
+            {"lines": True, "test": 0.4},
+            "validation=0.05 .sequences: 3.; .* for validation$",
+            (2, 0, 1),
+        ),
+        ("abc" * 99, {"split_by": "file", "test": 0}, "validation=0.05 .files: 1.", (1, 0, 0)),
+    ],
+)
+def test_corpus_too_small_to_hold_anything_out_is_trained_on_whole(data, changes, said, sizes, tmp_path):
+    (tmp_path / "data").write_text(data)
+    with pytest.warns(CorpusWarning, match=said):
+        corpus = Corpus.read(tmp_path / "data", **changes)
+    assert corpus.split.sizes == sizes
+
+
+def test_words_never_seen_in_training_get_a_hint():
+    text = " ".join(f"word{k} and" for k in range(200))
+    with pytest.warns(CorpusWarning, match=r"50% of the words held out never occur .* min_count=2 lets it learn UNK"):
+        Corpus.from_text(text, kind="words")
+    Corpus.from_text(f"so so {text}", kind="words", min_count=2)  # warns of nothing
+
+
+@pytest.mark.parametrize("sequences", [["1.5", "-2e3", "17"] * 20, ["3"] * 60])
+def test_records_that_are_numbers_get_a_hint(sequences):
+    with pytest.warns(CorpusWarning, match="every record is a number: its digits become the symbols"):
+        Corpus.from_sequences(sequences)
+    Corpus.from_sequences([*sequences, "a"])  # warns of nothing
+    Corpus.from_sequences([[each] for each in sequences])

@@ -1,8 +1,12 @@
 """Reading files: line ends, marks, encodings, and every way in which a file can be wrong."""
 
+import bz2
+import gzip
 import io
+import lzma
 import sys
 import unicodedata
+import zipfile
 
 import pytest
 from hypothesis import given, settings
@@ -46,9 +50,26 @@ def test_reading_names_byte_and_line_of_what_is_no_text(source, block, data, say
         read(source(data))
 
 
-def test_reading_names_utf16(source):
-    with pytest.raises(CorpusError, match="UTF-16"):
-        read(source("text".encode("utf-16")))
+@pytest.mark.parametrize("encoding", ["UTF-16LE", "UTF-16BE", "UTF-32LE", "UTF-32BE"])
+@pytest.mark.parametrize("mark", ["\ufeff", ""])
+@pytest.mark.parametrize("text", ["text\n", "Привет, мир\n" * 500])
+def test_reading_names_an_encoding_of_wide_units_with_or_without_a_mark(encoding, mark, text, source):
+    with pytest.raises(CorpusError, match=rf"byte 0 starts {encoding} text, .* .iconv -f {encoding} -t UTF-8 "):
+        read(source((mark + text).encode(encoding)))
+
+
+@pytest.mark.parametrize("name", ["gzip", "xz", "bzip2", "zip"])
+def test_reading_names_the_program_that_unpacks(name, source):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as packing:
+        packing.writestr("a.txt", "text")
+    packed = {"gzip": gzip.compress, "xz": lzma.compress, "bzip2": bz2.compress, "zip": lambda _: archive.getvalue()}
+    with pytest.raises(CorpusError, match=rf"byte 0 starts {name} data, expected text; unpack it .\S+ -\S+ "):
+        read(source(packed[name](b"text")))
+
+
+def test_reading_takes_text_that_begins_as_a_packed_file_might(source):
+    assert read(source(b"BZh is no bzip2, PK no zip")) == "BZh is no bzip2, PK no zip"
 
 
 @settings(max_examples=300)

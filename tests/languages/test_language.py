@@ -136,3 +136,8 @@ def test_languages_are_listed_and_measured_without_torch():
 
 def test_every_task_language_is_registered_under_the_task():
     assert all(get(name).alphabet for name in task_names())
+
+
+def test_the_only_string_of_a_large_size_is_found():
+    (runs,) = get("tomita-1").probes(np.random.default_rng(0), 5000)
+    assert sum(count for _, _, count in runs) == 5001  # EOS too

@@ -13,7 +13,6 @@ from unrolled.lm.callbacks import Callback, TensorBoard
 from unrolled.lm.display import Display, duration
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.training import train
-from unrolled.saved.vocabulary import shown
 
 
 def fit(*callbacks, **options):
@@ -53,10 +52,6 @@ def test_display_works_for_a_run_limited_in_time():
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (59.9, "59 s"), (61, "1 min 1 s"), (7261, "2 h 1 min")])
 def test_duration_is_given_in_words(seconds, text):
     assert duration(seconds) == text
-
-
-def test_shown_text_stays_on_one_line():
-    assert shown("a\nb\x1b[31m") == "a⏎b�[31m"
 
 
 class Recorder(Callback):

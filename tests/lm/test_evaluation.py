@@ -92,3 +92,14 @@ def test_score_is_the_evaluation_of_one_text():
     assert score.total == pytest.approx(score.bits.sum())
     with pytest.raises(ValueError, match="empty"):
         model.score([])
+
+
+def test_exact_strings_come_with_the_most_that_any_model_can_reach():
+    """After the first symbol a model that decides on one likeliest symbol each time can only follow one string."""
+    rows = [["a"] * n + ["b"] * n for n in range(1, 6)]
+    corpus = Corpus.from_sequences([*rows, *rows[:1], ["b"]], validation=0, test=0)
+    found = evaluate(SequenceModel(ModelConfig(hidden_size=3), corpus.vocabulary), corpus, "train")
+    assert found.exact_bound == pytest.approx((2 + 1) / 7)  # a b twice, and b
+    stream = Corpus.from_text("abc" * 9, validation=0, test=0)
+    model = SequenceModel(ModelConfig(hidden_size=3), stream.vocabulary, framed=False)
+    assert evaluate(model, stream, "train").exact_bound is None

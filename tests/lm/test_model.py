@@ -1,11 +1,11 @@
 """The model: folding, saving, loading, its repr."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
 
+from tests.saved import seal
+from unrolled import runtime
 from unrolled.config.model import ModelConfig
 from unrolled.lm.model import SequenceModel
 from unrolled.saved.atomic_files import CheckpointError
@@ -86,20 +86,39 @@ def test_saved_model_comes_back_the_same(options, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"hidden_size": 8}, r"rnn.weight_hh_l0 has shape \(36, 9\), expected \(32, 8\)"),
-        ({"num_layers": 2}, "rnn.weight_ih_l1 is missing"),
+        ({"hidden_size": 8}, r"'rnn.weight_ih_l0' is float32 \(36, 20\), expected float32 \(G\*H, V\) = \(32, 20\)"),
+        ({"num_layers": 2}, "'rnn.weight_ih_l1' is missing"),
         ({"hidden_size": -1}, "hidden_size is -1"),
         ({"cell": "lstn"}, "not the config of a model"),
     ],
 )
 def test_config_that_does_not_fit_the_weights_is_refused(change, message, tmp_path):
     model_of().save_pretrained(tmp_path / "model")
-    path = tmp_path / "model" / "config.json"
-    config = json.loads(path.read_text())
-    config["model"] |= change
-    path.write_text(json.dumps(config))
-    with pytest.raises(ValueError, match=message):
+    seal.change(tmp_path / "model", config=lambda config: config | {"model": config["model"] | change})
+    with pytest.raises(CheckpointError, match=message):
         SequenceModel.from_pretrained(tmp_path / "model")
+
+
+@pytest.mark.parametrize("backend", ["fused", "reference"])
+def test_double_model_comes_back_double(backend, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNROLLED_BACKEND", backend)
+    model = model_of(num_layers=2).double().eval()
+    model.save_pretrained(tmp_path / "model")
+    again = SequenceModel.from_pretrained(tmp_path / "model")
+    assert again.head.weight.dtype == torch.float64
+    assert torch.equal(again(torch.tensor([[3]]))[0], model(torch.tensor([[3]]))[0])
+    bits = runtime.load(tmp_path / "model").score("the").bits
+    np.testing.assert_allclose(bits, model.score("the").bits, rtol=1e-12)
+
+
+def test_model_that_no_release_could_load_is_not_saved(tmp_path):
+    model = model_of()
+    model.head.bias.data[3] = float("nan")
+    with pytest.raises(CheckpointError, match="has 1 numbers that are not finite"):
+        model.save_pretrained(tmp_path / "model")
+    with pytest.raises(CheckpointError, match="'start' is float16"):
+        model_of().half().save_pretrained(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
 def test_repr_has_kind_and_sizes():

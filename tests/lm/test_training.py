@@ -1,6 +1,7 @@
 """Training equals a plain torch loop, and an interrupted run ends with the bytes of an uninterrupted one."""
 
 import json
+import os
 import signal
 
 import numpy as np
@@ -11,14 +12,16 @@ from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
 from unrolled.corpus.corpus import Corpus
 from unrolled.lm.callbacks import Callback
-from unrolled.lm.checkpoints import load_checkpoint, save_checkpoint
 from unrolled.lm.evaluation import evaluate
 from unrolled.lm.loader import BatchLoader
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.run import TrainingDiverged
 from unrolled.lm.run_state import ResumeError
 from unrolled.lm.schedule import Schedule
+from unrolled.lm.signals import stop_requested
 from unrolled.lm.training import train
+from unrolled.saved.atomic_files import CheckpointError
+from unrolled.saved.checkpoints import load_checkpoint, save_checkpoint
 
 TIMES = ("seconds", "symbols_per_second")
 TEXT = "the quick brown fox jumps over the lazy dog and runs away from it\n" * 12
@@ -90,7 +93,7 @@ RUNS = {
 
 
 @pytest.mark.parametrize("name", RUNS)
-@pytest.mark.parametrize("end", ["SIGINT", "SIGTERM", "power cut"])
+@pytest.mark.parametrize("end", ["SIGINT", "SIGTERM", "SIGHUP", "power cut"])
 def test_resumed_run_ends_with_the_same_bytes(name, end, tmp_path):
     corpus, model, training = RUNS[name]
     corpus = corpus()
@@ -110,6 +113,83 @@ def test_resumed_run_ends_with_the_same_bytes(name, end, tmp_path):
     assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
     for file in ("model.safetensors", "config.json", "vocabulary.json"):
         assert (tmp_path / "cut" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes(), file
+
+
+def test_hangup_that_is_ignored_stays_so():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_requested() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop.is_set()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_run_that_is_cut_keeps_the_weights_of_its_best_validation(tmp_path):
+    corpus, model, training = RUNS["stream-rnn-rmsprop-tied"]
+    corpus = corpus()
+    with pytest.raises(PowerCut):
+        trained(corpus, model, training, tmp_path / "cut", callbacks=[Interrupt(20, power_cut)])  # before a checkpoint
+    measured = [line for line in metrics(tmp_path / "cut") if "validation_nats" in line]
+    assert [line["step"] for line in measured] == [6, 12, 18, 24]
+    kept = evaluate(SequenceModel.from_pretrained(tmp_path / "cut"), corpus, "validation").nats
+    assert kept == pytest.approx(min(line["validation_nats"] for line in measured[:3]))
+    assert load_checkpoint(tmp_path / "cut")[1]["clock"]["step"] == 18
+
+
+def test_resume_needs_no_file_of_the_model(tmp_path):
+    corpus, model, training = RUNS["stream-gru-adamw-cosine"]
+    with pytest.raises(PowerCut):
+        trained(corpus(), model, training, tmp_path / "run", callbacks=[Interrupt(20, power_cut)])
+    for name in ("config.json", "vocabulary.json", "model.safetensors"):
+        (tmp_path / "run" / name).unlink()
+    trained(corpus(), model, training, tmp_path / "run", resume=True)
+    trained(corpus(), model, training, tmp_path / "whole")
+    for name in ("config.json", "vocabulary.json", "model.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_resume_keeps_what_the_run_recorded_of_its_data(tmp_path):
+    corpus, model, training = RUNS["stream-gru-adamw-cosine"]
+    origin = {"data": {"lines": False}, "sources": ["a.txt"]}
+    trained(corpus(), model, training, tmp_path / "run", origin=origin)
+    before = (tmp_path / "run" / "config.json").read_bytes()
+    trained(corpus(), model, training, tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "config.json").read_bytes() == before
+
+
+def test_second_run_in_a_folder_is_refused_while_the_first_goes_on(tmp_path):
+    corpus, model, training = RUNS["stream-gru-adamw-cosine"]
+    refused = []
+
+    def again():
+        for resume in (False, True):
+            with pytest.raises(CheckpointError, match=f"pid {os.getpid()} on .* is writing to this folder") as caught:
+                trained(corpus(), model, training, tmp_path / "run", resume=resume)
+            refused.append(caught.value)
+
+    trained(corpus(), model, training, tmp_path / "run", callbacks=[Interrupt(30, again)])
+    trained(corpus(), model, training, tmp_path / "whole")
+    assert len(refused) == 2
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
+
+
+def test_options_that_need_validation_data_say_that_they_have_no_effect(tmp_path):
+    corpus = Corpus.from_text(TEXT, validation=0, test=0)
+    model, training = ModelConfig(hidden_size=3), TrainingConfig(patience=3, schedule="plateau", max_steps=1)
+    with pytest.warns(UserWarning, match="has no effect") as caught:
+        trained(corpus, model, training)
+    assert [str(warning.message).partition(":")[0] for warning in caught] == [
+        "patience=3 has no effect",
+        "schedule='plateau' has no effect",
+    ]
+
+
+def test_run_that_ends_worse_than_a_guess_says_so():
+    with pytest.warns(
+        UserWarning, match=r"worse than a uniform guess: .* nats per symbol, a guess costs 3\.\d+; lower"
+    ):
+        trained(stream_corpus(), ModelConfig(hidden_size=8), TrainingConfig(learning_rate=1e3, max_steps=20))
 
 
 def test_resume_of_a_finished_run_changes_nothing(tmp_path):
@@ -234,14 +314,42 @@ def test_stream_state_is_carried_between_chunks_and_reset_each_epoch():
 def test_divergence_names_step_batch_and_norm_and_keeps_the_checkpoint(tmp_path):
     corpus = stream_corpus()
     training = TrainingConfig(
-        optimiser="sgd", learning_rate=1e30, clip_norm=0, momentum=0.0, batch_size=3, bptt=7, max_steps=50
+        optimiser="sgd", learning_rate=1e9, clip_norm=0, momentum=0.0, batch_size=3, bptt=7, max_steps=50
     )
     message = r"diverged at step \d+, batch \d+ of epoch 1: loss \S+ nats per symbol, gradient norm \S+; the last good"
-    message += r" checkpoint is in \S+ Lower learning_rate \(now 1e\+30\) or clip gradients with clip_norm"
+    message += r" checkpoint is in \S+ Lower learning_rate \(now 1e\+09\) or clip gradients with clip_norm"
     with pytest.raises(TrainingDiverged, match=message):
         trained(corpus, ModelConfig(cell="rnn", nonlinearity="relu", hidden_size=5), training, tmp_path / "run")
     tensors, _ = load_checkpoint(tmp_path / "run")
     assert np.isfinite(tensors["values"]).all()
+    SequenceModel.from_pretrained(tmp_path / "run")
+
+
+class Overwrite(Callback):
+    """Puts a number into a weight after a step."""
+
+    def __init__(self, step, number):
+        self.step, self.number = step, number
+
+    def on_log(self, run, line):
+        if line["step"] == self.step:
+            run.optimiser.flat.values.data[0] = self.number
+
+
+@pytest.mark.parametrize(
+    ("validation", "found"), [(0.1, "validation loss nan nats per symbol"), (0, "a weight is not finite")]
+)
+def test_weights_that_are_not_finite_are_divergence_and_no_model_is_written(tmp_path, validation, found):
+    corpus = Corpus.from_text(TEXT, validation=validation, test=0)
+    training = TrainingConfig(batch_size=3, bptt=7, max_steps=4, log_every=1, validate_every=4)
+    with pytest.raises(TrainingDiverged, match=f"diverged at step 4, batch 4 of epoch 1: {found}; the last good"):
+        trained(
+            corpus,
+            ModelConfig(cell="gru", hidden_size=5),
+            training,
+            tmp_path / "run",
+            callbacks=[Overwrite(4, float("nan"))],
+        )
     SequenceModel.from_pretrained(tmp_path / "run")
 
 
@@ -289,3 +397,14 @@ def test_training_refuses_a_corpus_with_another_vocabulary():
     model = SequenceModel(ModelConfig(hidden_size=3), sequence_corpus().vocabulary)
     with pytest.raises(ValueError, match=r"the corpus is read as .*, the model knows"):
         train(model, stream_corpus(), TrainingConfig(max_steps=1))
+
+
+@pytest.mark.parametrize("corpus", [stream_corpus(), sequence_corpus()], ids=["stream", "sequences"])
+def test_model_learns_what_the_corpus_is_unless_it_was_made_for_the_other(corpus):
+    config, one = ModelConfig(cell="rnn", hidden_size=3), TrainingConfig(max_steps=1)
+    model = SequenceModel(config, corpus.vocabulary)
+    train(model, corpus, one)
+    assert model.framed is not corpus.stream
+    told = SequenceModel(config, corpus.vocabulary, framed=corpus.stream)
+    with pytest.raises(ValueError, match=f"framed={corpus.stream}; make it with framed={not corpus.stream}"):
+        train(told, corpus, one)

@@ -38,23 +38,6 @@ def test_write_file_syncs_the_data_before_the_rename_and_the_folder_after_it(tmp
     assert calls == ["sync file", "rename", "sync folder"]
 
 
-def test_new_folder_refuses_one_that_is_not_empty(tmp_path):
-    assert atomic_files.new_folder(tmp_path / "a" / "b").is_dir()
-    assert atomic_files.new_folder(tmp_path / "a" / "b").is_dir()
-    (tmp_path / "a" / "b" / "notes.txt").write_text("mine")
-    with pytest.raises(CheckpointError, match="not empty"):
-        atomic_files.new_folder(tmp_path / "a" / "b")
-    with pytest.raises(CheckpointError, match="cannot write: File exists; name a folder"):
-        atomic_files.new_folder(tmp_path / "a" / "b" / "notes.txt")
-
-
-def test_clear_folder_keeps_the_folder_only(tmp_path):
-    atomic_files.write_file(tmp_path / "checkpoints" / "latest", b"x")
-    atomic_files.write_file(tmp_path / "config.json", b"x")
-    atomic_files.clear_folder(tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_to_json_refuses_what_json_cannot_hold():
     with pytest.raises(ValueError, match="not JSON compliant"):
         atomic_files.to_json({"best": float("inf")})

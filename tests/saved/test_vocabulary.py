@@ -1,4 +1,4 @@
-"""The vocabulary: the founding order, round trips, and no crash on what it has never seen."""
+"""The vocabulary: the textbook order, round trips, and no crash on what it has never seen."""
 
 import json
 
@@ -13,7 +13,7 @@ texts = st.text(st.characters(codec="utf-8"))
 symbol_lists = st.lists(st.text(st.characters(codec="utf-8"), min_size=1))
 
 
-def test_vocabulary_keeps_the_founding_order():
+def test_vocabulary_keeps_the_textbook_order():
     vocabulary = Vocabulary.build([["a", "b", "EOS"], ["a", "a", "b", "b", "EOS"]], "symbols")
     assert vocabulary.names == ("a", "b", "EOS", "UNK")
     assert vocabulary.encode(["a", "a", "b", "b", "EOS", "c"]).tolist() == [0, 0, 1, 1, 2, 3]

@@ -40,6 +40,47 @@ def test_no_other_file_names_a_colour():
     assert named == {"colours.py", "colours.js"}
 
 
+def test_page_has_the_same_colours_of_surprise():
+    assert tuple(map(colours.rgb, of_the_page("SURPRISE"))) == colours.SURPRISE
+
+
+def variables(style, theme):
+    """The colours of a style sheet's variables in a theme, 0 light and 1 dark."""
+    pairs = re.findall(r"--([\w-]+): light-dark\((#\w+), (#\w+)\)", style)
+    if pairs:
+        return {name: colours.rgb(pair[theme]) for name, *pair in pairs}
+    of_theme = re.findall(r":root \{([^}]*)\}", style)[theme]
+    whole = {
+        name: code if len(code) == 7 else "#" + "".join(2 * c for c in code[1:])
+        for name, code in re.findall(r"--([\w-]+): (#\w+)", of_theme)
+    }
+    return {name: colours.rgb(code) for name, code in whole.items()}
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_writing_on_every_page_has_a_contrast_of_four_and_a_half(theme):
+    page = variables((PACKAGE / "page" / "static" / "style.css").read_text("utf-8"), theme)
+    for ground in ("ground", "card"):
+        for ink in ("ink", "soft", "accent", "trouble"):
+            assert colours.contrast(page[ink], page[ground]) >= 4.5, (ink, ground)
+    assert colours.contrast(page["on-accent"], page["accent"]) >= 4.5
+    report = variables((PACKAGE / "report.html").read_text("utf-8"), theme)
+    for ink in ("ink", "quiet"):
+        assert colours.contrast(report[ink], report["paper"]) >= 4.5
+
+
+def test_writing_and_lines_of_plots_stand_out_from_paper():
+    paper = colours.rgb(colours.PAPER)
+    assert all(colours.contrast(colours.rgb(each), paper) >= 4.5 for each in (colours.INK, colours.SCALE))
+    assert [each for each in colours.HUES if colours.contrast(colours.rgb(each), paper) < 3] == []
+
+
+def test_nothing_is_written_in_a_faint_style_of_the_terminal():
+    """Dim text has a contrast of two to three on a light background."""
+    sources = [p for p in PACKAGE.parent.rglob("*.py") if re.search(r"[\"']dim[\"']", p.read_text("utf-8"))]
+    assert sources == []
+
+
 def test_ink_has_a_contrast_of_four_and_a_half_on_every_grey():
     def luminance(v):
         return v / 255 / 12.92 if v <= 10 else ((v / 255 + 0.055) / 1.055) ** 2.4

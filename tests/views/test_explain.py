@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from tests.views.small_models import CONFIGS, small
+from unrolled.notation import GATES, gate_parameters
 from unrolled.views.explain import explain
+from unrolled.views.paper import BLANK
 
 
 def sigmoid(a):
@@ -20,16 +22,17 @@ def weights(model, layer):
 
 def rnn_forward(w, x, h_prev, relu):
     a = w[0] @ x + w[2] + w[1] @ h_prev + w[3]
-    return {"a_h": a, "h": np.maximum(a, 0) if relu else np.tanh(a)}
+    return {"W_ih x": w[0] @ x, "W_hh h'": w[1] @ h_prev, "a_h": a, "h": np.maximum(a, 0) if relu else np.tanh(a)}
 
 
 def lstm_forward(w, x, h_prev, c_prev):
     a = np.split(w[0] @ x + w[2] + w[1] @ h_prev + w[3], 4)
     i, f, g, o = sigmoid(a[0]), sigmoid(a[1]), np.tanh(a[2]), sigmoid(a[3])
     c = f * c_prev + i * g
-    return {**{f"a_{k}": each for k, each in zip("ifgo", a, strict=True)}, "i": i, "f": f, "g": g, "o": o, "c": c} | {
-        "h": o * np.tanh(c)
-    }
+    named = {f"W_i{k} x": each for k, each in zip("ifgo", np.split(w[0] @ x, 4), strict=True)}
+    named |= {f"W_h{k} h'": each for k, each in zip("ifgo", np.split(w[1] @ h_prev, 4), strict=True)}
+    named |= {f"a_{k}": each for k, each in zip("ifgo", a, strict=True)}
+    return named | {"i": i, "f": f, "g": g, "o": o, "c": c, "h": o * np.tanh(c)}
 
 
 def gru_forward(w, x, h_prev):
@@ -38,7 +41,10 @@ def gru_forward(w, x, h_prev):
     r, z = sigmoid(xr + hr), sigmoid(xz + hz)
     a_n = xn + r * hn
     n = np.tanh(a_n)
-    return {"a_r": xr + hr, "a_z": xz + hz, "hn": hn, "r": r, "z": z, "a_n": a_n, "n": n, "h": (1 - z) * n + z * h_prev}
+    named = {f"W_i{k} x": each for k, each in zip("rzn", np.split(w[0] @ x, 3), strict=True)}
+    named |= {f"W_h{k} h'": each for k, each in zip("rzn", np.split(w[1] @ h_prev, 3), strict=True)}
+    named |= {"a_r": xr + hr, "a_z": xz + hz, "hn": hn, "r": r, "z": z, "a_n": a_n, "n": n}
+    return named | {"h": (1 - z) * n + z * h_prev}
 
 
 def by_hand(model, ids, targets):
@@ -122,7 +128,7 @@ def test_every_number_matches_the_same_pass_in_numpy(name, framed):
     steps, logits, p, dlogits, back, grads = by_hand(model, ids, targets)
     L, T = model.config.num_layers, len(ids)
     paper = explain(model, text)
-    tables = iter(paper.tables)
+    tables = iter(table for table in paper.tables if not table.title.startswith("The "))
     checked = 0
 
     def same(got, wanted):
@@ -135,14 +141,15 @@ def test_every_number_matches_the_same_pass_in_numpy(name, framed):
         same(x.values, np.eye(len(p[t]))[ids[t]] if model.embedding is None else model.E[ids[t]].detach())
         for layer in range(L):
             table = next(tables)
-            assert {line.name for line in table.lines} == steps[t][layer].keys() == table.equations.keys()
+            assert {line.name for line in table.lines} == steps[t][layer].keys()
+            assert {name for name in steps[t][layer] if " " not in name} <= table.equations.keys()
             for line in table.lines:
                 same(line.values, steps[t][layer][line.name])
         head = next(tables)
-        same([line.values for line in head.lines], [logits[t], p[t]])
+        same([line.values for line in head.lines[:2]], [logits[t], p[t]])
+        assert [line.name for line in head.lines] == ["y", "p", "loss"][: 3 if targets[t] >= 0 else 2]
         if targets[t] >= 0:
-            said = float(re.search(r"= ([\d.]+) nats", head.equations["loss"])[1])
-            assert said == pytest.approx(-np.log(p[t, targets[t]]), abs=1e-6)
+            same(head.lines[2].values, [-np.log(p[t, targets[t]])])
     for t in reversed(range(T)):
         same(next(tables).lines[0].values, dlogits[t])
         for layer in reversed(range(L)):
@@ -150,16 +157,43 @@ def test_every_number_matches_the_same_pass_in_numpy(name, framed):
             assert {line.name for line in table.lines} == back[t][layer].keys() == table.equations.keys()
             for line in table.lines:
                 same(line.values, back[t][layer][line.name])
-    found = {}
-    for table in tables:
-        weight = re.match(r"Gradient of (\S+)", table.title)[1]
-        found.setdefault(weight, []).extend(line.values for line in table.lines)
-    assert found.keys() == grads.keys()
-    for weight, rows in found.items():
-        same(np.concatenate(rows), grads[weight].ravel())
+    assert not list(tables)
+    named = {name: weight.detach().numpy() for name, weight in model.named_parameters()}
+    for heading, d, values in (("The weights", "", named), ("The gradients", "d", grads)):
+        for weight, wanted in by_gate(model, values):
+            same(np.ravel(shown(paper, heading, d, weight)), wanted.ravel())
     losses = [-np.log(p[t, targets[t]]) for t in range(T) if targets[t] >= 0]
     assert paper.nats == pytest.approx(np.mean(losses), abs=1e-12)
     assert checked > 20
+
+
+def by_gate(model, values):
+    """(layer, name in the equations), and the numbers, of every block of these weights or gradients."""
+    kind = model.config.kind
+    for layer in range(model.config.num_layers):
+        for name, stem, k in gate_parameters(kind):
+            yield (layer, name), np.split(values[f"rnn.{stem}_l{layer}"], len(GATES[kind]))[k]
+    others = {
+        "embedding.weight": "E",
+        "head.weight": "W_hy",
+        "head.bias": "b_y",
+        "initial.0": "h_0",
+        "initial.1": "c_0",
+    }
+    yield from (((None, others[name]), each) for name, each in values.items() if name in others)
+
+
+def shown(paper, heading, d, weight):
+    """The numbers of a weight or gradient: the rows of its own table, or its line in that of the biases."""
+    layer, name = weight
+    tables = [table for table in paper.tables if table.title.startswith(heading)]
+    if layer is not None and any(f"of layer {layer}" in table.title for table in tables):
+        tables = [table for table in tables if f"of layer {layer}" in table.title]
+    for table in tables:
+        if f": {d}{name} (" in table.title:
+            return np.array([line.values for line in table.lines])
+    (line,) = (line for table in tables for line in table.lines if line.name == f"{d}{name}")
+    return line.values
 
 
 class Cells(HTMLParser):
@@ -187,8 +221,8 @@ def test_the_three_formats_hold_the_same_numbers():
 
 def test_columns_of_plain_text_are_aligned():
     paper = explain(small("lstm"), "ab").text()
-    lines = paper.split("”: the cell\n")[1].split("\n\n")[0].splitlines()[12:]
-    assert len(lines) == 10
+    lines = paper.split("”: the cell\n")[1].split("\n\n")[0].splitlines()[15:]
+    assert len(lines) == 19
     assert len({len(line) for line in lines}) == 1
 
 
@@ -204,7 +238,7 @@ def test_hostile_symbols_are_escaped_in_html_and_markdown():
 
 
 def test_explanation_says_what_it_leaves_out():
-    written = explain(small("rnn", hidden_size=33), "ab").text(columns=5)
+    written = explain(small("rnn", hidden_size=33), "ab").text(5)
     assert "(not shown: 28 more columns)" in written
     assert "(not shown: 28 more columns and 28 more lines)" in written
 
@@ -216,3 +250,37 @@ def test_explanation_says_what_it_leaves_out():
 def test_texts_that_cannot_be_explained_are_refused(text, said):
     with pytest.raises(ValueError, match=said):
         explain(small("lstm", framed=False), text)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_no_name_on_a_page_means_two_quantities(name):
+    paper = explain(small(name), "aab")
+    computed = {}
+    for table in paper.tables:
+        of_layer = re.search(r"of layer \d", table.title)
+        for line in table.lines if not table.matrix else ():
+            step = re.match(r"(Step|Back at step) \d", table.title)
+            kind = (step[1] if step else table.title.split(":")[0].split(" of layer")[0], of_layer and of_layer[0])
+            computed.setdefault(line.name, set()).add(kind)
+    assert {name: where for name, where in computed.items() if len({kind for kind, _ in where}) > 1} == {}
+    assert {"db_ih", "db_hh"} <= computed.keys() or {"db_hn", "db_y"} <= computed.keys() or "db_hf" in computed
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_text_stays_within_its_width_and_drops_no_column(width):
+    paper = explain(small("lstm of two layers", hidden_size=10), "aab")
+    written = paper.text(width=width)
+    assert max(map(len, written.splitlines())) <= width
+    assert len(re.findall(r"-?\d+\.\d{4}\b|-?\d\.\d\de[-+]\d\d", written)) == len(
+        re.findall(r"-?\d+\.\d{4}\b|-?\d\.\d\de[-+]\d\d", paper.markdown().replace("\\", ""))
+    )
+
+
+def test_blanks_leave_the_weights_and_nothing_that_is_computed():
+    paper = explain(small("gru", hidden_size=3), "aab")
+    for written in (paper.text(blank=True), paper.markdown(blank=True).replace("\\", ""), paper.html(blank=True)):
+        weights, _, rest = written.partition("Step 1 of 3")
+        assert not re.findall(r"\d\.\d{4}", rest)
+        assert BLANK in rest
+        assert f"{paper.nats:.6f}" not in written
+        assert f"{paper.tables[0].lines[0].values[0]:.4f}" in weights

@@ -6,7 +6,7 @@ import numpy as np
 
 from tests.views.small_models import small
 from unrolled.views import notebook
-from unrolled.views.colours import VIRIDIS, colour
+from unrolled.views.colours import surprise
 from unrolled.views.traces import trace
 
 
@@ -14,7 +14,7 @@ def test_every_symbol_stands_on_the_colour_of_its_bits():
     read = trace(small("lstm"), "abcab")
     shown = read._repr_html_()
     found = [tuple(map(int, each)) for each in re.findall(r"background:rgb\((\d+),(\d+),(\d+)\)", shown)]
-    assert found == [colour(float(bits / read.bits.max()), VIRIDIS) for bits in read.bits]
+    assert found == [surprise(float(bits)) for bits in read.bits]
     assert re.findall(r">(.)</span>", shown) == list("abcab")
 
 

@@ -39,7 +39,7 @@ def test_hostile_text_is_shown_as_text(page, name, hostile):
     assert page.run("return document.title") == "unrolled"
     assert page.run("return document.querySelectorAll('main script, main img, .reading .text > span > *').length") == 0
     assert page.all(".reading .text .unknown")
-    assert "not in the vocabulary" in page.find("#reading").text
+    assert "the model does not know" in page.find("#reading").text
 
 
 def written(page, sheet=0):
@@ -103,6 +103,36 @@ def test_two_models_stand_side_by_side(page, models):
     until(lambda: len(written(page, 0)) > 5 and len(written(page, 1)) > 5)
     page.find("#stop").click()
     page.picture(PICTURES / "two-models-1440-light.png")
+
+
+def test_two_models_share_their_scales(page):
+    for pane, name in enumerate(("lstm 256", "counting")):
+        page.find(f"#model-{'ab'[pane]} option[value='{name}']").click()
+        shown(page, TEXT, pane)
+        page.all(".pane")[pane].find_element("css selector", "[name=array] option[value=c]").click()
+    page.until("[...document.querySelectorAll('.pane .heat h3')].every((h) => h.textContent.startsWith('Cell state'))")
+    legends = [pane.find_element("css selector", ".heat .legend").text for pane in page.all(".pane")]
+    assert legends[0] == legends[1]
+    axes = page.run("""
+        return [...document.querySelectorAll(".pane .gradients .uplot")].length
+    """)
+    assert axes == 2
+    notes = [each.text for each in page.all(".reading .meaning")]
+    assert all("0 bits: it was certain" in note for note in notes)
+
+
+def test_no_control_is_cut_on_a_narrow_page(page):
+    page.size(360, 900)
+    cut = page.run("""
+        const pen = document.createElement("canvas").getContext("2d");
+        return [...document.querySelectorAll("select")].filter((field) => field.offsetParent).flatMap((field) => {
+          pen.font = getComputedStyle(field).font;
+          const right = field.getBoundingClientRect().right;
+          const widest = Math.max(...[...field.options].map((option) => pen.measureText(option.text).width));
+          return widest + 24 > field.clientWidth || right > innerWidth ? [field.name || field.id] : [];
+        });
+    """)
+    assert cut == []
 
 
 def test_link_restores_the_view(page):

@@ -2,11 +2,13 @@
 
 import json
 
+import msgspec
 import pytest
 
 from tests.views.browser.serving import JSON, serving
 from tests.views.served import MODELS, SMALL
 from unrolled.views.page import view
+from unrolled.views.page.endpoints import ENDPOINTS
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +23,7 @@ WRONG = [
     ("view", {"text": "a", "colour": 1}, 400, "unknown field `colour`"),
     ("view", {"text": "a", "layer": 1}, 400, "layers 0 to 0"),
     ("view", {"text": "a", "layer": -1}, 400, ">= 0"),
-    ("view", {"text": "a", "array": "f"}, 400, "a GRU has no array 'f'; it has r, z, n, h"),
+    ("view", {"text": "a", "array": "f"}, 400, "GRU has no array 'f'; it has r, z, n, h"),
     ("view", {"text": "a", "units": [7]}, 400, "units 0 to 6"),
     ("view", {"text": "a", "units": [0] * 7}, 400, "length <= 6"),
     ("view", {"text": "a" * 51}, 413, "51 symbols, and this server reads at most 50"),
@@ -32,7 +34,10 @@ WRONG = [
     ("generate", {"prompt": "a" * 51, "max_length": 9}, 413, "at most 50"),
     ("generate", {"max_length": 91}, 400, "at most 90 symbols"),
     ("generate", {"max_length": 0}, 400, ">= 1"),
-    ("generate", {"temperature": 0}, 400, "> 0"),
+    ("generate", {"temperature": 0}, 400, ">= 1e-06"),
+    ("generate", {"temperature": 1e300}, 400, "<= 1000000.0"),
+    ("generate", {"symbols_per_second": 1e10}, 400, "<= 1000000000.0"),
+    ("view", {"text": "a", "layer": 2**31}, 400, "<= 2147483647"),
     ("generate", {"temperature": "hot"}, 400, "Expected `float`"),
     ("generate", {"top_p": 1.5}, 400, "<= 1"),
     ("generate", {"strategy": "beam"}, 400, "beam"),
@@ -94,3 +99,35 @@ def test_internal_error_is_one_sentence(server, monkeypatch):
     monkeypatch.setattr(view, "heat", broken)
     status, answer = server.ask("gru", "view", text="a")
     assert (status, answer) == (500, {"error": "internal error of the server; its log says more"})
+
+
+REQUESTS = {each.path.rpartition("/")[2]: each.request for each in ENDPOINTS if each.request}
+BASE = {"view": {"text": "a"}, "gradients": {"text": "a"}, "generate": {"prompt": "a", "max_length": 3}}
+ODD = [2**63, -(2**63), -1, 1.5, 1e300, "", "\0", "[red]", "x" * 2000, "x" * 100_000, None, True, [], [2**63], {}]
+
+
+@pytest.mark.parametrize("question", REQUESTS)
+def test_every_number_of_a_request_has_bounds(question):
+    _, schemas = msgspec.json.schema_components([REQUESTS[question]])
+    for name, schema in schemas[REQUESTS[question].__name__]["properties"].items():
+        number = schema.get("items", schema)
+        if number.get("type") in ("integer", "number"):
+            assert {"minimum", "exclusiveMinimum"} & {*number}, name
+            assert {"maximum", "exclusiveMaximum"} & {*number}, name
+
+
+@pytest.mark.parametrize("question", REQUESTS)
+def test_odd_value_of_any_field_is_answered_or_refused(server, question):
+    for field in msgspec.structs.fields(REQUESTS[question]):
+        for value in ODD:
+            body = json.dumps(BASE[question] | {field.name: value})
+            status, _, answer = server.raw("POST", f"/api/models/gru/{question}", body, JSON)
+            assert status in (200, 400, 413), (field.name, value)
+            assert status == 200 or [*json.loads(answer)] == ["error"]
+        for literal in ("NaN", "Infinity", "1e400"):
+            body = (
+                json.dumps({**{k: v for k, v in BASE[question].items() if k != field.name}, field.name: 0})[:-2]
+                + f"{literal}}}"
+            )
+            status, _, answer = server.raw("POST", f"/api/models/gru/{question}", body, JSON)
+            assert status == 400, (field.name, literal)

@@ -79,3 +79,4 @@ def test_view_of_an_empty_text_is_how_texts_start(server):
 def test_view_shows_unseen_symbols_and_says_which(server, model, text, symbols, unknown):
     _, view = server.ask(model, "view", text=text)
     assert (view["symbols"], view["unknown"]) == (symbols, unknown)
+    assert view["note"].startswith("the model does not know" if unknown else "")

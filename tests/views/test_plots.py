@@ -5,6 +5,9 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="the extra [plot] is not installed")
 
+from matplotlib.font_manager import findfont
+from matplotlib.text import Text
+
 from tests.views.figures import drawn
 from unrolled.views import plots
 
@@ -36,3 +39,17 @@ def test_axis_of_a_thinned_trace_counts_the_symbols_of_the_text():
     axes = figure.subplots()
     plots.symbol_axis(axes, ["a"] * 100, np.arange(0, 1000, 10))
     assert axes.xaxis.get_major_formatter()(50, 0) == "500"
+
+
+def test_letters_that_the_font_lacks_come_from_another_or_are_boxes(tmp_path):
+    own, stix = (plots.get_font(findfont(name)).get_charmap() for name in ("DejaVu Sans", "STIXNonUnicode"))
+    rare = min(stix.keys() - own.keys())
+    names = plots.fonts_with({rare, 0x10FFFD})
+    assert names
+    assert plots.fonts_with([0x10FFFD]) == []
+    for sign in (chr(rare), chr(0x10FFFD)):
+        figure = plots.canvas(2, 1, f"a {sign}")
+        plots.symbol_axis(figure.subplots(), ["a", sign], np.arange(2))
+        plots.save(figure, tmp_path / "picture.png")
+        taken = {name for text in figure.findobj(Text) for name in text.get_fontfamily()}
+        assert ({*names} <= taken) == (sign == chr(rare))

@@ -1,6 +1,7 @@
 """Plots of states show the numbers they were given: what is drawn is read back from the figure."""
 
 from collections import Counter
+from itertools import combinations
 from types import SimpleNamespace
 
 import numpy as np
@@ -37,7 +38,26 @@ def test_automaton_draws_an_arrow_for_each_pair_of_clusters():
     arrows = [patch for patch in figure.axes[0].patches if type(patch).__name__ == "FancyArrowPatch"]
     assert len(arrows) == len(pairs) + 1  # one more comes from "start"
     assert {"start", "1", "2", "3"} <= set(texts(figure))
-    assert f"{found.agreement:.1%}" in figure.get_suptitle()
+    assert f"{100 * found.agreement:.1f} %" in figure.get_suptitle()
+
+
+@pytest.mark.parametrize("K", [1, 2, 3, 6, 9])
+def test_automaton_has_no_state_without_an_arrow_and_no_label_over_another(K):
+    reads = [trace(small("lstm", seed=seed), "abcacbbacab" * 2) for seed in range(3)]
+    found = automaton(reads, K)
+    figure = plots_states.automaton(found, title="")
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    arrows = [patch for patch in axes.patches if type(patch).__name__ == "FancyArrowPatch"]
+    heads = [arrow._posA_posB[1] for arrow in arrows]
+    circles = [patch for patch in axes.patches if type(patch).__name__ == "Circle"]
+    assert len(circles) == len(found.centres)
+    for circle in circles:
+        assert any(np.hypot(*np.subtract(head, circle.center)) < 1.01 * plots_states.RADIUS for head in heads)
+    labels = [text.get_window_extent() for text in axes.texts if not (text.get_gid() or "").startswith("state")]
+    assert [pair for pair in combinations(labels, 2) if pair[0].overlaps(pair[1])] == []
+    states = [circle.get_window_extent() for circle in circles]
+    assert [label for label in labels for state in states if label.overlaps(state)] == []
 
 
 def test_long_lists_of_symbols_are_cut_on_an_arrow():

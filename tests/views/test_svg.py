@@ -15,4 +15,7 @@ def test_lines_of_svg_are_where_the_numbers_are():
     assert x[0] == svg.LEFT
     assert np.diff(x)[0] == pytest.approx(np.diff(x)[1], abs=0.2)
     height = svg.HEIGHT - svg.BELOW - svg.ABOVE
-    np.testing.assert_allclose(y, svg.ABOVE + height * (np.array([0, 1, 4]) + y[0] / height * 0 + 1) / 5, atol=0.2)
+    np.testing.assert_allclose(y[:2], svg.ABOVE + height * np.array([1, 2]) / 5, atol=0.2)
+    assert y[2] > svg.ABOVE + height  # below the floor, so outside of the window that holds the lines
+    assert 'overflow="hidden"' in drawn
+    assert "what is below 0.0001 is not shown" in drawn

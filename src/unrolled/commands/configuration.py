@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
+import warnings
 from pathlib import Path
 from typing import Any
 
 from cyclopts import App, Token
 from cyclopts.argument import ArgumentCollection
 
+from unrolled.config.options import named_as_flags
 from unrolled.config.run import RunConfig
 
 
@@ -36,20 +37,30 @@ def fill_in(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) 
 def _of_toml(path: Path) -> dict[str, Any]:
     try:
         sections = tomllib.loads(path.read_text("utf-8"))
-        RunConfig.from_dict(sections)
+        _check(sections)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: byte {error.start} is not UTF-8; convert the file to UTF-8") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
     return sections
 
 
 def _of_run(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    if not path.exists():
-        raise ValueError(f"{folder}: no config.json, so there is no run to resume; check --out")
+    """Return the sections of the run in a folder; a run that began in Python has no [data]."""
+    from unrolled.saved.checkpoints import load_state
+
+    if not (folder / "checkpoints" / "latest").exists():
+        raise ValueError(f"{folder}: no checkpoints/latest, so there is no run to resume; check --out")
     try:
-        saved = json.loads(path.read_text("utf-8"))
-        sections = {name: saved[name] or {} for name in ("model", "data", "training")}
-        RunConfig.from_dict(sections)
-    except (KeyError, TypeError, OSError, ValueError) as error:
-        raise ValueError(f"{path}: not the config of a run: {error}") from None
+        began = load_state(folder)["config"]
+        sections = {name: began.get(name) or {} for name in ("model", "data", "training")}
+        _check(sections)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder}: not the checkpoint of a run: {error}") from None
     return sections
+
+
+def _check(sections: dict[str, Any]) -> None:
+    """Refuse sections that are no configuration; what one only warns of is said of the options as a whole."""
+    with named_as_flags(False), warnings.catch_warnings(action="ignore"):
+        RunConfig.from_dict(sections)

@@ -1,8 +1,7 @@
-"""`unrolled demo`: the founding example, then a book, then two pictures."""
+"""`unrolled demo`: the textbook example a^n b^n, then a book, then two pictures."""
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from cyclopts import App
 from rich.table import Table
 
-from unrolled.commands import Flag, inputs
+from unrolled.commands import Flag, command, inputs
 from unrolled.commands.console import PlainConsole
 from unrolled.commands.evaluate import report
 from unrolled.config.data import DataConfig
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from unrolled.corpus.corpus import Corpus
     from unrolled.lm.model import SequenceModel
 
-#: a^n b^n for n = 1 ... 5.
-STRINGS = [["a"] * n + ["b"] * n for n in range(1, 6)]
 #: Best of those tried on 86,000 characters for two minutes (docs/lm.md): small embedding, much dropout, large steps.
 SONNETS_MODEL = ModelConfig(cell="lstm", hidden_size=192, embedding_size=32, dropout=0.5)
 SONNETS_TRAINING = TrainingConfig(
@@ -34,7 +31,7 @@ SONNETS_TRAINING = TrainingConfig(
 QUICK_MODEL = ModelConfig(cell="lstm", hidden_size=32, embedding_size=32)
 QUICK_TRAINING = replace(SONNETS_TRAINING, max_steps=60, validate_every=20)
 
-app = App(name="demo")
+app = App(name="demo", help_epilogue="")
 
 
 @app.default
@@ -47,31 +44,37 @@ def demo(*, out: Path = Path("demo"), quick: Flag = False) -> None:
     """
     console = PlainConsole()
     _clear(out)
-    lstm = founding_example(console, steps=60 if quick else 400)
+    models = textbook_example(console, steps=60 if quick else 400)
+    anbn = {cell: out / f"anbn-{cell}" for cell in models}
+    for cell, model in models.items():
+        model.save_pretrained(anbn[cell])
     sonnets_run = out / "sonnets"
     corpus = train_on_sonnets(console, sonnets_run, quick)
     console.rule("Pictures")
-    pictures = [draw_learning_curve(sonnets_run, corpus, out), draw_gates(lstm, out)]
-    made = [sonnets_run, *pictures]
+    pictures = [draw_learning_curve(sonnets_run, corpus, out), draw_gates(models["lstm"], out)]
+    made = [*anbn.values(), sonnets_run, *pictures]
     for path in made:
         console.print(f"made {path}", soft_wrap=True)
     console.print("\nTry next:", style="bold")
-    for command in (
-        f"unrolled generate {sonnets_run} 'Shall I compare' --temperature 0.7",
-        f"unrolled score {sonnets_run} 'Shall I compare thee to a summer'",
-        "unrolled train YOUR_TEXT.txt --cell gru --out runs/mine",
+    for line in (
+        command("explain", anbn["rnn"], "a a b"),
+        command("view", anbn["lstm"], "a a a b b b"),
+        command("generate", sonnets_run, "Shall I compare", "--temperature", 0.7),
+        command("score", sonnets_run, "Shall I compare thee to a summer"),
+        command("train", "YOUR_TEXT.txt", "--cell", "gru", "--out", "runs/mine"),
     ):
-        console.print(f"  {command}", soft_wrap=True)
+        console.print(f"  {line}", soft_wrap=True)
 
 
-def founding_example(console: PlainConsole, steps: int) -> SequenceModel:
-    """Learn a^n b^n EOS, n = 1 ... 5, with each cell; return the LSTM."""
+def textbook_example(console: PlainConsole, steps: int) -> dict[str, SequenceModel]:
+    """Learn a^n b^n EOS, n = 1 ... 5, with each cell; return the models by cell."""
     import torch
 
     from unrolled import lm
+    from unrolled.corpus.anbn import anbn
 
-    console.rule("The founding example: a^n b^n EOS, n = 1 ... 5")
-    corpus = lm.Corpus.from_sequences(STRINGS, validation=0, test=0)
+    console.rule("The textbook example: a^n b^n EOS, n = 1 ... 5")
+    corpus = lm.Corpus.from_sequences(anbn(), validation=0, test=0)
     vocabulary = corpus.vocabulary
     rows = Table("id", "symbol", "one-hot row", title="vocabulary", title_justify="left")
     for k, name in enumerate(vocabulary.names):
@@ -99,7 +102,7 @@ def founding_example(console: PlainConsole, steps: int) -> SequenceModel:
     console.print(shapes)
     console.print(results)
     console.print("exact: given a^n b, the likeliest symbols that follow are the missing b and EOS, and nothing else\n")
-    return models["lstm"]
+    return models
 
 
 def completes(model: SequenceModel, n: int) -> bool:
@@ -115,7 +118,7 @@ def best_loss() -> float:
     0.2682
     """
     symbols = sum(2 * n for n in range(1, 6))  # predicted in all: all but the first, EOS included
-    return len(STRINGS) * math.log(len(STRINGS)) / symbols
+    return 5 * math.log(5) / symbols
 
 
 def train_on_sonnets(console: PlainConsole, folder: Path, quick: bool) -> Corpus:
@@ -131,7 +134,7 @@ def train_on_sonnets(console: PlainConsole, folder: Path, quick: bool) -> Corpus
     config, training = (QUICK_MODEL, QUICK_TRAINING) if quick else (SONNETS_MODEL, SONNETS_TRAINING)
     torch.manual_seed(training.seed)
     model = lm.SequenceModel(config, corpus.vocabulary, framed=False)
-    origin = inputs.origin([inputs.SHIPPED], DataConfig(), corpus)
+    origin = inputs.origin(["sonnets"], DataConfig(), corpus)
     result = lm.train(model, corpus, training, folder, callbacks=[Display(console)], origin=origin)
     if result.ended == "signal":
         raise KeyboardInterrupt
@@ -144,19 +147,20 @@ def train_on_sonnets(console: PlainConsole, folder: Path, quick: bool) -> Corpus
 
 
 def draw_learning_curve(run: Path, corpus: Corpus, out: Path) -> Path:
-    """Draw the learning curve of a run beside the baselines of its validation data; return the picture's path."""
+    """Draw the learning curve of a run with the baselines of its validation data; return the picture's path."""
     from unrolled.corpus import baselines
+    from unrolled.lm.metrics_log import read_metrics
     from unrolled.views import plots
 
-    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
     beside = {each.name: each.bits_per_symbol for each in baselines.table(corpus, "validation")}
     path = out / "learning_curve.png"
-    plots.save(plots.learning_curve(metrics, title="An LSTM learns Shakespeare's Sonnets", baselines=beside), path)
+    curve = plots.learning_curve(read_metrics(run), title="An LSTM learns Shakespeare's Sonnets", baselines=beside)
+    plots.save(curve, path)
     return path
 
 
 def draw_gates(model: SequenceModel, out: Path) -> Path:
-    """Draw the gates of the founding example's LSTM while it reads aaabbb; return the picture's path."""
+    """Draw the gates of the textbook example's LSTM while it reads aaabbb; return the picture's path."""
     from unrolled.views import plots, plots_gates
     from unrolled.views.traces import trace
 
@@ -171,7 +175,12 @@ def draw_gates(model: SequenceModel, out: Path) -> Path:
 
 def _clear(out: Path) -> None:
     """Remove what an earlier demo wrote to this folder, and nothing else."""
-    shutil.rmtree(out / "sonnets", ignore_errors=True)
+    from unrolled.saved.lock import only_writer
+
+    for folder in (out / name for name in ("sonnets", "anbn-rnn", "anbn-lstm", "anbn-gru")):
+        if folder.exists():
+            with only_writer(folder):
+                shutil.rmtree(folder, ignore_errors=True)
     for picture in ("learning_curve.png", "gates.png"):
         (out / picture).unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,11 +12,14 @@ from rich.table import Table
 
 from unrolled.commands import Model, WrongUse, examples, inputs
 from unrolled.commands.console import PlainConsole
-from unrolled.config.data import DataConfig
+from unrolled.config.data import ReadingConfig
 
 if TYPE_CHECKING:
     from unrolled.corpus.corpus import Corpus
     from unrolled.lm.model import SequenceModel
+
+#: Symbols that a model and the baselines are measured on, at most: the n-grams hold some twenty numbers for each.
+COMPARED = 1 << 21
 
 app = App(
     name="evaluate",
@@ -35,28 +39,40 @@ def evaluate(
     *,
     split: Literal["train", "validation", "test"] | None = None,
     baselines: Annotated[bool, Parameter(negative="--no-baselines")] = True,
+    reading: inputs.Reading = ReadingConfig(),
 ) -> None:
-    """Measure a model beside simple baselines, on the data it was trained on or on other data.
+    """Measure a model against simple baselines, on the data it was trained on or on other data.
 
     Args:
         data: Other files or folders to measure on, whole; by default a split of the data the model was trained on.
         split: The split; by default test if there is one, else validation, else train.
-        baselines: Also measure simple predictors and compressors, given the same training data.
+        baselines: Also measure simple predictors and compressors, given the same training data; all of them then on two
+            million symbols at most.
     """
     if data and split:
         raise WrongUse("--split chooses a part of the data a model was trained on; other data is measured whole")
+    if not data and reading != ReadingConfig():
+        raise WrongUse("--lines, --format and --column say how to read other data; name it after the model")
+    from unrolled.corpus.reading import CorpusError
     from unrolled.corpus.splitting import as_stream
-    from unrolled.saved.model import load_model
+    from unrolled.saved.model import SavedModel
 
-    saved, vocabulary, _ = load_model(model)
+    loaded = SavedModel.load(model)
+    saved, vocabulary = loaded.origin, loaded.vocabulary
     if data:
-        own = DataConfig(**(saved.get("data") or {}))
-        whole = replace(own, format="auto", lines=saved["framed"], split_by="auto", validation=0.0, test=0.0)
-        corpus = inputs.read(data, whole, vocabulary)
-        known = inputs.read_again(model, saved, vocabulary).train if baselines else as_stream(corpus.train.ids[:0])
+        corpus = inputs.read_other(data, reading, saved, vocabulary)
+        known = as_stream(corpus.train.ids[:0])
+        try:
+            known = inputs.read_again(model, saved, vocabulary).train if baselines else known
+        except CorpusError as error:
+            baselines = False
+            warnings.warn(f"{error}; measured without baselines, which are fitted to it", stacklevel=1)
         corpus, chosen, what = replace(corpus, train=known, test=corpus.train), "test", ", ".join(data)
     else:
-        corpus = inputs.read_again(model, saved, vocabulary)
+        try:
+            corpus = inputs.read_again(model, saved, vocabulary)
+        except CorpusError as error:
+            raise CorpusError(f"{error}; name other data to measure on") from None
         chosen, what = split or held_out(corpus), ""
 
     from unrolled import lm  # here, so that a mistake in the files is reported before torch is loaded
@@ -75,7 +91,7 @@ def held_out(corpus: Corpus) -> str:
 def report(
     console: PlainConsole, model: SequenceModel, corpus: Corpus, split: str, baselines: bool = True, what: str = ""
 ) -> None:
-    """Print how well a model predicts one split, and beside it how well simple predictors do on the same symbols.
+    """Print how well a model predicts one split, and how well simple predictors do on the same symbols.
 
     Args:
         console: where to print.
@@ -87,7 +103,12 @@ def report(
     """
     from unrolled import lm
     from unrolled.corpus.baselines import table
+    from unrolled.corpus.splitting import beginning
 
+    if baselines and len(corpus.splits[split].ids) > COMPARED:
+        what = f"the first {COMPARED:,} of {what or f'the {split} split'}"
+        corpus = replace(corpus, test=beginning(corpus.splits[split], COMPARED))
+        split = "test"
     measured = lm.evaluate(model, corpus, split)
     title = f"{measured.symbols:,} symbols of {what or f'the {split} split'}"
     console.print(title, style="italic", soft_wrap=True)
@@ -95,18 +116,20 @@ def report(
     for name in ("predictor", "bits/symbol", "nats", "perplexity", "accuracy"):
         grid.add_column(name, justify="left" if name == "predictor" else "right")
     name = repr(model).removeprefix("SequenceModel").strip("()")
-    grid.add_row(name, *_numbers(measured.bits), f"{measured.accuracy:.1%}", style="bold")
+    grid.add_row(name, *_numbers(measured.bits), f"{100 * measured.accuracy:.1f} %", style="bold")
     beside = table(corpus, split) if baselines else []
     for baseline in beside:
         grid.add_row(baseline.name, *_numbers(baseline.bits_per_symbol))
     console.print(grid)
     for note in dict.fromkeys(baseline.note for baseline in beside[1:]):
         names = ", ".join(baseline.name for baseline in beside if baseline.note == note)
-        console.print(f"{names}: {note}", style="dim", soft_wrap=True)
-    if measured.exact_strings is not None:
-        console.print(f"exact strings (every symbol the likeliest): {measured.exact_strings:.1%}")
+        console.print(f"{names}: {note}", soft_wrap=True)
+    if measured.exact_strings is not None and measured.exact_bound is not None:
+        share, most = (f"{100 * each:.1f} %" for each in (measured.exact_strings, measured.exact_bound))
+        bound = "" if measured.exact_bound == 1 else f", of {most} at most: strings that begin alike go on differently"
+        console.print(f"exact strings (every symbol the likeliest): {share}{bound}", soft_wrap=True)
     if measured.unk_rate:
-        console.print(f"symbols read as UNK: {measured.unk_rate:.2%}")
+        console.print(f"symbols read as UNK: {100 * measured.unk_rate:.2f} %")
     if split == "train":
         console.print("nothing was held out: the model was trained on these symbols")
 

@@ -4,34 +4,43 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App
-from cyclopts.types import PositiveInt
+from cyclopts import App, Parameter
 
-from unrolled.commands import Model, examples
+from unrolled.commands import Flag, WrongUse, examples, inputs
+from unrolled.commands.console import printable
+from unrolled.config.checks import PositiveInt, Seed
+from unrolled.config.model import CellName
+from unrolled.config.options import option
+
+if TYPE_CHECKING:
+    from unrolled.lm.model import SequenceModel
 
 #: The format of a file by its extension.
 FORMATS = {".md": "markdown", ".html": "html", ".txt": "text"}
-#: Width in characters of a number, and of a table's names and shapes.
-NUMBER, LEFT = 9, 18
 
 app = App(
     name="explain",
-    usage="Usage: unrolled explain MODEL TEXT [OPTIONS]",
+    usage="Usage: unrolled explain (MODEL | --symbols SYMBOLS) TEXT [OPTIONS]",
     help_epilogue=examples(
-        "unrolled explain runs/anbn 'a a b'",
-        "unrolled explain runs/anbn 'a a b' --out paper.html",
+        "unrolled explain demo/anbn-rnn 'a a b'",
+        "unrolled explain demo/anbn-rnn 'a a b' --out paper.html",
+        "unrolled explain --symbols 'a b' --cell rnn --hidden-size 3 'a a b' --blank",
     ),
 )
 
 
 @app.default
 def explain(
-    model: Model,
-    text: str,
+    given: Annotated[list[str], Parameter(name="MODEL TEXT")],
     /,
     *,
+    symbols: str | None = None,
+    cell: CellName | None = None,
+    hidden_size: PositiveInt | None = None,
+    seed: Seed | None = None,
+    blank: Flag = False,
     out: Path | None = None,
     format: Literal["text", "markdown", "html"] | None = None,
     columns: PositiveInt | None = None,
@@ -39,20 +48,54 @@ def explain(
     r"""Work one forward and backward pass out on paper: every number with its shape and its equation.
 
     Args:
-        text: A few symbols; \n is a line end.
+        given: Folder of a trained model, then a few symbols to read, where \n is a line end. With --symbols there is no
+            folder: the model is a new one.
+        symbols: Symbols of a new, untrained model, separated by spaces.
+        cell: Cell of the new model, rnn unless told otherwise.
+        hidden_size: Hidden units H of the new model, 3 unless told otherwise.
+        seed: Seed of its weights, 0 unless told otherwise.
+        blank: Leave every computed number out, as an exercise; the weights stay.
         out: Write it to this file; its extension .txt, .md or .html sets the format.
         format: Output format; by default that of --out, or text.
-        columns: Columns and lines to show of each table; by default as many as fit.
+        columns: Most columns of a table and lines of a matrix, 20 unless told otherwise.
     """
-    from unrolled.lm.model import SequenceModel
     from unrolled.views.explain import explain as work_out
+    from unrolled.views.paper import MOST, WIDTH
 
-    paper = work_out(SequenceModel.from_pretrained(model), text.replace("\\n", "\n"))
+    new = {"cell": cell, "hidden_size": hidden_size, "seed": seed}
+    if symbols is None:
+        if len(given) != 2:
+            raise WrongUse("give the folder of a model and a text, or --symbols and a text for a new model")
+        if unused := [name for name, value in new.items() if value is not None]:
+            raise WrongUse(f"{option(unused[0])} belongs to a new model, which needs --symbols; {given[0]} has its own")
+        from unrolled.lm.model import SequenceModel
+
+        model = SequenceModel.from_pretrained(Path(given[0]))
+    elif len(given) != 1:
+        raise WrongUse("with --symbols the model is a new one; give the text alone, without a folder")
+    else:
+        model = untrained(symbols.split(), cell or "rnn", hidden_size or 3, seed or 0)
+    read = inputs.typed(given[-1])
+    inputs.note_unknown(model.vocabulary, [read])
+    paper = work_out(model, read)
     chosen = format or (FORMATS.get(out.suffix, "text") if out else "text")
-    fitting = 12 if out else max(4, (shutil.get_terminal_size((120, 24)).columns - LEFT) // NUMBER)
-    written: str = getattr(paper, chosen)(columns or fitting)
+    width = {"width": WIDTH if out else shutil.get_terminal_size((WIDTH, 24)).columns} if chosen == "text" else {}
+    written: str = getattr(paper, chosen)(columns or MOST, blank=blank, **width)
     if out is None:
         print(written, end="")
     else:
         out.write_text(written, "utf-8")
-        print(f"made {out}")
+        print(printable(f"made {out}"))
+
+
+def untrained(symbols: list[str], cell: CellName, hidden_size: int, seed: int) -> SequenceModel:
+    """Return a new model of these symbols, the same for the same seed."""
+    import torch
+
+    from unrolled.config.model import ModelConfig
+    from unrolled.lm.model import SequenceModel
+    from unrolled.saved.vocabulary import Vocabulary
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return SequenceModel(ModelConfig(cell=cell, hidden_size=hidden_size), Vocabulary(symbols, "symbols"))

@@ -13,7 +13,7 @@ from unrolled import __version__
 from unrolled.commands.console import PlainConsole
 from unrolled.extras import EXTRAS
 
-app = App(name="info")
+app = App(name="info", help_epilogue="")
 
 
 @app.default
@@ -27,7 +27,7 @@ def info() -> None:
     for extra, (module, *_) in EXTRAS.items():
         there = util.find_spec(module) is not None
         found = f"{module} {metadata.version(module)}" if there else f"{module} is not installed"
-        grid.add_row(f"[{extra}]", Text(found, "" if there else "dim"))
+        grid.add_row(f"[{extra}]", Text(found))
     PlainConsole().print(grid)
 
 

@@ -1,34 +1,45 @@
-"""Resolve, record and re-read a run's inputs."""
+"""Resolve, record and re-read a run's inputs, and read what a trained model is given as its own data was read."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
-from unrolled.config.data import DataConfig
+from cyclopts import Parameter
+
+from unrolled.commands import WrongUse
+from unrolled.config.data import DataConfig, ReadingConfig
+from unrolled.config.options import option
 
 if TYPE_CHECKING:
     from unrolled.corpus.corpus import Corpus
-    from unrolled.saved.vocabulary import Vocabulary
+    from unrolled.saved.vocabulary import Text, Vocabulary
 
-#: The word for the text that comes with the package, and the sign for standard input.
-SHIPPED, STANDARD_INPUT = "sonnets", "-"
-#: What to do without the data a model was trained on.
-REMEDY = "name other data to measure on, with --no-baselines"
+#: The sign for standard input.
+STANDARD_INPUT = "-"
+#: Shares of UNK from which other data is refused, because it was most likely read in another way, and noted.
+FOREIGN, NOTED = 0.5, 0.02
+#: The options of every command that gives a trained model data to read.
+Reading: TypeAlias = Annotated[ReadingConfig, Parameter(name="*", group="Data")]
 
 
 def read(data: Sequence[str], config: DataConfig, vocabulary: Vocabulary | None = None) -> Corpus:
-    """Return the corpus of files, folders, standard input or the shipped text.
+    """Return the corpus of files, folders, standard input or data that comes with the package.
 
     Raises: CorpusError naming the file and what is wrong with it.
     """
+    from unrolled.corpus.anbn import anbn
     from unrolled.corpus.corpus import Corpus
     from unrolled.corpus.sonnets import sonnets
 
-    if list(data) == [SHIPPED] and not Path(SHIPPED).exists():
+    word = "" if Path(data[0]).exists() else " ".join(data)
+    if word == "sonnets":
         return Corpus.from_text(sonnets(), config, vocabulary=vocabulary)
+    if word == "anbn":
+        return Corpus.from_sequences(anbn(), config, vocabulary=vocabulary)
     return Corpus.read(list(data), config, vocabulary=vocabulary)
 
 
@@ -36,14 +47,14 @@ def origin(data: Sequence[str], config: DataConfig, corpus: Corpus) -> dict[str,
     """Return what config.json records of a run's data, valid from any working folder.
 
     >>> from unrolled.corpus.corpus import Corpus
-    >>> origin([SHIPPED], DataConfig(), Corpus.from_text("abab" * 30))["sources"]
+    >>> origin(["sonnets"], DataConfig(), Corpus.from_text("abab" * 30))["sources"]
     ['sonnets']
     """
     named = [name if name == STANDARD_INPUT or not Path(name).exists() else str(Path(name).resolve()) for name in data]
     return {"data": asdict(config), "sources": named, "fingerprint": corpus.fingerprint}
 
 
-def read_again(folder: Path, saved: dict[str, Any], vocabulary: Vocabulary) -> Corpus:
+def read_again(folder: Path, saved: Mapping[str, Any], vocabulary: Vocabulary) -> Corpus:
     """Return the corpus that a model was trained on, from what its config.json records.
 
     Raises: CorpusError if that data cannot be read, or is no longer what the model was trained on.
@@ -52,11 +63,97 @@ def read_again(folder: Path, saved: dict[str, Any], vocabulary: Vocabulary) -> C
 
     sources, config = saved.get("sources"), saved.get("data")
     if not sources or config is None or STANDARD_INPUT in sources:
-        raise CorpusError(f"{folder}: the model's config.json records no files that it was trained on; {REMEDY}")
+        raise CorpusError(f"{folder}: the model's config.json records no files that it was trained on")
     try:
         corpus = read(sources, DataConfig(**config), vocabulary)
     except CorpusError as error:
-        raise CorpusError(f"the model's own data cannot be read again: {error}; or {REMEDY}") from None
+        raise CorpusError(f"the model's own data cannot be read again: {error}") from None
     if saved.get("fingerprint", corpus.fingerprint) != corpus.fingerprint:
-        raise CorpusError(f"{', '.join(sources)}: changed since the model was trained on it; {REMEDY}")
+        raise CorpusError(f"{', '.join(sources)}: changed since the model was trained on it")
     return corpus
+
+
+def read_other(data: Sequence[str], reading: ReadingConfig, saved: Mapping[str, Any], vocabulary: Vocabulary) -> Corpus:
+    """Return the corpus of other data, read as the model's own was, all of it in the training split.
+
+    Raises: CorpusError if it has another shape than the model learned, or if most of its symbols are unknown.
+    """
+    from unrolled.corpus.reading import CorpusError
+
+    corpus = read(data, _whole(reading, saved), vocabulary)
+    inputs, ids = ", ".join(data), corpus.train.ids
+    unk = float((ids == vocabulary.unk_id).sum() / max(1, (ids != vocabulary.eos_id).sum()))
+    if corpus.stream == saved["framed"]:
+        shapes = {True: "one stream", False: "sequences that each end with EOS"}
+        remedy = option("lines", True) if corpus.stream else f"{option('format', 'text')} {option('lines', False)}"
+        learned = shapes[not corpus.stream]
+        raise CorpusError(f"{inputs}: read as {shapes[corpus.stream]}, but the model learned {learned}; use {remedy}")
+    if unk > FOREIGN:
+        ways = ", ".join(map(option, ("lines", "format", "column")))
+        raise CorpusError(
+            f"{inputs}: the model knows only {1 - unk:.0%} of its symbols, so nothing would be measured; read it as "
+            f"the training data was ({ways}), or take data in the same {vocabulary.kind}"
+        )
+    if unk > NOTED:
+        warnings.warn(f"{inputs}: {unk:.1%} of the symbols are unknown to the model and read as UNK", stacklevel=2)
+    return corpus
+
+
+def read_text(model: Path, text: str | None, file: Path | None, reading: ReadingConfig) -> Sequence[Text]:
+    r"""Return what a model is given to read, one text for each sequence: a text as typed, standard input or a file.
+
+    In a typed text \n is a line end.  A file is read as the model's training data was, unless options say otherwise.
+
+    Raises: WrongUse if there is no text or more than one; CorpusError naming the file and what is wrong with it.
+    """
+    if (text is None) == (file is None):
+        raise WrongUse("give one text to read: the text itself, - for standard input, or --file")
+    from unrolled.corpus import reading as files
+    from unrolled.corpus.records import format_of, records
+    from unrolled.saved.model import SavedModel
+
+    loaded = SavedModel.load(model)
+    config = _whole(reading, loaded.origin)
+    whole: str | bytes
+    if text is not None and text != STANDARD_INPUT:
+        whole = typed(text)
+    else:
+        source = files.Source(file)
+        format = format_of([source], config)
+        if format != "text":
+            return [record for _, record in records(source, format, config.column)]
+        as_bytes = loaded.vocabulary.tokenizer.reads_bytes
+        whole = b"".join(files.byte_blocks(source)) if as_bytes else "".join(files.text_blocks(source))
+    return lines(whole) if config.lines else [whole]
+
+
+def typed(text: str) -> str:
+    r"""Return a text as it was meant that was typed on the command line, where \n is a line end."""
+    return text.replace("\\n", "\n")
+
+
+def lines(text: str | bytes) -> list[str] | list[bytes]:
+    """Return the lines of a text, each a sequence, without empty ones."""
+    if isinstance(text, str):
+        return [line for line in text.split("\n") if line]
+    return [line for line in text.split(b"\n") if line]
+
+
+def joined(texts: Sequence[Text]) -> str | bytes:
+    """Return several sequences as one text."""
+    if all(isinstance(text, bytes) for text in texts):
+        return b"\n".join(text for text in texts if isinstance(text, bytes))
+    return "\n".join(text if isinstance(text, str) else " ".join(map(str, text)) for text in texts)
+
+
+def note_unknown(vocabulary: Vocabulary, texts: Sequence[Text]) -> None:
+    """Warn of symbols that a model does not know."""
+    from unrolled.runtime.unknown import unknown_note
+
+    if said := unknown_note(vocabulary, joined(texts)):
+        warnings.warn(said, stacklevel=2)
+
+
+def _whole(reading: ReadingConfig, saved: Mapping[str, Any]) -> DataConfig:
+    own = DataConfig(**(saved.get("data") or {}))
+    return replace(reading.over(own, saved["framed"]), split_by="auto", validation=0.0, test=0.0)

@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
-from cyclopts.types import PositiveInt
 from rich import box
 from rich.table import Table as RichTable
 
-from unrolled.commands import Flag, WrongUse, examples
+from unrolled.commands import Flag, WrongUse, command, examples
 from unrolled.commands.console import PlainConsole
+from unrolled.config.checks import Count, PositiveInt
 from unrolled.config.lab import LabConfig
 from unrolled.lab.results import LabResult, TaskResult
 from unrolled.lab.tables import ResultTable, each_seed, headline, in_words, summary, task_summary
@@ -24,6 +24,8 @@ from unrolled.lab.tables import ResultTable, each_seed, headline, in_words, summ
 if TYPE_CHECKING:
     from unrolled.lab.protocols import Experiment
 
+#: Seconds from which an experiment says how long it will take.
+PATIENCE = 60
 #: Experiments that one plot of lines may show.
 LINES = 20
 
@@ -60,11 +62,14 @@ def lab(
         from_golden: Start from exact weights set by hand, and show how training leaves them.
     """
     from unrolled.lab import cache, experiment
+    from unrolled.lab.forecast import forecast
     from unrolled.languages import registry
     from unrolled.languages.metrics import WARNING
+    from unrolled.lm.display import duration
 
     console = PlainConsole()
     learned = _given(registry.get, language)
+    sizes, config = config.lengths, _given(experiment.fitted, learned, config)
     _given(experiment.check, learned, config)
     if out is not None:
         _refuse_unwritable(out)
@@ -73,6 +78,13 @@ def lab(
     settings = {"language": language, "limit": limit} | asdict(config)
 
     def compute() -> dict[str, Any]:
+        if sizes != config.lengths:
+            console.print(f"{language} lacks some sizes of {sizes}: trained on {config.lengths}", soft_wrap=True)
+        expected = forecast(learned, config, limit)
+        if sum(expected) > PATIENCE:
+            training, measuring = map(duration, expected)
+            less = "--steps, --seeds and --limit shorten it"
+            console.print(f"training takes about {training}, measuring up to {measuring}; {less}", soft_wrap=True)
         with _progress(console, language, config) as callback:
             result, models = experiment.experiment(learned, config, limit, callback=callback)
         for seed, model in zip(result.seeds, models, strict=True):
@@ -83,20 +95,20 @@ def lab(
     values = compute() if out is None else cache.cached_result(out, "result", settings, compute)
     result = LabResult.from_dict(values)
     title, seeds = f"{language}, {config.cell}", each_seed(result)
-    _show(console, f"{language}: {learned.summary}; % of sizes exactly right", seeds)
+    _show(console, f"{language}: {learned.summary}; % of the sizes tried that are exactly right", seeds)
     console.print(in_words(result))
-    console.print(WARNING, style="dim")
+    console.print(WARNING)
     if out is not None:
-        legend = f"fails: first failing n; then % of sizes right; sym.: % of symbols; {WARNING}"
+        legend = f"fails: first failing n; then % of the sizes tried that are right; sym.: % of symbols; {WARNING}"
         _write(out, {"seeds": seeds, "summary": summary([(title, result)])}, [legend])
         _pictures(out, [(title, result)], title=title)
         model = out / "models" / f"seed-{result.seeds[0].seed}"
-        console.print(f"wrote {out}; try: unrolled generate {model} {learned.alphabet[0]}", soft_wrap=True)
+        console.print(f"wrote {out}; try: {command('generate', model, learned.alphabet[0])}", soft_wrap=True)
 
 
 @app.command
-def reproduce(name: str, /, *, full: Flag = False, seeds: int = 0, out: Path | None = None) -> None:
-    """Run a published experiment and show its results beside ours; an interrupted run is resumed.
+def reproduce(name: str, /, *, full: Flag = False, seeds: Count = 0, out: Path | None = None) -> None:
+    """Run a published experiment and show its results next to ours; an interrupted run is resumed.
 
     Args:
         name: suzgun2019, weiss2018, gers2001, lan2022, deletang2022, elis, or defaults.
@@ -125,7 +137,7 @@ def reproduce(name: str, /, *, full: Flag = False, seeds: int = 0, out: Path | N
     if rows[0].task:
         tasks = [(name, TaskResult(**values)) for name, values in found]
         table = shown = task_summary(tasks, published)
-        _task_pictures(folder, tasks, title=protocol.name)
+        _task_pictures(folder, tasks, [row.config.model().kind for row in rows], title=protocol.name)
     else:
         results = [(name, LabResult.from_dict(values)) for name, values in found]
         table, shown = summary(results, published), headline(results, published)
@@ -200,18 +212,27 @@ def _pictures(out: Path, found: Sequence[tuple[str, LabResult]], *, title: str) 
     from unrolled.views import plots, plots_lab
 
     if len(found) <= LINES:
-        lines = {name: (result.sizes, result.seeds_right, result.ranges[0]) for name, result in found}
+        lines = {
+            name: plots_lab.Series(result.sizes, result.seeds_right, result.ranges[0], result.kind)
+            for name, result in found
+        }
         plots.save(plots_lab.right_over_sizes(lines, title=title), out / "right.png")
-    rows = {name: (result.first_failing, result.limit, result.ranges[0]) for name, result in found}
+    rows = {
+        name: plots_lab.Row(each.first_failing, each.median_ends, each.limit, each.ranges[0], each.kind)
+        for name, each in found
+    }
     plots.save(plots_lab.first_failing(rows, title=title), out / "first-failing.png")
 
 
-def _task_pictures(out: Path, found: Sequence[tuple[str, TaskResult]], *, title: str) -> None:
+def _task_pictures(out: Path, found: Sequence[tuple[str, TaskResult]], kinds: Sequence[str], *, title: str) -> None:
     """Plot the mean share of symbols right over sizes."""
     from unrolled.views import plots, plots_lab
 
     means = {name: [fmean(column) for column in zip(*result.symbols, strict=True)] for name, result in found}
-    lines = {name: (result.sizes, means[name], (1, result.longest)) for name, result in found}
+    lines = {
+        name: plots_lab.Series(result.sizes, means[name], (1, result.longest), kind)
+        for (name, result), kind in zip(found, kinds, strict=True)
+    }
     figure = plots_lab.right_over_sizes(lines, title=title, what="mean share of answers right")
     plots.save(figure, out / "right.png")
 
@@ -221,6 +242,9 @@ def _show(console: PlainConsole, title: str, table: ResultTable) -> None:
     shown = RichTable(
         *table.headers, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True
     )
+    shown.columns[0].no_wrap = True
+    for column in shown.columns[1:]:
+        column.overflow = "fold"
     for row in table.rows:
         shown.add_row(*row)
     console.print(shown)
@@ -257,8 +281,7 @@ def _progress(console: PlainConsole, name: str, config: LabConfig) -> Iterator[C
     with console.status(name) as status:
 
         def callback(step: int, losses: Any) -> None:
-            middle = sorted(losses)[len(losses) // 2]
-            status.update(f"{name}: step {step:,} of {config.steps:,}, median loss {middle:.4f}")
+            status.update(f"{name}: step {step:,} of {config.steps:,}, median loss {median(losses):.4f}")
             if step == config.steps:
                 status.update(f"{name}: trying every size")
 

@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
-from unrolled.commands import WrongUse
+from unrolled.commands import WrongUse, inputs
 from unrolled.commands.console import PlainConsole
+from unrolled.lm.metrics_log import read_metrics
 from unrolled.lm.model import SequenceModel
-from unrolled.notation import has_cell_state
+from unrolled.notation import LONG_NAMES, cell_name, has_cell_state
 from unrolled.views import terminal
 from unrolled.views.gradients import connectivity, gradients
 from unrolled.views.jacobians import jacobians
@@ -46,15 +47,15 @@ class Scene:
     """The folder of a model, the text that it reads, and the options of `unrolled view`."""
 
     folder: Path
-    text: str
-    named_signal: str | None
-    named_layer: int
-    named_units: list[int]
-    by: str | None
-    beside: list[Path]
-    position: int
-    clusters: int
-    lags: int
+    text: str | bytes
+    signal: str | None = None
+    layer: int | None = None
+    unit: list[int] = field(default_factory=list)
+    by: str | None = None
+    beside: list[Path] = field(default_factory=list)
+    position: int = -1
+    clusters: int = 6
+    lags: int = 100
 
     @cached_property
     def model(self) -> SequenceModel:
@@ -64,31 +65,35 @@ class Scene:
     @property
     def cell(self) -> str:
         """The model in two words, for titles."""
-        return f"{self.model.config.kind.replace('_', ' ')}, {self.folder.name}"
+        return f"{cell_name(self.model.config.kind)}, {self.folder.name}"
 
     def read(self) -> TextTrace:
         """Trace the text."""
         read = trace(self.model, self.text)
-        if read.unknown:
-            said = f"{read.unknown:,} of the text's symbols are new to the model, which reads them as UNK"
-            warnings.warn(said, stacklevel=1)
+        inputs.note_unknown(self.model.vocabulary, [self.text])
         return read
 
     def read_lines(self) -> list[TextTrace]:
         """Trace each line of the text for a model of sequences, else the text as one."""
         if not self.model.framed:
             return [self.read()]
-        return [trace(self.model, line) for line in self.text.split("\n") if line.strip()] or [self.read()]
+        return [trace(self.model, line) for line in inputs.lines(self.text) if line.strip()] or [self.read()]
 
     @property
-    def layer(self) -> int:
-        """The number of the layer to show, from the first."""
-        return check_layer(self.named_layer, self.model.config.num_layers)
+    def shown_layer(self) -> int:
+        """The number of the layer to show, from the first: the last if none was named."""
+        return check_layer(-1 if self.layer is None else self.layer, self.model.config.num_layers)
 
     @property
-    def signal(self) -> str:
+    def shown_signal(self) -> str:
         """The gate or state to show: the memory of the cell if none was named."""
-        return self.named_signal or ("c" if has_cell_state(self.model.config.kind) else "h")
+        return self.signal or ("c" if has_cell_state(self.model.config.kind) else "h")
+
+    def signals(self, read: TextTrace) -> Mapping[str, NDArray[Any]]:
+        """Return the gate or state that was named, or all of the layer, (T, H) by name."""
+        if self.signal is None:
+            return read.layers[self.shown_layer].signals
+        return {self.signal: read.values(self.signal, self.shown_layer)}
 
     def feature(self) -> Callable[..., Any]:
         """The feature of the text that --by names.
@@ -102,30 +107,41 @@ class Scene:
 
     def units(self, read: TextTrace, most: int) -> list[Found]:
         """Choose units: those that were named, else those that follow the feature, else those that change most."""
-        values = read.values(self.signal, self.layer)
-        H = values.shape[1]
-        for unit in self.named_units:
+        values = read.values(self.shown_signal, self.shown_layer)
+        if self.by:
+            following = ranked(read, self.feature(), signals=(self.shown_signal,))
+            here = {each.unit: each for each in following if each.layer == self.shown_layer}
+            return [here[unit] for unit in self.named_units()] or [*here.values()][:most]
+        chosen = self.named_units() or terminal.changing_most(values)[:most]
+        return [Found(self.shown_signal, self.shown_layer, unit, 0.0) for unit in chosen]
+
+    def named_units(self) -> list[int]:
+        """Return the units that were named.
+
+        Raises: WrongUse if the layer has no such unit.
+        """
+        H = self.model.config.hidden_size
+        for unit in self.unit:
             if not 0 <= unit < H:
                 raise WrongUse(f"--unit is {unit}; the layer has units 0 to {H - 1}")
-        if self.by and not self.named_units:
-            return [f for f in ranked(read, self.feature(), signals=(self.signal,)) if f.layer == self.layer][:most]
-        chosen = self.named_units or terminal.changing_most(values)[:most]
-        return [Found(self.signal, self.layer, unit, 0.0) for unit in chosen]
+        return self.unit
 
 
 def make_terminal(scene: Scene) -> None:
     """Print the text coloured by one unit, and every gate and state as bars."""
     console = PlainConsole()
     read = scene.read()
-    (chosen,) = scene.units(read, 1)[:1]
-    values = read.values(chosen.signal, chosen.layer)[:, chosen.unit]
+    chosen = scene.units(read, terminal.UNITS)
+    first = chosen[0]
+    values = read.values(first.signal, first.layer)[:, first.unit]
     console.print(f"{scene.model!r}\n")
     if read.length > read.T:
         console.print(f"one step in {read.steps[1]} is shown\n")
-    console.print(Text(f"coloured by {chosen.name}, orange below 0, purple above", "dim"))
-    console.print(terminal.coloured(read.symbols, values), soft_wrap=True)
+    console.print(Text(f"coloured by {_legend(first)}, ").append(terminal.key(first.signal, values)))
+    console.print(terminal.coloured(read.symbols, values, first.signal), soft_wrap=True)
     console.print()
-    console.print(terminal.overview(read.layers[scene.layer].signals, width=console.width), end="")
+    units = [each.unit for each in chosen] if scene.unit or scene.by else None
+    console.print(terminal.overview(scene.signals(read), read.symbols, width=console.width, units=units), end="")
 
 
 def make_units(scene: Scene) -> None:
@@ -133,9 +149,11 @@ def make_units(scene: Scene) -> None:
     if not scene.by:
         raise WrongUse("--picture units ranks units by a feature of the text; name one with --by, as in --by position")
     of, read = scene.feature(), scene.read()
-    signals = ("h", "c") if scene.named_signal is None else (scene.named_signal,)
+    if scene.signal is not None:
+        read.values(scene.signal, scene.shown_layer)  # refuses what the cell lacks
+    found = ranked(read, of, signals=("h", "c") if scene.signal is None else (scene.signal,))
     table = Table("unit", "correlation", title=f"units that follow {scene.by}", title_justify="left")
-    for each in ranked(read, of, signals=signals)[:RANKED]:
+    for each in [each for each in found if scene.layer is None or each.layer == scene.shown_layer][:RANKED]:
         table.add_row(each.name, f"{each.correlation:+.3f}")
     PlainConsole().print(table)
 
@@ -145,16 +163,20 @@ def make_gates(scene: Scene) -> Figure:
     from unrolled.views import plots_gates
 
     read = scene.read()
-    signals = read.layers[scene.layer].signals
-    shown = signals if scene.named_signal is None else {scene.signal: read.values(scene.signal, scene.layer)}
-    return plots_gates.gates(shown, read.symbols, title=f"Gates and states of {scene.cell}", steps=read.steps)
+    what = "Gates and states" if scene.signal is None else "Units" if scene.unit else "Every unit"
+    title, units = f"{what} of {scene.cell}", scene.named_units() or None
+    return plots_gates.gates(scene.signals(read), read.symbols, title=title, steps=read.steps, units=units)
 
 
 def make_saturation(scene: Scene) -> Figure:
     """Draw how often each gate is nearly shut or nearly open."""
     from unrolled.views import plots_gates
 
-    found = saturation(scene.read(), scene.layer)
+    found = saturation(scene.read(), scene.shown_layer)
+    if scene.signal is not None:
+        if found and scene.signal not in found:
+            raise WrongUse(f"--signal is {scene.signal}; the gates that saturate are {', '.join(found)}")
+        found = {gate: each for gate, each in found.items() if gate == scene.signal}
     return plots_gates.saturation(found, title=f"Gate saturation of {scene.cell}")
 
 
@@ -166,8 +188,7 @@ def make_counter(scene: Scene) -> Figure:
     chosen = scene.units(read, LINES)
     lines = {_legend(each): read.values(each.signal, each.layer)[:, each.unit] for each in chosen}
     background = {scene.by: np.asarray(scene.feature()(read.symbols))} if scene.by else None
-    what = "cell state c" if scene.signal == "c" else scene.signal
-    title = f"Units of {scene.cell}"
+    title, what = f"Units of {scene.cell}", LONG_NAMES[scene.shown_signal]
     return plots_units.unit_lines(lines, read.symbols, title=title, unit=what, steps=read.steps, background=background)
 
 
@@ -178,7 +199,8 @@ def make_text(scene: Scene) -> Figure:
     read = scene.read()
     (chosen,) = scene.units(read, 1)[:1]
     values = read.values(chosen.signal, chosen.layer)[:, chosen.unit]
-    return plots_units.coloured_text(read.symbols, values, title=f"{scene.cell}: {_legend(chosen)}", unit=scene.signal)
+    title = f"{scene.cell}: {_legend(chosen)}"
+    return plots_units.coloured_text(read.symbols, values, title=title, signal=chosen.signal)
 
 
 def _legend(each: Found) -> str:
@@ -192,8 +214,8 @@ def make_gradient(scene: Scene) -> Figure:
     models = {scene.folder: scene.model} | {each: SequenceModel.from_pretrained(each) for each in scene.beside}
     found = {}
     for folder, model in models.items():
-        layer = scene.named_layer if model is scene.model else -1
-        name = f"{model.config.kind.replace('_', ' ')} {folder.name}"
+        layer = -1 if scene.layer is None else scene.layer
+        name = f"{cell_name(model.config.kind)} {folder.name}"
         found[name] = jacobians(model, scene.text, layer=layer, position=scene.position, lags=scene.lags)
     return plots_gradients.gradient_against_lag(found, title="How strongly a state depends on earlier ones")
 
@@ -203,7 +225,7 @@ def make_reach(scene: Scene) -> Figure:
     from unrolled.views import plots_gradients
 
     found = gradients(scene.model, scene.text, position=scene.position)
-    layer = found.layers[scene.layer]
+    layer = found.layers[scene.shown_layer]
     norms = {"|dL/dh|": layer.h_norms} | ({} if layer.c_norms is None else {"|dL/dc|": layer.c_norms})
     where = "the last symbol" if scene.position == -1 else f"symbol {scene.position}"
     title = f"How far the loss after {where} reaches back: {scene.cell}"
@@ -229,8 +251,8 @@ def make_states(scene: Scene) -> Figure:
     from unrolled.views import plots_states
 
     reads = scene.read_lines()
-    found = automaton(reads, scene.clusters, layer=scene.layer)
-    states = np.concatenate([read.values("h", scene.layer) for read in reads])
+    found = automaton(reads, scene.clusters, layer=scene.shown_layer)
+    states = np.concatenate([read.values("h", scene.shown_layer) for read in reads])
     symbols = [symbol for read in reads for symbol in read.symbols]
     title = f"States of {scene.cell}"
     return plots_states.state_space(states, np.concatenate(found.labels), symbols, principal(states), title=title)
@@ -240,7 +262,7 @@ def make_automaton(scene: Scene) -> Figure:
     """Draw the automaton that the clusters of states make."""
     from unrolled.views import plots_states
 
-    found = automaton(scene.read_lines(), scene.clusters, layer=scene.layer)
+    found = automaton(scene.read_lines(), scene.clusters, layer=scene.shown_layer)
     return plots_states.automaton(found, title=f"{scene.cell} as an automaton")
 
 
@@ -248,10 +270,8 @@ def make_learning(scene: Scene) -> Figure:
     """Draw the learning curve of the run that made the model."""
     from unrolled.views import plots
 
-    path = scene.folder / "metrics.jsonl"
-    if not path.exists():
+    if not (metrics := read_metrics(scene.folder)):
         raise ValueError(f"{scene.folder} holds no metrics.jsonl; only a folder that unrolled train made has one")
-    metrics = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     return plots.learning_curve(metrics, title=f"Learning curve of {scene.cell}")
 
 
@@ -262,7 +282,7 @@ def make_report(scene: Scene) -> str:
 
 def make_table(scene: Scene) -> str:
     """Return every value as CSV."""
-    columns = scene.read().columns(*([scene.named_signal] if scene.named_signal else []))
+    columns = scene.read().columns(*([scene.signal] if scene.signal else []))
     written = io.StringIO()
     writer = csv.writer(written)
     writer.writerow(columns)

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cyclopts import App
 from rich.text import Text
 
-from unrolled.commands import Flag, Model, WrongUse, examples
-from unrolled.commands.console import PlainConsole
-from unrolled.commands.inputs import STANDARD_INPUT
+from unrolled.commands import Flag, Model, examples, inputs
+from unrolled.commands.console import PlainConsole, printable
+from unrolled.config.data import ReadingConfig
+from unrolled.views.colours import on, surprise
 
 if TYPE_CHECKING:
-    from unrolled.runtime.model import RuntimeModel
     from unrolled.runtime.scoring import Score
-    from unrolled.saved.vocabulary import Vocabulary
 
-#: Backgrounds from expected to surprising, and the bits from which each is used; dark to light, so that brightness
-#: alone tells them apart.
-SHADES = ((0.0, "default"), (1.0, "#1d3557"), (3.0, "#457b9d"), (6.0, "#a8dadc"), (10.0, "#ffd166"))
+#: Bits whose colours the key shows.
+KEY = (0, 1, 2, 4, 6, 8, 10)
 
 app = App(
     name="score",
@@ -33,48 +31,39 @@ app = App(
 
 
 @app.default
-def score(model: Model, text: str | None = None, /, *, file: Path | None = None, bits: Flag = False) -> None:
-    """Show what each symbol of a text costs the model, in bits, and colour what surprises it.
+def score(
+    model: Model,
+    text: str | None = None,
+    /,
+    *,
+    file: Path | None = None,
+    bits: Flag = False,
+    reading: inputs.Reading = ReadingConfig(),
+) -> None:
+    r"""Show what each symbol of a text costs the model, in bits, and colour what surprises it.
 
     A model that learned sequences scores each line as one, with the EOS that ends it.
 
     Args:
-        text: The text to score, or - for standard input.
+        text: The text to score, or - for standard input; \n is a line end.
         file: Score this file instead.
         bits: Print a line for each symbol, its bits, a tab and the symbol, instead of colours.
     """
-    if (text is None) == (file is None):
-        raise WrongUse("give one text to score: the text itself, - for standard input, or --file")
     from unrolled import runtime
 
+    texts = inputs.read_text(model, text, file, reading)
     loaded = runtime.load(model)
-    given = _read(loaded.vocabulary, file) if text is None or text == STANDARD_INPUT else text
-    scored = [loaded.score(each) for each in _sequences(loaded, given)]
+    scored = [loaded.score(each) for each in texts]
     if not scored:
         raise ValueError("the text to score is empty; give at least one symbol")
+    inputs.note_unknown(loaded.vocabulary, texts)
     show = _list if bits else _shade
     show(scored)
 
 
-def _read(vocabulary: Vocabulary, file: Path | None) -> str | bytes:
-    """Return what a file or standard input holds: bytes for a model of bytes, else text."""
-    from unrolled.corpus.reading import Source, byte_blocks, text_blocks
-
-    if vocabulary.tokenizer.reads_bytes:
-        return b"".join(byte_blocks(Source(file)))
-    return "".join(text_blocks(Source(file)))
-
-
-def _sequences(model: RuntimeModel, text: str | bytes) -> Sequence[str | bytes]:
-    """Return the lines of a text for a model of sequences, which ends each with EOS; else the text itself."""
-    if not model.framed:
-        return [text]
-    return [line for line in (text.split("\n") if isinstance(text, str) else text.split(b"\n")) if line]
-
-
 def _list(scored: Iterable[Score]) -> None:
     """Print the bits of each symbol, a tab and the symbol, one line each; a blank line between sequences."""
-    from unrolled.saved.vocabulary import shown
+    from unrolled.saved.visible import shown
 
     for number, each in enumerate(scored):
         if number:
@@ -89,19 +78,12 @@ def _shade(scored: list[Score]) -> None:
     for each in scored:
         shaded = Text()
         for piece, bits in zip(each.pieces, each.bits, strict=True):
-            shaded.append(piece, _style(float(bits)))
+            shaded.append(printable(piece), on(surprise(float(bits))))
         console.print(shaded, soft_wrap=True)
     legend = Text("bits per symbol: ")
-    for low, _ in SHADES:
-        legend.append(f" {low:g}+ ", _style(low))
+    for bits in KEY:
+        legend.append(f" {bits}{'+' if bits == KEY[-1] else ''} ", on(surprise(bits)))
     console.print(legend)
     count, total, unknown = (sum(n) for n in zip(*((len(s.bits), s.total, s.unknown) for s in scored), strict=True))
     note = f", {unknown:,} read as UNK" if unknown else ""
     console.print(f"{count:,} symbols, {total:,.1f} bits, {total / count:.3f} bits/symbol{note}")
-
-
-def _style(bits: float) -> str:
-    shade = next(shade for low, shade in reversed(SHADES) if bits >= low)
-    if shade == "default":
-        return "default"
-    return f"{'black' if shade in ('#a8dadc', '#ffd166') else 'white'} on {shade}"

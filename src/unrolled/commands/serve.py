@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
+from msgspec import Meta
 
+from unrolled.commands import examples
 from unrolled.commands.console import PlainConsole
+from unrolled.config.options import named_as_flags
 from unrolled.config.server import Limits
 
 if TYPE_CHECKING:
@@ -24,7 +27,11 @@ ANY = frozenset({"0.0.0.0", "::"})
 #: Seconds that running generations have left when the server ends.
 GRACE = 2
 
-app = App(name="serve")
+app = App(
+    name="serve",
+    usage="Usage: unrolled serve MODEL... [OPTIONS]",
+    help_epilogue=examples("unrolled serve runs/sonnets", "unrolled serve runs/lstm runs/gru --port 8080"),
+)
 
 
 @app.default
@@ -33,7 +40,7 @@ def serve(
     /,
     *,
     host: str = "127.0.0.1",
-    port: int = 8000,
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 8000,
     name: list[str] | None = None,
     limits: Annotated[Limits, Parameter(name="*", group="Limits")] = Limits(),
 ) -> None:
@@ -57,7 +64,8 @@ def serve(
         called = name[0] if name else host
         url = f"http://{f'[{called}]' if ':' in called else called}:{listener.getsockname()[1]}/"
         console.print(f"Open {url} in a browser; Ctrl-C ends.", soft_wrap=True)
-        with suppress(KeyboardInterrupt):  # which the server may have caught itself
+        # the server may have caught the interrupt itself; its messages go to users of the API, who have no flags
+        with suppress(KeyboardInterrupt), named_as_flags(False):
             uvicorn.Server(settings(page, limits)).run(sockets=[listener])
         console.print("Ended.")
 
@@ -66,9 +74,11 @@ def settings(page: Guard, limits: Limits) -> uvicorn.Config:
     """Return how the page is served: HTTP/1.1 only, without a Server header."""
     import uvicorn
 
+    from unrolled.views.page.connections import limited
+
     return uvicorn.Config(
         page,
-        http="h11",
+        http=limited(limits),
         ws="none",
         lifespan="off",
         log_level="warning",
@@ -99,10 +109,8 @@ def allowed(host: str, names: Sequence[str]) -> frozenset[str]:
 def listening(host: str, port: int) -> socket.socket:
     """Return a socket that listens.
 
-    Raises: ValueError if there is no such port; OSError if it is taken or the address is not this machine's.
+    Raises: OSError if the port is taken or the address is not this machine's.
     """
-    if not 0 <= port <= 65_535:
-        raise ValueError(f"port is {port}; it must be from 0 to 65535, where 0 is any free one")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias
 
 from cyclopts import App, Parameter
-from cyclopts.types import PositiveInt
 
-from unrolled.commands import Model, WrongUse, examples
-from unrolled.commands.inputs import STANDARD_INPUT
+from unrolled.commands import Model, WrongUse, examples, inputs
+from unrolled.commands.arguments import refuse_unused
+from unrolled.commands.console import printable
+from unrolled.config.checks import Count, Index, PositiveInt
+from unrolled.config.data import ReadingConfig
 from unrolled.notation import LONG_NAMES
 
 
@@ -18,24 +19,27 @@ class Picture(NamedTuple):
     """What `--help` says of a picture, and what the command does with it; pictures.py makes it."""
 
     shows: str = ""  #: the words for `--help`
+    options: str = ""  #: those that it obeys; it refuses the others
     extension: str = ".png"  #: of the file that it is written to; "" if it is printed
     reads: bool = True  #: whether it needs a text
 
 
 PICTURES = {
-    "terminal": Picture("printed: coloured text and heat-maps of bars", extension=""),
-    "units": Picture("printed: ranked by --by", extension=""),
+    "terminal": Picture("printed: coloured text and heat-maps of bars", options="signal layer unit by", extension=""),
+    "units": Picture("printed: ranked by --by", options="signal layer by", extension=""),
     "report": Picture("one HTML page", extension=".html"),
-    "table": Picture("every value, as CSV", extension=".csv"),
-    "gates": Picture(),
-    "saturation": Picture(),
-    "counter": Picture("lines of some units"),
-    "text": Picture("coloured by one unit"),
-    "gradient": Picture("against the lag"),
-    "reach": Picture("of one loss"),
+    "table": Picture("every value, as CSV", options="signal", extension=".csv"),
+    "gates": Picture(options="signal layer unit"),
+    "saturation": Picture(options="signal layer"),
+    "counter": Picture("lines of some units", options="signal layer unit by"),
+    "text": Picture("coloured by one unit", options="signal layer unit by"),
+    "gradient": Picture("against the lag", options="layer beside position lags"),
+    "reach": Picture("of one loss", options="layer position"),
     "connectivity": Picture("what each prediction looked at"),
-    "states": Picture("clusters of states"),
-    "automaton": Picture("of those clusters; each line is a sequence if the model learned sequences"),
+    "states": Picture("clusters of states", options="layer clusters"),
+    "automaton": Picture(
+        "of those clusters; each line is a sequence if the model learned sequences", options="layer clusters"
+    ),
     "learning": Picture("the learning curve; no text needed", reads=False),
 }
 LISTING = ", ".join(name + (f" ({row.shows})" if row.shows else "") for name, row in PICTURES.items())
@@ -48,11 +52,11 @@ else:
 
 app = App(
     name="view",
-    usage="Usage: unrolled view MODEL (TEXT | - | --file FILE) [--picture PICTURE] [OPTIONS]",
+    usage="Usage: unrolled view MODEL (TEXT | - | --file FILE) [OPTIONS]",
     help_epilogue=examples(
-        "unrolled view runs/sonnets 'Shall I compare thee'",
-        "unrolled view runs/sonnets --file poem.txt --picture text --by line-length",
-        "unrolled view runs/lstm 'Shall I' --picture gradient --beside runs/gru --beside runs/rnn",
+        "unrolled view demo/sonnets 'Shall I compare thee'",
+        "unrolled view demo/sonnets --file poem.txt --picture text --by line-length",
+        "unrolled view demo/anbn-lstm 'a a b b' --picture gradient --beside demo/anbn-gru",
     ),
 )
 
@@ -67,13 +71,14 @@ def view(
     picture: Annotated[PictureName, Parameter(help=f"What to show: {LISTING}.", show_choices=False)] = "terminal",
     out: Path | None = None,
     signal: SignalName | None = None,
-    layer: int = -1,
-    unit: list[int] | None = None,
+    layer: Index | None = None,
+    unit: list[Count] | None = None,
     by: str | None = None,
     beside: list[Path] | None = None,
-    position: int = -1,
-    clusters: PositiveInt = 6,
-    lags: PositiveInt = 100,
+    position: Index | None = None,
+    clusters: PositiveInt | None = None,
+    lags: PositiveInt | None = None,
+    reading: inputs.Reading = ReadingConfig(),
 ) -> None:
     r"""Show what a model does inside while it reads a text.
 
@@ -82,30 +87,29 @@ def view(
         file: Read this file instead.
         out: File to write; the extension .png or .svg sets the format. By default a file named after the picture.
         signal: Gate or state to show; by default all, or the memory of the cell: c of an LSTM, h of the others.
-        layer: Layer to show, 0 is the first and -1 the last.
+        layer: Layer to show, 0 is the first and -1 the last; the last unless told otherwise.
         unit: Unit to show; may be repeated. By default those that follow --by, or change most.
         by: Feature of the text to find units by: position, depth, inside-quotes, line-length, count:a-b.
         beside: Another model, for gradient; may be repeated.
-        position: Symbol whose state or loss is differentiated, for gradient and reach; -1 is the last.
-        clusters: Clusters of states, for states and automaton.
-        lags: Largest lag, for gradient.
+        position: Symbol whose state or loss is differentiated, for gradient and reach; the last unless told otherwise.
+        clusters: Clusters of states, for states and automaton, 6 unless told otherwise.
+        lags: Largest lag, for gradient, 100 unless told otherwise.
     """
     shown = PICTURES[picture]
-    if text is not None and file is not None:
-        raise WrongUse("give one text to read: the text itself, - for standard input, or --file")
-    if file is not None:
-        text = file.read_text("utf-8")
-    elif text == STANDARD_INPUT:
-        text = sys.stdin.read()
-    elif text is not None:
-        text = text.replace("\\n", "\n")
-    elif shown.reads:
-        raise WrongUse("there is no text to read; give one, - for standard input, or --file")
+    options = {
+        "signal": signal, "layer": layer, "unit": unit, "by": by, "beside": beside, "position": position,
+        "clusters": clusters, "lags": lags,
+    }  # fmt: skip
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    refuse_unused(given, picture, {name: row.options for name, row in PICTURES.items()}, by="picture")
     if out is not None and not shown.extension:
         raise WrongUse(f"--picture {picture} is printed, not written to a file; leave --out out")
+    read: str | bytes = ""
+    if shown.reads or text is not None or file is not None:
+        read = inputs.joined(inputs.read_text(model, text, file, reading))
     from unrolled.commands import pictures
 
-    scene = pictures.Scene(model, text or "", signal, layer, unit or [], by, beside or [], position, clusters, lags)
+    scene = pictures.Scene(model, read, **given)
     made = getattr(pictures, f"make_{picture}")(scene)
     if made is None:
         return
@@ -116,4 +120,4 @@ def view(
         from unrolled.views import plots
 
         plots.save(made, out)
-    print(f"made {out}")
+    print(printable(f"made {out}"))

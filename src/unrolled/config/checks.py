@@ -2,26 +2,73 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import cache, partial
 from operator import contains
-from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from msgspec import Meta
 
-#: Whole numbers from 0, and from 1.
-Count = Annotated[int, Meta(ge=0)]
-PositiveInt = Annotated[int, Meta(ge=1)]
+from unrolled.config.options import brief, option
+
+#: The largest size, count and place, and the largest number that is not whole: every number has two bounds.
+LARGEST, LARGE = 2**31 - 1, 1e9
+#: Whole numbers from 0, from 1, and from the end too.
+Count = Annotated[int, Meta(ge=0, le=LARGEST)]
+PositiveInt = Annotated[int, Meta(ge=1, le=LARGEST)]
+Index = Annotated[int, Meta(ge=-LARGEST, le=LARGEST)]
+Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 #: Numbers from 0, above 0, and in [0, 1).
-NonNegative = Annotated[float, Meta(ge=0)]
-Positive = Annotated[float, Meta(gt=0)]
+NonNegative = Annotated[float, Meta(ge=0, le=LARGE)]
+Positive = Annotated[float, Meta(gt=0, le=LARGE)]
 Share = Annotated[float, Meta(ge=0, lt=1)]
 #: Steps whose gates the backward pass computes again at a time; "auto" for about sqrt(T); None saves every gate.
-CheckpointSteps: TypeAlias = int | Literal["auto"] | None
+CheckpointSteps: TypeAlias = PositiveInt | Literal["auto"] | None
 
 #: Types whose values are all legal, as messages name them.
 PLAIN: dict[Any, str] = {bool: "true or false", str: "text"}
+
+
+class Number(NamedTuple):
+    """The numbers that an annotation allows."""
+
+    kind: type
+    bounds: Any  #: msgspec.Meta, with one lower and one upper bound
+
+    def allows(self, value: Any) -> bool:
+        """Return whether a value is a number of this kind within the bounds; NaN is in none."""
+        if isinstance(value, bool) or not isinstance(value, int if self.kind is int else (int, float)):
+            return False
+        bounds = self.bounds
+        above = value > bounds.gt if bounds.ge is None else value >= bounds.ge
+        return bool(above and (value < bounds.lt if bounds.le is None else value <= bounds.le))
+
+    def __str__(self) -> str:
+        """Return what is legal, as messages say it.
+
+        >>> str(Number(float, Meta(gt=0, le=1)))
+        'a number in (0, 1]'
+        """
+        bounds = self.bounds
+        if self.kind is int:
+            return f"a whole number from {bounds.ge:,} to {bounds.le:,}"
+        least = f"({bounds.gt:g}" if bounds.ge is None else f"[{bounds.ge:g}"
+        return f"a number in {least}, " + (f"{bounds.lt:g})" if bounds.le is None else f"{bounds.le:g}]")
+
+
+def number_in(hint: Any) -> Number | None:
+    """Return the number that an annotation allows, also in a list or beside other values; None if it allows none.
+
+    >>> str(number_in(list[Count] | None))
+    'a whole number from 0 to 2,147,483,647'
+    """
+    parts = get_args(hint)
+    if get_origin(hint) is Annotated:
+        bounds = next((part for part in parts if isinstance(part, Meta)), None)
+        return number_in(parts[0]) if bounds is None else Number(parts[0], bounds)
+    inner = parts if get_origin(hint) in (list, Union, UnionType) else ()
+    return next(filter(None, map(number_in, inner)), None)
 
 
 def check_fields(config: Any) -> None:
@@ -38,7 +85,7 @@ def check_fields(config: Any) -> None:
     for field, fits, legal in _rules(config.__class__):
         value = getattr(config, field)
         if not fits(value):
-            raise ValueError(f"{field} is {value!r}; it must be {legal}")
+            raise ValueError(f"{option(field)} is {brief(value)}; it must be {legal}")
 
 
 @cache
@@ -46,11 +93,11 @@ def _rules(cls: type[Any]) -> list[tuple[str, Callable[[Any], bool], str]]:
     """Return name, test and legal values of every field whose annotation says them."""
     rules: list[tuple[str, Callable[[Any], bool], str]] = []
     for field, hint in get_type_hints(cls, include_extras=True).items():
-        origin, parts = get_origin(hint), get_args(hint)
-        if origin is Literal:
+        if get_origin(hint) is Literal:
+            parts = get_args(hint)
             rules.append((field, partial(contains, parts), f"one of {', '.join(parts)}"))
-        elif origin is Annotated:
-            rules.append((field, partial(_fits, *parts), _range(*parts)))
+        elif get_origin(hint) is Annotated and (number := number_in(hint)):
+            rules.append((field, number.allows, str(number)))
         elif hint in PLAIN:
             rules.append((field, partial(_is_a, hint), PLAIN[hint]))
     return rules  # checkpoint_steps has a check of its own
@@ -58,32 +105,6 @@ def _rules(cls: type[Any]) -> list[tuple[str, Callable[[Any], bool], str]]:
 
 def _is_a(kind: type, value: Any) -> bool:
     return isinstance(value, kind)
-
-
-def _fits(kind: type, bounds: Any, value: Any) -> bool:
-    """Return whether a value is a finite number of a type and within bounds."""
-    if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
-        return False
-    above = value > bounds.gt if bounds.ge is None else value >= bounds.ge
-    return bool(above and (value < _end(bounds) if bounds.le is None else value <= bounds.le))
-
-
-def _end(bounds: Any) -> float:
-    """Return the upper end of a range that does not include it."""
-    return math.inf if bounds.lt is None else bounds.lt
-
-
-def _range(kind: type, bounds: Any) -> str:
-    """Return bounds as messages name them.
-
-    >>> _range(float, Meta(gt=0, le=1))
-    'a number in (0, 1]'
-    """
-    if kind is int:
-        return f"a whole number of at least {bounds.ge}"
-    low = f"({bounds.gt:g}" if bounds.ge is None else f"[{bounds.ge:g}"
-    high = f"{bounds.le:g}]" if bounds.le is not None else f"{_end(bounds):g})"
-    return f"a number in {low}, {high}"
 
 
 def check_checkpoint_steps(wanted: object) -> None:
@@ -96,5 +117,8 @@ def check_checkpoint_steps(wanted: object) -> None:
         ...
     ValueError: checkpoint_steps is 0, expected None, "auto" or the steps of a segment, 1 or more
     """
-    if not (wanted is None or wanted == "auto" or (type(wanted) is int and wanted >= 1)):
-        raise ValueError(f'checkpoint_steps is {wanted!r}, expected None, "auto" or the steps of a segment, 1 or more')
+    if not (wanted is None or wanted == "auto" or (type(wanted) is int and 1 <= wanted <= LARGEST)):
+        raise ValueError(
+            f"{option('checkpoint_steps')} is {brief(wanted)}, "
+            'expected None, "auto" or the steps of a segment, 1 or more'
+        )

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from unrolled.config.checks import Count, Positive, PositiveInt, check_fields
+from unrolled.config.checks import Count, PositiveInt, Seed, check_fields
+from unrolled.config.options import option
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class GenerationConfig:
 
     Attributes:
         max_length: Most symbols to write after the prompt; EOS counts as one.
-        strategy: Draw at random, take the likeliest symbol each time, or search for the likeliest text.
+        strategy: How to choose the next symbol: at random (sample), the most likely (greedy), or by a search for the
+            most likely text (beam).
         temperature: Divides the logits; below 1 is safer, above 1 is wilder.
         top_k: Draw only from the k likeliest symbols; 0 is all.
         top_p: Draw only from the likeliest symbols that together reach this probability; 1 is all.
@@ -28,13 +30,16 @@ class GenerationConfig:
 
     max_length: PositiveInt = 200
     strategy: Literal["sample", "greedy", "beam"] = "sample"
-    temperature: Positive = 1.0
+    temperature: Annotated[float, Meta(ge=1e-6, le=1e6)] = 1.0
     top_k: Count = 0
     top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
     min_p: Annotated[float, Meta(ge=0, le=1)] = 0.0
     beam_width: PositiveInt = 4
-    seed: Count = 0
+    seed: Seed = 0
     allow_unk: bool = False
 
     def __post_init__(self) -> None:
+        if self.temperature == 0:
+            greedy = option("strategy", "greedy")
+            raise ValueError(f"{option('temperature')} is 0; to take the likeliest symbol each time, use {greedy}")
         check_fields(self)

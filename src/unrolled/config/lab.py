@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from unrolled.config.checks import Count, NonNegative, Positive, PositiveInt, check_fields
+from unrolled.config.checks import LARGE, Count, NonNegative, Positive, PositiveInt, Seed, check_fields
 from unrolled.config.lengths import read as read_sizes
 from unrolled.config.model import CellName, ModelConfig
+from unrolled.config.options import option
 from unrolled.notation import has_cell_state
 
 Loss = Literal["softmax", "sets", "squared"]
@@ -27,7 +28,7 @@ class LabConfig:
     >>> LabConfig(gain=0.5)
     Traceback (most recent call last):
         ...
-    ValueError: gain is 0.5; it must be a number in [1, inf)
+    ValueError: gain is 0.5; it must be a number in [1, 1e+09]
 
     Attributes:
         cell: Recurrent cell.
@@ -60,7 +61,7 @@ class LabConfig:
     units: PositiveInt = 3
     nonlinearity: Literal["tanh", "relu"] = "tanh"
     seeds: PositiveInt = 10
-    first_seed: Count = 0
+    first_seed: Seed = 0
     lengths: str = "uniform:1-50"
     samples: PositiveInt = 1000
     loss: Loss = "softmax"
@@ -71,7 +72,7 @@ class LabConfig:
     schedule: Literal["cosine", "constant"] = "cosine"
     clip_norm: NonNegative = 1.0
     weight_decay: NonNegative = 0.0
-    gain: Annotated[float, Meta(ge=1)] = 20.0
+    gain: Annotated[float, Meta(ge=1, le=LARGE)] = 20.0
     weight_noise: NonNegative = 0.0
     cell_noise: NonNegative = 0.0
     curriculum: Annotated[float, Meta(ge=0, le=1)] = 0.0
@@ -84,12 +85,14 @@ class LabConfig:
         check_fields(self)
         kind = self.model().kind
         if self.cell_noise and not has_cell_state(kind):
-            raise ValueError(f"cell_noise is {self.cell_noise:g}; it must be 0, for {self.cell} has no cell state")
+            raise ValueError(
+                f"{option('cell_noise')} is {self.cell_noise:g}; it must be 0, for {self.cell} has no cell state"
+            )
         longest = max(read_sizes(self.lengths))
         if self.choose_up_to and not longest < self.choose_up_to <= 2 * longest:
             raise ValueError(
-                f"choose_up_to is {self.choose_up_to}; it must be 0, or a size from {longest + 1} to {2 * longest}: "
-                "beyond the longest of training, and at most twice as long"
+                f"{option('choose_up_to')} is {self.choose_up_to}; it must be 0, or a size from {longest + 1} to "
+                f"{2 * longest}: beyond the longest of training, and at most twice as long"
             )
 
     def model(self) -> ModelConfig:

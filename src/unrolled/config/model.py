@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from unrolled.config.checks import CheckpointSteps, Count, PositiveInt, Share, check_checkpoint_steps, check_fields
+from unrolled.config.options import option
 from unrolled.notation import Kind
 
 CellName = Literal["rnn", "lstm", "gru"]
@@ -45,11 +46,12 @@ class ModelConfig:
         check_fields(self)
         check_checkpoint_steps(self.checkpoint_steps)
         if self.nonlinearity != "tanh" and self.cell != "rnn":
-            raise ValueError(f"nonlinearity is {self.nonlinearity!r}; only cell = 'rnn' has one, not {self.cell}")
+            has = option("cell", "rnn")
+            raise ValueError(f"{option('nonlinearity')} is {self.nonlinearity!r}; only {has} has one, not {self.cell}")
         if self.tied and self.embedding_size != self.hidden_size:
             raise ValueError(
-                f"tied shares the embedding with the head, so embedding_size must equal hidden_size = "
-                f"{self.hidden_size}; it is {self.embedding_size}"
+                f"{option('tied')} shares the embedding with the head, so {option('embedding_size')} must equal "
+                f"{option('hidden_size')}, which is {self.hidden_size}; it is {self.embedding_size}"
             )
 
     @property

@@ -16,7 +16,8 @@ class Limits:
         text_symbols: Longest text or prompt (413).
         written_symbols: Most symbols of one generation (400).
         writing_seconds: Longest time of one generation; at its end the text stops, with reason `time`.
-        sending_seconds: Longest time a client may take to send its request (408).
+        sending_seconds: Longest time a client may take to send its headers (it is cut off), and then its body (408).
+        connections: Connections that one address may hold; one more closes the one that has said nothing longest.
         requests: Requests handled at the same time (429).
         threads: Threads that compute.
     """
@@ -26,6 +27,7 @@ class Limits:
     written_symbols: PositiveInt = 4_000
     writing_seconds: Positive = 60.0
     sending_seconds: Positive = 10.0
+    connections: PositiveInt = 100
     requests: PositiveInt = 64
     threads: PositiveInt = 2
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from unrolled.config.checks import Count, NonNegative, Positive, PositiveInt, Share, check_fields
+from unrolled.config.checks import Count, NonNegative, Positive, PositiveInt, Seed, Share, check_fields
+from unrolled.config.options import option
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class TrainingConfig:
 
     Attributes:
         optimiser: Update rule.
-        learning_rate: Highest learning rate.
+        learning_rate: Highest learning rate; the default suits adamw and rmsprop, sgd learns at about 1.
         momentum: Momentum of sgd and rmsprop.
         weight_decay: Weight decay (decoupled in adamw).
         clip_norm: Gradient clipping: largest norm of the gradient; 0 does not clip.
@@ -57,15 +59,20 @@ class TrainingConfig:
     validate_every: PositiveInt = 200
     checkpoint_every: PositiveInt = 1000
     log_every: PositiveInt = 10
-    seed: Count = 0
+    seed: Seed = 0
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.optimiser == "sgd" and self.learning_rate == TrainingConfig.learning_rate:
+            rate = option("learning_rate", 1.0)
+            warnings.warn(f"sgd learns next to nothing at the default learning rate; try {rate}", stacklevel=3)
         if not (self.max_steps or self.max_epochs or self.max_minutes):
-            raise ValueError("max_steps, max_epochs and max_minutes are all 0; give one, or training never ends")
+            steps, epochs, minutes = map(option, ("max_steps", "max_epochs", "max_minutes"))
+            raise ValueError(f"{steps}, {epochs} and {minutes} are all 0; give one, or training never ends")
         if self.schedule == "cosine" and not (self.max_steps or self.max_epochs):
-            raise ValueError("schedule is 'cosine'; it needs max_steps or max_epochs to know where to end")
+            ends = f"{option('max_steps')} or {option('max_epochs')}"
+            raise ValueError(f"{option('schedule')} is 'cosine'; it needs {ends} to know where to end")
 
 
 #: Fields that may change when a run is resumed; all others affect the weights.

@@ -17,11 +17,19 @@ Uniforms = NDArray[np.float64]
 def log_softmax(logits: Logits) -> NDArray[np.float64]:
     """Return the log-probabilities (..., V) in nats of logits (..., V).
 
+    Raises: ValueError if a logit is NaN or +inf, or all of a row are -inf.
+
     >>> log_softmax(np.zeros((1, 4))).round(4).tolist()
     [[-1.3863, -1.3863, -1.3863, -1.3863]]
     """
     shifted = logits.astype(np.float64)
-    shifted -= shifted.max(axis=-1, keepdims=True)
+    top = shifted.max(axis=-1, keepdims=True)
+    if not np.isfinite(top).all():
+        raise ValueError(
+            f"the largest logit is {top[~np.isfinite(top)][0]}, expected a number; "
+            "the model's weights are damaged or its training diverged"
+        )
+    shifted -= top
     shifted -= np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return shifted
 

@@ -76,7 +76,7 @@ class CoreStepper:
         self.logits = np.zeros((B, 0), dtype)
         linear = None
         if head is not None:
-            V = len(head[0])
+            V = self.I if symbols else len(head[0])  # what it writes it reads again
             _check(head[0], dtype, (V, P), "W_hy")
             _check(head[1], dtype, (V,), "b_y")
             W, b = map(np.ascontiguousarray, head)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from unrolled.config.data import DataConfig
+from unrolled.config.options import option
 from unrolled.corpus import reading, records
 from unrolled.corpus.encoding import Encoder, encode_records, encode_texts, kind_or
 from unrolled.corpus.reading import CorpusError, CorpusWarning
@@ -41,6 +42,8 @@ from unrolled.saved.vocabulary import Vocabulary
 
 #: V from which a warning says how much memory a model needs.
 LARGE_VOCABULARY = 50_000
+#: Share of words never seen in training from which a warning says so.
+MANY_UNSEEN = 0.05
 #: Symbols of a sequence from which a warning says how much memory backpropagation through it needs.
 LONG_SEQUENCE = 100_000
 
@@ -89,7 +92,9 @@ class Corpus:
         Raises: CorpusError if a file cannot be read as the config says, or a split would be empty.
         """
         config = _adapted(config, vocabulary, changes)
-        sources = reading.find_sources(data)
+        sources = reading.find_sources(data, config.include)
+        if not tokenizer(kind_or("characters", config)).reads_bytes:
+            sources = reading.text_only(sources)
         format = records.format_of(sources, config)
         if format == "text":
             encoder, starts = encode_texts(sources, config)
@@ -139,14 +144,17 @@ class Corpus:
         """Return the corpus of sequences in memory.
 
         Args:
-            sequences: lists of symbols (kind "symbols"; an explicit EOS at the end is not doubled), or texts (kind
-                "characters" unless the config names another).
+            sequences: as the records of a file: lists of symbols (kind "symbols"; an explicit EOS at the end is not
+                doubled), or texts, which are cut into symbols as the kind says (by default "characters").
             config, vocabulary, changes: as :meth:`read`.
 
         Raises: CorpusError as :meth:`read`.
         """
+        if isinstance(sequences, str | bytes):
+            raise CorpusError("got one text, expected sequences of symbols or texts; use Corpus.from_text")
         config = _adapted(config, vocabulary, changes)
-        found = ((0, f"sequence {k}", sequence) for k, sequence in enumerate(sequences))
+        places = ((f"sequence {k}", sequence) for k, sequence in enumerate(sequences))
+        found = ((0, where, records.in_memory(sequence, where)) for where, sequence in places)
         encoder, starts = encode_records(found, config)
         return _split_and_number(encoder, starts, config, vocabulary, ("sequences in memory",), False)
 
@@ -198,7 +206,8 @@ def _split_and_number(
         parts = Parts(*(as_stream(part.ids) if stream else as_sequences(part.ids) for part in parts))
     elif stream and config.split_by == "sequence":
         raise CorpusError(
-            f"{inputs}: a stream has no sequences to split; read each line as one (lines), or split by block"
+            f"{inputs}: a stream has no sequences to split; read each line as one ({option('lines', True)}), or use "
+            f"{option('split_by', 'block')}"
         )
     elif stream:
         parts, split = split_blocks(ids, config, inputs)
@@ -206,6 +215,7 @@ def _split_and_number(
         parts, split = split_units(ids, sequence_starts(ids), config, "sequences", inputs)
     if not stream:
         _check_lengths(max(int(part.lengths.max(initial=0)) for part in parts), inputs)
+    learned = None
     if vocabulary is None:
         often = zip(symbols, counts(parts.train.ids, len(symbols) + 2)[2:].tolist(), strict=True)
         learned = encoder.tokenizer.learn({symbol: n for symbol, n in often if n}, config.min_count)
@@ -216,13 +226,16 @@ def _split_and_number(
     final = [vocabulary.eos_id, vocabulary.unk_id, *vocabulary.encode([*chain.from_iterable(segments)])]
     compact = np.array(final, np.min_scalar_type(len(vocabulary) - 1))  # END and UNKNOWN come first
     train, validation, test = (renumbered(part, compact, lengths) for part in parts)
-    return Corpus(vocabulary, train, validation, test, stream, split, sources)
+    corpus = Corpus(vocabulary, train, validation, test, stream, split, sources)
+    if learned is not None:
+        _warn_of_unseen(corpus, inputs)
+    return corpus
 
 
 def _check_lengths(longest: int, inputs: str) -> None:
     """Refuse sequences that are too long for backpropagation through time, and warn of long ones."""
     found = f"{inputs}: the longest sequence has {longest:,} symbols"
-    remedy = "cut it into shorter ones, or read the text as one stream (no lines)"
+    remedy = f"cut it into shorter ones, or read the text as one stream ({option('lines', False)})"
     if longest > reading.RECORD_LIMIT:
         raise CorpusError(f"{found}, expected {reading.RECORD_LIMIT:,} at most; {remedy}")
     if longest >= LONG_SEQUENCE:
@@ -240,6 +253,18 @@ def _warn_of_vocabulary(vocabulary: Vocabulary, stream: bool, inputs: str) -> No
         warnings.warn(f"{inputs}: {memory_note(len(vocabulary))}", CorpusWarning, stacklevel=4)
 
 
+def _warn_of_unseen(corpus: Corpus, inputs: str) -> None:
+    """Warn if what is held out has many words that training never shows, UNK included."""
+    rates = corpus.unk_rates
+    held_out = max((rates[name] for name in rates if name != "train"), default=0.0)
+    if corpus.vocabulary.tokenizer.open_ended and not rates["train"] and held_out >= MANY_UNSEEN:
+        message = (
+            f"{inputs}: {held_out:.0%} of the {corpus.vocabulary.kind} held out never occur in training, and "
+            f"neither does UNK, so each will cost the model many bits; {option('min_count', 2)} lets it learn UNK"
+        )
+        warnings.warn(message, CorpusWarning, stacklevel=4)
+
+
 def memory_note(V: int, H: int = 256, T: int = 64, B: int = 64) -> str:
     """Return how much memory an LSTM needs for a vocabulary of V symbols, in GB (10^9 bytes of float32).
 
@@ -250,5 +275,6 @@ def memory_note(V: int, H: int = 256, T: int = 64, B: int = 64) -> str:
     logits = 2 * 4 * T * B * V / 1e9  # and their gradient
     return (
         f"V is {V:,}: at H {H} weights, gradients and AdamW moments need about {weights:.1f} GB and the logits of a "
-        f"batch (T {T}, B {B}) {logits:.1f} GB; raise min_count, use an embedding, or use a kind of smaller symbols"
+        f"batch (T {T}, B {B}) {logits:.1f} GB; raise {option('min_count')}, use an embedding, or use a kind of "
+        "smaller symbols"
     )

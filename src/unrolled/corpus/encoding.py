@@ -7,16 +7,18 @@ end of a sequence, 1 is an explicit UNK, and 2, 3, ... are the symbols.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 import warnings
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from unrolled.config.data import DataConfig
+from unrolled.config.options import option
 from unrolled.corpus import reading
 from unrolled.corpus.reading import CorpusError, CorpusWarning, Source
 from unrolled.saved.tokenizers import tokenizer
@@ -50,6 +52,7 @@ class Encoder:
         self.tokenizer, self.lines = tokenizer, lines
         self.symbols: list[str] = []
         self.length = 0
+        self._last = ""  # the last symbol of the text so far
         self._ids: Compact = np.empty(BLOCK, np.uint8)  # the first `length` are in use
         self._id_of = _FirstSeen(self.symbols)
         if tokenizer.reads_lists:
@@ -67,13 +70,20 @@ class Encoder:
                 self._table[tokenizer.codes("\n")] = END
 
     def text(self, text: str | bytes) -> None:
-        """Append the next piece of a text, which must not end within a symbol."""
+        """Append the next piece of a text, which must not end within a symbol.
+
+        Raises: CorpusError if EOS stands within a line that is one sequence.
+        """
         if isinstance(self.tokenizer, CodeTokenizer):
             codes = self.tokenizer.codes(text)
             for start in range(0, len(codes), BLOCK):
                 self._append(self._looked_up(codes[start : start + BLOCK]))
+        elif self.lines:
+            symbols = self.tokenizer.split_lines(text)
+            self._refuse_inner_end(symbols)
+            self.record(symbols)
         else:
-            self.record(self.tokenizer.split_lines(text) if self.lines else self.tokenizer.split(text))
+            self.record(self.tokenizer.split(text))
 
     def record(self, symbols: Sequence[str]) -> None:
         """Append a list of symbols, for a tokenizer without codes."""
@@ -82,6 +92,7 @@ class Encoder:
 
     def end(self) -> None:
         """End the sequence, unless one has just ended."""
+        self._last = ""
         if self.length and self._ids[self.length - 1] != END:
             self._append(np.array([END], np.uint32))
 
@@ -91,6 +102,17 @@ class Encoder:
         ids.resize(self.length, refcheck=False)
         self.length = 0
         return ids
+
+    def _refuse_inner_end(self, symbols: list[str]) -> None:
+        """Refuse EOS before another symbol of its line, where data may hold it."""
+        following = [self._last, *symbols]
+        self._last = following[-1]
+        if self.tokenizer.reads_lists and EOS in following:
+            for symbol, after in pairwise(following):
+                if symbol == EOS and after != "\n":
+                    raise CorpusError(
+                        f"EOS, which only ends a sequence, stands before {after!r}; divide the line, or rename it"
+                    )
 
     def _looked_up(self, codes: Codes) -> Compact:
         """Return the ids of these codes; those that were never seen are numbered first."""
@@ -129,7 +151,10 @@ def encode_texts(sources: Sequence[Source], config: DataConfig) -> tuple[Encoder
     for source in sources:
         starts.append(encoder.length)
         for block in reading.blocks(source, encoder.tokenizer, config.nfc):
-            encoder.text(block)
+            try:
+                encoder.text(block)
+            except CorpusError as error:
+                raise CorpusError(f"{source}: {error}") from None
         if ended:
             encoder.end()
     return encoder, starts
@@ -147,10 +172,12 @@ def encode_records(found: Iterable[tuple[int, str, Sequence[str]]], config: Data
     texts = first is None or isinstance(first[2], str)
     encoder = Encoder(tokenizer(kind_or("characters" if texts else "symbols", config)))
     starts: dict[int, int] = {}
-    skipped = 0
+    skipped, numbers = 0, config.kind == "auto" and first is not None
     for k, where, record in chain([first] if first else [], records):
         if config.kind == "auto" and isinstance(record, str) != texts:
-            raise CorpusError(f"{where}: texts and lists of symbols are mixed; use one of them, or set the kind")
+            kind = option("kind")
+            raise CorpusError(f"{where}: texts and lists of symbols are mixed; use one of them, or set {kind}")
+        numbers = numbers and texts and _is_number(record)
         before = encoder.length
         starts.setdefault(k, before)
         _encode_record(encoder, record, config.nfc, where)
@@ -158,7 +185,14 @@ def encode_records(found: Iterable[tuple[int, str, Sequence[str]]], config: Data
         encoder.end()
     if skipped:
         warnings.warn(f"{skipped:,} records without a symbol were skipped", CorpusWarning, stacklevel=3)
+    if numbers:
+        said = "every record is a number: its digits become the symbols, and the model learns how numbers are spelled"
+        warnings.warn(f"{said}; for one symbol a number, list them as in [3, 1, 2]", CorpusWarning, stacklevel=3)
     return encoder, list(starts.values())
+
+
+def _is_number(record: Sequence[str]) -> bool:
+    return isinstance(record, str) and re.fullmatch(r"\s*[-+]?[\d.,]*\d[\d.,]*(e[-+]?\d+)?\s*", record) is not None
 
 
 def _encode_record(encoder: Encoder, record: Sequence[str], nfc: bool, where: str) -> None:
@@ -171,9 +205,8 @@ def _encode_record(encoder: Encoder, record: Sequence[str], nfc: bool, where: st
             return
         record = reader.split(record)
     if not reader.reads_lists:
-        raise CorpusError(
-            f"{where}: a list of symbols, but the kind is {reader.kind}; use kind symbols, or give a text"
-        )
+        ways = f"use {option('kind', 'symbols')}, or give a text"
+        raise CorpusError(f"{where}: a list of symbols, but the kind is {reader.kind}; {ways}")
     if EOS in record[:-1]:
         raise CorpusError(
             f"{where}: symbol {record.index(EOS)} is EOS, which only ends a sequence; divide the record, or rename it"

@@ -7,18 +7,39 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
+import shlex
 import sys
 import unicodedata
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from unrolled.config.options import option
 from unrolled.saved.tokenizers.base import Tokenizer
 
+#: Files that are packed text, by how they begin: what each is, and the command that unpacks it.
+PACKED = {
+    rb"\x1f\x8b": ("gzip", "gzip -dc"),
+    rb"\xfd7zXZ\x00": ("xz", "xz -dc"),
+    rb"BZh[1-9]1AY&SY": ("bzip2", "bzip2 -dc"),
+    rb"\x28\xb5\x2f\xfd": ("zstd", "zstd -dc"),
+    rb"PK\x03\x04": ("zip", "unzip -p"),
+}
+#: Byte order marks of encodings other than UTF-8; the longer ones begin with the shorter.
+MARKS = {
+    codecs.BOM_UTF32_LE: "UTF-32LE",
+    codecs.BOM_UTF32_BE: "UTF-32BE",
+    codecs.BOM_UTF16_LE: "UTF-16LE",
+    codecs.BOM_UTF16_BE: "UTF-16BE",
+}
 #: Bytes read at a time.
 BLOCK = 1 << 20
+#: Bytes from which an encoding is told; a multiple of four.
+SAMPLE = 1 << 10
 #: Characters that one word, one record or one sequence may have, because each is held as a whole.
 RECORD_LIMIT = 1 << 24
 
@@ -36,6 +57,7 @@ class Source:
     """One input: a file, or standard input where the path is None."""
 
     path: Path | None
+    in_folder: bool = False  #: whether the user named its folder only
 
     def __str__(self) -> str:
         return "standard input" if self.path is None else str(self.path)
@@ -57,10 +79,13 @@ class Source:
             yield stream
 
 
-def find_sources(data: str | Path | Sequence[str | Path]) -> list[Source]:
+def find_sources(data: str | Path | Sequence[str | Path], include: str = "") -> list[Source]:
     """Return the sources that a path, a folder, ``-`` or a list of these stands for, in the order given.
 
-    Args: data: a folder stands for all files below it that are not hidden, sorted by path; ``-`` for standard input.
+    Args:
+        data: a folder stands for all files below it that are not hidden, sorted by path; ``-`` for standard input.
+        include: pattern of the files that are taken from a folder, "" for all.
+
     Raises: CorpusError if a path does not exist, a folder holds no file, or standard input is named twice.
 
     >>> [str(source) for source in find_sources("-")]
@@ -72,10 +97,11 @@ def find_sources(data: str | Path | Sequence[str | Path]) -> list[Source]:
         if str(name) == "-":
             sources.append(Source(None))
         elif path.is_dir():
-            files = sorted(p for p in path.rglob("*") if p.is_file() and not _hidden(p.relative_to(path)))
+            files = sorted(p for p in path.rglob(include or "*") if p.is_file() and not _hidden(p.relative_to(path)))
             if not files:
-                raise CorpusError(f"{path}: the folder holds no file; name a folder of text files, or the files")
-            sources += map(Source, files)
+                which = f"no file {include}" if include else "no file"
+                raise CorpusError(f"{path}: the folder holds {which}; name a folder of text files, or the files")
+            sources += [Source(file, in_folder=True) for file in files]
         elif path.exists():
             sources.append(Source(path))
         else:
@@ -85,6 +111,22 @@ def find_sources(data: str | Path | Sequence[str | Path]) -> list[Source]:
     if sources.count(Source(None)) > 1:
         raise CorpusError("standard input is named twice; it can be read only once")
     return sources
+
+
+def text_only(sources: Sequence[Source]) -> list[Source]:
+    """Return the sources without what is not text in a folder; a warning names what is left out.
+
+    Raises: CorpusError if nothing is left.
+    """
+    skipped = [source for source in sources if source.in_folder and _is_binary(source)]
+    kept = [source for source in sources if source not in skipped]
+    if skipped:
+        named = f"{skipped[0]}" + (f" and {len(skipped) - 1:,} more" if len(skipped) > 1 else "")
+        said = f"not text, and so skipped: {named}"
+        if not kept:
+            raise CorpusError(f"{said}; nothing is left to read")
+        warnings.warn(f"{said}; {option('include')} chooses files by a pattern", CorpusWarning, stacklevel=4)
+    return kept
 
 
 def blocks(source: Source, tokenizer: Tokenizer, nfc: bool = False) -> Iterator[str] | Iterator[bytes]:
@@ -121,13 +163,12 @@ def text_blocks(source: Source) -> Iterator[str]:
     for block in byte_blocks(source):
         undecoded = decoder.getstate()[0] + block
         if offset == 0:
-            _refuse_utf16(undecoded, source)
+            _refuse_packed(undecoded, source)
         nul = undecoded.find(b"\0")
         if nul >= 0:
             line += undecoded.count(b"\n", 0, nul)
-            raise CorpusError(
-                f"{source}: byte {offset + nul} (line {line}) is NUL, so it is not text; read it as bytes (kind bytes)"
-            )
+            remedy = f"read it as bytes ({option('kind', 'bytes')})"
+            raise CorpusError(f"{source}: byte {offset + nul} (line {line}) is NUL, so it is not text; {remedy}")
         try:
             text = decoder.decode(block)
         except UnicodeDecodeError as error:
@@ -179,7 +220,8 @@ def whole_symbols(blocks: Iterator[str], cut: Callable[[str], int], source: Sour
         rest = text[end:]
         if len(rest) > RECORD_LIMIT:
             raise CorpusError(
-                f"{source}: a word has more than {RECORD_LIMIT:,} characters; read it as characters or bytes (kind)"
+                f"{source}: a word has more than {RECORD_LIMIT:,} characters; read it as characters or bytes "
+                f"({option('kind')})"
             )
     yield rest
 
@@ -200,7 +242,8 @@ def text_lines(source: Source) -> Iterator[str]:
         length += len(rest)
         if length > RECORD_LIMIT:
             raise CorpusError(
-                f"{source}: a record has more than {RECORD_LIMIT:,} characters; for plain text, set format text"
+                f"{source}: a record has more than {RECORD_LIMIT:,} characters; for plain text, use "
+                f"{option('format', 'text')}"
             )
     if length:
         yield "".join(held)
@@ -210,9 +253,34 @@ def _hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _refuse_utf16(start: bytes, source: Source) -> None:
-    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise CorpusError(f"{source}: byte 0 starts UTF-16 text, expected UTF-8; convert it (iconv -f UTF-16 -t UTF-8)")
+def _refuse_packed(start: bytes, source: Source) -> None:
+    """Refuse what is text only after another program has read it, and name the program."""
+    name = "FILE" if source.path is None else shlex.quote(str(source.path))
+    for beginning, (kind, command) in PACKED.items():
+        if re.match(beginning, start):
+            raise CorpusError(f"{source}: byte 0 starts {kind} data, expected text; unpack it ({command} {name})")
+    if encoding := _other_encoding(start):
+        remedy = f"convert it (iconv -f {encoding} -t UTF-8 {name})"
+        raise CorpusError(f"{source}: byte 0 starts {encoding} text, expected UTF-8; {remedy}")
+
+
+def _other_encoding(start: bytes) -> str:
+    """Return the encoding of a text whose code units are two or four bytes wide, with or without a mark; else ""."""
+    marked = next((encoding for mark, encoding in MARKS.items() if start.startswith(mark)), "")
+    if marked or b"\0" not in start[:SAMPLE]:
+        return marked
+    for encoding in MARKS.values():
+        with suppress(UnicodeDecodeError):
+            if all(c.isprintable() or c.isspace() for c in start[:SAMPLE].decode(encoding)):
+                return encoding
+    return ""
+
+
+def _is_binary(source: Source) -> bool:
+    """Return whether a file begins as no text does; a byte that is not UTF-8 is no sign, for its text can be mended."""
+    with source.open() as stream:
+        start = stream.read(8 * SAMPLE)
+    return b"\0" in start or any(re.match(beginning, start) for beginning in PACKED)
 
 
 def _not_utf8(source: Source, offset: int, line: int, error: UnicodeDecodeError) -> CorpusError:
@@ -220,5 +288,5 @@ def _not_utf8(source: Source, offset: int, line: int, error: UnicodeDecodeError)
     byte = error.object[error.start]
     return CorpusError(
         f"{source}: byte {offset + error.start} (line {line}) is 0x{byte:02x}, which is not UTF-8 ({error.reason}); "
-        "convert the file to UTF-8, or read it as bytes (kind bytes)"
+        f"convert the file to UTF-8, or read it as bytes ({option('kind', 'bytes')})"
     )

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
 from unrolled.config.data import DataConfig, Format
+from unrolled.config.options import option
 from unrolled.corpus.reading import RECORD_LIMIT, CorpusError, Source, text_blocks, text_lines
 
 Record = str | list[str]
 
 #: Formats by the suffix of a file's name; any other file is text.
 SUFFIXES: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "csv"}
+JSON_TYPES: dict[type, str] = {
+    dict: "an object", list: "a list", str: "text", int: "a number", float: "a number", bool: "true or false",
+    type(None): "null",
+}  # fmt: skip
 #: Characters that a JSON array may have, because it is parsed as a whole.
 ARRAY_LIMIT = 1 << 28
 EXPECTED = 'expected a string or a list of symbols, as in ["a", "b"]'
@@ -36,7 +41,8 @@ def format_of(sources: Sequence[Source], config: DataConfig) -> Format:
         found.setdefault(SUFFIXES.get(source.path.suffix.lower() if source.path else "", "text"), source)
     if len(found) > 1:
         names = " and ".join(f"{source} looks like {name}" for name, source in found.items())
-        raise CorpusError(f"{names}; name files of one format, or set the format")
+        ways = f"set {option('format')}, or choose files by {option('include')}"
+        raise CorpusError(f"{names}; name files of one format, {ways}")
     return next(iter(found))
 
 
@@ -69,7 +75,7 @@ def json_lines(source: Source) -> Iterator[tuple[str, Record]]:
         try:
             record = decoder.decode(line)
         except msgspec.DecodeError as error:
-            raise CorpusError(f"{source}: line {number}: {error}; {EXPECTED}") from None
+            raise CorpusError(f"{source}: line {number}: {_why(error, line)}; {EXPECTED}") from None
         yield f"{source}: line {number}", _as_strings(record)
 
 
@@ -84,13 +90,15 @@ def json_array(source: Source) -> Iterator[tuple[str, Record]]:
         held.append(block)
         length += len(block)
         if length > ARRAY_LIMIT:
-            raise CorpusError(
-                f"{source}: the array has more than {ARRAY_LIMIT:,} characters; write it as JSON lines (format jsonl)"
-            )
+            lines = f"JSON lines ({option('format', 'jsonl')})"
+            raise CorpusError(f"{source}: the array has more than {ARRAY_LIMIT:,} characters; write it as {lines}")
+    text = "".join(held)
     try:
-        array = msgspec.json.decode("".join(held), type=list[str | list[str | int]])
+        array = msgspec.json.decode(text, type=list[str | list[str | int]])
     except msgspec.DecodeError as error:
-        raise CorpusError(f"{source}: {error}; expected an array of sequences, for each of which {EXPECTED}") from None
+        raise CorpusError(
+            f"{source}: {_why(error, text)}; expected an array of sequences, for each of which {EXPECTED}"
+        ) from None
     for number, record in enumerate(array, 1):
         yield f"{source}: record {number}", _as_strings(record)
 
@@ -108,7 +116,7 @@ def csv_cells(source: Source, column: str) -> Iterator[tuple[str, Record]]:
         if column not in header:
             found = f"no column {column!r}" if column else "no column was named"
             raise CorpusError(
-                f"{source}: {found}; name the one that holds the sequences (column), of "
+                f"{source}: {found}; name the one that holds the sequences ({option('column')}), of "
                 f"{', '.join(map(repr, header)) or 'none'}"
             )
         place = header.index(column)
@@ -122,6 +130,35 @@ def csv_cells(source: Source, column: str) -> Iterator[tuple[str, Record]]:
         raise CorpusError(f"{source}: line {rows.line_num}: {error}; check the quotes of this row") from None
     finally:
         csv.field_size_limit(before)
+
+
+def in_memory(value: object, where: str) -> Record:
+    """Return a value of a program as a record, by the rule that holds for files.
+
+    Raises: CorpusError naming the place if it is neither a text nor a list of symbols.
+
+    >>> in_memory(("a", 7), "sequence 0")
+    ['a', '7']
+    """
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, bytes) and isinstance(value, Iterable):
+        symbols = list(value)
+        if all(isinstance(symbol, str | int) for symbol in symbols):
+            return _as_strings(symbols)
+    raise CorpusError(f"{where}: got a {type(value).__name__}, {EXPECTED}")
+
+
+def _why(error: msgspec.DecodeError, text: str) -> str:
+    """Return why JSON is no record: what it is instead, or where it is malformed."""
+    if not isinstance(error, msgspec.ValidationError):
+        return f"{error}"
+    try:
+        found = JSON_TYPES[type(msgspec.json.decode(text))]
+    except msgspec.DecodeError as malformed:
+        return f"{malformed}"
+    where = f"{error}".partition(" - at ")[2].strip("`$")
+    return f"found {found}" + (f", of which {where} is neither text nor a whole number" if where else "")
 
 
 def _as_strings(record: str | list[str | int]) -> Record:

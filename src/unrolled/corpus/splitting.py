@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -10,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from unrolled.config.data import DataConfig
+from unrolled.config.options import option
 from unrolled.corpus.encoding import END, Compact
-from unrolled.corpus.reading import CorpusError
+from unrolled.corpus.reading import CorpusError, CorpusWarning
 
 #: Symbols that are processed at a time, to avoid an 8-byte copy of all.
 BLOCK = 1 << 20
@@ -49,6 +51,14 @@ class Sequences:
 
     def __iter__(self) -> Iterator[Compact]:
         return (self[k] for k in range(len(self)))
+
+    def thinned(self, k: int) -> Sequences:
+        """Return every k-th sequence.
+
+        >>> [ids.tolist() for ids in Sequences(np.array([5, 6, 7, 8], np.uint8), np.array([0, 1, 3, 4])).thinned(2)]
+        [[5], [8]]
+        """
+        return _gathered(self.ids, self.offsets[:-1:k], self.lengths[::k])
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -117,24 +127,24 @@ def split_units(ids: Compact, starts: Positions, config: DataConfig, unit: Unit,
 
 
 def _sizes(units: int, least: int, config: DataConfig, what: str, inputs: str) -> tuple[int, int, int]:
-    """Return the number of units of each split; one with a share above 0 has at least `least`."""
+    """Return the number of units of each split: 0, or at least `least`; a share that comes to less holds none out."""
     if units == 0:
         raise CorpusError(f"{inputs}: empty, no {what} to learn from; check that this is the right file")
     if units < least:
         raise CorpusError(f"{inputs}: {units} symbol only; predicting the next one needs at least {least}")
-    validation, test = (int(units * share + 0.5) for share in (config.validation, config.test))
-    shares = {"validation": (config.validation, validation), "test": (config.test, test)}
-    for name, (share, size) in shares.items():
-        if share and size < least:
-            raise CorpusError(
-                f"{inputs}: {name} {share:g} of {units:,} {what} is {size}, expected at least {least}; "
-                f"give more data, a larger share, or {name} 0 for none"
-            )
+    shares = {"validation": config.validation, "test": config.test}
+    sizes = {name: int(units * share + 0.5) for name, share in shares.items()}
+    if too_small := [name for name, share in shares.items() if share and sizes[name] < least]:
+        sizes |= dict.fromkeys(too_small, 0)
+        asked = " and ".join(option(name, shares[name]) for name in too_small)
+        names = " and ".join(too_small)
+        message = f"{inputs}: too little data for {asked} ({what}: {units:,}); nothing is held out for {names}"
+        warnings.warn(message, CorpusWarning, stacklevel=5)
+    validation, test = sizes["validation"], sizes["test"]
     train = units - validation - test
     if train < least:
-        raise CorpusError(
-            f"{inputs}: {train} of {units:,} {what} are left to train on; give more data or smaller shares"
-        )
+        smaller = f"smaller shares ({option('validation')}, {option('test')})"
+        raise CorpusError(f"{inputs}: {train} of {units:,} {what} are left to train on; give more data or {smaller}")
     return train, validation, test
 
 
@@ -156,6 +166,16 @@ def _gathered(ids: Compact, starts: Positions, lengths: Positions) -> Sequences:
 def as_stream(ids: Compact) -> Sequences:
     """Return a stream as one sequence; an empty stream has no sequence."""
     return Sequences(ids, np.array([0, len(ids)] if len(ids) else [0]))
+
+
+def beginning(part: Sequences, most: int) -> Sequences:
+    """Return the whole sequences within the first `most` symbols, or that much of the first.
+
+    >>> beginning(Sequences(np.array([0, 1, 2, 1, 2], np.uint8), np.array([0, 3, 5])), 4)
+    Sequences(1 sequences, 3 symbols)
+    """
+    n = int(np.searchsorted(part.offsets, most, side="right")) - 1
+    return Sequences(part.ids[: part.offsets[n]], part.offsets[: n + 1]) if n else as_stream(part.ids[:most])
 
 
 def as_sequences(ids: Compact) -> Sequences:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
@@ -58,6 +58,7 @@ def experiment(
     >>> len(models), result.ranges
     (2, [(1, 5), (6, 10)])
     """
+    config = fitted(language, config)
     check(language, config)
     seeds = [config.first_seed + s for s in range(config.seeds)]
     lengths = Lengths(config.lengths)
@@ -91,6 +92,24 @@ def experiment(
         curve.steps.tolist(), curve.losses.tolist(), trained - begun, time.perf_counter() - trained,
     )  # fmt: skip
     return result, models
+
+
+def fitted(language: Language, config: LabConfig) -> LabConfig:
+    """Return a configuration whose sizes, if they are the default ones, are those among them that the language has.
+
+    >>> from unrolled.languages.registry import get
+    >>> fitted(get("tomita-5"), LabConfig()).lengths, fitted(get("anbn"), LabConfig()).lengths
+    ('uniform:2-50/2', 'uniform:1-50')
+    """
+    if config.lengths != LabConfig.lengths:
+        return config
+    sizes = [n for n, _ in Lengths(config.lengths) if language.has(n) and language.length(n)]
+    if not sizes:
+        raise ValueError(f"{language.name} has no string of the default sizes, {config.lengths}; name others")
+    low, high, step = sizes[0], sizes[-1], (sizes[1] - sizes[0] if len(sizes) > 1 else 1)
+    if sizes != [*range(low, high + 1, step)]:
+        return replace(config, lengths="list:" + ",".join(map(str, sizes)))
+    return replace(config, lengths=f"uniform:{low}-{high}" + (f"/{step}" if step > 1 else ""))
 
 
 def check(language: Language, config: LabConfig) -> None:

@@ -1,28 +1,8 @@
-"""How much memory is free, and whether training fits into it."""
+"""Whether training many models fits into memory."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-#: Files with the free memory of the machine, and with the limit of a container.
-_MEMINFO = Path("/proc/meminfo")
-_LIMIT, _USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-
-
-def available() -> int:
-    """Return how many bytes of memory are free.
-
-    >>> available() > 0
-    True
-    """
-    found = []
-    if _MEMINFO.exists():
-        fields = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
-        found.append(int(fields["MemAvailable"].split()[0]) * 1024)
-    if _LIMIT.exists() and _LIMIT.read_text().strip() != "max":
-        found.append(int(_LIMIT.read_text()) - int(_USED.read_text()))
-    return min(found) if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+from unrolled.lm.memory import available
 
 
 def check_memory(needed: int, seeds: int) -> None:

@@ -77,6 +77,23 @@ class ReplicasPredictor:
         return (replicas.y[:, :T] @ self.head.transpose(2, 3) + self.bias).numpy(), replicas
 
 
+class JoinedPredictor:
+    """Several predictors of models as one, whose scores are joined along S: they read the same strings, drawn once."""
+
+    def __init__(self, parts: Sequence[ReplicasPredictor]) -> None:
+        self.parts = parts
+        self.vocabulary = parts[0].vocabulary
+
+    def start(self, B: int) -> list[None]:
+        """Return the state of each part, None for zeros."""
+        return [None] * len(self.parts)
+
+    def advance(self, ids: Ids, state: Any) -> tuple[Array, Any]:
+        """Read ids (T, B); return the logits (S, T, B, V), and the state of each part."""
+        scores, after = zip(*(part.advance(ids, s) for part, s in zip(self.parts, state, strict=True)), strict=True)
+        return np.concatenate(scores), after
+
+
 def margins(models: Sequence[SequenceModel], language: Language, sizes: Sequence[int], criterion: str) -> Floats:
     """Return the least margin of each model at each size, (S, N): above 0, all strings tried of that size are right.
 
@@ -85,8 +102,8 @@ def margins(models: Sequence[SequenceModel], language: Language, sizes: Sequence
     >>> (margins([golden("anbn", "lstm")], get("anbn"), [1, 70], "sets") > 0).tolist()
     [[True, True]]
     """
-    groups = [ReplicasPredictor(models[k : k + TOGETHER]) for k in range(0, len(models), TOGETHER)]
-    return np.concatenate([scan(group, language, sizes, criterion, strings=TRIED) for group in groups])
+    parts = [ReplicasPredictor(models[k : k + TOGETHER]) for k in range(0, len(models), TOGETHER)]
+    return scan(JoinedPredictor(parts), language, sizes, criterion, strings=TRIED)
 
 
 def first_failing_sizes(

@@ -1,4 +1,4 @@
-"""Published experiments, run again with the published results beside ours.
+"""Published experiments, run again with the published results next to ours.
 
 A protocol uses the settings of its source where the source gives them.  The quick setting takes fewer steps than the
 full one, and the table says so.  Rows called "ours" use the defaults of the laboratory instead of the source's.

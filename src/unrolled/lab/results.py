@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any
+
+from unrolled.config.lab import LabConfig
 
 #: Sizes from the first to the last, both included.
 Range = tuple[int, int]
@@ -69,14 +71,27 @@ class LabResult:
         return cls(**values | {"seeds": seeds, "ranges": [(low, high) for low, high in values["ranges"]]})
 
     @property
+    def kind(self) -> str:
+        """The kind of cell, as notation.py names it."""
+        return LabConfig(**self.config).model().kind
+
+    @property
     def first_failing(self) -> list[int]:
         """The first failing size of each model, sorted; limit + 1 for a model that never fails."""
         return sorted(self.limit + 1 if s.first_failing is None else s.first_failing for s in self.seeds)
 
     @property
-    def median(self) -> float:
-        """The median of :attr:`first_failing`."""
-        return float(median(self.first_failing))
+    def median(self) -> str:
+        """The median of :attr:`first_failing` as text."""
+        low, high = self.median_ends
+        return self.size(low) if low == high else f"{low:g} to >{self.limit}"
+
+    @property
+    def median_ends(self) -> tuple[float, float]:
+        """Between which sizes the median lies: equal, unless one of two middle values is known and the other is not."""
+        ordered = self.first_failing
+        low, high = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
+        return (low, high) if low <= self.limit < high else ((low + high) / 2,) * 2
 
     @property
     def generalising(self) -> int:
@@ -87,6 +102,12 @@ class LabResult:
     def seconds(self) -> float:
         """The time for training and measuring."""
         return self.train_seconds + self.judge_seconds
+
+    def tried(self, sizes: Range) -> int | None:
+        """Return how many sizes of a range were tried; None if it was every one."""
+        low, high = sizes
+        count = sum(low <= n <= high for n in self.sizes)
+        return None if count == high - low + 1 else count
 
     def size(self, n: float) -> str:
         """Return a first failing size as text; limit + 1 means none.

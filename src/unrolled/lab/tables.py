@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
-from unrolled.lab.results import LabResult, TaskResult
+from unrolled.lab.results import LabResult, Range, TaskResult
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def summary(named: Sequence[tuple[str, LabResult]], published: Sequence[str] = (
     ranges = named[0][1].ranges
     same = all(result.ranges == ranges for _, result in named)
     headers = ["", "first failing n: min", "median", "max", "right to the limit"]
-    headers += [f"right on {low}-{high}" for low, high in ranges] if same else ["right beyond training"]
+    headers += [f"right on {_range(named[0][1], each)}" for each in ranges] if same else ["right beyond training"]
     headers += ["nats", "optimal", "symbols right", "seconds"]
     rows = []
     for k, (name, result) in enumerate(named):
@@ -62,7 +62,9 @@ def summary(named: Sequence[tuple[str, LabResult]], published: Sequence[str] = (
         rows.append(
             (
                 name,
-                *map(result.size, (failing[0], result.median, failing[-1])),
+                result.size(failing[0]),
+                result.median,
+                result.size(failing[-1]),
                 f"{result.generalising} of {S} to {result.limit}",
                 *columns,
                 median_nats(result),
@@ -73,6 +75,11 @@ def summary(named: Sequence[tuple[str, LabResult]], published: Sequence[str] = (
             )
         )
     return ResultTable((*headers, *(["published"] if published else [])), tuple(rows))
+
+
+def _range(result: LabResult, sizes: Range) -> str:
+    tried = result.tried(sizes)
+    return f"{sizes[0]}-{sizes[1]}" + (f" ({tried} tried)" if tried else "")
 
 
 def headline(named: Sequence[tuple[str, LabResult]], published: Sequence[str] = ()) -> ResultTable:
@@ -87,9 +94,10 @@ def in_words(result: LabResult) -> str:
     failing, S = result.first_failing, len(result.seeds)
     return "\n".join(
         (
-            f"first failing n   min {result.size(failing[0])}, median {result.size(result.median)}, "
-            f"max {result.size(failing[-1])}",
-            f"right to {result.limit}     {result.generalising} of {S} models, at every size",
+            f"first failing n   min {result.size(failing[0])}, median {result.median}, max {result.size(failing[-1])}",
+            f"{f'right to {result.limit}':<18}{result.generalising} of {S} models, at every size",
+            "sizes tried       "
+            + ", ".join(f"{result.tried(each) or 'every one'} in {each[0]}-{each[1]}" for each in result.ranges),
             f"cross-entropy     {median_nats(result)} nats per symbol on new strings (median); the optimum is "
             f"{result.optimal_nats:.4f}",
             f"symbols right     {mean_symbols(result)} at sizes {result.ranges[-1][0]}-{result.ranges[-1][1]}",

@@ -106,11 +106,13 @@ class Marked:
 
     def __init__(self, runs: Sequence[Run], vocabulary: Vocabulary, *, start_mark: bool = False) -> None:
         index = {symbol: k for k, symbol in enumerate(vocabulary.names)}
-        lacking = {symbol for _, legal, _ in runs for symbol in legal} - {*index}
+        kinds = {legal: k for k, legal in enumerate(dict.fromkeys(legal for _, legal, _ in runs))}
+        lacking = set().union(*kinds) - {*index}
         if lacking:
             raise ValueError(f"the model's vocabulary ({vocabulary}) lacks {', '.join(sorted(lacking))}")
         self.ids = np.array([index[symbol] for symbol, _, _ in runs])
-        self.legal = np.array([[name in legal for name in vocabulary.names] for _, legal, _ in runs])  # (runs, V)
+        rows = np.array([[name in legal for name in vocabulary.names] for legal in kinds])
+        self.legal = rows[[kinds[legal] for _, legal, _ in runs]]  # (runs, V)
         self.ends = np.cumsum([count for _, _, count in runs])
         self.eos_id = vocabulary.eos_id
         self.first = 0 if start_mark else 1

@@ -152,14 +152,16 @@ class Language(ABC):
             yield from self._walk((), self.start(), length)
 
     def _walk(self, prefix: String, state: Any, left: int) -> Iterator[String]:
-        if not self.ways(state, left):
-            return
-        if not left:
-            yield prefix
-        legal = self.legal(state) if left else ()
-        for symbol in self.alphabet:
-            if symbol in legal:
-                yield from self._walk((*prefix, symbol), self.step(state, symbol), left - 1)
+        paths = [(prefix, state, left)]
+        while paths:
+            prefix, state, left = paths.pop()
+            if not self.ways(state, left):
+                continue
+            if not left:
+                yield prefix
+                continue
+            following = [symbol for symbol in reversed(self.alphabet) if symbol in self.legal(state)]
+            paths += [((*prefix, symbol), self.step(state, symbol), left - 1) for symbol in following]
 
     def count(self, n: int) -> int:
         """Return how many strings of size n there are."""
@@ -311,10 +313,11 @@ def choose(rng: np.random.Generator, weights: Sequence[int]) -> int:
     >>> choose(np.random.default_rng(0), [0, 10**400, 0])
     1
     """
-    total = sum(weights)
+    drawn = total = sum(weights)
     bits = total.bit_length()
-    draws = (int.from_bytes(rng.bytes((bits + 7) // 8), "little") & ((1 << bits) - 1) for _ in repeat(None))
-    drawn = next(draw for draw in draws if draw < total)
+    size, mask = (bits + 7) // 8, (1 << bits) - 1
+    while drawn >= total:
+        drawn = int.from_bytes(rng.bytes(size), "little") & mask
     for k, weight in enumerate(weights):
         drawn -= weight
         if drawn < 0:

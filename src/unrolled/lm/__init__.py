@@ -14,6 +14,7 @@ from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
 from unrolled.corpus.corpus import Corpus
 from unrolled.lm.callbacks import Callback
+from unrolled.lm.display import Display
 from unrolled.lm.evaluation import evaluate
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.training import train
@@ -23,6 +24,7 @@ __all__ = [
     "Callback",
     "Corpus",
     "DataConfig",
+    "Display",
     "GenerationConfig",
     "ModelConfig",
     "SequenceModel",

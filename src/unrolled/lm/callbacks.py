@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from unrolled.extras import remedy
+from unrolled.lm.metrics_log import read_metrics
 from unrolled.lm.run import Result, Run
 
 
@@ -49,9 +50,15 @@ class TensorBoard(Callback):
         self.writer: SummaryWriter | None = None
 
     def on_train_begin(self, run: Run) -> None:
-        """Open the log; hide what was written after the checkpoint from which the run resumes."""
+        """Open the log; hide what was written after the checkpoint from which the run resumes.
+
+        Only whole steps can be hidden, so the lines that the checkpoint's own step has are written again.
+        """
         assert run.folder is not None
-        self.writer = self._open(str(run.folder), purge_step=run.clock.step + 1)
+        self.writer = self._open(str(run.folder), purge_step=run.clock.step)
+        for line in read_metrics(run.folder):
+            if line["step"] == run.clock.step:
+                (self.on_validation_end if "validation_nats" in line else self.on_log)(run, line)
 
     def on_log(self, run: Run, line: dict[str, Any]) -> None:
         """Write each number under its name."""

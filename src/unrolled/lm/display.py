@@ -13,7 +13,7 @@ from rich.text import Text
 
 from unrolled.lm.callbacks import Callback
 from unrolled.lm.run import Result, Run
-from unrolled.saved.vocabulary import shown
+from unrolled.saved.visible import shown
 
 #: Symbols in the sample.
 SAMPLE = 60
@@ -73,6 +73,9 @@ class Display(Callback):
         if line:
             best = " (best so far)" if run.progress.best == line["validation_nats"] else ""
             self.validation = f"{line['validation_nats']:.4f} nats, {line['validation_bits']:.3f} bits/symbol{best}"
+            if "validation_symbols" in line:
+                whole = run.corpus.validation.predicted
+                self.validation += f", on {line['validation_symbols']:,} of {whole:,} symbols"
         if self.live and self.line:
             self.live.update(self._panel(run))
 
@@ -118,7 +121,7 @@ class Display(Callback):
         if done is not None:
             table.add_row("", ProgressBar(total=1.0, completed=done, width=50))
         for name, value in self._fields(run).items():
-            table.add_row(Text(name, style="dim"), Text(value, overflow="ellipsis", no_wrap=True))
+            table.add_row(name, Text(value, overflow="ellipsis", no_wrap=True))
         return table
 
 

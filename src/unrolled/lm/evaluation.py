@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +12,7 @@ from torch.nn.functional import log_softmax
 
 from unrolled.corpus.batching import IGNORED
 from unrolled.corpus.corpus import Corpus
+from unrolled.corpus.splitting import Sequences
 from unrolled.lm.loader import one_epoch
 from unrolled.lm.model import SequenceModel
 
@@ -32,6 +35,8 @@ class Evaluation:
         accuracy: Share of symbols that the model found most likely.
         unk_rate: Share of the split's symbols that are UNK.
         exact_strings: Share of sequences in which every predicted symbol was the most likely; None for a stream.
+        exact_bound: The most that any model can reach there: below 1 where sequences begin alike and go on in different
+            ways, because only one of them can be the most likely; None for a stream.
     """
 
     split: str
@@ -40,6 +45,7 @@ class Evaluation:
     accuracy: float
     unk_rate: float
     exact_strings: float | None
+    exact_bound: float | None
 
     @property
     def bits(self) -> float:
@@ -53,8 +59,22 @@ class Evaluation:
 
 
 @torch.inference_mode()
-def evaluate(model: SequenceModel, corpus: Corpus, split: str = "test") -> Evaluation:
+def evaluate(
+    model: SequenceModel,
+    corpus: Corpus,
+    split: str = "test",
+    *,
+    max_symbols: int | None = None,
+    max_seconds: float | None = None,
+) -> Evaluation:
     """Evaluate a model on one split of a corpus that is encoded with its vocabulary.
+
+    Args:
+        model: the model.
+        corpus: the corpus.
+        split: name of the split.
+        max_symbols: evaluate about this many symbols at most, from all over the split.
+        max_seconds: stop with the batch that reaches this time.
 
     Raises: ValueError if there is no such split, it is empty, or the corpus has another vocabulary.
 
@@ -71,9 +91,13 @@ def evaluate(model: SequenceModel, corpus: Corpus, split: str = "test") -> Evalu
         raise ValueError(f"the corpus is read as {corpus.vocabulary}, the model knows {model.vocabulary}")
     part = corpus.splits[split]
     rows = max(1, min(ROWS, len(part.ids) // LANE)) if corpus.stream else ROWS
-    nats, right, symbols, exact, state = 0.0, 0, 0, 0, None
+    nats, right, symbols, exact, sequences, state = 0.0, 0, 0, 0, 0, None
+    most = part.predicted if max_symbols is None else max_symbols
+    until = math.inf if max_seconds is None else time.monotonic() + max_seconds
+    if not corpus.stream and part.predicted > most:
+        part = part.thinned(-(-part.predicted // most))
     with model.evaluating():
-        for batch in one_epoch(part, corpus.stream, rows, CHUNK):
+        for batch in one_epoch(part, corpus.stream, rows, CHUNK, shuffle=max_seconds is not None):
             logits, state = model(batch.ids, None if batch.reset else state, batch.lengths)  # (T, B, V)
             counted = batch.targets != IGNORED  # (T, B)
             of_target = log_softmax(logits, -1).gather(-1, batch.targets.clamp(min=0)[..., None])[..., 0]
@@ -82,11 +106,23 @@ def evaluate(model: SequenceModel, corpus: Corpus, split: str = "test") -> Evalu
             right += int(hits.sum())
             symbols += batch.N
             exact += int((hits | ~counted).all(0).sum())
+            sequences += batch.ids.shape[1]
+            if (corpus.stream and symbols >= most) or time.monotonic() >= until:
+                break
     return Evaluation(
         split,
         symbols,
         nats / symbols,
         right / symbols,
         corpus.vocabulary.unk_rate(part.ids),
-        None if corpus.stream else exact / len(part),
+        None if corpus.stream else exact / sequences,
+        None if corpus.stream else _exact_bound(part),
     )
+
+
+def _exact_bound(part: Sequences) -> float:
+    """Return the largest share of sequences that deterministic predictions can follow, the first symbol being given."""
+    best: dict[int, int] = {}
+    for (first, _), count in Counter((int(ids[0]), ids.tobytes()) for ids in part).items():
+        best[first] = max(best.get(first, 0), count)
+    return sum(best.values()) / len(part)

@@ -1,9 +1,8 @@
 """The gradient of one batch: backpropagation through head and layers by hand, without autograd's graph.
 
-On the five strings of the founding example the graph costs more time than the arithmetic.  Here each product of the
-chain rule is one line, and tests/lm/test_gradients.py compares the gradient of every parameter with autograd's.
-
-T time, B batch, N = T*B, H hidden, V vocabulary; dX is the gradient of X.
+On the five strings of the textbook example, a^n b^n, the graph costs more time than the arithmetic.  Here each
+product of the chain rule is one line, and tests/lm/test_gradients.py compares the gradient of every parameter with
+autograd's.  T time, B batch, N = T*B, H hidden, V vocabulary; dX is the gradient of X.
 """
 
 from __future__ import annotations

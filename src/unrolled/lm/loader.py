@@ -93,7 +93,11 @@ class BatchLoader:
         self.source.load_state_dict(state)
 
 
-def one_epoch(part: Sequences, stream: bool, batch_size: int, bptt: int) -> Iterator[Batch]:
-    """Yield every batch of a split once, in a fixed order; arguments as :class:`BatchLoader`."""
-    source = StreamBatches(part.ids, batch_size, bptt) if stream else SequenceBatches(part, batch_size, shuffle=False)
+def one_epoch(part: Sequences, stream: bool, batch_size: int, bptt: int, *, shuffle: bool = False) -> Iterator[Batch]:
+    """Yield every batch of a split once, always in the same order; arguments as :class:`BatchLoader`.
+
+    Sequences come from long to short; with `shuffle` in an order of which every beginning is a fair sample.  Those of a
+    stream are one: each lane begins elsewhere in it.
+    """
+    source = StreamBatches(part.ids, batch_size, bptt) if stream else SequenceBatches(part, batch_size, shuffle=shuffle)
     return map(as_batch, source)

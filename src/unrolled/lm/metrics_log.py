@@ -7,24 +7,33 @@ import os
 from pathlib import Path
 from typing import Any
 
-from unrolled.saved.atomic_files import CheckpointError, writing
+import msgspec
+
+from unrolled.saved.atomic_files import CheckpointError, read_file, writing
 
 
 class MetricsLog:
-    """The file metrics.jsonl of a run; each line has a ``step``.
+    """The file metrics.jsonl of a run.
 
     Args:
         folder: the folder of the run.
-        step: of the checkpoint from which the run resumes; later lines are dropped, because they are written again.
+        length: its size in bytes at the checkpoint from which the run resumes; what follows is dropped, because it is
+            written again.
 
-    Raises: CheckpointError if a line is not such an object, or the file cannot be written.
+    Raises: CheckpointError if it is shorter or has no line that ends there, or cannot be written.
     """
 
-    def __init__(self, folder: str | Path, step: int = 0) -> None:
+    def __init__(self, folder: str | Path, length: int = 0) -> None:
         self.path = Path(folder) / "metrics.jsonl"
         if self.path.exists():
             with writing(self.path):
-                os.truncate(self.path, self._length_up_to(step))
+                self._check(length)
+                os.truncate(self.path, length)
+
+    @property
+    def length(self) -> int:
+        """The size of the file in bytes."""
+        return self.path.stat().st_size if self.path.exists() else 0
 
     def append(self, line: dict[str, Any]) -> None:
         """Append one line; it is whole or absent, unless the machine itself fails."""
@@ -41,20 +50,43 @@ class MetricsLog:
             finally:
                 os.close(file)
 
-    def _length_up_to(self, step: int) -> int:
-        """Return the size in bytes of the lines up to this step, without an incomplete last line."""
-        length = 0
-        with self.path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if not line.endswith(b"\n"):
-                    break
-                try:
-                    found = json.loads(line)["step"]
-                except (ValueError, KeyError, TypeError):
-                    raise CheckpointError(
-                        f"{self.path}: line {number} is not a JSON object with a step; correct or remove the line"
-                    ) from None
-                if found > step:
-                    break
-                length += len(line)
-        return length
+    def _check(self, length: int) -> None:
+        if length and read_file(self.path)[length - 1 : length] != b"\n":
+            raise CheckpointError(
+                f"{self.path}: changed since the checkpoint: no line ends after {length:,} bytes; restore the file, or "
+                "remove it to begin a new one"
+            )
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Return all lines of the metrics.jsonl in a folder; none if there is no such file.
+
+    Raises: CheckpointError if a line is not a JSON object, or the file cannot be read.
+    """
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return []
+    try:
+        return [msgspec.json.decode(line, type=dict[str, Any]) for line in read_file(path).splitlines()]
+    except msgspec.DecodeError as error:
+        raise CheckpointError(f"{path}: damaged, or written by something else: {error}") from None
+
+
+def length_up_to(folder: Path, step: int) -> int:
+    """Return the size in bytes of the lines of metrics.jsonl up to a step; checkpoints of version 0.1 do not hold it.
+
+    Raises: CheckpointError if a line is not a JSON object with a step.
+    """
+    path, length = folder / "metrics.jsonl", 0
+    if not path.exists():
+        return 0
+    for number, line in enumerate(read_file(path).splitlines(keepends=True), 1):
+        try:
+            if not line.endswith(b"\n") or json.loads(line)["step"] > step:
+                break
+        except (ValueError, KeyError, TypeError):
+            raise CheckpointError(
+                f"{path}: line {number} is not a JSON object with a step; correct or remove the line"
+            ) from None
+        length += len(line)
+    return length

@@ -21,10 +21,11 @@ from unrolled.config.generation import GenerationConfig
 from unrolled.config.model import ModelConfig
 from unrolled.corpus.batching import IGNORED
 from unrolled.nn import GRU, LSTM, RNN
-from unrolled.notation import CELLS
+from unrolled.notation import CELLS, cell_name
 from unrolled.runtime.model import RuntimeModel
 from unrolled.runtime.scoring import Score
-from unrolled.saved.model import SavedModel, load_model, save_model
+from unrolled.saved.model import SavedModel, check_model, save_model
+from unrolled.saved.tensors import faults, model_tensors
 from unrolled.saved.vocabulary import Text, Vocabulary
 
 #: Hidden state (L, B, H) after the last symbol, for LSTM followed by the cell state (L, B, H).
@@ -40,7 +41,8 @@ class SequenceModel(torch.nn.Module):
     Args:
         config: cell, sizes and options.
         vocabulary: the symbols it reads and generates.
-        framed: whether it learns independent sequences that end with EOS, not one long stream.
+        framed: whether it learns independent sequences that end with EOS, not one long stream; by default as the corpus
+            that it is trained on.
 
     >>> model = SequenceModel(ModelConfig(cell="gru", hidden_size=10), Vocabulary("ab"))
     >>> model
@@ -52,11 +54,11 @@ class SequenceModel(torch.nn.Module):
 
     start: Tensor
 
-    def __init__(self, config: ModelConfig, vocabulary: Vocabulary, *, framed: bool = True):
+    def __init__(self, config: ModelConfig, vocabulary: Vocabulary, *, framed: bool | None = None):
         super().__init__()
         self.config = config
         self.vocabulary = vocabulary
-        self.framed = framed
+        self._framed = framed
         V, E, H, L = len(vocabulary), config.embedding_size, config.hidden_size, config.num_layers
         self.embedding = torch.nn.Embedding(V, E) if E else None
         self.rnn = recurrent_layers(config, E or V)
@@ -73,6 +75,24 @@ class SequenceModel(torch.nn.Module):
             for _ in range(self.state_count if config.learned_initial_state else 0)
         )
         self.register_buffer("start", torch.full((V,), -float(np.log(V))))  # log-probabilities of a first symbol
+
+    @property
+    def framed(self) -> bool:
+        """Whether it learns sequences that end with EOS; True until something else is known."""
+        return self._framed is not False
+
+    def frame(self, framed: bool) -> None:
+        """Learn sequences that end with EOS, or a stream, from now on.
+
+        Raises: ValueError if the model was made for the other.
+        """
+        if self._framed not in (None, framed):
+            given = "sequences that end with EOS" if framed else "one stream, which has no EOS to learn"
+            raise ValueError(
+                f"the corpus is {given}, but the model was made with framed={self._framed}; "
+                f"make it with framed={framed}, or leave framed out"
+            )
+        self._framed = framed
 
     @property
     def state_count(self) -> int:
@@ -188,20 +208,23 @@ class SequenceModel(torch.nn.Module):
     def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the model to a folder that :meth:`from_pretrained` and :mod:`unrolled.runtime` read.
 
-        Raises: CheckpointError if a model is there and `overwrite` is False, or the files cannot be written.
+        Raises: CheckpointError if a model is there and `overwrite` is False, the files cannot be written, or a weight
+            is not finite or neither float32 nor float64.
         """
+        check_model(folder, self.config, self.vocabulary, self.tensors())
         save_model(folder, self.saved_config(), self.vocabulary, self.tensors(), overwrite=overwrite)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> SequenceModel:
         """Load a model; no code in the folder is run.
 
-        Raises: CheckpointError naming the file and what is wrong with it; ValueError if the parts do not fit.
+        Raises: CheckpointError naming the file and what is wrong with it, or that it does not fit the others.
         """
-        config, vocabulary, tensors = load_model(folder)
-        saved = SavedModel.from_dict(config, folder)
-        model = cls(saved.model, vocabulary, framed=saved.framed)
-        model.load_tensors(tensors)
+        saved = SavedModel.load(folder)
+        model = cls(saved.model, saved.vocabulary, framed=saved.framed)
+        if saved.tensors["head.bias"].dtype == np.float64:
+            model.double()
+        model.load_tensors(saved.tensors)
         return model.eval()
 
     def saved_config(self) -> dict[str, Any]:
@@ -216,18 +239,12 @@ class SequenceModel(torch.nn.Module):
     def load_tensors(self, tensors: dict[str, np.ndarray]) -> None:
         """Load weights as :meth:`tensors` returns them.
 
-        Raises: ValueError naming every weight that is missing, unknown or of another shape.
+        Raises: ValueError naming every weight that is missing, unknown, of another type or shape, or not finite.
         """
-        own = self.tensors()
-        wrong = [f"{name} is missing" for name in own.keys() - tensors.keys()]
-        wrong += [f"{name} is unknown" for name in tensors.keys() - own.keys()]
-        wrong += [
-            f"{name} has shape {tensors[name].shape}, expected {own[name].shape}"
-            for name in own.keys() & tensors.keys()
-            if own[name].shape != tensors[name].shape
-        ]
+        dtype = self.tensors()["head.bias"].dtype
+        wrong = list(faults(tensors, model_tensors(self.config, len(self.vocabulary), dtype)))
         if wrong:
-            raise ValueError(f"the weights do not fit {self!r}: {'; '.join(sorted(wrong))}")
+            raise ValueError(f"the weights do not fit {self!r}: {'; '.join(wrong)}")
         self.load_state_dict({name: torch.from_numpy(t) for name, t in tensors.items()}, strict=not self.config.tied)
 
     @contextmanager
@@ -244,7 +261,9 @@ class SequenceModel(torch.nn.Module):
         sizes = {"V": len(self.vocabulary), "E": self.config.embedding_size, "H": self.config.hidden_size}
         shown = ", ".join(f"{letter} {size}" for letter, size in sizes.items() if size)
         count = sum(p.numel() for p in self.parameters())
-        return f"SequenceModel({self.config.kind}, {shown}, L {self.config.num_layers}, {count:,} parameters)"
+        return (
+            f"SequenceModel({cell_name(self.config.kind)}, {shown}, L {self.config.num_layers}, {count:,} parameters)"
+        )
 
     def _repr_html_(self) -> str:
         rows = [(name, "x".join(map(str, p.shape)), f"{p.numel():,}") for name, p in self.named_parameters()]

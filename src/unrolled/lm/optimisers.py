@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -101,6 +101,10 @@ class AdamW:
         """Return both moments and the number of steps."""
         return {**self.moments, "step": self.steps}
 
+    def state_after(self, steps: int) -> dict[str, torch.Tensor]:
+        """Return tensors of the names, types and shapes of the state after this many steps."""
+        return self.state()
+
     def load_state(self, tensors: dict[str, torch.Tensor]) -> None:
         """Restore a state from :meth:`state`."""
         self.steps.copy_(tensors["step"])
@@ -109,10 +113,10 @@ class AdamW:
 
 
 class TorchOptimiser:
-    """An optimiser of torch.optim on one buffer."""
+    """An optimiser of torch.optim on one buffer; each number has a place in the tensors that it keeps."""
 
-    def __init__(self, values: torch.nn.Parameter, rule: torch.optim.Optimizer):
-        self.values, self.rule = values, rule
+    def __init__(self, values: torch.nn.Parameter, rule: torch.optim.Optimizer, kept: Sequence[str]):
+        self.values, self.rule, self.kept = values, rule, kept
 
     def step(self, learning_rate: float) -> None:
         """Take one step."""
@@ -123,19 +127,24 @@ class TorchOptimiser:
         """Return the optimiser's state by name."""
         return {name: value for name, value in self.rule.state[self.values].items() if torch.is_tensor(value)}
 
+    def state_after(self, steps: int) -> dict[str, torch.Tensor]:
+        """Return tensors of the names, types and shapes of the state after this many steps."""
+        return {name: torch.zeros(()) if name == "step" else self.values for name in self.kept if steps}
+
     def load_state(self, tensors: dict[str, torch.Tensor]) -> None:
         """Restore a state from :meth:`state`."""
         self.rule.state[self.values] = dict(tensors)
 
 
-def _by_torch(rule: Any, flat: FlatParameters, config: TrainingConfig) -> TorchOptimiser:
+def _by_torch(rule: Any, kept: Sequence[str], flat: FlatParameters, config: TrainingConfig) -> TorchOptimiser:
     options = {"momentum": config.momentum, "weight_decay": config.weight_decay}
-    return TorchOptimiser(flat.values, rule([flat.values], config.learning_rate, **options))
+    momentum = ["momentum_buffer"] if config.momentum else []
+    return TorchOptimiser(flat.values, rule([flat.values], config.learning_rate, **options), [*kept, *momentum])
 
 
 #: The rules by the name in `TrainingConfig.optimiser`.  A new one is an entry here and its word there.
 RULES: dict[str, Callable[[FlatParameters, TrainingConfig], AdamW | TorchOptimiser]] = {
     "adamw": lambda flat, config: AdamW(flat, config.weight_decay),
-    "sgd": partial(_by_torch, torch.optim.SGD),
-    "rmsprop": partial(_by_torch, torch.optim.RMSprop),
+    "sgd": partial(_by_torch, torch.optim.SGD, []),
+    "rmsprop": partial(_by_torch, torch.optim.RMSprop, ["step", "square_avg"]),
 }

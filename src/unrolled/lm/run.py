@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from unrolled.config.options import option
 from unrolled.config.training import TrainingConfig
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.splitting import counts
@@ -21,10 +25,16 @@ from unrolled.lm.loader import BatchLoader
 from unrolled.lm.metrics_log import MetricsLog
 from unrolled.lm.model import SequenceModel, State
 from unrolled.lm.optimisers import Optimiser
-from unrolled.lm.schedule import Progress, Schedule
+from unrolled.lm.schedule import Counted, Measured, Progress, Schedule
 
 #: Pseudo-count of symbols that never start a sequence.
 UNSEEN = 1e-3
+#: A validation reads about this many symbols at most.
+VALIDATION_SYMBOLS = 500_000
+#: The share of max_minutes that a validation may take at most.
+VALIDATION_SHARE = 0.05
+#: Nats per symbol above a uniform guess that an untrained model stays below.
+UNTRAINED = 0.1
 
 
 class TrainingDiverged(RuntimeError):
@@ -41,6 +51,7 @@ class Result:
         nats: Training loss in the last line of metrics, in nats per symbol; None before the first.
         validation: Best validation loss in nats per symbol; None without validation data.
         seconds: Time spent training.
+        improving: Whether the last of several validations was the best.
         ended: What ended it: max_steps, max_epochs, max_minutes, patience (early stopping) or signal.
         folder: The folder of the run; None if nothing was written.
     """
@@ -50,22 +61,26 @@ class Result:
     nats: float | None
     validation: float | None
     seconds: float
+    improving: bool
     ended: str
     folder: Path | None
 
 
-@dataclass
-class Meter:
+class Meter(msgspec.Struct, forbid_unknown_fields=True):
     """Sums since the last line of metrics: nats and symbols, gradient norms and steps."""
 
-    nats: float = 0.0
-    symbols: int = 0
-    norm: float = 0.0
-    steps: int = 0
+    nats: Measured
+    symbols: Counted
+    norm: Measured
+    steps: Counted
+
+    @classmethod
+    def zero(cls) -> Meter:
+        """Return the sums over no steps."""
+        return cls(nats=0.0, symbols=0, norm=0.0, steps=0)
 
 
-@dataclass
-class Clock:
+class Clock(msgspec.Struct, forbid_unknown_fields=True):
     """Progress of a run in steps, symbols and seconds.
 
     Attributes:
@@ -74,23 +89,30 @@ class Clock:
         seconds: Time spent on them.
         nats: Training loss in the last line of metrics, in nats per symbol.
         validated: Step of the last validation.
+        validation_symbols: Symbols that each validation reads at most, once the first has found that; 0 before it.
         logged_symbols, logged_seconds: Symbols and seconds at the last line of metrics.
     """
 
-    step: int = 0
-    symbols: int = 0
-    seconds: float = 0.0
-    nats: float | None = None
-    validated: int = 0
-    logged_symbols: int = 0
-    logged_seconds: float = 0.0
+    step: Counted
+    symbols: Counted
+    seconds: Measured
+    nats: Measured | None
+    validated: Counted
+    logged_symbols: Counted
+    logged_seconds: Measured
+    validation_symbols: Counted = 0  # which version 0.1 did not write
+
+    @classmethod
+    def zero(cls) -> Clock:
+        """Return the clock of a run that has not begun."""
+        return cls(step=0, symbols=0, seconds=0.0, nats=None, validated=0, logged_symbols=0, logged_seconds=0.0)
 
 
 class Run:
     """One training run, before its first step; :mod:`unrolled.lm.run_state` saves and resumes it.
 
     Args: as :func:`unrolled.lm.training.train`.
-    Raises: ValueError if the corpus is not encoded with the model's vocabulary.
+    Raises: ValueError if the corpus is not encoded with the model's vocabulary, or not framed as the model.
     """
 
     def __init__(
@@ -103,18 +125,28 @@ class Run:
     ):
         if corpus.vocabulary != model.vocabulary:
             raise ValueError(f"the corpus is read as {corpus.vocabulary}, the model knows {model.vocabulary}")
+        model.frame(not corpus.stream)
         self.model, self.corpus, self.config, self.origin = model, corpus, config, origin or {}
         self.folder = Path(out) if out is not None else None
         self.loader = BatchLoader(corpus.train, corpus.stream, config.batch_size, config.bptt, config.seed)
         self.total_steps = _total_steps(config, self.loader.batches_per_epoch)
         self.optimiser = Optimiser(model, config)
         self.schedule = Schedule(config, self.total_steps)
-        self.progress = Progress()
+        self.progress = Progress.none()
         self.best: torch.Tensor | None = None  # flat weights with the lowest validation loss
-        self.clock, self.meter = Clock(), Meter()
+        self.clock, self.meter = Clock.zero(), Meter.zero()
+        self.began = time.monotonic()  # less the seconds before the run was resumed
+        self.lasted = {"step": 0.0, "validation": 60 * config.max_minutes * VALIDATION_SHARE, "save": 0.0}  # seconds
         self.carried: State | None = None  # hidden state after the last chunk of a stream
         self.metrics: MetricsLog | None = None
         model.start.copy_(torch.from_numpy(_starts(corpus)))
+        if not len(corpus.validation):
+            for given in _without_effect(config):
+                warnings.warn(
+                    f"{given} has no effect: there is no validation data; hold some out, with "
+                    f"{option('validation', 0.05)}",
+                    stacklevel=3,
+                )
 
     def ended(self, stop: bool) -> str | None:
         """Return what ends the run now, a limit or a signal; None to continue."""
@@ -125,9 +157,27 @@ class Run:
             return "max_steps"
         if config.max_epochs and self.loader.epochs_done >= config.max_epochs:
             return "max_epochs"
-        if config.max_minutes and clock.seconds >= 60 * config.max_minutes:
+        if config.max_minutes and clock.step and clock.seconds + self._to_come() >= 60 * config.max_minutes:
             return "max_minutes"
         return "patience" if config.patience and self.progress.waited >= config.patience else None
+
+    def start(self) -> None:
+        """Start the clock, at the seconds that a resumed run has already taken."""
+        self.began = time.monotonic() - self.clock.seconds
+
+    @contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        """Remember how long a step, a validation or a save takes, and read the clock after it."""
+        before = time.monotonic()
+        yield
+        now = time.monotonic()
+        self.lasted[part] = now - before
+        self.clock.seconds = now - self.began
+
+    def _to_come(self) -> float:
+        """Return the seconds that one more step takes, and what follows the last."""
+        validation = self.lasted["validation"] if len(self.corpus.validation) else 0.0
+        return self.lasted["step"] + (validation if self.clock.validated < self.clock.step else 0) + self.lasted["save"]
 
     def count(self, nats: float, N: int, norm: float) -> None:
         """Count one step: its loss, summed over N symbols in nats, and the norm of its gradient."""
@@ -155,43 +205,64 @@ class Run:
             "symbols_per_second": (clock.symbols - clock.logged_symbols) / lasted,
         }
         clock.logged_symbols, clock.logged_seconds = clock.symbols, clock.seconds
-        self.meter = Meter()
+        self.meter = Meter.zero()
         self._write(line)
         return line
 
     def validate(self) -> dict[str, Any] | None:
-        """Measure the validation loss, and remember the weights if it is the lowest; None without validation data."""
-        self.clock.validated = self.clock.step
-        if not len(self.corpus.validation):
+        """Measure the validation loss, and remember the weights if it is the lowest; None without validation data.
+
+        Of a large split it reads VALIDATION_SYMBOLS, or what the first validation managed in its share of max_minutes.
+        """
+        clock, whole = self.clock, self.corpus.validation.predicted
+        clock.validated = clock.step
+        if not whole:
             return None
-        nats = evaluate(self.model, self.corpus, "validation").nats
+        seconds = None if clock.validation_symbols else 60 * self.config.max_minutes * VALIDATION_SHARE or None
+        most = clock.validation_symbols or VALIDATION_SYMBOLS
+        with self.timed("validation"):
+            measured = evaluate(self.model, self.corpus, "validation", max_symbols=most, max_seconds=seconds)
+        if not math.isfinite(measured.nats):
+            raise self.divergence(clock.step, f"validation loss {measured.nats:g} nats per symbol")
+        nats, stopped = measured.nats, seconds is not None and self.lasted["validation"] >= seconds
+        clock.validation_symbols = measured.symbols if stopped else most
         if self.progress.update(nats):
             self.best = self.optimiser.flat.values.detach().clone()
         self.schedule.validated(nats)
         line = {
-            "step": self.clock.step,
-            "symbols": self.clock.symbols,
+            "step": clock.step,
+            "symbols": clock.symbols,
             "validation_nats": nats,
             "validation_bits": nats / math.log(2),
-            "seconds": self.clock.seconds,
+            "seconds": clock.seconds,
         }
+        if measured.symbols < whole:
+            line["validation_symbols"] = measured.symbols
         self._write(line)
         return line
 
     def result(self, ended: str) -> Result:
         """Return the outcome of the run."""
         clock, best = self.clock, self.progress.best
-        return Result(clock.step, self.loader.epoch, clock.nats, best, clock.seconds, ended, self.folder)
+        nats, uniform = clock.nats if best is None else best, math.log(len(self.model.vocabulary))
+        if nats is not None and nats > uniform + UNTRAINED:
+            warnings.warn(
+                f"the model predicts worse than a uniform guess: {nats:,.5g} nats per symbol, a guess costs "
+                f"{uniform:.3g}; lower {option('learning_rate')} (now {self.config.learning_rate:g})",
+                stacklevel=3,
+            )
+        improving = best is not None and self.progress.waited == 0 and clock.step > self.config.validate_every
+        return Result(clock.step, self.loader.epoch, clock.nats, best, clock.seconds, improving, ended, self.folder)
 
-    def divergence(self, nats: float, norm: float) -> str:
-        """Return the error message for a step whose loss or gradient is not finite."""
+    def divergence(self, step: int, found: str) -> TrainingDiverged:
+        """Return the error for a step that came upon numbers which are not finite."""
         saved = f"the last good checkpoint is in {self.folder}" if self.folder else "nothing was saved"
         clip = self.config.clip_norm
-        clipping = f"clip_norm (now {clip:g})" if clip else "clip gradients with clip_norm (now 0, which is off)"
-        return (
-            f"training diverged at step {self.clock.step + 1}, batch {self.loader.index} of epoch {self.loader.epoch}: "
-            f"loss {nats:g} nats per symbol, gradient norm {norm:g}; {saved}. Lower learning_rate "
-            f"(now {self.config.learning_rate:g}) or {clipping}"
+        norms = option("clip_norm")
+        clipping = f"{norms} (now {clip:g})" if clip else f"clip gradients with {norms} (now 0, which is off)"
+        return TrainingDiverged(
+            f"training diverged at step {step}, batch {self.loader.index} of epoch {self.loader.epoch}: {found}; "
+            f"{saved}. Lower {option('learning_rate')} (now {self.config.learning_rate:g}) or {clipping}"
         )
 
     def saved_config(self) -> dict[str, Any]:
@@ -223,6 +294,14 @@ def _total_steps(config: TrainingConfig, batches_per_epoch: int) -> int:
     """Return where the schedule ends: the nearer of max_steps and max_epochs, 0 if neither is given."""
     by_epochs = config.max_epochs * batches_per_epoch // config.accumulate
     return min(config.max_steps or by_epochs, by_epochs or config.max_steps)
+
+
+def _without_effect(config: TrainingConfig) -> Iterator[str]:
+    """Yield the options that nothing comes of without validation data."""
+    if config.patience:
+        yield option("patience", config.patience)
+    if config.schedule == "plateau":
+        yield option("schedule", config.schedule)
 
 
 def _starts(corpus: Corpus) -> NDArray[np.float32]:

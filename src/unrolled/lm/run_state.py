@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import msgspec
 import torch
 
 from unrolled.config.model import ModelConfig
+from unrolled.config.options import option
 from unrolled.config.training import LIMITS, TrainingConfig
-from unrolled.lm.checkpoints import load_checkpoint, save_checkpoint
-from unrolled.lm.metrics_log import MetricsLog
-from unrolled.lm.run import Clock, Meter, Run
-from unrolled.lm.schedule import Progress
-from unrolled.saved.atomic_files import clear_folder, new_folder
-from unrolled.saved.model import save_model
+from unrolled.lm.metrics_log import MetricsLog, length_up_to
+from unrolled.lm.run import Run
+from unrolled.lm.training_state import Position, TrainingState, check_arrays, check_state
+from unrolled.saved.atomic_files import CheckpointError
+from unrolled.saved.checkpoints import clear_folder, latest, load_checkpoint, new_folder, save_checkpoint
+from unrolled.saved.model import write_model
 
 #: Options that change no bit of the weights.
 HARMLESS = LIMITS | {"checkpoint_steps"}
@@ -38,7 +40,12 @@ def begin(run: Run) -> None:
 
 
 def save(run: Run) -> None:
-    """Write a checkpoint, all that the next step depends on, and the model with its best weights."""
+    """Write a checkpoint, all that the next step depends on, and the model with its best weights.
+
+    Raises: TrainingDiverged if a weight is not finite: loading would refuse the folder.
+    """
+    if not run.optimiser.flat.values.isfinite().all():
+        raise run.divergence(run.clock.step, "a weight is not finite")
     if run.folder is None:
         return
     tensors = {"values": run.optimiser.flat.values.data, "rng": torch.get_rng_state()}
@@ -46,19 +53,21 @@ def save(run: Run) -> None:
     tensors |= {f"carried.{k}": t for k, t in enumerate(run.carried or ())}
     if run.best is not None:
         tensors["best"] = run.best
-    state = {
-        "config": run.saved_config(),
-        "corpus": run.corpus.fingerprint,
-        "feed": run.loader.state(),  # named as in the files of version 0.1
-        "schedule": run.schedule.state(),
-        "progress": asdict(run.progress),
-        "clock": asdict(run.clock),
-        "meter": asdict(run.meter),
-    }
+    state = TrainingState(
+        config=run.saved_config(),
+        corpus=run.corpus.fingerprint,
+        feed=Position(**run.loader.state()),
+        schedule=run.schedule.state(),
+        progress=run.progress,
+        clock=run.clock,
+        meter=run.meter,
+        metrics=run.metrics.length if run.metrics else 0,
+    )
     arrays = {name: t.detach().numpy() for name, t in tensors.items()}
-    save_checkpoint(run.folder, run.clock.step, arrays, state)
-    with run.best_weights():
-        save_model(run.folder, run.saved_config(), run.model.vocabulary, run.model.tensors(), overwrite=True)
+    with run.timed("save"):
+        save_checkpoint(run.folder, run.clock.step, arrays, msgspec.to_builtins(state))
+        with run.best_weights():
+            write_model(run.folder, run.saved_config(), run.model.vocabulary, run.model.tensors())
 
 
 def resume(run: Run) -> None:
@@ -68,24 +77,31 @@ def resume(run: Run) -> None:
     """
     if run.folder is None:
         raise ResumeError("resume needs the folder of the run; give out")
-    tensors, state = load_checkpoint(run.folder)
-    _refuse_other_config(state["config"], run.saved_config())
-    if state["corpus"] != run.corpus.fingerprint:
+    checkpoint, (tensors, values) = latest(run.folder), load_checkpoint(run.folder)
+    state = TrainingState.read(checkpoint / "training.json", values)
+    run.origin = {key: state.config[key] for key in state.config if key not in run.saved_config()} | run.origin
+    _refuse_other_config(state.config, run.saved_config())
+    if state.corpus != run.corpus.fingerprint:
         raise ResumeError(
             f"{run.folder}: this run began with other data, or the same data split otherwise; "
             "give the files and data options it began with, or train anew in another folder"
         )
+    check_state(checkpoint / "training.json", state, run)
+    check_arrays(checkpoint / "training.safetensors", tensors, state, run)
     arrays = {name: torch.from_numpy(array) for name, array in tensors.items()}
-    torch.set_rng_state(arrays["rng"])
+    try:
+        torch.set_rng_state(arrays["rng"])
+    except RuntimeError as error:
+        raise CheckpointError(f"{checkpoint / 'training.safetensors'}: 'rng' is no state: {error}") from None
     run.optimiser.flat.values.data.copy_(arrays["values"])
     run.optimiser.rule.load_state(_under("optimiser", arrays))
     run.best = arrays.get("best")
     run.carried = tuple(_under("carried", arrays).values()) or None
-    run.loader.load_state(state["feed"])
-    run.schedule.load_state(state["schedule"])
-    run.progress = Progress(**state["progress"])
-    run.clock, run.meter = Clock(**state["clock"]), Meter(**state["meter"])
-    run.metrics = MetricsLog(run.folder, step=run.clock.step)
+    run.loader.load_state(msgspec.structs.asdict(state.feed))
+    run.schedule.load_state(state.schedule)
+    run.progress, run.clock, run.meter = state.progress, state.clock, state.meter
+    length = length_up_to(run.folder, run.clock.step) if state.metrics is None else state.metrics
+    run.metrics = MetricsLog(run.folder, length)
 
 
 def _under(prefix: str, arrays: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -99,11 +115,13 @@ def _refuse_other_config(began: dict[str, Any], now: dict[str, Any]) -> None:
 
     An option that the version which began the run did not know had its default value.
     """
+    defaults = {"model": asdict(ModelConfig()), "training": asdict(TrainingConfig())}
+    began = {section: own | began[section] for section, own in defaults.items()}
     may_change = HARMLESS - {"max_steps", "max_epochs"} if began["training"]["schedule"] == "cosine" else HARMLESS
-    for section, defaults in (("model", ModelConfig()), ("training", TrainingConfig())):
-        for key, value in (asdict(defaults) | began[section]).items():
+    for section, options in began.items():
+        for key, value in options.items():
             if now[section].get(key) != value and key not in may_change:
                 raise ResumeError(
-                    f"{key} was {value!r} when this run began and is {now[section].get(key)!r} now; "
+                    f"{option(key)} was {value!r} when this run began and is {now[section].get(key)!r} now; "
                     "leave it out to resume the run as it began, or train anew in another folder"
                 )

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
 
 from unrolled.config.training import TrainingConfig
 
+#: A number of steps or symbols so far.
+Counted = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+#: A number that is finite and stays so when a step is added.
+Measured = Annotated[float, Meta(ge=-1e300, le=1e300)]
 
-@dataclass
-class Progress:
+
+class Progress(msgspec.Struct, forbid_unknown_fields=True):
     """The lowest validation loss so far and the number of validations since, for early stopping and plateaus.
 
-    >>> progress = Progress()
+    >>> progress = Progress.none()
     >>> [progress.update(nats) for nats in (2.0, 1.5, 1.7)], progress.waited
     ([True, True, False], 1)
     """
 
-    best: float | None = None  # nats per symbol; None before the first validation
-    waited: int = 0
+    best: Measured | None  # nats per symbol; None before the first validation
+    waited: Counted
+
+    @classmethod
+    def none(cls) -> Progress:
+        """Return the progress before the first validation."""
+        return cls(best=None, waited=0)
 
     def update(self, nats: float) -> bool:
         """Record a validation loss; return whether it is the lowest so far."""
@@ -28,6 +39,13 @@ class Progress:
             self.best = nats
         self.waited = 0 if better else self.waited + 1
         return better
+
+
+class ScheduleState(msgspec.Struct, forbid_unknown_fields=True):
+    """What a schedule remembers: how far plateaus have cut the rate, and the progress since the last cut."""
+
+    cut: Annotated[float, Meta(ge=0, le=1)]
+    progress: Progress
 
 
 class Schedule:
@@ -46,7 +64,7 @@ class Schedule:
         self.config = config
         self.total_steps = total_steps
         self.cut = 1.0
-        self.progress = Progress()
+        self.progress = Progress.none()
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""
@@ -65,10 +83,10 @@ class Schedule:
             self.cut *= self.config.plateau_factor
             self.progress.waited = 0
 
-    def state(self) -> dict[str, Any]:
-        """Return the state as JSON values."""
-        return {"cut": self.cut, "progress": asdict(self.progress)}
+    def state(self) -> ScheduleState:
+        """Return what :meth:`load_state` restores."""
+        return ScheduleState(self.cut, self.progress)
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: ScheduleState) -> None:
         """Restore a state from :meth:`state`."""
-        self.cut, self.progress = state["cut"], Progress(**state["progress"])
+        self.cut, self.progress = state.cut, state.progress

@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM: the first lets the training loop finish its step and save, the second ends it at once."""
+"""Ctrl-C, SIGTERM and a terminal that closes (SIGHUP).
+
+The first signal lets the training loop finish its step and save, the second ends it at once.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ from types import FrameType
 
 @contextmanager
 def stop_requested() -> Iterator[threading.Event]:
-    """Yield an event that SIGINT or SIGTERM sets inside the block; outside the main thread it is never set.
+    """Yield an event that SIGINT, SIGTERM or SIGHUP sets inside the block; outside the main thread it is never set.
+
+    A SIGHUP that is ignored, as under nohup, stays so.
 
     >>> with stop_requested() as stop:
     ...     signal.raise_signal(signal.SIGINT)
@@ -22,7 +27,9 @@ def stop_requested() -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    if before[signal.SIGHUP] is signal.SIG_IGN:
+        del before[signal.SIGHUP]
 
     def ask(number: int, frame: FrameType | None) -> None:
         stop.set()

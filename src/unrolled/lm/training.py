@@ -7,7 +7,6 @@ resumed ends with the same bytes as one that was not.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,8 +19,9 @@ from unrolled.corpus.corpus import Corpus
 from unrolled.lm import gradients, run_state
 from unrolled.lm.callbacks import Callback
 from unrolled.lm.model import SequenceModel
-from unrolled.lm.run import Result, Run, TrainingDiverged
+from unrolled.lm.run import Result, Run
 from unrolled.lm.signals import stop_requested
+from unrolled.saved.lock import only_writer
 
 
 def train(
@@ -42,19 +42,21 @@ def train(
         model: changed in place; its parameters become views of one buffer.
         corpus: encoded with the model's vocabulary.
         config: everything that decides how the weights are found; default is ``TrainingConfig()``.
-        out: folder for metrics, checkpoints and the trained model; None writes nothing.
+        out: folder for metrics, checkpoints and the trained model, saved every checkpoint_every steps and at each best
+            validation; None writes nothing.
         resume: resume the run in `out` from its last checkpoint.
         callbacks: called at the start, at each line of metrics, after validations and at the end, in this order.
         origin: keys for config.json, such as where the data came from.
 
     Returns: the outcome of the run.
-    Raises: TrainingDiverged naming step, batch and gradient norm when the loss or gradient is not finite; the last
-        good checkpoint stays.  ResumeError if the run began with other data or options.  ValueError if the corpus is
-        not encoded with the model's vocabulary.
+    Raises: TrainingDiverged naming step, batch and what is not finite: the loss, the gradient's norm, the validation
+        loss or a weight; the last good checkpoint stays.  ResumeError if the run began with other data or options.
+        ValueError if the corpus is not encoded with the model's vocabulary, or is a stream and the model made for
+        sequences, or the reverse.  CheckpointError if another process writes to `out`.
 
     >>> from unrolled.lm import Corpus, ModelConfig, SequenceModel
     >>> corpus = Corpus.from_text("abcabcabc" * 20)
-    >>> model = SequenceModel(ModelConfig(hidden_size=5), corpus.vocabulary, framed=False)
+    >>> model = SequenceModel(ModelConfig(hidden_size=5), corpus.vocabulary)
     >>> train(model, corpus, TrainingConfig(max_steps=3)).ended
     'max_steps'
     """
@@ -66,36 +68,40 @@ def train(
         stop = stack.enter_context(stop_requested())
         torch.manual_seed(config.seed)
         run = Run(model, corpus, config, out, origin)
+        if run.folder is not None:
+            stack.enter_context(only_writer(run.folder, create=not resume))
         (run_state.resume if resume else run_state.begin)(run)
         for callback in callbacks:
             callback.on_train_begin(run)
-        started, before = time.monotonic(), run.clock.seconds
+        run.start()
         model.train()
         add_gradients = gradients.gradient_function(model)
         while (ended := run.ended(stop.is_set())) is None:
-            N, nats = 0, 0.0
-            for _ in range(config.accumulate):
-                batch = run.loader.next()
-                sum_of_nats, after = add_gradients(model, batch, None if batch.reset else run.carried)
-                run.carried = after if corpus.stream else None
-                nats, N = nats + sum_of_nats, N + batch.N
-            norm = run.optimiser.gradient_norm(N)
-            if not math.isfinite(nats) or not math.isfinite(norm):
-                raise TrainingDiverged(run.divergence(nats / N, norm))
-            rate = run.schedule.rate(run.clock.step)
-            run.optimiser.step(N, norm, rate)
-            run.count(nats, N, norm)
-            run.clock.seconds = before + time.monotonic() - started
-            step = run.clock.step
+            with run.timed("step"):
+                N, nats = 0, 0.0
+                for _ in range(config.accumulate):
+                    batch = run.loader.next()
+                    sum_of_nats, after = add_gradients(model, batch, None if batch.reset else run.carried)
+                    run.carried = after if corpus.stream else None
+                    nats, N = nats + sum_of_nats, N + batch.N
+                norm = run.optimiser.gradient_norm(N)
+                if not math.isfinite(nats) or not math.isfinite(norm):
+                    found = f"loss {nats / N:g} nats per symbol, gradient norm {norm:g}"
+                    raise run.divergence(run.clock.step + 1, found)
+                rate = run.schedule.rate(run.clock.step)
+                run.optimiser.step(N, norm, rate)
+                run.count(nats, N, norm)
+            step, improved = run.clock.step, False
             if step % config.log_every == 0:
                 line = run.log(rate)
                 for callback in callbacks:
                     callback.on_log(run, line)
             if step % config.validate_every == 0:
                 validation = run.validate()
+                improved = validation is not None and run.progress.waited == 0
                 for callback in callbacks:
                     callback.on_validation_end(run, validation)
-            if step % config.checkpoint_every == 0:
+            if (improved or step % config.checkpoint_every == 0) and run.ended(stop.is_set()) is None:
                 run_state.save(run)
         if ended != "signal" and run.clock.validated != run.clock.step:
             run.validate()

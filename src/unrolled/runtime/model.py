@@ -24,7 +24,7 @@ from unrolled.core.stepper import CoreStepper
 from unrolled.notation import stored_name, weight_shapes
 from unrolled.runtime import generation, scoring
 from unrolled.runtime.scoring import Score
-from unrolled.saved.model import SavedModel, load_model
+from unrolled.saved.model import SavedModel
 from unrolled.saved.vocabulary import Text, Vocabulary
 
 Array = NDArray[np.float32]
@@ -104,7 +104,7 @@ class RuntimeModel:
         self.lookup = self.products + b_ih
         self.W_hy = tensors["head.weight" if "head.weight" in tensors else "embedding.weight"]
         self.b_y = tensors["head.bias"]
-        zeros = np.zeros((num_layers, 1, W_hh.shape[1]), np.float32)
+        zeros = np.zeros((num_layers, 1, W_hh.shape[1]), W_hh.dtype)
         learned = [tensors.get(f"initial.{k}", zeros) for k in range(len(notation.CELLS[kind].states))]
         self.first = [tuple(s[layer] for s in learned) for layer in range(num_layers)]
         self._steppers: dict[int, CoreStepper] = {}  # by B
@@ -113,9 +113,8 @@ class RuntimeModel:
     @classmethod
     def load(cls, folder: str | Path) -> RuntimeModel:
         """Load a saved model; see :func:`unrolled.runtime.load`."""
-        config, vocabulary, tensors = load_model(folder)
-        saved = SavedModel.from_dict(config, folder)
-        return cls(saved.model.kind, saved.model.num_layers, vocabulary, saved.framed, tensors)
+        saved = SavedModel.load(folder)
+        return cls(saved.model.kind, saved.model.num_layers, saved.vocabulary, saved.framed, saved.tensors)
 
     def initial(self, B: int) -> State:
         """Return the state of B rows that have read nothing."""

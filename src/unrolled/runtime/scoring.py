@@ -48,7 +48,7 @@ def score(stepper: TextStepper, text: Text) -> Score:
     if not len(ids):
         raise ValueError("the text to score is empty; give at least one symbol")
     unknown = int(np.count_nonzero(ids == vocabulary.unk_id))
-    pieces = vocabulary.aligned_pieces(ids)
+    pieces = vocabulary.tokenizer.aligned(vocabulary.split(text))
     if stepper.framed:
         ids, pieces = np.append(ids, vocabulary.eos_id), [*pieces, " EOS"]
     bits = np.empty(len(ids))

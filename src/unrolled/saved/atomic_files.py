@@ -1,6 +1,7 @@
 """Atomic files: after a crash a file is there whole or as it was before; a damaged one is found by its sha256.
 
-Data goes to a temporary file first, which is synced to disk and then renamed.  Reading a file runs no code.
+Data goes to a temporary file first, which is synced to disk and then renamed.  Files that belong together are replaced
+by one rename, that of the file which holds the sums of the others.  Reading a file runs no code.
 """
 
 from __future__ import annotations
@@ -9,9 +10,8 @@ import errno
 import hashlib
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ FORMAT_VERSION = 1
 
 Tensors = dict[str, npt.NDArray[Any]]
 Parsed = TypeVar("Parsed")
+Loaded = TypeVar("Loaded")
 
 
 class CheckpointError(Exception):
@@ -35,29 +36,6 @@ class CheckpointError(Exception):
 
 class _Version(msgspec.Struct):
     format_version: int
-
-
-def new_folder(folder: str | Path) -> Path:
-    """Create the folder of a new run and check that it can be written to.
-
-    Raises: CheckpointError if the folder is not empty or cannot be written to.
-    """
-    folder = Path(folder)
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise CheckpointError(f"{folder}: the folder is not empty; name a new one, or resume the run that is there")
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-
-
-def clear_folder(folder: str | Path) -> None:
-    """Delete all that a run wrote to the folder that :func:`new_folder` returned; the folder stays."""
-    for entry in Path(folder).iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            entry.unlink()
 
 
 def write_file(path: str | Path, data: bytes) -> None:
@@ -72,17 +50,35 @@ def write_file(path: str | Path, data: bytes) -> None:
 
 
 def replace_files(files: dict[Path, bytes]) -> None:
-    """Write several files of one folder atomically, each by itself: all are staged, then renamed in this order."""
-    staged = {path: path.with_name(f".{path.name}.unfinished") for path in files}
+    """Replace files of one folder together, by one rename, that of the last.
+
+    The last holds the sha256 of the others.  These lie beside their places before that rename and move into them after
+    it; :func:`read_whole` finds them at either.
+    """
+    *others, last = files
+    staged = {path: beside(path, sha256(files[path])) for path in others}
+    staged[last] = last.with_name(f".{last.name}.unfinished")
+    written = [path for path in files if path == last or _read_if_there(staged[path]) != files[path]]
     try:
-        for path, data in files.items():
-            write_synced(staged[path], data)
-        for path in files:
-            staged[path].replace(path)
-    finally:
-        for stage in staged.values():
-            stage.unlink(missing_ok=True)
-    sync(next(iter(files)).parent)
+        for path in written:
+            write_synced(staged[path], files[path])
+        if others:
+            sync(last.parent)
+        staged[last].replace(last)
+    except OSError:
+        for path in written:
+            staged[path].unlink(missing_ok=True)
+        raise
+    sync(last.parent)
+    for path in others:
+        staged[path].replace(path)
+        for left in path.parent.glob(beside(path, "*").name):  # by saves that were interrupted
+            left.unlink()
+
+
+def beside(path: Path, sum: str) -> Path:
+    """Return where a file with this sha256 lies before it moves into its place."""
+    return path.with_name(f".{path.name}.{sum[:16]}.unfinished")
 
 
 def write_synced(path: Path, data: bytes) -> None:
@@ -132,11 +128,12 @@ def from_json(data: bytes | str, kind: type[Parsed]) -> Parsed:
     Note(text='so long')
     """
     try:
-        version = msgspec.json.decode(data, type=_Version).format_version
+        value = msgspec.json.decode(data)  # once, so that a key that stands there twice has one value
+        version = msgspec.convert(value, _Version).format_version
         if version != FORMAT_VERSION:
             raise ValueError(f"format version {version}; this release reads {FORMAT_VERSION}")
-        return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return msgspec.convert(value, kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"damaged, or written by something else: {error}") from None
 
 
@@ -151,9 +148,13 @@ def pack(tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
 
 
 def read_file(path: Path) -> bytes:
-    """Return the bytes of a file; CheckpointError if it is missing or cannot be read."""
+    """Return the bytes of a file; CheckpointError if it is missing, cannot be read or is no file of bytes."""
     try:
-        return path.read_bytes()
+        # A pipe would wait for its writer, and a device might never end.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise CheckpointError(f"{path}: cannot read: it is a pipe or a device; put the file itself there")
+            return file.read()
     except FileNotFoundError:
         raise CheckpointError(f"{path}: the file is missing, so the run is incomplete") from None
     except OSError as error:
@@ -169,6 +170,42 @@ def check_sum(path: Path, data: bytes, expected: str | None) -> None:
         )
 
 
+def read_whole(path: Path, expected: str | None) -> bytes:
+    """Return the bytes of a file that has this sha256; it may still lie beside its place (:func:`replace_files`).
+
+    Raises: CheckpointError if there is no such file.
+    """
+    if expected and expected.isalnum():
+        for place in (path, beside(path, expected)):
+            data = _read_if_there(place)
+            if data is not None and sha256(data) == expected:
+                return data
+    data = read_file(path)  # once more, for it may have moved meanwhile
+    check_sum(path, data, expected)
+    return data
+
+
+def unchanged(manifest: Path, load: Callable[[], Loaded]) -> Loaded:
+    """Return what `load` reads by the names and sums in a file; again, if another process has replaced that meanwhile.
+
+    Raises: CheckpointError as `load`.
+    """
+    while True:
+        before = _read_if_there(manifest)
+        try:
+            return load()
+        except CheckpointError:
+            if _read_if_there(manifest) == before:
+                raise
+
+
+def _read_if_there(path: Path) -> bytes | None:
+    try:
+        return read_file(path)
+    except CheckpointError:
+        return None
+
+
 def parse(path: Path, data: bytes, kind: type[Parsed]) -> Parsed:
     """Return the struct in the bytes of a JSON file; as :func:`from_json`, with CheckpointError."""
     try:
@@ -179,9 +216,10 @@ def parse(path: Path, data: bytes, kind: type[Parsed]) -> Parsed:
 
 def unpack(path: Path, expected: str | None) -> Tensors:
     """Return the arrays of a safetensors file; CheckpointError if it is damaged or has another sha256."""
-    data = read_file(path)
-    check_sum(path, data, expected)
+    data = read_whole(path, expected)
     try:
         return safetensors.numpy.load(data)
-    except SafetensorError as error:
+    except KeyError as error:  # numpy has no such type
+        raise CheckpointError(f"{path}: a tensor is of type {error.args[0]}; this release reads none of that") from None
+    except (SafetensorError, ValueError) as error:  # numpy holds no shape as large as the file may name
         raise CheckpointError(f"{path}: damaged, or no safetensors file: {error}") from None

@@ -1,17 +1,19 @@
 """The folder of a model: config.json, vocabulary.json and model.safetensors.
 
-config.json holds the sha256 of the other two and is written last, so parts of two saves are never taken for one.
+config.json holds the sha256 of all three; its own is of its bytes with 64 zeros in the place of that sum, and version
+0.1 wrote none.  Its rename is the moment of a save: before it the folder holds the model of the save before, after it
+the new one, and parts of two saves are never taken for one.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import numpy.typing as npt
 
 from unrolled.config.model import ModelConfig
@@ -23,52 +25,84 @@ from unrolled.saved.atomic_files import (
     pack,
     parse,
     read_file,
+    read_whole,
     replace_files,
     sha256,
     to_json,
+    unchanged,
     unpack,
     writing,
 )
+from unrolled.saved.lock import only_writer
+from unrolled.saved.tensors import check_tensors, model_tensors
 from unrolled.saved.vocabulary import Vocabulary
 
 #: Keys of config.json that belong to the file format; all others describe the model.
 RESERVED = ("format_version", "sha256")
-
-
-class _Config(msgspec.Struct):
-    format_version: int
-    sha256: dict[str, str]
+#: What stands in config.json for its own sum while that is computed.
+BLANK = "0" * 64
 
 
 @dataclass(frozen=True)
 class SavedModel:
-    """What config.json says of the model itself, however it was trained.
+    """A model as its folder holds it, each part checked against the others.
 
     Attributes:
         model: Cell, sizes and options.
         framed: Whether it learned sequences that end with EOS; else one stream.
+        vocabulary: The symbols it reads and writes.
+        tensors: Its parameters by stored name, all finite and of one type, float32 or float64.
+        origin: How it was trained: the other keys of config.json.
     """
 
     model: ModelConfig
     framed: bool
+    vocabulary: Vocabulary
+    tensors: Tensors
+    origin: dict[str, Any]
 
     @classmethod
-    def from_dict(cls, config: Mapping[str, Any], folder: str | Path) -> SavedModel:
-        """Convert the config that :func:`load_model` returned for this folder.
+    def load(cls, folder: str | Path) -> SavedModel:
+        """Load the model in a folder; no code in it is run.
 
-        Raises: ValueError naming the file, and the field that is missing or out of range.
+        Raises: CheckpointError naming the file, and what is missing, damaged, out of range or does not fit the others.
         """
-        try:
-            known = {field.name for field in fields(ModelConfig)}  # a later release may write more
-            model = ModelConfig(**{key: value for key, value in config["model"].items() if key in known})
-            if not isinstance(config["framed"], bool):
-                raise ValueError(f"framed is {config['framed']!r}; it must be true or false")
-            return cls(model, config["framed"])
-        except KeyError as error:
-            problem = f"{error.args[0]} is missing"
-        except (AttributeError, TypeError, ValueError) as error:
-            problem = str(error)
-        raise ValueError(f"{Path(folder) / 'config.json'}: not the config of a model: {problem}")
+        config, vocabulary, tensors = load_model(folder)
+        model, framed = _described(Path(folder) / "config.json", config)
+        check_model(folder, model, vocabulary, tensors)
+        return cls(model, framed, vocabulary, tensors, config)
+
+
+def check_model(folder: str | Path, model: ModelConfig, vocabulary: Vocabulary, tensors: Tensors) -> None:
+    """Refuse tensors that are not those of a model of this configuration and vocabulary.
+
+    Raises: CheckpointError naming the file and the tensors.
+    """
+    double = "head.bias" in tensors and tensors["head.bias"].dtype == np.float64
+    expected = model_tensors(model, len(vocabulary), np.float64 if double else np.float32)
+    check_tensors(Path(folder) / "model.safetensors", tensors, expected, "config.json and vocabulary.json")
+
+
+class _Described(msgspec.Struct):
+    """The keys of config.json that commands read; there may be more, and fewer of a model that no run made."""
+
+    model: dict[str, Any]
+    framed: bool
+    training: dict[str, Any] | None = None
+    data: dict[str, Any] | None = None
+    sources: list[str] | None = None
+    fingerprint: str | None = None
+
+
+def _described(file: Path, config: dict[str, Any]) -> tuple[ModelConfig, bool]:
+    """Return what config.json says of the model itself, however it was trained."""
+    try:
+        described = msgspec.convert(config, _Described)
+        known = {field.name for field in fields(ModelConfig)}  # a later release may write more
+        model = ModelConfig(**{key: value for key, value in described.model.items() if key in known})
+        return model, described.framed
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{file}: not the config of a model: {error}") from None
 
 
 def save_model(
@@ -92,21 +126,29 @@ def save_model(
         then unchanged.  ValueError if config has a reserved key.
     """
     folder = Path(folder)
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    with only_writer(folder):
         if not overwrite and (folder / "config.json").exists():
             raise CheckpointError(
                 f"{folder}: a model is already there; name another folder, or overwrite it on purpose"
             )
         if not config.keys().isdisjoint(RESERVED):
             raise ValueError(f"save_model: config has one of the reserved keys {', '.join(RESERVED)}")
-        packed, symbols = pack(tensors), vocabulary.to_json()
-        sums = {"vocabulary.json": sha256(symbols), "model.safetensors": sha256(packed)}
+        write_model(folder, config, vocabulary, tensors)
+
+
+def write_model(
+    folder: Path, config: dict[str, Any], vocabulary: Vocabulary, tensors: Mapping[str, npt.NDArray[Any]]
+) -> None:
+    """Write a model as :func:`save_model`, over one that is there, for the only writer of the folder."""
+    packed, symbols = pack(tensors), vocabulary.to_json()
+    sums = {"config.json": BLANK, "vocabulary.json": sha256(symbols), "model.safetensors": sha256(packed)}
+    described = to_json({"format_version": FORMAT_VERSION, "sha256": sums} | config)
+    with writing(folder):
         replace_files(
             {
                 folder / "vocabulary.json": symbols,
                 folder / "model.safetensors": packed,
-                folder / "config.json": to_json({"format_version": FORMAT_VERSION, "sha256": sums} | config),
+                folder / "config.json": described.replace(BLANK.encode(), sha256(described).encode(), 1),
             }
         )
 
@@ -114,19 +156,41 @@ def save_model(
 def load_model(folder: str | Path) -> tuple[dict[str, Any], Vocabulary, Tensors]:
     """Return the config, the vocabulary and the tensors that :func:`save_model` wrote.
 
+    Each is as it was saved; :meth:`SavedModel.load` also finds out whether they fit each other.
+
     Raises: CheckpointError if there is no model, or a file is damaged, foreign or of an unknown format version.
     """
-    folder = Path(folder)
-    config_file, symbols_file = folder / "config.json", folder / "vocabulary.json"
-    if not config_file.exists():
-        raise CheckpointError(f"{folder}: no config.json, so there is no model; check the path")
-    described, symbols = read_file(config_file), read_file(symbols_file)
-    sums = parse(config_file, described, _Config).sha256
-    check_sum(symbols_file, symbols, sums.get(symbols_file.name))
+    return unchanged(Path(folder) / "config.json", lambda: _load(Path(folder)))
+
+
+def _load(folder: Path) -> tuple[dict[str, Any], Vocabulary, Tensors]:
+    config, sums = read_config(folder)
+    symbols_file = folder / "vocabulary.json"
+    symbols = read_whole(symbols_file, sums.get(symbols_file.name))
     try:
         vocabulary = Vocabulary.from_json(symbols)
     except ValueError as error:
         raise CheckpointError(f"{symbols_file}: {error}") from None
-    tensors = unpack(folder / "model.safetensors", sums.get("model.safetensors"))
-    config = json.loads(described)
-    return {key: config[key] for key in config if key not in RESERVED}, vocabulary, tensors
+    return config, vocabulary, unpack(folder / "model.safetensors", sums.get("model.safetensors"))
+
+
+def read_config(folder: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return what config.json says of a model and of its training, and the sums of the files beside it.
+
+    Raises: CheckpointError if there is none, or it is damaged, foreign or of an unknown format version.
+    """
+    file = Path(folder) / "config.json"
+    if not file.exists():
+        raise CheckpointError(f"{folder}: no config.json, so there is no model; check the path")
+    data = read_file(file)
+    config = parse(file, data, dict[str, Any])
+    try:
+        sums = msgspec.convert(config.get("sha256"), dict[str, str])
+    except msgspec.ValidationError as error:
+        raise CheckpointError(f"{file}: damaged, or written by something else: sha256: {error}") from None
+    own = sums.pop(file.name, None)
+    if own is not None:
+        check_sum(file, data.replace(own.encode(), BLANK.encode(), 1), own)
+    if sums.keys() != {"vocabulary.json", "model.safetensors"}:
+        raise CheckpointError(f"{file}: damaged: it has the sha256 of {', '.join(map(repr, sums)) or 'no file'}")
+    return {key: config[key] for key in config if key not in RESERVED}, sums

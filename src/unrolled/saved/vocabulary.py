@@ -20,7 +20,7 @@ from unrolled.saved.atomic_files import FORMAT_VERSION, from_json
 from unrolled.saved.tokenizers import TOKENIZERS, tokenizer
 from unrolled.saved.tokenizers.base import EOS, REPLACEMENT, UNK, CodeTokenizer, Tokenizer
 
-__all__ = ["EOS", "REPLACEMENT", "UNK", "Ids", "Text", "Vocabulary", "shown"]
+__all__ = ["EOS", "REPLACEMENT", "UNK", "Ids", "Text", "Vocabulary"]
 
 Ids = npt.NDArray[np.int64]
 
@@ -39,7 +39,7 @@ class Vocabulary:
         nfc: whether text is brought to Unicode normal form C first; characters and words only.
 
     Raises: ValueError if a symbol does not fit the kind, occurs twice, or is one of the two reserved names.
-    Source: the founding example: V = 4 in the order a, b, EOS, UNK.
+    Source: the textbook example, a^n b^n: V = 4 in the order a, b, EOS, UNK.
 
     >>> vocabulary = Vocabulary(["a", "b"], "symbols")
     >>> vocabulary.names, len(vocabulary)
@@ -295,12 +295,3 @@ def _check(symbols: tuple[object, ...], kind: str, nfc: bool) -> None:
         if fault:
             raise ValueError(f"Vocabulary: symbol {k} {symbol!r} {fault}")
         seen.add(symbol)
-
-
-def shown(text: str) -> str:
-    """Return a text on one line, its line ends drawn.
-
-    >>> shown("so long" + chr(10) + "lives this")
-    'so long⏎lives this'
-    """
-    return "".join("⏎" if c == "\n" else c if c.isprintable() else "�" for c in text)

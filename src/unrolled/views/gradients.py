@@ -24,7 +24,7 @@ from unrolled.corpus.batching import IGNORED
 from unrolled.nn import dispatch
 from unrolled.nn.reference import LayerResult
 from unrolled.nn.stack import run_stack
-from unrolled.notation import gate_slice
+from unrolled.notation import cell_name, gate_slice
 from unrolled.saved.vocabulary import Ids, Text
 from unrolled.views.traces import encoded
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+#: Where the axis of every picture of norms ends: what is smaller leaves it below, and the picture says so.
+FLOOR = 1e-12
 #: Symbols that gradients are propagated back through, unless told otherwise.
 AT_MOST = 2_000
 
@@ -248,7 +250,8 @@ def _through_time(kind: str, dy: Array, da: Array, gates: dict[str, Tensor], W_h
     A state h_t reaches the loss as an output, through W_hh in the gates of step t + 1, and in a GRU past them by z.
     """
     if kind not in THROUGH_TIME:
-        raise ValueError(f"gradients of the states of {kind} are not implemented; there are {', '.join(THROUGH_TIME)}")
+        known = ", ".join(map(cell_name, THROUGH_TIME))
+        raise ValueError(f"gradients of the states of a {cell_name(kind)} are not implemented; there are {known}")
     named = {name: gate[:, 0].numpy() for name, gate in gates.items()}  # each (T, H)
     return THROUGH_TIME[kind](dy, da, named, W_hh)
 

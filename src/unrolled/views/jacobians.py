@@ -39,12 +39,14 @@ class Jacobians:
         h: |dh_T / dh_(T-k)| for k = 0, 1 ..., (K + 1,).
         c: |dh_T / dc_(T-k)|, including the path through h_(T-k); None if the cell has no cell state.
         singular: The largest singular value of each gate's block of W_hh, by gate; "h" for RNN.
+        W_hh: The largest singular value of W_hh as a whole, (G*H, H): what cells of different kinds can be compared by.
     """
 
     kind: str
     h: NDArray[np.float64]
     c: NDArray[np.float64] | None
     singular: dict[str, float]
+    W_hh: float
 
 
 def jacobians(model: SequenceModel, text: Text, *, layer: int = -1, position: int = -1, lags: int = LAGS) -> Jacobians:
@@ -92,7 +94,9 @@ def jacobians(model: SequenceModel, text: Text, *, layer: int = -1, position: in
             x = torch.from_numpy(seen.x[t : t + 1, None]).expand(1, H, *seen.x.shape[1:])
             rows = _step_back(seen.kind, x, [s[t].expand(1, H, H) for s in before], weights, rows)
     h, *c = np.array(norms).T
-    return Jacobians(seen.kind, h, c[0] if c else None, singular_values(model, layer))
+    return Jacobians(
+        seen.kind, h, c[0] if c else None, singular_values(model, layer), largest_singular_value(model, layer)
+    )
 
 
 def singular_values(model: SequenceModel, layer: int = -1) -> dict[str, float]:
@@ -108,6 +112,18 @@ def singular_values(model: SequenceModel, layer: int = -1) -> dict[str, float]:
     gates = GATES[model.config.kind]
     blocks = zip(gates, W_hh.chunk(len(gates)), strict=True)
     return {gate: _largest_singular(block) for gate, block in blocks}
+
+
+def largest_singular_value(model: SequenceModel, layer: int = -1) -> float:
+    """Return the largest singular value of a layer's W_hh as a whole, (G*H, H).
+
+    >>> from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
+    >>> model = SequenceModel(ModelConfig(cell="rnn", hidden_size=5), Vocabulary("ab"))
+    >>> abs(largest_singular_value(model) - singular_values(model)["h"]) < 1e-6
+    True
+    """
+    W_hh = model.rnn.weights()[check_layer(layer, model.config.num_layers)].W_hh.detach()
+    return _largest_singular(W_hh.mT)
 
 
 def _largest_singular(A: Tensor) -> float:

@@ -9,8 +9,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from unrolled.saved.vocabulary import shown
-from unrolled.views.colours import VIRIDIS, colour, ink
+from unrolled.saved.visible import shown
+from unrolled.views.colours import ink, surprise
 from unrolled.views.symbols import visible
 
 #: Symbols that are shown; a longer text ends in three dots.
@@ -32,11 +32,10 @@ def coloured_html(
     >>> coloured_html("ab", np.array([1.0, 2.0]), [[("b", 0.9)], [("a", 0.5)]], title="two").count("<span title=")
     2
     """
-    most = float(bits.max()) or 1.0
     apart = "" if all(len(symbol) == 1 for symbol in symbols) else " "
     parts: list[str] = []
     for symbol, cost, names in islice(zip(symbols, bits, likeliest, strict=True), MOST):
-        background = colour(float(cost) / most, VIRIDIS)
+        background = surprise(float(cost))
         style = f"background:rgb{background};color:{ink(background)}".replace(" ", "")
         expected = ", ".join(f"{visible(name)} {p:.0%}" for name, p in names)
         end = "<br>" if symbol == "\n" else apart

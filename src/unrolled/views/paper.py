@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import html as escaping
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+#: The most columns of a table, and lines of a matrix, unless told otherwise; and the width of a line of plain text.
+MOST, WIDTH = 20, 80
+#: A number that is left out as an exercise.
+BLANK = "______"
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #1a1a1a;
@@ -33,22 +39,35 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """Vectors with the same columns, or the rows of one matrix, and how each quantity is computed."""
+    """Vectors with the same columns, or the rows of one matrix, and how each quantity is computed.
+
+    Attributes:
+        title: What it holds.
+        equations: Name of a quantity -> how it is computed.
+        columns: Names of the columns.
+        lines: The vectors or rows; one may end before the last column.
+        matrix: Whether the lines are the rows of one matrix.
+        given: Whether its numbers stay where an exercise leaves out those to be computed.
+    """
 
     title: str
     equations: dict[str, str]
     columns: tuple[str, ...]
     lines: tuple[Line, ...]
     matrix: bool = False
+    given: bool = False
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """A forward and backward pass on paper; every table ends after a number of columns and lines, and says so.
+    """A forward and backward pass on paper.
+
+    Every form takes `most`, the most columns of a table and lines of a matrix, and says what it leaves out.  With
+    `blank` it leaves every computed number out, as an exercise.
 
     Attributes:
         title: What was read by which model.
-        words: Sentences on what follows.
+        words: Sentences on what follows; the loss goes on after the last.
         tables: In the order in which the numbers are computed.
         nats: The loss, mean over the N predicted symbols.
     """
@@ -58,64 +77,92 @@ class Explanation:
     tables: tuple[Table, ...]
     nats: float
 
-    def text(self, columns: int = 12) -> str:
-        """Return it as plain text."""
-        parts = [self.title, "=" * len(self.title), "", *self.words]
+    def text(self, most: int = MOST, *, width: int = WIDTH, blank: bool = False) -> str:
+        """Return it as plain text in lines of at most `width` characters, where the names of columns allow it."""
+        parts = [*textwrap.wrap(self.title, width), "=" * min(width, len(self.title)), ""]
+        parts += [line for sentence in self._words(blank) for line in textwrap.wrap(sentence, width)]
         for table in self.tables:
-            parts += ["", table.title, "-" * len(table.title)]
-            left = max(map(len, table.equations))
-            parts += [f"  {name:<{left}} = {words}" for name, words in table.equations.items()]
-            rows = list(_cells(table, columns))
-            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-            for row in rows:
-                first, *others = (f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
-                parts.append("  " + "  ".join([f"{first.strip():<{widths[0]}}", *others]).rstrip())
-            parts += _missing(table, columns)
+            parts += ["", *textwrap.wrap(table.title, width), "-" * min(width, len(table.title))]
+            left = max(map(len, table.equations), default=0)
+            for name, words in table.equations.items():
+                start, indent = f"  {name:<{left}} = ", " " * (left + 5)
+                parts += textwrap.wrap(words, width, initial_indent=start, subsequent_indent=indent)
+            parts += _in_blocks(list(_cells(table, most, blank)), width, kept=1 if table.matrix else 2)
+            parts += _missing(table, most)
         return "\n".join(parts) + "\n"
 
-    def markdown(self, columns: int = 12) -> str:
+    def markdown(self, most: int = MOST, *, blank: bool = False) -> str:
         """Return it as Markdown."""
-        parts = [f"# {_md(self.title)}", *(_md(sentence) for sentence in self.words)]
+        parts = [f"# {_md(self.title)}", *(_md(sentence) for sentence in self._words(blank))]
         for table in self.tables:
             parts.append(f"## {_md(table.title)}")
-            parts.append("\n".join(f"- `{name}` = {_md(words)}" for name, words in table.equations.items()))
-            head, *rows = (" | ".join(map(_md, row)) for row in _cells(table, columns))
+            if table.equations:
+                parts.append("\n".join(f"- `{name}` = {_md(words)}" for name, words in table.equations.items()))
+            head, *rows = (" | ".join(map(_md, row)) for row in _cells(table, most, blank))
             rule = "|".join(["---", *["--:"] * head.count(" | ")])
             parts.append("\n".join([f"| {head} |", f"|{rule}|", *(f"| {row} |" for row in rows)]))
-            parts += _missing(table, columns)
+            parts += _missing(table, most)
         return "\n\n".join(parts) + "\n"
 
-    def html(self, columns: int = 12) -> str:
+    def html(self, most: int = MOST, *, blank: bool = False) -> str:
         """Return it as an HTML page that needs no other file."""
         title = escaping.escape(self.title)
         head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
-        body = self._fragment(columns)
+        body = self._fragment(most, blank)
         return f"<!doctype html><html lang=en>{head}<style>{STYLE}</style><body>{body}</body></html>\n"
 
     def _repr_html_(self) -> str:
-        return self._fragment(12)
+        return self._fragment(MOST, blank=False)
 
-    def _fragment(self, columns: int) -> str:
+    def _words(self, blank: bool) -> tuple[str, ...]:
+        loss = f"{self.nats:.6f} nats, {self.nats / np.log(2):.6f} bits"
+        return *self.words[:-1], f"{self.words[-1]}: {BLANK if blank else loss}."
+
+    def _fragment(self, most: int, blank: bool) -> str:
         """Return it as HTML to stand inside a page."""
         e = escaping.escape
-        parts = [f"<h1>{e(self.title)}</h1>", *(f"<p>{e(sentence)}</p>" for sentence in self.words)]
+        parts = [f"<h1>{e(self.title)}</h1>", *(f"<p>{e(sentence)}</p>" for sentence in self._words(blank))]
         for table in self.tables:
             parts.append(f"<h2>{e(table.title)}</h2><ul>")
             parts += [f"<li><code>{e(name)}</code> = {e(words)}</li>" for name, words in table.equations.items()]
             parts.append('</ul><div class="scroll"><table>')
-            for row in _cells(table, columns):
+            for row in _cells(table, most, blank):
                 parts.append(f"<tr>{''.join(f'<td>{e(cell)}</td>' for cell in row)}</tr>")
             parts.append("</table></div>")
-            parts += [f"<p>{e(sentence)}</p>" for sentence in _missing(table, columns)]
+            parts += [f"<p>{e(sentence)}</p>" for sentence in _missing(table, most)]
         return "\n".join(parts)
 
 
-def _cells(table: Table, columns: int) -> Iterator[list[str]]:
+def _cells(table: Table, most: int, blank: bool) -> Iterator[list[str]]:
     """Yield the header and every line of a table as text."""
-    yield ["", *([] if table.matrix else ["shape"]), *table.columns[:columns]]
-    for line in table.lines[: _most_lines(table, columns)]:
+    yield ["", *([] if table.matrix else ["shape"]), *table.columns[:most]]
+    for line in table.lines[: _most_lines(table, most)]:
         shape = [] if table.matrix else [f"({len(line.values)})"]
-        yield [line.name, *shape, *_written(line.values)[:columns]]
+        numbers = [BLANK] * len(line.values) if blank and not table.given else _written(line.values)
+        yield [line.name, *shape, *numbers[:most]]
+
+
+def _in_blocks(rows: Sequence[Sequence[str]], width: int, kept: int) -> list[str]:
+    """Return rows as aligned lines; columns that do not fit follow in further blocks, each with the first `kept` again.
+
+    >>> _in_blocks([["", "a", "b", "c"], ["x", "1", "2", "3"]], width=9, kept=1)
+    ['     a  b', '  x  1  2', '', '     c', '  x  3']
+    """
+    cell = max((len(each) for row in rows for each in row[kept:]), default=0) + 2
+    left = [max(len(row[k]) for row in rows) for k in range(kept)]
+    fit = max(1, (width - sum(left) - 2 * kept) // cell)
+    lines: list[str] = []
+    for first in range(kept, max(map(len, rows)), fit):
+        lines += [""] if lines else []
+        for row in rows:
+            beginning = [
+                f"{row[0]:<{left[0]}}",
+                *(f"{each:>{w}}" for each, w in zip(row[1:kept], left[1:], strict=True)),
+            ]
+            numbers = "".join(f"{each:>{cell}}" for each in row[first : first + fit])
+            if numbers:
+                lines.append(("  " + "  ".join(beginning) + numbers).rstrip())
+    return lines
 
 
 def _written(values: NDArray[Any]) -> list[str]:
@@ -131,15 +178,15 @@ def _written(values: NDArray[Any]) -> list[str]:
     return ["0" if value == 0 else f"{value:{form}}" for value in values]
 
 
-def _missing(table: Table, columns: int) -> list[str]:
-    left_out = {"columns": len(table.columns) - columns, "lines": len(table.lines) - _most_lines(table, columns)}
+def _missing(table: Table, most: int) -> list[str]:
+    left_out = {"columns": len(table.columns) - most, "lines": len(table.lines) - _most_lines(table, most)}
     said = " and ".join(f"{count} more {what}" for what, count in left_out.items() if count > 0)
     return [f"(not shown: {said})"] if said else []
 
 
-def _most_lines(table: Table, columns: int) -> int:
+def _most_lines(table: Table, most: int) -> int:
     """Return how many lines are shown: of a matrix as many as columns, else all."""
-    return columns if table.matrix else len(table.lines)
+    return most if table.matrix else len(table.lines)
 
 
 def _md(words: str) -> str:

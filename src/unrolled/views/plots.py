@@ -5,15 +5,19 @@ Every plot is a function of plain arrays that returns a Figure; `save` writes it
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Figure
+from matplotlib.font_manager import fontManager, get_font
 from matplotlib.image import AxesImage
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from unrolled.notation import LONG_NAMES
@@ -25,10 +29,36 @@ NAMED_TICKS = 48
 
 
 def save(figure: Figure, path: Path | str) -> None:
-    """Write a figure; the extension of the path sets the format."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # drawn as a box
+    """Write a figure; the extension of the path sets the format.
+
+    Letters that the font lacks are taken from others of this machine; what none of them has is drawn as a box.
+    """
+    if others := fonts_with(_written(figure, path)):
+        for text in figure.findobj(Text):
+            assert isinstance(text, Text)
+            text.set_fontfamily([*rcParams["font.family"], *others])
+        _written(figure, path)
+
+
+def _written(figure: Figure, path: Path | str) -> set[int]:
+    """Write a figure; return the code points that its font lacks."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.filterwarnings("always", "Glyph .* missing", UserWarning)
         figure.savefig(path, dpi=150)
+    return {int(found[1]) for each in said if (found := re.match(r"Glyph (\d+)", str(each.message)))}
+
+
+def fonts_with(code_points: Collection[int]) -> list[str]:
+    """Return names of fonts on this machine that together have as many of these code points as can be found."""
+    names, wanted = [], {*code_points}
+    for font in fontManager.ttflist if wanted else ():
+        if font.name.startswith("Last Resort"):  # which has a box for everything
+            continue
+        found = wanted & get_font(font.fname).get_charmap().keys()
+        if found:
+            names.append(font.name)
+            wanted -= found
+    return names
 
 
 def canvas(width: float, height: float, title: str) -> Figure:
@@ -65,13 +95,15 @@ def place(at: float, steps: NDArray[Any]) -> int:
     return round(float(steps[0]) + at * (float(steps[1] - steps[0]) if len(steps) > 1 else 1.0))
 
 
-def heat(axes: Axes, name: str, values: NDArray[Any]) -> AxesImage:
-    """Draw one gate or state (T, H), units across time, in the range and colours that its name decides."""
+def heat(axes: Axes, name: str, values: NDArray[Any], units: Sequence[int] | None = None) -> AxesImage:
+    """Draw one gate or state (T, H), some units or all across time, in the range and colours that its name decides."""
     low, high, scale = signal_scale(name, float(np.abs(values).max()))
     colours = "viridis" if scale is VIRIDIS else "PuOr"
-    image = axes.imshow(values.T, cmap=colours, vmin=low, vmax=high, aspect="auto")
-    H = values.shape[1]
-    axes.set_yticks([0, H - 1] if H > 1 else [0])
+    shown = values if units is None else values[:, list(units)]
+    image = axes.imshow(shown.T, cmap=colours, vmin=low, vmax=high, aspect="auto")
+    H = shown.shape[1]
+    rows = [*dict.fromkeys([0, H - 1])] if units is None else range(H)
+    axes.set_yticks(rows, [str(row if units is None else units[row]) for row in rows])
     axes.set_ylabel("unit")
     axes.set_title(LONG_NAMES.get(name, name), fontsize=10)
     return image

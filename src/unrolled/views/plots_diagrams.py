@@ -18,6 +18,8 @@ Place = tuple[float, float]
 #: Fill and edge of a layer with a sigmoid, with a tanh, of one without, and of an element-wise operation.
 SIGMOID, TANH, LINEAR, POINTWISE = zip((*TINTS, SHADE, PAPER), (*HUES[:2], SCALE, INK), strict=True)
 BOX, HIGH, RADIUS = 0.86, 0.52, 0.24
+#: The most steps of a chain, and the distance of two.
+MOST_STEPS, APART = 8, 2.3
 
 
 @dataclass
@@ -26,11 +28,11 @@ class Sketch:
 
     axes: Axes
 
-    def box(self, x: float, y: float, text: str, look: tuple[str, str], width: float = BOX) -> None:
+    def box(self, x: float, y: float, text: str, look: tuple[str, str], width: float = BOX, high: float = HIGH) -> None:
         """Draw a layer: weights and the activation of their product."""
         face, edge = look
-        corner, style = (x - width / 2, y - HIGH / 2), "round,pad=0,rounding_size=0.09"
-        self.axes.add_patch(FancyBboxPatch(corner, width, HIGH, boxstyle=style, fc=face, ec=edge, lw=1.4, zorder=3))
+        corner, style = (x - width / 2, y - high / 2), "round,pad=0,rounding_size=0.09"
+        self.axes.add_patch(FancyBboxPatch(corner, width, high, boxstyle=style, fc=face, ec=edge, lw=1.4, zorder=3))
         self.axes.text(x, y, text, ha="center", va="center", fontsize=12, zorder=4)
 
     def operation(self, x: float, y: float, sign: str) -> None:
@@ -78,6 +80,48 @@ def cell(name: str) -> Figure:
     for k, line in enumerate(lines):
         axes.text(width / 2, -0.55 - 0.5 * k, line, ha="center", va="center", fontsize=11)
     axes.set(xlim=(-0.2, width + 0.2), ylim=(-0.4 - 0.5 * len(lines), height), aspect="equal")
+    axes.axis("off")
+    return figure
+
+
+def chain(name: str, steps: int) -> Figure:
+    """Draw a network unrolled through time: the same weights at every step, and a loss at each.
+
+    Args:
+        name: "RNN", "LSTM" or "GRU".
+        steps: copies of the cell.
+    Raises: ValueError for another name, or more steps than fit.
+    """
+    if name not in DIAGRAMS:
+        raise ValueError(f"there is no diagram of {name!r}; there are {', '.join(DIAGRAMS)}")
+    if not 1 <= steps <= MOST_STEPS:
+        raise ValueError(f"steps is {steps}; a chain has 1 to {MOST_STEPS}")
+    width = APART * steps + 1.2
+    figure = canvas(0.82 * width, 4.6, f"The {name} unrolled through time: one set of weights, {steps} steps")
+    axes = figure.subplots()
+    s = Sketch(axes)
+    states = [("h", 2.0)] + ([("c", 2.28)] if name == "LSTM" else [])
+    beside = {"h": -0.2, "c": 0.28} if len(states) == 2 else {"h": 0.0}
+    for letter, y in states:
+        s.name(0.1, y + beside[letter], f"${letter}_0$")
+    for t in range(1, steps + 1):
+        x = APART * t - 0.3
+        s.box(x, 2.1, name, TANH, width=1.3, high=0.86)
+        s.box(x, 3.5, "$W_{hy}$", LINEAR)
+        s.wire((x, 0.75), (x, 2.1 - 0.43))
+        s.wire((x, 2.1 + 0.43), (x, 3.5 - HIGH / 2))
+        s.wire((x, 3.5 + HIGH / 2), (x, 4.35))
+        s.name(x, 0.5, f"$x_{{{t}}}$")
+        s.name(x, 4.6, f"$y_{{{t}}}$, loss", 12)
+        for letter, y in states:
+            left = 0.35 if t == 1 else x - APART + 0.65
+            s.wire((left, y), (x - 0.65, y))
+            if t > 1:
+                s.name(x - APART / 2, y + (beside[letter] or 0.24), f"${letter}_{{{t - 1}}}$", 11)
+    for letter, y in states:
+        s.wire((APART * steps + 0.35, y), (width - 0.25, y))
+        s.name(width + 0.02, y + beside[letter], f"${letter}_{{{steps}}}$")
+    axes.set(xlim=(-0.2, width + 0.35), ylim=(0.1, 4.95), aspect="equal")
     axes.axis("off")
     return figure
 

@@ -16,7 +16,12 @@ from unrolled.views.saturation import Saturation
 
 
 def gates(
-    rows: Mapping[str, NDArray[Any]], symbols: Sequence[str], *, title: str, steps: NDArray[Any] | None = None
+    rows: Mapping[str, NDArray[Any]],
+    symbols: Sequence[str],
+    *,
+    title: str,
+    steps: NDArray[Any] | None = None,
+    units: Sequence[int] | None = None,
 ) -> Figure:
     """Draw every gate and state while a network reads: one panel each, units across time.
 
@@ -25,6 +30,7 @@ def gates(
         symbols: the T symbols that were read.
         title: above the plot.
         steps: their positions in the text, (T,); 0, 1, 2 ... if left out.
+        units: to draw, by their numbers; all if left out.
     """
     wide = len(symbols) > NAMED_TICKS // 2
     columns = 1 if wide else min(3, len(rows))
@@ -33,7 +39,7 @@ def gates(
     panels = figure.subplots(lines, columns, squeeze=False, sharex=wide).flat
     places = np.arange(len(symbols)) if steps is None else steps
     for k, ((name, values), axes) in enumerate(zip(rows.items(), panels, strict=False)):
-        figure.colorbar(heat(axes, name, values), ax=axes, shrink=0.9, pad=0.01 if wide else 0.05)
+        figure.colorbar(heat(axes, name, values, units), ax=axes, shrink=0.9, pad=0.01 if wide else 0.05)
         symbol_axis(axes, symbols, places)
         if wide and k < len(rows) - 1:
             axes.set_xlabel("")

@@ -2,52 +2,55 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
-from unrolled.views.colours import FAINT, HUES
+from unrolled.views.colours import CELL_HUES, FAINT, HUES, SCALE
+from unrolled.views.gradients import FLOOR
 from unrolled.views.jacobians import Jacobians
 from unrolled.views.plots import canvas, plain, symbol_axis
 from unrolled.views.symbols import visible
 
-#: Smaller values are drawn here.
-FLOOR = 1e-12
+#: Markers that tell models of one kind of cell apart.
+MARKERS = ("", "o", "s", "^", "D")
 
 
 def gradient_against_lag(found: Mapping[str, Jacobians], *, title: str) -> Figure:
     """Draw |dh_T / dh_(T-k)| against the lag k, one line for each model: falling is vanishing, rising exploding.
 
-    The legend names the largest singular value of W_hh, for gated cells that of the gate's block where it is largest.
+    A kind of cell has one colour; the legend gives the largest singular value of each W_hh as a whole.
 
     Args:
         found: name of a model -> its Jacobians; an LSTM also gets a dashed line for |dh_T / dc_(T-k)|.
         title: above the plot.
     """
-    figure = canvas(7.5, 4.4, title)
+    figure = canvas(7.5, 4.4 + 0.2 * len(found), title)
     axes = figure.subplots()
     axes.axhline(1, color=FAINT, linewidth=0.8, zorder=0)
-    for hue, (name, each) in zip(HUES, found.items(), strict=False):
-        gate, sigma = max(each.singular.items(), key=lambda item: item[1])
-        block = "W_hh" if gate == "h" else f"W_h{gate}"
-        label = f"{name}, largest singular value {sigma:.2f} ({block})"
-        axes.semilogy(_floored(each.h), color=hue, linewidth=1.8, label=label)
+    seen: Counter[str] = Counter()
+    for name, each in found.items():
+        look: dict[str, Any] = {"color": CELL_HUES[each.kind], "marker": MARKERS[seen[each.kind] % len(MARKERS)]}
+        look |= {"markevery": max(1, len(each.h) // 12), "markersize": 4}
+        seen[each.kind] += 1
+        axes.semilogy(_positive(each.h), linewidth=1.8, label=f"{name}, σ {each.W_hh:.2f}", **look)
         if each.c is not None:
             axes.semilogy(
-                _floored(each.c), color=hue, linewidth=1.5, linestyle="--", label=f"{name}, by its cell state c"
+                _positive(each.c), linewidth=1.5, linestyle="--", label=f"{name}, by its cell state c", **look
             )
-    low, high = axes.get_ylim()
-    axes.set(
-        ylim=(max(low, FLOOR / 3), high), xlabel="lag k, steps", ylabel="|dh(T) / dh(T−k)|, largest singular value"
-    )
+    axes.set(xlabel="lag k, steps", ylabel="|dh(T) / dh(T−k)|, largest singular value")
     axes.margins(x=0.01)
+    _end_at_the_floor(axes)
     plain(axes)
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.16), ncols=1, fontsize=9)
+    title = "σ: the largest singular value of W_hh as a whole, all gates together"
+    figure.legend(frameon=False, loc="outside lower left", ncols=2, fontsize=9, title=title, title_fontsize=9)
     return figure
 
 
@@ -66,9 +69,10 @@ def gradients_over_text(
     axes = figure.subplots()
     for hue, (name, values) in zip(HUES, norms.items(), strict=False):
         marker = "o" if len(symbols) <= 60 else ""
-        axes.semilogy(_floored(values), color=hue, linewidth=1.5, marker=marker, markersize=3, label=name)
+        axes.semilogy(_positive(values), color=hue, linewidth=1.5, marker=marker, markersize=3, label=name)
     axes.set_ylabel("norm of the gradient, nats per unit")
     axes.margins(x=0.01)
+    _end_at_the_floor(axes)
     symbol_axis(axes, symbols, np.arange(first, first + len(symbols)))
     plain(axes)
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
@@ -84,21 +88,20 @@ def connectivity(mattered: NDArray[Any], symbols: Sequence[str], *, title: str) 
         title: above the plot.
     """
     T = len(symbols)
-    side = min(10.0, max(4.5, 0.19 * T + 1.6))
+    side = max(4.5, 0.165 * T + 1.6)  # every symbol has its label
     figure = canvas(side + 0.9, side, title)
     axes = figure.subplots()
     share = mattered / np.maximum(mattered.max(axis=1, keepdims=True), FLOOR)
     masked = np.ma.masked_where(np.triu(np.ones((T, T), bool), 1), np.maximum(share, 1e-3))
     image = axes.imshow(masked, cmap="viridis", norm=LogNorm(1e-3, 1), aspect="equal")
-    every = max(1, -(-T // 60))
-    named = [visible(symbol) for symbol in symbols][::every]
+    named = [visible(symbol) for symbol in symbols]
     crowded = max(map(len, named)) > 2
-    axes.set_xticks(range(0, T, every), named, fontsize=8, rotation=90 if crowded else 0, parse_math=False)
-    axes.set_yticks(range(0, T, every), named, fontsize=8, parse_math=False)
+    axes.set_xticks(range(T), named, fontsize=8, rotation=90 if crowded else 0, parse_math=False)
+    axes.set_yticks(range(T), named, fontsize=8, parse_math=False)
     axes.tick_params(length=0)
     axes.set(xlabel="earlier symbol", ylabel="prediction after reading")
     axes.spines[:].set_visible(False)
-    figure.colorbar(image, ax=axes, shrink=0.7, label="|d logit / d x|, share of the row's largest")
+    figure.colorbar(image, ax=axes, shrink=0.7, extend="min", label="|d logit / d x|, share of the row's largest")
     return figure
 
 
@@ -111,7 +114,7 @@ def lags_in_training(
         norms: |dL / dh_(T-k)| at each recorded step for lags 0 ... K, (N, K + 1), in nats per unit.
         steps: the N training steps.
         title: above the plot.
-        singular: the largest singular value of W_hh at each of them, drawn below; none if empty.
+        singular: the largest singular value of W_hh, as a whole, at each of them, drawn below; none if empty.
     """
     rows = 2 if len(singular) else 1
     figure = canvas(8, 3.6 + 1.4 * (rows - 1), title)
@@ -122,7 +125,7 @@ def lags_in_training(
     times = _edges(np.asarray(steps, float))
     image = panels[0].pcolormesh(times, edges, shown.T, cmap="viridis", norm=LogNorm(lowest, shown.max()))
     panels[0].set_ylabel("lag k, steps back")
-    figure.colorbar(image, ax=panels[0], label="|dL / dh(T−k)|, nats per unit", pad=0.01)
+    figure.colorbar(image, ax=panels[0], label="|dL / dh(T−k)|, nats per unit", pad=0.01, extend="min")
     if len(singular):
         panels[1].plot(steps, singular, color=HUES[0], linewidth=1.6)
         panels[1].axhline(1, color=FAINT, linewidth=0.8, zorder=0)
@@ -156,9 +159,20 @@ def explosion(norms: Mapping[str, NDArray[Any]], nats: Mapping[str, NDArray[Any]
     return figure
 
 
-def _floored(values: NDArray[Any]) -> NDArray[Any]:
-    """Return values raised to the floor, with NaN, which is not drawn, for exact zeros."""
-    return np.where(values == 0, np.nan, np.maximum(values, FLOOR))
+def _positive(values: NDArray[Any]) -> NDArray[Any]:
+    """Return values with NaN, which is not drawn, for exact zeros."""
+    return np.where(values == 0, np.nan, values)
+
+
+def _end_at_the_floor(axes: Axes) -> None:
+    """End the vertical axis at the floor if a line goes below it, and say so there."""
+    low, high = axes.get_ylim()
+    if low >= FLOOR:
+        return
+    axes.set_ylim(FLOOR, max(high, 10 * FLOOR))
+    axes.axhline(FLOOR, color=SCALE, linewidth=1.2, linestyle=":", zorder=0, gid="floor")
+    said = f"what is below {FLOOR:g} is not shown"
+    axes.text(0.01, 0.015, said, transform=axes.transAxes, color=SCALE, fontsize=8, va="bottom")
 
 
 def _edges(centres: NDArray[Any]) -> NDArray[Any]:

@@ -3,24 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from unrolled.views.colours import HUES, SCALE, SHADE
+from unrolled.views.colours import CELL_HUES, HUES, SCALE, SHADE
 from unrolled.views.plots import canvas, plain
 
+#: The outline of a median: a bar at each end of what it may be, and a line between.
+MEDIAN = np.array([-0.42, 0.42, 0, 0, -0.42, 0.42])
 DASHES = ("-", "--", "-.", ":")
 
 #: The smallest and the largest size in training.
 Trained = tuple[int, int]
-#: Sizes, the share of models that are right at each, and the training range.
-Series = tuple[Sequence[int], Sequence[float], Trained]
-#: First failing size of each model, limit + 1 if none failed; the limit; the training range.
-Row = tuple[Sequence[int], int, Trained]
+
+
+class Series(NamedTuple):
+    """Shares of models that are right.
+
+    Attributes:
+        sizes: Those tried.
+        shares: At each of them.
+        trained: The training range.
+        kind: Of cell.
+    """
+
+    sizes: Sequence[int]
+    shares: Sequence[float]
+    trained: Trained
+    kind: str
+
+
+class Row(NamedTuple):
+    """First failing sizes of some models.
+
+    Attributes:
+        failing: Of each model, limit + 1 if none failed.
+        median: Both ends of what it may be.
+        limit: The largest size tried.
+        trained: The training range.
+        kind: Of cell.
+    """
+
+    failing: Sequence[int]
+    median: tuple[float, float]
+    limit: int
+    trained: Trained
+    kind: str
 
 
 def right_over_sizes(lines: Mapping[str, Series], *, title: str, what: str = "share of models right") -> Figure:
@@ -33,20 +64,23 @@ def right_over_sizes(lines: Mapping[str, Series], *, title: str, what: str = "sh
     """
     figure = canvas(7.2, 3.6 + 0.16 * len(lines), title)
     axes = figure.subplots()
-    ranges = {trained for _, _, trained in lines.values()}
+    ranges = {each.trained for each in lines.values()}
+    kinds = [each.kind for each in lines.values()]
+    by_cell = len({*kinds}) == len(kinds)  # else the lines need colours of their own
     for low, high in ranges:
         where = f" {low} to {high}" if len(ranges) == 1 else ", each"
         axes.axvspan(low, high, color=SHADE, alpha=1 / len(ranges), linewidth=0, label=f"trained on{where}")
-    for k, (name, (sizes, shares, _)) in enumerate(lines.items()):
+    for k, (name, each) in enumerate(lines.items()):
         offset = (
             0.006 * (k - (len(lines) - 1) / 2) if len(lines) < 12 else 0
         )  # so that equal lines do not hide each other
         axes.plot(
-            sizes, np.asarray(shares) + offset, label=name, linewidth=1.6, color=HUES[k % len(HUES)],
+            each.sizes, np.asarray(each.shares) + offset, label=name, linewidth=1.6,
+            color=CELL_HUES[each.kind] if by_cell else HUES[k % len(HUES)],
             linestyle=DASHES[k // len(HUES) % len(DASHES)],
         )  # fmt: skip
     axes.set(xlabel="size n", ylabel=what, ylim=(-0.06, 1.06), xscale="log")
-    _plain_log(axes, max(max(sizes) for sizes, _, _ in lines.values()))
+    _plain_log(axes, max(max(each.sizes) for each in lines.values()))
     handles, names = axes.get_legend_handles_labels()
     shown = {name: handle for handle, name in zip(handles, names, strict=True)}  # each once
     columns = 2 if len(shown) > 3 else len(shown)
@@ -63,20 +97,21 @@ def first_failing(rows: Mapping[str, Row], *, title: str) -> Figure:
     """
     figure = canvas(7.2, 1.4 + 0.36 * len(rows), title)
     axes = figure.subplots()
-    for k, (colour, (failing, limit, (low, high))) in enumerate(zip(cycle(HUES), rows.values(), strict=False)):
+    for k, (failing, median, limit, (low, high), kind) in enumerate(rows.values()):
+        colour = CELL_HUES[kind]
         axes.barh(k, high - low, left=low, height=0.9, color=SHADE, label="trained" if k == 0 else None)
         ordered = np.sort(np.asarray(failing))
         heights = k + (np.linspace(-0.3, 0.3, len(ordered)) if len(ordered) > 1 else np.zeros(1))
         failed = ordered <= limit
         axes.plot(ordered[failed], heights[failed], "o", color=colour, markersize=4)
         axes.plot(ordered[~failed], heights[~failed], "o", color=colour, markersize=4, markerfacecolor="none")
-        axes.plot([np.median(ordered)] * 2, [k - 0.42, k + 0.42], color=colour, linewidth=2)
+        axes.plot(np.repeat(median, 3), k + MEDIAN, color=colour, linewidth=2)
     axes.plot([], [], "o", color=SCALE, markersize=4, label="first wrong string")
     axes.plot([], [], "o", color=SCALE, markersize=4, markerfacecolor="none", label="none up to here")
     axes.plot([], [], color=SCALE, linewidth=2, label="median")
     axes.set_yticks(range(len(rows)), list(rows))
     axes.set(xlabel="size n", xscale="log", ylim=(len(rows) - 0.5, -0.5))
-    _plain_log(axes, max(limit for _, limit, _ in rows.values()) + 1)
+    _plain_log(axes, max(row.limit for row in rows.values()) + 1)
     figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=4)
     return figure
 

@@ -11,8 +11,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from unrolled.saved.vocabulary import shown
-from unrolled.views.colours import FAINT, HUES
+from unrolled.notation import LONG_NAMES
+from unrolled.saved.visible import shown
+from unrolled.views.colours import FAINT, HUES, VIRIDIS, colour, ink, signal_scale
 from unrolled.views.plots import canvas, plain, symbol_axis
 
 #: The most lines of one panel: as many as there are hues.
@@ -69,14 +70,14 @@ def unit_lines(
     return figure
 
 
-def coloured_text(symbols: Sequence[str], values: NDArray[Any], *, title: str, unit: str = "activation") -> Figure:
+def coloured_text(symbols: Sequence[str], values: NDArray[Any], *, title: str, signal: str = "h") -> Figure:
     """Draw a text with every symbol on the colour of one unit's value after reading it.
 
     Args:
         symbols: the T symbols that were read; a longer text is cut, and the title says so.
         values: of the unit, (T,).
         title: above the plot.
-        unit: what the colours measure.
+        signal: the gate or state of the unit, which decides range and colours.
     """
     if len(symbols) > MOST_SYMBOLS:
         title += f" (the first {MOST_SYMBOLS:,} of {len(symbols):,} symbols)"
@@ -85,24 +86,25 @@ def coloured_text(symbols: Sequence[str], values: NDArray[Any], *, title: str, u
     width = max(1, min(4, max(map(len, written))))
     placed, lines = _wrapped(symbols, max(1, LINE // width))
     across = 1 + max(column for column, _ in placed)
-    reach = float(np.abs(values).max()) or 1.0
-    colours = ScalarMappable(Normalize(-reach, reach), "PuOr")
+    low, high, scale = signal_scale(signal, float(np.abs(values).max()))
+    name = "viridis" if scale is VIRIDIS else "PuOr"
+    colours = ScalarMappable(Normalize(low, high), name)
     grid = np.full((lines, across), np.nan)
     for (column, line), value in zip(placed, values, strict=True):
         grid[line, column] = value
     figure = canvas(max(4.5, 0.16 * width * across + 1.2), 0.27 * lines + 1.3, title)
     axes = figure.subplots()
-    axes.imshow(grid, cmap="PuOr", vmin=-reach, vmax=reach, aspect="auto")
+    axes.imshow(grid, cmap=name, vmin=low, vmax=high, aspect="auto")
     for (column, line), text, value in zip(placed, written, values, strict=True):
-        dark = abs(value) > 0.7 * reach
+        written_in = ink(colour((float(value) - low) / (high - low), scale))
         size = 9 if len(text) <= width else 9 * width / len(text)
         axes.text(
             column, line, text, ha="center", va="center", fontsize=size, family="monospace",
-            color="white" if dark else "black", parse_math=False,
+            color=written_in, parse_math=False,
         )  # fmt: skip
     axes.axis("off")
     bar = figure.colorbar(colours, ax=axes, orientation="horizontal", fraction=0.08, pad=0.03, shrink=0.4, aspect=30)
-    bar.set_label(unit, fontsize=9)
+    bar.set_label(LONG_NAMES[signal], fontsize=9)
     return figure
 
 

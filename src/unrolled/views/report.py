@@ -6,7 +6,8 @@ import base64
 import html
 import json
 import re
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -15,26 +16,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.notation import LONG_NAMES
-from unrolled.saved.vocabulary import Text, shown
-from unrolled.views import png, svg
-from unrolled.views.colours import PUOR, colour, ink, signal_scale
-from unrolled.views.gradients import saliency
+from unrolled.saved.visible import shown
+from unrolled.saved.vocabulary import Text
+from unrolled.views import svg
+from unrolled.views.colours import PUOR, RGB, SURPRISE, SURPRISING, VIRIDIS, colour, ink, signal_scale
+from unrolled.views.gradients import FLOOR, saliency
 from unrolled.views.jacobians import Jacobians, jacobians
 from unrolled.views.saturation import saturation
 from unrolled.views.symbols import visible
-from unrolled.views.terminal import changing_most, pool
 from unrolled.views.traces import TextTrace, trace
 from unrolled.views.units import FEATURES, Found, ranked
 
 if TYPE_CHECKING:
     from unrolled.lm.model import SequenceModel
 
-#: The most symbols of a page, units and columns of a heat-map, and units to colour the text by; the largest lag.
-SYMBOLS, UNITS, COLUMNS, COLOURED, LAGS = 5_000, 64, 1_000, 12, 60
+#: The most symbols of a page, and the largest lag.
+SYMBOLS, LAGS = 5_000, 60
 #: Quantile of the absolute values at which a heat-map is cut: a few far larger ones would leave the rest pale.
 CLIPPED = 0.995
-#: Smaller norms of Jacobians are drawn here.
-FLOOR = 1e-12
+#: The colours that values stand on, by the name that the page calls them.
+SCALES: dict[str, tuple[RGB, ...]] = {"above": VIRIDIS, "signed": PUOR, "surprise": SURPRISE}
 
 
 @dataclass(frozen=True)
@@ -51,18 +52,19 @@ class Report:
     def html(self) -> str:
         """Return the page; every symbol of the text is escaped in it."""
         template = resources.files("unrolled.views").joinpath("report.html").read_text("utf-8")
-        series = list(self._series())
-        choices = "".join(f'<option value="{k}">{html.escape(name)}</option>' for k, (name, *_) in enumerate(series))
-        values = json.dumps([dict(zip(("values", "low", "high"), rest, strict=True)) for _, *rest in series])
+        data = {
+            "lines": list(self._lines()),
+            "arrays": list(self._arrays()),
+            "steps": self.read.steps.tolist(),
+            "scales": {name: _palette(scale) for name, scale in SCALES.items()},
+        }
         parts = {
             "title": html.escape(self.title),
             "model": html.escape(self.model),
             "summary": html.escape(self._summary()),
-            "choices": choices,
             "text": self._text(),
             "sections": "\n".join(self._sections()),
-            "values": values.replace("<", "\\u003c"),
-            "palette": json.dumps(_palette()),
+            "data": json.dumps(data).replace("<", "\\u003c"),
         }
         return re.sub(r"@(\w+)@", lambda name: parts[name[1]], template)
 
@@ -76,24 +78,33 @@ class Report:
         unknown = f" {read.unknown:,} symbols are new to the model and were read as UNK." if read.unknown else ""
         return f"{read.length:,} symbols{every}; {read.bits.mean():.3f} bits per symbol.{unknown}"
 
-    def _series(self) -> Iterator[tuple[str, str, str, str]]:
-        """Yield what the text can be coloured by: name, values as base64 of bytes, and the ends of the scale."""
-        most = float(self.read.bits.max())
-        yield "surprise, bits", _bytes(self.read.bits, -most, most), "", f"{most:.1f} bits"
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        """Yield what the text can be coloured by besides units: its cost, and what the last prediction looked at."""
         most = float(self.mattered.max()) or 1.0
-        yield (
-            "what the last prediction looked at",
-            _bytes(self.mattered, -most, most),
-            "",
-            f"|d logit / d x| {most:.2g}",
-        )
-        for feature, each in self.followers.items():
-            name = f"{each.name}, follows {feature} (correlation {each.correlation:+.2f})"
-            yield name, *_around_zero(self.read.values(each.signal, each.layer)[:, each.unit])
+        for name, values, high, end, scale in (
+            ("surprise", self.read.bits, SURPRISING, f"{SURPRISING:g} bits or more", "surprise"),
+            ("what the last prediction looked at", self.mattered, most, f"|d logit / d x| {most:.2g}", "above"),
+        ):
+            ends = {"low": "0", "high": end, "from": 0.0, "to": high}
+            yield {"name": name, "scale": scale, "bytes": _bytes(values, 0.0, high)} | ends
+
+    def _arrays(self) -> Iterator[dict[str, Any]]:
+        """Yield every gate and state of every layer, with every unit."""
         for number, layer in enumerate(self.read.layers):
-            signal = "c" if layer.c is not None else "h"
-            for unit in changing_most(layer.signals[signal])[:COLOURED]:
-                yield f"{signal}{number}[{unit}]", *_around_zero(layer.signals[signal][:, unit])
+            for name, values in layer.signals.items():
+                low, high, scale = signal_scale(name, float(np.quantile(np.abs(values), CLIPPED)))
+                whole = bool(np.abs(values).max() <= high)
+                yield {
+                    "name": LONG_NAMES[name] + (f", layer {number}" if len(self.read.layers) > 1 else ""),
+                    "letter": f"{name}{number}",
+                    "units": values.shape[1],
+                    "low": f"{low:.3g}" if whole else f"{low:.3g} and below",
+                    "high": f"{high:.3g}" if whole else f"{high:.3g} and above",
+                    "from": low,
+                    "to": high,
+                    "scale": "above" if scale is VIRIDIS else "signed",
+                    "deflated": _bytes(values.T, low, high, deflated=True),
+                }
 
     def _text(self) -> str:
         """Return the symbols, each in an element that tells what was expected after it."""
@@ -106,19 +117,9 @@ class Report:
         return "".join(parts)
 
     def _sections(self) -> Iterator[str]:
-        many = len(self.read.layers) > 1
-        for number, layer in enumerate(self.read.layers):
-            yield f"<h2>Gates and states{f' of layer {number}' if many else ''}</h2>"
-            H = layer.h.shape[1]
-            units = f"the {UNITS} of {H} units that change most" if H > UNITS else f"{H} units"
-            average = "; neighbouring steps are averaged" if self.read.T > COLUMNS else ""
-            yield f'<p class="quiet">Units across the text: {units}{average}.</p>'
-            for name, values in layer.signals.items():
-                low, high, scale = signal_scale(name, float(np.quantile(np.abs(values), CLIPPED)))
-                rows = pool(values[:, sorted(changing_most(values)[:UNITS])], COLUMNS).T
-                source = png.inline(png.heat_map(rows, low, high, scale))
-                caption = f"{LONG_NAMES[name]}, {low:.3g} to {high:.3g}" + (" and beyond" if high > 1 else "")
-                yield f'<figure><figcaption>{caption}</figcaption><img src="{source}" alt="{caption}"></figure>'
+        yield "<h2>Gates and states</h2>"
+        yield '<p class="quiet">Every unit after every symbol. Point at a place to read it, click to colour by it.</p>'
+        yield '<div id="maps"></div>'
         yield from self._saturation()
         yield "<h2>Gradient against lag</h2>"
         lines = {"by h": self.lags.h} | ({} if self.lags.c is None else {"by c": self.lags.c})
@@ -170,18 +171,14 @@ def report(model: SequenceModel, text: Text, *, title: str = "How a model reads 
     return Report(title, repr(model), read, mattered, jacobians(model, text, lags=LAGS), followers)
 
 
-def _palette() -> list[tuple[str, str]]:
-    """Return background and ink of the 256 steps of the signed scale, as CSS colours."""
-    steps = (colour(step / 255, PUOR) for step in range(256))
+def _palette(scale: Sequence[RGB]) -> list[tuple[str, str]]:
+    """Return background and ink of the 256 steps of a scale, as CSS colours."""
+    steps = (colour(step / 255, scale) for step in range(256))
     return [(f"rgb{background}".replace(" ", ""), ink(background)) for background in steps]
 
 
-def _bytes(values: NDArray[Any], low: float, high: float) -> str:
-    """Return values (T,) as base64 of bytes, 0 for low and 255 for high."""
+def _bytes(values: NDArray[Any], low: float, high: float, *, deflated: bool = False) -> str:
+    """Return values as base64 of bytes, 0 for low and 255 for high, row after row."""
     share = (values - low) / ((high - low) or 1.0)
-    return base64.b64encode(np.clip(255 * share + 0.5, 0, 255).astype(np.uint8).tobytes()).decode()
-
-
-def _around_zero(values: NDArray[Any]) -> tuple[str, str, str]:
-    reach = float(np.abs(values).max()) or 1.0
-    return _bytes(values, -reach, reach), f"{-reach:.2f}", f"{reach:.2f}"
+    data = np.clip(255 * share + 0.5, 0, 255).astype(np.uint8).tobytes()
+    return base64.b64encode(zlib.compress(data, 9) if deflated else data).decode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unrolled.saved.vocabulary import shown
+from unrolled.saved.visible import shown
 
 
 def visible(symbol: str) -> str:

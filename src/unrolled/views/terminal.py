@@ -1,41 +1,59 @@
-"""Pictures for a terminal: coloured text, and heat-maps of bars that can be read without colour too."""
+"""Pictures for a terminal: coloured text, and bars in the terminal's own colour, which can be read on any ground."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from unrolled.saved.vocabulary import shown
-from unrolled.views.colours import PUOR, colour, ink, signal_scale
+from unrolled.notation import LONG_NAMES
+from unrolled.saved.visible import shown
+from unrolled.views.colours import colour, on, signal_scale
 
-#: Bars from low to high, in eighths of a line.
-BARS = "▁▂▃▄▅▆▇█"
-#: The most units of one heat-map.
-UNITS = 12
+#: Bars from low to high, in eighths of a line, and what stands for them where the output has no such characters.
+BARS, ASCII_BARS = "▁▂▃▄▅▆▇█", "_.:-=+*#"
+#: The most units of one heat-map, the width of their names, and that of one symbol.
+UNITS, LEFT, SYMBOL = 12, 8, 9
+#: The most blocks of lines in which every symbol has its place; steps of a longer text are averaged.
+BLOCKS = 4
+#: Cells of the colours of a range.
+SWATCH = 9
 
 
-def coloured(symbols: Sequence[str], values: NDArray[Any]) -> Text:
-    """Return a text with every symbol on the colour of its value, from orange below 0 to purple above.
+def coloured(symbols: Sequence[str], values: NDArray[Any], name: str) -> Text:
+    """Return a text with every symbol on the colour of its value.
 
-    Args: symbols, T of them; values (T,), of any range.
+    Args: symbols, T of them; values (T,); name of the gate or state, which decides range and colours.
 
-    >>> coloured("ab", np.array([-1.0, 1.0])).plain
+    >>> coloured("ab", np.array([-1.0, 1.0]), "h").plain
     'ab'
     """
-    reach = float(np.abs(values).max(initial=0.0)) or 1.0
+    low, high, scale = signal_scale(name, float(np.abs(values).max(initial=0.0)))
     apart = "" if all(len(symbol) == 1 for symbol in symbols) else " "
     text = Text()
     for symbol, value in zip(symbols, values, strict=True):
-        background = colour(0.5 + 0.5 * float(value) / reach, PUOR)
-        style = f"{ink(background)} on rgb({','.join(map(str, background))})"
-        text.append(shown(symbol) + apart, style)
+        text.append(shown(symbol) + apart, on(colour((float(value) - low) / (high - low), scale)))
         if symbol == "\n":
             text.append("\n")
     return text
+
+
+def key(name: str, values: NDArray[Any]) -> Text:
+    """Return the range of a gate or state and the colours that :func:`coloured` gives it.
+
+    >>> key("f", np.array([0.5])).plain
+    '0           1'
+    """
+    low, high, scale = signal_scale(name, float(np.abs(values).max(initial=0.0)))
+    text = Text(f"{low:.3g} ")
+    for k in range(SWATCH):
+        text.append(" ", on(colour(k / (SWATCH - 1), scale)))
+    return text.append(f" {high:.3g}")
 
 
 def sparkline(values: NDArray[Any], low: float, high: float) -> str:
@@ -44,32 +62,58 @@ def sparkline(values: NDArray[Any], low: float, high: float) -> str:
     >>> sparkline(np.array([0.0, 0.5, 1.0]), 0, 1)
     '▁▅█'
     """
-    span = (high - low) or 1.0
-    return "".join(BARS[int(np.clip(8 * (value - low) / span, 0, 7))] for value in values)
+    span, bars = (high - low) or 1.0, _bars()
+    return "".join(bars[int(np.clip(8 * (value - low) / span, 0, 7))] for value in values)
 
 
-def heat_map(name: str, values: NDArray[Any], *, width: int, units: Sequence[int] | None = None) -> Text:
-    """Return one gate or state (T, H) as a line of bars for each unit.
+def _bars() -> str:
+    """Return the bars that standard output can show."""
+    try:
+        BARS.encode(sys.stdout.encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return ASCII_BARS
+    return BARS
+
+
+def heat_map(
+    name: str, values: NDArray[Any], symbols: Sequence[str], *, width: int, units: Sequence[int] | None = None
+) -> Text:
+    """Return one gate or state (T, H) as a line of bars for each unit, every bar below its symbol; first their range.
 
     Args:
         name: of the gate or state; it decides the range, (0, 1) or symmetric about 0.
-        values: (T, H); more steps than fit are averaged.
+        values: (T, H); if T symbols do not fit into a few lines, neighbouring steps are averaged.
+        symbols: the T symbols read.
         width: of a line, in characters.
         units: to show; those that change most if left out.
     """
-    pooled, changing = pool(values, width - 8), changing_most(values)
-    low, high, scale = signal_scale(name, float(np.abs(values).max(initial=0.0)))
-    chosen = sorted(changing[:UNITS]) if units is None else units
-    text = Text()
-    for unit in chosen:
-        text.append(f"{name}[{unit}]".ljust(7) + " ")
-        for value in pooled[:, unit]:
-            red, green, blue = colour((float(value) - low) / (high - low), scale)
-            text.append(sparkline(np.array([value]), low, high), f"rgb({red},{green},{blue})")
-        text.append("\n")
+    low, high, _ = signal_scale(name, float(np.abs(values).max(initial=0.0)))
+    chosen = sorted(changing_most(values)[:UNITS]) if units is None else units
+    text = Text(f"{LONG_NAMES[name]}, {low:.3g} {_bars()} {high:.3g}\n")
+    written = [shown(symbol) for symbol in symbols]
+    widest = min(SYMBOL, max(map(cell_len, written), default=1))
+    bar, cell = widest, widest + (widest > 1)
+    together = max(1, (width - LEFT) // cell)
+    if len(symbols) > BLOCKS * together:
+        values, together = pool(values, width - LEFT), width - LEFT
+        bar = cell = 1
+        written = list(f"{'0':<{len(values) - len(str(len(symbols)))}}{len(symbols)}")
+    for first in range(0, len(values), together):
+        steps = slice(first, first + together)
+        text.append(
+            " " * LEFT
+            + "".join(set_cell_size(set_cell_size(each, bar), cell) for each in written[steps]).rstrip()
+            + "\n"
+        )
+        for unit in chosen:
+            text.append(f"{name}[{unit}]".ljust(LEFT))
+            for k, value in enumerate(values[steps, unit]):
+                text.append(" " * (cell - bar) if k else "")
+                text.append(sparkline(np.array([value]), low, high) * bar)
+            text.append("\n")
     left_out = values.shape[1] - len(chosen)
     if units is None and left_out:
-        text.append(f"        ({left_out} more units change less)\n", "dim")
+        text.append(" " * LEFT + f"({left_out} more units change less)\n")
     return text
 
 
@@ -97,6 +141,9 @@ def pool(values: NDArray[Any], most: int) -> NDArray[Any]:
     return pooled
 
 
-def overview(signals: Mapping[str, NDArray[Any]], *, width: int) -> Text:
-    """Return a heat-map of every gate and state of a layer, one below the other."""
-    return Text("\n").join(heat_map(name, values, width=width) for name, values in signals.items())
+def overview(
+    signals: Mapping[str, NDArray[Any]], symbols: Sequence[str], *, width: int, units: Sequence[int] | None = None
+) -> Text:
+    """Return a heat-map of every gate and state of a layer, one below the other; `units` as for :func:`heat_map`."""
+    maps = [heat_map(name, values, symbols, width=width, units=units) for name, values in signals.items()]
+    return Text("\n").join(maps)

@@ -24,8 +24,9 @@ from unrolled.core.fields import Layout
 from unrolled.core.sampling import log_softmax
 from unrolled.nn import dispatch
 from unrolled.nn.stack import first_input, run_stack
-from unrolled.notation import GATES, gate_slice
+from unrolled.notation import GATES, cell_name, gate_slice
 from unrolled.saved.vocabulary import Ids, Text
+from unrolled.views.colours import SURPRISING
 from unrolled.views.notebook import coloured_html
 
 if TYPE_CHECKING:
@@ -68,14 +69,19 @@ class LayerTrace:
         return named | ({} if self.c is None else {"c": self.c}) | {"h": self.h}
 
     @cached_property
+    def products(self) -> tuple[Array, Array]:
+        """W_ih x and W_hh h', both (T, G*H), recomputed from x and h_prev."""
+        W_ih, W_hh, _, _ = self.weights
+        return W_ih.T[self.x] if self.x.ndim == 1 else self.x @ W_ih.T, self.h_prev @ W_hh.T
+
+    @cached_property
     def pre_activations(self) -> dict[str, Array]:
         """The argument of each gate's sigmoid or tanh, (T, H) by gate; "h" for RNN.
 
         Recomputed from x and h_prev, so they agree with the gates to rounding, not bit for bit.
         """
-        W_ih, W_hh, b_ih, b_hh = self.weights
-        from_x = (W_ih.T[self.x] if self.x.ndim == 1 else self.x @ W_ih.T) + b_ih  # (T, G*H)
-        from_h = self.h_prev @ W_hh.T + b_hh  # (T, G*H)
+        _, _, b_ih, b_hh = self.weights
+        from_x, from_h = self.products[0] + b_ih, self.products[1] + b_hh  # both (T, G*H)
         H = self.h.shape[1]
         if "hn" in self.gates:  # the reset gate acts on W_hn h + b_hn
             from_h[:, gate_slice(self.kind, "n", H)] *= self.gates["r"]
@@ -133,14 +139,14 @@ class TextTrace:
         """
         signals = self.layers[check_layer(layer, len(self.layers))].signals
         if name not in signals:
-            kind = self.layers[layer].kind
+            kind = cell_name(self.layers[layer].kind)
             raise ValueError(f"{kind} has no gate or state {name!r}; it has {', '.join(signals)}")
         return signals[name]
 
     def _repr_html_(self) -> str:
         layers = ", ".join(f"layer {k}: {' '.join(layer.signals)}" for k, layer in enumerate(self.layers))
-        mean, most = self.bits.mean(), self.bits.max()
-        title = f"{self.length:,} symbols, {mean:.3f} bits per symbol, yellow {most:.1f}; {layers}"
+        cost = f"{self.bits.mean():.3f} bits per symbol, white 0 to brown {SURPRISING:g} or more"
+        title = f"{self.length:,} symbols, {cost}; {layers}"
         return coloured_html(self.symbols, self.bits, self.likeliest(3), title=title)
 
     def likeliest(self, count: int = 5) -> list[list[tuple[str, float]]]:

@@ -19,7 +19,7 @@ from unrolled.lm.run import TrainingDiverged
 from unrolled.lm.training import train
 from unrolled.saved.vocabulary import Text
 from unrolled.views.gradients import gradients
-from unrolled.views.jacobians import singular_values
+from unrolled.views.jacobians import largest_singular_value
 
 if TYPE_CHECKING:
     from unrolled.corpus.corpus import Corpus
@@ -42,7 +42,7 @@ class LagGradients(Callback):
         path: a file to append the records to, as JSON lines; None for none.
     Attributes:
         steps: Training steps that were recorded, N of them.
-        singular: The largest singular value of W_hh at each, of the gate's block where it is largest.
+        singular: The largest singular value of W_hh at each, (G*H, H) as a whole.
     Raises: ValueError, once training begins, if the text has fewer than two symbols or there is no such layer.
 
     >>> from unrolled.lm import Corpus, train
@@ -73,7 +73,7 @@ class LagGradients(Callback):
             raise ValueError(f"the text to watch has {len(ids)} symbols; give two or more")
         found = gradients(run.model, self.text, position=len(ids) - 2)
         norms = found.layers[self.layer].h_norms[-2::-1]  # the last symbol is predicted, not read
-        sigma = max(singular_values(run.model, self.layer).values())
+        sigma = largest_singular_value(run.model, self.layer)
         self.steps.append(line["step"])
         self._norms.append(norms)
         self.singular.append(sigma)
@@ -81,6 +81,14 @@ class LagGradients(Callback):
             record = {"step": line["step"], "singular_value": sigma, "norms": norms.tolist()}
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
+
+
+def with_gain(model: SequenceModel, gain: float) -> None:
+    """Set each gate's block of every W_hh to an orthogonal matrix times `gain`, its singular values."""
+    for layer in range(model.config.num_layers):
+        W_hh = model.rnn.weights()[layer].W_hh
+        for block in W_hh.detach().chunk(len(W_hh) // model.config.hidden_size):
+            torch.nn.init.orthogonal_(block, gain)
 
 
 @dataclass(frozen=True)
@@ -138,10 +146,7 @@ def explosion(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(training.seed)
             model = SequenceModel(config, corpus.vocabulary, framed=not corpus.stream)
-            for layer in range(config.num_layers):
-                W_hh = model.rnn.weights()[layer].W_hh
-                for block in W_hh.detach().chunk(len(W_hh) // config.hidden_size):
-                    torch.nn.init.orthogonal_(block, gain)
+            with_gain(model, gain)
         watch = _EveryStep()
         try:
             ended = train(model, corpus, replace(training, clip_norm=clip, log_every=1), callbacks=[watch]).ended

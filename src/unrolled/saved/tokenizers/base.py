@@ -33,6 +33,8 @@ class Tokenizer(ABC):
     reads_bytes: ClassVar[bool] = False
     #: Whether data may be lists of symbols, in which EOS and UNK are written by name.
     reads_lists: ClassVar[bool] = False
+    #: Whether more text brings ever more symbols.
+    open_ended: ClassVar[bool] = False
     #: What is written between two symbols.
     separator: ClassVar[str] = ""
 

@@ -18,6 +18,7 @@ class Words(SpacedTokenizer):
 
     kind = "words"
     allows_nfc = True
+    open_ended = True
 
     def split(self, text: str | bytes) -> list[str]:
         return _WORD.findall(self.text(text))

@@ -19,6 +19,7 @@ from msgspec import Meta, Struct
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from unrolled.config.checks import LARGE
 from unrolled.config.generation import GenerationConfig
 from unrolled.runtime import generation
 from unrolled.runtime.generation import Ids
@@ -44,7 +45,9 @@ class Prompt(Struct, frozen=True, forbid_unknown_fields=True):
     """The text to continue, and how fast."""
 
     prompt: str = ""
-    symbols_per_second: Annotated[float, Meta(description="Rate of the stream; 0 is as fast as possible.", ge=0)] = 0
+    symbols_per_second: Annotated[
+        float, Meta(description="Rate of the stream; 0 is as fast as possible.", ge=0, le=LARGE)
+    ] = 0
 
     def options(self) -> GenerationConfig:
         """Return the options, as the runtime takes them.

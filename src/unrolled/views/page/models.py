@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from unrolled.config.server import Limits
 from unrolled.lm.model import SequenceModel
-from unrolled.notation import CELLS, GATES, LONG_NAMES
+from unrolled.notation import CELLS, GATES, LONG_NAMES, cell_name
 from unrolled.runtime.model import RuntimeModel
 from unrolled.saved.vocabulary import Ids
 from unrolled.views.page.errors import RequestError
@@ -36,7 +36,7 @@ class ModelCard(Struct, frozen=True):
     """What one model is."""
 
     name: str
-    kind: Annotated[str, Meta(description=f"Of cell: {', '.join(CELLS)}.")]
+    kind: Annotated[str, Meta(description=f"Of cell: {', '.join(map(cell_name, CELLS))}.")]
     L: Annotated[int, Meta(description="Layers.", ge=1)]
     H: Annotated[int, Meta(description="Hidden units of each layer.", ge=1)]
     V: Annotated[int, Meta(description="Symbols, EOS and UNK among them.", ge=2)]
@@ -84,7 +84,7 @@ class ServedModel:
         arrays = dict.fromkeys([*GATES[kind], *reversed(CELLS[kind].states)])  # c before h
         card = ModelCard(
             name=name,
-            kind=kind,
+            kind=cell_name(kind),
             L=config.num_layers,
             H=config.hidden_size,
             V=len(model.vocabulary),

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import anyio
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from unrolled.config.server import Limits
 from unrolled.views.page.errors import RequestError
@@ -29,6 +29,8 @@ async def decode(request: Request, kind: type[Message], limits: Limits) -> Messa
                 body += chunk
                 if len(body) > limits.body_bytes:
                     raise RequestError(413, f"the body is larger than {limits.body_bytes:,} bytes, the limit here")
+    except ClientDisconnect:
+        raise RequestError(400, "the client left before its request was whole") from None  # which nobody will read
     except TimeoutError:
         raise RequestError(408, f"the body took more than {limits.sending_seconds:g} s to arrive") from None
     try:

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from unrolled.config.checks import Count
+from unrolled.runtime.unknown import unknown_note
 from unrolled.views import traces
 from unrolled.views.page.errors import RequestError
 from unrolled.views.page.models import UNITS, ArrayCard, ServedModel, Service
@@ -60,6 +61,7 @@ class View(Struct, frozen=True):
 
     symbols: Annotated[list[str], Meta(description="As they are shown; joined, the text.")]
     unknown: Annotated[list[int], Meta(description="Which of them were read as UNK, from 0.")]
+    note: Annotated[str, Meta(description="What to say of those, with a hint; empty if there are none.")]
     bits: Annotated[list[float], Meta(description="-log2 p of each symbol given those before it.")]
     next: Next
     heat: Heat
@@ -80,7 +82,7 @@ def view(service: Service, served: ServedModel, request: ViewRequest) -> View:
     array = next((each for each in card.arrays if each.name == request.array), None)
     if array is None:
         have = ", ".join(each.name for each in card.arrays)
-        raise RequestError(400, f"a {card.kind} has no array {request.array!r}; it has {have}")
+        raise RequestError(400, f"{card.kind} has no array {request.array!r}; it has {have}")
     for unit in request.units:
         if unit >= card.H:
             raise RequestError(400, f"unit is {unit}; {card.name} has units 0 to {card.H - 1}")
@@ -89,11 +91,13 @@ def view(service: Service, served: ServedModel, request: ViewRequest) -> View:
     if len(ids):
         read = traces.trace(model, request.text)
         values, bits = read.values(array.name, request.layer), read.bits
+        served.check_finite(read.logits)
         p = np.concatenate([start, read.probabilities])  # (T + 1, V)
-    served.check_finite(p, values)
+    served.check_finite(values)
     return View(
         symbols=model.vocabulary.tokenizer.aligned(model.vocabulary.split(request.text)),
         unknown=np.flatnonzero(ids == model.vocabulary.unk_id).tolist(),
+        note=unknown_note(model.vocabulary, request.text),
         bits=rounded(bits),
         next=likeliest(p, model.vocabulary.names),
         heat=heat(values, array),

@@ -54,7 +54,7 @@ function summarise(pane, view) {
   const T = view.symbols.length, cost = view.bits.reduce((sum, bits) => sum + bits, 0);
   const parts = [`${T.toLocaleString("en")} symbols`];
   if (T) parts.push(`${(cost / T).toFixed(2)} bits per symbol`);
-  if (view.unknown.length) parts.push(`${view.unknown.length} not in the vocabulary, read as UNK`);
+  if (view.note) parts.push(view.note);
   byId("reading").textContent = parts.join(" · ");
 }
 
@@ -139,7 +139,7 @@ async function begin() {
   }
   state = parse("", [], 0);
   for (const chooser of choosers) chooser.append(...cards.map(({ name }) => new Option(name, name)));
-  const shared = { limits, at: () => state.at, move, changed, read: summarise };
+  const shared = { limits, panes: () => panes.filter((pane) => pane.card && pane.view), at: () => state.at, move, changed, read: summarise };
   panes = state.panes.map((part) => new Pane(byId("panes"), shared, part));
   writer = new Writer(byId("write"), {
     text: () => textField.value,

@@ -9,7 +9,7 @@ import { make, visible } from "./symbols.js";
 const inThousands = (n) => n.toLocaleString("en");
 
 export class Pane {
-  // shared: { limits, at(), move(at), changed(), read(pane, view) }; state: this pane's part of what the link holds.
+  // shared: { limits, panes(), at(), move(at), changed(), read(pane, view) }; state: this pane's part of what the link holds.
   constructor(parent, shared, state) {
     this.shared = shared;
     this.state = state;
@@ -87,7 +87,7 @@ export class Pane {
     await this.ask("view", { text, layer: state.layer, array: state.array, units: state.units }, (view) => {
       view.heat.bytes = Uint8Array.from(atob(view.heat.data), (c) => c.charCodeAt(0));
       this.view = view;
-      this.draw();
+      for (const pane of this.shared.panes()) pane.draw(); // panes share their scales
       this.root.dataset.shown = text;
       this.shared.read(this, view);
     });
@@ -151,6 +151,19 @@ export class Pane {
 
   bounded() {
     return this.array().high !== null;
+  }
+
+  // The range of the colours and axes: that of the array; without bounds, the widest of those that are shown.
+  range() {
+    const { low, high } = this.view.heat;
+    if (this.bounded()) return { low, high };
+    const alike = this.shared.panes().filter((pane) => !pane.bounded() && pane.view.heat.low < 0 === low < 0).map((pane) => pane.view.heat);
+    return { low: Math.min(low, ...alike.map((heat) => heat.low)), high: Math.max(high, ...alike.map((heat) => heat.high)) };
+  }
+
+  // The panels of a kind in all panes, this one's too.
+  peers(id) {
+    return this.shared.panes().flatMap((pane) => pane.panels.filter((panel) => panel.constructor.id === id));
   }
 
   value(at, unit) {

@@ -1,4 +1,4 @@
-// Text generation: one stream a model; a control that is moved counts from there on.
+// Text generation: one stream a model; changes to the controls take effect at once.
 
 import { endpoint, events, RequestError } from "./api.js";
 import { make } from "./symbols.js";

@@ -11,6 +11,7 @@ const NAMES = {
   state: { h: "|dh_T / dh_t|", c: "|dh_T / dc_t|" },
 };
 const MOST_POWERS = 6;
+const FLOOR = 1e-12; // where the axis ends; that of views/gradients.py
 
 // Ticks at powers of ten, not too many of them.
 function powers(_, __, least, most) {
@@ -25,11 +26,11 @@ register(class extends Panel {
   static column = "right";
   static html = `
     <h3>How far back the end depends on its past</h3>
-    <label>Gradient
+    <label>Gradient of the most likely next symbol, or of the last state
       <select name="of">
-        <option value="symbols">of the likeliest next symbol, by each symbol</option>
-        <option value="loss">of its loss, by each state</option>
-        <option value="state">of the last state, by each state (exact, slow)</option>
+        <option value="symbols">its logit, by each symbol</option>
+        <option value="loss">its loss, by each state</option>
+        <option value="state">the last state, by each state (slow)</option>
       </select></label>
     <div class="chart"></div>
     <p class="note"></p>`;
@@ -49,7 +50,8 @@ register(class extends Panel {
     const { pane } = this, { text } = pane, of = this.find("select").value;
     return pane.ask("gradients", { text, layer: pane.state.layer, of }, (answer) => {
       this.answer = { ...answer, of };
-      this.draw();
+      for (const peer of pane.peers("gradients")) peer.draw();
+      if (!pane.view) this.draw();
       pane.root.dataset.gradients = text;
     });
   }
@@ -57,11 +59,13 @@ register(class extends Panel {
   draw() {
     if (!this.answer) return;
     const { gradients, cut, singular, of } = this.answer, lags = gradients[0]?.norms.length ?? 0;
+    this.cutBelow = false;
     if (lags > 1) this.drawChart(gradients, of);
     else this.chart.clear();
     const values = Object.entries(singular).map(([gate, value]) => `${gate} ${value.toFixed(2)}`).join(", ");
     const parts = [
       lags > 1 ? "" : "A text of two symbols or more shows it.",
+      this.cutBelow ? `What is below ${FLOOR.toExponential(0)} is not shown.` : "",
       cut ? `Only the last ${lags} steps: more would take too long.` : "",
       values && `Largest singular value of W_hh: ${values}.`,
     ];
@@ -69,10 +73,15 @@ register(class extends Panel {
   }
 
   drawChart(gradients, of) {
-    const shown = gradients.map(({ norms }) => norms.map((norm) => (norm > 1e-30 ? norm : null)));
+    const shown = gradients.map(({ norms }) => norms.map((norm) => (norm > 0 ? norm : null)));
+    const alike = this.pane.peers("gradients").filter(({ answer }) => answer?.of === of).flatMap(({ answer }) => answer.gradients);
+    const norms = [...gradients, ...alike].flatMap((each) => each.norms).filter((norm) => norm > 0);
+    const least = Math.min(...norms), most = Math.max(...norms, 10 * FLOOR);
+    this.range = [10 ** Math.floor(Math.log10(Math.max(least, FLOOR)) + 1e-9), 10 ** Math.ceil(Math.log10(most) + 0.02)];
+    this.cutBelow = least < FLOOR;
     const key = JSON.stringify([of, gradients.map(({ by }) => by), theme()]);
     this.chart.set(key, [gradients[0].norms.map((_, lag) => lag), ...shown], () => ({
-      scales: { x: { time: false }, y: { distr: 3 } },
+      scales: { x: { time: false }, y: { distr: 3, range: () => this.range } },
       legend: { live: true },
       axes: [axis("lag T − t, symbols", TICKS), axis("norm", { size: 58, splits: powers, values: inPowers, filter: (_, ticks) => ticks })],
       series: [{ label: "lag" }, ...gradients.map(({ by }, k) => ({

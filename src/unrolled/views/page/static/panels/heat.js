@@ -17,6 +17,7 @@ register(class extends Panel {
       <div class="scroll"><canvas tabindex="0" role="img"></canvas></div>
     </div>
     <div class="legend"><span></span><i></i><span></span></div>
+    <p class="note meaning"></p>
     <p class="note readout" aria-live="polite"></p>`;
 
   constructor(pane, root) {
@@ -44,8 +45,11 @@ register(class extends Panel {
     const { heat, symbols } = this.pane.view, { title } = this.pane.array();
     this.find("h3").textContent = `${title[0].toUpperCase()}${title.slice(1)}, every unit`;
     this.find(".axis").lastElementChild.textContent = heat.H - 1;
-    const ends = [heat.low, heat.high].map((end, k) => `${this.pane.bounded() || !end ? "" : "≤≥"[k]}${end.toPrecision(2)}`);
-    paintLegend(this.find(".legend"), scale(heat.low), ...ends);
+    const { low, high } = this.pane.range();
+    const ends = [low, high].map((end, k) => `${this.pane.bounded() || !end ? "" : "≤≥"[k]}${end.toPrecision(2)}`);
+    paintLegend(this.find(".legend"), scale(low), ...ends);
+    this.find(".meaning").textContent = low < 0 ? "Orange is below 0, purple above." : "0 is shut, 1 is open.";
+    if (!low && !this.pane.bounded()) this.find(".meaning").textContent = "Brighter is larger.";
     this.canvas.setAttribute("aria-label", `Heat map of the ${title}: ${symbols.length} symbols by ${heat.H} units. `
       + "Arrow keys move; up and down pick a unit.");
     this.render();
@@ -70,13 +74,14 @@ register(class extends Panel {
 
   // Colour the bytes, one pixel each; needed again only when the bytes or the theme change.
   render() {
-    const { T, H, low, bytes } = this.pane.view.heat;
+    const { T, H, low, high, bytes } = this.pane.view.heat, range = this.pane.range();
     if (!T) return;
     this.image.width = T;
     this.image.height = H;
     const context = this.image.getContext("2d");
     const pixels = context.createImageData(T, H);
-    const colours = scale(low);
+    const all = scale(range.low), step = (high - low) / (range.high - range.low), first = (255 * (low - range.low)) / (range.high - range.low);
+    const colours = Array.from({ length: 256 }, (_, byte) => all[Math.round(first + byte * step)]);
     for (let t = 0; t < T; t++) {
       for (let unit = 0; unit < H; unit++) {
         const [r, g, b] = colours[bytes[t * H + unit]];

@@ -29,7 +29,7 @@ register(class extends Panel {
   move(at) {
     this.root.hidden = !at;
     if (!at) return;
-    const { heat: { H, low, high } } = this.pane.view, reach = Math.max(-low, high);
+    const { heat: { H, low, high } } = this.pane.view, range = this.pane.range(), reach = Math.max(-range.low, range.high);
     const values = Array.from({ length: H }, (_, unit) => [unit, this.pane.value(at, unit)]);
     values.sort(([, a], [, b]) => Math.abs(b) - Math.abs(a));
     this.find(".array").textContent = this.pane.array().title;

@@ -22,11 +22,14 @@ register(class extends Panel {
       this.chart.clear();
       return;
     }
-    const range = this.pane.bounded() ? [heat.low - 0.05, heat.high + 0.05] : null;
+    const bounded = this.pane.bounded();
+    const values = bounded ? [heat.low, heat.high] : this.pane.peers("lines").filter(({ pane }) => !pane.bounded()).flatMap(({ pane }) => pane.view.lines.flatMap((line) => line.values));
+    const least = Math.min(...values), most = Math.max(...values), more = bounded ? 0.05 : 0.05 * (most - least || 1);
+    this.range = [least - more, most + more];
     const data = [Array.from({ length: T }, (_, t) => t + 1), ...lines.map((line) => line.values)];
-    const key = JSON.stringify([lines.map((line) => line.unit), range, theme()]);
+    const key = JSON.stringify([lines.map((line) => line.unit), theme()]);
     this.chart.set(key, data, () => ({
-      scales: { x: { time: false }, y: range ? { range: () => range } : {} },
+      scales: { x: { time: false }, y: { range: () => this.range } },
       legend: { live: true },
       axes: [axis("symbols read", TICKS), axis("value", { size: 46 })],
       series: [{ label: "after" }, ...lines.map((line, k) => ({

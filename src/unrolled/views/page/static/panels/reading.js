@@ -5,6 +5,9 @@ import { Panel, register } from "../panel.js";
 import { drawText, moveWithKeys, visible } from "../symbols.js";
 
 const MOST_BITS = 10;
+const COST = "What a symbol cost: −log₂ of the probability that the model gave it. 0 bits: it was certain; 1 bit: one chance in two; "
+  + "10 bits: one in a thousand.";
+const AFTER = "The value of the unit after each symbol was read.";
 const step = (value, low, high) => Math.round(255 * Math.min(1, Math.max(0, (value - low) / (high - low))));
 
 register(class extends Panel {
@@ -13,7 +16,8 @@ register(class extends Panel {
   static html = `
     <h3>The text, coloured by <span class="coloured-by"></span></h3>
     <div class="text" tabindex="0" role="group" aria-label="The text; arrow keys move through it"></div>
-    <div class="legend"><span></span><i></i><span></span></div>`;
+    <div class="legend"><span></span><i></i><span></span></div>
+    <p class="note meaning"></p>`;
 
   constructor(pane, root) {
     super(pane, root);
@@ -27,12 +31,15 @@ register(class extends Panel {
 
   draw() {
     const { lines, bits } = this.pane.view;
+    this.find(".meaning").textContent = lines.length ? AFTER : COST;
     if (lines.length) this.colourBy(...this.byUnit(lines[0]));
     else this.colourBy("the cost of each symbol", surprise(), bits, 0, MOST_BITS, "0", `${MOST_BITS} bits`, (v) => `${v.toFixed(2)} bits`);
   }
 
   byUnit({ unit, values }) {
-    const { heat } = this.pane.view, reach = Math.max(...values.map(Math.abs));
+    const { heat } = this.pane.view;
+    const alike = this.pane.peers("reading").filter(({ pane }) => !pane.bounded()).flatMap(({ pane }) => pane.view.lines.slice(0, 1));
+    const reach = Math.max(...[{ values }, ...alike].flatMap((line) => line.values.map(Math.abs)));
     const [low, high] = this.pane.bounded() ? [heat.low, heat.high] : [heat.low && -reach, reach];
     const name = `unit ${unit} of the ${this.pane.array().title}`;
     return [name, scale(heat.low), values, low, high, low.toPrecision(2), high.toPrecision(2), (v) => v.toFixed(3)];

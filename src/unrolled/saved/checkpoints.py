@@ -6,7 +6,7 @@
 
 A checkpoint becomes the latest by one rename, after all of it is on disk, so a crash at any point leaves the previous
 one or the new one complete.  `latest` is replaced as a whole and the checksums form a chain from it, so parts of two
-checkpoints are never mixed.
+checkpoints are never mixed.  A folder without `latest` is that of a run that has not begun.
 """
 
 from __future__ import annotations
@@ -33,10 +33,12 @@ from unrolled.saved.atomic_files import (
     sha256,
     sync,
     to_json,
+    unchanged,
     unpack,
     write_synced,
     writing,
 )
+from unrolled.saved.lock import LOCK
 
 
 class _Latest(msgspec.Struct, forbid_unknown_fields=True):
@@ -50,6 +52,37 @@ class _Training(msgspec.Struct, forbid_unknown_fields=True):
     step: int
     sha256: str
     state: dict[str, Any]
+
+
+def new_folder(folder: Path) -> None:
+    """Make sure that a folder holds nothing, for its only writer; delete the rest of a run that had not begun.
+
+    Raises: CheckpointError if anything else is there.
+    """
+    with writing(folder):
+        if any(not _unbegun(entry) for entry in folder.iterdir()):
+            raise CheckpointError(f"{folder}: the folder is not empty; name a new one, or resume the run that is there")
+        clear_folder(folder)
+
+
+def clear_folder(folder: Path) -> None:
+    """Delete all that a run wrote, its latest checkpoint last, so that until then it can be resumed."""
+    checkpoints = folder / "checkpoints"
+    for entry in folder.iterdir():
+        if entry.is_dir() and entry != checkpoints:
+            shutil.rmtree(entry, ignore_errors=True)
+        elif entry != checkpoints and entry.name != LOCK:
+            entry.unlink()
+    (checkpoints / "latest").unlink(missing_ok=True)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def _unbegun(entry: Path) -> bool:
+    """Return whether an entry of a folder is the lock, or what a first save that was interrupted left."""
+    if entry.name != "checkpoints" or not entry.is_dir():
+        return entry.name == LOCK
+    left = {path.name for path in entry.rglob("*") if not path.is_dir()}
+    return left <= {"training.json", "training.safetensors", ".latest.unfinished"}
 
 
 def save_checkpoint(
@@ -98,15 +131,31 @@ def load_checkpoint(folder: str | Path) -> tuple[Tensors, dict[str, Any]]:
 
     Raises: CheckpointError if there is none, or a file is damaged, foreign or of an unknown format version.
     """
-    checkpoints = Path(folder) / "checkpoints"
-    if not checkpoints.is_dir():
-        raise CheckpointError(f"{folder}: no folder checkpoints, so there is no run to resume; check the path")
+    checkpoint, training = _latest(Path(folder))
+    return unpack(checkpoint / "training.safetensors", training.sha256), training.state
+
+
+def load_state(folder: str | Path) -> dict[str, Any]:
+    """Return the state of the latest checkpoint, without its tensors, also while a run goes on; otherwise the same."""
+    return unchanged(Path(folder) / "checkpoints" / "latest", lambda: _latest(Path(folder))[1].state)
+
+
+def latest(folder: str | Path) -> Path:
+    """Return the folder of the latest checkpoint; otherwise as :func:`load_checkpoint`."""
+    return _latest(Path(folder))[0]
+
+
+def _latest(folder: Path) -> tuple[Path, _Training]:
+    """Return the folder of the latest checkpoint and its training.json."""
+    checkpoints = folder / "checkpoints"
+    if not (checkpoints / "latest").exists():
+        raise CheckpointError(f"{folder}: no checkpoints/latest, so there is no run to resume; check the path")
     latest = parse(checkpoints / "latest", read_file(checkpoints / "latest"), _Latest)
     checkpoint = checkpoints / Path(latest.checkpoint).name
     described = read_file(checkpoint / "training.json")
     training = parse(checkpoint / "training.json", described, _Training)
     check_sum(checkpoint / "training.json", described, latest.sha256)
-    return unpack(checkpoint / "training.safetensors", training.sha256), training.state
+    return checkpoint, training
 
 
 def _free_name(checkpoints: Path, step: int) -> Path:

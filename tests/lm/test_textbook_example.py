@@ -1,4 +1,4 @@
-"""The founding example: its vocabulary, shapes and loss, and models of two units worked by hand."""
+"""The textbook example: its vocabulary, shapes and loss, and models of two units worked by hand."""
 
 import math
 
@@ -17,24 +17,24 @@ STRINGS = [["a"] * n + ["b"] * n for n in range(1, 6)]
 CELLS = ["rnn", "lstm", "gru"]
 
 
-def founding_corpus():
+def textbook_corpus():
     return Corpus.from_sequences(STRINGS, validation=0, test=0)
 
 
-def founding_model(cell, hidden_size=10):
+def textbook_model(cell, hidden_size=10):
     torch.manual_seed(0)
-    return SequenceModel(ModelConfig(cell=cell, hidden_size=hidden_size), founding_corpus().vocabulary)
+    return SequenceModel(ModelConfig(cell=cell, hidden_size=hidden_size), textbook_corpus().vocabulary)
 
 
 def test_vocabulary_order_and_one_hot_rows():
-    vocabulary = founding_corpus().vocabulary
+    vocabulary = textbook_corpus().vocabulary
     assert vocabulary.names == ("a", "b", "EOS", "UNK")
     assert vocabulary.one_hot([0, 1, 2, 3]).tolist() == np.eye(4).tolist()
     assert vocabulary.encode(["a", "never seen"]).tolist() == [0, 3]
 
 
 def test_batch_inputs_lack_the_last_symbol_and_targets_the_first():
-    batch = BatchLoader(founding_corpus().train, stream=False, batch_size=5, bptt=1, seed=0).next()
+    batch = BatchLoader(textbook_corpus().train, stream=False, batch_size=5, bptt=1, seed=0).next()
     a, b, EOS = 0, 1, 2
     for row, n in enumerate(range(5, 0, -1)):
         sequence = [a] * n + [b] * n + [EOS]
@@ -49,7 +49,7 @@ def test_batch_inputs_lack_the_last_symbol_and_targets_the_first():
 @pytest.mark.parametrize("H", [10, 50])
 def test_parameter_shapes_of_each_cell(cell, H):
     G, V = gate_count(ModelConfig(cell=cell).kind), 4
-    shapes = {name: tuple(p.shape) for name, p in founding_model(cell, H).named_parameters()}
+    shapes = {name: tuple(p.shape) for name, p in textbook_model(cell, H).named_parameters()}
     assert shapes == {
         "rnn.weight_ih_l0": (G * H, V),
         "rnn.weight_hh_l0": (G * H, H),
@@ -62,20 +62,20 @@ def test_parameter_shapes_of_each_cell(cell, H):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_untrained_probabilities_are_close_to_one_quarter(cell):
-    logits, _ = founding_model(cell)(torch.tensor([[0], [0], [1], [1]]))
+    logits, _ = textbook_model(cell)(torch.tensor([[0], [0], [1], [1]]))
     assert logits.shape == (4, 1, 4)
     assert (logits.softmax(-1) - 0.25).abs().max() < 0.02
 
 
-def test_cross_entropy_of_the_founding_logits():
+def test_cross_entropy_of_the_textbook_logits():
     logits = torch.tensor([[-1.2366e-4, 1.7240e-4]])
     assert torch.nn.functional.cross_entropy(logits, torch.tensor([0])).item() == pytest.approx(0.6933, abs=5e-5)
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_loss_is_the_mean_of_minus_log_probability_over_symbols(cell):
-    model = founding_model(cell)
-    batch = BatchLoader(founding_corpus().train, stream=False, batch_size=5, bptt=1, seed=0).next()
+    model = textbook_model(cell)
+    batch = BatchLoader(textbook_corpus().train, stream=False, batch_size=5, bptt=1, seed=0).next()
     loss, _ = model.loss(batch.ids, batch.targets, None, batch.lengths)
     total, _ = model.loss(batch.ids, batch.targets, None, batch.lengths, reduction="sum")
     by_hand = []

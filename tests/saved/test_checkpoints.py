@@ -1,4 +1,4 @@
-"""Checkpoints and metrics of a run: written completely or not at all, read back exactly, refused when damaged."""
+"""Checkpoints of a run: written completely or not at all, read back exactly, refused when damaged."""
 
 import errno
 import json
@@ -23,9 +23,9 @@ from tests.saved.disk import (
     run,
     unchanged_when_refused,
 )
-from unrolled.lm.checkpoints import load_checkpoint, save_checkpoint
-from unrolled.lm.metrics_log import MetricsLog
+from unrolled.lm.metrics_log import MetricsLog, length_up_to
 from unrolled.saved.atomic_files import CheckpointError
+from unrolled.saved.checkpoints import load_checkpoint, new_folder, save_checkpoint
 
 FILES = (
     "checkpoints/latest",
@@ -111,7 +111,7 @@ def test_save_reports_a_limit_on_file_sizes_and_keeps_the_checkpoint_before(tmp_
         import resource, sys
         import numpy as np
         from unrolled.saved.atomic_files import CheckpointError
-        from unrolled.lm.checkpoints import save_checkpoint
+        from unrolled.saved.checkpoints import save_checkpoint
         from unrolled.lm.metrics_log import MetricsLog
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
         log = MetricsLog(sys.argv[1])
@@ -135,11 +135,12 @@ def test_save_reports_a_limit_on_file_sizes_and_keeps_the_checkpoint_before(tmp_
 
 SAVER = """
     import sys
+    from pathlib import Path
     import numpy as np
-    from unrolled.lm.checkpoints import save_checkpoint
-    from unrolled.lm.metrics_log import MetricsLog
+    from unrolled.saved.checkpoints import save_checkpoint
+    from unrolled.lm.metrics_log import MetricsLog, length_up_to
     folder, step = sys.argv[1], int(sys.argv[2])
-    log = MetricsLog(folder, step=step)
+    log = MetricsLog(folder, length_up_to(Path(folder), step))
     while True:
         step += 1
         log.append({"step": step})
@@ -162,7 +163,7 @@ def test_checkpoint_survives_kill_at_random_moments(tmp_path):
         assert state["step"] >= step + 2
         step = state["step"]
         assert all((array == step).all() for array in tensors.values())
-        MetricsLog(tmp_path, step=step)
+        MetricsLog(tmp_path, length_up_to(tmp_path, step))
         lines = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
         assert lines == list(range(1, step + 1))
 
@@ -172,7 +173,7 @@ def test_checkpoint_survives_a_crash_before_every_system_call(tmp_path):
         import sys
         import numpy as np
         from tests.saved.disk import crash_before_every_call
-        from unrolled.lm.checkpoints import load_checkpoint, save_checkpoint
+        from unrolled.saved.checkpoints import load_checkpoint, save_checkpoint
 
         def save(folder, step):
             save_checkpoint(folder, step, {"w": np.full(5, step)}, {"step": step})
@@ -192,21 +193,67 @@ def test_checkpoint_survives_a_crash_before_every_system_call(tmp_path):
     assert int(done.stdout) > 8
 
 
-def test_metrics_log_on_resume_drops_what_came_after_the_step(tmp_path):
-    log = MetricsLog(tmp_path)
-    for step in (10, 20, 20, 30):
-        log.append({"step": step, "nats": step / 7})
-    with log.path.open("ab") as file:
-        file.write(b'{"step": 40, "na')
-    MetricsLog(tmp_path, step=20).append({"step": 21, "nats": 0.5})
-    lines = [json.loads(line) for line in log.path.read_text().splitlines()]
-    assert [line["step"] for line in lines] == [10, 20, 20, 21]
-    assert lines[0]["nats"] == 10 / 7
+def test_new_folder_refuses_one_that_holds_anything(tmp_path):
+    new_folder(tmp_path)
+    for name in ("notes.txt", "checkpoints/step-000000500/weights.pt", "checkpoints/latest", "config.json"):
+        folder = tmp_path / name.replace("/", "-")
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text("mine")
+        with pytest.raises(CheckpointError, match="not empty"):
+            new_folder(folder)
+        assert contents(folder) == {name: b"mine"}
 
 
-def test_metrics_log_refuses_a_foreign_file_and_keeps_it(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1}\nnotes\n')
-    with pytest.raises(CheckpointError, match="line 2 is not a JSON object with a step"):
-        MetricsLog(tmp_path, step=5)
-    assert path.read_text() == '{"step": 1}\nnotes\n'
+def test_folder_of_a_first_save_that_was_interrupted_is_new(tmp_path):
+    code = """
+        import sys
+        from tests.saved.disk import crash_before_every_call
+        from unrolled.saved.atomic_files import CheckpointError
+        from unrolled.saved.checkpoints import load_checkpoint, new_folder, save_checkpoint
+
+        def save(folder, step):
+            folder.mkdir(parents=True, exist_ok=True)
+            if step == 2:
+                save_checkpoint(folder, step, {}, {"step": step})
+
+        def check(folder):
+            try:
+                assert load_checkpoint(folder)[1] == {"step": 2}
+            except CheckpointError as error:
+                assert "no run to resume" in str(error), error
+                new_folder(folder)
+                assert not list(folder.iterdir())
+
+        print(crash_before_every_call(sys.argv[1], save, check))
+    """
+    done = run(code, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 8
+
+
+def test_folder_that_is_cleared_can_be_resumed_or_is_new(tmp_path):
+    code = """
+        import sys
+        from tests.saved.disk import crash_before_every_call
+        from unrolled.saved.atomic_files import CheckpointError, write_file
+        from unrolled.saved.checkpoints import clear_folder, load_checkpoint, new_folder, save_checkpoint
+
+        def save(folder, step):
+            if step == 1:
+                save_checkpoint(folder, step, {}, {"step": step})
+                write_file(folder / "config.json", b"x")
+            else:
+                clear_folder(folder)
+
+        def check(folder):
+            try:
+                assert load_checkpoint(folder)[1] == {"step": 1}
+            except CheckpointError as error:
+                assert "no run to resume" in str(error), error
+                new_folder(folder)
+
+        print(crash_before_every_call(sys.argv[1], save, check))
+    """
+    done = run(code, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 5

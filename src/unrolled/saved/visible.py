@@ -1,0 +1,30 @@
+"""Characters that cannot be seen, drawn: those of symbols, of files and of their names."""
+
+from __future__ import annotations
+
+#: What is drawn for the characters that a terminal obeys: control characters, and those that turn the order of others.
+DRAWN = {
+    **{k: chr(0x2400 + k) for k in range(0x20) if chr(k) not in "\t\n"},
+    0x7F: "\N{SYMBOL FOR DELETE}",
+    **{k: f"\\x{k:02x}" for k in range(0x80, 0xA0)},
+    **{k: f"\\u{k:04x}" for k in (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))},
+}
+
+
+def drawn(text: str) -> str:
+    """Return a text with nothing in it that a terminal obeys, but for tabs and line ends.
+
+    >>> drawn("a" + chr(27) + "[31m")
+    'a␛[31m'
+    """
+    return text.translate(DRAWN)
+
+
+def shown(text: str) -> str:
+    """Return a text on one line, what cannot be seen drawn.
+
+    >>> shown("so long" + chr(10) + "lives this")
+    'so long⏎lives this'
+    """
+    line = drawn(text).replace("\n", "⏎").replace("\t", "␉")
+    return line if line.isprintable() else "".join(c if c.isprintable() else "�" for c in line)

@@ -1,0 +1,67 @@
+"""Connections to the server: how long one may take to ask, and how many one address may hold."""
+
+from __future__ import annotations
+
+import asyncio
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from unrolled.config.server import Limits
+
+
+class Connection(H11Protocol):
+    """An HTTP connection that is closed if no request comes in time.
+
+    If an address opens more connections than it may, the one that has waited longest for a request makes room; so
+    connections that say nothing keep nobody out.
+    """
+
+    limits: Limits
+    begun: float
+    deadline: asyncio.TimerHandle | None = None
+
+    @property
+    def host(self) -> str:
+        """The address of the client."""
+        return self.client[0] if self.client else ""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether no request is being answered."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request; make room first."""
+        super().connection_made(transport)
+        self.begun = self.loop.time()
+        self._wait()
+        everyone = [each for each in self.connections if isinstance(each, Connection)]
+        held = [each for each in everyone if each.host == self.host and not each.transport.is_closing()]
+        if len(held) > self.limits.connections:
+            min((each for each in held if each.waiting), key=lambda each: each.begun).transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came; the time for a request does not begin anew with each byte."""
+        super().data_received(data)
+        if not self.waiting:
+            self._stop_waiting()
+        elif self.deadline is None:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the wait."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self.deadline = self.loop.call_later(self.limits.sending_seconds, self.transport.abort)
+
+    def _stop_waiting(self) -> None:
+        if self.deadline is not None:
+            self.deadline.cancel()
+            self.deadline = None
+
+
+def limited(limits: Limits) -> type[Connection]:
+    """Return the class of connections with these limits."""
+    return type("LimitedConnection", (Connection,), {"limits": limits})

@@ -1,0 +1,67 @@
+"""Every number that a command takes has bounds, and no text in its place is rounded or ends in a traceback."""
+
+import re
+
+import pytest
+
+from tests.commands.command_line import refusal, unrolled
+from unrolled.cli import app
+from unrolled.config.checks import number_in
+
+#: Each command with arguments that end it before it does any work.
+COMMANDS = {
+    "train": ["missing.txt", "--out", "x"],
+    "evaluate": ["missing"],
+    "generate": ["missing"],
+    "score": ["missing", "a"],
+    "view": ["missing", "a"],
+    "picture": ["missing"],
+    "explain": ["missing", "a"],
+    "serve": ["missing"],
+    "lab": ["missing"],
+    "lab reproduce": ["missing"],
+}
+BEYOND_FLOAT = ["", "nan", "inf", "x", "1e10", "-1e10"]
+BEYOND_INT = ["", "1.5", "nan", "inf", "half", "0x10", str(2**63), str(-(2**63)), "9" * 5000, "x" * 100_000]
+LONG_OR_EMPTY = ["", "x" * 100_000, "[red]", "\\n", "{}", "%s"]
+
+
+def options(command):
+    found = app
+    for name in command.split():
+        found = found[name]
+    return [each for each in found.assemble_argument_collection() if each.name.startswith("--") and each.parse]
+
+
+def test_walk_meets_every_command():
+    there = {name for name in app if not name.startswith("-")}
+    assert there - {name.split()[0] for name in COMMANDS} == {"info", "demo"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_number_has_bounds_and_refuses_what_is_beyond(command, tmp_path):
+    for each in options(command):
+        number = number_in(each.field_info.annotation)
+        if number is None:
+            assert not {"int", "float"} & {*re.findall(r"\w+", str(each.hint))}, f"{each.name} has no bounds"
+            continue
+        for value in BEYOND_INT if number.kind is int else BEYOND_FLOAT:
+            said = refusal(2, *command.split(), *COMMANDS[command], f"{each.name}={value}", cwd=tmp_path)
+            assert said.startswith(f"{each.name} is "), said
+            assert len(said) < 300
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_text_of_any_option_ends_in_a_sentence(command, tmp_path):
+    for each in options(command):
+        for value in LONG_OR_EMPTY:
+            done = unrolled(*command.split(), *COMMANDS[command], f"{each.name}={value}", cwd=tmp_path)
+            assert done.returncode in (1, 2)
+            assert done.stderr.startswith(b"unrolled: ")
+            assert b"Traceback" not in done.stderr
+
+
+def test_prompt_may_begin_with_a_hyphen_after_two(run):
+    shown = unrolled("generate", run[0], "--max-length", "3", "--", "-x").stdout.decode()
+    assert shown.startswith("-x")

@@ -1,0 +1,92 @@
+"""What is printed: as it is into a pipe, and on a terminal nothing that it would obey."""
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from tests.commands.command_line import ENVIRONMENT, UNROLLED
+from tests.views.small_models import small
+from unrolled.commands.console import printable
+from unrolled.saved.visible import DRAWN
+
+#: Clears the screen, sets the title, turns the order, goes back, rings.
+HOSTILE = "\x1b\x9b\x07\r\x7f\u202ea"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model whose vocabulary is hostile."""
+    folder = tmp_path_factory.mktemp("hostile") / "model"
+    small("gru", symbols=HOSTILE, framed=False).float().save_pretrained(folder)
+    return folder
+
+
+def on_terminal(*arguments):
+    """Run a command with a terminal as its output and return what it wrote to it."""
+    ours, theirs = pty.openpty()
+    environment = {key: value for key, value in ENVIRONMENT.items() if key != "NO_COLOR"} | {"TERM": "dumb"}
+    with subprocess.Popen([*UNROLLED, *map(str, arguments)], stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        written = b""
+        while True:
+            try:
+                more = os.read(ours, 4096)
+            except OSError:  # the other end is closed
+                break
+            if not more:
+                break
+            written += more
+    os.close(ours)
+    assert process.returncode in (0, 1)
+    return written.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("generate", "--max-length", 60),
+        ("generate", "--count", 2, "--max-length", 60),
+        ("score", HOSTILE),
+        ("score", HOSTILE, "--bits"),
+        ("view", HOSTILE),
+        ("view", HOSTILE, "--picture", "units", "--by", "position"),
+        ("explain", HOSTILE),
+    ],
+    ids=lambda arguments: " ".join(map(repr, arguments)),
+)
+def test_terminal_gets_nothing_to_obey(arguments, folder):
+    command, *rest = arguments
+    written = on_terminal(command, folder, *rest)
+    assert not {*written} & {chr(k) for k in DRAWN}, ascii(written)
+    assert "Traceback" not in written
+
+
+@pytest.mark.parametrize("command", ["explain", "view --picture table", "picture"])
+def test_name_of_a_file_on_a_terminal_has_nothing_to_obey(command, folder, tmp_path):
+    command, *options = command.split()
+    given = ["cell"] if command == "picture" else [folder, HOSTILE]
+    written = on_terminal(command, *given, *options, "--out", tmp_path / f"{HOSTILE[:2]}.svg")
+    assert "made " in written
+    assert not {*written} & {chr(k) for k in DRAWN}, ascii(written)
+
+
+def test_error_on_a_terminal_has_nothing_to_obey(tmp_path):
+    written = on_terminal("generate", tmp_path / HOSTILE[:3])
+    assert "no config.json" in written
+    assert "\x1b" not in written
+
+
+def test_pipe_gets_every_character_as_it_is(folder):
+    command = [*UNROLLED, "generate", str(folder), HOSTILE, "--max-length", "9"]
+    written = subprocess.run(command, capture_output=True, env=ENVIRONMENT, check=True).stdout.decode()
+    assert written.startswith(HOSTILE)
+
+
+def test_printable_draws_all_that_a_terminal_obeys_and_nothing_else(monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    drawn = {k for k in range(0x3000) if printable(chr(k)) != chr(k)}
+    assert drawn >= {*range(0x20), *range(0x7F, 0xA0)} - {9, 10}
+    assert printable("a\tb\n\u00e9 \u200d \u4e2d") == "a\tb\n\u00e9 \u200d \u4e2d"

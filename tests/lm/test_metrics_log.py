@@ -1,0 +1,69 @@
+"""metrics.jsonl is as exact as the weights: a run that resumes writes no line twice and leaves none out."""
+
+import json
+
+import pytest
+
+from unrolled.lm.metrics_log import MetricsLog, length_up_to, read_metrics
+from unrolled.saved.atomic_files import CheckpointError
+
+
+@pytest.fixture
+def log(tmp_path):
+    log = MetricsLog(tmp_path)
+    for step in (10, 20, 20, 30):
+        log.append({"step": step, "nats": step / 7})
+    return log
+
+
+def steps(folder):
+    return [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_metrics_log_on_resume_drops_what_came_after_the_checkpoint(tmp_path):
+    log = MetricsLog(tmp_path)
+    log.append({"step": 20, "nats": 0.5})
+    length = log.length
+    log.append({"step": 20, "validation_nats": 0.4})  # of the same step, and not in the checkpoint
+    with log.path.open("ab") as file:
+        file.write(b'{"step": 30, "na')
+    MetricsLog(tmp_path, length).append({"step": 20, "validation_nats": 0.4})
+    assert read_metrics(tmp_path) == [{"step": 20, "nats": 0.5}, {"step": 20, "validation_nats": 0.4}]
+
+
+def test_metrics_of_a_folder_without_any_are_none_and_damaged_ones_are_named(tmp_path):
+    assert read_metrics(tmp_path) == []
+    (tmp_path / "metrics.jsonl").write_text('{"step": 20}\n[20]\n')
+    with pytest.raises(
+        CheckpointError, match=r"metrics\.jsonl: damaged, or written by something else: Expected `object`"
+    ):
+        read_metrics(tmp_path)
+
+
+@pytest.mark.parametrize("length", [-1, +1])
+def test_metrics_log_refuses_a_file_in_which_no_line_ends_there_and_keeps_it(log, length, tmp_path):
+    before = log.path.read_bytes()
+    with pytest.raises(CheckpointError, match=f"no line ends after {len(before) + length:,} bytes; restore the file"):
+        MetricsLog(tmp_path, len(before) + length)
+    assert log.path.read_bytes() == before
+
+
+def test_metrics_log_that_was_removed_begins_anew(log, tmp_path):
+    length = log.length
+    log.path.unlink()
+    MetricsLog(tmp_path, length).append({"step": 31})
+    assert steps(tmp_path) == [31]
+
+
+def test_length_for_a_checkpoint_of_version_0_1_is_that_of_the_lines_up_to_its_step(log, tmp_path):
+    with log.path.open("ab") as file:
+        file.write(b'{"step": 40, "na')
+    MetricsLog(tmp_path, length_up_to(tmp_path, 20))
+    assert steps(tmp_path) == [10, 20, 20]
+    assert length_up_to(tmp_path / "none", 20) == 0
+
+
+def test_length_refuses_a_foreign_file(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\nnotes\n')
+    with pytest.raises(CheckpointError, match="line 2 is not a JSON object with a step"):
+        length_up_to(tmp_path, 5)

@@ -1,0 +1,38 @@
+"""Folders of models whose checksums are right, whatever their files hold."""
+
+import json
+from pathlib import Path
+
+from unrolled.saved.atomic_files import FORMAT_VERSION, sha256
+from unrolled.saved.model import BLANK
+
+FILES = ("config.json", "vocabulary.json", "model.safetensors")
+#: Stands in a JSON value for bytes that no writer of JSON would write.
+MARK = "put something else here"
+
+
+def sealed(config, vocabulary, tensors, raw=b""):
+    """Return the files of a model, from JSON values and the bytes of its tensors; `raw` stands where MARK was."""
+    write = lambda value: json.dumps(value).encode().replace(json.dumps(MARK).encode(), raw)  # noqa: E731
+    symbols = write(vocabulary)
+    sums = {"config.json": BLANK, "vocabulary.json": sha256(symbols), "model.safetensors": sha256(tensors)}
+    described = write({"format_version": FORMAT_VERSION, "sha256": sums} | config)
+    described = described.replace(BLANK.encode(), sha256(described).encode(), 1)
+    return dict(zip(FILES, (described, symbols, tensors), strict=True))
+
+
+def change(folder, **parts):
+    """Change the values of config.json or vocabulary.json, or the bytes of the tensors, by a function of them.
+
+    Args: folder; functions by the names config, vocabulary and tensors.  The checksums are made right again.
+    """
+    folder = Path(folder)
+    config, vocabulary = (json.loads((folder / name).read_bytes()) for name in FILES[:2])
+    whole = {
+        "config": {key: value for key, value in config.items() if key not in ("format_version", "sha256")},
+        "vocabulary": vocabulary,
+        "tensors": (folder / FILES[2]).read_bytes(),
+    }
+    whole |= {name: by(whole[name]) for name, by in parts.items()}
+    for name, data in sealed(**whole).items():
+        (folder / name).write_bytes(data)
