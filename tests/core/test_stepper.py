@@ -6,6 +6,7 @@ import torch
 
 import unrolled.nn as unn
 from unrolled import _core
+from unrolled.core import stepper as core_stepper
 from unrolled.core.stepper import CoreStepper
 
 CELLS = {"LSTM": unn.LSTM, "GRU": unn.GRU, "RNN_TANH": unn.RNN}
@@ -65,12 +66,21 @@ def test_what_would_write_past_an_array_is_an_error():
         CoreStepper("GRU", weights, 2, symbols=False).step(np.zeros(2, np.int64))
 
 
+@pytest.mark.parametrize("V", [3, 5, 24])
+def test_head_must_have_the_symbols_that_the_first_layer_reads(V):
+    head = (np.zeros((V, 7), np.float32), np.zeros(V, np.float32))
+    with pytest.raises(ValueError, match=rf"W_hy is float32 \({V}, 7\), expected float32 \(4, 7\)"):
+        CoreStepper("GRU", weights_of(unn.GRU(4, 7)), 2, head=head)
+
+
 @pytest.mark.parametrize("V", [5, 24])
-def test_head_with_more_symbols_than_the_first_layer_reads_cannot_write(V):
+def test_core_itself_writes_no_symbol_that_the_first_layer_lacks(V, monkeypatch):
+    monkeypatch.setattr(core_stepper, "_check", lambda *_: None)
+    monkeypatch.setattr(CoreStepper, "I", property(lambda self: V, lambda self, I: None), raising=False)
     head = (np.zeros((V, 7), np.float32), np.full(V, -1, np.float32))
     head[1][V - 1] = 1  # the likeliest symbol is one that the layer lacks
-    stepper = CoreStepper("GRU", weights_of(unn.GRU(4, 7)), 2, head=head)
     choice = _core.Choice(-1, 1.0, 0, 1.0, 0.0, True)
+    stepper = CoreStepper("GRU", weights_of(unn.GRU(4, 7)), 2, head=head)
     with pytest.raises(ValueError, match=rf"the head chooses from V = {V} symbols, the first layer reads I = 4"):
         stepper.write(choice, -1, np.zeros((5, 2)))
 
