@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import unrolled.nn as unn
-from unrolled import _core
-from unrolled.core import stepper as core_stepper
+from unrolled import _core, notation
+from unrolled.core.fields import LayerTensors, Linear
 from unrolled.core.stepper import CoreStepper
 
 CELLS = {"LSTM": unn.LSTM, "GRU": unn.GRU, "RNN_TANH": unn.RNN}
@@ -74,15 +74,17 @@ def test_head_must_have_the_symbols_that_the_first_layer_reads(V):
 
 
 @pytest.mark.parametrize("V", [5, 24])
-def test_core_itself_writes_no_symbol_that_the_first_layer_lacks(V, monkeypatch):
-    monkeypatch.setattr(core_stepper, "_check", lambda *_: None)
-    monkeypatch.setattr(CoreStepper, "I", property(lambda self: V, lambda self, I: None), raising=False)
-    head = (np.zeros((V, 7), np.float32), np.full(V, -1, np.float32))
-    head[1][V - 1] = 1  # the likeliest symbol is one that the layer lacks
+def test_core_itself_writes_no_symbol_that_the_first_layer_lacks(V):
+    [weights] = weights_of(unn.GRU(4, 7))
+    h, y, logits = (np.zeros(shape, np.float32) for shape in ((1, 2, 7), (1, 2, 7), (2, V)))
+    layer = LayerTensors(np.zeros((1, 2), np.int64), h, None, [notation.Weights(*weights)], y, h, None)
+    b_y = np.full(V, -1, np.float32)
+    b_y[V - 1] = 1  # the likeliest symbol is one that the layer lacks
+    head = Linear(np.zeros((V, 7), np.float32), b_y, y[0], logits)
+    stepper = _core.Stepper("float32", notation.CELLS["GRU"].number, [layer], head)
     choice = _core.Choice(-1, 1.0, 0, 1.0, 0.0, True)
-    stepper = CoreStepper("GRU", weights_of(unn.GRU(4, 7)), 2, head=head)
     with pytest.raises(ValueError, match=rf"the head chooses from V = {V} symbols, the first layer reads I = 4"):
-        stepper.write(choice, -1, np.zeros((5, 2)))
+        stepper.write(choice, -1, np.zeros((5, 2)), np.empty((5, 2), np.int64))
 
 
 @pytest.mark.parametrize(
