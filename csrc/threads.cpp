@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "threads.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <sched.h>
 #include <unistd.h>
@@ -9,6 +10,8 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <ctime>
+#include <filesystem>
 #include <mutex>
 #include <new>
 #include <stdexcept>
@@ -40,6 +43,8 @@ std::atomic<Rehearsal> rehearsal{};
 static_assert(std::atomic<Rehearsal>::is_always_lock_free);
 Rehearsal rehearsed() { return rehearsal.load(std::memory_order_relaxed); }
 
+bool forked = false;
+
 constexpr std::uint64_t bits_below(int id) { return id >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << id) - 1; }
 
 void pause() {
@@ -55,20 +60,78 @@ void pause() {
 class Patience {
  public:
   void wait() {
-    if (++rounds_ < 64) return pause();
+    if (++rounds_ < kSpins) return pause();
     sched_yield();
     for (int k = 0; k < 16; ++k) pause();
   }
+
+ private:
+  static constexpr int kSpins = 64;  // about a microsecond
+  int rounds_ = 0;
+};
+
+// Whether a member has been without work for so long that it sleeps; the clock is asked now and then.
+class Idleness {
+ public:
   bool at_its_end() {
-    if (rounds_ < 64) return false;
-    if (rounds_ == 64) began_ = Clock::now();
-    return rounds_ > 64 && Clock::now() - began_ > kIdle;
+    if (++looks_ % 64 != 0) return false;
+    if (looks_ == 64) began_ = Clock::now();
+    return looks_ > 64 && Clock::now() - began_ > kIdle;
   }
 
  private:
-  int rounds_ = 0;
+  int looks_ = 0;
   Clock::time_point began_;
 };
+
+// OpenMP's threads, where the process has them (torch brings libgomp).  After a parallel region they spin for
+// milliseconds on the processors that ours would need, so while they do, they are the members.  Found by name: nothing
+// here depends on OpenMP.
+struct OpenMp {
+  void (*parallel)(void (*)(void*), void*, unsigned threads, unsigned flags);
+  int (*id)();
+
+  static const OpenMp* find() {
+    static const OpenMp* const found = [] {
+      static OpenMp symbols;
+      void* library = dlopen("libgomp.so.1", RTLD_LAZY | RTLD_NOLOAD);
+      if (!library) return static_cast<OpenMp*>(nullptr);
+      symbols.parallel = reinterpret_cast<decltype(symbols.parallel)>(dlsym(library, "GOMP_parallel"));
+      symbols.id = reinterpret_cast<decltype(symbols.id)>(dlsym(library, "omp_get_thread_num"));
+      return symbols.parallel && symbols.id ? &symbols : nullptr;
+    }();
+    return found;
+  }
+};
+
+// The clock of the first of the OpenMP threads that serve this thread, which counts the time that it runs; 0: not
+// known.
+thread_local clockid_t openmp_clock = 0;
+
+std::int64_t nanoseconds(clockid_t clock) {
+  timespec t{};
+  return clock_gettime(clock, &t) == 0 ? t.tv_sec * std::int64_t{1'000'000'000} + t.tv_nsec : -1;
+}
+
+// Whether that thread is running at this moment.
+bool openmp_runs() {
+  if (openmp_clock == 0) return false;
+  const std::int64_t used = nanoseconds(openmp_clock), began = nanoseconds(CLOCK_MONOTONIC);
+  if (used < 0) return openmp_clock = 0, false;  // it has ended
+  while (nanoseconds(CLOCK_MONOTONIC) - began < 1000) pause();
+  return 2 * (nanoseconds(openmp_clock) - used) > nanoseconds(CLOCK_MONOTONIC) - began;
+}
+
+// How many threads this process has.
+int threads_of_process() {
+  std::error_code problem;
+  int found = 0;
+  for (std::filesystem::directory_iterator task("/proc/self/task", problem), end; !problem && task != end;
+       task.increment(problem)) {
+    ++found;
+  }
+  return found;
+}
 
 // Where the members of the crew may run: on any processor of the caller's but the one it is on.  A woken thread is else
 // often put on its waker's processor, where the two take turns until the scheduler parts them; in a virtual machine,
@@ -119,8 +182,14 @@ class Crew {
 
   void run(int threads, Body body, void* context) {
     const std::unique_lock<std::mutex> held(busy_, std::try_to_lock);
-    if (threads > 1 && held.owns_lock()) threads = grow(std::min(threads, kMostMembers));
     if (threads <= 1 || !held.owns_lock()) return body(context, Team{});
+    threads = std::min(threads, kMostMembers);
+    const OpenMp* openmp = forked || rehearsed().awaited ? nullptr : OpenMp::find();
+    if (openmp && present() == 1) {
+      meet(*openmp, threads);
+      if (openmp_runs()) return run_on(*openmp, threads, body, context);
+    }
+    threads = grow(threads);
     size_.store(threads, std::memory_order_relaxed);
     do {
       wake(threads);
@@ -155,8 +224,11 @@ class Crew {
     return all;
   }
 
-  // A fork copies the memory but not the threads; the child starts with an empty crew.
-  static void after_fork_in_child() { new (&instance()) Crew; }
+  // A fork copies the memory but not the threads; the child starts with an empty crew.  libgomp does not survive it.
+  static void after_fork_in_child() {
+    forked = true;
+    new (&instance()) Crew;
+  }
 
  private:
   static constexpr Number kItems = 256;  // phase_ is the number of the phase times this plus its items
@@ -218,31 +290,84 @@ class Crew {
     const FlushDenormals flush;
     Member& self = members_[id];
     self.thread.store(gettid(), std::memory_order_relaxed);
-    const std::uint64_t bit = std::uint64_t{1} << id;
-    Number seen = 0;
     for (;;) {
-      present_.fetch_or(bit, std::memory_order_relaxed);
-      for (Patience patience; !patience.at_its_end();) {
-        const Number phase = phase_.load(std::memory_order_acquire);
-        const int delay = rehearsed().delay;
-        if (phase == seen || delay < 0) {
-          patience.wait();
-          continue;
-        }
-        seen = phase;
-        if (delay > 0) std::this_thread::sleep_for(std::chrono::microseconds(delay));
-        if (id < size_.load(std::memory_order_relaxed)) {
-          help(phase, id);
-          patience = {};
-        }
-      }
-      present_.fetch_and(~bit, std::memory_order_relaxed);
+      Idleness idleness;
+      attend(id, [&](bool helped) {
+        if (helped) idleness = {};
+        return idleness.at_its_end();
+      });
       const std::uint32_t rung = self.bell.load(std::memory_order_acquire);
       self.asleep.store(true, std::memory_order_release);
       self.bell.wait(rung, std::memory_order_acquire);
       self.asleep.store(false, std::memory_order_relaxed);
       wake_next(id);
     }
+  }
+
+  // Learns which OpenMP thread serves the caller, if the process has threads that are not the crew's.
+  void meet(const OpenMp& openmp, int threads) {
+    thread_local unsigned calls = 0;
+    if (openmp_clock != 0 || calls++ % 64 != 0 || threads_of_process() <= size_of_crew_) return;
+    clockid_t clock = 0;
+    struct Region {
+      const OpenMp& openmp;
+      clockid_t& clock;
+    } region{openmp, clock};
+    openmp.parallel(
+        [](void* data) {
+          const Region& of = *static_cast<const Region*>(data);
+          if (of.openmp.id() == 1) pthread_getcpuclockid(pthread_self(), &of.clock);
+        },
+        &region, static_cast<unsigned>(threads), 0);
+    openmp_clock = clock;
+  }
+
+  // Runs a call with OpenMP's threads as its members.
+  void run_on(const OpenMp& openmp, int threads, Body body, void* context) {
+    size_.store(threads, std::memory_order_relaxed);
+    struct Region {
+      Crew& crew;
+      const OpenMp& openmp;
+      Body body;
+      void* context;
+      int threads;
+      alignas(64) std::atomic<bool> over{false};  // a line of its own: members look at it all the time
+    } region{*this, openmp, body, context, threads};
+    openmp.parallel(
+        [](void* data) {
+          Region& of = *static_cast<Region*>(data);
+          if (const int id = of.openmp.id()) {
+            const FlushDenormals flush;
+            of.crew.attend(id, [&](bool) { return of.over.load(std::memory_order_acquire); });
+          } else {
+            of.body(of.context, Team{of.threads});
+            of.over.store(true, std::memory_order_release);
+          }
+        },
+        &region, static_cast<unsigned>(threads), 0);
+  }
+
+  // Helps in every phase until `ends(helped)`, which is asked after each look for one.
+  template <class Ends>
+  void attend(int id, Ends ends) {
+    const std::uint64_t bit = std::uint64_t{1} << id;
+    present_.fetch_or(bit, std::memory_order_relaxed);
+    Patience patience;
+    Number seen = 0;
+    for (bool helped = false; !ends(helped);) {
+      const Number phase = phase_.load(std::memory_order_acquire);
+      const int delay = rehearsed().delay;
+      helped = phase != seen && delay >= 0 && id < size_.load(std::memory_order_relaxed);
+      if (!helped) {
+        patience.wait();
+        continue;
+      }
+      seen = phase;
+      if (delay > 0) std::this_thread::sleep_for(std::chrono::microseconds(delay));
+      help(phase, id);
+      patience = {};
+    }
+    present_.fetch_and(~bit, std::memory_order_relaxed);
   }
 
   // The items of a member's own place among the members: in the next phase they will be the same, and their part of the
