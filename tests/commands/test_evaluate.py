@@ -1,6 +1,8 @@
 """`unrolled evaluate` measures beside baselines, on the model's own data or on other data."""
 
+import os
 import re
+import subprocess
 
 import pytest
 
@@ -110,3 +112,19 @@ def test_evaluate_of_a_few_strings_shows_what_means_something(tmp_path):
     assert "RNN_TANH" not in shown
     assert "xz" not in shown  # a file of 35 bytes is mostly its header
     assert re.search(r"exact strings .*\d %, of 20.0 % at most", shown)
+
+
+def test_run_that_diverges_to_finite_numbers_is_reported(tmp_path):
+    (tmp_path / "t.txt").write_text("The cat sat. A dog ran [away].\nYes or no?\n" * 40)
+    flags = ("--max-steps", "20", "--hidden-size", "8", "--learning-rate", "1e6", "--clip-norm", "0")
+    shown = unrolled("train", "t.txt", *flags, "--out", "o", cwd=tmp_path).stdout.decode()
+    assert "over 1e300" in shown
+    assert "over 1e300" in unrolled("evaluate", "o", cwd=tmp_path).stdout.decode()
+
+
+def test_model_trained_from_a_pipe_records_no_file_to_read_again(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    writer = subprocess.Popen(["bash", "-c", "printf 'ab%.0s' {1..300} > pipe"], cwd=tmp_path)
+    unrolled("train", "pipe", *SMALL, "--out", "o", cwd=tmp_path)
+    writer.wait()
+    assert "records no files that it was trained on" in refusal(1, "evaluate", "o", cwd=tmp_path)

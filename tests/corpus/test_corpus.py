@@ -211,7 +211,7 @@ def test_corpus_warns_of_a_huge_vocabulary_with_its_memory():
 def test_corpus_warns_of_skipped_records(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('["a"]\n[]\n')
-    with pytest.warns(CorpusWarning, match="1 records without a symbol"):
+    with pytest.warns(CorpusWarning, match="1 record without a symbol skipped"):
         Corpus.read(path, **WHOLE)
 
 

@@ -1,5 +1,6 @@
 """lengths, reset and trace, which torch.nn lacks, checked by what it has; test_reset.py has the states of a reset."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -189,3 +190,42 @@ def test_trace_changes_nothing_else(route):
     traced, traced_end, _ = layer(x, trace=True)
     assert torch.equal(y, traced)
     assert torch.equal(h_n, traced_end)
+
+
+@pytest.mark.parametrize("argument", ["lengths", "reset", "symbols", "batch_sizes"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_gradient_is_that_of_the_call_when_numpy_memory_is_used_again(name, argument):
+    layer, B, T = getattr(unrolled.nn, name)(4, 6), 3, 7
+    x, options = torch.randn(T, B, 4), {}
+    if argument == "lengths":
+        memory, other = np.array([2, 3, 7]), 7
+        options["lengths"] = torch.from_numpy(memory)
+    elif argument == "reset":
+        memory, other = np.arange(T * B).reshape(T, B) % 4 == 0, True
+        options["reset"] = torch.from_numpy(memory)
+    elif argument == "symbols":
+        memory, other = np.arange(T * B).reshape(T, B) % 4, 0
+        x = torch.from_numpy(memory)
+    else:
+        memory, other = np.array([3, 3, 2, 1]), np.array([3, 2, 2, 2])
+        x = PackedSequence(torch.randn(9, 4), torch.from_numpy(memory))
+
+    def gradient_after(change):
+        layer.zero_grad()
+        y = layer(x, **options)[0]
+        y = (y.data if isinstance(y, PackedSequence) else y).square().sum()
+        kept = memory.copy()
+        memory[...] = change
+        y.backward()
+        memory[...] = kept
+        return layer.weight_hh_l0.grad.clone()
+
+    assert torch.equal(gradient_after(other), gradient_after(memory.copy()))
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_lengths_whose_memory_was_freed_are_refused(grad):
+    lengths, layer, x = torch.tensor([5, 3]), unrolled.nn.GRU(4, 6), torch.randn(5, 2, 4)
+    lengths.untyped_storage().resize_(0)
+    with torch.set_grad_enabled(grad), pytest.raises(RuntimeError, match="lengths has elements, but its data is not"):
+        layer(x, lengths=lengths)

@@ -89,3 +89,20 @@ def test_state_of_another_shape_is_an_error():
     step = unn.Stepper(unn.LSTM(5, 9))
     with pytest.raises(RuntimeError, match="hidden"):
         step.state = (torch.zeros(1, 2, 9), torch.zeros(1, 2, 9))
+
+
+def test_stepper_refuses_a_state_of_another_type_and_memory_that_was_freed():
+    def freed(t):
+        t.untyped_storage().resize_(0)
+        return t
+
+    stepper = unn.Stepper(unn.GRU(4, 6), 2)
+    for dtype in (torch.complex64, torch.float64, torch.int64):
+        with pytest.raises(ValueError, match=f"the state is {dtype} on cpu, expected torch.float32 on cpu"):
+            stepper.state = torch.ones(1, 2, 6, dtype=dtype)
+    with pytest.raises(RuntimeError, match="h of reset_state has elements, but its data is not allocated"):
+        stepper(torch.randn(2, 4), reset=torch.ones(2, dtype=torch.bool), reset_state=freed(torch.randn(1, 2, 6)))
+    layer = unn.GRU(4, 6)
+    freed(layer.weight_hh_l0.data)
+    with pytest.raises(RuntimeError, match="weight_hh_l0 has elements, but its data is not allocated"):
+        unn.Stepper(layer, 2)

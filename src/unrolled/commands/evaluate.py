@@ -136,4 +136,5 @@ def report(
 
 def _numbers(bits: float) -> tuple[str, str, str]:
     """Return bits per symbol, nats and perplexity."""
-    return f"{bits:.3f}", f"{bits * math.log(2):.4f}", f"{2**bits:.2f}"
+    perplexity = f"{2**bits:.2f}" if bits < 1000 else "over 1e300"
+    return f"{bits:.3f}", f"{bits * math.log(2):.4f}", perplexity

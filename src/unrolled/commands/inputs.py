@@ -50,8 +50,16 @@ def origin(data: Sequence[str], config: DataConfig, corpus: Corpus) -> dict[str,
     >>> origin(["sonnets"], DataConfig(), Corpus.from_text("abab" * 30))["sources"]
     ['sonnets']
     """
-    named = [name if name == STANDARD_INPUT or not Path(name).exists() else str(Path(name).resolve()) for name in data]
+    named = [_recorded(name) for name in data]
     return {"data": asdict(config), "sources": named, "fingerprint": corpus.fingerprint}
+
+
+def _recorded(name: str) -> str:
+    """Return the path by which a source can be read again; a pipe, which can be read once only, is standard input's."""
+    path = Path(name)
+    if name == STANDARD_INPUT or (path.exists() and not path.is_file() and not path.is_dir()):
+        return STANDARD_INPUT
+    return str(path.resolve()) if path.exists() else name
 
 
 def read_again(folder: Path, saved: Mapping[str, Any], vocabulary: Vocabulary) -> Corpus:

@@ -19,6 +19,10 @@ class Layout(NamedTuple):
     batch_sizes: Any = None  # (T,) int64: a packed call
     reset: Any = None  # bool, the shape of x without I
 
+    def own(self) -> Layout:
+        """Return this layout with copies of its tensors, which nobody else can write to."""
+        return Layout(self.batch_first, *(t if t is None else t.clone() for t in self[1:]))
+
 
 class LayerTensors(NamedTuple):
     """One layer with all its directions: what it reads, and where it writes."""

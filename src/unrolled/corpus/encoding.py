@@ -184,7 +184,7 @@ def encode_records(found: Iterable[tuple[int, str, Sequence[str]]], config: Data
         skipped += encoder.length == before
         encoder.end()
     if skipped:
-        warnings.warn(f"{skipped:,} records without a symbol were skipped", CorpusWarning, stacklevel=3)
+        warnings.warn(f"{skipped:,} record{'s' * (skipped > 1)} without a symbol skipped", CorpusWarning, stacklevel=3)
     if numbers:
         said = "every record is a number: its digits become the symbols, and the model learns how numbers are spelled"
         warnings.warn(f"{said}; for one symbol a number, list them as in [3, 1, 2]", CorpusWarning, stacklevel=3)

@@ -141,6 +141,11 @@ def run(
     if core_reads(*inputs, *layout[1:]) and _elsewhere(x, W_hh.dtype) is None and not backend.reference_forced():
         try:
             if _grad_enabled() and _any_requires_grad(*inputs):
+                if not x.is_floating_point():  # these are read again on the way back, and autograd does not notice when
+                    inputs = (x.clone(), *inputs[1:])  # numpy writes to them meanwhile
+                if layout.lengths is not None or layout.reset is not None or layout.batch_sizes is not None:
+                    fit.memory(dict(zip(layout._fields[1:], layout[1:], strict=True)))
+                    layout = layout.own()
                 return Eager.apply(kind, layout, trace, segment_steps(kind, layout, x, steps), *inputs)  # type: ignore[no-any-return,no-untyped-call]
             tensors = fused.forward(kind, layout, x, h_0, c_0, weights, save=trace, reset_state=reset_state)
             gates = fused.recorded(kind, layout, (tensors.gates, tensors.cells), W_hh) if trace else None

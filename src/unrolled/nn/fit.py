@@ -6,14 +6,14 @@ and leaves the error message to this file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from unrolled.core.fields import Layout, Weights
 from unrolled.nn import checks, reference
-from unrolled.nn.reach import batch_size
+from unrolled.nn.reach import PLAIN_TENSORS, batch_size
 from unrolled.nn.reference import ZEROS, ResetState
 from unrolled.notation import CELLS, gate_count, has_cell_state, weight_shapes
 
@@ -109,10 +109,25 @@ def values(x: Tensor, weights: Sequence[Weights], layout: Layout) -> None:
     >>> W = torch.zeros(4, 3)
     >>> values(torch.tensor([[0], [2]]), [Weights(W, W)], Layout())
     """
+    memory({"lengths": layout.lengths, "x": x})
     if layout.lengths is not None:
         length_range(layout.lengths, x.shape[int(layout.batch_first)])
     if checks.is_one_hot(x):
         one_hot_range(x, weights[0].W_ih.shape[1], layout)
+
+
+def memory(named: Mapping[str, Tensor | None]) -> None:
+    """Raise RuntimeError, as torch's operators do, if the memory of a plain tensor with elements was freed.
+
+    >>> memory({"x": torch.zeros(3), "h_0": None})
+    """
+    for name, t in named.items():
+        if t is None or type(t) not in PLAIN_TENSORS or t.is_meta or t.numel() == 0 or t.layout is not torch.strided:
+            continue
+        if t.untyped_storage().nbytes() == 0:
+            raise RuntimeError(
+                f"{name} has elements, but its data is not allocated: its storage was resized to nothing"
+            )
 
 
 def packed_values(x: Tensor, layout: Layout, states: Sequence[Tensor | None]) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unrolled.core.stepper import CoreStepper, LayerWeights
-from unrolled.nn import checks, reference
+from unrolled.nn import checks, fit, reference
 from unrolled.nn.reach import PLAIN_TENSORS, Unseen, is_open
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Stepper:
             raise ValueError(f"batch_size is {batch_size}, expected at least 1")
         if W.device.type != "cpu" or W.dtype not in (torch.float32, torch.float64):
             raise ValueError(f"the weights of {name} are {W.dtype} on {W.device}, expected float32 or float64 on cpu")
+        fit.memory(dict(layer.named_parameters()))
         weights: list[LayerWeights] = [
             tuple(None if w is None else w.detach().clone().numpy() for w in direction) for direction in layer.weights()
         ]
@@ -90,6 +91,7 @@ class Stepper:
         if reset_state is not None:
             other = checks.states("Stepper", reset_state, len(now), "reset_state")
             checks.reset_states(other, [s.shape for s in now], now[0], autocast=False)
+            fit.memory({f"{name} of reset_state": s for name, s in zip("hc", other, strict=False)})
         after = reference.after_reset(now, reset, other)
         self.state = after if len(after) == 2 else after[0]
 
@@ -103,10 +105,13 @@ class Stepper:
     def state(self, hx: State | None) -> None:
         targets = list(zip(*self._states, strict=True))
         if hx is None:
-            given = [torch.zeros(len(of_layers), *of_layers[0].shape) for of_layers in targets]
+            given = [of_layers[0].new_zeros(len(of_layers), *of_layers[0].shape) for of_layers in targets]
         else:
             given = list(checks.states("Stepper", hx, len(targets)))
         checks.state_shapes(given, [(len(of_layers), *of_layers[0].shape) for of_layers in targets])
+        for values, (first, *_) in zip(given, targets, strict=True):
+            if values.dtype != first.dtype or not values.is_cpu:
+                raise ValueError(f"the state is {values.dtype} on {values.device}, expected {first.dtype} on cpu")
         for of_layers, values in zip(targets, given, strict=True):
             for to, value in zip(of_layers, values.detach(), strict=True):
                 to.copy_(value)
