@@ -52,3 +52,12 @@ def test_model_whose_parts_do_not_fit_is_refused_by_every_command(command, part,
     seal.change(copied, **{part: change})
     text = [] if command == "evaluate" else ["a"]
     assert refusal(1, command, copied, *text).startswith(f"{copied / file}: ")
+
+
+@pytest.mark.parametrize("command", ["score", "view"])
+@pytest.mark.parametrize("data", [{"validation": "x"}, {"unknown": 1}])
+def test_data_options_that_were_changed_in_a_model_are_named_with_their_file(command, data, copied):
+    seal.change(copied, config=lambda c: c | {"data": c["data"] | data})
+    said = refusal(1, command, copied, "thee")
+    assert said.startswith("the model's config.json, data: ")
+    assert "--" not in said

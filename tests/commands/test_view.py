@@ -137,3 +137,10 @@ def test_unseen_symbols_and_long_texts_are_noted(folders, tmp_path):
     assert "22,000 symbols; all are read, but only one step in 2 is kept" in done.stderr.decode()
     assert "the model does not know 5,500 of 22,000 symbols and reads them as UNK" in done.stderr.decode()
     assert "one step in 2 is shown" in done.stdout.decode()
+
+
+@pytest.mark.parametrize("text", ["", "\\n"])
+def test_empty_text_for_a_model_of_lines_is_said(text, tmp_path):
+    (tmp_path / "names.txt").write_text("Anna\nBela\n" * 9)
+    unrolled("train", "names.txt", "--lines", "--max-steps", "2", "--hidden-size", "4", "--out", "o", cwd=tmp_path)
+    assert "the text is empty" in refusal(1, "view", "o", text, cwd=tmp_path)

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from unrolled.commands import WrongUse
 from unrolled.config.data import DataConfig, ReadingConfig
-from unrolled.config.options import option
+from unrolled.config.options import named_as_flags, option
 
 if TYPE_CHECKING:
     from unrolled.corpus.corpus import Corpus
@@ -149,7 +149,7 @@ def lines(text: str | bytes) -> list[str] | list[bytes]:
 
 def joined(texts: Sequence[Text]) -> str | bytes:
     """Return several sequences as one text."""
-    if all(isinstance(text, bytes) for text in texts):
+    if texts and all(isinstance(text, bytes) for text in texts):
         return b"\n".join(text for text in texts if isinstance(text, bytes))
     return "\n".join(text if isinstance(text, str) else " ".join(map(str, text)) for text in texts)
 
@@ -163,5 +163,11 @@ def note_unknown(vocabulary: Vocabulary, texts: Sequence[Text]) -> None:
 
 
 def _whole(reading: ReadingConfig, saved: Mapping[str, Any]) -> DataConfig:
-    own = DataConfig(**(saved.get("data") or {}))
+    from unrolled.saved.atomic_files import CheckpointError
+
+    try:
+        with named_as_flags(False):
+            own = DataConfig(**(saved.get("data") or {}))
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"the model's config.json, data: {error}; it was changed by hand or damaged") from None
     return replace(reading.over(own, saved["framed"]), split_by="auto", validation=0.0, test=0.0)
