@@ -184,7 +184,7 @@ class Crew {
     const std::unique_lock<std::mutex> held(busy_, std::try_to_lock);
     if (threads <= 1 || !held.owns_lock()) return body(context, Team{});
     threads = std::min(threads, kMostMembers);
-    const OpenMp* openmp = forked || rehearsed().awaited ? nullptr : OpenMp::find();
+    const OpenMp* openmp = forked || rehearsed().awaited || rehearsed().processors > 0 ? nullptr : OpenMp::find();
     if (openmp && present() == 1) {
       meet(*openmp, threads);
       if (openmp_runs()) return run_on(*openmp, threads, body, context);
@@ -201,7 +201,8 @@ class Crew {
     work_.store(work, std::memory_order_relaxed);
     context_.store(context, std::memory_order_relaxed);
     done_.store(0, std::memory_order_relaxed);
-    const Number phase = (phase_.load(std::memory_order_relaxed) / kItems + 1) * kItems + static_cast<Number>(items);
+    const Number phase =
+        (phase_.load(std::memory_order_relaxed) / kPhase + 1) * kPhase + whose_ + static_cast<Number>(items);
     phase_.store(phase, std::memory_order_release);
     const auto others_have_done = [&](std::int64_t mine) {
       return done_.load(std::memory_order_acquire) == items - mine;
@@ -231,8 +232,11 @@ class Crew {
   }
 
  private:
-  static constexpr Number kItems = 256;  // phase_ is the number of the phase times this plus its items
-  static_assert(kMostItems < kItems);
+  // phase_ is the number of the phase times kPhase, its items, and a bit for phases whose members are OpenMP's: a
+  // thread of the crew that comes late, from a call before, must not take the place of one of those.
+  static constexpr Number kPhase = 512, kOpenMp = 256;
+  static_assert(kMostItems < kOpenMp);
+  static std::int64_t items_of(Number phase) { return static_cast<std::int64_t>(phase % kOpenMp); }
 
   struct alignas(64) Member {
     std::atomic<std::uint32_t> bell{0};  // rung to wake it
@@ -292,7 +296,7 @@ class Crew {
     self.thread.store(gettid(), std::memory_order_relaxed);
     for (;;) {
       Idleness idleness;
-      attend(id, [&](bool helped) {
+      attend(id, 0, [&](bool helped) {
         if (helped) idleness = {};
         return idleness.at_its_end();
       });
@@ -325,6 +329,7 @@ class Crew {
   // Runs a call with OpenMP's threads as its members.
   void run_on(const OpenMp& openmp, int threads, Body body, void* context) {
     size_.store(threads, std::memory_order_relaxed);
+    whose_ = kOpenMp;
     struct Region {
       Crew& crew;
       const OpenMp& openmp;
@@ -338,18 +343,19 @@ class Crew {
           Region& of = *static_cast<Region*>(data);
           if (const int id = of.openmp.id()) {
             const FlushDenormals flush;
-            of.crew.attend(id, [&](bool) { return of.over.load(std::memory_order_acquire); });
+            of.crew.attend(id, kOpenMp, [&](bool) { return of.over.load(std::memory_order_acquire); });
           } else {
             of.body(of.context, Team{of.threads});
             of.over.store(true, std::memory_order_release);
           }
         },
         &region, static_cast<unsigned>(threads), 0);
+    whose_ = 0;
   }
 
-  // Helps in every phase until `ends(helped)`, which is asked after each look for one.
+  // Helps in every phase of its kind until `ends(helped)`, which is asked after each look for one.
   template <class Ends>
-  void attend(int id, Ends ends) {
+  void attend(int id, Number kind, Ends ends) {
     const std::uint64_t bit = std::uint64_t{1} << id;
     present_.fetch_or(bit, std::memory_order_relaxed);
     Patience patience;
@@ -357,7 +363,7 @@ class Crew {
     for (bool helped = false; !ends(helped);) {
       const Number phase = phase_.load(std::memory_order_acquire);
       const int delay = rehearsed().delay;
-      helped = phase != seen && delay >= 0 && id < size_.load(std::memory_order_relaxed);
+      helped = phase != seen && (phase & kOpenMp) == kind && delay >= 0 && id < size_.load(std::memory_order_relaxed);
       if (!helped) {
         patience.wait();
         continue;
@@ -378,12 +384,13 @@ class Crew {
   };
   Block block_of(std::int64_t items, int member) const {
     const int size = size_.load(std::memory_order_relaxed);
-    const int members = Team{size}.members(), rank = __builtin_popcountll(present() & bits_below(member));
+    const int members = Team{size}.members();  // who comes from a call before may have a place beyond them
+    const int rank = __builtin_popcountll(present() & bits_below(member)) % members;
     return {items * rank / members, items * (rank + 1) / members, items <= members};
   }
 
   void help(Number phase, int member) {
-    const auto items = static_cast<std::int64_t>(phase % kItems);
+    const auto items = items_of(phase);
     const Block own = block_of(items, member);
     finish(claim(phase, own.begin, own.end, member), member);
     for (int k = 0; k < kCourtesy && own.single; ++k) {
@@ -401,7 +408,7 @@ class Crew {
 
   // Claims what it can of the items from begin to end, which count on from the first after the last, and does them.
   std::int64_t claim(Number phase, std::int64_t begin, std::int64_t end, int member) {
-    const auto items = static_cast<std::int64_t>(phase % kItems);
+    const auto items = items_of(phase);
     std::int64_t done = 0;
     for (std::int64_t k = begin; k < end; ++k) {
       const std::int64_t item = k < items ? k : k - items;
@@ -416,6 +423,7 @@ class Crew {
 
   std::mutex busy_;
   int size_of_crew_ = 1;
+  Number whose_ = 0;    // of the call: the crew's own members, or kOpenMp
   bool alone_ = false;  // in the last phase the caller did what others might have done
   Places places_;
   std::uint64_t placed_ = 0;  // members that are where places_ says
