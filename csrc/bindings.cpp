@@ -295,10 +295,13 @@ NB_MODULE(_core, m) {
   m.def("default_threads", &default_threads, "UNROLLED_NUM_THREADS, or the processors of this process.");
   m.def("processors", &processors, "How many threads of this process can run at a time.");
   m.def(
-      "rehearse", [](std::int16_t processors, bool awaited, int delay) { rehearse({delay, processors, awaited}); },
-      nb::arg("processors") = 0, nb::arg("awaited") = false, nb::arg("delay") = 0,
+      "rehearse",
+      [](std::int16_t processors, bool awaited, int delay, bool openmp) {
+        rehearse({delay, processors, awaited, openmp});
+      },
+      nb::arg("processors") = 0, nb::arg("awaited") = false, nb::arg("delay") = 0, nb::arg("openmp") = false,
       "For tests: as if there were so many processors; calls begin when all their threads have come; threads come so "
-      "many microseconds late to each piece of work, or if negative do none.");
+      "many microseconds late to each piece of work, or if negative do none; they are OpenMP's.");
   m.def("items_helped", &items_helped, "Pieces of work that threads other than the callers' have done, ever.");
   m.def("processor_quota", &processor_quota, nb::arg("root"), nb::arg("groups"),
         "The processor quota of a container in whole processors, 0 if there is none.");

@@ -2,6 +2,7 @@
 // The threads of the core: a crew that sleeps when idle, is woken by calls that can use it and is created again after
 // a fork; and how many threads a process may use.
 #pragma once
+#include <cstdint>
 #include <string>
 
 #include "team.h"
@@ -33,8 +34,10 @@ struct Rehearsal {
   std::int32_t delay = 0;       // microseconds before a member looks for items of a phase; negative: it never takes any
   std::int16_t processors = 0;  // as if there were so many; 0: as many as there are
   bool awaited = false;         // a call begins when all its members have come
+  bool openmp = false;          // OpenMP's threads are the members, whether they run or sleep
 };
 void rehearse(const Rehearsal& how);
+Rehearsal rehearsed();
 
 // Items that members other than the callers have done, ever.
 std::uint64_t items_helped();

@@ -60,7 +60,9 @@ RANKS = [
     ["gradient-inl.h", "head-inl.h"],
     ["target-inl.h"],
     ["target_baseline.cpp", "target_neon.cpp", "target_avx2.cpp", "target_avx512.cpp"],
-    ["dispatch.h", "sampler.h", "threads.h", "fields.h", "dlpack/dlpack.h"],
+    ["dispatch.h", "sampler.h", "threads.h", "places.h", "waiting.h", "fields.h", "dlpack/dlpack.h"],
+    ["openmp.h"],
+    ["crew.h"],
     [
         "dispatch.cpp",
         "threads.cpp",

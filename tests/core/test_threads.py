@@ -29,6 +29,7 @@ def new_threads(n):
     return threads() - before
 """
 
+needs_two = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="with one processor there is one thread")
 needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted through /proc")
 
 
@@ -69,7 +70,7 @@ def test_threads_default_to_the_processors_of_the_process():
 
 
 @needs_proc
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processors, to give one up")
+@needs_two
 def test_affinity_that_changes_while_the_process_runs_is_obeyed():
     code = """
 torch.set_num_threads(4)
@@ -85,6 +86,7 @@ print(_core.processors() == min(64, len(all_of_them)))
 @pytest.mark.parametrize("delay", [0, 200, -1])
 @pytest.mark.parametrize("members", [2, 3, 8])
 def test_threads_that_come_late_or_never_change_no_bit(members, delay):
+    """On the core's own threads and on OpenMP's in turn, so that some still come from the call before."""
     code = f"""
 for sizes in [*DIVISIONS.values(), WITH_OPTIONS]:
     for kind in KINDS:
@@ -92,15 +94,47 @@ for sizes in [*DIVISIONS.values(), WITH_OPTIONS]:
         torch.set_num_threads(1)
         want = case.run()
         torch.set_num_threads({members})
-        _core.rehearse(processors={members}, awaited=True, delay={delay})
-        assert_same_bits(case.run(), want)
-        _core.rehearse(processors={members}, delay={delay})
-        assert_same_bits(case.run(), want)
+        for how in ({{"awaited": True}}, {{"openmp": True}}, {{}}, {{"openmp": True}}):
+            _core.rehearse(processors={members}, delay={delay}, **how)
+            assert_same_bits(case.run(), want)
 print("same", _core.items_helped() == 0)
 """
     same, nobody_helped = python(code)
     assert same == "same"
     assert nobody_helped == "True" or delay >= 0
+
+
+@needs_proc
+def test_openmp_threads_share_a_call():
+    code = """
+torch.set_num_threads(3)
+torch.mm(torch.ones(512, 512), torch.ones(512, 512))  # OpenMP's threads are there
+_core.rehearse(processors=3, openmp=True)
+before, want = threads(), call()
+for _ in range(2000):
+    assert_same_bits(call(), want)
+    if _core.items_helped():
+        break
+print(threads() - before, _core.items_helped() > 0)
+"""
+    assert python(code) == ["0", "True"]
+
+
+@needs_two
+def test_calls_between_operations_of_torch_and_pauses_keep_their_bits():
+    code = """
+import time
+torch.set_num_threads(2)
+a, want = torch.randn(256, 256), call()
+for k in range(300):
+    if k % 3:
+        torch.mm(a, a)  # after it OpenMP's threads spin
+    if k % 20 == 0:
+        time.sleep(0.02)  # now all sleep
+    assert_same_bits(call(), want)
+print("same", _core.items_helped() > 0)
+"""
+    assert python(code) == ["same", "True"]
 
 
 def test_every_case_is_shared_with_other_threads():
