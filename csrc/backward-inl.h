@@ -14,6 +14,7 @@
 // Some rows of one recurrence: what one item of work does.
 template <class Cell, class T>
 class BackwardRows {
+  using Storage = typename T::Storage;
   using Compute = typename T::Compute;
   using Sum = typename T::Sum;
   using V = Vec<Compute>;
@@ -38,7 +39,7 @@ class BackwardRows {
   // With a projection: dp_t = dh_t, the gradient of W_hr m_t.
   void project(Index s, Part part) {
     const Index n = point(s);
-    recurrent_product(n, part, [&](Index k, Index j, V dh) { store(at_.dp[k] + j, dh); });
+    recurrent_product(n, part, [&](Index k, Index j, V dh) { write<Compute>(at_.dp[k] + j, dh); });
   }
 
   void step(Index s, Part part) {
@@ -54,7 +55,7 @@ class BackwardRows {
   }
 
  private:
-  Compute* da(Index s, Index b) const { return buffers_.da + plan_.ring(s, b) * Cell::slots * Hp_; }
+  Storage* da(Index s, Index b) const { return buffers_.da + plan_.ring(s, b) * Cell::slots * Hp_; }
 
   // Where each row of step s reads and writes.  Returns how many there are.
   Index point(Index s) {
@@ -67,7 +68,7 @@ class BackwardRows {
       const bool ends = timeline_.ends(t, b);
       const bool passed_on = !ends && !order_.resets(t_next, b);
       follows_ |= passed_on;
-      at_.da_next[k] = passed_on ? da(s + 1, b) : plan_.zeros;
+      at_.da_next[k] = passed_on ? da(s + 1, b) : plan_.no_h;
       at_.extra[k] = ends || Cell::reads_h_prev ? buffers_.dh + b * Pp_ : plan_.zeros;
       at_.dy[k] = gradients_.dy.data ? order_.row(gradients_.dy, t, b) : plan_.no_h;
       at_.da[k] = da(s, b);
@@ -97,7 +98,7 @@ class BackwardRows {
     const auto product = [&](Sum* sums, Index p, Index r0, Index R) {
       const int vectors = panels.vectors(p);
       if (follows_) {
-        run_tile<false>(R, vectors, sums, at_.da_next + r0, hidden_at_, Cell::gates, call_.H, panels.panel(p));
+        run_tile<false>(R, vectors, sums, at_.da_next + r0, hidden_at_, panels.segments, panels.K, panels.panel(p));
       } else {
         for (Index k = 0; k < R * vectors; ++k) store(sums + k * kWidth<Sum>, Vec<Sum>{});
       }
@@ -120,11 +121,11 @@ class BackwardRows {
     const V dc = Cell::has_c ? load(at_.dc[k] + j) : V{};
     const UnitVectors<Cell, Compute> vectors(buffers_.vectors + j, Hp_);
     const StepBack<Compute> back = Cell::backward(saved, vectors.of, h, h_prev, c, c_prev, dh, dc, da);
-    for (int slot = 0; slot < Cell::slots; ++slot) store(at_.da[k] + slot * Hp_ + j, da[slot]);
+    for (int slot = 0; slot < Cell::slots; ++slot) write<Compute>(at_.da[k] + slot * Hp_ + j, da[slot]);
     if constexpr (Cell::reads_h_prev) store(at_.dh[k] + j, back.dh_direct);
     if constexpr (Cell::has_c) {
       store(at_.dc[k] + j, back.dc_prev);
-      if (plan_.projected) store(at_.m[k] + j, Cell::output(saved, c));
+      if (plan_.projected) write<Compute>(at_.m[k] + j, Cell::output(saved, c));
     }
   }
 
@@ -137,7 +138,7 @@ class BackwardRows {
       const Origin origin = timeline_.origin(t, b);
       if (origin == Origin::step_before) continue;
       const bool resets = origin == Origin::reset;
-      const StartSums<Compute>& sums = resets ? buffers_.reset : buffers_.initial;
+      const StartSums<T>& sums = resets ? buffers_.reset : buffers_.initial;
       if (resets ? gradients_.dh_reset : gradients_.dh_0) {
         for (int slot = 0; slot < Cell::slots; ++slot) {
           add(sums.da + (b * Cell::slots + slot) * Hp_, at_.da[k] + slot * Hp_, from, to);
@@ -153,8 +154,9 @@ class BackwardRows {
       }
     }
   }
-  static void add(Compute* to, const Compute* from, Index begin, Index end) {
-    for (Index j = begin; j < end; ++j) to[j] += from[j];
+  template <class From>
+  static void add(Compute* to, const From* from, Index begin, Index end) {
+    for (Index j = begin; j < end; ++j) to[j] += static_cast<Compute>(from[j]);
   }
 
   const BackwardPlan<Cell, T>& plan_;
@@ -163,7 +165,7 @@ class BackwardRows {
   const Share share_;
   const BackwardPointers<T>& at_;
   const RecurrenceOf<T>& recurrence_;
-  const Gradients<typename T::Storage>& gradients_;
+  const Gradients<Storage>& gradients_;
   const BackwardBuffers<T>& buffers_;
   const Index Hp_, Pp_;
   const Timeline<T> timeline_;

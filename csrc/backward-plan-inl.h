@@ -3,53 +3,58 @@
 // without being transposed.
 
 // What the gradients of a state that rows start from are made of, summed over the steps that read it.
-template <class Compute>
+template <class T>
 struct StartSums {
-  Compute* da;  // (B, slots, Hp): for dh, which is W_hh^T da and a direct part
-  Compute* dh;  // (B, Pp): the direct part
-  Compute* dc;  // (B, Hp)
+  using Storage = typename T::Storage;
+  using Compute = typename T::Compute;
+  Compute* da;       // (B, slots, Hp): for dh, which is W_hh^T da and a direct part
+  Storage* rounded;  // the same as the product reads it
+  Compute* dh;       // (B, Pp): the direct part
+  Compute* dc;       // (B, Hp)
 };
 
 template <class T>
 struct BackwardBuffers {
   using Compute = typename T::Compute;
   using Sum = typename T::Sum;
-  Panels<typename T::Storage, Sum> hidden, input, projection;  // W_hh, W_ih, W_hr, not transposed, for products with da
-  Compute* da;                                                 // ring (chunk + 1, B, slots, Hp)
-  Compute* dp;  // ring (chunk + 1, B, Pp): dh_t before W_hr, with a projection
-  Compute* m;   // ring (chunk + 1, B, Hp): what W_hr multiplies
-  Compute* dc;  // (B, Hp): running dL/dc
-  Compute* dh;  // (B, Hp or Pp): dh_n, then the GRU's direct part
+  using Storage = typename T::Storage;
+  Panels<Storage, Sum> hidden, input, projection;  // W_hh, W_ih, W_hr, not transposed, for products with da
+  Storage* da;                                     // ring (chunk + 1, B, slots, Hp)
+  Storage* dp;                                     // ring (chunk + 1, B, Pp): dh_t before W_hr, with a projection
+  Storage* m;                                      // ring (chunk + 1, B, Hp): what W_hr multiplies
+  Lane<Storage>*da_lanes, *dp_lanes;  // rows of a chunk as dW reads them, where a lane holds more than one of them
+  Compute* dc;                        // (B, Hp): running dL/dc
+  Compute* dh;                        // (B, Hp or Pp): dh_n, then the GRU's direct part
   StartCells<T> c_start;
-  StartSums<Compute> initial, reset;
+  StartSums<T> initial, reset;
   Compute* vectors;            // (vectors, Hp): per-unit vectors
   Sum *dW_ih, *dW_hh, *dW_hr;  // the caller's arrays where those hold sums
   Sum* db;                     // (slots, Hp)
   Sum* dW_t;                   // (I, G, Hp): dW_ih transposed, for one-hot input
-  T::Storage* gates;           // (steps of a segment, B, saved, Hp): recomputed
+  Storage* gates;              // (steps of a segment, B, saved, Hp): recomputed
   Compute* cells;              // (steps of a segment, B, Hp)
 };
 
 // What one member needs for the sums over the rows of a chunk.
 template <class T>
 struct SumBuffers {
-  const T::Compute **da_rows, **dp_rows;  // (rows of a chunk + kAhead)
-  const T::Storage **x_rows, **h_rows;    // (rows of a chunk)
-  const T::Compute** m_rows;
+  using Storage = typename T::Storage;
+  const Storage **da_rows, **dp_rows, **x_rows, **h_rows, **m_rows;  // (rows of a chunk)
+  Lane<Storage>**da_lanes, **dp_lanes;                               // (rows of a chunk + kAhead)
   const Index** symbol_rows;
-  T::Storage** dx_rows;
-  Index* block_ends;  // (blocks of a chunk)
-  T::Compute* right;  // one panel of x, h_{t-1} or m: (rows of a chunk, 4 vectors)
+  Storage** dx_rows;
+  Index* block_ends;     // (blocks of a chunk)
+  Lane<Storage>* right;  // one panel of x, h_{t-1} or m: (rows of a chunk, 4 vectors)
 };
 
 // Pointers to the rows of one step.
 template <class T>
 struct BackwardPointers {
-  const T::Compute** da_next;
   const T::Compute** extra;  // dh_n at a row's last step; the GRU's direct part
   const T::Compute **c, **c_prev;
-  const T::Storage **dy, **saved, **h, **h_prev;
-  T::Compute **da, **dp, **m, **dc, **dh;
+  const T::Storage **da_next, **dy, **saved, **h, **h_prev;
+  T::Storage **da, **dp, **m;
+  T::Compute **dc, **dh;
 };
 
 template <class Cell, class T>
@@ -61,8 +66,8 @@ struct BackwardPlan {
   const CallOf<T>& call;
   Index Hp, Pp, chunk, block, segment;
   Order<T> order;
-  Storage* no_h;                  // (P) zeros
-  Compute* zeros;                 // (max(Pp, slots * Hp))
+  Storage* no_h;                  // (max(P, slots * Hp)) zeros
+  Compute* zeros;                 // (max(Pp, Hp))
   BackwardBuffers<T>* buffers;    // [recurrences]
   BackwardPointers<T>* pointers;  // [members]
   SumBuffers<T>* sums;            // [members]
@@ -77,8 +82,8 @@ struct BackwardPlan {
     segment = min_of(segment_steps<T>(c), c.T);
     chunk = choose_chunk();
     order.layout(c, arena);
-    arena.take(c.P, no_h);
-    arena.take(max_of(Pp, Cell::slots * Hp), zeros);
+    arena.take(max_of(c.P, Cell::slots * Hp), no_h);
+    arena.take(max_of(Pp, Hp), zeros);
     arena.take(c.recurrences, buffers);
     arena.take(members, pointers);
     arena.take(members, sums);
@@ -89,18 +94,19 @@ struct BackwardPlan {
     const Index chunk_rows = chunk * c.B;
     for (int k = 0; k < members; ++k) {
       BackwardPointers<T> row;
-      arena.take(c.B, row.da_next, row.extra, row.c, row.c_prev);
-      arena.take(c.B, row.dy, row.saved, row.h, row.h_prev);
-      arena.take(c.B, row.da, row.dp, row.m, row.dc, row.dh);
+      arena.take(c.B, row.extra, row.c, row.c_prev);
+      arena.take(c.B, row.da_next, row.dy, row.saved, row.h, row.h_prev);
+      arena.take(c.B, row.da, row.dp, row.m);
+      arena.take(c.B, row.dc, row.dh);
       SumBuffers<T> sum;
-      arena.take(chunk_rows + kAhead, sum.da_rows);
-      arena.take(projected ? chunk_rows + kAhead : 0, sum.dp_rows);
-      arena.take(chunk_rows, sum.x_rows, sum.h_rows);
-      arena.take(projected ? chunk_rows : 0, sum.m_rows);
+      arena.take(chunk_rows, sum.da_rows, sum.x_rows, sum.h_rows);
+      arena.take(projected ? chunk_rows : 0, sum.dp_rows, sum.m_rows);
+      arena.take(chunk_rows + kAhead, sum.da_lanes);
+      arena.take(projected ? chunk_rows + kAhead : 0, sum.dp_lanes);
       arena.take(chunk_rows, sum.symbol_rows);
       arena.take(chunk_rows, sum.dx_rows);
       arena.take(chunk / block + 2, sum.block_ends);
-      arena.take(chunk_rows * kPanelVectors * kWidth<Sum>, sum.right);
+      arena.take(chunk_lanes() * kPanelVectors * kWidth<Sum>, sum.right);
       if (sums) pointers[k] = row, sums[k] = sum;
     }
   }
@@ -130,8 +136,8 @@ struct BackwardPlan {
   // Packs the weights, pads the states, clears what is summed into.
   void prepare(const Team& team) {
     order.fill();
-    clear(no_h, call.P, kWhole);
-    clear(zeros, max_of(Pp, Cell::slots * Hp), kWhole);
+    clear(no_h, max_of(call.P, Cell::slots * Hp), kWhole);
+    clear(zeros, max_of(Pp, Hp), kWhole);
     const Index parts = parts_of_each(team, call.recurrences);
     team.share(call.recurrences * parts, [&](Index item, int) {
       const Index k = item / parts;
@@ -140,9 +146,12 @@ struct BackwardPlan {
   }
 
  private:
+  // At most so many lanes hold the rows of a chunk: each block may end in half a lane.
+  Index chunk_lanes() const { return lanes_of<Storage>(chunk * call.B) + chunk / block + 1; }
+
   // Long enough to add to dW seldom, short enough that da stays in cache; a whole number of blocks.
   Index choose_chunk() const {
-    const Index row_bytes = Cell::slots * Hp * sizeof(Compute);
+    const Index row_bytes = Cell::slots * Hp * sizeof(Storage);
     const Index rows = min_of(2048, max_of(512, (Index{4} << 20) / row_bytes));
     const Index steps = max_of(block, rows / max_of(1, call.B) / block * block);
     return min_of(steps, call.segment ? segment : call.T);
@@ -151,8 +160,8 @@ struct BackwardPlan {
   BackwardBuffers<T> lay(const Gradients<Storage>& gradients, const RecurrenceOf<T>& recurrence, Arena& arena) const {
     const CallOf<T>& c = call;
     BackwardBuffers<T> to;
-    to.hidden = {c.P, Cell::gates * c.H};
-    to.input = {c.I, Cell::gates * c.H};
+    to.hidden = {c.P, c.H, Cell::gates};
+    to.input = {c.I, c.H, Cell::gates};
     to.projection = {c.H, c.P};
     arena.take(to.hidden.size(), to.hidden.data);
     arena.take(gradients.dx.data ? to.input.size() : 0, to.input.data);
@@ -160,6 +169,9 @@ struct BackwardPlan {
     arena.take((chunk + 1) * c.B * Cell::slots * Hp, to.da);
     arena.take(projected ? (chunk + 1) * c.B * Pp : 0, to.dp);
     arena.take(projected ? (chunk + 1) * c.B * Hp : 0, to.m);
+    const Index lanes = kDepth<Storage> == 1 ? 0 : chunk_lanes();
+    arena.take(lanes * Cell::slots * Hp, to.da_lanes);
+    arena.take(projected ? lanes * Pp : 0, to.dp_lanes);
     arena.take(Cell::has_c ? c.B * Hp : 0, to.dc);
     arena.take(c.B * Pp, to.dh);
     if (Cell::has_c) to.c_start.layout(recurrence, c.B * Hp, arena);
@@ -176,15 +188,16 @@ struct BackwardPlan {
     return to;
   }
 
-  StartSums<Compute> lay_start(const Storage* dh, const Storage* dc, Arena& arena) const {
-    StartSums<Compute> to;
+  StartSums<T> lay_start(const Storage* dh, const Storage* dc, Arena& arena) const {
+    StartSums<T> to;
     arena.take(dh ? call.B * Cell::slots * Hp : 0, to.da);
+    arena.take(dh && !__is_same(Storage, Compute) ? call.B * Cell::slots * Hp : 0, to.rounded);
     arena.take(dh ? call.B * Pp : 0, to.dh);
     arena.take(dc ? call.B * Hp : 0, to.dc);
     return to;
   }
 
-  void clear_start(const StartSums<Compute>& to, const Storage* dh, const Storage* dc, Part part) const {
+  void clear_start(const StartSums<T>& to, const Storage* dh, const Storage* dc, Part part) const {
     if (dh) clear(to.da, call.B * Cell::slots * Hp, part), clear(to.dh, call.B * Pp, part);
     if (dc) clear(to.dc, call.B * Hp, part);
   }
@@ -216,7 +229,7 @@ struct BackwardPlan {
   template <class Element>
   static void clear(Element* to, Index n, Part part) {
     const Range mine = part.of(n);
-    for (Index k = mine.begin; k < mine.end; ++k) to[k] = 0;
+    for (Index k = mine.begin; k < mine.end; ++k) to[k] = Element{};
   }
 
   void clear_sums(const BackwardBuffers<T>& to, Part part) const {

@@ -32,6 +32,12 @@
 namespace nb = nanobind;
 using namespace unrolled;
 
+template <>
+struct nb::detail::dtype_traits<BFloat16> {
+  static constexpr nb::dlpack::dtype value{kBFloat16.code, kBFloat16.bits, kBFloat16.lanes};
+  static constexpr auto name = nb::detail::const_name("bfloat16");
+};
+
 namespace {
 
 int allowed_threads(int asked) {
@@ -39,29 +45,32 @@ int allowed_threads(int asked) {
   return wanted > 0 ? wanted : asked > 0 ? asked : default_threads();
 }
 
+[[noreturn]] void refuse_type(const std::string& name) {
+  throw nb::type_error(("the core computes in float32, float64 and bfloat16, not " + name).c_str());
+}
+
 // The type of the numbers of a call.
-bool is_double(std::string_view dtype) {
-  if (dtype == "float64") return true;
-  if (dtype == "float32") return false;
-  throw nb::type_error(("the core computes in float32 and float64, not " + std::string(dtype)).c_str());
+DLDataType number_type(std::string_view name) {
+  for (const DLDataType type : {kFloat32, kFloat64, kBFloat16}) {
+    if (name == type_name(type)) return type;
+  }
+  refuse_type(std::string(name));
 }
-bool is_double(DLDataType dtype) { return dtype == kFloat64; }  // another type than float32 then does not fit
-bool is_double(nb::dlpack::dtype dtype) {
-  if (dtype == nb::dtype<double>()) return true;
-  if (dtype == nb::dtype<float>()) return false;
-  const char* const kinds[] = {"int", "uint", "float"};
-  const std::string kind =
-      dtype.code < std::size(kinds) ? kinds[dtype.code] : "a type of code " + std::to_string(dtype.code) + " and bits ";
-  throw nb::type_error(("the core computes in float32 and float64, not " + kind + std::to_string(dtype.bits)).c_str());
+DLDataType number_type(nb::dlpack::dtype dtype) {
+  const DLDataType type{dtype.code, dtype.bits, dtype.lanes};
+  if (type == kFloat32 || type == kFloat64 || type == kBFloat16) return type;
+  refuse_type(type_name(type));
 }
+DLDataType number_type(DLDataType type) { return type; }  // another one than these then does not fit
 // Of a layer, by W_hh of its first direction: all others must be as this one.
-bool is_double(const Named<kWeightsFields>& weights) { return is_double(read_tensor(weights["W_hh"]).dtype); }
+DLDataType number_type(const Named<kWeightsFields>& weights) { return read_tensor(weights["W_hh"]).dtype; }
 
 // Calls `body` with the kernels of one type.
 template <class Type, class Body>
 auto with_kernels(const Type& type, Body body) {
   const InstructionSet& set = active_instruction_set();
-  return is_double(type) ? body(set.f64) : body(set.f32);
+  const DLDataType number = number_type(type);
+  return number == kFloat64 ? body(*set.f64) : number == kBFloat16 ? body(*set.bf16) : body(*set.f32);
 }
 
 // Runs a layer; false if its tensors do not fit each other, and then nothing was written.
@@ -114,7 +123,7 @@ double head(nb::handle arrays, int asked) {
   });
 }
 
-using AnyStepper = std::variant<Stepper<float>, Stepper<double>>;
+using AnyStepper = std::variant<Stepper<float>, Stepper<double>, Stepper<BFloat16>>;
 using Uniforms = nb::ndarray<const double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Symbols = nb::ndarray<Index, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
@@ -197,7 +206,7 @@ void activate(const std::string& function, const Flat& x, const FlatOut& y) {
 
 Index choose(const Choice& choice, const Flat& logits, double u) {
   Chooser chooser(choice, static_cast<Index>(logits.size()));
-  return is_double(logits.dtype()) ? chooser.choose(numbers<double>(logits), u)
+  return number_type(logits.dtype()) == kFloat64 ? chooser.choose(numbers<double>(logits), u)
                                    : chooser.choose(numbers<float>(logits), u);
 }
 
@@ -206,7 +215,7 @@ void shares(const Choice& choice, const Flat& logits,
   if (logits.size() != p.size()) throw std::invalid_argument("shares: logits and p differ in length");
   Chooser chooser(choice, static_cast<Index>(logits.size()));
   const std::vector<double>& found =
-      is_double(logits.dtype()) ? chooser.shares(numbers<double>(logits)) : chooser.shares(numbers<float>(logits));
+      number_type(logits.dtype()) == kFloat64 ? chooser.shares(numbers<double>(logits)) : chooser.shares(numbers<float>(logits));
   std::copy(found.begin(), found.end(), p.data());
 }
 

@@ -11,19 +11,27 @@ namespace unrolled {
   namespace isa {                              \
   extern const InstructionSet instruction_set; \
   }
+UNROLLED_DECLARE(avx512_bf16)
 UNROLLED_DECLARE(avx512)
 UNROLLED_DECLARE(avx2)
+UNROLLED_DECLARE(neon_bf16)
 UNROLLED_DECLARE(neon)
 UNROLLED_DECLARE(baseline)
 #undef UNROLLED_DECLARE
 
 const std::vector<const InstructionSet*>& compiled_instruction_sets() {
   static const std::vector<const InstructionSet*> sets{
+#ifdef UNROLLED_HAS_AVX512_BF16
+      &avx512_bf16::instruction_set,
+#endif
 #ifdef UNROLLED_HAS_AVX512
       &avx512::instruction_set,
 #endif
 #ifdef UNROLLED_HAS_AVX2
       &avx2::instruction_set,
+#endif
+#ifdef UNROLLED_HAS_NEON_BF16
+      &neon_bf16::instruction_set,
 #endif
 #ifdef UNROLLED_HAS_NEON
       &neon::instruction_set,

@@ -185,7 +185,7 @@ class ForwardRows {
     const StepOut<Compute> out = Cell::forward(x_part, h_part, vectors.of, h_prev, c_prev, saved);
     if constexpr (pass != Pass::recompute) {
       if (plan_.projected) {
-        store(at_.m[k] + j, out.h);
+        write<Compute>(at_.m[k] + j, out.h);
       } else {
         write_n<Compute>(at_.y[k] + j, out.h, n);
       }

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // The one matrix product: out[r][v] = sum_k a[r][k] * panel[k][v], R rows by V vectors held in registers.
 //
-// Every output element is one chain of fused multiply-adds over k in ascending order, from zero; a long sum is cut into
-// chains of kChain terms, which are added up in their order.  It does not depend on R, on the other rows or on the
-// thread that computes it: hence the same bits in any batch, on any number of threads.  A panel is V vectors wide and
-// packed [k][V * width], so the loop reads it as one stream.
+// Every output element is one chain of multiply_adds over k in ascending order, from zero; a long sum is cut into
+// chains of kChain lanes, which are added up in their order.  It does not depend on R, on the other rows or on the
+// thread that computes it: hence the same bits in any batch, on any number of threads.  A panel is V vectors of lanes
+// (simd/lanes.h) wide and packed [k / kDepth][V * width], so the loop reads it as one stream.
 
 constexpr Index min_of(Index a, Index b) { return a < b ? a : b; }
 constexpr Index max_of(Index a, Index b) { return a > b ? a : b; }
 
 constexpr int kPanelVectors = 4;  // the widest panel
 
-// The longest chain, a whole number of vectors: the error of a sum grows with the length of its chains
+// The longest chain in lanes, a whole number of vectors: the error of a sum grows with the length of its chains
 // (docs/decisions/0002-order-of-sums.md).
 constexpr Index kChain = 512;
 
@@ -19,30 +19,38 @@ constexpr Index kChain = 512;
 // broadcast.
 constexpr int max_rows(int V) { return static_cast<int>(min_of(8, (kRegisters - 1 - (kRegisters > 16 ? V : 1)) / V)); }
 
-// a[r][at[s] + k]: element k of segment s of row r.  The panel runs on over the segments.
+// a[r][at[s] + k]: element k of segment s of row r, each of K numbers.  The panel runs on over the segments.
 // Transposed, for sums over rows (dW): a[k][at[s] + r].  Those rows lie too far apart for the hardware prefetcher, so
 // they are prefetched kAhead rows early, and a holds that many rows more than there are.
 constexpr Index kAhead = 12;
-template <class Sum, class A, class W, int R, int V, bool Transposed>
-void tile(Sum* out, const A* const* a, const Index* at, int segments, Index K, const W* panel) {
+template <bool Transposed, int R, int V, class Sum, class A>
+void tile(Sum* out, const A* const* a, const Index* at, int segments, Index K, const Lane<A>* panel) {
   Vec<Sum> sum[R][V] = {};
+  const auto add = [&](auto lane_of) [[gnu::always_inline]] {
+    Vec<Lane<A>> w[V];
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) w[v] = load(panel + v * kWidth<Sum>);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const Vec<Lane<A>> x = broadcast(lane_of(r));
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) sum[r][v] = multiply_add(x, w[v], sum[r][v]);
+    }
+    panel += V * kWidth<Sum>;
+  };
   for (int s = 0; s < segments; ++s) {
-    const A* row[R];
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) row[r] = Transposed ? nullptr : a[r] + at[s];
-    for (Index k = 0; k < K; ++k) {
-      const A* column = Transposed ? a[k] + at[s] : nullptr;
-      if (Transposed) __builtin_prefetch(a[k + kAhead] + at[s] + R - 1);
-      Vec<Sum> w[V];
-#pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) w[v] = read<Sum>(panel + v * kWidth<Sum>);
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) {
-        const Vec<Sum> x = broadcast(static_cast<Sum>(Transposed ? column[r] : row[r][k]));
-#pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) sum[r][v] = fma(x, w[v], sum[r][v]);
+    if constexpr (Transposed) {
+      for (Index k = 0; k < K; ++k) {
+        const A* column = a[k] + at[s];
+        __builtin_prefetch(a[k + kAhead] + at[s] + R - 1);
+        add([column](int r) { return column[r]; });
       }
-      panel += V * kWidth<Sum>;
+    } else {
+      const A* row[R];
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) row[r] = a[r] + at[s];
+      for (Index k = 0; k < K / kDepth<A>; ++k) add([&row, k](int r) { return lane(row[r] + k * kDepth<A>); });
+      if (K % kDepth<A>) add([&row, K](int r) { return half_lane(row[r] + K - 1); });
     }
   }
 #pragma GCC unroll 8
@@ -53,16 +61,16 @@ void tile(Sum* out, const A* const* a, const Index* at, int segments, Index K, c
 }
 
 // The tile of so many rows and vectors.
-template <bool Transposed, class Sum, class A, class W, int V = 1, int R = 1>
+template <bool Transposed, int V = 1, int R = 1, class Sum, class A>
 [[gnu::always_inline]] inline void sized_tile(Index rows, int vectors, Sum* out, const A* const* a, const Index* at,
-                                              int segments, Index K, const W* panel) {
+                                              int segments, Index K, const Lane<A>* panel) {
   if constexpr (V < kPanelVectors && R == 1) {
-    if (vectors > V) return sized_tile<Transposed, Sum, A, W, V + 1>(rows, vectors, out, a, at, segments, K, panel);
+    if (vectors > V) return sized_tile<Transposed, V + 1>(rows, vectors, out, a, at, segments, K, panel);
   }
   if constexpr (R < max_rows(V)) {
-    if (rows > R) return sized_tile<Transposed, Sum, A, W, V, R + 1>(rows, vectors, out, a, at, segments, K, panel);
+    if (rows > R) return sized_tile<Transposed, V, R + 1>(rows, vectors, out, a, at, segments, K, panel);
   }
-  tile<Sum, A, W, R, V, Transposed>(out, a, at, segments, K, panel);
+  tile<Transposed, R, V>(out, a, at, segments, K, panel);
 }
 
 // `at` of rows in one segment.
@@ -74,17 +82,17 @@ struct TileSums {
   alignas(64) Sum data[8 * kPanelVectors * kWidth<Sum>];
 };
 
-// The sums of the tile of so many rows and vectors, in chains of kChain terms.
-template <bool Transposed, class Sum, class A, class W>
+// The sums of the tile of so many rows and vectors, in chains of kChain lanes.
+template <bool Transposed, class Sum, class A>
 [[gnu::noinline]] void run_long_tile(Index rows, int vectors, Sum* out, const A* const* a, const Index* at,
-                                     int segments, Index K, const W* panel) {
+                                     int segments, Index K, const Lane<A>* panel) {
   TileSums<Sum> chain;
   for (int s = 0; s < segments; ++s) {
-    for (Index k = 0; k < K; k += kChain) {
-      const Index n = min_of(K - k, kChain), from = Transposed ? at[s] : at[s] + k;
+    for (Index k = 0; k < K; k += kChain * kDepth<A>) {
+      const Index n = min_of(K - k, kChain * kDepth<A>), from = Transposed ? at[s] : at[s] + k;
       const bool first = s == 0 && k == 0;
       sized_tile<Transposed>(rows, vectors, first ? out : chain.data, Transposed ? a + k : a, &from, 1, n, panel);
-      panel += n * vectors * kWidth<Sum>;
+      panel += lanes_of<A>(n) * vectors * kWidth<Sum>;
       for (Index v = 0; !first && v < rows * vectors; ++v) {
         Sum* to = out + v * kWidth<Sum>;
         store(to, load(to) + load(chain.data + v * kWidth<Sum>));
@@ -93,11 +101,11 @@ template <bool Transposed, class Sum, class A, class W>
   }
 }
 
-// Segments of up to kChain terms are one chain together, longer ones are cut.
-template <bool Transposed, class Sum, class A, class W>
+// Segments of up to kChain lanes are one chain together, longer ones are cut.
+template <bool Transposed, class Sum, class A>
 [[gnu::always_inline]] inline void run_tile(Index rows, int vectors, Sum* out, const A* const* a, const Index* at,
-                                            int segments, Index K, const W* panel) {
-  if (K > kChain) return run_long_tile<Transposed>(rows, vectors, out, a, at, segments, K, panel);
+                                            int segments, Index K, const Lane<A>* panel) {
+  if (K > kChain * kDepth<A>) return run_long_tile<Transposed>(rows, vectors, out, a, at, segments, K, panel);
   sized_tile<Transposed>(rows, vectors, out, a, at, segments, K, panel);
 }
 
@@ -132,22 +140,24 @@ inline void pad_rows(To* to, const From* from, Index width, Index padded_width, 
 
 // How the columns of a product are cut into panels of up to kPanelVectors vectors.  With several gates a panel covers
 // one vector of units, and its vector v belongs to gate v.
-template <class Packed_, class Sum_, int gates_ = 1>
+template <class Storage_, class Sum_, int gates_ = 1>
 struct Panels {
-  using Packed = Packed_;
+  using Storage = Storage_;
   using Sum = Sum_;
   static constexpr int gates = gates_;
   static constexpr int most = gates > 1 ? gates : kPanelVectors;          // vectors of a whole panel
   static constexpr Index covered = (gates > 1 ? 1 : most) * kWidth<Sum>;  // columns of a whole panel
 
   Index columns;  // of the product, one gate's worth
-  Index K;        // the length of the sums
+  Index K;        // the length of one segment of the sums
+  int segments;   // of each sum
   Index count;
-  Packed* data = nullptr;            // packed [panel][k][vectors * width]
-  const Packed* unpacked = nullptr;  // or, where nothing is packed, W (gates * columns, K) itself
+  Lane<Storage>* data = nullptr;      // packed [panel][segment][k / kDepth][vectors * width]
+  const Storage* unpacked = nullptr;  // or, where nothing is packed, W (gates * columns, K) itself
 
   Panels() = default;
-  Panels(Index columns, Index K) : columns(columns), K(K), count((columns + covered - 1) / covered) {}
+  Panels(Index columns, Index K, int segments = 1)
+      : columns(columns), K(K), segments(segments), count((columns + covered - 1) / covered) {}
   Index first(Index panel) const { return panel * covered; }  // column
   int vectors(Index panel) const {
     if (gates > 1) return gates;
@@ -159,8 +169,9 @@ struct Panels {
   }
   // How many of the vector from this column on are columns of the product.
   Index lanes(Index column) const { return min_of(columns - column, kWidth<Sum>); }
-  Packed* panel(Index p) const { return data + p * K * most * kWidth<Sum>; }
-  Index size() const { return count * K * most * kWidth<Sum>; }
+  Lane<Storage>* panel(Index p) const { return data + p * panel_size(); }
+  Index panel_size() const { return segments * lanes_of<Storage>(K) * most * kWidth<Sum>; }
+  Index size() const { return count * panel_size(); }
   Range whole() const { return {0, count}; }
 };
 
@@ -197,50 +208,52 @@ template <class P, class Product, class Each>
 // Where vector v of a panel comes from in W (gates * columns, K): `lanes` rows from `rows` on.
 template <class P>
 struct Source {
+  using Storage = typename P::Storage;
   using Sum = typename P::Sum;
-  const typename P::Packed* rows;
+  using Factors = Vec<Lane<Storage>>;
+  static constexpr Index block = kWidth<Sum> * kDepth<Storage>;  // numbers of k that are transposed together
+  const Storage* rows;
   Index lanes, K;
 
-  Source(const P& panels, Index p, int v, const typename P::Packed* W) : K(panels.K) {
+  Source(const P& panels, Index p, int v, const Storage* W) : K(panels.K) {
     const Index unit = panels.first(p) + (P::gates > 1 ? 0 : v * kWidth<Sum>);
     rows = W + ((P::gates > 1 ? v : 0) * panels.columns + unit) * K;
     lanes = panels.lanes(unit);
   }
 
-  // block[c][lane] = row(lane)[k + c] for `left` columns c from k on, zeros in the lanes beyond.
-  [[gnu::always_inline]] void transposed(Index k, Index left, Vec<Sum> (&block)[kWidth<Sum>]) const {
+  // to[c][l] = the lane of row l, column c of those from k on; `left` numbers of k, zeros in the lanes beyond.
+  [[gnu::always_inline]] void transposed(Index k, Index left, Factors (&to)[kWidth<Sum>]) const {
 #pragma GCC unroll 16
-    for (Index lane = 0; lane < kWidth<Sum>; ++lane) {
-      block[lane] = lane < lanes ? read_n<Sum>(rows + lane * K + k, left) : Vec<Sum>{};
-    }
-    transpose<Sum>(block);
+    for (Index l = 0; l < kWidth<Sum>; ++l) to[l] = l < lanes ? lanes_along(rows + l * K + k, left) : Factors{};
+    transpose<Lane<Storage>>(to);
   }
 };
 
-// Fills panel p with W transposed: panel[k][v][lane] = W[gate * columns + unit][k] for W (gates * columns, K).
+// Fills panel p with W transposed: panel[k][v][l] = W[gate * columns + unit][k] for W (gates * columns, K).
 template <class P>
-void pack_transposed(const P& to, Index p, const typename P::Packed* W) {
-  using Sum = typename P::Sum;
-  constexpr Index width = kWidth<Sum>;
+void pack_transposed(const P& to, Index p, const typename P::Storage* W) {
+  using From = Source<P>;
+  constexpr Index width = kWidth<typename P::Sum>;
   const int V = to.vectors(p);
   for (int v = 0; v < V; ++v) {
-    const Source<P> source(to, p, v, W);
-    for (Index k = 0; k < to.K; k += width) {
-      const Index left = min_of(to.K - k, width);
-      Vec<Sum> block[width];
+    const From source(to, p, v, W);
+    auto* out = to.panel(p) + v * width;
+    for (Index k = 0; k < to.K; k += From::block) {
+      const Index left = min_of(to.K - k, From::block);
+      typename From::Factors block[width];
       source.transposed(k, left, block);
-      auto* out = to.panel(p) + (k * V + v) * width;
 #pragma GCC unroll 16
       for (Index c = 0; c < width; ++c) {
-        if (c < left) write<Sum>(out + c * V * width, block[c]);
+        if (c < lanes_of<typename P::Storage>(left)) store(out + c * V * width, block[c]);
       }
+      out += width * V * width;
     }
   }
 }
 
 // A part of the panels of W transposed.
 template <class P>
-void pack_transposed(const P& to, const typename P::Packed* W, Part part) {
+void pack_transposed(const P& to, const typename P::Storage* W, Part part) {
   const Range panels = part.of(to.count);
   for (Index p = panels.begin; p < panels.end; ++p) pack_transposed(to, p, W);
 }
@@ -248,30 +261,35 @@ void pack_transposed(const P& to, const typename P::Packed* W, Part part) {
 // A call of at most so many rows does not pack W: it is transposed in registers and added to the sums.
 constexpr int kUnpackedRows = 4;
 
-// The same sums as `tile` for panel p, from W itself: the same chains of fused multiply-adds.
+// The same sums as `tile` for panel p, from W itself: the same chains of multiply_adds.
 template <int R, class P, class A>
 void tile_unpacked(typename P::Sum* out, const A* const* a, const P& panels, Index p) {
   using Sum = typename P::Sum;
-  constexpr Index width = kWidth<Sum>;
+  using From = Source<P>;
+  constexpr Index width = kWidth<Sum>, depth = kDepth<A>;
   const int V = panels.vectors(p);
   for (int v = 0; v < V; ++v) {
-    const Source<P> source(panels, p, v, panels.unpacked);
+    const From source(panels, p, v, panels.unpacked);
     Vec<Sum> total[R], sum[R];
     const auto add = [&](Index k, Index left) [[gnu::always_inline]] {
-      Vec<Sum> block[width];
+      typename From::Factors block[width];
       source.transposed(k, left, block);
 #pragma GCC unroll 16
       for (Index c = 0; c < width; ++c) {
-        if (c >= left) break;
+        if (c >= lanes_of<A>(left)) break;
+        const bool whole = depth == 1 || c * depth + depth <= left;
 #pragma GCC unroll 4
-        for (int r = 0; r < R; ++r) sum[r] = fma(broadcast(static_cast<Sum>(a[r][k + c])), block[c], sum[r]);
+        for (int r = 0; r < R; ++r) {
+          const A* number = a[r] + k + c * depth;
+          sum[r] = multiply_add(broadcast(whole ? lane(number) : half_lane(number)), block[c], sum[r]);
+        }
       }
     };
     Index k = 0;
     do {
       for (int r = 0; r < R; ++r) sum[r] = Vec<Sum>{};
-      const Index first = k, end = min_of(panels.K, first + kChain);
-      for (; k + width <= end; k += width) add(k, width);
+      const Index first = k, end = min_of(panels.K, first + kChain * depth);
+      for (; k + From::block <= end; k += From::block) add(k, From::block);
       if (k < end) add(k, end - k), k = end;
       for (int r = 0; r < R; ++r) total[r] = first == 0 ? sum[r] : total[r] + sum[r];
     } while (k < panels.K);
@@ -292,31 +310,34 @@ template <int R = 1, class P, class A>
 // Rows of a, each in segments as for `tile`, times a matrix in panels.  A matrix that is not packed takes whole rows.
 template <class P, class A, class Each>
 [[gnu::always_inline]] inline void multiply_rows(const P& panels, Range range, const A* const* a, Index rows, Each each,
-                                                 const Index* at = &kStart, int segments = 1) {
+                                                 const Index* at = &kStart) {
   const auto product = [&](typename P::Sum* sums, Index p, Index r0, Index R) {
     if (panels.unpacked) return run_tile_unpacked(R, sums, a + r0, panels, p);
-    run_tile<false>(R, panels.vectors(p), sums, a + r0, at, segments, panels.K / segments, panels.panel(p));
+    run_tile<false>(R, panels.vectors(p), sums, a + r0, at, panels.segments, panels.K, panels.panel(p));
   };
   for_each_tile(panels, range, rows, product, each);
 }
 
 // Fills panel p from `out` on with rows as they stand: out[k][c] = row(k)[first(p) + c].
 template <class P, class RowOf>
-void pack_plain(const P& panels, Index p, RowOf row_of, typename P::Packed* out) {
+void pack_plain(const P& panels, Index p, RowOf row_of, Lane<typename P::Storage>* out) {
   using Sum = typename P::Sum;
+  constexpr Index depth = kDepth<typename P::Storage>;
   const int V = panels.vectors(p);
-  for (Index k = 0; k < panels.K; ++k) {
-    const auto* row = row_of(k);
-    for (int v = 0; v < V; ++v, out += kWidth<Sum>) {
-      const Index column = panels.first(p) + v * kWidth<Sum>, n = panels.lanes(column);
-      write<Sum>(out, n == kWidth<Sum> ? read<Sum>(row + column) : read_n<Sum>(row + column, n));
+  for (int s = 0; s < panels.segments; ++s) {
+    for (Index k = s * panels.K, end = k + panels.K; k < end; k += depth) {
+      const auto *row = row_of(k), *next = k + 1 < end && depth > 1 ? row_of(k + 1) : nullptr;
+      for (int v = 0; v < V; ++v, out += kWidth<Sum>) {
+        const Index column = panels.first(p) + v * kWidth<Sum>;
+        store(out, lanes_across(row + column, next ? next + column : nullptr, panels.lanes(column)));
+      }
     }
   }
 }
 
-// A part of the panels of W (K, columns) as it stands.
+// A part of the panels of W (segments * K, columns) as it stands.
 template <class P>
-void pack_plain(const P& to, const typename P::Packed* W, Part part) {
+void pack_plain(const P& to, const typename P::Storage* W, Part part) {
   const Range panels = part.of(to.count);
   for (Index p = panels.begin; p < panels.end; ++p) {
     pack_plain(to, p, [&](Index k) { return W + k * to.columns; }, to.panel(p));
@@ -330,41 +351,80 @@ struct Blocks {
   Index rows() const { return count > 0 ? ends[count - 1] : 0; }
 };
 
+// Sums over rows read their left side by lanes of rows: lanes[k][j] holds element j of as many rows of a block as a
+// lane has numbers.  Where that is one they are the rows themselves, else pair_rows fills `all`.
+template <class Storage>
+inline void point_to_lanes(const Storage* const* rows, const Blocks& blocks, Lane<Storage>* all, Index width,
+                           Lane<Storage>** lanes) {
+  Index n = 0;
+  for (Index block = 0, from = 0; block < blocks.count; from = blocks.ends[block++]) {
+    for (const Index end = n + lanes_of<Storage>(blocks.ends[block] - from); n < end; ++n) {
+      if constexpr (kDepth<Storage> == 1) {
+        lanes[n] = const_cast<Storage*>(rows[n]);
+      } else {
+        lanes[n] = all + n * width;
+      }
+    }
+  }
+  for (Index k = 0; n > 0 && k < kAhead; ++k) lanes[n + k] = lanes[n - 1];
+}
+
+template <class Storage>
+inline void pair_rows(const Storage* const* rows, Index width, const Blocks& blocks, Part part,
+                      Lane<Storage>* const* lanes) {
+  static_assert(kDepth<Storage> == 2);
+  for (Index block = 0, k = 0, at = 0; block < blocks.count; ++block) {
+    for (const Index end = blocks.ends[block]; k < end; k = min_of(k + 2, end), ++at) {
+      if (at % part.parts != part.part) continue;
+      const Storage* next = k + 1 < end ? rows[k + 1] : nullptr;
+      for (Index j = 0; j < width; j += kWidth<Lane<Storage>>) {
+        store(lanes[at] + j, lanes_across(rows[k] + j, next ? next + j : nullptr, kWidth<Lane<Storage>>));
+      }
+    }
+  }
+}
+
 // to (gates * units, columns) += left^T right over the rows of all blocks: left[k][at[gate] + unit], right[k][column].
-template <class Left, class Right, class To>
+template <class Storage, class To>
 struct OuterProduct {
-  const Left* const* left;  // kAhead rows more than there are
+  const Lane<Storage>* const* left;  // lanes of rows, kAhead more than there are
   const Index* at;
   int gates;
   Index units;
-  const Right* const* right;
+  const Storage* const* right;
   Index columns;
   To* to;
 };
 
-// The part of an outer product that has some panels of columns and some tiles of units.  `packed` has room for
-// (rows, kPanelVectors vectors).
-template <class Sum, class Left, class Right, class To, class Packed>
-inline void add_outer_product(const OuterProduct<Left, Right, To>& of, const Blocks& blocks, Part columns, Part units,
-                              Packed* packed) {
+// The part of an outer product that has some panels of columns and some tiles of units.  `packed` has room for the
+// lanes of all rows, kPanelVectors vectors each.
+template <class Storage, class To>
+inline void add_outer_product(const OuterProduct<Storage, To>& of, const Blocks& blocks, Part columns, Part units,
+                              Lane<Storage>* packed) {
+  using Sum = To;
   TileSums<Sum> sums;
   const RowTiles tiles(of.units, max_rows(kPanelVectors));
   const Range items = units.of(of.gates * tiles.count);
-  const Panels<Packed, Sum> panels(of.columns, blocks.rows());
+  Panels<Storage, Sum> panels(of.columns, 0);
   const Range mine = columns.of(panels.count);
   for (Index p = mine.begin; p < mine.end && items.begin < items.end; ++p) {
     const int V = panels.vectors(p);
-    pack_plain(panels, p, [&](Index k) { return of.right[k]; }, packed);
+    for (Index block = 0, from = 0, at = 0; block < blocks.count; from = blocks.ends[block++]) {
+      panels.K = blocks.ends[block] - from;
+      pack_plain(panels, p, [&](Index k) { return of.right[from + k]; }, packed + at * V * kWidth<Sum>);
+      at += lanes_of<Storage>(panels.K);
+    }
     for (Index item = items.begin; item < items.end; ++item) {
       const Index gate = item / tiles.count, i = item % tiles.count;
       const Index u0 = tiles.begin(i), R = tiles.begin(i + 1) - u0, first = of.at[gate] + u0;
-      for (Index block = 0, from = 0; block < blocks.count; from = blocks.ends[block++]) {
-        const Index rows = blocks.ends[block] - from;
-        run_tile<true>(R, V, sums.data, of.left + from, &first, 1, rows, packed + from * V * kWidth<Sum>);
+      for (Index block = 0, from = 0, at = 0; block < blocks.count; from = blocks.ends[block++]) {
+        const Index n = lanes_of<Storage>(blocks.ends[block] - from);
+        run_tile<true>(R, V, sums.data, of.left + at, &first, 1, n, packed + at * V * kWidth<Sum>);
+        at += n;
         for_each_vector(panels, p, R, sums.data, [&](Index r, Index column, const Sum* sum) {
-          To* place = of.to + (gate * of.units + u0 + r) * of.columns + column;
-          const Index n = panels.lanes(column);
-          write_n<Sum>(place, read_n<Sum>(place, n) + load(sum), n);
+          Sum* place = of.to + (gate * of.units + u0 + r) * of.columns + column;
+          const Index count = panels.lanes(column);
+          store_n(place, load_n(place, count) + load(sum), count);
         });
       }
     }

@@ -24,7 +24,7 @@ class ChunkSums {
   // All sums, item by item.  Those of each kind are cut into `parts` parts or by panels of columns, and these by units.
   Index items(Index parts) {
     const bool weights = gradients_.weights.W_ih;
-    const auto panels = [](Index columns) { return Panels<Compute, Sum>(columns, 0).count; };
+    const auto panels = [](Index columns) { return Panels<Storage, Sum>(columns, 0).count; };
     const Index columns = (plan_.by_symbol ? 0 : panels(call_.I)) + panels(call_.P);
     unit_parts_ = (parts + columns - 1) / columns;
     counts_[W_ih] = !weights ? 0 : plan_.by_symbol ? parts : panels(call_.I) * unit_parts_;
@@ -38,28 +38,35 @@ class ChunkSums {
   }
 
   // `packed` has room for (rows of a chunk, kPanelVectors vectors).
-  void run(Index item, Compute* packed) const {
+  void run(Index item, Lane<Storage>* packed) const {
     int kind = 0;
     while (item >= counts_[kind]) item -= counts_[kind++];
     const Part part{item, counts_[kind]};
     const Part columns{item / unit_parts_, counts_[kind] / unit_parts_}, units{item % unit_parts_, unit_parts_};
-    const Blocks blocks{own_.block_ends, blocks_};
+    const Blocks blocks = this->blocks();
     switch (kind) {
       case W_ih:
         if (plan_.by_symbol) return scatter_symbols(part);
-        return add_outer_product<Sum>(
-            OuterProduct{own_.da_rows, input_at_, Cell::gates, call_.H, own_.x_rows, call_.I, buffers_.dW_ih}, blocks,
+        return add_outer_product(
+            OuterProduct{own_.da_lanes, input_at_, Cell::gates, call_.H, own_.x_rows, call_.I, buffers_.dW_ih}, blocks,
             columns, units, packed);
       case W_hh:
-        return add_outer_product<Sum>(
-            OuterProduct{own_.da_rows, hidden_at_, Cell::gates, call_.H, own_.h_rows, call_.P, buffers_.dW_hh}, blocks,
+        return add_outer_product(
+            OuterProduct{own_.da_lanes, hidden_at_, Cell::gates, call_.H, own_.h_rows, call_.P, buffers_.dW_hh}, blocks,
             columns, units, packed);
       case W_hr:
-        return add_outer_product<Sum>(
-            OuterProduct{own_.dp_rows, &kStart, 1, call_.P, own_.m_rows, call_.H, buffers_.dW_hr}, blocks, columns,
-            units, packed);
+        return add_outer_product(OuterProduct{own_.dp_lanes, &kStart, 1, call_.P, own_.m_rows, call_.H, buffers_.dW_hr},
+                                 blocks, columns, units, packed);
       case biases: return add_rows(own_.da_rows, Cell::slots * Hp_, blocks, part, buffers_.db);
       case dx: return input_gradients(part);
+    }
+  }
+
+  // Some of the rows of da and dp as dW reads them; before any sums, where a lane holds more than one of them.
+  void pair(Part part) const {
+    if constexpr (kDepth<Storage> > 1) {
+      pair_rows(own_.da_rows, Cell::slots * Hp_, blocks(), part, own_.da_lanes);
+      if (plan_.projected) pair_rows(own_.dp_rows, plan_.Pp, blocks(), part, own_.dp_lanes);
     }
   }
 
@@ -76,11 +83,10 @@ class ChunkSums {
       for (Index k = 0; k < n; ++k) gather_row(s, t, order_.order[k]);
       if ((s1 - s) % plan_.block == 0 || s == s0) own_.block_ends[blocks_++] = rows_;
     }
-    for (Index k = 0; k < kAhead; ++k) {
-      own_.da_rows[rows_ + k] = plan_.zeros;
-      if (plan_.projected) own_.dp_rows[rows_ + k] = plan_.zeros;
-    }
+    point_to_lanes(own_.da_rows, blocks(), buffers_.da_lanes, Cell::slots * Hp_, own_.da_lanes);
+    if (plan_.projected) point_to_lanes(own_.dp_rows, blocks(), buffers_.dp_lanes, plan_.Pp, own_.dp_lanes);
   }
+  Blocks blocks() const { return {own_.block_ends, blocks_}; }
 
   void gather_row(Index s, Index t, Index b) {
     own_.da_rows[rows_] = buffers_.da + plan_.ring(s, b) * Cell::slots * Hp_;
@@ -123,8 +129,7 @@ class ChunkSums {
       const auto dx = convert<Compute>(load(sum));
       write_n<Compute>(to, gradients_.add_to_dx ? read_n<Compute>(to, n) + dx : dx, n);
     };
-    multiply_rows(panels, panels.whole(), own_.da_rows + rows.begin, rows.end - rows.begin, write_dx, input_at_,
-                  Cell::gates);
+    multiply_rows(panels, panels.whole(), own_.da_rows + rows.begin, rows.end - rows.begin, write_dx, input_at_);
   }
 
   const BackwardPlan<Cell, T>& plan_;
@@ -148,14 +153,16 @@ void add_sums(const BackwardPlan<Cell, T>& plan, const Team& team, Index s0, Ind
   if (call.recurrences >= team.size && !call.gradients[0].add_to_dx) {
     team.share(call.recurrences, [&](Index which, int member) {
       ChunkSums<Cell, T> sums(plan, member, which, s0, s1);
+      sums.pair(kWhole);
       for (Index item = 0, items = sums.items(1); item < items; ++item) sums.run(item, plan.sums[member].right);
     });
     return;
   }
   for (Index which = 0; which < call.recurrences; ++which) {  // in turn: two directions add to the same rows of dx
     ChunkSums<Cell, T> sums(plan, 0, which, s0, s1);
-    team.share(sums.items(parts_of_each(team, 1)),
-               [&](Index item, int member) { sums.run(item, plan.sums[member].right); });
+    const Index parts = parts_of_each(team, 1);
+    if (kDepth<typename T::Storage> > 1) team.share(parts, [&](Index item, int) { sums.pair({item, parts}); });
+    team.share(sums.items(parts), [&](Index item, int member) { sums.run(item, plan.sums[member].right); });
   }
 }
 
@@ -177,7 +184,7 @@ class Finish {
     if (gradients_.weights.W_ih) weights();
     // The final state of a sequence of length zero is its initial one: dh_0 is dh_n, dc_0 is dc_n.
     start(buffers_.initial, buffers_.dh, buffers_.dc, gradients_.dh_0, gradients_.dc_0);
-    const StartSums<Compute>& reset = buffers_.reset;
+    const StartSums<T>& reset = buffers_.reset;
     start(reset, reset.dh, reset.dc, gradients_.dh_reset, gradients_.dc_reset);
   }
 
@@ -217,24 +224,34 @@ class Finish {
 
   // dh = W_hh^T (da summed over the steps that start from a state), and the direct part; dc.
   // dh_of_none and dc_of_none: of a sequence of length zero.
-  void start(const StartSums<Compute>& sums, const Compute* dh_of_none, const Compute* dc_of_none, Storage* dh,
+  void start(const StartSums<T>& sums, const Compute* dh_of_none, const Compute* dc_of_none, Storage* dh,
              Storage* dc) const {
     const Range rows = part_.of(call_.B);
     const auto& panels = buffers_.hidden;
     for (Index b = rows.begin; b < rows.end; ++b) {
       const bool none = order_.length[b] == 0;
       if (dh) {
-        const Compute* da = sums.da + b * Cell::slots * Hp_;
+        const Storage* da = rounded(sums, b * Cell::slots * Hp_);
         const Compute* direct = (none ? dh_of_none : sums.dh) + b * plan_.Pp;
         const auto write_dh = [&](Index, Index j, const Sum* sum) {
           const auto total = convert<Compute>(load(sum)) + load(direct + j);
           write_n<Compute>(dh + b * call_.P + j, total, panels.lanes(j));
         };
-        multiply_rows(panels, panels.whole(), &da, 1, write_dh, hidden_at_, Cell::gates);
+        multiply_rows(panels, panels.whole(), &da, 1, write_dh, hidden_at_);
       }
       for (Index j = 0; dc && j < call_.H; ++j) {
         dc[b * call_.H + j] = static_cast<Storage>((none ? dc_of_none : sums.dc)[b * Hp_ + j]);
       }
+    }
+  }
+
+  // One row of da, as the product reads it.
+  const Storage* rounded(const StartSums<T>& sums, Index at) const {
+    if constexpr (__is_same(Storage, Compute)) {
+      return sums.da + at;
+    } else {
+      for (Index j = at; j < at + Cell::slots * Hp_; ++j) sums.rounded[j] = static_cast<Storage>(sums.da[j]);
+      return sums.rounded + at;
     }
   }
 

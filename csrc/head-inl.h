@@ -34,7 +34,7 @@ struct LinearPlan {
   const T::Storage** x_rows;  // (B)
 
   LinearPlan(const Linear<typename T::Storage>& head, Arena& arena) : panels(head.V, head.H) {
-    panels.data = arena.take<typename T::Storage>(panels.size());
+    arena.take(panels.size(), panels.data);
     arena.take(head.B, x_rows);
   }
 };
@@ -53,12 +53,12 @@ void linear(const Linear<typename T::Storage>& head, void* scratch, bool packed)
   LinearPlan<T> plan(head, arena);
   for (Index b = 0; b < head.B; ++b) plan.x_rows[b] = head.x + b * head.H;
   if (!packed) pack_transposed(plan.panels, head.W, kWhole);
-  multiply_rows(
-      plan.panels, plan.panels.whole(), plan.x_rows, head.B, [&](Index b, Index v, const typename T::Sum* sum) {
-        using Compute = typename T::Compute;
-        const Index n = plan.panels.lanes(v);
-        write_n<Compute>(head.y + b * head.V + v, convert<Compute>(load(sum)) + read_n<Compute>(head.b + v, n), n);
-      });
+  multiply_rows(plan.panels, plan.panels.whole(), plan.x_rows, head.B,
+                [&](Index b, Index v, const typename T::Sum* sum) {
+                  using Compute = typename T::Compute;
+                  const Index n = plan.panels.lanes(v);
+                  store_n(head.y + b * head.V + v, convert<Compute>(load(sum)) + read_n<Compute>(head.b + v, n), n);
+                });
 }
 
 template <class T>
@@ -70,16 +70,17 @@ struct HeadPlan {
 
   Index Vp, chunk;
   Panels<Storage, Sum> forward, backward;  // W transposed for y, W as it stands for dx
-  Compute* dy;                             // (chunk, Vp): y, then its gradient
+  Compute* y;                              // (chunk, Vp): the logits, then their gradient
+  Storage* dy;                             // the gradient as the products read it: y itself, or rounded
+  Lane<Storage>* dy_lanes = nullptr;       // and as dW reads it, where a lane holds more than one row
   double* nats;                            // (chunk)
-  Compute* zeros;                          // (Vp)
   Sum* db;                                 // (Vp)
   struct Own {
-    const Storage** x_rows;   // (chunk)
-    const Compute** dy_rows;  // (chunk + kAhead)
-    Index* block_ends;        // (blocks of a chunk)
-    Compute* right;           // one panel of x: (chunk, 4 vectors)
-  }* own;                     // [members]
+    const Storage **x_rows, **dy_rows;  // (chunk)
+    Lane<Storage>** dy_lanes;           // (chunk + kAhead)
+    Index* block_ends;                  // (blocks of a chunk)
+    Lane<Storage>* right;               // one panel of x: (chunk, 4 vectors)
+  }* own;                               // [members]
 
   HeadPlan(const HeadPass<Storage>& pass, int members, Arena& arena)
       : Vp(padded<Compute>(pass.V)), forward(pass.V, pass.H), backward(pass.H, pass.V) {
@@ -87,20 +88,28 @@ struct HeadPlan {
     chunk = min_of(pass.N, min_of(8 * block, max_of(block, rows)));
     arena.take(forward.size(), forward.data);
     arena.take(backward.size(), backward.data);
-    arena.take(chunk * Vp, dy);
+    arena.take(chunk * Vp, y);
+    if constexpr (__is_same(Storage, Compute)) {
+      dy = y;
+    } else {
+      arena.take(chunk * Vp, dy);
+      arena.take(chunk_lanes() * Vp, dy_lanes);
+    }
     arena.take(chunk, nats);
-    arena.take(Vp, zeros);
     arena.take(Vp, db);
     arena.take(members, own);
     for (int p = 0; p < members; ++p) {
       Own mine;
-      arena.take(chunk, mine.x_rows);
-      arena.take(chunk + kAhead, mine.dy_rows);
+      arena.take(chunk, mine.x_rows, mine.dy_rows);
+      arena.take(chunk + kAhead, mine.dy_lanes);
       arena.take(chunk / block + 1, mine.block_ends);
-      arena.take(chunk * kPanelVectors * kWidth<Sum>, mine.right);
+      arena.take(chunk_lanes() * kPanelVectors * kWidth<Sum>, mine.right);
       if (own) own[p] = mine;
     }
   }
+
+  // Blocks are of an even number of rows, so that only the last may end in half a lane.
+  Index chunk_lanes() const { return lanes_of<Storage>(chunk); }
 };
 
 template <class T>
@@ -124,12 +133,12 @@ class HeadTraining {
       add_weights(n0, rows);
     }
     *pass_.nats = total;
-    for (Index v = 0; v < pass_.V; ++v) pass_.db[v] += static_cast<Storage>(plan_.db[v]);
+    for (Index v = 0; v < pass_.V; ++v) pass_.db[v] += plan_.db[v];
   }
 
  private:
   void prepare() {
-    for (Index v = 0; v < plan_.Vp; ++v) plan_.zeros[v] = plan_.db[v] = 0;
+    for (Index v = 0; v < plan_.Vp; ++v) plan_.db[v] = 0;
     const Index parts = parts_of_each(team_, 1);
     team_.share(parts, [&](Index item, int) {
       pack_transposed(plan_.forward, pass_.W, {item, parts});
@@ -149,14 +158,18 @@ class HeadTraining {
     const Index rows = mine.end - mine.begin;
     const auto &forward = plan_.forward, &backward = plan_.backward;
     multiply_rows(forward, forward.whole(), own.x_rows + mine.begin, rows, [&](Index r, Index v, const Sum* sum) {
-      store(plan_.dy + (mine.begin + r) * plan_.Vp + v,
+      store(plan_.y + (mine.begin + r) * plan_.Vp + v,
             convert<Compute>(load(sum)) + read_n<Compute>(pass_.b + v, forward.lanes(v)));
     });
     for (Index n = mine.begin; n < mine.end; ++n) {
-      plan_.nats[n] = cross_entropy(plan_.dy + n * plan_.Vp, pass_.targets[n0 + n]);
+      Compute* y = plan_.y + n * plan_.Vp;
+      plan_.nats[n] = cross_entropy(y, pass_.targets[n0 + n]);
+      if constexpr (!__is_same(Storage, Compute)) {
+        for (Index v = 0; v < plan_.Vp; v += kWidth<Compute>) write<Compute>(plan_.dy + n * plan_.Vp + v, load(y + v));
+      }
     }
     multiply_rows(backward, backward.whole(), own.dy_rows + mine.begin, rows, [&](Index r, Index j, const Sum* sum) {
-      write_n<Sum>(pass_.dx + (n0 + mine.begin + r) * pass_.H + j, load(sum), backward.lanes(j));
+      write_n<Compute>(pass_.dx + (n0 + mine.begin + r) * pass_.H + j, load(sum), backward.lanes(j));
     });
   }
 
@@ -183,13 +196,18 @@ class HeadTraining {
       own.dy_rows[n] = plan_.dy + n * plan_.Vp;
       if ((n + 1) % HeadPlan<T>::block == 0 || n + 1 == rows) own.block_ends[blocks++] = n + 1;
     }
-    for (Index k = 0; k < kAhead; ++k) own.dy_rows[rows + k] = plan_.zeros;
     const Blocks by_block{own.block_ends, blocks};
-    const OuterProduct dW{own.dy_rows, &kStart, 1, pass_.V, own.x_rows, pass_.H, pass_.dW};
-    const Index panels = Panels<Compute, Sum>(pass_.H, rows).count, parts = parts_of_each(team_, panels);
+    point_to_lanes(own.dy_rows, by_block, plan_.dy_lanes, plan_.Vp, own.dy_lanes);
+    if constexpr (kDepth<Storage> > 1) {
+      const Index parts = parts_of_each(team_, 1);
+      team_.share(parts,
+                  [&](Index item, int) { pair_rows(own.dy_rows, plan_.Vp, by_block, {item, parts}, own.dy_lanes); });
+    }
+    const OuterProduct<Storage, Sum> dW{own.dy_lanes, &kStart, 1, pass_.V, own.x_rows, pass_.H, pass_.dW};
+    const Index panels = Panels<Storage, Sum>(pass_.H, 0).count, parts = parts_of_each(team_, panels);
     team_.share(panels * parts + 1, [&](Index item, int member) {
       if (item == panels * parts) return add_rows(own.dy_rows, plan_.Vp, by_block, kWhole, plan_.db);
-      add_outer_product<Sum>(dW, by_block, {item / parts, panels}, {item % parts, parts}, plan_.own[member].right);
+      add_outer_product(dW, by_block, {item / parts, panels}, {item % parts, parts}, plan_.own[member].right);
     });
   }
 

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "bfloat16.h"
 #include "division.h"
 #include "team.h"
 
@@ -26,6 +27,18 @@ struct Types {
   using Sum = Sum_;
   static_assert(sizeof(Compute) == sizeof(Sum), "a vector of sums has a lane for each lane that is computed with");
 };
+
+// What numbers of a type are computed with.
+template <class Storage>
+struct ComputeOf {
+  using type = Storage;
+};
+template <>
+struct ComputeOf<BFloat16> {
+  using type = float;
+};
+template <class Storage>
+using Computed = typename ComputeOf<Storage>::type;
 
 enum class CellKind : int { rnn_tanh, rnn_relu, lstm, gru, lstm_peephole };
 
@@ -96,7 +109,7 @@ constexpr WeightField<Real> kWeightFields[] = {
 
 // One recurrence.  Weights are torch's, C-contiguous.  Nothing may alias an output, but where T is
 // 1 the states may stay in place (h_n is h_0, c_n is c_0): they are read before they are written.
-template <class Real, class Compute = Real>
+template <class Real, class Compute = Computed<Real>>
 struct Recurrence {
   Weights<const Real> weights;
   Rows<const Real> x;         // (T, B, I); not read when there are symbols
@@ -128,7 +141,7 @@ struct Gradients {
   Weights<Real> weights;  // all together or none: where W_ih is null, none is wanted
 };
 
-template <class Real, class Compute = Real>
+template <class Real, class Compute = Computed<Real>>
 struct Call {
   CellKind cell;
   Index T, B, I, H, P;
@@ -150,10 +163,10 @@ struct Call {
 // The head of a model: y = W x + b for B rows.
 template <class Real>
 struct Linear {
-  const Real* W;  // (V, H)
-  const Real* b;  // (V)
-  const Real* x;  // (B, H)
-  Real* y;        // (B, V)
+  const Real* W;      // (V, H)
+  const Real* b;      // (V)
+  const Real* x;      // (B, H)
+  Computed<Real>* y;  // (B, V)
   Index B, H, V;
 };
 
@@ -165,8 +178,8 @@ struct HeadPass {
   const Real* x;         // (N, H)
   const Index* targets;  // (N), each below V; negative: nothing to predict
   Real* dx;              // (N, H), out
-  Real* dW;              // (V, H), added to
-  Real* db;              // (V), added to
+  Computed<Real>* dW;    // (V, H), added to
+  Computed<Real>* db;    // (V), added to
   double* nats;          // sum over rows of -log softmax(W x + b)[target], out
   Index N, H, V;
 };
@@ -194,7 +207,7 @@ enum class Activation : int { sigmoid, tanh };
 
 // The kernels of one instruction set for one scalar type.  `scratch` is the caller's, 64-byte aligned, of at least
 // scratch_bytes(call, members) for the team's size.  Results are bit-equal for any team and any division.
-template <class Real, class Compute = Real>
+template <class Real, class Compute = Computed<Real>>
 struct Kernels {
   std::size_t (*scratch_bytes)(const Call<Real, Compute>&, int members);
   void (*forward)(const Call<Real, Compute>&, void* scratch, const Team&);
@@ -216,8 +229,9 @@ struct InstructionSet {
   const char* name;
   bool (*supported)();
   int vector_bytes;
-  Kernels<float> f32;
-  Kernels<double> f64;
+  const Kernels<float>* f32;
+  const Kernels<double>* f64;
+  const Kernels<BFloat16>* bf16;
 };
 
 }  // namespace unrolled

@@ -10,6 +10,7 @@ namespace unrolled {
 // gradients of each or none (kLayoutFields, kLayerFields, kWeightsFields and kGradientsFields of fields.h).
 template <class Real>
 class LayerCall {
+  using Compute = Computed<Real>;
   using Layout = Named<kLayoutFields>;
   using Layer = Named<kLayerFields>;
   using LayerGradients = Named<kGradientsFields>;
@@ -131,10 +132,11 @@ class LayerCall {
   }
 
   // What forward writes and backward reads.
-  typename Tensors<Real>::template Strided<Real> result(nb::handle tensor, const Shape& shape, int leading) {
-    if (!backward_) return in_.template strided<Real>(tensor, shape, leading);
-    const auto read = in_.template strided<const Real>(tensor, shape, leading);
-    return {const_cast<Real*>(read.data), {read.strides[0], read.strides[1], read.strides[2]}};
+  template <class Element = Real>
+  typename Tensors<Real>::template Strided<Element> result(nb::handle tensor, const Shape& shape, int leading) {
+    if (!backward_) return in_.template strided<Element>(tensor, shape, leading);
+    const auto read = in_.template strided<const Element>(tensor, shape, leading);
+    return {const_cast<Element*>(read.data), {read.strides[0], read.strides[1], read.strides[2]}};
   }
 
   // The symbols of one copy, those inside the rows; the others are never read.
@@ -164,27 +166,29 @@ class LayerCall {
   }
 
   // What forward saves for all directions.
+  template <class Element>
   struct Saved {
-    Rows<Real> rows;
+    Rows<Element> rows;
     Index direction_stride = 0;
 
-    Rows<Real> of(Index d) const {
+    Rows<Element> of(Index d) const {
       return {part(rows.data, d * direction_stride), rows.time_stride, rows.batch_stride};
     }
   };
   // Of all rows, (D, *rows, *of_row).
-  Saved saved_rows(nb::handle tensor, std::initializer_list<Index> of_row) {
-    const auto found = result(tensor, by_rows({D_}, of_row), 1 + row_axes());
+  template <class Element>
+  Saved<Element> saved_rows(nb::handle tensor, std::initializer_list<Index> of_row) {
+    const auto found = result<Element>(tensor, by_rows({D_}, of_row), 1 + row_axes());
     return {rows_of(found.data, found.strides + 1), found.strides[0]};
   }
   // c at the edges of segments, (D, edges, B, Hp); there may be room for more edges than the kernels count.
-  Saved saved_edges(nb::handle tensor, Index Hp) {
+  Saved<Compute> saved_edges(nb::handle tensor, Index Hp) {
     const Index edges = call.T > 0 ? (call.T - 1) / whole_blocks(call.segment, call.B) : 0;
     if (edges == 0) return {};
     const DLTensor t = in_.read(tensor);
     in_.require(t.ndim == 4 && t.shape[1] >= edges);
     if (!in_.fits_so_far()) return {};
-    const auto found = result(tensor, {D_, t.shape[1], call.B, Hp}, 2);
+    const auto found = result<Compute>(tensor, {D_, t.shape[1], call.B, Hp}, 2);
     return {{found.data, found.strides[1], Hp}, found.strides[0]};
   }
 
@@ -199,7 +203,7 @@ class LayerCall {
 
   void add_layer(const Layer& layer) {
     const nb::handle weights = layer["weights"], x = layer["x"];
-    const Index D = D_, B = call.B, H = call.H, P = call.P, Hp = padded<Real>(H);
+    const Index D = D_, B = call.B, H = call.H, P = call.P, Hp = padded<Compute>(H);
     Recurrence<Real> one{};
     if (symbols_) {
       one.symbols = checked_symbols(x);
@@ -220,10 +224,11 @@ class LayerCall {
       if (call.T == 1 && h_n == h_0) in_.may_be_overwritten(h_0);
       if (call.T == 1 && c_n == c_0) in_.may_be_overwritten(c_0);
     }
-    Saved gates, cells;
+    Saved<Real> gates;
+    Saved<Compute> cells;
     const Index slots = saved_slots(call.cell);
-    if (call.save && !call.segment && slots > 0) gates = saved_rows(layer["gates"], {slots, Hp});
-    if (call.save && !call.segment && has_c_) cells = saved_rows(layer["cells"], {Hp});
+    if (call.save && !call.segment && slots > 0) gates = saved_rows<Real>(layer["gates"], {slots, Hp});
+    if (call.save && !call.segment && has_c_) cells = saved_rows<Compute>(layer["cells"], {Hp});
     if (call.segment && has_c_) cells = saved_edges(layer["cells"], Hp);
     in_.require(length(weights) == D);
     for (Index d = 0; d < D && in_.fits_so_far(); ++d) {
@@ -275,9 +280,9 @@ class LayerCall {
   void clear(const Rows<Real>& rows, Index width, bool all) const {
     for (Index b = 0; b < call.B && !packed_; ++b) {
       for (Index t = all ? 0 : steps(b); t < call.T; ++t)
-        std::fill_n(rows.data + t * rows.time_stride + b * rows.batch_stride, width, Real{0});
+        std::fill_n(rows.data + t * rows.time_stride + b * rows.batch_stride, width, Real{});
     }
-    for (Index n = 0; n < N_ && packed_ && all; ++n) std::fill_n(rows.data + n * rows.time_stride, width, Real{0});
+    for (Index n = 0; n < N_ && packed_ && all; ++n) std::fill_n(rows.data + n * rows.time_stride, width, Real{});
   }
 
   Tensors<Real> in_;

@@ -19,7 +19,7 @@ struct Packed {
 template <class T>
 struct StepBuffers {
   T::Compute* x_part;  // (rows of a chunk, G, Hp): the input products, where the saved gates cannot hold them
-  T::Compute* m;       // (B, Hp): o * tanh(c) before the projection
+  T::Storage* m;       // (B, Hp): o * tanh(c) before the projection
 };
 
 // Enough rows in a chunk to use each weight of W_ih often, few enough that the products stay in cache.
@@ -32,8 +32,8 @@ template <class T>
 struct ForwardPointers {
   const T::Storage** h_prev;
   const T::Compute **c_prev, **x_part;
-  T::Storage **y, **saved;
-  T::Compute **m, **c;
+  T::Storage **y, **saved, **m;
+  T::Compute** c;
   const T::Storage** x;  // of a chunk
   T::Compute** out;      // of a chunk
 };
@@ -80,7 +80,8 @@ struct Plan {
       ForwardPointers<T> to;
       const Index step_rows = c.gradients ? chunk_rows : c.B;
       arena.take(step_rows, to.h_prev, to.c_prev, to.x_part);
-      arena.take(step_rows, to.y, to.saved, to.m, to.c);
+      arena.take(step_rows, to.y, to.saved, to.m);
+      arena.take(step_rows, to.c);
       arena.take(chunk_rows, to.x);
       arena.take(chunk_rows, to.out);
       if (pointers) pointers[k] = to;
@@ -109,7 +110,7 @@ struct Plan {
   // What depends on the call: rows in order, zeros, cells padded.
   void arrange() {
     order.fill();
-    for (Index k = 0; k < call.P; ++k) no_h[k] = 0;
+    for (Index k = 0; k < call.P; ++k) no_h[k] = Storage{};
     for (Index k = 0; k < Hp; ++k) zeros[k] = 0;
     pad_cells();
   }

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// All kernels of one instruction set; a target_*.cpp only puts a namespace around this file.
+// All kernels of one instruction set; a target_*.cpp only puts a namespace around this file, and names the headers of
+// its vectors (UNROLLED_SIMD) and of its bfloat16 (UNROLLED_BFLOAT16).
 #include "simd/vector.h"
 
 #include UNROLLED_SIMD
+#include UNROLLED_BFLOAT16
 
+#include "simd/lanes.h"
 #include "simd/storage.h"
 #include "math-inl.h"
 #include "gemm-inl.h"
@@ -127,3 +130,4 @@ constexpr Kernels<typename T::Storage, typename T::Compute> kKernels{
 };
 using F32 = Types<float, float, float>;
 using F64 = Types<double, double, double>;
+using BF16 = Types<BFloat16, float, float>;

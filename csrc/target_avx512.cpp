@@ -8,6 +8,7 @@ namespace unrolled::avx512 {
 namespace {
 constexpr int kRegisters = 32, kVectorBytes = 64;
 #define UNROLLED_SIMD "simd/avx512.h"
+#define UNROLLED_BFLOAT16 "simd/bfloat16.h"
 #include "target-inl.h"
 
 bool supported() {
@@ -16,5 +17,7 @@ bool supported() {
 }
 }  // namespace
 
-extern const InstructionSet instruction_set{"avx512", supported, kVectorBytes, kKernels<F32>, kKernels<F64>};
+extern const Kernels<float> f32 = kKernels<F32>;
+extern const Kernels<double> f64 = kKernels<F64>;
+extern const InstructionSet instruction_set{"avx512", supported, kVectorBytes, &f32, &f64, &kKernels<BF16>};
 }  // namespace unrolled::avx512

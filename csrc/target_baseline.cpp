@@ -6,10 +6,12 @@ namespace unrolled::baseline {
 namespace {
 constexpr int kRegisters = 16, kVectorBytes = 16;
 #define UNROLLED_SIMD "simd/baseline.h"
+#define UNROLLED_BFLOAT16 "simd/bfloat16.h"
 #include "target-inl.h"
 
 bool supported() { return true; }
 }  // namespace
 
-extern const InstructionSet instruction_set{"baseline", supported, kVectorBytes, kKernels<F32>, kKernels<F64>};
+extern const InstructionSet instruction_set{"baseline",     supported,      kVectorBytes,
+                                            &kKernels<F32>, &kKernels<F64>, &kKernels<BF16>};
 }  // namespace unrolled::baseline

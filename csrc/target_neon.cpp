@@ -8,10 +8,13 @@ namespace unrolled::neon {
 namespace {
 constexpr int kRegisters = 32, kVectorBytes = 16;
 #define UNROLLED_SIMD "simd/neon.h"
+#define UNROLLED_BFLOAT16 "simd/bfloat16.h"
 #include "target-inl.h"
 
 bool supported() { return true; }
 }  // namespace
 
-extern const InstructionSet instruction_set{"neon", supported, kVectorBytes, kKernels<F32>, kKernels<F64>};
+extern const Kernels<float> f32 = kKernels<F32>;
+extern const Kernels<double> f64 = kKernels<F64>;
+extern const InstructionSet instruction_set{"neon", supported, kVectorBytes, &f32, &f64, &kKernels<BF16>};
 }  // namespace unrolled::neon

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The vectors that every kernel is written in, on GCC/Clang vector extensions.  An instruction set adds fma, load_n,
-// store_n, at_most and at_least (avx512.h, avx2.h, baseline.h, neon.h), its target_*.cpp kVectorBytes and kRegisters.
-// Included inside the namespace of a target.
+// store_n, at_most and at_least (avx512.h, avx2.h, baseline.h, neon.h) and its bfloat16 (avx512_bf16.h or bfloat16.h),
+// its target_*.cpp kVectorBytes and kRegisters.
+// Included inside the namespace of a target.  bfloat16 is stored, widened and multiplied, never computed with alone.
 
 template <class Real>
 struct VectorOf;
@@ -18,6 +19,21 @@ struct VectorOf<double> {
   typedef double type __attribute__((vector_size(kVectorBytes), may_alias));
   typedef double unaligned __attribute__((vector_size(kVectorBytes), aligned(8), may_alias));
   typedef std::int64_t bits __attribute__((vector_size(kVectorBytes), may_alias));
+};
+
+// Two bfloat16 in a lane.
+template <>
+struct VectorOf<std::int32_t> {
+  typedef std::int32_t type __attribute__((vector_size(kVectorBytes), may_alias));
+  typedef std::int32_t unaligned __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
+  typedef type bits;
+};
+
+// As many as there are floats in a vector.
+template <>
+struct VectorOf<BFloat16> {
+  typedef std::uint16_t type __attribute__((vector_size(kVectorBytes / 2), may_alias));
+  typedef std::uint16_t unaligned __attribute__((vector_size(kVectorBytes / 2), aligned(2), may_alias));
 };
 
 template <class Real>

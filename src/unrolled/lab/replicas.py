@@ -70,7 +70,7 @@ class Replicas:
         self.ids = torch.zeros((S, T, B), dtype=torch.int64)
         self.y = like.new_zeros((S, T, B, width))
         self.dy = like.new_zeros((S, T, B, width)) if gradients else like.new_zeros(0)
-        gates, cells = fused.saved_shapes(kind, (T, B), S, H, like.element_size()) if gradients else ([0], [0])
+        gates, cells = fused.saved_shapes(kind, (T, B), S, H, like.dtype) if gradients else ([0], [0])
         self.saved = fused.Saved(like.new_empty(gates), like.new_empty(cells))
         self.h_0, self.h_n, self.dh_0, self.dh_n = (like.new_zeros((S, B, H)) for _ in range(4))
         self.c_0, self.c_n, self.dc_0, self.dc_n = (like.new_zeros((S, B, H)) for _ in range(4))

@@ -17,7 +17,7 @@ from unrolled.core.fields import Weights
 from unrolled.nn import checks, dispatch
 from unrolled.nn.layout import STEP
 from unrolled.nn.modules import as_leaf, named, refuse_script, sharing_parameters
-from unrolled.nn.reference import ZEROS
+from unrolled.nn.reference import ZEROS, in_type
 from unrolled.notation import gate_count, has_cell_state
 
 #: Attributes of a cell, in the order of `Weights`.
@@ -93,11 +93,15 @@ class RecurrentCell(RNNCellBase):
             x, states = x.unsqueeze(0), [s.unsqueeze(0) for s in states]
             reset_states = [s.unsqueeze(0) for s in reset_states]
         checks.cell(x, states, W, self.hidden_size, autocast is not None)
+        # As torch: the other cells ignore autocast.
+        narrow = autocast if self.stock is torch.nn.RNNCell and W.dtype != torch.float64 else None
         if dispatch.goes_to_torch(x, W, beyond_torch=checks.is_one_hot(x) or reset is not None):
             hx = tuple(states) if len(states) == 2 else (*states, None)[0]
             found = self.stock.forward(self, x, hx)
             after = list(found) if isinstance(found, tuple) else [found]
         else:
+            if narrow == torch.bfloat16:
+                x, states, weights, reset_states = in_type((x, states, weights, reset_states), narrow)
             h_0, c_0 = _with_direction(states)
             to = _with_direction(reset_states) if reset_states else ZEROS
             x = x.unsqueeze(0)
@@ -105,9 +109,8 @@ class RecurrentCell(RNNCellBase):
             after = [s.squeeze(0) for s in finals if s is not None]
         if not batched:
             after = [s.squeeze(0) for s in after]
-        # As torch: the other cells ignore autocast.
-        if autocast is not None and self.stock is torch.nn.RNNCell and W.dtype != torch.float64:
-            after = [s.to(autocast) for s in after]
+        if narrow is not None:
+            after = [s.to(narrow) for s in after]
         return after
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unrolled.nn.reach import is_traced
 
-#: Types narrower than float32, which are computed in float32.
+#: Types narrower than float32, which are stored, and never computed with alone.
 HALF = (torch.float16, torch.bfloat16)
 
 

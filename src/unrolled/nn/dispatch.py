@@ -26,7 +26,6 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.utils.rnn import PackedSequence
-from torch.utils._pytree import tree_map_only
 
 from unrolled.config.checks import CheckpointSteps
 from unrolled.core import backend, threads
@@ -46,11 +45,11 @@ from unrolled.nn.reach import (
     transforms_active,
 )
 from unrolled.nn.recompute import segment_steps
-from unrolled.nn.reference import ZEROS, LayerResult, ResetState
+from unrolled.nn.reference import ZEROS, LayerResult, ResetState, in_type
 from unrolled.notation import CELLS, has_cell_state
 
 #: Types the compiled core computes in.
-CORE_TYPES = (torch.float32, torch.float64)
+CORE_TYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 _any_requires_grad = torch._C._any_requires_grad
 _grad_enabled = torch.is_grad_enabled
@@ -81,7 +80,8 @@ def layer(
 ) -> LayerResult:
     """Unroll one stacked layer, with all its directions, by the fastest path there is.
 
-    float16 and bfloat16 are computed in float32; the results have the type of x (of the weights, if x is one-hot).
+    bfloat16 is multiplied in pairs by the processor's own units, where it has them, and summed, activated and carried
+    as c in float32; float16 is computed in float32.  The results have the type of x (of the weights, if x is one-hot).
 
     Args:
         kind: the cell, as notation.py names it.
@@ -129,13 +129,13 @@ def run(
 ) -> LayerResult:
     """Do what `layer` does, for callers who have checked the layout: choose the path and take it."""
     W_hh = weights[0].W_hh
-    if x.dtype in checks.HALF or W_hh.dtype in checks.HALF or autocast_type(x) is not None:
-        wide = torch.float64 if W_hh.dtype == torch.float64 else torch.float32
+    if torch.float16 in (x.dtype, W_hh.dtype) or autocast_type(x) is not None:
+        inner = W_hh.dtype if W_hh.dtype in (torch.float64, torch.bfloat16) else torch.float32
         narrow = x.dtype if x.is_floating_point() else W_hh.dtype
-        x, h_0, c_0, weights, reset_state = _cast((x, h_0, c_0, weights, tuple(reset_state)), wide)
+        x, h_0, c_0, weights, reset_state = in_type((x, h_0, c_0, weights, tuple(reset_state)), inner)
         with torch.autocast(x.device.type, enabled=False):
             results = run(kind, layout, x, h_0, c_0, weights, trace, checkpoint_steps, reset_state)
-        return _cast(results, narrow)  # type: ignore[no-any-return]
+        return in_type(results, narrow)  # type: ignore[no-any-return]
     inputs = (x, h_0, c_0, *reset_state, *flatten(weights))
     steps = None if trace else checkpoint_steps  # a trace needs every gate
     if core_reads(*inputs, *layout[1:]) and _elsewhere(x, W_hh.dtype) is None and not backend.reference_forced():
@@ -216,7 +216,7 @@ def obstacle(x: Tensor, dtype: torch.dtype) -> str | None:
     """Return why the compiled core cannot compute on x with weights of this type, or None if it can.
 
     >>> obstacle(torch.zeros(3, 1, 2), torch.complex64)
-    'the core computes in float32 and float64, not complex64'
+    'the core computes in float32, float64 and bfloat16, not complex64'
     """
     if forward_ad._current_level >= 0:
         return "forward-mode derivatives go through the equations"
@@ -230,7 +230,7 @@ def _elsewhere(x: Tensor, dtype: torch.dtype) -> str | None:
     if not x.is_cpu:
         return f"the core runs on the cpu, not on {x.device.type}"
     if dtype not in CORE_TYPES:
-        return f"the core computes in float32 and float64, not {str(dtype).removeprefix('torch.')}"
+        return f"the core computes in float32, float64 and bfloat16, not {str(dtype).removeprefix('torch.')}"
     return None
 
 
@@ -259,11 +259,6 @@ def goes_to_torch(x: Tensor, W: Tensor, beyond_torch: bool) -> bool:
     return asked and not beyond_torch and not reference_forced()
 
 
-def _cast(tensors: Any, dtype: torch.dtype) -> Any:
-    """Return nested tensors with the floating-point ones in another type."""
-    return tree_map_only(Tensor, lambda t: t.to(dtype) if t.is_floating_point() else t, tensors)
-
-
 def explain_backend(
     layer: torch.nn.Module,
     x: Tensor | PackedSequence,
@@ -290,7 +285,7 @@ def explain_backend(
     if goes_to_torch(data, W, getattr(layer, "beyond_torch", False) or asks_more):
         served = f"what {type(data).__name__} and {type(W).__name__} override" if data.is_cpu else data.device.type
         return Backend("torch", f"torch's own operator serves {served}")
-    dtype = torch.float32 if W.dtype in checks.HALF else W.dtype
+    dtype = torch.float32 if W.dtype == torch.float16 else W.dtype
     why = obstacle(data, dtype)
     if why is not None:
         return Backend("reference", why)
@@ -302,7 +297,7 @@ def explain_backend(
         route = "an autograd Function, because a gradient is wanted"
     else:
         route = "a bare call, because no gradient is wanted"
-    widened = f", computed in {dtype}" if W.dtype in checks.HALF or data.dtype in checks.HALF else ""
+    widened = ", computed in float32" if torch.float16 in (W.dtype, data.dtype) else ""
     count, reason = _threads(layer, x, dtype)
     shared = "one thread" if count == 1 else f"{count} threads"
     return Backend("fused", f"{W.dtype} on {data.device.type}{widened}; {route}; {shared}: {reason}")

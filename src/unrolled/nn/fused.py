@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from unrolled.core import _core
-from unrolled.core.fields import GradientTensors, HeadPass, LayerTensors, Layout, Weights, dtype_name
+from unrolled.core.fields import GradientTensors, HeadPass, LayerTensors, Layout, Weights
 from unrolled.nn import checks, fit, reference
 from unrolled.nn.reach import PLAIN
 from unrolled.nn.reference import ZEROS, ResetState
@@ -29,23 +29,37 @@ class Unreadable(ValueError):
 
 
 class Saved(NamedTuple):
-    """What forward saves for backward: unit rows are padded to 64 bytes (Hp)."""
+    """What forward saves for backward: unit rows are padded to 64 bytes (Hp) of the type that is computed with."""
 
     gates: Tensor  # (D, *rows, slots, Hp), activated: LSTM i f g o; GRU r z n and W_hn h + b_hn; RNN slots = 0
     cells: Tensor  # (D, *rows, Hp), LSTM; else empty.  In segments: gates empty, cells (D, edges, B, Hp)
 
 
+def computed(dtype: torch.dtype) -> torch.dtype:
+    """Return the type in which the core computes, and keeps cell states, for weights of a type.
+
+    >>> computed(torch.bfloat16), computed(torch.float64)
+    (torch.float32, torch.float64)
+    """
+    return torch.float32 if dtype == torch.bfloat16 else dtype
+
+
+def types_of_saved(dtype: torch.dtype) -> tuple[torch.dtype, torch.dtype]:
+    """Return the types of the gates and cells of `Saved`."""
+    return dtype, computed(dtype)
+
+
 def saved_shapes(
-    kind: str, rows: Sequence[int], D: int, H: int, itemsize: int, edges: tuple[int, int] | None = None
+    kind: str, rows: Sequence[int], D: int, H: int, dtype: torch.dtype, edges: tuple[int, int] | None = None
 ) -> tuple[list[int], list[int]]:
     """Return the shapes of `Saved` for these rows, (T, B), (B, T) or (N,); in segments, for (edges, B).
 
-    >>> saved_shapes("LSTM", (5, 2), 1, 10, 4)
+    >>> saved_shapes("LSTM", (5, 2), 1, 10, torch.float32)
     ([1, 5, 2, 4, 16], [1, 5, 2, 16])
-    >>> saved_shapes("LSTM", (5, 2), 1, 10, 4, edges=(edge_count(5, 2), 2))
+    >>> saved_shapes("LSTM", (5, 2), 1, 10, torch.float32, edges=(edge_count(5, 2), 2))
     ([0], [1, 2, 2, 16])
     """
-    line = 64 // itemsize
+    line = 64 // computed(dtype).itemsize
     Hp = (H + line - 1) // line * line
     gates = [D, *rows, len(CELLS[kind].saved), Hp] if edges is None else [0]
     cells = [D, *(edges or rows), Hp] if has_cell_state(kind) else [0]
@@ -78,7 +92,7 @@ def recorded(kind: str, layout: Layout, saved: Sequence[Tensor], W_hh: Tensor) -
 
     Names are "c", "i", "f", "g", "o" or "r", "z", "n", "hn".
     """
-    gates, cells = (s.detach() for s in saved)
+    gates, cells = (s.detach().to(W_hh.dtype) for s in saved)
     H = W_hh.shape[0] // gate_count(kind)
     named = {"c": cells[..., :H]} if has_cell_state(kind) else {}
     named |= {name: gates[..., slot, :H] for slot, name in enumerate(CELLS[kind].saved)}
@@ -100,7 +114,7 @@ def forward(
     segment: int = 0,
     reset_state: ResetState = ZEROS,
 ) -> LayerTensors:
-    """Run one layer; arguments and shapes as in `reference.layer`, float32 or float64 on the CPU.
+    """Run one layer; arguments and shapes as in `reference.layer`, float32, float64 or bfloat16 on the CPU.
 
     Args:
         save: save what backward needs.
@@ -131,15 +145,16 @@ def results(
     like, D = weights[0].W_hh, len(weights)
     P, H = like.shape[1], like.shape[0] // gate_count(kind)
     rows, T, B = _rows(layout, x)
-    y = _buffer(like, (*copies, *rows, D * P))
+    y = _buffer(like, (*copies, *rows, D * P), like.dtype)
     # Sizes one by one: torch takes half a microsecond longer to read them from a tuple.
     h_n = like.new_empty(*copies, D, B, P)
     c_n = like.new_empty(*copies, D, B, H) if has_cell_state(kind) else None
     if not save:
         return y, h_n, c_n, None
     edges = (edge_count(T, segment), B) if segment else None
-    gates, cells = saved_shapes(kind, rows, D, H, like.element_size(), edges)
-    return y, h_n, c_n, Saved(_buffer(like, (*copies, *gates)), _buffer(like, (*copies, *cells)))
+    gates, cells = saved_shapes(kind, rows, D, H, like.dtype, edges)
+    of_gates, of_cells = types_of_saved(like.dtype)
+    return y, h_n, c_n, Saved(_buffer(like, (*copies, *gates), of_gates), _buffer(like, (*copies, *cells), of_cells))
 
 
 def _rows(layout: Layout, x: Tensor) -> tuple[torch.Size, int, int]:
@@ -171,7 +186,7 @@ def backward(
     Returns: the gradients; those of the inputs are new, or None where not wanted.
     """
     x, weights = tensors.x, tensors.weights
-    dx = _buffer(x, x.shape) if needs[0] and x.is_floating_point() else None
+    dx = _buffer(x, x.shape, x.dtype) if needs[0] and x.is_floating_point() else None
     states = (tensors.h_0, tensors.c_0, tensors.h_reset, tensors.c_reset)
     dh_0, dc_0, *dreset = (_like(s) if wanted else None for s, wanted in zip(states, needs[1:5], strict=True))
     dweights = [Weights._make(map(_like, direction)) for direction in weights] if needs[5] else None
@@ -217,14 +232,16 @@ def check_saved(
     >>> check_saved("RNN_RELU", Layout(), W[None], [Weights(W, W)], W[None], [torch.zeros(1, 1, 6, 0, 16), none], 0)
     """
     W_hh, D = weights[0].W_hh, len(weights)
+    dtype = W_hh.dtype
     rows, T, B = _rows(layout, x)
     edges = (edge_count(T, segment), B) if segment else None
-    shapes = saved_shapes(kind, rows, D, W_hh.shape[0] // gate_count(kind), W_hh.element_size(), edges)
-    for name, t, shape in zip(("y", "gates", "cells"), (y, *saved), ((*rows, D * W_hh.shape[1]), *shapes), strict=True):
-        if t.shape != torch.Size(shape) or t.dtype != W_hh.dtype:
+    shapes = (*rows, D * W_hh.shape[1]), *saved_shapes(kind, rows, D, W_hh.shape[0] // gate_count(kind), dtype, edges)
+    types = dtype, *types_of_saved(dtype)
+    for name, t, shape, expected in zip(("y", "gates", "cells"), (y, *saved), shapes, types, strict=True):
+        if t.shape != torch.Size(shape) or t.dtype != expected:
             raise ValueError(
                 f"{name}, saved for the backward pass, came back as {checks.described(t)}, expected "
-                f"{checks.form(W_hh.dtype, shape)}; a saved-tensor hook must return what it was given"
+                f"{checks.form(expected, shape)}; a saved-tensor hook must return what it was given"
             )
 
 
@@ -242,11 +259,11 @@ def step(kind: str, x: Tensor, state: Any, weights: Sequence[Weights], stacked: 
 _LARGE = 1 << 20
 
 
-def _buffer(like: Tensor, shape: Sequence[int]) -> Tensor:
+def _buffer(like: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """An uninitialised contiguous tensor."""
-    if math.prod(shape) * like.element_size() < _LARGE:
-        return like.new_empty(*shape)
-    return _core.buffer(dtype_name(like), shape)  # type: ignore[no-any-return]
+    if math.prod(shape) * dtype.itemsize < _LARGE:
+        return like.new_empty(*shape) if dtype is like.dtype else like.new_empty(shape, dtype=dtype)
+    return _core.buffer(str(dtype).removeprefix("torch."), shape)  # type: ignore[no-any-return]
 
 
 def head(x: Tensor, W: Tensor, b: Tensor, targets: Tensor, dW: Tensor, db: Tensor) -> tuple[float, Tensor]:

@@ -24,7 +24,7 @@ from unrolled.nn.layout import Arguments, Arrangement, Rows
 from unrolled.nn.modules import as_leaf, is_hooked, named, refuse_script, sharing_parameters
 from unrolled.nn.reach import batch_size, is_traced
 from unrolled.nn.recording import trace_of
-from unrolled.nn.reference import ZEROS, LayerResult
+from unrolled.nn.reference import ZEROS, LayerResult, in_type
 from unrolled.nn.stack import first_input, of_layer, run_stack
 from unrolled.notation import gate_parameters, has_cell_state, name_here, stored_name, textbook_names
 
@@ -115,16 +115,19 @@ class RecurrentLayer(torch.nn.RNNBase):
             checks.embedding(embedding, x, W, self.input_size)
             D = 2 if self.bidirectional else 1
             x, weights[:D] = first_input(x, weights[:D], embedding, layout)
+        autocast = dispatch.autocast_type(x)
+        if self.stock is torch.nn.GRU or W.dtype == torch.float64:  # as torch: its GRU ignores autocast
+            autocast = None
         beyond_torch = self.beyond_torch or lengths is not None or reset is not None or trace or checks.is_one_hot(x)
         if dispatch.goes_to_torch(x, W, beyond_torch):
             y, finals = self._torch_operator(x, states, layout, weights)
             recorded: list[tuple[Tensor, dict[str, Tensor]]] = []
         else:
+            if autocast == torch.bfloat16:
+                x, states, weights, reset_states = in_type((x, states, weights, reset_states), autocast)
             y, finals, recorded = self._unroll(x, states, layout, weights, trace, reset_states)
 
-        autocast = dispatch.autocast_type(x)
-        # As torch: its GRU ignores autocast.
-        if autocast is not None and self.stock is not torch.nn.GRU and W.dtype != torch.float64:
+        if autocast is not None:
             y, finals = y.to(autocast), [s.to(autocast) for s in finals]
         finals = arrangement.restored(finals)
         state = tuple(finals) if len(finals) == 2 else finals[0]

@@ -7,13 +7,15 @@ cannot go (second derivatives, forward-mode derivatives, unusual dtypes).  It is
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding, linear
+from torch.utils._pytree import tree_map_only
 
 from unrolled.core.fields import Layout, Weights
+from unrolled.nn.checks import HALF
 from unrolled.notation import gate_count, has_cell_state
 
 #: Gates and cell states by name: "c", "i", "f", "g", "o", "r", "z", "n", "hn"; of a layer, each (D, *rows, H).
@@ -27,6 +29,15 @@ ZEROS: ResetState = (None, None)
 
 _State: TypeAlias = tuple[Tensor, ...]  # (h,), or (h, c) for LSTM
 _Cell: TypeAlias = Callable[[Tensor, _State, Weights], tuple[_State, Gates]]  # a = W_ih x + b_ih and the state before
+
+
+def in_type(tensors: Any, dtype: torch.dtype) -> Any:
+    """Return nested tensors with the floating-point ones in another type.
+
+    >>> in_type((torch.zeros(1), torch.tensor([2]), None), torch.float64)
+    (tensor([0.], dtype=torch.float64), tensor([2]), None)
+    """
+    return tree_map_only(Tensor, lambda t: t.to(dtype) if t.is_floating_point() else t, tensors)
 
 
 def input_term(x: Tensor, W_ih: Tensor, b_ih: Tensor | None) -> Tensor:
@@ -210,7 +221,7 @@ def layer(
         trace: also return every gate and cell state.
         reset_state: h (D, B, P) and c (D, B, H); None is zeros.
     Returns: y (T, B, D*P) laid out as x, zero past the end; h_n (D, B, P) and c_n (D, B, H) after the last real
-        step; the gates, detached and laid out as x, or None.
+        step; the gates, detached and laid out as x, or None.  bfloat16 and float16 are computed in float32.
     Source: docs/notation.md.
 
     >>> W = torch.ones(1, 1)
@@ -219,6 +230,11 @@ def layer(
     >>> y.flatten().tolist(), h_n.item()
     ([1.0, 3.0, 6.0], 6.0)
     """
+    narrow = weights[0].W_hh.dtype
+    if narrow in HALF:
+        wide = in_type((x, h_0, c_0, weights), torch.float32)
+        results = layer(kind, layout, *wide, trace, in_type(tuple(reset_state), torch.float32))
+        return in_type(results, narrow)  # type: ignore[no-any-return]
     batch_first, lengths, batch_sizes, reset = layout
     if batch_first:
         x, reset = x.transpose(0, 1), None if reset is None else reset.transpose(0, 1)

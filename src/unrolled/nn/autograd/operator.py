@@ -116,8 +116,9 @@ def _fake_forward(kind: str, *args: Any) -> tuple[Tensor, Tensor, Tensor, list[T
         B = torch.library.get_ctx().new_dynamic_size() if h_0 is None else h_0.shape[1]
     edges = (fused.edge_count(T, segment), B) if segment else None
     c_n = W_hh.new_empty(D, B, H) if has_cell_state(kind) else W_hh.new_empty(0)
-    shapes = fused.saved_shapes(kind, rows, D, H, W_hh.element_size(), edges) if save else ()
-    return W_hh.new_empty(*rows, D * P), W_hh.new_empty(D, B, P), c_n, [W_hh.new_empty(s) for s in shapes]
+    shapes = fused.saved_shapes(kind, rows, D, H, W_hh.dtype, edges) if save else ()
+    saved = [W_hh.new_empty(s, dtype=t) for s, t in zip(shapes, fused.types_of_saved(W_hh.dtype), strict=False)]
+    return W_hh.new_empty(*rows, D * P), W_hh.new_empty(D, B, P), c_n, saved
 
 
 def _fake_backward(kind: str, *args: Any) -> list[Tensor]:

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// AArch64 with units for bfloat16; float and double are NEON's.
+#include <arm_neon.h>
+#include <sys/auxv.h>
+
+#include "denormals.h"
+#include "kernels.h"
+
+namespace unrolled::neon {
+extern const Kernels<float> f32;
+extern const Kernels<double> f64;
+}  // namespace unrolled::neon
+
+namespace unrolled::neon_bf16 {
+namespace {
+constexpr int kRegisters = 32, kVectorBytes = 16;
+#define UNROLLED_SIMD "simd/neon.h"
+#define UNROLLED_BFLOAT16 "simd/neon_bf16.h"
+#include "target-inl.h"
+
+bool supported() {
+  constexpr unsigned long has_bf16 = 1ul << 14;  // HWCAP2_BF16
+  return getauxval(AT_HWCAP2) & has_bf16;
+}
+}  // namespace
+
+extern const InstructionSet instruction_set{"neon_bf16", supported,  kVectorBytes,
+                                            &neon::f32,  &neon::f64, &kKernels<BF16>};
+}  // namespace unrolled::neon_bf16
