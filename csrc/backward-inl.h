@@ -55,7 +55,7 @@ class BackwardRows {
   }
 
  private:
-  Storage* da(Index s, Index b) const { return buffers_.da + plan_.ring(s, b) * Cell::slots * Hp_; }
+  Storage* da(Index s, Index b) const { return buffers_.da + plan_.ring(s, b) * plan_.da_width; }
 
   // Where each row of step s reads and writes.  Returns how many there are.
   Index point(Index s) {

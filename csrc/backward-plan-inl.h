@@ -19,7 +19,7 @@ struct BackwardBuffers {
   using Sum = typename T::Sum;
   using Storage = typename T::Storage;
   Panels<Storage, Sum> hidden, input, projection;  // W_hh, W_ih, W_hr, not transposed, for products with da
-  Storage* da;                                     // ring (chunk + 1, B, slots, Hp)
+  Storage* da;                                     // ring (chunk + 1, B, da_width): (slots, Hp)
   Storage* dp;                                     // ring (chunk + 1, B, Pp): dh_t before W_hr, with a projection
   Storage* m;                                      // ring (chunk + 1, B, Hp): what W_hr multiplies
   Lane<Storage>*da_lanes, *dp_lanes;  // rows of a chunk as dW reads them, where a lane holds more than one of them
@@ -65,6 +65,9 @@ struct BackwardPlan {
 
   const CallOf<T>& call;
   Index Hp, Pp, chunk, block, segment;
+  // Of a row of da and of its lanes: a cache line more than there are slots, for rows that lie 4096 bytes apart would
+  // share a few places of the first cache.
+  Index da_width, lane_width;
   Order<T> order;
   Storage* no_h;                  // (max(P, slots * Hp)) zeros
   Compute* zeros;                 // (max(Pp, Hp))
@@ -78,6 +81,8 @@ struct BackwardPlan {
     Pp = padded<Compute>(c.P);
     by_symbol = c.recurrence[0].symbols.data;
     projected = c.recurrence[0].weights.W_hr;
+    da_width = Cell::slots * Hp + 64 / sizeof(Storage);
+    lane_width = Cell::slots * Hp + 64 / sizeof(Lane<Storage>);
     block = block_steps(c.B);
     segment = min_of(segment_steps<T>(c), c.T);
     chunk = choose_chunk();
@@ -166,11 +171,11 @@ struct BackwardPlan {
     arena.take(to.hidden.size(), to.hidden.data);
     arena.take(gradients.dx.data ? to.input.size() : 0, to.input.data);
     arena.take(projected ? to.projection.size() : 0, to.projection.data);
-    arena.take((chunk + 1) * c.B * Cell::slots * Hp, to.da);
+    arena.take((chunk + 1) * c.B * da_width, to.da);
     arena.take(projected ? (chunk + 1) * c.B * Pp : 0, to.dp);
     arena.take(projected ? (chunk + 1) * c.B * Hp : 0, to.m);
     const Index lanes = kDepth<Storage> == 1 ? 0 : chunk_lanes();
-    arena.take(lanes * Cell::slots * Hp, to.da_lanes);
+    arena.take(lanes * lane_width, to.da_lanes);
     arena.take(projected ? lanes * Pp : 0, to.dp_lanes);
     arena.take(Cell::has_c ? c.B * Hp : 0, to.dc);
     arena.take(c.B * Pp, to.dh);

@@ -83,13 +83,13 @@ class ChunkSums {
       for (Index k = 0; k < n; ++k) gather_row(s, t, order_.order[k]);
       if ((s1 - s) % plan_.block == 0 || s == s0) own_.block_ends[blocks_++] = rows_;
     }
-    point_to_lanes(own_.da_rows, blocks(), buffers_.da_lanes, Cell::slots * Hp_, own_.da_lanes);
+    point_to_lanes(own_.da_rows, blocks(), buffers_.da_lanes, plan_.lane_width, own_.da_lanes);
     if (plan_.projected) point_to_lanes(own_.dp_rows, blocks(), buffers_.dp_lanes, plan_.Pp, own_.dp_lanes);
   }
   Blocks blocks() const { return {own_.block_ends, blocks_}; }
 
   void gather_row(Index s, Index t, Index b) {
-    own_.da_rows[rows_] = buffers_.da + plan_.ring(s, b) * Cell::slots * Hp_;
+    own_.da_rows[rows_] = buffers_.da + plan_.ring(s, b) * plan_.da_width;
     own_.h_rows[rows_] = timeline_.h_prev(t, b, timeline_.origin(t, b));
     if (plan_.by_symbol) {
       own_.symbol_rows[rows_] = order_.row(recurrence_.symbols, t, b);

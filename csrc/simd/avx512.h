@@ -12,9 +12,11 @@ inline Vec<double> load_n(const double* p, Index n) {
   return _mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << n) - 1), p);
 }
 inline void store_n(float* p, Vec<float> v, Index n) {
+  if (n == kWidth<float>) return store(p, v);
   _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), v);
 }
 inline void store_n(double* p, Vec<double> v, Index n) {
+  if (n == kWidth<double>) return store(p, v);
   _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1u << n) - 1), v);
 }
 

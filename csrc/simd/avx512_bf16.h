@@ -5,6 +5,7 @@ inline Vec<BFloat16> load_n(const BFloat16* p, Index n) {
   return (Vec<BFloat16>)_mm256_maskz_loadu_epi16(static_cast<__mmask16>((1u << n) - 1), p);
 }
 inline void store_n(BFloat16* p, Vec<BFloat16> v, Index n) {
+  if (n == kWidth<float>) return store(p, v);
   _mm256_mask_storeu_epi16(p, static_cast<__mmask16>((1u << n) - 1), (__m256i)v);
 }
 // n numbers in pairs.
