@@ -37,10 +37,19 @@ constexpr int kRegisters = 32, kVectorBytes = 16;
 constexpr int kRegisters = 16, kVectorBytes = 16;
 #define UNROLLED_SIMD "../csrc/simd/baseline.h"
 #endif
+#if defined(__AVX512BF16__)
+#define UNROLLED_BFLOAT16 "../csrc/simd/avx512_bf16.h"
+#elif defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+#define UNROLLED_BFLOAT16 "../csrc/simd/neon_bf16.h"
+#else
+#define UNROLLED_BFLOAT16 "../csrc/simd/bfloat16.h"
+#endif
 #include "../csrc/simd/vector.h"
 
 #include UNROLLED_SIMD
+#include UNROLLED_BFLOAT16
 
+#include "../csrc/simd/lanes.h"
 #include "../csrc/simd/storage.h"
 #include "../csrc/gemm-inl.h"
 
@@ -129,8 +138,7 @@ struct Tiles : Work {
     TileSums<float> sums;
     for (Index pass = 0; pass < passes; ++pass) {
       for (Index p = 0; p < panels; ++p) {
-        tile<float, float, float, R, kPanelVectors, false>(sums.data, row, &at, 1, H,
-                                                           weights[thread].data() + p * panel);
+        tile<false, R, kPanelVectors>(sums.data, row, &at, 1, H, weights[thread].data() + p * panel);
         keep(sums);
       }
     }

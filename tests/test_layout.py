@@ -46,8 +46,10 @@ KEPT_TO = {
 
 #: The order of csrc: a file includes only files of a lower rank.
 RANKS = [
-    ["simd/partial.h", "team.h", "division.h", "denormals.h", "workspace.h"],
+    ["simd/partial.h", "simd/partial_bfloat16.h", "bfloat16.h", "team.h", "division.h", "denormals.h", "workspace.h"],
     ["simd/vector.h", "simd/baseline.h", "simd/neon.h", "simd/avx2.h", "simd/avx512.h", "kernels.h"],
+    ["simd/bfloat16.h", "simd/avx512_bf16.h", "simd/neon_bf16.h"],
+    ["simd/lanes.h"],
     ["math-inl.h", "simd/storage.h"],
     ["gemm-inl.h"],
     ["cell-inl.h"],
@@ -59,7 +61,14 @@ RANKS = [
     ["backward-inl.h"],
     ["gradient-inl.h", "head-inl.h"],
     ["target-inl.h"],
-    ["target_baseline.cpp", "target_neon.cpp", "target_avx2.cpp", "target_avx512.cpp"],
+    [
+        "target_baseline.cpp",
+        "target_neon.cpp",
+        "target_neon_bf16.cpp",
+        "target_avx2.cpp",
+        "target_avx512.cpp",
+        "target_avx512_bf16.cpp",
+    ],
     ["dispatch.h", "sampler.h", "threads.h", "places.h", "waiting.h", "fields.h", "dlpack/dlpack.h"],
     ["openmp.h"],
     ["crew.h"],
@@ -80,7 +89,7 @@ RANKS = [
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 TARGETS = RANK["target_baseline.cpp"]
 #: All that a kernel unit may have of the system: no inline function of the standard library (docs/kernels.md, "ODR").
-PLAIN_HEADERS = {"cstddef", "cstdint", "immintrin.h", "arm_neon.h"}
+PLAIN_HEADERS = {"cstddef", "cstdint", "immintrin.h", "arm_neon.h", "sys/auxv.h"}
 BORDER_HEADERS = re.compile(r"nanobind/.*")
 BORDER = ("bindings.cpp", "tensors.h")
 
@@ -135,7 +144,7 @@ def reachable(edges, start):
 
 
 def included(source):
-    """(quoted, name) of every #include; the one of UNROLLED_SIMD stands where target-inl.h includes the vector set."""
+    """(quoted, name) of every #include; those of UNROLLED_SIMD and UNROLLED_BFLOAT16 stand where target-inl.h includes them."""
     for line in re.findall(r'^\s*#\s*include\s+([<"].+?[>"])', source, re.MULTILINE):
         yield line[0] == '"', line[1:-1]
 

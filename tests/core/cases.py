@@ -9,7 +9,7 @@ from unrolled.nn import fused, reference
 from unrolled.notation import has_cell_state, weight_shapes
 
 KINDS = ["RNN_TANH", "RNN_RELU", "LSTM", "LSTM projected", "LSTM_PEEPHOLE", "LSTM_PEEPHOLE projected", "GRU"]
-DTYPES = [torch.float32, torch.float64]
+DTYPES = [torch.float32, torch.float64, torch.bfloat16]
 #: Sizes that are divided among threads in different ways (csrc/division-inl.h), the last one summed in several chunks.
 #: All are large enough that threads are woken: `test_every_case_is_shared_with_other_threads` checks it.
 DIVISIONS = {

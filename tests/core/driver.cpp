@@ -55,9 +55,11 @@ int main(int count, char** arguments) {
   const Index bytes = read_integer(in);  // of a number
   const int threads = static_cast<int>(read_integer(in));
   if (bytes == 8) {
-    run(in, out, threads, set.f64);
+    run(in, out, threads, *set.f64);
+  } else if (bytes == 4) {
+    run(in, out, threads, *set.f32);
   } else {
-    run(in, out, threads, set.f32);
+    run(in, out, threads, *set.bf16);
   }
   return std::fclose(out);
 }

@@ -6,7 +6,7 @@
 
 namespace unrolled {
 
-template <class Storage, class Compute = Storage>
+template <class Storage, class Compute = Computed<Storage>>
 class LayerArrays {
  public:
   struct Result {

@@ -15,16 +15,26 @@ from unrolled.notation import CELLS, gate_count
 
 HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
-UNITS = ["target_neon", "target_baseline", "dispatch", "division", "quota", "threads", "workspace"]
+UNITS = ["target_neon", "target_neon_bf16", "target_baseline", "dispatch", "division", "quota", "threads", "workspace"]
 
 compiler = shutil.which("aarch64-linux-gnu-g++")
 emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
 
 
 def build(program):
-    flags = ["-std=gnu++20", "-O1", "-ffp-contract=off", "-static", "-DUNROLLED_HAS_NEON", "-DUNROLLED_HAS_BASELINE"]
-    sources = [HERE / "driver.cpp", *(CSRC / f"{unit}.cpp" for unit in UNITS)]
-    done = subprocess.run([compiler, *flags, *sources, "-o", program], capture_output=True, text=True, timeout=600)
+    flags = ["-std=gnu++20", "-O1", "-ffp-contract=off"]
+    objects = []
+    for source in (HERE / "driver.cpp", *(CSRC / f"{unit}.cpp" for unit in UNITS)):
+        name = source.stem.removeprefix("target_")
+        own = ["-march=armv8.2-a+bf16"] if name == "neon_bf16" else []
+        own += [f"-DUNROLLED_HAS_{isa}" for isa in ("NEON_BF16", "NEON", "BASELINE") if name == "dispatch"]
+        objects.append(program.with_name(f"{name}.o"))
+        run([compiler, *flags, *own, "-c", source, "-o", objects[-1]])
+    run([compiler, "-static", *objects, "-o", program])
+
+
+def run(command):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
 
 
@@ -35,10 +45,9 @@ def run_driver(program, folder, name, threads, case):
     arrays = [*case.weights[0], case.x, case.h0, case.c0, case.dy, case.dh_n, case.dc_n]
     given, found = folder / "case", folder / "result"
     header = np.array([case.x.element_size(), threads, CELLS[case.kind].number, T, B, I, H, P], np.int64)
-    given.write_bytes(header.tobytes() + b"".join(a.numpy().tobytes() for a in arrays if a is not None))
-    done = subprocess.run([emulator, program, name, given, found], capture_output=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    numbers, results = torch.from_numpy(np.fromfile(found, case.x.numpy().dtype)), {}
+    given.write_bytes(header.tobytes() + b"".join(a.view(torch.uint8).numpy().tobytes() for a in arrays if a is not None))
+    run([emulator, "-cpu", "max", program, name, given, found])
+    numbers, results = torch.from_numpy(np.fromfile(found, np.uint8)).view(case.x.dtype), {}
     W = Weights(*case.weights[0])._asdict()
     shapes = {"y": case.dy, "h_n": case.h0, "c_n": case.c0, "dx": case.x, "dh0": case.h0, "dc0": case.c0}
     shapes |= {"dh_reset": None, "dc_reset": None}
@@ -59,5 +68,5 @@ def test_neon_kernels_compile_and_compute_the_equations(tmp_path):
     for kind in KINDS:
         for dtype in DTYPES:
             case = make(kind, dtype, T=5, B=9, I=7, H=33)
-            for name, threads in (("neon", 1), ("neon", 3), ("baseline", 1)):
+            for name, threads in (("neon_bf16", 3), ("neon", 1), ("neon", 3), ("baseline", 1)):
                 assert_all_close(run_driver(program, tmp_path, name, threads, case), from_equations(case))

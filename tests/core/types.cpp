@@ -1,6 +1,6 @@
-// The kernels with float storage and double arithmetic, a combination that no build ships, beside those of float64 on
-// the same numbers.  Prints for each result: case, name, largest error as a share of the largest value or of 1, and
-// whether it is the float nearest to that of float64 everywhere (test_types.py reads it).
+// The kernels of bfloat16 beside those of float64 on the same numbers.  Prints for each result: case, name, largest error
+// as a share of the largest value or of 1, and whether it is the bfloat16 nearest to that of float64 everywhere
+// (test_types.py reads it).
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -17,9 +17,8 @@ namespace unrolled {
 namespace {
 constexpr int kRegisters = 16, kVectorBytes = 16;
 #define UNROLLED_SIMD "simd/baseline.h"
+#define UNROLLED_BFLOAT16 "simd/bfloat16.h"
 #include "../../csrc/target-inl.h"
-
-using Mixed = Types<float, double, double>;
 
 struct Options {
   CellKind cell;
@@ -28,12 +27,15 @@ struct Options {
   Index segment = 0;
 };
 
-// Small enough that no recurrence is chaotic.
-float uniform() { return static_cast<float>(std::rand()) / static_cast<float>(RAND_MAX) / 2 - 0.25f; }
+// A number of every type, small enough that no recurrence is chaotic.
+BFloat16 uniform() { return BFloat16(static_cast<float>(std::rand()) / static_cast<float>(RAND_MAX) / 2 - 0.25f); }
+
+float value(BFloat16 number) { return static_cast<float>(number); }
+double value(double number) { return number; }
 
 template <class Storage>
 void fill(std::vector<Storage>& numbers) {
-  for (Storage& number : numbers) number = uniform();
+  for (Storage& number : numbers) number = static_cast<Storage>(static_cast<float>(uniform()));
 }
 
 // Runs a layer forward and backward, on equal numbers for every type of storage.
@@ -93,6 +95,7 @@ class Layer {
 template <class T>
 class Head {
   using Storage = typename T::Storage;
+  using Sum = typename T::Sum;
 
  public:
   explicit Head(const Options& o) {
@@ -110,14 +113,17 @@ class Head {
     void* scratch = std::aligned_alloc(64, kKernels<T>.head_bytes(pass, 1) / 64 * 64 + 64);
     kKernels<T>.head(pass, scratch, Team{});
     std::free(scratch);
-    nats_ = {static_cast<Storage>(nats / static_cast<double>(N))};
-    results = {{"nats", &nats_}, {"dx", &dx_}, {"dW", &dW_}, {"db", &db_}};
+    for (const Sum number : dW_) dW_stored_.push_back(static_cast<Storage>(number));
+    for (const Sum number : db_) db_stored_.push_back(static_cast<Storage>(number));
+    nats_ = {static_cast<Storage>(static_cast<Sum>(nats / static_cast<double>(N)))};
+    results = {{"nats", &nats_}, {"dx", &dx_}, {"dW", &dW_stored_}, {"db", &db_stored_}};
   }
 
   std::vector<typename LayerArrays<Storage>::Result> results;
 
  private:
-  std::vector<Storage> W_, b_, x_, dx_, dW_, db_, nats_;
+  std::vector<Storage> W_, b_, x_, dx_, dW_stored_, db_stored_, nats_;
+  std::vector<Sum> dW_, db_;
   std::vector<Index> targets_;
 };
 
@@ -129,9 +135,9 @@ void compare(const std::string& name, const Options& options) {
     double error = 0, largest = 1;
     bool nearest = true;
     for (std::size_t i = 0; i < want.results[k].numbers->size(); ++i) {
-      const double exact = (*want.results[k].numbers)[i], found = (*got.results[k].numbers)[i];
+      const double exact = (*want.results[k].numbers)[i], found = value((*got.results[k].numbers)[i]);
       error = std::fmax(error, std::fabs(found - exact)), largest = std::fmax(largest, std::fabs(exact));
-      nearest = nearest && found == static_cast<float>(exact);
+      nearest = nearest && found == value(static_cast<typename T::Storage>(static_cast<float>(exact)));
     }
     std::printf("%s\t%s\t%.3g\t%d\n", name.c_str(), want.results[k].name, error / largest, nearest);
   }
@@ -146,17 +152,17 @@ int main() {
   for (const CellKind cell :
        {CellKind::rnn_tanh, CellKind::rnn_relu, CellKind::lstm, CellKind::gru, CellKind::lstm_peephole}) {
     const std::string name = names[static_cast<int>(cell)];
-    compare<Layer, Mixed>(name + " one step", {.cell = cell, .T = 1, .B = 3, .I = 4, .H = 9, .P = 9});
+    compare<Layer, BF16>(name + " one step", {.cell = cell, .T = 1, .B = 3, .I = 4, .H = 9, .P = 9});
     compare<Layer, F32>(name + " one step in float32", {.cell = cell, .T = 1, .B = 3, .I = 4, .H = 9, .P = 9});
     Options o{.cell = cell, .T = 23, .B = 7, .I = 4, .H = 33, .P = 33};
-    compare<Layer, Mixed>(name, o);
+    compare<Layer, BF16>(name, o);
     o.threads = 2, o.reverse = o.ragged = true;
-    compare<Layer, Mixed>(name + " ragged, reset, reverse, 2 threads", o);
+    compare<Layer, BF16>(name + " ragged, reset, reverse, 2 threads", o);
     o.symbols = true;
-    compare<Layer, Mixed>(name + " one-hot", o);
+    compare<Layer, BF16>(name + " one-hot", o);
     o.symbols = o.ragged = false, o.segment = 1, o.B = 40;
-    compare<Layer, Mixed>(name + " segments", o);
-    if (cell == CellKind::lstm) o.segment = 0, o.P = 5, compare<Layer, Mixed>(name + " projected", o);
+    compare<Layer, BF16>(name + " segments", o);
+    if (cell == CellKind::lstm) o.segment = 0, o.P = 5, compare<Layer, BF16>(name + " projected", o);
   }
-  compare<Head, Mixed>("head", {.B = 300, .I = 13, .H = 9});
+  compare<Head, BF16>("head", {.B = 300, .I = 13, .H = 9});
 }
