@@ -1,5 +1,6 @@
 """What all commands share: `--help` without torch, wrong use in one sentence, and no markup in what a user gives."""
 
+import errno
 import shlex
 import subprocess
 import sys
@@ -175,3 +176,9 @@ def test_help_fits_in_80_columns_and_ends_with_its_own_examples(name):
     shown = subprocess.run(command, capture_output=True, env=narrow, check=True).stdout.decode()
     assert max(map(len, shown.splitlines())) <= 80
     assert "Start with" not in shown
+
+
+def test_error_of_the_system_is_told_in_words_with_its_file(capsys):
+    for given in ((errno.ENOSPC, "No space left on device"), (errno.ENOENT, "No such file or directory", "runs/x")):
+        assert cli._complain(OSError(*given), cli.FAILED) == 1
+    assert capsys.readouterr().err == "unrolled: No space left on device\nunrolled: runs/x: No such file or directory\n"

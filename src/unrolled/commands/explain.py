@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from unrolled.commands import Flag, WrongUse, examples, inputs
-from unrolled.commands.console import printable
+from unrolled.commands.console import write_out
 from unrolled.config.checks import PositiveInt, Seed
 from unrolled.config.model import CellName
 from unrolled.config.options import option
@@ -84,8 +84,7 @@ def explain(
     if out is None:
         print(written, end="")
     else:
-        out.write_text(written, "utf-8")
-        print(printable(f"made {out}"))
+        write_out(out, lambda path: path.write_text(written, "utf-8"))
 
 
 def untrained(symbols: list[str], cell: CellName, hidden_size: int, seed: int) -> SequenceModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,7 +10,7 @@ from cyclopts import App, Parameter
 
 from unrolled.commands import examples
 from unrolled.commands.arguments import refuse_unused
-from unrolled.commands.console import printable
+from unrolled.commands.console import write_out
 from unrolled.config.checks import Positive, PositiveInt, Seed
 from unrolled.config.model import CellName
 
@@ -76,6 +77,4 @@ def picture(
     from unrolled.views import plots
 
     figure: Figure = getattr(lecture, f"draw_{name}")(**given)
-    out = out or Path(f"{name}.png")
-    plots.save(figure, out)
-    print(printable(f"made {out}"))
+    write_out(out or Path(f"{name}.png"), partial(plots.save, figure))

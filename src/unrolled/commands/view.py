@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias
 
@@ -9,7 +10,7 @@ from cyclopts import App, Parameter
 
 from unrolled.commands import Model, WrongUse, examples, inputs
 from unrolled.commands.arguments import refuse_unused
-from unrolled.commands.console import printable
+from unrolled.commands.console import write_out
 from unrolled.config.checks import Count, Index, PositiveInt
 from unrolled.config.data import ReadingConfig
 from unrolled.notation import LONG_NAMES
@@ -115,9 +116,8 @@ def view(
         return
     out = out or Path(picture + shown.extension)
     if isinstance(made, str):
-        out.write_text(made, "utf-8", newline="")
+        write_out(out, lambda path: path.write_text(made, "utf-8", newline=""))
     else:
         from unrolled.views import plots
 
-        plots.save(made, out)
-    print(printable(f"made {out}"))
+        write_out(out, partial(plots.save, made))
