@@ -16,7 +16,7 @@ CSRC, PACKAGE = ROOT / "csrc", ROOT / "src" / "unrolled"
 ORDER = [
     ["extras"],
     ["__init__"],
-    ["notation"],
+    ["notation", "words"],
     ["config"],
     ["core"],
     ["saved"],

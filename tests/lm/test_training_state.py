@@ -165,7 +165,7 @@ def test_resume_names_the_tensor_that_is_not_of_the_run(run, tensors, said, tmp_
 @pytest.mark.parametrize("run", ["adamw", "rmsprop"], indirect=True)
 def test_resume_refuses_an_optimiser_of_another_step(run, steps, tmp_path):
     said = refusal(run, tmp_path / "run", tensors=lambda t: t["optimiser.step"].fill(steps))
-    assert f"training.safetensors: the optimiser has done {steps:g} steps, the run 5" in said
+    assert f"training.safetensors: the optimiser is at step {steps:g}, the run at step 5" in said
 
 
 @pytest.mark.parametrize(("run", "name"), [("adamw", "exp_avg_sq"), ("rmsprop", "square_avg")], indirect=["run"])

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.splitting import Sequences
 from unrolled.saved.vocabulary import Ids, Vocabulary
+from unrolled.words import counted
 
 Reals = npt.NDArray[np.float64]
 
@@ -63,15 +64,15 @@ def table(corpus: Corpus, split: str = "test") -> list[Baseline]:
         raise ValueError(f"baselines: the corpus has no symbols in split {split!r}; it has {there}")
     scored, V = corpus.splits[split], len(corpus.vocabulary)
     known = _tail(corpus.train)
-    counted = "interpolated Kneser-Ney, counted in training"
+    note = "interpolated Kneser-Ney, counted in training"
     if known is not corpus.train:
-        counted += f", its last {len(known.ids):,} symbols"
+        note += f", its last {counted(len(known.ids), 'symbol')}"
     bits = [float(np.mean(-np.log2(p))) for p in ngram_probabilities(known, scored, V, list(ORDERS.values()))]
     uniform = float(np.log2(V))
     compressed = _compressed(corpus.vocabulary, None if split == "train" else known, scored)
     return [
         Baseline("uniform", uniform, f"log2 of V = {V}"),
-        *(Baseline(name, b, counted) for name, b in zip(ORDERS, bits, strict=True)),
+        *(Baseline(name, b, note) for name, b in zip(ORDERS, bits, strict=True)),
         *(each for each in compressed if each.bits_per_symbol < uniform),
     ]
 

@@ -98,7 +98,7 @@ class Replicas:
     def _call(self, replicas: Sequence[int], T: int, backward: bool) -> None:
         """Run some of the replicas in one call of the core."""
         if not 0 < T <= self.T:
-            raise ValueError(f"Replicas: asked for T = {T} steps, expected 1 to {self.T}, the longest it was made for")
+            raise ValueError(f"Replicas: asked for T = {T}, expected 1 to {self.T}, the longest it was made for")
         if not core_reads(*self.weights, *self.gradients):
             raise Unseen("a weight", self.weights[0], "the replicas' memory is their own")
         layers, gradients = zip(*(self._views(s, T) for s in replicas), strict=True)

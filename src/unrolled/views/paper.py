@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled.words import rounded
+
 #: The most columns of a table, and lines of a matrix, unless told otherwise; and the width of a line of plain text.
 MOST, WIDTH = 20, 80
 #: A number that is left out as an exercise.
@@ -115,7 +117,7 @@ class Explanation:
         return self._fragment(MOST, blank=False)
 
     def _words(self, blank: bool) -> tuple[str, ...]:
-        loss = f"{self.nats:.6f} nats, {self.nats / np.log(2):.6f} bits"
+        loss = f"{rounded(self.nats, 6)} nats, {rounded(self.nats / np.log(2), 6)} bits"
         return *self.words[:-1], f"{self.words[-1]}: {BLANK if blank else loss}."
 
     def _fragment(self, most: int, blank: bool) -> str:
