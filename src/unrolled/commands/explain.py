@@ -92,9 +92,12 @@ def untrained(symbols: list[str], cell: CellName, hidden_size: int, seed: int) -
     import torch
 
     from unrolled.config.model import ModelConfig
+    from unrolled.lm.memory import check_memory
     from unrolled.lm.model import SequenceModel
     from unrolled.saved.vocabulary import Vocabulary
 
+    config, vocabulary = ModelConfig(cell=cell, hidden_size=hidden_size), Vocabulary(symbols, "symbols")
+    check_memory(config, len(vocabulary))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return SequenceModel(ModelConfig(cell=cell, hidden_size=hidden_size), Vocabulary(symbols, "symbols"))
+        return SequenceModel(config, vocabulary)
