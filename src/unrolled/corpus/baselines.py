@@ -42,7 +42,8 @@ class Baseline(NamedTuple):
 def table(corpus: Corpus, split: str = "test") -> list[Baseline]:
     """Return the baselines of one split: uniform, unigram, bigram, 5-gram, xz and bz2.
 
-    A compressor that does worse than a uniform guess is left out: there the header of its format outweighs the data.
+    A compressor that does worse than a uniform guess, or takes less than nothing for the scored symbols, is left out:
+    there the form of its files outweighs the data.
 
     Args:
         corpus: the splits and their vocabulary.
@@ -73,7 +74,7 @@ def table(corpus: Corpus, split: str = "test") -> list[Baseline]:
     return [
         Baseline("uniform", uniform, f"log2 of V = {V}"),
         *(Baseline(name, b, note) for name, b in zip(ORDERS, bits, strict=True)),
-        *(each for each in compressed if each.bits_per_symbol < uniform),
+        *(each for each in compressed if 0 < each.bits_per_symbol < uniform),
     ]
 
 

@@ -219,7 +219,14 @@ def _split_and_number(
     learned = None
     if vocabulary is None:
         often = zip(symbols, counts(parts.train.ids, len(symbols) + 2)[2:].tolist(), strict=True)
-        learned = encoder.tokenizer.learn({symbol: n for symbol, n in often if n}, config.min_count)
+        seen = {symbol: n for symbol, n in often if n}
+        learned = encoder.tokenizer.learn(seen, config.min_count)
+        if seen and not learned:
+            most = max(seen.values())
+            raise CorpusError(
+                f"{inputs}: {option('min_count')} is {config.min_count:,} and leaves no symbol, for the most frequent "
+                f"one occurs in training {counted(most, 'time')}; {most:,} leaves one"
+            )
         vocabulary = Vocabulary(learned, encoder.tokenizer.kind, config.nfc)
         _warn_of_vocabulary(vocabulary, stream, inputs)
     segments = vocabulary.segments(symbols)
