@@ -11,7 +11,8 @@ from unrolled.words import counted, perplexity, rounded
 
 PACKAGE = Path(__file__).parents[1] / "src" / "unrolled"
 #: Nouns that follow a count.
-NOUNS = re.compile(r" (?:symbol|step|unit|string|sequence|model|line|column|file|byte|seed)s\b(?!/)")
+NOUNS = "symbol|step|unit|string|sequence|model|line|column|file|byte|seed|number|time|character|word"
+PLURAL = re.compile(rf" (?:{NOUNS})s\b(?!/)")
 
 
 def plurals(source):
@@ -20,7 +21,7 @@ def plurals(source):
         if isinstance(text, ast.JoinedStr):
             for value, after in zip(text.values, text.values[1:], strict=False):
                 if isinstance(value, ast.FormattedValue) and isinstance(after, ast.Constant):
-                    count, found = ast.unparse(value.value), NOUNS.match(after.value)
+                    count, found = ast.unparse(value.value), PLURAL.match(after.value)
                     if found and not count.isupper():
                         yield count + found[0]
 
