@@ -17,7 +17,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from unrolled import __version__
 from unrolled.commands import WrongUse
-from unrolled.commands.arguments import check_numbers, plainly
+from unrolled.commands.arguments import WrappedHelp, check_numbers, plainly
 from unrolled.commands.console import StandardOutput, printable
 from unrolled.config.options import named_as_flags
 from unrolled.extras import remedy
@@ -32,6 +32,7 @@ app = App(
     help_format="plaintext",
     default_parameter=Parameter(negative_iterable=""),
     config=check_numbers,
+    help_formatter=WrappedHelp(),
 )
 for name in ("train", "evaluate", "generate", "score", "view", "picture", "explain", "serve", "lab", "info", "demo"):
     app.command(f"unrolled.commands.{name}:app", name=name)

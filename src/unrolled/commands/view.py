@@ -57,7 +57,7 @@ app = App(
     help_epilogue=examples(
         "unrolled view demo/sonnets 'Shall I compare thee'",
         "unrolled view demo/sonnets --file poem.txt --picture text --by line-length",
-        "unrolled view demo/anbn-lstm 'a a b b' --picture gradient --beside demo/anbn-gru",
+        "unrolled view demo/anbn-lstm 'a b' --picture gradient --beside demo/anbn-gru",
     ),
 )
 
