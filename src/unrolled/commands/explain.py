@@ -57,10 +57,10 @@ def explain(
         blank: Leave every computed number out, as an exercise; the weights stay.
         out: Write it to this file; its extension .txt, .md or .html sets the format.
         format: Output format; by default that of --out, or text.
-        columns: Most columns of a table and lines of a matrix, 20 unless told otherwise.
+        columns: Most columns of a table and lines of a matrix; by default 12, or the first 6 where there are more.
     """
     from unrolled.views.explain import explain as work_out
-    from unrolled.views.paper import MOST, WIDTH
+    from unrolled.views.paper import WIDTH
 
     new = {"cell": cell, "hidden_size": hidden_size, "seed": seed}
     if symbols is None:
@@ -80,7 +80,7 @@ def explain(
     paper = work_out(model, read)
     chosen = format or (FORMATS.get(out.suffix, "text") if out else "text")
     width = {"width": WIDTH if out else shutil.get_terminal_size((WIDTH, 24)).columns} if chosen == "text" else {}
-    written: str = getattr(paper, chosen)(columns or MOST, blank=blank, **width)
+    written: str = getattr(paper, chosen)(columns, blank=blank, **width)
     if out is None:
         print(written, end="")
     else:
