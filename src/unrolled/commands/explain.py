@@ -45,15 +45,15 @@ def explain(
     format: Literal["text", "markdown", "html"] | None = None,
     columns: PositiveInt | None = None,
 ) -> None:
-    r"""Work one forward and backward pass out on paper: every number with its shape and its equation.
+    r"""Work out one forward and one backward pass on paper: every number with its shape and its equation.
 
     Args:
         given: Folder of a trained model, then a few symbols to read, where \n is a line end. With --symbols there is no
             folder: the model is a new one.
         symbols: Symbols of a new, untrained model, separated by spaces.
-        cell: Cell of the new model, rnn unless told otherwise.
-        hidden_size: Hidden units H of the new model, 3 unless told otherwise.
-        seed: Seed of its weights, 0 unless told otherwise.
+        cell: Cell of the new model, rnn by default.
+        hidden_size: Hidden units H of the new model, 3 by default.
+        seed: Seed of its weights, 0 by default.
         blank: Leave every computed number out, as an exercise; the weights stay.
         out: Write it to this file; its extension .txt, .md or .html sets the format.
         format: Output format; by default that of --out, or text.

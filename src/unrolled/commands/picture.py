@@ -60,15 +60,15 @@ def picture(
     steps: PositiveInt | None = None,
     seed: Seed | None = None,
 ) -> None:
-    """Draw what is asked for in a lecture, without a trained model.
+    """Draw the pictures of a lecture; no trained model is needed.
 
     Args:
         out: File to write; the extension .png or .svg sets the format. By default NAME.png.
-        cell: Cell to draw, rnn unless told otherwise.
-        hidden_size: Hidden units H of the networks, 32 unless told otherwise.
+        cell: Cell to draw, rnn by default.
+        hidden_size: Hidden units H of the networks, 32 by default.
         gain: All singular values of the first W_hh; 0.9 for vanishing, 1.2 for exploding.
         steps: Steps of the chain (4), largest lag (60), or steps of training (150 or 400).
-        seed: Seed of weights and text, 0 unless told otherwise.
+        seed: Seed of weights and text, 0 by default.
     """
     options = {"cell": cell, "hidden_size": hidden_size, "gain": gain, "steps": steps, "seed": seed}
     given = {option: value for option, value in options.items() if value is not None}

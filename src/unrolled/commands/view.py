@@ -88,13 +88,13 @@ def view(
         file: Read this file instead.
         out: File to write; the extension .png or .svg sets the format. By default a file named after the picture.
         signal: Gate or state to show; by default all, or the memory of the cell: c of an LSTM, h of the others.
-        layer: Layer to show, 0 is the first and -1 the last; the last unless told otherwise.
+        layer: Layer to show, 0 is the first and -1 the last; the last by default.
         unit: Unit to show; may be repeated. By default those that follow --by, or change most.
         by: Feature of the text to find units by: position, depth, inside-quotes, line-length, count:a-b.
         beside: Another model, for gradient; may be repeated.
-        position: Symbol whose state or loss is differentiated, for gradient and reach; the last unless told otherwise.
-        clusters: Clusters of states, for states and automaton, 6 unless told otherwise.
-        lags: Largest lag, for gradient, 100 unless told otherwise.
+        position: Symbol whose state or loss is differentiated, for gradient and reach; the last by default.
+        clusters: Clusters of states, for states and automaton, 6 by default.
+        lags: Largest lag, for gradient, 100 by default.
     """
     shown = PICTURES[picture]
     options = {
