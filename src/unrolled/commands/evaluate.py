@@ -47,8 +47,8 @@ def evaluate(
     Args:
         data: Other files or folders to measure on, whole; by default a split of the data the model was trained on.
         split: The split; by default test if there is one, else validation, else train.
-        baselines: Also measure simple predictors and compressors, given the same training data; everything is then measured
-            on at most two million symbols.
+        baselines: Also measure simple predictors and compressors, given the same training data; everything is then
+            measured on at most two million symbols.
     """
     if data and split:
         raise WrongUse("--split chooses a part of the data a model was trained on; other data is measured whole")
