@@ -22,6 +22,7 @@
 #include "sampler.h"
 #include "dispatch.h"
 #include "layer_call.h"
+#include "leased_array.h"
 #include "threads.h"
 #include "request.h"
 #include "step.h"
@@ -159,17 +160,8 @@ nb::tuple crew(int cell, std::string_view dtype, Index T, Index B, Index I, Inde
 
 // A tensor in memory of the workspace, which takes it back when the last view of the tensor is gone.
 nb::object buffer(std::string_view dtype, const std::vector<std::size_t>& shape) {
-  return with_kernels(dtype, [&]<class Real>(const Kernels<Real>&) {
-    std::size_t bytes = sizeof(Real);
-    for (const std::size_t axis : shape) {  // strides may not overflow either, so an empty axis does not hide another
-      if (__builtin_mul_overflow(bytes, std::max<std::size_t>(axis, 1), &bytes) || bytes > PTRDIFF_MAX)
-        throw std::bad_alloc();
-    }
-    auto* lease = new Lease(std::find(shape.begin(), shape.end(), 0u) == shape.end() ? bytes : 0);
-    const nb::capsule owner(lease, [](void* p) noexcept { delete static_cast<Lease*>(p); });
-    return nb::object(
-        nb::ndarray<nb::pytorch, Real, nb::device::cpu>(lease->data(), shape.size(), shape.data(), owner).cast());
-  });
+  return with_kernels(
+      dtype, [&]<class Real>(const Kernels<Real>&) { return LeasedArray<Real>(shape).template as<nb::pytorch>(); });
 }
 
 using Flat = nb::ndarray<nb::ro, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
@@ -253,15 +245,21 @@ NB_MODULE(_core, m) {
   nb::class_<AnyStepper>(m, "Stepper", "A stack of layers, and maybe a head, that steps with its weights packed.")
       .def(
           "__init__",
-          [](AnyStepper* place, std::string_view dtype, int cell, nb::handle layers, nb::handle head) {
+          [](AnyStepper* place, std::string_view dtype, int cell, nb::handle layers, nb::handle head, Index B,
+             bool symbols) {
             with_kernels(dtype, [&]<class Real>(const Kernels<Real>& kernels) {
-              new (place) AnyStepper(std::in_place_type<Stepper<Real>>, kernels, cell_of(cell), layers, head);
+              new (place)
+                  AnyStepper(std::in_place_type<Stepper<Real>>, kernels, cell_of(cell), layers, head, B, symbols);
             });
           },
-          nb::arg("dtype"), nb::arg("cell"), nb::arg("layers"), nb::arg("head").none())
+          nb::arg("dtype"), nb::arg("cell"), nb::arg("layers"), nb::arg("head").none(), nb::arg("B"),
+          nb::arg("symbols"))
+      .def_prop_ro("states", [](const AnyStepper& any) { return std::visit([](auto& s) { return s.states(); }, any); })
+      .def_prop_ro("output", [](const AnyStepper& any) { return std::visit([](auto& s) { return s.output(); }, any); })
+      .def_prop_ro("logits", [](const AnyStepper& any) { return std::visit([](auto& s) { return s.logits(); }, any); })
       .def(
           "step", [](AnyStepper& any, nb::handle x) { std::visit([&](auto& stepper) { stepper.step(x); }, any); },
-          nb::arg("x").none(), "Read x (B, I), or symbols (B), and run a step on the arrays that were given.")
+          nb::arg("x").none(), "Read x (B, I), or symbols (B), and run a step.")
       .def("write", &write_symbols, nb::arg("choice"), nb::arg("last"), nb::arg("u").noconvert(),
            nb::arg("written").noconvert(),
            "Choose and read up to N symbols a row, u and written (N, B); return the steps done: fewer after `last`.");
