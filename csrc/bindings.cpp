@@ -237,6 +237,9 @@ NB_MODULE(_core, m) {
         "its types whose values lie where their address says.");
   m.def("unroll", &unroll, nb::arg("cell"), nb::arg("layout"), nb::arg("copies"), nb::arg("gradients"), nb::arg("save"),
         nb::arg("segment"), nb::arg("threads"), "Run one layer call on tensors; return whether they fit each other.");
+  m.def(
+      "reads", [](nb::handle tensor) { return read_tensor(tensor).device.device_type == kDLCPU; },
+      nb::arg("tensor").none(), "Whether the values of a tensor lie in memory that a call could read.");
   m.def("step", &step, nb::arg("cell"), nb::arg("x").none(), nb::arg("state").none(), nb::arg("weights"),
         nb::arg("stacked"), nb::arg("threads"),
         "Run one step of plain tensors; return the new state, or None for anything that is not plain.");

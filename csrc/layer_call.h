@@ -195,6 +195,7 @@ class LayerCall {
     const Real* h_0 = in_.whole(layer["h_0"], {D, B, P});
     const Real* c_0 = has_c_ ? in_.whole(layer["c_0"], {D, B, H}) : nullptr;
     const Real* h_reset = in_.whole(layer["h_reset"], {D, B, P});
+    in_.require(has_c_ || (layer["c_0"].is_none() && layer["c_reset"].is_none()));
     const Real* c_reset = has_c_ ? in_.whole(layer["c_reset"], {D, B, H}) : nullptr;
     const auto y = result(layer["y"], by_rows({}, {D * P}), row_axes());
     one.y = rows_of(y.data, y.strides);

@@ -118,7 +118,7 @@ def test_compiled_call_that_is_trained_refuses_them_in_a_sentence(form):
     with torch.inference_mode():
         given = form()
     compiled = torch.compile(lambda: run(gru, x, hx, given), backend="aot_eager", fullgraph=True)
-    with pytest.raises(RuntimeError, match="Inference tensors cannot be saved for backward.* make a clone"):
+    with pytest.raises(RuntimeError, match=r"Inference tensors cannot be saved for backward.* make a clone"):
         compiled()
 
 

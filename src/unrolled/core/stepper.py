@@ -69,7 +69,7 @@ class CoreStepper:
         self.states: list[tuple[Array, ...]] = [*self._core.states]
         #: The last layer's h (B, P), overwritten by every step.
         self.output: Array = self._core.output
-        #: (B, V): the head's logits of the next symbol, V 0 without a head; may be written to, is overwritten by every step.
+        #: (B, V), V 0 without a head: the logits of the next symbol; may be written to, is overwritten by every step.
         self.logits: Array = self._core.logits
 
     def step(self, x: Any) -> Array:

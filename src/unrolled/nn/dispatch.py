@@ -110,7 +110,7 @@ def layer(
     """
     layout = Layout(batch_first, lengths, batch_sizes, reset)
     named = [Weights(*direction) for direction in weights]
-    fit.kind_of_layer(kind, c_0, named)
+    fit.kind_of_layer(kind, (c_0, reset_state[1]), named)
     fit.layout(x, layout)
     if any(s is not None for s in reset_state):
         checks.has_reset(reset)
