@@ -23,6 +23,7 @@
 #include "dispatch.h"
 #include "layer_call.h"
 #include "leased_array.h"
+#include "numbers.h"
 #include "threads.h"
 #include "request.h"
 #include "step.h"
@@ -137,6 +138,8 @@ Index write_symbols(AnyStepper& any, const Choice& choice, Index last, const Uni
 
 nb::tuple team_of(Index T, Index B, Index recurrences, Index panels, double recurrent, double rest, double bytes,
                   int lanes, int allowed) {
+  for (const auto& [name, value] : {std::pair{"recurrent", recurrent}, {"rest", rest}, {"bytes", bytes}})
+    expect_number(name, value, value >= 0, "of 0 or more");
   const Crewing found = choose_team({T, B, recurrences, panels, recurrent, rest, bytes, lanes}, allowed);
   const Blocking blocks = blocking(found.division, found.members, recurrences, B, panels);
   return nb::make_tuple(found.members, found.division == Division::rows ? "rows" : "steps", blocks.rows, blocks.panels,
@@ -267,8 +270,12 @@ NB_MODULE(_core, m) {
            nb::arg("written").noconvert(),
            "Choose and read up to N symbols a row, u and written (N, B); return the steps done: fewer after `last`.");
   nb::class_<Choice>(m, "Choice", "How a symbol is chosen: the fields of csrc/sampler.h.")
-      .def(nb::init<Index, double, Index, double, double, bool>(), nb::arg("forbidden"), nb::arg("temperature"),
-           nb::arg("top_k"), nb::arg("top_p"), nb::arg("min_p"), nb::arg("likeliest"));
+      .def(
+          "__init__",
+          [](Choice* place, Index forbidden, double temperature, Index top_k, double top_p, double min_p,
+             bool likeliest) { new (place) Choice(checked({forbidden, temperature, top_k, top_p, min_p, likeliest})); },
+          nb::arg("forbidden"), nb::arg("temperature"), nb::arg("top_k"), nb::arg("top_p"), nb::arg("min_p"),
+          nb::arg("likeliest"));
   m.def("choose", &choose, nb::arg("choice"), nb::arg("logits").noconvert(), nb::arg("u"),
         "Return the symbol that u in [0, 1) chooses from logits (V).");
   m.def("shares", &shares, nb::arg("choice"), nb::arg("logits").noconvert(), nb::arg("p").noconvert(),

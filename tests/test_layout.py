@@ -60,7 +60,17 @@ RANKS = [
     ["gradient-inl.h", "head-inl.h"],
     ["target-inl.h"],
     ["target_baseline.cpp", "target_neon.cpp", "target_avx2.cpp", "target_avx512.cpp"],
-    ["dispatch.h", "sampler.h", "threads.h", "places.h", "waiting.h", "fields.h", "workspace.h", "dlpack/dlpack.h"],
+    [
+        "dispatch.h",
+        "sampler.h",
+        "threads.h",
+        "places.h",
+        "waiting.h",
+        "fields.h",
+        "workspace.h",
+        "numbers.h",
+        "dlpack/dlpack.h",
+    ],
     ["openmp.h", "arrays.h", "leased_array.h"],
     ["crew.h"],
     [

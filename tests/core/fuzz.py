@@ -195,8 +195,8 @@ def choice(rng):
     number = [0.0, 1.0, 0.5, -1.0, 1e-300, np.nan, np.inf]
     integer = [-1, 0, 1, 3, 10**12, -(10**12)]
     return _core.Choice(
-        rng.choice(integer), rng.choice([1.0, 1.0, *number]), rng.choice(integer), rng.choice(number),
-        rng.choice(number), rng.random() < 0.3,
+        rng.choice(integer), rng.choice([1.0] * 14 + number), rng.choice(integer), rng.choice([1.0, 0.5] * 7 + number),
+        rng.choice([0.0, 0.5] * 7 + number), rng.random() < 0.3,
     )  # fmt: skip
 
 

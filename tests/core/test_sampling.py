@@ -96,6 +96,19 @@ def test_choice_takes_each_symbol_as_often_as_its_probability():
     assert np.bincount(symbols).tolist() == [200, 0, 500, 300]
 
 
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [("temperature", [0, -1]), ("top_p", [0, -1, 2]), ("min_p", [-1e-9, 1.5]), ("u", [1.0, -0.1])],
+)
+def test_numbers_out_of_range_are_refused_as_they_are_given(name, wrong):
+    rules = {"forbidden": -1, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "likeliest": False}
+    for value in (*wrong, np.nan, np.inf, -np.inf):
+        with pytest.raises(ValueError, match=rf"^{name} is {value:g}, expected a finite number "):
+            if name == "u":
+                _core.choose(_core.Choice(**rules), np.zeros(4), value)
+            _core.Choice(**(rules | {name: value}))
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_choice_refuses_logits_that_are_no_numbers(bad):
     with pytest.raises(ValueError, match=r"logit 1 is (nan|inf), expected a number"):
