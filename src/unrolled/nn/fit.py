@@ -52,15 +52,17 @@ def operator_call(
     >>> W = torch.zeros(4, 4)
     >>> operator_call("RNN_RELU", Layout(), torch.zeros(5, 3, 4), [None] * 4, [Weights(W, W)])
     """
-    if kind not in CELLS or any(W is None or W.dim() != 2 or W.device != x.device for W in weights[0][:2]):
+    W_ih, W_hh = weights[0][:2]
+    if kind not in CELLS or W_ih is None or W_hh is None or W_hh.dim() != 2 or x.is_meta is not W_hh.is_meta:
         kind_of_layer(kind, states[1::2], weights)
         layout(x, layout_)
         tensors(kind, layout_, x, states[0], states[1], weights)
-    layout(x, layout_)
-    if layout_.reset is None and any(s is not None for s in states[2:]):
+    if layout_.batch_sizes is not None or x.dim() != 3 - checks.is_one_hot(x) or x.shape[layout_.batch_first] == 0:
+        layout(x, layout_)
+        if has_values(x, layout_.batch_sizes):
+            packed_values(x, layout_, states)
+    if layout_.reset is None and (states[2] is not None or states[3] is not None):
         checks.has_reset(None)
-    if has_values(x, layout_.batch_sizes):
-        packed_values(x, layout_, states)
 
 
 def kind_of_layer(kind: str, cell_states: Sequence[Tensor | None], weights: Sequence[Weights]) -> None:

@@ -77,7 +77,7 @@ def inputs_of(arguments: Sequence[Any]) -> list[Any]:
     Raises: ValueError unless `present` says which weights of each direction these are.
     """
     *before, present, weights = arguments
-    if not present or len(present) % len(Weights._fields) or sum(map(bool, present)) != len(weights):
+    if not present or len(present) % len(Weights._fields) or len(present) - present.count(0) != len(weights):
         raise ValueError(
             f"present is {list(present)} for {len(weights)} weights, expected for each direction a 1 or 0 for each of "
             f"{', '.join(Weights._fields)}, and as many weights as there are 1"
