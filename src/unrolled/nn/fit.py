@@ -57,10 +57,12 @@ def operator_call(
         kind_of_layer(kind, states[1::2], weights)
         layout(x, layout_)
         tensors(kind, layout_, x, states[0], states[1], weights)
-    if layout_.batch_sizes is not None or x.dim() != 3 - checks.is_one_hot(x) or x.shape[layout_.batch_first] == 0:
+    if layout_.batch_sizes is None:
+        if x.dim() != 3 - checks.is_one_hot(x) or x.shape[layout_.batch_first] == 0:
+            layout(x, layout_)
+    elif has_values(x, layout_.batch_sizes):
         layout(x, layout_)
-        if has_values(x, layout_.batch_sizes):
-            packed_values(x, layout_, states)
+        packed_values(x, layout_, states)
     if layout_.reset is None and (states[2] is not None or states[3] is not None):
         checks.has_reset(None)
 
