@@ -18,9 +18,8 @@ class LayerCall {
   Call<Real> call{};
   bool fits() { return in_.fits(); }
 
-  LayerCall(CellKind cell, nb::handle layout, nb::handle copies, nb::handle gradients, bool save, Index segment,
-            Take take = Take::tensors)
-      : in_(take), has_c_(has_cell_state(cell)), backward_(length(gradients) > 0) {
+  LayerCall(CellKind cell, nb::handle layout, nb::handle copies, nb::handle gradients, bool save, Index segment)
+      : has_c_(has_cell_state(cell)), backward_(length(gradients) > 0) {
     call.cell = cell;
     call.save = save;
     in_.require(segment >= 0 && (backward_ ? save : !save || segment == 0));
@@ -56,27 +55,16 @@ class LayerCall {
     }
   }
 
-  // The input of a layer that takes one step: x (B, I), or symbols (B).
-  bool reads_symbols() const { return symbols_; }
-  Index* symbols() { return ids_.front().data(); }
-  void read_from(const Real* x) { recurrences_.front().x.data = x; }
-
  private:
   // T, B, I, H and P: the first copy says, and all others must have them.
   void measure(const Layer& layer, nb::handle batch_sizes) {
-    using Fields = Named<kWeightsFields>;
     const DLTensor x = in_.read(layer["x"]);
     symbols_ = x.dtype == kInt64;
     D_ = length(layer["weights"]);
-    const Fields first(item(layer["weights"], 0));
-    const DLTensor W_ih = in_.read(first["W_ih"]), W_hh = in_.read(first["W_hh"]);
-    in_.require(x.ndim == (packed_ ? 1 : 2) + !symbols_ && W_ih.ndim == 2 && W_hh.ndim == 2 && D_ <= 2);
+    letters_ = in_.letters(call.cell, item(layer["weights"], 0));
+    in_.require(x.ndim == (packed_ ? 1 : 2) + !symbols_ && D_ <= 2);
     if (!in_.fits_so_far()) return;
-    call.I = W_ih.shape[1];
-    call.P = W_hh.shape[1];
-    call.H = W_hh.shape[0] / gate_count(call.cell);
-    in_.require(call.H > 0 && call.P > 0);
-    letters_ = {gate_count(call.cell) * call.H, call.I, call.P, call.H};
+    call.I = letters_.I, call.P = letters_.P, call.H = letters_.H;
     N_ = x.shape[0];
     call.T = x.shape[packed_ ? 0 : time_axis_];
     call.B = x.shape[packed_ ? 0 : 1 - time_axis_];
@@ -190,9 +178,7 @@ class LayerCall {
 
   // The weights of a direction, which has the same parts as the first.
   Weights<const Real> weights_of(nb::handle tuple) {
-    const auto found = in_.template weights<const Real>(tuple, letters_);
-    in_.require(!found.W_hr || has_c_);
-    in_.require(!found.p || call.cell == CellKind::lstm_peephole);
+    const auto found = in_.weights_of(call.cell, tuple, letters_);
     in_.require(recurrences_.empty() || !found.W_hr == !recurrences_.front().weights.W_hr);
     return found;
   }
@@ -209,6 +195,7 @@ class LayerCall {
     const Real* h_0 = in_.whole(layer["h_0"], {D, B, P});
     const Real* c_0 = has_c_ ? in_.whole(layer["c_0"], {D, B, H}) : nullptr;
     const Real* h_reset = in_.whole(layer["h_reset"], {D, B, P});
+    in_.require(has_c_ || (layer["c_0"].is_none() && layer["c_reset"].is_none()));
     const Real* c_reset = has_c_ ? in_.whole(layer["c_reset"], {D, B, H}) : nullptr;
     const auto y = result(layer["y"], by_rows({}, {D * P}), row_axes());
     one.y = rows_of(y.data, y.strides);
@@ -217,8 +204,6 @@ class LayerCall {
       in_.require(!layer["h_n"].is_none() && !(has_c_ && layer["c_n"].is_none()));
       h_n = in_.template whole<Real>(layer["h_n"], {D, B, P});
       if (has_c_) c_n = in_.template whole<Real>(layer["c_n"], {D, B, H});
-      if (call.T == 1 && h_n == h_0) in_.may_be_overwritten(h_0);
-      if (call.T == 1 && c_n == c_0) in_.may_be_overwritten(c_0);
     }
     Saved gates, cells;
     const Index slots = saved_slots(call.cell);

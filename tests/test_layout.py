@@ -46,7 +46,7 @@ KEPT_TO = {
 
 #: The order of csrc: a file includes only files of a lower rank.
 RANKS = [
-    ["simd/partial.h", "team.h", "division.h", "denormals.h", "workspace.h"],
+    ["simd/partial.h", "team.h", "division.h", "denormals.h"],
     ["simd/vector.h", "simd/baseline.h", "simd/neon.h", "simd/avx2.h", "simd/avx512.h", "kernels.h"],
     ["math-inl.h", "simd/storage.h"],
     ["gemm-inl.h"],
@@ -60,8 +60,18 @@ RANKS = [
     ["gradient-inl.h", "head-inl.h"],
     ["target-inl.h"],
     ["target_baseline.cpp", "target_neon.cpp", "target_avx2.cpp", "target_avx512.cpp"],
-    ["dispatch.h", "sampler.h", "threads.h", "places.h", "waiting.h", "fields.h", "dlpack/dlpack.h"],
-    ["openmp.h"],
+    [
+        "dispatch.h",
+        "sampler.h",
+        "threads.h",
+        "places.h",
+        "waiting.h",
+        "fields.h",
+        "workspace.h",
+        "numbers.h",
+        "dlpack/dlpack.h",
+    ],
+    ["openmp.h", "arrays.h", "leased_array.h"],
     ["crew.h"],
     [
         "dispatch.cpp",
@@ -82,7 +92,7 @@ TARGETS = RANK["target_baseline.cpp"]
 #: All that a kernel unit may have of the system: no inline function of the standard library (docs/kernels.md, "ODR").
 PLAIN_HEADERS = {"cstddef", "cstdint", "immintrin.h", "arm_neon.h"}
 BORDER_HEADERS = re.compile(r"nanobind/.*")
-BORDER = ("bindings.cpp", "tensors.h")
+BORDER = ("bindings.cpp", "arrays.h", "leased_array.h")
 
 
 def imported(source):
@@ -266,7 +276,7 @@ def test_upward_import_is_seen(path, source, said):
         ("kernels.h", '#include "dispatch.h"', "not below"),
         ("gemm-inl.h", "#include <vector>", "no standard library"),
         ("target_avx2.cpp", "  #  include <algorithm>", "no standard library"),
-        ("dispatch.cpp", "#include <nanobind/nanobind.h>", "only bindings.cpp and tensors.h"),
+        ("dispatch.cpp", "#include <nanobind/nanobind.h>", "only bindings.cpp and arrays.h"),
         ("target-inl.h", '#include "gemm-inl.h"\n#include "math-inl.h"', "after a file"),
         ("new-inl.h", "", "new file"),
     ],

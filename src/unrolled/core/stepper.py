@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.core import _core
-from unrolled.core.fields import LayerTensors, Linear, Weights, dtype_name
-from unrolled.notation import CELLS, gate_count, has_cell_state, weight_shapes
+from unrolled.core.fields import Linear, Weights
+from unrolled.notation import CELLS, gate_count, weight_shapes
 
 Array = NDArray[Any]
 
@@ -58,31 +58,19 @@ class CoreStepper:
             for name, w in Weights(*layer)._asdict().items():
                 if w is not None:
                     _check(w, dtype, shapes[name], f"{name} of layer {number}")
-        # The core holds these arrays: they are written to, never replaced.
-        has_c = has_cell_state(kind)
-        state_widths = (P, self.H) if has_c else (P,)
-        #: h (B, P), for LSTM followed by c (B, H), of each layer; may be written to, is overwritten by every step.
-        self.states = [tuple(np.zeros((B, width), dtype) for width in state_widths) for _ in layers]
-        outputs = [np.zeros((1, B, P), dtype) for _ in layers]
-        #: The last layer's h (B, P), overwritten by every step.
-        self.output: Array = outputs[-1][0]
-        first = np.zeros((1, B), np.int64) if symbols else np.zeros((1, B, self.I), dtype)
-        tensors = []
-        for layer, x, state, y in zip(layers, (first, *outputs), self.states, outputs, strict=False):
-            weights = Weights(*(None if w is None else np.ascontiguousarray(w) for w in layer))
-            h, c = (*(s[None] for s in state), None)[:2]  # read before they are written, so they may stay in place
-            tensors.append(LayerTensors(x, h, c, [weights], y, h, c))
-        #: (B, V): the head's logits of the next symbol; may be written to, is overwritten by every step.
-        self.logits = np.zeros((B, 0), dtype)
-        linear = None
         if head is not None:
             V = self.I if symbols else len(head[0])  # what it writes it reads again
             _check(head[0], dtype, (V, P), "W_hy")
             _check(head[1], dtype, (V,), "b_y")
-            W, b = map(np.ascontiguousarray, head)
-            self.logits = np.zeros((B, V), dtype)
-            linear = Linear(W, b, self.output, self.logits)
-        self._core = _core.Stepper(dtype_name(self.logits), CELLS[kind].number, tensors, linear)
+        # All memory is the core's: it has copied the weights, and these are views.
+        weights = [Weights(*layer) for layer in layers]
+        self._core = _core.Stepper(str(dtype), CELLS[kind].number, weights, head and Linear(*head), B, symbols)
+        #: h (B, P), for LSTM followed by c (B, H), of each layer; may be written to, is overwritten by every step.
+        self.states: list[tuple[Array, ...]] = [*self._core.states]
+        #: The last layer's h (B, P), overwritten by every step.
+        self.output: Array = self._core.output
+        #: (B, V), V 0 without a head: the logits of the next symbol; may be written to, is overwritten by every step.
+        self.logits: Array = self._core.logits
 
     def step(self, x: Any) -> Array:
         """Read symbols (B,) int64, or vectors x (B, I) of the weights' type; advance `states`; return `output`.
