@@ -22,6 +22,8 @@
 #include "sampler.h"
 #include "dispatch.h"
 #include "layer_call.h"
+#include "leased_array.h"
+#include "numbers.h"
 #include "threads.h"
 #include "request.h"
 #include "step.h"
@@ -83,6 +85,7 @@ bool unroll(int cell, nb::handle layout, nb::handle copies, nb::handle gradients
     const nb::gil_scoped_release unlocked;
     layer.clear();
     run_call(kernels, layer.call, allowed_threads(threads));
+    layer.finish();
     return true;
   });
 }
@@ -90,8 +93,12 @@ bool unroll(int cell, nb::handle layout, nb::handle copies, nb::handle gradients
 nb::object step(int cell, nb::handle x, nb::handle state, nb::handle weights, bool stacked, int threads) {
   const Named<kWeightsFields> first(item(weights, 0));
   if (!is_plain(first["W_hh"])) return nb::none();
-  return with_kernels(first, [&](const auto& kernels) {
-    return step_of(kernels, cell_of(cell), x, state, weights, stacked, allowed_threads(threads));
+  return with_kernels(first, [&]<class Real>(const Kernels<Real>& kernels) {
+    if constexpr (std::is_same_v<Real, Computed<Real>>) {
+      return step_of(kernels, cell_of(cell), x, state, weights, stacked, allowed_threads(threads));
+    } else {
+      return nb::object(nb::none());  // c would need a place in between: the caller takes the slow path
+    }
   });
 }
 
@@ -145,6 +152,8 @@ Index write_symbols(AnyStepper& any, const Choice& choice, Index last, const Uni
 
 nb::tuple team_of(Index T, Index B, Index recurrences, Index panels, double recurrent, double rest, double bytes,
                   int lanes, int allowed) {
+  for (const auto& [name, value] : {std::pair{"recurrent", recurrent}, {"rest", rest}, {"bytes", bytes}})
+    expect_number(name, value, value >= 0, "of 0 or more");
   const Crewing found = choose_team({T, B, recurrences, panels, recurrent, rest, bytes, lanes}, allowed);
   const Blocking blocks = blocking(found.division, found.members, recurrences, B, panels);
   return nb::make_tuple(found.members, found.division == Division::rows ? "rows" : "steps", blocks.rows, blocks.panels,
@@ -168,17 +177,8 @@ nb::tuple crew(int cell, std::string_view dtype, Index T, Index B, Index I, Inde
 
 // A tensor in memory of the workspace, which takes it back when the last view of the tensor is gone.
 nb::object buffer(std::string_view dtype, const std::vector<std::size_t>& shape) {
-  return with_kernels(dtype, [&]<class Real>(const Kernels<Real>&) {
-    std::size_t bytes = sizeof(Real);
-    for (const std::size_t axis : shape) {  // strides may not overflow either, so an empty axis does not hide another
-      if (__builtin_mul_overflow(bytes, std::max<std::size_t>(axis, 1), &bytes) || bytes > PTRDIFF_MAX)
-        throw std::bad_alloc();
-    }
-    auto* lease = new Lease(std::find(shape.begin(), shape.end(), 0u) == shape.end() ? bytes : 0);
-    const nb::capsule owner(lease, [](void* p) noexcept { delete static_cast<Lease*>(p); });
-    return nb::object(
-        nb::ndarray<nb::pytorch, Real, nb::device::cpu>(lease->data(), shape.size(), shape.data(), owner).cast());
-  });
+  return with_kernels(
+      dtype, [&]<class Real>(const Kernels<Real>&) { return LeasedArray<Real>(shape).template as<nb::pytorch>(); });
 }
 
 using Flat = nb::ndarray<nb::ro, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
@@ -207,15 +207,15 @@ void activate(const std::string& function, const Flat& x, const FlatOut& y) {
 Index choose(const Choice& choice, const Flat& logits, double u) {
   Chooser chooser(choice, static_cast<Index>(logits.size()));
   return number_type(logits.dtype()) == kFloat64 ? chooser.choose(numbers<double>(logits), u)
-                                   : chooser.choose(numbers<float>(logits), u);
+                                                 : chooser.choose(numbers<float>(logits), u);
 }
 
 void shares(const Choice& choice, const Flat& logits,
             const nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>& p) {
   if (logits.size() != p.size()) throw std::invalid_argument("shares: logits and p differ in length");
   Chooser chooser(choice, static_cast<Index>(logits.size()));
-  const std::vector<double>& found =
-      number_type(logits.dtype()) == kFloat64 ? chooser.shares(numbers<double>(logits)) : chooser.shares(numbers<float>(logits));
+  const std::vector<double>& found = number_type(logits.dtype()) == kFloat64 ? chooser.shares(numbers<double>(logits))
+                                                                             : chooser.shares(numbers<float>(logits));
   std::copy(found.begin(), found.end(), p.data());
 }
 
@@ -254,6 +254,9 @@ NB_MODULE(_core, m) {
         "its types whose values lie where their address says.");
   m.def("unroll", &unroll, nb::arg("cell"), nb::arg("layout"), nb::arg("copies"), nb::arg("gradients"), nb::arg("save"),
         nb::arg("segment"), nb::arg("threads"), "Run one layer call on tensors; return whether they fit each other.");
+  m.def(
+      "reads", [](nb::handle tensor) { return read_tensor(tensor).device.device_type == kDLCPU; },
+      nb::arg("tensor").none(), "Whether the values of a tensor lie in memory that a call could read.");
   m.def("step", &step, nb::arg("cell"), nb::arg("x").none(), nb::arg("state").none(), nb::arg("weights"),
         nb::arg("stacked"), nb::arg("threads"),
         "Run one step of plain tensors; return the new state, or None for anything that is not plain.");
@@ -262,21 +265,31 @@ NB_MODULE(_core, m) {
   nb::class_<AnyStepper>(m, "Stepper", "A stack of layers, and maybe a head, that steps with its weights packed.")
       .def(
           "__init__",
-          [](AnyStepper* place, std::string_view dtype, int cell, nb::handle layers, nb::handle head) {
+          [](AnyStepper* place, std::string_view dtype, int cell, nb::handle layers, nb::handle head, Index B,
+             bool symbols) {
             with_kernels(dtype, [&]<class Real>(const Kernels<Real>& kernels) {
-              new (place) AnyStepper(std::in_place_type<Stepper<Real>>, kernels, cell_of(cell), layers, head);
+              new (place)
+                  AnyStepper(std::in_place_type<Stepper<Real>>, kernels, cell_of(cell), layers, head, B, symbols);
             });
           },
-          nb::arg("dtype"), nb::arg("cell"), nb::arg("layers"), nb::arg("head").none())
+          nb::arg("dtype"), nb::arg("cell"), nb::arg("layers"), nb::arg("head").none(), nb::arg("B"),
+          nb::arg("symbols"))
+      .def_prop_ro("states", [](const AnyStepper& any) { return std::visit([](auto& s) { return s.states(); }, any); })
+      .def_prop_ro("output", [](const AnyStepper& any) { return std::visit([](auto& s) { return s.output(); }, any); })
+      .def_prop_ro("logits", [](const AnyStepper& any) { return std::visit([](auto& s) { return s.logits(); }, any); })
       .def(
           "step", [](AnyStepper& any, nb::handle x) { std::visit([&](auto& stepper) { stepper.step(x); }, any); },
-          nb::arg("x").none(), "Read x (B, I), or symbols (B), and run a step on the arrays that were given.")
+          nb::arg("x").none(), "Read x (B, I), or symbols (B), and run a step.")
       .def("write", &write_symbols, nb::arg("choice"), nb::arg("last"), nb::arg("u").noconvert(),
            nb::arg("written").noconvert(),
            "Choose and read up to N symbols a row, u and written (N, B); return the steps done: fewer after `last`.");
   nb::class_<Choice>(m, "Choice", "How a symbol is chosen: the fields of csrc/sampler.h.")
-      .def(nb::init<Index, double, Index, double, double, bool>(), nb::arg("forbidden"), nb::arg("temperature"),
-           nb::arg("top_k"), nb::arg("top_p"), nb::arg("min_p"), nb::arg("likeliest"));
+      .def(
+          "__init__",
+          [](Choice* place, Index forbidden, double temperature, Index top_k, double top_p, double min_p,
+             bool likeliest) { new (place) Choice(checked({forbidden, temperature, top_k, top_p, min_p, likeliest})); },
+          nb::arg("forbidden"), nb::arg("temperature"), nb::arg("top_k"), nb::arg("top_p"), nb::arg("min_p"),
+          nb::arg("likeliest"));
   m.def("choose", &choose, nb::arg("choice"), nb::arg("logits").noconvert(), nb::arg("u"),
         "Return the symbol that u in [0, 1) chooses from logits (V).");
   m.def("shares", &shares, nb::arg("choice"), nb::arg("logits").noconvert(), nb::arg("p").noconvert(),

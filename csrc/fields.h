@@ -75,12 +75,10 @@ template <class Real>
 struct Fields<Linear<Real>> {
   using S = Linear<Real>;
   static constexpr std::string_view name = "Linear";
-  static constexpr std::array letters{Letter<S>{'B', &S::B}, Letter<S>{'H', &S::H}, Letter<S>{'V', &S::V}};
+  static constexpr std::array letters{Letter<S>{'H', &S::H}, Letter<S>{'V', &S::V}};
   static constexpr std::tuple table{
       ArrayField{"W", &S::W, "VH"},
       ArrayField{"b", &S::b, "V"},
-      ArrayField{"x", &S::x, "BH"},
-      ArrayField{"y", &S::y, "BV"},
   };
 };
 

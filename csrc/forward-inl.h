@@ -110,7 +110,7 @@ class ForwardRows {
       for (Index j = 0; j < call_.P; ++j) recurrence_.h_n[b * call_.P + j] = h[j];
       if constexpr (Cell::has_c) {
         const Compute* c = moved ? c_row(c_after(s), t, b) : c_start(Origin::initial, b);
-        for (Index j = 0; j < call_.H; ++j) recurrence_.c_n[b * call_.H + j] = static_cast<Storage>(c[j]);
+        for (Index j = 0; j < call_.H; ++j) recurrence_.c_n[b * call_.H + j] = c[j];
       }
     }
   }

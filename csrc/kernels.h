@@ -115,12 +115,12 @@ struct Recurrence {
   Rows<const Real> x;         // (T, B, I); not read when there are symbols
   Rows<const Index> symbols;  // (T, B), each in [0, I): the one-hot input, by index
   const Real* h_0;            // (B, P), null: zeros
-  const Real* c_0;            // (B, H), null: zeros
+  const Compute* c_0;         // (B, H), null: zeros
   const Real* h_reset;        // (B, P), null: zeros.  The state that a reset returns to
-  const Real* c_reset;        // (B, H), null: zeros
+  const Compute* c_reset;     // (B, H), null: zeros
   Rows<Real> y;               // out (T, B, P); in for backward.  Rows past a sequence's length are not touched
   Real* h_n;                  // out (B, P)
-  Real* c_n;                  // out (B, H), LSTM only
+  Compute* c_n;               // out (B, H), LSTM only
   Rows<Real> gates;           // saved for backward: (T, B, saved_slots, Hp), data null at inference and with segments
   Rows<Compute> cells;        // saved for backward: (T, B, Hp), or with segments (edges, B, Hp); LSTM only
   bool reverse;               // read each sequence from its end to its start

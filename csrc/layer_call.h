@@ -2,6 +2,9 @@
 // A layer call from tensors.  Lengths, batch sizes and symbols are copied as they are checked: nobody can change them
 // while the kernels read.
 #pragma once
+#include <functional>
+#include <numeric>
+
 #include "tensors.h"
 
 namespace unrolled {
@@ -19,9 +22,8 @@ class LayerCall {
   Call<Real> call{};
   bool fits() { return in_.fits(); }
 
-  LayerCall(CellKind cell, nb::handle layout, nb::handle copies, nb::handle gradients, bool save, Index segment,
-            Take take = Take::tensors)
-      : in_(take), has_c_(has_cell_state(cell)), backward_(length(gradients) > 0) {
+  LayerCall(CellKind cell, nb::handle layout, nb::handle copies, nb::handle gradients, bool save, Index segment)
+      : has_c_(has_cell_state(cell)), backward_(length(gradients) > 0) {
     call.cell = cell;
     call.save = save;
     in_.require(segment >= 0 && (backward_ ? save : !save || segment == 0));
@@ -46,6 +48,17 @@ class LayerCall {
   }
   LayerCall(const LayerCall&) = delete;
 
+  // After the run: cell states that the kernels wrote in Compute go to tensors of Real.
+  void finish() const {
+    if constexpr (!std::is_same_v<Real, Compute>) {
+      for (const Cells& cells : cells_) {
+        for (std::size_t k = 0; cells.to && k < cells.values.size(); ++k) {
+          cells.to[k] = static_cast<Real>(cells.values[k]);
+        }
+      }
+    }
+  }
+
   // Zeros where no kernel writes, y or dx past the end of a row, and in a dx that both directions add to.
   void clear() const {
     for (std::size_t k = 0; k < recurrences_.size(); k += static_cast<std::size_t>(D_)) {
@@ -57,27 +70,16 @@ class LayerCall {
     }
   }
 
-  // The input of a layer that takes one step: x (B, I), or symbols (B).
-  bool reads_symbols() const { return symbols_; }
-  Index* symbols() { return ids_.front().data(); }
-  void read_from(const Real* x) { recurrences_.front().x.data = x; }
-
  private:
   // T, B, I, H and P: the first copy says, and all others must have them.
   void measure(const Layer& layer, nb::handle batch_sizes) {
-    using Fields = Named<kWeightsFields>;
     const DLTensor x = in_.read(layer["x"]);
     symbols_ = x.dtype == kInt64;
     D_ = length(layer["weights"]);
-    const Fields first(item(layer["weights"], 0));
-    const DLTensor W_ih = in_.read(first["W_ih"]), W_hh = in_.read(first["W_hh"]);
-    in_.require(x.ndim == (packed_ ? 1 : 2) + !symbols_ && W_ih.ndim == 2 && W_hh.ndim == 2 && D_ <= 2);
+    letters_ = in_.letters(call.cell, item(layer["weights"], 0));
+    in_.require(x.ndim == (packed_ ? 1 : 2) + !symbols_ && D_ <= 2);
     if (!in_.fits_so_far()) return;
-    call.I = W_ih.shape[1];
-    call.P = W_hh.shape[1];
-    call.H = W_hh.shape[0] / gate_count(call.cell);
-    in_.require(call.H > 0 && call.P > 0);
-    letters_ = {gate_count(call.cell) * call.H, call.I, call.P, call.H};
+    call.I = letters_.I, call.P = letters_.P, call.H = letters_.H;
     N_ = x.shape[0];
     call.T = x.shape[packed_ ? 0 : time_axis_];
     call.B = x.shape[packed_ ? 0 : 1 - time_axis_];
@@ -159,6 +161,32 @@ class LayerCall {
     return {ids.data(), packed_ ? 1 : B, 1};
   }
 
+  // Cell states that a tensor has in Real and the kernels read in Compute; null for None.
+  const Compute* cells_from(nb::handle tensor, const Shape& shape) {
+    const Real* given = in_.whole(tensor, shape);
+    if constexpr (std::is_same_v<Real, Compute>) {
+      return given;
+    } else {
+      if (!given) return nullptr;
+      std::vector<Compute>& cells = cells_.emplace_back(Cells{nullptr, {}}).values;
+      for (Index k = 0; k < size_of(shape); ++k) cells.push_back(static_cast<Compute>(given[k]));
+      return cells.data();
+    }
+  }
+  // ... and write, for `finish`.
+  Compute* cells_to(nb::handle tensor, const Shape& shape) {
+    Real* result = in_.template whole<Real>(tensor, shape);
+    if constexpr (std::is_same_v<Real, Compute>) {
+      return result;
+    } else {
+      return cells_.emplace_back(Cells{result, std::vector<Compute>(static_cast<std::size_t>(size_of(shape)))})
+          .values.data();
+    }
+  }
+  static Index size_of(const Shape& shape) {
+    return std::accumulate(shape.begin(), shape.end(), Index{1}, std::multiplies<>());
+  }
+
   // From an element of an array on; null where there is no array.
   template <class Element>
   static Element* part(Element* array, Index from) {
@@ -194,9 +222,7 @@ class LayerCall {
 
   // The weights of a direction, which has the same parts as the first.
   Weights<const Real> weights_of(nb::handle tuple) {
-    const auto found = in_.template weights<const Real>(tuple, letters_);
-    in_.require(!found.W_hr || has_c_);
-    in_.require(!found.p || call.cell == CellKind::lstm_peephole);
+    const auto found = in_.weights_of(call.cell, tuple, letters_);
     in_.require(recurrences_.empty() || !found.W_hr == !recurrences_.front().weights.W_hr);
     return found;
   }
@@ -211,18 +237,18 @@ class LayerCall {
       one.x = rows<const Real>(x, {call.I});
     }
     const Real* h_0 = in_.whole(layer["h_0"], {D, B, P});
-    const Real* c_0 = has_c_ ? in_.whole(layer["c_0"], {D, B, H}) : nullptr;
+    const Compute* c_0 = has_c_ ? cells_from(layer["c_0"], {D, B, H}) : nullptr;
     const Real* h_reset = in_.whole(layer["h_reset"], {D, B, P});
-    const Real* c_reset = has_c_ ? in_.whole(layer["c_reset"], {D, B, H}) : nullptr;
+    in_.require(has_c_ || (layer["c_0"].is_none() && layer["c_reset"].is_none()));
+    const Compute* c_reset = has_c_ ? cells_from(layer["c_reset"], {D, B, H}) : nullptr;
     const auto y = result(layer["y"], by_rows({}, {D * P}), row_axes());
     one.y = rows_of(y.data, y.strides);
-    Real *h_n = nullptr, *c_n = nullptr;
+    Real* h_n = nullptr;
+    Compute* c_n = nullptr;
     if (!backward_) {
       in_.require(!layer["h_n"].is_none() && !(has_c_ && layer["c_n"].is_none()));
       h_n = in_.template whole<Real>(layer["h_n"], {D, B, P});
-      if (has_c_) c_n = in_.template whole<Real>(layer["c_n"], {D, B, H});
-      if (call.T == 1 && h_n == h_0) in_.may_be_overwritten(h_0);
-      if (call.T == 1 && c_n == c_0) in_.may_be_overwritten(c_0);
+      if (has_c_) c_n = cells_to(layer["c_n"], {D, B, H});
     }
     Saved<Real> gates;
     Saved<Compute> cells;
@@ -289,6 +315,11 @@ class LayerCall {
   std::vector<Recurrence<Real>> recurrences_;
   std::vector<Gradients<Real>> gradients_;
   std::vector<Index> lengths_, batch_sizes_;
+  struct Cells {
+    Real* to;  // null: they are only read
+    std::vector<Compute> values;
+  };
+  std::deque<Cells> cells_;             // where Real is not Compute
   std::deque<std::vector<Index>> ids_;  // of each copy
   Letters letters_{};
   Index D_ = 0, N_ = 0;

@@ -9,14 +9,18 @@
 #include <stdexcept>
 #include <string>
 
+#include "numbers.h"
+
 namespace unrolled {
 
-Chooser::Chooser(const Choice& choice, Index V) : choice_(choice), p_(static_cast<std::size_t>(V)) {
-  if (!(choice.temperature > 0) || std::isinf(choice.temperature)) {  // else a share is no number, and cannot be sorted
-    throw std::invalid_argument("temperature is " + std::to_string(choice.temperature) +
-                                ", expected a finite number above 0");
-  }
+Choice checked(const Choice& choice) {
+  expect_number("temperature", choice.temperature, choice.temperature > 0, "above 0");
+  expect_number("top_p", choice.top_p, choice.top_p > 0 && choice.top_p <= 1, "above 0, up to 1");
+  expect_number("min_p", choice.min_p, choice.min_p >= 0 && choice.min_p <= 1, "from 0 to 1");
+  return choice;
 }
+
+Chooser::Chooser(const Choice& choice, Index V) : choice_(choice), p_(static_cast<std::size_t>(V)) {}
 
 template <class Real>
 const std::vector<double>& Chooser::shares(const Real* logits) {
@@ -64,6 +68,7 @@ void Chooser::keep_top_p() {
 
 template <class Real>
 Index Chooser::choose(const Real* logits, double u) {
+  expect_number("u", u, u >= 0 && u < 1, "from 0 up to but not 1");
   shares(logits);
   if (choice_.likeliest) return std::max_element(p_.begin(), p_.end()) - p_.begin();
   const double aim = u * std::accumulate(p_.begin(), p_.end(), 0.0);

@@ -17,10 +17,13 @@ struct Choice {
   bool likeliest = false;  // no draw: the likeliest symbol, the first of equals
 };
 
+// The rules themselves.  Throws std::invalid_argument where a number of them is out of range.
+Choice checked(const Choice& choice);
+
 // Chooses symbols of one vocabulary; owns the buffers for it.
 class Chooser {
  public:
-  Chooser(const Choice& choice, Index V);
+  Chooser(const Choice& checked_choice, Index V);
 
   // Unnormalised probabilities p (V) to draw from.
   // Throws std::domain_error where a logit is NaN or +inf, or no symbol is left.

@@ -55,7 +55,7 @@ nb::object step_of(const Kernels<Real>& kernels, CellKind cell, nb::handle x, nb
   one.c_0 = in.whole(c, c_shape);
   std::vector<Recurrence<Real>> recurrences;
   for (Index l = 0; l < L && in.fits_so_far(); ++l) {
-    one.weights = in.template weights<const Real>(item(weights, l), {GH, l == 0 ? I : P, P, H});
+    one.weights = in.weights_of(cell, item(weights, l), {GH, l == 0 ? I : P, P, H});
     recurrences.push_back(one);
   }
   if (!in.fits_so_far() || B == 0) return nb::none();

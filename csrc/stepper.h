@@ -1,49 +1,72 @@
 // SPDX-License-Identifier: Apache-2.0
 // Single-step inference with weights packed once; with a head it can choose symbols and read them back on its own.
-// It keeps the arrays alive that it reads and writes, and their owner leaves them in place.
+// What lies between two steps is its own memory, which Python sees as arrays that cannot take it away.
 #pragma once
 #include <deque>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
-#include "layer_call.h"
+#include "leased_array.h"
 #include "request.h"
 #include "sampler.h"
+#include "tensors.h"
 
 namespace unrolled {
 
+// Rows (B, width) that Python sees in Compute and the kernels have in Real: one memory where the two agree.
+template <class Real>
+class SteppedRows {
+  using Compute = Computed<Real>;
+  static constexpr bool same = std::is_same_v<Real, Compute>;
+
+ public:
+  SteppedRows(Index B, Index width) : seen_({static_cast<std::size_t>(B), static_cast<std::size_t>(width)}) {
+    seen_.clear();
+    if constexpr (!same) kept_.resize(static_cast<std::size_t>(B * width));
+  }
+
+  Real* data() {
+    if constexpr (same) return seen_.data();
+    if constexpr (!same) return kept_.data();
+  }
+  // Before a step reads them, and after it has written them.
+  void take() {
+    for (std::size_t k = 0; k < kept_.size(); ++k) kept_[k] = static_cast<Real>(seen_.data()[k]);
+  }
+  void give() {
+    for (std::size_t k = 0; k < kept_.size(); ++k) seen_.data()[k] = static_cast<Compute>(kept_[k]);
+  }
+  nb::object view() const { return seen_.template as<nb::numpy>(); }
+
+ private:
+  LeasedArray<Compute> seen_;
+  std::vector<Real> kept_;  // empty where the two types agree
+};
+
 template <class Real>
 class Stepper {
+  using Compute = Computed<Real>;
+
  public:
-  // A stack of layers (kLayerFields), bottom first, each of one step and one direction, and maybe a head (Linear).
-  // Every step reads x (or symbols), h_0 and c_0 of each layer and writes its y, h_n and c_n.
-  Stepper(const Kernels<Real>& kernels, CellKind cell, nb::handle layers, nb::handle head) : kernels_(kernels) {
-    const Index L = length(layers);
-    for (Index l = 0; l < L; ++l) {
-      Layer& layer = layers_.emplace_back(kernels, cell, item(layers, l));
-      const Call<Real>& call = layer.call.call;
-      if (!layer.call.fits() || call.T != 1 || call.recurrences != 1 || call.B != layers_.front().call.call.B ||
-          (l > 0 && layer.call.reads_symbols())) {
-        throw std::invalid_argument("Stepper: the arrays of layer " + std::to_string(l) +
-                                    " do not fit each other, or are not those of one step in one direction");
-      }
-      layer.scratch.emplace(kernels.step_bytes(call));
-    }
-    if (layers_.empty()) throw std::invalid_argument("a stepper needs at least one layer");
-    if (!head.is_none()) head_.emplace(kernels, head);
-    if (head_ && head_->linear.B != bottom().call.B) {
-      throw std::invalid_argument("Stepper: the head is of B = " + std::to_string(head_->linear.B) +
-                                  " rows, the layers of B = " + std::to_string(bottom().call.B));
-    }
+  // Layers, bottom first, each by the weights of its one direction (kWeightsFields), and maybe a head (Linear); for B
+  // rows of vectors or of symbols.
+  Stepper(const Kernels<Real>& kernels, CellKind cell, nb::handle layers, nb::handle head, Index B, bool symbols)
+      : kernels_(kernels) {
+    if (B < 0) throw std::invalid_argument("Stepper: B is " + std::to_string(B) + ", expected 0 or more rows");
+    if (length(layers) == 0) throw std::invalid_argument("a stepper needs at least one layer");
+    if (symbols) symbols_.emplace(zeros<Index>(B, 1));
+    for (Index l = 0; l < length(layers); ++l) add_layer(cell, item(layers, l), B);
+    if (!head.is_none()) add_head(head);
   }
   Stepper(const Stepper&) = delete;
 
   // One step from x (B, I), or from symbols (B).
   void step(nb::handle x) {
-    Tensors<Real> in(Take::kept);
+    Tensors<Real> in(Take::arrays);
     const Index B = bottom().call.B, I = bottom().call.I;
-    if (bottom().reads_symbols()) {
+    if (symbols_) {
       const Index* given = in.template whole<const Index>(x, {B});
       if (!given) refuse(in, x, "int64 symbols (B) = ", {B});
       for (Index b = 0; b < B; ++b) {
@@ -53,12 +76,18 @@ class Stepper {
               ("symbol " + std::to_string(symbol) + " to step on, expected 0 to V - 1 = " + std::to_string(I - 1))
                   .c_str());
         }
-        bottom().symbols()[b] = symbol;
+        symbols_->data()[b] = symbol;
       }
     } else {
-      const Real* given = in.whole(x, {B, I});
-      if (!given && B * I > 0) refuse(in, x, type_name(kTypeOf<Real>) + " vectors (B, I) = ", {B, I});
-      bottom().read_from(given);
+      const auto* given = in.template whole<const Compute>(x, {B, I});
+      if (!given && B * I > 0) refuse(in, x, type_name(kTypeOf<Compute>) + " vectors (B, I) = ", {B, I});
+      if constexpr (std::is_same_v<Real, Compute>) {
+        bottom().recurrence.x = {given, B * I, I};
+      } else {
+        x_.clear();
+        for (Index k = 0; k < B * I; ++k) x_.push_back(static_cast<Real>(given[k]));
+        bottom().recurrence.x = {x_.data(), B * I, I};
+      }
     }
     run();
   }
@@ -72,7 +101,7 @@ class Stepper {
       bool ended = false;
       for (Index b = 0; b < head.B; ++b) {
         const Index symbol = chooser.choose(head.y + b * head.V, u[n * head.B + b]);
-        bottom().symbols()[b] = written[n * head.B + b] = symbol;
+        symbols_->data()[b] = written[n * head.B + b] = symbol;
         ended = ended || symbol == last;
       }
       run();
@@ -84,7 +113,7 @@ class Stepper {
   // The rows that `write` chooses symbols for.  Throws std::invalid_argument unless it can: there must be a head, whose
   // symbols the first layer knows.
   Index rows_to_write() {
-    if (!head_ || !bottom().reads_symbols())
+    if (!head_ || !symbols_)
       throw std::invalid_argument("write: this stepper has no head to choose symbols from, or reads no symbols");
     if (head_->linear.V > bottom().call.I) {
       throw std::invalid_argument("write: the head chooses from V = " + std::to_string(head_->linear.V) +
@@ -93,28 +122,102 @@ class Stepper {
     return head_->linear.B;
   }
 
+  // Views of what a step reads and writes: h (B, P), and c (B, H) of a cell that has one, of each layer; the last
+  // layer's output (B, P); the head's logits (B, V), V 0 without a head.
+  nb::list states() const {
+    nb::list found;
+    for (const Layer& layer : layers_) {
+      const nb::object h = layer.h.view();
+      found.append(layer.c ? nb::make_tuple(h, layer.c->template as<nb::numpy>()) : nb::make_tuple(h));
+    }
+    return found;
+  }
+  nb::object output() const { return layers_.back().y.view(); }
+  nb::object logits() const { return (head_ ? head_->y : zeros(layers_.front().call.B, 0)).template as<nb::numpy>(); }
+
  private:
+  template <class Element = Compute>
+  static LeasedArray<Element> zeros(Index B, Index width) {
+    LeasedArray<Element> made({static_cast<std::size_t>(B), static_cast<std::size_t>(width)});
+    made.clear();
+    return made;
+  }
+
   struct Layer {
-    LayerCall<Real> call;
+    SteppedRows<Real> h, y;
+    std::optional<LeasedArray<Compute>> c;
+    Recurrence<Real> recurrence{};
+    Call<Real> call{};
     std::optional<Lease> scratch;
 
-    Layer(const Kernels<Real>&, CellKind cell, nb::handle tensors)
-        : call(cell, nb::make_tuple(false, nb::none(), nb::none(), nb::none()), nb::make_tuple(tensors),
-               nb::make_tuple(), /*save=*/false, /*segment=*/0, Take::kept) {
-      call.call.reused = true;
+    Layer(CellKind cell, Index B, const Letters& sizes) : h(B, sizes.P), y(B, sizes.P) {
+      if (has_cell_state(cell)) c.emplace(zeros(B, sizes.H));
+      recurrence.h_0 = recurrence.h_n = h.data();
+      if (c) recurrence.c_0 = recurrence.c_n = c->data();
+      recurrence.y = {y.data(), B * sizes.P, sizes.P};
+      call.cell = cell;
+      call.T = call.recurrences = 1;
+      call.B = B, call.I = sizes.I, call.H = sizes.H, call.P = sizes.P;
+      call.recurrence = &recurrence;
+      call.reused = true;
     }
   };
 
   struct Head {
-    Tensors<Real> in{Take::kept};
+    std::vector<Real> b;
+    LeasedArray<Compute> y;
     Linear<Real> linear;
     Lease scratch;
 
-    Head(const Kernels<Real>& kernels, nb::handle arrays)
-        : linear(read_struct<Linear<Real>>(in, arrays)), scratch(kernels.linear_bytes(linear)) {}
+    Head(const Kernels<Real>& kernels, const Linear<Real>& given)
+        : b(given.b, given.b + given.V), y(zeros(given.B, given.V)), linear(given),
+          scratch(kernels.linear_bytes(given)) {
+      linear.b = b.data();
+      linear.y = y.data();
+      kernels.linear(linear, scratch.data(), /*packed=*/false);
+      y.clear();
+    }
   };
 
-  LayerCall<Real>& bottom() { return layers_.front().call; }
+  void add_layer(CellKind cell, nb::handle weights, Index B) {
+    Tensors<Real> in(Take::arrays);
+    Letters sizes = in.letters(cell, weights);
+    if (!layers_.empty()) {
+      const Call<Real>& below = layers_.back().call;
+      sizes = {gate_count(cell) * below.H, below.P, below.P, below.H};
+    }
+    const Weights<const Real> given = in.weights_of(cell, weights, sizes);
+    if (!in.fits()) {
+      throw std::invalid_argument(
+          "Stepper: the weights of layer " + std::to_string(layers_.size()) + " are " + in.described(weights) +
+          ", expected " + type_name(kTypeOf<Real>) + " matrices and vectors with G*H = " + std::to_string(sizes.GH) +
+          ", I = " + std::to_string(sizes.I) + ", H = " + std::to_string(sizes.H) + ", P = " + std::to_string(sizes.P));
+    }
+    Layer& layer = layers_.emplace_back(cell, B, sizes);
+    layer.recurrence.weights = given;
+    if (layers_.size() > 1) {
+      layer.recurrence.x = {layers_.end()[-2].y.data(), B * sizes.I, sizes.I};
+    } else if (symbols_) {
+      layer.recurrence.symbols = {symbols_->data(), B, 1};
+    }
+    layer.scratch.emplace(kernels_.step_bytes(layer.call));
+    kernels_.prepare_step(layer.call, layer.scratch->data());
+  }
+
+  void add_head(nb::handle arrays) {
+    Tensors<Real> in(Take::arrays);
+    Linear<Real> linear = read_struct<Linear<Real>>(in, arrays);
+    Layer& top = layers_.back();
+    if (linear.H != top.call.P) {
+      throw std::invalid_argument("Stepper: the head reads H = " + std::to_string(linear.H) +
+                                  " numbers, the last layer writes P = " + std::to_string(top.call.P));
+    }
+    linear.x = top.y.data();
+    linear.B = top.call.B;
+    head_.emplace(kernels_, linear);
+  }
+
+  Layer& bottom() { return layers_.front(); }
 
   [[noreturn]] static void refuse(Tensors<Real>& in, nb::handle x, const std::string& expected, const Shape& shape) {
     const DLTensor t = in.read(x);
@@ -123,18 +226,20 @@ class Stepper {
   }
 
   void run() {
-    if (!packed_) {
-      for (Layer& layer : layers_) kernels_.prepare_step(layer.call.call, layer.scratch->data());
+    for (Layer& layer : layers_) {
+      layer.h.take();
+      kernels_.step(layer.scratch->data());
+      layer.h.give();
     }
-    for (Layer& layer : layers_) kernels_.step(layer.scratch->data());
-    if (head_) kernels_.linear(head_->linear, head_->scratch.data(), packed_);
-    packed_ = true;
+    layers_.back().y.give();
+    if (head_) kernels_.linear(head_->linear, head_->scratch.data(), /*packed=*/true);
   }
 
-  const Kernels<Real>& kernels_;  // scratch is laid out for one instruction set
-  std::deque<Layer> layers_;      // neither a LayerCall nor a Lease moves
+  const Kernels<Real>& kernels_;               // scratch is laid out for one instruction set
+  std::optional<LeasedArray<Index>> symbols_;  // (B, 1), where the first layer reads symbols
+  std::vector<Real> x_;                        // (B, I), where vectors do not come as the kernels read them
+  std::deque<Layer> layers_;                   // a call does not move
   std::optional<Head> head_;
-  bool packed_ = false;
 };
 
 }  // namespace unrolled

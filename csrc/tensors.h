@@ -1,179 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Arrays from Python: tensors of a library that offers DLPack's exchange API (torch), and numpy's arrays.  Everything
-// the kernels rely on is checked here, when the address of an array is read; a call whose arrays do not fit is refused,
-// and unrolled/nn/fit.py has the error messages.
+// The arrays of a call, checked: torch's tensors, and numpy's arrays.  Everything the kernels rely on is checked here,
+// when the address of an array is read; a call whose arrays do not fit is refused, and unrolled/nn/fit.py has the error
+// messages.
 #pragma once
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-
-#include <algorithm>
 #include <cstring>
 #include <deque>
-#include <initializer_list>
-#include <stdexcept>
-#include <string>
 #include <vector>
 
-#include "dlpack/dlpack.h"
-#include "fields.h"
+#include "arrays.h"
 #include "workspace.h"
 
 namespace unrolled {
-
-namespace nb = nanobind;
-
-constexpr bool operator==(const DLDataType& a, const DLDataType& b) {
-  return a.code == b.code && a.bits == b.bits && a.lanes == b.lanes;
-}
-inline constexpr DLDataType kInt64{kDLInt, 64, 1}, kFloat32{kDLFloat, 32, 1}, kFloat64{kDLFloat, 64, 1},
-    kBFloat16{kDLBfloat, 16, 1}, kBool{kDLBool, 8, 1};
-template <class Element>
-constexpr DLDataType kTypeOf = std::is_same_v<Element, Index>          ? kInt64
-                               : std::is_same_v<Element, std::uint8_t> ? kBool
-                               : std::is_same_v<Element, BFloat16>     ? kBFloat16
-                               : std::is_same_v<Element, float>        ? kFloat32
-                                                                       : kFloat64;
-
-// What was registered when torch was imported; never freed.
-struct Library {
-  const DLPackExchangeAPI* api = nullptr;
-  nb::object is_negated;         // whether a tensor is a view that negates its memory
-  std::vector<PyObject*> plain;  // types whose values lie at their address; other subclasses may wrap a tensor
-};
-
-inline Library& library() {
-  static auto* it = new Library;
-  return *it;
-}
-
-inline void use_library(const nb::object& exchange, const nb::object& is_negated, const nb::tuple& plain) {
-  auto* api = static_cast<const DLPackExchangeAPI*>(PyCapsule_GetPointer(exchange.ptr(), "dlpack_exchange_api"));
-  if (!api) throw nb::python_error();
-  if (api->header.version.major != DLPACK_MAJOR_VERSION || !api->dltensor_from_py_object_no_sync) {
-    throw std::runtime_error("expected the exchange API of DLPack 1.3");
-  }
-  library().api = api;
-  library().is_negated = is_negated;
-  library().plain.clear();
-  for (const nb::handle type : plain) library().plain.push_back(nb::borrow(type).release().ptr());
-}
-
-inline bool is_plain(nb::handle object) {
-  const auto& plain = library().plain;
-  return std::find(plain.begin(), plain.end(), reinterpret_cast<PyObject*>(Py_TYPE(object.ptr()))) != plain.end();
-}
-
-inline bool is_empty(const DLTensor& t) { return std::find(t.shape, t.shape + t.ndim, 0) != t.shape + t.ndim; }
-// Without elements there need not be an address.
-inline bool has_values(const DLTensor& t) { return t.data || is_empty(t); }
-
-// Anything but a tensor with its values in memory (None; fake, sparse or zero tensors, the device "meta", a storage
-// that was freed) reads as a tensor of no device, which never fits.
-inline DLTensor read_tensor(nb::handle object) {
-  DLTensor t{};
-  if (!library().api || library().api->dltensor_from_py_object_no_sync(object.ptr(), &t) != 0) {
-    PyErr_Clear();
-    return {};
-  }
-  if (!has_values(t)) return {};
-  t.data = static_cast<char*>(t.data) + t.byte_offset;
-  return t;
-}
-
-inline bool is_negated(nb::handle tensor) {
-  PyObject* answer = PyObject_CallFunctionObjArgs(library().is_negated.ptr(), tensor.ptr(), nullptr);
-  if (!answer) throw nb::python_error();
-  Py_DECREF(answer);  // True and False are always alive
-  return answer == Py_True;
-}
-
-// Whether the axes from `first` on lie in one piece.
-inline bool is_contiguous(const DLTensor& t, int first = 0) {
-  std::int64_t stride = 1;
-  if (is_empty(t)) return true;
-  for (int axis = t.ndim - 1; axis >= first; --axis) {
-    if (t.shape[axis] > 1 && t.strides[axis] != stride) return false;
-    stride *= t.shape[axis];
-  }
-  return true;
-}
-
-// A shape of up to five axes.
-class Shape {
- public:
-  Shape(std::initializer_list<Index> axes) : size_(static_cast<int>(axes.size())) {
-    std::copy(axes.begin(), axes.end(), axes_);
-  }
-  void push_back(Index axis) { axes_[size_++] = axis; }
-  int size() const { return size_; }
-  Index* data() { return axes_; }
-  const Index* begin() const { return axes_; }
-  const Index* end() const { return axes_ + size_; }
-
- private:
-  Index axes_[5];
-  int size_;
-};
-
-inline std::string shown(const Index* begin, const Index* end) {
-  std::string list;
-  for (; begin != end; ++begin) (list += list.empty() ? "" : ", ") += std::to_string(*begin);
-  return "(" + list + ")";
-}
-inline std::string type_name(DLDataType type) {
-  const char* const kinds[] = {"int", "uint", "float", "an opaque type of bits ", "bfloat", "complex"};
-  if (type == kBool) return "bool";
-  return (type.code < std::size(kinds) ? kinds[type.code] : "a type of bits ") + std::to_string(type.bits);
-}
-
-inline std::string described(const DLTensor& t) {
-  if (t.device.device_type != kDLCPU) return "no array in memory";
-  return type_name(t.dtype) + " " + shown(t.shape, t.shape + t.ndim);
-}
-
-// Entry k of a tuple or list, borrowed.
-inline nb::handle item(nb::handle of, Index k) {
-  PyObject* found = PyTuple_Check(of.ptr()) ? PyTuple_GetItem(of.ptr(), k) : PyList_GetItem(of.ptr(), k);
-  if (!found) throw nb::python_error();
-  return found;
-}
-inline Index length(nb::handle of) {
-  const Index n = PyTuple_Check(of.ptr()) ? PyTuple_Size(of.ptr()) : PyList_Size(of.ptr());
-  if (n < 0) throw nb::python_error();
-  return n;
-}
-
-// A tuple (or list) of the fields of a table, read by name: `layer["h_0"]`.
-template <const auto& table>
-class Named {
- public:
-  struct Place {
-    int k;
-    consteval Place(const char* field) : k(table.place_of(field)) {}
-    constexpr explicit Place(std::size_t k) : k(static_cast<int>(k)) {}
-  };
-
-  explicit Named(nb::handle entries) : entries_(entries.ptr()), tuple_(PyTuple_Check(entries.ptr())) {
-    const bool readable = tuple_ || PyList_Check(entries.ptr());
-    const Index n = !readable ? -1 : tuple_ ? PyTuple_Size(entries_) : PyList_Size(entries_);
-    if (n != static_cast<Index>(table.fields.size())) refuse(n);
-  }
-  nb::handle operator[](Place field) const {
-    return tuple_ ? PyTuple_GetItem(entries_, field.k) : PyList_GetItem(entries_, field.k);
-  }
-
- private:
-  [[noreturn, gnu::cold, gnu::noinline]] static void refuse(Index n) {
-    throw nb::type_error(
-        (std::string(table.name) + " is " +
-         (n < 0 ? std::string("neither a tuple nor a list") : "a tuple of " + std::to_string(n) + " fields") +
-         ", expected the fields " + listed(table.fields))
-            .c_str());
-  }
-
-  PyObject* entries_;
-  bool tuple_;
-};
 
 // The lengths that the letters in the shapes of weights stand for.
 struct Letters {
@@ -189,7 +26,7 @@ struct Letters {
 enum class Take {
   plain,    // plain tensors as they lie; one that would have to be copied does not fit
   tensors,  // tensors; what lies otherwise in memory than the kernels read it is copied
-  kept,     // the same, and numpy's arrays; all are kept alive as long as the reader
+  arrays,   // the same, and numpy's arrays, which can only be read
 };
 
 // Reads the arrays of a call; `fits` says whether all so far had the expected type and shape, and lie in memory such
@@ -210,12 +47,12 @@ class Tensors {
   struct Array : DLTensor {
     bool of_library;
   };
-  Array read(nb::handle object, bool writes = false) {
+  Array read(nb::handle object) {
     const DLTensor t = read_tensor(object);
-    if (take_ != Take::kept) return {t, true};
+    if (take_ != Take::arrays) return {t, true};
     objects_.push_back(nb::borrow(object));
     if (t.device.device_type == kDLCPU) return {t, true};
-    return {writes ? read_numpy(object, writable_) : read_numpy(object, arrays_), false};
+    return {read_numpy(object), false};
   }
 
   // An array whose axes after the first few lie in one piece: its address, and the strides of these few.
@@ -228,7 +65,7 @@ class Tensors {
   Strided<Element> strided(nb::handle object, const Shape& shape, int leading) {
     using Value = std::remove_const_t<Element>;
     constexpr bool writes = !std::is_const_v<Element>;
-    const Array t = read(object, writes);
+    const Array t = read(object);
     Strided<Element> found;
     if (!expect(t, kTypeOf<Value>, shape)) return found;
     const bool negated = !writes && t.of_library && is_negated(object);
@@ -257,6 +94,25 @@ class Tensors {
     return fits_ ? strided<Element>(object, shape, 0).data : nullptr;
   }
 
+  // The lengths of a layer's weights, as those of one direction say; all others must have them.
+  Letters letters(CellKind cell, nb::handle weights) {
+    const Named<kWeightsFields> given(weights);
+    const DLTensor W_ih = read(given["W_ih"]), W_hh = read(given["W_hh"]);
+    require(W_ih.ndim == 2 && W_hh.ndim == 2);
+    if (!fits_) return {};
+    const Index H = W_hh.shape[0] / gate_count(cell), P = W_hh.shape[1];
+    require(H > 0 && P > 0);
+    return {gate_count(cell) * H, W_ih.shape[1], P, H};
+  }
+
+  // The weights of one direction of a layer, which has no others than its cell.
+  Weights<const Real> weights_of(CellKind cell, nb::handle tuple, const Letters& letters) {
+    const auto found = weights<const Real>(tuple, letters);
+    require(!found.W_hr || has_cell_state(cell));
+    require(!found.p || cell == CellKind::lstm_peephole);
+    return found;
+  }
+
   // The weights of one direction to read, or (Element not const) their gradients to write.
   template <class Element>
   Weights<Element> weights(nb::handle tuple, const Letters& letters) {
@@ -275,16 +131,24 @@ class Tensors {
     return found;
   }
 
+  // Weights in words.
+  std::string described(nb::handle weights) {
+    const Named<kWeightsFields> given(weights);
+    std::string words;
+    for (std::size_t k = 0; k < kWeightsFields.fields.size(); ++k) {
+      const nb::handle w = given[Named<kWeightsFields>::Place(k)];
+      if (w.is_none()) continue;
+      (words += words.empty() ? "" : ", ") += kWeightsFields.fields[k];
+      words += " " + unrolled::described(read(w));
+    }
+    return words;
+  }
+
   bool expect(const DLTensor& t, DLDataType type, const Shape& shape) {
     const bool good = t.device.device_type == kDLCPU && t.dtype == type && t.ndim == shape.size() &&
                       std::equal(shape.begin(), shape.end(), t.shape);
     require(good);
     return good;
-  }
-
-  // The array that starts here is read before it is written to.
-  void may_be_overwritten(const void* start) {
-    std::erase_if(spans_, [&](const Span& span) { return !span.writes && span.begin == start; });
   }
 
  private:
@@ -293,9 +157,8 @@ class Tensors {
     bool writes;
   };
 
-  template <class Array>
-  static DLTensor read_numpy(nb::handle object, std::deque<Array>& held) {
-    Array& array = held.emplace_back();
+  DLTensor read_numpy(nb::handle object) {
+    nb::ndarray<nb::ro>& array = arrays_.emplace_back();
     if (!nb::try_cast(object, array, false) || !array.is_valid()) return {};  // None is cast to no array
     const nb::dlpack::dtype type = array.dtype();
     DLTensor t{};
@@ -303,6 +166,7 @@ class Tensors {
     t.device = {static_cast<DLDeviceType>(array.device_type()), array.device_id()};
     t.ndim = static_cast<std::int32_t>(array.ndim());
     t.dtype = {type.code, type.bits, type.lanes};
+    if (std::is_same_v<Real, BFloat16> && t.dtype == kUInt16) t.dtype = kBFloat16;  // which numpy does not have
     t.shape = const_cast<std::int64_t*>(array.shape_ptr());
     t.strides = const_cast<std::int64_t*>(array.stride_ptr());
     return has_values(t) ? t : DLTensor{};
@@ -372,7 +236,6 @@ class Tensors {
   std::deque<Lease> copies_;
   std::vector<nb::object> objects_;
   std::deque<nb::ndarray<nb::ro>> arrays_;
-  std::deque<nb::ndarray<>> writable_;
 };
 
 // A struct from a named tuple of its arrays; their shapes are checked against each other by the letters of its table.
@@ -386,7 +249,7 @@ Struct read_struct(Tensors<Real>& in, nb::handle tuple) {
   std::size_t k = 0;
   const auto read = [&]<class Element>(const ArrayField<Struct, Element>& field) {
     const nb::handle object = given[typename Given::Place(k++)];
-    const DLTensor t = in.read(object, !std::is_const_v<Element>);
+    const DLTensor t = in.read(object);
     Shape shape{};
     for (std::size_t axis = 0; axis < field.shape.size(); ++axis) {
       for (const auto& [letter, member] : Table::letters) {

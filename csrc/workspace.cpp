@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <mutex>
-#include <new>
 #include <vector>
 
 namespace unrolled {
@@ -92,7 +91,7 @@ Block fresh(std::size_t bytes) {
   const std::size_t unit = large ? kHugePage : 4096;
   bytes = (bytes + unit - 1) / unit * unit;
   void* data = std::aligned_alloc(large ? kHugePage : 64, bytes);
-  if (!data) throw std::bad_alloc();
+  if (!data) throw NoMemory(bytes);
 #ifdef MADV_HUGEPAGE
   if (large) madvise(data, bytes, MADV_HUGEPAGE);  // fewer misses of the address cache; only a hint
 #endif

@@ -3,8 +3,21 @@
 // more is kept than recent calls needed at once: what one large call took goes back after some hundred small ones.
 #pragma once
 #include <cstddef>
+#include <cstdio>
+#include <new>
 
 namespace unrolled {
+
+class NoMemory : public std::bad_alloc {
+ public:
+  explicit NoMemory(std::size_t bytes) {
+    std::snprintf(words_, sizeof words_, "no memory for %zu bytes or more; use fewer rows, steps or units", bytes);
+  }
+  const char* what() const noexcept override { return words_; }
+
+ private:
+  char words_[96];
+};
 
 // A block of at least `bytes`, 64-byte aligned, uninitialised.  Goes back to the cache at the end of its scope.
 class Lease {

@@ -16,7 +16,7 @@ CSRC, PACKAGE = ROOT / "csrc", ROOT / "src" / "unrolled"
 ORDER = [
     ["extras"],
     ["__init__"],
-    ["notation"],
+    ["notation", "words"],
     ["config"],
     ["core"],
     ["saved"],
@@ -46,7 +46,7 @@ KEPT_TO = {
 
 #: The order of csrc: a file includes only files of a lower rank.
 RANKS = [
-    ["simd/partial.h", "simd/partial_bfloat16.h", "bfloat16.h", "team.h", "division.h", "denormals.h", "workspace.h"],
+    ["simd/partial.h", "simd/partial_bfloat16.h", "bfloat16.h", "team.h", "division.h", "denormals.h"],
     ["simd/vector.h", "simd/baseline.h", "simd/neon.h", "simd/avx2.h", "simd/avx512.h", "kernels.h"],
     ["simd/bfloat16.h", "simd/avx512_bf16.h", "simd/neon_bf16.h"],
     ["simd/lanes.h"],
@@ -69,8 +69,18 @@ RANKS = [
         "target_avx512.cpp",
         "target_avx512_bf16.cpp",
     ],
-    ["dispatch.h", "sampler.h", "threads.h", "places.h", "waiting.h", "fields.h", "dlpack/dlpack.h"],
-    ["openmp.h"],
+    [
+        "dispatch.h",
+        "sampler.h",
+        "threads.h",
+        "places.h",
+        "waiting.h",
+        "fields.h",
+        "workspace.h",
+        "numbers.h",
+        "dlpack/dlpack.h",
+    ],
+    ["openmp.h", "arrays.h", "leased_array.h"],
     ["crew.h"],
     [
         "dispatch.cpp",
@@ -91,7 +101,7 @@ TARGETS = RANK["target_baseline.cpp"]
 #: All that a kernel unit may have of the system: no inline function of the standard library (docs/kernels.md, "ODR").
 PLAIN_HEADERS = {"cstddef", "cstdint", "immintrin.h", "arm_neon.h", "sys/auxv.h"}
 BORDER_HEADERS = re.compile(r"nanobind/.*")
-BORDER = ("bindings.cpp", "tensors.h")
+BORDER = ("bindings.cpp", "arrays.h", "leased_array.h")
 
 
 def imported(source):
@@ -144,7 +154,7 @@ def reachable(edges, start):
 
 
 def included(source):
-    """(quoted, name) of every #include; those of UNROLLED_SIMD and UNROLLED_BFLOAT16 stand where target-inl.h includes them."""
+    """(quoted, name) of every #include; UNROLLED_SIMD and UNROLLED_BFLOAT16 stand where target-inl.h has them."""
     for line in re.findall(r'^\s*#\s*include\s+([<"].+?[>"])', source, re.MULTILINE):
         yield line[0] == '"', line[1:-1]
 
@@ -275,7 +285,7 @@ def test_upward_import_is_seen(path, source, said):
         ("kernels.h", '#include "dispatch.h"', "not below"),
         ("gemm-inl.h", "#include <vector>", "no standard library"),
         ("target_avx2.cpp", "  #  include <algorithm>", "no standard library"),
-        ("dispatch.cpp", "#include <nanobind/nanobind.h>", "only bindings.cpp and tensors.h"),
+        ("dispatch.cpp", "#include <nanobind/nanobind.h>", "only bindings.cpp and arrays.h"),
         ("target-inl.h", '#include "gemm-inl.h"\n#include "math-inl.h"', "after a file"),
         ("new-inl.h", "", "new file"),
     ],

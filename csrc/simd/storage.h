@@ -28,3 +28,10 @@ inline void write(To* p, Vec<From> v) {
   if constexpr (__is_same(To, BFloat16)) return store(p, narrowed(v));
   if constexpr (__is_same(From, To)) return store(p, v);
 }
+
+// What is left of numbers that are stored.
+template <class Storage, class V>
+inline V rounded(V v) {
+  if constexpr (__is_same(Storage, BFloat16)) return widened(narrowed(v));
+  return v;
+}

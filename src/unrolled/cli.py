@@ -5,20 +5,20 @@ Exit codes: 0 done, 1 the run failed, 2 wrong use.  An error is one sentence on 
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stdout, suppress
 from io import TextIOWrapper
-from typing import Any
+from typing import Any, TextIO, cast
 
 from cyclopts import App, CycloptsError, Parameter
 
 from unrolled import __version__
 from unrolled.commands import WrongUse
-from unrolled.commands.arguments import check_numbers, plainly
-from unrolled.commands.console import printable
+from unrolled.commands.arguments import WrappedHelp, check_numbers, plainly
+from unrolled.commands.console import StandardOutput, printable
 from unrolled.config.options import named_as_flags
 from unrolled.extras import remedy
 
@@ -32,6 +32,7 @@ app = App(
     help_format="plaintext",
     default_parameter=Parameter(negative_iterable=""),
     config=check_numbers,
+    help_formatter=WrappedHelp(),
 )
 for name in ("train", "evaluate", "generate", "score", "view", "picture", "explain", "serve", "lab", "info", "demo"):
     app.command(f"unrolled.commands.{name}:app", name=name)
@@ -52,9 +53,17 @@ def run(arguments: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a console that lacks a character shows its escape, and goes on
             stream.reconfigure(errors="backslashreplace")
-    with named_as_flags(), warnings.catch_warnings():
+    output = StandardOutput(sys.stdout)
+    with named_as_flags(), warnings.catch_warnings(), redirect_stdout(cast(TextIO, output)):
         warnings.showwarning = _note
-        return _run(arguments)
+        code = _run(arguments)
+        try:
+            output.flush()
+        except Exception as error:  # of what is still held back; one that the command met itself is told already
+            output.abandon()
+            if not isinstance(error, BrokenPipeError):
+                code = code or _complain(error, FAILED)
+        return code
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -81,7 +90,6 @@ def _run(arguments: Sequence[str]) -> int:
     except WrongUse as error:
         return _complain(error, WRONG_USE)
     except BrokenPipeError:  # the reader of the output has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         return _complain("interrupted", FAILED)
@@ -112,17 +120,25 @@ def _standard_input_last(arguments: Sequence[str]) -> list[str]:
 
 def _note(message: Warning | str, *_: Any, **__: Any) -> None:
     """Print a warning on one line."""
-    print("unrolled: note:", *printable(str(message), sys.stderr).split(), file=sys.stderr)
+    _say(f"note: {message}")
+
+
+def _say(text: str) -> None:
+    """Print one line on standard error; what cannot be printed there ends nothing."""
+    with suppress(OSError, AttributeError):  # a process without one has None there
+        print("unrolled:", *printable(text, sys.stderr).split(), file=sys.stderr)
 
 
 def _complain(error: Exception | str, code: int) -> int:
     """Print an error on one line; return the exit code."""
     text = str(error)
+    if isinstance(error, OSError) and error.strerror:  # without the number that Python puts before the words
+        text = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
     refused = re.search(r"DefaultCPUAllocator: .* you tried to allocate (\d+) bytes", text)
     if refused or not text:  # torch's allocator says where in its source; a MemoryError of Python says nothing
         asked = f": {int(refused[1]) / 1e9:,.1f} GB were asked for at once" if refused else ""
         text = f"out of memory{asked}; take a smaller model, batch or vocabulary"
-    print("unrolled:", *printable(text, sys.stderr).split(), file=sys.stderr)
+    _say(text)
     return code
 
 

@@ -54,10 +54,15 @@ def test_model_whose_parts_do_not_fit_is_refused_by_every_command(command, part,
     assert refusal(1, command, copied, *text).startswith(f"{copied / file}: ")
 
 
-@pytest.mark.parametrize("command", ["score", "view"])
-@pytest.mark.parametrize("data", [{"validation": "x"}, {"unknown": 1}])
-def test_data_options_that_were_changed_in_a_model_are_named_with_their_file(command, data, copied):
-    seal.change(copied, config=lambda c: c | {"data": c["data"] | data})
+@pytest.mark.parametrize("command", ["score", "view", "generate"])
+@pytest.mark.parametrize(
+    ("section", "changed"),
+    [("data", {"validation": "x"}), ("training", {"bptt": 0}), ("model", {"dropout": 2}), ("data", {"lines": True})],
+)
+def test_options_that_were_changed_in_a_model_are_named_with_their_file(command, section, changed, copied):
+    seal.change(copied, config=lambda c: c | {section: c[section] | changed})
     said = refusal(1, command, copied, "thee")
-    assert said.startswith("the model's config.json, data: ")
+    (key,) = changed
+    assert said.startswith(f"{copied}/config.json: not the config of a model: [{section}] {key} is ")
+    assert said.endswith("; it was changed by hand, or damaged")
     assert "--" not in said

@@ -1,5 +1,6 @@
 """What all commands share: `--help` without torch, wrong use in one sentence, and no markup in what a user gives."""
 
+import errno
 import shlex
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import torch
 from tests.commands.command_line import ENVIRONMENT, OURS, SMALL, UNROLLED, in_own_process, refusal, unrolled
 from unrolled import cli
 from unrolled.cli import app
+from unrolled.lab import protocols
+from unrolled.languages import registry
 
 COMMANDS = sorted(name for name in app if not name.startswith("-"))
 
@@ -169,9 +172,51 @@ def test_lines_that_go_to_no_terminal_are_whole(lines_file, tmp_path, monkeypatc
     assert "best validation loss" in ended
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, "lab list"])
+def shown_in(columns, *command):
+    """The lines that a command prints for a terminal of this width."""
+    narrow = ENVIRONMENT | {"COLUMNS": str(columns)}
+    return (
+        subprocess.run([*UNROLLED, *command], capture_output=True, env=narrow, check=True).stdout.decode().split("\n")
+    )
+
+
+EVERY_HELP = ["", *COMMANDS, "lab list", "lab reproduce"]
+
+
+@pytest.mark.parametrize("name", EVERY_HELP)
 def test_help_fits_in_80_columns_and_ends_with_its_own_examples(name):
-    command, narrow = [*UNROLLED, *name.split(), "--help"], ENVIRONMENT | {"COLUMNS": "80"}
-    shown = subprocess.run(command, capture_output=True, env=narrow, check=True).stdout.decode()
-    assert max(map(len, shown.splitlines())) <= 80
-    assert "Start with" not in shown
+    shown = shown_in(80, *name.split(), "--help")
+    assert max(map(len, shown)) <= 80
+    assert not name or not any("Start with" in line for line in shown)
+    if "Examples:" in shown:  # each on a line of its own, as it can be pasted
+        assert all(line.startswith("  unrolled ") for line in shown[shown.index("Examples:") + 1 :] if line)
+
+
+@pytest.mark.parametrize("name", EVERY_HELP)
+def test_help_breaks_a_description_nowhere_but_at_the_edge(name):
+    assert not [line for line in shown_in(1000, *name.split(), "--help") if line.startswith("│      ")]
+
+
+def test_list_of_languages_fits_in_80_columns_and_cuts_no_name():
+    shown = shown_in(80, "lab", "list")
+    assert max(map(len, shown)) <= 80
+    names = {line.split()[0] for line in shown if line.split()}
+    assert names >= {*registry.names(), *protocols.PROTOCOLS}
+    assert not any("…" in line for line in shown)
+
+
+def test_tables_of_results_fit_in_80_columns(folders, tmp_path):
+    (tmp_path / "t.txt").write_text("ab\nba\n" * 60)
+    for command in (
+        ["evaluate", str(folders["gru"]), str(tmp_path / "t.txt")],
+        ["lab", "anbn", "--seeds", "2", "--steps", "3"],
+    ):
+        shown = [line for line in shown_in(80, *command) if {*line} & {*"─│┃"}]
+        assert max(map(len, shown)) <= 80
+        assert not any("…" in line for line in shown)
+
+
+def test_error_of_the_system_is_told_in_words_with_its_file(capsys):
+    for given in ((errno.ENOSPC, "No space left on device"), (errno.ENOENT, "No such file or directory", "runs/x")):
+        assert cli._complain(OSError(*given), cli.FAILED) == 1
+    assert capsys.readouterr().err == "unrolled: No space left on device\nunrolled: runs/x: No such file or directory\n"

@@ -7,11 +7,12 @@ import sys
 
 import pytest
 
-from tests.commands.command_line import ENVIRONMENT, UNROLLED
+from tests.commands.command_line import ENVIRONMENT, UNROLLED, refusal
 from tests.views.small_models import small
 from unrolled.commands.console import printable
 from unrolled.saved.visible import DRAWN
 
+needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a file that is always full")
 #: Clears the screen, sets the title, turns the order, goes back, rings.
 HOSTILE = "\x1b\x9b\x07\r\x7f\u202ea"
 
@@ -90,3 +91,70 @@ def test_printable_draws_all_that_a_terminal_obeys_and_nothing_else(monkeypatch)
     drawn = {k for k in range(0x3000) if printable(chr(k)) != chr(k)}
     assert drawn >= {*range(0x20), *range(0x7F, 0xA0)} - {9, 10}
     assert printable("a\tb\n\u00e9 \u200d \u4e2d") == "a\tb\n\u00e9 \u200d \u4e2d"
+
+
+@needs_full
+@pytest.mark.parametrize(
+    "command", ["info", "lab list", "score --bits", "score", "generate", "generate --json", "explain", "view"]
+)
+def test_full_standard_output_is_one_sentence_and_no_traceback(command, folders):
+    given = [] if command in ("info", "lab list") else [str(folders["lstm"]), "ab" * 6]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*UNROLLED, *command.split(), *given], stdout=full, stderr=subprocess.PIPE, env=ENVIRONMENT, check=False
+        )
+    assert done.returncode == 1
+    said = "standard output: cannot write: No space left on device; free some space, or write to another disk"
+    assert done.stderr.decode() == f"unrolled: {said}\n"
+
+
+@pytest.mark.parametrize("command", ["info", "lab list", "score --bits", "score", "explain", "view", "--help"])
+def test_reader_that_closes_the_pipe_ends_the_command_in_silence(command, folders):
+    given = [str(folders["lstm"]), "ab" * 6] if command.split()[0] in ("score", "explain", "view") else []
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [*UNROLLED, *command.split(), *given], stdout=writing, stderr=subprocess.PIPE, env=ENVIRONMENT, check=False
+    )
+    os.close(writing)
+    assert done.stderr == b""
+
+
+@pytest.mark.parametrize("closed", [1, 2])
+def test_command_runs_without_a_standard_stream(closed, folders):
+    done = subprocess.run(
+        [*UNROLLED, "generate", str(folders["lstm"]), "\u4e2d", "--seed", "1"],
+        capture_output=True,
+        env=ENVIRONMENT,
+        check=False,
+        preexec_fn=lambda: os.close(closed),
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@needs_full
+def test_note_that_cannot_be_written_ends_nothing(folders):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*UNROLLED, "generate", str(folders["lstm"]), "\u4e2d", "--seed", "1"],
+            stdout=subprocess.PIPE,
+            stderr=full,
+            env=ENVIRONMENT,
+            check=False,
+        )
+    assert done.returncode == 0
+    assert done.stdout
+
+
+@needs_full
+@pytest.mark.parametrize("command", ["explain", "view --picture table", "view --picture gates", "picture"])
+@pytest.mark.parametrize(
+    ("out", "why"), [("nowhere/x", "No such file or directory"), ("full", "No space left on device")]
+)
+def test_file_that_cannot_be_written_is_named(command, out, why, folders, tmp_path):
+    (tmp_path / "full.txt").symlink_to("/dev/full")
+    (tmp_path / "full.svg").symlink_to("/dev/full")
+    given = ["cell"] if command == "picture" else [folders["lstm"], "ab"]
+    name = out + (".svg" if command.endswith(("gates", "picture")) else ".txt")
+    said = refusal(1, *command.split(), *given, "--out", name, cwd=tmp_path)
+    assert said.startswith(f"{name}: cannot write: {why}; ")

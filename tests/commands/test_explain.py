@@ -17,6 +17,9 @@ def test_explanation_is_written_in_the_format_of_its_extension(name, head, folde
 def test_explanation_is_printed(folders):
     shown = unrolled("explain", folders["rnn"], "aab", "--columns", "3").stdout.decode()
     assert "The gradients: dW_hh (7, 7), rows 0 to 6 of weight_hh_l0" in shown
+    large = unrolled("explain", "--symbols", "a b", "--hidden-size", "256", "a a b").stdout.decode()
+    assert "--columns 256 shows all" in " ".join(large.split())
+    assert large.count("\n") < 250
 
 
 def test_new_model_needs_no_folder_and_is_the_same_each_time():

@@ -78,3 +78,17 @@ def test_symbols_typed_without_spaces_get_a_hint(command, tmp_path):
     small("lstm", dtype=torch.float32, kind="symbols").save_pretrained(tmp_path / "run")
     done = unrolled(command, tmp_path / "run", "aab")
     assert "its symbols stand apart: did you mean 'a a b'?" in done.stderr.decode()
+
+
+def test_costs_of_a_model_without_measure_are_short_and_no_library_speaks(tmp_path):
+    model = small("gru", framed=False, dtype=torch.float32)
+    with torch.no_grad():
+        model.head.weight.mul_(1e36)
+    model.save_pretrained(tmp_path / "model")
+    (tmp_path / "text").write_text("abacab" * 30)
+    for command in (["score", "--bits"], ["score"], ["evaluate", "--no-baselines"], ["explain"], ["view"]):
+        given = tmp_path / "text" if command[0] == "evaluate" else "abac"
+        done = unrolled(command[0], tmp_path / "model", given, *command[1:])
+        assert (done.returncode, done.stderr) == (0, b""), command
+        assert not re.search(rb"\d{7}|-0\.0+\b", done.stdout), command
+        assert re.search(rb"\de\+3\d", done.stdout) or command == ["view"], command

@@ -62,12 +62,18 @@ def test_run_that_ends_while_its_loss_falls_prints_the_command_that_goes_on(tmp_
 
 
 def test_model_too_large_for_memory_is_refused_with_the_size_it_needs(tmp_path):
-    error = refusal(1, "train", "sonnets", "--out", tmp_path / "run", "--hidden-size", "200000")
-    assert re.search(
-        r"a model of 160,0\d\d,\d{3},\d{3} parameters takes 3,2\d\d\.\d GB to train, and \S+ GB are free", error
-    )
-    assert "lower --hidden-size (now 200,000)" in error
+    large = ["--hidden-size", "200000"]
+    error = refusal(1, "train", "sonnets", "--out", tmp_path / "run", *large)
+    number = r"160,0\d\d,\d{3},\d{3} parameters take, with what training keeps for each, 3,2\d\d\.\d GB"
+    assert re.match(rf"{number}, and \S+ GB are free; lower --hidden-size \(now 200,000\)$", error)
     assert not (tmp_path / "run").exists()
+    layers = refusal(1, "train", "sonnets", "--out", tmp_path / "run", "--num-layers", "1000000", "--cell", "rnn")
+    assert re.match(
+        r"a batch of 4,096 symbols takes \S+ GB in all layers, .* lower --num-layers \(now 1,000,000\)$", layers
+    )
+    for other in (["explain", "--symbols", "a b", "a"], ["picture", "lags"], ["picture", "vanishing"]):
+        assert "GB are free; lower --hidden-size (now 200,000)" in refusal(1, *other, *large, cwd=tmp_path)
+    assert "GB are free; lower --units, --batch-size" in refusal(2, "lab", "anbn", "--units", "200000")
 
 
 def test_divergence_fails_and_says_what_to_do(tmp_path):

@@ -169,18 +169,20 @@ def as_array(t):
 def stepper_call(rng):
     case = make(rng.choice(KINDS), torch.float32, T=1, B=2, I=5, H=9, one_hot=rng.random() < 0.5)
     weights, V, P = case.weights[0], rng.choice([3, 5, 24]), case.h0.shape[2]
-    y, logits = torch.zeros(1, 2, P), torch.zeros(2, V)
-    layer = LayerTensors(case.x, case.h0, case.c0, [weights], y, case.h0, case.c0)
-    head = (torch.randn(V, P), torch.randn(V), y[0], logits)
+    head = (torch.randn(V, P), torch.randn(V))
     others = [case.x, *weights, *head]
     if rng.random() < 0.4:
-        layer = shaken(rng, layer, others)
+        weights = shaken(rng, weights, others)
     if rng.random() < 0.4:
         head = shaken(rng, head, others)
     if rng.random() < 0.5:
-        layer, head = tuple(map(as_array, layer)), tuple(map(as_array, head))
-    stepper = _core.Stepper("float32", CELLS[case.kind].number, [layer], rng.choice([head, None]))
-    del head, layer
+        weights, head = tuple(map(as_array, weights)), tuple(map(as_array, head))
+    layers, B = [weights] * rng.choice([1, 1, 1, 2, 0]), rng.choice([2, 2, 2, 2, 1, 0, -1, 2**62])
+    stepper = _core.Stepper("float32", CELLS[case.kind].number, layers, rng.choice([head, None]), B, rng.random() < 0.5)
+    for array in (*weights, *head):
+        if torch.is_tensor(array) and array.is_cpu and rng.random() < 0.5:
+            array.untyped_storage().resize_(0)
+    del head, layers, weights
     for _ in range(3):
         x = case.x[0] if rng.random() < 0.5 else otherwise(rng, case.x[0])
         with suppress(EXPECTED):
@@ -193,8 +195,8 @@ def choice(rng):
     number = [0.0, 1.0, 0.5, -1.0, 1e-300, np.nan, np.inf]
     integer = [-1, 0, 1, 3, 10**12, -(10**12)]
     return _core.Choice(
-        rng.choice(integer), rng.choice([1.0, 1.0, *number]), rng.choice(integer), rng.choice(number),
-        rng.choice(number), rng.random() < 0.3,
+        rng.choice(integer), rng.choice([1.0] * 14 + number), rng.choice(integer), rng.choice([1.0, 0.5] * 7 + number),
+        rng.choice([0.0, 0.5] * 7 + number), rng.random() < 0.3,
     )  # fmt: skip
 
 

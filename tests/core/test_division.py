@@ -101,3 +101,11 @@ def test_quota_of_a_container_is_read(tmp_path, files, groups, quota):
 
 def test_quota_is_none_where_nothing_can_be_read(tmp_path):
     assert _core.processor_quota(str(tmp_path / "missing"), str(tmp_path / "none")) == 0
+
+
+@pytest.mark.parametrize("name", ["recurrent", "rest", "bytes"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
+def test_team_for_work_that_is_no_number_is_refused(name, value):
+    sizes = {"T": 1, "B": 1, "recurrences": 1, "panels": 1, "recurrent": 1.0, "rest": 1.0, "bytes": 1.0, "lanes": 8}
+    with pytest.raises(ValueError, match=rf"{name} is {value:g}, expected a finite number of 0 or more"):
+        _core.choose_team(**(sizes | {name: value}), allowed=2)

@@ -5,7 +5,7 @@ import torch
 
 from tests.core.cases import assert_same_bits, from_equations, make
 from tests.nn.compare import assert_all_close, assert_close
-from unrolled.core.fields import Layout
+from unrolled.core.fields import Layout, Weights
 from unrolled.nn import fused
 from unrolled.notation import has_cell_state
 
@@ -29,6 +29,21 @@ def test_long_sums_keep_outputs_and_gradients_near_those_of_float64(kind, size):
     scale *= (case.weights[0].W_hh.shape[1] / sizes["I"]) ** 0.5
     case.weights = [w._replace(W_ih=w.W_ih * scale) for w in case.weights]
     assert_all_close(case.run(), from_equations(case), tolerance)
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+def test_error_of_a_long_sum_is_a_share_of_the_sum(name):
+    """With torch's initial weights W_ih x grows with the root of I: at I = 20,000 it is 50, and its rounding 1e-5."""
+    torch.manual_seed(0)
+    layer, x = getattr(torch.nn, name)(20_000, 33), torch.randn(7, 5, 20_000)
+    weights = [Weights(*(w.detach() for w in layer.all_weights[0]))]
+    kind = "RNN_TANH" if name == "RNN" else name
+    with torch.no_grad():
+        y, double = fused.forward(kind, Layout(), x, None, None, weights).y, layer.double()
+        want = double(x.double())[0]
+        largest = (x.double() @ double.weight_ih_l0.T).abs().max()
+    assert largest > 40
+    assert (y - want).abs().max() < 4e-7 * largest
 
 
 def test_three_thousand_units_stay_near_those_of_float64():

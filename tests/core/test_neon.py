@@ -45,7 +45,9 @@ def run_driver(program, folder, name, threads, case):
     arrays = [*case.weights[0], case.x, case.h0, case.c0, case.dy, case.dh_n, case.dc_n]
     given, found = folder / "case", folder / "result"
     header = np.array([case.x.element_size(), threads, CELLS[case.kind].number, T, B, I, H, P], np.int64)
-    given.write_bytes(header.tobytes() + b"".join(a.view(torch.uint8).numpy().tobytes() for a in arrays if a is not None))
+    given.write_bytes(
+        header.tobytes() + b"".join(a.view(torch.uint8).numpy().tobytes() for a in arrays if a is not None)
+    )
     run([emulator, "-cpu", "max", program, name, given, found])
     numbers, results = torch.from_numpy(np.fromfile(found, np.uint8)).view(case.x.dtype), {}
     W = Weights(*case.weights[0])._asdict()

@@ -1,5 +1,7 @@
 """The sampling rules: which symbols may be drawn, how often, and that the loop obeys length, EOS, seed and UNK."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -94,6 +96,21 @@ def test_choice_never_takes_an_impossible_symbol(p, u):
 def test_choice_takes_each_symbol_as_often_as_its_probability():
     symbols = [choose(np.array([0.2, 0.0, 0.5, 0.3]), (k + 0.5) / 1000) for k in range(1000)]
     assert np.bincount(symbols).tolist() == [200, 0, 500, 300]
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [("temperature", [0, -1]), ("top_p", [0, -1, 2]), ("min_p", [-1e-9, 1.5]), ("u", [1.0, -0.1])],
+)
+def test_numbers_out_of_range_are_refused_as_they_are_given(name, wrong):
+    rules = {"forbidden": -1, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "likeliest": False}
+    for value in (*wrong, np.nan, np.inf, -np.inf):
+        if name == "u":
+            choice = partial(_core.choose, _core.Choice(**rules), np.zeros(4), value)
+        else:
+            choice = partial(_core.Choice, **(rules | {name: value}))
+        with pytest.raises(ValueError, match=rf"^{name} is {value:g}, expected a finite number "):
+            choice()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -6,7 +6,6 @@ import torch
 
 import unrolled.nn as unn
 from unrolled import _core, notation
-from unrolled.core.fields import LayerTensors, Linear
 from unrolled.core.stepper import CoreStepper
 
 CELLS = {"LSTM": unn.LSTM, "GRU": unn.GRU, "RNN_TANH": unn.RNN}
@@ -76,12 +75,10 @@ def test_head_must_have_the_symbols_that_the_first_layer_reads(V):
 @pytest.mark.parametrize("V", [5, 24])
 def test_core_itself_writes_no_symbol_that_the_first_layer_lacks(V):
     [weights] = weights_of(unn.GRU(4, 7))
-    h, y, logits = (np.zeros(shape, np.float32) for shape in ((1, 2, 7), (1, 2, 7), (2, V)))
-    layer = LayerTensors(np.zeros((1, 2), np.int64), h, None, [notation.Weights(*weights)], y, h, None)
     b_y = np.full(V, -1, np.float32)
     b_y[V - 1] = 1  # the likeliest symbol is one that the layer lacks
-    head = Linear(np.zeros((V, 7), np.float32), b_y, y[0], logits)
-    stepper = _core.Stepper("float32", notation.CELLS["GRU"].number, [layer], head)
+    head = (np.zeros((V, 7), np.float32), b_y)
+    stepper = of_core("GRU", [notation.Weights(*weights)], head, B=2)
     choice = _core.Choice(-1, 1.0, 0, 1.0, 0.0, True)
     with pytest.raises(ValueError, match=rf"the head chooses from V = {V} symbols, the first layer reads I = 4"):
         stepper.write(choice, -1, np.zeros((5, 2)), np.empty((5, 2), np.int64))
@@ -98,15 +95,84 @@ def test_step_on_what_are_no_symbols_of_the_batch_is_an_error(x):
         CoreStepper("GRU", weights_of(unn.GRU(4, 7)), 2).step(x)
 
 
-def test_stepper_keeps_its_arrays_alive():
-    steps = []
+def of_core(kind, layers, head=None, *, B=1, symbols=True, dtype="float32"):
+    return _core.Stepper(dtype, notation.CELLS[kind].number, layers, head, B, symbols)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_nothing_done_to_the_weights_later_reaches_the_stepper(kind):
+    """Not even what takes the memory away from under whoever reads it."""
+    weights, head = weights_of(CELLS[kind](4, 7, num_layers=2)), [np.ones((4, 7), np.float32), np.ones(4, np.float32)]
+    given = [tuple(w if w is None else w.copy() for w in layer) for layer in weights]
+    stepper, other = (
+        CoreStepper(kind, given, 1, head=head),
+        CoreStepper(kind, weights, 1, head=[w.copy() for w in head]),
+    )
+    for w in (*given[0], *given[1], *head):
+        if w is not None:
+            w.fill(np.nan)
+            w.resize((0,), refcheck=False)
+    for symbol in (1, 3, 0):
+        np.testing.assert_array_equal(stepper.step(np.array([symbol])), other.step(np.array([symbol])))
+        np.testing.assert_array_equal(stepper.logits, other.logits)
+
+
+def test_tensors_may_lose_their_memory_once_the_core_has_them():
+    given = [w.detach().clone() for w in unn.GRU(4, 7).parameters()]
+    want = CoreStepper("GRU", [(*(w.clone().numpy() for w in given), None)], 1).step(np.array([2]))
+    stepper = of_core("GRU", [notation.Weights(*given)])
+    for w in given:
+        w.untyped_storage().resize_(0)
+    stepper.step(torch.tensor([2]))
+    np.testing.assert_array_equal(stepper.output, want)
+
+
+def test_what_the_core_steps_on_cannot_be_taken_away():
+    head = (np.zeros((4, 7), np.float32), np.zeros(4, np.float32))
+    stepper = CoreStepper("LSTM", weights_of(unn.LSTM(4, 7, num_layers=2)), 3, head=head)
+    for array in (stepper.output, stepper.logits, *stepper.states[0], *stepper.states[1]):
+        for whose in (array, array.base):
+            if isinstance(whose, np.ndarray):
+                with pytest.raises(ValueError, match="does not own its data"):
+                    whose.resize((1, 1), refcheck=False)
+        array.setflags(write=False)
+    before = stepper.step(np.array([1, 2, 3])).copy()
+    np.testing.assert_array_equal(stepper.step(np.array([1, 2, 3])) == before, False)
+
+
+def test_arrays_of_a_stepper_outlive_it():
+    kept = []
     for _ in range(3):
-        torch.manual_seed(1)
-        layer = unn.LSTM(4, 7)
-        stepper = CoreStepper("LSTM", weights_of(layer), 1)._core
-        del layer
-        steps.append([np.random.default_rng(k).random(1000) for k in range(3)])  # memory that was freed is written to
-        stepper.step(np.array([1]))
+        stepper = CoreStepper("LSTM", weights_of(unn.LSTM(4, 7)), 1)
+        kept += [stepper.step(np.array([1])), *stepper.states[0]]
+        values = [array.copy() for array in kept]
+        del stepper
+        [np.random.default_rng(k).random(1000) for k in range(3)]  # memory that was freed is written to
+        for array, value in zip(kept, values, strict=True):
+            np.testing.assert_array_equal(array, value)
+
+
+@pytest.mark.parametrize("B", [-1, 2**40, 2**62])
+def test_number_of_rows_that_cannot_be_is_refused(B):
+    with pytest.raises((ValueError, MemoryError), match=r"B is -1, expected 0 or more|no memory for \d+ bytes"):
+        of_core("GRU", [notation.Weights(*weights_of(unn.GRU(4, 7))[0])], B=B)
+
+
+@pytest.mark.parametrize("which", range(5))
+def test_core_names_the_layer_whose_weights_do_not_fit(which):
+    weights = [notation.Weights(*layer) for layer in weights_of(unn.GRU(4, 7, num_layers=2))]
+    wrong = list(weights[1])
+    wrong[which] = wrong[0][:-1]
+    with pytest.raises(ValueError, match=r"Stepper: the weights of layer 1 are .*, expected float32 .* H = 7, P = 7"):
+        of_core("GRU", [weights[0], tuple(wrong)])
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_core_names_the_part_of_the_head_that_does_not_fit(part):
+    head = [np.zeros((4, 7), np.float32), np.zeros(4, np.float32)]
+    head[part] = head[part].astype(np.float64)
+    with pytest.raises(ValueError, match=rf"{('W', 'b')[part]} of Linear is float64 \(4.*expected float32"):
+        of_core("GRU", [notation.Weights(*weights_of(unn.GRU(4, 7))[0])], tuple(head))
 
 
 def test_half_precision_weights_are_an_error():

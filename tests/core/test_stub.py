@@ -11,7 +11,7 @@ STUB = Path(unrolled.__file__).parent / "_core.pyi"
 
 
 def stubbed(tree, prefix=""):
-    """Arguments of every function and constructor by name, and the classes."""
+    """Arguments of every function and constructor by name, and the classes and their properties."""
     found = {}
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
@@ -28,6 +28,8 @@ def compiled(owner, prefix=""):
         value = getattr(owner, name)
         if isinstance(value, type) and not name.startswith("_"):
             found |= {name: None, **compiled(value, f"{name}.")}
+        elif isinstance(value, property):
+            found[prefix + name] = []
         elif hasattr(value, "__nb_signature__") and (name == "__init__" or not name.startswith("_")):
             found[prefix + name] = re.findall(r"(\w+): ", value.__nb_signature__[0][0])
     return found

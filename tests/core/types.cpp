@@ -1,5 +1,5 @@
-// The kernels of bfloat16 beside those of float64 on the same numbers.  Prints for each result: case, name, largest error
-// as a share of the largest value or of 1, and whether it is the bfloat16 nearest to that of float64 everywhere
+// The kernels of bfloat16 beside those of float64 on the same numbers.  Prints for each result: case, name, largest
+// error as a share of the largest value or of 1, and whether it is the bfloat16 nearest to that of float64 everywhere
 // (test_types.py reads it).
 #include <algorithm>
 #include <cmath>

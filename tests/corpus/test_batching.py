@@ -118,11 +118,11 @@ def test_batches_refuse_a_place_that_is_not_there():
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: StreamBatches(np.arange(1), 1, 1), "has 1 symbols, expected 2"),
+        (lambda: StreamBatches(np.arange(1), 1, 1), "has 1 symbol, expected 2"),
         (lambda: StreamBatches(np.arange(9), 0, 1), "batch_size is 0"),
         (lambda: StreamBatches(np.arange(9), 1, 0), "bptt is 0"),
         (lambda: SequenceBatches(Sequences(np.empty(0, np.uint8), np.array([0])), 1), "found none"),
-        (lambda: SequenceBatches(Sequences(np.zeros(3, np.uint8), np.array([0, 1, 3])), 1), "one of 1 symbols"),
+        (lambda: SequenceBatches(Sequences(np.zeros(3, np.uint8), np.array([0, 1, 3])), 1), "one of 1 symbol,"),
     ],
 )
 def test_batches_refuse_data_that_predicts_nothing(make, says):

@@ -13,7 +13,7 @@ from unrolled.lab.stacked import StackedModels
 
 def test_models_that_do_not_fit_are_refused(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 10**6)
-    with pytest.raises(MemoryError, match="at most 1 seeds fit"):
+    with pytest.raises(MemoryError, match="or take seeds=1 and train the others"):
         memory.check_memory(5 * 10**6, 9)
 
 

@@ -115,7 +115,7 @@ def test_memory_that_does_not_fit_the_weights_is_refused():
 
 def test_more_steps_than_there_is_room_for_are_refused():
     replicas = Replicas("GRU", stacked("GRU", 1, 3, 3), T=4, B=1)
-    with pytest.raises(ValueError, match="T = 5 steps, expected 1 to 4"):
+    with pytest.raises(ValueError, match="T = 5, expected 1 to 4"):
         replicas.forward(5)
 
 

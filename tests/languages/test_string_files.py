@@ -152,15 +152,15 @@ def test_flare_symbols_are_renamed(tmp_path):
     [
         ("labels.txt", "1\n2\n0\n", "labels.txt: line 2 is '2', expected 0 or 1"),
         ("labels.txt", "1\n0\n", "labels.txt: has 2 lines, expected 3: one for each of the strings of main.tok"),
-        ("labels.txt", "1\n1\n0\n", "next-symbols.jsonl: has 1 lines, expected 2"),
+        ("labels.txt", "1\n1\n0\n", "next-symbols.jsonl: has 1 line, expected 2"),
         ("main.tok", "a b\na a\nb\n", ""),
         ("main.tok", "a a\na b\nb\n", "main.tok: line 1: labelled as in anbn, but it is not in it"),
         ("main.tok", "a b\na b\nb\n", "main.tok: line 2: labelled as not in anbn, but it is in it"),
-        ("num-edits.txt", "1\n", "num-edits.txt: has 1 lines, expected 2: one for each of the strings with label 0"),
+        ("num-edits.txt", "1\n", "num-edits.txt: has 1 line, expected 2: one for each of the strings with label 0"),
         ("num-edits.txt", "1\nx\n", "num-edits.txt: line 2 is 'x', expected a whole number or an empty line"),
         ("next-symbols.jsonl", "[\n", "next-symbols.jsonl: line 1 is not a list of steps"),
         ("next-symbols.jsonl", '[{"s":"a","e":1}]\n', "next-symbols.jsonl: line 1 is not a list of steps"),
-        ("next-symbols.jsonl", '[{"s":"a","e":false}]\n', "line 1 has 1 steps, expected 3"),
+        ("next-symbols.jsonl", '[{"s":"a","e":false}]\n', "line 1 has 1 step, expected 3"),
         (
             "next-symbols.jsonl",
             '[{"s":"a","e":false},{"s":"a","e":false},{"s":"","e":true}]\n',

@@ -1,13 +1,10 @@
-"""Training equals a plain torch loop, and an interrupted run ends with the bytes of an uninterrupted one."""
-
-import json
-import os
-import signal
+"""Training equals a plain torch loop, and ends where it should."""
 
 import numpy as np
 import pytest
 import torch
 
+from tests.lm.runs import RUNS, TEXT, metrics, sequence_corpus, stream_corpus, trained
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
 from unrolled.corpus.corpus import Corpus
@@ -16,162 +13,9 @@ from unrolled.lm.evaluation import evaluate
 from unrolled.lm.loader import BatchLoader
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.run import TrainingDiverged
-from unrolled.lm.run_state import ResumeError
 from unrolled.lm.schedule import Schedule
-from unrolled.lm.signals import stop_requested
 from unrolled.lm.training import train
-from unrolled.saved.atomic_files import CheckpointError
-from unrolled.saved.checkpoints import load_checkpoint, save_checkpoint
-
-TIMES = ("seconds", "symbols_per_second")
-TEXT = "the quick brown fox jumps over the lazy dog and runs away from it\n" * 12
-
-
-def stream_corpus():
-    return Corpus.from_text(TEXT, validation=0.1, test=0.1)
-
-
-def sequence_corpus():
-    return Corpus.from_sequences([["a"] * n + ["b"] * n for n in range(1, 14)], validation=0.2, test=0)
-
-
-def trained(corpus, model, training, out=None, **how):
-    torch.manual_seed(training.seed)
-    fresh = SequenceModel(model, corpus.vocabulary, framed=not corpus.stream)
-    return fresh, train(fresh, corpus, training, out, **how)
-
-
-class Interrupt(Callback):
-    """Acts at the first validation from a step on: sends a signal, or raises.
-
-    In RUNS that step has neither a line of metrics nor a checkpoint.
-    """
-
-    def __init__(self, step, action):
-        self.step, self.action = step, action
-
-    def on_validation_end(self, run, line):
-        if run.clock.step >= self.step:
-            self.action()
-
-
-class PowerCut(Exception):
-    pass
-
-
-def power_cut():
-    raise PowerCut
-
-
-def metrics(folder):
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key not in TIMES} for line in lines]
-
-
-RUNS = {
-    "stream-gru-adamw-cosine": (
-        stream_corpus,
-        ModelConfig(cell="gru", hidden_size=9, num_layers=2, embedding_size=5, dropout=0.3),
-        TrainingConfig(
-            schedule="cosine", warmup_steps=3, max_steps=31, batch_size=3, bptt=7, validate_every=5, log_every=3
-        ),
-    ),
-    "sequences-lstm-sgd-plateau-accumulate": (
-        sequence_corpus,
-        ModelConfig(cell="lstm", hidden_size=7, learned_initial_state=True),
-        TrainingConfig(
-            optimiser="sgd", schedule="plateau", plateau_patience=1, learning_rate=2.0, weight_decay=0.01, accumulate=2,
-            max_steps=31, batch_size=3, validate_every=4, log_every=3, max_epochs=0,
-        ),
-    ),
-    "stream-rnn-rmsprop-tied": (
-        stream_corpus,
-        ModelConfig(cell="rnn", nonlinearity="relu", hidden_size=6, embedding_size=6, tied=True),
-        TrainingConfig(optimiser="rmsprop", max_steps=31, batch_size=2, bptt=5, log_every=5, validate_every=6),
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", RUNS)
-@pytest.mark.parametrize("end", ["SIGINT", "SIGTERM", "SIGHUP", "power cut"])
-def test_resumed_run_ends_with_the_same_bytes(name, end, tmp_path):
-    corpus, model, training = RUNS[name]
-    corpus = corpus()
-    training = TrainingConfig(**{**vars(training), "checkpoint_every": 11})
-    trained(corpus, model, training, tmp_path / "whole")
-    if end == "power cut":
-        with pytest.raises(PowerCut):
-            trained(corpus, model, training, tmp_path / "cut", callbacks=[Interrupt(20, power_cut)])
-    else:
-        number = getattr(signal, end)
-        _, result = trained(
-            corpus, model, training, tmp_path / "cut", callbacks=[Interrupt(20, lambda: signal.raise_signal(number))]
-        )
-        assert (result.ended, 20 <= result.steps <= 24) == ("signal", True)
-    _, result = trained(corpus, model, training, tmp_path / "cut", resume=True)
-    assert (result.ended, result.steps) == ("max_steps", 31)
-    assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
-    for file in ("model.safetensors", "config.json", "vocabulary.json"):
-        assert (tmp_path / "cut" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes(), file
-
-
-def test_hangup_that_is_ignored_stays_so():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with stop_requested() as stop:
-            signal.raise_signal(signal.SIGHUP)
-            assert not stop.is_set()
-    finally:
-        signal.signal(signal.SIGHUP, before)
-
-
-def test_run_that_is_cut_keeps_the_weights_of_its_best_validation(tmp_path):
-    corpus, model, training = RUNS["stream-rnn-rmsprop-tied"]
-    corpus = corpus()
-    with pytest.raises(PowerCut):
-        trained(corpus, model, training, tmp_path / "cut", callbacks=[Interrupt(20, power_cut)])  # before a checkpoint
-    measured = [line for line in metrics(tmp_path / "cut") if "validation_nats" in line]
-    assert [line["step"] for line in measured] == [6, 12, 18, 24]
-    kept = evaluate(SequenceModel.from_pretrained(tmp_path / "cut"), corpus, "validation").nats
-    assert kept == pytest.approx(min(line["validation_nats"] for line in measured[:3]))
-    assert load_checkpoint(tmp_path / "cut")[1]["clock"]["step"] == 18
-
-
-def test_resume_needs_no_file_of_the_model(tmp_path):
-    corpus, model, training = RUNS["stream-gru-adamw-cosine"]
-    with pytest.raises(PowerCut):
-        trained(corpus(), model, training, tmp_path / "run", callbacks=[Interrupt(20, power_cut)])
-    for name in ("config.json", "vocabulary.json", "model.safetensors"):
-        (tmp_path / "run" / name).unlink()
-    trained(corpus(), model, training, tmp_path / "run", resume=True)
-    trained(corpus(), model, training, tmp_path / "whole")
-    for name in ("config.json", "vocabulary.json", "model.safetensors"):
-        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
-
-
-def test_resume_keeps_what_the_run_recorded_of_its_data(tmp_path):
-    corpus, model, training = RUNS["stream-gru-adamw-cosine"]
-    origin = {"data": {"lines": False}, "sources": ["a.txt"]}
-    trained(corpus(), model, training, tmp_path / "run", origin=origin)
-    before = (tmp_path / "run" / "config.json").read_bytes()
-    trained(corpus(), model, training, tmp_path / "run", resume=True)
-    assert (tmp_path / "run" / "config.json").read_bytes() == before
-
-
-def test_second_run_in_a_folder_is_refused_while_the_first_goes_on(tmp_path):
-    corpus, model, training = RUNS["stream-gru-adamw-cosine"]
-    refused = []
-
-    def again():
-        for resume in (False, True):
-            with pytest.raises(CheckpointError, match=f"pid {os.getpid()} on .* is writing to this folder") as caught:
-                trained(corpus(), model, training, tmp_path / "run", resume=resume)
-            refused.append(caught.value)
-
-    trained(corpus(), model, training, tmp_path / "run", callbacks=[Interrupt(30, again)])
-    trained(corpus(), model, training, tmp_path / "whole")
-    assert len(refused) == 2
-    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
+from unrolled.saved.checkpoints import load_checkpoint
 
 
 def test_options_that_need_validation_data_say_that_they_have_no_effect(tmp_path):
@@ -190,54 +34,6 @@ def test_run_that_ends_worse_than_a_guess_says_so():
         UserWarning, match=r"worse than a uniform guess: .* nats per symbol, a guess costs 3\.\d+; lower"
     ):
         trained(stream_corpus(), ModelConfig(hidden_size=8), TrainingConfig(learning_rate=1e3, max_steps=20))
-
-
-def test_resume_of_a_finished_run_changes_nothing(tmp_path):
-    corpus, model, training = RUNS["stream-gru-adamw-cosine"]
-    trained(corpus(), model, training, tmp_path / "run")
-    before = metrics(tmp_path / "run"), (tmp_path / "run" / "model.safetensors").read_bytes()
-    trained(corpus(), model, training, tmp_path / "run", resume=True)
-    assert (metrics(tmp_path / "run"), (tmp_path / "run" / "model.safetensors").read_bytes()) == before
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"model": {"hidden_size": 8}}, "hidden_size was 7 when this run began and is 8 now"),
-        ({"training": {"learning_rate": 0.1}}, "learning_rate was 2.0 when this run began and is 0.1 now"),
-        ({"corpus": stream_corpus}, "this run began with other data"),
-    ],
-)
-def test_resume_refuses_another_run(change, message, tmp_path):
-    corpus, model, training = RUNS["sequences-lstm-sgd-plateau-accumulate"]
-    trained(corpus(), model, training, tmp_path / "run")
-    model = ModelConfig(**{**vars(model), **change.get("model", {})})
-    training = TrainingConfig(**{**vars(training), **change.get("training", {})})
-    with pytest.raises(ResumeError, match=message):
-        trained(change.get("corpus", corpus)(), model, training, tmp_path / "run", resume=True)
-
-
-def test_resume_compares_options_that_older_versions_did_not_know(tmp_path):
-    corpus, model, training = RUNS["stream-rnn-rmsprop-tied"]
-    trained(corpus(), model, training, tmp_path / "run")
-    tensors, state = load_checkpoint(tmp_path / "run")
-    del state["config"]["model"]["learned_initial_state"]
-    state["config"]["model"]["checkpoint_steps"] = 7  # changes no bit
-    save_checkpoint(tmp_path / "run", training.max_steps, tensors, state)
-    assert trained(corpus(), model, training, tmp_path / "run", resume=True)[1].steps == training.max_steps
-    save_checkpoint(tmp_path / "run", training.max_steps, tensors, state)
-    learned = ModelConfig(**{**vars(model), "learned_initial_state": True})
-    with pytest.raises(ResumeError, match="learned_initial_state was False when this run began and is True now"):
-        trained(corpus(), learned, training, tmp_path / "run", resume=True)
-
-
-def test_resume_may_go_further(tmp_path):
-    corpus, model, training = RUNS["stream-rnn-rmsprop-tied"]
-    trained(corpus(), model, training, tmp_path / "run")
-    _, result = trained(
-        corpus(), model, TrainingConfig(**{**vars(training), "max_steps": 40}), tmp_path / "run", resume=True
-    )
-    assert result.steps == 40
 
 
 def plain_torch_weights(corpus, model, training, steps):

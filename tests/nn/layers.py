@@ -1,5 +1,6 @@
 """What the tests of layers and cells share: ours beside torch's, states, and gradients by name."""
 
+import pytest
 import torch
 
 import unrolled.nn
@@ -14,6 +15,13 @@ def pair(name, *arguments, **options):
         torch.manual_seed(5)
         made.append(getattr(module, name)(*arguments, **options))
     return made
+
+
+def said_by(call):
+    """Class and text of whatever is raised."""
+    with pytest.raises(Exception) as caught:
+        call()
+    return type(caught.value), str(caught.value)
 
 
 def hx(name, *shape, **options):

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from unrolled.nn import GRU, LSTM
+from tests.nn.compare import assert_close
+from unrolled.nn import GRU, LSTM, RNN
 
 T, B, I, H = 65, 63, 9, 70  # y has more than a megabyte
 
@@ -39,3 +40,13 @@ def test_rows_past_the_end_are_zeros_in_memory_used_before():
         y.sum().backward()
         assert not (y * ended).any()
         assert not (x.grad * ended).any()
+
+
+@pytest.mark.parametrize("layer_class", [RNN, LSTM, GRU])
+def test_rows_further_apart_than_two_to_the_31_elements_are_found(route, layer_class):
+    """The memory between the two steps is never touched, so it is never there."""
+    storage = torch.empty(2**31 + 4)
+    x = storage.as_strided((2, 1, 4), (2**31, 4, 1))
+    x.copy_(torch.randn(2, 1, 4))
+    layer = layer_class(4, 6)
+    assert_close("y", layer(x)[0], layer(x.clone())[0])

@@ -238,9 +238,27 @@ def test_hostile_symbols_are_escaped_in_html_and_markdown():
 
 
 def test_explanation_says_what_it_leaves_out():
-    written = explain(small("rnn", hidden_size=33), "ab").text(5)
+    paper = explain(small("rnn", hidden_size=33), "ab")
+    written = paper.text(5)
     assert "(not shown: 28 more columns)" in written
     assert "(not shown: 28 more columns and 28 more lines)" in written
+    assert "(not shown: 1 more column and 1 more line)" in paper.text(32)
+    assert "are shown" not in paper.text(33)
+
+
+@pytest.mark.parametrize("hidden_size", [12, 13, 40])
+def test_explanation_of_more_units_than_a_page_holds_shows_the_first_few(hidden_size):
+    paper = explain(small("gru", hidden_size=hidden_size), "abc")
+    whole = paper.text(hidden_size)
+    assert "not shown" not in whole
+    for written in (paper.text(), paper.markdown(), paper.html()):
+        if hidden_size <= 12:
+            assert "not shown" not in written
+        else:
+            said = f"more than 12 units or symbols, the first 6 are shown; columns={hidden_size} shows all."
+            assert said in " ".join(written.split()).replace("\\", "")
+            assert f"(not shown: {hidden_size - 6} more columns)" in written.replace("\\", "")
+    assert hidden_size <= 12 or len(paper.text()) < 0.6 * len(whole)
 
 
 @pytest.mark.parametrize(

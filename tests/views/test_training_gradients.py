@@ -60,7 +60,7 @@ def test_callback_changes_nothing_in_the_run():
 
 
 def test_callback_needs_two_symbols():
-    with pytest.raises(ValueError, match="the text to watch has 1 symbols"):
+    with pytest.raises(ValueError, match="the text to watch has 1 symbol;"):
         trained(LagGradients("a"))
 
 

@@ -8,6 +8,8 @@ from typing import Any, Literal, get_args, get_origin
 
 from cyclopts import App, ArgumentCollection, CycloptsError
 from cyclopts.exceptions import CoercionError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
+from cyclopts.help import DefaultFormatter, HelpPanel, InlineText
+from rich.text import Text
 
 from unrolled.commands import WrongUse
 from unrolled.config.checks import PLAIN, Number, number_in
@@ -47,6 +49,18 @@ def _read(number: Number, text: str) -> float | None:
         except ValueError:
             continue
     return None
+
+
+class WrappedHelp(DefaultFormatter):
+    """Shows help whose descriptions wrap where the terminal ends, not where a line of a docstring does."""
+
+    def __call__(self, console: Any, options: Any, panel: HelpPanel) -> None:
+        """Print one panel."""
+        for entry in panel.entries:
+            described = entry.description
+            if isinstance(described, InlineText):
+                described.primary_renderable = Text(" ".join(str(described.primary_renderable).split()))
+        super().__call__(console, options, panel)
 
 
 def refuse_unused(given: Collection[str], chosen: str, obeyed: Mapping[str, str], by: str = "") -> None:

@@ -1,9 +1,14 @@
-"""What the commands print on: the one console, and text that a terminal must not obey."""
+"""What the commands write to: standard output, the one console, files, and text that a terminal must not obey."""
 
 from __future__ import annotations
 
+import io
+import os
 import sys
-from typing import Any, TextIO
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
 
 from rich.console import Console
 from rich.text import Text
@@ -20,6 +25,57 @@ def printable(text: str, stream: TextIO | None = None) -> str:
     True
     """
     return drawn(text) if (stream or sys.stdout).isatty() else text
+
+
+def write_out(out: Path, write: Callable[[Path], object]) -> None:
+    """Write the file that a command makes, and say that it is made.
+
+    Raises: CheckpointError naming the file, if it cannot be written.
+    """
+    from unrolled.saved.atomic_files import writing
+
+    with writing(out):
+        write(out)
+    print(printable(f"made {out}"))
+
+
+Result = TypeVar("Result")
+
+
+class StandardOutput:
+    """Standard output while a command runs; what goes wrong there is said as for a file.
+
+    Args: stream: where it goes; None if the process has none.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream or io.StringIO()
+
+    def write(self, text: str) -> int:
+        """Write a text; CheckpointError if it cannot be written."""
+        return self._try(lambda: self._stream.write(text))
+
+    def flush(self) -> None:
+        """Write what is still held back; CheckpointError if it cannot be written."""
+        self._try(self._stream.flush)
+
+    def abandon(self) -> None:
+        """Drop what could not be written, or Python would try once more at its exit."""
+        with suppress(OSError):  # not every stream is a file
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    @staticmethod
+    def _try(act: Callable[[], Result]) -> Result:
+        try:
+            return act()
+        except OSError:
+            from unrolled.saved.atomic_files import writing  # here, because `--help` needs no numpy
+
+            with writing("standard output", "send it somewhere else"):
+                raise
 
 
 class PlainConsole(Console):
@@ -39,3 +95,7 @@ class PlainConsole(Console):
         elif all(isinstance(each, str | Text) for each in objects):
             options.setdefault("soft_wrap", True)
         super().print(*objects, **options)
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command line, which knows one answer for all that is printed."""
+        raise

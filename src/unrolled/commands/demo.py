@@ -17,6 +17,7 @@ from unrolled.commands.evaluate import report
 from unrolled.config.data import DataConfig
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
+from unrolled.words import rounded
 
 if TYPE_CHECKING:
     from unrolled.corpus.corpus import Corpus
@@ -95,7 +96,7 @@ def textbook_example(console: PlainConsole, steps: int) -> dict[str, SequenceMod
         after = lm.evaluate(model, corpus, "train").nats
         exact = " ".join(str(n) for n in range(1, 6) if completes(model, n)) or "none"
         written = ", ".join(text.replace(" ", "") for text in model.generate(count=4, max_length=12))
-        results.add_row(cell, f"{before:.4f}", f"{after:.4f}", exact, written)
+        results.add_row(cell, rounded(before, 4), rounded(after, 4), exact, written)
     parameters = [dict(model.named_parameters()) for model in models.values()]
     for name in parameters[0]:
         shapes.add_row(name, *("x".join(map(str, each[name].shape)) for each in parameters))

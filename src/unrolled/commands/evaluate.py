@@ -13,6 +13,7 @@ from rich.table import Table
 from unrolled.commands import Model, WrongUse, examples, inputs
 from unrolled.commands.console import PlainConsole
 from unrolled.config.data import ReadingConfig
+from unrolled.words import counted, perplexity, rounded
 
 if TYPE_CHECKING:
     from unrolled.corpus.corpus import Corpus
@@ -46,8 +47,8 @@ def evaluate(
     Args:
         data: Other files or folders to measure on, whole; by default a split of the data the model was trained on.
         split: The split; by default test if there is one, else validation, else train.
-        baselines: Also measure simple predictors and compressors, given the same training data; all of them then on two
-            million symbols at most.
+        baselines: Also measure simple predictors and compressors, given the same training data; everything is then
+            measured on at most two million symbols.
     """
     if data and split:
         raise WrongUse("--split chooses a part of the data a model was trained on; other data is measured whole")
@@ -110,7 +111,7 @@ def report(
         corpus = replace(corpus, test=beginning(corpus.splits[split], COMPARED))
         split = "test"
     measured = lm.evaluate(model, corpus, split)
-    title = f"{measured.symbols:,} symbols of {what or f'the {split} split'}"
+    title = f"{counted(measured.symbols, 'symbol')} of {what or f'the {split} split'}"
     console.print(title, style="italic", soft_wrap=True)
     grid = Table()
     for name in ("predictor", "bits/symbol", "nats", "perplexity", "accuracy"):
@@ -136,5 +137,4 @@ def report(
 
 def _numbers(bits: float) -> tuple[str, str, str]:
     """Return bits per symbol, nats and perplexity."""
-    perplexity = f"{2**bits:.2f}" if bits < 1000 else "over 1e300"
-    return f"{bits:.3f}", f"{bits * math.log(2):.4f}", perplexity
+    return rounded(bits, 3), rounded(bits * math.log(2), 4), perplexity(bits)

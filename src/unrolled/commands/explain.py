@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from unrolled.commands import Flag, WrongUse, examples, inputs
-from unrolled.commands.console import printable
+from unrolled.commands.console import write_out
 from unrolled.config.checks import PositiveInt, Seed
 from unrolled.config.model import CellName
 from unrolled.config.options import option
@@ -45,22 +45,22 @@ def explain(
     format: Literal["text", "markdown", "html"] | None = None,
     columns: PositiveInt | None = None,
 ) -> None:
-    r"""Work one forward and backward pass out on paper: every number with its shape and its equation.
+    r"""Work out one forward and one backward pass on paper: every number with its shape and its equation.
 
     Args:
         given: Folder of a trained model, then a few symbols to read, where \n is a line end. With --symbols there is no
             folder: the model is a new one.
         symbols: Symbols of a new, untrained model, separated by spaces.
-        cell: Cell of the new model, rnn unless told otherwise.
-        hidden_size: Hidden units H of the new model, 3 unless told otherwise.
-        seed: Seed of its weights, 0 unless told otherwise.
+        cell: Cell of the new model, rnn by default.
+        hidden_size: Hidden units H of the new model, 3 by default.
+        seed: Seed of its weights, 0 by default.
         blank: Leave every computed number out, as an exercise; the weights stay.
         out: Write it to this file; its extension .txt, .md or .html sets the format.
         format: Output format; by default that of --out, or text.
-        columns: Most columns of a table and lines of a matrix, 20 unless told otherwise.
+        columns: Most columns of a table and lines of a matrix; by default 12, or the first 6 where there are more.
     """
     from unrolled.views.explain import explain as work_out
-    from unrolled.views.paper import MOST, WIDTH
+    from unrolled.views.paper import WIDTH
 
     new = {"cell": cell, "hidden_size": hidden_size, "seed": seed}
     if symbols is None:
@@ -80,12 +80,11 @@ def explain(
     paper = work_out(model, read)
     chosen = format or (FORMATS.get(out.suffix, "text") if out else "text")
     width = {"width": WIDTH if out else shutil.get_terminal_size((WIDTH, 24)).columns} if chosen == "text" else {}
-    written: str = getattr(paper, chosen)(columns or MOST, blank=blank, **width)
+    written: str = getattr(paper, chosen)(columns, blank=blank, **width)
     if out is None:
         print(written, end="")
     else:
-        out.write_text(written, "utf-8")
-        print(printable(f"made {out}"))
+        write_out(out, lambda path: path.write_text(written, "utf-8"))
 
 
 def untrained(symbols: list[str], cell: CellName, hidden_size: int, seed: int) -> SequenceModel:
@@ -93,9 +92,12 @@ def untrained(symbols: list[str], cell: CellName, hidden_size: int, seed: int) -
     import torch
 
     from unrolled.config.model import ModelConfig
+    from unrolled.lm.memory import check_memory
     from unrolled.lm.model import SequenceModel
     from unrolled.saved.vocabulary import Vocabulary
 
+    config, vocabulary = ModelConfig(cell=cell, hidden_size=hidden_size), Vocabulary(symbols, "symbols")
+    check_memory(config, len(vocabulary))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return SequenceModel(ModelConfig(cell=cell, hidden_size=hidden_size), Vocabulary(symbols, "symbols"))
+        return SequenceModel(config, vocabulary)

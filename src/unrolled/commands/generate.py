@@ -48,7 +48,7 @@ def generate(
     json: Flag = False,
     options: Annotated[GenerationConfig, Parameter(name="*", group="Generation")] = GenerationConfig(),
 ) -> None:
-    r"""Write new text, symbol by symbol; without --seed, another one each time.
+    r"""Write new text, symbol by symbol; without --seed, a different one each time.
 
     Args:
         prompt: Text to continue; symbols are separated by spaces, and \n is a line end.  Put -- before one that

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from unrolled.commands import WrongUse
 from unrolled.config.data import DataConfig, ReadingConfig
-from unrolled.config.options import named_as_flags, option
+from unrolled.config.options import option
 
 if TYPE_CHECKING:
     from unrolled.corpus.corpus import Corpus
@@ -68,12 +68,13 @@ def read_again(folder: Path, saved: Mapping[str, Any], vocabulary: Vocabulary) -
     Raises: CorpusError if that data cannot be read, or is no longer what the model was trained on.
     """
     from unrolled.corpus.reading import CorpusError
+    from unrolled.saved.model import section
 
     sources, config = saved.get("sources"), saved.get("data")
     if not sources or config is None or STANDARD_INPUT in sources:
         raise CorpusError(f"{folder}: the model's config.json records no files that it was trained on")
     try:
-        corpus = read(sources, DataConfig(**config), vocabulary)
+        corpus = read(sources, section(DataConfig, "data", config), vocabulary)
     except CorpusError as error:
         raise CorpusError(f"the model's own data cannot be read again: {error}") from None
     if saved.get("fingerprint", corpus.fingerprint) != corpus.fingerprint:
@@ -163,11 +164,7 @@ def note_unknown(vocabulary: Vocabulary, texts: Sequence[Text]) -> None:
 
 
 def _whole(reading: ReadingConfig, saved: Mapping[str, Any]) -> DataConfig:
-    from unrolled.saved.atomic_files import CheckpointError
+    from unrolled.saved.model import section
 
-    try:
-        with named_as_flags(False):
-            own = DataConfig(**(saved.get("data") or {}))
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"the model's config.json, data: {error}; it was changed by hand or damaged") from None
+    own = section(DataConfig, "data", saved.get("data") or {})  # holds: a model is not loaded otherwise
     return replace(reading.over(own, saved["framed"]), split_by="auto", validation=0.0, test=0.0)

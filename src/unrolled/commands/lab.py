@@ -20,6 +20,7 @@ from unrolled.config.checks import Count, PositiveInt
 from unrolled.config.lab import LabConfig
 from unrolled.lab.results import LabResult, TaskResult
 from unrolled.lab.tables import ResultTable, each_seed, headline, in_words, summary, task_summary
+from unrolled.words import rounded
 
 if TYPE_CHECKING:
     from unrolled.lab.protocols import Experiment
@@ -281,7 +282,7 @@ def _progress(console: PlainConsole, name: str, config: LabConfig) -> Iterator[C
     with console.status(name) as status:
 
         def callback(step: int, losses: Any) -> None:
-            status.update(f"{name}: step {step:,} of {config.steps:,}, median loss {median(losses):.4f}")
+            status.update(f"{name}: step {step:,} of {config.steps:,}, median loss {rounded(median(losses), 4)}")
             if step == config.steps:
                 status.update(f"{name}: trying every size")
 

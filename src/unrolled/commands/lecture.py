@@ -11,6 +11,7 @@ from unrolled.config.model import CellName, ModelConfig
 from unrolled.config.training import TrainingConfig
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.sonnets import sonnets
+from unrolled.lm.memory import check_memory
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.training import train
 from unrolled.saved.vocabulary import Vocabulary
@@ -43,7 +44,9 @@ def draw_vanishing(gain: float = 0.9, hidden_size: int = 32, steps: int = 60, se
     with torch.random.fork_rng(devices=[]):
         for cell in ("rnn", "lstm", "gru"):
             torch.manual_seed(seed)
-            model = SequenceModel(ModelConfig(cell=cell, hidden_size=hidden_size), Vocabulary(LETTERS, "characters"))
+            config, vocabulary = ModelConfig(cell=cell, hidden_size=hidden_size), Vocabulary(LETTERS, "characters")
+            check_memory(config, len(vocabulary))
+            model = SequenceModel(config, vocabulary)
             with_gain(model, gain)
             text = "".join(LETTERS[k] for k in torch.randint(len(LETTERS), (steps + 1,)).tolist())
             found[cell.upper()] = jacobians(model, text, lags=steps)
@@ -55,7 +58,9 @@ def draw_exploding(gain: float = 1.2, hidden_size: int = 32, steps: int = 150, s
     """Draw gradient norm and loss of a ReLU RNN that learns the Sonnets, with clipping and without."""
     config = ModelConfig(cell="rnn", nonlinearity="relu", hidden_size=hidden_size)
     training = replace(STEADY, max_steps=steps, seed=seed)
-    runs = explosion(Corpus.from_text(sonnets()), config, training, gain=gain)
+    corpus = Corpus.from_text(sonnets())
+    check_memory(config, len(corpus.vocabulary), training)
+    runs = explosion(corpus, config, training, gain=gain)
     norms, nats = ({name: getattr(run, what) for name, run in runs.items()} for what in ("norms", "nats"))
     title = f"A ReLU RNN whose W_hh starts with singular values {gain:g}, on the Sonnets"
     return plots_gradients.explosion(norms, nats, title=title)
@@ -67,12 +72,14 @@ def draw_lags(cell: CellName = "rnn", hidden_size: int = 32, steps: int = 400, s
         torch.manual_seed(seed)
         halves = torch.randint(4, (200, ECHO)).tolist()
         corpus = Corpus.from_sequences([[LETTERS[k] for k in half] * 2 for half in halves], validation=0, test=0)
-        model = SequenceModel(ModelConfig(cell=cell, hidden_size=hidden_size), corpus.vocabulary)
-        watch = LagGradients([LETTERS[k] for k in halves[0]] * 2)
+        config = ModelConfig(cell=cell, hidden_size=hidden_size)
         log = max(1, steps // 40)
         training = TrainingConfig(
             learning_rate=0.01, batch_size=20, max_steps=steps, max_epochs=0, log_every=log, seed=seed
         )
+        check_memory(config, len(corpus.vocabulary), training)
+        model = SequenceModel(config, corpus.vocabulary)
+        watch = LagGradients([LETTERS[k] for k in halves[0]] * 2)
         train(model, corpus, training, callbacks=[watch])
     title = f"{cell.upper()}: learning to repeat {ECHO} letters, and how far the last loss reaches back"
     return plots_gradients.lags_in_training(watch.norms, watch.steps, title=title, singular=watch.singular)

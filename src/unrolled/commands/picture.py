@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,7 +10,7 @@ from cyclopts import App, Parameter
 
 from unrolled.commands import examples
 from unrolled.commands.arguments import refuse_unused
-from unrolled.commands.console import printable
+from unrolled.commands.console import write_out
 from unrolled.config.checks import Positive, PositiveInt, Seed
 from unrolled.config.model import CellName
 
@@ -59,15 +60,15 @@ def picture(
     steps: PositiveInt | None = None,
     seed: Seed | None = None,
 ) -> None:
-    """Draw what is asked for in a lecture, without a trained model.
+    """Draw the pictures of a lecture; no trained model is needed.
 
     Args:
         out: File to write; the extension .png or .svg sets the format. By default NAME.png.
-        cell: Cell to draw, rnn unless told otherwise.
-        hidden_size: Hidden units H of the networks, 32 unless told otherwise.
+        cell: Cell to draw, rnn by default.
+        hidden_size: Hidden units H of the networks, 32 by default.
         gain: All singular values of the first W_hh; 0.9 for vanishing, 1.2 for exploding.
         steps: Steps of the chain (4), largest lag (60), or steps of training (150 or 400).
-        seed: Seed of weights and text, 0 unless told otherwise.
+        seed: Seed of weights and text, 0 by default.
     """
     options = {"cell": cell, "hidden_size": hidden_size, "gain": gain, "steps": steps, "seed": seed}
     given = {option: value for option, value in options.items() if value is not None}
@@ -76,6 +77,4 @@ def picture(
     from unrolled.views import plots
 
     figure: Figure = getattr(lecture, f"draw_{name}")(**given)
-    out = out or Path(f"{name}.png")
-    plots.save(figure, out)
-    print(printable(f"made {out}"))
+    write_out(out or Path(f"{name}.png"), partial(plots.save, figure))

@@ -32,6 +32,7 @@ from unrolled.views.saturation import saturation
 from unrolled.views.states import automaton, principal
 from unrolled.views.traces import TextTrace, check_layer, trace
 from unrolled.views.units import Found, feature, ranked
+from unrolled.words import counted
 
 if TYPE_CHECKING:
     from unrolled.views.plots import Figure
@@ -239,7 +240,7 @@ def make_connectivity(scene: Scene) -> Figure:
     names = scene.model.vocabulary.names
     symbols = [names[k] for k in scene.model.vocabulary.encode(scene.text)]
     if len(symbols) > CONNECTED:
-        said = f"the text has {len(symbols):,} symbols; the picture shows the first {CONNECTED}"
+        said = f"the text has {counted(len(symbols), 'symbol')}; the picture shows the first {CONNECTED}"
         warnings.warn(said, stacklevel=1)
     symbols = symbols[:CONNECTED]
     title = f"What each prediction looked at: {scene.cell}"

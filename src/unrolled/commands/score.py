@@ -13,6 +13,7 @@ from unrolled.commands import Flag, Model, examples, inputs
 from unrolled.commands.console import PlainConsole, printable
 from unrolled.config.data import ReadingConfig
 from unrolled.views.colours import on, surprise
+from unrolled.words import counted, rounded
 
 if TYPE_CHECKING:
     from unrolled.runtime.scoring import Score
@@ -69,7 +70,7 @@ def _list(scored: Iterable[Score]) -> None:
         if number:
             print()
         for piece, bits in zip(each.pieces, each.bits, strict=True):
-            print(f"{bits:.4f}\t{shown(piece)}")
+            print(f"{rounded(bits, 4).replace(',', '')}\t{shown(piece)}")
 
 
 def _shade(scored: list[Score]) -> None:
@@ -81,9 +82,10 @@ def _shade(scored: list[Score]) -> None:
             shaded.append(printable(piece), on(surprise(float(bits))))
         console.print(shaded, soft_wrap=True)
     legend = Text("bits per symbol: ")
-    for bits in KEY:
-        legend.append(f" {bits}{'+' if bits == KEY[-1] else ''} ", on(surprise(bits)))
+    for step in KEY:
+        legend.append(f" {step}{'+' if step == KEY[-1] else ''} ", on(surprise(step)))
     console.print(legend)
     count, total, unknown = (sum(n) for n in zip(*((len(s.bits), s.total, s.unknown) for s in scored), strict=True))
     note = f", {unknown:,} read as UNK" if unknown else ""
-    console.print(f"{count:,} symbols, {total:,.1f} bits, {total / count:.3f} bits/symbol{note}")
+    bits = f"{rounded(total, 1)} bits, {rounded(total / count, 3)} bits/symbol"
+    console.print(f"{counted(count, 'symbol')}, {bits}{note}")

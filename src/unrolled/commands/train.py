@@ -78,9 +78,9 @@ def train(
         from unrolled import lm
         from unrolled.lm.callbacks import TensorBoard
         from unrolled.lm.display import Display
-        from unrolled.lm.memory import check_memory
+        from unrolled.lm.memory import check_memory, largest_batch
 
-        check_memory(model, corpus.vocabulary)
+        check_memory(model, len(corpus.vocabulary), training, largest_batch(corpus.train, corpus.stream, training))
         torch.manual_seed(training.seed)
         network = lm.SequenceModel(model, corpus.vocabulary, framed=not corpus.stream)
         callbacks = [Display(console), *([TensorBoard()] if training.tensorboard else [])]

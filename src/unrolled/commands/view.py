@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias
 
@@ -9,7 +10,7 @@ from cyclopts import App, Parameter
 
 from unrolled.commands import Model, WrongUse, examples, inputs
 from unrolled.commands.arguments import refuse_unused
-from unrolled.commands.console import printable
+from unrolled.commands.console import write_out
 from unrolled.config.checks import Count, Index, PositiveInt
 from unrolled.config.data import ReadingConfig
 from unrolled.notation import LONG_NAMES
@@ -56,7 +57,7 @@ app = App(
     help_epilogue=examples(
         "unrolled view demo/sonnets 'Shall I compare thee'",
         "unrolled view demo/sonnets --file poem.txt --picture text --by line-length",
-        "unrolled view demo/anbn-lstm 'a a b b' --picture gradient --beside demo/anbn-gru",
+        "unrolled view demo/anbn-lstm 'a b' --picture gradient --beside demo/anbn-gru",
     ),
 )
 
@@ -87,13 +88,13 @@ def view(
         file: Read this file instead.
         out: File to write; the extension .png or .svg sets the format. By default a file named after the picture.
         signal: Gate or state to show; by default all, or the memory of the cell: c of an LSTM, h of the others.
-        layer: Layer to show, 0 is the first and -1 the last; the last unless told otherwise.
+        layer: Layer to show, 0 is the first and -1 the last; the last by default.
         unit: Unit to show; may be repeated. By default those that follow --by, or change most.
         by: Feature of the text to find units by: position, depth, inside-quotes, line-length, count:a-b.
         beside: Another model, for gradient; may be repeated.
-        position: Symbol whose state or loss is differentiated, for gradient and reach; the last unless told otherwise.
-        clusters: Clusters of states, for states and automaton, 6 unless told otherwise.
-        lags: Largest lag, for gradient, 100 unless told otherwise.
+        position: Symbol whose state or loss is differentiated, for gradient and reach; the last by default.
+        clusters: Clusters of states, for states and automaton, 6 by default.
+        lags: Largest lag, for gradient, 100 by default.
     """
     shown = PICTURES[picture]
     options = {
@@ -115,9 +116,8 @@ def view(
         return
     out = out or Path(picture + shown.extension)
     if isinstance(made, str):
-        out.write_text(made, "utf-8", newline="")
+        write_out(out, lambda path: path.write_text(made, "utf-8", newline=""))
     else:
         from unrolled.views import plots
 
-        plots.save(made, out)
-    print(printable(f"made {out}"))
+        write_out(out, partial(plots.save, made))

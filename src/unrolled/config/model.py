@@ -26,7 +26,7 @@ class ModelConfig:
         embedding_size: Width E of the learned embedding; 0 reads symbols one-hot.
         dropout: Share of each layer's outputs set to zero in training, also before the head.
         nonlinearity: Activation of the rnn cell.
-        tied: Share one matrix between embedding and head; needs embedding_size equal to hidden_size.
+        tied: Share one matrix between embedding and head; needs an embedding as wide as the hidden state.
         learned_initial_state: Learn the state before the first symbol instead of starting from zero.
         checkpoint_steps: Recompute the gates of this many steps at a time in the backward pass instead of saving them:
             less memory, more time, the same bits.  "auto" takes about the square root of the steps of a batch.

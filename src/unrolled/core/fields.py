@@ -55,12 +55,10 @@ class GradientTensors(NamedTuple):
 
 
 class Linear(NamedTuple):
-    """The head of a model for B rows: y = W x + b."""
+    """The head of a model: y = W x + b."""
 
     W: Any  # (V, H)
     b: Any  # (V)
-    x: Any  # (B, H)
-    y: Any  # (B, V), written
 
 
 class HeadPass(NamedTuple):

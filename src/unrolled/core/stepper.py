@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.core import _core
-from unrolled.core.fields import LayerTensors, Linear, Weights, dtype_name
-from unrolled.notation import CELLS, gate_count, has_cell_state, weight_shapes
+from unrolled.core.fields import Linear, Weights
+from unrolled.notation import CELLS, gate_count, weight_shapes
 
 Array = NDArray[Any]
 
@@ -26,10 +26,13 @@ class CoreStepper:
 
     Args:
         kind: of cell, as in :data:`unrolled.notation.GATES`.
-        layers: the weights of each, float32 or float64; I of the first is V, a column a symbol, where it reads symbols.
+        layers: the weights of each, float32, float64, or the bits of bfloat16 as uint16, because numpy has no such type;
+            I of the first is V, a column a symbol, where it reads symbols.
         B: rows that step together.
         symbols: whether the first layer reads symbols rather than vectors.
         head: W_hy (V, H) and b_y (V), for a stepper that also writes.
+    Vectors, states, outputs and logits are float32 where the weights are bfloat16; h is then a bfloat16 by value.
+
     Raises: ValueError if a weight has another shape or type; the message names it.
 
     >>> W_ih, W_hh, b = np.eye(2, dtype=np.float32), np.zeros((2, 2), np.float32), np.zeros(2, np.float32)
@@ -48,8 +51,8 @@ class CoreStepper:
         head: tuple[Array, Array] | None = None,
     ):
         dtype = layers[0][1].dtype
-        if dtype not in (np.float32, np.float64):
-            raise ValueError(f"the weights are {dtype}, expected float32 or float64")
+        if dtype not in (np.float32, np.float64, np.uint16):
+            raise ValueError(f"the weights are {dtype}, expected float32, float64, or the bits of bfloat16 as uint16")
         GH, P = layers[0][1].shape
         self.H, self.I = GH // gate_count(kind), layers[0][0].shape[-1]
         widths = (self.I, *(P,) * (len(layers) - 1))  # of each layer's input
@@ -58,34 +61,23 @@ class CoreStepper:
             for name, w in Weights(*layer)._asdict().items():
                 if w is not None:
                     _check(w, dtype, shapes[name], f"{name} of layer {number}")
-        # The core holds these arrays: they are written to, never replaced.
-        has_c = has_cell_state(kind)
-        state_widths = (P, self.H) if has_c else (P,)
-        #: h (B, P), for LSTM followed by c (B, H), of each layer; may be written to, is overwritten by every step.
-        self.states = [tuple(np.zeros((B, width), dtype) for width in state_widths) for _ in layers]
-        outputs = [np.zeros((1, B, P), dtype) for _ in layers]
-        #: The last layer's h (B, P), overwritten by every step.
-        self.output: Array = outputs[-1][0]
-        first = np.zeros((1, B), np.int64) if symbols else np.zeros((1, B, self.I), dtype)
-        tensors = []
-        for layer, x, state, y in zip(layers, (first, *outputs), self.states, outputs, strict=False):
-            weights = Weights(*(None if w is None else np.ascontiguousarray(w) for w in layer))
-            h, c = (*(s[None] for s in state), None)[:2]  # read before they are written, so they may stay in place
-            tensors.append(LayerTensors(x, h, c, [weights], y, h, c))
-        #: (B, V): the head's logits of the next symbol; may be written to, is overwritten by every step.
-        self.logits = np.zeros((B, 0), dtype)
-        linear = None
         if head is not None:
             V = self.I if symbols else len(head[0])  # what it writes it reads again
             _check(head[0], dtype, (V, P), "W_hy")
             _check(head[1], dtype, (V,), "b_y")
-            W, b = map(np.ascontiguousarray, head)
-            self.logits = np.zeros((B, V), dtype)
-            linear = Linear(W, b, self.output, self.logits)
-        self._core = _core.Stepper(dtype_name(self.logits), CELLS[kind].number, tensors, linear)
+        # All memory is the core's: it has copied the weights, and these are views.
+        weights = [Weights(*layer) for layer in layers]
+        name = "bfloat16" if dtype == np.uint16 else str(dtype)
+        self._core = _core.Stepper(name, CELLS[kind].number, weights, head and Linear(*head), B, symbols)
+        #: h (B, P), for LSTM followed by c (B, H), of each layer; may be written to, is overwritten by every step.
+        self.states: list[tuple[Array, ...]] = [*self._core.states]
+        #: The last layer's h (B, P), overwritten by every step.
+        self.output: Array = self._core.output
+        #: (B, V), V 0 without a head: the logits of the next symbol; may be written to, is overwritten by every step.
+        self.logits: Array = self._core.logits
 
     def step(self, x: Any) -> Array:
-        """Read symbols (B,) int64, or vectors x (B, I) of the weights' type; advance `states`; return `output`.
+        """Read symbols (B,) int64, or vectors x (B, I) of the type of `states`; advance `states`; return `output`.
 
         Raises: IndexError if a symbol is outside [0, V); ValueError for another shape or type.
         """

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.splitting import Sequences
 from unrolled.saved.vocabulary import Ids, Vocabulary
+from unrolled.words import counted
 
 Reals = npt.NDArray[np.float64]
 
@@ -41,7 +42,8 @@ class Baseline(NamedTuple):
 def table(corpus: Corpus, split: str = "test") -> list[Baseline]:
     """Return the baselines of one split: uniform, unigram, bigram, 5-gram, xz and bz2.
 
-    A compressor that does worse than a uniform guess is left out: there the header of its format outweighs the data.
+    A compressor that does worse than a uniform guess, or takes less than nothing for the scored symbols, is left out:
+    there the form of its files outweighs the data.
 
     Args:
         corpus: the splits and their vocabulary.
@@ -63,16 +65,16 @@ def table(corpus: Corpus, split: str = "test") -> list[Baseline]:
         raise ValueError(f"baselines: the corpus has no symbols in split {split!r}; it has {there}")
     scored, V = corpus.splits[split], len(corpus.vocabulary)
     known = _tail(corpus.train)
-    counted = "interpolated Kneser-Ney, counted in training"
+    note = "interpolated Kneser-Ney, counted in training"
     if known is not corpus.train:
-        counted += f", its last {len(known.ids):,} symbols"
+        note += f", its last {counted(len(known.ids), 'symbol')}"
     bits = [float(np.mean(-np.log2(p))) for p in ngram_probabilities(known, scored, V, list(ORDERS.values()))]
     uniform = float(np.log2(V))
     compressed = _compressed(corpus.vocabulary, None if split == "train" else known, scored)
     return [
         Baseline("uniform", uniform, f"log2 of V = {V}"),
-        *(Baseline(name, b, counted) for name, b in zip(ORDERS, bits, strict=True)),
-        *(each for each in compressed if each.bits_per_symbol < uniform),
+        *(Baseline(name, b, note) for name, b in zip(ORDERS, bits, strict=True)),
+        *(each for each in compressed if 0 < each.bits_per_symbol < uniform),
     ]
 
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from unrolled.corpus.encoding import Compact
 from unrolled.corpus.splitting import Sequences
 from unrolled.saved.vocabulary import Ids
+from unrolled.words import counted
 
 #: The target where there is nothing to predict; torch's cross entropy ignores it by default.
 IGNORED = -100
@@ -96,7 +97,7 @@ class SequenceBatches(_Batches[SequenceBatch]):
         _check(self, batch_size=batch_size)
         lengths = sequences.lengths - 1
         if not len(lengths) or lengths.min() < 1:
-            shortest = f"one of {lengths.min() + 1} symbols" if len(lengths) else "none"
+            shortest = f"one of {counted(int(lengths.min()) + 1, 'symbol')}" if len(lengths) else "none"
             raise ValueError(f"SequenceBatches: found {shortest}, expected sequences of 2 symbols or more")
         self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
         self._ids, self._starts, self._lengths = sequences.ids, sequences.offsets[:-1], lengths
@@ -151,7 +152,7 @@ class StreamBatches(_Batches[StreamBatch]):
     def __init__(self, ids: Compact | Ids, batch_size: int, bptt: int) -> None:
         _check(self, batch_size=batch_size, bptt=bptt)
         if len(ids) < 2:
-            raise ValueError(f"StreamBatches: the stream has {len(ids)} symbols, expected 2 or more")
+            raise ValueError(f"StreamBatches: the stream has {counted(len(ids), 'symbol')}, expected 2 or more")
         self.batch_size, self.bptt = batch_size, bptt
         self._ids = ids
         even, longer = divmod(len(ids) - 1, batch_size)

@@ -39,6 +39,7 @@ from unrolled.corpus.splitting import (
 from unrolled.notation import gate_count
 from unrolled.saved.tokenizers import tokenizer
 from unrolled.saved.vocabulary import Vocabulary
+from unrolled.words import counted
 
 #: V from which a warning says how much memory a model needs.
 LARGE_VOCABULARY = 50_000
@@ -179,7 +180,7 @@ class Corpus:
         return digest.hexdigest()
 
     def __repr__(self) -> str:
-        shape = "stream" if self.stream else f"{sum(map(len, self.splits.values())):,} sequences"
+        shape = "stream" if self.stream else counted(sum(map(len, self.splits.values())), "sequence")
         sizes = ", ".join(f"{len(part.ids):,} {name}" for name, part in self.splits.items() if len(part))
         return f"Corpus({shape} of {self.vocabulary.kind}: {sizes}; V {len(self.vocabulary)}; {self.split})"
 
@@ -199,7 +200,7 @@ def _split_and_number(
     stream: bool,
 ) -> Corpus:
     """Split what was encoded, and turn provisional ids into those of the vocabulary."""
-    inputs = sources[0] if len(sources) == 1 else f"{len(sources)} files"
+    inputs = sources[0] if len(sources) == 1 else counted(len(sources), "file")
     symbols, ids = encoder.symbols, encoder.ids()
     if config.split_by == "file":
         parts, split = split_units(ids, np.array(file_starts, np.int64), config, "files", inputs)
@@ -218,7 +219,14 @@ def _split_and_number(
     learned = None
     if vocabulary is None:
         often = zip(symbols, counts(parts.train.ids, len(symbols) + 2)[2:].tolist(), strict=True)
-        learned = encoder.tokenizer.learn({symbol: n for symbol, n in often if n}, config.min_count)
+        seen = {symbol: n for symbol, n in often if n}
+        learned = encoder.tokenizer.learn(seen, config.min_count)
+        if seen and not learned:
+            most = max(seen.values())
+            raise CorpusError(
+                f"{inputs}: {option('min_count')} is {config.min_count:,} and leaves no symbol, for the most frequent "
+                f"one occurs in training {counted(most, 'time')}; {most:,} leaves one"
+            )
         vocabulary = Vocabulary(learned, encoder.tokenizer.kind, config.nfc)
         _warn_of_vocabulary(vocabulary, stream, inputs)
     segments = vocabulary.segments(symbols)
@@ -234,7 +242,7 @@ def _split_and_number(
 
 def _check_lengths(longest: int, inputs: str) -> None:
     """Refuse sequences that are too long for backpropagation through time, and warn of long ones."""
-    found = f"{inputs}: the longest sequence has {longest:,} symbols"
+    found = f"{inputs}: the longest sequence has {counted(longest, 'symbol')}"
     remedy = f"cut it into shorter ones, or read the text as one stream ({option('lines', False)})"
     if longest > reading.RECORD_LIMIT:
         raise CorpusError(f"{found}, expected {reading.RECORD_LIMIT:,} at most; {remedy}")

@@ -14,6 +14,7 @@ from unrolled.config.data import DataConfig
 from unrolled.config.options import option
 from unrolled.corpus.encoding import END, Compact
 from unrolled.corpus.reading import CorpusError, CorpusWarning
+from unrolled.words import counted
 
 #: Symbols that are processed at a time, to avoid an 8-byte copy of all.
 BLOCK = 1 << 20
@@ -71,7 +72,7 @@ class Sequences:
         return len(self.ids) - len(self)
 
     def __repr__(self) -> str:
-        return f"Sequences({len(self):,} sequences, {len(self.ids):,} symbols)"
+        return f"Sequences({counted(len(self), 'sequence')}, {counted(len(self.ids), 'symbol')})"
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def beginning(part: Sequences, most: int) -> Sequences:
     """Return the whole sequences within the first `most` symbols, or that much of the first.
 
     >>> beginning(Sequences(np.array([0, 1, 2, 1, 2], np.uint8), np.array([0, 3, 5])), 4)
-    Sequences(1 sequences, 3 symbols)
+    Sequences(1 sequence, 3 symbols)
     """
     n = int(np.searchsorted(part.offsets, most, side="right")) - 1
     return Sequences(part.ids[: part.offsets[n]], part.offsets[: n + 1]) if n else as_stream(part.ids[:most])

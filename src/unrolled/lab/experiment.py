@@ -21,6 +21,7 @@ from unrolled.lab.training import Callback, train
 from unrolled.languages.language import Language
 from unrolled.languages.lengths import Lengths
 from unrolled.languages.metrics import evaluate
+from unrolled.lm.memory import KEPT, parameters
 from unrolled.lm.model import SequenceModel
 from unrolled.notation import GATES, gate_slice
 
@@ -136,7 +137,9 @@ def check_training(inputs: Language, config: LabConfig, T: int, K: int) -> None:
     optimiser(config.optimiser)
     inputs.check(Lengths(config.lengths))
     S = config.seeds
-    check_memory(StackedModels.memory(config.model().kind, S, config.rows, T, config.units, K), S)
+    model = config.model()
+    weights = S * KEPT * 4 * parameters(model, len(inputs.vocabulary))
+    check_memory(weights + StackedModels.memory(model.kind, S, config.rows, T, config.units, K), S)
 
 
 def new_model(language: Language, config: LabConfig, seed: int) -> SequenceModel:

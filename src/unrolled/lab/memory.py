@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from unrolled.config.options import option
 from unrolled.lm.memory import available
+from unrolled.words import counted
 
 
 def check_memory(needed: int, seeds: int) -> None:
@@ -13,12 +15,14 @@ def check_memory(needed: int, seeds: int) -> None:
     >>> check_memory(10**18, 10**6)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    MemoryError: 1000000 seeds need about 1000000000.0 GB of memory, ... are free; at most 0 seeds fit; ...
+    MemoryError: training 1,000,000 seeds takes about 1,000,000,000.0 GB, and ... GB are free; lower units, ...
     """
     free = available()
     if needed > free:
-        fit = int(seeds * free / needed)
+        remedy = f"lower {option('units')}, {option('batch_size')} or the sizes in {option('lengths')}"
+        if fit := int(seeds * free / needed):
+            remedy += f", or take {option('seeds', fit)} and train the others afterwards with {option('first_seed')}"
         raise MemoryError(
-            f"{seeds} seeds need about {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} are free; at most {fit} seeds "
-            "fit; use fewer seeds or smaller batches, and run the other seeds with --first-seed"
+            f"training {counted(seeds, 'seed')} takes about {needed / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free; "
+            f"{remedy}"
         )

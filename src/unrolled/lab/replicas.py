@@ -14,7 +14,7 @@ from torch import Tensor
 from unrolled.core.fields import GradientTensors, LayerTensors, Layout, Weights
 from unrolled.nn import fused
 from unrolled.nn.reach import Unseen, core_reads
-from unrolled.notation import weight_shapes
+from unrolled.notation import has_cell_state, weight_shapes
 
 
 class Replicas:
@@ -98,7 +98,7 @@ class Replicas:
     def _call(self, replicas: Sequence[int], T: int, backward: bool) -> None:
         """Run some of the replicas in one call of the core."""
         if not 0 < T <= self.T:
-            raise ValueError(f"Replicas: asked for T = {T} steps, expected 1 to {self.T}, the longest it was made for")
+            raise ValueError(f"Replicas: asked for T = {T}, expected 1 to {self.T}, the longest it was made for")
         if not core_reads(*self.weights, *self.gradients):
             raise Unseen("a weight", self.weights[0], "the replicas' memory is their own")
         layers, gradients = zip(*(self._views(s, T) for s in replicas), strict=True)
@@ -118,7 +118,8 @@ class Replicas:
         weights = Weights(*(w[s] for w in self.weights))
         saved = (t[one, :T] if t.dim() > 1 else t for t in self.saved)
         results = (self.y[steps][..., : self.H], self.h_n[one], self.c_n[one])
-        return LayerTensors(self.ids[steps], self.h_0[one], self.c_0[one], [weights], *results, *saved)
+        c_0 = self.c_0[one] if has_cell_state(self.kind) else None
+        return LayerTensors(self.ids[steps], self.h_0[one], c_0, [weights], *results, *saved)
 
     def _gradient(self, s: int, T: int) -> GradientTensors:
         """Return the gradients of one replica; symbols have none."""

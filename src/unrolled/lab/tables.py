@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 from unrolled.lab.results import LabResult, Range, TaskResult
+from unrolled.words import counted, rounded
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def in_words(result: LabResult) -> str:
     return "\n".join(
         (
             f"first failing n   min {result.size(failing[0])}, median {result.median}, max {result.size(failing[-1])}",
-            f"{f'right to {result.limit}':<18}{result.generalising} of {S} models, at every size",
+            f"{f'right to {result.limit}':<18}{result.generalising} of {counted(S, 'model')}, at every size",
             "sizes tried       "
             + ", ".join(f"{result.tried(each) or 'every one'} in {each[0]}-{each[1]}" for each in result.ranges),
             f"cross-entropy     {median_nats(result)} nats per symbol on new strings (median); the optimum is "
@@ -130,7 +131,7 @@ def each_seed(result: LabResult) -> ResultTable:
             str(seed.seed),
             result.size(seed.first_failing or result.limit + 1),
             *(share_text(share).removesuffix(" %") for share in seed.right),
-            "-" if seed.nats is None else f"{seed.nats:.3f}",
+            "-" if seed.nats is None else rounded(seed.nats, 3),
             "-" if seed.symbols_right is None else share_text(seed.symbols_right).removesuffix(" %"),
         )
         for seed in result.seeds
@@ -141,7 +142,7 @@ def each_seed(result: LabResult) -> ResultTable:
 def median_nats(result: LabResult) -> str:
     """Return the median cross-entropy of the models, or a dash for sigmoids."""
     found = [seed.nats for seed in result.seeds if seed.nats is not None]
-    return f"{median(found):.4f}" if found else "-"
+    return rounded(median(found), 4) if found else "-"
 
 
 def mean_symbols(result: LabResult) -> str:

@@ -18,6 +18,7 @@ from unrolled.corpus.reading import CorpusError, Source, text_lines
 from unrolled.languages.language import Language, String
 from unrolled.languages.string_files import checked, shortened, write_strings
 from unrolled.saved.vocabulary import EOS
+from unrolled.words import counted
 
 #: The symbol before and after each string.
 FRAME = "#"
@@ -124,7 +125,7 @@ def _unpacked_lines(path: Path) -> Iterator[str]:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             if len(names) != 1:
-                raise CorpusError(f"{path}: holds {len(names)} files, expected 1")
+                raise CorpusError(f"{path}: holds {counted(len(names), 'file')}, expected 1")
             with archive.open(names[0], pwd=PASSWORD) as file:
                 for line in file:
                     yield line.decode("ascii").rstrip("\r\n")

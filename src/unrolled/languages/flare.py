@@ -22,6 +22,7 @@ from unrolled.corpus.reading import CorpusError, Source, text_lines
 from unrolled.languages.language import Language, String
 from unrolled.languages.string_files import read_strings, write_strings
 from unrolled.saved.vocabulary import EOS
+from unrolled.words import counted
 
 Item = TypeVar("Item")
 
@@ -139,7 +140,7 @@ def _next_symbols(
         if number <= len(inside) and len(steps) != len(inside[number - 1]) + 1:
             expected = len(inside[number - 1]) + 1
             raise CorpusError(
-                f"{path}: line {number} has {len(steps)} steps, expected {expected}: one more than symbols"
+                f"{path}: line {number} has {counted(len(steps), 'step')}, expected {expected}: one more than symbols"
             )
     _same_count(path, len(found), len(inside), "the strings with label 1")
     return found
@@ -172,7 +173,7 @@ def _parsed(path: Path, number: int, line: str, value: Item | None, expected: st
 
 def _same_count(path: Path, found: int, expected: int, of: str) -> None:
     if found != expected:
-        raise CorpusError(f"{path}: has {found:,} lines, expected {expected:,}: one for each of {of}")
+        raise CorpusError(f"{path}: has {counted(found, 'line')}, expected {expected:,}: one for each of {of}")
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:

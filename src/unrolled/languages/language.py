@@ -18,6 +18,7 @@ import numpy as np
 
 from unrolled.languages.lengths import Lengths
 from unrolled.saved.vocabulary import EOS, Vocabulary
+from unrolled.words import counted
 
 Chomsky = Literal["regular", "deterministic context-free", "context-free", "context-sensitive"]
 String = tuple[str, ...]
@@ -288,8 +289,9 @@ class Language(ABC):
             layers.append({self.key(s): s for s in after})
             if len(layers[-1]) > STATES:
                 raise ValueError(
-                    f"{self.name}: the machine has more than {STATES:,} states after {left - r + 1} symbols; "
-                    "give states with equally many continuations the same key(state), or override count and draw"
+                    f"{self.name}: the machine has more than {STATES:,} states after "
+                    f"{counted(left - r + 1, 'symbol')}; give states with equally many continuations "
+                    "the same key(state), or override count and draw"
                 )
         for r, layer in enumerate(reversed(layers)):
             for key, s in layer.items():

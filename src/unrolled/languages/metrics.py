@@ -18,6 +18,7 @@ import numpy.typing as npt
 from unrolled.languages.judging import Array, Floats, Judged, Marked, Predictor, judge
 from unrolled.languages.language import Language
 from unrolled.languages.lengths import Lengths
+from unrolled.words import counted, rounded
 
 #: Strings read together.
 ROWS = 64
@@ -73,12 +74,13 @@ class StringEvaluation:
     accuracy: float
 
     def __str__(self) -> str:
-        which = "every string" if self.exhaustive else f"{self.strings:,} strings drawn"
+        which = "every string" if self.exhaustive else f"{counted(self.strings, 'string')} drawn"
         return "\n".join(
             [
                 f"strings exactly right      {self.exact:.2%} of {which}",
                 f"  by the argmax            {self.exact_argmax:.2%}",
-                f"cross-entropy              {self.nats:.4f} nats per symbol; the optimum is {self.optimal_nats:.4f}",
+                f"cross-entropy              {rounded(self.nats, 4)} nats per symbol; "
+                f"the optimum is {self.optimal_nats:.4f}",
                 f"per-symbol accuracy        {self.accuracy:.2%} ({WARNING})",
             ]
         )

@@ -10,6 +10,7 @@ import numpy as np
 
 from unrolled.languages.language import Language, String
 from unrolled.saved.vocabulary import EOS
+from unrolled.words import counted
 
 
 def self_check(language: Language, up_to: int = 12, most: int = 100_000, seed: int = 0) -> list[str]:
@@ -54,10 +55,12 @@ def _every_string(language: Language, up_to: int, most: int, seed: int) -> Itera
         if left < 0:
             return
         if length not in sizes and found:
-            yield f"the recogniser accepts {found} strings of {length} symbols, but no size n has that length"
+            strings = f"{counted(found, 'string')} of {counted(length, 'symbol')}"
+            yield f"the recogniser accepts {strings}, but no size n has that length"
         elif length in sizes and language.count(sizes[length]) != found:
             n = sizes[length]
-            yield f"count({n}) is {language.count(n)}, but the recogniser accepts {found} strings of that size"
+            strings = counted(found, "string")
+            yield f"count({n}) is {language.count(n)}, but the recogniser accepts {strings} of that size"
 
 
 def _listed(language: Language, up_to: int, most: int, seed: int) -> Iterator[str]:
@@ -100,7 +103,7 @@ def _drawn(language: Language, up_to: int, most: int, seed: int) -> Iterator[str
     for n in sizes * max(1, min(10, most // 1000)):
         string = language.draw(rng, n)
         if len(string) != language.length(n):
-            yield f"a string of size {n} was drawn with {len(string)} symbols, expected {language.length(n)}"
+            yield f"a string of size {n} was drawn with {counted(len(string), 'symbol')}, expected {language.length(n)}"
         if not language.recognises(string):
             yield f"{_shown(string)} was drawn, but the recogniser does not accept it"
         for _ in range(10):

@@ -14,6 +14,7 @@ from rich.text import Text
 from unrolled.lm.callbacks import Callback
 from unrolled.lm.run import Result, Run
 from unrolled.saved.visible import shown
+from unrolled.words import counted, rounded
 
 #: Symbols in the sample.
 SAMPLE = 60
@@ -72,22 +73,22 @@ class Display(Callback):
         self.sample = shown(pieces[0])
         if line:
             best = " (best so far)" if run.progress.best == line["validation_nats"] else ""
-            self.validation = f"{line['validation_nats']:.4f} nats, {line['validation_bits']:.3f} bits/symbol{best}"
+            self.validation = f"{_loss(line['validation_nats'], line['validation_bits'])}{best}"
             if "validation_symbols" in line:
                 whole = run.corpus.validation.predicted
-                self.validation += f", on {line['validation_symbols']:,} of {whole:,} symbols"
+                self.validation += f", on {line['validation_symbols']:,} of {counted(whole, 'symbol')}"
         if self.live and self.line:
             self.live.update(self._panel(run))
 
     def on_train_end(self, run: Run, result: Result) -> None:
         """Print what ended the run, how long it took and its losses."""
         self.close()
-        loss = "" if result.nats is None else f", training loss {result.nats:.4f} nats"
+        loss = "" if result.nats is None else f", training loss {rounded(result.nats, 4)} nats"
         if result.validation is not None:
-            loss += f", best validation loss {result.validation:.4f} nats"
+            loss += f", best validation loss {rounded(result.validation, 4)} nats"
         why = {"signal": "on request", "patience": "by early stopping"}.get(result.ended, f"by {result.ended}")
         self.console.print(
-            f"ended {why} after {result.steps:,} steps and {duration(result.seconds)}{loss}", highlight=False
+            f"ended {why} after {counted(result.steps, 'step')} and {duration(result.seconds)}{loss}", highlight=False
         )
 
     def close(self) -> None:
@@ -102,9 +103,9 @@ class Display(Callback):
         return {
             "step": f"{line['step']:,}" + (f" of {run.total_steps:,}" if run.total_steps else ""),
             "epoch": f"{line['epoch']}",
-            "loss": f"{line['nats']:.4f} nats, {line['bits']:.3f} bits/symbol",
+            "loss": _loss(line["nats"], line["bits"]),
             "validation": self.validation,
-            "gradient norm": f"{line['gradient_norm']:.3f}",
+            "gradient norm": rounded(line["gradient_norm"], 3),
             "speed": f"{line['symbols_per_second']:,.0f} symbols/s",
             "time": duration(line["seconds"]) + (f", {duration(left)} left" if left is not None else ""),
             "sample": self.sample,
@@ -123,6 +124,10 @@ class Display(Callback):
         for name, value in self._fields(run).items():
             table.add_row(name, Text(value, overflow="ellipsis", no_wrap=True))
         return table
+
+
+def _loss(nats: float, bits: float) -> str:
+    return f"{rounded(nats, 4)} nats, {rounded(bits, 3)} bits/symbol"
 
 
 def fraction_done(run: Run) -> float | None:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from unrolled.saved.atomic_files import CheckpointError, read_file, writing
+from unrolled.words import counted
 
 
 class MetricsLog:
@@ -53,8 +54,8 @@ class MetricsLog:
     def _check(self, length: int) -> None:
         if length and read_file(self.path)[length - 1 : length] != b"\n":
             raise CheckpointError(
-                f"{self.path}: changed since the checkpoint: no line ends after {length:,} bytes; restore the file, or "
-                "remove it to begin a new one"
+                f"{self.path}: changed since the checkpoint: no line ends after {counted(length, 'byte')}; restore the "
+                "file, or remove it to begin a new one"
             )
 
 

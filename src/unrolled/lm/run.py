@@ -26,6 +26,7 @@ from unrolled.lm.metrics_log import MetricsLog
 from unrolled.lm.model import SequenceModel, State
 from unrolled.lm.optimisers import Optimiser
 from unrolled.lm.schedule import Counted, Measured, Progress, Schedule
+from unrolled.words import rounded
 
 #: Pseudo-count of symbols that never start a sequence.
 UNSEEN = 1e-3
@@ -247,7 +248,7 @@ class Run:
         nats, uniform = clock.nats if best is None else best, math.log(len(self.model.vocabulary))
         if nats is not None and nats > uniform + UNTRAINED:
             warnings.warn(
-                f"the model predicts worse than a uniform guess: {nats:,.5g} nats per symbol, a guess costs "
+                f"the model predicts worse than a uniform guess: {rounded(nats, 4)} nats per symbol, a guess costs "
                 f"{uniform:.3g}; lower {option('learning_rate')} (now {self.config.learning_rate:g})",
                 stacklevel=3,
             )

@@ -14,6 +14,7 @@ from unrolled.lm.run import Clock, Meter, Run
 from unrolled.lm.schedule import Counted, Progress, ScheduleState
 from unrolled.saved.atomic_files import CheckpointError, Tensors
 from unrolled.saved.tensors import Expected, check_tensors
+from unrolled.words import counted
 
 #: Tensors of optimisers whose square roots are taken.
 SQUARES = ("optimiser.exp_avg_sq", "optimiser.square_avg")
@@ -69,7 +70,7 @@ def check_state(file: Path, state: TrainingState, run: Run) -> None:
     if state.feed.index > of_epoch or there != batches:
         raise CheckpointError(
             f"{file}: batch {state.feed.index:,} of epoch {state.feed.epoch + 1:,}, expected the one after which "
-            f"{state.clock.step:,} steps are done, of epochs of {of_epoch:,} batches; resume from a copy"
+            f"{counted(state.clock.step, 'step')} done, of epochs of {counted(of_epoch, 'batch')}; resume from a copy"
         )
 
 
@@ -81,7 +82,7 @@ def check_arrays(file: Path, tensors: Tensors, state: TrainingState, run: Run) -
     check_tensors(file, tensors, _expected(state, run), "the run")
     steps = tensors.get("optimiser.step")
     if steps is not None and not min(state.clock.step, 1) <= steps <= state.clock.step:
-        raise CheckpointError(f"{file}: the optimiser has done {steps:g} steps, the run {state.clock.step:,}")
+        raise CheckpointError(f"{file}: the optimiser is at step {steps:g}, the run at step {state.clock.step:,}")
     for name in SQUARES:
         if name in tensors and tensors[name].min(initial=0) < 0:
             raise CheckpointError(f"{file}: {name!r}, a mean of squares, has numbers below 0")

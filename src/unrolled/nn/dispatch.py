@@ -34,6 +34,7 @@ from unrolled.nn import checks, fit, fused, reference
 from unrolled.nn.autograd import func, operator
 from unrolled.nn.autograd.eager import Eager, EagerStep
 from unrolled.nn.autograd.flat import flatten
+from unrolled.nn.layout import savable
 from unrolled.nn.reach import (
     PLAIN,
     PLAIN_TENSORS,
@@ -109,7 +110,7 @@ def layer(
     """
     layout = Layout(batch_first, lengths, batch_sizes, reset)
     named = [Weights(*direction) for direction in weights]
-    fit.kind_of_layer(kind, c_0, named)
+    fit.kind_of_layer(kind, (c_0, reset_state[1]), named)
     fit.layout(x, layout)
     if any(s is not None for s in reset_state):
         checks.has_reset(reset)
@@ -153,6 +154,10 @@ def run(
         except fused.Unreadable:  # the operator can: torch's dispatcher knows how
             pass
     fit.tensors(kind, layout, x, h_0, c_0, weights, reset_state)
+    layout = Layout(layout.batch_first, *map(savable, layout[1:]))
+    if not x.is_floating_point():
+        x = savable(x)
+        inputs = (x, *inputs[1:])
     if obstacle(x, W_hh.dtype) is not None:
         if has_values(x):
             fit.values(x, weights, layout)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unrolled.core.fields import Layout, Weights
 from unrolled.nn import checks, reference
-from unrolled.nn.reach import PLAIN_TENSORS, batch_size
+from unrolled.nn.reach import PLAIN_TENSORS, batch_size, has_values
 from unrolled.nn.reference import ZEROS, ResetState
 from unrolled.notation import CELLS, gate_count, has_cell_state, weight_shapes
 
@@ -34,23 +34,56 @@ def layout(x: Tensor, layout: Layout) -> None:
         raise ValueError(
             f"x must be (T, B, I), or (T, B) one-hot indices, got shape {tuple(x.shape)}{checks.conversion(x)}"
         )
+    else:
+        checks.has_steps(x.shape[int(layout.batch_first)])
     checks.lengths_and_reset(x, layout.batch_first, layout.lengths, layout.reset)
 
 
-def kind_of_layer(kind: str, c_0: Tensor | None, weights: Sequence[Weights]) -> None:
-    """Raise ValueError unless a layer of this kind has the weights and states that are given.
+def operator_call(
+    kind: str, layout_: Layout, x: Tensor, states: Sequence[Tensor | None], weights: Sequence[Weights]
+) -> None:
+    """Raise unless the results of a call of the operator have shapes; the core checks the rest.
+
+    Whoever traced the call could not read its values, and anybody may call the operator by hand.
+
+    Args: states: h_0, c_0 and those that a reset returns to.
+    Raises: what a call of the layer itself raises.
+
+    >>> W = torch.zeros(4, 4)
+    >>> operator_call("RNN_RELU", Layout(), torch.zeros(5, 3, 4), [None] * 4, [Weights(W, W)])
+    """
+    W_ih, W_hh = weights[0][:2]
+    if kind not in CELLS or W_ih is None or W_hh is None or W_hh.dim() != 2 or x.is_meta is not W_hh.is_meta:
+        kind_of_layer(kind, states[1::2], weights)
+        layout(x, layout_)
+        tensors(kind, layout_, x, states[0], states[1], weights)
+    if layout_.batch_sizes is None:
+        if x.dim() != 3 - checks.is_one_hot(x) or x.shape[layout_.batch_first] == 0:
+            layout(x, layout_)
+    elif has_values(x, layout_.batch_sizes):
+        layout(x, layout_)
+        packed_values(x, layout_, states)
+    if layout_.reset is None and (states[2] is not None or states[3] is not None):
+        checks.has_reset(None)
+
+
+def kind_of_layer(kind: str, cell_states: Sequence[Tensor | None], weights: Sequence[Weights]) -> None:
+    """Raise ValueError unless a layer of this kind has the weights and the states c that are given.
 
     >>> W = torch.zeros(4, 3)
-    >>> kind_of_layer("RNN_RELU", None, [Weights(W, W)])
+    >>> kind_of_layer("RNN_RELU", [None], [Weights(W, W)])
     """
     if kind not in CELLS:
         raise ValueError(f"kind is {kind!r}, expected one of {', '.join(CELLS)}")
     given = {tuple(w is not None for w in direction) for direction in weights}
     if len(weights) not in (1, 2) or len(given) != 1:
         raise ValueError(f"weights of {len(weights)} directions, expected those of one, or of two with the same parts")
-    if not has_cell_state(kind) and (c_0 is not None or weights[0].W_hr is not None):
+    missing = [name for name in ("W_ih", "W_hh") if getattr(weights[0], name) is None]
+    if missing:
+        raise ValueError(f"{kind} without {' and '.join(missing)}, expected W_ih (G*H, I) and W_hh (G*H, P)")
+    if not has_cell_state(kind) and (any(c is not None for c in cell_states) or weights[0].W_hr is not None):
         with_cells = ", ".join(other for other in CELLS if has_cell_state(other))
-        raise ValueError(f"{kind} has neither a cell state c_0 nor a projection W_hr; only {with_cells} has")
+        raise ValueError(f"{kind} has neither a cell state c nor a projection W_hr; only {with_cells} has")
     given_names = {name for name, w in weights[0]._asdict().items() if w is not None}
     beyond = given_names - {*weight_shapes(kind, 1, 1, proj_size=1)}
     if beyond:

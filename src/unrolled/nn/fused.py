@@ -8,8 +8,9 @@ is copied.  No operation of torch runs here that starts threads: a forked child 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ _core.use_library(Tensor.__dlpack_c_exchange_api__, Tensor.is_neg, tuple(PLAIN -
 
 
 class Unreadable(ValueError):
-    """Tensors fit each other, but the core cannot read one of them: it has no memory, or wraps another tensor."""
+    """The core cannot read a tensor of a call: it has no memory, wraps another tensor, or is no result of `forward`."""
 
 
 class Saved(NamedTuple):
@@ -217,10 +218,55 @@ def run(
     keep = save and (bool(gradients) or not segment)
     segment = segment if save else 0
     if not _core.unroll(CELLS[kind].number, layout, layers, gradients, keep, segment, threads):
-        for one in layers:
-            fit.tensors(kind, layout, one.x, one.h_0, one.c_0, one.weights, (one.h_reset, one.c_reset))
-            fit.values(one.x, one.weights, layout)
-        raise Unreadable(f"the core cannot read these tensors of a layer of kind {kind}")
+        _refuse(kind, layout, layers, gradients, segment)
+
+
+def _refuse(
+    kind: str, layout: Layout, layers: Sequence[LayerTensors], gradients: Sequence[GradientTensors], segment: int
+) -> NoReturn:
+    """Raise for a call that the core refused, with the name of the first tensor that is wrong."""
+    if segment < 0:
+        raise ValueError(f"segment is {segment}, expected 0 or more steps")
+    for one in layers:
+        reset_state = (one.h_reset, one.c_reset)
+        fit.kind_of_layer(kind, (one.c_0, one.c_reset), one.weights)
+        fit.layout(one.x, layout)
+        fit.tensors(kind, layout, one.x, one.h_0, one.c_0, one.weights, reset_state)
+        fit.values(one.x, one.weights, layout)
+    for one, d in zip_longest(layers, gradients):
+        for name, t, shape in _expected(kind, layout, one, d, segment):
+            if not _core.reads(t):
+                raise Unreadable(
+                    f"{name} is {checks.described(t)} whose values the core cannot read: its memory was freed, or it "
+                    "wraps another tensor; give a copy, made by clone()"
+                )
+            if t.shape != torch.Size(shape) or t.dtype not in (one.weights[0].W_hh.dtype, torch.int64):
+                expected = checks.form(one.weights[0].W_hh.dtype, shape)
+                raise Unreadable(f"{name} is {checks.described(t)}, expected {expected}")
+    raise Unreadable(f"{kind}: a tensor to write to is not in one piece, or overlaps another tensor of the call")
+
+
+def _expected(
+    kind: str, layout: Layout, one: LayerTensors, d: GradientTensors | None, segment: int
+) -> Iterator[tuple[str, Tensor, Sequence[int]]]:
+    """Yield the tensors of one layer and of its gradients, each with its name and the shape that it should have."""
+    rows, T, B = _rows(layout, one.x)
+    D, (GH, P) = len(one.weights), one.weights[0].W_hh.shape
+    H = GH // gate_count(kind)
+    edges = (edge_count(T, segment), B) if segment else None
+    shapes: dict[str, Sequence[int]] = dict.fromkeys(("x", "dx"), one.x.shape)
+    shapes |= dict.fromkeys(("y", "dy"), (*rows, D * P))
+    shapes["gates"], shapes["cells"] = saved_shapes(kind, rows, D, H, one.weights[0].W_hh.dtype, edges)
+    for state, width in zip("hc", (P, H)[: 1 + has_cell_state(kind)], strict=False):
+        shapes |= dict.fromkeys((f"{k}{state}_{n}" for k in ("", "d") for n in ("0", "n", "reset")), (D, B, width))
+    for name, t in (one._asdict() | ({} if d is None else d._asdict())).items():
+        if t is not None and name in shapes:
+            yield name, t, shapes[name]
+    for of, weights in (("", one.weights), ("gradient of ", [] if d is None else d.weights or [])):
+        for k, (direction, like) in enumerate(zip(weights, one.weights, strict=True) if weights else ()):
+            for (name, w), W in zip(direction._asdict().items(), like, strict=True):
+                if w is not None:
+                    yield f"{of}{name} of direction {k}", w, W.shape
 
 
 def check_saved(
@@ -231,6 +277,8 @@ def check_saved(
     >>> W, none = torch.zeros(6, 6), torch.zeros(0)
     >>> check_saved("RNN_RELU", Layout(), W[None], [Weights(W, W)], W[None], [torch.zeros(1, 1, 6, 0, 16), none], 0)
     """
+    if len(saved) != len(Saved._fields):
+        raise ValueError(f"saved holds {len(saved)} tensors, expected {' and '.join(Saved._fields)}")
     W_hh, D = weights[0].W_hh, len(weights)
     dtype = W_hh.dtype
     rows, T, B = _rows(layout, x)

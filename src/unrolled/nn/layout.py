@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
+import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
@@ -13,6 +14,22 @@ Rows: TypeAlias = Tensor | PackedSequence
 
 #: The layout of one step of a batch: (1, B, I).
 STEP = Layout()
+
+
+_Maybe = TypeVar("_Maybe", Tensor, Tensor | None)
+
+
+def savable(t: _Maybe) -> _Maybe:
+    """Return a tensor that has no gradient such that autograd may save it: a copy if it was made in inference mode.
+
+    >>> with torch.inference_mode():
+    ...     lengths = torch.tensor([5, 2])
+    >>> savable(lengths).is_inference()
+    False
+    """
+    if t is None or torch.compiler.is_compiling():  # which cannot ask, so there torch refuses what it cannot save
+        return t
+    return t.clone() if t.is_inference() and not torch.is_inference_mode_enabled() else t
 
 
 class Arrangement(NamedTuple):

@@ -14,6 +14,7 @@ from torch.nn.functional import linear
 
 from unrolled.core.fields import Layout, Weights
 from unrolled.nn import dispatch, fit, reference
+from unrolled.nn.layout import savable
 from unrolled.nn.reach import has_values
 
 
@@ -108,4 +109,4 @@ def first_input(
     if layout.lengths is not None:
         alive = reference.alive(layout.lengths, x.shape[int(layout.batch_first)], layout.batch_first)
         x = torch.where(alive, x, 0)
-    return torch.nn.functional.embedding(x, embedding), weights
+    return torch.nn.functional.embedding(savable(x), embedding), weights

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unrolled.core.stepper import CoreStepper, LayerWeights
-from unrolled.nn import checks, fit, reference
+from unrolled.nn import checks, dispatch, fit, reference
 from unrolled.nn.reach import PLAIN_TENSORS, Unseen, is_open
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ class Stepper:
     costs a few microseconds.  The results are bit for bit those of the whole sequence.
 
     Args:
-        layer: an RNN, LSTM or GRU of one direction, float32 or float64 on the CPU.  A later change of its weights is
-            not noticed: make a new stepper.
+        layer: an RNN, LSTM or GRU of one direction, float32, float64 or bfloat16 on the CPU.  A later change of its
+            weights is not noticed: make a new stepper.  With bfloat16 weights c is carried in float32.
         batch_size: B, rows that step together.
         one_hot: read one-hot indices, int64 (B,), in place of vectors.
     Raises: ValueError for a bidirectional layer, which has no next step, and for weights of another type or device.
@@ -42,15 +42,19 @@ class Stepper:
             raise ValueError(f"{name} is bidirectional, expected one direction: the reverse one starts at the end")
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, expected at least 1")
-        if W.device.type != "cpu" or W.dtype not in (torch.float32, torch.float64):
-            raise ValueError(f"the weights of {name} are {W.dtype} on {W.device}, expected float32 or float64 on cpu")
+        if W.device.type != "cpu" or W.dtype not in dispatch.CORE_TYPES:
+            raise ValueError(
+                f"the weights of {name} are {W.dtype} on {W.device}, expected float32, float64 or bfloat16 on cpu"
+            )
         fit.memory(dict(layer.named_parameters()))
         weights: list[LayerWeights] = [
-            tuple(None if w is None else w.detach().clone().numpy() for w in direction) for direction in layer.weights()
+            tuple(None if w is None else _as_numpy(w.detach().clone()) for w in direction)
+            for direction in layer.weights()
         ]
         self._core = CoreStepper(layer.kind, weights, batch_size, symbols=one_hot)
         self._shape = torch.Size((batch_size,) if one_hot else (batch_size, layer.input_size))
         self._dtype = torch.int64 if one_hot else W.dtype
+        self._narrow = W.dtype if W.dtype == torch.bfloat16 else None  # of what the core steps in float32
         self._y = torch.from_numpy(self._core.output)
         self._states = [tuple(map(torch.from_numpy, arrays)) for arrays in self._core.states]  # of each layer
 
@@ -69,12 +73,15 @@ class Stepper:
         if reset is not None or reset_state is not None:
             self._check(x)
             self._reset(x, reset, reset_state)
+        if self._narrow is not None:
+            self._check(x)
+            x = x.float() if x.is_floating_point() else x
         try:
             self._core.step(x)
         except ValueError:
             self._check(x)
             raise
-        return self._y.clone()
+        return self._y.clone() if self._narrow is None else self._y.to(self._narrow)
 
     def _check(self, x: Tensor) -> None:
         if x.dtype is not self._dtype or x.shape != self._shape or not x.is_cpu:
@@ -86,32 +93,45 @@ class Stepper:
     def _reset(self, x: Tensor, reset: Any, reset_state: State | None) -> None:
         checks.has_reset(reset)
         checks.resets(x, reset)
-        now = [torch.stack(of_layers) for of_layers in zip(*self._states, strict=True)]
+        now = self._together()
         other = reference.ZEROS
         if reset_state is not None:
             other = checks.states("Stepper", reset_state, len(now), "reset_state")
             checks.reset_states(other, [s.shape for s in now], now[0], autocast=False)
             fit.memory({f"{name} of reset_state": s for name, s in zip("hc", other, strict=False)})
-        after = reference.after_reset(now, reset, other)
-        self.state = after if len(after) == 2 else after[0]
+        for layer, of_layer in enumerate(self._states):
+            to = [None if s is None else s[layer].to(of_layer[0].dtype) for s in other]
+            for s, value in zip(of_layer, reference.after_reset(of_layer, reset, to), strict=True):
+                s.copy_(value)
 
     @property
     def state(self) -> State:
         """The state, as hx of the layer's `forward`: h (L, B, P), for LSTM a pair with c (L, B, H); None sets zeros."""
-        together = tuple(torch.stack(of_layers) for of_layers in zip(*self._states, strict=True))
-        return together if len(together) == 2 else together[0]
+        together = self._together()
+        return (together[0], together[1]) if len(together) == 2 else together[0]
+
+    def _together(self) -> list[Tensor]:
+        """Return h (L, B, P), for LSTM and c (L, B, H), of the type of the weights."""
+        dtype = self._narrow or self._y.dtype
+        return [torch.stack(of_layers).to(dtype) for of_layers in zip(*self._states, strict=True)]
 
     @state.setter
     def state(self, hx: State | None) -> None:
         targets = list(zip(*self._states, strict=True))
         if hx is None:
-            given = [of_layers[0].new_zeros(len(of_layers), *of_layers[0].shape) for of_layers in targets]
+            given = [torch.zeros_like(s) for s in self._together()]
         else:
             given = list(checks.states("Stepper", hx, len(targets)))
         checks.state_shapes(given, [(len(of_layers), *of_layers[0].shape) for of_layers in targets])
-        for values, (first, *_) in zip(given, targets, strict=True):
-            if values.dtype != first.dtype or not values.is_cpu:
-                raise ValueError(f"the state is {values.dtype} on {values.device}, expected {first.dtype} on cpu")
+        dtype = self._narrow or self._y.dtype
+        for values in given:
+            if values.dtype != dtype or not values.is_cpu:
+                raise ValueError(f"the state is {values.dtype} on {values.device}, expected {dtype} on cpu")
         for of_layers, values in zip(targets, given, strict=True):
             for to, value in zip(of_layers, values.detach(), strict=True):
                 to.copy_(value)
+
+
+def _as_numpy(w: Tensor) -> Any:
+    """Return a weight as `CoreStepper` takes it."""
+    return w.view(torch.uint16).numpy() if w.dtype == torch.bfloat16 else w.numpy()

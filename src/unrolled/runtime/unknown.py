@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from unrolled.saved.vocabulary import Text, Vocabulary
+from unrolled.words import counted
 
 #: Symbols of the text that a suggestion repeats.
 SUGGESTED = 20
@@ -14,14 +15,14 @@ def unknown_note(vocabulary: Vocabulary, text: Text) -> str:
     """Return a sentence on the symbols of a text that the vocabulary lacks, "" if it has them all.
 
     >>> unknown_note(Vocabulary("ab"), "aab")
-    "the model does not know 1 of 1 symbols and reads it as UNK; its symbols stand apart: did you mean 'a a b'?"
+    "the model does not know 1 of 1 symbol and reads it as UNK; its symbols stand apart: did you mean 'a a b'?"
     """
     ids = vocabulary.encode(text)
     unknown = int(np.count_nonzero(ids == vocabulary.unk_id))
     if not unknown:
         return ""
     them = "it" if unknown == 1 else "them"
-    said = f"the model does not know {unknown:,} of {len(ids):,} symbols and reads {them} as UNK"
+    said = f"the model does not know {unknown:,} of {counted(len(ids), 'symbol')} and reads {them} as UNK"
     apart = [] if isinstance(text, bytes) else [c for word in text for c in word if not c.isspace()]
     if vocabulary.tokenizer.reads_lists and {*apart} <= {*vocabulary.symbols}:
         more = " ..." if len(apart) > SUGGESTED else ""

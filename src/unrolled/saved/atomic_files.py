@@ -99,17 +99,22 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn an OSError inside the block into a CheckpointError that names the path and says what to do."""
+def writing(place: Path | str, elsewhere: str = "name a folder that you can write to") -> Iterator[None]:
+    """Turn an OSError inside the block into a CheckpointError that names the place and says what to do.
+
+    A pipe that its reader has closed stays a BrokenPipeError: nobody is left to be told.
+    """
     try:
         yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
         remedy = {
-            errno.ENOSPC: "free some space, or name a folder on another disk",
-            errno.EDQUOT: "free some space, or name a folder on another disk",
+            errno.ENOSPC: "free some space, or write to another disk",
+            errno.EDQUOT: "free some space, or write to another disk",
             errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
-        }.get(error.errno or 0, "name a folder that you can write to")
-        raise CheckpointError(f"{path}: cannot write: {error.strerror or error}; {remedy}") from error
+        }.get(error.errno or 0, elsewhere)
+        raise CheckpointError(f"{place}: cannot write: {error.strerror or error}; {remedy}") from error
 
 
 def to_json(value: dict[str, Any]) -> bytes:

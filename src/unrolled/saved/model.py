@@ -7,16 +7,20 @@ the new one, and parts of two saves are never taken for one.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from unrolled.config.data import DataConfig
 from unrolled.config.model import ModelConfig
+from unrolled.config.options import named_as_flags
+from unrolled.config.training import TrainingConfig
 from unrolled.saved.atomic_files import (
     FORMAT_VERSION,
     CheckpointError,
@@ -36,6 +40,8 @@ from unrolled.saved.atomic_files import (
 from unrolled.saved.lock import only_writer
 from unrolled.saved.tensors import check_tensors, model_tensors
 from unrolled.saved.vocabulary import Vocabulary
+
+Section = TypeVar("Section", ModelConfig, DataConfig, TrainingConfig)
 
 #: Keys of config.json that belong to the file format; all others describe the model.
 RESERVED = ("format_version", "sha256")
@@ -68,7 +74,7 @@ class SavedModel:
         Raises: CheckpointError naming the file, and what is missing, damaged, out of range or does not fit the others.
         """
         config, vocabulary, tensors = load_model(folder)
-        model, framed = _described(Path(folder) / "config.json", config)
+        model, framed = _described(Path(folder) / "config.json", config, vocabulary)
         check_model(folder, model, vocabulary, tensors)
         return cls(model, framed, vocabulary, tensors, config)
 
@@ -94,15 +100,34 @@ class _Described(msgspec.Struct):
     fingerprint: str | None = None
 
 
-def _described(file: Path, config: dict[str, Any]) -> tuple[ModelConfig, bool]:
-    """Return what config.json says of the model itself, however it was trained."""
+def _described(file: Path, config: dict[str, Any], vocabulary: Vocabulary) -> tuple[ModelConfig, bool]:
+    """Return what config.json says of the model itself; all that it says must hold, by itself and with the rest."""
     try:
         described = msgspec.convert(config, _Described)
-        known = {field.name for field in fields(ModelConfig)}  # a later release may write more
-        model = ModelConfig(**{key: value for key, value in described.model.items() if key in known})
+        model = section(ModelConfig, "model", described.model)
+        if described.training is not None:
+            section(TrainingConfig, "training", described.training)
+        if described.data is not None:
+            data = section(DataConfig, "data", described.data)
+            if data.lines and not described.framed:
+                raise ValueError("[data] lines is true, but framed is false: lines are sequences, which end with EOS")
+            if data.kind not in ("auto", vocabulary.kind):
+                raise ValueError(f"[data] kind is {data.kind!r}, but vocabulary.json holds {vocabulary.kind}")
         return model, described.framed
     except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{file}: not the config of a model: {error}") from None
+        raise CheckpointError(
+            f"{file}: not the config of a model: {error}; it was changed by hand, or damaged"
+        ) from None
+
+
+def section(kind: type[Section], name: str, values: Mapping[str, Any]) -> Section:
+    """Return a section of config.json; what a later release wrote beside the keys known here is left out."""
+    known = {field.name for field in fields(kind)}
+    try:
+        with named_as_flags(False), warnings.catch_warnings(action="ignore"):
+            return kind(**{key: value for key, value in values.items() if key in known})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"[{name}] {error}") from None
 
 
 def save_model(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from unrolled.config.model import ModelConfig
 from unrolled.notation import CELLS, SHAPES, gate_count, stored_name, weight_shapes
 from unrolled.saved.atomic_files import CheckpointError, Tensors
+from unrolled.words import counted
 
 #: Faults that one message names.
 NAMED = 3
@@ -71,7 +72,7 @@ def faults(tensors: Tensors, expected: Iterable[Expected]) -> Iterator[str]:
         elif tensors[name].shape != shape or tensors[name].dtype != dtype:
             yield f"{name!r} is {tensors[name].dtype} {tensors[name].shape}, {wanted}"
         elif wrong := _not_finite(tensors[name]):
-            yield f"{name!r} has {wrong:,} numbers that are not finite"
+            yield f"{name!r} has {counted(wrong, 'non-finite number')}"
     yield from (f"{name!r} is not expected" for name in sorted(surplus))
 
 

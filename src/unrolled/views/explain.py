@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from unrolled.core.sampling import log_softmax
 from unrolled.corpus.batching import IGNORED
 from unrolled.notation import GATES
 from unrolled.saved.vocabulary import Text
@@ -23,6 +24,7 @@ from unrolled.views.gradients import LayerGradients, following, gradients
 from unrolled.views.paper import Explanation, Line, Table
 from unrolled.views.symbols import visible
 from unrolled.views.traces import LayerTrace, TextTrace, encoded, trace
+from unrolled.words import counted
 
 if TYPE_CHECKING:
     from unrolled.lm.model import SequenceModel
@@ -53,7 +55,7 @@ def explain(model: SequenceModel, text: Text, *, at_most: int = AT_MOST) -> Expl
     equations.of(model.config.kind)
     ids = encoded(model, text)
     if len(ids) > at_most:
-        raise ValueError(f"the text has {len(ids)} symbols; an explanation takes at most {at_most}")
+        raise ValueError(f"the text has {counted(len(ids), 'symbol')}; an explanation takes at most {at_most}")
     read, back = trace(model, text), gradients(model, text)
     targets = following(model, ids).numpy()
     N = int(np.count_nonzero(targets != IGNORED))
@@ -65,14 +67,15 @@ def explain(model: SequenceModel, text: Text, *, at_most: int = AT_MOST) -> Expl
     for t in reversed(range(len(ids))):
         tables += _backward(read, back.layers, t, int(targets[t]), N)
     tables += _weights(model, _weight_gradients(model, ids, targets), of_gradients=True)
+    V = counted(len(read.names), "symbol")
     known = ", ".join(f"{visible(name)} {k}" for k, name in enumerate(read.names)) if len(read.names) <= 30 else ""
     words = (
-        f"{model!r}. It reads {len(ids)} symbol{'s' * (len(ids) > 1)} and predicts {N}.",
-        f"Symbols and their numbers: {known}." if known else f"The vocabulary has {len(read.names)} symbols.",
+        f"{model!r}. It reads {counted(len(ids), 'symbol')} and predicts {N}.",
+        f"Symbols and their numbers: {known}." if known else f"The vocabulary has {V}.",
         "A prime marks the step before: h' is h of the symbol before, and 0 at the first one unless it is learned. "
         "A d in front marks the gradient of the loss. * multiplies element by element; W_hh h' is a matrix times a "
         "vector, and ^T transposes the matrix.",
-        f"The loss is the mean of -ln p(target) over the {N} predicted symbols",
+        f"The loss is the mean of -ln p(target) over the {counted(N, 'predicted symbol')}",
     )
     return Explanation(f"“{' '.join(map(visible, read.symbols))}” on paper", words, tuple(tables), back.nats)
 
@@ -105,7 +108,7 @@ def _forward(model: SequenceModel, read: TextTrace, t: int, target: int) -> Iter
     lines = (Line("y", read.logits[t]), Line("p", read.probabilities[t]))
     if target != IGNORED:
         formulas["loss"] = f"-ln p({names[target]}) in nats, because “{names[target]}” comes next"
-        lines = (*lines, Line("loss", -np.log(read.probabilities[t, target : target + 1])))
+        lines = (*lines, Line("loss", -log_softmax(read.logits[t : t + 1])[0, target : target + 1]))
     yield Table(f"{_step(t, read)}: the head", formulas, names, lines)
 
 

@@ -27,6 +27,7 @@ from unrolled.nn.stack import run_stack
 from unrolled.notation import cell_name, gate_slice
 from unrolled.saved.vocabulary import Ids, Text
 from unrolled.views.traces import encoded
+from unrolled.words import counted
 
 if TYPE_CHECKING:
     from unrolled.lm.model import SequenceModel, State
@@ -199,7 +200,9 @@ def check_position(position: int, first: int, T: int) -> int:
     4
     """
     if not -T <= position < T or position % T < first:
-        raise ValueError(f"position is {position}, expected {first} to {T - 1}, or -1 for the last of {T} symbols")
+        raise ValueError(
+            f"position is {position}, expected {first} to {T - 1}, or -1 for the last of {counted(T, 'symbol')}"
+        )
     return position % T
 
 
@@ -292,7 +295,7 @@ def _reach(model: SequenceModel, ids: Ids, at_most: int) -> tuple[int, State]:
     """Return the first position that gradients reach, and the state before it; warn if it is not the start."""
     first = max(0, len(ids) - at_most)
     if first:
-        said = f"the text has {len(ids):,} symbols; gradients are propagated back through the last {at_most:,}"
+        said = f"the text has {counted(len(ids), 'symbol')}; gradients are propagated back through the last {at_most:,}"
         warnings.warn(said, RuntimeWarning, stacklevel=3)
     return first, state_after(model, ids[:first])
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from unrolled.saved.visible import shown
 from unrolled.views.colours import ink, surprise
 from unrolled.views.symbols import visible
+from unrolled.words import rounded
 
 #: Symbols that are shown; a longer text ends in three dots.
 MOST = 2_000
@@ -39,7 +40,7 @@ def coloured_html(
         style = f"background:rgb{background};color:{ink(background)}".replace(" ", "")
         expected = ", ".join(f"{visible(name)} {p:.0%}" for name, p in names)
         end = "<br>" if symbol == "\n" else apart
-        said = html.escape(f"{cost:.2f} bits; then expected: {expected}")
+        said = html.escape(f"{rounded(cost, 2)} bits; then expected: {expected}")
         parts.append(f'<span title="{said}" style="{style}">{html.escape(shown(symbol))}</span>{end}')
     dots = " ..." if len(symbols) > MOST else ""
     text = f'<div style="font-family:monospace;white-space:pre-wrap">{"".join(parts)}{dots}</div>'

@@ -11,8 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: The most columns of a table, and lines of a matrix, unless told otherwise; and the width of a line of plain text.
-MOST, WIDTH = 20, 80
+from unrolled.config.options import option
+from unrolled.words import counted, rounded
+
+#: So many columns of a table, and lines of a matrix, are shown whole; of more, the first few.
+WHOLE, FEW = 12, 6
+#: The width of a line of plain text.
+WIDTH = 80
 #: A number that is left out as an exercise.
 BLANK = "______"
 
@@ -62,7 +67,8 @@ class Table:
 class Explanation:
     """A forward and backward pass on paper.
 
-    Every form takes `most`, the most columns of a table and lines of a matrix, and says what it leaves out.  With
+    Every form takes `columns`, the most columns of a table and lines of a matrix, by default 12, or the first 6 where
+    there are more; it says what it leaves out.  With
     `blank` it leaves every computed number out, as an exercise.
 
     Attributes:
@@ -77,66 +83,71 @@ class Explanation:
     tables: tuple[Table, ...]
     nats: float
 
-    def text(self, most: int = MOST, *, width: int = WIDTH, blank: bool = False) -> str:
+    def text(self, columns: int | None = None, *, width: int = WIDTH, blank: bool = False) -> str:
         """Return it as plain text in lines of at most `width` characters, where the names of columns allow it."""
         parts = [*textwrap.wrap(self.title, width), "=" * min(width, len(self.title)), ""]
-        parts += [line for sentence in self._words(blank) for line in textwrap.wrap(sentence, width)]
+        parts += [line for sentence in self._words(columns, blank) for line in textwrap.wrap(sentence, width)]
         for table in self.tables:
             parts += ["", *textwrap.wrap(table.title, width), "-" * min(width, len(table.title))]
             left = max(map(len, table.equations), default=0)
             for name, words in table.equations.items():
                 start, indent = f"  {name:<{left}} = ", " " * (left + 5)
                 parts += textwrap.wrap(words, width, initial_indent=start, subsequent_indent=indent)
-            parts += _in_blocks(list(_cells(table, most, blank)), width, kept=1 if table.matrix else 2)
-            parts += _missing(table, most)
+            parts += _in_blocks(list(_cells(table, columns, blank)), width, kept=1 if table.matrix else 2)
+            parts += _missing(table, columns)
         return "\n".join(parts) + "\n"
 
-    def markdown(self, most: int = MOST, *, blank: bool = False) -> str:
+    def markdown(self, columns: int | None = None, *, blank: bool = False) -> str:
         """Return it as Markdown."""
-        parts = [f"# {_md(self.title)}", *(_md(sentence) for sentence in self._words(blank))]
+        parts = [f"# {_md(self.title)}", *(_md(sentence) for sentence in self._words(columns, blank))]
         for table in self.tables:
             parts.append(f"## {_md(table.title)}")
             if table.equations:
                 parts.append("\n".join(f"- `{name}` = {_md(words)}" for name, words in table.equations.items()))
-            head, *rows = (" | ".join(map(_md, row)) for row in _cells(table, most, blank))
+            head, *rows = (" | ".join(map(_md, row)) for row in _cells(table, columns, blank))
             rule = "|".join(["---", *["--:"] * head.count(" | ")])
             parts.append("\n".join([f"| {head} |", f"|{rule}|", *(f"| {row} |" for row in rows)]))
-            parts += _missing(table, most)
+            parts += _missing(table, columns)
         return "\n\n".join(parts) + "\n"
 
-    def html(self, most: int = MOST, *, blank: bool = False) -> str:
+    def html(self, columns: int | None = None, *, blank: bool = False) -> str:
         """Return it as an HTML page that needs no other file."""
         title = escaping.escape(self.title)
         head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
-        body = self._fragment(most, blank)
+        body = self._fragment(columns, blank)
         return f"<!doctype html><html lang=en>{head}<style>{STYLE}</style><body>{body}</body></html>\n"
 
     def _repr_html_(self) -> str:
-        return self._fragment(MOST, blank=False)
+        return self._fragment(None, blank=False)
 
-    def _words(self, blank: bool) -> tuple[str, ...]:
-        loss = f"{self.nats:.6f} nats, {self.nats / np.log(2):.6f} bits"
-        return *self.words[:-1], f"{self.words[-1]}: {BLANK if blank else loss}."
+    def _words(self, columns: int | None, blank: bool) -> tuple[str, ...]:
+        loss = f"{rounded(self.nats, 6)} nats, {rounded(self.nats / np.log(2), 6)} bits"
+        largest = max(max(len(table.columns), len(table.lines) if table.matrix else 0) for table in self.tables)
+        every = option("columns", largest)
+        fewer = f"Where there are more than {WHOLE} units or symbols, the first {FEW} are shown; {every} shows all."
+        cut = [fewer] if columns is None and largest > WHOLE else []
+        return *self.words[:-1], *cut, f"{self.words[-1]}: {BLANK if blank else loss}."
 
-    def _fragment(self, most: int, blank: bool) -> str:
+    def _fragment(self, columns: int | None, blank: bool) -> str:
         """Return it as HTML to stand inside a page."""
         e = escaping.escape
-        parts = [f"<h1>{e(self.title)}</h1>", *(f"<p>{e(sentence)}</p>" for sentence in self._words(blank))]
+        parts = [f"<h1>{e(self.title)}</h1>", *(f"<p>{e(sentence)}</p>" for sentence in self._words(columns, blank))]
         for table in self.tables:
             parts.append(f"<h2>{e(table.title)}</h2><ul>")
             parts += [f"<li><code>{e(name)}</code> = {e(words)}</li>" for name, words in table.equations.items()]
             parts.append('</ul><div class="scroll"><table>')
-            for row in _cells(table, most, blank):
+            for row in _cells(table, columns, blank):
                 parts.append(f"<tr>{''.join(f'<td>{e(cell)}</td>' for cell in row)}</tr>")
             parts.append("</table></div>")
-            parts += [f"<p>{e(sentence)}</p>" for sentence in _missing(table, most)]
+            parts += [f"<p>{e(sentence)}</p>" for sentence in _missing(table, columns)]
         return "\n".join(parts)
 
 
-def _cells(table: Table, most: int, blank: bool) -> Iterator[list[str]]:
+def _cells(table: Table, columns: int | None, blank: bool) -> Iterator[list[str]]:
     """Yield the header and every line of a table as text."""
+    most = _shown(len(table.columns), columns)
     yield ["", *([] if table.matrix else ["shape"]), *table.columns[:most]]
-    for line in table.lines[: _most_lines(table, most)]:
+    for line in table.lines[: _shown_lines(table, columns)]:
         shape = [] if table.matrix else [f"({len(line.values)})"]
         numbers = [BLANK] * len(line.values) if blank and not table.given else _written(line.values)
         yield [line.name, *shape, *numbers[:most]]
@@ -178,15 +189,27 @@ def _written(values: NDArray[Any]) -> list[str]:
     return ["0" if value == 0 else f"{value:{form}}" for value in values]
 
 
-def _missing(table: Table, most: int) -> list[str]:
-    left_out = {"columns": len(table.columns) - most, "lines": len(table.lines) - _most_lines(table, most)}
-    said = " and ".join(f"{count} more {what}" for what, count in left_out.items() if count > 0)
+def _missing(table: Table, columns: int | None) -> list[str]:
+    left_out = {
+        "more column": len(table.columns) - _shown(len(table.columns), columns),
+        "more line": len(table.lines) - _shown_lines(table, columns),
+    }
+    said = " and ".join(counted(count, what) for what, count in left_out.items() if count > 0)
     return [f"(not shown: {said})"] if said else []
 
 
-def _most_lines(table: Table, most: int) -> int:
-    """Return how many lines are shown: of a matrix as many as columns, else all."""
-    return most if table.matrix else len(table.lines)
+def _shown_lines(table: Table, columns: int | None) -> int:
+    """Return how many lines are shown: of a matrix as of columns, else all."""
+    return _shown(len(table.lines), columns) if table.matrix else len(table.lines)
+
+
+def _shown(count: int, columns: int | None) -> int:
+    """Return how many of so many columns are shown.
+
+    >>> _shown(12, None), _shown(256, None), _shown(256, 100), _shown(12, 100)
+    (12, 6, 100, 12)
+    """
+    return min(count, columns or (WHOLE if count <= WHOLE else FEW))
 
 
 def _md(words: str) -> str:

@@ -12,6 +12,7 @@ from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 
 from unrolled.views.colours import FAINT, HUES, INK, PAPER, SCALE, SHADE, TINTS
 from unrolled.views.plots import canvas
+from unrolled.words import counted
 
 Place = tuple[float, float]
 
@@ -97,7 +98,9 @@ def chain(name: str, steps: int) -> Figure:
     if not 1 <= steps <= MOST_STEPS:
         raise ValueError(f"steps is {steps}; a chain has 1 to {MOST_STEPS}")
     width = APART * steps + 1.2
-    figure = canvas(0.82 * width, 4.6, f"The {name} unrolled through time: one set of weights, {steps} steps")
+    figure = canvas(
+        0.82 * width, 4.6, f"The {name} unrolled through time: one set of weights, {counted(steps, 'step')}"
+    )
     axes = figure.subplots()
     s = Sketch(axes)
     states = [("h", 2.0)] + ([("c", 2.28)] if name == "LSTM" else [])

@@ -15,6 +15,7 @@ from unrolled.notation import LONG_NAMES
 from unrolled.saved.visible import shown
 from unrolled.views.colours import FAINT, HUES, VIRIDIS, colour, ink, signal_scale
 from unrolled.views.plots import canvas, plain, symbol_axis
+from unrolled.words import counted
 
 #: The most lines of one panel: as many as there are hues.
 MOST_LINES = len(HUES)
@@ -45,7 +46,7 @@ def unit_lines(
     Raises: ValueError if there are more lines than hues.
     """
     if not 0 < len(lines) <= MOST_LINES:
-        raise ValueError(f"{len(lines)} units; a picture of lines shows 1 to {MOST_LINES}")
+        raise ValueError(f"{counted(len(lines), 'unit')}; a picture of lines shows 1 to {MOST_LINES}")
     apart = len(symbols) > TOGETHER  # dense lines hide each other
     groups = [{name: values} for name, values in lines.items()] if apart else [dict(lines)]
     heights = [1.5 if apart else 3.0] * len(groups) + [1.3] * bool(background)
@@ -80,7 +81,7 @@ def coloured_text(symbols: Sequence[str], values: NDArray[Any], *, title: str, s
         signal: the gate or state of the unit, which decides range and colours.
     """
     if len(symbols) > MOST_SYMBOLS:
-        title += f" (the first {MOST_SYMBOLS:,} of {len(symbols):,} symbols)"
+        title += f" (the first {MOST_SYMBOLS:,} of {counted(len(symbols), 'symbol')})"
         symbols, values = symbols[:MOST_SYMBOLS], values[:MOST_SYMBOLS]
     written = [shown(symbol) for symbol in symbols]
     width = max(1, min(4, max(map(len, written))))

@@ -26,6 +26,7 @@ from unrolled.views.saturation import saturation
 from unrolled.views.symbols import visible
 from unrolled.views.traces import TextTrace, trace
 from unrolled.views.units import FEATURES, Found, ranked
+from unrolled.words import counted, rounded
 
 if TYPE_CHECKING:
     from unrolled.lm.model import SequenceModel
@@ -75,8 +76,8 @@ class Report:
     def _summary(self) -> str:
         read = self.read
         every = f", one in {read.steps[1]} shown" if read.length > read.T else ""
-        unknown = f" {read.unknown:,} symbols are new to the model and were read as UNK." if read.unknown else ""
-        return f"{read.length:,} symbols{every}; {read.bits.mean():.3f} bits per symbol.{unknown}"
+        unknown = f" {counted(read.unknown, 'symbol')} unknown to the model, read as UNK." if read.unknown else ""
+        return f"{counted(read.length, 'symbol')}{every}; {rounded(read.bits.mean(), 3)} bits per symbol.{unknown}"
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         """Yield what the text can be coloured by besides units: its cost, and what the last prediction looked at."""

@@ -14,6 +14,7 @@ from rich.text import Text
 from unrolled.notation import LONG_NAMES
 from unrolled.saved.visible import shown
 from unrolled.views.colours import colour, on, signal_scale
+from unrolled.words import counted
 
 #: Bars from low to high, in eighths of a line, and what stands for them where the output has no such characters.
 BARS, ASCII_BARS = "▁▂▃▄▅▆▇█", "_.:-=+*#"
@@ -113,7 +114,7 @@ def heat_map(
             text.append("\n")
     left_out = values.shape[1] - len(chosen)
     if units is None and left_out:
-        text.append(" " * LEFT + f"({left_out} more units change less)\n")
+        text.append(" " * LEFT + f"({counted(left_out, 'more unit')} change{'s' * (left_out == 1)} less)\n")
     return text
 
 

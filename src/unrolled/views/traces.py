@@ -28,6 +28,7 @@ from unrolled.notation import GATES, cell_name, gate_slice
 from unrolled.saved.vocabulary import Ids, Text
 from unrolled.views.colours import SURPRISING
 from unrolled.views.notebook import coloured_html
+from unrolled.words import counted, rounded
 
 if TYPE_CHECKING:
     from unrolled.lm.model import SequenceModel, State
@@ -145,8 +146,8 @@ class TextTrace:
 
     def _repr_html_(self) -> str:
         layers = ", ".join(f"layer {k}: {' '.join(layer.signals)}" for k, layer in enumerate(self.layers))
-        cost = f"{self.bits.mean():.3f} bits per symbol, white 0 to brown {SURPRISING:g} or more"
-        title = f"{self.length:,} symbols, {cost}; {layers}"
+        cost = f"{rounded(self.bits.mean(), 3)} bits per symbol, white 0 to brown {SURPRISING:g} or more"
+        title = f"{counted(self.length, 'symbol')}, {cost}; {layers}"
         return coloured_html(self.symbols, self.bits, self.likeliest(3), title=title)
 
     def likeliest(self, count: int = 5) -> list[list[tuple[str, float]]]:
@@ -192,7 +193,7 @@ def trace(model: SequenceModel, text: Text, *, at_most: int = AT_MOST) -> TextTr
     ids = encoded(model, text)
     every = -(-len(ids) // at_most)
     if every > 1:
-        said = f"the text has {len(ids):,} symbols; all are read, but only one step in {every} is kept"
+        said = f"the text has {counted(len(ids), 'symbol')}; all are read, but only one step in {every} is kept"
         warnings.warn(said, RuntimeWarning, stacklevel=2)
     chunk = len(ids) if every == 1 else -(-CHUNK // every) * every
 

@@ -20,6 +20,7 @@ from unrolled.lm.training import train
 from unrolled.saved.vocabulary import Text
 from unrolled.views.gradients import gradients
 from unrolled.views.jacobians import largest_singular_value
+from unrolled.words import counted
 
 if TYPE_CHECKING:
     from unrolled.corpus.corpus import Corpus
@@ -70,7 +71,7 @@ class LagGradients(Callback):
         """Record one line."""
         ids = run.model.vocabulary.encode(self.text)
         if len(ids) < 2:
-            raise ValueError(f"the text to watch has {len(ids)} symbols; give two or more")
+            raise ValueError(f"the text to watch has {counted(len(ids), 'symbol')}; give two or more")
         found = gradients(run.model, self.text, position=len(ids) - 2)
         norms = found.layers[self.layer].h_norms[-2::-1]  # the last symbol is predicted, not read
         sigma = largest_singular_value(run.model, self.layer)

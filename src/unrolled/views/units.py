@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled.words import counted
+
 if TYPE_CHECKING:
     from unrolled.views.traces import TextTrace
 
@@ -144,7 +146,7 @@ def ranked(read: TextTrace, of: Feature | str, *, signals: Sequence[str] = ("h",
     values = np.asarray((feature(of) if isinstance(of, str) else of)(read.symbols), float)
     if values.shape != (read.T,):
         raise ValueError(
-            f"the feature gives {values.shape} values for {read.T} symbols; it must give one for each symbol"
+            f"the feature gives {values.shape} values for {counted(read.T, 'symbol')}; it must give one for each symbol"
         )
     found = []
     for number, layer in enumerate(read.layers):

@@ -19,7 +19,7 @@ from torch._functorch.pyfunctorch import retrieve_current_functorch_interpreter
 from torch.autograd import Function, forward_ad
 
 from unrolled.core.fields import Layout
-from unrolled.nn import fit, fused
+from unrolled.nn import fused
 from unrolled.nn.autograd import copies, operator
 from unrolled.nn.autograd.copies import Copies
 from unrolled.nn.autograd.flat import (
@@ -180,7 +180,6 @@ def _core_forward(call: Call, tensors: Sequence[Any]) -> tuple[Any, ...]:
     layout, inputs = call.layout(tensors), tensors[LAYOUT:]
     x, h_0, c_0, *reset_state = inputs[:WEIGHTS_AT]
     weights = by_direction(inputs[WEIGHTS_AT:])
-    fit.packed_values(x, layout, (h_0, c_0, *reset_state))
     found = fused.forward(call.kind, layout, x, h_0, c_0, weights, call.save, call.segment, reset_state)
     return found.y, found.h_n, found.c_n, *((found.gates, found.cells) if call.save else ())
 

@@ -72,8 +72,16 @@ def present_of(inputs: FlatTensors) -> list[bool]:
 
 
 def inputs_of(arguments: Sequence[Any]) -> list[Any]:
-    """Return the inputs from arguments of the schema, the inverse of `_given`."""
+    """Return the inputs from arguments of the schema, the inverse of `_given`.
+
+    Raises: ValueError unless `present` says which weights of each direction these are.
+    """
     *before, present, weights = arguments
+    if not present or len(present) % len(Weights._fields) or len(present) - present.count(0) != len(weights):
+        raise ValueError(
+            f"present is {list(present)} for {len(weights)} weights, expected for each direction a 1 or 0 for each of "
+            f"{', '.join(Weights._fields)}, and as many weights as there are 1"
+        )
     return [*before, *spread(present, weights)]
 
 
@@ -81,12 +89,31 @@ def inputs_of(arguments: Sequence[Any]) -> list[Any]:
 INPUTS = slice(len(Layout._fields), len(Layout._fields) + WEIGHTS_AT + 2)
 
 
+def call_of(kind: str, args: Sequence[Any]) -> tuple[Layout, list[Any]]:
+    """Return the layout and the inputs from the arguments after `kind`, checked as `fit.operator_call` says."""
+    layout, inputs = Layout(*args[: INPUTS.start]), inputs_of(args[INPUTS])
+    fit.operator_call(kind, layout, inputs[0], inputs[1:WEIGHTS_AT], by_direction(inputs[WEIGHTS_AT:]))
+    return layout, inputs
+
+
+def needed_of(inputs: FlatTensors, needs: Sequence[bool]) -> tuple[bool, ...]:
+    """Return which gradients of the inputs are wanted, from `needs` of the schema.
+
+    Raises: ValueError unless it has an entry for each that has a gradient in the schema.
+    """
+    present = present_of(inputs)
+    if len(needs) != sum(present):
+        raise ValueError(
+            f"needs has {len(needs)} entries, expected {sum(present)}: x, h_0, c_0, h_reset, c_reset and each weight"
+        )
+    return tuple(map(bool, spread(present, needs)))
+
+
 @torch.library.impl(library, "layer", "CPU")
 def _forward(kind: str, *args: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    layout, inputs, (segment, save) = Layout(*args[: INPUTS.start]), inputs_of(args[INPUTS]), args[-2:]
+    (layout, inputs), (segment, save) = call_of(kind, args), args[-2:]
     x, h_0, c_0, *reset_state = inputs[:WEIGHTS_AT]
     weights = by_direction(inputs[WEIGHTS_AT:])
-    fit.packed_values(x, layout, (h_0, c_0, *reset_state))  # whoever traced the call could not read them
     tensors = fused.forward(kind, layout, x, h_0, c_0, weights, save, segment, reset_state)
     c_n = tensors.h_n.new_empty(0) if tensors.c_n is None else tensors.c_n
     return tensors.y, tensors.h_n, c_n, [tensors.gates, tensors.cells] if save else []
@@ -94,18 +121,18 @@ def _forward(kind: str, *args: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor
 
 @torch.library.impl(library, "layer_backward", "CPU")
 def _backward(kind: str, *args: Any) -> list[Tensor]:
-    layout, inputs = Layout(*args[: INPUTS.start]), inputs_of(args[INPUTS])
+    layout, inputs = call_of(kind, args)
     y, saved, dy, dh_n, dc_n, segment, needs = args[INPUTS.stop :]
-    present = present_of(inputs)
-    needed = [bool(n) for n in spread(present, needs)]
+    needed = needed_of(inputs, needs)
     y, *saved = (t.contiguous() for t in (y, *saved))  # hooks of saved tensors may lay them out anew
     fused.check_saved(kind, layout, inputs[0], by_direction(inputs[WEIGHTS_AT:]), y, saved, segment)
     gradients = core_backward(kind, layout, inputs, y, saved, (dy, dh_n, dc_n), needed, segment)
-    return [y.new_empty(0) if d is None else d for d, there in zip(gradients, present, strict=True) if there]
+    return [y.new_empty(0) if d is None else d for d, there in zip(gradients, present_of(inputs), strict=True) if there]
 
 
 def _fake_forward(kind: str, *args: Any) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     layout, (x, h_0, _, _, _, present, weights, segment, save) = Layout(*args[:4]), args[4:]
+    call_of(kind, args)
     W_hh = weights[1]
     D, P, H = len(present) // len(Weights._fields), W_hh.shape[1], W_hh.shape[0] // gate_count(kind)
     rows = x.shape if checks.is_one_hot(x) else x.shape[:-1]
@@ -122,10 +149,12 @@ def _fake_forward(kind: str, *args: Any) -> tuple[Tensor, Tensor, Tensor, list[T
 
 
 def _fake_backward(kind: str, *args: Any) -> list[Tensor]:
-    *before, _, weights, y, _, _, _, _, _, needs = args[4:]
+    _, inputs = call_of(kind, args)
+    y, needed = args[INPUTS.stop], needed_of(inputs, args[-1])
     return [
-        torch.empty_like(t, memory_format=torch.contiguous_format) if needed else y.new_empty(0)
-        for t, needed in zip((*before, *weights), needs, strict=True)
+        torch.empty_like(t, memory_format=torch.contiguous_format) if t is not None and wanted else y.new_empty(0)
+        for t, wanted, there in zip(inputs, needed, present_of(inputs), strict=True)
+        if there
     ]
 
 

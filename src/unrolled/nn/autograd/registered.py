@@ -13,16 +13,16 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from unrolled.nn.autograd import func
-from unrolled.nn.autograd.flat import LAYOUT, spread
+from unrolled.nn.autograd.flat import LAYOUT
 from unrolled.nn.autograd.func import Call, LayerFunction, LayerGradient
-from unrolled.nn.autograd.operator import INPUTS, inputs_of, library, present_of
+from unrolled.nn.autograd.operator import INPUTS, call_of, library, needed_of, present_of
 
 _TRANSFORMS = "FuncTorchDynamicLayerFrontMode"  # where torch's dispatcher begins while a transform is active
 
 
 def _layer(kind: str, *args: Any) -> Any:
     """Call the operator `layer` as a Function; whether to save for the backward pass is known here alone."""
-    inputs, (segment, save) = inputs_of(args[INPUTS]), args[-2:]
+    (_, inputs), (segment, save) = call_of(kind, args), args[-2:]
     call = Call(kind, args[0], segment, True, len(inputs))
     y, h_n, c_n, *saved = func.apply(LayerFunction, call, *args[1 : 1 + LAYOUT], *inputs)
     if save and not saved:  # the equations gave the results: they keep no gates
@@ -34,13 +34,11 @@ def _layer(kind: str, *args: Any) -> Any:
 
 def _layer_backward(kind: str, *args: Any) -> Any:
     """Call the operator `layer_backward` as a Function."""
-    inputs = inputs_of(args[INPUTS])
+    _, inputs = call_of(kind, args)
     y, saved, dy, dh_n, dc_n, segment, needs = args[INPUTS.stop :]
-    present = present_of(inputs)
-    needed = tuple(map(bool, spread(present, needs)))
-    call = Call(kind, args[0], segment, True, len(inputs), needed)
+    call = Call(kind, args[0], segment, True, len(inputs), needed_of(inputs, needs))
     found = func.apply(LayerGradient, call, dy, dh_n, dc_n, *args[1 : 1 + LAYOUT], *inputs, y, *saved)
-    return [y.new_empty(0) if d is None else d for d, there in zip(found, present, strict=True) if there]
+    return [y.new_empty(0) if d is None else d for d, there in zip(found, present_of(inputs), strict=True) if there]
 
 
 def _register(name: str, differentiable: Callable[..., Any]) -> None:

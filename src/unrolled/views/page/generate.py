@@ -26,6 +26,7 @@ from unrolled.runtime.generation import Ids
 from unrolled.runtime.model import RuntimeModel
 from unrolled.views.page.errors import Problem, RequestError
 from unrolled.views.page.models import ServedModel, Service
+from unrolled.words import counted
 
 #: The options of GenerationConfig that a request may set, with their types and ranges: no beam, which cannot stream.
 OPTIONS: dict[str, Any] = get_type_hints(GenerationConfig, include_extras=True) | {
@@ -197,8 +198,8 @@ def generate(service: Service, served: ServedModel, request: Prompt) -> EventStr
     except ValueError as error:
         raise RequestError(400, str(error)) from None
     if options.max_length > limits.written_symbols:
-        most = f"{limits.written_symbols:,}"
-        raise RequestError(400, f"max_length is {options.max_length:,}; this server writes at most {most} symbols")
+        most = counted(limits.written_symbols, "symbol")
+        raise RequestError(400, f"max_length is {options.max_length:,}; this server writes at most {most}")
     writing = Generation(served.runtime, served.encode(request.prompt, limits), options)
     content = events(writing, request.symbols_per_second, limits.writing_seconds, service.threads)
     return EventStream(content, limits.writing_seconds + PATIENCE)

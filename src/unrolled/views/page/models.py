@@ -18,6 +18,7 @@ from unrolled.notation import CELLS, GATES, LONG_NAMES, cell_name
 from unrolled.runtime.model import RuntimeModel
 from unrolled.saved.vocabulary import Ids
 from unrolled.views.page.errors import RequestError
+from unrolled.words import counted
 
 #: The most units that are drawn as lines at a time: as many as there are line colours on the page.
 UNITS = 6
@@ -102,7 +103,7 @@ class ServedModel:
         """
         ids = self.model.vocabulary.encode(text)
         if len(ids) > limits.text_symbols:
-            came, most = f"{len(ids):,} symbols", f"{limits.text_symbols:,}"
+            came, most = counted(len(ids), "symbol"), f"{limits.text_symbols:,}"
             raise RequestError(413, f"the text has {came}, and this server reads at most {most}; shorten it")
         return ids
 
@@ -116,7 +117,7 @@ class ServedModel:
         for values in rows:
             wrong = np.flatnonzero(~np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
             if wrong.size:
-                where = f"after {wrong[0]} symbols the state of {self.card.name} is no longer finite"
+                where = f"after {counted(int(wrong[0]), 'symbol')} the state of {self.card.name} is no longer finite"
                 raise RequestError(422, f"{where}, so there is nothing to show; shorten the text")
 
 

@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from unrolled.config.server import Limits
 from unrolled.views.page.errors import RequestError
+from unrolled.words import counted
 
 Message = TypeVar("Message", bound=msgspec.Struct)
 
@@ -28,7 +29,9 @@ async def decode(request: Request, kind: type[Message], limits: Limits) -> Messa
             async for chunk in request.stream():  # counted as it comes: a chunked body has no length to check before
                 body += chunk
                 if len(body) > limits.body_bytes:
-                    raise RequestError(413, f"the body is larger than {limits.body_bytes:,} bytes, the limit here")
+                    raise RequestError(
+                        413, f"the body is larger than {counted(limits.body_bytes, 'byte')}, the limit here"
+                    )
     except ClientDisconnect:
         raise RequestError(400, "the client left before its request was whole") from None  # which nobody will read
     except TimeoutError:

@@ -4,7 +4,7 @@ import { endpoint, events, json, RequestError } from "./api.js";
 import { onThemeChange, theme } from "./colours.js";
 import { Pane } from "./pane.js";
 import { format, parse } from "./state.js";
-import { symbolsBefore } from "./symbols.js";
+import { counted, symbolsBefore } from "./symbols.js";
 import { Writer } from "./writer.js";
 
 const byId = (id) => document.getElementById(id);
@@ -52,7 +52,7 @@ async function read() {
 function summarise(pane, view) {
   if (pane !== panes[0]) return;
   const T = view.symbols.length, cost = view.bits.reduce((sum, bits) => sum + bits, 0);
-  const parts = [`${T.toLocaleString("en")} symbols`];
+  const parts = [counted(T, "symbol")];
   if (T) parts.push(`${(cost / T).toFixed(2)} bits per symbol`);
   if (view.note) parts.push(view.note);
   byId("reading").textContent = parts.join(" · ");

@@ -11,6 +11,8 @@ export function visible(symbol) {
   return /^\p{M}/u.test(symbol) ? `◌${symbol}` : symbol;
 }
 
+export const counted = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
+
 export function make(tag, className, text) {
   const element = document.createElement(tag);
   if (className) element.className = className;

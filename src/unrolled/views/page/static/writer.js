@@ -1,7 +1,7 @@
 // Text generation: one stream a model; changes to the controls take effect at once.
 
 import { endpoint, events, RequestError } from "./api.js";
-import { make } from "./symbols.js";
+import { counted, make } from "./symbols.js";
 
 const ENDED = { EOS: "the model wrote EOS", length: "length reached", time: "time limit reached" };
 
@@ -128,7 +128,7 @@ export class Writer {
       ending = asked.max_length > 0 ? await this.once(sheet, name, asked, run.control.signal) : ENDED.length;
     } while (run.again);
     const seconds = (performance.now() - begin) / 1000;
-    sheet.note.textContent = `${sheet.symbols.toLocaleString("en")} symbols in ${seconds.toFixed(1)} s: ${ending}`;
+    sheet.note.textContent = `${counted(sheet.symbols, "symbol")} in ${seconds.toFixed(1)} s: ${ending}`;
     this.running.delete(run);
     this.show();
   }

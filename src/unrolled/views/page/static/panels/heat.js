@@ -2,7 +2,7 @@
 
 import { ink, lineColours, paintLegend, scale } from "../colours.js";
 import { Panel, register } from "../panel.js";
-import { make, moveWithKeys, visible } from "../symbols.js";
+import { counted, make, moveWithKeys, visible } from "../symbols.js";
 
 const LEAST_CELL = 3, LARGEST_CELL = 26, LABELLED_CELL = 6.5, LABELS = 18;
 const WIDEST = 30000; // pixels of a canvas
@@ -50,7 +50,7 @@ register(class extends Panel {
     paintLegend(this.find(".legend"), scale(low), ...ends);
     this.find(".meaning").textContent = low < 0 ? "Orange is below 0, purple above." : "0 is shut, 1 is open.";
     if (!low && !this.pane.bounded()) this.find(".meaning").textContent = "Brighter is larger.";
-    this.canvas.setAttribute("aria-label", `Heat map of the ${title}: ${symbols.length} symbols by ${heat.H} units. `
+    this.canvas.setAttribute("aria-label", `Heat map of the ${title}: ${counted(symbols.length, "symbol")} by ${counted(heat.H, "unit")}. `
       + "Arrow keys move; up and down pick a unit.");
     this.render();
   }

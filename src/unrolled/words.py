@@ -1,0 +1,41 @@
+"""How texts for people write counts and numbers."""
+
+from __future__ import annotations
+
+#: From here a number has no decimals, and from there only three digits and an exponent.
+WHOLE, HUGE = 1e6, 1e9
+#: Bits from which a perplexity is no number of a computer.
+MOST_BITS = 1000
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun.
+
+    Args: count; the noun in the singular, perhaps with words before it.
+
+    >>> counted(1, "symbol"), counted(0, "predicted symbol"), counted(86156, "batch")
+    ('1 symbol', '0 predicted symbols', '86,156 batches')
+    """
+    ending = "" if count == 1 else "es" if noun.endswith(("ch", "s", "x")) else "s"
+    return f"{count:,} {noun}{ending}"
+
+
+def rounded(value: float, decimals: int) -> str:
+    """Return a loss or another number as it is printed: with no more digits than mean something.
+
+    >>> rounded(1.38629, 4), rounded(-1e-9, 4), rounded(1234567.8, 1), rounded(6.02e30, 3), rounded(float("inf"), 3)
+    ('1.3863', '0.0000', '1,234,568', '6.02e+30', 'inf')
+    """
+    value = round(float(value), decimals) + 0.0  # no minus before a zero
+    if abs(value) < WHOLE:
+        return f"{value:,.{decimals}f}"
+    return f"{value:,.0f}" if abs(value) < HUGE else f"{value:.2e}"
+
+
+def perplexity(bits: float) -> str:
+    """Return the perplexity at these bits per symbol, as it is printed.
+
+    >>> perplexity(6), perplexity(40), perplexity(3e7)
+    ('64.00', '1.10e+12', 'over 1e300')
+    """
+    return rounded(2.0**bits, 2) if bits < MOST_BITS else "over 1e300"

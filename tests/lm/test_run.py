@@ -1,0 +1,146 @@
+"""An interrupted run ends with the bytes of an uninterrupted one, and another one is not taken for it."""
+
+import os
+import signal
+
+import pytest
+
+from tests.lm.runs import RUNS, Interrupt, PowerCut, metrics, power_cut, stream_corpus, trained
+from unrolled.config.model import ModelConfig
+from unrolled.config.training import TrainingConfig
+from unrolled.lm.evaluation import evaluate
+from unrolled.lm.model import SequenceModel
+from unrolled.lm.run_state import ResumeError
+from unrolled.lm.signals import stop_requested
+from unrolled.saved.atomic_files import CheckpointError
+from unrolled.saved.checkpoints import load_checkpoint, save_checkpoint
+
+
+@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("end", ["SIGINT", "SIGTERM", "SIGHUP", "power cut"])
+def test_resumed_run_ends_with_the_same_bytes(name, end, tmp_path):
+    corpus, model, training = RUNS[name]
+    corpus = corpus()
+    training = TrainingConfig(**{**vars(training), "checkpoint_every": 11})
+    trained(corpus, model, training, tmp_path / "whole")
+    if end == "power cut":
+        with pytest.raises(PowerCut):
+            trained(corpus, model, training, tmp_path / "cut", callbacks=[Interrupt(20, power_cut)])
+    else:
+        number = getattr(signal, end)
+        _, result = trained(
+            corpus, model, training, tmp_path / "cut", callbacks=[Interrupt(20, lambda: signal.raise_signal(number))]
+        )
+        assert (result.ended, 20 <= result.steps <= 24) == ("signal", True)
+    _, result = trained(corpus, model, training, tmp_path / "cut", resume=True)
+    assert (result.ended, result.steps) == ("max_steps", 31)
+    assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
+    for file in ("model.safetensors", "config.json", "vocabulary.json"):
+        assert (tmp_path / "cut" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes(), file
+
+
+def test_hangup_that_is_ignored_stays_so():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_requested() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop.is_set()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_run_that_is_cut_keeps_the_weights_of_its_best_validation(tmp_path):
+    corpus, model, training = RUNS["stream-rnn-rmsprop-tied"]
+    corpus = corpus()
+    with pytest.raises(PowerCut):
+        trained(corpus, model, training, tmp_path / "cut", callbacks=[Interrupt(20, power_cut)])  # before a checkpoint
+    measured = [line for line in metrics(tmp_path / "cut") if "validation_nats" in line]
+    assert [line["step"] for line in measured] == [6, 12, 18, 24]
+    kept = evaluate(SequenceModel.from_pretrained(tmp_path / "cut"), corpus, "validation").nats
+    assert kept == pytest.approx(min(line["validation_nats"] for line in measured[:3]))
+    assert load_checkpoint(tmp_path / "cut")[1]["clock"]["step"] == 18
+
+
+def test_resume_needs_no_file_of_the_model(tmp_path):
+    corpus, model, training = RUNS["stream-gru-adamw-cosine"]
+    with pytest.raises(PowerCut):
+        trained(corpus(), model, training, tmp_path / "run", callbacks=[Interrupt(20, power_cut)])
+    for name in ("config.json", "vocabulary.json", "model.safetensors"):
+        (tmp_path / "run" / name).unlink()
+    trained(corpus(), model, training, tmp_path / "run", resume=True)
+    trained(corpus(), model, training, tmp_path / "whole")
+    for name in ("config.json", "vocabulary.json", "model.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_resume_keeps_what_the_run_recorded_of_its_data(tmp_path):
+    corpus, model, training = RUNS["stream-gru-adamw-cosine"]
+    origin = {"data": {"lines": False}, "sources": ["a.txt"]}
+    trained(corpus(), model, training, tmp_path / "run", origin=origin)
+    before = (tmp_path / "run" / "config.json").read_bytes()
+    trained(corpus(), model, training, tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "config.json").read_bytes() == before
+
+
+def test_second_run_in_a_folder_is_refused_while_the_first_goes_on(tmp_path):
+    corpus, model, training = RUNS["stream-gru-adamw-cosine"]
+    refused = []
+
+    def again():
+        for resume in (False, True):
+            with pytest.raises(CheckpointError, match=f"pid {os.getpid()} on .* is writing to this folder") as caught:
+                trained(corpus(), model, training, tmp_path / "run", resume=resume)
+            refused.append(caught.value)
+
+    trained(corpus(), model, training, tmp_path / "run", callbacks=[Interrupt(30, again)])
+    trained(corpus(), model, training, tmp_path / "whole")
+    assert len(refused) == 2
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
+
+
+def test_resume_of_a_finished_run_changes_nothing(tmp_path):
+    corpus, model, training = RUNS["stream-gru-adamw-cosine"]
+    trained(corpus(), model, training, tmp_path / "run")
+    before = metrics(tmp_path / "run"), (tmp_path / "run" / "model.safetensors").read_bytes()
+    trained(corpus(), model, training, tmp_path / "run", resume=True)
+    assert (metrics(tmp_path / "run"), (tmp_path / "run" / "model.safetensors").read_bytes()) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": {"hidden_size": 8}}, "hidden_size was 7 when this run began and is 8 now"),
+        ({"training": {"learning_rate": 0.1}}, "learning_rate was 2.0 when this run began and is 0.1 now"),
+        ({"corpus": stream_corpus}, "this run began with other data"),
+    ],
+)
+def test_resume_refuses_another_run(change, message, tmp_path):
+    corpus, model, training = RUNS["sequences-lstm-sgd-plateau-accumulate"]
+    trained(corpus(), model, training, tmp_path / "run")
+    model = ModelConfig(**{**vars(model), **change.get("model", {})})
+    training = TrainingConfig(**{**vars(training), **change.get("training", {})})
+    with pytest.raises(ResumeError, match=message):
+        trained(change.get("corpus", corpus)(), model, training, tmp_path / "run", resume=True)
+
+
+def test_resume_compares_options_that_older_versions_did_not_know(tmp_path):
+    corpus, model, training = RUNS["stream-rnn-rmsprop-tied"]
+    trained(corpus(), model, training, tmp_path / "run")
+    tensors, state = load_checkpoint(tmp_path / "run")
+    del state["config"]["model"]["learned_initial_state"]
+    state["config"]["model"]["checkpoint_steps"] = 7  # changes no bit
+    save_checkpoint(tmp_path / "run", training.max_steps, tensors, state)
+    assert trained(corpus(), model, training, tmp_path / "run", resume=True)[1].steps == training.max_steps
+    save_checkpoint(tmp_path / "run", training.max_steps, tensors, state)
+    learned = ModelConfig(**{**vars(model), "learned_initial_state": True})
+    with pytest.raises(ResumeError, match="learned_initial_state was False when this run began and is True now"):
+        trained(corpus(), learned, training, tmp_path / "run", resume=True)
+
+
+def test_resume_may_go_further(tmp_path):
+    corpus, model, training = RUNS["stream-rnn-rmsprop-tied"]
+    trained(corpus(), model, training, tmp_path / "run")
+    _, result = trained(
+        corpus(), model, TrainingConfig(**{**vars(training), "max_steps": 40}), tmp_path / "run", resume=True
+    )
+    assert result.steps == 40

@@ -1,0 +1,62 @@
+"""Weights that a caller gives or reassigns must fit each other, the input and the states."""
+
+import pytest
+import torch
+
+import unrolled.nn
+
+X = torch.zeros(5, 3, 4)
+
+
+def W(*shape, **options):
+    return torch.zeros(shape, **options)
+
+
+GOOD = (W(18, 4), W(18, 6), W(18), W(18), None)
+EXPLICIT = {
+    "W_ih": (
+        {"weights": [(W(17, 4), *GOOD[1:])]},
+        r"W_ih of direction 0 is .* shape \(17, 4\) on cpu, expected .*\(15, 4\)",
+    ),
+    "W_hh": ({"weights": [(GOOD[0], W(18, 5), *GOOD[2:])]}, r"W_hh of direction 0 .* \(18, 5\).*expected .* \(18, 6\)"),
+    "vector": ({"weights": [(W(18), *GOOD[1:])]}, r"W_ih and W_hh must be matrices, got shapes \(18,\) and \(18, 6\)"),
+    "bias": ({"weights": [(*GOOD[:3], W(17), None)]}, "b_hh of direction 0"),
+    "second direction": ({"weights": [GOOD, (W(18, 5), *GOOD[1:])]}, "W_ih of direction 1"),
+    "type of weights": ({"weights": [(GOOD[0].double(), *GOOD[1:])]}, "W_ih of direction 0 is a float64 tensor"),
+    "x": ({"x": W(5, 3, 5)}, r"x is a float32 tensor of shape \(5, 3, 5\), expected torch.float32 with I = 4"),
+    "type of x": ({"x": W(5, 3, 4).double()}, "x is a float64 tensor"),
+    "rank of x": ({"x": W(3, 4)}, r"x must be \(T, B, I\), or \(T, B\) one-hot indices, got shape \(3, 4\)"),
+    "device of x": ({"x": W(5, 3, 4, device="meta")}, "x is on meta and the weights are on cpu"),
+    "h_0": ({"h_0": W(1, 2, 6)}, r"h_0 is .* \(1, 2, 6\) on cpu, expected a float32 tensor of shape \(1, 3, 6\)"),
+    "type of h_0": ({"h_0": W(1, 3, 6).double()}, "h_0 is a float64 tensor"),
+    "lengths": ({"lengths": torch.zeros(2, dtype=torch.int64)}, r"lengths must have shape \(3,\)"),
+    "reset": ({"reset": torch.zeros(3, 5, dtype=torch.bool)}, r"reset must have shape \(5, 3\)"),
+}
+
+
+@pytest.mark.parametrize(("wrong", "text"), EXPLICIT.values(), ids=EXPLICIT)
+def test_explicit_weights_must_fit(route, wrong, text):
+    """The core trusts the shapes it is given, so nothing that does not fit may reach it."""
+    arguments = {"x": W(5, 3, 4), "h_0": W(1, 3, 6), "weights": [GOOD], **wrong}
+    x, h_0, weights = (arguments.pop(key) for key in ("x", "h_0", "weights"))
+    with pytest.raises(ValueError, match=text):
+        unrolled.nn.functional.layer("GRU", x, h_0, None, weights, **arguments)
+
+
+def test_projection_must_fit(route):
+    with pytest.raises(ValueError, match=r"W_hr of direction 0 .* \(2, 5\).* expected .* \(2, 6\)"):
+        unrolled.nn.functional.layer("LSTM", W(5, 3, 4), None, None, [(W(24, 4), W(24, 2), None, None, W(2, 5))])
+
+
+def test_reassigned_weight_of_another_shape_is_refused(route):
+    layer = unrolled.nn.GRU(4, 6)
+    layer.weight_hh_l0 = torch.nn.Parameter(W(18, 3))
+    with pytest.raises(ValueError, match=r"W_hh of direction 0 is a float32 tensor of shape \(18, 3\)"):
+        layer(X)
+
+
+def test_half_converted_layer_is_refused(route):
+    layer = unrolled.nn.GRU(4, 6)
+    layer.weight_hh_l0 = torch.nn.Parameter(layer.weight_hh_l0.detach().double())
+    with pytest.raises(ValueError, match=r"W_ih of direction 0 is a float32 tensor .* expected a float64 tensor"):
+        layer(X)
