@@ -121,7 +121,13 @@ class BackwardRows {
     const V dc = Cell::has_c ? load(at_.dc[k] + j) : V{};
     const UnitVectors<Cell, Compute> vectors(buffers_.vectors + j, Hp_);
     const StepBack<Compute> back = Cell::backward(saved, vectors.of, h, h_prev, c, c_prev, dh, dc, da);
-    for (int slot = 0; slot < Cell::slots; ++slot) write<Compute>(at_.da[k] + slot * Hp_ + j, da[slot]);
+    for (int slot = 0; slot < Cell::slots; ++slot) {
+      write<Compute>(at_.da[k] + slot * Hp_ + j, da[slot]);
+      if (BackwardPlan<Cell, T>::da_is_rounded && gradients_.weights.W_ih) {
+        Compute* sum = buffers_.da_sums + (order_.row_of(share_, k) * Cell::slots + slot) * Hp_ + j;
+        store(sum, load(sum) + da[slot]);
+      }
+    }
     if constexpr (Cell::reads_h_prev) store(at_.dh[k] + j, back.dh_direct);
     if constexpr (Cell::has_c) {
       store(at_.dc[k] + j, back.dc_prev);

@@ -30,6 +30,7 @@ struct BackwardBuffers {
   Compute* vectors;            // (vectors, Hp): per-unit vectors
   Sum *dW_ih, *dW_hh, *dW_hr;  // the caller's arrays where those hold sums
   Sum* db;                     // (slots, Hp)
+  Compute* da_sums;            // (B, slots, Hp): over the steps, where da is rounded when it is stored
   Sum* dW_t;                   // (I, G, Hp): dW_ih transposed, for one-hot input
   Storage* gates;              // (steps of a segment, B, saved, Hp): recomputed
   Compute* cells;              // (steps of a segment, B, Hp)
@@ -62,6 +63,8 @@ struct BackwardPlan {
   using Storage = typename T::Storage;
   using Compute = typename T::Compute;
   using Sum = typename T::Sum;
+
+  static constexpr bool da_is_rounded = !__is_same(Storage, Compute);  // a sum of many would show it
 
   const CallOf<T>& call;
   Index Hp, Pp, chunk, block, segment;
@@ -186,6 +189,7 @@ struct BackwardPlan {
     to.dW_hh = sums_in(gradients.weights.W_hh, Cell::gates * c.H * c.P, arena);
     to.dW_hr = sums_in(gradients.weights.W_hr, c.P * c.H, arena);
     arena.take(Cell::slots * Hp, to.db);
+    arena.take(da_is_rounded && gradients.weights.W_ih ? c.B * Cell::slots * Hp : 0, to.da_sums);
     arena.take(Cell::vectors * Hp, to.vectors);
     arena.take(by_symbol && gradients.weights.W_ih ? c.I * Cell::gates * Hp : 0, to.dW_t);
     arena.take(segment * c.B * Cell::saved * Hp, to.gates);
@@ -240,6 +244,7 @@ struct BackwardPlan {
   void clear_sums(const BackwardBuffers<T>& to, Part part) const {
     const Index units = Cell::gates * call.H;
     clear(to.db, Cell::slots * Hp, part);
+    if (da_is_rounded) clear(to.da_sums, call.B * Cell::slots * Hp, part);
     clear(to.dW_hh, units * call.P, part);
     if (projected) clear(to.dW_hr, call.P * call.H, part);
     if (by_symbol) {

@@ -30,7 +30,7 @@ class ChunkSums {
     counts_[W_ih] = !weights ? 0 : plan_.by_symbol ? parts : panels(call_.I) * unit_parts_;
     counts_[W_hh] = weights ? panels(call_.P) * unit_parts_ : 0;
     counts_[W_hr] = weights && plan_.projected ? panels(call_.H) * unit_parts_ : 0;
-    counts_[biases] = weights ? 1 : 0;
+    counts_[biases] = weights && !BackwardPlan<Cell, T>::da_is_rounded ? 1 : 0;
     counts_[dx] = gradients_.dx.data ? parts : 0;
     Index all = 0;
     for (const Index count : counts_) all += count;
@@ -193,7 +193,12 @@ class Finish {
   void weights() const {
     const Weights<Storage>& to = gradients_.weights;
     const Index H = call_.H;
-    const auto db = [&](int slot, Index j) { return static_cast<Storage>(buffers_.db[slot * Hp_ + j]); };
+    const auto db = [&](int slot, Index j) {
+      Sum sum = buffers_.db[slot * Hp_ + j];
+      for (Index b = 0; BackwardPlan<Cell, T>::da_is_rounded && b < call_.B; ++b)
+        sum += buffers_.da_sums[(b * Cell::slots + slot) * Hp_ + j];
+      return static_cast<Storage>(sum);
+    };
     const Range rows = part_.of(Cell::gates * H);
     for (Index g = rows.begin; g < rows.end; ++g) {
       const int gate = static_cast<int>(g / H), in = Cell::input_slot(gate), hidden = Cell::hidden_slot(gate);

@@ -39,11 +39,18 @@ class LayerArrays {
     recurrence.weights = {given(GH * I), given(GH * P),           given(GH),
                           given(GH),     given(P * H, projected), given(3 * H, peepholes)};
     recurrence.x = {given(T * B * I), B * I, I};
-    recurrence.h_0 = given(B * P), recurrence.c_0 = given(B * H, has_c);
+    recurrence.h_0 = given(B * P);
+    if (const Storage* c_0 = given(B * H, has_c)) {
+      for (Index k = 0; k < B * H; ++k) c_0_.push_back(static_cast<Compute>(c_0[k]));
+      recurrence.c_0 = c_0_.data();
+    }
     gradients.dy = {given(T * B * P), B * P, P};
     gradients.dh_n = given(B * P), gradients.dc_n = given(B * H, has_c);
     recurrence.y = {result("y", T * B * P), B * P, P};
-    recurrence.h_n = result("h_n", B * P), recurrence.c_n = result("c_n", B * H, has_c);
+    recurrence.h_n = result("h_n", B * P);
+    c_n_stored_ = result("c_n", B * H, has_c);
+    c_n_.resize(has_c ? static_cast<std::size_t>(B * H) : 0);
+    recurrence.c_n = c_n_.data();
     gradients.dx = {result("dx", T * B * I), B * I, I};
     gradients.dh_0 = result("dh_0", B * P), gradients.dc_0 = result("dc_0", B * H, has_c);
     gradients.weights = {result("dW_ih", GH * I), result("dW_hh", GH * P),           result("db_ih", GH),
@@ -56,8 +63,11 @@ class LayerArrays {
   }
   LayerArrays(const LayerArrays&) = delete;
 
-  // Without gradients the call is the forward pass.
-  void choose_pass(bool backward) { call.gradients = backward ? &gradients : nullptr; }
+  // Without gradients the call is the forward pass, which comes first.
+  void choose_pass(bool backward) {
+    call.gradients = backward ? &gradients : nullptr;
+    for (std::size_t k = 0; backward && k < c_n_.size(); ++k) c_n_stored_[k] = static_cast<Storage>(c_n_[k]);
+  }
 
  private:
   std::vector<Storage>* take(Index n) {
@@ -66,7 +76,8 @@ class LayerArrays {
   }
 
   std::vector<std::vector<Storage>*> arrays_;
-  std::vector<Compute> cells_;
+  std::vector<Compute> cells_, c_0_, c_n_;
+  Storage* c_n_stored_;
 };
 
 }  // namespace unrolled

@@ -8,6 +8,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import unrolled.nn
 from tests.core.cases import DIVISIONS, DTYPES, KINDS, WITH_OPTIONS, assert_same_bits, make
+from tests.nn.compare import assert_all_close
 from unrolled.core.fields import Layout
 from unrolled.nn import fused
 
@@ -24,7 +25,7 @@ def kind(request):
     return request.param
 
 
-@pytest.fixture(params=DTYPES, ids=["f32", "f64"])
+@pytest.fixture(params=DTYPES, ids=["f32", "f64", "bf16"])
 def dtype(request):
     return request.param
 
@@ -130,7 +131,11 @@ def test_whole_sequence_has_the_bits_of_its_pieces_and_of_its_steps(kind, dtype,
             piece = fused.forward(case.kind, Layout(), case.x[first:end], h, c, case.weights)
             h, c = piece.h_n, piece.c_n
             pieces.append(piece.y)
-        assert_same_bits({"y": torch.cat(pieces), "h_n": h, "c_n": c}, whole)
+        found = {"y": torch.cat(pieces), "h_n": h, "c_n": c}
+        if dtype == torch.bfloat16 and c is not None:  # c goes from piece to piece rounded
+            assert_all_close(found, whole)
+        else:
+            assert_same_bits(found, whole)
 
 
 def test_training_and_inference_give_the_same_bits(kind, dtype):
@@ -194,7 +199,10 @@ def test_step_gives_the_bits_of_the_sequence(dtype, name):
         for x_t in x:
             y_t, state = layer.step(x_t, state)
             steps.append(y_t)
-    assert_same_bits({"y": torch.stack(steps)}, {"y": whole})
+    if dtype == torch.bfloat16 and name == "LSTM":  # c goes from step to step rounded; a Stepper keeps it in float32
+        assert_all_close({"y": torch.stack(steps)}, {"y": whole})
+    else:
+        assert_same_bits({"y": torch.stack(steps)}, {"y": whole})
 
 
 def test_assert_same_bits_sees_one_bit_and_the_sign_of_zero(dtype):

@@ -25,7 +25,7 @@ def test_unknown_number_of_a_cell_is_refused():
 
 @pytest.mark.parametrize("name", ["float16", "int64", "torch.float32"])
 def test_type_that_the_core_does_not_compute_in_is_refused(name):
-    with pytest.raises(TypeError, match=f"computes in float32 and float64, not {name}"):
+    with pytest.raises(TypeError, match=f"computes in float32, float64 and bfloat16, not {name}"):
         _core.Stepper(name, 0, [], None, 1, True)
 
 
@@ -42,7 +42,7 @@ def tensors():
     """Layout, layer and gradients of a small GRU call, by name."""
     case = make("GRU", torch.float32, B=2, H=5)
     y, h_n = torch.empty_like(case.dy), torch.empty_like(case.dh_n)
-    saved = map(torch.zeros, fused.saved_shapes("GRU", (7, 2), 1, 5, y.itemsize))
+    saved = map(torch.zeros, fused.saved_shapes("GRU", (7, 2), 1, 5, y.dtype))
     h_0, h_reset = torch.zeros_like(h_n), torch.zeros_like(h_n)
     layer = LayerTensors(case.x, h_0, None, [Weights(*case.weights[0])], y, h_n, None, *saved, h_reset)
     dweights = [Weights(*(None if w is None else torch.empty_like(w) for w in case.weights[0]))]

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from tests.core.cases import DTYPES, KINDS, from_equations, make
+from tests.core.cases import DTYPES, KINDS, assert_computes_the_equations, from_equations, make
 from tests.nn.compare import assert_all_close
 from unrolled import _core
 
@@ -26,7 +26,7 @@ def test_forced_set_is_the_one_that_runs(instruction_set):
     assert _core.active_instruction_set() == instruction_set
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=["f32", "f64"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=["f32", "f64", "bf16"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("options", ["plain", "one direction", "ragged with resets", "resets to a state", "one-hot"])
 def test_layer_computes_the_equations(instruction_set, kind, dtype, options):
@@ -41,7 +41,7 @@ def test_layer_computes_the_equations(instruction_set, kind, dtype, options):
         D = 1 if options == "one direction" else 2
         more = {"one_hot": options == "one-hot", "reset_state": options == "resets to a state"}
         case = make(kind, dtype, T=T, B=B, I=I, H=H, D=D, **more, **layout)
-        assert_all_close(case.run(), from_equations(case))
+        assert_computes_the_equations(case, case.run())
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.core.cases import DTYPES, KINDS, from_equations, make
-from tests.nn.compare import assert_all_close
+from tests.core.cases import DTYPES, KINDS, assert_computes_the_equations, make
 from unrolled.core.fields import Weights
 from unrolled.notation import CELLS, gate_count
 
@@ -71,4 +70,4 @@ def test_neon_kernels_compile_and_compute_the_equations(tmp_path):
         for dtype in DTYPES:
             case = make(kind, dtype, T=5, B=9, I=7, H=33)
             for name, threads in (("neon_bf16", 3), ("neon", 1), ("neon", 3), ("baseline", 1)):
-                assert_all_close(run_driver(program, tmp_path, name, threads, case), from_equations(case))
+                assert_computes_the_equations(case, run_driver(program, tmp_path, name, threads, case))

@@ -17,7 +17,7 @@ def kind(request):
     return request.param
 
 
-@pytest.fixture(params=DTYPES, ids=["f32", "f64"])
+@pytest.fixture(params=DTYPES, ids=["f32", "f64", "bf16"])
 def dtype(request):
     return request.param
 

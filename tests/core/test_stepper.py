@@ -177,5 +177,5 @@ def test_core_names_the_part_of_the_head_that_does_not_fit(part):
 
 def test_half_precision_weights_are_an_error():
     half = [tuple(w if w is None else w.astype(np.float16) for w in layer) for layer in weights_of(unn.GRU(4, 7))]
-    with pytest.raises(ValueError, match="float16, expected float32 or float64"):
+    with pytest.raises(ValueError, match="float16, expected float32, float64, or the bits of bfloat16"):
         CoreStepper("GRU", half, 1)

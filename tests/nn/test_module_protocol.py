@@ -282,7 +282,9 @@ def test_explain_backend_names_path_and_reason(monkeypatch):
     assert why.startswith("torch.float32 on cpu; an autograd Function, because a gradient is wanted; one thread: ")
     with torch.no_grad():
         assert explain(gru, x).why.startswith("torch.float32 on cpu; a bare call, because no gradient is wanted; ")
-    assert "torch.bfloat16 on cpu, computed in torch.float32;" in explain(gru.bfloat16(), x.bfloat16()).why
+    assert "torch.bfloat16 on cpu;" in explain(gru.bfloat16(), x.bfloat16()).why
+    assert "torch.float16 on cpu, computed in float32;" in explain(gru.half(), x.half()).why
+    gru, x = gru.float(), x.float()
     assert explain(torch.nn.GRU(3, 5), x).path == "torch"
     monkeypatch.setenv("UNROLLED_BACKEND", "reference")
     assert explain(gru, x) == ("reference", "UNROLLED_BACKEND=reference")

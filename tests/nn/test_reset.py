@@ -258,11 +258,12 @@ def test_step_and_cell_without_a_state_may_be_reset(route):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_reset_state_of_a_half_type_is_computed_in_float32(route, name):
-    layer, x, state, to = made(name, torch.bfloat16)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_reset_state_of_a_half_type(route, name, dtype):
+    layer, x, state, to = made(name, dtype)
     wide, reset = made(name, torch.float32)[0], some_resets()
     wide.load_state_dict(layer.state_dict())
     x_wide, state_wide, to_wide = (torch.utils._pytree.tree_map(lambda t: t.float(), t) for t in (x, state, to))
     got, _ = layer(x, state, reset=reset, reset_state=to)
     want, _ = wide(x_wide, state_wide, reset=reset, reset_state=to_wide)
-    assert torch.equal(got, want.bfloat16())
+    assert_close("y", got, want.to(dtype), tolerance=None if dtype == torch.bfloat16 else 0)

@@ -81,8 +81,8 @@ def test_index_outside_the_inputs_is_an_error():
 def test_layer_that_has_no_next_step_is_an_error():
     with pytest.raises(ValueError, match="bidirectional"):
         unn.Stepper(unn.GRU(5, 9, bidirectional=True))
-    with pytest.raises(ValueError, match="bfloat16"):
-        unn.Stepper(unn.GRU(5, 9).bfloat16())
+    with pytest.raises(ValueError, match="float16"):
+        unn.Stepper(unn.GRU(5, 9).half())
 
 
 def test_state_of_another_shape_is_an_error():

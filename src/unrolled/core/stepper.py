@@ -26,8 +26,8 @@ class CoreStepper:
 
     Args:
         kind: of cell, as in :data:`unrolled.notation.GATES`.
-        layers: the weights of each, float32, float64, or the bits of bfloat16 as uint16, because numpy has no such type;
-            I of the first is V, a column a symbol, where it reads symbols.
+        layers: the weights of each, float32, float64, or the bits of bfloat16 as uint16, a type that numpy lacks; I of
+            the first is V, a column a symbol, where it reads symbols.
         B: rows that step together.
         symbols: whether the first layer reads symbols rather than vectors.
         head: W_hy (V, H) and b_y (V), for a stepper that also writes.

@@ -232,8 +232,8 @@ def layer(
     """
     narrow = weights[0].W_hh.dtype
     if narrow in HALF:
-        wide = in_type((x, h_0, c_0, weights), torch.float32)
-        results = layer(kind, layout, *wide, trace, in_type(tuple(reset_state), torch.float32))
+        x, h_0, c_0, weights, reset_state = in_type((x, h_0, c_0, weights, tuple(reset_state)), torch.float32)
+        results = layer(kind, layout, x, h_0, c_0, weights, trace, reset_state)
         return in_type(results, narrow)  # type: ignore[no-any-return]
     batch_first, lengths, batch_sizes, reset = layout
     if batch_first:

@@ -110,11 +110,6 @@ class Stepper:
         together = self._together()
         return (together[0], together[1]) if len(together) == 2 else together[0]
 
-    def _together(self) -> list[Tensor]:
-        """Return h (L, B, P), for LSTM and c (L, B, H), of the type of the weights."""
-        dtype = self._narrow or self._y.dtype
-        return [torch.stack(of_layers).to(dtype) for of_layers in zip(*self._states, strict=True)]
-
     @state.setter
     def state(self, hx: State | None) -> None:
         targets = list(zip(*self._states, strict=True))
@@ -130,6 +125,11 @@ class Stepper:
         for of_layers, values in zip(targets, given, strict=True):
             for to, value in zip(of_layers, values.detach(), strict=True):
                 to.copy_(value)
+
+    def _together(self) -> list[Tensor]:
+        """Return h (L, B, P), for LSTM and c (L, B, H), of the type of the weights."""
+        dtype = self._narrow or self._y.dtype
+        return [torch.stack(of_layers).to(dtype) for of_layers in zip(*self._states, strict=True)]
 
 
 def _as_numpy(w: Tensor) -> Any:
