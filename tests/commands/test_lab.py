@@ -6,6 +6,7 @@ import pytest
 
 from unrolled.cli import run as command_line
 from unrolled.languages import registry
+from unrolled.saved.lock import only_writer
 
 
 def lab_command(*arguments):
@@ -39,6 +40,13 @@ def test_folder_that_cannot_be_written_is_refused_before_training(tmp_path, caps
     for command in (["anbn"], ["reproduce", "gers2001"]):
         assert lab_command(*command, "--out", tmp_path / "file" / "inside") == 1
         assert "cannot write" in capsys.readouterr().err
+
+
+def test_folder_with_a_writer_is_refused_a_second(tmp_path, capsys):
+    with only_writer(tmp_path):
+        for command in (["anbn"], ["anbn", "--from-golden"], ["reproduce", "gers2001"]):
+            assert lab_command(*command, "--out", tmp_path) == 1
+            assert "is writing to this folder" in capsys.readouterr().err
 
 
 def test_command_writes_tables_plots_and_models_and_shows_them_again(tmp_path, capsys):

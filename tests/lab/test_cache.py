@@ -37,3 +37,23 @@ def test_result_that_does_not_fit_is_refused(tmp_path, content, message):
     (tmp_path / "one.json").write_bytes(content)
     with pytest.raises(ValueError, match=message):
         cached_result(tmp_path, "one", {"steps": 4, "cell": "gru"}, dict)
+
+
+def test_models_of_other_settings_are_never_mixed_with_those_of_an_experiment(tmp_path):
+    def interrupted(models):
+        if models:
+            (tmp_path / "models").mkdir(exist_ok=True)
+        raise KeyboardInterrupt
+
+    def begin(steps, models):
+        with pytest.raises(KeyboardInterrupt):
+            cached_result(tmp_path, "one", {"steps": steps}, lambda: interrupted(models), beside="models")
+
+    begin(3, models=False)  # leaves nothing that another could mix with
+    begin(4, models=True)
+    with pytest.raises(ValueError, match=r"other settings \(steps\).* it and .*models"):
+        cached_result(tmp_path, "one", {"steps": 3}, dict, beside="models")
+    assert cached_result(tmp_path, "one", {"steps": 4}, lambda: {"found": 1}, beside="models") == {"found": 1}
+    (tmp_path / "one.json").unlink()
+    with pytest.raises(ValueError, match=r"models: left of an experiment without its one\.json"):
+        cached_result(tmp_path, "one", {"steps": 4}, dict, beside="models")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -24,11 +24,14 @@ from unrolled.words import rounded
 
 if TYPE_CHECKING:
     from unrolled.lab.protocols import Experiment
+    from unrolled.languages.language import Language
 
 #: Seconds from which an experiment says how long it will take.
 PATIENCE = 60
 #: Experiments that one plot of lines may show.
 LINES = 20
+#: Folder of the models beside their result.
+MODELS = "models"
 
 QUICK = "Quick setting: {share:g} % of the steps, sizes up to {limit}{changes}; --full takes all."
 
@@ -62,20 +65,30 @@ def lab(
         out: Folder for tables, plots and models; the same command again shows the results there.
         from_golden: Start from exact weights set by hand, and show how training leaves them.
     """
-    from unrolled.lab import cache, experiment
-    from unrolled.lab.forecast import forecast
+    from unrolled.lab import experiment
     from unrolled.languages import registry
-    from unrolled.languages.metrics import WARNING
-    from unrolled.lm.display import duration
 
     console = PlainConsole()
     learned = _given(registry.get, language)
     sizes, config = config.lengths, _given(experiment.fitted, learned, config)
     _given(experiment.check, learned, config)
-    if out is not None:
-        _refuse_unwritable(out)
-    if from_golden:
-        return _drift(console, language, config, limit, out)
+    with _writing(out):
+        if from_golden:
+            _drift(console, language, config, limit, out)
+        else:
+            _learn(console, learned, config, sizes, limit, out)
+
+
+def _learn(
+    console: PlainConsole, learned: Language, config: LabConfig, sizes: str, limit: int, out: Path | None
+) -> None:
+    """Train models on a language, unless the folder has their results, and show how they did."""
+    from unrolled.lab import cache, experiment
+    from unrolled.lab.forecast import forecast
+    from unrolled.languages.metrics import WARNING
+    from unrolled.lm.display import duration
+
+    language = learned.name
     settings = {"language": language, "limit": limit} | asdict(config)
 
     def compute() -> dict[str, Any]:
@@ -90,10 +103,10 @@ def lab(
             result, models = experiment.experiment(learned, config, limit, callback=callback)
         for seed, model in zip(result.seeds, models, strict=True):
             if out is not None:
-                model.save_pretrained(out / "models" / f"seed-{seed.seed}", overwrite=True)
+                model.save_pretrained(out / MODELS / f"seed-{seed.seed}", overwrite=True)
         return result.to_dict()
 
-    values = compute() if out is None else cache.cached_result(out, "result", settings, compute)
+    values = compute() if out is None else cache.cached_result(out, "result", settings, compute, beside=MODELS)
     result = LabResult.from_dict(values)
     title, seeds = f"{language}, {config.cell}", each_seed(result)
     _show(console, f"{language}: {learned.summary}; % of the sizes tried that are exactly right", seeds)
@@ -103,7 +116,7 @@ def lab(
         legend = f"fails: first failing n; then % of the sizes tried that are right; sym.: % of symbols; {WARNING}"
         _write(out, {"seeds": seeds, "summary": summary([(title, result)])}, [legend])
         _pictures(out, [(title, result)], title=title)
-        model = out / "models" / f"seed-{result.seeds[0].seed}"
+        model = out / MODELS / f"seed-{result.seeds[0].seed}"
         console.print(f"wrote {out}; try: {command('generate', model, learned.alphabet[0])}", soft_wrap=True)
 
 
@@ -123,31 +136,31 @@ def reproduce(name: str, /, *, full: Flag = False, seeds: Count = 0, out: Path |
     protocol = _given(protocols.protocol, name)
     rows = _given(partial(protocol.experiments, quick=not full, seeds=seeds))
     folder = out or Path("lab") / name
-    _refuse_unwritable(folder)
-    console.print(protocol.source, style="bold")
-    console.print(protocol.summary)
-    notes = list(protocol.notes)
-    if not full and protocol.quick < 1:
-        changes = "".join(f", {key} {value}" for key, value in protocol.quick_changes.items())
-        notes.insert(0, QUICK.format(share=100 * protocol.quick, limit=protocol.quick_limit, changes=changes))
-    found = []
-    for number, row in enumerate(rows, 1):
-        compute = partial(_row, console, f"{number}/{len(rows)} {row.name}", row)
-        found.append((row.name, cache.cached_result(folder, _file_name(row.name), row.settings(), compute)))
-    published = [row.published for row in rows] if any(row.published for row in rows) else []
-    if rows[0].task:
-        tasks = [(name, TaskResult(**values)) for name, values in found]
-        table = shown = task_summary(tasks, published)
-        _task_pictures(folder, tasks, [row.config.model().kind for row in rows], title=protocol.name)
-    else:
-        results = [(name, LabResult.from_dict(values)) for name, values in found]
-        table, shown = summary(results, published), headline(results, published)
-        _pictures(folder, results, title=protocol.name)
-    _show(console, protocol.name, shown)
-    for note in notes:
-        console.print(note)
-    _write(folder, {"table": table}, notes)
-    console.print(f"wrote {folder}", soft_wrap=True)
+    with _writing(folder):
+        console.print(protocol.source, style="bold")
+        console.print(protocol.summary)
+        notes = list(protocol.notes)
+        if not full and protocol.quick < 1:
+            changes = "".join(f", {key} {value}" for key, value in protocol.quick_changes.items())
+            notes.insert(0, QUICK.format(share=100 * protocol.quick, limit=protocol.quick_limit, changes=changes))
+        found = []
+        for number, row in enumerate(rows, 1):
+            compute = partial(_row, console, f"{number}/{len(rows)} {row.name}", row)
+            found.append((row.name, cache.cached_result(folder, _file_name(row.name), row.settings(), compute)))
+        published = [row.published for row in rows] if any(row.published for row in rows) else []
+        if rows[0].task:
+            tasks = [(name, TaskResult(**values)) for name, values in found]
+            table = shown = task_summary(tasks, published)
+            _task_pictures(folder, tasks, [row.config.model().kind for row in rows], title=protocol.name)
+        else:
+            results = [(name, LabResult.from_dict(values)) for name, values in found]
+            table, shown = summary(results, published), headline(results, published)
+            _pictures(folder, results, title=protocol.name)
+        _show(console, protocol.name, shown)
+        for note in notes:
+            console.print(note)
+        _write(folder, {"table": table}, notes)
+        console.print(f"wrote {folder}", soft_wrap=True)
 
 
 def _row(console: PlainConsole, shown: str, row: Experiment) -> dict[str, Any]:
@@ -251,12 +264,13 @@ def _show(console: PlainConsole, title: str, table: ResultTable) -> None:
     console.print(shown)
 
 
-def _refuse_unwritable(out: Path) -> None:
-    """Refuse a folder that cannot be written, before training."""
-    from unrolled.saved.atomic_files import write_file
+@contextmanager
+def _writing(out: Path | None) -> Iterator[None]:
+    """Be the only writer of a folder, if there is one; a folder that cannot be written is refused before training."""
+    from unrolled.saved.lock import only_writer
 
-    write_file(out / ".writable", b"")
-    (out / ".writable").unlink()
+    with only_writer(out) if out is not None else nullcontext():
+        yield
 
 
 def _given(function: Any, *arguments: Any) -> Any:
