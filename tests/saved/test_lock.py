@@ -33,6 +33,15 @@ def another_writer(folder):
         yield process
 
 
+def test_link_in_the_place_of_the_lock_is_refused_and_what_it_names_unchanged(tmp_path):
+    (tmp_path / "target").write_text("kept")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.lock").symlink_to(tmp_path / "target")
+    with pytest.raises(CheckpointError, match=r"run/run\.lock: is a link, expected a file; remove it"):
+        only_writer(tmp_path / "run").__enter__()
+    assert (tmp_path / "target").read_text() == "kept"
+
+
 def test_second_writer_is_told_process_and_host_of_the_first(tmp_path):
     with another_writer(tmp_path) as first:
         told = rf"{tmp_path}: pid {first.pid} on {re.escape(socket.gethostname())} is writing to this folder"

@@ -45,7 +45,9 @@ def only_writer(folder: str | Path, *, create: bool = True) -> Iterator[None]:
 def _acquire(folder: Path) -> int:
     """Return the lock file, open, locked and signed."""
     while True:
-        file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        if (folder / LOCK).is_symlink():
+            raise CheckpointError(f"{folder / LOCK}: is a link, expected a file; remove it")
+        file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
             locked = _lock(folder, file)
         except BaseException:
