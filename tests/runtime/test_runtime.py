@@ -10,8 +10,12 @@ import torch
 from unrolled import runtime
 from unrolled.config.generation import GenerationConfig
 from unrolled.config.model import ModelConfig
+from unrolled.config.training import TrainingConfig
+from unrolled.corpus.corpus import Corpus
 from unrolled.lm.model import SequenceModel
+from unrolled.lm.training import train
 from unrolled.runtime.generation import generate
+from unrolled.runtime.model import KEPT
 from unrolled.saved.atomic_files import CheckpointError
 from unrolled.saved.vocabulary import Vocabulary
 
@@ -125,3 +129,43 @@ def test_logits_of_a_row_have_the_same_bits_in_any_batch(pair):
     together, _ = light.step(ids, light.initial(5))
     for b in ids:
         np.testing.assert_array_equal(light.step(ids[b : b + 1], light.initial(1))[0][0], together[b])
+
+
+def test_runtime_keeps_few_steppers_however_many_batch_sizes_it_meets(tmp_path):
+    SequenceModel(MODELS["rnn"], Vocabulary("ab"), framed=False).save_pretrained(tmp_path)
+    light = runtime.load(tmp_path)
+    texts = [light.generate("a", count=B, max_length=2) for B in range(1, 30)]
+    assert len(light._steppers) == KEPT
+    assert light.generate("a", count=1, max_length=2) == texts[0]
+
+
+def trained_on(folder, texts):
+    """Return a model that has learned these texts, files of one stream, for two steps."""
+    (folder / "data").mkdir()
+    for k, text in enumerate(texts):
+        (folder / "data" / f"{k}.txt").write_text(text)
+    corpus = Corpus.read(folder / "data", validation=0, test=0)
+    model = SequenceModel(ModelConfig(hidden_size=5), corpus.vocabulary)
+    train(model, corpus, TrainingConfig(max_steps=2))
+    model.save_pretrained(folder / "model")
+    return model
+
+
+@pytest.mark.parametrize("backend", ["fused", "reference"])
+def test_runtime_never_writes_the_end_that_a_single_stream_never_had(tmp_path, monkeypatch, backend):
+    monkeypatch.setenv("UNROLLED_BACKEND", backend)
+    trained = trained_on(tmp_path, ["abcab" * 40])
+    for model in (trained, runtime.load(tmp_path / "model")):
+        assert {len(text) for text in model.generate("", count=30, max_length=30, temperature=9)} == {30}
+        assert len("".join(model.stream("a", max_length=200))) == 200
+        for width in (1, 18):
+            assert len(model.generate("a", strategy="beam", beam_width=width, max_length=9)[0]) == 9
+        assert len(model.generate("a", max_length=50, allow_unk=True, temperature=9)[0]) == 50
+        assert np.isfinite(model.score("ab").bits).all()
+
+
+def test_runtime_writes_the_end_that_parts_the_documents_of_a_stream(tmp_path):
+    trained = trained_on(tmp_path, ["abcab" * 9, "cba" * 9])
+    for model in (trained, runtime.load(tmp_path / "model")):
+        lengths = {len(text) for text in model.generate("", count=30, max_length=30, temperature=9)}
+        assert min(lengths) < 30

@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from unrolled.config.options import option
 from unrolled.config.training import TrainingConfig
@@ -26,10 +24,9 @@ from unrolled.lm.metrics_log import MetricsLog
 from unrolled.lm.model import SequenceModel, State
 from unrolled.lm.optimisers import Optimiser
 from unrolled.lm.schedule import Counted, Measured, Progress, Schedule
+from unrolled.saved.starts import starts
 from unrolled.words import rounded
 
-#: Pseudo-count of symbols that never start a sequence.
-UNSEEN = 1e-3
 #: A validation reads about this many symbols at most.
 VALIDATION_SYMBOLS = 500_000
 #: The share of max_minutes that a validation may take at most.
@@ -140,7 +137,9 @@ class Run:
         self.lasted = {"step": 0.0, "validation": 60 * config.max_minutes * VALIDATION_SHARE, "save": 0.0}  # seconds
         self.carried: State | None = None  # hidden state after the last chunk of a stream
         self.metrics: MetricsLog | None = None
-        model.start.copy_(torch.from_numpy(_starts(corpus)))
+        train = corpus.train  # of a stream any symbol may be the first
+        first = train.ids if corpus.stream else train.ids[train.offsets[:-1]]
+        model.start.copy_(torch.from_numpy(starts(counts(first, len(corpus.vocabulary)))))
         if not len(corpus.validation):
             for given in _without_effect(config):
                 warnings.warn(
@@ -303,14 +302,3 @@ def _without_effect(config: TrainingConfig) -> Iterator[str]:
         yield option("patience", config.patience)
     if config.schedule == "plateau":
         yield option("schedule", config.schedule)
-
-
-def _starts(corpus: Corpus) -> NDArray[np.float32]:
-    """Return log-probabilities (V,) of the first symbol: of a sequence, or of any symbol of a stream.
-
-    They are smoothed, so that no symbol has probability zero.
-    """
-    train, V = corpus.train, len(corpus.vocabulary)
-    smoothed = counts(train.ids if corpus.stream else train.ids[train.offsets[:-1]], V) + UNSEEN
-    starts: NDArray[np.float32] = np.log(smoothed / smoothed.sum()).astype(np.float32)
-    return starts

@@ -5,10 +5,12 @@ UNROLLED_BACKEND=reference selects the equations.  Letters and shapes are those 
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +27,13 @@ from unrolled.notation import stored_name, weight_shapes
 from unrolled.runtime import generation, scoring
 from unrolled.runtime.scoring import Score
 from unrolled.saved.model import SavedModel
+from unrolled.saved.starts import uncounted
 from unrolled.saved.vocabulary import Text, Vocabulary
 
 Array = NDArray[np.float32]
+
+#: Steppers that a model keeps packed, those of the last batch sizes.
+KEPT = 4
 
 #: For each layer h (B, H), and c (B, H) if the cell has one.
 State = list[tuple[Array, ...]]
@@ -107,7 +113,7 @@ class RuntimeModel:
         zeros = np.zeros((num_layers, 1, W_hh.shape[1]), W_hh.dtype)
         learned = [tensors.get(f"initial.{k}", zeros) for k in range(len(notation.CELLS[kind].states))]
         self.first = [tuple(s[layer] for s in learned) for layer in range(num_layers)]
-        self._steppers: dict[int, CoreStepper] = {}  # by B
+        self._steppers: dict[int, CoreStepper] = {}  # by B, the one used last at the end
         self._lock = threading.Lock()
 
     @classmethod
@@ -115,6 +121,19 @@ class RuntimeModel:
         """Load a saved model; see :func:`unrolled.runtime.load`."""
         saved = SavedModel.load(folder)
         return cls(saved.model.kind, saved.model.num_layers, saved.vocabulary, saved.framed, saved.tensors)
+
+    @cached_property
+    def writer(self) -> RuntimeModel:
+        """The model that writes: after a stream, without the symbols that training never had as a target."""
+        unlearned = uncounted(self.start)
+        left = np.flatnonzero(~unlearned).tolist()
+        if self.framed or not unlearned.any() or left == [self.unk_id]:
+            return self
+        writer = copy.copy(self)
+        writer._steppers, writer._lock = {}, threading.Lock()
+        for name in ("start", "b_y"):  # the logits of -inf that follow have no share
+            setattr(writer, name, np.where(unlearned, np.float32(-np.inf), getattr(self, name)))
+        return writer
 
     def initial(self, B: int) -> State:
         """Return the state of B rows that have read nothing."""
@@ -158,10 +177,13 @@ class RuntimeModel:
     def _stepping_from(self, state: State) -> Iterator[CoreStepper]:
         B = len(state[0][0])
         with self._lock:  # a stepper holds one state, in arrays of its own
-            stepper = self._steppers.get(B)
+            stepper = self._steppers.pop(B, None)
             if stepper is None:
                 layers = [self.layers[0]._replace(W_ih=self.products.T), *self.layers[1:]]
-                stepper = self._steppers[B] = CoreStepper(self.kind, layers, B, head=(self.W_hy, self.b_y))
+                stepper = CoreStepper(self.kind, layers, B, head=(self.W_hy, self.b_y))
+            self._steppers[B] = stepper
+            if len(self._steppers) > KEPT:
+                del self._steppers[next(iter(self._steppers))]
             for arrays, before in zip(stepper.states, state, strict=True):
                 for array, s in zip(arrays, before, strict=True):
                     array[...] = s
@@ -181,11 +203,11 @@ class RuntimeModel:
         self, prompts: Sequence[Text], config: GenerationConfig | None = None, **options: Any
     ) -> list[str]:
         """Generate one continuation of each of several prompts, all in one batch."""
-        return generation.generate_texts(self, prompts, replace(config or GenerationConfig(), **options))
+        return generation.generate_texts(self.writer, prompts, replace(config or GenerationConfig(), **options))
 
     def stream(self, prompt: Text = "", config: GenerationConfig | None = None, **options: Any) -> Iterator[str]:
         """Yield one continuation of a prompt piece by piece."""
-        return generation.stream_text(self, prompt, replace(config or GenerationConfig(), **options))
+        return generation.stream_text(self.writer, prompt, replace(config or GenerationConfig(), **options))
 
     def score(self, scored: Text) -> Score:
         """Return the bits that each symbol of a text costs."""

@@ -104,7 +104,7 @@ class Generation:
         self._pieces = model.vocabulary.pieces(self._chosen(model, prompt, options))
 
     def _chosen(self, model: RuntimeModel, prompt: Ids, options: GenerationConfig) -> Iterator[int]:
-        for (k,) in generation.stream(model, [prompt], options):
+        for (k,) in generation.stream(model.writer, [prompt], options):
             if k == model.eos_id:
                 self.reason = "EOS"
                 return

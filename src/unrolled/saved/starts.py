@@ -1,0 +1,35 @@
+"""How texts start: the log-probabilities of a first symbol that training stores, and what they tell of its symbols."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Pseudo-count of symbols that never start a sequence.
+UNSEEN = 1e-3
+
+
+def starts(counts: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the log-probabilities (V,) of a first symbol, smoothed so that none is zero, from its counts (V,).
+
+    >>> starts(np.array([3, 1, 0])).round(2).tolist()
+    [-0.29, -1.39, -8.29]
+    """
+    smoothed = counts + UNSEEN
+    found: NDArray[np.float32] = np.log(smoothed / smoothed.sum()).astype(np.float32)
+    return found
+
+
+def uncounted(starts: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which symbols (V,) had a count of 0: the rarest, if all others are a thousand times as frequent.
+
+    >>> uncounted(np.log([0.75, 0.25, 2e-4])).tolist(), uncounted(np.log([0.5, 0.5])).tolist()
+    ([False, False, True], [False, False])
+    """
+    above = starts - starts.min()
+    rarest = above < 0.5
+    none = rarest.all() or bool((above[~rarest] < -math.log(UNSEEN)).any())
+    return rarest & (not none)
