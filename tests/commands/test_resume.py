@@ -43,6 +43,22 @@ def test_ctrl_c_saves_and_resume_continues(tmp_path):
     assert f"after {done + 5:,} steps" in resumed.stdout.decode(), resumed.stderr.decode()
 
 
+def test_run_inside_its_data_is_no_part_of_it_in_training_resuming_and_evaluating(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.txt").write_text("the text that is read\n" * 100)
+    out = tmp_path / "data" / "run"
+    assert unrolled("train", tmp_path / "data", "--out", out, *SMALL).returncode == 0
+    for arguments in (
+        ["train", "--resume", "--out", out, *SMALL[:-1], "14"],
+        ["evaluate", out],
+        ["train", tmp_path / "data", "--out", tmp_path / "data" / "another", *SMALL],
+    ):
+        done = unrolled(*arguments)
+        assert done.returncode == 0, done.stderr.decode()
+        assert "the first 1,980 symbols train" in done.stdout.decode()
+        assert f"of a model or a run, and so skipped: {out}" in done.stderr.decode()
+
+
 def test_resume_of_another_corpus_model_or_training_is_refused(copied, tmp_path):
     before = contents(copied)
     (tmp_path / "other.txt").write_text("another text altogether\n" * 100)

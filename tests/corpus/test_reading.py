@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unrolled.corpus import reading
-from unrolled.corpus.reading import CorpusError, Source
+from unrolled.corpus.reading import CorpusError, CorpusWarning, Source
 from unrolled.saved.tokenizers import tokenizer
 
 
@@ -119,6 +119,16 @@ def test_find_sources_of_a_folder_are_sorted_and_not_hidden(tmp_path):
         (tmp_path / name).write_text("x")
     found = reading.find_sources(tmp_path)
     assert [source.path.relative_to(tmp_path).as_posix() for source in found] == ["a/z.txt", "b.txt"]
+
+
+@pytest.mark.parametrize("of", [["run.lock"], ["config.json", "model.safetensors"], ["checkpoints/latest"]])
+def test_find_sources_leaves_out_the_folders_of_models_and_runs(tmp_path, of):
+    for name in ("a.txt", "b/config.json", *(f"c/{name}" for name in of), "c/deep/metrics.jsonl"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    with pytest.warns(CorpusWarning, match="of a model or a run, and so skipped: .*/c$"):
+        found = reading.find_sources(tmp_path)
+    assert [source.path.relative_to(tmp_path).as_posix() for source in found] == ["a.txt", "b/config.json"]
 
 
 def test_find_sources_says_what_is_missing(tmp_path):

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from unrolled.config.options import option
+from unrolled.saved.checkpoints import is_model_or_run
 from unrolled.saved.tokenizers.base import Tokenizer
 
 #: Files that are packed text, by how they begin: what each is, and the command that unpacks it.
@@ -83,7 +84,8 @@ def find_sources(data: str | Path | Sequence[str | Path], include: str = "") -> 
     """Return the sources that a path, a folder, ``-`` or a list of these stands for, in the order given.
 
     Args:
-        data: a folder stands for all files below it that are not hidden, sorted by path; ``-`` for standard input.
+        data: a folder stands for all files below it that are not hidden, sorted by path; a warning names the folders
+            of models and runs below it, which are left out; ``-`` for standard input.
         include: pattern of the files that are taken from a folder, "" for all.
 
     Raises: CorpusError if a path does not exist, a folder holds no file, or standard input is named twice.
@@ -97,7 +99,7 @@ def find_sources(data: str | Path | Sequence[str | Path], include: str = "") -> 
         if str(name) == "-":
             sources.append(Source(None))
         elif path.is_dir():
-            files = sorted(p for p in path.rglob(include or "*") if p.is_file() and not _hidden(p.relative_to(path)))
+            files = _files(path, include)
             if not files:
                 which = f"no file {include}" if include else "no file"
                 raise CorpusError(f"{path}: the folder holds {which}; name a folder of text files, or the files")
@@ -121,8 +123,7 @@ def text_only(sources: Sequence[Source]) -> list[Source]:
     skipped = [source for source in sources if source.in_folder and _is_binary(source)]
     kept = [source for source in sources if source not in skipped]
     if skipped:
-        named = f"{skipped[0]}" + (f" and {len(skipped) - 1:,} more" if len(skipped) > 1 else "")
-        said = f"not text, and so skipped: {named}"
+        said = f"not text, and so skipped: {_first_of(skipped)}"
         if not kept:
             raise CorpusError(f"{said}; nothing is left to read")
         warnings.warn(f"{said}; {option('include')} chooses files by a pattern", CorpusWarning, stacklevel=4)
@@ -247,6 +248,22 @@ def text_lines(source: Source) -> Iterator[str]:
             )
     if length:
         yield "".join(held)
+
+
+def _files(folder: Path, include: str) -> list[Path]:
+    """Return the files below a folder that are data, sorted by path."""
+    found = [p for p in folder.rglob(include or "*") if p.is_file() and not _hidden(p.relative_to(folder))]
+    inner = {parent for p in found for parent in p.parents if folder in parent.parents}
+    ours = {each for each in inner if is_model_or_run(each)}
+    if ours:
+        said = f"of a model or a run, and so skipped: {_first_of(sorted(ours))}"
+        warnings.warn(said, CorpusWarning, stacklevel=5)
+    return sorted(p for p in found if ours.isdisjoint(p.parents))
+
+
+def _first_of(names: Sequence[object]) -> str:
+    """Return the first of several names, and how many more there are."""
+    return f"{names[0]}" + (f" and {len(names) - 1:,} more" if len(names) > 1 else "")
 
 
 def _hidden(path: Path) -> bool:

@@ -85,6 +85,12 @@ def _unbegun(entry: Path) -> bool:
     return left <= {"training.json", "training.safetensors", ".latest.unfinished"}
 
 
+def is_model_or_run(folder: Path) -> bool:
+    """Return whether a folder is that of a model or of a run, even of one that has just begun."""
+    saved = (folder / "config.json").exists() and (folder / "model.safetensors").exists()
+    return saved or (folder / LOCK).exists() or (folder / "checkpoints" / "latest").exists()
+
+
 def save_checkpoint(
     folder: str | Path, step: int, tensors: Mapping[str, npt.NDArray[Any]], state: dict[str, Any]
 ) -> None:
