@@ -119,7 +119,7 @@ def test_five_strings_train_with_nothing_held_out_and_say_so(tmp_path):
         assert note.endswith(
             "--validation 0.05 and --test 0.05 (sequences: 5); nothing is held out for validation and test"
         )
-        assert "nothing was held out: the model was trained on these symbols" in done.stdout.decode()
+        assert "the model was trained on these symbols; nothing was held out" in done.stdout.decode()
         shown.append(done.stdout.decode().splitlines()[1])
     assert shown[0] == shown[1]
 

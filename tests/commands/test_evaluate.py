@@ -21,7 +21,9 @@ def test_evaluate_measures_the_split_beside_baselines(run):
         assert bits_of(again, predictor) == bits_of(trained, predictor)
     assert "4,785 symbols of the test split" in again
     assert "the first 86,156 symbols train, the next 4,786 validate, the last 4,786 test" in again
-    assert bits_of(unrolled("evaluate", out, "--split", "train").stdout.decode(), "uniform") == "6.000"
+    on_training = unrolled("evaluate", out, "--split", "train").stdout.decode()
+    assert bits_of(on_training, "uniform") == "6.000"
+    assert "trained on these symbols; --split chooses what was held out: validation and test" in on_training
 
 
 def test_evaluate_on_other_data_fits_baselines_on_the_models_own(run, tmp_path):

@@ -132,7 +132,9 @@ def report(
     if measured.unk_rate:
         console.print(f"symbols read as UNK: {100 * measured.unk_rate:.2f} %")
     if split == "train":
-        console.print("nothing was held out: the model was trained on these symbols")
+        kept = " and ".join(name for name in ("validation", "test") if len(corpus.splits[name]))
+        other = f"--split chooses what was held out: {kept}" if kept else "nothing was held out"
+        console.print(f"the model was trained on these symbols; {other}", soft_wrap=True)
 
 
 def _numbers(bits: float) -> tuple[str, str, str]:
