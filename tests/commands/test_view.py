@@ -137,6 +137,9 @@ def test_unseen_symbols_and_long_texts_are_noted(folders, tmp_path):
     assert "22,000 symbols; all are read, but only one step in 2 is kept" in done.stderr.decode()
     assert "the model does not know 5,500 of 22,000 symbols and reads them as UNK" in done.stderr.decode()
     assert "one step in 2 is shown" in done.stdout.decode()
+    for picture, needs in (("states", "clusters of states need"), ("automaton", "clusters of states need")):
+        said = refusal(1, "view", folders["gru"], "--file", tmp_path / "long.txt", "--picture", picture)
+        assert f"one step in 2 was traced, but {needs} all; take a shorter text" in said
 
 
 @pytest.mark.parametrize("text", ["", "\\n"])

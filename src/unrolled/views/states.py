@@ -129,8 +129,8 @@ def automaton(reads: Sequence[TextTrace], count: int, *, layer: int = -1, seed: 
     """
     if not reads:
         raise ValueError("no text was traced; give at least one")
-    if any(read.length > read.T for read in reads):
-        raise ValueError("only some steps were traced; an automaton needs every step")
+    for read in reads:
+        read.expect_all_steps("clusters of states need")
     states = [_all_states(read, layer) for read in reads]
     centres, labels = clusters(np.concatenate(states), count, seed=seed)
     steps: dict[tuple[int, str], Counter[int]] = {}

@@ -122,6 +122,14 @@ class TextTrace:
     length: int
     unknown: int
 
+    def expect_all_steps(self, what: str) -> None:
+        """Raise ValueError if steps were left out, which `what` needs."""
+        if self.length > self.T:
+            raise ValueError(
+                f"only one step in {self.steps[1]} was traced, but {what} all; take a shorter text: this one has "
+                f"{counted(self.length, 'symbol')}, of which {self.T:,} were kept"
+            )
+
     @property
     def T(self) -> int:
         """Steps in the trace."""

@@ -141,8 +141,7 @@ def ranked(read: TextTrace, of: Feature | str, *, signals: Sequence[str] = ("h",
     >>> len(found), abs(found[0].correlation) >= abs(found[-1].correlation)
     (6, True)
     """
-    if read.length > read.T:
-        raise ValueError(f"only one step in {read.steps[1]} was traced; trace every step to compare it with the text")
+    read.expect_all_steps("features of the text need")
     values = np.asarray((feature(of) if isinstance(of, str) else of)(read.symbols), float)
     if values.shape != (read.T,):
         raise ValueError(
