@@ -11,7 +11,10 @@ def test_json_records_are_texts_or_symbol_lists(source):
     assert [record for _, record in found] == [["a", "b"], "ab c", ["1", "20"], []]
 
 
-@pytest.mark.parametrize("line", [b'["a"', b"{}", b"[[1]]", b"[1.5]", b"null"])
+DEEP = b"[" * 100_000 + b"]" * 100_000
+
+
+@pytest.mark.parametrize("line", [b'["a"', b"{}", b"[[1]]", b"[1.5]", b"null", DEEP])
 def test_json_records_names_the_line_that_is_none(source, line):
     with pytest.raises(CorpusError, match=r"line 2: .*expected a string or a list of symbols"):
         list(records.json_lines(source(b'["a"]\n' + line)))
@@ -21,6 +24,18 @@ def test_csv_cells_are_one_column_quotes_and_all(source):
     data = b'id,text\r\n1,"a, ""b""\r\nc"\r\n2,d\r\n\r\n'
     assert [cell for _, cell in records.csv_cells(source(data), "text")] == ['a, "b"\nc', "d"]
     assert [cell for _, cell in records.csv_cells(source(b"id\ttext\n1\ta,b\n", "data.tsv"), "text")] == ["a,b"]
+
+
+def test_json_array_names_the_file_that_is_nested_too_deeply(source):
+    with pytest.raises(CorpusError, match=r"data\.txt: its brackets are nested too deeply; expected an array"):
+        list(records.json_array(source(DEEP)))
+
+
+def test_csv_cells_repeats_the_beginning_of_a_long_header_only(source):
+    for header in ("x" * 9_000, ",".join(map(str, range(9_000)))):
+        with pytest.raises(CorpusError) as refused:
+            list(records.csv_cells(source(header.encode()), "text"))
+        assert len(str(refused.value)) < 300
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 _flags = ContextVar("flags", default=False)
 
-#: Characters of a value that a message repeats.
-SHOWN = 60
+#: Characters of a value that a message repeats, and values of a list.
+SHOWN, LISTED = 60, 20
 
 
 def option(name: str, value: object = None) -> str:
@@ -49,3 +49,13 @@ def brief(value: object) -> str:
     shown = str(value) if isinstance(value, float) else repr(value)
     half = SHOWN // 2 - 2
     return shown if len(shown) <= SHOWN else f"{shown[:half]} ... {shown[-half:]}"
+
+
+def listed(values: Sequence[object]) -> str:
+    """Return the values of a list as a message repeats them: the first ones, each cut if it is long.
+
+    >>> listed(["a", "b"]), listed([]), listed(range(1000))[-20:]
+    ("'a', 'b'", 'none', '18, 19 and 980 more')
+    """
+    shown = ", ".join(map(brief, values[:LISTED])) or "none"
+    return shown if len(values) <= LISTED else f"{shown} and {len(values) - LISTED:,} more"

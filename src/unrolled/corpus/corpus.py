@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from unrolled.config.data import DataConfig
-from unrolled.config.options import option
+from unrolled.config.options import brief, option
 from unrolled.corpus import reading, records
 from unrolled.corpus.encoding import Encoder, encode_records, encode_texts, kind_or
 from unrolled.corpus.reading import CorpusError, CorpusWarning
@@ -254,7 +254,7 @@ def _check_lengths(longest: int, inputs: str) -> None:
 
 def _warn_of_vocabulary(vocabulary: Vocabulary, stream: bool, inputs: str) -> None:
     if len(vocabulary.symbols) < 1 + stream:  # sequences of one symbol differ in length, streams of one do not
-        names = ", ".join(map(repr, vocabulary.symbols)) or "empty"
+        names = ", ".join(map(brief, vocabulary.symbols)) or "empty"
         message = f"{inputs}: the vocabulary is {names}, so there is nothing to learn"
         warnings.warn(message, CorpusWarning, stacklevel=4)
     elif len(vocabulary) >= LARGE_VOCABULARY:

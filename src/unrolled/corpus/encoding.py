@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unrolled.config.data import DataConfig
-from unrolled.config.options import option
+from unrolled.config.options import brief, option
 from unrolled.corpus import reading
 from unrolled.corpus.reading import CorpusError, CorpusWarning, Source
 from unrolled.saved.tokenizers import tokenizer
@@ -111,7 +111,7 @@ class Encoder:
             for symbol, after in pairwise(following):
                 if symbol == EOS and after != "\n":
                     raise CorpusError(
-                        f"EOS, which only ends a sequence, stands before {after!r}; divide the line, or rename it"
+                        f"EOS, which only ends a sequence, stands before {brief(after)}; divide the line, or rename it"
                     )
 
     def _looked_up(self, codes: Codes) -> Compact:

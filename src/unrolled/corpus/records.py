@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from unrolled.config.data import DataConfig, Format
-from unrolled.config.options import option
+from unrolled.config.options import brief, listed, option
 from unrolled.corpus.reading import RECORD_LIMIT, CorpusError, Source, text_blocks, text_lines
 
 Record = str | list[str]
@@ -114,10 +114,9 @@ def csv_cells(source: Source, column: str) -> Iterator[tuple[str, Record]]:
     try:
         header = next(rows, [])
         if column not in header:
-            found = f"no column {column!r}" if column else "no column was named"
+            found = f"no column {brief(column)}" if column else "no column was named"
             raise CorpusError(
-                f"{source}: {found}; name the one that holds the sequences ({option('column')}), of "
-                f"{', '.join(map(repr, header)) or 'none'}"
+                f"{source}: {found}; name the one that holds the sequences ({option('column')}), of {listed(header)}"
             )
         place = header.index(column)
         for row in rows:
@@ -157,6 +156,8 @@ def _why(error: msgspec.DecodeError, text: str) -> str:
         found = JSON_TYPES[type(msgspec.json.decode(text))]
     except msgspec.DecodeError as malformed:
         return f"{malformed}"
+    except RecursionError:
+        return "its brackets are nested too deeply"
     where = f"{error}".partition(" - at ")[2].strip("`$")
     return f"found {found}" + (f", of which {where} is neither text nor a whole number" if where else "")
 

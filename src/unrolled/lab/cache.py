@@ -62,7 +62,7 @@ def _read(path: Path, settings: dict[str, Any], left: Path | None) -> dict[str, 
         read = json.loads(path.read_bytes())
         version, before = read["version"], dict(read["settings"])
         result = dict(read["result"]) if "result" in read else None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ValueError(f"{path}: damaged, or not a result; remove it to compute the result again") from None
     if version != VERSION:
         raise ValueError(

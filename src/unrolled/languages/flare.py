@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import msgspec
 
+from unrolled.config.options import brief
 from unrolled.corpus.reading import CorpusError, Source, text_lines
 from unrolled.languages.language import Language, String
 from unrolled.languages.string_files import read_strings, write_strings
@@ -167,7 +168,7 @@ def _check(language: Language, example: Labelled, where: str) -> None:
 
 def _parsed(path: Path, number: int, line: str, value: Item | None, expected: str) -> Item:
     if value is None:
-        raise CorpusError(f"{path}: line {number} is {line!r}, expected {expected}")
+        raise CorpusError(f"{path}: line {number} is {brief(line)}, expected {expected}")
     return value
 
 

@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
+from unrolled.config.options import brief
 from unrolled.languages.arithmetic import BracketedArithmetic, ModularArithmetic
 from unrolled.languages.brackets import Dyck, Shuffle
 from unrolled.languages.counting import Blocks, Majority, Sum
@@ -112,7 +113,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> ValueError:
     listed = list(known)
     near = difflib.get_close_matches(name, listed, n=3, cutoff=0.5)
     hint = f"similar names: {', '.join(near)}" if near else f"the names are {', '.join(listed)}"
-    return ValueError(f"no {what} is named {name!r}; {hint}")
+    return ValueError(f"no {what} is named {brief(name)}; {hint}")
 
 
 _GERS = "Gers & Schmidhuber 2001, LSTM Recurrent Networks Learn Simple Context-Free and Context-Sensitive Languages"

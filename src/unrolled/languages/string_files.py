@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from unrolled.config.options import brief
 from unrolled.corpus.reading import CorpusError, Source, text_lines
 from unrolled.languages.language import Language, String
 
@@ -29,7 +30,9 @@ def write_strings(path: str | Path, strings: Iterable[Sequence[str]], *, spaced:
         spaced = any(len(symbol) != 1 for symbol in symbols)
     for symbol in sorted(symbols):
         if not symbol or any(c.isspace() for c in symbol) or (len(symbol) > 1 and not spaced):
-            raise ValueError(f"symbol {symbol!r} could not be read back from the file; rename it, or use spaced=True")
+            raise ValueError(
+                f"symbol {brief(symbol)} could not be read back from the file; rename it, or use spaced=True"
+            )
     between = " " if spaced else ""
     Path(path).write_text("".join(between.join(string) + "\n" for string in listed), "utf-8")
 
@@ -56,7 +59,7 @@ def checked(string: String, language: Language | None, where: str) -> String:
     """
     if language is None or language.recognises(string):
         return string
-    strange = next((f"{s!r} is not in its alphabet: " for s in string if s not in language.alphabet), "")
+    strange = next((f"{brief(s)} is not in its alphabet: " for s in string if s not in language.alphabet), "")
     raise CorpusError(f"{where}: {shortened(''.join(string))} is not in {language.name}; {strange}{language.summary}")
 
 

@@ -69,7 +69,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
         return []
     try:
         return [msgspec.json.decode(line, type=dict[str, Any]) for line in read_file(path).splitlines()]
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise CheckpointError(f"{path}: damaged, or written by something else: {error}") from None
 
 
@@ -85,7 +85,7 @@ def length_up_to(folder: Path, step: int) -> int:
         try:
             if not line.endswith(b"\n") or json.loads(line)["step"] > step:
                 break
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise CheckpointError(
                 f"{path}: line {number} is not a JSON object with a step; correct or remove the line"
             ) from None

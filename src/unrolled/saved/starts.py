@@ -31,5 +31,6 @@ def uncounted(starts: NDArray[Any]) -> NDArray[np.bool_]:
     """
     above = starts - starts.min()
     rarest = above < 0.5
-    none = rarest.all() or bool((above[~rarest] < -math.log(UNSEEN)).any())
-    return rarest & (not none)
+    others = above[~rarest]
+    found: NDArray[np.bool_] = rarest & bool(len(others) and (others > -math.log(UNSEEN)).all())
+    return found

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from unrolled.config.options import brief
 from unrolled.saved.atomic_files import FORMAT_VERSION, from_json
 from unrolled.saved.tokenizers import TOKENIZERS, tokenizer
 from unrolled.saved.tokenizers.base import EOS, REPLACEMENT, UNK, CodeTokenizer, Tokenizer
@@ -293,5 +294,5 @@ def _check(symbols: tuple[object, ...], kind: str, nfc: bool) -> None:
         else:
             fault = reader.fault(symbol) or ("occurs twice" if symbol in seen else "")
         if fault:
-            raise ValueError(f"Vocabulary: symbol {k} {symbol!r} {fault}")
+            raise ValueError(f"Vocabulary: symbol {k} {brief(symbol)} {fault}")
         seen.add(symbol)
