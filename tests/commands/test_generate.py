@@ -3,7 +3,7 @@
 import json
 import re
 
-from tests.commands.command_line import SMALL, unrolled
+from tests.commands.command_line import SMALL, refusal, unrolled
 
 
 def test_generate_obeys_prompt_length_and_seed(run):
@@ -40,3 +40,10 @@ def test_several_texts_are_told_apart_and_are_exact_as_json(run, lines_file, tmp
         unrolled("train", lines_file, "--out", tmp_path / "run", "--kind", "symbols", "--lines", *SMALL).returncode == 0
     )
     assert unrolled("generate", tmp_path / "run", "a", *flags).stdout.count(b"\n") == 3
+
+
+def test_generate_refuses_more_texts_than_fit_into_memory(run):
+    said = refusal(1, "generate", run[0], "the", "--count", "2000000000", "--max-length", "1")
+    assert re.search(r"writing 2,000,000,000 texts at once takes about .* GB are free; lower --count", said)
+    said = refusal(1, "generate", run[0], "the", "--strategy", "beam", "--beam-width", "2000000000")
+    assert "lower --beam-width (now 2,000,000,000)" in said

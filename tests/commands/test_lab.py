@@ -21,6 +21,8 @@ def lab_command(*arguments):
         (["anbn", "--lengths", "uniform:0-4"], "anbn has no string of size 0"),
         (["dyck-1", "--lengths", "uniform:0-4"], "the string of size 0 is empty"),
         (["anbn", "--seeds", "100000000"], "GB are free; lower --units"),
+        (["anbn", "--limit", "2000000000"], "trying every size up to 2,000,000,000 takes about"),
+        (["anbn", "--samples", "2000000000"], "GB are free; lower --samples"),
         (["anbn", "--gain", "0.1"], "gain is 0.1"),
         (["anbn", "--optimiser", "sgd"], "it must be one of adam, rmsprop"),
         (["anbn", "--cell", "gru", "--from-golden"], "gru"),

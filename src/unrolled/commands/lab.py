@@ -71,7 +71,7 @@ def lab(
     console = PlainConsole()
     learned = _given(registry.get, language)
     sizes, config = config.lengths, _given(experiment.fitted, learned, config)
-    _given(experiment.check, learned, config)
+    _given(experiment.check, learned, config, limit)
     with _writing(out):
         if from_golden:
             _drift(console, language, config, limit, out)

@@ -54,7 +54,7 @@ def brief(value: object) -> str:
 def listed(values: Sequence[object]) -> str:
     """Return the values of a list as a message repeats them: the first ones, each cut if it is long.
 
-    >>> listed(["a", "b"]), listed([]), listed(range(1000))[-20:]
+    >>> listed(["a", "b"]), listed([]), listed(range(1000))[-19:]
     ("'a', 'b'", 'none', '18, 19 and 980 more')
     """
     shown = ", ".join(map(brief, values[:LISTED])) or "none"

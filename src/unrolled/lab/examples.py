@@ -76,6 +76,11 @@ class Examples:
         self._models = np.arange(S)[:, None]
         self._shortest_first = np.argsort(self._lengths, axis=1, kind="stable")
 
+    @staticmethod
+    def memory(S: int, N: int, T: int) -> int:
+        """Return about how many bytes the strings of S models take, N of each, of at most T symbols."""
+        return S * N * (4 * T + 40)  # ids and codes; length, order, rank and where it is held
+
     def of(self, models: slice) -> Examples:
         """Return the examples of some of the models; drawing continues there."""
         part = copy.copy(self)

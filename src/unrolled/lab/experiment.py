@@ -10,7 +10,9 @@ import numpy as np
 import torch
 
 from unrolled.config.lab import LabConfig
-from unrolled.lab.examples import language_examples
+from unrolled.config.options import option
+from unrolled.core.free_memory import expect_room
+from unrolled.lab.examples import Examples, language_examples
 from unrolled.lab.memory import check_memory
 from unrolled.lab.optimisers import optimiser
 from unrolled.lab.predictors import ModelPredictor, first_failing_sizes, margins
@@ -24,11 +26,14 @@ from unrolled.languages.metrics import evaluate
 from unrolled.lm.memory import KEPT, parameters
 from unrolled.lm.model import SequenceModel
 from unrolled.notation import GATES, gate_slice
+from unrolled.words import counted
 
 #: Sizes tried in each range for a share, at most, evenly spaced.
 SHARE_SIZES = 40
 #: New strings of the training distribution on which the cross-entropy is measured, at most.
 NEW = 1000
+#: Bytes that a size takes which is tried, and a symbol of its string.
+SIZE, SYMBOL = 40, 16
 
 
 def experiment(
@@ -60,7 +65,7 @@ def experiment(
     (2, [(1, 5), (6, 10)])
     """
     config = fitted(language, config)
-    check(language, config)
+    check(language, config, limit)
     seeds = [config.first_seed + s for s in range(config.seeds)]
     lengths = Lengths(config.lengths)
     models = [new_model(language, config, seed) for seed in seeds]
@@ -113,12 +118,14 @@ def fitted(language: Language, config: LabConfig) -> LabConfig:
     return replace(config, lengths=f"uniform:{low}-{high}" + (f"/{step}" if step > 1 else ""))
 
 
-def check(language: Language, config: LabConfig) -> None:
-    """Check that models can be trained on a language.
+def check(language: Language, config: LabConfig, limit: int = 0) -> None:
+    """Check that models can be trained on a language, and tried up to a size.
 
     Raises: ValueError if there is no such optimiser, or a training size has no string or only the empty one;
-        MemoryError if the models do not fit into memory.
+        MemoryError if the models, their strings or those of the largest size do not fit into memory.
     """
+    tried = SIZE * limit + SYMBOL * language.length(limit)
+    expect_room(tried, f"trying every size up to {limit:,}", f"lower {option('limit')}")
     lengths = Lengths(config.lengths)
     check_training(language, config, language.length(lengths.longest), len(language.vocabulary))
     for n, _ in lengths:
@@ -140,6 +147,8 @@ def check_training(inputs: Language, config: LabConfig, T: int, K: int) -> None:
     model = config.model()
     weights = S * KEPT * 4 * parameters(model, len(inputs.vocabulary))
     check_memory(weights + StackedModels.memory(model.kind, S, config.rows, T, config.units, K), S)
+    strings = f"drawing {counted(config.samples, 'string')} for each of {counted(S, 'seed')}"
+    expect_room(Examples.memory(S, config.samples, T), strings, f"lower {option('samples')}")
 
 
 def new_model(language: Language, config: LabConfig, seed: int) -> SequenceModel:

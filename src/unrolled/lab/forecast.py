@@ -19,7 +19,7 @@ from unrolled.lm.model import SequenceModel
 
 #: Steps that are timed, and strings that are drawn for them.
 STEPS, SAMPLES = 20, 20
-#: Seconds of one size from which no larger one is timed.
+#: Seconds from which no more steps and no larger size are timed.
 LONG = 0.5
 
 
@@ -49,9 +49,12 @@ def forecast(language: Language, config: LabConfig, limit: int) -> Forecast:
     brief = replace(config, steps=min(STEPS, config.steps), samples=min(SAMPLES, config.samples), choose_up_to=0)
     models = [new_model(language, brief, seed) for seed in seeds]
     examples = language_examples(language, lengths, brief.samples, brief.loss, seeds)
-    begun = time.perf_counter()
-    train(models, examples, brief)
-    training = (time.perf_counter() - begun) * config.steps / brief.steps
+    for steps in (1, brief.steps):
+        begun = time.perf_counter()
+        train(models, examples, replace(brief, steps=steps))
+        training = (time.perf_counter() - begun) * config.steps / steps
+        if training * STEPS > LONG * config.steps:
+            break
     scanned = [n for n in range(1, limit + 1) if language.has(n) and language.length(n)]
     shared = [n for each in ranges_up_to(limit, lengths) for n in sizes_in(language, each)]
     return Forecast(training, _measuring(models, language, scanned + shared, config))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unrolled.config.options import option
-from unrolled.lm.memory import available
+from unrolled.core.free_memory import available
 from unrolled.words import counted
 
 

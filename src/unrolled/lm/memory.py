@@ -1,42 +1,23 @@
-"""How much memory is free, and whether training a model fits into it."""
+"""Whether training a model fits into memory."""
 
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 
 from unrolled.config.model import ModelConfig
 from unrolled.config.options import option
 from unrolled.config.training import TrainingConfig
+from unrolled.core.free_memory import available
 from unrolled.corpus.splitting import Sequences
 from unrolled.notation import CELLS, has_cell_state
 from unrolled.saved.tensors import model_tensors
 from unrolled.words import counted
 
-#: Files with the free memory of the machine, and with the limit of a container.
-_MEMINFO = Path("/proc/meminfo")
-_LIMIT, _USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
 #: Numbers that training keeps for each parameter: itself, its gradient, two moments, its best value.
 KEPT = 5
-
-
-def available() -> int:
-    """Return how many bytes of memory are free.
-
-    >>> available() > 0
-    True
-    """
-    found = []
-    if _MEMINFO.exists():
-        fields = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
-        found.append(int(fields["MemAvailable"].split()[0]) * 1024)
-    if _LIMIT.exists() and _LIMIT.read_text().strip() != "max":
-        found.append(int(_LIMIT.read_text()) - int(_USED.read_text()))
-    return min(found) if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def check_memory(config: ModelConfig, V: int, training: TrainingConfig | None = None, rows: int = 0) -> None:

@@ -182,13 +182,14 @@ class SequenceModel(torch.nn.Module):
             options: fields of :class:`GenerationConfig` that replace those of `config`.
 
         Returns: the continuations, without EOS.
-        Raises: ValueError if an option is out of its range; TypeError if there is no such option.
+        Raises: ValueError if an option is out of its range; TypeError if there is no such option; MemoryError if so
+            many do not fit into memory.
 
         >>> model = SequenceModel(ModelConfig(hidden_size=3), Vocabulary("ab", "characters"))
         >>> [len(text) <= 5 for text in model.generate("a", count=2, max_length=5, seed=1)]
         [True, True]
         """
-        return self.generate_each([prompt] * count, config, **options)
+        return self.runtime().generate(prompt, config, count=count, **options)
 
     def generate_each(
         self, prompts: Sequence[Text], config: GenerationConfig | None = None, **options: Any

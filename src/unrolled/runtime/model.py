@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from unrolled import notation
 from unrolled.config.generation import GenerationConfig
+from unrolled.config.options import option
 from unrolled.core.backend import reference_forced
 from unrolled.core.fields import Weights
+from unrolled.core.free_memory import expect_room
 from unrolled.core.sampling import Chooser
 from unrolled.core.stepper import CoreStepper
 from unrolled.notation import stored_name, weight_shapes
@@ -29,11 +31,14 @@ from unrolled.runtime.scoring import Score
 from unrolled.saved.model import SavedModel
 from unrolled.saved.starts import uncounted
 from unrolled.saved.vocabulary import Text, Vocabulary
+from unrolled.words import counted
 
 Array = NDArray[np.float32]
 
 #: Steppers that a model keeps packed, those of the last batch sizes.
 KEPT = 4
+#: Bytes that a text takes while it is written, its random stream above all, and copies of its state and logits.
+ROW, COPIES = 3000, 4
 
 #: For each layer h (B, H), and c (B, H) if the cell has one.
 State = list[tuple[Array, ...]]
@@ -197,13 +202,24 @@ class RuntimeModel:
         self, prompt: Text = "", config: GenerationConfig | None = None, *, count: int = 1, **options: Any
     ) -> list[str]:
         """Generate `count` continuations of a prompt; see :meth:`unrolled.lm.model.SequenceModel.generate`."""
+        self._expect_room(count, "count", count)
         return self.generate_each([prompt] * count, config, **options)
 
     def generate_each(
         self, prompts: Sequence[Text], config: GenerationConfig | None = None, **options: Any
     ) -> list[str]:
         """Generate one continuation of each of several prompts, all in one batch."""
-        return generation.generate_texts(self.writer, prompts, replace(config or GenerationConfig(), **options))
+        config = replace(config or GenerationConfig(), **options)
+        if config.strategy == "beam":
+            most = len(self.vocabulary) ** min(config.max_length, 64)
+            self._expect_room(min(config.beam_width, most), "beam_width", config.beam_width)
+        return generation.generate_texts(self.writer, prompts, config)
+
+    def _expect_room(self, rows: int, name: str, value: int) -> None:
+        """Refuse an option that makes more texts be written at once than fit into memory."""
+        numbers = len(self.b_y) + sum(s.size for layer in self.first for s in layer)
+        remedy = f"lower {option(name)} (now {value:,})"
+        expect_room(rows * (ROW + COPIES * 4 * numbers), f"writing {counted(rows, 'text')} at once", remedy)
 
     def stream(self, prompt: Text = "", config: GenerationConfig | None = None, **options: Any) -> Iterator[str]:
         """Yield one continuation of a prompt piece by piece."""

@@ -15,8 +15,8 @@ UNSEEN = 1e-3
 def starts(counts: NDArray[Any]) -> NDArray[np.float32]:
     """Return the log-probabilities (V,) of a first symbol, smoothed so that none is zero, from its counts (V,).
 
-    >>> starts(np.array([3, 1, 0])).round(2).tolist()
-    [-0.29, -1.39, -8.29]
+    >>> [f"{p:.4f}" for p in np.exp(starts(np.array([3, 1, 0])))]
+    ['0.7497', '0.2501', '0.0002']
     """
     smoothed = counts + UNSEEN
     found: NDArray[np.float32] = np.log(smoothed / smoothed.sum()).astype(np.float32)
