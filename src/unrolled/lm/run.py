@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from unrolled.config.options import option
 from unrolled.config.training import TrainingConfig
+from unrolled.core import has_bfloat16_units
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.splitting import counts
 from unrolled.lm.evaluation import evaluate
@@ -141,6 +142,12 @@ class Run:
         self.carried: State | None = None  # hidden state after the last chunk of a stream
         self.metrics: MetricsLog | None = None
         model.start.copy_(torch.from_numpy(_starts(corpus)))
+        if config.precision == "bfloat16" and not has_bfloat16_units():
+            warnings.warn(
+                f"{option('precision', config.precision)} brings no speed here: without units for it, bfloat16 is "
+                "multiplied as float32",
+                stacklevel=3,
+            )
         if not len(corpus.validation):
             for given in _without_effect(config):
                 warnings.warn(

@@ -75,7 +75,7 @@ def train(
             callback.on_train_begin(run)
         run.start()
         model.train()
-        add_gradients = gradients.gradient_function(model)
+        add_gradients = gradients.gradient_function(model, config.precision)
         while (ended := run.ended(stop.is_set())) is None:
             with run.timed("step"):
                 N, nats = 0, 0.0
