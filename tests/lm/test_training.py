@@ -53,6 +53,14 @@ def test_training_in_bfloat16_ends_near_that_in_float32_with_float32_weights(cel
         assert name == "start" or not torch.equal(w, wide.state_dict()[name])
 
 
+def test_training_of_float64_weights_in_bfloat16_is_refused_before_a_folder_is_made(tmp_path):
+    corpus = stream_corpus()
+    model = SequenceModel(ModelConfig(hidden_size=3), corpus.vocabulary).double()
+    with pytest.raises(ValueError, match=r"precision='bfloat16' needs weights in float32; .* are torch\.float64"):
+        train(model, corpus, TrainingConfig(precision="bfloat16", max_steps=1), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.usefixtures("instruction_set")
 def test_bfloat16_without_units_for_it_trains_with_a_note():
     with warnings.catch_warnings(record=True) as caught:

@@ -11,6 +11,7 @@ weights themselves, the loss, what gradients are added to and the state between 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 
 import torch
@@ -40,20 +41,14 @@ GradientFunction = Callable[[SequenceModel, Batch, State | None], tuple[float, S
 def gradient_function(model: SequenceModel, precision: Precision = "float32") -> GradientFunction:
     """Return `by_hand`; `by_autograd` if a weight is frozen or computed, a module has hooks, or the core cannot run.
 
-    Args: the model; the type that the pass runs in, of which float32 stands for the type of the weights.
-    Raises: ValueError if weights of another type than float32 are to run in bfloat16.
+    Args: the model; the type that the pass runs in, of which float32 stands for that of the weights.
     """
     layers = [w for direction in model.rnn.weights() for w in direction if w is not None]
     plain = all(w.is_leaf and w.requires_grad for w in (*layers, *model.parameters()))
     hooked = is_hooked(model) or is_hooked(model.rnn)
     on_core = dispatch.obstacle(model.head.weight, model.head.weight.dtype) is None and core_reads(*layers)
     function = by_hand if plain and on_core and not hooked else by_autograd
-    if precision == "float32":
-        return function
-    kept = model.head.weight.dtype
-    if kept != torch.float32:
-        raise ValueError(f"precision is {precision!r} and the weights are {kept}; it needs weights in float32")
-    return partial(function, narrow=torch.bfloat16)
+    return function if precision == "float32" else partial(function, narrow=torch.bfloat16)
 
 
 def by_autograd(
@@ -63,7 +58,7 @@ def by_autograd(
 
     Autocast leaves a GRU in float32, as that of torch.
     """
-    with torch.autocast("cpu", narrow, enabled=narrow is not None):
+    with nullcontext() if narrow is None else torch.autocast("cpu", narrow):
         loss, after = model.loss(batch.ids, batch.targets, state, batch.lengths, reduction="sum")
     loss.backward()  # type: ignore[no-untyped-call]
     return loss.item(), tuple(s.detach().to(model.head.weight.dtype) for s in after)

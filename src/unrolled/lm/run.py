@@ -127,6 +127,9 @@ class Run:
     ):
         if corpus.vocabulary != model.vocabulary:
             raise ValueError(f"the corpus is read as {corpus.vocabulary}, the model knows {model.vocabulary}")
+        narrow = option("precision", config.precision) if config.precision == "bfloat16" else None
+        if narrow and model.head.weight.dtype != torch.float32:
+            raise ValueError(f"{narrow} needs weights in float32; those of the model are {model.head.weight.dtype}")
         model.frame(not corpus.stream)
         self.model, self.corpus, self.config, self.origin = model, corpus, config, origin or {}
         self.folder = Path(out) if out is not None else None
@@ -142,11 +145,9 @@ class Run:
         self.carried: State | None = None  # hidden state after the last chunk of a stream
         self.metrics: MetricsLog | None = None
         model.start.copy_(torch.from_numpy(_starts(corpus)))
-        if config.precision == "bfloat16" and not has_bfloat16_units():
+        if narrow and not has_bfloat16_units():
             warnings.warn(
-                f"{option('precision', config.precision)} brings no speed here: without units for it, bfloat16 is "
-                "multiplied as float32",
-                stacklevel=3,
+                f"{narrow} brings no speed here: without units for it, bfloat16 is multiplied as float32", stacklevel=3
             )
         if not len(corpus.validation):
             for given in _without_effect(config):
