@@ -1,6 +1,6 @@
 """Every bench in order, then the picture and the tables: what `make bench` runs.
 
-    python bench/everything.py            about forty minutes on two idle cores
+    python bench/everything.py            about fifty minutes on two idle cores
     python bench/everything.py --quick    about four; writes nothing
 
 The parity tests come first.  If they are red, or a bench meets a result that differs from the peer's, nothing is
@@ -19,7 +19,18 @@ from harness import DRIVER, ROOT, load
 
 PARITY = ("tests/nn/test_layers_match_torch.py", "tests/core/test_bits.py")
 #: Shortest first, the grid last.
-BENCHES = ("steps", "composing", "memory", "train_throughput", "peers", "left_padded", "ragged", "layers")
+BENCHES = (
+    "steps",
+    "composing",
+    "memory",
+    "train_throughput",
+    "peers",
+    "situations",
+    "left_padded",
+    "ragged",
+    "bfloat16",
+    "layers",
+)
 #: Load per core above which the numbers mean little.
 IDLE = 0.5
 

@@ -32,6 +32,8 @@ PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "ragged": ("ragged", tables.ragged),
     "steps": ("steps", tables.steps),
     "peers": ("peers", tables.peers),
+    "situations": ("situations", tables.situations),
+    "bfloat16": ("bfloat16", tables.bfloat16),
     "composing": ("composing", tables.composing),
     "memory": ("memory", tables.memory),
     "training": ("train_throughput", tables.training),

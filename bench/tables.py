@@ -253,6 +253,37 @@ def peers(found: Found) -> str:
     return f"{by_phase(made)}\n\n{versions}."
 
 
+def situations(found: Found) -> str:
+    """One call where people are: ours on all threads, ours on one, torch, in ms; last, two processes beside one."""
+    lines = []
+    for row in found["rows"]:
+        for phase in PHASES:
+            cells = [
+                " / ".join(map(number, ms.values())) if isinstance(ms, dict) else f"{ms:.2f}"
+                for ms in row[phase].values()
+            ]
+            lines.append([f"{row['cell']} B {row['B']} T {row['T']} H {row['H']} {phase}", *cells])
+    names = [name.replace("pause 0 ms", "steady").replace("pause", "after") for name in found["rows"][0][PHASES[0]]]
+    return markdown("|" + "|".join(f">{name}" for name in names), lines)
+
+
+def bfloat16(found: Found) -> str:
+    """bfloat16 beside our float32 and torch's bfloat16."""
+    lines = []
+    for row in found["rows"]:
+        times = (
+            item
+            for phase in PHASES
+            for item in (number(row[phase]["own_ms"]), *(f"{row[phase][f'x_{w}']:.2f}" for w in ("float32", "torch")))
+        )
+        kept, errors = row["kept_mb"], (f"{row['errors'][who]:.1e}" for who in ("own", "torch"))
+        lines.append(
+            [row["cell"], row["B"], row["T"], row["H"], *times, f"{kept['own'] / kept['float32']:.2f}", *errors]
+        )
+    head = "|".join(f">{phase} ms|>x float32|>x torch" for phase in PHASES)
+    return markdown(f"cell|>B|>T|>H|{head}|>memory kept|>error|>torch's", lines)
+
+
 def composing(found: Found) -> str:
     """Compile times, and four models by vmap."""
     compiled, mapped = ([row for row in found["rows"] if row["what"] == what] for what in ("compile", "vmap"))

@@ -121,6 +121,24 @@ print(threads() - before, _core.items_helped() > 0)
 
 
 @needs_two
+def test_own_threads_that_are_still_awake_take_no_place_of_openmps():
+    """Two members of one number would write to one buffer: the items are long enough for both to be inside."""
+    code = """
+torch.set_num_threads(3)
+before, large = (make("LSTM", torch.float32, T=24, B=29, I=I, H=H) for I, H in ((60, 50), (200, 150)))
+_core.rehearse(processors=1)
+want = large.run()
+for k in range(90):
+    _core.rehearse(processors=3, awaited=True)
+    before.run()
+    _core.rehearse(processors=3, openmp=True, delay=50 * (k % 3))
+    assert_same_bits(large.run(), want)
+print("same")
+"""
+    assert python(code) == ["same"]
+
+
+@needs_two
 def test_calls_between_operations_of_torch_and_pauses_keep_their_bits():
     code = """
 import time
