@@ -119,10 +119,12 @@ def test_gradients_are_added_to_what_is_there(function):
     torch.testing.assert_close(model.head.weight.grad, 2 * once)
 
 
+@pytest.mark.filterwarnings("ignore:precision='bfloat16' brings no speed here")
 @pytest.mark.parametrize("steps", [2, "auto"])
 @pytest.mark.parametrize("frozen", [False, True], ids=["by hand", "by autograd"])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_training_with_checkpoint_steps_ends_with_the_same_bits(cell, frozen, steps):
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_training_with_checkpoint_steps_ends_with_the_same_bits(precision, cell, frozen, steps):
     corpus = Corpus.from_text("abcab" * 300, validation=0, test=0)
     ends = []
     for checkpoint_steps in (None, steps):
@@ -132,7 +134,8 @@ def test_training_with_checkpoint_steps_ends_with_the_same_bits(cell, frozen, st
         assert model.rnn.checkpoint_steps == checkpoint_steps
         model.head.bias.requires_grad_(not frozen)
         assert gradient_function(model) is (by_autograd if frozen else by_hand)
-        train(model, corpus, TrainingConfig(max_steps=4, batch_size=8, bptt=40))  # segments end at blocks of 16 steps
+        config = TrainingConfig(max_steps=4, batch_size=8, bptt=40, precision=precision)
+        train(model, corpus, config)  # segments end at blocks of 16 steps
         ends.append(model.state_dict())
     for name, want in ends[0].items():
         assert torch.equal(ends[1][name], want), name

@@ -114,7 +114,8 @@ class Run:
     """One training run, before its first step; :mod:`unrolled.lm.run_state` saves and resumes it.
 
     Args: as :func:`unrolled.lm.training.train`.
-    Raises: ValueError if the corpus is not encoded with the model's vocabulary, or not framed as the model.
+    Raises: ValueError if the corpus is not encoded with the model's vocabulary, or not framed as the model, or if
+        precision is bfloat16 and the weights are not float32.
     """
 
     def __init__(
