@@ -187,7 +187,7 @@ struct HeadPass {
 // Steps in a block of the sums over rows: the weight gradients of a block are summed in one go, blocks are counted from
 // the last step (backward-inl.h).
 constexpr Index block_steps(Index B) {
-  const Index rows = B < 8 ? 64 : 128;
+  const Index rows = B < 8 ? 64 : 256;
   return B >= rows ? 1 : rows / (B > 0 ? B : 1);
 }
 

@@ -8,7 +8,7 @@ from tests.core.test_bits import some_lengths, some_resets
 
 pytestmark = pytest.mark.usefixtures("instruction_set")
 
-#: (T, B, H, segment): a block of the sums is 64, 21 (B = 3), 6 (B = 20) and 1 steps long.
+#: (T, B, H, segment): a block of the sums is 64, 21 (B = 3), 12 (B = 20) and 1 steps long.
 SIZES = [(197, 1, 17, 64), (71, 3, 47, 10), (53, 20, 33, 7), (9, 131, 9, 2), (7, 5, 9, 50)]
 
 

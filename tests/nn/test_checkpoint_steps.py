@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 import unrolled.nn
 from tests.nn.layers import LAYERS, as_tuple, gradients
 
-T, B, I, H = 37, 20, 5, 7  # a block of the core's sums has 6 steps
+T, B, I, H = 37, 20, 5, 7  # a block of the core's sums has 12 steps
 STEPS = [1, 13, "auto"]
 
 

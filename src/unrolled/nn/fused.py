@@ -83,7 +83,7 @@ def block_steps(B: int) -> int:
     gradients, so a replica that runs beside one with longer strings learns as it would alone.
 
     >>> block_steps(1), block_steps(16), block_steps(200)
-    (64, 8, 1)
+    (64, 16, 1)
     """
     return _core.block_steps(B)
 
