@@ -2,8 +2,12 @@
 
 import pytest
 import torch
+from hypothesis import settings
 
 from unrolled import _core
+
+settings.register_profile("unrolled", deadline=None)  # a busy machine is no fault of a test
+settings.load_profile("unrolled")
 
 
 @pytest.fixture(autouse=True)
