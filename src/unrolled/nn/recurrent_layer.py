@@ -218,7 +218,8 @@ class RecurrentLayer(torch.nn.RNNBase):
 
         between = partial(dropout, p=p) if p else None
         outputs, finals, gates = run_stack(run_layer, x, states, L, D, between)
-        return outputs[-1], finals, [(y.detach(), g) for y, g in zip(outputs, gates, strict=True)] if trace else []
+        recorded = [(y.detach().clone(), g) for y, g in zip(outputs, gates, strict=True)] if trace else []
+        return outputs[-1], finals, recorded
 
     def _torch_operator(
         self, x: Tensor, states: Sequence[Tensor], layout: Layout, weights: list[Weights]
