@@ -30,13 +30,14 @@ void run_leased(int members, Bytes bytes, Job job) {
 // What a call costs (division.h) on an instruction set with vectors of so many bytes.
 template <class Real>
 Workload workload(const Call<Real>& call, int vector_bytes) {
-  const int lanes = vector_bytes / static_cast<int>(sizeof(Real));
+  const int lanes = vector_bytes / static_cast<int>(sizeof(Real));            // multiply-adds of one instruction
+  const int width = vector_bytes / static_cast<int>(sizeof(Computed<Real>));  // units of a vector
   const bool backward = call.gradients;
   const Index GH = gate_count(call.cell) * call.H;
   const auto recurrent = static_cast<double>(GH * call.P), input = static_cast<double>(GH * call.I);
   Workload found{};
   found.T = call.T, found.B = call.B, found.recurrences = call.recurrences, found.lanes = lanes;
-  const Index units = backward || gate_count(call.cell) == 1 ? 4 * lanes : lanes;  // of a panel (gemm-inl.h)
+  const Index units = backward || gate_count(call.cell) == 1 ? 4 * width : width;  // of a panel (gemm-inl.h)
   found.panels = std::max<Index>(1, ((backward ? call.P : call.H) + units - 1) / units);
   found.recurrent = recurrent;
   found.rest = backward ? recurrent + 2 * input : call.recurrence[0].symbols.data ? 0 : input;

@@ -1,17 +1,21 @@
 """Where the options of `train` come from: flags, then a TOML file, then the run that is resumed."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 from unittest import mock
 
+import numpy as np
 import pytest
 from cyclopts import App, Parameter
 
 from tests.commands.command_line import SMALL, refusal, unrolled
 from unrolled.commands.configuration import fill_in
+from unrolled.core import has_bfloat16_units
 from unrolled.saved.checkpoints import save_checkpoint
+from unrolled.saved.model import SavedModel
 
 
 def test_config_file_holds_the_options_and_flags_go_on_top(tmp_path):
@@ -27,6 +31,19 @@ def test_config_file_holds_the_options_and_flags_go_on_top(tmp_path):
     assert (config["data"]["validation"], config["training"]["max_steps"]) == (0.1, 3)
 
 
+@pytest.mark.parametrize("given", [["--precision", "bfloat16"], ["--config", "run.toml"]])
+def test_precision_is_recorded_resumed_and_the_model_reads_float32_weights(given, tmp_path):
+    (tmp_path / "run.toml").write_text('[training]\nprecision = "bfloat16"\n')
+    done = unrolled("train", "sonnets", "--out", "run", *SMALL, *given, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    assert len(re.findall("precision", done.stderr.decode())) == (not has_bfloat16_units())
+    again = unrolled("train", "--resume", "--out", "run", "--max-steps", "14", cwd=tmp_path)
+    assert "after 14 steps" in again.stdout.decode(), again.stderr.decode()
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["training"]["precision"] == "bfloat16"
+    assert SavedModel.load(tmp_path / "run").tensors["rnn.weight_hh_l0"].dtype == np.float32
+    assert unrolled("score", "run", "Shall I", cwd=tmp_path).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("toml", "message"),
     [
@@ -34,6 +51,7 @@ def test_config_file_holds_the_options_and_flags_go_on_top(tmp_path):
         ("[modle]\nhidden_size = 5\n", "unknown key 'modle' at the top level; did you mean model?"),
         ("[model]\nhidden_size = -5\n", "hidden_size is -5"),
         ('[model]\nhidden_size = "5"\n', "hidden_size is '5'; it must be a whole number"),
+        ('[training]\nprecision = "bf16"\n', "precision is 'bf16'; it must be one of float32, bfloat16"),
         ("[model\n", "Expected ']'"),
     ],
 )

@@ -51,6 +51,7 @@ def test_resume_of_another_corpus_model_or_training_is_refused(copied, tmp_path)
     assert "this run began with other data" in refusal(1, *resume, "--validation", "0.1")
     assert "--hidden-size was 8 when this run began and is 9 now" in refusal(1, *resume, "--hidden-size", "9")
     assert "seed was 0 when this run began and is 1 now" in refusal(1, *resume, "--seed", "1")
+    assert "--precision was 'float32' when this run began" in refusal(1, *resume, "--precision", "bfloat16")
     assert contents(copied) == before
 
 

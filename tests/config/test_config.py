@@ -53,6 +53,7 @@ REFUSED = {
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"clip_norm": float("inf")}, "clip_norm is inf; it must be a number in [0, 1e+09]"),
         ({"plateau_factor": 1.0}, "plateau_factor is 1.0; it must be a number in (0, 1)"),
+        ({"precision": "float16"}, "precision is 'float16'; it must be one of float32, bfloat16"),
         ({"batch_size": 0}, "batch_size is 0; it must be a whole number from 1 to 2,147,483,647"),
         ({"seed": -1}, "seed is -1; it must be a whole number from 0 to 9,223,372,036,854,775,807"),
         ({"max_epochs": 0}, "training never ends"),

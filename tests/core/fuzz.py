@@ -15,14 +15,19 @@ from contextlib import suppress
 import numpy as np
 import torch
 
-from tests.core.cases import KINDS, make
+from tests.core.cases import DTYPES, KINDS, make
 from unrolled import _core
 from unrolled.core.fields import GradientTensors, HeadPass, LayerTensors, Layout, Weights
 from unrolled.nn import fused
+from unrolled.nn.fused import computed
 from unrolled.notation import CELLS, has_cell_state
 
 #: What a call that does not fit may raise.
 EXPECTED = (ValueError, TypeError, IndexError, RuntimeError, MemoryError, SystemError, OverflowError)
+
+
+def bytes_of(t):
+    return t.contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
 
 def small(rng):
@@ -53,7 +58,7 @@ def otherwise(rng, t):
         lambda: t.mT.contiguous().mT if t.dim() > 1 else t.flip(0),
         lambda: t.narrow(axis, 0, 1).expand(t.shape) if length else t,
         lambda: torch.stack([t, t], -1)[..., 0],
-        lambda: torch.frombuffer(bytearray(b"." + t.numpy().tobytes()), dtype=t.dtype, offset=1).view(t.shape),
+        lambda: torch.frombuffer(bytearray(b"." + bytes_of(t)), dtype=t.dtype, offset=1).view(t.shape),
         lambda: torch._neg_view(t) if t.dtype != torch.bool else t,
         lambda: freed,
         lambda: t.to("meta"),
@@ -62,7 +67,7 @@ def otherwise(rng, t):
         lambda: t[None],
         lambda: t.flatten(),
         lambda: t.new_zeros([small(rng) for _ in range(t.dim())]),
-        lambda: t.numpy(),
+        lambda: as_array(t),
         lambda: rng.choice([0, -1, "x", (), [t]]),
     ]
     if t.dtype == torch.int64 and t.numel():
@@ -89,7 +94,7 @@ def like_c(c_0):
 
 
 def layer_call(rng):
-    kind, dtype = rng.choice(KINDS), rng.choice([torch.float32, torch.float64])
+    kind, dtype = rng.choice(KINDS), rng.choice(DTYPES)
     T, B, D = rng.choice([1, 2, 7]), rng.choice([1, 3]), rng.choice([1, 2])
     case = make(kind, dtype, T=T, B=B, I=rng.choice([1, 5]), H=rng.choice([2, 9]), D=D, one_hot=rng.random() < 0.4)
     layout = {}
@@ -140,7 +145,7 @@ def layer_call(rng):
 
 
 def step_call(rng):
-    kind, dtype = rng.choice(KINDS), rng.choice([torch.float32, torch.float64])
+    kind, dtype = rng.choice(KINDS), rng.choice(DTYPES)
     case = make(kind, dtype, T=1, B=3, I=5, H=9)
     h, c = case.h0, case.c0
     others = [case.x[0], h, *case.weights[0]]
@@ -155,21 +160,28 @@ def step_call(rng):
 
 def head_call(rng):
     N, H, V = small(rng), small(rng), small(rng)
-    dtype = rng.choice([torch.float32, torch.float64])
+    dtype = rng.choice(DTYPES)
     x, W, b = (torch.randn(*shape, dtype=dtype) for shape in ((N, H), (V, H), (V,)))
     targets = torch.randint(-1, max(V, 1), (N,))
-    arrays = HeadPass(W, b, x, targets, *map(torch.zeros_like, (x, W, b)))
+    arrays = HeadPass(
+        W, b, x, targets, torch.zeros_like(x), *(t.new_zeros(t.shape, dtype=computed(dtype)) for t in (W, b))
+    )
     _core.head(shaken(rng, arrays, list(arrays)), rng.choice([1, 2]))
 
 
 def as_array(t):
-    return t.numpy() if torch.is_tensor(t) and t.is_cpu and t.layout == torch.strided and t.numel() else t
+    if not torch.is_tensor(t) or not t.is_cpu or t.layout != torch.strided or not t.numel():
+        return t
+    return t.contiguous().view(torch.uint16).numpy() if t.dtype == torch.bfloat16 else t.numpy()
 
 
 def stepper_call(rng):
-    case = make(rng.choice(KINDS), torch.float32, T=1, B=2, I=5, H=9, one_hot=rng.random() < 0.5)
+    dtype = rng.choice(DTYPES)
+    case = make(rng.choice(KINDS), dtype, T=1, B=2, I=5, H=9, one_hot=rng.random() < 0.5)
+    if case.x.is_floating_point():
+        case.x = case.x.to(computed(dtype))
     weights, V, P = case.weights[0], rng.choice([3, 5, 24]), case.h0.shape[2]
-    head = (torch.randn(V, P), torch.randn(V))
+    head = (torch.randn(V, P, dtype=dtype), torch.randn(V, dtype=dtype))
     others = [case.x, *weights, *head]
     if rng.random() < 0.4:
         weights = shaken(rng, weights, others)
@@ -178,7 +190,14 @@ def stepper_call(rng):
     if rng.random() < 0.5:
         weights, head = tuple(map(as_array, weights)), tuple(map(as_array, head))
     layers, B = [weights] * rng.choice([1, 1, 1, 2, 0]), rng.choice([2, 2, 2, 2, 1, 0, -1, 2**62])
-    stepper = _core.Stepper("float32", CELLS[case.kind].number, layers, rng.choice([head, None]), B, rng.random() < 0.5)
+    stepper = _core.Stepper(
+        str(dtype).removeprefix("torch."),
+        CELLS[case.kind].number,
+        layers,
+        rng.choice([head, None]),
+        B,
+        rng.random() < 0.5,
+    )
     for array in (*weights, *head):
         if torch.is_tensor(array) and array.is_cpu and rng.random() < 0.5:
             array.untyped_storage().resize_(0)

@@ -1,9 +1,13 @@
 """The gradient by hand against autograd's, by name, for every option of the model."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
+from tests.core.cases import assert_same_bits
+from tests.nn.compare import TOLERANCE, assert_close
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
 from unrolled.corpus.batching import IGNORED
@@ -44,24 +48,66 @@ def gradients(function, model, batch, state):
     return found | {"loss": torch.tensor(nats)} | {f"state {k}": s for k, s in enumerate(after)}
 
 
-@pytest.mark.parametrize("V", [5, 40], ids=["V<T*B", "V>T*B"])
-@pytest.mark.parametrize("carried", [False, True], ids=["fresh", "carried"])
-@pytest.mark.parametrize("name", MODELS)
-def test_gradient_by_hand_matches_autograd(name, carried, V):
+def large(name, V):
+    """Return a model whose weights are so large that no gradient is zero by chance."""
     torch.manual_seed(1)
     model = SequenceModel(MODELS[name], Vocabulary([f"s{k}" for k in range(V - 2)]))
     with torch.no_grad():
         for p in model.parameters():
-            p.add_(0.3 * torch.randn_like(p))  # so that no gradient is zero by chance
-    H, L = model.config.hidden_size, model.config.num_layers
-    state = tuple(torch.randn(L, 3, H) for _ in range(model.state_count)) if carried else None
-    batch = ragged_batch(V)
+            p.add_(0.3 * torch.randn_like(p))
+    return model
+
+
+def carried_state(model, B=3):
+    return tuple(torch.randn(model.config.num_layers, B, model.config.hidden_size) for _ in range(model.state_count))
+
+
+@pytest.mark.parametrize("V", [5, 40], ids=["V<T*B", "V>T*B"])
+@pytest.mark.parametrize("carried", [False, True], ids=["fresh", "carried"])
+@pytest.mark.parametrize("name", MODELS)
+def test_gradient_by_hand_matches_autograd(name, carried, V):
+    model = large(name, V)
+    state, batch = carried_state(model) if carried else None, ragged_batch(V)
     got, want = gradients(by_hand, model, batch, state), gradients(by_autograd, model, batch, state)
     for key, value in want.items():
         torch.testing.assert_close(got[key], value, rtol=1e-5, atol=2e-5, msg=lambda m, key=key: f"{key}: {m}")
     expected_zero = {f"initial.{k}" for k in range(2)} if carried else set()
     for key, value in got.items():
         assert (value.abs().max() == 0) == (key in expected_zero), key
+
+
+@pytest.mark.parametrize("function", [by_hand, by_autograd])
+@pytest.mark.parametrize("T", [7, 40], ids=["T*B<V", "T*B>V"])
+@pytest.mark.parametrize("carried", [False, True], ids=["fresh", "carried"])
+@pytest.mark.parametrize("name", MODELS)
+def test_gradient_in_bfloat16_is_that_of_float32_but_for_roundings(name, carried, T, function):
+    model = large(name, V=40)
+    before = {key: p.detach().clone() for key, p in model.named_parameters()}
+    state, batch = carried_state(model) if carried else None, ragged_batch(40, T)
+    got = gradients(partial(function, narrow=torch.bfloat16), model, batch, state)
+    want = gradients(by_hand, model, batch, state)
+    errors = {key: float((got[key] - value).norm() / value.norm().clamp_min(1e-9)) for key, value in want.items()}
+    assert {key: error for key, error in errors.items() if error > TOLERANCE[torch.bfloat16]} == {}
+    assert errors["rnn.weight_hh_l0"] > 2**-12  # what float32 would stay below
+    assert_same_bits(dict(model.named_parameters()), before)
+    for key, value in want.items():
+        assert got[key].dtype == value.dtype, key
+
+
+def test_precision_chooses_the_type_of_the_pass():
+    model, batch = large("gru-embedded", V=40), ragged_batch(40)
+    wide, narrow = (gradients(f, model, batch, None) for f in (by_hand, partial(by_hand, narrow=torch.bfloat16)))
+    assert_same_bits(gradients(gradient_function(model, "float32"), model, batch, None), wide)
+    assert_same_bits(gradients(gradient_function(model, "bfloat16"), model, batch, None), narrow)
+
+
+@pytest.mark.usefixtures("instruction_set")
+def test_gradient_in_bfloat16_needs_no_units_for_it():
+    model = large("lstm-learned-2-layers", V=40)
+    got = gradients(gradient_function(model, "bfloat16"), model, ragged_batch(40), None)
+    want = gradients(by_hand, model, ragged_batch(40), None)
+    for key, value in want.items():
+        assert_close(key, got[key], value, TOLERANCE[torch.bfloat16])
 
 
 @pytest.mark.parametrize("function", [by_hand, by_autograd])
@@ -73,10 +119,12 @@ def test_gradients_are_added_to_what_is_there(function):
     torch.testing.assert_close(model.head.weight.grad, 2 * once)
 
 
+@pytest.mark.filterwarnings("ignore:precision='bfloat16' brings no speed here")
 @pytest.mark.parametrize("steps", [2, "auto"])
 @pytest.mark.parametrize("frozen", [False, True], ids=["by hand", "by autograd"])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_training_with_checkpoint_steps_ends_with_the_same_bits(cell, frozen, steps):
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_training_with_checkpoint_steps_ends_with_the_same_bits(precision, cell, frozen, steps):
     corpus = Corpus.from_text("abcab" * 300, validation=0, test=0)
     ends = []
     for checkpoint_steps in (None, steps):
@@ -86,7 +134,8 @@ def test_training_with_checkpoint_steps_ends_with_the_same_bits(cell, frozen, st
         assert model.rnn.checkpoint_steps == checkpoint_steps
         model.head.bias.requires_grad_(not frozen)
         assert gradient_function(model) is (by_autograd if frozen else by_hand)
-        train(model, corpus, TrainingConfig(max_steps=4, batch_size=8, bptt=40))  # segments end at blocks of 16 steps
+        config = TrainingConfig(max_steps=4, batch_size=8, bptt=40, precision=precision)
+        train(model, corpus, config)  # segments end at blocks of 16 steps
         ends.append(model.state_dict())
     for name, want in ends[0].items():
         assert torch.equal(ends[1][name], want), name

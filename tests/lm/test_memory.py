@@ -1,6 +1,7 @@
 """Memory: counted without making a model, and what does not fit is refused before anything large is made."""
 
 import itertools
+from functools import partial
 
 import pytest
 
@@ -36,6 +37,15 @@ def test_largest_batch_is_that_of_the_loader(stream, batch_size, bptt):
     for batch in one_epoch(corpus.train, stream, batch_size, bptt):
         read = max(read, batch.ids.numel() if batch.lengths is None else int(batch.lengths.sum()))
     assert memory.largest_batch(corpus.train, stream, config) == read
+
+
+def test_batch_in_bfloat16_takes_half_but_for_the_cell_state(monkeypatch):
+    rows = 64 * 2000
+    for cell, of_unit in {"gru": 2 * 5, "lstm": 2 * 5 + 4}.items():
+        monkeypatch.setattr(memory, "available", partial(int, 64 * rows * of_unit + 2 * 10**6))  # and the weights
+        memory.check_memory(ModelConfig(cell, 64), 9, TrainingConfig(precision="bfloat16"), rows)
+        with pytest.raises(MemoryError, match="a batch of 128,000 symbols"):
+            memory.check_memory(ModelConfig(cell, 64), 9, TrainingConfig(), rows)
 
 
 def test_batch_that_does_not_fit_is_refused_with_what_lowers_it(monkeypatch):

@@ -16,6 +16,7 @@ from unrolled.saved.atomic_files import CheckpointError
 from unrolled.saved.checkpoints import load_checkpoint, save_checkpoint
 
 
+@pytest.mark.filterwarnings("ignore:precision='bfloat16' brings no speed here")
 @pytest.mark.parametrize("name", RUNS)
 @pytest.mark.parametrize("end", ["SIGINT", "SIGTERM", "SIGHUP", "power cut"])
 def test_resumed_run_ends_with_the_same_bytes(name, end, tmp_path):
@@ -111,6 +112,7 @@ def test_resume_of_a_finished_run_changes_nothing(tmp_path):
     [
         ({"model": {"hidden_size": 8}}, "hidden_size was 7 when this run began and is 8 now"),
         ({"training": {"learning_rate": 0.1}}, "learning_rate was 2.0 when this run began and is 0.1 now"),
+        ({"training": {"precision": "bfloat16"}}, "precision was 'float32' when this run began and is 'bfloat16' now"),
         ({"corpus": stream_corpus}, "this run began with other data"),
     ],
 )
@@ -128,6 +130,7 @@ def test_resume_compares_options_that_older_versions_did_not_know(tmp_path):
     trained(corpus(), model, training, tmp_path / "run")
     tensors, state = load_checkpoint(tmp_path / "run")
     del state["config"]["model"]["learned_initial_state"]
+    del state["config"]["training"]["precision"]
     state["config"]["model"]["checkpoint_steps"] = 7  # changes no bit
     save_checkpoint(tmp_path / "run", training.max_steps, tensors, state)
     assert trained(corpus(), model, training, tmp_path / "run", resume=True)[1].steps == training.max_steps

@@ -24,7 +24,7 @@ class Clock:
     def __init__(self, monkeypatch, step, validation_batch, save):
         self.now = 0.0
         function, batches, write = gradients.gradient_function, evaluation.one_epoch, run_state.save_checkpoint
-        monkeypatch.setattr(gradients, "gradient_function", lambda model: self.slow(function(model), step))
+        monkeypatch.setattr(gradients, "gradient_function", lambda *given: self.slow(function(*given), step))
         monkeypatch.setattr(evaluation, "one_epoch", lambda *a, **o: self.slowly(batches(*a, **o), validation_batch))
         monkeypatch.setattr(run_state, "save_checkpoint", self.slow(write, save))
         monkeypatch.setattr(time, "monotonic", lambda: self.now)

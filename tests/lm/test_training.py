@@ -1,5 +1,7 @@
 """Training equals a plain torch loop, and ends where it should."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from tests.lm.runs import RUNS, TEXT, metrics, sequence_corpus, stream_corpus, trained
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
+from unrolled.core import has_bfloat16_units
 from unrolled.corpus.corpus import Corpus
 from unrolled.lm.callbacks import Callback
 from unrolled.lm.evaluation import evaluate
@@ -34,6 +37,42 @@ def test_run_that_ends_worse_than_a_guess_says_so():
         UserWarning, match=r"worse than a uniform guess: .* nats per symbol, a guess costs 3\.\d+; lower"
     ):
         trained(stream_corpus(), ModelConfig(hidden_size=8), TrainingConfig(learning_rate=1e3, max_steps=20))
+
+
+@pytest.mark.filterwarnings("ignore:precision='bfloat16' brings no speed here")
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_training_in_bfloat16_ends_near_that_in_float32_with_float32_weights(cell):
+    corpus, ends = stream_corpus(), {}
+    for precision in ("float32", "bfloat16"):
+        options = {"precision": precision, "max_steps": 60, "batch_size": 4, "bptt": 16, "learning_rate": 0.02}
+        ends[precision] = trained(corpus, ModelConfig(cell, hidden_size=16), TrainingConfig(**options))
+    (wide, of_wide), (narrow, of_narrow) = ends.values()
+    assert of_narrow.validation == pytest.approx(of_wide.validation, rel=0.03)
+    for name, w in narrow.state_dict().items():
+        assert w.dtype == torch.float32
+        assert name == "start" or not torch.equal(w, wide.state_dict()[name])
+
+
+def test_training_of_float64_weights_in_bfloat16_is_refused_before_a_folder_is_made(tmp_path):
+    corpus = stream_corpus()
+    model = SequenceModel(ModelConfig(hidden_size=3), corpus.vocabulary).double()
+    with pytest.raises(ValueError, match=r"precision='bfloat16' needs weights in float32; .* are torch\.float64"):
+        train(model, corpus, TrainingConfig(precision="bfloat16", max_steps=1), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("instruction_set")
+def test_bfloat16_without_units_for_it_trains_with_a_note():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        _, result = trained(
+            stream_corpus(),
+            ModelConfig("gru", hidden_size=8),
+            TrainingConfig(precision="bfloat16", max_steps=20, batch_size=4, bptt=16, learning_rate=0.02),
+        )
+    expected = [] if has_bfloat16_units() else ["precision='bfloat16' brings no speed here"]
+    assert [str(one.message).partition(":")[0] for one in caught] == expected
+    assert result.validation < 3
 
 
 def plain_torch_weights(corpus, model, training, steps):

@@ -14,8 +14,8 @@ from tests.nn.compare import assert_all_close, assert_close
 from tests.nn.layers import LAYERS, as_tuple, pair
 from unrolled.core import _core
 
-#: Shapes (T, B, I, H), with odd sums over k and without, options of the layer, and seeds: enough that the roundings of a
-#: gradient, which are few where it is small, do not decide by chance.
+#: Shapes (T, B, I, H), with odd sums over k and without, options of the layer, and seeds: enough that the roundings of
+#: a gradient, which are few where it is small, do not decide by chance.
 SHAPES = {
     "odd": ((11, 3, 5, 9), {}, 100),
     "rows": ((13, 33, 16, 64), {}, 8),

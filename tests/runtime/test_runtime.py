@@ -10,7 +10,9 @@ import torch
 from unrolled import runtime
 from unrolled.config.generation import GenerationConfig
 from unrolled.config.model import ModelConfig
-from unrolled.lm.model import SequenceModel
+from unrolled.core.bfloat16 import rounded
+from unrolled.lm.model import SequenceModel, recurrent_layers
+from unrolled.nn import Stepper
 from unrolled.runtime.generation import generate
 from unrolled.saved.atomic_files import CheckpointError
 from unrolled.saved.vocabulary import Vocabulary
@@ -35,6 +37,12 @@ def pair(request, tmp_path):
             p.add_(0.3 * torch.randn_like(p))
     model.save_pretrained(tmp_path / "model")
     return model.eval(), runtime.load(tmp_path / "model")
+
+
+@pytest.fixture(params=["float32", "bfloat16"])
+def light(request, pair, tmp_path):
+    """The same model without torch, its weights of either type."""
+    return runtime.load(tmp_path / "model", weights=request.param)
 
 
 def test_runtime_logits_match_torch(pair):
@@ -74,8 +82,7 @@ def test_runtime_scores_each_byte_as_one_piece(tmp_path):
         assert len(score.bits) == len(pieces)
 
 
-def test_runtime_batch_of_prompts_matches_each_alone(pair):
-    _, light = pair
+def test_runtime_batch_of_prompts_matches_each_alone(light):
     prompts = ["s", "shall I", ""]
     together = light.generate_each(prompts, strategy="greedy", max_length=9)
     assert together[1] == light.generate("shall I", strategy="greedy", max_length=9)[0]
@@ -109,8 +116,7 @@ class Stepwise:
 
 @pytest.mark.parametrize("prompts", [["s"], ["", ""], ["a", "b", "c"]])
 @pytest.mark.parametrize("strategy", ["sample", "greedy"])
-def test_generation_in_blocks_equals_generation_step_by_step(pair, prompts, strategy):
-    _, light = pair
+def test_generation_in_blocks_equals_generation_step_by_step(light, prompts, strategy):
     light.start = light.start + np.where(np.arange(len(light.start)) == light.eos_id, 0, 1).astype(np.float32)
     ids = [light.vocabulary.encode(prompt) for prompt in prompts]
     config = GenerationConfig(max_length=37, seed=2, strategy=strategy, top_p=0.9)
@@ -119,9 +125,64 @@ def test_generation_in_blocks_equals_generation_step_by_step(pair, prompts, stra
         assert got.tolist() == row.tolist()
 
 
-def test_logits_of_a_row_have_the_same_bits_in_any_batch(pair):
-    _, light = pair
+def test_logits_of_a_row_have_the_same_bits_in_any_batch(light):
     ids = np.arange(5)
     together, _ = light.step(ids, light.initial(5))
     for b in ids:
         np.testing.assert_array_equal(light.step(ids[b : b + 1], light.initial(1))[0][0], together[b])
+
+
+def in_bfloat16(model):
+    """The recurrent layers of a model in bfloat16, which read symbols, and its state before the first."""
+    W_ih, E = model.rnn.weight_ih_l0, None if model.embedding is None else model.E
+    symbols = recurrent_layers(model.config, len(model.vocabulary))
+    symbols.load_state_dict(model.rnn.state_dict() | {"weight_ih_l0": W_ih if E is None else W_ih @ E.T})
+    return symbols.bfloat16(), [s.bfloat16() for s in model.initial_state(1)]
+
+
+def test_bfloat16_runtime_has_the_bits_of_a_stepper_of_the_layers(pair, tmp_path):
+    model, _ = pair
+    light = runtime.load(tmp_path / "model", weights="bfloat16")
+    with torch.no_grad():
+        layers, before = in_bfloat16(model)
+    stepper, state = Stepper(layers, one_hot=True), light.initial(1)
+    if before:
+        stepper.state = (*before,) if len(before) == 2 else before[0]
+    W_hy, b_y = (w.detach().bfloat16().double().numpy() for w in (model.W_hy, model.b_y))
+    for symbol in model.vocabulary.encode(TEXT):
+        logits, state = light.step(np.array([symbol]), state)
+        y = stepper(torch.tensor([symbol]))
+        np.testing.assert_array_equal(state[-1][0], y.float().numpy())
+        np.testing.assert_allclose(logits, y.double().numpy() @ W_hy.T + b_y, atol=1e-5, rtol=1e-5)
+
+
+def test_bfloat16_runtime_costs_and_writes_nearly_what_float32_does(pair, tmp_path):
+    _, wide = pair
+    narrow = runtime.load(tmp_path / "model", weights="bfloat16")
+    bits = wide.score(TEXT).bits
+    np.testing.assert_allclose(narrow.score(TEXT).bits, bits, atol=0.02 * bits.max())
+    assert (narrow.score(TEXT).bits != bits).any()
+    assert "".join(narrow.stream("shall", max_length=20)) == narrow.generate("shall", max_length=20)[0]
+    assert len(narrow.generate("shall", strategy="beam", max_length=9)) == 1
+
+
+def test_bfloat16_runtime_matches_its_equations(pair, tmp_path, monkeypatch):
+    light, rng = runtime.load(tmp_path / "model", weights="bfloat16"), np.random.default_rng(0)
+    ids = rng.integers(0, len(light.vocabulary), 20)
+    state = [tuple(rounded(rng.uniform(-1, 1, s.shape)) for s in layer) for layer in light.initial(20)]
+    logits, after = light.step(ids, state)
+    monkeypatch.setenv("UNROLLED_BACKEND", "reference")
+    of_equations, found = light.step(ids, state)
+    for (h, *_), (want, *_) in zip(found, after, strict=True):
+        np.testing.assert_array_equal(h, rounded(h))
+        assert (h != want).mean() < 0.02  # a sum beside a tie may fall to either side of it
+        np.testing.assert_allclose(h, want, rtol=2**-7)
+    same = (found[-1][0] == after[-1][0]).all(1)
+    assert same.any()
+    np.testing.assert_allclose(of_equations[same], logits[same], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("weights", ["int8", "bf16", None, ["bfloat16"]])
+def test_runtime_refuses_other_types_of_weights(weights, tmp_path):
+    with pytest.raises(ValueError, match=r"^weights is .*; it must be one of float32, bfloat16$"):
+        runtime.load(tmp_path, weights=weights)

@@ -25,6 +25,8 @@ Positive = Annotated[float, Meta(gt=0, le=LARGE)]
 Share = Annotated[float, Meta(ge=0, lt=1)]
 #: Steps whose gates the backward pass computes again at a time; "auto" for about sqrt(T); None saves every gate.
 CheckpointSteps: TypeAlias = PositiveInt | Literal["auto"] | None
+#: The type that a model computes in: bfloat16 reads its weights rounded, and sums in float32.
+Precision: TypeAlias = Literal["float32", "bfloat16"]
 
 #: Types whose values are all legal, as messages name them.
 PLAIN: dict[Any, str] = {bool: "true or false", str: "text"}
@@ -82,25 +84,49 @@ def check_fields(config: Any) -> None:
         ...
     ValueError: cell is 'lstn'; it must be one of rnn, lstm, gru
     """
-    for field, fits, legal in _rules(config.__class__):
-        value = getattr(config, field)
-        if not fits(value):
-            raise ValueError(f"{option(field)} is {brief(value)}; it must be {legal}")
+    for field, rule in _rules(config.__class__):
+        _check(field, getattr(config, field), rule)
+
+
+def check_value(name: str, value: object, hint: Any) -> None:
+    """Refuse a value that an annotation does not allow, as :func:`check_fields` does.
+
+    >>> check_value("weights", "int8", Precision)
+    Traceback (most recent call last):
+        ...
+    ValueError: weights is 'int8'; it must be one of float32, bfloat16
+    """
+    rule = _rule(hint)
+    assert rule is not None
+    _check(name, value, rule)
+
+
+class Rule(NamedTuple):
+    """Which values are legal, and how messages say it."""
+
+    fits: Callable[[Any], bool]
+    legal: str
+
+
+def _check(name: str, value: object, rule: Rule) -> None:
+    if not rule.fits(value):
+        raise ValueError(f"{option(name)} is {brief(value)}; it must be {rule.legal}")
 
 
 @cache
-def _rules(cls: type[Any]) -> list[tuple[str, Callable[[Any], bool], str]]:
-    """Return name, test and legal values of every field whose annotation says them."""
-    rules: list[tuple[str, Callable[[Any], bool], str]] = []
-    for field, hint in get_type_hints(cls, include_extras=True).items():
-        if get_origin(hint) is Literal:
-            parts = get_args(hint)
-            rules.append((field, partial(contains, parts), f"one of {', '.join(parts)}"))
-        elif get_origin(hint) is Annotated and (number := number_in(hint)):
-            rules.append((field, number.allows, str(number)))
-        elif hint in PLAIN:
-            rules.append((field, partial(_is_a, hint), PLAIN[hint]))
-    return rules  # checkpoint_steps has a check of its own
+def _rules(cls: type[Any]) -> list[tuple[str, Rule]]:
+    """Return the rule of every field whose annotation says it; checkpoint_steps has a check of its own."""
+    rules = ((field, _rule(hint)) for field, hint in get_type_hints(cls, include_extras=True).items())
+    return [(field, rule) for field, rule in rules if rule is not None]
+
+
+def _rule(hint: Any) -> Rule | None:
+    if get_origin(hint) is Literal:
+        parts = get_args(hint)
+        return Rule(partial(contains, parts), f"one of {', '.join(parts)}")
+    if get_origin(hint) is Annotated and (number := number_in(hint)):
+        return Rule(number.allows, str(number))
+    return Rule(partial(_is_a, hint), PLAIN[hint]) if hint in PLAIN else None
 
 
 def _is_a(kind: type, value: Any) -> bool:

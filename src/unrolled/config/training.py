@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from unrolled.config.checks import Count, NonNegative, Positive, PositiveInt, Seed, Share, check_fields
+from unrolled.config.checks import Count, NonNegative, Positive, PositiveInt, Precision, Seed, Share, check_fields
 from unrolled.config.options import option
 
 
@@ -29,6 +29,8 @@ class TrainingConfig:
         batch_size: Sequences per batch, or parallel segments of the stream.
         bptt: Time steps per batch of a stream (truncated BPTT): the state is carried on, gradients are not.
         accumulate: Batches whose gradients are summed for one step.
+        precision: Type that the layers and the head run in; bfloat16 is mixed precision: weights, optimiser, loss and
+            checkpoints stay float32, and validation and the trained model read the float32 weights.
         max_steps: Stop after this many steps; 0 is no limit.
         max_epochs: Stop after this many passes over the training data; 0 is no limit.
         max_minutes: Stop after this many minutes; 0 is no limit.
@@ -52,6 +54,7 @@ class TrainingConfig:
     batch_size: PositiveInt = 64
     bptt: PositiveInt = 64
     accumulate: PositiveInt = 1
+    precision: Precision = "float32"
     max_steps: Count = 0
     max_epochs: Count = 20
     max_minutes: NonNegative = 0.0

@@ -18,3 +18,8 @@ except ImportError as error:
 active_instruction_set = _core.active_instruction_set
 default_threads = _core.default_threads
 instruction_sets = _core.instruction_sets
+
+
+def has_bfloat16_units() -> bool:
+    """Return whether the kernels in use multiply bfloat16 in units of the processor, not widened to float32."""
+    return active_instruction_set().endswith("_bf16")

@@ -3,15 +3,21 @@
 On the five strings of the textbook example, a^n b^n, the graph costs more time than the arithmetic.  Here each
 product of the chain rule is one line, and tests/lm/test_gradients.py compares the gradient of every parameter with
 autograd's.  T time, B batch, N = T*B, H hidden, V vocabulary; dX is the gradient of X.
+
+Mixed precision: the layers and the products of the head may run in bfloat16, in which they read rounded weights.  The
+weights themselves, the loss, what gradients are added to and the state between batches keep the type of the weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from unrolled.config.checks import Precision
 from unrolled.core.fields import LayerTensors, Layout
 from unrolled.lm.loader import Batch
 from unrolled.lm.model import SequenceModel, State
@@ -19,6 +25,7 @@ from unrolled.nn import dispatch, fused
 from unrolled.nn.modules import is_hooked
 from unrolled.nn.reach import core_reads
 from unrolled.nn.recompute import segment_steps
+from unrolled.nn.reference import in_type
 from unrolled.nn.stack import first_input, run_stack
 
 aten = torch.ops.aten
@@ -31,32 +38,51 @@ aten = torch.ops.aten
 GradientFunction = Callable[[SequenceModel, Batch, State | None], tuple[float, State]]
 
 
-def gradient_function(model: SequenceModel) -> GradientFunction:
-    """Return `by_hand`; `by_autograd` if a weight is frozen or computed, a module has hooks, or the core cannot run."""
+def gradient_function(model: SequenceModel, precision: Precision = "float32") -> GradientFunction:
+    """Return `by_hand`; `by_autograd` if a weight is frozen or computed, a module has hooks, or the core cannot run.
+
+    Args: the model; the type that the pass runs in, of which float32 stands for that of the weights.
+    """
     layers = [w for direction in model.rnn.weights() for w in direction if w is not None]
     plain = all(w.is_leaf and w.requires_grad for w in (*layers, *model.parameters()))
     hooked = is_hooked(model) or is_hooked(model.rnn)
     on_core = dispatch.obstacle(model.head.weight, model.head.weight.dtype) is None and core_reads(*layers)
-    return by_hand if plain and on_core and not hooked else by_autograd
+    function = by_hand if plain and on_core and not hooked else by_autograd
+    return function if precision == "float32" else partial(function, narrow=torch.bfloat16)
 
 
-def by_autograd(model: SequenceModel, batch: Batch, state: State | None) -> tuple[float, State]:
-    """Compute the gradients by autograd; see :data:`GradientFunction`."""
-    loss, after = model.loss(batch.ids, batch.targets, state, batch.lengths, reduction="sum")
+def by_autograd(
+    model: SequenceModel, batch: Batch, state: State | None, narrow: torch.dtype | None = None
+) -> tuple[float, State]:
+    """Compute the gradients by autograd, in a narrower type by autocast; see :data:`GradientFunction`.
+
+    Autocast leaves a GRU in float32, as that of torch.
+    """
+    with nullcontext() if narrow is None else torch.autocast("cpu", narrow):
+        loss, after = model.loss(batch.ids, batch.targets, state, batch.lengths, reduction="sum")
     loss.backward()  # type: ignore[no-untyped-call]
-    return loss.item(), tuple(s.detach() for s in after)
+    return loss.item(), tuple(s.detach().to(model.head.weight.dtype) for s in after)
 
 
 @torch.no_grad()
-def by_hand(model: SequenceModel, batch: Batch, state: State | None) -> tuple[float, State]:
-    """Compute the gradients by the chain rule, written out; see :data:`GradientFunction`."""
+def by_hand(
+    model: SequenceModel, batch: Batch, state: State | None, narrow: torch.dtype | None = None
+) -> tuple[float, State]:
+    """Compute the gradients by the chain rule, written out, in a narrower type if one is given.
+
+    See :data:`GradientFunction`.
+    """
     rnn, kind, L = model.rnn, model.config.kind, model.config.num_layers
     p, p_head = rnn.dropout_between_layers(), model.config.dropout if model.training else 0.0
     layout = Layout(lengths=batch.lengths)
     segment = segment_steps(kind, layout, batch.ids, rnn.checkpoint_steps)
     before = model.initial_state(batch.ids.shape[1]) if state is None else state
-    weights = rnn.weights()
+    weights, (W_hy, b_y) = rnn.weights(), (model.head.weight, model.head.bias)
     x, first = first_input(batch.ids, weights[:1], None if model.embedding is None else model.E, layout)
+    through_E = first[0].W_ih is not weights[0].W_ih  # the first layer reads symbols through W_ih E^T (G*H, V)
+    read, W, b = [*first, *weights[1:]], W_hy, b_y
+    if narrow is not None:
+        x, before, read, W, b = in_type((x, before, read, W, b), narrow)
     masks: list[Tensor | None] = [None]  # of the dropout before each layer
 
     def drop(x: Tensor) -> Tensor:
@@ -67,14 +93,13 @@ def by_hand(model: SequenceModel, batch: Batch, state: State | None) -> tuple[fl
     def run_layer(
         k: int, x: Tensor, h_0: Tensor | None, c_0: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None, LayerTensors]:
-        tensors = fused.forward(kind, layout, x, h_0, c_0, weights[k : k + 1] if k else first, True, segment)
+        tensors = fused.forward(kind, layout, x, h_0, c_0, read[k : k + 1], True, segment)
         return tensors.y, tensors.h_n, tensors.c_n, tensors
 
     outputs, after, layers = run_stack(run_layer, x, before, L, between=drop)
     x, mask = _dropped(outputs[-1], p_head)
     h = x.flatten(0, 1)  # (N, H)
-    W_hy, b_y = model.head.weight, model.head.bias
-    nats, dh = fused.head(h, W_hy, b_y, batch.targets.flatten(), _grad(W_hy), _grad(b_y))
+    nats, dh = fused.head(h, W, b, batch.targets.flatten(), _grad(W_hy), _grad(b_y))
     dy = _dropped_back(dh.view(x.shape), mask, p_head)  # (T, B, H)
     learned = state is None and len(model.initial) > 0
     for layer in reversed(range(L)):
@@ -85,21 +110,22 @@ def by_hand(model: SequenceModel, batch: Batch, state: State | None) -> tuple[fl
         for w, d in zip(own[1:], dw[1:], strict=True):
             if w is not None:
                 _grad(w).add_(d)
-        if tensors.weights[0].W_ih is own.W_ih:
+        if layer or not through_E:
             _grad(own.W_ih).add_(dw.W_ih)
-        else:  # the layer read symbols through W_ih E^T (G*H, V)
-            _grad(own.W_ih).addmm_(dw.W_ih, model.E)
-            _grad(model.E).addmm_(dw.W_ih.t(), own.W_ih)
+        else:
+            dW = dw.W_ih.to(own.W_ih.dtype)
+            _grad(own.W_ih).addmm_(dW, model.E)
+            _grad(model.E).addmm_(dW.t(), own.W_ih)
         if learned:
             for initial, ds in zip(model.initial, (found.dh_0, found.dc_0), strict=False):
-                _grad(initial)[layer].add_(ds.sum(1))
+                _grad(initial)[layer].add_(ds.sum(1, dtype=initial.dtype))
         if found.dx is None:
             continue  # the first layer read symbols, which have no gradient
         if layer:
             dy = _dropped_back(found.dx, masks[layer], p)
         else:
-            _grad(model.E).index_add_(0, batch.ids.flatten(), found.dx.flatten(0, 1))
-    return nats, tuple(after)
+            _grad(model.E).index_add_(0, batch.ids.flatten(), found.dx.flatten(0, 1).to(model.E.dtype))
+    return nats, tuple(s.to(W_hy.dtype) for s in after)
 
 
 def _dropped(x: Tensor, p: float) -> tuple[Tensor, Tensor | None]:

@@ -57,8 +57,9 @@ def check_memory(config: ModelConfig, V: int, training: TrainingConfig | None = 
     """
     count = parameters(config, V)
     of_weights = 4 * count * (KEPT if training else 1)
-    saved = 1 + has_cell_state(config.kind) + (0 if config.checkpoint_steps else len(CELLS[config.kind].saved))
-    of_batch = 4 * rows * config.num_layers * config.hidden_size * saved
+    narrow = training is not None and training.precision == "bfloat16"
+    of_unit = (2 if narrow else 4) * (1 + (0 if config.checkpoint_steps else len(CELLS[config.kind].saved)))
+    of_batch = rows * config.num_layers * config.hidden_size * (of_unit + 4 * has_cell_state(config.kind))
     free = available()
     if of_weights + of_batch <= free:
         return

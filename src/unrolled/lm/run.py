@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from unrolled.config.options import option
 from unrolled.config.training import TrainingConfig
+from unrolled.core import has_bfloat16_units
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.splitting import counts
 from unrolled.lm.evaluation import evaluate
@@ -113,7 +114,8 @@ class Run:
     """One training run, before its first step; :mod:`unrolled.lm.run_state` saves and resumes it.
 
     Args: as :func:`unrolled.lm.training.train`.
-    Raises: ValueError if the corpus is not encoded with the model's vocabulary, or not framed as the model.
+    Raises: ValueError if the corpus is not encoded with the model's vocabulary, or not framed as the model, or if
+        precision is bfloat16 and the weights are not float32.
     """
 
     def __init__(
@@ -126,6 +128,9 @@ class Run:
     ):
         if corpus.vocabulary != model.vocabulary:
             raise ValueError(f"the corpus is read as {corpus.vocabulary}, the model knows {model.vocabulary}")
+        narrow = option("precision", config.precision) if config.precision == "bfloat16" else None
+        if narrow and model.head.weight.dtype != torch.float32:
+            raise ValueError(f"{narrow} needs weights in float32; those of the model are {model.head.weight.dtype}")
         model.frame(not corpus.stream)
         self.model, self.corpus, self.config, self.origin = model, corpus, config, origin or {}
         self.folder = Path(out) if out is not None else None
@@ -141,6 +146,10 @@ class Run:
         self.carried: State | None = None  # hidden state after the last chunk of a stream
         self.metrics: MetricsLog | None = None
         model.start.copy_(torch.from_numpy(_starts(corpus)))
+        if narrow and not has_bfloat16_units():
+            warnings.warn(
+                f"{narrow} brings no speed here: without units for it, bfloat16 is multiplied as float32", stacklevel=3
+            )
         if not len(corpus.validation):
             for given in _without_effect(config):
                 warnings.warn(

@@ -52,7 +52,8 @@ def train(
     Raises: TrainingDiverged naming step, batch and what is not finite: the loss, the gradient's norm, the validation
         loss or a weight; the last good checkpoint stays.  ResumeError if the run began with other data or options.
         ValueError if the corpus is not encoded with the model's vocabulary, or is a stream and the model made for
-        sequences, or the reverse.  CheckpointError if another process writes to `out`.
+        sequences, or the reverse, or if precision is bfloat16 and the weights are not float32.  CheckpointError if
+        another process writes to `out`.
 
     >>> from unrolled.lm import Corpus, ModelConfig, SequenceModel
     >>> corpus = Corpus.from_text("abcabcabc" * 20)
@@ -75,7 +76,7 @@ def train(
             callback.on_train_begin(run)
         run.start()
         model.train()
-        add_gradients = gradients.gradient_function(model)
+        add_gradients = gradients.gradient_function(model, config.precision)
         while (ended := run.ended(stop.is_set())) is None:
             with run.timed("step"):
                 N, nats = 0, 0.0

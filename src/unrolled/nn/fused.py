@@ -318,9 +318,10 @@ def head(x: Tensor, W: Tensor, b: Tensor, targets: Tensor, dW: Tensor, db: Tenso
     """Run a head once in training: logits y = W x + b, their cross-entropy, and its gradients.
 
     Args:
-        x: (N, H), float32 or float64 on the cpu, like W (V, H) and b (V).
+        x: (N, H), float32, float64 or bfloat16 on the cpu, like W (V, H) and b (V).
         targets: (N,) int64 below V; a negative one asks for nothing.
-        dW, db: contiguous, (V, H) and (V); the gradients of the summed loss are added to them.
+        dW, db: contiguous, (V, H) and (V), of the type that is computed in (`computed`); the gradients of the summed
+            loss are added to them.
     Returns: the sum over rows of -log softmax(y)[target] in nats, and its gradient dx (N, H).
     Raises: IndexError if a target is V or more; the message names it and its row.  ValueError if the tensors do not fit
         each other; the message names the first.

@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled import notation
+from unrolled.config.checks import Precision
 from unrolled.config.generation import GenerationConfig
 from unrolled.core.backend import reference_forced
+from unrolled.core.bfloat16 import narrowed, rounded
 from unrolled.core.fields import Weights
 from unrolled.core.sampling import Chooser
 from unrolled.core.stepper import CoreStepper
@@ -28,6 +30,8 @@ from unrolled.saved.model import SavedModel
 from unrolled.saved.vocabulary import Text, Vocabulary
 
 Array = NDArray[np.float32]
+
+Change = Callable[[NDArray[Any]], NDArray[Any]]
 
 #: For each layer h (B, H), and c (B, H) if the cell has one.
 State = list[tuple[Array, ...]]
@@ -72,6 +76,14 @@ CELLS: dict[str, Callable[..., tuple[Array, ...]]] = {
 }
 
 
+def _as_it_is(w: NDArray[Any]) -> NDArray[Any]:
+    return w
+
+
+def _each(layer: Weights, change: Change) -> Weights:
+    return Weights(*(None if w is None else change(w) for w in layer))
+
+
 def _copied(state: State) -> State:
     return [tuple(s.copy() for s in layer) for layer in state]
 
@@ -85,36 +97,47 @@ class RuntimeModel:
         vocabulary: the symbols that the model reads and writes.
         framed: whether it learned sequences that end with EOS.
         tensors: its weights by their stored names.
+        weights: as for :func:`unrolled.runtime.load`.
     """
 
     def __init__(
-        self, kind: str, num_layers: int, vocabulary: Vocabulary, framed: bool, tensors: dict[str, NDArray[Any]]
+        self,
+        kind: str,
+        num_layers: int,
+        vocabulary: Vocabulary,
+        framed: bool,
+        tensors: dict[str, NDArray[Any]],
+        weights: Precision = "float32",
     ):
+        narrow = weights == "bfloat16"
+        self._rounded: Change = rounded if narrow else _as_it_is
+        self._packed: Change = narrowed if narrow else _as_it_is  # as the core takes them
         self.vocabulary, self.framed = vocabulary, framed
         self.eos_id, self.unk_id = vocabulary.eos_id, vocabulary.unk_id
         self.start = tensors["start"]
         self.kind, self.cell = kind, CELLS[kind]
-        self.layers = [
+        layers = [
             Weights(**{name: tensors[f"rnn.{stored_name(name, layer)}"] for name in weight_shapes(kind, 1, 1)})
             for layer in range(num_layers)
         ]
-        W_ih, W_hh, b_ih, *_ = self.layers[0]
+        W_ih, W_hh, *_ = layers[0]
         E = tensors.get("embedding.weight")  # (V, E), or None for one-hot symbols
-        self.products = W_ih.T if E is None else E @ W_ih.T  # (V, G*H): W_ih x for each symbol
-        self.lookup = self.products + b_ih
-        self.W_hy = tensors["head.weight" if "head.weight" in tensors else "embedding.weight"]
-        self.b_y = tensors["head.bias"]
+        layers[0] = layers[0]._replace(W_ih=W_ih if E is None else (E @ W_ih.T).T)  # (G*H, V): a column for each symbol
+        self.layers = [_each(layer, self._rounded) for layer in layers]
+        self.lookup = self.layers[0].W_ih.T + self.layers[0].b_ih  # (V, G*H)
+        self.W_hy = self._rounded(tensors["head.weight" if "head.weight" in tensors else "embedding.weight"])
+        self.b_y = self._rounded(tensors["head.bias"])
         zeros = np.zeros((num_layers, 1, W_hh.shape[1]), W_hh.dtype)
-        learned = [tensors.get(f"initial.{k}", zeros) for k in range(len(notation.CELLS[kind].states))]
+        learned = [self._rounded(tensors.get(f"initial.{k}", zeros)) for k in range(len(notation.CELLS[kind].states))]
         self.first = [tuple(s[layer] for s in learned) for layer in range(num_layers)]
         self._steppers: dict[int, CoreStepper] = {}  # by B
         self._lock = threading.Lock()
 
     @classmethod
-    def load(cls, folder: str | Path) -> RuntimeModel:
+    def load(cls, folder: str | Path, weights: Precision = "float32") -> RuntimeModel:
         """Load a saved model; see :func:`unrolled.runtime.load`."""
         saved = SavedModel.load(folder)
-        return cls(saved.model.kind, saved.model.num_layers, saved.vocabulary, saved.framed, saved.tensors)
+        return cls(saved.model.kind, saved.model.num_layers, saved.vocabulary, saved.framed, saved.tensors, weights)
 
     def initial(self, B: int) -> State:
         """Return the state of B rows that have read nothing."""
@@ -151,7 +174,8 @@ class RuntimeModel:
         for layer, (weights, before) in enumerate(zip(self.layers, state, strict=True)):
             if layer:
                 a = after[-1][0] @ weights.W_ih.T + weights.b_ih
-            after.append(self.cell(a, before[0] @ weights.W_hh.T + weights.b_hh, *before))
+            h, *c = self.cell(a, before[0] @ weights.W_hh.T + weights.b_hh, *before)
+            after.append((self._rounded(h), *c))
         return after[-1][0] @ self.W_hy.T + self.b_y, after
 
     @contextmanager
@@ -160,8 +184,9 @@ class RuntimeModel:
         with self._lock:  # a stepper holds one state, in arrays of its own
             stepper = self._steppers.get(B)
             if stepper is None:
-                layers = [self.layers[0]._replace(W_ih=self.products.T), *self.layers[1:]]
-                stepper = self._steppers[B] = CoreStepper(self.kind, layers, B, head=(self.W_hy, self.b_y))
+                layers = [_each(layer, self._packed) for layer in self.layers]
+                head = (self._packed(self.W_hy), self._packed(self.b_y))
+                stepper = self._steppers[B] = CoreStepper(self.kind, layers, B, head=head)
             for arrays, before in zip(stepper.states, state, strict=True):
                 for array, s in zip(arrays, before, strict=True):
                     array[...] = s
