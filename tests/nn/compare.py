@@ -13,6 +13,8 @@ def assert_close(name, got, want, tolerance=None):
     assert got.dtype == want.dtype, f"{name}: {got.dtype}, expected {want.dtype}"
     if got.numel() == 0:
         return
+    if got.is_complex():
+        got, want = torch.view_as_real(got.resolve_conj()), torch.view_as_real(want.resolve_conj())
     tolerance = TOLERANCE.get(got.dtype, 0) if tolerance is None else tolerance
     got, want = got.double(), want.double()
     assert torch.equal(got.isnan(), want.isnan()), f"{name}: NaN at {_places(got)}, expected at {_places(want)}"

@@ -13,7 +13,7 @@ I, H = 3, 9
 
 def run(cell, x, state):
     after = as_tuple(cell(x, state))
-    loss = sum((s * torch.arange(s.numel()).reshape(s.shape)).sum() for s in after)
+    loss = sum((s * torch.arange(s.numel()).reshape(s.shape)).sum().abs() for s in after)
     leaves = {"x": x, **{f"state {k}": s for k, s in enumerate(as_tuple(state)) if s is not None}}
     leaves.update(cell.named_parameters())
     return {**{f"after {k}": s for k, s in enumerate(after)}, **gradients(loss, leaves)}
@@ -23,10 +23,11 @@ def run(cell, x, state):
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(), (1,), (5,), (0,)], ids=str)
 @pytest.mark.parametrize("with_state", [True, False])
-def test_cell_matches_torch(route, name, bias, shape, with_state):
-    theirs, ours = pair(name, I, H, bias=bias, dtype=torch.float64)
-    x = torch.randn(*shape, I, dtype=torch.float64, requires_grad=True)
-    state = hx(name, *shape, H, dtype=torch.float64, requires_grad=True) if with_state else None
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=str)
+def test_cell_matches_torch(route, name, bias, shape, with_state, dtype):
+    theirs, ours = pair(name, I, H, bias=bias, dtype=dtype)
+    x = torch.randn(*shape, I, dtype=dtype, requires_grad=True)
+    state = hx(name, *shape, H, dtype=dtype, requires_grad=True) if with_state else None
     assert_all_close(run(ours, x, state), run(theirs, x, state))
 
 

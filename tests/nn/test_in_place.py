@@ -113,6 +113,28 @@ def test_final_state_and_trace_may_be_written_to(name):
 
 
 @pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("gradient", [True, False])
+def test_trace_and_results_share_no_memory(route, name, gradient):
+    layer, x = getattr(unrolled.nn, name)(4, 4, num_layers=2), torch.randn(5, 3, 4)
+
+    def values(*parts):
+        return [t.detach().clone() for part in parts for t in part]
+
+    with torch.set_grad_enabled(gradient):
+        y, state, trace = layer(x, trace=True)
+        results = [y, *as_tuple(state)]
+        records = [t for each in trace.layers for t in (each.h, each.c, *each.gates.values()) if t is not None]
+        recorded = values(records)
+        for result in results:
+            result.mul_(2)
+        assert all(map(torch.equal, records, recorded))
+        returned = values(results)
+        for record in records:
+            record.zero_()
+    assert all(map(torch.equal, results, returned))
+
+
+@pytest.mark.parametrize("name", LAYERS)
 def test_second_derivatives_follow_a_write(name):
     layer, x = getattr(unrolled.nn, name)(4, 4).double(), torch.randn(5, 3, 4).double().requires_grad_()
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import unrolled.nn
-from tests.nn.layers import LAYERS, said_by
+from tests.nn.compare import assert_all_close
+from tests.nn.layers import LAYERS, gradients, said_by
 
 X = torch.zeros(5, 3, 4)
 
@@ -75,3 +76,16 @@ def test_integer_features_are_told_what_to_do():
             call(given)
     with pytest.raises(IndexError, match=FLOAT):
         layer(torch.tensor([[0, 1, 0, 4]]))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=str)
+def test_symbols_are_one_hot_vectors_whatever_the_weights_are(name, dtype):
+    layer = getattr(unrolled.nn, name)(4, 3, num_layers=2, bidirectional=True, dtype=dtype)
+    symbols = torch.randint(0, 4, (5, 3))
+    options = {"lengths": torch.tensor([5, 0, 3]), "reset": torch.rand(5, 3) < 0.3}
+    found = []
+    for x in (symbols, torch.nn.functional.one_hot(symbols, 4).to(dtype)):
+        y, _ = layer(x, **options)
+        found.append({"y": y, **gradients(y.abs().sum(), dict(layer.named_parameters()))})
+    assert_all_close(*found)

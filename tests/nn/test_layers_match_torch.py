@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
@@ -52,6 +52,7 @@ def run(layer, x, states, sizes=None):
     outputs = {"y": data, **{f"final {k}": s for k, s in enumerate(as_tuple(finals))}}
     torch.manual_seed(13)
     loss = sum((o * torch.randn(o.shape, dtype=o.dtype)).sum() for o in outputs.values())  # whatever its strides
+    loss = loss.real if loss.is_complex() else loss
     leaves = {"x": x, **{f"state {k}": s for k, s in enumerate(states)}, **dict(layer.named_parameters())}
     return {**outputs, **{f"d{name}": g for name, g in gradients(loss, leaves).items()}}
 
@@ -63,16 +64,19 @@ def run(layer, x, states, sizes=None):
     form=st.sampled_from(["batched", "unbatched", "packed"]),
     with_state=st.booleans(),
     training=st.booleans(),
+    dtype=st.sampled_from([torch.float64, torch.complex128]),
     data=st.data(),
 )
-def test_layer_matches_torch_in_every_combination(route, construction, T, B, form, with_state, training, data):
+def test_layer_matches_torch_in_every_combination(route, construction, T, B, form, with_state, training, dtype, data):
     name, options = construction
-    theirs, ours = (layer.train(training) for layer in pair(name, **options, dtype=torch.float64))
+    if dtype.is_complex:  # for which torch has no relu, no dropout and no derivative of packing
+        assume(options.get("nonlinearity") != "relu" and form != "packed" and not training)
+    theirs, ours = (layer.train(training) for layer in pair(name, **options, dtype=dtype))
     shape = (T, ours.input_size) if form == "unbatched" else (B, T, ours.input_size)
     if form != "unbatched" and not ours.batch_first:
         shape = (T, B, ours.input_size)
-    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
-    states = state_for(ours, () if form == "unbatched" else (B,), torch.float64) if with_state else []
+    x = torch.randn(shape, dtype=dtype, requires_grad=True)
+    states = state_for(ours, () if form == "unbatched" else (B,), dtype) if with_state else []
     sizes = data.draw(st.lists(st.integers(1, T), min_size=B, max_size=B)) if form == "packed" else None
     assert_all_close(run(ours, x, states, sizes), run(theirs, x, states, sizes))
 
@@ -133,9 +137,10 @@ def test_autocast_returns_what_torch_returns(route, name, dtype):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_autocast_leaves_float64_alone(route, name):
-    theirs, ours = pair(name, 3, 9, dtype=torch.float64)
-    x = torch.randn(7, 5, 3, dtype=torch.float64)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=str)
+def test_autocast_leaves_float64_and_complex_numbers_alone(route, name, dtype):
+    theirs, ours = pair(name, 3, 9, dtype=dtype)
+    x = torch.randn(7, 5, 3, dtype=dtype)
     with torch.autocast("cpu", torch.bfloat16):
         assert_all_close(flat(ours(x)), flat(theirs(x)))
 

@@ -214,10 +214,65 @@ class AskingType(Asking):
         return state[0] if type(self.layer) is torch.nn.GRU else state
 
 
-class AskingWell(Asking):
+class AskingInItsBase(Asking):
+    """A model whose base asks."""
+
+
+Alias = torch.nn.LSTM
+STATEFUL = (torch.nn.GRU, torch.nn.LSTM)
+
+
+def has_cell_state(layer):
+    return isinstance(layer, Alias)
+
+
+def asks(layer):
+    return has_cell_state(layer)
+
+
+class AskingAFunction(Asking):
     def forward(self, x):
+        return asks(self.layer)
+
+
+class AskingTheClass(Asking):
+    def forward(self, x):
+        return self.layer.__class__ is torch.nn.LSTM
+
+
+class AskingForASubclass(Asking):
+    def forward(self, x):
+        return issubclass(type(self.layer), STATEFUL)
+
+
+class AskingByMatch(Asking):
+    def forward(self, x):
+        match self.layer:
+            case torch.nn.LSTM():
+                return x
+
+
+class AskingATable(Asking):
+    def forward(self, x):
+        return {torch.nn.LSTM: 0}.get(type(self.layer), 1)
+
+
+class AskingLocally(Asking):
+    def forward(self, x):
+        kind = torch.nn.LSTM
+        return isinstance(self.layer, kind)
+
+
+class AskingWell(Asking):
+    state: torch.nn.LSTM
+
+    def forward(self, x: torch.nn.LSTM) -> torch.nn.LSTM:
         _, state = self.layer(x)
         return state[0] if isinstance(self.layer, torch.nn.RNNBase) and isinstance(x, torch.Tensor) else state
+
+    def grown(self):
+        more: torch.nn.GRU = Alias(3, 5)
+        return more, torch.nn.LSTM(3, 5), {"gru": torch.nn.GRU}["gru"](3, 5)
 
 
 @pytest.mark.parametrize(
@@ -225,6 +280,13 @@ class AskingWell(Asking):
     [
         (Asking, r"test_swap.py:\d+ isinstance\(self.layer, \(torch.nn.LSTM, Special\)\); name unrolled.nn's class"),
         (AskingType, r"test_swap.py:\d+ type\(self.layer\) is torch.nn.GRU; name"),
+        (AskingInItsBase, r"test_swap.py:\d+ isinstance\(self.layer, \(torch.nn.LSTM, Special\)\); name"),
+        (AskingAFunction, r".*test_swap.py:\d+ isinstance\(layer, Alias\); name"),
+        (AskingTheClass, r"test_swap.py:\d+ self.layer.__class__ is torch.nn.LSTM"),
+        (AskingForASubclass, r"test_swap.py:\d+ issubclass\(type\(self.layer\), STATEFUL\)"),
+        (AskingByMatch, r"test_swap.py:\d+ case torch.nn.LSTM\(\)"),
+        (AskingATable, r"test_swap.py:\d+ {torch.nn.LSTM: 0}.get\(type\(self.layer\), 1\)"),
+        (AskingLocally, r"test_swap.py:\d+ kind = torch.nn.LSTM"),
     ],
 )
 def test_swap_names_the_places_that_look_for_torchs_classes(model, place):

@@ -97,6 +97,12 @@ def second(f, *tensors):
     return grad(sum(g.square().sum() for g in slopes), tensors)
 
 
+def third_of_a_sum(f, *tensors):
+    slopes = grad(f(*tensors).sum(), tensors, create_graph=True)
+    bends = grad(sum(g.square().sum() for g in slopes), tensors, create_graph=True)
+    return grad(sum(g.square().sum() for g in bends), tensors)
+
+
 def batched(f, *tensors):
     y = f(*tensors)
     upstream = torch.arange(V * y.numel(), dtype=y.dtype).reshape(V, *y.shape).cos()
@@ -116,7 +122,7 @@ def forward_of_first(f, *tensors):
         return tuple(forward_ad.unpack_dual(g).tangent for g in grad(y, tensors, upstream))
 
 
-DERIVATIVES = [none, first, second, batched, forward, forward_of_first]
+DERIVATIVES = [none, first, second, third_of_a_sum, batched, forward, forward_of_first]
 
 
 # Ways of calling: each calls a derivative of a problem on its tensors.

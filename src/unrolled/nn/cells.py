@@ -94,7 +94,7 @@ class RecurrentCell(RNNCellBase):
             reset_states = [s.unsqueeze(0) for s in reset_states]
         checks.cell(x, states, W, self.hidden_size, autocast is not None)
         # As torch: the other cells ignore autocast.
-        narrow = autocast if self.stock is torch.nn.RNNCell and W.dtype != torch.float64 else None
+        narrow = autocast if self.stock is torch.nn.RNNCell and W.dtype in checks.CAST else None
         if dispatch.goes_to_torch(x, W, beyond_torch=checks.is_one_hot(x) or reset is not None):
             hx = tuple(states) if len(states) == 2 else (*states, None)[0]
             found = self.stock.forward(self, x, hx)

@@ -17,6 +17,8 @@ from unrolled.nn.reach import is_traced
 
 #: Types narrower than float32, which are stored, and never computed with alone.
 HALF = (torch.float16, torch.bfloat16)
+#: Types that autocast casts; it leaves float64 and complex numbers alone.
+CAST = (torch.float32, *HALF)
 
 
 def no_projection(proj_size: object) -> None:
@@ -163,7 +165,7 @@ def state_ranks(given: Sequence[Tensor], batched: bool) -> None:
 
 def types_clash(t: Tensor, W: Tensor, autocast: bool) -> bool:
     """Return whether a tensor's type does not fit the weights'; autocast lets float32 and the half types mix."""
-    return t.dtype != W.dtype and not (autocast and {t.dtype, W.dtype} <= {torch.float32, *HALF})
+    return t.dtype != W.dtype and not (autocast and {t.dtype, W.dtype} <= {*CAST})
 
 
 def features(x: Tensor, W: Tensor, input_size: int, autocast: bool) -> None:

@@ -6,63 +6,145 @@ import ast
 import inspect
 import sys
 import textwrap
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from types import FunctionType, UnionType
+from typing import Any, NamedTuple
 
 import torch
 
 
 def class_tests(model: torch.nn.Module, classes: Collection[type]) -> list[str]:
-    """Return the places in a model's own code that test for one of these classes, "net.py:12 isinstance(m, nn.GRU)".
+    """Return where a model's own code names one of these classes, "net.py:12 isinstance(m, nn.GRU)".
 
-    Initialisers are left out: they have run.  So is code whose source cannot be read.
+    Its own code is that of its modules' classes, of their bases, and of the functions of the same package that these
+    name.  Left out are initialisers, which have run, construction of a class, annotations, and code without source.
 
     >>> class_tests(torch.nn.Sequential(torch.nn.GRU(4, 6)), {torch.nn.GRU})
     []
     """
-    return [place for cls in dict.fromkeys(map(type, model.modules())) for place in _tests_in(cls, classes)]
+    parts = list(dict.fromkeys(part for cls in dict.fromkeys(map(type, model.modules())) for part in _live(cls)))
+    places: dict[str, None] = {}
+    for part in parts:  # which grow by the functions that they name
+        code = _source(part.of)
+        if code is None:
+            continue
+        names = part.of.__globals__ if isinstance(part.of, FunctionType) else vars(sys.modules[part.of.__module__])
+        reader = _Reader(names, classes, part.overridden)
+        reader.visit(code.tree)
+        places |= {f"{code.file}:{code.first + line - 1} {text}": None for line, text in reader.found}
+        parts += [named for named in map(_Part, reader.functions) if named not in parts]
+    return [*places]
 
 
-def _tests_in(cls: type, classes: Collection[type]) -> list[str]:
-    if cls.__module__.partition(".")[0] in ("torch", "unrolled"):
-        return []
+class _Part(NamedTuple):
+    of: Any  #: a class or a function
+    overridden: frozenset[str] = frozenset()  #: methods of a base that nobody calls
+
+
+class _Source(NamedTuple):
+    tree: ast.AST
+    file: str
+    first: int  #: line of the file
+
+
+def _live(cls: type) -> Iterator[_Part]:
+    """Yield a class and its bases, each without the methods that a class before it defines anew."""
+    overridden: set[str] = set()
+    for base in cls.__mro__:
+        yield _Part(base, frozenset(overridden))
+        overridden |= {name for name, member in vars(base).items() if "super" not in _names_in(member)}
+
+
+def _names_in(member: Any) -> tuple[str, ...]:
+    return member.__code__.co_names if isinstance(member, FunctionType) else ()
+
+
+def _package(of: Any) -> str:
+    return (of.__module__ or "").partition(".")[0]
+
+
+def _source(of: type | FunctionType) -> _Source | None:
+    if _package(of) in ("torch", "unrolled"):
+        return None
     try:
-        lines, first = inspect.getsourcelines(cls)
-        tree, file = ast.parse(textwrap.dedent("".join(lines))), Path(inspect.getfile(cls)).name
+        lines, first = inspect.getsourcelines(of)
+        return _Source(ast.parse(textwrap.dedent("".join(lines))), Path(inspect.getfile(of)).name, first)
     except (OSError, TypeError, SyntaxError):
-        return []
-    names = vars(sys.modules[cls.__module__])
-    return [f"{file}:{first + node.lineno - 1} {ast.unparse(node)}" for node in _tests(tree, names, classes)]
+        return None
 
 
-def _tests(node: ast.AST, names: Mapping[str, Any], classes: Collection[type]) -> list[ast.expr]:
-    """Return the expressions inside a node that test for one of the classes, outside of initialisers."""
-    if isinstance(node, ast.FunctionDef) and "init" in node.name:
-        return []
-    asked: ast.expr | None = None
-    if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance" and node.args:
-        asked = node.args[-1]
-    elif isinstance(node, ast.Compare) and ast.unparse(node.left).startswith("type("):
-        asked = node.comparators[0]
-    found = [cast(ast.expr, node)] if asked is not None and _names_one(asked, names, classes) else []
-    return found + [test for child in ast.iter_child_nodes(node) for test in _tests(child, names, classes)]
+class _Reader(ast.NodeVisitor):
+    """Collects from a piece of code where it names one of the classes, and which functions it names."""
 
+    def __init__(self, names: Mapping[str, Any], classes: Collection[type], overridden: Collection[str]):
+        self.names, self.classes, self.overridden = names, classes, overridden
+        self.found: list[tuple[int, str]] = []
+        self.functions: list[FunctionType] = []
+        self._shown: ast.AST | None = None  # the expression or simple statement that is read
 
-def _names_one(node: ast.expr, names: Mapping[str, Any], classes: Collection[type]) -> bool:
-    """Return whether an expression names one of the classes, alone or in a tuple, list, set or union."""
-    if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
-        return any(_names_one(each, names, classes) for each in node.elts)
-    if isinstance(node, ast.BinOp):
-        return _names_one(node.left, names, classes) or _names_one(node.right, names, classes)
-    if isinstance(node, ast.Attribute) and node.attr not in {cls.__name__ for cls in classes}:
-        return False  # looking it up might import a module
-    value = _value(node, names)
-    return any(value is cls for cls in classes)
+    def visit(self, node: ast.AST) -> None:
+        outer = self._shown
+        if isinstance(node, (ast.Call, ast.Compare, ast.Assign, ast.Return, ast.MatchClass)):
+            self._shown = node
+        elif isinstance(node, ast.stmt):
+            self._shown = None
+        super().visit(node)
+        self._shown = outer
 
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        if "init" not in node.name and node.name not in self.overridden:
+            for part in (*node.decorator_list, node.args, *node.body):
+                self.visit(part)
 
-def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
-    """Return what a dotted name stands for, or None."""
-    if isinstance(node, ast.Attribute):
-        return getattr(_value(node.value, names), node.attr, None)
-    return names.get(node.id) if isinstance(node, ast.Name) else None
+    visit_AsyncFunctionDef = visit_FunctionDef
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        for part in node.body:
+            self.visit(part)
+
+    def visit_arg(self, node: ast.arg) -> None:
+        """Pass over the annotation of an argument."""
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        if node.value is not None:
+            self.visit(node.value)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        constructs = isinstance(node.func, ast.Subscript) or self._names_one(node.func)
+        for part in (*(() if constructs else (node.func,)), *node.args, *node.keywords):
+            self.visit(part)
+
+    def visit_Name(self, node: ast.Name) -> None:
+        value = self.names.get(node.id)
+        if isinstance(value, FunctionType) and _package(value) == self.names.get("__name__", "").partition(".")[0]:
+            self.functions.append(value)
+        self._mention(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        if not self._mention(node):
+            self.visit(node.value)
+
+    def _mention(self, node: ast.expr) -> bool:
+        named = self._names_one(node)
+        if named:
+            shown: Any = self._shown or node
+            case = "case " if isinstance(shown, ast.MatchClass) else ""
+            self.found.append((shown.lineno, case + ast.unparse(shown)))
+        return named
+
+    def _names_one(self, node: ast.expr) -> bool:
+        """Return whether a name stands for one of the classes, or for a collection of some."""
+        if isinstance(node, ast.Attribute) and node.attr not in {cls.__name__ for cls in self.classes}:
+            return False  # looking it up might import a module
+        value = self._value(node)
+        if isinstance(value, UnionType):
+            value = value.__args__
+        held = value if isinstance(value, (tuple, list, set, frozenset, dict)) else (value,)
+        return any(each is cls for each in held for cls in self.classes)
+
+    def _value(self, node: ast.expr) -> Any:
+        """Return what a dotted name stands for, or None."""
+        if isinstance(node, ast.Attribute):
+            return getattr(self._value(node.value), node.attr, None)
+        return self.names.get(node.id) if isinstance(node, ast.Name) else None

@@ -132,7 +132,7 @@ def run(
     W_hh = weights[0].W_hh
     if torch.float16 in (x.dtype, W_hh.dtype) or autocast_type(x) is not None:
         inner = W_hh.dtype if W_hh.dtype in (torch.float64, torch.bfloat16) else torch.float32
-        narrow = x.dtype if x.is_floating_point() else W_hh.dtype
+        narrow = W_hh.dtype if checks.is_one_hot(x) else x.dtype
         x, h_0, c_0, weights, reset_state = in_type((x, h_0, c_0, weights, tuple(reset_state)), inner)
         with torch.autocast(x.device.type, enabled=False):
             results = run(kind, layout, x, h_0, c_0, weights, trace, checkpoint_steps, reset_state)
@@ -142,7 +142,7 @@ def run(
     if core_reads(*inputs, *layout[1:]) and _elsewhere(x, W_hh.dtype) is None and not backend.reference_forced():
         try:
             if _grad_enabled() and _any_requires_grad(*inputs):
-                if not x.is_floating_point():  # these are read again on the way back, and autograd does not notice when
+                if checks.is_one_hot(x):  # these are read again on the way back, and autograd does not notice when
                     inputs = (x.clone(), *inputs[1:])  # numpy writes to them meanwhile
                 if layout.lengths is not None or layout.reset is not None or layout.batch_sizes is not None:
                     fit.memory(dict(zip(layout._fields[1:], layout[1:], strict=True)))
@@ -155,7 +155,7 @@ def run(
             pass
     fit.tensors(kind, layout, x, h_0, c_0, weights, reset_state)
     layout = Layout(layout.batch_first, *map(savable, layout[1:]))
-    if not x.is_floating_point():
+    if checks.is_one_hot(x):
         x = savable(x)
         inputs = (x, *inputs[1:])
     if obstacle(x, W_hh.dtype) is not None:
@@ -193,7 +193,7 @@ def _step_with_gradient(kind: str, x: Tensor, states: Sequence[Any], weights: We
     """Return the new state of a cell with a batch, or None."""
     if len(states) != 1 + has_cell_state(kind) or not PLAIN_TENSORS.issuperset(map(type, (x, *states))):
         return None
-    if not PLAIN.issuperset(map(type, weights)) or x.dim() != 2 or not x.is_cpu or not x.is_floating_point():
+    if not PLAIN.issuperset(map(type, weights)) or x.dim() != 2 or not x.is_cpu or checks.is_one_hot(x):
         return None
     h_0, c_0 = (*states, None)[:2]
     try:

@@ -160,7 +160,7 @@ def results(
 
 def _rows(layout: Layout, x: Tensor) -> tuple[torch.Size, int, int]:
     """Return the axes of x without I, and T and B."""
-    rows = x.shape[:-1] if x.is_floating_point() else x.shape
+    rows = x.shape if checks.is_one_hot(x) else x.shape[:-1]
     if layout.batch_sizes is not None:
         return rows, len(layout.batch_sizes), int(layout.batch_sizes[0])
     return rows, rows[int(layout.batch_first)], rows[1 - int(layout.batch_first)]
@@ -187,7 +187,7 @@ def backward(
     Returns: the gradients; those of the inputs are new, or None where not wanted.
     """
     x, weights = tensors.x, tensors.weights
-    dx = _buffer(x, x.shape, x.dtype) if needs[0] and x.is_floating_point() else None
+    dx = _buffer(x, x.shape, x.dtype) if needs[0] and not checks.is_one_hot(x) else None
     states = (tensors.h_0, tensors.c_0, tensors.h_reset, tensors.c_reset)
     dh_0, dc_0, *dreset = (_like(s) if wanted else None for s, wanted in zip(states, needs[1:5], strict=True))
     dweights = [Weights._make(map(_like, direction)) for direction in weights] if needs[5] else None

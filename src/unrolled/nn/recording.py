@@ -13,7 +13,7 @@ from unrolled.nn.layout import Rows
 
 @dataclass(frozen=True)
 class Trace:
-    """Every gate and state of one forward call, detached from the graph and laid out as the output.
+    """Every gate and state of one forward call, detached from the graph, laid out as the output, in memory of its own.
 
     Args:
         h: hidden states, (T, B, D*P).

@@ -116,7 +116,7 @@ class RecurrentLayer(torch.nn.RNNBase):
             D = 2 if self.bidirectional else 1
             x, weights[:D] = first_input(x, weights[:D], embedding, layout)
         autocast = dispatch.autocast_type(x)
-        if self.stock is torch.nn.GRU or W.dtype == torch.float64:  # as torch: its GRU ignores autocast
+        if self.stock is torch.nn.GRU or W.dtype not in checks.CAST:  # as torch: its GRU ignores autocast
             autocast = None
         beyond_torch = self.beyond_torch or lengths is not None or reset is not None or trace or checks.is_one_hot(x)
         if dispatch.goes_to_torch(x, W, beyond_torch):
@@ -218,7 +218,8 @@ class RecurrentLayer(torch.nn.RNNBase):
 
         between = partial(dropout, p=p) if p else None
         outputs, finals, gates = run_stack(run_layer, x, states, L, D, between)
-        return outputs[-1], finals, [(y.detach(), g) for y, g in zip(outputs, gates, strict=True)] if trace else []
+        recorded = [(y.detach().clone(), g) for y, g in zip(outputs, gates, strict=True)] if trace else []
+        return outputs[-1], finals, recorded
 
     def _torch_operator(
         self, x: Tensor, states: Sequence[Tensor], layout: Layout, weights: list[Weights]

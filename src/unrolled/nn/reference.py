@@ -11,11 +11,11 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding, linear
+from torch.nn.functional import linear
 from torch.utils._pytree import tree_map_only
 
 from unrolled.core.fields import Layout, Weights
-from unrolled.nn.checks import HALF
+from unrolled.nn.checks import HALF, is_one_hot
 from unrolled.notation import gate_count, has_cell_state
 
 #: Gates and cell states by name: "c", "i", "f", "g", "o", "r", "z", "n", "hn"; of a layer, each (D, *rows, H).
@@ -44,7 +44,7 @@ def input_term(x: Tensor, W_ih: Tensor, b_ih: Tensor | None) -> Tensor:
     """Return W_ih x + b_ih; an integer x holds one-hot indices, whose product is a column of W_ih.
 
     Args:
-        x: input, (..., I) floating point, or (...) int64 in [0, I).
+        x: input, (..., I), or (...) int64 in [0, I).
         W_ih: (G*H, I).
         b_ih: (G*H) or None.
     Returns: (..., G*H).
@@ -53,9 +53,9 @@ def input_term(x: Tensor, W_ih: Tensor, b_ih: Tensor | None) -> Tensor:
     >>> input_term(torch.tensor([2, 0]), W_ih, None).tolist()
     [[3.0], [1.0]]
     """
-    if x.is_floating_point():
+    if not is_one_hot(x):
         return linear(x, W_ih, b_ih)
-    a = embedding(x, W_ih.t())
+    a = W_ih.t().index_select(0, x.flatten()).reshape(*x.shape, W_ih.shape[0])
     return a if b_ih is None else a + b_ih
 
 
@@ -241,7 +241,7 @@ def layer(
     here = None
     if lengths is not None:
         here = alive(lengths, len(x), batch_first=False)
-        x = torch.where(here[..., None] if x.is_floating_point() else here, x, 0)
+        x = torch.where(here if is_one_hot(x) else here[..., None], x, 0)
     B = x.shape[1] if batch_sizes is None else int(batch_sizes[0])
 
     def steps(rows: Tensor | None) -> Sequence[Tensor] | None:

@@ -75,7 +75,7 @@ class Stepper:
             self._reset(x, reset, reset_state)
         if self._narrow is not None:
             self._check(x)
-            x = x.float() if x.is_floating_point() else x
+            x = x if checks.is_one_hot(x) else x.float()
         try:
             self._core.step(x)
         except ValueError:

@@ -141,11 +141,15 @@ def pull_back(
 ) -> tuple[Tensor | None, ...]:
     """Return the gradients of a function's inputs, None where not needed, for those of its results, None for zeros.
 
+    Results need not depend on the inputs: what no gradient reaches has zeros, as from the core.
+
     >>> pull_back(lambda a, b: (a * b, None), (torch.tensor(2.0), 5), (True, False), (torch.tensor(1.0), None))
     (tensor(5.), None)
     """
     wanted = [k for k, needed in enumerate(needs) if needed]
     flowing = [k for k, d in enumerate(upstream) if d is not None]
+    if not flowing:  # torch.func.vjp refuses a function without results
+        return tuple(filled([None] * len(inputs), wanted, [torch.zeros_like(inputs[k]) for k in wanted]))
 
     def results(*varied: Tensor) -> tuple[Any, ...]:
         found = function(*filled(inputs, wanted, varied))
@@ -165,12 +169,12 @@ def _vjp(function: Callable[..., Sequence[Tensor]], *primals: Tensor) -> tuple[S
         varied = [v if v.requires_grad else v.requires_grad_() for v in varied]
         found = function(*varied)
 
-    def pull(upstream: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    def pull(upstream: Sequence[Tensor]) -> Sequence[Tensor]:
         reached = [(r, d) for r, d in zip(found, upstream, strict=True) if r.requires_grad]
         if not reached:
-            return [None] * len(varied)
+            return [torch.zeros_like(v) for v in varied]
         results, flowing = zip(*reached, strict=True)
-        return torch.autograd.grad(results, varied, flowing, create_graph=again, allow_unused=True)
+        return torch.autograd.grad(results, varied, flowing, create_graph=again, materialize_grads=True)
 
     return found, pull
 
