@@ -83,7 +83,7 @@ def beside(path: Path, sum: str) -> Path:
 
 def write_synced(path: Path, data: bytes) -> None:
     """Write one file and wait until it is on disk."""
-    with path.open("wb") as file:
+    with open(path, "wb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666)) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
