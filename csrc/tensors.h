@@ -180,10 +180,11 @@ class Tensors {
     auto* const all = static_cast<Value*>(copies_.emplace_back(static_cast<std::size_t>(n) * sizeof(Value)).data());
     Index at[5]{};
     const char* from = static_cast<const char*>(t.data);
-    for (Index k = 0; k < n; ++k) {
-      std::memcpy(all + k, from, sizeof(Value));
-      if (negated) all[k] = static_cast<Value>(-all[k]);
-      for (int axis = t.ndim - 1; axis >= 0; --axis) {
+    const Index inner = t.ndim > 0 ? t.shape[t.ndim - 1] : 1;
+    const Index apart = t.ndim > 0 ? t.strides[t.ndim - 1] * static_cast<Index>(sizeof(Value)) : 0;
+    for (Index k = 0; k < n; k += inner) {
+      for (Index j = 0; j < inner; ++j) std::memcpy(all + k + j, from + j * apart, sizeof(Value));
+      for (int axis = t.ndim - 2; axis >= 0; --axis) {
         const Index step = t.strides[axis] * static_cast<Index>(sizeof(Value));
         from += step;
         if (++at[axis] < t.shape[axis]) break;
@@ -191,6 +192,7 @@ class Tensors {
         at[axis] = 0;
       }
     }
+    for (Index k = 0; negated && k < n; ++k) all[k] = static_cast<Value>(-all[k]);
     return all;
   }
 

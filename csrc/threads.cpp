@@ -55,11 +55,13 @@ int default_threads() {
 int processors() {
   if (const int assumed = rehearsed().processors) return assumed;
   static const int quota = processor_quota();
-  int found = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  int found = 0;
 #ifdef __linux__
   cpu_set_t set;  // fails where there are more processors than the set can name
   if (sched_getaffinity(0, sizeof set, &set) == 0) found = CPU_COUNT(&set);
 #endif
+  // Only if need be: glibc reads a file for it, which takes longer than a small layer.
+  if (found == 0) found = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   return std::min({found, quota > 0 ? quota : found, kMostMembers});
 }
 
