@@ -20,7 +20,7 @@ from matplotlib.ticker import NullLocator
 HUES = {1: "#0072B2", 8: "#56B4E9", 32: "#009E73", 64: "#E69F00", 256: "#D55E00"}
 MARKS = {20: "o", 100: "s", 500: "^"}
 GREY = "#555555"
-LEVELS = (0.5, 1, 2, 4, 8, 16)
+LEVELS = (0.5, 1, 2, 4, 8, 16, 32, 64, 128)
 TITLES = {"inference": "inference", "training": "forward and backward"}
 
 

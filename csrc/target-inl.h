@@ -10,6 +10,7 @@
 #include "simd/storage.h"
 #include "math-inl.h"
 #include "gemm-inl.h"
+#include "row-sums-inl.h"
 #include "cell-inl.h"
 #include "rnn-inl.h"
 #include "lstm-inl.h"

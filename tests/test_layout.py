@@ -52,6 +52,7 @@ RANKS = [
     ["simd/lanes.h"],
     ["math-inl.h", "simd/storage.h"],
     ["gemm-inl.h"],
+    ["row-sums-inl.h"],
     ["cell-inl.h"],
     ["rnn-inl.h", "lstm-inl.h", "gru-inl.h"],
     ["arena-inl.h", "division-inl.h"],
