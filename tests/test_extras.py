@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from unrolled.extras import EXTRAS
+
 #: Python without a module: the finder of installed modules does not find it.
 WITHOUT = """
 import sys
@@ -50,7 +52,13 @@ def test_imports_of_others_fail_as_ever():
     assert without("torch", "import unrolled, torch") == "ModuleNotFoundError torch No module named 'torch'"
     looks = "import unrolled, importlib.util; print(importlib.util.find_spec('torch'))"
     assert without("torch", looks) == "None"
-    assert "torch is not installed" in without("torch", "from unrolled.commands.info import info; info()")
+
+
+@pytest.mark.parametrize("hidden", ["torch", "tensorboard"])
+def test_info_without_an_extra_shows_the_whole_table(hidden):
+    shown = without(hidden, "from unrolled.commands.info import info; info()")
+    assert f"{hidden} is not installed" in shown
+    assert all(f"[{extra}]" in shown for extra in EXTRAS), shown
 
 
 def test_packages_are_attributes_and_load_when_asked_for():

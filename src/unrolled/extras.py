@@ -27,7 +27,8 @@ def remedy(module: str | None) -> str | None:
 class Remedy:
     """A finder of modules that is asked last, when all others have found nothing: it finds nothing, but says why.
 
-    It speaks only where code of this package imports a module; everybody else gets Python's own error.
+    It speaks only where code of this package imports a module; everybody else gets Python's own error, and who asks
+    ``importlib.util.find_spec`` whether there is a module gets None.
     """
 
     @staticmethod
@@ -42,5 +43,7 @@ def _importer() -> str:
     """Return the name of the module whose import statement is being carried out."""
     frame = sys._getframe(2)
     while frame.f_back is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
+        if frame.f_globals.get("__name__") == "importlib.util":  # nobody imports: find_spec was asked
+            break
         frame = frame.f_back
     return str(frame.f_globals.get("__name__", ""))
