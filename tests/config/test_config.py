@@ -57,7 +57,6 @@ REFUSED = {
         ({"batch_size": 0}, "batch_size is 0; it must be a whole number from 1 to 2,147,483,647"),
         ({"seed": -1}, "seed is -1; it must be a whole number from 0 to 9,223,372,036,854,775,807"),
         ({"max_epochs": 0}, "training never ends"),
-        ({"schedule": "cosine", "max_epochs": 0, "max_minutes": 1.0}, "it needs max_steps or max_epochs"),
     ],
     GenerationConfig: [
         ({"strategy": "best"}, "strategy is 'best'; it must be one of sample, greedy, beam"),

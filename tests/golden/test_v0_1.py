@@ -13,7 +13,7 @@ from tests.golden.make_v0_1 import corpus_of, environment
 from unrolled import runtime
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
-from unrolled.lm import SequenceModel, train
+from unrolled.lm import SequenceModel, gradients, train
 
 GOLDEN = Path(__file__).parent / "v0.1"
 MODELS = sorted((GOLDEN / "models").iterdir())
@@ -47,8 +47,16 @@ def test_runtime_steps_a_model_of_version_0_1_to_the_same_logits(folder):
         np.testing.assert_allclose(logits[0], want, rtol=1e-5, atol=1e-5)
 
 
+def draw_masks_as_version_0_1_did(monkeypatch):
+    """Let dropout draw its masks as torch draws them; they are drawn otherwise since."""
+    apply = torch.ops.aten.native_dropout_backward
+    monkeypatch.setattr(gradients, "kept", lambda x, p: torch.native_dropout(x, p, True)[1] if p else None)
+    monkeypatch.setattr(gradients, "masked", lambda x, mask, p: x if mask is None else apply(x, mask, 1 / (1 - p)))
+
+
 @pytest.mark.parametrize("folder", RUNS, ids=lambda folder: folder.name)
-def test_run_of_version_0_1_resumes_to_the_same_end(folder, tmp_path):
+def test_run_of_version_0_1_resumes_to_the_same_end(folder, tmp_path, monkeypatch):
+    draw_masks_as_version_0_1_did(monkeypatch)
     run, expected = tmp_path / "run", read(folder / "expected.json")
     shutil.copytree(folder / "run", run)
     config, corpus = read(run / "config.json"), corpus_of(read(folder / "data.json"))

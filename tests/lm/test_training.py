@@ -1,6 +1,7 @@
 """Training equals a plain torch loop, and ends where it should."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -243,3 +244,11 @@ def test_model_learns_what_the_corpus_is_unless_it_was_made_for_the_other(corpus
     told = SequenceModel(config, corpus.vocabulary, framed=corpus.stream)
     with pytest.raises(ValueError, match=f"framed={corpus.stream}; make it with framed={not corpus.stream}"):
         train(told, corpus, one)
+
+
+def test_cosine_ends_with_the_time_as_with_the_steps():
+    config = TrainingConfig(schedule="cosine", learning_rate=1.0, max_minutes=1.0, max_epochs=0)
+    by_time = [Schedule(config, 0).rate(step, 15.0 * step) for step in range(5)]
+    assert by_time == [Schedule(config, 4).rate(step) for step in range(5)]
+    both = Schedule(replace(config, max_steps=100), 100)
+    assert both.rate(50, 0.0) == both.rate(0, 30.0) == both.rate(50, 30.0) == pytest.approx(0.5)

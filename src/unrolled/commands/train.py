@@ -117,6 +117,6 @@ def _further(result: Result, training: TrainingConfig) -> str:
     """Return the option that lets a run go on that its limit ended too early; an empty text for others."""
     if not result.improving or result.ended not in ("max_steps", "max_epochs", "max_minutes"):
         return ""
-    if training.schedule == "cosine" and result.ended != "max_minutes":
+    if training.schedule == "cosine":
         return ""  # it ends where its learning rate is zero
     return option(result.ended, 2 * getattr(training, result.ended))

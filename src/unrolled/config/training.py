@@ -22,7 +22,7 @@ class TrainingConfig:
         momentum: Momentum of sgd and rmsprop.
         weight_decay: Weight decay (decoupled in adamw).
         clip_norm: Gradient clipping: largest norm of the gradient; 0 does not clip.
-        schedule: Learning-rate schedule after warm-up.
+        schedule: Learning-rate schedule after warm-up; the cosine falls to zero at the end of the run.
         warmup_steps: Steps of learning-rate warm-up, from zero.
         plateau_patience: Validations without progress before the plateau schedule lowers the learning rate.
         plateau_factor: What the plateau schedule multiplies the learning rate by.
@@ -73,10 +73,10 @@ class TrainingConfig:
         if not (self.max_steps or self.max_epochs or self.max_minutes):
             steps, epochs, minutes = map(option, ("max_steps", "max_epochs", "max_minutes"))
             raise ValueError(f"{steps}, {epochs} and {minutes} are all 0; give one, or training never ends")
-        if self.schedule == "cosine" and not (self.max_steps or self.max_epochs):
-            ends = f"{option('max_steps')} or {option('max_epochs')}"
-            raise ValueError(f"{option('schedule')} is 'cosine'; it needs {ends} to know where to end")
 
 
-#: Fields that may change when a run is resumed; all others affect the weights.
-LIMITS = frozenset({"max_steps", "max_epochs", "max_minutes", "patience", "checkpoint_every", "tensorboard"})
+#: Fields that say when a run ends; the cosine schedule ends there too.
+ENDS = frozenset({"max_steps", "max_epochs", "max_minutes"})
+#: Fields that may change when a run is resumed, the first three unless the schedule is the cosine; all others affect
+#: the weights.
+LIMITS = ENDS | {"patience", "checkpoint_every", "tensorboard"}

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from unrolled.config.checks import Precision
 from unrolled.core.fields import LayerTensors, Layout
+from unrolled.lm.dropout import kept, masked
 from unrolled.lm.loader import Batch
 from unrolled.lm.model import SequenceModel, State
 from unrolled.nn import dispatch, fused
@@ -27,8 +28,6 @@ from unrolled.nn.reach import core_reads
 from unrolled.nn.recompute import segment_steps
 from unrolled.nn.reference import in_type
 from unrolled.nn.stack import first_input, run_stack
-
-aten = torch.ops.aten
 
 #: Adds the gradient of a batch's summed loss to the ``grad`` of every parameter.
 #:
@@ -86,9 +85,8 @@ def by_hand(
     masks: list[Tensor | None] = [None]  # of the dropout before each layer
 
     def drop(x: Tensor) -> Tensor:
-        x, mask = _dropped(x, p)
-        masks.append(mask)
-        return x
+        masks.append(kept(x, p))
+        return masked(x, masks[-1], p)
 
     def run_layer(
         k: int, x: Tensor, h_0: Tensor | None, c_0: Tensor | None
@@ -97,10 +95,11 @@ def by_hand(
         return tensors.y, tensors.h_n, tensors.c_n, tensors
 
     outputs, after, layers = run_stack(run_layer, x, before, L, between=drop)
-    x, mask = _dropped(outputs[-1], p_head)
+    mask = kept(outputs[-1], p_head)
+    x = masked(outputs[-1], mask, p_head)
     h = x.flatten(0, 1)  # (N, H)
     nats, dh = fused.head(h, W, b, batch.targets.flatten(), _grad(W_hy), _grad(b_y))
-    dy = _dropped_back(dh.view(x.shape), mask, p_head)  # (T, B, H)
+    dy = masked(dh.view(x.shape), mask, p_head)  # (T, B, H)
     learned = state is None and len(model.initial) > 0
     for layer in reversed(range(L)):
         tensors, own = layers[layer], weights[layer]
@@ -122,25 +121,10 @@ def by_hand(
         if found.dx is None:
             continue  # the first layer read symbols, which have no gradient
         if layer:
-            dy = _dropped_back(found.dx, masks[layer], p)
+            dy = masked(found.dx, masks[layer], p)
         else:
             _grad(model.E).index_add_(0, batch.ids.flatten(), found.dx.flatten(0, 1).to(model.E.dtype))
     return nats, tuple(s.to(W_hy.dtype) for s in after)
-
-
-def _dropped(x: Tensor, p: float) -> tuple[Tensor, Tensor | None]:
-    """Return x after dropout, and the mask; it draws as torch.nn.functional.dropout does."""
-    if not p:
-        return x, None
-    x, mask = torch.native_dropout(x, p, True)
-    return x, mask
-
-
-def _dropped_back(dx: Tensor, mask: Tensor | None, p: float) -> Tensor:
-    if mask is None:
-        return dx
-    back: Tensor = aten.native_dropout_backward(dx, mask, 1 / (1 - p))
-    return back
 
 
 def _grad(parameter: Tensor | None) -> Tensor:

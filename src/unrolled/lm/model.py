@@ -15,11 +15,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, dropout, linear
+from torch.nn.functional import cross_entropy, linear
 
 from unrolled.config.generation import GenerationConfig
 from unrolled.config.model import ModelConfig
 from unrolled.corpus.batching import IGNORED
+from unrolled.lm.dropout import dropout
 from unrolled.nn import GRU, LSTM, RNN
 from unrolled.notation import CELLS, cell_name
 from unrolled.runtime.model import RuntimeModel
@@ -62,6 +63,7 @@ class SequenceModel(torch.nn.Module):
         V, E, H, L = len(vocabulary), config.embedding_size, config.hidden_size, config.num_layers
         self.embedding = torch.nn.Embedding(V, E) if E else None
         self.rnn = recurrent_layers(config, E or V)
+        self.rnn.drop = dropout
         self.head = torch.nn.Linear(H, V)
         with torch.no_grad():
             self.head.weight.mul_(HEAD_SCALE)
@@ -139,7 +141,7 @@ class SequenceModel(torch.nn.Module):
         E = None if self.embedding is None else self.E
         reset_state = None if reset is None else initial
         x, after = self.rnn(ids, hx, lengths=lengths, reset=reset, reset_state=reset_state, embedding=E)
-        x = dropout(x, self.config.dropout, self.training)
+        x = dropout(x, self.config.dropout) if self.training else x
         return linear(x, self.head.weight, self.head.bias), after if isinstance(after, tuple) else (after,)
 
     def loss(

@@ -10,7 +10,7 @@ import torch
 
 from unrolled.config.model import ModelConfig
 from unrolled.config.options import option
-from unrolled.config.training import LIMITS, TrainingConfig
+from unrolled.config.training import ENDS, LIMITS, TrainingConfig
 from unrolled.lm.metrics_log import MetricsLog, length_up_to
 from unrolled.lm.run import Run
 from unrolled.lm.training_state import Position, TrainingState, check_arrays, check_state
@@ -117,7 +117,7 @@ def _refuse_other_config(began: dict[str, Any], now: dict[str, Any]) -> None:
     """
     defaults = {"model": asdict(ModelConfig()), "training": asdict(TrainingConfig())}
     began = {section: own | began[section] for section, own in defaults.items()}
-    may_change = HARMLESS - {"max_steps", "max_epochs"} if began["training"]["schedule"] == "cosine" else HARMLESS
+    may_change = HARMLESS - ENDS if began["training"]["schedule"] == "cosine" else HARMLESS
     for section, options in began.items():
         for key, value in options.items():
             if now[section].get(key) != value and key not in may_change:

@@ -51,9 +51,11 @@ class ScheduleState(msgspec.Struct, forbid_unknown_fields=True):
 class Schedule:
     """The learning rate of each step: linear warm-up, then constant, cosine decay to zero, or cuts on plateaus.
 
+    The cosine reaches zero where the run ends: after total_steps, or after max_minutes if that comes first.
+
     Args:
-        config: peak rate, warm-up and schedule.
-        total_steps: the step at which the cosine reaches zero.
+        config: peak rate, warm-up, schedule and max_minutes.
+        total_steps: where max_steps or max_epochs ends the run; 0 if neither does.
 
     >>> schedule = Schedule(TrainingConfig(learning_rate=1.0, schedule="cosine", warmup_steps=2, max_steps=6), 6)
     >>> [round(schedule.rate(step), 3) for step in range(6)]
@@ -66,15 +68,16 @@ class Schedule:
         self.cut = 1.0
         self.progress = Progress.none()
 
-    def rate(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0."""
+    def rate(self, step: int, seconds: float = 0.0) -> float:
+        """Return the learning rate of a step, counted from 0, that begins this long after the start of the run."""
         peak, warmup = self.config.learning_rate * self.cut, self.config.warmup_steps
         if step < warmup:
             return peak * (step + 1) / warmup
         if self.config.schedule != "cosine":
             return peak
-        done = (step - warmup) / max(1, self.total_steps - warmup)
-        return peak * (1 + math.cos(math.pi * min(1.0, done))) / 2
+        by_steps = (step - warmup) / max(1, self.total_steps - warmup) if self.total_steps else 0.0
+        by_time = seconds / (60 * self.config.max_minutes) if self.config.max_minutes else 0.0
+        return peak * (1 + math.cos(math.pi * min(1.0, max(by_steps, by_time)))) / 2
 
     def validated(self, nats: float) -> None:
         """Record a validation loss; cut the rate on a plateau."""

@@ -89,7 +89,7 @@ def train(
                 if not math.isfinite(nats) or not math.isfinite(norm):
                     found = f"loss {nats / N:g} nats per symbol, gradient norm {norm:g}"
                     raise run.divergence(run.clock.step + 1, found)
-                rate = run.schedule.rate(run.clock.step)
+                rate = run.schedule.rate(run.clock.step, run.clock.seconds)
                 run.optimiser.step(N, norm, rate)
                 run.count(nats, N, norm)
             step, improved = run.clock.step, False

@@ -7,7 +7,7 @@ torch.compile refuses to trace those.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
@@ -40,6 +40,8 @@ class RecurrentLayer(torch.nn.RNNBase):
     beyond_torch: ClassVar[bool] = False
     #: Steps whose gates the backward pass recomputes together, "auto", or None to save all; may be set at any time.
     checkpoint_steps: CheckpointSteps = None
+    #: Dropout between stacked layers; torch's own, so that a seed draws the masks that torch's layer draws.
+    drop: Callable[..., Tensor] = staticmethod(dropout)
 
     def __init__(self, *arguments: Any, checkpoint_steps: CheckpointSteps, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -216,7 +218,7 @@ class RecurrentLayer(torch.nn.RNNBase):
             own, reset_state = weights[k * D : (k + 1) * D], of_layer(reset_states, k, L, D) if reset_states else ZEROS
             return dispatch.run(self.mode, layout, x, h_0, c_0, own, trace, self.checkpoint_steps, reset_state)
 
-        between = partial(dropout, p=p) if p else None
+        between = partial(self.drop, p=p) if p else None
         outputs, finals, gates = run_stack(run_layer, x, states, L, D, between)
         recorded = [(y.detach().clone(), g) for y, g in zip(outputs, gates, strict=True)] if trace else []
         return outputs[-1], finals, recorded

@@ -1,0 +1,42 @@
+"""Dropout whose masks are cheap to draw.
+
+torch draws a random number for every element, which at H 256 takes half the time of a training step.  Here one draw of
+64 bits decides about four elements.  The draws come from torch's generator, so a seed and a checkpoint fix them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+#: Elements that one draw of 64 bits decides about, and the values that each part of it takes.
+PARTS, VALUES = 4, 1 << 16
+
+
+def dropout(x: Tensor, p: float) -> Tensor:
+    """Zero each element with probability p and divide the others by 1 - p, as torch.nn.functional.dropout.
+
+    >>> y = dropout(torch.ones(3, 5), 0.5)
+    >>> sorted({*y.flatten().tolist()} | {0.0, 2.0})
+    [0.0, 2.0]
+    """
+    return masked(x, kept(x, p), p)
+
+
+def kept(x: Tensor, p: float) -> Tensor | None:
+    """Return a mask of x's shape and type: 0 with probability p, rounded to 1/65,536, else 1; None if p is 0."""
+    if not p:
+        return None
+    draws = torch.empty(-(-x.numel() // PARTS), dtype=torch.int64, device=x.device).random_(-(2**63), None)
+    parts = draws.view(torch.int16)[: x.numel()].view(x.shape)  # each from -VALUES/2 to VALUES/2 - 1
+    return torch.ge(parts, _dropped(p) - VALUES // 2, out=torch.empty_like(x, requires_grad=False))
+
+
+def masked(x: Tensor, mask: Tensor | None, p: float) -> Tensor:
+    """Return x times a mask of :func:`kept`, divided by 1 - p; its derivative is the same function."""
+    return x if mask is None else (x * mask).mul_(VALUES / (VALUES - _dropped(p)))
+
+
+def _dropped(p: float) -> int:
+    """Return how many of the values drop an element: all but one at most."""
+    return min(round(p * VALUES), VALUES - 1)

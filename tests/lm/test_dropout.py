@@ -1,0 +1,59 @@
+"""Dropout with cheap masks: its shares, its scale, its random numbers and its derivative."""
+
+import numpy as np
+import pytest
+import torch
+
+from unrolled.lm.dropout import dropout, kept, masked
+
+N = 1 << 18
+
+
+@pytest.mark.parametrize("p", [0.001, 0.1, 0.3, 0.5, 0.999])
+def test_each_element_is_dropped_with_the_probability_asked_for(p):
+    torch.manual_seed(0)
+    mask = kept(torch.empty(N), p).bool()
+    deviation = (N * p * (1 - p)) ** 0.5
+    assert abs(int((~mask).sum()) - N * p) < 5 * deviation
+    for place in range(8):  # all parts of a draw alike, the sign bit too
+        assert abs(int((~mask[place::8]).sum()) - N / 8 * p) < 5 * deviation / 8**0.5
+
+
+def test_masks_of_neighbours_are_independent():
+    torch.manual_seed(1)
+    mask = kept(torch.empty(N), 0.5).numpy()
+    for distance in range(1, 9):
+        assert abs(np.corrcoef(mask[:-distance], mask[distance:])[0, 1]) < 5 / N**0.5
+
+
+@pytest.mark.parametrize("p", [0.25, 0.3, 0.9999999])
+def test_what_is_left_keeps_the_mean(p):
+    torch.manual_seed(2)
+    y = dropout(torch.ones(N), p)
+    assert y.mean().item() == pytest.approx(1, abs=5 * (p / (1 - p) / N) ** 0.5 if p < 0.99 else 10)
+    assert len(y.unique()) == 2
+
+
+def test_no_dropout_draws_nothing_and_returns_its_input():
+    before, x = torch.get_rng_state(), torch.ones(3)
+    assert dropout(x, 0.0) is x
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_seed_fixes_the_mask_for_odd_sizes_and_any_thread_count():
+    masks = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        torch.manual_seed(3)
+        masks.append(kept(torch.empty(7, 11, 13, dtype=torch.bfloat16), 0.4))
+    torch.set_num_threads(1)
+    assert masks[0].shape == (7, 11, 13)
+    assert torch.equal(*masks)
+
+
+def test_the_derivative_is_the_same_mask():
+    x = torch.randn(5, 7, dtype=torch.float64, requires_grad=True)
+    mask = kept(x, 0.5)
+    assert torch.autograd.gradcheck(lambda x: masked(x, mask, 0.5), x)
+    (dx,) = torch.autograd.grad(masked(x, mask, 0.5).sum(), x)
+    assert torch.equal(dx, masked(torch.ones_like(x), mask, 0.5))
