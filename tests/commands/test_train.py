@@ -51,11 +51,12 @@ def test_standard_input_trains_and_binary_is_read_as_bytes(tmp_path):
 
 def test_run_that_ends_while_its_loss_falls_prints_the_command_that_goes_on(tmp_path):
     flags = [*SMALL[:-2], "--validate-every", "5", "--learning-rate", "0.001"]
-    shown = unrolled("train", "sonnets", "--out", tmp_path / "a b", *flags, "--max-steps", "20").stdout.decode()
+    constant = [*flags, "--schedule", "constant", "--max-steps", "20"]
+    shown = unrolled("train", "sonnets", "--out", tmp_path / "a b", *constant).stdout.decode()
     command = re.search("the validation loss was still falling; go on with: (.*)", shown).group(1)
     assert command == f"unrolled train --resume --out '{tmp_path}/a b' --max-steps 40"
     assert "after 40 steps" in unrolled(*shlex.split(command)[1:]).stdout.decode()
-    for name, finished in {"cosine": ["20", "--schedule", "cosine"], "one validation": ["4"]}.items():
+    for name, finished in {"cosine": ["20"], "one validation": ["4", "--schedule", "constant"]}.items():
         shown = unrolled("train", "sonnets", "--out", tmp_path / name, *flags, "--max-steps", *finished).stdout.decode()
         assert "wrote" in shown
         assert "still falling" not in shown
@@ -67,9 +68,11 @@ def test_model_too_large_for_memory_is_refused_with_the_size_it_needs(tmp_path):
     number = r"160,0\d\d,\d{3},\d{3} parameters take, with what training keeps for each, 3,2\d\d\.\d GB"
     assert re.match(rf"{number}, and \S+ GB are free; lower --hidden-size \(now 200,000\)$", error)
     assert not (tmp_path / "run").exists()
-    layers = refusal(1, "train", "sonnets", "--out", tmp_path / "run", "--num-layers", "1000000", "--cell", "rnn")
+    deep = ["--num-layers", "1000000", "--cell", "rnn", "--hidden-size", "256", "--batch-size", "256"]
+    layers = refusal(1, "train", "sonnets", "--out", tmp_path / "run", *deep)
     assert re.match(
-        r"a batch of 4,096 symbols takes \S+ GB in all layers, .* lower --num-layers \(now 1,000,000\)$", layers
+        r"a batch of 16,384 symbols takes \S+ GB in all layers, .* lower --num-layers \(now 1,000,000\), --batch-size \(now 256\)$",
+        layers,
     )
     for other in (["explain", "--symbols", "a b", "a"], ["picture", "lags"], ["picture", "vanishing"]):
         assert "GB are free; lower --hidden-size (now 200,000)" in refusal(1, *other, *large, cwd=tmp_path)

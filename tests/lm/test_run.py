@@ -2,8 +2,10 @@
 
 import os
 import signal
+from dataclasses import replace
 
 import pytest
+import torch
 
 from tests.lm.runs import RUNS, Interrupt, PowerCut, metrics, power_cut, stream_corpus, trained
 from unrolled.config.model import ModelConfig
@@ -89,7 +91,11 @@ def test_second_run_in_a_folder_is_refused_while_the_first_goes_on(tmp_path):
 
     def again():
         for resume in (False, True):
-            with pytest.raises(CheckpointError, match=f"pid {os.getpid()} on .* is writing to this folder") as caught:
+            random = torch.random.fork_rng(devices=[])  # that of the run goes on as it was
+            with (
+                random,
+                pytest.raises(CheckpointError, match=f"pid {os.getpid()} on .* is writing to this folder") as caught,
+            ):
                 trained(corpus(), model, training, tmp_path / "run", resume=resume)
             refused.append(caught.value)
 
@@ -147,3 +153,17 @@ def test_resume_may_go_further(tmp_path):
         corpus(), model, TrainingConfig(**{**vars(training), "max_steps": 40}), tmp_path / "run", resume=True
     )
     assert result.steps == 40
+
+
+def test_resume_with_another_end_moves_the_end_of_the_cosine_and_says_so(tmp_path):
+    corpus, model, training = RUNS["stream-gru-adamw-cosine"]
+    trained(corpus(), model, training, tmp_path / "run")
+    later = replace(training, max_steps=2 * training.max_steps)
+    with pytest.warns(
+        UserWarning, match="began with max_steps=31 and ends by max_steps=62: .* rate is that of the new"
+    ):
+        _, result = trained(corpus(), model, later, tmp_path / "run", resume=True)
+    assert result.steps == 62
+    rates = [line["learning_rate"] for line in metrics(tmp_path / "run") if "learning_rate" in line]
+    assert min(rates) < 0.01 * max(rates)
+    assert rates[31 // 3] > 10 * rates[31 // 3 - 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 import warnings
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,13 @@ from cyclopts.argument import ArgumentCollection
 
 from unrolled.config.options import named_as_flags
 from unrolled.config.run import RunConfig
+
+_given: ContextVar[frozenset[str]] = ContextVar("given", default=frozenset())
+
+
+def given_options() -> frozenset[str]:
+    """Return the names of the options that :func:`fill_in` found set: not by their defaults."""
+    return _given.get()
 
 
 def fill_in(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -32,6 +40,8 @@ def fill_in(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) 
             if value is not None and not argument.tokens:
                 text = str(value).lower() if isinstance(value, bool) else str(value)
                 argument.append(Token(keyword=argument.name, value=text, source=source))
+    named = (name for name, argument in by_name.items() if argument.tokens)
+    _given.set(frozenset(name.removeprefix("--").replace("-", "_") for name in named))
 
 
 def _of_toml(path: Path) -> dict[str, Any]:

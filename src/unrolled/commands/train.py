@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 from cyclopts.types import ExistingTomlPath
 
-from unrolled.commands import Flag, WrongUse, command, examples, inputs
+from unrolled.commands import Flag, WrongUse, command, examples, inputs, recipe
 from unrolled.commands.arguments import check_numbers
 from unrolled.commands.configuration import fill_in
 from unrolled.commands.console import PlainConsole
 from unrolled.commands.evaluate import held_out, report
+from unrolled.config.checks import Positive
 from unrolled.config.data import DataConfig
 from unrolled.config.model import ModelConfig
 from unrolled.config.options import option
@@ -23,8 +25,9 @@ if TYPE_CHECKING:
 
 app = App(
     name="train",
-    usage="Usage: unrolled train DATA... --out FOLDER [OPTIONS]",
+    usage="Usage: unrolled train DATA... [--minutes MINUTES] [OPTIONS]",
     help_epilogue=examples(
+        "unrolled train mine.txt --minutes 5",
         "unrolled train sonnets --cell gru --out runs/sonnets",
         "unrolled train tunes.txt --lines --out runs/tunes",
         "unrolled train --resume --out runs/tunes",
@@ -38,32 +41,46 @@ def train(
     data: list[str] | None = None,
     /,
     *,
-    out: Path,
+    minutes: Positive | None = None,
+    out: Path | None = None,
+    dry_run: Flag = False,
     config: ExistingTomlPath | None = None,
     resume: Flag = False,
     model: Annotated[ModelConfig, Parameter(name="*", group="Model")] = ModelConfig(),
     dataset: Annotated[DataConfig, Parameter(name="*", group="Data")] = DataConfig(),
     training: Annotated[TrainingConfig, Parameter(name="*", group="Training")] = TrainingConfig(),
 ) -> None:
-    """Train a model and write it to a folder.
+    """Train a model and write it to a folder; what is not given is chosen to suit the data and the time.
 
     Args:
         data: Files, folders, - for standard input, or one of the words sonnets and anbn for data that comes with the
             package; a resumed run reads its own data again.
-        out: New folder for the model, its checkpoints and its metrics; with --resume, the folder of the run.
+        minutes: Time to train in; 5 if no other end is given.
+        out: New folder for the model, its checkpoints and its metrics, by default one in runs/ with the name of the
+            data; with --resume, the folder of the run.
+        dry_run: Show what would be chosen, and end.
         config: TOML file with tables [model], [data] and [training]; flags override it.
         resume: Resume the run in --out exactly where it stopped.
     """
     from unrolled.saved.checkpoints import new_folder
     from unrolled.saved.lock import only_writer
 
+    if minutes is not None and (resume or training.max_minutes):
+        other = "a run that is resumed ends as it was begun" if resume else f"{option('max_minutes')} is given too"
+        raise WrongUse(f"{option('minutes', minutes)}: {other}; leave one out")
+    if resume and out is None:
+        raise WrongUse("--resume needs --out, the folder of the run")
     console = PlainConsole()
-    again = command("train", "--resume", "--out", out)
-    sources = data or (_recorded_sources(out) if resume else None)
+    sources = data or (_recorded_sources(out) if out and resume else None)
     if not sources:
         raise WrongUse(
             "no training data; name files, or one of the words sonnets and anbn for data that comes with the package"
         )
+    if dry_run:
+        recipe.show(console, recipe.chosen(inputs.read(sources, dataset), model, training, minutes))
+        return
+    out = out or _new_name(sources)
+    again = command("train", "--resume", "--out", out)
     made = not out.exists()
     try:
         with only_writer(out, create=not resume):  # before anything is spent on the run
@@ -80,6 +97,10 @@ def train(
         from unrolled.lm.display import Display
         from unrolled.lm.memory import check_memory, largest_batch
 
+        if not resume:
+            plan = recipe.chosen(corpus, model, training, minutes)
+            recipe.show(console, plan)
+            model, training = plan.model, plan.training
         check_memory(model, len(corpus.vocabulary), training, largest_batch(corpus.train, corpus.stream, training))
         torch.manual_seed(training.seed)
         network = lm.SequenceModel(model, corpus.vocabulary, framed=not corpus.stream)
@@ -97,6 +118,13 @@ def train(
         if made and out.is_dir() and not any(out.iterdir()):
             out.rmdir()
         raise
+
+
+def _new_name(sources: list[str]) -> Path:
+    """Return a folder in runs/ that does not exist, named after the data."""
+    name = "stdin" if sources[0] == inputs.STANDARD_INPUT else Path(sources[0]).stem or "data"
+    names = (f"runs/{name}{f'-{k}' if k > 1 else ''}" for k in itertools.count(1))
+    return next(path for path in map(Path, names) if not path.exists())
 
 
 def _recorded_sources(out: Path) -> list[str]:

@@ -77,6 +77,5 @@ class TrainingConfig:
 
 #: Fields that say when a run ends; the cosine schedule ends there too.
 ENDS = frozenset({"max_steps", "max_epochs", "max_minutes"})
-#: Fields that may change when a run is resumed, the first three unless the schedule is the cosine; all others affect
-#: the weights.
+#: Fields that may change when a run is resumed; all others affect the weights.
 LIMITS = ENDS | {"patience", "checkpoint_every", "tensorboard"}

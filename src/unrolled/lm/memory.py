@@ -51,7 +51,7 @@ def check_memory(config: ModelConfig, V: int, training: TrainingConfig | None = 
     else:
         said = f"a batch of {counted(rows, 'symbol')} takes {of_batch / 1e9:,.1f} GB in all layers"
         sizes |= {"batch_size": training.batch_size, "bptt": training.bptt}
-    defaults = asdict(ModelConfig()) | asdict(TrainingConfig())
+    defaults = asdict(ModelConfig(embedding_size=256)) | asdict(TrainingConfig())
     raised = [name for name, size in sizes.items() if size > defaults[name]]
     lower = ", ".join(f"{option(name)} (now {sizes[name]:,})" for name in raised or ["hidden_size"])
     raise MemoryError(f"{said}, and {free / 1e9:,.1f} GB are free; lower {lower}")

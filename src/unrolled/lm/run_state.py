@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict
 from typing import Any
 
@@ -80,7 +81,7 @@ def resume(run: Run) -> None:
     checkpoint, (tensors, values) = latest(run.folder), load_checkpoint(run.folder)
     state = TrainingState.read(checkpoint / "training.json", values)
     run.origin = {key: state.config[key] for key in state.config if key not in run.saved_config()} | run.origin
-    _refuse_other_config(state.config, run.saved_config())
+    _compare_configs(state.config, run.saved_config())
     if state.corpus != run.corpus.fingerprint:
         raise ResumeError(
             f"{run.folder}: this run began with other data, or the same data split otherwise; "
@@ -110,18 +111,27 @@ def _under(prefix: str, arrays: dict[str, torch.Tensor]) -> dict[str, torch.Tens
     return {name.removeprefix(prefix + "."): arrays[name] for name in names}
 
 
-def _refuse_other_config(began: dict[str, Any], now: dict[str, Any]) -> None:
+def _compare_configs(began: dict[str, Any], now: dict[str, Any]) -> None:
     """Raise ResumeError unless two configurations agree in every option that changes the weights.
+
+    The end of a run may change.  A cosine then falls to the new end from the next step on, which a note says.
 
     An option that the version which began the run did not know had its default value.
     """
     defaults = {"model": asdict(ModelConfig()), "training": asdict(TrainingConfig())}
     began = {section: own | began[section] for section, own in defaults.items()}
-    may_change = HARMLESS - ENDS if began["training"]["schedule"] == "cosine" else HARMLESS
     for section, options in began.items():
         for key, value in options.items():
-            if now[section].get(key) != value and key not in may_change:
+            if now[section].get(key) != value and key not in HARMLESS:
                 raise ResumeError(
                     f"{option(key)} was {value!r} when this run began and is {now[section].get(key)!r} now; "
                     "leave it out to resume the run as it began, or train anew in another folder"
                 )
+    ends = [name for name in sorted(ENDS) if began["training"][name] != now["training"][name]]
+    if ends and now["training"]["schedule"] == "cosine":
+        ended, ends_now = (", ".join(option(name, each["training"][name]) for name in ends) for each in (began, now))
+        warnings.warn(
+            f"the run began with {ended} and ends by {ends_now}: from here on the learning rate is that of the new end, "
+            "so the weights will not be those of a run in one go",
+            stacklevel=4,
+        )

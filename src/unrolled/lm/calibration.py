@@ -1,0 +1,64 @@
+"""How fast this machine trains, measured in a second."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import torch
+
+from unrolled.config.checks import Precision
+from unrolled.config.model import ModelConfig
+from unrolled.config.training import TrainingConfig
+from unrolled.core import has_bfloat16_units
+from unrolled.corpus.corpus import Corpus
+from unrolled.lm.gradients import gradient_function
+from unrolled.lm.loader import BatchLoader
+from unrolled.lm.memory import parameters
+from unrolled.lm.model import SequenceModel
+from unrolled.lm.optimisers import Optimiser
+from unrolled.lm.recipe import NOMINAL, Speed
+
+#: Hidden sizes that are timed, the steps of each after the first, and the seconds after which no further one is begun.
+SMALL, LARGE, STEPS, SECONDS = 64, 384, 9, 0.5
+#: The batches that are timed.
+BATCHES = TrainingConfig(batch_size=16, bptt=64, max_steps=1)
+
+
+def measured_speed(corpus: Corpus) -> Speed:
+    """Train an LSTM of two sizes for a moment on the corpus' first batches; return what a symbol and a parameter take.
+
+    Torch's random numbers stay as they were.
+    """
+    configs = [ModelConfig(hidden_size=H, embedding_size=32, dropout=0.1) for H in (SMALL, LARGE)]
+    V = len(corpus.vocabulary)
+    precision = faster_precision()
+    with torch.random.fork_rng(devices=[]):
+        small, large = (_seconds_a_symbol(config, corpus, precision) for config in configs)
+    P_small, P_large = (parameters(config, V) for config in configs)
+    parameter = max(large - small, large / 10) / (P_large - P_small)
+    return Speed(max(small - parameter * P_small, small / 10), parameter, precision)
+
+
+def nominal_speed() -> Speed:
+    """Return the speed by which runs of given steps are planned: the same on every machine but for the faster type."""
+    return NOMINAL._replace(precision=faster_precision())
+
+
+def faster_precision() -> Precision:
+    """Return the type in which this processor trains fastest."""
+    return "bfloat16" if has_bfloat16_units() else "float32"
+
+
+def _seconds_a_symbol(config: ModelConfig, corpus: Corpus, precision: Precision) -> float:
+    model = SequenceModel(config, corpus.vocabulary, framed=not corpus.stream).train()
+    optimiser, add_gradients = Optimiser(model, BATCHES), gradient_function(model, precision)
+    loader = BatchLoader(corpus.train, corpus.stream, BATCHES.batch_size, BATCHES.bptt, seed=0)
+    taken: list[float] = []
+    began = time.perf_counter()
+    while len(taken) <= STEPS and (len(taken) < 2 or time.perf_counter() - began < SECONDS):
+        batch, before = loader.next(), time.perf_counter()
+        add_gradients(model, batch, None)
+        optimiser.step(batch.N, optimiser.gradient_norm(batch.N), 1e-9)
+        taken.append((time.perf_counter() - before) / batch.N)
+    return statistics.median(taken[1:])

@@ -1,0 +1,218 @@
+"""The recipe of a run: how a model is trained on given data in a given time, where its user does not say.
+
+The rules are one pure function, `choose`, of what is known of the data and of the machine and of what the user asked
+for.  They follow from the study in docs/lm.md, and each gives its reason.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+from unrolled.config.checks import Precision
+from unrolled.config.model import ModelConfig
+from unrolled.config.training import ENDS, TrainingConfig
+from unrolled.corpus.corpus import Corpus
+from unrolled.lm.memory import parameters
+from unrolled.words import counted
+
+#: Minutes of a run for which no end is given.
+MINUTES = 5.0
+#: The hidden sizes that are chosen from.
+SIZES = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
+#: Passes over the data that a size must manage, or a smaller one is taken.
+PASSES = 12
+#: The largest size is UNITS * N**UNITS_POWER for N training symbols.
+UNITS, UNITS_POWER = 2.2, 0.4
+#: Dropout for every doubling of the passes over the data, and at most.
+DROPOUT_PER_DOUBLING, MOST_DROPOUT = 0.09, 0.5
+#: Validations in a run, and steps between two at least.
+VALIDATIONS, LEAST_STEPS = 25, 20
+
+
+class Facts(NamedTuple):
+    """What the rules know of the training data."""
+
+    symbols: int  # that one pass predicts
+    V: int
+    stream: bool
+    length: float  # mean symbols of a sequence
+
+    @classmethod
+    def of(cls, corpus: Corpus) -> Facts:
+        """Return the facts of a corpus."""
+        train = corpus.train
+        return cls(train.predicted, len(corpus.vocabulary), corpus.stream, train.predicted / max(1, len(train)))
+
+
+class Speed(NamedTuple):
+    """What the rules know of the machine: the seconds that training takes, and the faster type.
+
+    A symbol takes ``symbol + parameter * P``, where P are the parameters of layers and head.
+    """
+
+    symbol: float
+    parameter: float
+    precision: Precision = "float32"
+
+    def symbols_per_second(self, model: ModelConfig, V: int) -> float:
+        """Return how many symbols training reads in a second."""
+        return 1 / (self.symbol + self.parameter * (parameters(model, V) - V * model.embedding_size))
+
+
+#: The speed by which a run of given steps or epochs is planned, so that its plan is the same on every machine.
+NOMINAL = Speed(symbol=2e-6, parameter=1e-11)
+
+
+class Choice(NamedTuple):
+    """An option that was chosen, and why."""
+
+    name: str
+    value: Any
+    reason: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The configurations of a run, and the options in them that were chosen."""
+
+    model: ModelConfig
+    training: TrainingConfig
+    choices: tuple[Choice, ...]
+
+
+def choose(facts: Facts, speed: Speed, given: Mapping[str, Any]) -> Recipe:
+    """Return the recipe for some data.
+
+    Args:
+        facts: of the training data.
+        speed: of this machine.
+        given: options by name, which keep their values; the others are chosen to suit them.
+
+    >>> recipe = choose(Facts(1_000_000, 70, True, 1e6), NOMINAL, {"max_minutes": 1.0, "cell": "gru"})
+    >>> recipe.model.cell, recipe.training.max_minutes, recipe.training.schedule
+    ('gru', 1.0, 'cosine')
+    """
+    plan = _Plan(facts, speed, dict(given))
+    for rule in RULES:
+        rule(plan)
+    return Recipe(plan.model(), TrainingConfig(**plan.of(TrainingConfig)), tuple(plan.choices))
+
+
+class _Plan:
+    """The options so far."""
+
+    def __init__(self, facts: Facts, speed: Speed, options: dict[str, Any]):
+        self.facts, self.speed, self.options = facts, speed, options
+        self.choices: list[Choice] = []
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self.options:
+            return self.options[name]
+        return getattr(ModelConfig if hasattr(ModelConfig, name) else TrainingConfig, name)
+
+    def choose(self, name: str, value: Any, reason: str) -> None:
+        """Set an option, unless it is given."""
+        if name not in self.options:
+            self.options[name] = value
+            self.choices.append(Choice(name, value, reason))
+
+    def of(self, config: type[ModelConfig | TrainingConfig]) -> dict[str, Any]:
+        """Return the options of one configuration."""
+        return {key.name: self.options[key.name] for key in fields(config) if key.name in self.options}
+
+    def model(self, **changes: Any) -> ModelConfig:
+        """Return the model so far, or with changes."""
+        return ModelConfig(**self.of(ModelConfig) | changes)
+
+    @property
+    def batch(self) -> float:
+        """Symbols of a batch."""
+        steps = self["bptt"] if self.facts.stream else self.facts.length
+        return min(float(self.facts.symbols), float(self["batch_size"] * steps))
+
+    def budget(self, model: ModelConfig) -> float:
+        """Return the symbols that a model reads until the run ends."""
+        minutes, per_step = self["max_minutes"], self.batch * self["accumulate"]
+        ends = (
+            60 * minutes * self.speed.symbols_per_second(model, self.facts.V),
+            self["max_steps"] * per_step,
+            self["max_epochs"] * self.facts.symbols,
+        )
+        return float(min(end for end in ends if end))
+
+    @property
+    def passes(self) -> float:
+        """Passes over the data until the run ends."""
+        return self.budget(self.model()) / self.facts.symbols
+
+
+def _end(plan: _Plan) -> None:
+    if not any(plan.options.get(name) for name in ENDS):
+        plan.choose("max_minutes", MINUTES, "no other end was asked for")
+    for name in ENDS:
+        plan.options.setdefault(name, type(getattr(TrainingConfig, name))())
+
+
+def _precision(plan: _Plan) -> None:
+    if plan.speed.precision == "bfloat16":
+        plan.choose("precision", "bfloat16", "this processor multiplies it faster, and the loss is the same")
+
+
+def _batches(plan: _Plan) -> None:
+    plan.choose("batch_size", 16 if plan.facts.stream else 32, "small batches take more steps in the same time")
+    if plan.facts.stream:
+        plan.choose("bptt", 64, "the state is carried on, and longer chunks would take fewer steps")
+
+
+def _network(plan: _Plan) -> None:
+    facts = plan.facts
+    plan.choose("cell", "lstm", "it learns best from the same symbols")
+    width = plan["hidden_size"] if plan["tied"] else 32 if facts.V < 50 else 64 if facts.V < 1000 else 128
+    plan.choose("embedding_size", width, f"V is {facts.V:,}")
+    if "hidden_size" not in plan.options:
+        plan.choose("hidden_size", *_hidden_size(plan))
+
+
+def _hidden_size(plan: _Plan) -> tuple[int, str]:
+    """Return the largest size that the data can fill and the budget train, and which of them bounds it."""
+    symbols = plan.facts.symbols
+    most = UNITS * symbols**UNITS_POWER
+    for H in reversed(SIZES):
+        passes = plan.budget(plan.model(hidden_size=H)) / symbols
+        if most >= H and passes >= PASSES:
+            break
+    data = f"enough for {counted(symbols, 'training symbol')}"
+    return H, data if H * 1.5 > most else f"the largest that {_reads(PASSES)} until the end"
+
+
+def _regularisation(plan: _Plan) -> None:
+    passes = plan.passes
+    share = min(MOST_DROPOUT, max(0.0, DROPOUT_PER_DOUBLING * math.log2(max(1.0, passes))))
+    plan.choose("dropout", round(20 * share) / 20, f"the run {_reads(passes)}")
+
+
+def _steps(plan: _Plan) -> None:
+    rate = {"lstm": 0.008, "gru": 0.004, "rnn": 0.002}[plan["cell"]]
+    if plan["optimiser"] == "sgd":
+        rate = 1.0
+    plan.choose("learning_rate", rate, "the largest that is safe for this cell")
+    plan.choose("schedule", "cosine", "it falls to zero where the run ends")
+    steps = plan.budget(plan.model()) / plan.batch / plan["accumulate"]
+    plan.choose("warmup_steps", min(100, int(steps / 20)), "large steps from the first one upset the gates")
+    every = max(LEAST_STEPS, int(steps / VALIDATIONS))
+    plan.choose("validate_every", every, f"about {VALIDATIONS} validations in the run")
+
+
+def _reads(passes: float) -> str:
+    """Return how much of the data is read.
+
+    >>> _reads(12.2), _reads(0.31)
+    ('reads the data 12 times', 'reads 31% of the data')
+    """
+    return f"reads the data {counted(round(passes), 'time')}" if passes >= 1 else f"reads {passes:.0%} of the data"
+
+
+RULES = (_end, _precision, _batches, _network, _regularisation, _steps)
