@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,15 @@ from unrolled.commands.configuration import given_options
 from unrolled.commands.console import PlainConsole
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import ENDS, TrainingConfig
+from unrolled.words import counted
 
 if TYPE_CHECKING:
     from unrolled.corpus.corpus import Corpus
     from unrolled.lm.recipe import Recipe
+    from unrolled.lm.run import Result
+
+#: How many times slower than planned a run must be for a note.
+SLOW = 2.0
 
 
 def chosen(corpus: Corpus, model: ModelConfig, training: TrainingConfig, minutes: float | None) -> Recipe:
@@ -31,6 +37,16 @@ def chosen(corpus: Corpus, model: ModelConfig, training: TrainingConfig, minutes
         given["max_minutes"] = minutes
     timed = given.get("max_minutes") or not any(given.get(end) for end in ENDS)
     return choose(Facts.of(corpus), measured_speed(corpus) if timed else nominal_speed(), given)
+
+
+def note_pace(recipe: Recipe, result: Result) -> None:
+    """Warn if a run ended by its time after far fewer steps than it was planned with."""
+    if result.ended == "max_minutes" and result.steps * SLOW < recipe.steps:
+        warnings.warn(
+            f"the machine was slower than when it was measured: {counted(result.steps, 'step')} of about "
+            f"{recipe.steps:,} in the same time; a run on a quieter machine will do better",
+            stacklevel=2,
+        )
 
 
 def show(console: PlainConsole, recipe: Recipe) -> None:

@@ -97,19 +97,22 @@ def train(
         from unrolled.lm.display import Display
         from unrolled.lm.memory import check_memory, largest_batch
 
+        origin = inputs.origin(sources, dataset, corpus)
+        plan = None
         if not resume:
             plan = recipe.chosen(corpus, model, training, minutes)
             recipe.show(console, plan)
-            model, training = plan.model, plan.training
+            model, training, origin = plan.model, plan.training, origin | plan.saved_reasons()
         check_memory(model, len(corpus.vocabulary), training, largest_batch(corpus.train, corpus.stream, training))
         torch.manual_seed(training.seed)
         network = lm.SequenceModel(model, corpus.vocabulary, framed=not corpus.stream)
         callbacks = [Display(console), *([TensorBoard()] if training.tensorboard else [])]
-        origin = inputs.origin(sources, dataset, corpus)
         result = lm.train(network, corpus, training, out, resume=resume, callbacks=callbacks, origin=origin)
         if result.ended == "signal":
             console.print(f"resume with: {again}", soft_wrap=True)
             return
+        if plan:
+            recipe.note_pace(plan, result)
         report(console, network, corpus, held_out(corpus))
         console.print(f"wrote {out}; try: {command('generate', out)}", soft_wrap=True)
         if further := _further(result, training):

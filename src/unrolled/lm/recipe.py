@@ -76,11 +76,16 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True)
 class Recipe:
-    """The configurations of a run, and the options in them that were chosen."""
+    """The configurations of a run, the options in them that were chosen, and the steps that it is expected to take."""
 
     model: ModelConfig
     training: TrainingConfig
     choices: tuple[Choice, ...]
+    steps: int
+
+    def saved_reasons(self) -> dict[str, Any]:
+        """Return what config.json says of the choices: each option that was chosen, and why."""
+        return {"chosen": {choice.name: choice.reason for choice in self.choices}}
 
 
 def choose(facts: Facts, speed: Speed, given: Mapping[str, Any]) -> Recipe:
@@ -98,7 +103,7 @@ def choose(facts: Facts, speed: Speed, given: Mapping[str, Any]) -> Recipe:
     plan = _Plan(facts, speed, dict(given))
     for rule in RULES:
         rule(plan)
-    return Recipe(plan.model(), TrainingConfig(**plan.of(TrainingConfig)), tuple(plan.choices))
+    return Recipe(plan.model(), TrainingConfig(**plan.of(TrainingConfig)), tuple(plan.choices), int(plan.steps))
 
 
 class _Plan:
@@ -144,6 +149,11 @@ class _Plan:
         return float(min(end for end in ends if end))
 
     @property
+    def steps(self) -> float:
+        """Steps until the run ends."""
+        return self.budget(self.model()) / (self.batch * float(self["accumulate"]))
+
+    @property
     def passes(self) -> float:
         """Passes over the data until the run ends."""
         return self.budget(self.model()) / self.facts.symbols
@@ -185,7 +195,7 @@ def _hidden_size(plan: _Plan) -> tuple[int, str]:
         if most >= H and passes >= PASSES:
             break
     data = f"enough for {counted(symbols, 'training symbol')}"
-    return H, data if H * 1.5 > most else f"the largest that {_reads(PASSES)} until the end"
+    return H, data if most < H * 1.5 else f"the largest that {_reads(PASSES)} until the end"
 
 
 def _regularisation(plan: _Plan) -> None:
@@ -200,9 +210,8 @@ def _steps(plan: _Plan) -> None:
         rate = 1.0
     plan.choose("learning_rate", rate, "the largest that is safe for this cell")
     plan.choose("schedule", "cosine", "it falls to zero where the run ends")
-    steps = plan.budget(plan.model()) / plan.batch / plan["accumulate"]
-    plan.choose("warmup_steps", min(100, int(steps / 20)), "large steps from the first one upset the gates")
-    every = max(LEAST_STEPS, int(steps / VALIDATIONS))
+    plan.choose("warmup_steps", min(100, int(plan.steps / 20)), "large steps from the first one upset the gates")
+    every = max(LEAST_STEPS, int(plan.steps / VALIDATIONS))
     plan.choose("validate_every", every, f"about {VALIDATIONS} validations in the run")
 
 

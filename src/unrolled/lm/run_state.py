@@ -127,11 +127,11 @@ def _compare_configs(began: dict[str, Any], now: dict[str, Any]) -> None:
                     f"{option(key)} was {value!r} when this run began and is {now[section].get(key)!r} now; "
                     "leave it out to resume the run as it began, or train anew in another folder"
                 )
-    ends = [name for name in sorted(ENDS) if began["training"][name] != now["training"][name]]
-    if ends and now["training"]["schedule"] == "cosine":
-        ended, ends_now = (", ".join(option(name, each["training"][name]) for name in ends) for each in (began, now))
+    moved = [name for name in sorted(ENDS) if began["training"][name] != now["training"][name]]
+    if moved and now["training"]["schedule"] == "cosine":
+        before, after = (", ".join(option(name, each["training"][name]) for name in moved) for each in (began, now))
         warnings.warn(
-            f"the run began with {ended} and ends by {ends_now}: from here on the learning rate is that of the new end, "
+            f"the run began with {before} and ends by {after}: from here on the learning rate is that of the new end, "
             "so the weights will not be those of a run in one go",
             stacklevel=4,
         )

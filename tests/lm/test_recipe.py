@@ -1,0 +1,128 @@
+"""The recipe: what is chosen for which data, time and machine; that what is given stands; and that it is repeatable."""
+
+from dataclasses import asdict, fields, replace
+from itertools import pairwise
+
+import pytest
+import torch
+
+from unrolled.config.model import ModelConfig
+from unrolled.config.training import ENDS, TrainingConfig
+from unrolled.corpus.corpus import Corpus
+from unrolled.lm.calibration import faster_precision, measured_speed, nominal_speed
+from unrolled.lm.memory import parameters
+from unrolled.lm.recipe import MINUTES, SIZES, Facts, Speed, choose
+
+#: About the speed of two cores that multiply bfloat16 themselves, and of a slow one that does not.
+QUICK, SLOW = Speed(1.5e-6, 9e-12, "bfloat16"), Speed(8e-6, 1.5e-10, "float32")
+SONNETS, PLAYS, WORKS = (Facts(N, 70, True, N) for N in (86_155, 1_003_853, 4_551_477))
+NAMES, PHONES = Facts(37_000, 30, False, 6.8), Facts(900_000, 41, False, 6.9)
+ALL = {"sonnets": SONNETS, "plays": PLAYS, "works": WORKS, "names": NAMES, "phones": PHONES}
+
+
+def recipe(facts, speed=QUICK, **given):
+    return choose(facts, speed, given)
+
+
+@pytest.mark.parametrize("minutes", [1 / 60, 1.0, 5.0, 15.0, 600.0])
+@pytest.mark.parametrize("speed", [QUICK, SLOW])
+@pytest.mark.parametrize("facts", ALL.values(), ids=ALL)
+def test_every_choice_is_an_option_with_a_reason_that_the_configurations_hold(facts, speed, minutes):
+    found = recipe(facts, speed, max_minutes=minutes)
+    options = asdict(found.model) | asdict(found.training)
+    for name, value, reason in found.choices:
+        assert options[name] == value
+        assert reason
+    assert "max_minutes" not in [choice.name for choice in found.choices]
+    assert found.training.max_minutes == minutes
+    assert not found.training.max_epochs
+    assert found.saved_reasons() == {"chosen": {choice.name: choice.reason for choice in found.choices}}
+
+
+def test_run_without_an_end_gets_the_stated_budget():
+    found = recipe(PLAYS)
+    assert found.training.max_minutes == MINUTES
+    assert found.choices[0].name == "max_minutes"
+
+
+@pytest.mark.parametrize("facts", ALL.values(), ids=ALL)
+def test_more_time_or_a_faster_machine_never_gets_a_smaller_model_or_less_dropout(facts):
+    by_time = [recipe(facts, max_minutes=minutes).model for minutes in (0.1, 0.5, 1, 2, 5, 10, 20, 60)]
+    by_speed = [recipe(facts, Speed(k * 1e-6, k * 1e-11), max_minutes=5.0).model for k in (64, 16, 4, 1)]
+    for models in (by_time, by_speed):
+        for less, more in pairwise(models):
+            assert less.hidden_size <= more.hidden_size
+            assert less.dropout <= more.dropout or less.hidden_size < more.hidden_size
+
+
+def test_size_is_bounded_by_the_data_where_there_is_time():
+    sizes = [
+        recipe(Facts(N, 70, True, N), max_minutes=600.0).model.hidden_size for N in (50, 10**4, 10**5, 10**6, 10**7)
+    ]
+    assert sizes == sorted(sizes)
+    assert len({*sizes}) == len(sizes) - 1  # the two smallest
+    assert {*sizes} <= {*SIZES}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"hidden_size": 33, "max_minutes": 1.0},
+        {"cell": "gru", "learning_rate": 0.5, "max_steps": 7},
+        {"cell": "rnn", "nonlinearity": "relu", "num_layers": 3, "max_epochs": 2},
+        {"tied": True, "hidden_size": 20, "max_steps": 9},
+        {"optimiser": "sgd", "max_steps": 9},
+        {"precision": "float32", "batch_size": 5, "bptt": 9, "dropout": 0.0, "max_minutes": 3.0, "max_steps": 4},
+        {"schedule": "constant", "validate_every": 3, "warmup_steps": 0, "max_steps": 8},
+    ],
+)
+@pytest.mark.parametrize("facts", [PLAYS, NAMES], ids=["stream", "sequences"])
+def test_what_is_given_stands_and_is_not_called_chosen(facts, given):
+    found = recipe(facts, **given)
+    options = asdict(found.model) | asdict(found.training)
+    assert {name: options[name] for name in given} == given
+    assert not {choice.name for choice in found.choices} & given.keys()
+    assert {name for name in ENDS if options[name]} == given.keys() & ENDS
+
+
+@pytest.mark.parametrize("end", [{"max_steps": 500}, {"max_epochs": 3}])
+def test_run_of_given_steps_does_not_depend_on_the_speed_of_the_machine(end, tmp_path):
+    corpus = Corpus.from_text("to be or not to be, that is the question\n" * 40)
+    first, second = (choose(Facts.of(corpus), nominal_speed(), end) for _ in range(2))
+    assert first == second
+    assert nominal_speed().precision == faster_precision()
+    assert asdict(first.training)[next(iter(end))] == next(iter(end.values()))
+
+
+def test_facts_of_a_corpus():
+    stream = Facts.of(Corpus.from_text("abcd" * 100, validation=0.1, test=0.1))
+    assert (stream.symbols, stream.V, stream.stream) == (319, 6, True)
+    framed = Facts.of(Corpus.from_sequences(["ab", "abab"] * 10, validation=0, test=0))
+    assert (framed.symbols, framed.V, framed.stream, framed.length) == (60, 4, False, 3.0)
+
+
+@pytest.mark.parametrize("corpus", [
+    Corpus.from_text("to be or not to be, that is the question\n" * 40),
+    Corpus.from_sequences(["ab", "aabb", "aaabbb"] * 4, validation=0, test=0),
+], ids=["stream", "sequences"])  # fmt: skip
+def test_measured_speed_is_one_of_this_machine_and_leaves_no_trace(corpus):
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    speed, V = measured_speed(corpus), len(corpus.vocabulary)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert speed.precision == faster_precision()
+    rates = [speed.symbols_per_second(ModelConfig(hidden_size=H, embedding_size=8), V) for H in SIZES]
+    assert rates == sorted(rates, reverse=True)
+    assert all(1 < rate < 1e9 for rate in rates)
+
+
+def test_speed_counts_every_parameter_that_is_multiplied():
+    model = ModelConfig(hidden_size=10, embedding_size=3)
+    multiplied = parameters(model, 5) - 5 * 3  # a row of the embedding is looked up
+    assert Speed(1.0, 2.0).symbols_per_second(model, 5) == 1 / (1 + 2 * multiplied)
+
+
+def test_recipe_knows_every_option_by_its_name():
+    names = {key.name for config in (ModelConfig, TrainingConfig) for key in fields(config)}
+    assert {choice.name for facts in ALL.values() for choice in recipe(facts).choices} <= names
+    assert replace(recipe(PLAYS).training, max_steps=1).max_steps == 1
