@@ -80,7 +80,8 @@ def resume(run: Run) -> None:
         raise ResumeError("resume needs the folder of the run; give out")
     checkpoint, (tensors, values) = latest(run.folder), load_checkpoint(run.folder)
     state = TrainingState.read(checkpoint / "training.json", values)
-    run.origin = {key: state.config[key] for key in state.config if key not in run.saved_config()} | run.origin
+    own = run.saved_config().keys() - run.origin.keys()
+    run.origin = {key: value for key, value in state.config.items() if key not in own} | run.origin
     _compare_configs(state.config, run.saved_config())
     if state.corpus != run.corpus.fingerprint:
         raise ResumeError(
