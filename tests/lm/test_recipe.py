@@ -15,8 +15,8 @@ from unrolled.lm.recipe import MINUTES, SIZES, Facts, Speed, choose
 
 #: About the speed of two cores that multiply bfloat16 themselves, and of a slow one that does not.
 QUICK, SLOW = Speed(1.5e-6, 9e-12, "bfloat16"), Speed(8e-6, 1.5e-10, "float32")
-SONNETS, PLAYS, WORKS = (Facts(N, 70, True, N) for N in (86_155, 1_003_853, 4_551_477))
-NAMES, PHONES = Facts(37_000, 30, False, 6.8), Facts(900_000, 41, False, 6.9)
+SONNETS, PLAYS, WORKS = (Facts(N, 70, True, N, N // 18) for N in (86_155, 1_003_853, 4_551_477))
+NAMES, PHONES = Facts(37_000, 30, False, 6.8, 2_000), Facts(900_000, 41, False, 6.9, 50_000)
 ALL = {"sonnets": SONNETS, "plays": PLAYS, "works": WORKS, "names": NAMES, "phones": PHONES}
 
 
@@ -57,7 +57,7 @@ def test_more_time_or_a_faster_machine_never_gets_a_smaller_model_or_less_dropou
 
 def test_size_is_bounded_by_the_data_where_there_is_time():
     sizes = [
-        recipe(Facts(N, 70, True, N), max_minutes=600.0).model.hidden_size for N in (50, 10**4, 10**5, 10**6, 10**7)
+        recipe(Facts(N, 70, True, N, 0), max_minutes=600.0).model.hidden_size for N in (50, 10**4, 10**5, 10**6, 10**7)
     ]
     assert sizes == sorted(sizes)
     assert len({*sizes}) == len(sizes) - 1  # the two smallest

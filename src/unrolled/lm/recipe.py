@@ -16,6 +16,7 @@ from unrolled.config.model import ModelConfig
 from unrolled.config.training import ENDS, TrainingConfig
 from unrolled.corpus.corpus import Corpus
 from unrolled.lm.memory import parameters
+from unrolled.lm.run import VALIDATION_SHARE, VALIDATION_SYMBOLS
 from unrolled.words import counted
 
 #: Minutes of a run for which no end is given.
@@ -28,8 +29,12 @@ PASSES = 12
 UNITS, UNITS_POWER = 2.2, 0.4
 #: Dropout for every doubling of the passes over the data, and at most.
 DROPOUT_PER_DOUBLING, MOST_DROPOUT = 0.09, 0.5
-#: Validations in a run, and steps between two at least.
-VALIDATIONS, LEAST_STEPS = 25, 20
+#: Validations in a run, at most and at least, and the steps between two at least.
+VALIDATIONS, LEAST_VALIDATIONS, LEAST_STEPS = 25, 5, 20
+#: Lines of metrics in a run, at most.
+LINES = 1000
+#: Seconds that it takes to save a model after a validation, about; together they take VALIDATION_SHARE of a run.
+SAVING = 0.2
 
 
 class Facts(NamedTuple):
@@ -39,12 +44,14 @@ class Facts(NamedTuple):
     V: int
     stream: bool
     length: float  # mean symbols of a sequence
+    validated: int  # symbols that a validation reads
 
     @classmethod
     def of(cls, corpus: Corpus) -> Facts:
         """Return the facts of a corpus."""
         train = corpus.train
-        return cls(train.predicted, len(corpus.vocabulary), corpus.stream, train.predicted / max(1, len(train)))
+        length, validated = train.predicted / max(1, len(train)), min(corpus.validation.predicted, VALIDATION_SYMBOLS)
+        return cls(train.predicted, len(corpus.vocabulary), corpus.stream, length, validated)
 
 
 class Speed(NamedTuple):
@@ -96,7 +103,7 @@ def choose(facts: Facts, speed: Speed, given: Mapping[str, Any]) -> Recipe:
         speed: of this machine.
         given: options by name, which keep their values; the others are chosen to suit them.
 
-    >>> recipe = choose(Facts(1_000_000, 70, True, 1e6), NOMINAL, {"max_minutes": 1.0, "cell": "gru"})
+    >>> recipe = choose(Facts(1_000_000, 70, True, 1e6, 50_000), NOMINAL, {"max_minutes": 1.0, "cell": "gru"})
     >>> recipe.model.cell, recipe.training.max_minutes, recipe.training.schedule
     ('gru', 1.0, 'cosine')
     """
@@ -211,8 +218,19 @@ def _steps(plan: _Plan) -> None:
     plan.choose("learning_rate", rate, "the largest that is safe for this cell")
     plan.choose("schedule", "cosine", "it falls to zero where the run ends")
     plan.choose("warmup_steps", min(100, int(plan.steps / 20)), "large steps from the first one upset the gates")
-    every = max(LEAST_STEPS, int(plan.steps / VALIDATIONS))
-    plan.choose("validate_every", every, f"about {VALIDATIONS} validations in the run")
+    plan.choose("validate_every", *_validate_every(plan))
+    plan.choose("checkpoint_every", plan["validate_every"], "a resumed run repeats little")
+    plan.choose("log_every", max(TrainingConfig.log_every, int(plan.steps / LINES)), f"at most {LINES:,} lines")
+
+
+def _validate_every(plan: _Plan) -> tuple[int, str]:
+    """Return the steps between two validations: many in a long run, few in one that they would delay."""
+    step = plan.batch * plan["accumulate"] / plan.speed.symbols_per_second(plan.model(), plan.facts.V)
+    validation = plan.facts.validated * step / plan.batch / 3 + SAVING  # without gradients a symbol takes a third
+    count = min(VALIDATIONS, max(LEAST_VALIDATIONS, int(VALIDATION_SHARE * plan.steps * step / validation)))
+    return max(
+        LEAST_STEPS, int(plan.steps / count)
+    ), f"{counted(count, 'validation')} in about {counted(round(plan.steps), 'step')}"
 
 
 def _reads(passes: float) -> str:
