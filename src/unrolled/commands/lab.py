@@ -20,7 +20,7 @@ from unrolled.config.checks import Count, PositiveInt
 from unrolled.config.lab import LabConfig
 from unrolled.lab.results import LabResult, TaskResult
 from unrolled.lab.tables import ResultTable, each_seed, headline, in_words, summary, task_summary
-from unrolled.words import rounded
+from unrolled.words import duration, rounded
 
 if TYPE_CHECKING:
     from unrolled.lab.protocols import Experiment
@@ -86,7 +86,6 @@ def _learn(
     from unrolled.lab import cache, experiment
     from unrolled.lab.forecast import forecast
     from unrolled.languages.metrics import WARNING
-    from unrolled.lm.display import duration
 
     language = learned.name
     settings = {"language": language, "limit": limit} | asdict(config)

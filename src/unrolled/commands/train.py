@@ -13,6 +13,7 @@ from unrolled.commands.arguments import check_numbers
 from unrolled.commands.configuration import fill_in
 from unrolled.commands.console import PlainConsole
 from unrolled.commands.evaluate import held_out, report
+from unrolled.commands.outcome import show_interrupted, show_outcome
 from unrolled.config.data import DataConfig
 from unrolled.config.model import ModelConfig
 from unrolled.config.options import option
@@ -87,10 +88,11 @@ def train(
         origin = inputs.origin(sources, dataset, corpus)
         result = lm.train(network, corpus, training, out, resume=resume, callbacks=callbacks, origin=origin)
         if result.ended == "signal":
+            show_interrupted(console, result, out)
             console.print(f"resume with: {again}", soft_wrap=True)
             return
         report(console, network, corpus, held_out(corpus))
-        console.print(f"wrote {out}; try: {command('generate', out)}", soft_wrap=True)
+        show_outcome(console, network, corpus, out)
         if further := _further(result, training):
             console.print(f"the validation loss was still falling; go on with: {again} {further}", soft_wrap=True)
     except BaseException:
