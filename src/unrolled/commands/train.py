@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 from cyclopts.types import ExistingTomlPath
 
-from unrolled.commands import Flag, WrongUse, command, examples, inputs
+from unrolled.commands import Flag, WrongUse, command, examples, inputs, starting_point
 from unrolled.commands.arguments import check_numbers
 from unrolled.commands.configuration import fill_in
 from unrolled.commands.console import PlainConsole
@@ -29,6 +29,7 @@ app = App(
         "unrolled train sonnets --cell gru --out runs/sonnets",
         "unrolled train tunes.txt --lines --out runs/tunes",
         "unrolled train --resume --out runs/tunes",
+        "unrolled train more.txt --from runs/tunes --out runs/more",
     ),
     config=(fill_in, check_numbers),
 )
@@ -42,6 +43,7 @@ def train(
     out: Path,
     config: ExistingTomlPath | None = None,
     resume: Flag = False,
+    start: Annotated[Path | None, Parameter(name="--from")] = None,
     model: Annotated[ModelConfig, Parameter(name="*", group="Model")] = ModelConfig(),
     dataset: Annotated[DataConfig, Parameter(name="*", group="Data")] = DataConfig(),
     training: Annotated[TrainingConfig, Parameter(name="*", group="Training")] = TrainingConfig(),
@@ -54,6 +56,8 @@ def train(
         out: New folder for the model, its checkpoints and its metrics; with --resume, the folder of the run.
         config: TOML file with tables [model], [data] and [training]; flags override it.
         resume: Resume the run in --out exactly where it stopped.
+        start: Folder of a trained model to start from: its weights, its options and its symbols, to which new ones of
+            the data are added; the data is read as its own was.
     """
     from unrolled.saved.checkpoints import new_folder
     from unrolled.saved.lock import only_writer
@@ -72,7 +76,9 @@ def train(
                 new_folder(out)
         if resume and inputs.STANDARD_INPUT in sources:
             console.print(f"reading standard input, which this run began with: {again} < DATA", soft_wrap=True)
-        corpus = inputs.read(sources, dataset)
+        begun = starting_point.load(start, model, dataset) if start else None
+        vocabulary = begun.vocabulary if begun else starting_point.vocabulary_of(out) if resume else None
+        corpus = inputs.read(sources, dataset, vocabulary, extend=begun is not None)
 
         import torch  # here, so that a mistake in the data is reported before two seconds of import
 
@@ -83,9 +89,12 @@ def train(
 
         check_memory(model, len(corpus.vocabulary), training, largest_batch(corpus.train, corpus.stream, training))
         torch.manual_seed(training.seed)
-        network = lm.SequenceModel(model, corpus.vocabulary, framed=not corpus.stream)
+        if begun:
+            network = begun.network(console, corpus, sources)
+        else:
+            network = lm.SequenceModel(model, corpus.vocabulary, framed=not corpus.stream)
         callbacks = [Display(console), *([TensorBoard()] if training.tensorboard else [])]
-        origin = inputs.origin(sources, dataset, corpus)
+        origin = inputs.origin(sources, dataset, corpus) | (begun.origin(corpus) if begun else {})
         result = lm.train(network, corpus, training, out, resume=resume, callbacks=callbacks, origin=origin)
         if result.ended == "signal":
             show_interrupted(console, result, out)
