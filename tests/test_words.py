@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from unrolled.words import counted, perplexity, rounded
+from unrolled.words import counted, duration, perplexity, rounded
 
 PACKAGE = Path(__file__).parents[1] / "src" / "unrolled"
 #: Nouns that follow a count.
@@ -53,3 +53,8 @@ def test_rounded_has_the_decimals_asked_for_and_no_text_is_long(decimals):
 def test_perplexity_of_any_loss_is_short():
     for bits in (0, 1, 20, 29.9, 31, 500, 999.9, 1000, 1e30, math.inf):
         assert len(perplexity(bits)) <= 13
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (59.9, "59 s"), (61, "1 min 1 s"), (7261, "2 h 1 min")])
+def test_duration_is_given_in_words(seconds, text):
+    assert duration(seconds) == text

@@ -1,4 +1,4 @@
-"""How texts for people write counts and numbers."""
+"""How texts for people write counts, numbers and times."""
 
 from __future__ import annotations
 
@@ -30,6 +30,20 @@ def rounded(value: float, decimals: int) -> str:
     if abs(value) < WHOLE:
         return f"{value:,.{decimals}f}"
     return f"{value:,.0f}" if abs(value) < HUGE else f"{value:.2e}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time span in words.
+
+    >>> duration(7.4), duration(200), duration(7300)
+    ('7 s', '3 min 20 s', '2 h 1 min')
+    """
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def perplexity(bits: float) -> str:

@@ -108,7 +108,7 @@ def test_name_of_a_folder_is_not_read_as_markup(name, tmp_path):
     done = unrolled("train", "names.txt", "--lines", "--out", f"runs/{name}", *SMALL, cwd=tmp_path)
     assert done.returncode == 0, done.stderr.decode()
     hint = shlex.join(["unrolled", "generate", f"runs/{name}"])
-    assert f"wrote runs/{name}; try: {hint}\n" in done.stdout.decode()
+    assert f"wrote runs/{name}; try:\n  {hint} " in done.stdout.decode()
 
 
 @pytest.mark.parametrize("arguments", [["train", "bad\udcff.txt", "--out", "x"], ["generate", "runs/\udcff"]])

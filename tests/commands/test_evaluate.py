@@ -1,5 +1,6 @@
 """`unrolled evaluate` measures beside baselines, on the model's own data or on other data."""
 
+import json
 import os
 import re
 import subprocess
@@ -130,3 +131,13 @@ def test_model_trained_from_a_pipe_records_no_file_to_read_again(tmp_path):
     unrolled("train", "pipe", *SMALL, "--out", "o", cwd=tmp_path)
     writer.wait()
     assert "records no files that it was trained on" in refusal(1, "evaluate", "o", cwd=tmp_path)
+
+
+def test_evaluation_as_json_says_what_the_table_says(run):
+    found = json.loads(unrolled("evaluate", run[0], "--json").stdout)
+    table = unrolled("evaluate", run[0]).stdout.decode()
+    assert f"{found['symbols']:,} symbols of {found['of']}" in table
+    assert f"{found['bits']:.3f}" in table
+    for name, baseline in found["baselines"].items():
+        assert re.search(rf"{name} +│ +{baseline['bits']:.3f}", table), name
+    assert json.loads(unrolled("evaluate", run[0], "--json", "--no-baselines").stdout)["baselines"] == {}

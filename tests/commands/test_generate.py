@@ -3,7 +3,10 @@
 import json
 import re
 
+import torch
+
 from tests.commands.command_line import SMALL, refusal, unrolled
+from tests.views.small_models import small
 
 
 def test_generate_obeys_prompt_length_and_seed(run):
@@ -47,3 +50,47 @@ def test_generate_refuses_more_texts_than_fit_into_memory(run):
     assert re.search(r"writing 2,000,000,000 texts at once takes about .* GB are free; lower --count", said)
     said = refusal(1, "generate", run[0], "the", "--strategy", "beam", "--beam-width", "2000000000")
     assert "lower --beam-width (now 2,000,000,000)" in said
+
+
+def test_text_ends_before_what_it_is_to_stop_at(run):
+    flags = ["--seed", "3", "--max-length", "300"]
+    for count in ("1", "3"):
+        whole, cut = (
+            unrolled("generate", run[0], "Shall\\n", *flags, "--count", count, "--json", *more).stdout.decode()
+            for more in ([], ["--stop", "e"])
+        )
+        for long, short in zip(whole.splitlines(), cut.splitlines(), strict=True):
+            assert json.loads(short)["text"] == json.loads(long)["text"].partition("e")[0]
+    shown = unrolled("generate", run[0], "Shall", *flags, "--stop", "\\n").stdout.decode()
+    assert shown.count("\n") == 1
+    assert shown.startswith("Shall")
+
+
+def test_prompt_comes_from_a_file_or_standard_input(run, tmp_path):
+    (tmp_path / "prompt.txt").write_text("Shall I")
+    typed, read, piped = (
+        unrolled("generate", run[0], *given, "--seed", "1", "--max-length", "20", stdin=b"Shall I").stdout
+        for given in (["Shall I"], ["--file", tmp_path / "prompt.txt"], ["-"])
+    )
+    assert typed == read == piped
+    assert "--file" in refusal(2, "generate", run[0], "a", "--file", tmp_path / "prompt.txt")
+
+
+def test_model_of_sequences_goes_on_with_each_line_of_a_file(tmp_path):
+    small("gru", dtype=torch.float32).save_pretrained(tmp_path / "model")
+    (tmp_path / "prompts.txt").write_text("a\nbb\nc\n")
+    flags = ["--file", tmp_path / "prompts.txt", "--seed", "1", "--max-length", "9"]
+    lines = unrolled("generate", tmp_path / "model", *flags, "--json").stdout.decode().splitlines()
+    assert [json.loads(line)["prompt"] for line in lines] == ["a", "bb", "c"]
+    assert "--count is 2, but there are 3 prompts" in refusal(2, "generate", tmp_path / "model", *flags, "--count", "2")
+
+
+def test_text_is_written_to_a_file_with_or_without_its_prompt(run, tmp_path):
+    flags = ["--seed", "1", "--max-length", "20"]
+    shown = unrolled("generate", run[0], "Shall I", *flags).stdout.decode()
+    done = unrolled("generate", run[0], "Shall I", *flags, "--out", tmp_path / "text.txt")
+    assert done.stdout.decode() == f"made {tmp_path / 'text.txt'}\n"
+    assert (tmp_path / "text.txt").read_text() == shown
+    assert "Shall I" + unrolled("generate", run[0], "Shall I", *flags, "--no-prompt").stdout.decode() == shown
+    refused = refusal(1, "generate", run[0], *flags, "--out", tmp_path / "no" / "text.txt")
+    assert str(tmp_path / "no" / "text.txt") in refused

@@ -1,5 +1,6 @@
 """`unrolled info` and `unrolled demo`."""
 
+import json
 import os
 import re
 
@@ -26,3 +27,8 @@ def test_quick_demo_shows_all_parts_and_makes_what_it_names(tmp_path):
     for path in made:
         assert os.path.exists(path), path
     assert shown.count("  unrolled ") == 5
+
+
+def test_info_as_json_says_the_same():
+    found = json.loads(unrolled("info", "--json").stdout)
+    assert {"unrolled", "python", "instruction set", "threads", "[torch]", "[web]"} <= found.keys()

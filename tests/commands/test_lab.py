@@ -1,9 +1,11 @@
 """`unrolled lab`: refusals in one sentence, tables, plots and models in a folder."""
 
+import json
 import re
 
 import pytest
 
+from tests.commands.command_line import unrolled
 from unrolled.cli import run as command_line
 from unrolled.languages import registry
 from unrolled.saved.lock import only_writer
@@ -84,3 +86,13 @@ def test_command_says_beforehand_what_will_take_more_than_a_minute(capsys, monke
     monkeypatch.setattr("unrolled.commands.lab.PATIENCE", 0)
     assert lab_command("parity", "--seeds", 2, "--steps", 50, "--limit", 60) == 0
     assert re.search(r"training takes about \d+ s, measuring up to \d+ s; --steps", capsys.readouterr().out)
+
+
+def test_result_as_json_stands_alone_on_standard_output(tmp_path):
+    flags = ["--seeds", "2", "--steps", "3", "--limit", "5"]
+    done = unrolled("lab", "anbn", *flags, "--json")
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 1)
+    found = json.loads(done.stdout)
+    assert len(found["seeds"]) == 2
+    assert "per-symbol accuracy is misleading" in done.stderr.decode()
+    assert json.loads(unrolled("lab", "anbn", *flags, "--from-golden", "--json").stdout)["probe"]

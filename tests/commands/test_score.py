@@ -1,5 +1,6 @@
 """`unrolled score` reads a text as the model's training data was read, and says what each symbol costs."""
 
+import json
 import re
 
 import numpy as np
@@ -92,3 +93,19 @@ def test_costs_of_a_model_without_measure_are_short_and_no_library_speaks(tmp_pa
         assert (done.returncode, done.stderr) == (0, b""), command
         assert not re.search(rb"\d{7}|-0\.0+\b", done.stdout), command
         assert re.search(rb"\de\+3\d", done.stdout) or command == ["view"], command
+
+
+def test_score_as_json_is_a_line_for_each_line_of_a_file(run, tmp_path):
+    (tmp_path / "lines.txt").write_text("Shall I\n\nthee \u00a7\n", "utf-8")
+    flags = ["--file", tmp_path / "lines.txt", "--lines", "--json"]
+    found = [json.loads(line) for line in unrolled("score", run[0], *flags).stdout.decode().splitlines()]
+    assert [(each["number"], each["text"], each["symbols"], each["unknown"]) for each in found] == [
+        (0, "Shall I", 7, 0),
+        (1, "thee \u00a7", 6, 1),
+    ]
+    total = re.search(r"7 symbols, ([\d.]+) bits", unrolled("score", run[0], "Shall I").stdout.decode()).group(1)
+    assert found[0]["bits"] == pytest.approx(float(total), abs=0.06)
+    assert found[0]["bits_per_symbol"] == pytest.approx(found[0]["bits"] / 7)
+    first = json.loads(unrolled("score", run[0], *flags, "--bits").stdout.decode().splitlines()[0])
+    assert "".join(first["pieces"]) == "Shall I"
+    assert sum(first["bits_of_each"]) == pytest.approx(first["bits"])

@@ -18,6 +18,7 @@ from unrolled.corpus import reading
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.reading import CorpusError, CorpusWarning
 from unrolled.corpus.sonnets import sonnets
+from unrolled.saved.vocabulary import Vocabulary
 
 lines_of_text = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n\r\0\ufeff")), min_size=1)
 
@@ -333,3 +334,17 @@ def test_min_count_that_leaves_no_symbol_is_refused_with_the_largest_that_leaves
         Corpus.from_text(text, **data)
     with named_as_flags(), pytest.raises(CorpusError, match=r"--min-count is 9 and leaves no symbol"):
         Corpus.from_text(text, **data)
+
+
+def test_corpus_for_a_model_extends_its_vocabulary_by_training_symbols_alone():
+    known = Vocabulary("xa", "characters")
+    text = "abcb" * 50 + "abz"
+    plain = Corpus.from_text(text, vocabulary=known)
+    assert plain.vocabulary == known
+    assert plain.unk_rates["train"] > 0.5
+    extended = Corpus.from_text(text, vocabulary=known, extend=True)
+    assert extended.vocabulary.symbols == ("x", "a", "b", "c")
+    assert extended.unk_rates["train"] == 0
+    assert extended.unk_rates["test"] > 0  # z is not in training
+    rare = Corpus.from_text(text + "x", vocabulary=known, extend=True, min_count=60)
+    assert rare.vocabulary.symbols == ("x", "a", "b")

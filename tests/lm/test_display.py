@@ -1,57 +1,150 @@
 """The display with and without a terminal; the order in which callbacks are called."""
 
 import io
+import re
 import sys
 
 import pytest
+import torch
 from rich.console import Console
 
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
 from unrolled.corpus.corpus import Corpus
 from unrolled.lm.callbacks import Callback, TensorBoard
-from unrolled.lm.display import Display, duration
+from unrolled.lm.display import Display
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.training import train
 
+#: What an n-gram of five symbols cannot count.
+COUNTED = "aaaaaaab\n" * 200
 
-def fit(*callbacks, **options):
-    corpus = Corpus.from_text("the quick brown fox\n" * 30)
-    model = SequenceModel(ModelConfig(cell="gru", hidden_size=5), corpus.vocabulary, framed=False)
+
+def fit(*callbacks, out=None, resume=False, validation=0.05, text=COUNTED, **options):
+    corpus = Corpus.from_text(text, validation=validation)
+    torch.manual_seed(0)
+    model = SequenceModel(ModelConfig(cell="gru", hidden_size=16), corpus.vocabulary, framed=False)
     training = TrainingConfig(
         **{"max_steps": 12, "max_epochs": 0, "batch_size": 4, "bptt": 8, "log_every": 2, "validate_every": 4} | options
     )
-    return train(model, corpus, training, callbacks=callbacks)
+    return train(model, corpus, training, out, resume=resume, callbacks=callbacks)
+
+
+def shown(callbacks=(), *, terminal=True, width=100, encoding="utf-8", **options):
+    """What the display prints of a run, as text."""
+    data = io.BytesIO()
+    out = io.TextIOWrapper(data, encoding, errors="strict", newline="")
+    display = Waiting(Console(file=out, force_terminal=terminal, width=width, color_system=None))
+    fit(display, *callbacks, **options)
+    out.flush()
+    return data.getvalue().decode(encoding)
+
+
+class Waiting(Display):
+    """A display whose baseline is counted before the first step, so that what it says does not depend on the time."""
+
+    def on_train_begin(self, run):
+        super().on_train_begin(run)
+        self.crossing.wait()
+
+    def on_log(self, run, line):
+        super().on_log(run, line)
+        if self.live:
+            self.live.refresh()
+
+
+LEARNS = {"max_steps": 200, "validate_every": 20, "learning_rate": 0.03, "bptt": 32}
+
+
+def test_panel_shows_losses_baseline_time_speed_curve_and_sample():
+    text = shown()
+    for expected in (
+        "SequenceModel(GRU", "training    ", "validation  ", "bits/symbol at best, at step 4", "of 12, epoch 1",
+        " left", "baseline    ", "not yet crossed", "symbols/s", "curve  ", "sample  ", "ended by",
+    ):  # fmt: skip
+        assert expected in text, expected
+
+
+def test_baseline_is_crossed_at_the_first_validation_below_it():
+    class Lowest(Callback):
+        def __init__(self):
+            self.bits = {}
+
+        def on_validation_end(self, run, line):
+            self.bits[line["step"]] = line["validation_bits"]
+
+    seen = Lowest()
+    text = shown([seen], **LEARNS)
+    bits, step = re.search(r"\nbaseline .+ ([\d.]+): crossed at step (\d+) after \d+ s\n", text).groups()
+    assert int(step) == min(step for step, below in seen.bits.items() if below < float(bits))
+    assert "not yet crossed" in text
+
+
+def test_plain_lines_name_each_number_and_stay_whole(monkeypatch):
+    monkeypatch.setattr("unrolled.lm.display.PLAIN_EVERY", 0.0)
+    lines = [line for line in shown(terminal=False, width=80).splitlines() if line.startswith("time ")]
+    assert [re.search("; step ([^;]*);", line).group(1) for line in lines] == [
+        f"{step} of 12, epoch 1" for step in (2, 4, 6, 8, 10, 12)
+    ]
+    for field in ("training", "validation", "baseline", "speed"):
+        assert f"; {field} " in lines[-1]
+    assert "sample" not in lines[-1]
+    assert len(lines[-1]) > 80
+
+
+def test_sample_changes_with_each_validation():
+    samples = set(re.findall(r"sample +(\S[^\r\n]*?) *[\r\n]", shown(max_steps=20)))
+    assert len(samples) >= 4
+
+
+@pytest.mark.parametrize("width", [50, 80, 160])
+def test_panel_fits_its_terminal(width):
+    text = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", shown(width=width, **LEARNS))
+    panel = [line for line in re.split("[\r\n]+", text) if re.match(" {12}|(time|curve|sample)  ", line)]
+    assert panel
+    assert max(map(len, panel)) <= width
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_display_shows_loss_speed_time_norm_and_a_sample(terminal, monkeypatch):
-    monkeypatch.setattr("unrolled.lm.display.PLAIN_EVERY", 0.0)
-    out = io.StringIO()
-    fit(Display(Console(file=out, force_terminal=terminal, width=100, color_system=None)))
-    text = out.getvalue()
-    for expected in ("SequenceModel(GRU", "nats", "bits/symbol", "gradient norm", "symbols/s", "left", "of 12"):
-        assert expected in text, expected
-    assert ("sample" in text) == terminal
-    assert "ended by max_steps after 12 steps" in text
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_display_has_a_picture_where_the_console_lacks_blocks(terminal, encoding, monkeypatch):
+    monkeypatch.setattr("unrolled.lm.display.shown", lambda text: text.replace("\n", " "))
+    text = shown(terminal=terminal, encoding=encoding, **LEARNS)
+    assert re.search(r"\ncurve [\d.]+ #[_.,=+*#-]*_[_.,=+*#-]* [\d.]+", text), text[-300:]
+
+
+def test_run_goes_on_where_the_baseline_cannot_be_counted(monkeypatch):
+    def out_of_memory(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("unrolled.lm.crossing.mark", out_of_memory)
+    text = shown()
+    assert "ended by max_steps" in text
+    assert "baseline" not in text
+
+
+def test_run_without_validation_data_has_no_baseline():
+    text = shown(validation=0)
+    assert "ended by max_steps" in text
+    assert "sample" in text
+    assert "baseline" not in text
+
+
+def test_resumed_run_shows_its_whole_curve(tmp_path):
+    shown(out=tmp_path / "run", **LEARNS)
+    text = shown(out=tmp_path / "run", resume=True, **LEARNS | {"max_steps": 202})
+    first, last = re.search(r"\ncurve ([\d.]+) \S+ ([\d.]+)", text).groups()
+    assert float(first) > 2 * float(last)
+    assert re.search(r"crossed at step \d+ after", text)
 
 
 def test_display_shows_generated_markup_as_text(monkeypatch):
     monkeypatch.setattr(SequenceModel, "generate", lambda model, *args, **options: ["[/x][red]abc"])
-    out = io.StringIO()
-    fit(Display(Console(file=out, force_terminal=True, width=100)))
-    assert "[/x][red]abc" in out.getvalue()
+    assert "[/x][red]abc" in shown()
 
 
 def test_display_works_for_a_run_limited_in_time():
-    out = io.StringIO()
-    fit(Display(Console(file=out, force_terminal=True, width=100)), max_steps=0, max_minutes=0.001)
-    assert "ended by max_minutes" in out.getvalue()
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (59.9, "59 s"), (61, "1 min 1 s"), (7261, "2 h 1 min")])
-def test_duration_is_given_in_words(seconds, text):
-    assert duration(seconds) == text
+    assert "ended by max_minutes" in shown(max_steps=0, max_minutes=0.001)
 
 
 class Recorder(Callback):

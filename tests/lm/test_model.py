@@ -148,3 +148,41 @@ def test_start_is_a_distribution_and_travels_with_the_model(tmp_path):
     model.start[0] = 5.0
     model.save_pretrained(tmp_path / "model")
     assert SequenceModel.from_pretrained(tmp_path / "model").start[0] == 5.0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"embedding_size": 3}, {"embedding_size": 7, "tied": True}, {"num_layers": 2, "learned_initial_state": True}],
+    ids=str,
+)
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_extended_model_predicts_the_old_symbols_as_before_up_to_the_share_of_the_new(cell, options):
+    torch.manual_seed(0)
+    model = SequenceModel(ModelConfig(cell=cell, hidden_size=7, **options), Vocabulary("bd")).double().eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter)
+    larger = model.extended(Vocabulary("abcde"))
+    rows = [1, 3, 5, 6]  # b d EOS UNK
+    ids = torch.tensor([[0], [1], [1], [0], [3]])
+    with torch.no_grad():
+        (logits, state), (wider, after) = model(ids), larger(torch.tensor(rows)[ids])
+    torch.testing.assert_close(wider[..., rows], logits)
+    torch.testing.assert_close(after, state)
+    share = wider.softmax(-1)[..., [0, 2, 4]].sum(-1, keepdim=True)
+    torch.testing.assert_close(wider.log_softmax(-1)[..., rows], logits.log_softmax(-1) + torch.log1p(-share))
+    assert torch.equal(larger.W_hy[rows], model.W_hy)
+    assert torch.equal(larger.b_y[rows], model.b_y)
+    before, now = (each.E if "embedding_size" in options else each.rnn.weight_ih_l0.T for each in (model, larger))
+    assert torch.equal(now[rows], before)
+    assert torch.isfinite(larger.b_y).all()
+    assert larger.b_y.dtype == torch.float64
+    assert larger.start[[0, 2, 4]].max() <= model.start.min()
+
+
+def test_extended_model_of_another_vocabulary_is_refused():
+    model = SequenceModel(ModelConfig(hidden_size=3), Vocabulary("ab", "characters"), framed=False)
+    with pytest.raises(ValueError, match="lacks symbols that the model knows: 'a', 'b'"):
+        model.extended(Vocabulary("cd", "characters"))
+    with pytest.raises(ValueError, match="expected a vocabulary of the same kind"):
+        model.extended(Vocabulary("ab"))
+    assert not model.extended(Vocabulary("abc", "characters")).framed

@@ -94,6 +94,12 @@ def test_run_of_given_steps_does_not_depend_on_the_speed_of_the_machine(end, tmp
     assert asdict(first.training)[next(iter(end))] == next(iter(end.values()))
 
 
+def test_trained_model_goes_on_at_a_smaller_rate():
+    new, begun = (recipe(PLAYS._replace(begun=begun), max_minutes=1.0).training for begun in (False, True))
+    assert begun.learning_rate < new.learning_rate
+    assert recipe(PLAYS._replace(begun=True), learning_rate=0.5).training.learning_rate == 0.5
+
+
 def test_facts_of_a_corpus():
     stream = Facts.of(Corpus.from_text("abcd" * 100, validation=0.1, test=0.1))
     assert (stream.symbols, stream.V, stream.stream) == (319, 6, True)

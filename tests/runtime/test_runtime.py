@@ -16,7 +16,7 @@ from unrolled.corpus.corpus import Corpus
 from unrolled.lm.model import SequenceModel, recurrent_layers
 from unrolled.lm.training import train
 from unrolled.nn import Stepper
-from unrolled.runtime.generation import generate
+from unrolled.runtime.generation import LOOKED, generate
 from unrolled.runtime.model import KEPT
 from unrolled.saved.atomic_files import CheckpointError
 from unrolled.saved.vocabulary import Vocabulary
@@ -231,3 +231,23 @@ def test_runtime_writes_the_end_that_parts_the_documents_of_a_stream(tmp_path):
     for model in (trained, runtime.load(tmp_path / "model")):
         lengths = {len(text) for text in model.generate("", count=30, max_length=30, temperature=9)}
         assert min(lengths) < 30
+
+
+@pytest.mark.parametrize("strategy", ["sample", "beam"])
+def test_text_that_stops_is_the_text_up_to_there(light, strategy):
+    options = {"max_length": 200, "seed": 5, "strategy": strategy}
+    whole = light.generate_each(["shall", "I ", "day"], **options)
+    for stop in ("a", "sh", "no such text", whole[0][1:3] or "l", whole[2][:1] or "m"):
+        cut = [text.partition(stop)[0] for text in whole]
+        assert light.generate_each(["shall", "I ", "day"], **options, stop=stop) == cut
+        if strategy == "sample":
+            assert "".join(light.stream("shall", **options, stop=stop)) == cut[0]
+
+
+def test_batch_is_written_no_longer_than_until_every_text_has_stopped():
+    corpus = Corpus.from_text("abba" * 50)
+    model = SequenceModel(ModelConfig(hidden_size=3), corpus.vocabulary)
+    train(model, corpus, TrainingConfig(max_steps=1))  # of a stream: it writes no EOS
+    config = GenerationConfig(max_length=1000)
+    rows = generate(model.runtime().writer, [np.array([0])] * 3, config, lambda rows: len(rows[0]) > LOOKED)
+    assert [len(row) for row in rows] == [2 * LOOKED] * 3

@@ -1,4 +1,4 @@
-"""Where the options of `train` come from: flags, then a TOML file, then the run that is resumed, then defaults."""
+"""Where the options of `train` come from: flags, a TOML file, the run that is resumed or the model it starts from."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from cyclopts import App, Token
 from cyclopts.argument import ArgumentCollection
 
+from unrolled.commands.starting_point import sections_of
 from unrolled.config.options import named_as_flags
 from unrolled.config.run import RunConfig
 
@@ -23,25 +24,35 @@ def given_options() -> frozenset[str]:
 
 
 def fill_in(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Set every flag that was not given to its value in the TOML file, else in the run to resume.
+    """Set every flag that was not given to its value in the TOML file, else in the run to resume or the model to start
+    from.
 
     Raises: ValueError naming the file and the key that is wrong.
     """
     by_name = {argument.name: argument for argument in arguments}
-    given = {name: argument.tokens[0].value for name, argument in by_name.items() if argument.tokens}
-    sources = []
-    if "--config" in given:
-        sources.append((_of_toml(Path(given["--config"])), given["--config"]))
-    if "--resume" in given and "--out" in given:
-        sources.append((_of_run(Path(given["--out"])), given["--out"]))
-    for sections, source in sources:
+
+    def given() -> dict[str, str]:
+        return {name: argument.tokens[0].value for name, argument in by_name.items() if argument.tokens}
+
+    def fill(sections: dict[str, Any], source: str) -> None:
         for key, value in [item for section in sections.values() for item in section.items()]:
             argument = by_name["--" + key.replace("_", "-")]  # the keys of all sections are distinct
             if value is not None and not argument.tokens:
                 text = str(value).lower() if isinstance(value, bool) else str(value)
                 argument.append(Token(keyword=argument.name, value=text, source=source))
+
     named = (name for name, argument in by_name.items() if argument.tokens)
     _given.set(frozenset(name.removeprefix("--").replace("-", "_") for name in named))
+
+    flags = given()
+    if "--from" in flags and "--resume" in flags:
+        raise ValueError("--from begins a new run and --resume goes on with one; leave one of them out")
+    if "--config" in flags:
+        fill(_of_toml(Path(flags["--config"])), flags["--config"])
+    if "--resume" in flags and "--out" in flags:
+        fill(_of_run(Path(flags["--out"])), flags["--out"])
+    if "--from" in flags:
+        fill(sections_of(Path(flags["--from"]), given()), flags["--from"])
 
 
 def _of_toml(path: Path) -> dict[str, Any]:

@@ -39,6 +39,17 @@ def write_out(out: Path, write: Callable[[Path], object]) -> None:
     print(printable(f"made {out}"))
 
 
+def as_json(value: object) -> str:
+    """Return a result as one line of JSON; a number that is none is null.
+
+    >>> as_json({"bits": 2.5, "worst": float("inf")})
+    '{"bits":2.5,"worst":null}'
+    """
+    import msgspec
+
+    return msgspec.json.encode(value).decode()
+
+
 Result = TypeVar("Result")
 
 
@@ -81,12 +92,14 @@ class StandardOutput:
 class PlainConsole(Console):
     """Prints text as it is: the name of a folder may hold brackets, which are not read as markup.
 
+    Args: stderr: print on standard error, because a result goes to standard output.
+
     >>> PlainConsole().print("runs/[red]a :smile:")
     runs/[red]a :smile:
     """
 
-    def __init__(self) -> None:
-        super().__init__(markup=False, emoji=False, highlight=False)
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, stderr=stderr)
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print; what is no terminal gets lines of text whole, so that grep finds what stands in them."""

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from cyclopts import App, Parameter
 from rich.table import Table
 
-from unrolled.commands import Model, WrongUse, examples, inputs
-from unrolled.commands.console import PlainConsole
+from unrolled.commands import Flag, Model, WrongUse, examples, inputs
+from unrolled.commands.console import PlainConsole, as_json, printable
 from unrolled.config.data import ReadingConfig
 from unrolled.words import counted, perplexity, rounded
 
 if TYPE_CHECKING:
+    from unrolled.corpus.baselines import Baseline
     from unrolled.corpus.corpus import Corpus
+    from unrolled.lm.evaluation import Evaluation
     from unrolled.lm.model import SequenceModel
 
 #: Symbols that a model and the baselines are measured on, at most: the n-grams hold some twenty numbers for each.
@@ -40,6 +42,7 @@ def evaluate(
     *,
     split: Literal["train", "validation", "test"] | None = None,
     baselines: Annotated[bool, Parameter(negative="--no-baselines")] = True,
+    json: Flag = False,
     reading: inputs.Reading = ReadingConfig(),
 ) -> None:
     """Measure a model against simple baselines, on the data it was trained on or on other data.
@@ -49,6 +52,7 @@ def evaluate(
         split: The split; by default test if there is one, else validation, else train.
         baselines: Also measure simple predictors and compressors, given the same training data; everything is then
             measured on at most two million symbols.
+        json: Print one line of JSON.
     """
     if data and split:
         raise WrongUse("--split chooses a part of the data a model was trained on; other data is measured whole")
@@ -78,15 +82,46 @@ def evaluate(
 
     from unrolled import lm  # here, so that a mistake in the files is reported before torch is loaded
 
-    console = PlainConsole()
+    console, network = PlainConsole(), lm.SequenceModel.from_pretrained(model)
+    if json:
+        print(printable(as_json(measure(network, corpus, chosen, baselines, what).values())))
+        return
     if not data:
         console.print(f"{corpus!r}", soft_wrap=True)
-    report(console, lm.SequenceModel.from_pretrained(model), corpus, chosen, baselines, what)
+    report(console, network, corpus, chosen, baselines, what)
 
 
 def held_out(corpus: Corpus) -> str:
     """Return the best split to evaluate on: test if there is one, else validation, else train."""
     return next(name for name in ("test", "validation", "train") if len(corpus.splits[name]))
+
+
+class Measured(NamedTuple):
+    """What a report says."""
+
+    of: str  #: the data that was measured
+    model: Evaluation
+    baselines: list[Baseline]
+
+    def values(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        model = asdict(self.model) | {"bits": self.model.bits, "perplexity": self.model.perplexity}
+        beside = {each.name: {"bits": each.bits_per_symbol, "note": each.note} for each in self.baselines}
+        return {"of": self.of} | model | {"baselines": beside}
+
+
+def measure(model: SequenceModel, corpus: Corpus, split: str, baselines: bool = True, what: str = "") -> Measured:
+    """Measure a model, and simple predictors on the same symbols; arguments as of :func:`report`."""
+    from unrolled import lm
+    from unrolled.corpus.baselines import table
+    from unrolled.corpus.splitting import beginning
+
+    what = what or f"the {split} split"
+    if baselines and len(corpus.splits[split].ids) > COMPARED:
+        what = f"the first {COMPARED:,} of {what}"
+        corpus = replace(corpus, test=beginning(corpus.splits[split], COMPARED))
+        split = "test"
+    return Measured(what, lm.evaluate(model, corpus, split), table(corpus, split) if baselines else [])
 
 
 def report(
@@ -102,23 +137,13 @@ def report(
         baselines: whether to measure those too.
         what: what the symbols are, for the title; default is the name of the split.
     """
-    from unrolled import lm
-    from unrolled.corpus.baselines import table
-    from unrolled.corpus.splitting import beginning
-
-    if baselines and len(corpus.splits[split].ids) > COMPARED:
-        what = f"the first {COMPARED:,} of {what or f'the {split} split'}"
-        corpus = replace(corpus, test=beginning(corpus.splits[split], COMPARED))
-        split = "test"
-    measured = lm.evaluate(model, corpus, split)
-    title = f"{counted(measured.symbols, 'symbol')} of {what or f'the {split} split'}"
-    console.print(title, style="italic", soft_wrap=True)
+    what, measured, beside = measure(model, corpus, split, baselines, what)
+    console.print(f"{counted(measured.symbols, 'symbol')} of {what}", style="italic", soft_wrap=True)
     grid = Table()
     for name in ("predictor", "bits/symbol", "nats", "perplexity", "accuracy"):
         grid.add_column(name, justify="left" if name == "predictor" else "right")
     name = repr(model).removeprefix("SequenceModel").strip("()")
     grid.add_row(name, *_numbers(measured.bits), f"{100 * measured.accuracy:.1f} %", style="bold")
-    beside = table(corpus, split) if baselines else []
     for baseline in beside:
         grid.add_row(baseline.name, *_numbers(baseline.bits_per_symbol))
     console.print(grid)

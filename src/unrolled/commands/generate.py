@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import secrets
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 from cyclopts import App, ArgumentCollection, Parameter, Token
 
 from unrolled.commands import Flag, Model, WrongUse, examples, inputs
 from unrolled.commands.arguments import check_numbers
-from unrolled.commands.console import printable
+from unrolled.commands.console import as_json, printable, write_out
 from unrolled.config.checks import PositiveInt
+from unrolled.config.data import ReadingConfig
 from unrolled.config.generation import GenerationConfig
+
+if TYPE_CHECKING:
+    from unrolled.saved.vocabulary import Text, Vocabulary
 
 #: Seeds that a call without one draws from.
 SEEDS = 1 << 31
@@ -31,7 +37,7 @@ app = App(
     usage="Usage: unrolled generate MODEL [PROMPT] [OPTIONS]",
     help_epilogue=examples(
         "unrolled generate runs/sonnets 'Shall I compare ' --temperature 0.7",
-        "unrolled generate runs/tunes --count 5",
+        "unrolled generate runs/tunes --count 5 --stop ' G'",
         "unrolled generate runs/sonnets --max-length 40 -- '- a text with a hyphen'",
     ),
     config=(check_numbers, _own_seed),
@@ -45,15 +51,21 @@ def generate(
     /,
     *,
     count: PositiveInt = 1,
+    file: Path | None = None,
+    out: Path | None = None,
+    repeat: Annotated[bool, Parameter(name="--prompt", negative="--no-prompt")] = True,
     json: Flag = False,
     options: Annotated[GenerationConfig, Parameter(name="*", group="Generation")] = GenerationConfig(),
 ) -> None:
     r"""Write new text, symbol by symbol; without --seed, a different one each time.
 
     Args:
-        prompt: Text to continue; symbols are separated by spaces, and \n is a line end.  Put -- before one that
-            begins with a hyphen, after all options.
+        prompt: Text to continue, or - for standard input; symbols are separated by spaces, and \n is a line end.  Put
+            -- before one that begins with a hyphen, after all options.
+        file: Continue what this file holds; where the model learned sequences, each line of it.
         count: Number of texts, each sampled independently; a blank line stands between texts of several lines.
+        out: File to write to, in the place of standard output.
+        repeat: Write the prompt before each text.
         json: Write each text as a line of JSON, with the prompt and the seed.
     """
     if count > 1 and options.strategy != "sample":
@@ -61,20 +73,47 @@ def generate(
     from unrolled import runtime
 
     loaded = runtime.load(model)
-    prompt = inputs.typed(prompt)
-    inputs.note_unknown(loaded.vocabulary, [prompt])
-    apart = prompt and not prompt[-1].isspace()
-    shown = prompt + loaded.vocabulary.tokenizer.separator if apart else prompt
-    if count == 1 and options.strategy != "beam" and not json:
-        sys.stdout.write(printable(shown))
-        for piece in loaded.stream(prompt, options):
+    options = replace(options, stop=inputs.typed(options.stop))
+    if file is None and prompt != inputs.STANDARD_INPUT:
+        prompts: Sequence[Text] = [inputs.typed(prompt)]
+    else:
+        prompts = inputs.read_text(model, prompt or None, file, ReadingConfig()) or [""]
+    inputs.note_unknown(loaded.vocabulary, prompts)
+    if count == 1 and len(prompts) == 1 and options.strategy != "beam" and not json and out is None:
+        sys.stdout.write(printable(_head(prompts[0], loaded.vocabulary) if repeat else ""))
+        for piece in loaded.stream(prompts[0], options):
             sys.stdout.write(printable(piece))
             sys.stdout.flush()
         sys.stdout.write("\n")
         return
-    for number, text in enumerate(loaded.generate(prompt, options, count=count)):
+    if len(prompts) == 1:
+        texts = loaded.generate(prompts[0], options, count=count)
+    elif count == 1:
+        texts = loaded.generate_each(prompts, options)
+    else:
+        raise WrongUse(f"--count is {count}, but there are {len(prompts):,} prompts, each with a text of its own")
+    lines = []
+    for number, text in enumerate(texts):
+        given = prompts[number % len(prompts)]
         if json:
-            line = {"prompt": prompt, "text": text, "seed": options.seed, "number": number}
-            print(printable(msgspec.json.encode(line).decode()))
+            line = {"prompt": _text(given), "text": text, "seed": options.seed, "number": number}
+            lines.append(as_json(line))
         else:
-            print("\n" * (number > 0 and not loaded.framed) + printable(shown + text))
+            head = _head(given, loaded.vocabulary) if repeat else ""
+            lines.append("\n" * (number > 0 and not loaded.framed) + head + text)
+    whole = "".join(line + "\n" for line in lines)
+    if out is not None:
+        write_out(out, lambda path: path.write_text(whole, "utf-8", newline=""))
+    else:
+        sys.stdout.write(printable(whole))
+
+
+def _head(prompt: Text, vocabulary: Vocabulary) -> str:
+    """Return a prompt as it stands before its continuation."""
+    head = _text(prompt)
+    return head + vocabulary.tokenizer.separator if head and not head[-1].isspace() else head
+
+
+def _text(prompt: Text) -> str:
+    text = inputs.joined([prompt])
+    return text.decode("utf-8", "replace") if isinstance(text, bytes) else text

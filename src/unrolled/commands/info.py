@@ -10,24 +10,29 @@ from rich.table import Table
 from rich.text import Text
 
 from unrolled import __version__
-from unrolled.commands.console import PlainConsole
+from unrolled.commands import Flag
+from unrolled.commands.console import PlainConsole, as_json
 from unrolled.extras import EXTRAS
 
 app = App(name="info", help_epilogue="")
 
 
 @app.default
-def info() -> None:
-    """Show the version, the instruction set, threads, torch, and which extras are installed."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_row("unrolled", __version__)
-    grid.add_row("python", f"{platform.python_version()} on {platform.machine()}")
-    for name, value in _core().items():
-        grid.add_row(name, value)
+def info(*, json: Flag = False) -> None:
+    """Show the version, the instruction set, threads, torch, and which extras are installed.
+
+    Args: json: Print one line of JSON.
+    """
+    found = {"unrolled": __version__, "python": f"{platform.python_version()} on {platform.machine()}"} | _core()
     for extra, (module, *_) in EXTRAS.items():
         there = util.find_spec(module) is not None
-        found = f"{module} {metadata.version(module)}" if there else f"{module} is not installed"
-        grid.add_row(f"[{extra}]", Text(found))
+        found[f"[{extra}]"] = f"{module} {metadata.version(module)}" if there else f"{module} is not installed"
+    if json:
+        print(as_json(found))
+        return
+    grid = Table.grid(padding=(0, 2))
+    for name, value in found.items():
+        grid.add_row(name, Text(value))
     PlainConsole().print(grid)
 
 

@@ -26,9 +26,10 @@ FOREIGN, NOTED = 0.5, 0.02
 Reading: TypeAlias = Annotated[ReadingConfig, Parameter(name="*", group="Data")]
 
 
-def read(data: Sequence[str], config: DataConfig, vocabulary: Vocabulary | None = None) -> Corpus:
+def read(data: Sequence[str], config: DataConfig, vocabulary: Vocabulary | None = None, extend: bool = False) -> Corpus:
     """Return the corpus of files, folders, standard input or data that comes with the package.
 
+    Args: data; how to read it; the vocabulary of a model that it is for, and whether to extend that.
     Raises: CorpusError naming the file and what is wrong with it.
     """
     from unrolled.corpus.anbn import anbn
@@ -37,10 +38,10 @@ def read(data: Sequence[str], config: DataConfig, vocabulary: Vocabulary | None 
 
     word = "" if Path(data[0]).exists() else " ".join(data)
     if word == "sonnets":
-        return Corpus.from_text(sonnets(), config, vocabulary=vocabulary)
+        return Corpus.from_text(sonnets(), config, vocabulary=vocabulary, extend=extend)
     if word == "anbn":
-        return Corpus.from_sequences(anbn(), config, vocabulary=vocabulary)
-    return Corpus.read(list(data), config, vocabulary=vocabulary)
+        return Corpus.from_sequences(anbn(), config, vocabulary=vocabulary, extend=extend)
+    return Corpus.read(list(data), config, vocabulary=vocabulary, extend=extend)
 
 
 def origin(data: Sequence[str], config: DataConfig, corpus: Corpus) -> dict[str, Any]:
@@ -90,13 +91,9 @@ def read_other(data: Sequence[str], reading: ReadingConfig, saved: Mapping[str, 
     from unrolled.corpus.reading import CorpusError
 
     corpus = read(data, _whole(reading, saved), vocabulary)
+    refuse_other_shape(corpus, data, saved["framed"])
     inputs, ids = ", ".join(data), corpus.train.ids
     unk = float((ids == vocabulary.unk_id).sum() / max(1, (ids != vocabulary.eos_id).sum()))
-    if corpus.stream == saved["framed"]:
-        shapes = {True: "one stream", False: "sequences that each end with EOS"}
-        remedy = option("lines", True) if corpus.stream else f"{option('format', 'text')} {option('lines', False)}"
-        learned = shapes[not corpus.stream]
-        raise CorpusError(f"{inputs}: read as {shapes[corpus.stream]}, but the model learned {learned}; use {remedy}")
     if unk > FOREIGN:
         ways = ", ".join(map(option, ("lines", "format", "column")))
         raise CorpusError(
@@ -106,6 +103,22 @@ def read_other(data: Sequence[str], reading: ReadingConfig, saved: Mapping[str, 
     if unk > NOTED:
         warnings.warn(f"{inputs}: {unk:.1%} of the symbols are unknown to the model and read as UNK", stacklevel=2)
     return corpus
+
+
+def refuse_other_shape(corpus: Corpus, data: Sequence[str], framed: bool) -> None:
+    """Refuse a stream for a model that learned sequences, and sequences for one that learned a stream.
+
+    Raises: CorpusError naming the data and the option that reads it otherwise.
+    """
+    from unrolled.corpus.reading import CorpusError
+
+    if corpus.stream == framed:
+        shapes = {True: "one stream", False: "sequences that each end with EOS"}
+        remedy = option("lines", True) if corpus.stream else f"{option('format', 'text')} {option('lines', False)}"
+        learned = shapes[not corpus.stream]
+        raise CorpusError(
+            f"{', '.join(data)}: read as {shapes[corpus.stream]}, but the model learned {learned}; use {remedy}"
+        )
 
 
 def read_text(model: Path, text: str | None, file: Path | None, reading: ReadingConfig) -> Sequence[Text]:

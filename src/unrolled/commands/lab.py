@@ -15,12 +15,12 @@ from rich import box
 from rich.table import Table as RichTable
 
 from unrolled.commands import Flag, WrongUse, command, examples
-from unrolled.commands.console import PlainConsole
+from unrolled.commands.console import PlainConsole, as_json
 from unrolled.config.checks import Count, PositiveInt
 from unrolled.config.lab import LabConfig
 from unrolled.lab.results import LabResult, TaskResult
 from unrolled.lab.tables import ResultTable, each_seed, headline, in_words, summary, task_summary
-from unrolled.words import rounded
+from unrolled.words import duration, rounded
 
 if TYPE_CHECKING:
     from unrolled.lab.protocols import Experiment
@@ -55,6 +55,7 @@ def lab(
     limit: PositiveInt = 1000,
     out: Path | None = None,
     from_golden: Flag = False,
+    json: Flag = False,
     config: Annotated[LabConfig, Parameter(name="*", group="Training")] = LabConfig(),
 ) -> None:
     """Train models on one language, all seeds together, and measure each.
@@ -64,29 +65,31 @@ def lab(
         limit: Largest size to try; every size up to the first failing one is tried.
         out: Folder for tables, plots and models; the same command again shows the results there.
         from_golden: Start from exact weights set by hand, and show how training leaves them.
+        json: Print the result as one line of JSON, and everything else on standard error.
     """
     from unrolled.lab import experiment
     from unrolled.languages import registry
 
-    console = PlainConsole()
+    console = PlainConsole(stderr=json)
     learned = _given(registry.get, language)
     sizes, config = config.lengths, _given(experiment.fitted, learned, config)
     _given(experiment.check, learned, config, limit)
     with _writing(out):
         if from_golden:
-            _drift(console, language, config, limit, out)
+            found = _drift(console, language, config, limit, out)
         else:
-            _learn(console, learned, config, sizes, limit, out)
+            found = _learn(console, learned, config, sizes, limit, out)
+    if json:
+        print(as_json(found))
 
 
 def _learn(
     console: PlainConsole, learned: Language, config: LabConfig, sizes: str, limit: int, out: Path | None
-) -> None:
-    """Train models on a language, unless the folder has their results, and show how they did."""
+) -> dict[str, Any]:
+    """Train models on a language, unless the folder has their results; show and return how they did."""
     from unrolled.lab import cache, experiment
     from unrolled.lab.forecast import forecast
     from unrolled.languages.metrics import WARNING
-    from unrolled.lm.display import duration
 
     language = learned.name
     settings = {"language": language, "limit": limit} | asdict(config)
@@ -118,10 +121,13 @@ def _learn(
         _pictures(out, [(title, result)], title=title)
         model = out / MODELS / f"seed-{result.seeds[0].seed}"
         console.print(f"wrote {out}; try: {command('generate', model, learned.alphabet[0])}", soft_wrap=True)
+    return values
 
 
 @app.command
-def reproduce(name: str, /, *, full: Flag = False, seeds: Count = 0, out: Path | None = None) -> None:
+def reproduce(
+    name: str, /, *, full: Flag = False, seeds: Count = 0, out: Path | None = None, json: Flag = False
+) -> None:
     """Run a published experiment and show its results next to ours; an interrupted run is resumed.
 
     Args:
@@ -129,10 +135,11 @@ def reproduce(name: str, /, *, full: Flag = False, seeds: Count = 0, out: Path |
         full: As many steps as were published, instead of as many as a few minutes allow.
         seeds: Models of each row; 0 takes the experiment's own number.
         out: Folder for results, tables and plots; lab/NAME by default.
+        json: Print a line of JSON for each row, and everything else on standard error.
     """
     from unrolled.lab import cache, protocols
 
-    console = PlainConsole()
+    console = PlainConsole(stderr=json)
     protocol = _given(protocols.protocol, name)
     rows = _given(partial(protocol.experiments, quick=not full, seeds=seeds))
     folder = out or Path("lab") / name
@@ -161,6 +168,8 @@ def reproduce(name: str, /, *, full: Flag = False, seeds: Count = 0, out: Path |
             console.print(note)
         _write(folder, {"table": table}, notes)
         console.print(f"wrote {folder}", soft_wrap=True)
+    for name, values in found if json else []:
+        print(as_json({"name": name} | values))
 
 
 def _row(console: PlainConsole, shown: str, row: Experiment) -> dict[str, Any]:
@@ -189,8 +198,8 @@ def listing() -> None:
     _show(console, "", ResultTable(("reproduce", "source", "what"), published))
 
 
-def _drift(console: PlainConsole, name: str, config: LabConfig, limit: int, out: Path | None) -> None:
-    """Train golden models further, and show up to which size they stay right."""
+def _drift(console: PlainConsole, name: str, config: LabConfig, limit: int, out: Path | None) -> dict[str, Any]:
+    """Train golden models further; show and return up to which size they stay right."""
     from unrolled.lab.drift import drift
 
     with _progress(console, f"{name} from exact weights", config) as callback:
@@ -208,7 +217,8 @@ def _drift(console: PlainConsole, name: str, config: LabConfig, limit: int, out:
         _write(out, {"drift": table}, [])
         lines = {f"at n = {found.probe}": found.margins}
         plots.save(plots_lab.drift(found.steps, lines, found.right_to, limit, title=title), out / "drift.png")
-        console.print(f"wrote {out}")
+        console.print(f"wrote {out}", soft_wrap=True)
+    return asdict(found)
 
 
 def _write(out: Path, tables: dict[str, ResultTable], notes: Sequence[str]) -> None:

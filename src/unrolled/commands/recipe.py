@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 SLOW = 2.0
 
 
-def chosen(corpus: Corpus, model: ModelConfig, training: TrainingConfig, minutes: float | None) -> Recipe:
-    """Return the recipe for a corpus; the options that were given keep their values.
+def chosen(corpus: Corpus, model: ModelConfig, training: TrainingConfig, minutes: float | None, begun: bool) -> Recipe:
+    """Return the recipe for a corpus; the options that were given keep their values.  A model may have begun to learn.
 
     A run of given steps or epochs is planned without a look at the clock, so that the same command plans the same run.
     """
@@ -36,7 +36,7 @@ def chosen(corpus: Corpus, model: ModelConfig, training: TrainingConfig, minutes
     if minutes is not None:
         given["max_minutes"] = minutes
     timed = given.get("max_minutes") or not any(given.get(end) for end in ENDS)
-    return choose(Facts.of(corpus), measured_speed(corpus) if timed else nominal_speed(), given)
+    return choose(Facts.of(corpus, begun), measured_speed(corpus) if timed else nominal_speed(), given)
 
 
 def note_pace(recipe: Recipe, result: Result) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 from rich.text import Text
 
 from unrolled.commands import Flag, Model, examples, inputs
-from unrolled.commands.console import PlainConsole, printable
+from unrolled.commands.console import PlainConsole, as_json, printable
 from unrolled.config.data import ReadingConfig
 from unrolled.views.colours import on, surprise
 from unrolled.words import counted, rounded
@@ -27,6 +27,7 @@ app = App(
     help_epilogue=examples(
         "unrolled score runs/sonnets 'Shall I compare thee to a summer'",
         "unrolled score runs/sonnets --file letter.txt --bits",
+        "unrolled score runs/names --file names.txt --lines --json",
     ),
 )
 
@@ -39,6 +40,7 @@ def score(
     *,
     file: Path | None = None,
     bits: Flag = False,
+    json: Flag = False,
     reading: inputs.Reading = ReadingConfig(),
 ) -> None:
     r"""Show what each symbol of a text costs the model, in bits, and colour what surprises it.
@@ -49,6 +51,7 @@ def score(
         text: The text to score, or - for standard input; \n is a line end.
         file: Score this file instead.
         bits: Print a line for each symbol, its bits, a tab and the symbol, instead of colours.
+        json: Print a line of JSON for each sequence, such as a line of a file; with --bits, also those of each symbol.
     """
     from unrolled import runtime
 
@@ -58,8 +61,19 @@ def score(
     if not scored:
         raise ValueError("the text to score is empty; give at least one symbol")
     inputs.note_unknown(loaded.vocabulary, texts)
+    if json:
+        for number, each in enumerate(scored):
+            print(printable(as_json(_values(number, each, bits))))
+        return
     show = _list if bits else _shade
     show(scored)
+
+
+def _values(number: int, score: Score, each: bool) -> dict[str, Any]:
+    """Return what JSON says of one sequence; `each` for the bits of each symbol too."""
+    values = {"number": number, "text": "".join(score.pieces).removesuffix(" EOS"), "symbols": len(score.bits)}
+    values |= {"bits": score.total, "bits_per_symbol": score.mean, "unknown": score.unknown}
+    return values | ({"pieces": score.pieces, "bits_of_each": score.bits.tolist()} if each else {})
 
 
 def _list(scored: Iterable[Score]) -> None:

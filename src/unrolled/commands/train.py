@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 from cyclopts.types import ExistingTomlPath
 
-from unrolled.commands import Flag, WrongUse, command, examples, inputs, recipe
+from unrolled.commands import Flag, WrongUse, command, examples, inputs, recipe, starting_point
 from unrolled.commands.arguments import check_numbers
 from unrolled.commands.configuration import fill_in
 from unrolled.commands.console import PlainConsole
 from unrolled.commands.evaluate import held_out, report
+from unrolled.commands.outcome import show_interrupted, show_outcome
 from unrolled.config.checks import Positive
 from unrolled.config.data import DataConfig
 from unrolled.config.model import ModelConfig
@@ -31,6 +32,7 @@ app = App(
         "unrolled train sonnets --cell gru --out runs/sonnets",
         "unrolled train tunes.txt --lines --out runs/tunes",
         "unrolled train --resume --out runs/tunes",
+        "unrolled train more.txt --from runs/tunes --out runs/more",
     ),
     config=(fill_in, check_numbers),
 )
@@ -46,6 +48,7 @@ def train(
     dry_run: Flag = False,
     config: ExistingTomlPath | None = None,
     resume: Flag = False,
+    start: Annotated[Path | None, Parameter(name="--from")] = None,
     model: Annotated[ModelConfig, Parameter(name="*", group="Model")] = ModelConfig(),
     dataset: Annotated[DataConfig, Parameter(name="*", group="Data")] = DataConfig(),
     training: Annotated[TrainingConfig, Parameter(name="*", group="Training")] = TrainingConfig(),
@@ -61,6 +64,8 @@ def train(
         dry_run: Show what would be chosen, and end.
         config: TOML file with tables [model], [data] and [training]; flags override it.
         resume: Resume the run in --out exactly where it stopped.
+        start: Folder of a trained model to start from: its weights, its options and its symbols, to which new ones of
+            the data are added; the data is read as its own was.
     """
     from unrolled.saved.checkpoints import new_folder
     from unrolled.saved.lock import only_writer
@@ -68,16 +73,18 @@ def train(
     if minutes is not None and (resume or training.max_minutes):
         other = "a run that is resumed ends as it was begun" if resume else f"{option('max_minutes')} is given too"
         raise WrongUse(f"{option('minutes', minutes)}: {other}; leave one out")
-    if resume and out is None:
-        raise WrongUse("--resume needs --out, the folder of the run")
-    console = PlainConsole()
+    if resume and (out is None or dry_run):
+        raise WrongUse("--resume needs --out, the folder of the run, and has no --dry-run: it goes on as it was begun")
     sources = data or (_recorded_sources(out) if out and resume else None)
     if not sources:
         raise WrongUse(
             "no training data; name files, or one of the words sonnets and anbn for data that comes with the package"
         )
+    console = PlainConsole()
+    begun = starting_point.load(start, model, dataset) if start else None
     if dry_run:
-        recipe.show(console, recipe.chosen(inputs.read(sources, dataset), model, training, minutes))
+        corpus = inputs.read(sources, dataset, begun and begun.vocabulary, extend=begun is not None)
+        recipe.show(console, recipe.chosen(corpus, model, training, minutes, begun is not None))
         return
     out = out or _new_name(sources)
     again = command("train", "--resume", "--out", out)
@@ -88,7 +95,8 @@ def train(
                 new_folder(out)
         if resume and inputs.STANDARD_INPUT in sources:
             console.print(f"reading standard input, which this run began with: {again} < DATA", soft_wrap=True)
-        corpus = inputs.read(sources, dataset)
+        vocabulary = begun.vocabulary if begun else starting_point.vocabulary_of(out) if resume else None
+        corpus = inputs.read(sources, dataset, vocabulary, extend=begun is not None)
 
         import torch  # here, so that a mistake in the data is reported before two seconds of import
 
@@ -98,23 +106,26 @@ def train(
         from unrolled.lm.memory import check_memory, largest_batch
 
         origin = inputs.origin(sources, dataset, corpus)
-        plan = None
-        if not resume:
-            plan = recipe.chosen(corpus, model, training, minutes)
+        plan = None if resume else recipe.chosen(corpus, model, training, minutes, begun is not None)
+        if plan:
             recipe.show(console, plan)
             model, training, origin = plan.model, plan.training, origin | plan.saved_reasons()
         check_memory(model, len(corpus.vocabulary), training, largest_batch(corpus.train, corpus.stream, training))
         torch.manual_seed(training.seed)
-        network = lm.SequenceModel(model, corpus.vocabulary, framed=not corpus.stream)
+        if begun:
+            network, origin = begun.network(console, corpus, sources), origin | begun.origin(corpus)
+        else:
+            network = lm.SequenceModel(model, corpus.vocabulary, framed=not corpus.stream)
         callbacks = [Display(console), *([TensorBoard()] if training.tensorboard else [])]
         result = lm.train(network, corpus, training, out, resume=resume, callbacks=callbacks, origin=origin)
         if result.ended == "signal":
+            show_interrupted(console, result, out)
             console.print(f"resume with: {again}", soft_wrap=True)
             return
         if plan:
             recipe.note_pace(plan, result)
         report(console, network, corpus, held_out(corpus))
-        console.print(f"wrote {out}; try: {command('generate', out)}", soft_wrap=True)
+        show_outcome(console, network, corpus, out)
         if further := _further(result, training):
             console.print(f"the validation loss was still falling; go on with: {again} {further}", soft_wrap=True)
     except BaseException:

@@ -25,6 +25,7 @@ class GenerationConfig:
         min_p: Draw only from symbols at least this share as likely as the likeliest; 0 is all.
         beam_width: Texts that the beam strategy keeps.
         seed: Seed of the draws; text number b of a batch depends on (seed, b) alone.
+        stop: End a text before it would hold this; an empty text stops nowhere.
         allow_unk: Let UNK be written; it stands for no symbol in particular.
     """
 
@@ -36,6 +37,7 @@ class GenerationConfig:
     min_p: Annotated[float, Meta(ge=0, le=1)] = 0.0
     beam_width: PositiveInt = 4
     seed: Seed = 0
+    stop: str = ""
     allow_unk: bool = False
 
     def __post_init__(self) -> None:

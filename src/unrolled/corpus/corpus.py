@@ -80,6 +80,7 @@ class Corpus:
         config: DataConfig | None = None,
         *,
         vocabulary: Vocabulary | None = None,
+        extend: bool = False,
         **changes: Any,
     ) -> Corpus:
         """Return the corpus of a file, a folder, several of these, or standard input (``-``).
@@ -88,6 +89,7 @@ class Corpus:
             data: what to read; a folder stands for all its files, sorted by path.
             config: how to read and split it.
             vocabulary: of a trained model, to encode data for that model; by default a new one is built.
+            extend: add the training symbols that the vocabulary lacks; by default they are UNK.
             changes: fields of the config to change, as in ``Corpus.read("tunes.txt", lines=True)``.
 
         Raises: CorpusError if a file cannot be read as the config says, or a split would be empty.
@@ -107,7 +109,7 @@ class Corpus:
             )
             encoder, starts = encode_records(found, config)
         stream = format == "text" and not config.lines
-        return _split_and_number(encoder, starts, config, vocabulary, tuple(map(str, sources)), stream)
+        return _split_and_number(encoder, starts, config, (vocabulary, extend), tuple(map(str, sources)), stream)
 
     @classmethod
     def from_text(
@@ -116,6 +118,7 @@ class Corpus:
         config: DataConfig | None = None,
         *,
         vocabulary: Vocabulary | None = None,
+        extend: bool = False,
         **changes: Any,
     ) -> Corpus:
         """Return the corpus of a text in memory: one stream, or with ``lines=True`` one sequence a line.
@@ -131,7 +134,7 @@ class Corpus:
         encoder.text(unicodedata.normalize("NFC", encoder.tokenizer.text(text)) if config.nfc else text)
         if config.lines:
             encoder.end()
-        return _split_and_number(encoder, [0], config, vocabulary, ("text in memory",), not config.lines)
+        return _split_and_number(encoder, [0], config, (vocabulary, extend), ("text in memory",), not config.lines)
 
     @classmethod
     def from_sequences(
@@ -140,6 +143,7 @@ class Corpus:
         config: DataConfig | None = None,
         *,
         vocabulary: Vocabulary | None = None,
+        extend: bool = False,
         **changes: Any,
     ) -> Corpus:
         """Return the corpus of sequences in memory.
@@ -147,7 +151,7 @@ class Corpus:
         Args:
             sequences: as the records of a file: lists of symbols (kind "symbols"; an explicit EOS at the end is not
                 doubled), or texts, which are cut into symbols as the kind says (by default "characters").
-            config, vocabulary, changes: as :meth:`read`.
+            config, vocabulary, extend, changes: as :meth:`read`.
 
         Raises: CorpusError as :meth:`read`.
         """
@@ -157,7 +161,7 @@ class Corpus:
         places = ((f"sequence {k}", sequence) for k, sequence in enumerate(sequences))
         found = ((0, where, records.in_memory(sequence, where)) for where, sequence in places)
         encoder, starts = encode_records(found, config)
-        return _split_and_number(encoder, starts, config, vocabulary, ("sequences in memory",), False)
+        return _split_and_number(encoder, starts, config, (vocabulary, extend), ("sequences in memory",), False)
 
     @property
     def splits(self) -> dict[str, Sequences]:
@@ -195,11 +199,11 @@ def _split_and_number(
     encoder: Encoder,
     file_starts: list[int],
     config: DataConfig,
-    vocabulary: Vocabulary | None,
+    known: tuple[Vocabulary | None, bool],
     sources: tuple[str, ...],
     stream: bool,
 ) -> Corpus:
-    """Split what was encoded, and turn provisional ids into those of the vocabulary."""
+    """Split what was encoded, and turn provisional ids into those of the vocabulary: known, extended or new."""
     inputs = sources[0] if len(sources) == 1 else counted(len(sources), "file")
     symbols, ids = encoder.symbols, encoder.ids()
     if config.split_by == "file":
@@ -216,18 +220,18 @@ def _split_and_number(
         parts, split = split_units(ids, sequence_starts(ids), config, "sequences", inputs)
     if not stream:
         _check_lengths(max(int(part.lengths.max(initial=0)) for part in parts), inputs)
-    learned = None
-    if vocabulary is None:
+    (vocabulary, extend), learned = known, None
+    if vocabulary is None or extend:
         often = zip(symbols, counts(parts.train.ids, len(symbols) + 2)[2:].tolist(), strict=True)
         seen = {symbol: n for symbol, n in often if n}
         learned = encoder.tokenizer.learn(seen, config.min_count)
-        if seen and not learned:
+        if seen and not learned and vocabulary is None:
             most = max(seen.values())
             raise CorpusError(
                 f"{inputs}: {option('min_count')} is {config.min_count:,} and leaves no symbol, for the most frequent "
                 f"one occurs in training {counted(most, 'time')}; {most:,} leaves one"
             )
-        vocabulary = Vocabulary(learned, encoder.tokenizer.kind, config.nfc)
+        vocabulary = (vocabulary or Vocabulary([], encoder.tokenizer.kind, config.nfc)).extended(learned)
         _warn_of_vocabulary(vocabulary, stream, inputs)
     segments = vocabulary.segments(symbols)
     lengths = np.array([1, 1, *map(len, segments)])

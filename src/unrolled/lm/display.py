@@ -3,41 +3,38 @@
 from __future__ import annotations
 
 import time
+from collections import deque
+from statistics import fmean
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, OverflowMethod, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from unrolled.lm.callbacks import Callback
+from unrolled.lm.crossing import Crossing
+from unrolled.lm.curve import ASCII, BLOCKS, LearningCurve, sparkline
+from unrolled.lm.metrics_log import read_metrics
 from unrolled.lm.run import Result, Run
 from unrolled.saved.visible import shown
-from unrolled.words import counted, rounded
+from unrolled.words import counted, duration, rounded
 
-#: Symbols in the sample.
-SAMPLE = 60
+#: Symbols in the sample, and the temperature at which it is drawn.
+SAMPLE, TEMPERATURE = 120, 0.8
 #: Seconds between plain lines.
 PLAIN_EVERY = 10.0
-
-
-def duration(seconds: float) -> str:
-    """Return a time span in words.
-
-    >>> duration(7.4), duration(200), duration(7300)
-    ('7 s', '3 min 20 s', '2 h 1 min')
-    """
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+#: Times a second that the panel is drawn.
+DRAWN = 4
+#: Lines of metrics whose mean is the training loss that is shown.
+SMOOTHED = 10
+#: Columns of the progress bar, of the curve at most, and of what stands beside the curve.
+BAR, CURVE, MARGIN = 50, 50, 26
 
 
 class Display(Callback):
-    """Shows loss, speed, time left, gradient norm and a sample of generated text.
+    """Shows loss, the baseline to beat, time left, the learning curve and a sample of generated text.
 
     Args: console: where to print; default is standard output.
     """
@@ -45,51 +42,54 @@ class Display(Callback):
     def __init__(self, console: Console | None = None):
         self.console = console or Console()
         self.live: Live | None = None
+        self.curve, self.recent = LearningCurve(), deque[float](maxlen=SMOOTHED)
+        self.crossing: Crossing | None = None
         self.line: dict[str, Any] = {}
         self.validation = ""
         self.sample = ""
         self.printed = time.monotonic()
 
     def on_train_begin(self, run: Run) -> None:
-        """Print the model and the corpus."""
-        self.console.print(f"{run.model!r}\n{run.corpus!r}", highlight=False, markup=False, soft_wrap=True)
+        """Print the model and the corpus; take up what a resumed run has behind it."""
+        self._print(f"{run.model!r}\n{run.corpus!r}")
+        self.crossing = Crossing(run.corpus)
+        for line in read_metrics(run.folder) if run.folder else []:
+            (self._validated if "validation_bits" in line else self._logged)(run, line)
         if self.console.is_terminal:
-            self.live = Live(console=self.console, refresh_per_second=8, transient=True)
+            self.live = Live(
+                console=self.console, get_renderable=lambda: self._panel(run), refresh_per_second=DRAWN, transient=True
+            )
             self.live.start()
 
     def on_log(self, run: Run, line: dict[str, Any]) -> None:
-        """Update the panel, or print a line every few seconds."""
-        self.line = line
-        if self.live:
-            self.live.update(self._panel(run))
-        elif time.monotonic() - self.printed >= PLAIN_EVERY:
+        """Take up a line of metrics; without a terminal, print a line every few seconds."""
+        self._logged(run, line)
+        if not self.live and time.monotonic() - self.printed >= PLAIN_EVERY:
             self.printed = time.monotonic()
-            self._print(run)
+            self._print("; ".join(f"{name} {value}" for name, value in self._fields(run).items() if value))
 
     def on_validation_end(self, run: Run, line: dict[str, Any] | None) -> None:
-        """Show the validation loss and a new sample."""
-        prompt = "" if run.model.framed else "\n"
-        pieces = run.model.generate(prompt, max_length=SAMPLE, temperature=0.8, seed=run.clock.step)
-        self.sample = shown(pieces[0])
+        """Take up a validation loss; in a terminal, show a new sample."""
         if line:
-            best = " (best so far)" if run.progress.best == line["validation_nats"] else ""
-            self.validation = f"{_loss(line['validation_nats'], line['validation_bits'])}{best}"
-            if "validation_symbols" in line:
-                whole = run.corpus.validation.predicted
-                self.validation += f", on {line['validation_symbols']:,} of {counted(whole, 'symbol')}"
-        if self.live and self.line:
-            self.live.update(self._panel(run))
+            self._validated(run, line)
+        if self.live:
+            start = "\n" if "\n" in run.model.vocabulary.symbols else ""
+            self.sample = shown(
+                run.model.generate(start, max_length=SAMPLE, temperature=TEMPERATURE, seed=run.clock.step)[0]
+            )
 
     def on_train_end(self, run: Run, result: Result) -> None:
-        """Print what ended the run, how long it took and its losses."""
+        """Print what ended the run, how long it took, its losses and its curve."""
         self.close()
         loss = "" if result.nats is None else f", training loss {rounded(result.nats, 4)} nats"
         if result.validation is not None:
             loss += f", best validation loss {rounded(result.validation, 4)} nats"
         why = {"signal": "on request", "patience": "by early stopping"}.get(result.ended, f"by {result.ended}")
-        self.console.print(
-            f"ended {why} after {counted(result.steps, 'step')} and {duration(result.seconds)}{loss}", highlight=False
-        )
+        ended = f"ended {why} after {counted(result.steps, 'step')} and {duration(result.seconds)}{loss}"
+        self._print(ended)
+        for name, value in {"baseline": str(self.crossing), "curve": self._drawn()}.items():
+            if value:
+                self._print(f"{name} {value}")
 
     def close(self) -> None:
         """Remove the live panel, also after an error."""
@@ -97,37 +97,62 @@ class Display(Callback):
             self.live.stop()
             self.live = None
 
+    def _print(self, text: str) -> None:
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def _logged(self, run: Run, line: dict[str, Any]) -> None:
+        self.line = line
+        self.curve.add(line["bits"])
+        self.recent.append(line["bits"])
+        self.smoothed = fmean(self.recent)
+
+    def _validated(self, run: Run, line: dict[str, Any]) -> None:
+        assert self.crossing is not None
+        bits, read = line["validation_bits"], line.get("validation_symbols")
+        if self.crossing.validated(bits, line["step"], line["seconds"]):
+            self.validation = f"{_bits(bits)} at best, at step {line['step']:,}"
+            if read is not None:
+                self.validation += f", on {read:,} of {counted(run.corpus.validation.predicted, 'symbol')}"
+
     def _fields(self, run: Run) -> dict[str, str]:
-        line = self.line
+        """Return what plain lines and the panel say, by name; what is not known yet is empty."""
         left = time_left(run)
+        of = f" of {run.total_steps:,}" if run.total_steps else ""
         return {
-            "step": f"{line['step']:,}" + (f" of {run.total_steps:,}" if run.total_steps else ""),
-            "epoch": f"{line['epoch']}",
-            "loss": _loss(line["nats"], line["bits"]),
+            "time": duration(run.clock.seconds) + (f", {duration(left)} left" if left is not None else ""),
+            "step": f"{run.clock.step:,}{of}, epoch {run.loader.epoch}",
+            "training": _bits(self.smoothed) if self.line else "",
             "validation": self.validation,
-            "gradient norm": rounded(line["gradient_norm"], 3),
-            "speed": f"{line['symbols_per_second']:,.0f} symbols/s",
-            "time": duration(line["seconds"]) + (f", {duration(left)} left" if left is not None else ""),
-            "sample": self.sample,
+            "baseline": str(self.crossing),
+            "speed": f"{self.line['symbols_per_second']:,.0f} symbols/s" if self.line else "",
         }
 
-    def _print(self, run: Run) -> None:
-        fields = self._fields(run)
-        line = "; ".join(f"{name} {value}" for name, value in fields.items() if value and name != "sample")
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
-
     def _panel(self, run: Run) -> RenderableType:
-        table = Table.grid(padding=(0, 2))
+        table = Table.grid(padding=(0, 2), pad_edge=False)
         done = fraction_done(run)
         if done is not None:
-            table.add_row("", ProgressBar(total=1.0, completed=done, width=50))
-        for name, value in self._fields(run).items():
-            table.add_row(name, Text(value, overflow="ellipsis", no_wrap=True))
+            table.add_row("", ProgressBar(total=1.0, completed=done, width=BAR))
+        for name, value in (self._fields(run) | {"curve": self._drawn(), "sample": self.sample}).items():
+            if value:
+                table.add_row(Text(name, "dim"), Text(value, no_wrap=name == "sample", overflow=self._overflow))
         return table
 
+    @property
+    def _overflow(self) -> OverflowMethod:
+        return "crop" if self.console.options.ascii_only else "ellipsis"  # which has a sign of its own
 
-def _loss(nats: float, bits: float) -> str:
-    return f"{rounded(nats, 4)} nats, {rounded(bits, 3)} bits/symbol"
+    def _drawn(self) -> str:
+        """Return the learning curve, and from where to where it goes."""
+        points = list(self.curve.points)
+        if not points:
+            return ""
+        heights = ASCII if self.console.options.ascii_only else BLOCKS
+        picture = sparkline(points, min(CURVE, self.console.width - MARGIN), heights)
+        return f"{rounded(points[0], 2)} {picture} {rounded(points[-1], 2)}"
+
+
+def _bits(bits: float) -> str:
+    return f"{rounded(bits, 3)} bits/symbol"
 
 
 def fraction_done(run: Run) -> float | None:

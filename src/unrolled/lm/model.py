@@ -6,19 +6,21 @@ B batch, T time, E embedding, H hidden, V vocabulary, L layers.  The equations a
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy, linear
 
 from unrolled.config.generation import GenerationConfig
 from unrolled.config.model import ModelConfig
+from unrolled.config.options import listed
 from unrolled.corpus.batching import IGNORED
 from unrolled.lm.dropout import dropout
 from unrolled.nn import GRU, LSTM, RNN
@@ -218,17 +220,52 @@ class SequenceModel(torch.nn.Module):
         save_model(folder, self.saved_config(), self.vocabulary, self.tensors(), overwrite=overwrite)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> SequenceModel:
+    def from_pretrained(cls, folder: str | Path, **changes: Any) -> SequenceModel:
         """Load a model; no code in the folder is run.
 
+        Args:
+            folder: where it was saved.
+            changes: fields of its config to change that leave the weights as they are, such as dropout.
+
         Raises: CheckpointError naming the file and what is wrong with it, or that it does not fit the others.
+            ValueError if the weights do not fit the changes.
         """
         saved = SavedModel.load(folder)
-        model = cls(saved.model, saved.vocabulary, framed=saved.framed)
+        model = cls(replace(saved.model, **changes), saved.vocabulary, framed=saved.framed)
         if saved.tensors["head.bias"].dtype == np.float64:
             model.double()
         model.load_tensors(saved.tensors)
         return model.eval()
+
+    def extended(self, vocabulary: Vocabulary) -> SequenceModel:
+        """Return a model that knows more symbols and has learned what this one has, for training it further.
+
+        Every row of a symbol that this model knows is the same to the bit, in the embedding or the input weights and in
+        the head; a new one has the mean of all rows.  No text starts with a new symbol until training shows one.
+
+        Args: vocabulary: has all symbols of this model's, in any order, as :meth:`Vocabulary.extended` makes it.
+        Raises: ValueError naming the symbols that it lacks, or if it is of another kind.
+
+        >>> model = SequenceModel(ModelConfig(hidden_size=3), Vocabulary("ab"))
+        >>> larger = model.extended(model.vocabulary.extended("c"))
+        >>> larger, torch.equal(larger.W_hy[[0, 1, 3, 4]], model.W_hy)
+        (SequenceModel(LSTM, V 5, H 3, L 1, 140 parameters), True)
+        """
+        own = self.vocabulary
+        if (vocabulary.kind, vocabulary.nfc) != (own.kind, own.nfc):
+            raise ValueError(f"the model reads {own}, expected a vocabulary of the same kind; got {vocabulary}")
+        id_of = {symbol: k for k, symbol in enumerate(vocabulary.symbols)}
+        if missing := [symbol for symbol in own.symbols if symbol not in id_of]:
+            raise ValueError(f"the vocabulary lacks symbols that the model knows: {listed(missing)}")
+        rows = [*map(id_of.__getitem__, own.symbols), vocabulary.eos_id, vocabulary.unk_id]
+        model = SequenceModel(self.config, vocabulary, framed=self._framed).to(self.head.bias.dtype)
+        tensors = self.tensors()
+        for name, _, letters, _ in model_tensors(self.config, len(own)):
+            if "V" in letters:
+                new = np.min if name == "start" else np.mean
+                tensors[name] = _spread(tensors[name], letters.index("V"), rows, len(vocabulary), new)
+        model.load_tensors(tensors)
+        return model.train(self.training)
 
     def saved_config(self) -> dict[str, Any]:
         """Return the keys of config.json that describe the model."""
@@ -279,6 +316,13 @@ class SequenceModel(torch.nn.Module):
 def _as_hx(state: State) -> Tensor | State | None:
     """Return a state as the layers take it; None, for zeros, if it is empty."""
     return (state if len(state) == 2 else state[0]) if state else None
+
+
+def _spread(tensor: NDArray[Any], axis: int, places: list[int], size: int, new: Callable[..., Any]) -> NDArray[Any]:
+    """Return a tensor of another size on one axis: its slices at their places, what `new` makes of all elsewhere."""
+    spread: NDArray[Any] = np.repeat(new(tensor, axis=axis, keepdims=True), size, axis)
+    np.moveaxis(spread, axis, 0)[places] = np.moveaxis(tensor, axis, 0)
+    return spread
 
 
 def recurrent_layers(config: ModelConfig, input_size: int) -> RNN | LSTM | GRU:

@@ -29,6 +29,8 @@ PASSES = 12
 UNITS, UNITS_POWER = 2.2, 0.4
 #: Dropout for every doubling of the passes over the data, and at most.
 DROPOUT_PER_DOUBLING, MOST_DROPOUT = 0.09, 0.5
+#: Learning rates of the cells under adamw and rmsprop, and of sgd.
+RATES, SGD_RATE = {"lstm": 0.004, "gru": 0.002, "rnn": 0.001}, 1.0
 #: Validations in a run, at most and at least, and the steps between two at least.
 VALIDATIONS, LEAST_VALIDATIONS, LEAST_STEPS = 25, 5, 20
 #: Lines of metrics in a run, at most.
@@ -45,13 +47,14 @@ class Facts(NamedTuple):
     stream: bool
     length: float  # mean symbols of a sequence
     validated: int  # symbols that a validation reads
+    begun: bool = False  # whether the model is a trained one
 
     @classmethod
-    def of(cls, corpus: Corpus) -> Facts:
-        """Return the facts of a corpus."""
+    def of(cls, corpus: Corpus, begun: bool = False) -> Facts:
+        """Return the facts of a corpus, and whether a trained model learns it."""
         train = corpus.train
         length, validated = train.predicted / max(1, len(train)), min(corpus.validation.predicted, VALIDATION_SYMBOLS)
-        return cls(train.predicted, len(corpus.vocabulary), corpus.stream, length, validated)
+        return cls(train.predicted, len(corpus.vocabulary), corpus.stream, length, validated, begun)
 
 
 class Speed(NamedTuple):
@@ -212,10 +215,12 @@ def _regularisation(plan: _Plan) -> None:
 
 
 def _steps(plan: _Plan) -> None:
-    rate = {"lstm": 0.008, "gru": 0.004, "rnn": 0.002}[plan["cell"]]
+    rate, reason = RATES[plan["cell"]], "about the largest at which this cell learns without setbacks"
     if plan["optimiser"] == "sgd":
-        rate = 1.0
-    plan.choose("learning_rate", rate, "the largest that is safe for this cell")
+        rate, reason = SGD_RATE, "sgd takes large ones"
+    if plan.facts.begun:
+        rate, reason = rate / 4, "a quarter of that of a new model"
+    plan.choose("learning_rate", rate, reason)
     plan.choose("schedule", "cosine", "it falls to zero where the run ends")
     plan.choose("warmup_steps", min(100, int(plan.steps / 20)), "large steps from the first one upset the gates")
     plan.choose("validate_every", *_validate_every(plan))

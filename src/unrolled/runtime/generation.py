@@ -5,7 +5,7 @@ The state is carried from step to step, so every symbol takes the same time, how
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -21,6 +21,8 @@ Ids = NDArray[np.int64]
 NOTHING = -1
 #: Symbols that a :class:`Writer` generates in one call.
 BLOCK = 16
+#: Steps between two looks whether every text of a batch holds the text that it is to stop at.
+LOOKED = 64
 
 
 class SteppingModel(Protocol):
@@ -114,12 +116,29 @@ def beam(stepper: SteppingModel, prompt: Ids, config: GenerationConfig) -> Ids:
     return np.array(texts[0], np.int64)
 
 
-def generate(stepper: SteppingModel, prompts: Sequence[Ids], config: GenerationConfig) -> list[Ids]:
-    """Return the symbols that continue each prompt, with EOS if it was reached."""
+def generate(
+    stepper: SteppingModel,
+    prompts: Sequence[Ids],
+    config: GenerationConfig,
+    stopped: Callable[[list[Ids]], bool] | None = None,
+) -> list[Ids]:
+    """Return the symbols that continue each prompt, with EOS if it was reached.
+
+    Args: stepper, prompts, config; asked now and then, whether what is written so far is enough.
+    """
     if config.strategy == "beam":
         return [beam(stepper, prompt, config) for prompt in prompts]
-    steps = np.array(list(stream(stepper, prompts, config)), np.int64).reshape(-1, len(prompts))  # (T, B)
-    return [row[row != NOTHING] for row in steps.T]
+    steps: list[Ids] = []
+
+    def rows() -> list[Ids]:
+        written = np.array(steps, np.int64).reshape(-1, len(prompts))  # (T, B)
+        return [row[row != NOTHING] for row in written.T]
+
+    for ids in stream(stepper, prompts, config):
+        steps.append(ids)
+        if stopped and len(steps) % LOOKED == 0 and stopped(rows()):
+            break
+    return rows()
 
 
 class TextStepper(SteppingModel, Protocol):
@@ -132,8 +151,16 @@ class TextStepper(SteppingModel, Protocol):
 def generate_texts(stepper: TextStepper, prompts: Sequence[Text], config: GenerationConfig) -> list[str]:
     """Return a continuation of each prompt as text, without EOS."""
     vocabulary = stepper.vocabulary
-    written = generate(stepper, [vocabulary.encode(prompt) for prompt in prompts], config)
-    return [vocabulary.text(ids[ids != vocabulary.eos_id]) for ids in written]
+
+    def text(ids: Ids) -> str:
+        return vocabulary.text(ids[ids != vocabulary.eos_id])
+
+    def stopped(rows: list[Ids]) -> bool:
+        return all(config.stop in text(ids) or (len(ids) and ids[-1] == vocabulary.eos_id) for ids in rows)
+
+    prompted = [vocabulary.encode(prompt) for prompt in prompts]
+    written = generate(stepper, prompted, config, stopped if config.stop else None)
+    return ["".join(until(iter([text(ids)]), config.stop)) for ids in written]
 
 
 def stream_text(stepper: TextStepper, prompt: Text, config: GenerationConfig) -> Iterator[str]:
@@ -145,4 +172,27 @@ def stream_text(stepper: TextStepper, prompt: Text, config: GenerationConfig) ->
     if config.strategy == "beam":
         raise ValueError("strategy 'beam' cannot stream, because its text is known only at the end; use generate")
     steps = stream(stepper, [vocabulary.encode(prompt)], config)
-    return vocabulary.pieces(int(ids[0]) for ids in steps if ids[0] != vocabulary.eos_id)
+    return until(vocabulary.pieces(int(ids[0]) for ids in steps if ids[0] != vocabulary.eos_id), config.stop)
+
+
+def until(pieces: Iterator[str], stop: str) -> Iterator[str]:
+    """Yield pieces of a text up to where it holds another; what may be the beginning of that is held back.
+
+    >>> list(until(iter(["so ", "lo", "ng ", "lives"]), "ng l")), list(until(iter(["a", "b"]), ""))
+    (['so ', 'lo', ''], ['a', 'b'])
+    """
+    if not stop:
+        yield from pieces
+        return
+    held = ""
+    for piece in pieces:
+        held += piece
+        at = held.find(stop)
+        if at >= 0:
+            yield held[:at]
+            return
+        kept = next(n for n in range(min(len(stop), len(held)), -1, -1) if held.endswith(stop[:n]))
+        if kept < len(held):
+            yield held[: len(held) - kept]
+            held = held[len(held) - kept :]
+    yield held

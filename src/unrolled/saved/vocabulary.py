@@ -90,6 +90,14 @@ class Vocabulary:
             counts.pop(name, None)
         return cls(empty.tokenizer.learn(counts, min_count), kind, nfc)
 
+    def extended(self, symbols: Iterable[str]) -> Vocabulary:
+        """Return a vocabulary that has these symbols too, after its own; what it has already is left out.
+
+        >>> Vocabulary("ab").extended("cab").names
+        ('a', 'b', 'c', 'EOS', 'UNK')
+        """
+        return Vocabulary(dict.fromkeys((*self.symbols, *symbols)), self.kind, self.nfc)
+
     @property
     def tokenizer(self) -> Tokenizer:
         """How text is cut into symbols of this kind."""

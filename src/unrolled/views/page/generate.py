@@ -28,11 +28,12 @@ from unrolled.views.page.errors import Problem, RequestError
 from unrolled.views.page.models import ServedModel, Service
 from unrolled.words import counted
 
-#: The options of GenerationConfig that a request may set, with their types and ranges: no beam, which cannot stream.
+#: The options of GenerationConfig that a request may set, with their types and ranges: no beam, which cannot stream,
+#: and no text to stop at, for a client reads until it has enough.
 OPTIONS: dict[str, Any] = get_type_hints(GenerationConfig, include_extras=True) | {
     "strategy": Literal["sample", "greedy"]
 }
-del OPTIONS["beam_width"]
+del OPTIONS["beam_width"], OPTIONS["stop"]
 
 #: Seconds of work on one text before it is another's turn.
 SLICE = 0.005
