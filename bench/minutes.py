@@ -75,11 +75,11 @@ def row(corpus: str, minutes: float, seed: int, threads: int) -> dict[str, Any]:
 def line(row: dict[str, Any]) -> str:
     """A row as it is printed."""
     best = min((bits, name) for name, bits in row["baselines"].items())
-    chosen = row["chosen"]
+    chosen, bits = row["chosen"], row["test_bits"]
     return (
         f"{row['corpus']:8} {row['minutes']:>4g} min  seed {row['seed']}  H {chosen.get('hidden_size', '-'):>4}  "
-        f"dropout {chosen.get('dropout', 0):.2f}  {row['symbols'] / 1e6:>6.1f} M symbols  test {row['test_bits']:.3f} bits, "
-        f"{row['test_bits'] * math.log(2):.3f} nats (held out {row['held_out_nats']:.3f})  {best[1]} {best[0]:.3f}  "
+        f"dropout {chosen.get('dropout', 0):.2f}  {row['symbols'] / 1e6:>6.1f} M symbols  test {bits:.3f} bits, "
+        f"{bits * math.log(2):.3f} nats (held out {row['held_out_nats']:.3f})  {best[1]} {best[0]:.3f}  "
         f"whole {row['whole_minutes']:.2f} min"
     )
 

@@ -41,9 +41,6 @@ def fill_in(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) 
                 text = str(value).lower() if isinstance(value, bool) else str(value)
                 argument.append(Token(keyword=argument.name, value=text, source=source))
 
-    named = (name for name, argument in by_name.items() if argument.tokens)
-    _given.set(frozenset(name.removeprefix("--").replace("-", "_") for name in named))
-
     flags = given()
     if "--from" in flags and "--resume" in flags:
         raise ValueError("--from begins a new run and --resume goes on with one; leave one of them out")
@@ -53,6 +50,7 @@ def fill_in(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) 
         fill(_of_run(Path(flags["--out"])), flags["--out"])
     if "--from" in flags:
         fill(sections_of(Path(flags["--from"]), given()), flags["--from"])
+    _given.set(frozenset(name.removeprefix("--").replace("-", "_") for name in given()))
 
 
 def _of_toml(path: Path) -> dict[str, Any]:

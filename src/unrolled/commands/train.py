@@ -82,8 +82,9 @@ def train(
         )
     console = PlainConsole()
     begun = starting_point.load(start, model, dataset) if start else None
+    vocabulary = begun.vocabulary if begun else None
     if dry_run:
-        corpus = inputs.read(sources, dataset, begun and begun.vocabulary, extend=begun is not None)
+        corpus = inputs.read(sources, dataset, vocabulary, extend=begun is not None)
         recipe.show(console, recipe.chosen(corpus, model, training, minutes, begun is not None))
         return
     out = out or _new_name(sources)
@@ -95,7 +96,8 @@ def train(
                 new_folder(out)
         if resume and inputs.STANDARD_INPUT in sources:
             console.print(f"reading standard input, which this run began with: {again} < DATA", soft_wrap=True)
-        vocabulary = begun.vocabulary if begun else starting_point.vocabulary_of(out) if resume else None
+        if resume:
+            vocabulary = starting_point.vocabulary_of(out)
         corpus = inputs.read(sources, dataset, vocabulary, extend=begun is not None)
 
         import torch  # here, so that a mistake in the data is reported before two seconds of import

@@ -13,6 +13,7 @@ from torch.nn.functional import log_softmax
 from unrolled.corpus.batching import IGNORED
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.splitting import Sequences
+from unrolled.lm import dynamic as dynamic_evaluation
 from unrolled.lm.loader import one_epoch
 from unrolled.lm.model import SequenceModel
 
@@ -58,7 +59,6 @@ class Evaluation:
         return math.exp(min(self.nats, 700.0))
 
 
-@torch.inference_mode()
 def evaluate(
     model: SequenceModel,
     corpus: Corpus,
@@ -66,6 +66,7 @@ def evaluate(
     *,
     max_symbols: int | None = None,
     max_seconds: float | None = None,
+    dynamic: bool = False,
 ) -> Evaluation:
     """Evaluate a model on one split of a corpus that is encoded with its vocabulary.
 
@@ -75,8 +76,11 @@ def evaluate(
         split: name of the split.
         max_symbols: evaluate about this many symbols at most, from all over the split.
         max_seconds: stop with the batch that reaches this time.
+        dynamic: dynamic evaluation (:mod:`unrolled.lm.dynamic`): read the stream from its beginning, and let a copy of
+            the model learn from each chunk once it is measured.
 
-    Raises: ValueError if there is no such split, it is empty, or the corpus has another vocabulary.
+    Raises: ValueError if there is no such split, it is empty, the corpus has another vocabulary, or the evaluation is
+        dynamic and the corpus is no stream.
 
     >>> from unrolled.lm import ModelConfig
     >>> corpus = Corpus.from_text("abcabcabc" * 20)
@@ -90,15 +94,22 @@ def evaluate(
     if corpus.vocabulary != model.vocabulary:
         raise ValueError(f"the corpus is read as {corpus.vocabulary}, the model knows {model.vocabulary}")
     part = corpus.splits[split]
+    if dynamic and not corpus.stream:
+        raise ValueError("dynamic evaluation reads one stream from its beginning; this corpus is sequences")
     rows = max(1, min(ROWS, len(part.ids) // LANE)) if corpus.stream else ROWS
+    steps, learner = CHUNK, None
+    if dynamic:
+        rows, steps, learner = 1, dynamic_evaluation.CHUNK, dynamic_evaluation.DynamicModel(model)
+        model = learner.model
     nats, right, symbols, exact, sequences, state = 0.0, 0, 0, 0, 0, None
     most = part.predicted if max_symbols is None else max_symbols
     until = math.inf if max_seconds is None else time.monotonic() + max_seconds
     if not corpus.stream and part.predicted > most:
         part = part.thinned(-(-part.predicted // most))
-    with model.evaluating():
-        for batch in one_epoch(part, corpus.stream, rows, CHUNK, shuffle=max_seconds is not None):
-            logits, state = model(batch.ids, None if batch.reset else state, batch.lengths)  # (T, B, V)
+    with torch.no_grad() if dynamic else torch.inference_mode(), model.evaluating():
+        for batch in one_epoch(part, corpus.stream, rows, steps, shuffle=max_seconds is not None):
+            before = None if batch.reset else state
+            logits, state = model(batch.ids, before, batch.lengths)  # (T, B, V)
             counted = batch.targets != IGNORED  # (T, B)
             of_target = log_softmax(logits, -1).gather(-1, batch.targets.clamp(min=0)[..., None])[..., 0]
             hits = (logits.argmax(-1) == batch.targets) & counted
@@ -107,6 +118,8 @@ def evaluate(
             symbols += batch.N
             exact += int((hits | ~counted).all(0).sum())
             sequences += batch.ids.shape[1]
+            if learner:
+                learner.learn(batch, before)
             if (corpus.stream and symbols >= most) or time.monotonic() >= until:
                 break
     return Evaluation(
