@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 from rich.table import Table
@@ -108,7 +108,8 @@ def report(
 
     if baselines and len(corpus.splits[split].ids) > COMPARED:
         what = f"the first {COMPARED:,} of {what or f'the {split} split'}"
-        corpus = replace(corpus, **{split: beginning(corpus.splits[split], COMPARED)})
+        shorter: dict[str, Any] = {split: beginning(corpus.splits[split], COMPARED)}
+        corpus = replace(corpus, **shorter)
     measured = lm.evaluate(model, corpus, split)
     title = f"{counted(measured.symbols, 'symbol')} of {what or f'the {split} split'}"
     console.print(title, style="italic", soft_wrap=True)
