@@ -63,7 +63,7 @@ def test_mark_is_the_strongest_ngram_on_a_bounded_part(monkeypatch, spelled):
     corpus = Corpus.from_text(spelled)
     ngrams = [each for each in baselines.table(corpus, "validation") if each.name not in ("uniform", "xz", "bz2")]
     assert baselines.mark(corpus) == min(ngrams, key=lambda each: each.bits_per_symbol)
-    monkeypatch.setattr(baselines, "MARK_COUNTED", 1000)
+    monkeypatch.setattr(baselines, "COUNTED", 1000)
     monkeypatch.setattr(baselines, "MARK_SCORED", 100)
     small = replace(
         corpus, train=as_stream(corpus.train.ids[-1000:]), validation=as_stream(corpus.validation.ids[:100])

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from unrolled.corpus.encoding import Compact
 from unrolled.corpus.splitting import Sequences
 from unrolled.saved.vocabulary import Ids
 
@@ -109,13 +110,14 @@ def _levels(known: Sequences, scored: Sequence[Sequences], V: int, longest: int)
     ids = np.concatenate([part.ids for part in parts]).astype(np.int64)
     lengths = np.concatenate([part.lengths for part in parts])
     age = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)  # symbols before, in a sequence
-    order = _sorted_windows(ids, age, V, longest)
+    keys = [_back(ids, age, V, back) for back in range(longest)]
+    order = np.lexsort(keys[::-1])
     counted = ((age > 0) & (np.arange(len(ids)) < len(known.ids)))[order].astype(np.int64)
     asked = np.flatnonzero(age[len(known.ids) :] > 0) + len(known.ids)
     new = np.arange(len(ids)) == 0  # whether a window, in sorted order, begins otherwise than the one before
     gram = number = np.zeros(len(ids), np.int64)  # the n-gram at each position, and of each window in sorted order
-    for back in range(longest):
-        symbols = _back(ids, age, back)[order]
+    for key in keys:
+        symbols = key[order]
         new[1:] |= symbols[1:] != symbols[:-1]
         first, context, contexts, ending = np.flatnonzero(new), np.roll(gram, 1), int(number[-1]) + 1, number
         number = np.cumsum(new) - 1
@@ -125,23 +127,11 @@ def _levels(known: Sequences, scored: Sequence[Sequences], V: int, longest: int)
         yield _Level(raw, ending[first], context[order[first]], contexts, context[asked], gram[asked])
 
 
-def _sorted_windows(ids: Ids, age: Ids, V: int, longest: int) -> Ids:
-    """Return the positions in the order of the windows of symbols that end there, the latest symbol first."""
-    bits = V.bit_length()
-    fit = 63 // bits
-    keys = []
-    for first in range(0, longest, fit):
-        key = np.zeros(len(ids), np.int64)
-        for back in range(first, min(first + fit, longest)):
-            key <<= bits
-            key |= _back(ids, age, back)
-        keys.append(key)
-    return np.lexsort(keys[::-1])
-
-
-def _back(ids: Ids, age: Ids, n: int) -> Ids:
+def _back(ids: Ids, age: Ids, V: int, n: int) -> Compact:
     """Return the symbol n positions before each, counted from 1; 0 before the start of a sequence."""
-    return np.where(age >= n, np.roll(ids, n) + 1, 0)
+    symbols = np.roll(ids, n) + 1
+    symbols[age < n] = 0
+    return symbols.astype(np.min_scalar_type(V))
 
 
 def _interpolated(level: _Level, c: Ids, p: Reals) -> tuple[Reals, npt.NDArray[np.bool_]]:

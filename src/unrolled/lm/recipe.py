@@ -29,8 +29,11 @@ PASSES = 12
 UNITS, UNITS_POWER = 2.2, 0.4
 #: Dropout for every doubling of the passes over the data, and at most.
 DROPOUT_PER_DOUBLING, MOST_DROPOUT = 0.09, 0.5
-#: Learning rates of the cells under adamw and rmsprop, and of sgd.
-RATES, SGD_RATE = {"lstm": 0.004, "gru": 0.002, "rnn": 0.001}, 1.0
+#: Weight decay for a parameter a training symbol, and its bounds.
+DECAY, LEAST_DECAY, MOST_DECAY = 0.1, 0.01, 0.3
+#: Learning rates of the cells at H RATED under adamw and rmsprop, which fall with the root of larger H, and of sgd.
+RATED = 256
+RATES, SGD_RATE = {"lstm": 0.006, "gru": 0.003, "rnn": 0.0015}, 1.0
 #: Validations in a run, at most and at least, and the steps between two at least.
 VALIDATIONS, LEAST_VALIDATIONS, LEAST_STEPS = 25, 5, 20
 #: Lines of metrics in a run, at most.
@@ -182,7 +185,7 @@ def _precision(plan: _Plan) -> None:
 
 
 def _batches(plan: _Plan) -> None:
-    plan.choose("batch_size", 16 if plan.facts.stream else 32, "small batches take more steps in the same time")
+    plan.choose("batch_size", 8 if plan.facts.stream else 32, "small batches take more steps in the same time")
     if plan.facts.stream:
         plan.choose("bptt", 64, "the state is carried on, and longer chunks would take fewer steps")
 
@@ -212,10 +215,14 @@ def _regularisation(plan: _Plan) -> None:
     passes = plan.passes
     share = min(MOST_DROPOUT, max(0.0, DROPOUT_PER_DOUBLING * math.log2(max(1.0, passes))))
     plan.choose("dropout", round(20 * share) / 20, f"the run {_reads(passes)}")
+    crowding = parameters(plan.model(), plan.facts.V) / plan.facts.symbols
+    decay = min(MOST_DECAY, max(LEAST_DECAY, DECAY * crowding))
+    plan.choose("weight_decay", round(decay, 2), f"{crowding:.2g} parameters for each training symbol")
 
 
 def _steps(plan: _Plan) -> None:
-    rate, reason = RATES[plan["cell"]], "about the largest at which this cell learns without setbacks"
+    rate: float = round(RATES[plan["cell"]] * min(1.0, (RATED / plan["hidden_size"]) ** 0.5), 4)
+    reason = "about the largest at which this cell and size learn without setbacks"
     if plan["optimiser"] == "sgd":
         rate, reason = SGD_RATE, "sgd takes large ones"
     if plan.facts.begun:
