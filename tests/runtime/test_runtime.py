@@ -1,5 +1,9 @@
 """The numpy runtime agrees with the torch model, and needs no torch."""
 
+import copy
+import os
+import pickle
+import signal
 import subprocess
 import sys
 
@@ -231,3 +235,21 @@ def test_runtime_writes_the_end_that_parts_the_documents_of_a_stream(tmp_path):
     for model in (trained, runtime.load(tmp_path / "model")):
         lengths = {len(text) for text in model.generate("", count=30, max_length=30, temperature=9)}
         assert min(lengths) < 30
+
+
+def test_model_can_be_pickled_and_copied(pair):
+    _, light = pair
+    want = light.generate("I", max_length=20, seed=1)
+    for again in (pickle.loads(pickle.dumps(light)), copy.deepcopy(light), copy.copy(light)):
+        assert again.generate("I", max_length=20, seed=1) == want
+
+
+def test_forked_child_waits_for_no_thread_that_was_generating(pair):
+    _, light = pair
+    with light.writer._lock:  # as a thread of the parent holds it, which the child has not
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            light.generate("I", max_length=3)
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
