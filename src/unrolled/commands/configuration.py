@@ -22,9 +22,9 @@ def fill_in(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) 
     by_name = {argument.name: argument for argument in arguments}
     given = {name: argument.tokens[0].value for name, argument in by_name.items() if argument.tokens}
     sources = []
-    if "--config" in given:
+    if given.get("--config"):  # one that is empty is refused with every other path
         sources.append((_of_toml(Path(given["--config"])), given["--config"]))
-    if "--resume" in given and "--out" in given:
+    if "--resume" in given and given.get("--out"):
         sources.append((_of_run(Path(given["--out"])), given["--out"]))
     for sections, source in sources:
         for key, value in [item for section in sections.values() for item in section.items()]:
@@ -40,7 +40,9 @@ def _of_toml(path: Path) -> dict[str, Any]:
         _check(sections)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: byte {error.start} is not UTF-8; convert the file to UTF-8") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     return sections
 

@@ -59,7 +59,7 @@ def train(
 
     console = PlainConsole()
     again = command("train", "--resume", "--out", out)
-    sources = data or (_recorded_sources(out) if resume else None)
+    sources = inputs.named(data) if data else _recorded_sources(out) if resume else None
     if not sources:
         raise WrongUse(
             "no training data; name files, or one of the words sonnets and anbn for data that comes with the package"
