@@ -41,7 +41,6 @@ from unrolled.saved.atomic_files import (
 )
 from unrolled.saved.lock import LOCK
 
-
 #: Names of the folders of checkpoints, whole or unfinished; what else lies beside them is the user's.
 _OWN = re.compile(r"step-\d+(\.\d+)?|\.unfinished-\w+")
 
