@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils import prune
 
 from tests.core.cases import assert_same_bits
 from tests.nn.compare import TOLERANCE, assert_close
@@ -228,3 +229,30 @@ def test_models_that_cannot_be_trained_are_refused_in_a_sentence():
         train(model.requires_grad_().bfloat16(), corpus)
     with pytest.raises(ValueError, match=r"bfloat16, which numpy lacks; convert the model, model\.float\(\)"):
         model.generate("a")
+
+
+@pytest.mark.parametrize("how", ["pruned", "parametrized", "hooked", "another"])
+def test_head_that_computes_more_is_trained_as_it_computes(how):
+    corpus, called = Corpus.from_text("abcab" * 30, validation=0, test=0), []
+    model = SequenceModel(ModelConfig(hidden_size=5), corpus.vocabulary)
+
+    class Head(torch.nn.Linear):
+        def forward(self, x):
+            called.append(True)
+            return super().forward(x)
+
+    if how == "pruned":
+        prune.l1_unstructured(model.head, "weight", 0.5)
+    elif how == "parametrized":
+        torch.nn.utils.parametrizations.weight_norm(model.head)
+    elif how == "hooked":
+        model.head.register_forward_hook(lambda *_: called.append(True))
+    else:
+        model.head = Head(5, len(corpus.vocabulary))
+    before = model.head.weight.detach().clone()
+    train(model, corpus, TrainingConfig(max_steps=2))
+    model(torch.tensor([[0]]))
+    assert not torch.equal(model.head.weight, before)
+    assert bool(called) == (how in ("hooked", "another"))
+    if how == "pruned":
+        assert torch.equal(model.head.weight == 0, before == 0)

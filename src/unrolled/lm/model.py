@@ -17,7 +17,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, dropout, linear
+from torch.nn.functional import cross_entropy, dropout
+from torch.nn.utils import parametrize
 
 from unrolled.config.generation import GenerationConfig
 from unrolled.config.model import ModelConfig
@@ -106,6 +107,8 @@ class SequenceModel(torch.nn.Module):
     def as_made(self) -> bool:
         """Whether it computes what this class does: no subclass or assignment has put another method or layer in."""
         rnn, ours = self.rnn, (self.config.kind, self.config.num_layers, False)
+        if parametrize.type_before_parametrizations(self.head) is not torch.nn.Linear:
+            return False
         if not isinstance(rnn, RecurrentLayer) or (rnn.kind, rnn.num_layers, rnn.bidirectional) != ours:
             return False
         methods = (self.forward, self.loss, self.initial_state, rnn.forward)
@@ -153,7 +156,7 @@ class SequenceModel(torch.nn.Module):
         reset_state = None if reset is None else initial
         x, after = self.rnn(ids, hx, lengths=lengths, reset=reset, reset_state=reset_state, embedding=E)
         x = dropout(x, self.config.dropout, self.training)
-        return linear(x, self.head.weight, self.head.bias), after if isinstance(after, tuple) else (after,)
+        return self.head(x), after if isinstance(after, tuple) else (after,)
 
     def loss(
         self,
