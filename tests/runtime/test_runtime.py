@@ -253,3 +253,10 @@ def test_forked_child_waits_for_no_thread_that_was_generating(pair):
             light.generate("I", max_length=3)
             os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("count", [0, -1, 2.0, True])
+def test_number_of_texts_is_a_whole_number_above_zero(light, count):
+    with pytest.raises(ValueError, match=f"count is {count}; it must be a whole number from 1 to 2,147,483,647"):
+        light.generate("I", count=count)
+    assert light.generate_each([]) == []

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled import notation
-from unrolled.config.checks import Precision
+from unrolled.config.checks import PositiveInt, Precision, check_value
 from unrolled.config.generation import GenerationConfig
 from unrolled.config.options import option
 from unrolled.core.backend import reference_forced
@@ -253,6 +253,7 @@ class RuntimeModel:
         self, prompt: Text = "", config: GenerationConfig | None = None, *, count: int = 1, **options: Any
     ) -> list[str]:
         """Generate `count` continuations of a prompt; see :meth:`unrolled.lm.model.SequenceModel.generate`."""
+        check_value("count", count, PositiveInt)
         self._expect_room(count, "count", count)
         return self.generate_each([prompt] * count, config, **options)
 
