@@ -87,6 +87,7 @@ def test_divergence_fails_and_says_what_to_do(tmp_path):
 
 @pytest.mark.parametrize("word", ["anbn", "sonnets"])
 def test_word_for_data_of_the_package_may_name_the_run_too(word, tmp_path):
+    (tmp_path / word).mkdir()
     assert unrolled("train", word, "--out", word, *SMALL, cwd=tmp_path).returncode == 0
     done = unrolled("train", "--resume", "--out", word, "--max-steps", "13", cwd=tmp_path)
     assert "after 13 steps" in done.stdout.decode(), done.stderr.decode()

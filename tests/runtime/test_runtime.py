@@ -244,6 +244,8 @@ def test_model_can_be_pickled_and_copied(pair):
         assert again.generate("I", max_length=20, seed=1) == want
 
 
+@pytest.mark.whole_process
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 def test_forked_child_waits_for_no_thread_that_was_generating(pair):
     _, light = pair
     with light.writer._lock:  # as a thread of the parent holds it, which the child has not

@@ -48,14 +48,14 @@ def read(data: Sequence[str], config: DataConfig, vocabulary: Vocabulary | None 
 def named(data: Sequence[str]) -> list[str]:
     """Return names as they were typed such that a word for data of the package stands for that alone.
 
-    A file of such a name, or a folder of other data, becomes ./sonnets; that of a run has the word in its --out.
+    A file of that name, or a folder of data, becomes ./sonnets; the folder of a run may be called by the word too.
     """
     from unrolled.saved.checkpoints import is_model_or_run
 
-    def is_path(name: str) -> bool:
-        return name in PACKAGED and Path(name).exists() and not is_model_or_run(Path(name))
+    def is_data(path: Path) -> bool:
+        return path.is_file() or (path.is_dir() and any(path.iterdir()) and not is_model_or_run(path))
 
-    return [f"./{name}" if is_path(name) else name for name in data]
+    return [f"./{name}" if name in PACKAGED and is_data(Path(name)) else name for name in data]
 
 
 def origin(data: Sequence[str], config: DataConfig, corpus: Corpus) -> dict[str, Any]:
