@@ -118,8 +118,8 @@ def generate(stepper: SteppingModel, prompts: Sequence[Ids], config: GenerationC
     """Return the symbols that continue each prompt, with EOS if it was reached."""
     if config.strategy == "beam":
         return [beam(stepper, prompt, config) for prompt in prompts]
-    steps = np.array([*zip(*stream(stepper, prompts, config), strict=True)], np.int64)  # (B, T)
-    return [row[row != NOTHING] for row in steps]
+    steps = np.array(list(stream(stepper, prompts, config)), np.int64).reshape(-1, len(prompts) or 1)  # (T, B)
+    return [row[row != NOTHING] for row in steps.T[: len(prompts)]]
 
 
 class TextStepper(SteppingModel, Protocol):
