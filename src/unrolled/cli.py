@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 the run failed, 2 wrong use.  An error is one sentence on 
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import warnings
@@ -23,6 +24,8 @@ from unrolled.config.options import named_as_flags
 from unrolled.extras import remedy
 
 FAILED, WRONG_USE = 1, 2
+#: Columns from which a width is obeyed.
+NARROW = 20
 
 app = App(
     name="unrolled",
@@ -53,6 +56,7 @@ def run(arguments: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a console that lacks a character shows its escape, and goes on
             stream.reconfigure(errors="backslashreplace")
+    _widen()
     output = StandardOutput(sys.stdout)
     with named_as_flags(), warnings.catch_warnings(), redirect_stdout(cast(TextIO, output)):
         warnings.showwarning = _note
@@ -64,6 +68,13 @@ def run(arguments: Sequence[str]) -> int:
             if not isinstance(error, BrokenPipeError):
                 code = code or _complain(error, FAILED)
         return code
+
+
+def _widen() -> None:
+    """Forget a COLUMNS in which no table has room for its words; 0 says that nobody knows the width."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) < NARROW:
+        del os.environ["COLUMNS"]
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -1,6 +1,8 @@
 """Every number that a command takes has bounds, and no text in its place is rounded or ends in a traceback."""
 
 import re
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -65,3 +67,21 @@ def test_text_of_any_option_ends_in_a_sentence(command, tmp_path):
 def test_prompt_may_begin_with_a_hyphen_after_two(run):
     shown = unrolled("generate", run[0], "--max-length", "3", "--", "-x").stdout.decode()
     assert shown.startswith("-x")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_empty_path_is_refused(command):
+    """An empty variable of a shell; pathlib makes the working folder of it."""
+    for argument in options(command):
+        if Path in (argument.hint, *get_args(argument.hint)):
+            others = COMMANDS[command][:1] if argument.name in COMMANDS[command] else COMMANDS[command]
+            said = refusal(2, *command.split(), *others, argument.name, "")
+            assert f"{argument.name} is empty; give a path" in said
+
+
+def test_empty_name_of_a_model_or_of_data_is_refused(tmp_path):
+    for command in ("generate", "evaluate", "serve"):
+        assert "is empty; give a path, or ." in refusal(2, command, "")
+    said = refusal(1, "train", "", "--out", "run", cwd=tmp_path)
+    assert said.startswith("the name of a file is empty; give its path")
+    assert not list(tmp_path.iterdir())

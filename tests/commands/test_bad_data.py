@@ -19,7 +19,7 @@ BAD_DATA = {
     "binary": (
         b"\x89PNG\r\n\x1a\n\0",
         [],
-        "byte 8 (line 3) is NUL, so it is not text; read it as bytes (--kind",
+        "byte 8 (line 3) is NUL, so it is not text; only a model that is trained with --kind bytes",
     ),
     "no such column": (b"x,y\n1,2\n", ["--column", "z"], "of 'x', 'y'"),
     "no column": (b"x,y\n1,2\n", ["--format", "csv"], "no column was named; name the one that holds the sequences"),

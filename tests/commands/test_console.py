@@ -158,3 +158,10 @@ def test_file_that_cannot_be_written_is_named(command, out, why, folders, tmp_pa
     name = out + (".svg" if command.endswith(("gates", "picture")) else ".txt")
     said = refusal(1, *command.split(), *given, "--out", name, cwd=tmp_path)
     assert said.startswith(f"{name}: cannot write: {why}; ")
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "19"])
+def test_width_in_which_nothing_fits_is_not_obeyed(columns, folder):
+    command = [*UNROLLED, "score", folder, "aa"]
+    shown = subprocess.run(command, capture_output=True, env=ENVIRONMENT | {"COLUMNS": columns}, check=True)
+    assert b"bits/symbol" in shown.stdout

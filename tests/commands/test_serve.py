@@ -11,7 +11,7 @@ import uvicorn
 
 from tests.commands.command_line import ENVIRONMENT, UNROLLED, refusal, unrolled
 from tests.views.small_models import small
-from unrolled.commands.serve import allowed
+from unrolled.commands.serve import allowed, as_sent
 from unrolled.views.page.models import load
 
 
@@ -70,3 +70,30 @@ def test_models_of_one_name_are_told_apart(folder, tmp_path):
     for other in ("a", "b"):
         small("lstm").save_pretrained(tmp_path / other / "gru")
     assert [*load([folder, tmp_path / "a" / "gru", tmp_path / "b" / "gru"])] == ["gru", "gru-2", "gru-3"]
+
+
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [
+        ("Shelf.Example", "shelf.example"),
+        ("LOCALHOST", "localhost"),
+        ("b\u00fccher.example", "xn--bcher-kva.example"),
+        ("0", "0.0.0.0"),
+        ("127.1", "127.0.0.1"),
+        ("0:0:0:0:0:0:0:1", "::1"),
+        ("my_shelf", "my_shelf"),
+    ],
+)
+def test_names_are_those_that_browsers_send(name, sent):
+    assert as_sent(name) == sent == as_sent(sent)
+
+
+@pytest.mark.parametrize("name", ["", "shelf.example:80", "http://shelf.example", "shelf.example/", "a b", "a" * 300])
+def test_what_is_no_name_of_a_host_is_refused(name, folder):
+    for flag in ("--host", "--name"):
+        assert "is no host name or address; give it alone" in refusal(2, "serve", folder, flag, name, "--port", "0")
+
+
+def test_no_spelling_of_every_address_goes_without_a_name(folder):
+    for everywhere in ("0", "0.0", "0:0:0:0:0:0:0:0"):
+        assert "which no browser can open" in refusal(1, "serve", folder, "--host", everywhere, "--port", "0")

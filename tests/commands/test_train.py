@@ -84,3 +84,26 @@ def test_divergence_fails_and_says_what_to_do(tmp_path):
     )  # fmt: skip
     assert re.search(r"diverged at step \d+, batch \d+ of epoch 1: loss \S+ nats", error)
     assert "Lower --learning-rate (now 1e+09) or clip gradients with --clip-norm" in error
+
+
+@pytest.mark.parametrize("word", ["anbn", "sonnets"])
+def test_word_for_data_of_the_package_may_name_the_run_too(word, tmp_path):
+    (tmp_path / word).mkdir()
+    assert unrolled("train", word, "--out", word, *SMALL, cwd=tmp_path).returncode == 0
+    done = unrolled("train", "--resume", "--out", word, "--max-steps", "13", cwd=tmp_path)
+    assert "after 13 steps" in done.stdout.decode(), done.stderr.decode()
+    assert unrolled("train", word, "--out", "other", *SMALL, cwd=tmp_path).returncode == 0
+
+
+def test_word_for_data_of_the_package_names_a_file_of_the_user_where_there_is_one(tmp_path):
+    (tmp_path / "anbn").write_text("its own text\n" * 50)
+    done = unrolled("train", "anbn", "--out", "run", *SMALL, cwd=tmp_path)
+    assert "V 12," in done.stdout.decode(), done.stderr.decode()
+    (tmp_path / "elsewhere").mkdir()
+    assert unrolled("evaluate", "../run", cwd=tmp_path / "elsewhere").returncode == 0
+
+
+def test_data_of_the_package_stays_what_it_is_when_a_file_takes_its_name(tmp_path):
+    assert unrolled("train", "anbn", "--out", "run", *SMALL, cwd=tmp_path).returncode == 0
+    (tmp_path / "anbn").write_text("its own text\n" * 50)
+    assert "exact strings" in unrolled("evaluate", "run", cwd=tmp_path).stdout.decode()

@@ -4,9 +4,11 @@ import bz2
 import gzip
 import io
 import lzma
+import re
 import sys
 import unicodedata
 import zipfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -150,3 +152,26 @@ def test_source_reads_standard_input(monkeypatch):
 def test_source_that_cannot_be_opened_is_an_error(tmp_path):
     with pytest.raises(CorpusError, match="Is a directory"), Source(tmp_path).open():
         pass
+
+
+def test_source_says_that_standard_input_is_closed(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(CorpusError, match="standard input is closed; name a file"):
+        read(Source(None))
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="only Linux has a file that opens and cannot be read")
+def test_source_that_cannot_be_read_is_an_error_that_names_it():
+    with pytest.raises(CorpusError, match="/proc/self/mem: Input/output error"):
+        read(Source(Path("/proc/self/mem")))
+
+
+def test_find_sources_refuses_an_empty_name():
+    with pytest.raises(CorpusError, match="the name of a file is empty; give its path"):
+        reading.find_sources(["-", ""])
+
+
+@pytest.mark.parametrize("include", ["/etc/*", "a**b"])
+def test_find_sources_names_a_pattern_that_is_none(include, tmp_path):
+    with pytest.raises(CorpusError, match=re.escape(f"include is {include!r}: ")):
+        reading.find_sources(tmp_path, include)

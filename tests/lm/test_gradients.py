@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils import prune
 
 from tests.core.cases import assert_same_bits
 from tests.nn.compare import TOLERANCE, assert_close
@@ -16,7 +17,7 @@ from unrolled.lm.gradients import by_autograd, by_hand, gradient_function
 from unrolled.lm.loader import Batch
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.training import train
-from unrolled.nn import fused
+from unrolled.nn import LSTM, fused
 from unrolled.saved.vocabulary import Vocabulary
 
 MODELS = {
@@ -181,3 +182,77 @@ def test_frozen_and_computed_weights_are_left_to_autograd():
     before = frozen.E.clone()
     train(frozen, corpus, TrainingConfig(max_steps=3))
     assert torch.equal(frozen.E, before)
+
+
+def test_methods_and_layers_of_a_models_own_are_left_to_autograd_and_used():
+    """A hand-written gradient is that of this package's own methods; any other would be ignored in silence."""
+    corpus = Corpus.from_text("abcab" * 30, validation=0, test=0)
+    called = []
+
+    class Forward(SequenceModel):
+        def forward(self, *args, **kwargs):
+            called.append(True)
+            return super().forward(*args, **kwargs)
+
+    class Loss(SequenceModel):
+        def loss(self, *args, **kwargs):
+            called.append(True)
+            return super().loss(*args, **kwargs)
+
+    class Layer(LSTM):
+        def forward(self, *args, **kwargs):
+            called.append(True)
+            return super().forward(*args, **kwargs)
+
+    config, V = ModelConfig(hidden_size=5), corpus.vocabulary
+    changed = [Forward(config, V), Loss(config, V), *(SequenceModel(config, V) for _ in range(3))]
+    changed[2].rnn = Layer(len(V), 5)
+    made = changed[3].forward
+    changed[3].forward = lambda *args, **kwargs: called.append(True) or made(*args, **kwargs)
+    changed[4].rnn = LSTM(len(V), 5, num_layers=2)
+    for model in changed:
+        called.clear()
+        before = [w.clone() for w in model.parameters()]
+        train(model, corpus, TrainingConfig(max_steps=2))
+        assert len(called) == 2 or model is changed[4]
+        assert not any(map(torch.equal, before, model.parameters()))  # both layers of the last one
+        with pytest.warns(UserWarning, match="generate, stream and score read the weights alone"):
+            model.runtime() if model is not changed[4] else model.score("ab")
+
+
+def test_models_that_cannot_be_trained_are_refused_in_a_sentence():
+    corpus = Corpus.from_text("abcab" * 30, validation=0, test=0)
+    model = SequenceModel(ModelConfig(hidden_size=5), corpus.vocabulary)
+    with pytest.raises(ValueError, match="every weight of the model is frozen, so there is nothing to train"):
+        train(model.requires_grad_(False), corpus)
+    with pytest.raises(ValueError, match=r"the weights are torch\.bfloat16, expected float32 or float64; precision="):
+        train(model.requires_grad_().bfloat16(), corpus)
+    with pytest.raises(ValueError, match=r"bfloat16, which numpy lacks; convert the model, model\.float\(\)"):
+        model.generate("a")
+
+
+@pytest.mark.parametrize("how", ["pruned", "parametrized", "hooked", "another"])
+def test_head_that_computes_more_is_trained_as_it_computes(how):
+    corpus, called = Corpus.from_text("abcab" * 30, validation=0, test=0), []
+    model = SequenceModel(ModelConfig(hidden_size=5), corpus.vocabulary)
+
+    class Head(torch.nn.Linear):
+        def forward(self, x):
+            called.append(True)
+            return super().forward(x)
+
+    if how == "pruned":
+        prune.l1_unstructured(model.head, "weight", 0.5)
+    elif how == "parametrized":
+        torch.nn.utils.parametrizations.weight_norm(model.head)
+    elif how == "hooked":
+        model.head.register_forward_hook(lambda *_: called.append(True))
+    else:
+        model.head = Head(5, len(corpus.vocabulary))
+    before = model.head.weight.detach().clone()
+    train(model, corpus, TrainingConfig(max_steps=2))
+    model(torch.tensor([[0]]))
+    assert not torch.equal(model.head.weight, before)
+    assert bool(called) == (how in ("hooked", "another"))
+    if how == "pruned":
+        assert torch.equal(model.head.weight == 0, before == 0)

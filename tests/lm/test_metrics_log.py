@@ -1,6 +1,7 @@
 """metrics.jsonl is as exact as the weights: a run that resumes writes no line twice and leaves none out."""
 
 import json
+import os
 
 import pytest
 
@@ -67,3 +68,24 @@ def test_length_refuses_a_foreign_file(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"step": 1}\nnotes\n')
     with pytest.raises(CheckpointError, match="line 2 is not a JSON object with a step"):
         length_up_to(tmp_path, 5)
+
+
+def test_link_in_the_place_of_the_log_is_refused_and_what_it_names_unchanged(log, tmp_path):
+    length, target = log.length, tmp_path / "target"
+    log.path.rename(target)
+    target.write_text(target.read_text() + "kept\n")
+    before = target.read_bytes()
+    log.path.symlink_to(target)
+    for write in (lambda: MetricsLog(tmp_path, length), lambda: log.append({"step": 40})):
+        with pytest.raises(CheckpointError, match=r"metrics\.jsonl: is a link, expected a file; remove it"):
+            write()
+    assert target.read_bytes() == before
+
+
+def test_pipe_in_the_place_of_the_log_is_refused_and_not_waited_for(log, tmp_path):
+    log.path.unlink()
+    os.mkfifo(log.path)
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl: is a pipe or a device, expected a file; remove it"):
+        MetricsLog(tmp_path)
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl: cannot write"):
+        log.append({"step": 40})

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils import prune
 
 from tests.saved import seal
 from unrolled import runtime
@@ -186,3 +187,17 @@ def test_extended_model_of_another_vocabulary_is_refused():
     with pytest.raises(ValueError, match="expected a vocabulary of the same kind"):
         model.extended(Vocabulary("ab"))
     assert not model.extended(Vocabulary("abc", "characters")).framed
+
+
+@pytest.mark.parametrize("computed", ["pruned", "parametrized"])
+def test_computed_weights_are_saved_and_generate_as_a_call_reads_them(computed, tmp_path):
+    model = model_of()
+    if computed == "pruned":
+        prune.l1_unstructured(model.rnn, "weight_hh_l0", 0.5)
+    else:
+        torch.nn.utils.parametrizations.weight_norm(model.rnn, "weight_hh_l0")
+    model.save_pretrained(tmp_path / "model")
+    again = SequenceModel.from_pretrained(tmp_path / "model")
+    assert torch.equal(again.rnn.weight_hh_l0, model.rnn.weight_hh_l0)
+    assert again.generate("the", max_length=9, seed=1) == model.generate("the", max_length=9, seed=1)
+    assert torch.equal(again(torch.tensor([[3]]))[0], model.eval()(torch.tensor([[3]]))[0])

@@ -1,5 +1,9 @@
 """The numpy runtime agrees with the torch model, and needs no torch."""
 
+import copy
+import os
+import pickle
+import signal
 import subprocess
 import sys
 
@@ -251,3 +255,30 @@ def test_batch_is_written_no_longer_than_until_every_text_has_stopped():
     config = GenerationConfig(max_length=1000)
     rows = generate(model.runtime().writer, [np.array([0])] * 3, config, lambda rows: len(rows[0]) > LOOKED)
     assert [len(row) for row in rows] == [2 * LOOKED] * 3
+
+
+def test_model_can_be_pickled_and_copied(pair):
+    _, light = pair
+    want = light.generate("I", max_length=20, seed=1)
+    for again in (pickle.loads(pickle.dumps(light)), copy.deepcopy(light), copy.copy(light)):
+        assert again.generate("I", max_length=20, seed=1) == want
+
+
+@pytest.mark.whole_process
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_forked_child_waits_for_no_thread_that_was_generating(pair):
+    _, light = pair
+    with light.writer._lock:  # as a thread of the parent holds it, which the child has not
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            light.generate("I", max_length=3)
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("count", [0, -1, 2.0, True])
+def test_number_of_texts_is_a_whole_number_above_zero(light, count):
+    with pytest.raises(ValueError, match=f"count is {count}; it must be a whole number from 1 to 2,147,483,647"):
+        light.generate("I", count=count)
+    assert light.generate_each([]) == []

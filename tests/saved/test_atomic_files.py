@@ -58,6 +58,6 @@ def test_files_are_read_without_pickle():
 def test_write_file_follows_no_link_in_the_place_of_what_is_unfinished(tmp_path):
     (tmp_path / "target").write_text("kept")
     (tmp_path / ".a.json.unfinished").symlink_to(tmp_path / "target")
-    with pytest.raises(CheckpointError, match="cannot write"):
+    with pytest.raises(CheckpointError, match="is a link, expected a file; remove it"):
         atomic_files.write_file(tmp_path / "a.json", b"new")
     assert (tmp_path / "target").read_text() == "kept"

@@ -257,3 +257,13 @@ def test_folder_that_is_cleared_can_be_resumed_or_is_new(tmp_path):
     done = run(code, tmp_path)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 5
+
+
+def test_save_deletes_no_folder_that_it_did_not_make(folder):
+    kept = folder / "checkpoints" / "step-000000005 of Monday"
+    kept.mkdir()
+    (kept / "notes.txt").write_text("kept")
+    (folder / "checkpoints" / ".unfinished-abc").mkdir()
+    save_checkpoint(folder, 6, TENSORS, {"step": 6})
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"latest", "step-000000006", kept.name}
+    assert (kept / "notes.txt").read_text() == "kept"

@@ -53,3 +53,11 @@ def test_letters_that_the_font_lacks_come_from_another_or_are_boxes(tmp_path):
         plots.save(figure, tmp_path / "picture.png")
         taken = {name for text in figure.findobj(Text) for name in text.get_fontfamily()}
         assert ({*names} <= taken) == (sign == chr(rare))
+
+
+@pytest.mark.parametrize("name", ["picture", "."])
+def test_name_without_an_extension_is_refused(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"no extension, which sets the format; end the name in \.png or \.svg"):
+        plots.save(plots.canvas(2, 1, ""), name)
+    assert not list(tmp_path.iterdir())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from cyclopts import App, ArgumentCollection, CycloptsError
@@ -24,6 +25,8 @@ def check_numbers(app: App, commands: tuple[str, ...], arguments: ArgumentCollec
     for argument in arguments:
         number = number_in(argument.field_info.annotation)
         if number is None:
+            if _is_path(argument.hint) and any(not token.value for token in argument.tokens):
+                raise ValueError(f"{argument.name} is empty; give a path, or . for the folder that you are in")
             continue
         words = _words(argument.hint)
         for token in argument.tokens:
@@ -34,6 +37,10 @@ def check_numbers(app: App, commands: tuple[str, ...], arguments: ArgumentCollec
                 legal = " or ".join([str(number), *words])
                 came = brief(token.value if value is None else value)
                 raise ValueError(f"{argument.name} is {came}; it must be {legal}")
+
+
+def _is_path(hint: Any) -> bool:
+    return hint is Path or any(map(_is_path, get_args(hint)))
 
 
 def _words(hint: Any) -> list[str]:

@@ -44,11 +44,11 @@ def fill_in(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) 
     flags = given()
     if "--from" in flags and "--resume" in flags:
         raise ValueError("--from begins a new run and --resume goes on with one; leave one of them out")
-    if "--config" in flags:
+    if flags.get("--config"):  # one that is empty is refused with every other path
         fill(_of_toml(Path(flags["--config"])), flags["--config"])
-    if "--resume" in flags and "--out" in flags:
+    if "--resume" in flags and flags.get("--out"):
         fill(_of_run(Path(flags["--out"])), flags["--out"])
-    if "--from" in flags:
+    if flags.get("--from"):
         fill(sections_of(Path(flags["--from"]), given()), flags["--from"])
     _given.set(frozenset(name.removeprefix("--").replace("-", "_") for name in given()))
 
@@ -59,7 +59,9 @@ def _of_toml(path: Path) -> dict[str, Any]:
         _check(sections)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: byte {error.start} is not UTF-8; convert the file to UTF-8") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     return sections
 

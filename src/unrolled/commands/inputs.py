@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: The sign for standard input.
 STANDARD_INPUT = "-"
+#: The words for data that comes with the package.
+PACKAGED = ("sonnets", "anbn")
 #: Shares of UNK from which other data is refused, because it was most likely read in another way, and noted.
 FOREIGN, NOTED = 0.5, 0.02
 #: The options of every command that gives a trained model data to read.
@@ -29,19 +31,32 @@ Reading: TypeAlias = Annotated[ReadingConfig, Parameter(name="*", group="Data")]
 def read(data: Sequence[str], config: DataConfig, vocabulary: Vocabulary | None = None, extend: bool = False) -> Corpus:
     """Return the corpus of files, folders, standard input or data that comes with the package.
 
-    Args: data; how to read it; the vocabulary of a model that it is for, and whether to extend that.
+    Args: data, as :func:`named` or :func:`origin` has it; how to read it; the vocabulary of a model that it is for, and
+        whether to extend that.
     Raises: CorpusError naming the file and what is wrong with it.
     """
     from unrolled.corpus.anbn import anbn
     from unrolled.corpus.corpus import Corpus
     from unrolled.corpus.sonnets import sonnets
 
-    word = "" if Path(data[0]).exists() else " ".join(data)
-    if word == "sonnets":
+    if [*data] == ["sonnets"]:
         return Corpus.from_text(sonnets(), config, vocabulary=vocabulary, extend=extend)
-    if word == "anbn":
+    if [*data] == ["anbn"]:
         return Corpus.from_sequences(anbn(), config, vocabulary=vocabulary, extend=extend)
     return Corpus.read(list(data), config, vocabulary=vocabulary, extend=extend)
+
+
+def named(data: Sequence[str]) -> list[str]:
+    """Return names as they were typed such that a word for data of the package stands for that alone.
+
+    A file of that name, or a folder of data, becomes ./sonnets; the folder of a run may be called by the word too.
+    """
+    from unrolled.saved.checkpoints import is_model_or_run
+
+    def is_data(path: Path) -> bool:
+        return path.is_file() or (path.is_dir() and any(path.iterdir()) and not is_model_or_run(path))
+
+    return [f"./{name}" if name in PACKAGED and is_data(Path(name)) else name for name in data]
 
 
 def origin(data: Sequence[str], config: DataConfig, corpus: Corpus) -> dict[str, Any]:
@@ -58,6 +73,8 @@ def origin(data: Sequence[str], config: DataConfig, corpus: Corpus) -> dict[str,
 def _recorded(name: str) -> str:
     """Return the path by which a source can be read again; a pipe, which can be read once only, is standard input's."""
     path = Path(name)
+    if name in PACKAGED:
+        return name
     if name == STANDARD_INPUT or (path.exists() and not path.is_file() and not path.is_dir()):
         return STANDARD_INPUT
     return str(path.resolve()) if path.exists() else name
@@ -90,7 +107,7 @@ def read_other(data: Sequence[str], reading: ReadingConfig, saved: Mapping[str, 
     """
     from unrolled.corpus.reading import CorpusError
 
-    corpus = read(data, _whole(reading, saved), vocabulary)
+    corpus = read(named(data), _whole(reading, saved), vocabulary)
     refuse_other_shape(corpus, data, saved["framed"])
     inputs, ids = ", ".join(data), corpus.train.ids
     unk = float((ids == vocabulary.unk_id).sum() / max(1, (ids != vocabulary.eos_id).sum()))

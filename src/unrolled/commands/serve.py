@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 from msgspec import Meta
 
-from unrolled.commands import examples
+from unrolled.commands import WrongUse, examples
 from unrolled.commands.console import PlainConsole
-from unrolled.config.options import named_as_flags
+from unrolled.config.options import brief, named_as_flags
 from unrolled.config.server import Limits
 
 if TYPE_CHECKING:
@@ -58,10 +59,11 @@ def serve(
     from unrolled.views.page.models import load
 
     torch.set_num_threads(1)  # requests run side by side; threads inside each would only wait for one another
-    page = create_app(load(models), limits, allowed(host, name or []))
+    host, names = as_sent(host), [as_sent(each) for each in name or []]
+    page = create_app(load(models), limits, allowed(host, names))
     console = PlainConsole()
     with listening(host, port) as listener:
-        called = name[0] if name else host
+        called = names[0] if names else host
         url = f"http://{f'[{called}]' if ':' in called else called}:{listener.getsockname()[1]}/"
         console.print(f"Open {url} in a browser; Ctrl-C ends.", soft_wrap=True)
         # the server may have caught the interrupt itself; its messages go to users of the API, who have no flags
@@ -87,6 +89,25 @@ def settings(page: Guard, limits: Limits) -> uvicorn.Config:
         timeout_graceful_shutdown=GRACE,
         limit_concurrency=4 * limits.requests,
     )
+
+
+def as_sent(name: str) -> str:
+    """Return a host name or an address as browsers send it: addresses written out, letters small and in ASCII.
+
+    Raises: WrongUse if it is neither.
+
+    >>> as_sent("Shelf.Example"), as_sent("b\u00fccher.example"), as_sent("127.1"), as_sent("0:0::1")
+    ('shelf.example', 'xn--bcher-kva.example', '127.0.0.1', '::1')
+    """
+    with suppress(OSError):
+        return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, name))
+    with suppress(OSError):
+        return socket.inet_ntoa(socket.inet_aton(name))
+    with suppress(UnicodeError):
+        sent = name.lower().encode("idna").decode()
+        if re.fullmatch(r"[\w.-]+", sent):
+            return sent
+    raise WrongUse(f"{brief(name)} is no host name or address; give it alone, as in localhost or shelf.example")
 
 
 def allowed(host: str, names: Sequence[str]) -> frozenset[str]:
@@ -119,5 +140,6 @@ def listening(host: str, port: int) -> socket.socket:
             errno.EADDRINUSE: f"port {port} is in use; name another with --port, or 0 for any free one",
             errno.EACCES: f"port {port} is reserved for the system; name one above 1023 with --port",
         }
-        sentence = remedies.get(error.errno or 0, f"cannot listen on {host}: {error.strerror or error}")
+        reason = (error.strerror or str(error)).partition(" (while attempting")[0]
+        sentence = remedies.get(error.errno or 0, f"cannot listen on {host}: {reason}")
         raise OSError(sentence) from None

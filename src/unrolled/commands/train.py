@@ -75,7 +75,7 @@ def train(
         raise WrongUse(f"{option('minutes', minutes)}: {other}; leave one out")
     if resume and (out is None or dry_run):
         raise WrongUse("--resume needs --out, the folder of the run, and has no --dry-run: it goes on as it was begun")
-    sources = data or (_recorded_sources(out) if out and resume else None)
+    sources = inputs.named(data) if data else _recorded_sources(out) if out and resume else None
     if not sources:
         raise WrongUse(
             "no training data; name files, or one of the words sonnets and anbn for data that comes with the package"

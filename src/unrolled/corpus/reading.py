@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from unrolled.config.options import option
+from unrolled.config.options import brief, option
 from unrolled.saved.checkpoints import is_model_or_run
 from unrolled.saved.tokenizers.base import Tokenizer
 
@@ -65,19 +65,20 @@ class Source:
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        """Open the source for reading bytes.
+        """Open the source for reading bytes inside the block.
 
-        Raises: CorpusError if the file cannot be opened; the message gives the system's reason.
+        Raises: CorpusError if it cannot be opened or read; the message gives the system's reason.
         """
-        if self.path is None:
-            yield sys.stdin.buffer
-            return
         try:
-            stream = self.path.open("rb")
+            if self.path is not None:
+                with self.path.open("rb") as stream:
+                    yield stream
+            elif sys.stdin is None:
+                raise CorpusError("standard input is closed; name a file, or open it")
+            else:
+                yield sys.stdin.buffer
         except OSError as error:
             raise CorpusError(f"{self}: {error.strerror}") from None
-        with stream:
-            yield stream
 
 
 def find_sources(data: str | Path | Sequence[str | Path], include: str = "") -> list[Source]:
@@ -88,7 +89,7 @@ def find_sources(data: str | Path | Sequence[str | Path], include: str = "") -> 
             of models and runs below it, which are left out; ``-`` for standard input.
         include: pattern of the files that are taken from a folder, "" for all.
 
-    Raises: CorpusError if a path does not exist, a folder holds no file, or standard input is named twice.
+    Raises: CorpusError if a path is empty or does not exist, a folder holds no file, or standard input is named twice.
 
     >>> [str(source) for source in find_sources("-")]
     ['standard input']
@@ -96,6 +97,8 @@ def find_sources(data: str | Path | Sequence[str | Path], include: str = "") -> 
     sources: list[Source] = []
     for name in [data] if isinstance(data, str | Path) else data:
         path = Path(name)
+        if not str(name):  # Path makes the folder of the process of it
+            raise CorpusError("the name of a file is empty; give its path, or . for the folder that you are in")
         if str(name) == "-":
             sources.append(Source(None))
         elif path.is_dir():
@@ -168,8 +171,7 @@ def text_blocks(source: Source) -> Iterator[str]:
         nul = undecoded.find(b"\0")
         if nul >= 0:
             line += undecoded.count(b"\n", 0, nul)
-            remedy = f"read it as bytes ({option('kind', 'bytes')})"
-            raise CorpusError(f"{source}: byte {offset + nul} (line {line}) is NUL, so it is not text; {remedy}")
+            raise CorpusError(f"{source}: byte {offset + nul} (line {line}) is NUL, so it is not text; {_reader()}")
         try:
             text = decoder.decode(block)
         except UnicodeDecodeError as error:
@@ -252,7 +254,10 @@ def text_lines(source: Source) -> Iterator[str]:
 
 def _files(folder: Path, include: str) -> list[Path]:
     """Return the files below a folder that are data, sorted by path."""
-    found = [p for p in folder.rglob(include or "*") if p.is_file() and not _hidden(p.relative_to(folder))]
+    try:
+        found = [p for p in folder.rglob(include or "*") if p.is_file() and not _hidden(p.relative_to(folder))]
+    except (ValueError, NotImplementedError) as error:
+        raise CorpusError(f"{option('include')} is {brief(include)}: {error}; write it as in *.txt") from None
     inner = {parent for p in found for parent in p.parents if folder in parent.parents}
     ours = {each for each in inner if is_model_or_run(each)}
     if ours:
@@ -305,5 +310,10 @@ def _not_utf8(source: Source, offset: int, line: int, error: UnicodeDecodeError)
     byte = error.object[error.start]
     return CorpusError(
         f"{source}: byte {offset + error.start} (line {line}) is 0x{byte:02x}, which is not UTF-8 ({error.reason}); "
-        f"convert the file to UTF-8, or read it as bytes ({option('kind', 'bytes')})"
+        f"convert the file to UTF-8; {_reader()}"
     )
+
+
+def _reader() -> str:
+    """Say what reads a file that is not text; a trained model has its kind of symbol already."""
+    return f"only a model that is trained with {option('kind', 'bytes')} reads it as it is"

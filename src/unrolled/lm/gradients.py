@@ -38,15 +38,19 @@ GradientFunction = Callable[[SequenceModel, Batch, State | None], tuple[float, S
 
 
 def gradient_function(model: SequenceModel, precision: Precision = "float32") -> GradientFunction:
-    """Return `by_hand`; `by_autograd` if a weight is frozen or computed, a module has hooks, or the core cannot run.
+    """Return `by_hand`, or `by_autograd`.
+
+    That is for a weight that is frozen or computed, for hooks, for methods or layers of the model's own, and for where
+    the core cannot run.
 
     Args: the model; the type that the pass runs in, of which float32 stands for that of the weights.
     """
     layers = [w for direction in model.rnn.weights() for w in direction if w is not None]
-    plain = all(w.is_leaf and w.requires_grad for w in (*layers, *model.parameters()))
-    hooked = is_hooked(model) or is_hooked(model.rnn)
+    read = (*layers, model.head.weight, model.head.bias, *model.parameters())
+    plain = all(w is not None and w.is_leaf and w.requires_grad for w in read)
+    hooked = any(map(is_hooked, (model, model.rnn, model.head)))
     on_core = dispatch.obstacle(model.head.weight, model.head.weight.dtype) is None and core_reads(*layers)
-    function = by_hand if plain and on_core and not hooked else by_autograd
+    function = by_hand if plain and on_core and model.as_made and not hooked else by_autograd
     return function if precision == "float32" else partial(function, narrow=torch.bfloat16)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from unrolled.saved.atomic_files import CheckpointError, read_file, writing
+from unrolled.saved.atomic_files import CheckpointError, open_own, read_file, writing
 from unrolled.words import counted
 
 
@@ -26,10 +26,14 @@ class MetricsLog:
 
     def __init__(self, folder: str | Path, length: int = 0) -> None:
         self.path = Path(folder) / "metrics.jsonl"
-        if self.path.exists():
+        if os.path.lexists(self.path):
             with writing(self.path):
-                self._check(length)
-                os.truncate(self.path, length)
+                file = open_own(self.path, os.O_RDWR)
+                try:
+                    self._check(file, length)
+                    os.ftruncate(file, length)
+                finally:
+                    os.close(file)
 
     @property
     def length(self) -> int:
@@ -40,19 +44,19 @@ class MetricsLog:
         """Append one line; it is whole or absent, unless the machine itself fails."""
         data = json.dumps(line, allow_nan=False).encode() + b"\n"
         with writing(self.path):
-            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            file = open_own(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             length = os.fstat(file).st_size
             try:
                 while data:
                     data = data[os.write(file, data) :]
             except OSError:
-                os.truncate(file, length)
+                os.ftruncate(file, length)
                 raise
             finally:
                 os.close(file)
 
-    def _check(self, length: int) -> None:
-        if length and read_file(self.path)[length - 1 : length] != b"\n":
+    def _check(self, file: int, length: int) -> None:
+        if length and os.pread(file, 1, length - 1) != b"\n":
             raise CheckpointError(
                 f"{self.path}: changed since the checkpoint: no line ends after {counted(length, 'byte')}; restore the "
                 "file, or remove it to begin a new one"

@@ -6,9 +6,11 @@ B batch, T time, E embedding, H hidden, V vocabulary, L layers.  The equations a
 from __future__ import annotations
 
 import html
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import cross_entropy, linear
+from torch.nn.functional import cross_entropy
+from torch.nn.utils import parametrize
 
 from unrolled.config.generation import GenerationConfig
 from unrolled.config.model import ModelConfig
@@ -24,6 +27,7 @@ from unrolled.config.options import listed
 from unrolled.corpus.batching import IGNORED
 from unrolled.lm.dropout import dropout
 from unrolled.nn import GRU, LSTM, RNN
+from unrolled.nn.recurrent_layer import RecurrentLayer
 from unrolled.notation import CELLS, cell_name
 from unrolled.runtime.model import RuntimeModel
 from unrolled.runtime.scoring import Score
@@ -104,6 +108,18 @@ class SequenceModel(torch.nn.Module):
         return len(CELLS[self.config.kind].states)
 
     @property
+    def as_made(self) -> bool:
+        """Whether it computes what this class does: no subclass or assignment has put another method or layer in."""
+        rnn, ours = self.rnn, (self.config.kind, self.config.num_layers, False)
+        if parametrize.type_before_parametrizations(self.head) is not torch.nn.Linear:
+            return False
+        if not isinstance(rnn, RecurrentLayer) or (rnn.kind, rnn.num_layers, rnn.bidirectional) != ours:
+            return False
+        methods = (self.forward, self.loss, self.initial_state, rnn.forward)
+        own = (SequenceModel.forward, SequenceModel.loss, SequenceModel.initial_state, RecurrentLayer.forward)
+        return all(getattr(now, "__func__", now) is made for now, made in zip(methods, own, strict=True))
+
+    @property
     def E(self) -> Tensor:
         """The embedding matrix (V, E) of a model that has one."""
         assert self.embedding is not None
@@ -144,7 +160,7 @@ class SequenceModel(torch.nn.Module):
         reset_state = None if reset is None else initial
         x, after = self.rnn(ids, hx, lengths=lengths, reset=reset, reset_state=reset_state, embedding=E)
         x = dropout(x, self.config.dropout) if self.training else x
-        return linear(x, self.head.weight, self.head.bias), after if isinstance(after, tuple) else (after,)
+        return self.head(x), after if isinstance(after, tuple) else (after,)
 
     def loss(
         self,
@@ -206,7 +222,16 @@ class SequenceModel(torch.nn.Module):
         return self.runtime().stream(prompt, config, **options)
 
     def runtime(self) -> RuntimeModel:
-        """Return a copy of the present weights as a model that generates and scores without torch."""
+        """Return a copy of the present weights as a model that generates and scores without torch.
+
+        Warns: UserWarning if this model computes something else than its class.
+        """
+        if not self.as_made:
+            warnings.warn(
+                "generate, stream and score read the weights alone: what this model does in methods and layers of its "
+                "own has no part in them",
+                stacklevel=3,
+            )
         tensors = {name: t.copy() for name, t in self.tensors().items()}
         return RuntimeModel(self.config.kind, self.config.num_layers, self.vocabulary, self.framed, tensors)
 
@@ -272,9 +297,19 @@ class SequenceModel(torch.nn.Module):
         return {"model": asdict(self.config), "framed": self.framed}
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return every weight by its stored name; a shared one appears once."""
-        shared = {"head.weight"} if self.config.tied else set()
-        return {name: t.detach().cpu().numpy() for name, t in self.state_dict().items() if name not in shared}
+        """Return every weight by its stored name, as a call reads it if it is computed; a shared one appears once.
+
+        Raises: ValueError for bfloat16, which numpy lacks.
+        """
+        if self.head.bias.dtype == torch.bfloat16:
+            raise ValueError("the weights are torch.bfloat16, which numpy lacks; convert the model, model.float()")
+        stored = self.state_dict()
+        if self.as_made:  # one that is pruned or parametrized is stored under other names
+            names = [each.name for each in model_tensors(self.config, len(self.vocabulary))]
+            stored = {name: attrgetter(name)(self) for name in names}
+        elif self.config.tied:
+            del stored["head.weight"]
+        return {name: t.detach().cpu().numpy() for name, t in stored.items()}
 
     def load_tensors(self, tensors: dict[str, np.ndarray]) -> None:
         """Load weights as :meth:`tensors` returns them.

@@ -111,8 +111,8 @@ class Run:
     """One training run, before its first step; :mod:`unrolled.lm.run_state` saves and resumes it.
 
     Args: as :func:`unrolled.lm.training.train`.
-    Raises: ValueError if the corpus is not encoded with the model's vocabulary, or not framed as the model, or if
-        precision is bfloat16 and the weights are not float32.
+    Raises: ValueError if the corpus is not encoded with the model's vocabulary, or not framed as the model, if its
+        weights are of a half type or all frozen, or if precision is bfloat16 and the weights are not float32.
     """
 
     def __init__(
@@ -125,9 +125,15 @@ class Run:
     ):
         if corpus.vocabulary != model.vocabulary:
             raise ValueError(f"the corpus is read as {corpus.vocabulary}, the model knows {model.vocabulary}")
+        dtype = model.head.weight.dtype
+        if dtype not in (torch.float32, torch.float64):
+            precision = option("precision", "bfloat16")
+            raise ValueError(f"the weights are {dtype}, expected float32 or float64; {precision} trains float32 faster")
+        if not any(p.requires_grad for p in model.parameters()):
+            raise ValueError("every weight of the model is frozen, so there is nothing to train; give one a gradient")
         narrow = option("precision", config.precision) if config.precision == "bfloat16" else None
-        if narrow and model.head.weight.dtype != torch.float32:
-            raise ValueError(f"{narrow} needs weights in float32; those of the model are {model.head.weight.dtype}")
+        if narrow and dtype != torch.float32:
+            raise ValueError(f"{narrow} needs weights in float32; those of the model are {dtype}")
         model.frame(not corpus.stream)
         self.model, self.corpus, self.config, self.origin = model, corpus, config, origin or {}
         self.folder = Path(out) if out is not None else None

@@ -131,8 +131,8 @@ def generate(
     steps: list[Ids] = []
 
     def rows() -> list[Ids]:
-        written = np.array(steps, np.int64).reshape(-1, len(prompts))  # (T, B)
-        return [row[row != NOTHING] for row in written.T]
+        written = np.array(steps, np.int64).reshape(-1, len(prompts) or 1)  # (T, B)
+        return [row[row != NOTHING] for row in written.T[: len(prompts)]]
 
     for ids in stream(stepper, prompts, config):
         steps.append(ids)

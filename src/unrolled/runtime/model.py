@@ -6,6 +6,7 @@ UNROLLED_BACKEND=reference selects the equations.  Letters and shapes are those 
 from __future__ import annotations
 
 import copy
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,12 +14,13 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unrolled import notation
-from unrolled.config.checks import Precision
+from unrolled.config.checks import PositiveInt, Precision, check_value
 from unrolled.config.generation import GenerationConfig
 from unrolled.config.options import option
 from unrolled.core.backend import reference_forced
@@ -99,6 +101,19 @@ def _copied(state: State) -> State:
     return [tuple(s.copy() for s in layer) for layer in state]
 
 
+#: Every model of the process.
+_MODELS: WeakSet[RuntimeModel] = WeakSet()
+
+
+def _after_fork() -> None:
+    """Free a forked child from the locks that threads of its parent hold."""
+    for model in tuple(_MODELS):
+        model._own_steppers()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 class RuntimeModel:
     """A trained model that needs numpy and nothing else.
 
@@ -141,8 +156,20 @@ class RuntimeModel:
         zeros = np.zeros((num_layers, 1, W_hh.shape[1]), W_hh.dtype)
         learned = [self._rounded(tensors.get(f"initial.{k}", zeros)) for k in range(len(notation.CELLS[kind].states))]
         self.first = [tuple(s[layer] for s in learned) for layer in range(num_layers)]
+        self._own_steppers()
+
+    def _own_steppers(self) -> None:
+        """Begin without steppers: a copy, a model that was pickled and a forked child make their own."""
         self._steppers: dict[int, CoreStepper] = {}  # by B, the one used last at the end
         self._lock = threading.Lock()
+        _MODELS.add(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_steppers", "_lock", "writer")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._own_steppers()
 
     @classmethod
     def load(cls, folder: str | Path, weights: Precision = "float32") -> RuntimeModel:
@@ -158,7 +185,6 @@ class RuntimeModel:
         if self.framed or not unlearned.any() or left == [self.unk_id]:
             return self
         writer = copy.copy(self)
-        writer._steppers, writer._lock = {}, threading.Lock()
         for name in ("start", "b_y"):  # the logits of -inf that follow have no share
             setattr(writer, name, np.where(unlearned, np.float32(-np.inf), getattr(self, name)))
         return writer
@@ -227,6 +253,7 @@ class RuntimeModel:
         self, prompt: Text = "", config: GenerationConfig | None = None, *, count: int = 1, **options: Any
     ) -> list[str]:
         """Generate `count` continuations of a prompt; see :meth:`unrolled.lm.model.SequenceModel.generate`."""
+        check_value("count", count, PositiveInt)
         self._expect_room(count, "count", count)
         return self.generate_each([prompt] * count, config, **options)
 

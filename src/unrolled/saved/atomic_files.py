@@ -65,7 +65,7 @@ def replace_files(files: dict[Path, bytes]) -> None:
         if others:
             sync(last.parent)
         staged[last].replace(last)
-    except OSError:
+    except (OSError, CheckpointError):
         for path in written:
             staged[path].unlink(missing_ok=True)
         raise
@@ -81,9 +81,23 @@ def beside(path: Path, sum: str) -> Path:
     return path.with_name(f".{path.name}.{sum[:16]}.unfinished")
 
 
+def open_own(path: Path, flags: int) -> int:
+    """Open a file that is only this package's to write; no link in its place is followed, and no pipe waited for.
+
+    Raises: CheckpointError if what is in its place is no file.
+    """
+    if path.is_symlink():
+        raise CheckpointError(f"{path}: is a link, expected a file; remove it")
+    file = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise CheckpointError(f"{path}: is a pipe or a device, expected a file; remove it")
+    return file
+
+
 def write_synced(path: Path, data: bytes) -> None:
     """Write one file and wait until it is on disk."""
-    with open(path, "wb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666)) as file:
+    with os.fdopen(open_own(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -12,6 +12,7 @@ checkpoints are never mixed.  A folder without `latest` is that of a run that ha
 from __future__ import annotations
 
 import itertools
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -39,6 +40,9 @@ from unrolled.saved.atomic_files import (
     writing,
 )
 from unrolled.saved.lock import LOCK
+
+#: Names of the folders of checkpoints, whole or unfinished; what else lies beside them is the user's.
+_OWN = re.compile(r"step-\d+(\.\d+)?|\.unfinished-\w+")
 
 
 class _Latest(msgspec.Struct, forbid_unknown_fields=True):
@@ -128,7 +132,7 @@ def save_checkpoint(
         latest = {"format_version": FORMAT_VERSION, "checkpoint": finished.name, "sha256": sha256(described)}
         replace_files({checkpoints / "latest": to_json(latest)})
         for entry in checkpoints.iterdir():
-            if entry.is_dir() and entry != finished:
+            if entry != finished and _OWN.fullmatch(entry.name):
                 shutil.rmtree(entry, ignore_errors=True)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from unrolled.saved.atomic_files import CheckpointError, writing
+from unrolled.saved.atomic_files import CheckpointError, open_own, writing
 
 #: The file that is locked; it names the process and the host of the writer, and is there only while that writes.
 LOCK = "run.lock"
@@ -45,9 +45,7 @@ def only_writer(folder: str | Path, *, create: bool = True) -> Iterator[None]:
 def _acquire(folder: Path) -> int:
     """Return the lock file, open, locked and signed."""
     while True:
-        if (folder / LOCK).is_symlink():
-            raise CheckpointError(f"{folder / LOCK}: is a link, expected a file; remove it")
-        file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        file = open_own(folder / LOCK, os.O_RDWR | os.O_CREAT)
         try:
             locked = _lock(folder, file)
         except BaseException:

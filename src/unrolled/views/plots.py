@@ -32,7 +32,11 @@ def save(figure: Figure, path: Path | str) -> None:
     """Write a figure; the extension of the path sets the format.
 
     Letters that the font lacks are taken from others of this machine; what none of them has is drawn as a box.
+
+    Raises: ValueError if it has none, or one that stands for no format.
     """
+    if not Path(path).suffix:
+        raise ValueError(f"{path}: no extension, which sets the format; end the name in .png or .svg")
     if others := fonts_with(_written(figure, path)):
         for text in figure.findobj(Text):
             assert isinstance(text, Text)
