@@ -57,7 +57,7 @@ def evaluate(
     if data and split:
         raise WrongUse("--split chooses a part of the data a model was trained on; other data is measured whole")
     if not data and reading != ReadingConfig():
-        raise WrongUse("--lines, --format and --column say how to read other data; name it after the model")
+        raise WrongUse("--lines, --format and their like say how to read other data; name it after the model")
     from unrolled.corpus.reading import CorpusError
     from unrolled.corpus.splitting import as_stream
     from unrolled.saved.model import SavedModel
