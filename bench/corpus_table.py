@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from fetch_corpus import fetch
+from fetch_corpus import CORPORA, fetch
 from harness import Report, parser
 from torch.nn.functional import cross_entropy
 
@@ -121,7 +121,7 @@ def main() -> int:
     options.add_argument("--plain-steps", type=int, default=0)
     arguments = options.parse_args()
     report = Report("corpus_table", arguments)
-    corpus = Corpus.read(fetch("works"), split_by="file")
+    corpus = Corpus.read(fetch("works"), **CORPORA["works"].options)
     cells, sizes = arguments.cells.split(","), [int(H) for H in arguments.sizes.split(",")]
     steps = arguments.plain_steps
     comparisons = [same_steps(corpus, cell, min(sizes), steps) for cell in cells] if steps else []

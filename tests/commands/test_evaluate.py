@@ -18,7 +18,7 @@ def bits_of(shown, predictor):
 def test_evaluate_measures_the_split_beside_baselines(run):
     out, trained = run
     again = unrolled("evaluate", out).stdout.decode()
-    for predictor in ("parameters", "5-gram", "bz2"):
+    for predictor in ("parameters", "5-gram", "mixture", "bz2"):
         assert bits_of(again, predictor) == bits_of(trained, predictor)
     assert "4,785 symbols of the test split" in again
     assert "the first 86,156 symbols train, the next 4,786 validate, the last 4,786 test" in again
@@ -33,7 +33,7 @@ def test_evaluate_on_other_data_fits_baselines_on_the_models_own(run, tmp_path):
     (tmp_path / "other.txt").write_text(sonnets()[-4786:])
     shown = unrolled("evaluate", out, tmp_path / "other.txt").stdout.decode()
     assert f"4,785 symbols of {tmp_path / 'other.txt'}\n" in shown
-    for predictor in ("parameters", "unigram", "5-gram", "xz", "bz2"):
+    for predictor in ("parameters", "unigram", "5-gram", "mixture", "xz", "bz2"):
         assert bits_of(shown, predictor) == bits_of(trained, predictor)
 
 
@@ -103,7 +103,25 @@ def test_evaluation_beside_baselines_is_of_so_many_symbols_at_most(run, monkeypa
     monkeypatch.setattr("unrolled.commands.evaluate.COMPARED", 1000)
     shown = unrolled("evaluate", run[0]).stdout.decode()
     assert "999 symbols of the first 1,000 of the test split" in shown
+    for split, note in (
+        ("validation", "are the best on the end of training"),
+        ("train", "was trained on these symbols"),
+    ):
+        shown = unrolled("evaluate", run[0], "--split", split).stdout.decode()
+        assert f"999 symbols of the first 1,000 of the {split} split" in shown
+        assert note in shown
     assert "4,785 symbols of the test split" in unrolled("evaluate", run[0], "--no-baselines").stdout.decode()
+
+
+def test_evaluation_of_words_is_per_character_too(tmp_path):
+    (tmp_path / "data.txt").write_text("the quick brown fox\n" * 39 + "the quick brown cat\n")
+    done = unrolled("train", "data.txt", "--kind", "words", "--out", "run", "--max-steps", "3", cwd=tmp_path)
+    shown = done.stdout.decode()
+    assert re.search(r"bits/symbol ┃ bits/char ┃\s+nats", shown), done.stderr.decode()
+    [row] = re.findall(r"uniform +│ +([\d.]+) │ +([\d.]+)", shown)
+    symbols, characters = map(float, row)
+    assert characters == pytest.approx(symbols / 4, abs=0.1)  # 20 characters of 5 words, the line end included
+    assert "symbols read as UNK: 10.00 %; their spelling is not predicted, which flatters bits/char" in shown
 
 
 def test_evaluate_of_a_few_strings_shows_what_means_something(tmp_path):

@@ -1,75 +1,16 @@
-"""Baselines against the formula written out with dictionaries, and against numbers worked out by hand."""
+"""Baselines against numbers worked out by hand, and against what they are made of."""
 
 import bz2
 import lzma
-from collections import Counter
-from fractions import Fraction
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from unrolled.corpus import baselines
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.sonnets import sonnets
-from unrolled.corpus.splitting import Sequences
-
-V = 5
-ragged = st.lists(st.lists(st.integers(0, V - 1), min_size=1, max_size=9), min_size=1, max_size=9)
-
-
-def sequences_of(lists) -> Sequences:
-    return Sequences(np.array([k for ids in lists for k in ids], np.uint8), np.cumsum([0, *map(len, lists)]))
-
-
-def kneser_ney(lists, order):
-    """The formula of the docstring, in exact arithmetic, one symbol at a time; -1 stands before a sequence."""
-    raw = [Counter() for _ in range(order)]
-    for ids in lists:
-        padded = [-1] * order + ids
-        for t in range(order + 1, len(padded)):
-            for length in range(order):
-                raw[length][tuple(padded[t - length : t + 1])] += 1
-    counts = [Counter(gram[1:] for gram in raw[length + 1]) for length in range(order - 1)] + [raw[-1]]
-
-    def discount(c, k):
-        n = Counter(c.values())
-        if not k or not all(n[m] for m in range(1, k + 2)):
-            return Fraction(bool(k), 2)
-        D = k - (k + 1) * Fraction(n[1], n[1] + 2 * n[2]) * Fraction(n[k + 1], n[k])
-        return D if D > 0 else Fraction(1, 2)
-
-    def p(w, h):
-        lower = p(w, h[1:]) if h else Fraction(1, V)
-        c = counts[len(h)]
-        d = [discount(c, k) for k in range(4)]
-        after = [c[(*h, v)] for v in range(V)]
-        if not any(after):
-            return lower
-        return (c[(*h, w)] - d[min(c[(*h, w)], 3)] + sum(d[min(k, 3)] for k in after) * lower) / sum(after)
-
-    return p
-
-
-@settings(deadline=None)
-@given(ragged, ragged, st.integers(1, 4), st.sampled_from([0, 1 << 27]))
-def test_ngrams_match_the_formula(known, scored, order, table):
-    p = kneser_ney(known, order)
-    expected = [
-        float(p(ids[t], tuple(([-1] * order + ids)[t + 1 : t + order]))) for ids in scored for t in range(1, len(ids))
-    ]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(baselines, "TABLE", table)
-        [*_, got] = baselines.ngram_probabilities(sequences_of(known), sequences_of(scored), V, [1, order])
-    np.testing.assert_allclose(got, expected, rtol=1e-12)
-
-
-@given(ragged, st.lists(st.integers(0, V - 1), max_size=4))
-def test_ngrams_sum_to_one_over_the_vocabulary(known, context):
-    scored = sequences_of([[0, *context, w] for w in range(V)])
-    got = baselines.ngram_probabilities(sequences_of(known), scored, V, [3])[0]
-    assert np.isclose(got[len(context) :: len(context) + 1].sum(), 1)
+from unrolled.corpus.splitting import as_stream
 
 
 def test_table_of_the_textbook_example_by_hand():
@@ -85,9 +26,51 @@ def test_table_of_the_textbook_example_by_hand():
 
 def test_table_of_the_sonnets_improves_with_order():
     found = {baseline.name: baseline.bits_per_symbol for baseline in baselines.table(Corpus.from_text(sonnets()))}
-    assert list(found) == ["uniform", "unigram", "bigram", "5-gram", "xz", "bz2"]
+    assert list(found) == ["uniform", "unigram", "bigram", "5-gram", "mixture", "xz", "bz2"]
     assert found["uniform"] > found["unigram"] > found["bigram"] > found["5-gram"] > 1.5
-    assert found["5-gram"] < found["bz2"]
+    assert found["mixture"] < found["5-gram"] < found["bz2"]
+
+
+@pytest.fixture(scope="module")
+def spelled():
+    """A text of a few long words over two letters: short contexts say little."""
+    chance = np.random.default_rng(0)
+    words = ["".join(chance.choice(list("ab"), 12)) for _ in range(6)]
+    return "".join(chance.choice(words, 2000))
+
+
+@pytest.mark.parametrize(("validation", "where"), [(0.05, "the validation split"), (0, "the end of training")])
+def test_the_order_is_the_best_on_other_symbols_than_those_scored(spelled, validation, where):
+    corpus = Corpus.from_text(spelled, validation=validation)
+    found = {baseline.name: baseline for baseline in baselines.table(corpus)}
+    [order] = found.keys() - {"uniform", "unigram", "bigram", "5-gram", "mixture", "xz", "bz2"}
+    assert 5 < int(order.removesuffix("-gram")) <= baselines.LONGEST
+    assert found[order].bits_per_symbol < found["5-gram"].bits_per_symbol / 2
+    assert where in found[order].note
+    assert where in found["mixture"].note
+    noise = as_stream(np.random.default_rng(1).integers(0, 2, 1000).astype(np.uint8))
+    other = {baseline.name: baseline for baseline in baselines.table(replace(corpus, test=noise))}
+    assert other[order].note == found[order].note  # noise is predicted best by the shortest
+    assert other[order].bits_per_symbol > other["unigram"].bits_per_symbol
+
+
+def test_what_little_data_cannot_choose_is_left_out():
+    corpus = Corpus.from_text("abab", validation=0, test=0)
+    assert [each.name for each in baselines.table(corpus, "train")] == ["uniform", "unigram", "bigram", "5-gram"]
+
+
+def test_mark_is_the_strongest_ngram_on_a_bounded_part(monkeypatch, spelled):
+    corpus = Corpus.from_text(spelled)
+    ngrams = [each for each in baselines.table(corpus, "validation") if each.name not in ("uniform", "xz", "bz2")]
+    assert baselines.mark(corpus) == min(ngrams, key=lambda each: each.bits_per_symbol)
+    monkeypatch.setattr(baselines, "COUNTED", 1000)
+    monkeypatch.setattr(baselines, "MARK_SCORED", 100)
+    small = replace(
+        corpus, train=as_stream(corpus.train.ids[-1000:]), validation=as_stream(corpus.validation.ids[:100])
+    )
+    assert baselines.mark(corpus).bits_per_symbol == baselines.mark(small).bits_per_symbol
+    with pytest.raises(ValueError, match="no symbols in split 'validation'"):
+        baselines.mark(Corpus.from_text(spelled, validation=0))
 
 
 @pytest.mark.parametrize(("name", "compress"), [("xz", lzma.compress), ("bz2", bz2.compress)])
@@ -118,9 +101,11 @@ def test_table_counts_no_more_than_its_limit(monkeypatch, stream):
     monkeypatch.setattr(baselines, "COUNTED", 100)
     text = "ab\n" * 200 + "ba\n" * 200
     corpus = Corpus.from_text(text, lines=not stream, validation=0)
-    tail = baselines._tail(corpus.train)
+    before, tail = baselines._cut(corpus.train, 100)
     assert 97 < len(tail.ids) <= 100
-    assert tail.offsets[-1] == len(tail.ids)
+    assert len(before) == (1 if stream else len(corpus.train) - len(tail))
+    for part in (before, tail):
+        assert part.offsets[-1] == len(part.ids)
     assert "its last" in baselines.table(corpus)[1].note
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from unrolled.lm.evaluation import Evaluation
     from unrolled.lm.model import SequenceModel
 
-#: Symbols that a model and the baselines are measured on, at most: the n-grams hold some twenty numbers for each.
+#: Symbols that a model and the baselines are measured on, at most: the n-grams hold some thirty numbers for each.
 COMPARED = 1 << 21
 
 app = App(
@@ -59,20 +59,19 @@ def evaluate(
     if not data and reading != ReadingConfig():
         raise WrongUse("--lines, --format and their like say how to read other data; name it after the model")
     from unrolled.corpus.reading import CorpusError
-    from unrolled.corpus.splitting import as_stream
     from unrolled.saved.model import SavedModel
 
     loaded = SavedModel.load(model)
     saved, vocabulary = loaded.origin, loaded.vocabulary
     if data:
         corpus = inputs.read_other(data, reading, saved, vocabulary)
-        known = as_stream(corpus.train.ids[:0])
+        corpus, chosen, what = replace(corpus, test=corpus.train), "test", ", ".join(data)
         try:
-            known = inputs.read_again(model, saved, vocabulary).train if baselines else known
+            own = inputs.read_again(model, saved, vocabulary) if baselines else corpus
+            corpus = replace(corpus, train=own.train, validation=own.validation)
         except CorpusError as error:
             baselines = False
             warnings.warn(f"{error}; measured without baselines, which are fitted to it", stacklevel=1)
-        corpus, chosen, what = replace(corpus, train=known, test=corpus.train), "test", ", ".join(data)
     else:
         try:
             corpus = inputs.read_again(model, saved, vocabulary)
@@ -101,11 +100,14 @@ class Measured(NamedTuple):
 
     of: str  #: the data that was measured
     model: Evaluation
+    rates: dict[str, float]  #: characters and bytes that a symbol stands for, where that is not one
     baselines: list[Baseline]
 
     def values(self) -> dict[str, Any]:
         """Return everything as JSON values."""
-        model = asdict(self.model) | {"bits": self.model.bits, "perplexity": self.model.perplexity}
+        bits = self.model.bits
+        model = asdict(self.model) | {"bits": bits, "perplexity": self.model.perplexity}
+        model |= {f"bits_per_{unit}": bits / rate for unit, rate in self.rates.items()}
         beside = {each.name: {"bits": each.bits_per_symbol, "note": each.note} for each in self.baselines}
         return {"of": self.of} | model | {"baselines": beside}
 
@@ -115,13 +117,16 @@ def measure(model: SequenceModel, corpus: Corpus, split: str, baselines: bool = 
     from unrolled import lm
     from unrolled.corpus.baselines import table
     from unrolled.corpus.splitting import beginning
+    from unrolled.corpus.units import per_symbol
 
     what = what or f"the {split} split"
     if baselines and len(corpus.splits[split].ids) > COMPARED:
         what = f"the first {COMPARED:,} of {what}"
-        corpus = replace(corpus, test=beginning(corpus.splits[split], COMPARED))
-        split = "test"
-    return Measured(what, lm.evaluate(model, corpus, split), table(corpus, split) if baselines else [])
+        cut: dict[str, Any] = {split: beginning(corpus.splits[split], COMPARED)}
+        corpus = replace(corpus, **cut)
+    measured = lm.evaluate(model, corpus, split)
+    rates = per_symbol(model.vocabulary, beginning(corpus.splits[split], COMPARED))
+    return Measured(what, measured, rates, table(corpus, split) if baselines else [])
 
 
 def report(
@@ -137,15 +142,15 @@ def report(
         baselines: whether to measure those too.
         what: what the symbols are, for the title; default is the name of the split.
     """
-    what, measured, beside = measure(model, corpus, split, baselines, what)
+    what, measured, rates, beside = measure(model, corpus, split, baselines, what)
     console.print(f"{counted(measured.symbols, 'symbol')} of {what}", style="italic", soft_wrap=True)
     grid = Table()
-    for name in ("predictor", "bits/symbol", "nats", "perplexity", "accuracy"):
+    for name in ("predictor", "bits/symbol", *(f"bits/{unit}" for unit in rates), "nats", "perplexity", "accuracy"):
         grid.add_column(name, justify="left" if name == "predictor" else "right")
     name = repr(model).removeprefix("SequenceModel").strip("()")
-    grid.add_row(name, *_numbers(measured.bits), f"{100 * measured.accuracy:.1f} %", style="bold")
+    grid.add_row(name, *_numbers(measured.bits, rates), f"{100 * measured.accuracy:.1f} %", style="bold")
     for baseline in beside:
-        grid.add_row(baseline.name, *_numbers(baseline.bits_per_symbol))
+        grid.add_row(baseline.name, *_numbers(baseline.bits_per_symbol, rates))
     console.print(grid)
     for note in dict.fromkeys(baseline.note for baseline in beside[1:]):
         names = ", ".join(baseline.name for baseline in beside if baseline.note == note)
@@ -155,13 +160,15 @@ def report(
         bound = "" if measured.exact_bound == 1 else f", of {most} at most: strings that begin alike go on differently"
         console.print(f"exact strings (every symbol the likeliest): {share}{bound}", soft_wrap=True)
     if measured.unk_rate:
-        console.print(f"symbols read as UNK: {100 * measured.unk_rate:.2f} %")
+        flattered = "; their spelling is not predicted, which flatters bits/char" if "char" in rates else ""
+        console.print(f"symbols read as UNK: {100 * measured.unk_rate:.2f} %{flattered}", soft_wrap=True)
     if split == "train":
         kept = " and ".join(name for name in ("validation", "test") if len(corpus.splits[name]))
         other = f"--split chooses what was held out: {kept}" if kept else "nothing was held out"
         console.print(f"the model was trained on these symbols; {other}", soft_wrap=True)
 
 
-def _numbers(bits: float) -> tuple[str, str, str]:
-    """Return bits per symbol, nats and perplexity."""
-    return rounded(bits, 3), rounded(bits * math.log(2), 4), perplexity(bits)
+def _numbers(bits: float, rates: dict[str, float]) -> list[str]:
+    """Return bits per symbol and per other unit, nats and perplexity."""
+    each = [bits, *(bits / rate for rate in rates.values())]
+    return [*(rounded(b, 3) for b in each), rounded(bits * math.log(2), 4), perplexity(bits)]
