@@ -88,7 +88,10 @@ def test_command_does_the_same_in_this_process_and_in_its_own(arguments, run):
         (["score", "x"], "give one text to read"),
         (["score", "x", "text", "--file", "y.txt"], "give one text to read"),
         (["train", "--out", "x"], "no training data; name files"),
-        (["train", "sonnets", "--out", "x", "--format", "text", "--column", "c"], "only --format csv has columns"),
+        (
+            ["train", "sonnets", "--out", "x", "--format", "text", "--column", "c"],
+            "CSV has columns, JSON has fields, text has none",
+        ),
     ],
 )
 def test_wrong_use_is_one_sentence_and_code_2(arguments, message, tmp_path):

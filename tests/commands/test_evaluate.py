@@ -159,3 +159,38 @@ def test_evaluation_as_json_says_what_the_table_says(run):
     for name, baseline in found["baselines"].items():
         assert re.search(rf"{name} +│ +{baseline['bits']:.3f}", table), name
     assert json.loads(unrolled("evaluate", run[0], "--json", "--no-baselines").stdout)["baselines"] == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "flags"),
+    [
+        ("tunes.abc", "X:1\nabc\n\nX:2\ncab\n\n\n" * 20, ["--separator", "\\n\\n"]),
+        ("objects.jsonl", '{"id": 7, "text": "ab ba"}\n{"id": 8, "text": "abba"}\n' * 20, ["--column", "text"]),
+        ("cells.csv", "1;ab\n2;ba\n" * 20, ["--column", "2", "--no-header", "--delimiter", ";"]),
+        (
+            "cells.dat",
+            "ab\tba\nba\tab\n" * 20,
+            ["--column", "1", "--no-header", "--delimiter", "tab", "--format", "csv"],
+        ),
+    ],
+)
+def test_other_data_is_read_by_the_options_of_the_training_data(name, data, flags, tmp_path):
+    (tmp_path / name).write_text(data)
+    done = unrolled("train", name, "--out", "run", *flags, *SMALL, cwd=tmp_path)
+    assert "Corpus(40 sequences of characters" in done.stdout.decode(), done.stderr.decode()
+    whole = json.loads(unrolled("evaluate", "run", name, "--json", cwd=tmp_path).stdout)
+    assert whole["exact_strings"] is not None
+    assert whole["unk_rate"] == 0
+    lines = unrolled("score", "run", "--file", name, "--json", cwd=tmp_path).stdout.splitlines()
+    assert len(lines) == 40
+    assert json.loads(unrolled("evaluate", "run", "--json", cwd=tmp_path).stdout)["symbols"] < whole["symbols"]
+
+
+def test_encoding_holds_for_other_data_unless_another_is_named(tmp_path):
+    (tmp_path / "a.txt").write_bytes("gr\u00fc\u00dfe\n".encode("latin-1") * 60)
+    (tmp_path / "b.txt").write_bytes("gr\u00fc\u00dfe\n".encode() * 60)
+    assert unrolled("train", "a.txt", "--encoding", "latin-1", "--out", "run", *SMALL, cwd=tmp_path).returncode == 0
+    latin = json.loads(unrolled("evaluate", "run", "a.txt", "--json", cwd=tmp_path).stdout)
+    utf8 = json.loads(unrolled("evaluate", "run", "b.txt", "--encoding", "utf-8", "--json", cwd=tmp_path).stdout)
+    assert latin | {"of": ""} == utf8 | {"of": ""}
+    assert latin["unk_rate"] == 0

@@ -8,7 +8,7 @@ import pytest
 from tests.commands.command_line import SMALL, contents, refusal, unrolled
 from unrolled.saved.model import SavedModel, read_config
 
-TRAINING = ["--max-steps", "6", "--batch-size", "4", "--bptt", "16"]
+TRAINING = ["--max-steps", "6", "--batch-size", "4", "--bptt", "16", "--schedule", "constant", "--warmup-steps", "0"]
 
 
 @pytest.fixture(scope="module")

@@ -175,3 +175,24 @@ def test_find_sources_refuses_an_empty_name():
 def test_find_sources_names_a_pattern_that_is_none(include, tmp_path):
     with pytest.raises(CorpusError, match=re.escape(f"include is {include!r}: ")):
         reading.find_sources(tmp_path, include)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-16-le", "utf-32", "UTF-8", "shift_jis"])
+def test_text_of_any_encoding_is_read_as_named(encoding, block, tmp_path):
+    text = "a\nb\u3042\n" * 9 if encoding == "shift_jis" else "gr\u00fc\u00dfe\r\nan alle\n" * 9
+    (tmp_path / "text").write_bytes(text.encode(encoding))
+    [named] = reading.find_sources(tmp_path / "text", encoding=encoding)
+    assert read(named) == text.replace("\r\n", "\n")
+
+
+def test_byte_outside_the_encoding_is_named(tmp_path):
+    (tmp_path / "text").write_bytes(b"ab\ncd\x81")
+    [named] = reading.find_sources(tmp_path / "text", encoding="cp1252")
+    with pytest.raises(CorpusError, match=r"byte 5 .line 2. is 0x81, which is not CP1252 .*name its encoding"):
+        read(named)
+
+
+def test_folder_of_another_encoding_is_read_whole(tmp_path):
+    (tmp_path / "a.txt").write_bytes("abc".encode("utf-16"))
+    sources = reading.find_sources(tmp_path, encoding="utf-16")
+    assert reading.text_only(sources) == sources

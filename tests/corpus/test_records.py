@@ -60,7 +60,7 @@ def test_json_array_holds_texts_or_symbol_lists(source):
 
 @pytest.mark.parametrize("data", [b'["a"', b"{}", b"[[[1]]]", b"[1]", b"null", b"", b'["a"]\n["b"]'])
 def test_json_array_refuses_what_is_none(source, data):
-    with pytest.raises(CorpusError, match="expected an array of sequences"):
+    with pytest.raises(CorpusError, match=r"expected an array of sequences|record 1: found .*; expected a string"):
         list(records.json_array(source(data)))
 
 
@@ -73,3 +73,58 @@ def test_json_array_that_is_too_long_to_hold_is_refused(source, monkeypatch):
 def test_csv_cells_may_be_as_long_as_any_record(source):
     long = "a" * 200_000
     assert [cell for _, cell in records.csv_cells(source(f"text\n{long}\n".encode()), "text")] == [long]
+
+
+def test_json_objects_hold_the_record_in_a_field(source):
+    lines = b'{"id": 1, "text": "ab"}\n{"text": ["c", 4], "more": {"deep": [1.5]}}\n'
+    assert [record for _, record in records.json_lines(source(lines), "text")] == ["ab", ["c", "4"]]
+    array = b'[{"text": "ab"}, {"text": []}]'
+    assert [record for _, record in records.json_array(source(array), "text")] == ["ab", []]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (
+            b'{"words": "a", "id": 1}',
+            "no field 'text'; name the one that holds the sequences .column., of 'words', 'id'",
+        ),
+        (b'{"text": 3}', "found a number; expected an object whose field 'text' is the sequence"),
+        (b'["a"]', "found a list; expected an object whose field 'text' is the sequence"),
+        (b'{"text": ', "expected an object whose field 'text'"),
+    ],
+)
+def test_json_objects_name_the_field_that_is_wrong(source, line, says):
+    with pytest.raises(CorpusError, match=f"line 2: .*{says}"):
+        list(records.json_lines(source(b'{"text": "a"}\n' + line), "text"))
+
+
+def test_json_objects_without_a_field_named_say_what_to_name(source):
+    with pytest.raises(CorpusError, match=r"found an object; .* or name the field that holds it .column."):
+        list(records.json_lines(source(b'{"text": "a"}')))
+
+
+def test_csv_column_by_number_delimiter_and_no_header(source):
+    data = b"1;a,b\n2;c\n"
+    assert [cell for _, cell in records.csv_cells(source(data), "2", ";", header=False)] == ["a,b", "c"]
+    assert [cell for _, cell in records.csv_cells(source(data), "2", ";")] == ["c"]
+    assert [cell for _, cell in records.csv_cells(source(b"2\tx\n7\t8\n"), "2", "tab")] == ["7"]  # the name comes first
+    for column in ("0", "3", "x"):
+        with pytest.raises(CorpusError, match=rf"no column '{column}'.*by its number from 1 to 2"):
+            list(records.csv_cells(source(data), column, ";", header=False))
+
+
+@pytest.mark.parametrize("block", [1, 3, 1 << 20])
+def test_separated_texts_are_those_between_separators_without_line_ends_around(source, block, monkeypatch):
+    monkeypatch.setattr("unrolled.corpus.reading.BLOCK", block)
+    data = source(b"\r\nX:1\r\nabc\r\n\r\n\r\n\r\nX:2\nd\n\n")
+    found = list(records.separated(data, "\n\n"))
+    assert [text for _, text in found] == ["X:1\nabc", "X:2\nd"]
+    assert found[1][0].endswith("sequence 2")
+    assert [text for _, text in records.separated(source(b"a b<end>\nc<end>"), "<end>")] == ["a b", "c"]
+
+
+def test_separated_text_that_is_too_long_is_named(source, monkeypatch):
+    monkeypatch.setattr(records, "RECORD_LIMIT", 10)
+    with pytest.raises(CorpusError, match="sequence 2 has more than 10 characters; is separator='#' right"):
+        list(records.separated(source(b"abc#" + b"x" * 20), "#"))

@@ -10,6 +10,7 @@ from typing import Any
 
 from cyclopts import App, Token
 from cyclopts.argument import ArgumentCollection
+from cyclopts.utils import UNSET
 
 from unrolled.commands.starting_point import sections_of
 from unrolled.config.options import named_as_flags
@@ -32,7 +33,7 @@ def fill_in(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) 
     by_name = {argument.name: argument for argument in arguments}
 
     def given() -> dict[str, str]:
-        return {name: argument.tokens[0].value for name, argument in by_name.items() if argument.tokens}
+        return {name: _text(argument.tokens[0]) for name, argument in by_name.items() if argument.tokens}
 
     def fill(sections: dict[str, Any], source: str) -> None:
         for key, value in [item for section in sections.values() for item in section.items()]:
@@ -51,6 +52,11 @@ def fill_in(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) 
     if flags.get("--from"):
         fill(sections_of(Path(flags["--from"]), given()), flags["--from"])
     _given.set(frozenset(name.removeprefix("--").replace("-", "_") for name in given()))
+
+
+def _text(token: Token) -> str:
+    """Return the value of an option as text; a flag has none but what its name implies."""
+    return token.value or ("" if token.implicit_value is UNSET else str(token.implicit_value).lower())
 
 
 def _of_toml(path: Path) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def evaluate(
     if data and split:
         raise WrongUse("--split chooses a part of the data a model was trained on; other data is measured whole")
     if not data and reading != ReadingConfig():
-        raise WrongUse("--lines, --format and --column say how to read other data; name it after the model")
+        raise WrongUse("--lines, --format and their like say how to read other data; name it after the model")
     from unrolled.corpus.reading import CorpusError
     from unrolled.saved.model import SavedModel
 
@@ -100,15 +100,16 @@ class Measured(NamedTuple):
 
     of: str  #: the data that was measured
     model: Evaluation
+    rates: dict[str, float]  #: characters and bytes that a symbol stands for, where that is not one
     baselines: list[Baseline]
-    rates: dict[str, float]  #: characters and bytes of a symbol, where they are something else
 
     def values(self) -> dict[str, Any]:
         """Return everything as JSON values."""
-        model = asdict(self.model) | {"bits": self.model.bits, "perplexity": self.model.perplexity}
+        bits = self.model.bits
+        model = asdict(self.model) | {"bits": bits, "perplexity": self.model.perplexity}
+        model |= {f"bits_per_{unit}": bits / rate for unit, rate in self.rates.items()}
         beside = {each.name: {"bits": each.bits_per_symbol, "note": each.note} for each in self.baselines}
-        units = {f"bits_per_{unit}": self.model.bits / rate for unit, rate in self.rates.items()}
-        return {"of": self.of} | model | units | {"baselines": beside}
+        return {"of": self.of} | model | {"baselines": beside}
 
 
 def measure(model: SequenceModel, corpus: Corpus, split: str, baselines: bool = True, what: str = "") -> Measured:
@@ -121,10 +122,11 @@ def measure(model: SequenceModel, corpus: Corpus, split: str, baselines: bool = 
     what = what or f"the {split} split"
     if baselines and len(corpus.splits[split].ids) > COMPARED:
         what = f"the first {COMPARED:,} of {what}"
-        shorter: dict[str, Any] = {split: beginning(corpus.splits[split], COMPARED)}
-        corpus = replace(corpus, **shorter)
+        cut: dict[str, Any] = {split: beginning(corpus.splits[split], COMPARED)}
+        corpus = replace(corpus, **cut)
+    measured = lm.evaluate(model, corpus, split)
     rates = per_symbol(model.vocabulary, beginning(corpus.splits[split], COMPARED))
-    return Measured(what, lm.evaluate(model, corpus, split), table(corpus, split) if baselines else [], rates)
+    return Measured(what, measured, rates, table(corpus, split) if baselines else [])
 
 
 def report(
@@ -140,7 +142,7 @@ def report(
         baselines: whether to measure those too.
         what: what the symbols are, for the title; default is the name of the split.
     """
-    what, measured, beside, rates = measure(model, corpus, split, baselines, what)
+    what, measured, rates, beside = measure(model, corpus, split, baselines, what)
     console.print(f"{counted(measured.symbols, 'symbol')} of {what}", style="italic", soft_wrap=True)
     grid = Table()
     for name in ("predictor", "bits/symbol", *(f"bits/{unit}" for unit in rates), "nats", "perplexity", "accuracy"):

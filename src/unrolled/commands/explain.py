@@ -12,7 +12,7 @@ from unrolled.commands import Flag, WrongUse, examples, inputs
 from unrolled.commands.console import write_out
 from unrolled.config.checks import PositiveInt, Seed
 from unrolled.config.model import CellName
-from unrolled.config.options import option
+from unrolled.config.options import option, typed
 
 if TYPE_CHECKING:
     from unrolled.lm.model import SequenceModel
@@ -75,7 +75,7 @@ def explain(
         raise WrongUse("with --symbols the model is a new one; give the text alone, without a folder")
     else:
         model = untrained(symbols.split(), cell or "rnn", hidden_size or 3, seed or 0)
-    read = inputs.typed(given[-1])
+    read = typed(given[-1])
     inputs.note_unknown(model.vocabulary, [read])
     paper = work_out(model, read)
     chosen = format or (FORMATS.get(out.suffix, "text") if out else "text")

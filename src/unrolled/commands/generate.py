@@ -17,6 +17,7 @@ from unrolled.commands.console import as_json, printable, write_out
 from unrolled.config.checks import PositiveInt
 from unrolled.config.data import ReadingConfig
 from unrolled.config.generation import GenerationConfig
+from unrolled.config.options import typed
 
 if TYPE_CHECKING:
     from unrolled.saved.vocabulary import Text, Vocabulary
@@ -73,9 +74,9 @@ def generate(
     from unrolled import runtime
 
     loaded = runtime.load(model)
-    options = replace(options, stop=inputs.typed(options.stop))
+    options = replace(options, stop=typed(options.stop))
     if file is None and prompt != inputs.STANDARD_INPUT:
-        prompts: Sequence[Text] = [inputs.typed(prompt)]
+        prompts: Sequence[Text] = [typed(prompt)]
     else:
         prompts = inputs.read_text(model, prompt or None, file, ReadingConfig()) or [""]
     inputs.note_unknown(loaded.vocabulary, prompts)

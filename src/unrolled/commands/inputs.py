@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from unrolled.commands import WrongUse
 from unrolled.config.data import DataConfig, ReadingConfig
-from unrolled.config.options import option
+from unrolled.config.options import option, typed
 
 if TYPE_CHECKING:
     from unrolled.corpus.corpus import Corpus
@@ -157,18 +157,13 @@ def read_text(model: Path, text: str | None, file: Path | None, reading: Reading
     if text is not None and text != STANDARD_INPUT:
         whole = typed(text)
     else:
-        source = files.Source(file)
+        source = files.Source(file, encoding=config.encoding)
         format = format_of([source], config)
-        if format != "text":
-            return [record for _, record in records(source, format, config.column)]
+        if format != "text" or config.separator:
+            return [record for _, record in records(source, format, config)]
         as_bytes = loaded.vocabulary.tokenizer.reads_bytes
         whole = b"".join(files.byte_blocks(source)) if as_bytes else "".join(files.text_blocks(source))
     return lines(whole) if config.lines else [whole]
-
-
-def typed(text: str) -> str:
-    r"""Return a text as it was meant that was typed on the command line, where \n is a line end."""
-    return text.replace("\\n", "\n")
 
 
 def lines(text: str | bytes) -> list[str] | list[bytes]:

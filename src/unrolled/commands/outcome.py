@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from unrolled.commands import command, inputs
 from unrolled.commands.console import PlainConsole
+from unrolled.config.options import typed
 
 if TYPE_CHECKING:
     from unrolled.corpus.corpus import Corpus
@@ -80,7 +81,7 @@ def quotable(corpus: Corpus) -> str:
         return (
             line.isprintable()
             and line not in ("", inputs.STANDARD_INPUT)
-            and inputs.typed(line) == line
+            and typed(line) == line
             and vocabulary.unk_id not in ids
             and vocabulary.text(ids) == line
         )

@@ -101,7 +101,9 @@ def sections_of(folder: Path, given: Mapping[str, str]) -> dict[str, Any]:
 
     saved = SavedModel.load(folder)
     own = section(DataConfig, "data", saved.origin.get("data") or {})
-    said: dict[str, Any] = {name: given[f"--{name}"] for name in ("format", "column") if f"--{name}" in given}
+    names = [field.name for field in fields(ReadingConfig)]
+    said: dict[str, Any] = {name: given[f"--{name}"] for name in names if f"--{name}" in given}
+    said |= {name: said[name] == "true" for name in ("lines", "header") if name in said}
     reading = asdict(ReadingConfig(**said).over(own, saved.framed))
     return {"model": asdict(saved.model), "data": {name: reading[name] for name in READING}}
 

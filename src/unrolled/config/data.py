@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from io import BytesIO, TextIOWrapper
 from typing import Literal
 
 from unrolled.config.checks import PositiveInt, Seed, Share, check_fields
@@ -10,6 +11,8 @@ from unrolled.config.options import option
 
 #: What one symbol is; unrolled.saved.tokenizers has a tokenizer for each.
 SymbolKind = Literal["characters", "symbols", "bytes", "words"]
+#: The encoding of a text that says nothing else, and the word for a tab between cells.
+UTF_8, TAB = "utf-8", "tab"
 #: The format of a data file.
 Format = Literal["text", "jsonl", "json", "csv"]
 
@@ -20,13 +23,21 @@ class ReadingConfig:
 
     Attributes:
         lines: Read each line as a sequence of its own; by default as the model's training data was read.
+        separator: Text between two sequences; by default that of the training data.
         format: Format of the files; by default as the model's training data was read.
-        column: Name of the CSV column that holds the sequences; by default that of the training data.
+        column: CSV column, or field of JSON objects, that holds the sequences; by default that of the training data.
+        header: Whether the first row of CSV names the columns; by default as in the training data.
+        delimiter: What separates the cells of CSV; by default as in the training data.
+        encoding: Encoding of the files; by default that of the training data.
     """
 
     lines: bool | None = None
+    separator: str | None = None
     format: Literal["auto", Format] | None = None
     column: str | None = None
+    header: bool | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
 
     def over(self, own: DataConfig, framed: bool) -> DataConfig:
         """Return the config of a model's own data with these changes; `framed` says whether it learned sequences.
@@ -34,11 +45,16 @@ class ReadingConfig:
         >>> ReadingConfig(format="json").over(DataConfig(column="tune"), framed=True).format
         'json'
         """
-        column = self.column
-        if column is None:
-            column = own.column if self.format in (None, "auto", "csv") else ""
-        lines, format = framed if self.lines is None else self.lines, self.format or own.format
-        return replace(own, lines=lines, format="auto" if column else format, column=column)
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        if self.column is None and self.format not in (None, "auto", "csv", own.format):
+            given["column"] = ""
+        if self.column is not None and self.format is None:
+            given["format"] = "auto"
+        if self.separator is None and (self.lines or given.get("column") or self.format not in (None, "auto", "text")):
+            given["separator"] = ""
+        if self.lines is None:
+            given["lines"] = framed and not given.get("separator", own.separator)
+        return replace(own, **given)
 
 
 @dataclass(frozen=True)
@@ -48,8 +64,12 @@ class DataConfig:
     Attributes:
         kind: What one symbol is; auto is characters, or symbols where the data is lists of them.
         lines: Read each line as a sequence of its own, ended by EOS; else the text is one long stream.
+        separator: Text between two sequences, each ended by EOS: \\n\\n for a blank line, for \\n is a line end.
         format: Format of the files: plain text, JSON lines, a JSON array or a column of CSV; auto goes by their names.
-        column: Name of the CSV column that holds the sequences.
+        column: CSV column, by its name or its number from 1, or field of JSON objects, that holds the sequences.
+        header: Whether the first row of CSV names the columns.
+        delimiter: What separates the cells of CSV, a character or "tab"; by default a comma, in .tsv files a tab.
+        encoding: Encoding of the files, such as latin-1 or utf-16.
         include: Pattern of the files to read in a folder, such as *.txt; by default all that are text.
         min_count: Symbols seen less often than this in training become UNK.
         nfc: Normalise text to Unicode NFC first.
@@ -62,8 +82,12 @@ class DataConfig:
 
     kind: Literal["auto", SymbolKind] = "auto"
     lines: bool = False
+    separator: str = ""
     format: Literal["auto", Format] = "auto"
     column: str = ""
+    header: bool = True
+    delimiter: str = ""
+    encoding: str = UTF_8
     include: str = ""
     min_count: PositiveInt = 1
     nfc: bool = False
@@ -77,6 +101,21 @@ class DataConfig:
         if self.validation + self.test >= 1:
             shares = f"{option('validation')} + {option('test')}"
             raise ValueError(f"{shares} is {self.validation + self.test:g}; it must leave a share to train on")
-        if self.column and self.format not in ("auto", "csv"):
-            has = option("format", "csv")
-            raise ValueError(f"{option('column')} is {self.column!r}; only {has} has columns, not {self.format}")
+        if self.column and self.format == "text":
+            raise ValueError(f"{option('column')} is {self.column!r}; CSV has columns, JSON has fields, text has none")
+        if self.separator and (self.lines or self.format not in ("auto", "text") or self.column):
+            others = "lines" if self.lines else "records of JSON and CSV"
+            raise ValueError(f"{option('separator')} is {self.separator!r}, but {others} are sequences already")
+        if len(self.delimiter) > 1 and self.delimiter != TAB:
+            raise ValueError(f"{option('delimiter')} is {self.delimiter!r}; it must be one character, or {TAB}")
+        if not _is_text_encoding(self.encoding):
+            legal = "the name of an encoding, such as utf-8, latin-1 or cp1252"
+            raise ValueError(f"{option('encoding')} is {self.encoding!r}; it must be {legal}")
+
+
+def _is_text_encoding(name: str) -> bool:
+    try:
+        TextIOWrapper(BytesIO(), name)
+    except (LookupError, ValueError):
+        return False
+    return True

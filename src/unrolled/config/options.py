@@ -30,6 +30,11 @@ def option(name: str, value: object = None) -> str:
     return f"--{flag}" if value is None else f"--{flag} {shlex.quote(str(value))}"
 
 
+def typed(text: str) -> str:
+    r"""Return a text as it was meant that was typed on the command line, where \n is a line end."""
+    return text.replace("\\n", "\n")
+
+
 @contextmanager
 def named_as_flags(flags: bool = True) -> Iterator[None]:
     """Name options as flags inside the block, or as fields."""

@@ -95,20 +95,20 @@ class Corpus:
         Raises: CorpusError if a file cannot be read as the config says, or a split would be empty.
         """
         config = _adapted(config, vocabulary, changes)
-        sources = reading.find_sources(data, config.include)
+        sources = reading.find_sources(data, config.include, config.encoding)
         if not tokenizer(kind_or("characters", config)).reads_bytes:
             sources = reading.text_only(sources)
         format = records.format_of(sources, config)
-        if format == "text":
+        stream = format == "text" and not (config.lines or config.separator)
+        if format == "text" and not config.separator:
             encoder, starts = encode_texts(sources, config)
         else:
             found = (
                 (k, where, record)
                 for k, source in enumerate(sources)
-                for where, record in records.records(source, format, config.column)
+                for where, record in records.records(source, format, config)
             )
             encoder, starts = encode_records(found, config)
-        stream = format == "text" and not config.lines
         return _split_and_number(encoder, starts, config, (vocabulary, extend), tuple(map(str, sources)), stream)
 
     @classmethod

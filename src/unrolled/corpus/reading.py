@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from unrolled.config.data import UTF_8
 from unrolled.config.options import brief, option
 from unrolled.saved.checkpoints import is_model_or_run
 from unrolled.saved.tokenizers.base import Tokenizer
@@ -59,6 +60,12 @@ class Source:
 
     path: Path | None
     in_folder: bool = False  #: whether the user named its folder only
+    encoding: str = UTF_8
+
+    @property
+    def is_utf8(self) -> bool:
+        """Whether it is read as UTF-8, whose text has no NUL."""
+        return codecs.lookup(self.encoding).name == UTF_8
 
     def __str__(self) -> str:
         return "standard input" if self.path is None else str(self.path)
@@ -81,13 +88,14 @@ class Source:
             raise CorpusError(f"{self}: {error.strerror}") from None
 
 
-def find_sources(data: str | Path | Sequence[str | Path], include: str = "") -> list[Source]:
+def find_sources(data: str | Path | Sequence[str | Path], include: str = "", encoding: str = UTF_8) -> list[Source]:
     """Return the sources that a path, a folder, ``-`` or a list of these stands for, in the order given.
 
     Args:
         data: a folder stands for all files below it that are not hidden, sorted by path; a warning names the folders
             of models and runs below it, which are left out; ``-`` for standard input.
         include: pattern of the files that are taken from a folder, "" for all.
+        encoding: of all of them.
 
     Raises: CorpusError if a path is empty or does not exist, a folder holds no file, or standard input is named twice.
 
@@ -100,20 +108,20 @@ def find_sources(data: str | Path | Sequence[str | Path], include: str = "") -> 
         if not str(name):  # Path makes the folder of the process of it
             raise CorpusError("the name of a file is empty; give its path, or . for the folder that you are in")
         if str(name) == "-":
-            sources.append(Source(None))
+            sources.append(Source(None, encoding=encoding))
         elif path.is_dir():
             files = _files(path, include)
             if not files:
                 which = f"no file {include}" if include else "no file"
                 raise CorpusError(f"{path}: the folder holds {which}; name a folder of text files, or the files")
-            sources += [Source(file, in_folder=True) for file in files]
+            sources += [Source(file, in_folder=True, encoding=encoding) for file in files]
         elif path.exists():
-            sources.append(Source(path))
+            sources.append(Source(path, encoding=encoding))
         else:
             raise CorpusError(f"{path}: no such file; check the path, or give - to read standard input")
     if not sources:
         raise CorpusError("no data was named; give a file, a folder, or - to read standard input")
-    if sources.count(Source(None)) > 1:
+    if [source.path for source in sources].count(None) > 1:
         raise CorpusError("standard input is named twice; it can be read only once")
     return sources
 
@@ -157,25 +165,26 @@ def byte_blocks(source: Source) -> Iterator[bytes]:
 
 
 def text_blocks(source: Source) -> Iterator[str]:
-    """Yield the text of a UTF-8 source in blocks, with LF line ends and without a byte order mark.
+    """Yield the text of a source in blocks, with LF line ends and without a byte order mark.
 
-    Raises: CorpusError if the source is binary or not UTF-8; the message names the byte offset (from 0) and the line.
+    Raises: CorpusError if the source is binary or of another encoding; the message names the byte offset (from 0) and
+        the line.
     """
-    decoder = codecs.getincrementaldecoder("utf-8")()
+    decoder = codecs.getincrementaldecoder(source.encoding)()
     newlines = io.IncrementalNewlineDecoder(None, translate=True)
     offset, line = 0, 1  # of the first byte that is not decoded yet
     for block in byte_blocks(source):
         undecoded = decoder.getstate()[0] + block
         if offset == 0:
             _refuse_packed(undecoded, source)
-        nul = undecoded.find(b"\0")
+        nul = undecoded.find(b"\0") if source.is_utf8 else -1
         if nul >= 0:
             line += undecoded.count(b"\n", 0, nul)
             raise CorpusError(f"{source}: byte {offset + nul} (line {line}) is NUL, so it is not text; {_reader()}")
         try:
             text = decoder.decode(block)
         except UnicodeDecodeError as error:
-            raise _not_utf8(source, offset, line, error) from None
+            raise _not_decoded(source, offset, line, error) from None
         if offset == 0:
             text = text.removeprefix("\ufeff")
         decoded = len(undecoded) - len(decoder.getstate()[0])
@@ -184,7 +193,7 @@ def text_blocks(source: Source) -> Iterator[str]:
     try:
         yield decoder.decode(b"", final=True) + newlines.decode("", final=True)
     except UnicodeDecodeError as error:
-        raise _not_utf8(source, offset, line, error) from None
+        raise _not_decoded(source, offset, line, error) from None
 
 
 def normalised(blocks: Iterator[str]) -> Iterator[str]:
@@ -230,7 +239,7 @@ def whole_symbols(blocks: Iterator[str], cut: Callable[[str], int], source: Sour
 
 
 def text_lines(source: Source) -> Iterator[str]:
-    """Yield each line of a UTF-8 source without its end.
+    """Yield each line of a source without its end.
 
     Raises: CorpusError if a line is longer than ``RECORD_LIMIT`` characters, or as :func:`text_blocks`.
     """
@@ -281,8 +290,8 @@ def _refuse_packed(start: bytes, source: Source) -> None:
     for beginning, (kind, command) in PACKED.items():
         if re.match(beginning, start):
             raise CorpusError(f"{source}: byte 0 starts {kind} data, expected text; unpack it ({command} {name})")
-    if encoding := _other_encoding(start):
-        remedy = f"convert it (iconv -f {encoding} -t UTF-8 {name})"
+    if source.is_utf8 and (encoding := _other_encoding(start)):
+        remedy = f"convert it (iconv -f {encoding} -t UTF-8 {name}), or use {option('encoding', encoding)}"
         raise CorpusError(f"{source}: byte 0 starts {encoding} text, expected UTF-8; {remedy}")
 
 
@@ -302,15 +311,15 @@ def _is_binary(source: Source) -> bool:
     """Return whether a file begins as no text does; a byte that is not UTF-8 is no sign, for its text can be mended."""
     with source.open() as stream:
         start = stream.read(8 * SAMPLE)
-    return b"\0" in start or any(re.match(beginning, start) for beginning in PACKED)
+    return (b"\0" in start and source.is_utf8) or any(re.match(beginning, start) for beginning in PACKED)
 
 
-def _not_utf8(source: Source, offset: int, line: int, error: UnicodeDecodeError) -> CorpusError:
+def _not_decoded(source: Source, offset: int, line: int, error: UnicodeDecodeError) -> CorpusError:
     line += error.object.count(b"\n", 0, error.start)
     byte = error.object[error.start]
     return CorpusError(
-        f"{source}: byte {offset + error.start} (line {line}) is 0x{byte:02x}, which is not UTF-8 ({error.reason}); "
-        f"convert the file to UTF-8; {_reader()}"
+        f"{source}: byte {offset + error.start} (line {line}) is 0x{byte:02x}, which is not {source.encoding.upper()} "
+        f"({error.reason}); name its encoding ({option('encoding')}); {_reader()}"
     )
 
 

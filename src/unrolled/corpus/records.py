@@ -1,14 +1,18 @@
-"""Files of records: JSON lines, a JSON array or a column of CSV.  A record is one sequence: a text or symbols."""
+"""Files of records: JSON lines, a JSON array, a column of CSV, or texts with a separator.
+
+A record is one sequence: a text or symbols.
+"""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 
 import msgspec
 
-from unrolled.config.data import DataConfig, Format
-from unrolled.config.options import brief, listed, option
+from unrolled.config.data import TAB, DataConfig, Format
+from unrolled.config.options import brief, listed, option, typed
 from unrolled.corpus.reading import RECORD_LIMIT, CorpusError, Source, text_blocks, text_lines
 
 Record = str | list[str]
@@ -21,6 +25,7 @@ JSON_TYPES: dict[type, str] = {
 }  # fmt: skip
 #: Characters that a JSON array may have, because it is parsed as a whole.
 ARRAY_LIMIT = 1 << 28
+NESTED = "its brackets are nested too deeply"
 EXPECTED = 'expected a string or a list of symbols, as in ["a", "b"]'
 
 
@@ -34,8 +39,8 @@ def format_of(sources: Sequence[Source], config: DataConfig) -> Format:
     """
     if config.format != "auto":
         return config.format
-    if config.column:
-        return "csv"
+    if config.separator:
+        return "text"
     found: dict[Format, Source] = {}
     for source in sources:
         found.setdefault(SUFFIXES.get(source.path.suffix.lower() if source.path else "", "text"), source)
@@ -43,44 +48,62 @@ def format_of(sources: Sequence[Source], config: DataConfig) -> Format:
         names = " and ".join(f"{source} looks like {name}" for name, source in found.items())
         ways = f"set {option('format')}, or choose files by {option('include')}"
         raise CorpusError(f"{names}; name files of one format, {ways}")
-    return next(iter(found))
+    [format] = found
+    return "csv" if config.column and format == "text" else format
 
 
-def records(source: Source, format: Format, column: str) -> Iterator[tuple[str, Record]]:
+def records(source: Source, format: Format, config: DataConfig) -> Iterator[tuple[str, Record]]:
     """Yield (where, record) of each record of a source.
 
     A record is a text, or a list of symbols; an integer in a list is read as the symbol of its decimal digits.
 
-    Args:
-        source: what to read.
-        format: any but text.
-        column: name of the column of a CSV source.
+    Args: source; its format; how it is read, with a separator if the format is text.
 
     Raises: CorpusError if something in the source is not a record; the message names the place.
     """
+    if format == "text":
+        return separated(source, typed(config.separator))
     if format == "csv":
-        return csv_cells(source, column)
-    return json_lines(source) if format == "jsonl" else json_array(source)
+        return csv_cells(source, config.column, config.delimiter, config.header)
+    return (json_lines if format == "jsonl" else json_array)(source, config.column)
 
 
-def json_lines(source: Source) -> Iterator[tuple[str, Record]]:
+def separated(source: Source, separator: str) -> Iterator[tuple[str, Record]]:
+    """Yield (where, text) of what stands between separators, without the line ends around it; empty ones are skipped.
+
+    Raises: CorpusError if one is longer than ``RECORD_LIMIT`` characters.
+    """
+    held, number = "", 0
+    for block in chain(text_blocks(source), [separator]):
+        *ended, held = (held + block).split(separator)
+        for text in filter(None, (each.strip("\n") for each in ended)):
+            number += 1
+            yield f"{source}: sequence {number}", text
+        if len(held) > RECORD_LIMIT:
+            raise CorpusError(
+                f"{source}: sequence {number + 1} has more than {RECORD_LIMIT:,} characters; is "
+                f"{option('separator', separator)} right?"
+            )
+
+
+def json_lines(source: Source, field: str = "") -> Iterator[tuple[str, Record]]:
     """Yield (where, record) of each line of a JSON-lines source; blank lines are skipped.
+
+    Args: source; the field that holds the record, where lines are objects.
 
     Raises: CorpusError if a line is not a record; the message names the line.
     """
-    decoder = msgspec.json.Decoder(str | list[str | int])
+    decode = _decoder(field)
     for number, line in enumerate(text_lines(source), 1):
-        if not line.strip():
-            continue
-        try:
-            record = decoder.decode(line)
-        except msgspec.DecodeError as error:
-            raise CorpusError(f"{source}: line {number}: {_why(error, line)}; {EXPECTED}") from None
-        yield f"{source}: line {number}", _as_strings(record)
+        if line.strip():
+            where = f"{source}: line {number}"
+            yield where, decode(where, line)
 
 
-def json_array(source: Source) -> Iterator[tuple[str, Record]]:
+def json_array(source: Source, field: str = "") -> Iterator[tuple[str, Record]]:
     """Yield (where, record) of each element of a source that is one JSON array.
+
+    Args: source; the field that holds the record, where elements are objects.
 
     Raises: CorpusError if the source is not an array of records, or has more than ``ARRAY_LIMIT`` characters.
     """
@@ -94,41 +117,83 @@ def json_array(source: Source) -> Iterator[tuple[str, Record]]:
             raise CorpusError(f"{source}: the array has more than {ARRAY_LIMIT:,} characters; write it as {lines}")
     text = "".join(held)
     try:
-        array = msgspec.json.decode(text, type=list[str | list[str | int]])
-    except msgspec.DecodeError as error:
+        array = msgspec.json.decode(text, type=list[msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError) as error:
         raise CorpusError(
             f"{source}: {_why(error, text)}; expected an array of sequences, for each of which {EXPECTED}"
         ) from None
-    for number, record in enumerate(array, 1):
-        yield f"{source}: record {number}", _as_strings(record)
+    decode = _decoder(field)
+    for number, element in enumerate(array, 1):
+        where = f"{source}: record {number}"
+        yield where, decode(where, bytes(element).decode())
 
 
-def csv_cells(source: Source, column: str) -> Iterator[tuple[str, Record]]:
-    """Yield (where, cell) of one column of a CSV source with a header line; ``.tsv`` files are split at tabs.
+def _decoder(field: str) -> Callable[[str, str], Record]:
+    """Return a function from a place and JSON to the record that it is, or that a field of it is."""
+    records = msgspec.json.Decoder(str | list[str | int])
+    objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
+    name = option("column")
+    expected = f"expected an object whose field {brief(field)} is the sequence" if field else EXPECTED
+
+    def decode(where: str, text: str) -> Record:
+        try:
+            if not field:
+                return _as_strings(records.decode(text))
+            found = objects.decode(text)
+            if field not in found:
+                raise CorpusError(
+                    f"{where}: no field {brief(field)}; name the one that holds the sequences ({name}), of "
+                    f"{listed([*found])}"
+                )
+            text = bytes(found[field]).decode()
+            return _as_strings(records.decode(text))
+        except (msgspec.DecodeError, RecursionError) as error:
+            why = _why(error, text)
+            named = "" if field or "an object" not in why else f", or name the field that holds it ({name})"
+            raise CorpusError(f"{where}: {why}; {expected}{named}") from None
+
+    return decode
+
+
+def csv_cells(source: Source, column: str, delimiter: str = "", header: bool = True) -> Iterator[tuple[str, Record]]:
+    """Yield (where, cell) of one column of a CSV source.
+
+    Args:
+        source: what to read.
+        column: its name in the first row, or its number from 1.
+        delimiter: what separates cells, a character or "tab"; "" for a comma, and a tab in ``.tsv`` files.
+        header: whether the first row names the columns.
 
     Raises: CorpusError if there is no such column (the message lists the columns), or a row is malformed.
     """
-    tabs = source.path is not None and source.path.suffix.lower() == ".tsv"
+    tabs = delimiter == TAB or (not delimiter and source.path is not None and source.path.suffix.lower() == ".tsv")
     before = csv.field_size_limit(RECORD_LIMIT)
-    rows = csv.reader((line + "\n" for line in text_lines(source)), delimiter="\t" if tabs else ",", strict=True)
+    lines = (line + "\n" for line in text_lines(source))
+    rows = csv.reader(lines, delimiter="\t" if tabs else delimiter or ",", strict=True)
     try:
-        header = next(rows, [])
-        if column not in header:
-            found = f"no column {brief(column)}" if column else "no column was named"
-            raise CorpusError(
-                f"{source}: {found}; name the one that holds the sequences ({option('column')}), of {listed(header)}"
-            )
-        place = header.index(column)
-        for row in rows:
+        first = next(rows, [])
+        place = _place(source, column, first, header)
+        for row in rows if header else chain([first], rows):
             where = f"{source}: line {rows.line_num}"
             if len(row) <= place and row:
-                raise CorpusError(f"{where}: the row has {len(row)} cells, expected {len(header)}")
+                raise CorpusError(f"{where}: the row has {len(row)} cells, expected {len(first)}")
             if row:
                 yield where, row[place]
     except csv.Error as error:
         raise CorpusError(f"{source}: line {rows.line_num}: {error}; check the quotes of this row") from None
     finally:
         csv.field_size_limit(before)
+
+
+def _place(source: Source, column: str, first: list[str], header: bool) -> int:
+    """Return the place, from 0, of a column in the rows of a source that begins with this row."""
+    if header and column in first:
+        return first.index(column)
+    if column.isdecimal() and 1 <= int(column) <= len(first):
+        return int(column) - 1
+    found = f"no column {brief(column)}" if column else "no column was named"
+    columns = f"of {listed(first)}" if header else f"by its number from 1 to {len(first)}"
+    raise CorpusError(f"{source}: {found}; name the one that holds the sequences ({option('column')}), {columns}")
 
 
 def in_memory(value: object, where: str) -> Record:
@@ -148,8 +213,10 @@ def in_memory(value: object, where: str) -> Record:
     raise CorpusError(f"{where}: got a {type(value).__name__}, {EXPECTED}")
 
 
-def _why(error: msgspec.DecodeError, text: str) -> str:
+def _why(error: msgspec.DecodeError | RecursionError, text: str) -> str:
     """Return why JSON is no record: what it is instead, or where it is malformed."""
+    if isinstance(error, RecursionError):
+        return NESTED
     if not isinstance(error, msgspec.ValidationError):
         return f"{error}"
     try:
@@ -157,7 +224,7 @@ def _why(error: msgspec.DecodeError, text: str) -> str:
     except msgspec.DecodeError as malformed:
         return f"{malformed}"
     except RecursionError:
-        return "its brackets are nested too deeply"
+        return NESTED
     where = f"{error}".partition(" - at ")[2].strip("`$")
     return f"found {found}" + (f", of which {where} is neither text nor a whole number" if where else "")
 

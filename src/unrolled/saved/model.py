@@ -109,8 +109,9 @@ def _described(file: Path, config: dict[str, Any], vocabulary: Vocabulary) -> tu
             section(TrainingConfig, "training", described.training)
         if described.data is not None:
             data = section(DataConfig, "data", described.data)
-            if data.lines and not described.framed:
-                raise ValueError("[data] lines is true, but framed is false: lines are sequences, which end with EOS")
+            if (data.lines or data.separator) and not described.framed:
+                which = "lines is true" if data.lines else "separator is given"
+                raise ValueError(f"[data] {which}, but framed is false: these are sequences, which end with EOS")
             if data.kind not in ("auto", vocabulary.kind):
                 raise ValueError(f"[data] kind is {data.kind!r}, but vocabulary.json holds {vocabulary.kind}")
         return model, described.framed
