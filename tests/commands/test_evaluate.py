@@ -137,7 +137,18 @@ def test_evaluate_of_a_few_strings_shows_what_means_something(tmp_path):
 
 def test_run_that_diverges_to_finite_numbers_is_reported(tmp_path):
     (tmp_path / "t.txt").write_text("The cat sat. A dog ran [away].\nYes or no?\n" * 40)
-    flags = ("--max-steps", "20", "--hidden-size", "8", "--learning-rate", "1e6", "--clip-norm", "0")
+    flags = (
+        "--max-steps",
+        "20",
+        "--hidden-size",
+        "8",
+        "--learning-rate",
+        "1e6",
+        "--clip-norm",
+        "0",
+        "--weight-decay",
+        "0",
+    )
     shown = unrolled("train", "t.txt", *flags, "--out", "o", cwd=tmp_path).stdout.decode()
     assert "over 1e300" in shown
     assert "over 1e300" in unrolled("evaluate", "o", cwd=tmp_path).stdout.decode()
@@ -194,3 +205,12 @@ def test_encoding_holds_for_other_data_unless_another_is_named(tmp_path):
     utf8 = json.loads(unrolled("evaluate", "run", "b.txt", "--encoding", "utf-8", "--json", cwd=tmp_path).stdout)
     assert latin | {"of": ""} == utf8 | {"of": ""}
     assert latin["unk_rate"] == 0
+
+
+def test_dynamic_evaluation_is_said_apart(run):
+    out, _ = run
+    shown = unrolled("evaluate", out, "--dynamic", "--no-baselines").stdout.decode()
+    assert "a copy that learns as it reads" in shown
+    found = json.loads(unrolled("evaluate", out, "--dynamic", "--json", "--no-baselines").stdout)
+    assert found["dynamic"]["bits"] < found["bits"]
+    assert "dynamic" not in json.loads(unrolled("evaluate", out, "--json", "--no-baselines").stdout)

@@ -42,6 +42,7 @@ def evaluate(
     *,
     split: Literal["train", "validation", "test"] | None = None,
     baselines: Annotated[bool, Parameter(negative="--no-baselines")] = True,
+    dynamic: Flag = False,
     json: Flag = False,
     reading: inputs.Reading = ReadingConfig(),
 ) -> None:
@@ -52,6 +53,7 @@ def evaluate(
         split: The split; by default test if there is one, else validation, else train.
         baselines: Also measure simple predictors and compressors, given the same training data; everything is then
             measured on at most two million symbols.
+        dynamic: Also measure a copy of the model that goes on learning from the text as it reads it; for a stream.
         json: Print one line of JSON.
     """
     if data and split:
@@ -83,11 +85,11 @@ def evaluate(
 
     console, network = PlainConsole(), lm.SequenceModel.from_pretrained(model)
     if json:
-        print(printable(as_json(measure(network, corpus, chosen, baselines, what).values())))
+        print(printable(as_json(measure(network, corpus, chosen, baselines, what, dynamic).values())))
         return
     if not data:
         console.print(f"{corpus!r}", soft_wrap=True)
-    report(console, network, corpus, chosen, baselines, what)
+    report(console, network, corpus, chosen, baselines, what, dynamic)
 
 
 def held_out(corpus: Corpus) -> str:
@@ -102,6 +104,7 @@ class Measured(NamedTuple):
     model: Evaluation
     rates: dict[str, float]  #: characters and bytes that a symbol stands for, where that is not one
     baselines: list[Baseline]
+    dynamic: Evaluation | None  #: of a copy that learned as it read
 
     def values(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -109,10 +112,13 @@ class Measured(NamedTuple):
         model = asdict(self.model) | {"bits": bits, "perplexity": self.model.perplexity}
         model |= {f"bits_per_{unit}": bits / rate for unit, rate in self.rates.items()}
         beside = {each.name: {"bits": each.bits_per_symbol, "note": each.note} for each in self.baselines}
-        return {"of": self.of} | model | {"baselines": beside}
+        learning = {"dynamic": asdict(self.dynamic) | {"bits": self.dynamic.bits}} if self.dynamic else {}
+        return {"of": self.of} | model | learning | {"baselines": beside}
 
 
-def measure(model: SequenceModel, corpus: Corpus, split: str, baselines: bool = True, what: str = "") -> Measured:
+def measure(
+    model: SequenceModel, corpus: Corpus, split: str, baselines: bool = True, what: str = "", dynamic: bool = False
+) -> Measured:
     """Measure a model, and simple predictors on the same symbols; arguments as of :func:`report`."""
     from unrolled import lm
     from unrolled.corpus.baselines import table
@@ -126,11 +132,18 @@ def measure(model: SequenceModel, corpus: Corpus, split: str, baselines: bool = 
         corpus = replace(corpus, **cut)
     measured = lm.evaluate(model, corpus, split)
     rates = per_symbol(model.vocabulary, beginning(corpus.splits[split], COMPARED))
-    return Measured(what, measured, rates, table(corpus, split) if baselines else [])
+    learned = lm.evaluate(model, corpus, split, dynamic=True) if dynamic else None
+    return Measured(what, measured, rates, table(corpus, split) if baselines else [], learned)
 
 
 def report(
-    console: PlainConsole, model: SequenceModel, corpus: Corpus, split: str, baselines: bool = True, what: str = ""
+    console: PlainConsole,
+    model: SequenceModel,
+    corpus: Corpus,
+    split: str,
+    baselines: bool = True,
+    what: str = "",
+    dynamic: bool = False,
 ) -> None:
     """Print how well a model predicts one split, and how well simple predictors do on the same symbols.
 
@@ -141,14 +154,18 @@ def report(
         split: name of the split.
         baselines: whether to measure those too.
         what: what the symbols are, for the title; default is the name of the split.
+        dynamic: whether to measure a copy that learns as it reads, too.
     """
-    what, measured, rates, beside = measure(model, corpus, split, baselines, what)
+    what, measured, rates, beside, learned = measure(model, corpus, split, baselines, what, dynamic)
     console.print(f"{counted(measured.symbols, 'symbol')} of {what}", style="italic", soft_wrap=True)
     grid = Table()
     for name in ("predictor", "bits/symbol", *(f"bits/{unit}" for unit in rates), "nats", "perplexity", "accuracy"):
         grid.add_column(name, justify="left" if name == "predictor" else "right")
     name = repr(model).removeprefix("SequenceModel").strip("()")
     grid.add_row(name, *_numbers(measured.bits, rates), f"{100 * measured.accuracy:.1f} %", style="bold")
+    if learned:
+        accuracy = f"{100 * learned.accuracy:.1f} %"
+        grid.add_row("a copy that learns as it reads", *_numbers(learned.bits, rates), accuracy)
     for baseline in beside:
         grid.add_row(baseline.name, *_numbers(baseline.bits_per_symbol, rates))
     console.print(grid)
