@@ -11,7 +11,7 @@ from unrolled.config.training import ENDS, TrainingConfig
 from unrolled.corpus.corpus import Corpus
 from unrolled.lm.calibration import faster_precision, measured_speed, nominal_speed
 from unrolled.lm.memory import parameters
-from unrolled.lm.recipe import MINUTES, SIZES, Facts, Speed, choose
+from unrolled.lm.recipe import MINUTES, MOST_PASSES, SIZES, Facts, Speed, choose
 
 #: About the speed of two cores that multiply bfloat16 themselves, and of a slow one that does not.
 QUICK, SLOW = Speed(1.5e-6, 9e-12, "bfloat16"), Speed(8e-6, 1.5e-10, "float32")
@@ -35,7 +35,7 @@ def test_every_choice_is_an_option_with_a_reason_that_the_configurations_hold(fa
         assert reason
     assert "max_minutes" not in [choice.name for choice in found.choices]
     assert found.training.max_minutes == minutes
-    assert not found.training.max_epochs
+    assert found.training.max_epochs in (0, MOST_PASSES)
     assert found.saved_reasons() == {"chosen": {choice.name: choice.reason for choice in found.choices}}
 
 
@@ -53,6 +53,13 @@ def test_more_time_or_a_faster_machine_never_gets_a_smaller_model_or_less_dropou
         for less, more in pairwise(models):
             assert less.hidden_size <= more.hidden_size
             assert less.dropout <= more.dropout or less.hidden_size < more.hidden_size
+
+
+def test_little_data_is_not_read_until_it_is_known_by_heart():
+    assert recipe(SONNETS, max_minutes=5.0).training.max_epochs == MOST_PASSES
+    assert not recipe(WORKS, max_minutes=5.0).training.max_epochs
+    assert recipe(SONNETS, max_epochs=999).training.max_epochs == 999
+    assert not recipe(SONNETS, max_steps=10**6).training.max_epochs
 
 
 def test_size_is_bounded_by_the_data_where_there_is_time():
@@ -82,7 +89,7 @@ def test_what_is_given_stands_and_is_not_called_chosen(facts, given):
     options = asdict(found.model) | asdict(found.training)
     assert {name: options[name] for name in given} == given
     assert not {choice.name for choice in found.choices} & given.keys()
-    assert {name for name in ENDS if options[name]} == given.keys() & ENDS
+    assert {name for name in ENDS if options[name]} - {choice.name for choice in found.choices} == given.keys() & ENDS
 
 
 @pytest.mark.parametrize("end", [{"max_steps": 500}, {"max_epochs": 3}])

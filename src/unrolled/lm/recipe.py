@@ -29,11 +29,13 @@ PASSES = 12
 UNITS, UNITS_POWER = 2.2, 0.4
 #: Dropout for every doubling of the passes over the data, and at most.
 DROPOUT_PER_DOUBLING, MOST_DROPOUT = 0.09, 0.5
-#: Weight decay for a parameter a training symbol, and its bounds.
-DECAY, LEAST_DECAY, MOST_DECAY = 0.1, 0.01, 0.3
+#: Powers of e by which weight decay shrinks the first weights in a run, and the largest weight decay.
+FORGOTTEN, MOST_DECAY = 3.0, 0.3
 #: Learning rates of the cells at H RATED under adamw and rmsprop, which fall with the root of larger H, and of sgd.
 RATED = 256
 RATES, SGD_RATE = {"lstm": 0.006, "gru": 0.003, "rnn": 0.0015}, 1.0
+#: Passes over the data after which a run only overfits.
+MOST_PASSES = 45
 #: Validations in a run, at most and at least, and the steps between two at least.
 VALIDATIONS, LEAST_VALIDATIONS, LEAST_STEPS = 25, 5, 20
 #: Lines of metrics in a run, at most.
@@ -213,11 +215,12 @@ def _hidden_size(plan: _Plan) -> tuple[int, str]:
 
 def _regularisation(plan: _Plan) -> None:
     passes = plan.passes
+    if passes > MOST_PASSES and not (plan["max_steps"] or plan["max_epochs"]):
+        passes = MOST_PASSES
+        plan.options.pop("max_epochs")
+        plan.choose("max_epochs", MOST_PASSES, "more passes over so little data would only learn it by heart")
     share = min(MOST_DROPOUT, max(0.0, DROPOUT_PER_DOUBLING * math.log2(max(1.0, passes))))
     plan.choose("dropout", round(20 * share) / 20, f"the run {_reads(passes)}")
-    crowding = parameters(plan.model(), plan.facts.V) / plan.facts.symbols
-    decay = min(MOST_DECAY, max(LEAST_DECAY, DECAY * crowding))
-    plan.choose("weight_decay", round(decay, 2), f"{crowding:.2g} parameters for each training symbol")
 
 
 def _steps(plan: _Plan) -> None:
@@ -228,6 +231,10 @@ def _steps(plan: _Plan) -> None:
     if plan.facts.begun:
         rate, reason = rate / 4, "a quarter of that of a new model"
     plan.choose("learning_rate", rate, reason)
+    decay = min(MOST_DECAY, FORGOTTEN / (plan["learning_rate"] / 2 * plan.steps))
+    plan.choose(
+        "weight_decay", round(decay, 3), f"the run forgets all but {math.exp(-FORGOTTEN):.0%} of its first weights"
+    )
     plan.choose("schedule", "cosine", "it falls to zero where the run ends")
     plan.choose("warmup_steps", min(100, int(plan.steps / 20)), "large steps from the first one upset the gates")
     plan.choose("validate_every", *_validate_every(plan))
