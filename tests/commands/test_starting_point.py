@@ -45,10 +45,8 @@ def test_run_starts_from_weights_options_symbols_and_reading_of_another(name, ol
 
 def test_run_that_started_from_another_resumes_and_is_measured_with_its_symbols(old, tmp_path):
     out, slowly = tmp_path / "new", [*TRAINING[2:], "--learning-rate", "0.002"]  # the last validation is the best
-    assert (
-        unrolled("train", old / "more.txt", "--from", old / "names", "--out", out, *TRAINING[:2], *slowly).returncode
-        == 0
-    )
+    begin = ["train", old / "more.txt", "--from", old / "names", "--out"]
+    assert unrolled(*begin, out, *TRAINING[:2], *slowly).returncode == 0
     done = unrolled("train", "--resume", "--out", out, "--max-steps", "9")
     assert "after 9 steps" in done.stdout.decode(), done.stderr.decode()
     assert "started_from" in json.loads((out / "config.json").read_text())
