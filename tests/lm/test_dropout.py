@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from unrolled.config.model import ModelConfig
 from unrolled.lm.dropout import dropout, kept, masked
+from unrolled.lm.model import SequenceModel
+from unrolled.saved.vocabulary import Vocabulary
 
 N = 1 << 18
 
@@ -57,3 +60,18 @@ def test_the_derivative_is_the_same_mask():
     assert torch.autograd.gradcheck(lambda x: masked(x, mask, 0.5), x)
     (dx,) = torch.autograd.grad(masked(x, mask, 0.5).sum(), x)
     assert torch.equal(dx, masked(torch.ones_like(x), mask, 0.5))
+
+
+def test_weight_dropout_zeroes_recurrent_weights_in_training_alone():
+    torch.manual_seed(4)
+    model = SequenceModel(ModelConfig(hidden_size=16, num_layers=2, weight_dropout=0.5), Vocabulary("abc")).train()
+    dropped = model._dropped_weights()
+    assert dropped.keys() == {"weight_hh_l0", "weight_hh_l1"}
+    for name, weight in dropped.items():
+        assert 0.4 < float((weight == 0).double().mean()) < 0.6
+        kept_ones = weight != 0
+        torch.testing.assert_close(weight[kept_ones], 2 * getattr(model.rnn, name)[kept_ones])
+    ids = torch.tensor([[0], [1], [2]])
+    assert not torch.equal(model(ids)[0], model(ids)[0])
+    model.eval()
+    assert torch.equal(model(ids)[0], model(ids)[0])

@@ -26,6 +26,9 @@ MODELS = {
     "lstm-learned-2-layers": ModelConfig(cell="lstm", hidden_size=7, num_layers=2, learned_initial_state=True),
     "gru-embedded": ModelConfig(cell="gru", hidden_size=9, embedding_size=5),
     "lstm-3-layers-dropout": ModelConfig(cell="lstm", hidden_size=9, num_layers=3, embedding_size=3, dropout=0.4),
+    "lstm-2-layers-weight-dropout": ModelConfig(hidden_size=9, num_layers=2, dropout=0.2, weight_dropout=0.1),
+    "gru-embedded-weight-dropout": ModelConfig(cell="gru", hidden_size=9, embedding_size=3, weight_dropout=0.5),
+    "rnn-weight-dropout": ModelConfig(cell="rnn", hidden_size=9, weight_dropout=0.9),
     "gru-tied-learned-dropout": ModelConfig(
         cell="gru", hidden_size=7, embedding_size=7, tied=True, learned_initial_state=True, dropout=0.2
     ),

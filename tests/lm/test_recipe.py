@@ -101,6 +101,13 @@ def test_run_of_given_steps_does_not_depend_on_the_speed_of_the_machine(end, tmp
     assert asdict(first.training)[next(iter(end))] == next(iter(end.values()))
 
 
+def test_unknown_option_is_refused_by_its_name():
+    with pytest.raises(TypeError, match="no options of a model or its training: hiden_size"):
+        recipe(PLAYS, hiden_size=3)
+    with pytest.raises(ValueError, match="hidden_size is 0"):
+        recipe(PLAYS, hidden_size=0)
+
+
 def test_trained_model_goes_on_at_a_smaller_rate():
     new, begun = (recipe(PLAYS._replace(begun=begun), max_minutes=1.0).training for begun in (False, True))
     assert begun.learning_rate < new.learning_rate

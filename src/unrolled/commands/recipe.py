@@ -11,7 +11,7 @@ from rich.table import Table
 from unrolled.commands.configuration import given_options
 from unrolled.commands.console import PlainConsole
 from unrolled.config.model import ModelConfig
-from unrolled.config.training import ENDS, TrainingConfig
+from unrolled.config.training import TrainingConfig
 from unrolled.words import counted
 
 if TYPE_CHECKING:
@@ -24,19 +24,14 @@ SLOW = 2.0
 
 
 def chosen(corpus: Corpus, model: ModelConfig, training: TrainingConfig, minutes: float | None, begun: bool) -> Recipe:
-    """Return the recipe for a corpus; the options that were given keep their values.  A model may have begun to learn.
-
-    A run of given steps or epochs is planned without a look at the clock, so that the same command plans the same run.
-    """
-    from unrolled.lm.calibration import measured_speed, nominal_speed
-    from unrolled.lm.recipe import Facts, choose
+    """Return the recipe for a corpus, in which the options keep their values that the user gave."""
+    from unrolled.lm.calibration import recipe_for
 
     values = asdict(model) | asdict(training)
     given: dict[str, Any] = {name: values[name] for name in given_options() if name in values}
     if minutes is not None:
         given["max_minutes"] = minutes
-    timed = given.get("max_minutes") or not any(given.get(end) for end in ENDS)
-    return choose(Facts.of(corpus, begun), measured_speed(corpus) if timed else nominal_speed(), given)
+    return recipe_for(corpus, begun=begun, **given)
 
 
 def note_pace(recipe: Recipe, result: Result) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from unrolled.saved.vocabulary import Vocabulary
 
 #: Options of a model that may change, because its weights are the same with any value.
-FREE = ("dropout", "checkpoint_steps")
+FREE = ("dropout", "weight_dropout", "checkpoint_steps")
 #: Options that say how files become symbols.
 READING = ("kind", "nfc", *(field.name for field in fields(ReadingConfig)))
 

@@ -25,6 +25,7 @@ class ModelConfig:
         num_layers: Stacked layers L.
         embedding_size: Width E of the learned embedding; 0 reads symbols one-hot.
         dropout: Share of each layer's outputs set to zero in training, also before the head.
+        weight_dropout: Share of the recurrent weights set to zero for each training batch.
         nonlinearity: Activation of the rnn cell.
         tied: Share one matrix between embedding and head; needs an embedding as wide as the hidden state.
         learned_initial_state: Learn the state before the first symbol instead of starting from zero.
@@ -37,6 +38,7 @@ class ModelConfig:
     num_layers: PositiveInt = 1
     embedding_size: Count = 0
     dropout: Share = 0.0
+    weight_dropout: Share = 0.0
     nonlinearity: Literal["tanh", "relu"] = "tanh"
     tied: bool = False
     learned_initial_state: bool = False

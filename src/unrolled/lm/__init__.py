@@ -13,6 +13,7 @@ from unrolled.config.generation import GenerationConfig
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
 from unrolled.corpus.corpus import Corpus
+from unrolled.lm.calibration import recipe_for
 from unrolled.lm.callbacks import Callback
 from unrolled.lm.display import Display
 from unrolled.lm.evaluation import evaluate
@@ -31,5 +32,6 @@ __all__ = [
     "TrainingConfig",
     "Vocabulary",
     "evaluate",
+    "recipe_for",
     "train",
 ]

@@ -1,15 +1,16 @@
-"""How fast this machine trains, measured in a second."""
+"""How fast this machine trains, measured in a second, and the recipe that follows from it."""
 
 from __future__ import annotations
 
 import statistics
 import time
+from typing import Any
 
 import torch
 
 from unrolled.config.checks import Precision
 from unrolled.config.model import ModelConfig
-from unrolled.config.training import TrainingConfig
+from unrolled.config.training import ENDS, TrainingConfig
 from unrolled.core import has_bfloat16_units
 from unrolled.corpus.corpus import Corpus
 from unrolled.lm.gradients import gradient_function
@@ -17,12 +18,33 @@ from unrolled.lm.loader import BatchLoader
 from unrolled.lm.memory import parameters
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.optimisers import Optimiser
-from unrolled.lm.recipe import NOMINAL, Speed
+from unrolled.lm.recipe import NOMINAL, Facts, Recipe, Speed, choose
 
 #: Hidden sizes that are timed, the steps of each after the first, and the seconds after which no further one is begun.
 SMALL, LARGE, STEPS, SECONDS = 64, 384, 9, 0.5
 #: The batches that are timed.
 BATCHES = TrainingConfig(batch_size=16, bptt=64, max_steps=1)
+
+
+def recipe_for(corpus: Corpus, *, begun: bool = False, **given: Any) -> Recipe:
+    """Return the recipe for training on a corpus on this machine.
+
+    A run of given steps or epochs is planned without a look at the clock, so that the same call plans the same run.
+
+    Args:
+        corpus: the data.
+        begun: whether a trained model learns it.
+        given: fields of ModelConfig and TrainingConfig, which keep their values; max_minutes is the time to train in.
+
+    Raises: TypeError if there is no such field; ValueError if one is out of its range.
+
+    >>> corpus = Corpus.from_text("To be, or not to be, that is the question. " * 50)
+    >>> recipe = recipe_for(corpus, max_epochs=3, cell="gru")
+    >>> recipe.model.cell, recipe.training.max_epochs, recipe.training.schedule
+    ('gru', 3, 'cosine')
+    """
+    timed = given.get("max_minutes") or not any(given.get(end) for end in ENDS)
+    return choose(Facts.of(corpus, begun), measured_speed(corpus) if timed else nominal_speed(), given)
 
 
 def measured_speed(corpus: Corpus) -> Speed:

@@ -33,7 +33,7 @@ class DynamicModel:
 
     def __init__(self, model: SequenceModel, learning_rate: float = LEARNING_RATE):
         self.model = deepcopy(model)
-        self.model.config = replace(model.config, dropout=0.0)
+        self.model.config = replace(model.config, dropout=0.0, weight_dropout=0.0)
         self.model.rnn.dropout = 0.0
         self.learning_rate = learning_rate
         self.optimiser = Optimiser(self.model, TrainingConfig())

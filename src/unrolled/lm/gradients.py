@@ -81,9 +81,12 @@ def by_hand(
     segment = segment_steps(kind, layout, batch.ids, rnn.checkpoint_steps)
     before = model.initial_state(batch.ids.shape[1]) if state is None else state
     weights, (W_hy, b_y) = rnn.weights(), (model.head.weight, model.head.bias)
-    x, first = first_input(batch.ids, weights[:1], None if model.embedding is None else model.E, layout)
+    p_hh = model.config.weight_dropout if model.training else 0.0
+    masks_hh = [kept(w.W_hh, p_hh) for w in weights]  # each (G*H, H)
+    dropped = [w._replace(W_hh=masked(w.W_hh, mask, p_hh)) for w, mask in zip(weights, masks_hh, strict=True)]
+    x, first = first_input(batch.ids, dropped[:1], None if model.embedding is None else model.E, layout)
     through_E = first[0].W_ih is not weights[0].W_ih  # the first layer reads symbols through W_ih E^T (G*H, V)
-    read, W, b = [*first, *weights[1:]], W_hy, b_y
+    read, W, b = [*first, *dropped[1:]], W_hy, b_y
     if narrow is not None:
         x, before, read, W, b = in_type((x, before, read, W, b), narrow)
     masks: list[Tensor | None] = [None]  # of the dropout before each layer
@@ -109,7 +112,8 @@ def by_hand(
         tensors, own = layers[layer], weights[layer]
         needs = (tensors.x.is_floating_point(), learned, learned, False, False, True)
         found = fused.backward(kind, layout, tensors, dy, None, None, needs=needs, segment=segment)
-        (dw,) = found.weights
+        [dw] = found.weights
+        dw = dw._replace(W_hh=masked(dw.W_hh, masks_hh[layer], p_hh))
         for w, d in zip(own[1:], dw[1:], strict=True):
             if w is not None:
                 _grad(w).add_(d)

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import parametrize
 
@@ -158,9 +159,18 @@ class SequenceModel(torch.nn.Module):
         hx = initial if state is None else _as_hx(state)
         E = None if self.embedding is None else self.E
         reset_state = None if reset is None else initial
-        x, after = self.rnn(ids, hx, lengths=lengths, reset=reset, reset_state=reset_state, embedding=E)
+        options = {"lengths": lengths, "reset": reset, "reset_state": reset_state, "embedding": E}
+        if self.training and self.config.weight_dropout:
+            x, after = functional_call(self.rnn, self._dropped_weights(), (ids, hx), options)
+        else:
+            x, after = self.rnn(ids, hx, **options)
         x = dropout(x, self.config.dropout) if self.training else x
         return self.head(x), after if isinstance(after, tuple) else (after,)
+
+    def _dropped_weights(self) -> dict[str, Tensor]:
+        """Return the recurrent weights by name, after dropout.  Source: Merity, Keskar and Socher 2018, section 3."""
+        names = [f"weight_hh_l{layer}" for layer in range(self.config.num_layers)]
+        return {name: dropout(getattr(self.rnn, name), self.config.weight_dropout) for name in names}
 
     def loss(
         self,

@@ -111,10 +111,14 @@ def choose(facts: Facts, speed: Speed, given: Mapping[str, Any]) -> Recipe:
         speed: of this machine.
         given: options by name, which keep their values; the others are chosen to suit them.
 
+    Raises: TypeError if there is no such option; ValueError if one is out of its range.
+
     >>> recipe = choose(Facts(1_000_000, 70, True, 1e6, 50_000), NOMINAL, {"max_minutes": 1.0, "cell": "gru"})
     >>> recipe.model.cell, recipe.training.max_minutes, recipe.training.schedule
     ('gru', 1.0, 'cosine')
     """
+    if unknown := [name for name in given if not hasattr(ModelConfig, name) and not hasattr(TrainingConfig, name)]:
+        raise TypeError(f"no options of a model or its training: {', '.join(unknown)}")
     plan = _Plan(facts, speed, dict(given))
     for rule in RULES:
         rule(plan)
