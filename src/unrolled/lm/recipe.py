@@ -23,12 +23,17 @@ from unrolled.words import counted
 MINUTES = 5.0
 #: The hidden sizes that are chosen from.
 SIZES = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
+#: About the symbols of a batch of sequences, and its bounds in rows.
+BATCH, LEAST_ROWS, MOST_ROWS = 256, 4, 64
 #: Passes over the data that a size must manage, or a smaller one is taken.
-PASSES = 12
+PASSES = 8
 #: The largest size is UNITS * N**UNITS_POWER for N training symbols.
 UNITS, UNITS_POWER = 2.2, 0.4
 #: Dropout for every doubling of the passes over the data, and at most.
-DROPOUT_PER_DOUBLING, MOST_DROPOUT = 0.09, 0.5
+DROPOUT_PER_DOUBLING, MOST_DROPOUT = 0.075, 0.4
+#: Parameters for each training symbol from which recurrent weights are dropped, how many more for every doubling, and
+#: at most.
+CROWDED, WEIGHTS_PER_DOUBLING, MOST_WEIGHTS = 0.5, 0.15, 0.5
 #: Powers of e by which weight decay shrinks the first weights in a run, and the largest weight decay.
 FORGOTTEN, MOST_DECAY = 3.0, 0.3
 #: Learning rates of the cells at H RATED under adamw and rmsprop, which fall with the root of larger H, and of sgd.
@@ -36,6 +41,8 @@ RATED = 256
 RATES, SGD_RATE = {"lstm": 0.006, "gru": 0.003, "rnn": 0.0015}, 1.0
 #: Passes over the data after which a run only overfits.
 MOST_PASSES = 45
+#: What sequences multiply the rate by: each is backpropagated in full.
+FRAMED = 1.5
 #: Validations in a run, at most and at least, and the steps between two at least.
 VALIDATIONS, LEAST_VALIDATIONS, LEAST_STEPS = 25, 5, 20
 #: Lines of metrics in a run, at most.
@@ -191,9 +198,13 @@ def _precision(plan: _Plan) -> None:
 
 
 def _batches(plan: _Plan) -> None:
-    plan.choose("batch_size", 8 if plan.facts.stream else 32, "small batches take more steps in the same time")
+    reason = "small batches take more steps in the same time"
     if plan.facts.stream:
+        plan.choose("batch_size", 8, reason)
         plan.choose("bptt", 64, "the state is carried on, and longer chunks would take fewer steps")
+    else:
+        rows = 2 ** round(math.log2(BATCH / plan.facts.length))
+        plan.choose("batch_size", min(MOST_ROWS, max(LEAST_ROWS, rows)), reason)
 
 
 def _network(plan: _Plan) -> None:
@@ -225,10 +236,14 @@ def _regularisation(plan: _Plan) -> None:
         plan.choose("max_epochs", MOST_PASSES, "more passes over so little data would only learn it by heart")
     share = min(MOST_DROPOUT, max(0.0, DROPOUT_PER_DOUBLING * math.log2(max(1.0, passes))))
     plan.choose("dropout", round(20 * share) / 20, f"the run {_reads(passes)}")
+    crowding = parameters(plan.model(), plan.facts.V) / plan.facts.symbols
+    share = min(MOST_WEIGHTS, max(0.0, WEIGHTS_PER_DOUBLING * math.log2(crowding / CROWDED)))
+    plan.choose("weight_dropout", round(20 * share) / 20, f"{crowding:.2g} parameters for each training symbol")
 
 
 def _steps(plan: _Plan) -> None:
-    rate: float = round(RATES[plan["cell"]] * min(1.0, (RATED / plan["hidden_size"]) ** 0.5), 4)
+    rate = RATES[plan["cell"]] * min(1.0, (RATED / plan["hidden_size"]) ** 0.5)
+    rate = round(rate if plan.facts.stream else FRAMED * rate, 4)
     reason = "about the largest at which this cell and size learn without setbacks"
     if plan["optimiser"] == "sgd":
         rate, reason = SGD_RATE, "sgd takes large ones"
