@@ -52,8 +52,10 @@ def test_more_time_or_a_faster_machine_never_gets_a_smaller_model_or_less_dropou
     for models in (by_time, by_speed):
         for less, more in pairwise(models):
             assert less.hidden_size <= more.hidden_size
-            assert less.dropout <= more.dropout
             assert less.weight_dropout <= more.weight_dropout
+            assert (
+                less.dropout <= more.dropout or less.hidden_size < more.hidden_size
+            )  # which reads the data less often
 
 
 def test_little_data_is_not_read_until_it_is_known_by_heart():
