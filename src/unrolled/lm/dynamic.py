@@ -18,7 +18,7 @@ from unrolled.lm.model import SequenceModel, State
 from unrolled.lm.optimisers import Optimiser
 
 #: Learning rate of AdamW, and steps of a chunk.
-LEARNING_RATE, CHUNK = 3e-4, 32
+LEARNING_RATE, CHUNK = 5e-4, 32
 
 
 class DynamicModel:
