@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import shutil
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 from rich.table import Table
@@ -23,14 +22,8 @@ if TYPE_CHECKING:
     from unrolled.corpus.corpus import Corpus
     from unrolled.lm.model import SequenceModel
 
-#: Best of those tried on 86,000 characters for two minutes (docs/lm.md): small embedding, much dropout, large steps.
-SONNETS_MODEL = ModelConfig(cell="lstm", hidden_size=192, embedding_size=32, dropout=0.5)
-SONNETS_TRAINING = TrainingConfig(
-    learning_rate=0.016, schedule="cosine", warmup_steps=50, weight_decay=0.1, batch_size=16, bptt=64, max_epochs=0,
-    max_steps=5_800, validate_every=290,
-)  # fmt: skip
-QUICK_MODEL = ModelConfig(cell="lstm", hidden_size=32, embedding_size=32)
-QUICK_TRAINING = replace(SONNETS_TRAINING, max_steps=60, validate_every=20)
+#: What is given where only a few seconds are to be spent on the Sonnets.
+QUICK = {"max_steps": 60, "hidden_size": 32}
 
 app = App(name="demo", help_epilogue="")
 
@@ -41,7 +34,7 @@ def demo(*, out: Path = Path("demo"), quick: Flag = False) -> None:
 
     Args:
         out: Folder for everything the demo makes; what an earlier demo left there is replaced.
-        quick: A few seconds instead of about two minutes.
+        quick: A few seconds instead of about a minute.
     """
     console = PlainConsole()
     _clear(out)
@@ -129,14 +122,16 @@ def train_on_sonnets(console: PlainConsole, folder: Path, quick: bool) -> Corpus
     from unrolled import lm
     from unrolled.corpus.sonnets import sonnets
     from unrolled.lm.display import Display
+    from unrolled.lm.recipe import MOST_PASSES
 
     console.rule("Shakespeare's Sonnets")
     corpus = lm.Corpus.from_text(sonnets())
-    config, training = (QUICK_MODEL, QUICK_TRAINING) if quick else (SONNETS_MODEL, SONNETS_TRAINING)
-    torch.manual_seed(training.seed)
-    model = lm.SequenceModel(config, corpus.vocabulary, framed=False)
+    given: dict[str, Any] = QUICK if quick else {"max_epochs": MOST_PASSES}
+    recipe = lm.recipe_for(corpus, precision="float32", **given)  # the same on every machine
+    torch.manual_seed(recipe.training.seed)
+    model = lm.SequenceModel(recipe.model, corpus.vocabulary, framed=False)
     origin = inputs.origin(["sonnets"], DataConfig(), corpus)
-    result = lm.train(model, corpus, training, folder, callbacks=[Display(console)], origin=origin)
+    result = lm.train(model, corpus, recipe.training, folder, callbacks=[Display(console)], origin=origin)
     if result.ended == "signal":
         raise KeyboardInterrupt
     report(console, model, corpus, "test")

@@ -33,7 +33,7 @@ UNITS, UNITS_POWER = 2.2, 0.4
 DROPOUT_PER_DOUBLING, MOST_DROPOUT = 0.075, 0.4
 #: Parameters for each training symbol from which recurrent weights are dropped, how many more for every doubling, and
 #: at most.
-CROWDED, WEIGHTS_PER_DOUBLING, MOST_WEIGHTS = 0.5, 0.15, 0.5
+CROWDED, WEIGHTS_PER_DOUBLING, MOST_WEIGHTS = 1.25, 0.35, 0.5
 #: Powers of e by which weight decay shrinks the first weights in a run, and the largest weight decay.
 FORGOTTEN, MOST_DECAY = 3.0, 0.3
 #: Learning rates of the cells at H RATED under adamw and rmsprop, which fall with the root of larger H, and of sgd.
