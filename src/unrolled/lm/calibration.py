@@ -44,27 +44,23 @@ def recipe_for(corpus: Corpus, *, begun: bool = False, **given: Any) -> Recipe:
     ('gru', 3, 'cosine')
     """
     timed = given.get("max_minutes") or not any(given.get(end) for end in ENDS)
-    return choose(Facts.of(corpus, begun), measured_speed(corpus) if timed else nominal_speed(), given)
+    precision = given.get("precision") or faster_precision()
+    speed = measured_speed(corpus, precision) if timed else NOMINAL._replace(precision=precision)
+    return choose(Facts.of(corpus, begun), speed, given)
 
 
-def measured_speed(corpus: Corpus) -> Speed:
+def measured_speed(corpus: Corpus, precision: Precision) -> Speed:
     """Train an LSTM of two sizes for a moment on the corpus' first batches; return what a symbol and a parameter take.
 
     Torch's random numbers stay as they were.
     """
     configs = [ModelConfig(hidden_size=H, embedding_size=32, dropout=0.1) for H in (SMALL, LARGE)]
     V = len(corpus.vocabulary)
-    precision = faster_precision()
     with torch.random.fork_rng(devices=[]):
         small, large = (_seconds_a_symbol(config, corpus, precision) for config in configs)
     P_small, P_large = (parameters(config, V) for config in configs)
     parameter = max(large - small, large / 10) / (P_large - P_small)
     return Speed(max(small - parameter * P_small, small / 10), parameter, precision)
-
-
-def nominal_speed() -> Speed:
-    """Return the speed by which runs of given steps are planned: the same on every machine but for the faster type."""
-    return NOMINAL._replace(precision=faster_precision())
 
 
 def faster_precision() -> Precision:

@@ -21,34 +21,6 @@ from unrolled.words import counted
 
 #: Minutes of a run for which no end is given.
 MINUTES = 5.0
-#: The hidden sizes that are chosen from.
-SIZES = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
-#: About the symbols of a batch of sequences, and its bounds in rows.
-BATCH, LEAST_ROWS, MOST_ROWS = 256, 4, 64
-#: Passes over the data that a size must manage, or a smaller one is taken.
-PASSES = 8
-#: The largest size is UNITS * N**UNITS_POWER for N training symbols.
-UNITS, UNITS_POWER = 2.2, 0.4
-#: Dropout for every doubling of the passes over the data, and at most.
-DROPOUT_PER_DOUBLING, MOST_DROPOUT = 0.075, 0.4
-#: Parameters for each training symbol from which recurrent weights are dropped, how many more for every doubling, and
-#: at most.
-CROWDED, WEIGHTS_PER_DOUBLING, MOST_WEIGHTS = 1.25, 0.35, 0.5
-#: Powers of e by which weight decay shrinks the first weights in a run, and the largest weight decay.
-FORGOTTEN, MOST_DECAY = 3.0, 0.3
-#: Learning rates of the cells at H RATED under adamw and rmsprop, which fall with the root of larger H, and of sgd.
-RATED = 256
-RATES, SGD_RATE = {"lstm": 0.006, "gru": 0.003, "rnn": 0.0015}, 1.0
-#: Passes over the data after which a run only overfits.
-MOST_PASSES = 45
-#: What sequences multiply the rate by: each is backpropagated in full.
-FRAMED = 1.5
-#: Validations in a run, at most and at least, and the steps between two at least.
-VALIDATIONS, LEAST_VALIDATIONS, LEAST_STEPS = 25, 5, 20
-#: Lines of metrics in a run, at most.
-LINES = 1000
-#: Seconds that it takes to save a model after a validation, about; together they take VALIDATION_SHARE of a run.
-SAVING = 0.2
 
 
 class Facts(NamedTuple):
@@ -197,21 +169,31 @@ def _precision(plan: _Plan) -> None:
         plan.choose("precision", "bfloat16", "this processor multiplies it faster, and the loss is the same")
 
 
+#: Rows of a stream and steps of a chunk; about the symbols of a batch of sequences, and its rows at least and at most.
+ROWS, CHUNK, SYMBOLS, LEAST_ROWS, MOST_ROWS = 8, 64, 256, 4, 64
+
+
 def _batches(plan: _Plan) -> None:
     reason = "small batches take more steps in the same time"
     if plan.facts.stream:
-        plan.choose("batch_size", 8, reason)
-        plan.choose("bptt", 64, "the state is carried on, and longer chunks would take fewer steps")
+        plan.choose("batch_size", ROWS, reason)
+        plan.choose("bptt", CHUNK, "the state is carried on, and longer chunks would take fewer steps")
     else:
-        rows = 2 ** round(math.log2(BATCH / plan.facts.length))
+        rows = 2 ** round(math.log2(SYMBOLS / plan.facts.length))
         plan.choose("batch_size", min(MOST_ROWS, max(LEAST_ROWS, rows)), reason)
 
 
+#: The hidden sizes that are chosen from.
+SIZES = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
+#: The largest is UNITS * N**UNITS_POWER for N training symbols, and it reads the data so often.
+UNITS, UNITS_POWER, PASSES = 2.2, 0.4, 8
+
+
 def _network(plan: _Plan) -> None:
-    facts = plan.facts
+    V = plan.facts.V
     plan.choose("cell", "lstm", "it learns best from the same symbols")
-    width = plan["hidden_size"] if plan["tied"] else 32 if facts.V < 50 else 64 if facts.V < 1000 else 128
-    plan.choose("embedding_size", width, f"V is {facts.V:,}")
+    width = plan["hidden_size"] if plan["tied"] else 32 if V < 50 else 64 if V < 1000 else 128
+    plan.choose("embedding_size", width, f"V is {V:,}")
     if "hidden_size" not in plan.options:
         plan.choose("hidden_size", *_hidden_size(plan))
 
@@ -228,47 +210,71 @@ def _hidden_size(plan: _Plan) -> tuple[int, str]:
     return H, data if most < H * 1.5 else f"the largest that {_reads(PASSES)} until the end"
 
 
+#: Passes over the data after which a run only overfits.
+MOST_PASSES = 45
+#: Dropout for every doubling of the passes over the data, and at most.
+DROPOUT, MOST_DROPOUT = 0.075, 0.4
+#: Parameters for a training symbol above which weights are dropped, their share for every doubling, and at most.
+CROWDED, WEIGHTS, MOST_WEIGHTS = 1.25, 0.35, 0.5
+
+
 def _regularisation(plan: _Plan) -> None:
     passes = plan.passes
     if passes > MOST_PASSES and not (plan["max_steps"] or plan["max_epochs"]):
         passes = MOST_PASSES
         plan.options.pop("max_epochs")
         plan.choose("max_epochs", MOST_PASSES, "more passes over so little data would only learn it by heart")
-    share = min(MOST_DROPOUT, max(0.0, DROPOUT_PER_DOUBLING * math.log2(max(1.0, passes))))
-    plan.choose("dropout", round(20 * share) / 20, f"the run {_reads(passes)}")
+    plan.choose("dropout", _share(DROPOUT, passes, MOST_DROPOUT), f"the run {_reads(passes)}")
     crowding = parameters(plan.model(), plan.facts.V) / plan.facts.symbols
-    share = min(MOST_WEIGHTS, max(0.0, WEIGHTS_PER_DOUBLING * math.log2(crowding / CROWDED)))
-    plan.choose("weight_dropout", round(20 * share) / 20, f"{crowding:.2g} parameters for each training symbol")
+    reason = f"{crowding:.2g} parameters for each training symbol"
+    plan.choose("weight_dropout", _share(WEIGHTS, crowding / CROWDED, MOST_WEIGHTS), reason)
+
+
+def _share(of_doubling: float, ratio: float, most: float) -> float:
+    """Return so much for every doubling in a ratio, in steps of 1/20, from 0 to the most."""
+    return round(20 * min(most, of_doubling * math.log2(max(1.0, ratio)))) / 20
+
+
+#: Learning rates of the cells at H RATED under adamw and rmsprop, which fall with the root of larger H, and of sgd.
+RATED, RATES, SGD_RATE = 256, {"lstm": 0.006, "gru": 0.003, "rnn": 0.0015}, 1.0
+#: What multiplies the rate for sequences, each of which is backpropagated in full, and for a trained model.
+FRAMED, BEGUN = 1.5, 0.25
+#: Powers of e by which weight decay shrinks the first weights in a run, and the largest weight decay.
+FORGOTTEN, MOST_DECAY = 3.0, 0.3
 
 
 def _steps(plan: _Plan) -> None:
-    rate = RATES[plan["cell"]] * min(1.0, (RATED / plan["hidden_size"]) ** 0.5)
-    rate = round(rate if plan.facts.stream else FRAMED * rate, 4)
+    rate = RATES[plan["cell"]] * min(1.0, (RATED / plan["hidden_size"]) ** 0.5) * (1 if plan.facts.stream else FRAMED)
     reason = "about the largest at which this cell and size learn without setbacks"
     if plan["optimiser"] == "sgd":
         rate, reason = SGD_RATE, "sgd takes large ones"
     if plan.facts.begun:
-        rate, reason = rate / 4, "a quarter of that of a new model"
-    plan.choose("learning_rate", rate, reason)
-    decay = min(MOST_DECAY, FORGOTTEN / (plan["learning_rate"] / 2 * plan.steps))
-    plan.choose(
-        "weight_decay", round(decay, 3), f"the run forgets all but {math.exp(-FORGOTTEN):.0%} of its first weights"
-    )
+        rate, reason = BEGUN * rate, f"{BEGUN:g} of that of a new model"
+    plan.choose("learning_rate", round(rate, 4), reason)
+    if plan["optimiser"] == "adamw":
+        decay = min(MOST_DECAY, FORGOTTEN / (plan["learning_rate"] / 2 * plan.steps))
+        left = f"{math.exp(-FORGOTTEN):.0%}"
+        plan.choose("weight_decay", round(decay, 3), f"the run forgets all but {left} of its first weights")
     plan.choose("schedule", "cosine", "it falls to zero where the run ends")
     plan.choose("warmup_steps", min(100, int(plan.steps / 20)), "large steps from the first one upset the gates")
-    plan.choose("validate_every", *_validate_every(plan))
-    plan.choose("checkpoint_every", plan["validate_every"], "a resumed run repeats little")
-    plan.choose("log_every", max(TrainingConfig.log_every, int(plan.steps / LINES)), f"at most {LINES:,} lines")
 
 
-def _validate_every(plan: _Plan) -> tuple[int, str]:
-    """Return the steps between two validations: many in a long run, few in one that they would delay."""
+#: Validations in a run, at most and at least, and the steps between two at least.
+VALIDATIONS, LEAST_VALIDATIONS, LEAST_STEPS = 25, 5, 20
+#: Seconds that it takes to save a model after a validation, about; together they take VALIDATION_SHARE of a run.
+SAVING = 0.2
+#: Lines of metrics in a run, at most.
+LINES = 1000
+
+
+def _reports(plan: _Plan) -> None:
     step = plan.batch * plan["accumulate"] / plan.speed.symbols_per_second(plan.model(), plan.facts.V)
     validation = plan.facts.validated * step / plan.batch / 3 + SAVING  # without gradients a symbol takes a third
     count = min(VALIDATIONS, max(LEAST_VALIDATIONS, int(VALIDATION_SHARE * plan.steps * step / validation)))
-    return max(
-        LEAST_STEPS, int(plan.steps / count)
-    ), f"{counted(count, 'validation')} in about {counted(round(plan.steps), 'step')}"
+    reason = f"{counted(count, 'validation')} in about {counted(round(plan.steps), 'step')}"
+    plan.choose("validate_every", max(LEAST_STEPS, int(plan.steps / count)), reason)
+    plan.choose("checkpoint_every", plan["validate_every"], "a resumed run repeats little")
+    plan.choose("log_every", max(TrainingConfig.log_every, int(plan.steps / LINES)), f"at most {LINES:,} lines")
 
 
 def _reads(passes: float) -> str:
@@ -280,4 +286,5 @@ def _reads(passes: float) -> str:
     return f"reads the data {counted(round(passes), 'time')}" if passes >= 1 else f"reads {passes:.0%} of the data"
 
 
-RULES = (_end, _precision, _batches, _network, _regularisation, _steps)
+#: The rules in the order in which they need each other.
+RULES = (_end, _precision, _batches, _network, _regularisation, _steps, _reports)
