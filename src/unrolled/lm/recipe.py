@@ -16,7 +16,7 @@ from unrolled.config.model import ModelConfig
 from unrolled.config.training import ENDS, TrainingConfig
 from unrolled.corpus.corpus import Corpus
 from unrolled.lm.memory import parameters
-from unrolled.lm.run import VALIDATION_SHARE, VALIDATION_SYMBOLS
+from unrolled.lm.run import VALIDATION_SYMBOLS
 from unrolled.words import counted
 
 #: Minutes of a run for which no end is given.
@@ -261,8 +261,8 @@ def _steps(plan: _Plan) -> None:
 
 #: Validations in a run, at most and at least, and the steps between two at least.
 VALIDATIONS, LEAST_VALIDATIONS, LEAST_STEPS = 25, 5, 20
-#: Seconds that it takes to save a model after a validation, about; together they take VALIDATION_SHARE of a run.
-SAVING = 0.2
+#: Seconds that it takes to save a model after a validation, about, and the share of a run that both may take together.
+SAVING, REPORTING = 0.2, 0.025
 #: Lines of metrics in a run, at most.
 LINES = 1000
 
@@ -270,7 +270,7 @@ LINES = 1000
 def _reports(plan: _Plan) -> None:
     step = plan.batch * plan["accumulate"] / plan.speed.symbols_per_second(plan.model(), plan.facts.V)
     validation = plan.facts.validated * step / plan.batch / 3 + SAVING  # without gradients a symbol takes a third
-    count = min(VALIDATIONS, max(LEAST_VALIDATIONS, int(VALIDATION_SHARE * plan.steps * step / validation)))
+    count = min(VALIDATIONS, max(LEAST_VALIDATIONS, int(REPORTING * plan.steps * step / validation)))
     reason = f"{counted(count, 'validation')} in about {counted(round(plan.steps), 'step')}"
     plan.choose("validate_every", max(LEAST_STEPS, int(plan.steps / count)), reason)
     plan.choose("checkpoint_every", plan["validate_every"], "a resumed run repeats little")
