@@ -134,7 +134,7 @@ class Display(Callback):
             table.add_row("", ProgressBar(total=1.0, completed=done, width=BAR))
         for name, value in (self._fields(run) | {"curve": self._drawn(), "sample": self.sample}).items():
             if value:
-                table.add_row(Text(name, "dim"), Text(value, no_wrap=name == "sample", overflow=self._overflow))
+                table.add_row(Text(name), Text(value, no_wrap=name == "sample", overflow=self._overflow))
         return table
 
     @property
