@@ -186,7 +186,7 @@ def _batches(plan: _Plan) -> None:
 #: The hidden sizes that are chosen from.
 SIZES = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
 #: The largest is UNITS * N**UNITS_POWER for N training symbols, and it reads the data so often.
-UNITS, UNITS_POWER, PASSES = 2.2, 0.4, 8
+UNITS, UNITS_POWER, PASSES = 2.8, 0.4, 8
 
 
 def _network(plan: _Plan) -> None:
@@ -213,7 +213,7 @@ def _hidden_size(plan: _Plan) -> tuple[int, str]:
 #: Passes over the data after which a run only overfits.
 MOST_PASSES = 45
 #: Dropout for every doubling of the passes over the data, and at most.
-DROPOUT, MOST_DROPOUT = 0.075, 0.4
+DROPOUT, MOST_DROPOUT = 0.075, 0.3
 #: Parameters for a training symbol above which weights are dropped, their share for every doubling, and at most.
 CROWDED, WEIGHTS, MOST_WEIGHTS = 1.25, 0.35, 0.5
 
