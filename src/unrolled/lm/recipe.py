@@ -215,7 +215,7 @@ MOST_PASSES = 45
 #: Dropout for every doubling of the passes over the data, and at most.
 DROPOUT, MOST_DROPOUT = 0.075, 0.3
 #: Parameters for a training symbol above which weights are dropped, their share for every doubling, and at most.
-CROWDED, WEIGHTS, MOST_WEIGHTS = 1.25, 0.35, 0.5
+CROWDED, WEIGHTS, MOST_WEIGHTS = 1.25, 0.25, 0.5
 
 
 def _regularisation(plan: _Plan) -> None:
