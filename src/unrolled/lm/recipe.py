@@ -156,6 +156,11 @@ class _Plan:
         """Passes over the data until the run ends."""
         return self.budget(self.model()) / self.facts.symbols
 
+    @property
+    def crowding(self) -> float:
+        """Parameters for each training symbol."""
+        return parameters(self.model(), self.facts.V) / self.facts.symbols
+
 
 def _end(plan: _Plan) -> None:
     if not any(plan.options.get(name) for name in ENDS):
@@ -225,9 +230,8 @@ def _regularisation(plan: _Plan) -> None:
         plan.options.pop("max_epochs")
         plan.choose("max_epochs", MOST_PASSES, "more passes over so little data would only learn it by heart")
     plan.choose("dropout", _share(DROPOUT, passes, MOST_DROPOUT), f"the run {_reads(passes)}")
-    crowding = parameters(plan.model(), plan.facts.V) / plan.facts.symbols
-    reason = f"{crowding:.2g} parameters for each training symbol"
-    plan.choose("weight_dropout", _share(WEIGHTS, crowding / CROWDED, MOST_WEIGHTS), reason)
+    reason = f"{plan.crowding:.2g} parameters for each training symbol"
+    plan.choose("weight_dropout", _share(WEIGHTS, plan.crowding / CROWDED, MOST_WEIGHTS), reason)
 
 
 def _share(of_doubling: float, ratio: float, most: float) -> float:
@@ -239,7 +243,7 @@ def _share(of_doubling: float, ratio: float, most: float) -> float:
 RATED, RATES, SGD_RATE = 256, {"lstm": 0.006, "gru": 0.003, "rnn": 0.0015}, 1.0
 #: What multiplies the rate for sequences, each of which is backpropagated in full, and for a trained model.
 FRAMED, BEGUN = 1.5, 0.25
-#: Powers of e by which weight decay shrinks the first weights in a run, and the largest weight decay.
+#: Powers of e by which weight decay shrinks the first weights in a run, at most, and the largest weight decay.
 FORGOTTEN, MOST_DECAY = 3.0, 0.3
 
 
@@ -252,8 +256,9 @@ def _steps(plan: _Plan) -> None:
         rate, reason = BEGUN * rate, f"{BEGUN:g} of that of a new model"
     plan.choose("learning_rate", round(rate, 4), reason)
     if plan["optimiser"] == "adamw":
-        decay = min(MOST_DECAY, FORGOTTEN / (plan["learning_rate"] / 2 * plan.steps))
-        left = f"{math.exp(-FORGOTTEN):.0%}"
+        powers = min(FORGOTTEN, 1 + plan.crowding)
+        decay = min(MOST_DECAY, powers / (plan["learning_rate"] / 2 * plan.steps))
+        left = f"{math.exp(-powers):.0%}"
         plan.choose("weight_decay", round(decay, 3), f"the run forgets all but {left} of its first weights")
     plan.choose("schedule", "cosine", "it falls to zero where the run ends")
     plan.choose("warmup_steps", min(100, int(plan.steps / 20)), "large steps from the first one upset the gates")
