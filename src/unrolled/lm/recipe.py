@@ -240,9 +240,9 @@ def _share(of_doubling: float, ratio: float, most: float) -> float:
 
 
 #: Learning rates of the cells at H RATED under adamw and rmsprop, which fall with the root of larger H, and of sgd.
-RATED, RATES, SGD_RATE = 256, {"lstm": 0.006, "gru": 0.003, "rnn": 0.0015}, 1.0
+RATED, RATES, SGD_RATE = 256, {"lstm": 0.009, "gru": 0.004, "rnn": 0.002}, 1.0
 #: What multiplies the rate for sequences, each of which is backpropagated in full, and for a trained model.
-FRAMED, BEGUN = 1.5, 0.25
+FRAMED, BEGUN = 1.25, 0.25
 #: Powers of e by which weight decay shrinks the first weights in a run, at most, and the largest weight decay.
 FORGOTTEN, MOST_DECAY = 3.0, 0.3
 
