@@ -224,12 +224,10 @@ CROWDED, WEIGHTS, MOST_WEIGHTS = 1.25, 0.25, 0.5
 
 
 def _regularisation(plan: _Plan) -> None:
-    passes = plan.passes
-    if passes > MOST_PASSES and not (plan["max_steps"] or plan["max_epochs"]):
-        passes = MOST_PASSES
+    if not (plan["max_steps"] or plan["max_epochs"]):
         plan.options.pop("max_epochs")
-        plan.choose("max_epochs", MOST_PASSES, "more passes over so little data would only learn it by heart")
-    plan.choose("dropout", _share(DROPOUT, passes, MOST_DROPOUT), f"the run {_reads(passes)}")
+        plan.choose("max_epochs", MOST_PASSES, "more passes would only learn the data by heart")
+    plan.choose("dropout", _share(DROPOUT, plan.passes, MOST_DROPOUT), f"the run {_reads(plan.passes)}")
     reason = f"{plan.crowding:.2g} parameters for each training symbol"
     plan.choose("weight_dropout", _share(WEIGHTS, plan.crowding / CROWDED, MOST_WEIGHTS), reason)
 
