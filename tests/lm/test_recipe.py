@@ -1,13 +1,13 @@
 """The recipe: what is chosen for which data, time and machine; that what is given stands; and that it is repeatable."""
 
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict
 from itertools import pairwise
 
 import pytest
 import torch
 
 from unrolled.config.model import ModelConfig
-from unrolled.config.training import ENDS, TrainingConfig
+from unrolled.config.training import ENDS
 from unrolled.corpus.corpus import Corpus
 from unrolled.lm import calibration
 from unrolled.lm.calibration import faster_precision, measured_speed, recipe_for
@@ -118,6 +118,18 @@ def test_trained_model_goes_on_at_a_smaller_rate():
     assert recipe(PLAYS._replace(begun=True), learning_rate=0.5).training.learning_rate == 0.5
 
 
+def test_data_without_end_gets_a_model_that_its_time_can_train_not_the_smallest():
+    endless = Facts(10**9, 90, True, 1e9, 500_000)
+    sizes = [recipe(endless, max_minutes=minutes).model.hidden_size for minutes in (1, 5, 60)]
+    assert sizes == sorted(sizes)
+    assert sizes[0] >= 128
+    for minutes in (1, 5, 60):
+        found = recipe(endless, max_minutes=minutes)
+        read = 60 * minutes * QUICK.symbols_per_second(found.model, endless.V)
+        assert read >= 20 * parameters(found.model, endless.V)
+        assert "reads" in next(choice.reason for choice in found.choices if choice.name == "dropout")
+
+
 def test_facts_of_a_corpus():
     stream = Facts.of(Corpus.from_text("abcd" * 100, validation=0.1, test=0.1))
     assert (stream.symbols, stream.V, stream.stream) == (319, 6, True)
@@ -140,13 +152,26 @@ def test_measured_speed_is_one_of_this_machine_and_leaves_no_trace(corpus):
     assert all(1 < rate < 1e9 for rate in rates)
 
 
+@pytest.mark.filterwarnings("ignore:.*the longest sequence has:unrolled.corpus.reading.CorpusWarning")
+@pytest.mark.parametrize("framed", [False, True])
+def test_speed_is_measured_on_the_beginning_of_long_data_alone(framed, monkeypatch):
+    read = []
+
+    class Counting(calibration.BatchLoader):
+        def next(self):
+            read.append(super().next())
+            return read[-1]
+
+    monkeypatch.setattr(calibration, "BatchLoader", Counting)
+    text = "to be or not to be, that is the question " * 20_000
+    given = {"validation": 0, "test": 0}
+    corpus = Corpus.from_sequences([text, text], **given) if framed else Corpus.from_text(text, **given)
+    measured_speed(corpus, "float32")
+    assert max(batch.ids.numel() for batch in read) <= 1024
+    assert len(read) <= 2 * (calibration.STEPS + 1)
+
+
 def test_speed_counts_every_parameter_that_is_multiplied():
     model = ModelConfig(hidden_size=10, embedding_size=3)
     multiplied = parameters(model, 5) - 5 * 3  # a row of the embedding is looked up
     assert Speed(1.0, 2.0).symbols_per_second(model, 5) == 1 / (1 + 2 * multiplied)
-
-
-def test_recipe_knows_every_option_by_its_name():
-    names = {key.name for config in (ModelConfig, TrainingConfig) for key in fields(config)}
-    assert {choice.name for facts in ALL.values() for choice in recipe(facts).choices} <= names
-    assert replace(recipe(PLAYS).training, max_steps=1).max_steps == 1

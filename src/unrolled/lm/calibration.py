@@ -13,6 +13,7 @@ from unrolled.config.model import ModelConfig
 from unrolled.config.training import ENDS, TrainingConfig
 from unrolled.core import has_bfloat16_units
 from unrolled.corpus.corpus import Corpus
+from unrolled.corpus.splitting import beginning
 from unrolled.lm.gradients import gradient_function
 from unrolled.lm.loader import BatchLoader
 from unrolled.lm.memory import parameters
@@ -22,8 +23,9 @@ from unrolled.lm.recipe import NOMINAL, Facts, Recipe, Speed, choose
 
 #: Hidden sizes that are timed, the steps of each after the first, and the seconds after which no further one is begun.
 SMALL, LARGE, STEPS, SECONDS = 64, 384, 9, 0.5
-#: The batches that are timed.
+#: The batches that are timed, and the symbols of them all; longer sequences than LONGEST are timed as a stream.
 BATCHES = TrainingConfig(batch_size=16, bptt=64, max_steps=1)
+TIMED, LONGEST = BATCHES.batch_size * BATCHES.bptt * (STEPS + 1), 1024
 
 
 def recipe_for(corpus: Corpus, *, begun: bool = False, **given: Any) -> Recipe:
@@ -50,7 +52,7 @@ def recipe_for(corpus: Corpus, *, begun: bool = False, **given: Any) -> Recipe:
 
 
 def measured_speed(corpus: Corpus, precision: Precision) -> Speed:
-    """Train an LSTM of two sizes for a moment on the corpus' first batches; return what a symbol and a parameter take.
+    """Train an LSTM of two sizes for a moment on the corpus's beginning; return what a symbol and a parameter take.
 
     Torch's random numbers stay as they were.
     """
@@ -71,7 +73,9 @@ def faster_precision() -> Precision:
 def _seconds_a_symbol(config: ModelConfig, corpus: Corpus, precision: Precision) -> float:
     model = SequenceModel(config, corpus.vocabulary, framed=not corpus.stream).train()
     optimiser, add_gradients = Optimiser(model, BATCHES), gradient_function(model, precision)
-    loader = BatchLoader(corpus.train, corpus.stream, BATCHES.batch_size, BATCHES.bptt, seed=0)
+    part = beginning(corpus.train, TIMED)
+    stream = corpus.stream or int(part.lengths.max()) > LONGEST
+    loader = BatchLoader(part, stream, BATCHES.batch_size, BATCHES.bptt, seed=0)
     taken: list[float] = []
     began = time.perf_counter()
     while len(taken) <= STEPS and (len(taken) < 2 or time.perf_counter() - began < SECONDS):

@@ -190,8 +190,10 @@ def _batches(plan: _Plan) -> None:
 
 #: The hidden sizes that are chosen from.
 SIZES = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
-#: The largest is UNITS * N**UNITS_POWER for N training symbols, and it reads the data so often.
-UNITS, UNITS_POWER, PASSES = 2.8, 0.4, 8
+#: The largest is UNITS * N**UNITS_POWER for N training symbols.
+UNITS, UNITS_POWER = 2.8, 0.4
+#: What the largest must read in its time: the data so often, or so many symbols for each of its parameters.
+PASSES, READ = 8, 20
 
 
 def _network(plan: _Plan) -> None:
@@ -206,13 +208,15 @@ def _network(plan: _Plan) -> None:
 def _hidden_size(plan: _Plan) -> tuple[int, str]:
     """Return the largest size that the data can fill and the budget train, and which of them bounds it."""
     symbols = plan.facts.symbols
-    most = UNITS * symbols**UNITS_POWER
-    for H in reversed(SIZES):
-        passes = plan.budget(plan.model(hidden_size=H)) / symbols
-        if most >= H and passes >= PASSES:
-            break
-    data = f"enough for {counted(symbols, 'training symbol')}"
-    return H, data if most < H * 1.5 else f"the largest that {_reads(PASSES)} until the end"
+    filled = [H for H in SIZES if UNITS * symbols**UNITS_POWER >= H] or [SIZES[0]]
+    trained = [H for H in filled if _is_trained(plan, plan.model(hidden_size=H))] or [SIZES[0]]
+    if trained[-1] == filled[-1]:
+        return filled[-1], f"enough for {counted(symbols, 'training symbol')}"
+    return trained[-1], "the largest that learns enough until the end"
+
+
+def _is_trained(plan: _Plan, model: ModelConfig) -> bool:
+    return plan.budget(model) >= min(PASSES * plan.facts.symbols, READ * parameters(model, plan.facts.V))
 
 
 #: Passes over the data after which a run only overfits.
@@ -283,10 +287,12 @@ def _reports(plan: _Plan) -> None:
 def _reads(passes: float) -> str:
     """Return how much of the data is read.
 
-    >>> _reads(12.2), _reads(0.31)
-    ('reads the data 12 times', 'reads 31% of the data')
+    >>> _reads(12.2), _reads(0.31), _reads(0.001)
+    ('reads the data 12 times', 'reads 31% of the data', 'reads less than 1% of the data')
     """
-    return f"reads the data {counted(round(passes), 'time')}" if passes >= 1 else f"reads {passes:.0%} of the data"
+    if passes >= 1:
+        return f"reads the data {counted(round(passes), 'time')}"
+    return f"reads {f'{passes:.0%}' if passes >= 0.01 else 'less than 1%'} of the data"
 
 
 #: The rules in the order in which they need each other.
