@@ -1,5 +1,7 @@
 """Dynamic evaluation: it adapts, it measures before it learns, and it leaves the model as it is."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -48,6 +50,23 @@ def test_the_model_stays_as_it_is_and_a_second_evaluation_says_the_same(trained)
     assert model.training == mode
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name]), name
+
+
+def test_each_chunk_is_learned_from_the_state_before_it(trained, monkeypatch):
+    model, corpus = trained
+    begun = []
+
+    class Noting(dynamic.DynamicModel):
+        def learn(self, batch, state):
+            begun.append((batch.reset, None if state is None else state[0].clone(), self.model(batch.ids, state)[1][0]))
+            super().learn(batch, state)
+
+    monkeypatch.setattr(dynamic, "DynamicModel", Noting)
+    evaluate(model, corpus, dynamic=True, max_symbols=4 * dynamic.CHUNK)
+    assert begun[0][0]
+    assert begun[0][1] is None
+    for (_, _, after), (_, before, _) in pairwise(begun):
+        assert torch.equal(before, after.detach())
 
 
 def test_frozen_weights_do_not_learn(trained):

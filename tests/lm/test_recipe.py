@@ -155,9 +155,13 @@ def test_measured_speed_is_one_of_this_machine_and_leaves_no_trace(corpus):
 @pytest.mark.filterwarnings("ignore:.*the longest sequence has:unrolled.corpus.reading.CorpusWarning")
 @pytest.mark.parametrize("framed", [False, True])
 def test_speed_is_measured_on_the_beginning_of_long_data_alone(framed, monkeypatch):
-    read = []
+    read, held = [], []
 
     class Counting(calibration.BatchLoader):
+        def __init__(self, part, *arguments, **options):
+            held.append(len(part.ids))
+            super().__init__(part, *arguments, **options)
+
         def next(self):
             read.append(super().next())
             return read[-1]
@@ -167,6 +171,7 @@ def test_speed_is_measured_on_the_beginning_of_long_data_alone(framed, monkeypat
     given = {"validation": 0, "test": 0}
     corpus = Corpus.from_sequences([text, text], **given) if framed else Corpus.from_text(text, **given)
     measured_speed(corpus, "float32")
+    assert max(held) <= calibration.TIMED
     assert max(batch.ids.numel() for batch in read) <= 1024
     assert len(read) <= 2 * (calibration.STEPS + 1)
 

@@ -55,7 +55,7 @@ def demo(*, out: Path = Path("demo"), quick: Flag = False) -> None:
         command("view", anbn["lstm"], "a a a b b b"),
         command("generate", sonnets_run, "Shall I compare", "--temperature", 0.7),
         command("score", sonnets_run, "Shall I compare thee to a summer"),
-        command("train", "YOUR_TEXT.txt", "--cell", "gru", "--out", "runs/mine"),
+        command("train", "YOUR_TEXT.txt", "--minutes", 5),
     ):
         console.print(f"  {line}", soft_wrap=True)
 

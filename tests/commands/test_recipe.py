@@ -1,0 +1,99 @@
+"""What `unrolled train` chooses where its user does not say: shown, recorded, obeyed, and ended in time."""
+
+import json
+import re
+
+import pytest
+
+from tests.commands.command_line import contents, refusal, unrolled
+from unrolled.lm import calibration
+from unrolled.lm.recipe import Speed
+
+TEXT = "to be, or not to be, that is the question\n" * 60
+SECONDS = ["--minutes", "0.01"]
+
+
+@pytest.fixture
+def text(tmp_path):
+    (tmp_path / "my text.txt").write_text(TEXT)
+    return tmp_path / "my text.txt"
+
+
+@pytest.fixture
+def steady(monkeypatch):
+    """A machine whose measured speed is always the same."""
+    monkeypatch.setattr(calibration, "measured_speed", lambda *_: Speed(1e-5, 1e-10))
+
+
+def config(folder):
+    return json.loads((folder / "config.json").read_text())
+
+
+def test_dry_run_shows_the_choices_with_their_reasons_and_writes_nothing(text, steady, tmp_path):
+    before = contents(tmp_path)
+    shown = unrolled("train", text, "--minutes", "2", "--dropout", "0.3", "--dry-run", cwd=tmp_path).stdout.decode()
+    assert re.search(r"│ hidden size +│ \d+ +│ enough for 2,267 training symbols", shown), shown
+    assert "│ dropout" not in shown
+    assert "SequenceModel" not in shown
+    assert contents(tmp_path) == before
+
+
+def test_minutes_bound_the_run_and_the_choices_are_recorded(text, steady, tmp_path):
+    done = unrolled("train", text, *SECONDS, "--hidden-size", "9", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    found = config(tmp_path / "runs" / "my text")
+    options = found["model"] | found["training"]
+    assert options["max_minutes"] == 0.01
+    assert options["hidden_size"] == 9
+    assert options["schedule"] == "cosine"
+    assert "hidden_size" not in found["chosen"]
+    for name, reason in found["chosen"].items():
+        assert name in options
+        assert reason in re.sub(r"[ │]*\n│[ │]*", " ", done.stdout.decode())
+
+
+def test_folders_are_named_after_the_data_and_none_is_written_twice(text, steady, tmp_path):
+    for _ in range(3):
+        assert unrolled("train", text, "--max-steps", "1", cwd=tmp_path).returncode == 0
+    assert unrolled("train", "-", "--max-steps", "1", cwd=tmp_path, stdin=TEXT.encode()).returncode == 0
+    made = {path.name for path in (tmp_path / "runs").iterdir()}
+    assert made == {"my text", "my text-2", "my text-3", "stdin"}
+    models = {(tmp_path / "runs" / name / "model.safetensors").read_bytes() for name in made - {"stdin"}}
+    assert len(models) == 1  # a run of given steps is the same each time
+
+
+def test_run_that_is_slower_than_planned_ends_in_time_and_says_so(text, monkeypatch, tmp_path):
+    monkeypatch.setattr(calibration, "measured_speed", lambda *_: Speed(1e-9, 1e-14))
+    done = unrolled("train", text, *SECONDS, "--max-epochs", "1000000", cwd=tmp_path)
+    assert "ended by max_minutes" in done.stdout.decode()
+    assert re.search(r"note: the machine was slower than when it was measured: [\d,]+ steps? of", done.stderr.decode())
+
+
+def test_run_as_fast_as_planned_says_nothing_of_the_speed(text, monkeypatch, tmp_path):
+    monkeypatch.setattr(calibration, "measured_speed", lambda *_: Speed(1e-2, 1e-9))
+    done = unrolled("train", text, *SECONDS, cwd=tmp_path)
+    assert done.returncode == 0
+    assert "slower" not in done.stderr.decode()
+
+
+@pytest.mark.parametrize("data", ["To be, or not to be, that is the question: Whether", "a" * 80, TEXT])
+def test_any_text_and_a_second_are_enough(data, tmp_path):
+    (tmp_path / "t.txt").write_text(data)
+    done = unrolled("train", "t.txt", "--minutes", "0.005", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    assert unrolled("generate", "runs/t", "--max-length", "3", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "said"),
+    [
+        (["--minutes", "0"], 2, "--minutes is 0.0; it must be a number in (0, 1e+09]"),
+        (["--minutes", "2", "--max-minutes", "3"], 2, "--minutes 2.0: --max-minutes is given too; leave one out"),
+        (["--minutes", "2", "--resume", "--out", "x"], 2, "no run to resume"),
+        (["--resume"], 2, "--resume needs --out"),
+        (["--minutes", "1", "--hidden-size", "0"], 2, "--hidden-size is 0"),
+    ],
+)
+def test_contradictions_are_named(flags, code, said, text, tmp_path):
+    assert said in refusal(code, "train", text, *flags, cwd=tmp_path)
+    assert not (tmp_path / "runs").exists()
