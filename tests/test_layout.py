@@ -21,6 +21,8 @@ ORDER = [
     ["core"],
     ["saved"],
     ["corpus", "runtime", "nn"],
+    ["formats"],
+    ["export", "imports"],
     ["lm"],
     ["languages", "views"],
     ["lab"],

@@ -12,13 +12,16 @@ MARK = "put something else here"
 
 
 def sealed(config, vocabulary, tensors, raw=b""):
-    """Return the files of a model, from JSON values and the bytes of its tensors; `raw` stands where MARK was."""
+    """Return the files of a model, from JSON values and the bytes of its tensors; `raw` stands where MARK was.
+
+    A vocabulary of None is none.
+    """
     write = lambda value: json.dumps(value).encode().replace(json.dumps(MARK).encode(), raw)  # noqa: E731
-    symbols = write(vocabulary)
-    sums = {"config.json": BLANK, "vocabulary.json": sha256(symbols), "model.safetensors": sha256(tensors)}
+    parts = {} if vocabulary is None else {"vocabulary.json": write(vocabulary)}
+    parts |= {"model.safetensors": tensors}
+    sums = {"config.json": BLANK} | {name: sha256(part) for name, part in parts.items()}
     described = write({"format_version": FORMAT_VERSION, "sha256": sums} | config)
-    described = described.replace(BLANK.encode(), sha256(described).encode(), 1)
-    return dict(zip(FILES, (described, symbols, tensors), strict=True))
+    return {"config.json": described.replace(BLANK.encode(), sha256(described).encode(), 1)} | parts
 
 
 def change(folder, **parts):
@@ -27,7 +30,9 @@ def change(folder, **parts):
     Args: folder; functions by the names config, vocabulary and tensors.  The checksums are made right again.
     """
     folder = Path(folder)
-    config, vocabulary = (json.loads((folder / name).read_bytes()) for name in FILES[:2])
+    config, vocabulary = (
+        json.loads((folder / name).read_bytes()) if (folder / name).exists() else None for name in FILES[:2]
+    )
     whole = {
         "config": {key: value for key, value in config.items() if key not in ("format_version", "sha256")},
         "vocabulary": vocabulary,

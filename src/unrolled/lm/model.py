@@ -33,6 +33,7 @@ from unrolled.notation import CELLS, cell_name
 from unrolled.runtime.model import RuntimeModel
 from unrolled.runtime.scoring import Score
 from unrolled.saved.model import SavedModel, check_model, save_model
+from unrolled.saved.network import Network
 from unrolled.saved.tensors import faults, model_tensors
 from unrolled.saved.vocabulary import Text, Vocabulary
 
@@ -244,6 +245,11 @@ class SequenceModel(torch.nn.Module):
             )
         tensors = {name: t.copy() for name, t in self.tensors().items()}
         return RuntimeModel(self.config.kind, self.config.num_layers, self.vocabulary, self.framed, tensors)
+
+    def network(self) -> Network:
+        """Return a copy of the present weights as the network that other formats hold."""
+        tensors = {name: t.copy() for name, t in self.tensors().items()}
+        return Network.of_model(SavedModel(self.config, self.framed, self.vocabulary, tensors, self.saved_config()))
 
     def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the model to a folder that :meth:`from_pretrained` and :mod:`unrolled.runtime` read.

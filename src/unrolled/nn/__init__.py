@@ -8,6 +8,7 @@ from unrolled.nn.cells import GRUCell, LSTMCell, RecurrentCell, RNNCell
 from unrolled.nn.dispatch import Backend, explain_backend
 from unrolled.nn.init import init_
 from unrolled.nn.layers import GRU, LSTM, RNN, PeepholeLSTM
+from unrolled.nn.network import network_of, save
 from unrolled.nn.recording import Trace
 from unrolled.nn.recurrent_layer import RecurrentLayer
 from unrolled.nn.stepper import Stepper
@@ -32,5 +33,7 @@ __all__ = [
     "from_torch",
     "functional",
     "init_",
+    "network_of",
+    "save",
     "swap",
 ]

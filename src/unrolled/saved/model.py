@@ -134,7 +134,7 @@ def section(kind: type[Section], name: str, values: Mapping[str, Any]) -> Sectio
 def save_model(
     folder: str | Path,
     config: dict[str, Any],
-    vocabulary: Vocabulary,
+    vocabulary: Vocabulary | None,
     tensors: Mapping[str, npt.NDArray[Any]],
     *,
     overwrite: bool = False,
@@ -144,7 +144,7 @@ def save_model(
     Args:
         folder: created if need be; other files in it stay as they are.
         config: JSON values that describe the model.
-        vocabulary: the symbols it reads and writes.
+        vocabulary: the symbols it reads and writes; None for a network that is no text model.
         tensors: its parameters by stored name.
         overwrite: replace a model that is already there.
 
@@ -163,20 +163,18 @@ def save_model(
 
 
 def write_model(
-    folder: Path, config: dict[str, Any], vocabulary: Vocabulary, tensors: Mapping[str, npt.NDArray[Any]]
+    folder: Path, config: dict[str, Any], vocabulary: Vocabulary | None, tensors: Mapping[str, npt.NDArray[Any]]
 ) -> None:
     """Write a model as :func:`save_model`, over one that is there, for the only writer of the folder."""
-    packed, symbols = pack(tensors), vocabulary.to_json()
-    sums = {"config.json": BLANK, "vocabulary.json": sha256(symbols), "model.safetensors": sha256(packed)}
+    parts = {} if vocabulary is None else {"vocabulary.json": vocabulary.to_json()}
+    parts |= {"model.safetensors": pack(tensors)}
+    sums = {"config.json": BLANK} | {name: sha256(part) for name, part in parts.items()}
     described = to_json({"format_version": FORMAT_VERSION, "sha256": sums} | config)
+    parts |= {"config.json": described.replace(BLANK.encode(), sha256(described).encode(), 1)}
     with writing(folder):
-        replace_files(
-            {
-                folder / "vocabulary.json": symbols,
-                folder / "model.safetensors": packed,
-                folder / "config.json": described.replace(BLANK.encode(), sha256(described).encode(), 1),
-            }
-        )
+        replace_files({folder / name: part for name, part in parts.items()})
+        if vocabulary is None:
+            (folder / "vocabulary.json").unlink(missing_ok=True)  # of a model that was there before
 
 
 def load_model(folder: str | Path) -> tuple[dict[str, Any], Vocabulary, Tensors]:
@@ -186,12 +184,23 @@ def load_model(folder: str | Path) -> tuple[dict[str, Any], Vocabulary, Tensors]
 
     Raises: CheckpointError if there is no model, or a file is damaged, foreign or of an unknown format version.
     """
-    return unchanged(Path(folder) / "config.json", lambda: _load(Path(folder)))
+    config, vocabulary, tensors = unchanged(Path(folder) / "config.json", lambda: read_parts(Path(folder)))
+    if vocabulary is None or "network" in config:
+        raise CheckpointError(
+            f"{folder}: holds layers that are no text model of this package; load them with unrolled.runtime.load"
+        )
+    return config, vocabulary, tensors
 
 
-def _load(folder: Path) -> tuple[dict[str, Any], Vocabulary, Tensors]:
+def read_parts(folder: Path) -> tuple[dict[str, Any], Vocabulary | None, Tensors]:
+    """Return the config, the vocabulary, if there is one, and the tensors in a folder, each whole by its sum.
+
+    Raises: CheckpointError as :func:`load_model`; another process may be replacing them (:func:`unchanged`).
+    """
     config, sums = read_config(folder)
     symbols_file = folder / "vocabulary.json"
+    if symbols_file.name not in sums:
+        return config, None, unpack(folder / "model.safetensors", sums.get("model.safetensors"))
     symbols = read_whole(symbols_file, sums.get(symbols_file.name))
     try:
         vocabulary = Vocabulary.from_json(symbols)
@@ -217,6 +226,7 @@ def read_config(folder: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
     own = sums.pop(file.name, None)
     if own is not None:
         check_sum(file, data.replace(own.encode(), BLANK.encode(), 1), own)
-    if sums.keys() != {"vocabulary.json", "model.safetensors"}:
+    parts = {"model.safetensors"} if "network" in config else {"model.safetensors", "vocabulary.json"}
+    if not parts <= sums.keys() <= {"model.safetensors", "vocabulary.json"}:
         raise CheckpointError(f"{file}: damaged: it has the sha256 of {', '.join(map(repr, sums)) or 'no file'}")
     return {key: config[key] for key in config if key not in RESERVED}, sums

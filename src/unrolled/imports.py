@@ -1,0 +1,4 @@
+"""Into this package: what reads a network that was trained elsewhere.
+
+Each function returns a :class:`unrolled.saved.network.Network`; no code in a file is run.
+"""

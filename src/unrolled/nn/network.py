@@ -1,0 +1,93 @@
+"""From modules to the network that they are, apart from torch: what is saved, shipped and exported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from unrolled.nn.recurrent_layer import RecurrentLayer
+from unrolled.notation import WEIGHTS, Kind, Weights, stored_name
+from unrolled.saved.network import Head, Layer, Network, When
+from unrolled.saved.network_folder import save_network
+
+#: Modules that only act in training.
+_IDLE = (torch.nn.Dropout, torch.nn.Identity)
+
+
+def network_of(module: Any, *, head: When = "each", one_hot: bool = False) -> Network:
+    """Return the network that a module is, with copies of its weights.
+
+    Args:
+        module: an RNN, LSTM or GRU, of torch or of this package; a Sequential, list or tuple of an Embedding, such
+            layers, a Linear and a Softmax, in this order, of which all but the layers may be missing; or a module that
+            has a method `network()`, as `SequenceModel`.
+        head: whether the Linear reads every step's output, "each", or only that after the "last".
+        one_hot: whether it reads symbols as one-hot vectors of the first layer's I.
+    Raises: TypeError for any other module, naming it; ValueError if its parts do not fit each other, or are of other
+        types than float32 and float64.
+
+    >>> from unrolled.nn import GRU
+    >>> network = network_of([torch.nn.Embedding(9, 4), GRU(4, 6, bidirectional=True), torch.nn.Linear(12, 9)])
+    >>> network.I, network.layers[0].width, network.width
+    (9, 12, 9)
+    """
+    if callable(getattr(module, "network", None)):
+        return cast(Network, module.network())
+    parts = [part for part in _parts(module) if not isinstance(part, _IDLE)]
+    embedding = after = None
+    softmax = False
+    if parts and isinstance(parts[0], torch.nn.Embedding):
+        embedding = _array(parts.pop(0).weight)
+    if len(parts) > 1 and isinstance(parts[-1], torch.nn.Softmax):
+        softmax = bool(parts.pop())
+    if len(parts) > 1 and isinstance(parts[-1], torch.nn.Linear):
+        linear = parts.pop()
+        after = Head(_array(linear.weight), None if linear.bias is None else _array(linear.bias), head, softmax)
+    layers = tuple(layer for part in parts for layer in _layers(part))
+    return Network(layers, embedding, one_hot, after)
+
+
+def save(
+    module: Any, folder: str | Path, *, head: When = "each", one_hot: bool = False, overwrite: bool = False
+) -> None:
+    """Save a module so that `unrolled.runtime.load` can run it without torch.
+
+    Args: as :func:`network_of`; the folder; whether to replace a model that is already there.
+    Raises: TypeError and ValueError as :func:`network_of`; CheckpointError if the folder cannot be written.
+
+    >>> from unrolled.nn import LSTM
+    >>> save([LSTM(3, 5), torch.nn.Linear(5, 2)], "saved-layers")
+    """
+    save_network(folder, network_of(module, head=head, one_hot=one_hot), overwrite=overwrite)
+
+
+def _parts(module: Any) -> Iterator[torch.nn.Module]:
+    if isinstance(module, (torch.nn.Sequential, torch.nn.ModuleList, list, tuple)):
+        for part in module:
+            yield from _parts(part)
+    else:
+        yield module
+
+
+def _layers(module: torch.nn.Module) -> Iterator[Layer]:
+    if not isinstance(module, torch.nn.RNNBase):
+        raise TypeError(
+            f"{type(module).__name__} cannot be saved as a part of a network, expected an Embedding, then RNN, LSTM or "
+            "GRU layers, then a Linear, then a Softmax; save the recurrent layers alone"
+        )
+    kind = cast(Kind, module.kind if isinstance(module, RecurrentLayer) else module.mode)
+    for layer in range(module.num_layers):
+        sides = (False, True) if module.bidirectional else (False,)
+        yield Layer(kind, tuple(_weights(module, layer, reverse) for reverse in sides))
+
+
+def _weights(module: torch.nn.RNNBase, layer: int, reverse: bool) -> Weights:
+    found = {name: getattr(module, stored_name(name, layer, reverse), None) for name in WEIGHTS}
+    return Weights(**{name: None if w is None else _array(w) for name, w in found.items()})
+
+
+def _array(w: Any) -> Any:
+    return w.detach().cpu().numpy().copy()
