@@ -41,7 +41,7 @@ def log_softmax_at(logits: Logits, ids: NDArray[np.int64]) -> NDArray[np.float64
     found, rows = np.empty(len(ids)), max(1, IN_CACHE // logits.shape[-1])
     for n in range(0, len(ids), rows):
         shifted, log_sums = _shifted(logits[n : n + rows])
-        found[n : n + rows] = (np.take_along_axis(shifted, ids[n : n + rows, None], 1) - log_sums)[:, 0]
+        found[n : n + rows] = shifted[np.arange(len(shifted)), ids[n : n + rows]] - log_sums[:, 0]
     return found
 
 

@@ -55,6 +55,8 @@ class Engine:
         self.network = network
         self.dtype: np.dtype[Any] = np.dtype(np.float32) if narrow else network.dtype
         self.reads = network.reads_symbols, self.dtype  #: whether symbols, and else numbers of which type
+        #: What turns logits into what the network gives.
+        self.finished: Change = softmax if network.head is not None and network.head.softmax else as_it_is
         self.kinds = [layer.kind for layer in network.layers]
         self.layers = [_each(layer, self._rounded) for layer in _reading_symbols(network)]
         self._core_layers = [[_changed(w, self._stored) for w in directions] for directions in self.layers]
@@ -173,10 +175,6 @@ class Engine:
             y[...] = h @ self.head.W.T + self.head.b
         else:
             sequences.linear(h.reshape(-1, h.shape[-1]), self._core_head, y.reshape(-1, y.shape[-1]))
-
-    def finished(self, y: Array) -> Array:
-        """Return what the network gives, from its logits: probabilities if its head has a softmax."""
-        return softmax(y) if self.network.head is not None and self.network.head.softmax else y
 
 
 def softmax(logits: Array) -> Array:

@@ -58,7 +58,7 @@ class RuntimeModel:
 
     def __init__(self, network: Network, weights: Precision = "float32"):
         check_value("weights", weights, Precision)
-        self.network = network
+        self.network, self._symbols = network, network.reads_symbols
         self._engine = Engine(network, weights)
         self._own_lock()
 
@@ -100,7 +100,7 @@ class RuntimeModel:
         """
         with self._lock:
             own = self._stream()
-            if self.network.reads_symbols:
+            if self._symbols:
                 x = np.array([index(x)])
             elif type(x) is np.ndarray:
                 x = x[None]
@@ -129,11 +129,10 @@ class RuntimeModel:
         >>> model.feed(np.ones((4, 3, 2), np.float32), lengths=[4, 1, 0])[:, :, 0].T.tolist()
         [[1.0, 2.0, 3.0, 4.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]
         """
-        symbols, I = self.network.reads_symbols, self.network.I
         x = checks.steps(x, *self._engine.reads)
-        one = x.ndim == (1 if symbols else 2)
+        one = x.ndim == (1 if self._symbols else 2)
         x = x[:, None] if one else x
-        checks.sequences(x, symbols, I)
+        checks.sequences(x, self._symbols, self.network.I)
         if one and lengths is not None:
             raise ValueError("lengths are those of several sequences, x (T, B) or (T, B, I); one is as long as it is")
         if one and self.network.is_steppable:

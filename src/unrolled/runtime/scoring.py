@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from unrolled.core.sampling import Logits, log_softmax, log_softmax_at
 from unrolled.saved.vocabulary import Ids, Text, Vocabulary
 
 #: Most texts in a batch, and about how many logits are in memory at a time.
-TEXTS, LOGITS = 256, 1 << 20
+TEXTS, LOGITS = 256, 1 << 18
 
 
 @dataclass(frozen=True)
@@ -62,50 +62,37 @@ def score_each(model: Reader, texts: Sequence[Text]) -> list[Score]:
     Raises: ValueError if a text holds no symbol.
     """
     vocabulary = model.vocabulary
-    end = [vocabulary.eos_id] if model.framed else []
     encoded = [vocabulary.encode(text) for text in texts]
     if not all(map(len, encoded)):
         raise ValueError("the text to score is empty; give at least one symbol")
-    scored = [np.append(ids, end).astype(np.int64) for ids in encoded]
-    bits = _bits(model, scored)
-    return [
-        Score(
-            (*vocabulary.tokenizer.aligned(vocabulary.split(text)), *([" EOS"] if end else [])),
-            of_each,
-            int(np.count_nonzero(ids == vocabulary.unk_id)),
-        )
-        for text, ids, of_each in zip(texts, encoded, bits, strict=True)
-    ]
-
-
-def _bits(model: Reader, texts: list[Ids]) -> list[NDArray[np.float64]]:
-    """Return the bits of each symbol of texts of at least one."""
-    bits = [np.empty(len(ids)) for ids in texts]
-    of_first = log_softmax(model.start)
-    by_length = sorted(range(len(texts)), key=lambda k: len(texts[k]))
-    for first in range(0, len(by_length), TEXTS):
+    end = (" EOS",) if model.framed else ()
+    by_length = sorted(range(len(texts)), key=lambda k: len(encoded[k]))
+    scores: dict[int, Score] = {}
+    for first in range(0, len(texts), TEXTS):
         batch = by_length[first : first + TEXTS]
-        nats = _later_nats(model, [texts[k] for k in batch])
-        for b, k in enumerate(batch):
-            bits[k][0] = of_first[texts[k][0]]
-            bits[k][1:] = nats[: len(texts[k]) - 1, b]
-            bits[k] /= -math.log(2)
-    return bits
+        for k, bits in zip(batch, _bits(model, [encoded[k] for k in batch]), strict=True):
+            pieces = vocabulary.tokenizer.aligned(vocabulary.split(texts[k]))
+            scores[k] = Score((*pieces, *end), bits, int(np.count_nonzero(encoded[k] == vocabulary.unk_id)))
+    return [scores[k] for k in range(len(texts))]
 
 
-def _later_nats(model: Reader, texts: list[Ids]) -> NDArray[np.float64]:
-    """Return the log-probabilities (T, B) of all symbols but the first of each text, in nats."""
-    lengths = np.array([len(ids) - 1 for ids in texts], np.int64)
+def _bits(model: Reader, texts: list[Ids]) -> Iterator[NDArray[np.float64]]:
+    """Yield the bits of each symbol of each text, and of EOS."""
+    lengths = np.array(list(map(len, texts))) + model.framed
     T, B = lengths.max(), len(texts)
-    ids = np.zeros((T + 1, B), np.int64)
+    ids = np.full((T, B), model.vocabulary.eos_id)
     for b, text in enumerate(texts):
         ids[: len(text), b] = text
-    nats, state = np.empty((T, B)), model.initial(B)
+    nats, state = np.empty((B, T)), model.initial(B)  # log-probabilities
+    nats[:, 0] = log_softmax(model.start)[ids[0]]
     steps = max(1, LOGITS // (B * len(model.start)))
-    for t in range(0, T, steps):
-        read = ids[t : min(t + steps, T)]
-        left = np.clip(lengths - t, 0, len(read))
+    for t in range(0, T - 1, steps):
+        read = ids[t : min(t + steps, T - 1)]
+        left = np.clip(lengths - 1 - t, 0, len(read))
         logits, state = model.read_on(read, state, left)
         here = np.arange(len(read))[:, None] < left
-        nats[t : t + len(read)][here] = log_softmax_at(logits[here], ids[t + 1 : t + 1 + len(read)][here])
-    return nats
+        after = slice(t + 1, t + 1 + len(read))
+        nats.T[after][here] = log_softmax_at(logits[here], ids[after][here])
+    nats /= -math.log(2)
+    for of_text, n in zip(nats, lengths, strict=True):
+        yield of_text[:n].copy()

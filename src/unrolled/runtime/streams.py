@@ -37,7 +37,7 @@ class Streams:
     """
 
     def __init__(self, engine: Engine, state: State):
-        self._engine = engine
+        self._engine, self._finished = engine, engine.finished
         self._begin(state)
 
     def _begin(self, state: State) -> None:
@@ -56,9 +56,8 @@ class Streams:
         """
         if type(x) is not np.ndarray:
             x = checks.steps(x, *self._engine.reads)
-        stepper = self._stepper
-        stepper.step(x)
-        return self._engine.finished(stepper.result.copy())
+        self._stepper.step(x)
+        return self._finished(self._stepper.result.copy())
 
     def feed(self, x: Any, lengths: Any = None) -> Array:
         """Read many steps of every stream at once, with the bits of single steps.
@@ -76,7 +75,7 @@ class Streams:
             raise ValueError(f"x holds {x.shape[1]} streams, expected {len(self)}: (T, B) symbols or (T, B, I) vectors")
         y, after = self._engine.unroll(x, self._state(), checks.lengths(lengths, x))
         put(self._stepper, after)
-        return self._engine.finished(y)
+        return self._finished(y)
 
     def _state(self) -> State:
         return State(self._stepper.states)
