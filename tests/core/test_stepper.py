@@ -179,3 +179,22 @@ def test_half_precision_weights_are_an_error():
     half = [tuple(w if w is None else w.astype(np.float16) for w in layer) for layer in weights_of(unn.GRU(4, 7))]
     with pytest.raises(ValueError, match="float16, expected float32, float64, or the bits of bfloat16"):
         CoreStepper("GRU", half, 1)
+
+
+def test_layers_of_different_cells_step_as_each_alone():
+    kinds, layers = ["LSTM", "GRU", "RNN_TANH"], [unn.LSTM(4, 9), unn.GRU(9, 7), unn.RNN(7, 5)]
+    ids = torch.randint(0, 4, (6, 3))
+    with torch.no_grad():
+        y = ids
+        for layer in layers:
+            y, _ = layer(y)
+    stepper = CoreStepper(kinds, [weights_of(layer)[0] for layer in layers], 3)
+    for t, symbols in enumerate(ids.numpy()):
+        np.testing.assert_array_equal(stepper.step(symbols), y[t].numpy(), err_msg=f"step {t}")
+
+
+@pytest.mark.parametrize("cells", [[], [3, 3], [5], ["GRU"], [-1]])
+def test_core_refuses_cells_that_are_not_those_of_the_layers(cells):
+    [weights] = weights_of(unn.GRU(4, 7))
+    with pytest.raises((ValueError, RuntimeError), match=r"cells for 1 layers, expected one for each|cell is|cast"):
+        _core.Stepper("float32", cells, [notation.Weights(*weights)], None, 1, True)
