@@ -150,9 +150,9 @@ class Stepper {
   nb::object logits() const { return (head_ ? head_->y : zeros(layers_.front().call.B, 0)).template as<nb::numpy>(); }
 
  private:
-  // Multiply-adds of a step from which on it lets other threads of Python run: to give up the interpreter and to take
-  // it again takes some 0.1 us, and much longer where a thread that only runs Python holds it.
-  static constexpr Index kWorthOthers = 100'000;
+  // Multiply-adds of a step, some 10 us, from which on it lets other threads of Python run: to take the interpreter
+  // back from one that holds it takes as long.
+  static constexpr Index kWorthOthers = 400'000;
 
   // One call at a time: while a step runs, another thread could give it other rows to read.
   class Turn {
