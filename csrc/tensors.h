@@ -48,11 +48,13 @@ class Tensors {
     bool of_library;
   };
   Array read(nb::handle object, bool writes = false) {
-    const DLTensor t = read_tensor(object);
-    if (take_ != Take::arrays) return {t, true};
+    if (take_ != Take::arrays) return {read_tensor(object), true};
     objects_.push_back(nb::borrow(object));
-    if (t.device.device_type == kDLCPU) return {t, true};
-    return {read_numpy(object, writes), false};
+    if (!is_plain(object)) {  // an array of numpy comes first: the library's refusal of one takes a microsecond
+      const DLTensor array = read_numpy(object, writes);
+      if (array.device.device_type == kDLCPU) return {array, false};
+    }
+    return {read_tensor(object), true};
   }
   Take taken() const { return take_; }
 

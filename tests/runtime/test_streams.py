@@ -1,5 +1,6 @@
 """Streams side by side: each has the bits that it has alone, whoever joins and leaves."""
 
+import sys
 import threading
 
 import numpy as np
@@ -138,25 +139,30 @@ def test_second_thread_that_steps_the_same_streams_is_refused():
 
 
 def test_thread_can_run_while_another_steps():
-    """A step of many numbers holds no lock of the interpreter: the other thread is in its own step meanwhile."""
     network = Network((layer("LSTM", 512, 512),))
-    model, x = RuntimeModel(network), inputs(network, 1, 256)[0]
-    inside, met = set(), threading.Event()
+    streams, x = RuntimeModel(network).streams(256), inputs(network, 1, 256)[0]
+    about_to_step, done = threading.Event(), []
 
-    def watch(name, streams):
-        for _ in range(200):
-            if met.is_set():
+    def step():
+        about_to_step.set()
+        streams.step(x)
+        done.append(True)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)  # a thread of Python runs until it gives way itself, which only the step does here
+    try:
+        for _ in range(9):  # on a busy machine the step may be over before this thread has woken
+            done.clear(), about_to_step.clear()
+            stepping = threading.Thread(target=step)
+            stepping.start()
+            about_to_step.wait()
+            ran_meanwhile = not done
+            stepping.join()
+            if ran_meanwhile:
                 return
-            inside.add(name)
-            streams.step(x)
-            if len(inside) == 2:  # the other one is between its entry and its exit
-                met.set()
-            inside.discard(name)
-
-    threads = [threading.Thread(target=watch, args=(name, model.streams(256))) for name in "ab"]
-    [thread.start() for thread in threads]
-    [thread.join() for thread in threads]
-    assert met.is_set()
+    finally:
+        sys.setswitchinterval(interval)
+    pytest.fail("no other thread ran during a step")
 
 
 @pytest.mark.parametrize("name", ["LSTM-3-5", "mixed", "text-GRU"])

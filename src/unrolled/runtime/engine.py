@@ -200,10 +200,22 @@ def _reading_symbols(network: Network) -> Iterator[Layer]:
     E, (first, *others) = network.embedding, network.layers
     if E is None:
         yield first
-    else:  # (G*H, V): a column for each symbol
-        fold = [w._replace(W_ih=np.ascontiguousarray((E @ w.W_ih.T).T)) for w in first.directions]
-        yield Layer(first.kind, tuple(fold), first.initial)
+    else:
+        yield Layer(first.kind, tuple(_through(E, w) for w in first.directions), first.initial)
     yield from others
+
+
+def _through(E: Array, w: Weights) -> Weights:
+    """Return weights with W_ih (G*H, V), a column for each symbol of an embedding (V, E).
+
+    In the core, because the threads of numpy's own product may wait for each other longer than all the rest takes.
+    """
+    of_symbols = np.empty((len(E), len(w.W_ih)), E.dtype)  # (V, G*H)
+    if reference_forced():
+        of_symbols[...] = E @ w.W_ih.T
+    else:
+        sequences.linear(E, Linear(w.W_ih, np.zeros(len(w.W_ih), E.dtype)), of_symbols)
+    return w._replace(W_ih=np.ascontiguousarray(of_symbols.T))
 
 
 def _changed(w: Weights, change: Change) -> Weights:
