@@ -288,12 +288,27 @@ def test_threads_that_share_a_model_each_get_their_own_results():
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 def test_forked_child_waits_for_no_thread_that_was_stepping():
     model = RuntimeModel(NETWORKS["GRU-one-hot"])
+    first = model.step(1)
     with model._lock:  # as a thread of the parent holds it, which the child has not
         child = os.fork()
         if child == 0:
             signal.alarm(60)
-            model.step(1)
-            os._exit(0)
+            os._exit(0 if np.array_equal(model.step(1), first) else 1)  # it begins anew
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.whole_process
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_forked_child_goes_on_where_its_parent_is():
+    model = RuntimeModel(NETWORKS["GRU-one-hot"])
+    model.step(1)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        before = model.state
+        model.reset()
+        model.step(1)
+        os._exit(0 if model.state.equals(before) else 1)
     assert os.waitpid(child, 0)[1] == 0
 
 

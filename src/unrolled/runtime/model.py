@@ -28,9 +28,10 @@ _MODELS: WeakSet[RuntimeModel] = WeakSet()
 
 
 def _after_fork() -> None:
-    """Free a forked child from the locks that threads of its parent hold."""
+    """Free a forked child from the locks that threads of its parent hold: what they were in the middle of is lost."""
     for model in tuple(_MODELS):
-        model._own_lock()
+        if model._lock.locked():
+            model._begin()
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -60,7 +61,7 @@ class RuntimeModel:
         check_value("weights", weights, Precision)
         self.network, self._symbols = network, network.reads_symbols
         self._engine = Engine(network, weights)
-        self._own_lock()
+        self._begin()
 
     @classmethod
     def load(cls, folder: str | Path, weights: Precision = "float32") -> Self:
@@ -68,8 +69,8 @@ class RuntimeModel:
         check_value("weights", weights, Precision)
         return cls(load_network(folder), weights)
 
-    def _own_lock(self) -> None:
-        """Begin with a stream of its own that has read nothing: a copy, a pickled model and a forked child do too."""
+    def _begin(self) -> None:
+        """Begin with a stream of its own that has read nothing; a copy and a pickled model do too."""
         self._own: Streams | None = None
         self._lock = threading.Lock()
         _MODELS.add(self)
@@ -79,7 +80,7 @@ class RuntimeModel:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._own_lock()
+        self._begin()
 
     def __repr__(self) -> str:
         of, width = self.network, "V" if self.network.reads_symbols else "I"
