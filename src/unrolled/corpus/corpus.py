@@ -6,7 +6,6 @@ EOS ends each file).  Only training symbols make the vocabulary; what is new in 
 
 from __future__ import annotations
 
-import hashlib
 import unicodedata
 import warnings
 from collections.abc import Iterable, Sequence
@@ -16,12 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from unrolled.config.data import DataConfig
 from unrolled.config.options import option
-from unrolled.corpus import reading, records
+from unrolled.corpus import prepared, reading, records
 from unrolled.corpus.encoding import Encoder, encode_records, encode_texts, kind_or
-from unrolled.corpus.numbering import Known, assigned, check_lengths, final_ids, vocabulary_of
+from unrolled.corpus.numbering import (
+    Known,
+    assigned,
+    check_lengths,
+    final_ids,
+    fingerprint,
+    first_counts,
+    vocabulary_of,
+)
 from unrolled.corpus.reading import CorpusError, CorpusWarning
 from unrolled.corpus.splitting import (
     Parts,
@@ -80,7 +88,8 @@ class Corpus:
         """Return the corpus of a file, a folder, several of these, or standard input (``-``).
 
         Args:
-            data: what to read; a folder stands for all its files, sorted by path.
+            data: what to read; a folder stands for all its files, sorted by path, unless it is a prepared corpus
+                (:func:`unrolled.corpus.prepare`), which is mapped into memory.
             config: how to read and split it.
             vocabulary: of a trained model, to encode data for that model; by default a new one is built.
             extend: add the training symbols that the vocabulary lacks; by default they are UNK.
@@ -88,6 +97,9 @@ class Corpus:
 
         Raises: CorpusError if a file cannot be read as the config says, or a split would be empty.
         """
+        names = [data] if isinstance(data, str | Path) else data
+        if len(names) == 1 and prepared.is_prepared(names[0]):
+            return cls._mapped(Path(names[0]), config, vocabulary, changes)
         config = _adapted(config, vocabulary, changes)
         sources = reading.find_sources(data, config.include, config.encoding)
         if not tokenizer(kind_or("characters", config)).reads_bytes:
@@ -104,6 +116,24 @@ class Corpus:
             )
             encoder, starts = encode_records(found, config)
         return _split_and_number(encoder, starts, config, Known(vocabulary, extend), tuple(map(str, sources)), stream)
+
+    @classmethod
+    def _mapped(
+        cls, folder: Path, config: DataConfig | None, known: Vocabulary | None, changes: dict[str, Any]
+    ) -> Corpus:
+        """Return a prepared corpus, mapped into memory; how it was read and split is decided."""
+        index, vocabulary = prepared.read_index(folder)
+        prepared.check_config(folder, index, replace(config or DataConfig(), **changes))
+        if known is not None and known != vocabulary:
+            raise CorpusError(
+                f"{folder}: prepared with a vocabulary of its own, {vocabulary}, but the model has {known}; read the "
+                "data itself"
+            )
+        train, validation, test = (prepared.map_part(folder, k, index, len(vocabulary)) for k in prepared.SPLITS)
+        corpus = cls(vocabulary, train, validation, test, index.stream, index.split, (str(folder),))
+        # What reading all of it would find is known already.
+        vars(corpus)["fingerprint"], vars(corpus)["first_counts"] = index.fingerprint, np.array(index.first)
+        return corpus
 
     @classmethod
     def from_text(
@@ -170,12 +200,12 @@ class Corpus:
     @cached_property
     def fingerprint(self) -> str:
         """The sha256, in hexadecimal, of the vocabulary and of every id in its split: equal if training is equal."""
-        digest = hashlib.sha256(self.vocabulary.to_json())
-        for part in self.splits.values():
-            digest.update(part.offsets.astype("<i8").tobytes())
-            for block in blocks(part.ids):
-                digest.update(block.astype("<u4").tobytes())
-        return digest.hexdigest()
+        return fingerprint(self.vocabulary, ((part.offsets, blocks(part.ids)) for part in self.splits.values()))
+
+    @cached_property
+    def first_counts(self) -> npt.NDArray[np.int64]:
+        """How often each symbol begins a sequence of the training split, (V,), or occurs in its stream."""
+        return first_counts(self.train, self.stream, len(self.vocabulary))
 
     def __repr__(self) -> str:
         shape = "stream" if self.stream else counted(sum(map(len, self.splits.values())), "sequence")

@@ -5,8 +5,9 @@ Data in memory and data in a prepared folder come by these rules, so that both t
 
 from __future__ import annotations
 
+import hashlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from unrolled.config.options import brief, option
 from unrolled.corpus import reading
 from unrolled.corpus.encoding import Compact
 from unrolled.corpus.reading import CorpusError, CorpusWarning
-from unrolled.corpus.splitting import Assignment, Positions, assign_blocks, assign_units
+from unrolled.corpus.splitting import Assignment, Positions, Sequences, assign_blocks, assign_units, counts
 from unrolled.notation import gate_count
 from unrolled.saved.tokenizers.base import Tokenizer
 from unrolled.saved.vocabulary import Vocabulary
@@ -98,6 +99,21 @@ def final_ids(vocabulary: Vocabulary, symbols: Sequence[str]) -> tuple[Compact, 
     lengths = np.array([1, 1, *map(len, segments)])
     final = [vocabulary.eos_id, vocabulary.unk_id, *vocabulary.encode([*chain.from_iterable(segments)])]
     return np.array(final, np.min_scalar_type(len(vocabulary) - 1)), lengths
+
+
+def fingerprint(vocabulary: Vocabulary, parts: Iterable[tuple[Positions, Iterable[Compact]]]) -> str:
+    """Return the sha256, in hexadecimal, of a vocabulary, and of the offsets and the blocks of ids of each split."""
+    digest = hashlib.sha256(vocabulary.to_json())
+    for offsets, ids in parts:
+        digest.update(offsets.astype("<i8").tobytes())
+        for block in ids:
+            digest.update(block.astype("<u4").tobytes())
+    return digest.hexdigest()
+
+
+def first_counts(train: Sequences, stream: bool, V: int) -> npt.NDArray[np.int64]:
+    """Return how often each symbol begins a sequence, (V,); of a stream any symbol may be the first."""
+    return counts(train.ids if stream else train.ids[train.offsets[:-1]], V)
 
 
 def check_lengths(longest: int, inputs: str) -> None:

@@ -119,8 +119,10 @@ class Assignment(NamedTuple):
 def assign_blocks(symbols: int, config: DataConfig, inputs: str) -> Assignment:
     """Cut a stream of so many symbols into one block for each split, in the order train, validation, test."""
     sizes = _sizes(symbols, 2, config, "symbols", inputs)
-    starts: Positions = np.cumsum(sizes) - sizes
-    return Assignment(np.split(starts, 3), np.split(np.array(sizes), 3), Split("symbols", config.validation, config.test, None, sizes))
+    train, validation, test = sizes
+    starts = [np.array([start]) for start in (0, train, train + validation)]
+    split = Split("symbols", config.validation, config.test, None, (train, validation, test))
+    return Assignment(starts, [np.array([size]) for size in sizes], split)
 
 
 def assign_units(starts: Positions, symbols: int, config: DataConfig, unit: Unit, inputs: str) -> Assignment:
