@@ -33,7 +33,7 @@ SPLITS = ("train", "validation", "test")
 CHECKED = 1 << 24
 
 
-class Part(msgspec.Struct, forbid_unknown_fields=True):
+class PreparedPart(msgspec.Struct, forbid_unknown_fields=True):
     """A split: its symbols, its sequences, and how many symbols are UNK."""
 
     symbols: int
@@ -67,7 +67,7 @@ class Index(msgspec.Struct, forbid_unknown_fields=True):
     data: dict[str, Any]  # how it was read: a DataConfig
     split: Split
     sources: list[File]
-    parts: dict[str, Part]
+    parts: dict[str, PreparedPart]
     first: list[int]  # how often each symbol begins a sequence of train, or occurs in its stream
 
 

@@ -31,7 +31,7 @@ from unrolled.corpus.numbering import (
     first_counts,
     vocabulary_of,
 )
-from unrolled.corpus.prepared import SPLITS, Index, Part
+from unrolled.corpus.prepared import SPLITS, Index, PreparedPart
 from unrolled.corpus.reading import PREPARED, CorpusError, CorpusWarning, Source
 from unrolled.corpus.splitting import BLOCK, Assignment, Positions, counts
 from unrolled.corpus.stretches import Encoded, Plan, Progress, encode, plan_of
@@ -241,14 +241,16 @@ class _Written:
         self.often += counts(after, len(self.often))
         self._ids.write(after.astype(after.dtype.newbyteorder("<"), copy=False).tobytes())
 
-    def finish(self, stream: bool, unknown: int) -> Part:
+    def finish(self, stream: bool, unknown: int) -> PreparedPart:
         """Write what is left to disk, and return what the split holds."""
         self._ids.flush()
         os.fsync(self._ids.fileno())
         self._ids.close()
         if self._ends_file is not None:
             write_synced(self._ends_file, self._ends.astype("<i8").tobytes())
-        return Part(self._symbols, int(self._symbols > 0) if stream else len(self._ends), int(self.often[unknown]))
+        return PreparedPart(
+            self._symbols, int(self._symbols > 0) if stream else len(self._ends), int(self.often[unknown])
+        )
 
 
 def _sequences_of_files(found: _All, files: Assignment) -> Assignment:
@@ -303,7 +305,7 @@ def _finish(plan: Plan, sources: list[Source], format: Format, config: DataConfi
         (part.offsets, read_blocks(folder / f"{name}.ids", dtype)) for name, part in zip(SPLITS, mapped, strict=True)
     )
     index.fingerprint = fingerprint(vocabulary, read)
-    first = written[0].often if stream else first_counts(mapped[0], stream, len(vocabulary))
-    index.first = first.tolist()
+    begins = written[0].often if stream else first_counts(mapped[0], stream, len(vocabulary))
+    index.first = begins.tolist()
     write_file(folder / PREPARED, to_json(msgspec.to_builtins(index)))
     shutil.rmtree(scratch)
