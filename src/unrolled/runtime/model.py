@@ -33,7 +33,7 @@ from unrolled.notation import stored_name, weight_shapes
 from unrolled.runtime import generation, scoring
 from unrolled.runtime.scoring import Score
 from unrolled.saved.model import SavedModel
-from unrolled.saved.starts import uncounted
+from unrolled.saved.starts import unwritten
 from unrolled.saved.vocabulary import Text, Vocabulary
 from unrolled.words import counted
 
@@ -180,13 +180,12 @@ class RuntimeModel:
     @cached_property
     def writer(self) -> RuntimeModel:
         """The model that writes: after a stream, without the symbols that training never had as a target."""
-        unlearned = uncounted(self.start)
-        left = np.flatnonzero(~unlearned).tolist()
-        if self.framed or not unlearned.any() or left == [self.unk_id]:
+        never = unwritten(self.start, self.unk_id, self.framed)
+        if not never.any():
             return self
         writer = copy.copy(self)
         for name in ("start", "b_y"):  # the logits of -inf that follow have no share
-            setattr(writer, name, np.where(unlearned, np.float32(-np.inf), getattr(self, name)))
+            setattr(writer, name, np.where(never, np.float32(-np.inf), getattr(self, name)))
         return writer
 
     def initial(self, B: int) -> State:
