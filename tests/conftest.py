@@ -27,3 +27,12 @@ def instruction_set(request):
     _core.force_instruction_set(request.param)
     yield request.param
     _core.force_instruction_set(before)
+
+
+@pytest.fixture(scope="session")
+def window(tmp_path_factory):
+    """A real browser without a window; nothing of it is imported before a test asks for it."""
+    from tests.views.browser.driver import browser
+
+    with browser(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +29,9 @@ from unrolled.webpage.one_file import one_file
 
 #: How the numbers of matrices are kept.
 Kept = Literal["float32", "bfloat16"]
+
+#: The limits of a server that are a page's too: they are what a reader can look over, not what a machine can bear.
+_LIMITS = ("text_symbols", "written_symbols", "writing_seconds")
 
 #: The bytes of an array, by how it is kept.
 _KEPT: dict[Kept, Callable[[NDArray[Any]], NDArray[Any]]] = {
@@ -67,9 +70,9 @@ def _described(network: Network, name: str, weights: Kept) -> dict[str, Any]:
     refuse(
         "an HTML page",
         network,
-        two_ways="it has no next step to show; serve nothing of it, or train a network that reads forward",
-        projection="train without proj_size",
-        peepholes="take the LSTM without them",
+        two_ways="it has no next step; train a network that reads forward",
+        projection="train one without",
+        peepholes="train an LSTM without",
     )
     config, text = network.model_config(), network.text
     if text is None:
@@ -85,8 +88,7 @@ def _described(network: Network, name: str, weights: Kept) -> dict[str, Any]:
     card = model_card(name, config, text.vocabulary, parameters=parameters, framed=text.framed)
     return {
         "card": msgspec.to_builtins(card),
-        "limits": {each: limits[each] for each in ("text_symbols", "written_symbols", "writing_seconds")}
-        | {"units": UNITS},
+        "limits": {each: limits[each] for each in _LIMITS} | {"units": UNITS},
         "options": asdict(GenerationConfig()),
         "shown": SHOWN,
         "most": MOST,
@@ -107,20 +109,20 @@ def _described(network: Network, name: str, weights: Kept) -> dict[str, Any]:
 def _tensors(network: Network) -> dict[str, NDArray[Any]]:
     """Return the arrays that the page needs, by their stored names; a head that is the embedding is left out.
 
-    Raises: FormatError if a number is not finite.
+    Raises: FormatError if a number is not finite in float32.
     """
     assert network.head is not None
     assert network.text is not None
-    filled = Network(
-        tuple(layer.biased() for layer in network.layers), network.embedding, network.one_hot, network.head
-    )
-    tensors = filled.tensors() | {"start": network.text.start}
-    tensors.setdefault("head.bias", np.zeros(len(network.head.W), np.float32))
+    layers = tuple(layer.biased() for layer in network.layers)
+    tensors = replace(network, layers=layers).tensors() | {"start": network.text.start}
+    tensors.setdefault("head.bias", np.zeros(len(network.head.W)))
     if network.embedding is not None and np.array_equal(network.embedding, network.head.W):
         del tensors["head.weight"]
+    with np.errstate(over="ignore"):
+        tensors = {each: w.astype(np.float32) for each, w in tensors.items()}
     for each, w in tensors.items():
         if not np.isfinite(w).all():
-            raise FormatError(f"{each} holds NaN or inf, so the model cannot be shown; train it again")
+            raise FormatError(f"an HTML page cannot show this network: {each} is not finite in float32; train it again")
     return tensors
 
 
