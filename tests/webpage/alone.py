@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-
 from tests.views.browser.driver import PATIENCE, Page
 from unrolled.formats.html import to_html
 from unrolled.webpage.one_file import as_one_script, page_texts
@@ -49,7 +47,8 @@ class AlonePage(Page):
     def wait(self, body, *arguments):
         """What the body of an asynchronous function returns; what it throws is an error here."""
         script = f"""const done = arguments[arguments.length - 1];
-            (async () => {{ {body} }})().then((value) => done({{ value }}), (error) => done({{ error: String(error) }}));"""
+            const work = async () => {{ {body} }};
+            work().then((value) => done({{ value }}), (error) => done({{ error: String(error) }}));"""
         answer = self.driver.execute_async_script(script, *arguments)
         assert "error" not in answer, answer["error"]
         return answer["value"]
@@ -78,8 +77,3 @@ def opened(driver, folder, source, fragment="#text=ab", **options):
     page = AlonePage(driver, path)
     page.log()
     return page.open(fragment)
-
-
-def decoded(kept):
-    """The bytes of a tensor as the page keeps it."""
-    return base64.b64decode(kept["data"])

@@ -1,7 +1,7 @@
 // How far back the end of a text depends on its past: the answer of views/page/gradients.py.
 
 import { Slice } from "./network.js";
-import { logSum } from "./view.js";
+import { checkFinite, logSum } from "./view.js";
 
 const norm = (row) => Math.sqrt(row.reduce((sum, value) => sum + value * value, 0));
 const added = (a, b) => (b ? a.map((value, k) => value + b[k]) : a);
@@ -131,12 +131,13 @@ function byOutput({ W_hy, b_y }, last, of) {
   return transposed(W_hy, rows(b_y.length, (v) => (of === "symbols" ? Number(v === best) : p(v) - Number(v === best))));
 }
 
-export async function gradients(network, steps, { of = "symbols", layer = 0 }, { gates, jacobian_work, lags }) {
-  const answer = (norms, most, more) => ({
-    gradients: Object.entries(norms).filter(([, each]) => each.length).map(([by, each]) => ({ by, norms: each })),
-    cut: most < steps.length, singular: {}, ...more,
-  });
-  if (!steps.length) return answer({}, 0);
+export async function gradients(network, steps, { of = "symbols", layer = 0 }, { card, gates, jacobian_work, lags }) {
+  const answer = (norms, most, more) => {
+    const gradients = Object.entries(norms).filter(([, each]) => each.length).map(([by, each]) => ({ by, norms: each }));
+    for (const { norms: each } of gradients) checkFinite(each.map((size) => [size]), card.name);
+    return { gradients, cut: most < steps.length, singular: {}, ...more };
+  };
+  if (!steps.length) return { gradients: [], cut: false, singular: {} };
   if (of === "state") {
     const most = Math.min(lags, Math.max(5, Math.floor(jacobian_work / steps[0].layers[layer].h.length ** 3)));
     return answer(await jacobians(network, steps, layer, most), most + 1, { singular: singular(network, layer, gates) });

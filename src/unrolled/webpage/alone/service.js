@@ -6,7 +6,7 @@ import { choose, shares } from "./choosing.js";
 import { gradients } from "./gradients.js";
 import { Network, pause, Reader, Slice } from "./network.js";
 import { uniforms } from "./random.js";
-import { view } from "./view.js";
+import { checkFinite, view } from "./view.js";
 import { Vocabulary } from "./vocabulary.js";
 
 const given = JSON.parse(document.getElementById("network").textContent);
@@ -25,7 +25,9 @@ async function read(text) {
   if (ids.length > limits.text_symbols) {
     throw new RequestError(`the text has ${counted(ids.length, "symbol")}, and this page reads at most ${limits.text_symbols.toLocaleString("en")}; shorten it`);
   }
-  return { text, symbols, ids, steps: await reader.read(ids), before: network.before };
+  const steps = await reader.read(ids);
+  checkFinite(steps.map(({ logits }) => logits), card.name);
+  return { text, symbols, ids, steps, before: network.before };
 }
 
 const ANSWERS = {

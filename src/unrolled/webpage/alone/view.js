@@ -41,7 +41,8 @@ function quantile(values, share) {
   return values[k] + (place - k) * ((values[k + 1] ?? values[k]) - values[k]);
 }
 
-function checkFinite(rows, name) {
+// Refuse rows that a picture cannot show.
+export function checkFinite(rows, name) {
   const wrong = rows.findIndex((row) => !row.every(Number.isFinite));
   if (wrong < 0) return;
   throw new RequestError(`after ${counted(wrong, "symbol")} the state of ${name} is no longer finite, so there is nothing to show; shorten the text`);
@@ -52,7 +53,6 @@ export function view({ vocabulary, card, shown, most }, { text, symbols, ids, st
   const { layer = 0, array: name = "h", units = [] } = asked;
   const array = card.arrays.find((each) => each.name === name);
   const values = steps.map((step) => step.layers[layer][name]), rows = [before, ...steps];
-  checkFinite(steps.map(({ logits }) => logits), card.name);
   checkFinite(values, card.name);
   const best = rows.map((step) => likeliest(step, shown));
   return {
