@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tests import skipped
 from unrolled import _core
 
 settings.register_profile("unrolled", deadline=None)  # a busy machine is no fault of a test
@@ -36,3 +37,12 @@ def window(tmp_path_factory):
 
     with browser(tmp_path_factory.mktemp("profile")) as opened:
         yield opened
+
+
+def pytest_unconfigure(config):
+    """End with what was skipped for want of what."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:  # a worker has none
+        reports = reporter.stats.get("skipped", [])
+        if said := skipped.line(report.longrepr[2] for report in reports if isinstance(report.longrepr, tuple)):
+            reporter.write_line(said)
