@@ -129,10 +129,15 @@ export class Reader {
   constructor(network) {
     this.network = network;
     this.steps = [];
+    this.turn = Promise.resolve();
   }
 
-  // The steps (T) of these ids (T).
-  async read(ids) {
+  // The steps (T) of these ids (T).  One text is read at a time, for whoever asks next may ask about the same.
+  read(ids) {
+    return this.turn = this.turn.then(() => this.readOn(ids));
+  }
+
+  async readOn(ids) {
     const known = this.steps, slice = new Slice(), steps = [];
     while (steps.length < ids.length && known[steps.length]?.id === ids[steps.length]) steps.push(known[steps.length]);
     while (steps.length < ids.length) {
