@@ -2,3 +2,7 @@
 
 Each function takes a :class:`unrolled.saved.network.Network`, the folder of a saved model, or a module.
 """
+
+from unrolled.formats.c_header import to_c
+
+__all__ = ["to_c"]
