@@ -4,5 +4,7 @@ Each function takes a :class:`unrolled.saved.network.Network`, the folder of a s
 """
 
 from unrolled.formats.c_header import to_c
+from unrolled.formats.nam import to_nam
+from unrolled.formats.rtneural import to_rtneural
 
-__all__ = ["to_c"]
+__all__ = ["to_c", "to_nam", "to_rtneural"]

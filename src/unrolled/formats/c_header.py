@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from unrolled.core.int8 import quantised
 from unrolled.formats.c_source import array, constants, filled, named, strings
-from unrolled.formats.network_of import FormatError, Source, network_from, refuse
-from unrolled.notation import CELLS, Weights, cell_name, gate_count
+from unrolled.formats.network_of import FormatError, Source, network_from, refuse, refuse_not_finite
+from unrolled.notation import CELLS, cell_name, gate_count
 from unrolled.saved.atomic_files import write_file
 from unrolled.saved.network import Layer, Network
 
@@ -39,6 +39,7 @@ def to_c(
     Raises: FormatError if a header cannot hold the network, before anything is written.
 
     >>> import tempfile
+    >>> from unrolled.notation import Weights
     >>> network = Network((Layer("RNN_TANH", (Weights(np.ones((2, 3)), np.eye(2)),)),))
     >>> path = Path(tempfile.mkdtemp(), "amp.h")
     >>> to_c(network, path)
@@ -58,15 +59,13 @@ def _check(network: Network, weights: str, name: str) -> None:
         raise FormatError(f"{name!r} is no name in C: give a name of letters, digits and _ that begins with a letter")
     if weights == "int8" and network.dtype == np.float64:
         raise FormatError("a C header cannot hold float64 weights in int8: leave them, or give a network of float32")
-    refuse("a C header", network, two_ways="it reads from the end, and a step knows only what came before")
-    if network.head is not None and network.head.when == "last":
-        raise FormatError(
-            "a C header cannot hold a head after the last step alone: no step knows that it is the last; "
-            "let the head read each step, and take its last output"
-        )
-    for tensor, values in network.tensors().items():
-        if not np.isfinite(values).all():
-            raise FormatError(f"a C header cannot hold {tensor}: a number in it is not finite")
+    refuse(
+        "a C header",
+        network,
+        two_ways="it reads from the end, and a step knows only what came before",
+        last="no step knows that it is the last; let the head read each step, and take its last output",
+    )
+    refuse_not_finite("a C header", network)
 
 
 class _Header:

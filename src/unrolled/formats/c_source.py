@@ -6,7 +6,6 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.saved.vocabulary import Vocabulary
@@ -97,6 +96,7 @@ def named(source: str, name: str) -> str:
 def array(name: str, size: str, values: NDArray[Any]) -> str:
     """Return the definition of an array.
 
+    >>> import numpy as np
     >>> print(array("net_b", "net_V", np.array([0.5, -1], np.float32)))
     static const float net_b[net_V] NET_ALIGNED = {
       0.5f, -1.0f
