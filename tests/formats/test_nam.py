@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from unrolled.formats.network_of import FormatError
 from unrolled.imports import from_nam
 from unrolled.saved.network import Head, Network
 
+#: Files written here, and what NeuralAmpModelerCore itself (commit daae2d0) computed from them.
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "nam.json").read_text())
 KEPT = {
     "one": Network((layer("LSTM", 1, 5),), head=head(1, 5)),
     "learned": Network((layer("LSTM", 1, 5, initial=True),), head=head(1, 5)),
@@ -74,6 +77,16 @@ def test_file_gives_the_network_back(name, tmp_path):
     assert np.abs(outputs(network, x) - outputs(back, x)).max() < 1e-6
 
 
+@pytest.mark.parametrize("case", GOLDEN, ids=["learned", "stack"])
+def test_network_and_file_give_what_the_library_computed(case, tmp_path):
+    (tmp_path / "amp.nam").write_text(json.dumps(case["file"]))
+    network, x, y = from_nam(tmp_path / "amp.nam"), np.array(case["x"], np.float32), np.array(case["y"])
+    assert np.abs(outputs(network, x) - y).max() <= 1e-6
+    assert np.abs(computed(case["file"], x) - y).max() <= 1e-6
+    to_nam(network, tmp_path / "again.nam")
+    assert json.loads((tmp_path / "again.nam").read_text()) == case["file"]
+
+
 def test_mono_file_has_the_three_sizes_that_every_reader_knows(tmp_path):
     to_nam(KEPT["stack"], tmp_path / "amp.nam")
     config = json.loads((tmp_path / "amp.nam").read_text())["config"]
@@ -122,7 +135,7 @@ def test_other_shapes_of_networks_are_refused(network, said, tmp_path):
         (lambda f: f.update(version="1.0.0"), "version '1.0.0'; this release reads 0.5 to 0.7"),
         (lambda f: f["weights"].pop(), "weights: 155, expected 156 numbers"),
         (lambda f: f["weights"].append(0), "weights: 157, expected 156 numbers"),
-        (lambda f: f["weights"].__setitem__(0, None), "weights is no list of 156 numbers"),
+        (lambda f: f["weights"].__setitem__(0, None), "weights has another shape, expected 156 numbers"),
         (lambda f: f["weights"].__setitem__(0, 1e39), "weights holds a number that is too large"),
         (lambda f: f["config"].update(num_layers=2**31), "config: Expected `int` <="),
         (lambda f: f["config"].update(num_layers=2**30), "weights: 156, expected"),

@@ -49,13 +49,14 @@ def fault(matrix: Int8Matrix) -> str:
     >>> fault(Int8Matrix(np.array([[-128]], np.int8), np.ones(1, np.float32)))
     'holds -128, expected -127 to 127'
     """
-    q, scale = matrix
-    bits = np.ldexp(np.frexp(scale)[0], SCALE_BITS)
+    q, scale = matrix.q, matrix.scale.astype(np.float64)
     if (q == -128).any():
         return f"holds -128, expected -{LARGEST} to {LARGEST}"
     if not np.isfinite(scale).all() or (scale < 0).any():
         return "has a scale that is negative or not finite, expected 0 or more"
+    if (scale * LARGEST > np.finfo(np.float32).max).any():
+        return "has a scale that is too large for float32"
+    bits = np.ldexp(np.frexp(scale)[0], SCALE_BITS)
     if (bits != np.rint(bits)).any() or ((scale > 0) & (scale * LARGEST < SMALLEST)).any():
         return f"has a scale with which q * scale is not exact, expected {SCALE_BITS} significant bits"
-    with np.errstate(over="ignore"):
-        return "" if np.isfinite(LARGEST * scale).all() else "has a scale that is too large"
+    return ""

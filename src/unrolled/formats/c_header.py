@@ -44,7 +44,7 @@ def to_c(
     >>> path = Path(tempfile.mkdtemp(), "amp.h")
     >>> to_c(network, path)
     >>> path.read_text().splitlines()[4]
-    ' *   amp_step(&s, x, y);   reads x[3], gives y[2]'
+    ' *   amp_step(&s, x, y);        reads x[3], gives y[2]: what the last layer gives'
     """
     network = network_from(source)
     name = re.sub(r"\W", "_", Path(path).stem, flags=re.ASCII) if name is None else name
@@ -285,11 +285,9 @@ def _described(network: Network, int8: bool) -> dict[str, str]:
     """Return what the comment at the head of the file says."""
     kinds = ", ".join(f"{cell_name(layer.kind)} {layer.H}" for layer in network.layers)
     head, real = network.head, "double" if network.dtype == np.float64 else "float"
-    given = (
-        "the output of the last layer" if head is None else "probabilities" if head.softmax else "what its head gives"
-    )
-    if network.text is not None and head is not None and not head.softmax:
-        given = "the logits of the next symbol"
+    given = "what the last layer gives"
+    if head is not None:
+        given = "probabilities" if head.softmax else "logits" if network.text else "what the head gives"
     return {
         "what": f"{kinds}" + ("" if head is None else f", and a head of {len(head.W)}"),
         "reads": f"a symbol x from 0 to {network.I - 1}" if network.reads_symbols else f"x[{network.I}]",

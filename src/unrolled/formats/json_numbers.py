@@ -51,10 +51,10 @@ def numbers(value: Any, shape: tuple[int, ...], where: str) -> NDArray[np.float3
     >>> numbers([[1, 2.5]], (1, 3), "amp.json: W")
     Traceback (most recent call last):
         ...
-    unrolled.formats.network_of.FormatError: amp.json: W is no list of 1 list of 3 numbers
+    unrolled.formats.network_of.FormatError: amp.json: W has another shape, expected 1 x 3 numbers
     """
     if not _has_shape(value, shape):
-        raise FormatError(f"{where} is no list of {' lists of '.join(map(str, shape))} numbers")
+        raise FormatError(f"{where} has another shape, expected {' x '.join(map(str, shape))} numbers")
     with np.errstate(over="ignore"):
         try:
             found = np.array(value, np.float64).reshape(shape).astype(np.float32)

@@ -26,7 +26,8 @@ typedef $real net_real;
 #define NET_VECTOR __attribute__((vector_size(NET_BYTES), aligned(sizeof(net_real)), may_alias))
 typedef net_real net_vec NET_VECTOR;
 typedef $bits net_bits NET_VECTOR;
-enum { net_lanes = NET_BYTES / sizeof(net_real), net_block = 8 }; /* a block of vectors stays in registers */
+/* A block of vectors stays in registers: half of those that there are. */
+enum { net_lanes = NET_BYTES / sizeof(net_real), net_block = NET_BYTES == 64 ? 16 : 8 };
 
 NET_INLINE net_bits net_as_bits(net_vec x) { return (net_bits)x; }
 NET_INLINE net_vec net_as_real(net_bits x) { return (net_vec)x; }
