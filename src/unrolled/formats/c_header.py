@@ -98,7 +98,7 @@ class _Header:
             "vectors": filled("vectors.h", **self.constants, widest=self.lanes * network.dtype.itemsize),
             "functions": self._functions(),
             "arrays": "\n".join(self.arrays),
-            "layers": layers,
+            "layers": layers.rstrip("\n") + "\n",
             "reset": "".join(self.reset),
             "steps": "\n".join(self.steps),
         }
