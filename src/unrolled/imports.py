@@ -2,3 +2,8 @@
 
 Each function returns a :class:`unrolled.saved.network.Network`; no code in a file is run.
 """
+
+from unrolled.formats.nam import from_nam
+from unrolled.formats.rtneural import from_rtneural
+
+__all__ = ["from_nam", "from_rtneural"]
