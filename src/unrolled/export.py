@@ -2,3 +2,7 @@
 
 Each function takes a :class:`unrolled.saved.network.Network`, the folder of a saved model, or a module.
 """
+
+from unrolled.formats.onnx import to_onnx
+
+__all__ = ["to_onnx"]

@@ -2,3 +2,7 @@
 
 Each function returns a :class:`unrolled.saved.network.Network`; no code in a file is run.
 """
+
+from unrolled.formats.onnx import from_onnx
+
+__all__ = ["from_onnx"]
