@@ -1,8 +1,8 @@
 """ONNX: a node RNN, LSTM or GRU for each layer, for any T and B.
 
-A graph reads `input` (T, B, I), or symbols (T, B) int64, and gives `output` (T, B, width), for a head that reads the last
-step alone (B, V).  Inputs that may be left out: `sequence_lens` (B) int32, and the initial states `h_0` (L*D, B, P) and
-`c_0` (L*D, B, H), which are else the learned ones, or zeros.  The states after the last step are `h_n` and `c_n`.
+A graph reads `input` (T, B, I), or symbols (T, B) int64, and gives `output` (T, B, width), for a head that reads the
+last step alone (B, V).  Inputs that may be left out: `sequence_lens` (B) int32, and the initial states `h_0`
+(L*D, B, P) and `c_0` (L*D, B, H), else the learned ones, or zeros.  `h_n` and `c_n` are the states after the last step.
 Where the layers have states of several shapes, each layer has its own: `h_0_l0`, `h_n_l0`.
 
 ONNX stacks gates as i o f c and z r h, peepholes as i o f; its GRU is torch's with linear_before_reset=1.  Its LSTM has
@@ -81,9 +81,9 @@ def to_onnx(source: Source, path: str | Path, *, lengths: bool = True, states: b
 def from_onnx(path: str | Path) -> Network:
     """Read the network in an ONNX file; data in other files are not followed.
 
-    The layers may be those of :func:`to_onnx`, of `torch.onnx.export` or of tf2onnx: RNN, LSTM and GRU nodes, forward or
-    bidirectional, in either layout, with what these exporters write around them; an embedding, a linear head, a softmax.
-    An initial state that is a constant, or the default of an input, becomes a learned one.
+    It may be a file of :func:`to_onnx`, of `torch.onnx.export` or of tf2onnx: RNN, LSTM and GRU nodes, forward or
+    bidirectional, in either layout, with what these exporters write around them; an embedding, a linear head, a
+    softmax.  An initial state that is a constant, or the default of an input, becomes a learned one.
 
     Raises: FormatError naming the file, the node and what was expected.
 
@@ -92,7 +92,7 @@ def from_onnx(path: str | Path) -> Network:
     >>> from_onnx("both_ways.onnx").width
     10
     """
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from onnx import ModelProto
 
     path = Path(path)

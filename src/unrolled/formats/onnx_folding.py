@@ -75,10 +75,10 @@ def axes_of(given: Given, attributes: Attributes, position: int) -> tuple[int, .
 
 def slices_of(given: Given, attributes: Attributes, rank: int) -> dict[int, slice]:
     """Return what a Slice takes of each axis that it cuts."""
+    numbers: list[Any] = [attributes.get(name) for name in ("starts", "ends", "axes", "steps")]
     if len(given) > 1:
-        starts, ends, axes, steps = ([None if a is None else np.ravel(a) for a in given[1:]] + [None] * 2)[:4]
-    else:
-        starts, ends, axes, steps = (attributes.get(name) for name in ("starts", "ends", "axes", "steps"))
+        numbers = ([None if a is None else np.ravel(a) for a in given[1:]] + [None] * 2)[:4]
+    starts, ends, axes, steps = numbers
     if starts is None or ends is None:
         raise ValueError("starts or ends are missing")
     axes, steps = range(len(starts)) if axes is None else axes, [1] * len(starts) if steps is None else steps
@@ -102,7 +102,8 @@ def _constant(given: Given, attributes: Attributes, outputs: int) -> Array:
 
 
 def _squeeze(given: Given, attributes: Attributes, outputs: int) -> Array:
-    return np.squeeze(given[0], axes_of(given, attributes, 1))
+    squeezed: Array = np.squeeze(given[0], axes_of(given, attributes, 1))
+    return squeezed
 
 
 def _unsqueeze(given: Given, attributes: Attributes, outputs: int) -> Array:
@@ -113,7 +114,9 @@ def _unsqueeze(given: Given, attributes: Attributes, outputs: int) -> Array:
 
 
 def _reshape(given: Given, attributes: Attributes, outputs: int) -> Array:
-    return np.reshape(given[0], target(given[1] if len(given) > 1 else attributes["shape"], given[0].shape, attributes))
+    shape = given[1] if len(given) > 1 else attributes["shape"]
+    reshaped: Array = np.reshape(given[0], target(shape, given[0].shape, attributes))
+    return reshaped
 
 
 def target(shape: Any, before: tuple[int, ...], attributes: Attributes) -> list[int]:
@@ -139,7 +142,8 @@ def _split(given: Given, attributes: Attributes, outputs: int) -> list[Array]:
 
 
 def _gather(given: Given, attributes: Attributes, outputs: int) -> Array:
-    return np.take(given[0], given[1], axis=attributes.get("axis", 0))
+    taken: Array = np.take(given[0], given[1], axis=attributes.get("axis", 0))
+    return taken
 
 
 def _filled(given: Given, attributes: Attributes, outputs: int) -> Array:
@@ -207,5 +211,5 @@ def _size(op: str, arrays: list[Array], attributes: Attributes) -> int:
         return math.prod(np.broadcast_shapes(*(a.shape for a in arrays)))
     if op == "MatMul" and len(arrays) == 2 and min(a.ndim for a in arrays) >= 2:
         (*rows, n, k), (*others, _, m) = (a.shape for a in arrays)
-        return math.prod(np.broadcast_shapes(tuple(rows), tuple(others))) * n * m + k
-    return sum(a.size for a in arrays)
+        return int(math.prod(np.broadcast_shapes(tuple(rows), tuple(others))) * n * m + k)
+    return int(sum(a.size for a in arrays))

@@ -62,8 +62,8 @@ def _check_attributes(op: str, attributes: dict[str, Any]) -> int:
     direction = attributes.get("direction", "forward")
     if direction not in ("forward", "bidirectional"):
         raise ValueError(
-            f"direction is {direction!r:.20}: layers here run forward or both ways; turn the sequences round, and make it "
-            "forward"
+            f"direction is {direction!r:.20}: layers here run forward or both ways; make it forward, and turn "
+            "the sequences round"
         )
     if "clip" in attributes:
         raise ValueError(f"clip is {attributes['clip']}: layers here do not clip")
@@ -75,9 +75,8 @@ def _check_attributes(op: str, attributes: dict[str, Any]) -> int:
         raise ValueError(f"layout is {attributes['layout']}, expected 0 or 1")
     unknown = attributes.keys() - _READ
     if unknown and any(attributes[name] for name in unknown):
-        raise ValueError(
-            f"attributes {', '.join(sorted(f'{name:.40}' for name in unknown))} have no place in a layer here"
-        )
+        named = ", ".join(sorted(f"{name:.40}" for name in unknown))
+        raise ValueError(f"attributes {named} have no place in a layer here")
     return 2 if direction == "bidirectional" else 1
 
 

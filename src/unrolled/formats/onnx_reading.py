@@ -6,6 +6,7 @@ A node that does anything else is refused by its name.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def read_graph(path: Path, model: Any, size: int, text: TextPart | None) -> Netw
         raise refused(path, f"operator set {versions}, expected 7 or later")
     values: dict[str, Value | None] = {"": None}
     for tensor in graph.initializer:
-        values[tensor.name] = Const(_at(path, f"initializer {tensor.name!r:.60}", lambda t=tensor: array_of(t)))
+        values[tensor.name] = Const(_at(path, f"initializer {tensor.name!r:.60}", partial(array_of, tensor)))
     if graph.sparse_initializer:
         raise refused(path, "sparse initializers, expected dense ones")
     _inputs(path, graph, values)
@@ -48,7 +49,7 @@ def read_graph(path: Path, model: Any, size: int, text: TextPart | None) -> Netw
         if missing:
             raise refused(path, f"{where} reads {missing[0]!r:.60}, which nothing before it gives")
         taken = [values[name] for name in node.input]
-        found = _at(path, where, lambda n=node, t=taken: _outputs(n, t, folder, versions[0]))
+        found = _at(path, where, partial(_outputs, node, taken, folder, versions[0]))
         values |= dict(zip(node.output, found, strict=False))
     return _network(path, graph, values, text)
 
@@ -138,9 +139,8 @@ def _outputs(node: Any, taken: list[Value | None], folder: Folder, version: int)
         return _of_ends(op, taken, attributes, len(node.output))
     if any(isinstance(each, Other) for each in taken):
         return [next(each for each in taken if isinstance(each, Other))] * len(node.output)
-    return [
-        *folder.fold(op, [each for each in taken if not each or isinstance(each, Const)], attributes, len(node.output))
-    ]
+    constants = [each if isinstance(each, Const) else None for each in taken]
+    return [*folder.fold(op, constants, attributes, len(node.output))]
 
 
 def _attribute(attribute: Any) -> Any:
@@ -222,7 +222,18 @@ def _unsqueeze(taken: list[Value | None], attributes: dict[str, Any], version: i
 def _reshape(taken: list[Value | None], attributes: dict[str, Any], version: int) -> Value:
     signal = _signal_of(taken)
     shape = _const_of(taken, 1).array if len(taken) > 1 else attributes["shape"]
-    return signal.having(axes=regrouped(signal.axes, target(shape, signal.shape, attributes)))
+    sizes = target(shape, signal.shape, attributes)
+    try:
+        return signal.having(axes=regrouped(signal.axes, sizes))
+    except ValueError:  # torch's exporter may write the T and B of its example here, though it leaves them open
+        kept = [n if n == -1 else _kept(signal, k, n) for k, n in enumerate(sizes)]
+        return signal.having(axes=regrouped(signal.axes, kept))
+
+
+def _kept(signal: Signal, k: int, n: int) -> int:
+    """Return the size of an axis in a shape, that which stands in for it if the file leaves it open."""
+    axis = signal.axes[k] if k < len(signal.axes) else ()
+    return axis[0].size if len(axis) == 1 and not axis[0].fixed else n
 
 
 def _gather(taken: list[Value | None], attributes: dict[str, Any], version: int) -> Value:

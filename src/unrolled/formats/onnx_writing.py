@@ -98,7 +98,7 @@ class GraphWriter:
         network = self.network
         if not self.takes_states and all(layer.initial is None for layer in network.layers):
             return {}
-        found = {}
+        found: dict[tuple[str, int], str] = {}
         for name, numbers in state_names(network).items():
             D, width = _state_shape(network, name, numbers)
             value = np.concatenate([_initial(network.layers[number], name[0]) for number in numbers])[:, None]
@@ -226,7 +226,7 @@ def _inverse(W_hr: Array, number: int) -> Array:
     inverse = np.linalg.pinv(W_hr.astype(np.float64))
     if np.abs(W_hr @ inverse - np.eye(len(W_hr))).max() > INVERTED:
         raise FormatError(
-            f"ONNX cannot hold the initial state of layer {number}: its node keeps o * tanh(c), which no h_0 tells if W_hr "
-            "has not full rank; export with states=False, or without a learned initial state"
+            f"ONNX cannot hold the initial state of layer {number}: its node keeps o * tanh(c), which no h_0 tells if "
+            "W_hr has not full rank; export with states=False, or without a learned initial state"
         )
     return inverse.astype(W_hr.dtype)

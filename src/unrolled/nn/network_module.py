@@ -22,6 +22,10 @@ from unrolled.saved.network import Head, Layer, Network
 State = Tensor | tuple[Tensor, ...]
 
 
+#: The class whose layers are of this kind.
+_CLASSES: dict[str, Any] = {"RNN_TANH": RNN, "RNN_RELU": RNN, "LSTM": LSTM, "GRU": GRU, "LSTM_PEEPHOLE": PeepholeLSTM}
+
+
 class NetworkModule(torch.nn.Module):
     """An embedding, recurrent layers and a head, of which all but the layers may be missing.
 
@@ -40,7 +44,8 @@ class NetworkModule(torch.nn.Module):
         self.one_hot, self.text, self.origin = network.one_hot, network.text, network.origin
         self.embedding = None
         if network.embedding is not None:
-            self.embedding = torch.nn.Embedding(*network.embedding.shape, _weight=_tensor(network.embedding))
+            V, E = network.embedding.shape
+            self.embedding = torch.nn.Embedding(V, E, _weight=_tensor(network.embedding))
         alike = [[*run] for _, run in groupby(network.layers, key=_constructor)]
         self.rnn = torch.nn.ModuleList([_module(run) for run in alike])
         self.initial = torch.nn.ParameterDict(
@@ -71,7 +76,7 @@ class NetworkModule(torch.nn.Module):
             x = self.embedding(input)
         elif self.one_hot and not isinstance(self.rnn[0], RecurrentLayer):  # ours read symbols themselves
             first = cast(torch.nn.RNNBase, self.rnn[0])
-            x = torch.nn.functional.one_hot(input, first.input_size).to(first.weight_ih_l0.dtype)
+            x = torch.nn.functional.one_hot(input, first.input_size).to(cast(Tensor, first.weight_ih_l0).dtype)
         T, B = x.shape[:2]
         after = []
         if lengths is not None:
@@ -133,17 +138,12 @@ def _constructor(layer: Layer) -> tuple[Any, ...]:
 def _module(run: list[Layer]) -> RecurrentLayer:
     """Return the recurrent module of layers that are alike."""
     first = run[0]
-    cls, options = {
-        "RNN_TANH": (RNN, {}),
-        "RNN_RELU": (RNN, {"nonlinearity": "relu"}),
-        "LSTM": (LSTM, {}),
-        "GRU": (GRU, {}),
-        "LSTM_PEEPHOLE": (PeepholeLSTM, {}),
-    }[first.kind]
-    options |= {"bias": first.has_bias, "bidirectional": first.D == 2}
+    cls = _CLASSES[first.kind]
+    options: dict[str, Any] = {"bias": first.has_bias, "bidirectional": first.D == 2}
     options |= {"proj_size": first.P} if first.is_projected else {}
+    options |= {"nonlinearity": "relu"} if first.kind == "RNN_RELU" else {}
     dtype = _tensor(first.directions[0].W_ih).dtype
-    module = cls(first.I, first.H, len(run), device="meta", dtype=dtype, **options)
+    module: RecurrentLayer = cls(first.I, first.H, len(run), device="meta", dtype=dtype, **options)
     weights = {
         stored_name(name, number, bool(reverse)): _tensor(w)
         for number, layer in enumerate(run)
