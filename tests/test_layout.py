@@ -35,7 +35,8 @@ HEIGHT = {part: height for height, parts in enumerate(ORDER) for part in parts}
 #: Modules that only some files may import: the core, and what an extra brings.
 KEPT_TO = {
     "rich.console": ("commands/console.py", "lm/display.py"),
-    "torch": ("nn/", "lm/", "views/", "lab/", "commands/"),
+    "torch": ("nn/", "lm/", "views/", "lab/", "commands/", "formats/torch.py", "formats/pt2.py"),
+    "onnx": ("formats/onnx",),
     "unrolled._core": ("core/__init__.py", "__init__.py"),
     "unrolled.core._core": ("core/", "nn/fused.py"),
     "matplotlib": ("views/plots",),

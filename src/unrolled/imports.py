@@ -4,5 +4,6 @@ Each function returns a :class:`unrolled.saved.network.Network`; no code in a fi
 """
 
 from unrolled.formats.onnx import from_onnx
+from unrolled.formats.torch import from_torch
 
-__all__ = ["from_onnx"]
+__all__ = ["from_onnx", "from_torch"]

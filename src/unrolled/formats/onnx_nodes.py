@@ -119,7 +119,7 @@ def _layer(kind: Kind, D: int, x: Signal, weights: list[Array | None]) -> Layer:
     for (name, shape), w in zip(shapes.items(), weights, strict=True):
         if w is not None and (w.shape != shape or w.dtype not in (np.float32, np.float64) or 0 in shape):
             raise ValueError(f"{name} is {w.dtype} {w.shape}, expected floats {shape}")
-    if len(x.axes) != 3 or x.axes[-1] != x.features:
+    if len(x.axes) != 3 or not x.ends_in_features:
         raise ValueError(f"X has the sizes {x.shape}, expected (T, B, I) of what the layer before gives")
     cell = "LSTM" if kind == "LSTM_PEEPHOLE" else kind
 

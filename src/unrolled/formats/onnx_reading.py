@@ -279,10 +279,26 @@ def _slice(taken: list[Value | None], attributes: dict[str, Any], version: int) 
         n = signal.shape[axis]
         if range(n)[cut] == range(n):
             continue
+        if signal.axes[axis] == signal.features[:1] and len(range(n)[cut]) == 1 and n == 2:
+            axes = (*signal.axes[:axis], (), *signal.axes[axis + 1 :])
+            signal = signal.having(axes=axes, features=signal.features[1:], side=range(n)[cut][0])
+            continue
         if range(n)[cut] != range(n - 1, n) or cut.start != -1:
             raise ValueError(f"takes [{cut.start}:{cut.stop}] of axis {axis}, expected all or the last step")
         signal = _step(signal, axis, Const(np.array([-1])))
     return signal
+
+
+def _concat(taken: list[Value | None], attributes: dict[str, Any], version: int) -> Value:
+    """Join the two directions of a layer, which Slices took apart."""
+    sides = [each for each in taken if isinstance(each, Signal)]
+    first = sides[0]
+    if len(sides) != len(taken) or [side.side for side in sides] != [0, 1] or sides[0].layers is not sides[1].layers:
+        raise ValueError("expected both directions of a layer, forward first")
+    if any(side.axes != first.axes for side in sides) or attributes["axis"] not in (-1, len(first.axes) - 1):
+        raise ValueError("expected both directions along the last axis")
+    features = (Atom(f"D{len(first.layers) - 1}", 2), *first.features)
+    return first.having(axes=(*first.axes[:-1], features), features=features, side=None)
 
 
 def _one_hot(taken: list[Value | None], attributes: dict[str, Any], version: int) -> Value:
@@ -295,7 +311,7 @@ def _one_hot(taken: list[Value | None], attributes: dict[str, Any], version: int
 
 def _matmul(taken: list[Value | None], attributes: dict[str, Any], version: int) -> Value:
     signal, W = _signal_of(taken), _const_of(taken, 1).array
-    if signal.pending is not None and W.ndim == 3:
+    if signal.pending is not None and W.ndim == 3 and signal.side is None:
         W_hr, projected = signal.pending
         if np.array_equal(W, W_hr.transpose(0, 2, 1)):
             P = (Atom(f"P{len(signal.layers)}", projected.P),)
@@ -355,6 +371,7 @@ _ON_SIGNAL: dict[str, Callable[[list[Value | None], dict[str, Any], int], Any]] 
     "Gather": _gather,
     "GatherND": _gather_nd,
     "Slice": _slice,
+    "Concat": _concat,
     "OneHot": _one_hot,
     "MatMul": _matmul,
     "Add": _add,
@@ -401,7 +418,7 @@ def _network(path: Path, graph: Any, values: dict[str, Value | None], text: Text
     if not signal.layers or (signal.W is None and signal.last):
         lacks = "a recurrent layer" if not signal.layers else "a head that reads the last step"
         raise refused(path, f"the output {name!r:.60} comes without {lacks}")
-    if signal.axes[-1] != signal.features or len(signal.axes) > 3:
+    if not signal.ends_in_features or len(signal.axes) > 3:
         raise refused(path, f"the output {name!r:.60} has the sizes {signal.shape}, expected the features last")
     head = None
     if signal.W is not None:

@@ -32,6 +32,7 @@ class Signal:
         features: the atoms of the axis that a layer reads, in their order; none for symbols.
         time: the axis over which the layers run, once one has.
         last: whether only the last step is left; `is_state` if it was taken from h_n.
+        side: the direction that is left of two, until a Concat joins them.
         pending: W_hr of the last layer (D, P, H), and the layer with it, where the product R of its node had two parts.
     """
 
@@ -40,6 +41,7 @@ class Signal:
     time: Axis | None = None
     last: bool = False
     is_state: bool = False
+    side: int | None = None
     symbols: bool = False
     embedding: Array | None = None
     one_hot: bool = False
@@ -61,7 +63,7 @@ class Signal:
     @property
     def ends_in_features(self) -> bool:
         """Whether the last axis holds all that a layer or a head reads, in order."""
-        return bool(self.axes) and self.axes[-1] == self.features != ()
+        return bool(self.axes) and self.side is None and self.axes[-1] == self.features != ()
 
 
 @dataclass(frozen=True)
