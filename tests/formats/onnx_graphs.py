@@ -22,7 +22,7 @@ def layer(op="LSTM", inputs=("x", "W", "R", "B"), outputs=("y",), name="the_laye
 
 
 def node(op, inputs, outputs, **attributes):
-    return helper.make_node(op, inputs, outputs, name=f"the_{op.lower()}", **attributes)
+    return helper.make_node(op, inputs, outputs, name=f"{outputs[0]}_by_{op}", **attributes)
 
 
 def model(nodes, constants, *, inputs=("x",), outputs=("y",), opset=17, symbols=False):

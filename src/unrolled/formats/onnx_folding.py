@@ -48,6 +48,8 @@ class Folder:
         Raises: ValueError and its kin if its inputs do not fit; KeyError for an operator that is not in `FOLDS`.
         """
         arrays = [None if each is None else each.array for each in inputs]
+        if None in inputs[: 1 if op in _OPTIONAL else None]:
+            raise ValueError("an input is missing")
         self.room -= _size(op, [a for a in arrays if a is not None], attributes)
         if self.room < 0:
             raise ValueError("it computes more numbers than the file holds")
@@ -59,6 +61,8 @@ class Folder:
         return [Const(np.asarray(each), of_sizes, product) for each in results]  # type: ignore[arg-type]
 
 
+#: Operators that need their first input alone.
+_OPTIONAL = {"Slice", "Split", "Squeeze"}
 #: Operators that only move what is in their first input.
 _BY_DATA = {"Expand", "Reshape", "Squeeze", "Unsqueeze", "Tile", "Transpose", "Identity", "Split"}
 

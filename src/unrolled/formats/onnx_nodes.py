@@ -75,7 +75,7 @@ def _check_attributes(op: str, attributes: dict[str, Any]) -> int:
         raise ValueError(f"layout is {attributes['layout']}, expected 0 or 1")
     unknown = attributes.keys() - _READ
     if unknown and any(attributes[name] for name in unknown):
-        named = ", ".join(sorted(f"{name:.40}" for name in unknown))
+        named = ", ".join(sorted(f"{name!s:.40}" for name in unknown))
         raise ValueError(f"attributes {named} have no place in a layer here")
     return 2 if direction == "bidirectional" else 1
 
@@ -90,7 +90,7 @@ def _kind(op: str, attributes: dict[str, Any], D: int, P: Any) -> Kind:
     """Return the kind of cell with these activations."""
     kinds: list[Kind] = [kind for kind in CELLS if NODES[kind][0] == op]  # type: ignore[misc]
     kinds = [kind for kind in kinds if op != "LSTM" or (kind == "LSTM_PEEPHOLE") == (P is not None)]
-    given = [each.lower() for each in attributes.get("activations", [*NODES[kinds[0]][1]] * D)]
+    given = [str(each).lower() for each in attributes.get("activations", [*NODES[kinds[0]][1]] * D)]
     for kind in kinds:
         if given == [each.lower() for each in NODES[kind][1]] * D:
             return kind

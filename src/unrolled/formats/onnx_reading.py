@@ -44,7 +44,7 @@ def read_graph(path: Path, model: Any, size: int, text: TextPart | None) -> Netw
     _inputs(path, graph, values)
     folder = Folder(size)
     for number, node in enumerate(graph.node):
-        where = f"node {node.name or number!r:.80} ({node.op_type:.40})"
+        where = f"node {node.name or number!r:.80} ({node.op_type!s:.40})"
         missing = [name for name in node.input if name not in values]
         if missing:
             raise refused(path, f"{where} reads {missing[0]!r:.60}, which nothing before it gives")

@@ -1,7 +1,7 @@
 """torch.export: a program of torch's own operators, for any T and B, that a process with torch alone loads and runs.
 
-torch unrolls its own layers while it exports them, over as many steps as its example has.  So a network of this package's
-layers is exported, each one node, and the nodes become those of torch's operators: aten.lstm, aten.gru, aten.rnn_tanh.
+torch unrolls its own layers while it exports them, over as many steps as its example has.  So a network of this
+package's layers is exported, each one node, and the nodes become those of torch's operators: aten.lstm, aten.gru ...
 Source: https://docs.pytorch.org/docs/stable/export.html; docs/deploy/torch.md.
 """
 
