@@ -4,7 +4,8 @@ Each function takes a :class:`unrolled.saved.network.Network`, the folder of a s
 """
 
 from unrolled.formats.onnx import to_onnx
+from unrolled.formats.onnx_translation import onnx_translations
 from unrolled.formats.pt2 import to_pt2
 from unrolled.formats.torch import to_torch
 
-__all__ = ["to_onnx", "to_pt2", "to_torch"]
+__all__ = ["onnx_translations", "to_onnx", "to_pt2", "to_torch"]
