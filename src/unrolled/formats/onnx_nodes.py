@@ -9,7 +9,7 @@ import numpy as np
 
 from unrolled.formats.gate_orders import ORDERS, reordered
 from unrolled.formats.onnx_folding import Const
-from unrolled.formats.onnx_signal import Atom, Ends, Other, Signal
+from unrolled.formats.onnx_signal import Atom, Ends, Foreign, Signal
 from unrolled.formats.onnx_writing import INVERTED, NODES
 from unrolled.notation import CELLS, Kind, Weights
 from unrolled.saved.network import Array, Layer
@@ -166,7 +166,7 @@ def _with_states(layer: Layer, projection: Any, states: tuple[Any, ...], layout:
 
 def _initial(state: Any, width: int, D: int, layout: int) -> Array | None:
     """Return an initial state (D, width) that the file holds, the same for every row; None for zeros or an input."""
-    if state is None or isinstance(state, Other):
+    if state is None or isinstance(state, Foreign):
         return None
     if not isinstance(state, Const) or state.of_sizes:
         raise ValueError("an initial state is neither a constant nor an input")

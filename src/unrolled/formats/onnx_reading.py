@@ -15,11 +15,11 @@ import numpy as np
 from unrolled.formats.network_of import FormatError
 from unrolled.formats.onnx_folding import DTYPES, FOLDS, Const, Folder, axes_of, slices_of, target
 from unrolled.formats.onnx_nodes import recurrent
-from unrolled.formats.onnx_signal import Atom, Axis, Ends, Other, Signal, regrouped
+from unrolled.formats.onnx_signal import Atom, Axis, Ends, Foreign, Signal, regrouped
 from unrolled.formats.outside_files import refused
 from unrolled.saved.network import Array, Head, Network, TextPart
 
-Value = Const | Signal | Ends | Other
+Value = Const | Signal | Ends | Foreign
 #: Sizes that stand in for those of the input that the file leaves open; primes, so that no product is another's.
 OPEN = (11, 13, 17)
 #: What a hostile file may make numpy and this reader raise.
@@ -99,7 +99,7 @@ def _inputs(path: Path, graph: Any, values: dict[str, Value | None]) -> None:
         if given.name in values:
             continue  # an initializer is its default
         if not first:
-            values[given.name] = Other(f"the input {given.name!r:.60}")
+            values[given.name] = Foreign(f"the input {given.name!r:.60}")
             continue
         first = False
         kind = given.type.tensor_type
@@ -137,8 +137,8 @@ def _outputs(node: Any, taken: list[Value | None], folder: Folder, version: int)
         raise ValueError("a layer's input or output goes in, which no network here has")
     if any(isinstance(each, Ends) for each in taken):
         return _of_ends(op, taken, attributes, len(node.output))
-    if any(isinstance(each, Other) for each in taken):
-        return [next(each for each in taken if isinstance(each, Other))] * len(node.output)
+    if any(isinstance(each, Foreign) for each in taken):
+        return [next(each for each in taken if isinstance(each, Foreign))] * len(node.output)
     constants = [each if isinstance(each, Const) else None for each in taken]
     return [*folder.fold(op, constants, attributes, len(node.output))]
 
@@ -175,7 +175,7 @@ def _const_of(taken: list[Value | None], position: int) -> Const:
 
 def _told(value: Value | None) -> str:
     told = {Signal: "the signal", Ends: "states after the last step", type(None): "missing", Const: "a constant"}
-    return value.made_of if isinstance(value, Other) else told[type(value)]
+    return value.made_of if isinstance(value, Foreign) else told[type(value)]
 
 
 def _arrays(taken: list[Value | None]) -> list[Any]:
@@ -385,7 +385,7 @@ _ON_SIGNAL: dict[str, Callable[[list[Value | None], dict[str, Any], int], Any]] 
 
 def _of_ends(op: str, taken: list[Value | None], attributes: dict[str, Any], outputs: int) -> list[Value]:
     """Return what a node makes of states: h after the last step is the output there, if one direction made it."""
-    ends, other = taken[0], Other("made of states after the last step")
+    ends, other = taken[0], Foreign("made of states after the last step")
     if op == "Concat" and all(isinstance(each, Ends) and each.axis == attributes["axis"] for each in taken):
         rows = tuple(row for each in taken if isinstance(each, Ends) for row in each.rows)
         return [Ends(rows, attributes["axis"])]

@@ -80,7 +80,7 @@ class Ends:
 
 
 @dataclass(frozen=True)
-class Other:
+class Foreign:
     """What depends on other inputs, or on states in a way that no network here has.
 
     Attributes:

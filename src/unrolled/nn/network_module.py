@@ -32,7 +32,7 @@ class NetworkModule(torch.nn.Module):
     `rnn` holds a module for each run of layers that are alike, so most networks have one; `initial` the learned state
     before the first step of each.  All parameters are copies.
 
-    >>> from unrolled.saved.network import Network
+    >>> from unrolled.nn.network import network_of
     >>> module = module_of(network_of([torch.nn.Embedding(9, 4), GRU(4, 6, num_layers=2), torch.nn.Linear(6, 9)]))
     >>> y, (h_n,) = module(torch.randint(9, (5, 3)))
     >>> y.shape, h_n.shape
