@@ -131,7 +131,7 @@ def _started(layers: list[Layer], states: list[Array]) -> list[Layer]:
 
 def _around(left: Tensors, tensors: Tensors, parts: Named, layers: list[Layer]) -> tuple[str | None, str | None]:
     """Return the prefixes of the embedding and of the head, None for one that is missing."""
-    stems = [name.removesuffix(".weight") for name, w in left.items() if name.endswith(".weight") and w.ndim == 2]
+    stems = [name.removesuffix(".weight") for name, w in sorted(left.items()) if name.endswith(".weight") and w.ndim == 2]
     for role, named in (("embedding", parts.embedding), ("head", parts.head)):
         if named and named not in stems:
             raise ValueError(f"no {role} is named {named!r}; {_told(tensors)}")
@@ -162,7 +162,7 @@ def _only(role: str, fitting: list[str], other: str | None, wanted: Any, tensors
 
 
 def _told(tensors: Tensors) -> str:
-    return f"found are {_list([f'{name} {w.shape}' for name, w in tensors.items()])}"
+    return f"found are {_list([f'{name} {w.shape}' for name, w in sorted(tensors.items())])}"
 
 
 def _list(names: list[str]) -> str:
