@@ -12,6 +12,7 @@ EXTRAS = {
     "web": ("starlette", "uvicorn", "anyio"),
     "track": ("tensorboard",),
     "onnx": ("onnx",),
+    "zstd": ("zstandard",),
 }
 
 

@@ -3,7 +3,5 @@
 Each function returns a :class:`unrolled.saved.network.Network`; no code in a file is run.
 """
 
-from unrolled.formats.onnx import from_onnx
-from unrolled.formats.torch import from_torch
-
-__all__ = ["from_onnx", "from_torch"]
+from unrolled.formats.onnx import from_onnx as from_onnx
+from unrolled.formats.torch import from_torch as from_torch

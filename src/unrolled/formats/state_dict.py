@@ -131,7 +131,9 @@ def _started(layers: list[Layer], states: list[Array]) -> list[Layer]:
 
 def _around(left: Tensors, tensors: Tensors, parts: Named, layers: list[Layer]) -> tuple[str | None, str | None]:
     """Return the prefixes of the embedding and of the head, None for one that is missing."""
-    stems = [name.removesuffix(".weight") for name, w in sorted(left.items()) if name.endswith(".weight") and w.ndim == 2]
+    stems = [
+        name.removesuffix(".weight") for name, w in sorted(left.items()) if name.endswith(".weight") and w.ndim == 2
+    ]
     for role, named in (("embedding", parts.embedding), ("head", parts.head)):
         if named and named not in stems:
             raise ValueError(f"no {role} is named {named!r}; {_told(tensors)}")
