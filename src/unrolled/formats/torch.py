@@ -28,7 +28,8 @@ from unrolled.saved.network import Network, When
 
 #: What the pickle of a state_dict may name, beside the storages of torch.
 _GLOBALS = re.compile(
-    r"collections OrderedDict|torch\._utils _rebuild_(tensor_v2|parameter)|torch (Float|Double|Half|BFloat16|Long|Int|Bool)Storage"
+    r"collections OrderedDict|torch\._utils _rebuild_(tensor_v2|parameter)|"
+    r"torch (Float|Double|Half|BFloat16|Long|Int|Bool)Storage"
 )
 #: Operations of the longest pickle, and the deepest dictionary in which tensors are looked for.
 MOST_OPERATIONS, DEEPEST = 1_000_000, 4
