@@ -36,7 +36,7 @@ VALIDATION_SHARE = 0.05
 UNTRAINED = 0.1
 
 
-#: Seconds over max_minutes from which a run of one step comes with a note.
+#: Seconds over max_minutes from which a step is said to be too long for it.
 OVER = 1.0
 
 
@@ -306,7 +306,7 @@ class Run:
                 f"{uniform:.3g}; lower {option('learning_rate')} (now {self.config.learning_rate:g})",
                 stacklevel=3,
             )
-        if ended == "max_minutes" and clock.step == 1 and clock.seconds > 60 * self.config.max_minutes + OVER:
+        if ended == "max_minutes" and clock.step == 1 and self.lasted["step"] > 60 * self.config.max_minutes + OVER:
             sizes = " or ".join(map(option, ("batch_size", "bptt") if self.corpus.stream else ("batch_size",)))
             warnings.warn(
                 f"the only step took {self.lasted['step']:.3g} s, longer than "
