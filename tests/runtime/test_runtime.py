@@ -282,3 +282,12 @@ def test_number_of_texts_is_a_whole_number_above_zero(light, count):
     with pytest.raises(ValueError, match=f"count is {count}; it must be a whole number from 1 to 2,147,483,647"):
         light.generate("I", count=count)
     assert light.generate_each([]) == []
+
+
+@pytest.mark.parametrize("backend", ["fused", "reference"])
+@pytest.mark.parametrize("wrong", [-1, 4, 2**62])
+def test_symbol_that_no_model_has_is_refused(backend, wrong, monkeypatch):
+    monkeypatch.setenv("UNROLLED_BACKEND", backend)
+    model = SequenceModel(ModelConfig(hidden_size=3), Vocabulary("ab", "characters")).runtime()
+    with pytest.raises(IndexError, match=rf"symbol {wrong} to step on, expected 0 to V - 1 = 3"):
+        model.step(np.array([1, wrong]), model.initial(2))

@@ -201,6 +201,8 @@ class RuntimeModel:
         Raises: IndexError if a symbol is V or more, or negative.
         """
         if reference_forced():
+            for symbol in ids[(ids < 0) | (ids >= len(self.lookup))]:  # numpy would count a negative one from the end
+                raise IndexError(f"symbol {symbol} to step on, expected 0 to V - 1 = {len(self.lookup) - 1}")
             return self._equations(ids, state)
         with self._stepping_from(state) as stepper:
             stepper.step(ids)
