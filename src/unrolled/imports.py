@@ -2,3 +2,5 @@
 
 Each function returns a :class:`unrolled.saved.network.Network`; no code in a file is run.
 """
+
+from unrolled.formats.flax import from_flax as from_flax

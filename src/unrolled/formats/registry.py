@@ -1,0 +1,56 @@
+"""Every other format: its name, its files, what it can hold, and how a file of it is told from others.
+
+`unrolled export --help` shows this table, so nothing is imported here.  A format is a file beside this one, and a row.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Format(NamedTuple):
+    """One format; `unrolled.export.to_NAME` writes it, `unrolled.imports.from_NAME` reads it."""
+
+    name: str
+    title: str
+    holds: str  #: what a network may have there, in one line
+    suffixes: tuple[str, ...]  #: ends of names of its files, the first that of one without a name; "" for a folder
+    then: str  #: what loads a file of it, with {out} for the file
+    extra: str = ""  #: the extra that it needs, if any
+    writes: bool = True
+    reads: bool = True
+    sign: bytes = b""  #: stands in the first bytes of every file of it
+
+
+#: By name, in the order in which the help lists them.
+FORMATS: dict[str, Format] = {
+    each.name: each
+    for each in (
+        Format(
+            "flax",
+            "Flax",
+            "RNN, LSTM, GRU, both directions, embedding, head",
+            (".flax.safetensors", ".npz", ".safetensors"),
+            "in Python: flax.traverse_util.unflatten_dict(safetensors.flax.load_file('{out}'), '/')",
+            sign=b"/kernel",
+        ),
+    )
+}
+#: Bytes at the beginning of a file in which a sign is looked for.
+LOOKED_AT = 1 << 16
+
+
+def format_of(file: Path) -> Format | None:
+    """Return the format of a file by the end of its name and by its sign; None if no format here has such files.
+
+    >>> format_of(Path("runs/x.mp3")) is None
+    True
+    """
+    fitting = [each for each in FORMATS.values() if each.reads and file.name.endswith(each.suffixes)]
+    if len(fitting) == 1 or not file.is_file():
+        return fitting[0] if fitting else None
+    with file.open("rb") as opened:
+        head = opened.read(LOOKED_AT)
+    signed = [each for each in fitting or FORMATS.values() if each.reads and each.sign and each.sign in head]
+    return next(iter(signed or fitting), None)
