@@ -4,3 +4,4 @@ Each function takes a :class:`unrolled.saved.network.Network`, the folder of a s
 """
 
 from unrolled.formats.flax import to_flax as to_flax
+from unrolled.formats.keras import to_keras as to_keras

@@ -4,3 +4,4 @@ Each function returns a :class:`unrolled.saved.network.Network`; no code in a fi
 """
 
 from unrolled.formats.flax import from_flax as from_flax
+from unrolled.formats.keras import from_keras as from_keras

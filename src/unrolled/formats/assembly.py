@@ -6,12 +6,17 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
+from typing import Any
+
+from numpy.typing import NDArray
 
 from unrolled.config.options import listed
 from unrolled.formats.network_of import FormatError
-from unrolled.notation import Kind, Weights
+from unrolled.notation import Kind, Weights, gate_count
 from unrolled.saved.network import Layer, Network
 
+#: The cells that can be told apart by the number of their gates.
+_SHOWN: tuple[Kind, ...] = ("LSTM", "GRU", "RNN_TANH")
 #: Layers of different names whose orders are tried.
 TRIED = 12
 
@@ -26,6 +31,14 @@ def one_layer(where: str, kind: Kind, weights: Weights) -> Layer:
     except (ValueError, IndexError) as error:
         raise FormatError(f"{where}: {str(error).removeprefix('layer 0: ')}") from None
     return layer
+
+
+def kind_of(where: str, recurrent: NDArray[Any]) -> Kind:
+    """Return the cell whose gates a recurrent kernel (H, G*H) stacks; FormatError if none does."""
+    for kind in _SHOWN:
+        if recurrent.ndim == 2 and recurrent.size and recurrent.shape[1] == gate_count(kind) * len(recurrent):
+            return kind
+    raise FormatError(f"{where}: its recurrent kernel is {recurrent.shape}, expected (H, G*H) with G 1, 3 or 4")
 
 
 def natural(name: str) -> list[tuple[int, str]]:
@@ -52,7 +65,7 @@ def in_order(where: str, layers: Mapping[str, Layer], first: int | None, last: i
     """
     queues: dict[str, list[str]] = {}
     for name in sorted(layers, key=natural):
-        queues.setdefault(re.sub(r"\d+", "#", name), []).append(name)
+        queues.setdefault(re.sub(r"_?\d+", "", name), []).append(name)
     if len(queues) > 1 and len(layers) > TRIED:
         raise FormatError(f"{where}: has {len(layers)} layers of different names, so their order cannot be seen")
     places = tuple(len(queue) for queue in queues.values())

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from unrolled.config.options import listed
 from unrolled.formats.arrays import Arrays, numbers, read_arrays, write_arrays
-from unrolled.formats.assembly import in_order, natural, one_layer
+from unrolled.formats.assembly import in_order, kind_of, natural, one_layer
 from unrolled.formats.network_of import FormatError, Source, network_from, refuse
 from unrolled.formats.outside_files import finished
-from unrolled.notation import GATES, Kind, Weights
+from unrolled.notation import Kind, Weights
 from unrolled.saved.network import Head, Layer, Network
 
 #: The names of the gates of a cell, without their side, by kind.
@@ -133,7 +133,7 @@ def _layer(where: str, modules: dict[str, Arrays]) -> Layer:
     """Return the layer of one direction that the dense layers of a cell are."""
     gates = {name.rstrip("_"): parameters for name, parameters in modules.items()}
     if {*gates} == {"dense_i", "dense_h"}:
-        kind = _kind_of_stacked(where, gates["dense_h"])
+        kind = kind_of(f"{where}/dense_h", _kernel(where, gates, "dense_h"))
         W_ih, W_hh = (_kernel(where, gates, f"dense_{side}").T for side in "ih")
         b_ih, b_hh = (_bias(gates[f"dense_{side}"], len(W)) for side, W in (("i", W_ih), ("h", W_hh)))
     else:
@@ -165,15 +165,6 @@ def _kernel(where: str, gates: dict[str, Arrays], name: str) -> NDArray[Any]:
 
 def _bias(parameters: Arrays, size: int) -> NDArray[Any]:
     return parameters.get("bias", np.zeros(size, parameters["kernel"].dtype))
-
-
-def _kind_of_stacked(where: str, parameters: Arrays) -> Kind:
-    """Return the cell whose gates a recurrent kernel (H, G*H) stacks."""
-    H, stacked = parameters["kernel"].shape if "kernel" in parameters else (0, 0)
-    for kind in _GATES:
-        if stacked and stacked == len(GATES[kind]) * H:
-            return kind
-    raise FormatError(f"{where}/dense_h: its kernel is {(H, stacked)}, expected (H, G*H) with G 1, 3 or 4")
 
 
 def _both_ways(path: str | Path, layers: dict[str, Layer]) -> dict[str, Layer]:

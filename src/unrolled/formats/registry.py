@@ -28,6 +28,15 @@ FORMATS: dict[str, Format] = {
     each.name: each
     for each in (
         Format(
+            "keras",
+            "Keras 3",
+            "RNN, LSTM, GRU, both directions, embedding, head with softmax",
+            (".keras", ".weights.h5"),
+            "in Python: keras.models.load_model('{out}')",
+            extra="keras",
+            sign=b"model.weights.h5",
+        ),
+        Format(
             "flax",
             "Flax",
             "RNN, LSTM, GRU, both directions, embedding, head",
