@@ -3,5 +3,6 @@
 Each function takes a :class:`unrolled.saved.network.Network`, the folder of a saved model, or a module.
 """
 
+from unrolled.formats.equinox import to_equinox as to_equinox
 from unrolled.formats.flax import to_flax as to_flax
 from unrolled.formats.keras import to_keras as to_keras

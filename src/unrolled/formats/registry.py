@@ -20,7 +20,7 @@ class Format(NamedTuple):
     extra: str = ""  #: the extra that it needs, if any
     writes: bool = True
     reads: bool = True
-    sign: bytes = b""  #: stands in the first bytes of every file of it
+    sign: bytes = b""  #: stands at the beginning or the end of every file of it
 
 
 #: By name, in the order in which the help lists them.
@@ -44,9 +44,25 @@ FORMATS: dict[str, Format] = {
             "in Python: flax.traverse_util.unflatten_dict(safetensors.flax.load_file('{out}'), '/')",
             sign=b"/kernel",
         ),
+        Format(
+            "equinox",
+            "Equinox",
+            "LSTM, GRU, embedding, head",
+            (".eqx",),
+            "in Python: eqx.tree_deserialise_leaves('{out}', like=model)",
+        ),
+        Format(
+            "char_rnn",
+            "min-char-rnn",
+            "one layer of RNN that reads one-hot symbols, head",
+            (".npz", ".safetensors"),
+            "",
+            writes=False,
+            sign=b"Wxh",
+        ),
     )
 }
-#: Bytes at the beginning of a file in which a sign is looked for.
+#: Bytes at the beginning of a file, and at its end, in which a sign is looked for; a zip lists its parts at its end.
 LOOKED_AT = 1 << 16
 
 
@@ -60,6 +76,8 @@ def format_of(file: Path) -> Format | None:
     if len(fitting) == 1 or not file.is_file():
         return fitting[0] if fitting else None
     with file.open("rb") as opened:
-        head = opened.read(LOOKED_AT)
-    signed = [each for each in fitting or FORMATS.values() if each.reads and each.sign and each.sign in head]
+        seen = opened.read(LOOKED_AT)
+        opened.seek(max(len(seen), opened.seek(0, 2) - LOOKED_AT))
+        seen += opened.read(LOOKED_AT)
+    signed = [each for each in fitting or FORMATS.values() if each.reads and each.sign and each.sign in seen]
     return next(iter(signed or fitting), None)
