@@ -12,6 +12,7 @@ EXTRAS = {
     "web": ("starlette", "uvicorn", "anyio"),
     "track": ("tensorboard",),
     "keras": ("h5py",),
+    "hub": ("huggingface_hub",),
 }
 
 

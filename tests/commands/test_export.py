@@ -2,10 +2,12 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 
 import pytest
+import torch
 
 from tests.commands.command_line import ENVIRONMENT, contents, refusal, unrolled
 from tests.saved.networks import layer, text_networks
@@ -44,7 +46,7 @@ def plain(tmp_path):
 
 def test_export_says_where_the_file_is_its_size_and_what_loads_it(plain):
     shown = unrolled("export", "runs/lstm", "--to", "flax", cwd=plain.parents[1]).stdout.decode().splitlines()
-    assert shown[0] == "made runs/lstm.flax.safetensors: Flax, 3 kB"
+    assert shown[0] == "made runs/lstm.flax.safetensors: Flax, 2 kB"
     assert shown[1].startswith("next: in Python: ")
     assert "runs/lstm.flax.safetensors" in shown[1]
 
@@ -65,6 +67,32 @@ def test_export_of_what_a_format_cannot_hold_is_refused_and_writes_nothing(tmp_p
     said = refusal(1, "export", tmp_path / "model", "--to", "flax")
     assert said.startswith("Flax cannot hold the projection of layer 0: ")
     assert contents(tmp_path) == before
+
+
+def test_card_of_a_model_has_the_figures_of_its_run_and_no_paths(run, tmp_path):
+    out, shown = run
+    done = unrolled("export", out, "--to", "hub", "--out", tmp_path / "card")
+    assert done.returncode == 0, done.stderr.decode()
+    card = (tmp_path / "card" / "README.md").read_text()
+    bits = dict(re.findall(r"^\| (\S+) \| ([\d.]+) \|$", card, re.MULTILINE))
+    assert bits["bigram"] in shown
+    (own,) = re.findall(r"^\| \*\*this model\*\* \| ([\d.]+) \|$", card, re.MULTILINE)
+    assert f" {own} " in shown
+    assert "symbols of the test split" in card
+    assert (
+        unrolled("generate", tmp_path / "card", "--seed", "1").stdout == unrolled("generate", out, "--seed", "1").stdout
+    )
+
+
+def test_card_of_other_weights_has_no_figures(copied, tmp_path):
+    from unrolled.lm import SequenceModel
+
+    model = SequenceModel.from_pretrained(copied)
+    with torch.no_grad():
+        model.b_y.add_(1)
+    model.save_pretrained(copied, overwrite=True)
+    assert unrolled("export", copied, "--to", "hub", "--out", tmp_path / "card").returncode == 0
+    assert "bits/symbol" not in (tmp_path / "card" / "README.md").read_text()
 
 
 def test_export_of_a_model_that_is_not_there_is_refused(tmp_path):

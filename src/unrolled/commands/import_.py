@@ -53,7 +53,7 @@ app = App(
 
 @app.default
 def import_(
-    file: Annotated[Path, Parameter(help="File of a network that was trained elsewhere.")],
+    file: Annotated[Path, Parameter(help="File of a network that was trained elsewhere, or hub:OWNER/NAME.")],
     /,
     *,
     out: Path,

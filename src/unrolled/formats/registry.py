@@ -52,6 +52,14 @@ FORMATS: dict[str, Format] = {
             "in Python: eqx.tree_deserialise_leaves('{out}', like=model)",
         ),
         Format(
+            "hub",
+            "Hugging Face hub",
+            "every network; a folder with a model card",
+            ("-hub",),
+            "hf upload OWNER/NAME {out}, or SequenceModel.push_to_hub",
+            extra="hub",
+        ),
+        Format(
             "char_rnn",
             "min-char-rnn",
             "one layer of RNN that reads one-hot symbols, head",
@@ -62,6 +70,8 @@ FORMATS: dict[str, Format] = {
         ),
     )
 }
+#: What stands before an id of the Hugging Face hub in the place of a file.
+HUB = "hub:"
 #: Bytes at the beginning of a file, and at its end, in which a sign is looked for; a zip lists its parts at its end.
 LOOKED_AT = 1 << 16
 
@@ -72,6 +82,8 @@ def format_of(file: Path) -> Format | None:
     >>> format_of(Path("runs/x.mp3")) is None
     True
     """
+    if file.parts[:1] and file.parts[0].startswith(HUB):
+        return FORMATS["hub"]
     fitting = [each for each in FORMATS.values() if each.reads and file.name.endswith(each.suffixes)]
     if len(fitting) == 1 or not file.is_file():
         return fitting[0] if fitting else None
