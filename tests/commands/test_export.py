@@ -19,7 +19,7 @@ from unrolled.saved.network_folder import save_network
 
 def test_formats_are_the_functions_that_write_and_read_them():
     for module, verb, does in ((export, "to", "writes"), (imports, "from", "reads")):
-        functions = {name for name, _ in inspect.getmembers(module, inspect.isfunction)}
+        functions = {name for name, _ in inspect.getmembers(module, inspect.isfunction) if name.startswith(f"{verb}_")}
         assert functions == {f"{verb}_{name}" for name, each in FORMATS.items() if getattr(each, does)}
 
 

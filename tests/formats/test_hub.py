@@ -48,7 +48,9 @@ def test_model_is_pushed_and_loaded_by_its_id(hub, model, tmp_path):
     model.save_pretrained(tmp_path / "here")
     done = hub("""
 from unrolled.lm import SequenceModel
-print(SequenceModel.from_pretrained("here/").push_to_hub("somebody/abc", license="mit", private=True))
+from unrolled import export
+SequenceModel.from_pretrained("here").push_to_hub("somebody/abc")
+print(export.push_to_hub("here", "somebody/abc", license="mit", private=True))
 loaded = SequenceModel.from_pretrained("somebody/abc", dropout=0.5)
 loaded.save_pretrained("back")
 again = SequenceModel.from_pretrained("somebody/abc", local_files_only=True)

@@ -13,8 +13,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from unrolled.formats.network_of import FormatError
-from unrolled.formats.outside_files import outside_bytes
-from unrolled.saved.atomic_files import pack, unpacked, write_file
+from unrolled.formats.outside_files import outside_bytes, refused
+from unrolled.saved.atomic_files import CheckpointError, pack, unpacked, write_file
 from unrolled.words import counted
 
 Arrays = dict[str, NDArray[Any]]
@@ -41,11 +41,16 @@ def write_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 def read_arrays(path: str | Path) -> Arrays:
     """Return the arrays of a .npz or safetensors file by name, numbers of less than 32 bits as float32.
 
-    Raises: FormatError or CheckpointError if it is damaged, something else or cannot be read.
+    Raises: FormatError if it is damaged, something else or cannot be read.
     """
     path = Path(path)
     data = outside_bytes(path)
-    return _unzipped(path, data) if data.startswith(b"PK") else unpacked(path, data)
+    if data.startswith(b"PK"):
+        return _unzipped(path, data)
+    try:
+        return unpacked(path, data)
+    except CheckpointError as error:
+        raise FormatError(str(error)) from None
 
 
 def numbers(where: str, array: NDArray[Any]) -> NDArray[Any]:
@@ -79,8 +84,8 @@ def next_npy(where: str, stream: io.BytesIO) -> NDArray[Any]:
         version = npy.read_magic(stream)
         read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
         shape, column_major, dtype = read_header(stream)
-    except (ValueError, KeyError, SyntaxError, TypeError, OverflowError, RecursionError, MemoryError) as error:
-        raise FormatError(f"{where}: damaged, or no array: {error}") from None
+    except Exception as error:  # the header is Python, parsed and never run, and each of numpy's parsers has errors
+        raise refused(where, f"damaged, or no array: {error}") from None
     count = 1
     for size in shape:
         count *= int(size)
@@ -104,7 +109,7 @@ def part_of_zip(where: str, archive: zipfile.ZipFile, name: str, size: int) -> b
     except KeyError:
         raise FormatError(f"{where}: has no {name}; expected one") from None
     except Exception as error:  # zipfile and zlib have a dozen
-        raise FormatError(f"{where}: {name} is damaged: {error}") from None
+        raise refused(where, f"{name} is damaged: {error}") from None
     if len(data) > most:
         raise FormatError(f"{where}: {name} unpacks to more than {MOST_TIMES} times its file; refused")
     return data
@@ -115,7 +120,7 @@ def opened_zip(where: str, data: bytes) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(io.BytesIO(data))
     except Exception as error:
-        raise FormatError(f"{where}: damaged, or no zip: {error}") from None
+        raise refused(where, f"damaged, or no zip: {error}") from None
 
 
 def _unzipped(path: Path, data: bytes) -> Arrays:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from unrolled.formats.arrays import numbers
 from unrolled.formats.network_of import FormatError
+from unrolled.formats.outside_files import refused
 from unrolled.words import counted
 
 Found = TypeVar("Found")
@@ -86,21 +87,23 @@ class Hdf5:
         """Return what is at a place, None if nothing is; links are not followed."""
         found = self._file
         for part in filter(None, place.split("/")):
-            if not isinstance(found, self._h5py.Group) or part not in found:
-                return None
-            group = found
-            link = self._try(place, lambda: group.get(part, getlink=True))  # noqa: B023
-            if not isinstance(link, self._h5py.HardLink):
-                raise FormatError(f"{self.where}: {place} is a link to another place, which is not followed")
-            found = self._try(place, lambda: group[part])  # noqa: B023
+            found = self._try(place, lambda: self._in(found, part, place))  # noqa: B023
         return found
+
+    def _in(self, group: Any, name: str, place: str) -> Any:
+        if not isinstance(group, self._h5py.Group) or name not in group:
+            return None
+        if not isinstance(group.get(name, getlink=True), self._h5py.HardLink):
+            raise FormatError(f"{self.where}: {place} is a link to another place, which is not followed")
+        return group[name]
 
     def _try(self, place: str, act: Callable[[], Found]) -> Found:
         try:
             return act()
+        except FormatError:
+            raise
         except Exception as error:  # the library has an exception for each of its layers
-            said = " ".join(str(error).split())[:200]
-            raise FormatError(f"{self.where}: {place or 'the file'} is damaged: {said}") from None
+            raise refused(self.where, f"{place or 'the file'} is damaged: {error}") from None
 
 
 def hdf5_bytes(groups: Mapping[str, Mapping[str, Any]]) -> bytes:

@@ -115,7 +115,7 @@ def downloaded(
     return Path(folder)
 
 
-def pushed(
+def push_to_hub(
     source: Source,
     repo_id: str,
     *,
@@ -160,7 +160,8 @@ def card(network: Network, measured: dict[str, Any] | None, license: str = "") -
     >>> import numpy as np
     >>> from unrolled.notation import Weights
     >>> from unrolled.saved.network import Layer
-    >>> print(card(Network((Layer("RNN_TANH", (Weights(np.ones((2, 3)), np.eye(2)),)),)), None, "mit")[:58])
+    >>> layer = Layer("RNN_TANH", (Weights(np.ones((2, 3)), np.eye(2)),))
+    >>> print(*card(Network((layer,)), None, "mit").splitlines()[:6], sep=chr(10))
     ---
     library_name: unrolled
     license: mit

@@ -300,8 +300,8 @@ class SequenceModel(torch.nn.Module):
         return model.eval()
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Upload the model and a card to the Hugging Face hub; see :func:`unrolled.formats.hub.pushed`."""
-        return hub.pushed(self, repo_id, **options)
+        """Upload the model and a card to the Hugging Face hub; see :func:`unrolled.formats.hub.push_to_hub`."""
+        return hub.push_to_hub(self, repo_id, **options)
 
     def extended(self, vocabulary: Vocabulary) -> SequenceModel:
         """Return a model that knows more symbols and has learned what this one has, for training it further.
