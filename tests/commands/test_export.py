@@ -61,6 +61,13 @@ def test_export_does_not_replace_a_file_unasked(plain, tmp_path):
     assert (tmp_path / "x.npz").read_bytes()[:2] == b"PK"
 
 
+def test_export_replaces_a_folder_only_when_told(plain, tmp_path):
+    out = tmp_path / "model-hub"
+    assert unrolled("export", plain, "--to", "hub", "--out", out).returncode == 0
+    assert "is already there" in refusal(1, "export", plain, "--to", "hub", "--out", out)
+    assert unrolled("export", plain, "--to", "hub", "--out", out, "--overwrite").returncode == 0
+
+
 def test_export_of_what_a_format_cannot_hold_is_refused_and_writes_nothing(tmp_path):
     save_network(tmp_path / "model", Network((layer("LSTM", 3, 5, P=2),)))
     before = contents(tmp_path)

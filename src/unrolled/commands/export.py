@@ -59,7 +59,8 @@ def export(
     out = out or beside(model, format.suffixes[0])
     if not overwrite and out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise CheckpointError(f"{out}: is already there; name another file with --out, or replace it with --overwrite")
-    getattr(exports, f"to_{to}")(model, out)
+    replaced = {"overwrite": overwrite} if format.is_folder else {}
+    getattr(exports, f"to_{to}")(model, out, **replaced)
     print(printable(f"made {out}: {format.title}, {sized(size_of(out))}"))
     print(printable(f"next: {format.then.format(out=out)}"))
 
@@ -71,7 +72,7 @@ def beside(model: Path, suffix: str) -> Path:
     'runs/sonnets.onnx'
     """
     name = model.name or model.resolve().name
-    return model.parent / (name + (suffix or "-exported"))
+    return model.parent / (name + suffix)
 
 
 def size_of(path: Path) -> int:

@@ -84,9 +84,11 @@ def downloaded(
     Raises: FormatError if there is no such model or revision, or the hub cannot be reached; ModuleNotFoundError without
         huggingface_hub.
     """
-    import huggingface_hub
-    from huggingface_hub import errors
-
+    try:
+        import huggingface_hub
+        from huggingface_hub import errors
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{repo_id}: is no folder here, and {error}", name=error.name) from None
     try:
         folder = str(
             huggingface_hub.snapshot_download(

@@ -15,11 +15,12 @@ class Format(NamedTuple):
     name: str
     title: str
     holds: str  #: what a network may have there, in one line
-    suffixes: tuple[str, ...]  #: ends of names of its files, the first that of one without a name; "" for a folder
+    suffixes: tuple[str, ...]  #: ends of names of its files, the first that of one without a name
     then: str  #: what loads a file of it, with {out} for the file
     extra: str = ""  #: the extra that it needs, if any
     writes: bool = True
     reads: bool = True
+    is_folder: bool = False
     sign: bytes = b""  #: stands at the beginning or the end of every file of it
 
 
@@ -56,8 +57,8 @@ FORMATS: dict[str, Format] = {
             "Hugging Face hub",
             "every network; a folder with a model card",
             ("-hub",),
-            "hf upload OWNER/NAME {out}, or SequenceModel.push_to_hub",
-            extra="hub",
+            "hf upload OWNER/NAME {out}",
+            is_folder=True,
         ),
         Format(
             "char_rnn",
