@@ -148,11 +148,12 @@ def _listed_symbols(symbols: str, kind: SymbolKind | None) -> Vocabulary:
 
 
 def _read(path: Path) -> Vocabulary:
-    from unrolled.formats.outside_files import outside_bytes, refused
+    from unrolled.formats.network_of import FormatError
+    from unrolled.formats.outside_files import outside_bytes
     from unrolled.saved.vocabulary import Vocabulary
 
     path = path / "vocabulary.json" if path.is_dir() else path
     try:
         return Vocabulary.from_json(outside_bytes(path))
     except ValueError as error:
-        raise refused(path, str(error)) from None
+        raise FormatError(f"{path}: {error}") from None

@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from unrolled.formats.network_of import FormatError
-from unrolled.formats.outside_files import outside_bytes, refused
+from unrolled.formats.outside_files import outside_bytes
 from unrolled.saved.atomic_files import CheckpointError, pack, unpacked, write_file
 from unrolled.words import counted
 
@@ -85,7 +85,7 @@ def next_npy(where: str, stream: io.BytesIO) -> NDArray[Any]:
         read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
         shape, column_major, dtype = read_header(stream)
     except Exception as error:  # the header is Python, parsed and never run, and each of numpy's parsers has errors
-        raise refused(where, f"damaged, or no array: {error}") from None
+        raise FormatError(f"{where}: damaged, or no array: {error}") from None
     count = 1
     for size in shape:
         count *= int(size)
@@ -109,7 +109,7 @@ def part_of_zip(where: str, archive: zipfile.ZipFile, name: str, size: int) -> b
     except KeyError:
         raise FormatError(f"{where}: has no {name}; expected one") from None
     except Exception as error:  # zipfile and zlib have a dozen
-        raise refused(where, f"{name} is damaged: {error}") from None
+        raise FormatError(f"{where}: {name} is damaged: {error}") from None
     if len(data) > most:
         raise FormatError(f"{where}: {name} unpacks to more than {MOST_TIMES} times its file; refused")
     return data
@@ -120,7 +120,7 @@ def opened_zip(where: str, data: bytes) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(io.BytesIO(data))
     except Exception as error:
-        raise refused(where, f"damaged, or no zip: {error}") from None
+        raise FormatError(f"{where}: damaged, or no zip: {error}") from None
 
 
 def _unzipped(path: Path, data: bytes) -> Arrays:

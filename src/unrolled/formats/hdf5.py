@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from unrolled.formats.arrays import numbers
 from unrolled.formats.network_of import FormatError
-from unrolled.formats.outside_files import refused
 from unrolled.words import counted
 
 Found = TypeVar("Found")
@@ -103,7 +102,7 @@ class Hdf5:
         except FormatError:
             raise
         except Exception as error:  # the library has an exception for each of its layers
-            raise refused(self.where, f"{place or 'the file'} is damaged: {error}") from None
+            raise FormatError(f"{self.where}: {place or 'the file'} is damaged: {error}") from None
 
 
 def hdf5_bytes(groups: Mapping[str, Mapping[str, Any]]) -> bytes:

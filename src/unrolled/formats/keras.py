@@ -23,7 +23,7 @@ from unrolled.formats.hdf5 import SIGN, Hdf5, hdf5_bytes
 from unrolled.formats.keras_config import config_of, read_config
 from unrolled.formats.keras_weights import only_weights
 from unrolled.formats.network_of import FormatError, Source, network_from, refuse
-from unrolled.formats.outside_files import finished, outside_bytes, refused
+from unrolled.formats.outside_files import finished, outside_bytes
 from unrolled.notation import Kind, Weights
 from unrolled.saved.atomic_files import to_json, write_file
 from unrolled.saved.network import Network
@@ -85,7 +85,7 @@ def from_keras(path: str | Path) -> Network:
     try:
         parsed = msgspec.json.decode(config)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise refused(path, f"{CONFIG} is damaged: {error}") from None
+        raise FormatError(f"{path}: {CONFIG} is damaged: {error}") from None
     return finished(path, lambda: read_config(str(path), parsed, Hdf5(f"{path}: {WEIGHTS}", weights)))
 
 

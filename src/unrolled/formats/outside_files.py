@@ -17,7 +17,7 @@ from unrolled.words import counted
 LARGEST_FILE = 2**31 - 1
 
 
-def refused(path: Path | str, what: str) -> FormatError:
+def refused(path: Path, what: str) -> FormatError:
     """Return the error that names a file and says what is wrong with it, in one line."""
     line = " ".join(what.split())
     return FormatError(f"{path}: {line if len(line) <= 500 else line[:500] + ' ...'}")

@@ -1,9 +1,9 @@
 """Files of every format that somebody damaged, or made to do harm: each is read, or refused with its name.
 
-    python -m tests.formats.hostile_files --cases 20000
-    python -m tests.formats.hostile_files --formats keras --first 4711 --cases 1
+    python -m tests.formats.damaged_files --cases 20000
+    python -m tests.formats.damaged_files --formats keras --first 4711 --cases 1
 
-tests/formats/test_hostile_files.py runs a few.  A file of a good network has bytes changed, cut out or put in; the
+tests/formats/test_damaged_files.py runs a few.  A file of a good network has bytes changed, cut out or put in; the
 parts of a zip are changed by themselves, for its own sums would find it otherwise.
 """
 
