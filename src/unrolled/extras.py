@@ -13,6 +13,7 @@ EXTRAS = {
     "track": ("tensorboard",),
     "keras": ("h5py",),
     "hub": ("huggingface_hub",),
+    "zstd": ("zstandard",),
 }
 
 
