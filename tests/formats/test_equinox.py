@@ -103,6 +103,13 @@ def test_leaves_that_equinox_wrote_are_read(kind, tmp_path):
     np.testing.assert_allclose(outputs(from_equinox(tmp_path / "model.eqx"), x), run(model, network, x), atol=1e-5)
 
 
+def test_leaves_that_fit_with_an_embedding_and_without_one_are_refused(tmp_path):
+    layers = (layer("LSTM", 5, 5, bias=False), layer("LSTM", 5, 5, bias=False))
+    to_equinox(Network(layers, np.ones((20, 5), np.float32)), tmp_path / "model.eqx")
+    with pytest.raises(FormatError, match="fit with an Embedding and without one; use cells with biases"):
+        from_equinox(tmp_path / "model.eqx")
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_equinox_cannot_hold_is_said_and_nothing_is_written(name, tmp_path):
     with pytest.raises(FormatError, match=f"Equinox cannot hold {REFUSED[name]} of layer"):

@@ -88,16 +88,17 @@ def _arrays(where: str, data: bytes) -> Iterator[NDArray[Any]]:
 def _network(where: str, leaves: list[NDArray[Any]]) -> Network:
     """Return the network that leaves are; an embedding before the cells is one that the first of them reads."""
     plain, embedded = _cells(where, leaves, 0), _cells(where, leaves, 1)
-    if embedded is not None and leaves[0].ndim == 2 and leaves[0].shape[1] == embedded[0][0].I:
-        (layers, head), E = embedded, leaves[0]
-        if plain is None or len(plain[0]) < len(layers):
-            return Network(layers, E, head=head)
-    if plain is None:
+    if embedded is not None and (leaves[0].ndim != 2 or leaves[0].shape[1] != embedded[0][0].I):
+        embedded = None
+    if (plain is None) == (embedded is None):
         shapes = listed([leaf.shape for leaf in leaves])
+        if plain is not None:
+            raise FormatError(f"{where}: leaves {shapes} fit with an Embedding and without one; use cells with biases")
         raise FormatError(
             f"{where}: leaves {shapes} are no Embedding, LSTMCells or GRUCells, and Linear, in this order"
         )
-    return Network(plain[0], head=plain[1])
+    layers, head = plain or embedded or ((), None)
+    return Network(layers, None if plain else leaves[0], head=head)
 
 
 def _cells(where: str, leaves: list[NDArray[Any]], first: int) -> tuple[tuple[Layer, ...], Head | None] | None:
