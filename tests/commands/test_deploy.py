@@ -26,7 +26,8 @@ def commands(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_commands_of_a_page_run(page, run, tmp_path):
-    shutil.copytree(run[0], tmp_path / "runs" / "sonnets")
+    for name in ("sonnets", "lstm"):
+        shutil.copytree(run[0], tmp_path / "runs" / name)
     shapes = {"Wxh": (5, 7), "Whh": (5, 5), "Why": (7, 5), "bh": (5, 1), "by": (7, 1)}
     np.savez(tmp_path / "model.npz", **{name: np.ones(shape) for name, shape in shapes.items()})
     for each in commands(page):

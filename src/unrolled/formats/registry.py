@@ -29,6 +29,14 @@ FORMATS: dict[str, Format] = {
     each.name: each
     for each in (
         Format(
+            "html",
+            "one HTML page",
+            "text models of one direction; shows them and writes, without a server",
+            (".html",),
+            "open {out} in a browser",
+            reads=False,
+        ),
+        Format(
             "keras",
             "Keras 3",
             "RNN, LSTM, GRU, both directions, embedding, head with softmax",
