@@ -58,6 +58,8 @@ KEPT_TO = {
     "anyio": ("views/page/",),
     "torch.utils.tensorboard": ("lm/callbacks.py",),
     "pandas": ("views/traces.py",),
+    "h5py": ("formats/hdf5.py",),
+    "huggingface_hub": ("formats/hub.py",),
 }
 
 #: The order of csrc: a file includes only files of a lower rank.
