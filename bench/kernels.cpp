@@ -78,14 +78,15 @@ class Layer {
 
   // One time step after another, weights packed once: ns a step.
   double step_ns(int steps) {
-    const auto& kernels = *active_instruction_set().f32;
+    const auto& kernels = active_instruction_set().f32->steps;
     call.gradients = nullptr;
     call.save = false;
     call.reused = true;
-    const Lease scratch(kernels.step_bytes(call));
-    kernels.prepare_step(call, scratch.data());
+    const StepBytes bytes = kernels.bytes(call);
+    const Lease weights(bytes.weights), own(bytes.own);
+    kernels.prepare(call, weights.data(), own.data(), /*pack=*/true);
     const double s = median_seconds(21, [&] {
-      for (int k = 0; k < steps; ++k) kernels.step(scratch.data());
+      for (int k = 0; k < steps; ++k) kernels.step(own.data());
     });
     return s / steps * 1e9;
   }

@@ -50,7 +50,7 @@ void tile(Sum* out, const A* const* a, const Index* at, int segments, Index K, c
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) row[r] = a[r] + at[s];
       for (Index k = 0; k < K / kDepth<A>; ++k) add([&row, k](int r) { return lane(row[r] + k * kDepth<A>); });
-      if (K % kDepth<A>) add([&row, K](int r) { return half_lane(row[r] + K - 1); });
+      if (K % kDepth<A>) add([&row, K](int r) { return last_lane(row[r] + K / kDepth<A> * kDepth<A>); });
     }
   }
 #pragma GCC unroll 8
@@ -281,7 +281,7 @@ void tile_unpacked(typename P::Sum* out, const A* const* a, const P& panels, Ind
 #pragma GCC unroll 4
         for (int r = 0; r < R; ++r) {
           const A* number = a[r] + k + c * depth;
-          sum[r] = multiply_add(broadcast(whole ? lane(number) : half_lane(number)), block[c], sum[r]);
+          sum[r] = multiply_add(broadcast(whole ? lane(number) : last_lane(number)), block[c], sum[r]);
         }
       }
     };
@@ -312,7 +312,9 @@ template <class P, class A, class Each>
 [[gnu::always_inline]] inline void multiply_rows(const P& panels, Range range, const A* const* a, Index rows, Each each,
                                                  const Index* at = &kStart) {
   const auto product = [&](typename P::Sum* sums, Index p, Index r0, Index R) {
-    if (panels.unpacked) return run_tile_unpacked(R, sums, a + r0, panels, p);
+    if constexpr (!__is_same(A, std::int8_t)) {
+      if (panels.unpacked) return run_tile_unpacked(R, sums, a + r0, panels, p);
+    }
     run_tile<false>(R, panels.vectors(p), sums, a + r0, at, panels.segments, panels.K, panels.panel(p));
   };
   for_each_tile(panels, range, rows, product, each);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// AArch64 with units for bfloat16; float and double are NEON's.
+// AArch64 with units for bfloat16 and scalar products of int8; float and double are NEON's.
 #include <arm_neon.h>
 #include <sys/auxv.h>
 
@@ -16,6 +16,7 @@ namespace {
 constexpr int kRegisters = 32, kVectorBytes = 16;
 #define UNROLLED_SIMD "simd/neon.h"
 #define UNROLLED_BFLOAT16 "simd/neon_bf16.h"
+#define UNROLLED_INT8 "simd/int8_neon.h"
 #include "target-inl.h"
 
 bool supported() {
@@ -24,6 +25,6 @@ bool supported() {
 }
 }  // namespace
 
-extern const InstructionSet instruction_set{"neon_bf16", supported,  kVectorBytes,
-                                            &neon::f32,  &neon::f64, &kKernels<BF16>};
+extern const InstructionSet instruction_set{"neon_bf16", supported,       kVectorBytes, &neon::f32,
+                                            &neon::f64,  &kKernels<BF16>, &kInt8};
 }  // namespace unrolled::neon_bf16

@@ -19,7 +19,17 @@ def step(cell: int, x: Any, state: Any, weights: Any, stacked: bool, threads: in
 def head(arrays: Any, threads: int) -> float: ...
 
 class Stepper:
-    def __init__(self, dtype: str, cell: int, layers: Sequence[Any], head: Any, B: int, symbols: bool) -> None: ...
+    def __init__(
+        self,
+        dtype: str,
+        cells: Sequence[int],
+        layers: Sequence[Any],
+        head: Any,
+        embedding: Any,
+        B: int,
+        symbols: bool,
+    ) -> None: ...
+    def beside(self, B: int) -> Stepper: ...
     @property
     def states(self) -> list[tuple[_Reals, ...]]: ...
     @property

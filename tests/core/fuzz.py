@@ -192,9 +192,10 @@ def stepper_call(rng):
     layers, B = [weights] * rng.choice([1, 1, 1, 2, 0]), rng.choice([2, 2, 2, 2, 1, 0, -1, 2**62])
     stepper = _core.Stepper(
         str(dtype).removeprefix("torch."),
-        CELLS[case.kind].number,
+        [CELLS[case.kind].number] * len(layers),
         layers,
         rng.choice([head, None]),
+        rng.choice([None, None, None, head[0]]),
         B,
         rng.random() < 0.5,
     )

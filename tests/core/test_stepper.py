@@ -96,7 +96,7 @@ def test_step_on_what_are_no_symbols_of_the_batch_is_an_error(x):
 
 
 def of_core(kind, layers, head=None, *, B=1, symbols=True, dtype="float32"):
-    return _core.Stepper(dtype, notation.CELLS[kind].number, layers, head, B, symbols)
+    return _core.Stepper(dtype, [notation.CELLS[kind].number] * len(layers), layers, head, None, B, symbols)
 
 
 @pytest.mark.parametrize("kind", CELLS)
@@ -163,7 +163,9 @@ def test_core_names_the_layer_whose_weights_do_not_fit(which):
     weights = [notation.Weights(*layer) for layer in weights_of(unn.GRU(4, 7, num_layers=2))]
     wrong = list(weights[1])
     wrong[which] = wrong[0][:-1]
-    with pytest.raises(ValueError, match=r"Stepper: the weights of layer 1 are .*, expected float32 .* H = 7, P = 7"):
+    with pytest.raises(
+        ValueError, match=r"the weights of layer 1 are .*, expected float32 .* H = [67], P = 7"
+    ):
         of_core("GRU", [weights[0], tuple(wrong)])
 
 
@@ -177,5 +179,47 @@ def test_core_names_the_part_of_the_head_that_does_not_fit(part):
 
 def test_half_precision_weights_are_an_error():
     half = [tuple(w if w is None else w.astype(np.float16) for w in layer) for layer in weights_of(unn.GRU(4, 7))]
-    with pytest.raises(ValueError, match="float16, expected float32, float64, or the bits of bfloat16"):
+    with pytest.raises(ValueError, match="float16, expected float32, float64, the bits of bfloat16 as uint16, or int8"):
         CoreStepper("GRU", half, 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["f32", "f64"])
+@pytest.mark.parametrize("kind", CELLS)
+def test_symbols_of_an_embedding_have_the_bits_of_the_layer_that_reads_its_rows(kind, dtype):
+    embedding, layer = torch.randn(13, 6, dtype=dtype), CELLS[kind](6, 9, 2, dtype=dtype)
+    ids = torch.randint(0, 13, (7, 3))
+    with torch.no_grad():
+        y, _ = layer(embedding[ids])
+    stepper = CoreStepper(kind, weights_of(layer), 3, embedding=embedding.numpy())
+    for t, symbols in enumerate(ids.numpy()):
+        np.testing.assert_array_equal(stepper.step(symbols), y[t].numpy(), err_msg=f"step {t}")
+
+
+def test_embedding_that_does_not_fit_is_an_error():
+    weights = weights_of(unn.GRU(6, 9))
+    with pytest.raises(ValueError, match=r"W_ih of layer 0 is float32 \(27, 6\), expected float32 \(27, 5\)"):
+        CoreStepper("GRU", weights, 1, embedding=np.zeros((13, 5), np.float32))
+    with pytest.raises(ValueError, match=r"the embedding is float32 \(13, 5\), expected float32 .V, E. with E = 6"):
+        _core.Stepper("float32", [3], [notation.Weights(*weights[0])], None, np.zeros((13, 5), np.float32), 1, True)
+
+
+def test_layers_of_several_kinds_follow_each_other():
+    lstm, gru = unn.LSTM(4, 7), unn.GRU(7, 5)
+    x = torch.randn(6, 2, 4)
+    with torch.no_grad():
+        y = gru(lstm(x)[0])[0]
+    stepper = CoreStepper(["LSTM", "GRU"], [*weights_of(lstm), *weights_of(gru)], 2, symbols=False)
+    for x_t, y_t in zip(x.numpy(), y.numpy(), strict=True):
+        np.testing.assert_array_equal(stepper.step(x_t), y_t)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_steppers_on_the_same_weights_are_apart(kind):
+    layer = CELLS[kind](4, 7, 2)
+    first = CoreStepper(kind, weights_of(layer), 1)
+    other = first.beside(3)
+    want = [first.step(np.array([k])).copy() for k in (1, 2, 3)]
+    found = [other.step(np.array([0, k, 0])).copy() for k in (1, 2, 3)]
+    del first
+    np.testing.assert_array_equal([y[1] for y in found], [y[0] for y in want])
+    np.testing.assert_array_equal(other.beside(1).step(np.array([1])), want[0])
