@@ -78,7 +78,7 @@ class Layer {
 
   // One time step after another, weights packed once: ns a step.
   double step_ns(int steps) {
-    const auto& kernels = active_instruction_set().f32->steps;
+    const auto& kernels = *active_instruction_set().f32;
     call.gradients = nullptr;
     call.save = false;
     call.reused = true;
@@ -94,7 +94,7 @@ class Layer {
   double flops;
 
  private:
-  void run(int allowed) { run_call(*active_instruction_set().f32, call, allowed); }
+  void run(int allowed) { run_call(*active_kernels().f32, call, allowed); }
 
   std::vector<float> W_ih, W_hh, bias, x, dy, state, y, h_n, c_n, dx, gates, cells, dW_ih, dW_hh, db;
   Recurrence<float> recurrence{};

@@ -70,7 +70,7 @@ DLDataType number_type(const Named<kWeightsFields>& weights) { return read_tenso
 // Calls `body` with the kernels of one type.
 template <class Type, class Body>
 auto with_kernels(const Type& type, Body body) {
-  const InstructionSet& set = active_instruction_set();
+  const KernelSet& set = active_kernels();
   const DLDataType number = number_type(type);
   return number == kFloat64 ? body(*set.f64) : number == kBFloat16 ? body(*set.bf16) : body(*set.f32);
 }
@@ -139,14 +139,15 @@ void make_stepper(AnyStepper* place, std::string_view dtype, nb::handle cells, n
                   nb::handle embedding, Index B, bool symbols) {
   const bool int8 = dtype == "int8";
   const StackArrays given{cells, layers, head, embedding, symbols, int8};
-  with_kernels(int8 ? "float32" : dtype, [&]<class Real>(const Kernels<Real>& kernels) {
-    const StepKernels<Real>* steps = &kernels.steps;
-    if constexpr (std::is_same_v<Real, float>) {
-      if (int8) steps = active_instruction_set().int8;
-    }
-    new (place)
-        AnyStepper(std::in_place_type<Stepper<Real>>, StackReader<Real>(*steps, kernels.steps, given).read(), B);
-  });
+  const InstructionSet& set = active_instruction_set();
+  const auto make = [&]<class Real>(const StepKernels<Real>& steps, const StepKernels<Real>& plain) {
+    new (place) AnyStepper(std::in_place_type<Stepper<Real>>, StackReader<Real>(steps, plain, given).read(), B);
+  };
+  if (int8) return make(*set.int8, *set.f32);
+  const DLDataType type = number_type(dtype);
+  if (type == kFloat64) return make(*set.f64, *set.f64);
+  if (type == kBFloat16) return make(*set.bf16, *set.bf16);
+  make(*set.f32, *set.f32);
 }
 
 // Other rows on the weights of another stepper.

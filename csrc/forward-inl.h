@@ -166,8 +166,8 @@ class ForwardRows {
   template <Pass pass>
   void multiply(Index rows, Part part) {
     const auto& panels = packed_.hidden;
-    multiply_rows(panels, part.of(panels.count), at_.h_prev, rows,
-                  [&](Index k, Index j, const Sum* sums) { cell<pass>(k, j, sums); });
+    multiply_rows<pass != Pass::recompute>(panels, part.of(panels.count), at_.h_prev, rows,
+                                           [&](Index k, Index j, const Sum* sums) { cell<pass>(k, j, sums); });
   }
 
   // One vector of units of one row, from unit j on.

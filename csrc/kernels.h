@@ -249,17 +249,24 @@ struct Kernels {
   std::size_t (*head_bytes)(const HeadPass<Real>&, int members);
   void (*head)(const HeadPass<Real>&, void* scratch, const Team&);
   void (*activate)(Activation, const Real* in, Real* out, Index n);
-  StepKernels<Real, Compute> steps;
 };
 
+// What an instruction set has for single steps, and for all else: apart, so that a library of single steps holds no
+// more.
 struct InstructionSet {
   const char* name;
   bool (*supported)();
   int vector_bytes;
+  const StepKernels<float>* f32;
+  const StepKernels<double>* f64;
+  const StepKernels<BFloat16>* bf16;
+  const StepKernels<float>* int8;  // float rows, weights in int8
+};
+
+struct KernelSet {
   const Kernels<float>* f32;
   const Kernels<double>* f64;
   const Kernels<BFloat16>* bf16;
-  const StepKernels<float>* int8;  // float rows, weights in int8
 };
 
 }  // namespace unrolled

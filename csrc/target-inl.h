@@ -110,13 +110,11 @@ void activate(Activation activation, const typename T::Storage* in, typename T::
 
 template <class T>
 constexpr Kernels<typename T::Storage, typename T::Compute> kKernels{
-    scratch_bytes<T>,
-    forward<T>,
-    backward<T>,
-    head_bytes<T>,
-    head<T>,
-    activate<T>,
-    {step_bytes<T>, prepare_step<T>, step, linear_bytes<T>, pack_linear<T>, linear<T>},
+    scratch_bytes<T>, forward<T>, backward<T>, head_bytes<T>, head<T>, activate<T>,
+};
+template <class T>
+constexpr StepKernels<typename T::Storage, typename T::Compute> kSteps{
+    step_bytes<T>, prepare_step<T>, step, linear_bytes<T>, pack_linear<T>, linear<T>,
 };
 using F32 = Types<float, float, float>;
 using F64 = Types<double, double, double>;

@@ -7,6 +7,9 @@
 
 namespace unrolled::avx2 {
 extern const InstructionSet instruction_set;
+extern const StepKernels<float> f32_steps;
+extern const StepKernels<double> f64_steps;
+extern const StepKernels<BFloat16> bf16_steps;
 extern const Kernels<float> f32;
 extern const Kernels<double> f64;
 extern const Kernels<BFloat16> bf16;
@@ -23,6 +26,8 @@ constexpr int kRegisters = 16, kVectorBytes = 32;
 bool supported() { return avx2::instruction_set.supported() && __builtin_cpu_supports("avxvnni"); }
 }  // namespace
 
-extern const InstructionSet instruction_set{"avx2_vnni", supported,   kVectorBytes, &avx2::f32,
-                                            &avx2::f64,  &avx2::bf16, &kInt8};
+extern const StepKernels<float> int8_steps = kInt8;
+extern const InstructionSet instruction_set{"avx2_vnni",      supported,         kVectorBytes, &avx2::f32_steps,
+                                            &avx2::f64_steps, &avx2::bf16_steps, &int8_steps};
+extern const KernelSet kernel_set{&avx2::f32, &avx2::f64, &avx2::bf16};
 }  // namespace unrolled::avx2_vnni

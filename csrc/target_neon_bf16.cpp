@@ -7,6 +7,9 @@
 #include "kernels.h"
 
 namespace unrolled::neon {
+extern const InstructionSet instruction_set;
+extern const StepKernels<float> f32_steps;
+extern const StepKernels<double> f64_steps;
 extern const Kernels<float> f32;
 extern const Kernels<double> f64;
 }  // namespace unrolled::neon
@@ -25,6 +28,8 @@ bool supported() {
 }
 }  // namespace
 
-extern const InstructionSet instruction_set{"neon_bf16", supported,       kVectorBytes, &neon::f32,
-                                            &neon::f64,  &kKernels<BF16>, &kInt8};
+extern const StepKernels<float> int8_steps = kInt8;
+extern const InstructionSet instruction_set{"neon_bf16",      supported,     kVectorBytes, &neon::f32_steps,
+                                            &neon::f64_steps, &kSteps<BF16>, &int8_steps};
+extern const KernelSet kernel_set{&neon::f32, &neon::f64, &kKernels<BF16>};
 }  // namespace unrolled::neon_bf16

@@ -99,6 +99,7 @@ RANKS = [
     ["crew.h"],
     [
         "dispatch.cpp",
+        "kernel_set.cpp",
         "threads.cpp",
         "quota.cpp",
         "division.cpp",

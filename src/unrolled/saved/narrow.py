@@ -29,7 +29,7 @@ def narrowed(network: Network, weights: Narrow) -> Network:
         if not np.isfinite(w).all():
             raise ValueError(f"{name} holds a number that is not finite, which {weights} cannot hold")
 
-    def change(w: NDArray[Any] | None) -> NDArray[np.float32] | None:
+    def change(w: NDArray[Any] | None) -> Any:
         return None if w is None else nearest(w, weights) if w.ndim == 2 else w.astype(np.float32)
 
     def of_layer(layer: Layer) -> Layer:

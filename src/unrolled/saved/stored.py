@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -26,7 +26,7 @@ Narrow = Literal["bfloat16", "int8"]
 #: What follows the name of a matrix in the name of its scales.
 SCALE = ".scale"
 #: The types of a file by safetensors' names, as numpy has them.
-_TYPES = {"F32": np.dtype("<f4"), "I8": np.dtype("i1"), "BF16": np.dtype("<u2")}
+_TYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "I8": np.dtype("i1"), "BF16": np.dtype("<u2")}
 
 
 def nearest(w: NDArray[Any], weights: str) -> NDArray[np.float32]:
@@ -34,7 +34,7 @@ def nearest(w: NDArray[Any], weights: str) -> NDArray[np.float32]:
     return bfloat16.rounded(w) if weights == "bfloat16" else int8.widened(int8.quantised(w))
 
 
-def pack_as(tensors: Tensors, weights: str | None) -> bytes:
+def pack_as(tensors: Mapping[str, NDArray[Any]], weights: str | None) -> bytes:
     """Return arrays as the bytes of a safetensors file, their matrices as `weights` says.
 
     Raises: ValueError if a matrix is not one that `weights` holds exactly.
@@ -52,13 +52,14 @@ def unpack_as(path: Path, expected: str | None, weights: Any) -> Tensors:
     if weights not in get_args(Narrow):
         raise CheckpointError(f"{path.parent / 'config.json'}: weights is {weights!r}, expected bfloat16 or int8")
     try:
-        found = {name: _array(each) for name, each in deserialize(read_whole(path, expected))}
+        flat: Any = deserialize(read_whole(path, expected))  # type: ignore[no-untyped-call]
+        found = {name: _array(each) for name, each in flat}
         return _widened(found, weights)
     except (SafetensorError, ValueError) as error:
         raise CheckpointError(f"{path}: damaged, or not of weights in {weights}: {error}") from None
 
 
-def _narrow_parts(tensors: Tensors, weights: str) -> Iterator[tuple[str, str, NDArray[Any]]]:
+def _narrow_parts(tensors: Mapping[str, NDArray[Any]], weights: str) -> Iterator[tuple[str, str, NDArray[Any]]]:
     """Yield the name, the type and the values of what lies in the file."""
     for name, w in tensors.items():
         if w.ndim != 2:
