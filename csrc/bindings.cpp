@@ -75,18 +75,52 @@ auto with_kernels(const Type& type, Body body) {
   return number == kFloat64 ? body(*set.f64) : number == kBFloat16 ? body(*set.bf16) : body(*set.f32);
 }
 
-// Runs a layer; false if its tensors do not fit each other, and then nothing was written.
+// The same with those of single steps.
+template <class Body>
+auto with_steps(std::string_view dtype, Body body) {
+  const InstructionSet& set = active_instruction_set();
+  const DLDataType number = number_type(dtype);
+  return number == kFloat64 ? body(*set.f64) : number == kBFloat16 ? body(*set.bf16) : body(*set.f32);
+}
+
+// Runs a layer; false if its arrays do not fit each other, and then nothing was written.
+template <class Real>
+bool run_layer(const Kernels<Real>& kernels, LayerCall<Real>& layer, int threads) {
+  if (!layer.fits()) return false;
+  const nb::gil_scoped_release unlocked;
+  layer.clear();
+  run_call(kernels, layer.call, allowed_threads(threads));
+  layer.finish();
+  return true;
+}
+
 bool unroll(int cell, nb::handle layout, nb::handle copies, nb::handle gradients, bool save, Index segment,
             int threads) {
   const Named<kWeightsFields> first(item(Named<kLayerFields>(item(copies, 0))["weights"], 0));
   return with_kernels(first, [&]<class Real>(const Kernels<Real>& kernels) {
     LayerCall<Real> layer(cell_of(cell), layout, copies, gradients, save, segment);
-    if (!layer.fits()) return false;
+    return run_layer(kernels, layer, threads);
+  });
+}
+
+bool unroll_arrays(std::string_view dtype, int cell, nb::handle layout, nb::handle layer, int threads) {
+  return with_kernels(dtype, [&]<class Real>(const Kernels<Real>& kernels) {
+    LayerCall<Real> call(cell_of(cell), layout, nb::make_tuple(layer), nb::tuple(), false, 0, Take::arrays);
+    return run_layer(kernels, call, threads);
+  });
+}
+
+// A head on rows of its own, on one thread.
+void linear(std::string_view dtype, nb::handle arrays) {
+  with_steps(dtype, [&]<class Real>(const StepKernels<Real>& kernels) {
+    Tensors<Real> in(Take::arrays);
+    const auto pass = read_struct<LinearPass<Real>>(in, arrays);
+    const Linear<Real> rows{pass.W, pass.b, pass.x, pass.y, pass.N, pass.H, pass.V, {}};
     const nb::gil_scoped_release unlocked;
-    layer.clear();
-    run_call(kernels, layer.call, allowed_threads(threads));
-    layer.finish();
-    return true;
+    const StepBytes bytes = kernels.linear_bytes(rows);
+    const Lease weights(bytes.weights), own(bytes.own);
+    kernels.pack_linear(rows, weights.data());
+    kernels.linear(rows, weights.data(), own.data());
   });
 }
 
@@ -139,15 +173,11 @@ void make_stepper(AnyStepper* place, std::string_view dtype, nb::handle cells, n
                   nb::handle embedding, Index B, bool symbols) {
   const bool int8 = dtype == "int8";
   const StackArrays given{cells, layers, head, embedding, symbols, int8};
-  const InstructionSet& set = active_instruction_set();
   const auto make = [&]<class Real>(const StepKernels<Real>& steps, const StepKernels<Real>& plain) {
     new (place) AnyStepper(std::in_place_type<Stepper<Real>>, StackReader<Real>(steps, plain, given).read(), B);
   };
-  if (int8) return make(*set.int8, *set.f32);
-  const DLDataType type = number_type(dtype);
-  if (type == kFloat64) return make(*set.f64, *set.f64);
-  if (type == kBFloat16) return make(*set.bf16, *set.bf16);
-  make(*set.f32, *set.f32);
+  if (int8) return make(*active_instruction_set().int8, *active_instruction_set().f32);
+  with_steps(dtype, [&](const auto& steps) { make(steps, steps); });
 }
 
 // Other rows on the weights of another stepper.
@@ -251,7 +281,7 @@ nb::dict tuple_fields() {
         nb::tuple(nb::cast(std::vector<std::string_view>(table.fields.begin(), table.fields.end())));
   };
   add(kLayoutFields), add(kLayerFields), add(kGradientsFields), add(kWeightsFields);
-  add(kFieldsOf<Linear<float>>), add(kFieldsOf<HeadPass<float>>);
+  add(kFieldsOf<Linear<float>>), add(kFieldsOf<HeadPass<float>>), add(kFieldsOf<LinearPass<float>>);
   return found;
 }
 
@@ -279,6 +309,10 @@ NB_MODULE(_core, m) {
         "its types whose values lie where their address says.");
   m.def("unroll", &unroll, nb::arg("cell"), nb::arg("layout"), nb::arg("copies"), nb::arg("gradients"), nb::arg("save"),
         nb::arg("segment"), nb::arg("threads"), "Run one layer call on tensors; return whether they fit each other.");
+  m.def("unroll_arrays", &unroll_arrays, nb::arg("dtype"), nb::arg("cell"), nb::arg("layout"), nb::arg("layer"),
+        nb::arg("threads"),
+        "Run one layer forward on arrays of numpy, bfloat16 as uint16; return whether they fit each other.");
+  m.def("linear", &linear, nb::arg("dtype"), nb::arg("arrays"), "Write y = W x + b, on the arrays of LinearPass.");
   m.def(
       "reads", [](nb::handle tensor) { return read_tensor(tensor).device.device_type == kDLCPU; },
       nb::arg("tensor").none(), "Whether the values of a tensor lie in memory that a call could read.");

@@ -14,13 +14,13 @@
 #include <variant>
 #include <vector>
 
-#include "../src/unrolled/include/unrolled.h"
+#include <unrolled.h>
 #include "dispatch.h"
 #include "saved_network.h"
 #include "stepper.h"
 
 #ifndef UNROLLED_VERSION
-#define UNROLLED_VERSION "0"
+#define UNROLLED_VERSION "0.0.0"  // of a build apart from the package
 #endif
 
 namespace unrolled {

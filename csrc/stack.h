@@ -53,6 +53,16 @@ class Stack {
   const std::deque<Layer>& layers() const { return layers_; }
   const std::optional<Head>& head() const { return head_; }
 
+  // Multiply-adds of a step of one row.
+  Index work() const {
+    Index found = head_ ? head_->V * head_->H : 0;
+    for (const Layer& layer : layers_) {
+      const bool looked_up = symbols && &layer == &layers_.front();
+      found += gate_count(layer.cell) * layer.H * (layer.P + (looked_up ? 0 : layer.I));
+    }
+    return found;
+  }
+
   // Adds the next layer, from the bottom; its weights are copied.
   void add(const StackLayer<Real>& given) {
     if (given.int8.W_hh.q && std::max(given.I, std::max(given.H, given.P)) > kInt8Sum)

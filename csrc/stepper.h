@@ -2,6 +2,7 @@
 // Single-step inference on packed weights; with a head it can choose symbols and read them back on its own.  What lies
 // between two steps is its own memory.  After construction a step takes no memory, lock or system call.
 #pragma once
+#include <atomic>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -100,9 +101,11 @@ class Stepper {
   Index V() const { return stack_->head() ? stack_->head()->V : 0; }
   bool reads_symbols() const { return stack_->symbols; }
   const std::shared_ptr<const Stack<Real>>& stack() const { return stack_; }
+  Index work() const { return B_ * stack_->work(); }  // multiply-adds of a step
 
   // One step from symbols (B).  Throws std::out_of_range for one that the first layer does not know; nothing has moved.
   void step(const Index* given) {
+    const Turn turn(stepping_);
     for (Index b = 0; b < B_; ++b) {
       const Index symbol = given[b];  // read once: it may change meanwhile
       if (symbol < 0 || symbol >= I()) {
@@ -116,6 +119,7 @@ class Stepper {
 
   // One step from vectors x (B, I).
   void step(const Compute* x) {
+    const Turn turn(stepping_);
     if constexpr (std::is_same_v<Real, Compute>) {
       layers_.front().recurrence.x = {x, B_ * I(), I()};
     } else {
@@ -128,6 +132,7 @@ class Stepper {
   // Chooses a symbol for each row from the head's logits and reads it, for `steps` steps or up to one in which a row
   // chose `last`.  u (steps, B) in [0, 1) decide; written (steps, B).  Returns the steps done.
   Index write(const Choice& choice, Index last, Index steps, const double* u, Index* written) {
+    const Turn turn(stepping_);
     Chooser chooser(choice, V());
     for (Index n = 0; n < steps; ++n) {
       bool ended = false;
@@ -161,6 +166,20 @@ class Stepper {
   const LeasedArray<Compute>& logits() const { return logits_; }
 
  private:
+  // One call at a time: while a step runs, another thread could give it other rows to read.
+  class Turn {
+   public:
+    explicit Turn(std::atomic<bool>& taken) : taken_(taken) {
+      if (taken.exchange(true, std::memory_order_acquire))
+        throw std::runtime_error("another thread is stepping these streams; give each thread streams of its own");
+    }
+    Turn(const Turn&) = delete;
+    ~Turn() { taken_.store(false, std::memory_order_release); }
+
+   private:
+    std::atomic<bool>& taken_;
+  };
+
   static Index rows(Index B) {
     if (B < 0) throw std::invalid_argument("Stepper: B is " + std::to_string(B) + ", expected 0 or more rows");
     return B;
@@ -194,6 +213,7 @@ class Stepper {
   LeasedArray<Compute> logits_;
   Linear<Real> linear_{};
   std::optional<Lease> head_own_;
+  std::atomic<bool> stepping_ = false;
 };
 
 }  // namespace unrolled

@@ -28,7 +28,10 @@ class StackReader {
   std::shared_ptr<const Stack<Real>> read() {
     const Index L = length(given_.layers);
     if (L == 0) throw std::invalid_argument("a stepper needs at least one layer");
-    if (length(given_.cells) != L) throw std::invalid_argument("a stepper needs a kind of cell for each layer");
+    if (length(given_.cells) != L) {
+      throw std::invalid_argument("Stepper: " + std::to_string(length(given_.cells)) + " cells for " +
+                                  std::to_string(L) + " layers, expected one for each");
+    }
     for (Index l = 0; l < L; ++l) add_layer(l);
     if (!given_.head.is_none()) add_head();
     return std::move(stack_);
@@ -54,7 +57,7 @@ class StackReader {
     Tensors<Real> in(Take::arrays);
     const bool embeds = l == 0 && !given_.embedding.is_none(), reads_columns = l == 0 && given_.symbols;
     const auto matrix = [&](nb::handle w) { return given_.int8 && PyTuple_Check(w.ptr()) ? item(w, 0) : w; };
-    Letters sizes = in.letters(cell, matrix(weights["W_ih"]), matrix(weights["W_hh"]));
+    Letters sizes = in.letters(cell, matrix(weights["W_ih"]), matrix(weights["W_hh"]), matrix(weights["W_hr"]));
     if (l > 0) sizes.I = stack_->layers().back().P;
     StackLayer<Real> layer{cell, sizes.I, sizes.H, sizes.P, {}, {}};
     if (!given_.int8) {
@@ -125,6 +128,17 @@ class StackReader {
   std::shared_ptr<Stack<Real>> stack_;
 };
 
+// Multiply-adds of a step, some 10 us, from which on it lets other threads of Python run: to take the interpreter back
+// from one that holds it takes as long.
+inline constexpr Index kWorthOthers = 400'000;
+
+template <class Real, class Input>
+void step_unlocked(Stepper<Real>& stepper, const Input* x) {
+  if (stepper.work() < kWorthOthers) return stepper.step(x);
+  const nb::gil_scoped_release unlocked;
+  stepper.step(x);
+}
+
 // One step from x (B, I), or from symbols (B).
 template <class Real>
 void step_stepper(Stepper<Real>& stepper, nb::handle x) {
@@ -139,11 +153,11 @@ void step_stepper(Stepper<Real>& stepper, nb::handle x) {
   if (stepper.reads_symbols()) {
     const Index* given = in.template whole<const Index>(x, {B});
     if (!given) refuse("int64 symbols (B) = ", {B});
-    stepper.step(given);
+    step_unlocked(stepper, given);
   } else {
     const auto* given = in.template whole<const Compute>(x, {B, I});
     if (!given && B * I > 0) refuse(type_name(kTypeOf<Compute>) + " vectors (B, I) = ", {B, I});
-    stepper.step(given);
+    step_unlocked(stepper, given);
   }
 }
 

@@ -1,4 +1,4 @@
-"""Make the pictures of docs/views.md: `python docs/make_pictures.py`, some minutes; `--diagrams` draws cells only."""
+"""Make the pictures of docs/views.md and docs/learn: `python docs/make_pictures.py`, minutes; `--diagrams`, seconds."""
 
 import random
 import sys
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from unrolled.commands import lecture
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
 from unrolled.corpus.corpus import Corpus
@@ -35,6 +36,8 @@ def draw(name, figure):
 def diagrams():
     for name in plots_diagrams.DIAGRAMS:
         plots.save(plots_diagrams.cell(name), OUT / f"{name.lower()}.svg")
+    draw("chain", lecture.draw_chain())
+    draw("vanishing", lecture.draw_vanishing())
 
 
 def counting():

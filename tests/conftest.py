@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tests import skipped
 from unrolled import _core
 
 settings.register_profile("unrolled", deadline=None)  # a busy machine is no fault of a test
@@ -27,3 +28,12 @@ def instruction_set(request):
     _core.force_instruction_set(request.param)
     yield request.param
     _core.force_instruction_set(before)
+
+
+def pytest_unconfigure(config):
+    """End with what was skipped for want of what."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:  # a worker has none
+        reports = reporter.stats.get("skipped", [])
+        if said := skipped.line(report.longrepr[2] for report in reports if isinstance(report.longrepr, tuple)):
+            reporter.write_line(said)

@@ -9,7 +9,7 @@ from unrolled.core import int8
 from unrolled.core.int8 import Int8Matrix
 from unrolled.core.stepper import CoreStepper
 from unrolled.notation import CELLS, gate_count
-from unrolled.runtime.model import CELLS as EQUATIONS
+from unrolled.runtime.equations import CELLS as EQUATIONS
 
 KINDS = ("LSTM", "GRU", "RNN_TANH", "RNN_RELU", "LSTM_PEEPHOLE")
 
@@ -41,14 +41,7 @@ def step_by_equations(kind, weights, x, states):
     """The next states of one layer that reads vectors x (B, I)."""
     a, h_a = product(weights.W_ih, x) + weights.b_ih, product(weights.W_hh, states[0]) + weights.b_hh
     wide = [np.float64(v) for v in (a, h_a)]
-    if kind == "LSTM_PEEPHOLE":
-        i, f, g, o = np.split(sum(wide), 4, axis=1)
-        p_i, p_f, p_o = np.split(np.float64(weights.p), 3)
-        sigmoid = lambda v: 1 / (1 + np.exp(-v))  # noqa: E731
-        c = sigmoid(f + p_f * states[1]) * states[1] + sigmoid(i + p_i * states[1]) * np.tanh(g)
-        after = sigmoid(o + p_o * c) * np.tanh(c), c
-    else:
-        after = EQUATIONS[kind](*wide, *states)
+    after = EQUATIONS[kind](*wide, weights, *states)
     if weights.W_hr is not None:
         after = product(weights.W_hr, np.float32(after[0])), after[1]
     return after

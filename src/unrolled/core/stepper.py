@@ -13,17 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.core import _core
-from unrolled.core.fields import Linear, Weights
+from unrolled.core.fields import Linear, Weights, core_name
 from unrolled.core.int8 import Int8Matrix, fault, widened
-from unrolled.notation import CELLS, gate_count, weight_shapes
+from unrolled.notation import CELLS, weight_shapes
 
 Array = NDArray[Any]
 
 #: `Weights` of one layer, or a tuple in their order.
 LayerWeights: TypeAlias = tuple[Any, ...]
-
-#: What the core calls the types of the weights that numpy holds.
-CORE_NAMES = {"float32": "float32", "float64": "float64", "uint16": "bfloat16"}
 
 
 class CoreStepper:
@@ -67,10 +64,9 @@ class CoreStepper:
         name = _check_layers(kinds, weights, symbols, embedding)
         if head is not None:
             P, V = _shape(weights[-1].W_hh)[1], len(head[1])
-            if symbols and embedding is None:
-                V = _shape(weights[0].W_ih)[1]  # what it writes it reads again
             _check(head[0], name, (V, P), "W_hy")
             _check(head[1], name, (V,), "b_y")
+        self.has_head = head is not None
         # All memory is the core's: it has copied the weights, and what it shows are views.
         numbers = [CELLS[kind].number for kind in kinds]
         self._show(_core.Stepper(name, numbers, weights, head and Linear(*head), embedding, B, symbols))
@@ -83,6 +79,9 @@ class CoreStepper:
         self.output: Array = core.output
         #: (B, V), V 0 without a head: the logits of the next symbol; may be written to, is overwritten by every step.
         self.logits: Array = core.logits
+        #: What a step gives: the logits, or without a head the last layer's h.
+        self.result: Array = self.logits if self.has_head else self.output
+        self.B = len(self.output)
 
     def beside(self, B: int) -> CoreStepper:
         """Return a stepper for B other rows, from zeros, on the same packed weights."""
@@ -112,18 +111,17 @@ class CoreStepper:
 def _check_layers(kinds: Sequence[str], layers: Sequence[Weights], symbols: bool, embedding: Array | None) -> str:
     """Return the core's name for the type of some layers; refuse a weight that does not fit."""
     W = layers[0].W_hh
-    name = "int8" if isinstance(W, Int8Matrix) else CORE_NAMES.get(W.dtype.name, "")
-    if not name:
+    name = "int8" if isinstance(W, Int8Matrix) else core_name(W.dtype)
+    if name not in ("float32", "float64", "bfloat16", "int8"):
         expected = "float32, float64, the bits of bfloat16 as uint16, or int8"
         raise ValueError(f"the weights are {W.dtype}, expected {expected}")
     I = _shape(layers[0].W_ih)[1] if embedding is None else embedding.shape[-1]
     if embedding is not None:
         _check(embedding, "float32" if name == "int8" else name, (len(embedding), I), "the embedding")
     for number, (kind, layer) in enumerate(zip(kinds, layers, strict=True)):
-        H, P = _shape(layer.W_ih)[0] // gate_count(kind), _shape(layer.W_hh)[1]
+        P = _shape(layer.W_hh)[-1]
+        H = P if layer.W_hr is None else _shape(layer.W_hr)[-1]
         shapes = weight_shapes(kind, I, H, proj_size=P)
-        if layer.W_hr is None:
-            shapes["W_hh"] = (gate_count(kind) * H, H)
         for weight, w in layer._asdict().items():
             looked_up = weight == "W_ih" and number == 0 and symbols
             if w is not None:

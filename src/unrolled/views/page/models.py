@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from unrolled.config.server import Limits
 from unrolled.lm.model import SequenceModel
 from unrolled.notation import CELLS, GATES, LONG_NAMES, cell_name
-from unrolled.runtime.model import RuntimeModel
+from unrolled.runtime.text import TextModel
 from unrolled.saved.vocabulary import Ids
 from unrolled.views.page.errors import RequestError
 from unrolled.words import counted
@@ -70,7 +70,7 @@ class ServedModel:
 
     card: ModelCard
     model: SequenceModel
-    runtime: RuntimeModel
+    runtime: TextModel
 
     @classmethod
     def of(cls, name: str, model: SequenceModel) -> ServedModel:
