@@ -158,8 +158,9 @@ def scoring(H: int, lines: int) -> Row:
         return found
 
     alone, batch = [model.score(text).total for text in texts[:50]], [s.total for s in model.score_each(texts[:50])]
-    same("score", {"bits": torch.tensor(batch)}, {"bits": torch.tensor(alone)}, 0.0)
-    same("score by steps", {"bits": torch.tensor(stepped()[:50])}, {"bits": torch.tensor(alone)}, 1e-12)
+    want = torch.tensor(alone, dtype=torch.float64)
+    same("score", {"bits": torch.tensor(batch, dtype=torch.float64)}, {"bits": want}, 0.0)
+    same("score by steps", {"bits": torch.tensor(stepped()[:50], dtype=torch.float64)}, {"bits": want}, 1e-12)
     bodies = {
         "batch": lambda: model.score_each(texts),
         "each": lambda: [model.score(text) for text in texts],

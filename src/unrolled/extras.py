@@ -11,6 +11,8 @@ EXTRAS = {
     "plot": ("matplotlib",),
     "web": ("starlette", "uvicorn", "anyio"),
     "track": ("tensorboard",),
+    "onnx": ("onnx",),
+    "zstd": ("zstandard",),
 }
 
 

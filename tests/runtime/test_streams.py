@@ -111,6 +111,10 @@ def test_what_is_no_step_of_these_streams_is_refused(backend, monkeypatch):
             ValueError, match=r"the state of layer 0 is h float.*expected h float32 \(2, 5\), c float32"
         ):
             streams.state = state
+    with pytest.raises(TypeError, match="the state is a list, expected a State"):
+        streams.state = [*model.initial(2)]
+    with pytest.raises(ValueError, match="more is 0; it must be a whole number from 1"):
+        streams.add(0)
     with pytest.raises(ValueError, match="the state is of 3 layers, expected 1"):
         streams.add(RuntimeModel(NETWORKS["mixed"]).initial(1))
     with pytest.raises(ValueError, match="the state is of 2 streams, the model's own is one"):

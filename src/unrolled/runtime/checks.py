@@ -60,11 +60,13 @@ def lengths(given: Any, x: Array) -> NDArray[np.int64] | None:
     return found.astype(np.int64)
 
 
-def state(given: State, first: State) -> None:
+def state(given: Any, first: State) -> None:
     """Refuse the state of another network than that whose streams begin in `first`, of one row.
 
-    Raises: ValueError naming the first layer whose arrays do not fit.
+    Raises: ValueError naming the first layer whose arrays do not fit; TypeError for what is no state.
     """
+    if not isinstance(given, State):
+        raise TypeError(f"the state is a {type(given).__name__}, expected a State, as model.state returns it")
     if len(given) != len(first):
         raise ValueError(f"the state is of {counted(len(given), 'layer')}, expected {len(first)}")
     for number, (layer, own) in enumerate(zip(given, first, strict=True)):

@@ -126,10 +126,12 @@ class Engine:
         if waiting is not None:
             put(waiting, state)
         stepper = waiting or self.stepper(state)
-        yield stepper
-        if isinstance(stepper, CoreStepper):
-            self._idle.append(stepper)
-            del self._idle[:-KEPT]
+        try:
+            yield stepper
+        finally:
+            if isinstance(stepper, CoreStepper):
+                self._idle.append(stepper)
+                del self._idle[:-KEPT]
 
     def _waiting(self, B: int) -> CoreStepper | None:
         for stepper in reversed(self._idle.copy()):

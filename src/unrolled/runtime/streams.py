@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled.config.checks import PositiveInt, check_value
 from unrolled.runtime import checks
 from unrolled.runtime.engine import Engine, put
 from unrolled.runtime.state import State
@@ -104,7 +105,12 @@ class Streams:
                 array[chosen] = s
 
     def add(self, more: int | State = 1) -> None:
-        """Let streams join at the end: so many that have read nothing, or those of a state."""
+        """Let streams join at the end: so many that have read nothing, or those of a state.
+
+        Raises: ValueError for a number below 1, and for the state of another network.
+        """
+        if not isinstance(more, State):
+            check_value("more", more, PositiveInt)
         joining = more if isinstance(more, State) else self._engine.initial(more)
         checks.state(joining, self._engine.first)
         self._begin(State.joined([self._state(), joining]))

@@ -26,7 +26,7 @@ from unrolled.runtime.state import State
 from unrolled.saved.atomic_files import CheckpointError
 from unrolled.saved.network import Network
 from unrolled.saved.network_folder import load_network
-from unrolled.saved.starts import uncounted
+from unrolled.saved.starts import unwritten
 from unrolled.saved.vocabulary import Text
 from unrolled.words import counted
 
@@ -84,14 +84,13 @@ class TextModel(RuntimeModel):
     @cached_property
     def writer(self) -> TextModel:
         """The model that writes: after a stream, without the symbols that training never had as a target."""
-        unlearned = uncounted(self.start)
-        left = np.flatnonzero(~unlearned).tolist()
-        if self.framed or not unlearned.any() or left == [self.unk_id]:
+        left_out = unwritten(self.start, self.unk_id, self.framed)
+        if not left_out.any():
             return self
         writer = copy.copy(self)
         # The logits of -inf that follow have no share.
-        writer.start = np.where(unlearned, self.start.dtype.type(-np.inf), self.start)
-        writer._engine = self._engine.without(unlearned)
+        writer.start = np.where(left_out, self.start.dtype.type(-np.inf), self.start)
+        writer._engine = self._engine.without(left_out)
         return writer
 
     def read(self, ids: NDArray[np.int64], state: State) -> tuple[Array, State]:
