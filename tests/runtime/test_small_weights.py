@@ -34,7 +34,13 @@ def test_int8_rows_of_other_lengths_end_where_they_end(name):
     network = narrowed(STEPPABLE[name], "int8")
     model, x, lengths = runtime.load(network), inputs(network), [9, 4, 1]
     together = model.feed(x, lengths=lengths)
+    streams = model.streams(3)
+    streams.feed(x, lengths=lengths)
     for b, n in enumerate(lengths):
+        one = model.streams(1)
+        one.feed(x[:n, b : b + 1])
+        for states, own in zip(streams.state.select([b]), one.state, strict=True):
+            np.testing.assert_array_equal(states, own)
         alone = model.feed(x[:n, b : b + 1])
         each = network.head is None or network.head.when == "each"
         np.testing.assert_array_equal(together[:n, b] if each else together[b], alone[:, 0] if each else alone[0])
