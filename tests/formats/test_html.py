@@ -13,6 +13,7 @@ from unrolled import export
 from unrolled.config.model import ModelConfig
 from unrolled.core.bfloat16 import narrowed
 from unrolled.formats.network_of import FormatError
+from unrolled.saved import narrow
 from unrolled.saved.network import Head, Network, TextPart
 from unrolled.saved.network_folder import save_network
 from unrolled.saved.vocabulary import Vocabulary
@@ -52,6 +53,26 @@ def test_bfloat16_keeps_half_of_the_bits_of_matrices(tmp_path):
             np.testing.assert_array_equal(numbers(held[each], "<u2"), narrowed(w).ravel())
         else:
             np.testing.assert_array_equal(numbers(held[each], "<f4"), w)
+
+
+def test_int8_keeps_a_byte_a_number_and_a_scale_a_row(tmp_path):
+    network, path = HELD["text-LSTM"], tmp_path / "page.html"
+    export.to_html(network, path, weights="int8")
+    held = inside(path)["network"]["tensors"]
+    for each, w in narrow.narrowed(network, "int8").tensors().items():
+        if w.ndim == 2:
+            q, scale = numbers(held[each], "i1").reshape(w.shape), numbers({"data": held[each]["scale"]}, "<f4")
+            np.testing.assert_array_equal(q * scale[:, None], w)
+        else:
+            np.testing.assert_array_equal(numbers(held[each], "<f4"), w)
+
+
+@pytest.mark.parametrize("weights", ["bfloat16", "int8"])
+def test_weights_are_kept_as_the_network_is_saved(tmp_path, weights):
+    small = narrow.narrowed(HELD["text-GRU"], weights)
+    export.to_html(small, tmp_path / "saved.html", name="x")
+    export.to_html(HELD["text-GRU"], tmp_path / "told.html", name="x", weights=weights)
+    assert (tmp_path / "saved.html").read_bytes() == (tmp_path / "told.html").read_bytes()
 
 
 def test_head_that_is_the_embedding_stands_in_the_page_once(tmp_path):
@@ -117,7 +138,7 @@ def test_numbers_that_are_not_finite_are_refused_by_name(tmp_path, dtype, number
 
 
 def test_unknown_way_to_keep_numbers_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="weights is 'int3', expected float32 or bfloat16"):
+    with pytest.raises(ValueError, match="weights is 'int3', expected float32, bfloat16, int8"):
         export.to_html(HELD["text-GRU"], tmp_path / "page.html", weights="int3")
 
 

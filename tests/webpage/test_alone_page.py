@@ -6,6 +6,7 @@ Pictures go to artefacts/page, which git ignores.
 import base64
 import re
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from tests.webpage.alone import opened  # noqa: E402
 from unrolled.config.model import ModelConfig  # noqa: E402
 from unrolled.core.sampling import log_softmax  # noqa: E402
 from unrolled.lm.model import SequenceModel  # noqa: E402
+from unrolled.saved.narrow import narrowed  # noqa: E402
 from unrolled.saved.network_folder import save_network  # noqa: E402
 from unrolled.saved.vocabulary import Vocabulary  # noqa: E402
 from unrolled.views.gradients import gradients, saliency  # noqa: E402
@@ -120,6 +122,14 @@ def test_numbers_of_every_network_are_the_runtimes(window, folder, tmp_path, nam
     if name.startswith("text-RNN_RELU"):
         text = text[:12]  # whose state grows without bounds
     checked_against(opened(window, folder, tmp_path / "model"), model, text)
+
+
+@pytest.mark.parametrize("weights", ["bfloat16", "int8"])
+@pytest.mark.parametrize("name", ["text-LSTM", "text-GRU-one-hot"])
+def test_numbers_of_small_weights_are_those_of_float32_that_they_widen_to(window, folder, tmp_path, name, weights):
+    widened = replace(narrowed(NETWORKS[name], weights), narrow=None)
+    model, text = of_network(widened, tmp_path / "model"), "abcde?badce" * 10
+    checked_against(opened(window, folder, NETWORKS[name], weights=weights), model, text)
 
 
 @pytest.mark.parametrize("name", KINDS)

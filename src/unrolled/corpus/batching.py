@@ -21,6 +21,10 @@ from unrolled.words import counted
 
 #: The target where there is nothing to predict; torch's cross entropy ignores it by default.
 IGNORED = -100
+#: Fewest symbols in a lane of a stream that is measured: the first ones of each are predicted without their context.
+LANE = 2000
+#: Most rows in a batch that is measured.
+ROWS = 64
 
 
 class SequenceBatch(NamedTuple):
@@ -37,6 +41,15 @@ class StreamBatch(NamedTuple):
     inputs: Ids
     targets: Ids
     reset: bool
+
+
+def lanes(symbols: int) -> int:
+    """Return in how many lanes a stream of so many symbols is measured.
+
+    >>> lanes(100), lanes(10_000), lanes(10**9)
+    (1, 5, 64)
+    """
+    return max(1, min(ROWS, symbols // LANE))
 
 
 AnyBatch = TypeVar("AnyBatch", SequenceBatch, StreamBatch)

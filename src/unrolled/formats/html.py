@@ -10,7 +10,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,35 +19,36 @@ from numpy.typing import NDArray
 from unrolled.config.generation import GenerationConfig
 from unrolled.config.server import Limits
 from unrolled.core.bfloat16 import narrowed
+from unrolled.core.int8 import quantised
 from unrolled.formats.network_of import FormatError, Source, network_from, refuse
 from unrolled.notation import GATES
 from unrolled.saved.atomic_files import write_file
+from unrolled.saved.narrow import Stored
 from unrolled.saved.network import Network
 from unrolled.saved.starts import unwritten
 from unrolled.webpage.cards import JACOBIAN_WORK, LAGS, MOST, SHOWN, UNITS, model_card
 from unrolled.webpage.one_file import one_file
 
-#: How the numbers of matrices are kept.
-Kept = Literal["float32", "bfloat16"]
-
 #: The limits of a server that are a page's too: they are what a reader can look over, not what a machine can bear.
 _LIMITS = ("text_symbols", "written_symbols", "writing_seconds")
 
-#: The bytes of an array, by how it is kept.
-_KEPT: dict[Kept, Callable[[NDArray[Any]], NDArray[Any]]] = {
-    "float32": lambda w: w.astype("<f4"),
-    "bfloat16": lambda w: narrowed(w).astype("<u2"),
+#: The arrays that one becomes in the page, by how it is kept: `data`, of int8 with the `scale` of each row.
+_KEPT: dict[Stored, Callable[[NDArray[Any]], dict[str, NDArray[Any]]]] = {
+    "float32": lambda w: {"data": w.astype("<f4")},
+    "bfloat16": lambda w: {"data": narrowed(w).astype("<u2")},
+    "int8": lambda w: {"data": (matrix := quantised(w)).q, "scale": matrix.scale.astype("<f4")},
 }
 
 
-def to_html(source: Source, path: str | Path, *, name: str | None = None, weights: Kept = "float32") -> None:
+def to_html(source: Source, path: str | Path, *, name: str | None = None, weights: Stored | None = None) -> None:
     """Write a text network as a page that needs no server: open it from disk, or send it by mail.
 
     Args:
         source: a network, the folder of a saved model, or a module.
         path: the file.
         name: what the page calls it; the name of the folder, or of the file, if left out.
-        weights: how the numbers of matrices are kept; the page computes in float32 with either.
+        weights: how the numbers of matrices are kept, float32, bfloat16 or int8; as the network is saved, if left out.
+            The page computes in float32 with each.
 
     Raises: FormatError, before anything is written, if a page cannot show the network.
 
@@ -58,14 +59,15 @@ def to_html(source: Source, path: str | Path, *, name: str | None = None, weight
     >>> "<script" in path.read_text(encoding="utf-8")
     True
     """
-    if weights not in _KEPT:
-        raise ValueError(f"weights is {weights!r}, expected {' or '.join(_KEPT)}")
+    if weights is not None and weights not in _KEPT:
+        raise ValueError(f"weights is {weights!r}, expected {', '.join(_KEPT)}")
     network = network_from(source)
+    weights = weights or network.narrow or "float32"
     folder = Path(source).resolve().name if isinstance(source, str | Path) else Path(path).stem
     write_file(path, one_file(_described(network, name or folder, weights)).encode("utf-8"))
 
 
-def _described(network: Network, name: str, weights: Kept) -> dict[str, Any]:
+def _described(network: Network, name: str, weights: Stored) -> dict[str, Any]:
     """Return the network in JSON values, as alone/service.js reads it."""
     refuse(
         "an HTML page",
@@ -126,5 +128,6 @@ def _tensors(network: Network) -> dict[str, NDArray[Any]]:
     return tensors
 
 
-def _kept(w: NDArray[Any], kept: Kept) -> dict[str, str]:
-    return {"kept": kept, "data": b64encode(_KEPT[kept](w).tobytes()).decode("ascii")}
+def _kept(w: NDArray[Any], kept: Stored) -> dict[str, str]:
+    arrays = {name: b64encode(array.tobytes()).decode("ascii") for name, array in _KEPT[kept](w).items()}
+    return {"kept": kept} | arrays

@@ -10,17 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import log_softmax
 
-from unrolled.corpus.batching import IGNORED
+from unrolled.corpus.batching import IGNORED, ROWS, lanes
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.splitting import Sequences
 from unrolled.lm import dynamic as dynamic_evaluation
 from unrolled.lm.loader import one_epoch
 from unrolled.lm.model import SequenceModel
 
-#: Fewest symbols in a lane of a stream: the first symbols of each lane are predicted without their context.
-LANE = 2000
-#: Most rows in a batch.
-ROWS = 64
 #: Most time steps in a chunk of a stream.
 CHUNK = 512
 
@@ -96,7 +92,7 @@ def evaluate(
     part = corpus.splits[split]
     if dynamic and not corpus.stream:
         raise ValueError("dynamic evaluation reads one stream from its beginning; this corpus is sequences")
-    rows = max(1, min(ROWS, len(part.ids) // LANE)) if corpus.stream else ROWS
+    rows = lanes(len(part.ids)) if corpus.stream else ROWS
     steps, learner = CHUNK, None
     if dynamic:
         rows, steps, learner = 1, dynamic_evaluation.CHUNK, dynamic_evaluation.DynamicModel(model)

@@ -66,14 +66,24 @@ def score_each(model: Reader, texts: Sequence[Text]) -> list[Score]:
     if not all(map(len, encoded)):
         raise ValueError("the text to score is empty; give at least one symbol")
     end = (" EOS",) if model.framed else ()
-    by_length = sorted(range(len(texts)), key=lambda k: len(encoded[k]))
-    scores: dict[int, Score] = {}
+    return [
+        Score(
+            (*vocabulary.tokenizer.aligned(vocabulary.split(text)), *end),
+            bits,
+            int(np.count_nonzero(ids == vocabulary.unk_id)),
+        )
+        for text, ids, bits in zip(texts, encoded, bits_of_each(model, encoded), strict=True)
+    ]
+
+
+def bits_of_each(model: Reader, texts: Sequence[Ids]) -> list[NDArray[np.float64]]:
+    """Return the bits of each symbol of each text, ids (N,), and of the EOS after it if the model learned sequences."""
+    by_length = sorted(range(len(texts)), key=lambda k: len(texts[k]))
+    bits: dict[int, NDArray[np.float64]] = {}
     for first in range(0, len(texts), TEXTS):
         batch = by_length[first : first + TEXTS]
-        for k, bits in zip(batch, _bits(model, [encoded[k] for k in batch]), strict=True):
-            pieces = vocabulary.tokenizer.aligned(vocabulary.split(texts[k]))
-            scores[k] = Score((*pieces, *end), bits, int(np.count_nonzero(encoded[k] == vocabulary.unk_id)))
-    return [scores[k] for k in range(len(texts))]
+        bits |= zip(batch, _bits(model, [texts[k] for k in batch]), strict=True)
+    return [bits[k] for k in range(len(texts))]
 
 
 def _bits(model: Reader, texts: list[Ids]) -> Iterator[NDArray[np.float64]]:

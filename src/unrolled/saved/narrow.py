@@ -1,9 +1,9 @@
-"""Networks whose matrices a smaller type holds exactly."""
+"""Networks whose matrices a smaller type holds exactly, and those of float32."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,25 +12,30 @@ from unrolled.notation import Weights
 from unrolled.saved.network import Layer, Network
 from unrolled.saved.stored import Narrow, nearest
 
+#: The types in which a network of float32 can be saved.
+Stored = Literal["float32", Narrow]
 
-def narrowed(network: Network, weights: Narrow) -> Network:
+
+def narrowed(network: Network, weights: Stored) -> Network:
     """Return the network whose matrices are the nearest that a smaller type holds; its arrays are float32.
 
-    Args: the network; "bfloat16", or "int8" with one scale a row.
-    Raises: ValueError for another type, or if a weight is not finite.
+    Args: the network; "bfloat16", "int8" with one scale a row, or "float32" for matrices that are saved as they are.
+    Raises: ValueError for another type, or if a weight is not finite in float32.
 
     >>> layer = Layer("RNN_TANH", (Weights(np.array([[0.3]]), np.array([[1.0]])),))
     >>> narrowed(Network((layer,)), "bfloat16").layers[0].directions[0].W_ih
     array([[0.30078125]], dtype=float32)
     """
-    if weights not in get_args(Narrow):
-        raise ValueError(f"weights are {weights!r}, expected {' or '.join(get_args(Narrow))}")
+    if weights not in get_args(Stored):
+        raise ValueError(f"weights are {weights!r}, expected {', '.join(get_args(Stored))}")
     for name, w in network.tensors().items():
-        if not np.isfinite(w).all():
-            raise ValueError(f"{name} holds a number that is not finite, which {weights} cannot hold")
+        with np.errstate(over="ignore"):
+            if not np.isfinite(w.astype(np.float32)).all():
+                raise ValueError(f"{name} holds a number that is not finite in float32; train the network again")
+    narrow = None if weights == "float32" else weights
 
     def change(w: NDArray[Any] | None) -> Any:
-        return None if w is None else nearest(w, weights) if w.ndim == 2 else w.astype(np.float32)
+        return None if w is None else nearest(w, narrow) if narrow and w.ndim == 2 else w.astype(np.float32)
 
     def of_layer(layer: Layer) -> Layer:
         initial = layer.initial and tuple(tuple(s.astype(np.float32) for s in states) for states in layer.initial)
@@ -38,4 +43,4 @@ def narrowed(network: Network, weights: Narrow) -> Network:
 
     head = network.head and replace(network.head, W=change(network.head.W), b=change(network.head.b))
     layers = tuple(map(of_layer, network.layers))
-    return replace(network, layers=layers, embedding=change(network.embedding), head=head, narrow=weights)
+    return replace(network, layers=layers, embedding=change(network.embedding), head=head, narrow=narrow)

@@ -55,9 +55,14 @@ const CELLS = {
 const KEPT = {
   float32: (bytes) => new Float32Array(bytes.buffer),
   bfloat16: (bytes) => new Float32Array(Uint32Array.from(new Uint16Array(bytes.buffer), (half) => half << 16).buffer),
+  int8: (bytes, scale) => { // of each row
+    const columns = bytes.length / scale.length;
+    return Float32Array.from(new Int8Array(bytes.buffer), (q, k) => q * scale[Math.floor(k / columns)]);
+  },
 };
 
-const decoded = ({ kept, data }) => KEPT[kept](Uint8Array.from(atob(data), (c) => c.charCodeAt(0)));
+const bytesOf = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+const decoded = ({ kept, data, scale }) => KEPT[kept](bytesOf(data), scale && KEPT.float32(bytesOf(scale)));
 
 export class Network {
   constructor({ kind, L, H, tensors }) {
