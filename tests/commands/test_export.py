@@ -2,25 +2,39 @@
 
 import ast
 import inspect
+import json
 import re
+import shutil
 import subprocess
 import sys
+from typing import get_args, get_type_hints
 
+import numpy as np
 import pytest
 import torch
 
-from tests.commands.command_line import ENVIRONMENT, contents, refusal, unrolled
+from tests.commands.command_line import ENVIRONMENT, SMALL, contents, refusal, unrolled
 from tests.saved.networks import layer, text_networks
-from unrolled import export, imports
+from unrolled import export, imports, runtime
 from unrolled.formats.registry import FORMATS, format_of
-from unrolled.saved.network import Network
-from unrolled.saved.network_folder import save_network
+from unrolled.saved.narrow import narrowed
+from unrolled.saved.network import Head, Network
+from unrolled.saved.network_folder import load_network, save_network
+from unrolled.words import sized
 
 
 def test_formats_are_the_functions_that_write_and_read_them():
     for module, verb, does in ((export, "to", "writes"), (imports, "from", "reads")):
         functions = {name for name, _ in inspect.getmembers(module, inspect.isfunction) if name.startswith(f"{verb}_")}
         assert functions == {f"{verb}_{name}" for name, each in FORMATS.items() if getattr(each, does)}
+
+
+def test_formats_have_the_weights_that_their_functions_take():
+    for name, each in FORMATS.items():
+        if each.writes:
+            hints = get_type_hints(getattr(export, f"to_{name}"))
+            taken = {*get_args(hints.get("weights"))} | {w for a in get_args(hints.get("weights")) for w in get_args(a)}
+            assert {w for w in taken if isinstance(w, str)} == {*each.weights}, name
 
 
 def test_help_lists_every_format_and_what_it_can_hold():
@@ -109,17 +123,108 @@ def test_export_of_a_model_that_is_not_there_is_refused(tmp_path):
 
 def test_export_names_the_formats_for_one_that_is_none(plain):
     assert "flax" in refusal(2, "export", plain, "--to", "flaks")
-    assert "export needs --to" in refusal(2, "export", plain)
+    assert "export needs --to FORMAT, or --weights" in refusal(2, "export", plain)
+
+
+@pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8"])
+def test_weights_alone_write_the_folder_of_a_model_beside_it(run, tmp_path, weights):
+    shutil.copytree(run[0], tmp_path / "a")
+    done = unrolled("export", "a", "--weights", weights, cwd=tmp_path)
+    assert done.stdout.decode().startswith(f"made a-{weights}: a model with weights in {weights}, ")
+    found, want = load_network(tmp_path / f"a-{weights}"), narrowed(load_network(run[0]), weights)
+    assert found.narrow == want.narrow
+    for name, w in want.tensors().items():
+        np.testing.assert_array_equal(found.tensors()[name], w)
+    assert "is already there" in refusal(1, "export", "a", "--weights", weights, cwd=tmp_path)
+    assert unrolled("export", "a", "--weights", weights, "--overwrite", cwd=tmp_path).returncode == 0
+
+
+def test_small_weights_are_widened_by_float32(plain, tmp_path):
+    unrolled("export", plain, "--weights", "int8", "--out", tmp_path / "small")
+    unrolled("export", tmp_path / "small", "--weights", "float32", "--out", tmp_path / "wide")
+    small, wide = (load_network(tmp_path / name) for name in ("small", "wide"))
+    assert (small.narrow, wide.narrow) == ("int8", None)
+    for name, w in small.tensors().items():
+        np.testing.assert_array_equal(wide.tensors()[name], w)
+
+
+def rows(shown):
+    """Return the rows of a table by their first cell."""
+    cells = [[cell.strip() for cell in line.strip("│┃").split("│")] for line in shown.splitlines() if line[:1] == "│"]
+    return {name: others for name, *others in cells}
+
+
+@pytest.mark.parametrize("data", ["text", "sequences"])
+def test_check_gives_the_sizes_and_the_bits_that_evaluate_gives(data, run, lines_file, tmp_path):
+    model = run[0]
+    if data == "sequences":
+        model = tmp_path / "model"
+        assert unrolled("train", lines_file, "--lines", "--out", model, *SMALL).returncode == 0
+    done = unrolled("export", model, "--weights", "int8", "--out", tmp_path / "small", "--check")
+    found = rows(done.stdout.decode())
+    folders = [model, tmp_path / "small"]
+    assert found["model.safetensors"] == [sized((each / "model.safetensors").stat().st_size) for each in folders]
+    ((label, bits),) = [row for row in found.items() if row[0].startswith("bits/symbol")]
+    for folder, shown in zip(folders, bits, strict=True):
+        measured = json.loads(unrolled("evaluate", folder, "--no-baselines", "--json").stdout)
+        assert label == f"bits/symbol, {measured['symbols']:,} symbols of the test split"
+        assert abs(float(shown) - measured["bits"]) < (1e-4 if folder == model else 1e-2)  # torch computes in float32
+    assert all(cell.endswith(" ns") for cell in found["one step"])
+
+
+def test_check_of_a_text_model_whose_data_is_gone_says_so_and_gives_the_rest(plain, tmp_path):
+    done = unrolled("export", plain, "--weights", "bfloat16", "--out", tmp_path / "small", "--check")
+    assert done.returncode == 0
+    assert b"records no files that it was trained on; compared without bits per symbol" in done.stderr
+    assert [*rows(done.stdout.decode())] == ["model.safetensors", "outputs on random input", "one step"]
+
+
+@pytest.mark.parametrize("D", [1, 2])
+def test_check_of_a_network_of_vectors_compares_outputs(D, tmp_path):
+    network = Network((layer("GRU", 3, 5, D),))
+    save_network(tmp_path / "model", network)
+    done = unrolled("export", tmp_path / "model", "--weights", "int8", "--check")
+    largest, difference = rows(done.stdout.decode())["outputs on random input"]
+    x = np.random.default_rng(0).normal(size=(64, 8, 3)).astype(np.float32)
+    y, other = (runtime.load(each).feed(x) for each in (network, narrowed(network, "int8")))
+    assert (largest, difference) == (f"up to {abs(y).max():.3g}", f"off by {abs(y - other).max():.2g}")
+    assert ("one step" in rows(done.stdout.decode())) == (D == 1)
+
+
+def test_weights_go_to_the_formats_that_take_them(plain, tmp_path):
+    assert unrolled("export", plain, "--to", "c", "--weights", "int8", "--out", tmp_path / "a.h").returncode == 0
+    assert "matrices in int8" in (tmp_path / "a.h").read_text()
+    assert unrolled("export", plain, "--to", "html", "--weights", "int8", "--out", tmp_path / "a.html").returncode == 0
+    assert '"kept":"int8"' in (tmp_path / "a.html").read_text().replace(" ", "")
+    said = refusal(2, "export", plain, "--to", "flax", "--weights", "int8")
+    assert "--weights is int8, but Flax has no choice of weights" in said
+    said = refusal(2, "export", plain, "--to", "c", "--weights", "bfloat16")
+    assert "--weights is bfloat16, but C99 has float32 and int8" in said
+    assert "--check compares folders of models; leave out --to" in refusal(2, "export", plain, "--to", "c", "--check")
+
+
+def test_check_without_weights_is_refused(plain):
+    assert "export needs --to FORMAT, or --weights" in refusal(2, "export", plain, "--check")
+
+
+#: Networks for formats that hold no network of text.
+VECTORS = {
+    "rtneural": Network((layer("LSTM", 3, 5),)),
+    "nam": Network((layer("LSTM", 1, 5),), head=Head(np.ones((1, 5), np.float32), np.ones(1, np.float32))),
+}
 
 
 @pytest.mark.parametrize("name", [name for name, each in FORMATS.items() if each.writes and not each.extra])
 def test_format_without_an_extra_is_written_and_read_without_torch(name, plain, tmp_path):
+    if name in VECTORS:
+        save_network(plain, VECTORS[name], overwrite=True)
     code = f"""
 import sys
 sys.modules["torch"] = None
 from unrolled.cli import run
 out = {str(tmp_path / "file")!r} + {FORMATS[name].suffixes[0]!r}
 codes = [run(["export", {str(plain)!r}, "--to", {name!r}, "--out", out])]
+codes.append(run(["export", {str(plain)!r}, "--weights", "int8", "--check"]))
 if {FORMATS[name].reads}:
     codes.append(run(["import", out, "--format", {name!r}, "--out", {str(tmp_path / "back")!r}]))
 print(codes)

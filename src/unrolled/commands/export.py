@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from unrolled.commands import Flag, Model, examples
+from unrolled.commands import Flag, Model, WrongUse, examples
 from unrolled.commands.console import printable
-from unrolled.formats.registry import FORMATS
+from unrolled.config.checks import StoredWeights
+from unrolled.formats.registry import FORMATS, Format
 from unrolled.words import sized
 
+#: The file of a model's folder that holds its weights.
+WEIGHTS = "model.safetensors"
 WRITTEN = {name: each for name, each in FORMATS.items() if each.writes}
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -32,8 +35,12 @@ def _listed() -> str:
 
 app = App(
     name="export",
-    usage="Usage: unrolled export MODEL --to FORMAT [--out FILE]",
-    help_epilogue=f"{_listed()}\n\n{examples(f'unrolled export runs/sonnets --to {next(iter(WRITTEN))}')}",
+    usage="Usage: unrolled export MODEL [--to FORMAT] [--weights TYPE] [--out FILE]",
+    help_epilogue=f"{_listed()}\n\n"
+    + examples(
+        f"unrolled export runs/sonnets --to {next(iter(WRITTEN))}",
+        "unrolled export runs/sonnets --weights int8 --check",
+    ),
 )
 
 
@@ -42,27 +49,69 @@ def export(
     model: Model,
     /,
     *,
-    to: Annotated[To, Parameter(help="The format, one of those below.", show_choices=False)],
+    to: Annotated[To | None, Parameter(help="The format, one of those below.", show_choices=False)] = None,
+    weights: StoredWeights | None = None,
     out: Path | None = None,
+    check: Flag = False,
     overwrite: Flag = False,
 ) -> None:
-    """Write a trained model in the format of another library or program.
+    """Write a trained model in the format of another library or program, or with smaller weights.
 
     Args:
-        out: File to write to, by default beside the model, with its name.
+        weights: How matrices are kept; without --to, the folder of a model with such weights is written.
+        out: File or folder to write to, by default beside the model, with its name.
+        check: Compare the written folder with the model: size, bits per symbol, time of a step.
         overwrite: Replace what is already there.
     """
-    from unrolled import export as exports
+    if to is None and weights is None:
+        raise WrongUse("export needs --to FORMAT, or --weights float32, bfloat16 or int8 for a folder")
+    if check and to is not None:
+        raise WrongUse("--check compares folders of models; leave out --to")
+    if to is not None and weights not in (None, *(kept := FORMATS[to].weights)):
+        raise WrongUse(
+            f"--weights is {weights}, but {FORMATS[to].title} "
+            + (f"has {' and '.join(kept)}" if kept else "has no choice of weights")
+        )
+    out = out or beside(model, f"-{weights}" if to is None else FORMATS[to].suffixes[0])
+    _refuse_to_replace(out, overwrite)
+    if to is not None:
+        _write(model, FORMATS[to], out, {} if weights is None else {"weights": weights}, overwrite)
+    elif weights is not None:
+        _narrow(model, weights, out, check, overwrite)
+
+
+def _refuse_to_replace(out: Path, overwrite: bool) -> None:
     from unrolled.saved.atomic_files import CheckpointError
 
-    format = FORMATS[to]
-    out = out or beside(model, format.suffixes[0])
     if not overwrite and out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise CheckpointError(f"{out}: is already there; name another file with --out, or replace it with --overwrite")
+
+
+def _write(model: Path, format: Format, out: Path, options: dict[str, Any], overwrite: bool) -> None:
+    """Write the file of a format."""
+    from unrolled import export as exports
+
     replaced = {"overwrite": overwrite} if format.is_folder else {}
-    getattr(exports, f"to_{to}")(model, out, **replaced)
+    getattr(exports, f"to_{format.name}")(model, out, **options, **replaced)
     print(printable(f"made {out}: {format.title}, {sized(size_of(out))}"))
     print(printable(f"next: {format.then.format(out=out)}"))
+
+
+def _narrow(model: Path, weights: StoredWeights, out: Path, check: bool, overwrite: bool) -> None:
+    """Write the folder of a model with other weights, and maybe compare the two."""
+    from unrolled.saved.narrow import narrowed
+    from unrolled.saved.network_folder import load_network, save_network
+
+    before = load_network(model)
+    after = narrowed(before, weights)
+    were = size_of(model / WEIGHTS)
+    save_network(out, after, overwrite=overwrite)
+    print(printable(f"made {out}: a model with weights in {weights}, {sized(size_of(out))}"))
+    if check:
+        from unrolled.commands.comparison import compared
+
+        compared(model, (before, after), (were, size_of(out / WEIGHTS)))
+    print(printable(f"next: in Python: unrolled.runtime.load({str(out)!r})"))
 
 
 def beside(model: Path, suffix: str) -> Path:

@@ -29,6 +29,8 @@ CheckpointSteps: TypeAlias = PositiveInt | Literal["auto"] | None
 Precision: TypeAlias = Literal["float32", "bfloat16"]
 #: The type that the runtime computes in: that in which a network is stored, or another.
 RuntimeWeights: TypeAlias = Literal["stored", "float32", "bfloat16", "int8"]
+#: How the matrices of a network of float32 are saved.
+StoredWeights: TypeAlias = Literal["float32", "bfloat16", "int8"]
 
 #: Types whose values are all legal, as messages name them.
 PLAIN: dict[Any, str] = {bool: "true or false", str: "text"}

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled.config.checks import StoredWeights
 from unrolled.config.generation import GenerationConfig
 from unrolled.config.server import Limits
 from unrolled.core.bfloat16 import narrowed
@@ -23,7 +24,6 @@ from unrolled.core.int8 import quantised
 from unrolled.formats.network_of import FormatError, Source, network_from, refuse
 from unrolled.notation import GATES
 from unrolled.saved.atomic_files import write_file
-from unrolled.saved.narrow import Stored
 from unrolled.saved.network import Network
 from unrolled.saved.starts import unwritten
 from unrolled.webpage.cards import JACOBIAN_WORK, LAGS, MOST, SHOWN, UNITS, model_card
@@ -33,14 +33,14 @@ from unrolled.webpage.one_file import one_file
 _LIMITS = ("text_symbols", "written_symbols", "writing_seconds")
 
 #: The arrays that one becomes in the page, by how it is kept: `data`, of int8 with the `scale` of each row.
-_KEPT: dict[Stored, Callable[[NDArray[Any]], dict[str, NDArray[Any]]]] = {
+_KEPT: dict[StoredWeights, Callable[[NDArray[Any]], dict[str, NDArray[Any]]]] = {
     "float32": lambda w: {"data": w.astype("<f4")},
     "bfloat16": lambda w: {"data": narrowed(w).astype("<u2")},
     "int8": lambda w: {"data": (matrix := quantised(w)).q, "scale": matrix.scale.astype("<f4")},
 }
 
 
-def to_html(source: Source, path: str | Path, *, name: str | None = None, weights: Stored | None = None) -> None:
+def to_html(source: Source, path: str | Path, *, name: str | None = None, weights: StoredWeights | None = None) -> None:
     """Write a text network as a page that needs no server: open it from disk, or send it by mail.
 
     Args:
@@ -67,7 +67,7 @@ def to_html(source: Source, path: str | Path, *, name: str | None = None, weight
     write_file(path, one_file(_described(network, name or folder, weights)).encode("utf-8"))
 
 
-def _described(network: Network, name: str, weights: Stored) -> dict[str, Any]:
+def _described(network: Network, name: str, weights: StoredWeights) -> dict[str, Any]:
     """Return the network in JSON values, as alone/service.js reads it."""
     refuse(
         "an HTML page",
@@ -128,6 +128,6 @@ def _tensors(network: Network) -> dict[str, NDArray[Any]]:
     return tensors
 
 
-def _kept(w: NDArray[Any], kept: Stored) -> dict[str, str]:
+def _kept(w: NDArray[Any], kept: StoredWeights) -> dict[str, str]:
     arrays = {name: b64encode(array.tobytes()).decode("ascii") for name, array in _KEPT[kept](w).items()}
     return {"kept": kept} | arrays

@@ -21,6 +21,7 @@ class Format(NamedTuple):
     writes: bool = True
     reads: bool = True
     is_folder: bool = False
+    weights: tuple[str, ...] = ()  #: how its matrices may be kept, where there is a choice
     sign: bytes = b""  #: stands at the beginning or the end of every file of it
 
 
@@ -43,6 +44,7 @@ FORMATS: dict[str, Format] = {
             (".h",),
             'in C: #include "{out}"',
             reads=False,
+            weights=("float32", "int8"),
         ),
         Format(
             "html",
@@ -51,6 +53,7 @@ FORMATS: dict[str, Format] = {
             (".html",),
             "open {out} in a browser",
             reads=False,
+            weights=("float32", "bfloat16", "int8"),
         ),
         Format(
             "rtneural",

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled.config.checks import StoredWeights
 from unrolled.notation import Weights
 from unrolled.saved.network import Layer, Network
-from unrolled.saved.stored import Narrow, nearest
-
-#: The types in which a network of float32 can be saved.
-Stored = Literal["float32", Narrow]
+from unrolled.saved.stored import nearest
 
 
-def narrowed(network: Network, weights: Stored) -> Network:
+def narrowed(network: Network, weights: StoredWeights) -> Network:
     """Return the network whose matrices are the nearest that a smaller type holds; its arrays are float32.
 
     Args: the network; "bfloat16", "int8" with one scale a row, or "float32" for matrices that are saved as they are.
@@ -26,8 +24,8 @@ def narrowed(network: Network, weights: Stored) -> Network:
     >>> narrowed(Network((layer,)), "bfloat16").layers[0].directions[0].W_ih
     array([[0.30078125]], dtype=float32)
     """
-    if weights not in get_args(Stored):
-        raise ValueError(f"weights are {weights!r}, expected {', '.join(get_args(Stored))}")
+    if weights not in get_args(StoredWeights):
+        raise ValueError(f"weights are {weights!r}, expected {', '.join(get_args(StoredWeights))}")
     for name, w in network.tensors().items():
         with np.errstate(over="ignore"):
             if not np.isfinite(w.astype(np.float32)).all():
