@@ -58,11 +58,6 @@ def to_keras(source: Source, path: str | Path) -> None:
             else {"relu": "a file of weights does not say what a cell computes; write .keras"}
         ),
     )
-    if network.head is not None and network.head.when == "last" and network.layers[-1].D == 2:
-        raise FormatError(
-            "Keras cannot hold a head after the last step of both directions: there, the one that reads backward has "
-            "read the whole sequence, here its last step alone; train one whose head reads each step"
-        )
     weights = hdf5_bytes(_groups(network))
     write_file(path, weights if path.suffix == ".h5" else _zipped(network, weights))
 

@@ -178,11 +178,6 @@ def _recurrent(part: _Part, place: str, weights: Hdf5) -> list[Layer]:
             part.part("layer"),
             part.part("backward_layer" if "backward_layer" in part.options else "layer"),
         )
-        if not _returns_sequences(forward):
-            raise FormatError(
-                f"{part.where}: return_sequences is False, where the direction that reads backward has read the whole "
-                "sequence, and here its last step alone; set it to True"
-            )
         ways = [
             _recurrent_way(each, f"{place}/{way}_layer", weights, way == "backward" and each is not forward)
             for each, way in ((forward, "forward"), (backward, "backward"))
