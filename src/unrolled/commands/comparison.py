@@ -16,7 +16,10 @@ from unrolled.commands.evaluate import COMPARED, held_out
 from unrolled.words import counted, rounded, sized
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from unrolled.corpus.corpus import Corpus
+    from unrolled.corpus.splitting import Sequences
     from unrolled.runtime.model import RuntimeModel
     from unrolled.runtime.text import TextModel
     from unrolled.saved.network import Network
@@ -65,15 +68,13 @@ def _bits(corpus: Corpus, models: tuple[TextModel, TextModel]) -> tuple[str, ...
 
     split = held_out(corpus)
     part = beginning(corpus.splits[split], COMPARED)
-    found = (rounded(bits_per_symbol(model, part, corpus.stream), 4) for model in models)
-    return f"bits/symbol, {counted(part.predicted, 'symbol')} of the {split} split", *found
+    bits = [bits_of_symbols(model, part, corpus.stream) for model in models]
+    label = f"bits/symbol, {counted(len(bits[0]), 'symbol')} of the {split} split"
+    return label, *(rounded(each.mean(), 4) for each in bits)
 
 
-def bits_per_symbol(model: TextModel, part: Any, stream: bool) -> float:
-    """Return the mean bits of all symbols but the first of each sequence or lane, as `unrolled evaluate` measures them.
-
-    Args: the model; the split, of type :class:`unrolled.corpus.splitting.Sequences`; whether it is a stream.
-    """
+def bits_of_symbols(model: TextModel, part: Sequences, stream: bool) -> NDArray[Any]:
+    """Return the bits of each symbol but the first of each sequence or lane: those that `unrolled evaluate` measures."""
     import numpy as np
 
     from unrolled.corpus.batching import lanes
@@ -85,7 +86,7 @@ def bits_per_symbol(model: TextModel, part: Any, stream: bool) -> float:
     else:
         texts = [ids[:-1] for ids in part]  # EOS is read to the end of each
     each = bits_of_each(model, [ids.astype(np.int64) for ids in texts])
-    return float(np.concatenate([bits[1:] for bits in each]).mean())
+    return np.concatenate([bits[1:] for bits in each])
 
 
 def _outputs(models: Pair) -> tuple[str, ...]:
