@@ -46,6 +46,7 @@ def networks() -> Iterator[tuple[str, Network]]:
         for softmax in (False, True):
             head = Head(W, b, when, softmax)  # type: ignore[arg-type]
             yield f"head-{when}-{softmax}", Network((layer("GRU", 3, 5),), head=head)
+    yield "head-LSTM", Network((layer("LSTM", 3, 5),), head=Head(W, b))  # what an audio plug-in holds
     yield "head-no-bias", Network((layer("GRU", 3, 5),), E, head=Head(W))
     yield from text_networks()
 

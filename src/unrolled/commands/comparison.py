@@ -74,7 +74,7 @@ def _bits(corpus: Corpus, models: tuple[TextModel, TextModel]) -> tuple[str, ...
 
 
 def bits_of_symbols(model: TextModel, part: Sequences, stream: bool) -> NDArray[Any]:
-    """Return the bits of each symbol but the first of each sequence or lane: those that `unrolled evaluate` measures."""
+    """Return the bits of each symbol but the first of each sequence or lane, as `unrolled evaluate` measures them."""
     import numpy as np
 
     from unrolled.corpus.batching import lanes
