@@ -75,18 +75,42 @@ auto with_kernels(const Type& type, Body body) {
   return number == kFloat64 ? body(*set.f64) : number == kBFloat16 ? body(*set.bf16) : body(*set.f32);
 }
 
-// Runs a layer; false if its tensors do not fit each other, and then nothing was written.
+// Runs a layer; false if its arrays do not fit each other, and then nothing was written.
+template <class Real>
+bool run_layer(const Kernels<Real>& kernels, LayerCall<Real>& layer, int threads) {
+  if (!layer.fits()) return false;
+  const nb::gil_scoped_release unlocked;
+  layer.clear();
+  run_call(kernels, layer.call, allowed_threads(threads));
+  layer.finish();
+  return true;
+}
+
 bool unroll(int cell, nb::handle layout, nb::handle copies, nb::handle gradients, bool save, Index segment,
             int threads) {
   const Named<kWeightsFields> first(item(Named<kLayerFields>(item(copies, 0))["weights"], 0));
   return with_kernels(first, [&]<class Real>(const Kernels<Real>& kernels) {
     LayerCall<Real> layer(cell_of(cell), layout, copies, gradients, save, segment);
-    if (!layer.fits()) return false;
+    return run_layer(kernels, layer, threads);
+  });
+}
+
+bool unroll_arrays(std::string_view dtype, int cell, nb::handle layout, nb::handle layer, int threads) {
+  return with_kernels(dtype, [&]<class Real>(const Kernels<Real>& kernels) {
+    LayerCall<Real> call(cell_of(cell), layout, nb::make_tuple(layer), nb::tuple(), false, 0, Take::arrays);
+    return run_layer(kernels, call, threads);
+  });
+}
+
+// A head on rows of its own, on one thread.
+void linear(std::string_view dtype, nb::handle arrays) {
+  with_kernels(dtype, [&]<class Real>(const Kernels<Real>& kernels) {
+    Tensors<Real> in(Take::arrays);
+    const auto pass = read_struct<LinearPass<Real>>(in, arrays);
+    const Linear<Real> rows{pass.W, pass.b, pass.x, pass.y, pass.N, pass.H, pass.V};
     const nb::gil_scoped_release unlocked;
-    layer.clear();
-    run_call(kernels, layer.call, allowed_threads(threads));
-    layer.finish();
-    return true;
+    const Lease scratch(kernels.linear_bytes(rows));
+    kernels.linear(rows, scratch.data(), /*packed=*/false);
   });
 }
 
@@ -226,7 +250,7 @@ nb::dict tuple_fields() {
         nb::tuple(nb::cast(std::vector<std::string_view>(table.fields.begin(), table.fields.end())));
   };
   add(kLayoutFields), add(kLayerFields), add(kGradientsFields), add(kWeightsFields);
-  add(kFieldsOf<Linear<float>>), add(kFieldsOf<HeadPass<float>>);
+  add(kFieldsOf<Linear<float>>), add(kFieldsOf<HeadPass<float>>), add(kFieldsOf<LinearPass<float>>);
   return found;
 }
 
@@ -254,6 +278,10 @@ NB_MODULE(_core, m) {
         "its types whose values lie where their address says.");
   m.def("unroll", &unroll, nb::arg("cell"), nb::arg("layout"), nb::arg("copies"), nb::arg("gradients"), nb::arg("save"),
         nb::arg("segment"), nb::arg("threads"), "Run one layer call on tensors; return whether they fit each other.");
+  m.def("unroll_arrays", &unroll_arrays, nb::arg("dtype"), nb::arg("cell"), nb::arg("layout"), nb::arg("layer"),
+        nb::arg("threads"),
+        "Run one layer forward on arrays of numpy, bfloat16 as uint16; return whether they fit each other.");
+  m.def("linear", &linear, nb::arg("dtype"), nb::arg("arrays"), "Write y = W x + b, on the arrays of LinearPass.");
   m.def(
       "reads", [](nb::handle tensor) { return read_tensor(tensor).device.device_type == kDLCPU; },
       nb::arg("tensor").none(), "Whether the values of a tensor lie in memory that a call could read.");
@@ -265,14 +293,13 @@ NB_MODULE(_core, m) {
   nb::class_<AnyStepper>(m, "Stepper", "A stack of layers, and maybe a head, that steps with its weights packed.")
       .def(
           "__init__",
-          [](AnyStepper* place, std::string_view dtype, int cell, nb::handle layers, nb::handle head, Index B,
+          [](AnyStepper* place, std::string_view dtype, nb::handle cells, nb::handle layers, nb::handle head, Index B,
              bool symbols) {
             with_kernels(dtype, [&]<class Real>(const Kernels<Real>& kernels) {
-              new (place)
-                  AnyStepper(std::in_place_type<Stepper<Real>>, kernels, cell_of(cell), layers, head, B, symbols);
+              new (place) AnyStepper(std::in_place_type<Stepper<Real>>, kernels, cells, layers, head, B, symbols);
             });
           },
-          nb::arg("dtype"), nb::arg("cell"), nb::arg("layers"), nb::arg("head").none(), nb::arg("B"),
+          nb::arg("dtype"), nb::arg("cells"), nb::arg("layers"), nb::arg("head").none(), nb::arg("B"),
           nb::arg("symbols"))
       .def_prop_ro("states", [](const AnyStepper& any) { return std::visit([](auto& s) { return s.states(); }, any); })
       .def_prop_ro("output", [](const AnyStepper& any) { return std::visit([](auto& s) { return s.output(); }, any); })

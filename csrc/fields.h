@@ -56,6 +56,16 @@ inline constexpr auto kWeightsFields = [] {
 
 // Structs whose arrays are all whole: each with its shape in letters, which one length stands for everywhere.
 
+// A head on rows of its own: y = W x + b.
+template <class Real>
+struct LinearPass {
+  const Real* W;      // (V, H)
+  const Real* b;      // (V)
+  const Real* x;      // (N, H)
+  Computed<Real>* y;  // (N, V), out
+  Index N, H, V;
+};
+
 template <class Struct, class Element>
 struct ArrayField {
   std::string_view name;
@@ -79,6 +89,19 @@ struct Fields<Linear<Real>> {
   static constexpr std::tuple table{
       ArrayField{"W", &S::W, "VH"},
       ArrayField{"b", &S::b, "V"},
+  };
+};
+
+template <class Real>
+struct Fields<LinearPass<Real>> {
+  using S = LinearPass<Real>;
+  static constexpr std::string_view name = "LinearPass";
+  static constexpr std::array letters{Letter<S>{'N', &S::N}, Letter<S>{'H', &S::H}, Letter<S>{'V', &S::V}};
+  static constexpr std::tuple table{
+      ArrayField{"W", &S::W, "VH"},
+      ArrayField{"b", &S::b, "V"},
+      ArrayField{"x", &S::x, "NH"},
+      ArrayField{"y", &S::y, "NV"},
   };
 };
 

@@ -22,8 +22,9 @@ class LayerCall {
   Call<Real> call{};
   bool fits() { return in_.fits(); }
 
-  LayerCall(CellKind cell, nb::handle layout, nb::handle copies, nb::handle gradients, bool save, Index segment)
-      : has_c_(has_cell_state(cell)), backward_(length(gradients) > 0) {
+  LayerCall(CellKind cell, nb::handle layout, nb::handle copies, nb::handle gradients, bool save, Index segment,
+            Take take = Take::tensors)
+      : in_(take), has_c_(has_cell_state(cell)), backward_(length(gradients) > 0) {
     call.cell = cell;
     call.save = save;
     in_.require(segment >= 0 && (backward_ ? save : !save || segment == 0));
@@ -161,8 +162,9 @@ class LayerCall {
     return {ids.data(), packed_ ? 1 : B, 1};
   }
 
-  // Cell states that a tensor has in Real and the kernels read in Compute; null for None.
+  // Cell states that the kernels read in Compute, as arrays have them; tensors have them in Real.  Null for None.
   const Compute* cells_from(nb::handle tensor, const Shape& shape) {
+    if (in_.taken() == Take::arrays) return in_.template whole<const Compute>(tensor, shape);
     const Real* given = in_.whole(tensor, shape);
     if constexpr (std::is_same_v<Real, Compute>) {
       return given;
@@ -175,6 +177,7 @@ class LayerCall {
   }
   // ... and write, for `finish`.
   Compute* cells_to(nb::handle tensor, const Shape& shape) {
+    if (in_.taken() == Take::arrays) return in_.template whole<Compute>(tensor, shape);
     Real* result = in_.template whole<Real>(tensor, shape);
     if constexpr (std::is_same_v<Real, Compute>) {
       return result;

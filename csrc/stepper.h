@@ -2,6 +2,7 @@
 // Single-step inference with weights packed once; with a head it can choose symbols and read them back on its own.
 // What lies between two steps is its own memory, which Python sees as arrays that cannot take it away.
 #pragma once
+#include <atomic>
 #include <deque>
 #include <optional>
 #include <stdexcept>
@@ -50,20 +51,30 @@ class Stepper {
   using Compute = Computed<Real>;
 
  public:
-  // Layers, bottom first, each by the weights of its one direction (kWeightsFields), and maybe a head (Linear); for B
-  // rows of vectors or of symbols.
-  Stepper(const Kernels<Real>& kernels, CellKind cell, nb::handle layers, nb::handle head, Index B, bool symbols)
+  // Layers, bottom first, each by its cell and the weights of its one direction (kWeightsFields), and maybe a head
+  // (Linear); for B rows of vectors or of symbols.
+  Stepper(const Kernels<Real>& kernels, nb::handle cells, nb::handle layers, nb::handle head, Index B, bool symbols)
       : kernels_(kernels) {
     if (B < 0) throw std::invalid_argument("Stepper: B is " + std::to_string(B) + ", expected 0 or more rows");
     if (length(layers) == 0) throw std::invalid_argument("a stepper needs at least one layer");
+    if (length(cells) != length(layers)) {
+      throw std::invalid_argument("Stepper: " + std::to_string(length(cells)) + " cells for " +
+                                  std::to_string(length(layers)) + " layers, expected one for each");
+    }
     if (symbols) symbols_.emplace(zeros<Index>(B, 1));
-    for (Index l = 0; l < length(layers); ++l) add_layer(cell, item(layers, l), B);
+    for (Index l = 0; l < length(layers); ++l) add_layer(cell_of(nb::cast<Index>(item(cells, l))), item(layers, l), B);
     if (!head.is_none()) add_head(head);
+    for (const Layer& layer : layers_) {
+      const Call<Real>& call = layer.call;
+      work_ += B * gate_count(call.cell) * call.H * (call.P + (layer.recurrence.symbols.data ? 0 : call.I));
+    }
+    if (head_) work_ += B * head_->linear.V * head_->linear.H;
   }
   Stepper(const Stepper&) = delete;
 
   // One step from x (B, I), or from symbols (B).
   void step(nb::handle x) {
+    const Turn turn(stepping_);
     Tensors<Real> in(Take::arrays);
     const Index B = bottom().call.B, I = bottom().call.I;
     if (symbols_) {
@@ -89,12 +100,15 @@ class Stepper {
         bottom().recurrence.x = {x_.data(), B * I, I};
       }
     }
+    if (work_ < kWorthOthers) return run();
+    const nb::gil_scoped_release unlocked;
     run();
   }
 
   // Chooses a symbol for each row from the head's logits and reads it, for `steps` steps or up to one in which a row
   // chose `last`.  u (steps, B) in [0, 1) decide; written (steps, B).  Returns the steps done.
   Index write(const Choice& choice, Index last, Index steps, const double* u, Index* written) {
+    const Turn turn(stepping_);
     const Linear<Real>& head = head_->linear;
     Chooser chooser(choice, head.V);
     for (Index n = 0; n < steps; ++n) {
@@ -136,6 +150,24 @@ class Stepper {
   nb::object logits() const { return (head_ ? head_->y : zeros(layers_.front().call.B, 0)).template as<nb::numpy>(); }
 
  private:
+  // Multiply-adds of a step, some 10 us, from which on it lets other threads of Python run: to take the interpreter
+  // back from one that holds it takes as long.
+  static constexpr Index kWorthOthers = 400'000;
+
+  // One call at a time: while a step runs, another thread could give it other rows to read.
+  class Turn {
+   public:
+    explicit Turn(std::atomic<bool>& taken) : taken_(taken) {
+      if (taken.exchange(true, std::memory_order_acquire))
+        throw std::runtime_error("another thread is stepping these streams; give each thread streams of its own");
+    }
+    Turn(const Turn&) = delete;
+    ~Turn() { taken_.store(false, std::memory_order_release); }
+
+   private:
+    std::atomic<bool>& taken_;
+  };
+
   template <class Element = Compute>
   static LeasedArray<Element> zeros(Index B, Index width) {
     LeasedArray<Element> made({static_cast<std::size_t>(B), static_cast<std::size_t>(width)});
@@ -182,10 +214,7 @@ class Stepper {
   void add_layer(CellKind cell, nb::handle weights, Index B) {
     Tensors<Real> in(Take::arrays);
     Letters sizes = in.letters(cell, weights);
-    if (!layers_.empty()) {
-      const Call<Real>& below = layers_.back().call;
-      sizes = {gate_count(cell) * below.H, below.P, below.P, below.H};
-    }
+    if (!layers_.empty()) sizes.I = layers_.back().call.P;
     const Weights<const Real> given = in.weights_of(cell, weights, sizes);
     if (!in.fits()) {
       throw std::invalid_argument(
@@ -240,6 +269,8 @@ class Stepper {
   std::vector<Real> x_;                        // (B, I), where vectors do not come as the kernels read them
   std::deque<Layer> layers_;                   // a call does not move
   std::optional<Head> head_;
+  Index work_ = 0;  // multiply-adds of a step
+  std::atomic<bool> stepping_ = false;
 };
 
 }  // namespace unrolled

@@ -26,7 +26,7 @@ struct Letters {
 enum class Take {
   plain,    // plain tensors as they lie; one that would have to be copied does not fit
   tensors,  // tensors; what lies otherwise in memory than the kernels read it is copied
-  arrays,   // the same, and numpy's arrays, which can only be read
+  arrays,   // the same, and numpy's arrays
 };
 
 // Reads the arrays of a call; `fits` says whether all so far had the expected type and shape, and lie in memory such
@@ -47,13 +47,16 @@ class Tensors {
   struct Array : DLTensor {
     bool of_library;
   };
-  Array read(nb::handle object) {
-    const DLTensor t = read_tensor(object);
-    if (take_ != Take::arrays) return {t, true};
+  Array read(nb::handle object, bool writes = false) {
+    if (take_ != Take::arrays) return {read_tensor(object), true};
     objects_.push_back(nb::borrow(object));
-    if (t.device.device_type == kDLCPU) return {t, true};
-    return {read_numpy(object), false};
+    if (!is_plain(object)) {  // an array of numpy comes first: the library's refusal of one takes a microsecond
+      const DLTensor array = read_numpy(object, writes);
+      if (array.device.device_type == kDLCPU) return {array, false};
+    }
+    return {read_tensor(object), true};
   }
+  Take taken() const { return take_; }
 
   // An array whose axes after the first few lie in one piece: its address, and the strides of these few.
   template <class Element>
@@ -65,7 +68,7 @@ class Tensors {
   Strided<Element> strided(nb::handle object, const Shape& shape, int leading) {
     using Value = std::remove_const_t<Element>;
     constexpr bool writes = !std::is_const_v<Element>;
-    const Array t = read(object);
+    const Array t = read(object, writes);
     Strided<Element> found;
     if (!expect(t, kTypeOf<Value>, shape)) return found;
     const bool negated = !writes && t.of_library && is_negated(object);
@@ -98,9 +101,11 @@ class Tensors {
   Letters letters(CellKind cell, nb::handle weights) {
     const Named<kWeightsFields> given(weights);
     const DLTensor W_ih = read(given["W_ih"]), W_hh = read(given["W_hh"]);
-    require(W_ih.ndim == 2 && W_hh.ndim == 2);
+    const nb::handle W_hr = given["W_hr"];
+    const DLTensor projection = W_hr.is_none() ? W_hh : read(W_hr);
+    require(W_ih.ndim == 2 && W_hh.ndim == 2 && projection.ndim == 2);
     if (!fits_) return {};
-    const Index H = W_hh.shape[0] / gate_count(cell), P = W_hh.shape[1];
+    const Index H = projection.shape[1], P = W_hh.shape[1];
     require(H > 0 && P > 0);
     return {gate_count(cell) * H, W_ih.shape[1], P, H};
   }
@@ -157,8 +162,9 @@ class Tensors {
     bool writes;
   };
 
-  DLTensor read_numpy(nb::handle object) {
+  DLTensor read_numpy(nb::handle object, bool writes) {
     nb::ndarray<nb::ro>& array = arrays_.emplace_back();
+    if (nb::ndarray<> writable; writes && !nb::try_cast(object, writable, false)) return {};
     if (!nb::try_cast(object, array, false) || !array.is_valid()) return {};  // None is cast to no array
     const nb::dlpack::dtype type = array.dtype();
     DLTensor t{};

@@ -30,6 +30,15 @@ def instruction_set(request):
     _core.force_instruction_set(before)
 
 
+@pytest.fixture(scope="session")
+def window(tmp_path_factory):
+    """A real browser without a window; nothing of it is imported before a test asks for it."""
+    from tests.views.browser.driver import browser
+
+    with browser(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
 def pytest_unconfigure(config):
     """End with what was skipped for want of what."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")

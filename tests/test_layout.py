@@ -20,7 +20,7 @@ ORDER = [
     ["config"],
     ["core"],
     ["saved"],
-    ["corpus", "runtime", "nn"],
+    ["corpus", "runtime", "nn", "webpage"],
     ["formats"],
     ["export", "imports"],
     ["lm"],

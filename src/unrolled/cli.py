@@ -37,7 +37,20 @@ app = App(
     config=check_numbers,
     help_formatter=WrappedHelp(),
 )
-for name in ("train", "evaluate", "generate", "score", "view", "picture", "explain", "serve", "lab", "info", "demo"):
+for name in (
+    "train",
+    "prepare",
+    "evaluate",
+    "generate",
+    "score",
+    "view",
+    "picture",
+    "explain",
+    "serve",
+    "lab",
+    "info",
+    "demo",
+):
     app.command(f"unrolled.commands.{name}:app", name=name)
 
 

@@ -2,3 +2,5 @@
 
 Each function takes a :class:`unrolled.saved.network.Network`, the folder of a saved model, or a module.
 """
+
+from unrolled.formats.html import to_html as to_html

@@ -9,6 +9,7 @@ import torch
 
 from tests.commands.command_line import SMALL, refusal, unrolled
 from tests.views.small_models import small
+from unrolled import nn
 from unrolled.views.colours import contrast, luminance, on, surprise
 
 
@@ -109,3 +110,10 @@ def test_score_as_json_is_a_line_for_each_line_of_a_file(run, tmp_path):
     first = json.loads(unrolled("score", run[0], *flags, "--bits").stdout.decode().splitlines()[0])
     assert "".join(first["pieces"]) == "Shall I"
     assert sum(first["bits_of_each"]) == pytest.approx(first["bits"])
+
+
+@pytest.mark.parametrize("command", [("score",), ("generate",)])
+def test_network_that_predicts_no_text_is_refused_by_name(command, tmp_path):
+    nn.save([nn.LSTM(3, 5), torch.nn.Linear(5, 2)], tmp_path / "layers")
+    told = refusal(1, *command, tmp_path / "layers", "so long")
+    assert re.search(r"layers: holds layers that .*; run them with unrolled\.runtime\.load|load them with", told), told

@@ -17,7 +17,7 @@ import torch
 
 from tests.core.cases import DTYPES, KINDS, make
 from unrolled import _core
-from unrolled.core.fields import GradientTensors, HeadPass, LayerTensors, Layout, Weights
+from unrolled.core.fields import GradientTensors, HeadPass, LayerTensors, Layout, LinearPass, Weights
 from unrolled.nn import fused
 from unrolled.nn.fused import computed
 from unrolled.notation import CELLS, has_cell_state
@@ -139,9 +139,29 @@ def layer_call(rng):
         gradients = [shaken(rng, gradients[0], others)]
     if rng.random() < 0.1:
         segment, save = rng.choice([-1, 0, 1, 2**62]), not save
+    if rng.random() < 0.2:
+        return arrays_call(rng, case.kind, dtype, layout, layer)
     layers = [layer] * rng.choice([1, 1, 1, 2])
     cell = CELLS[case.kind].number if rng.random() > 0.1 else rng.randrange(-1, 7)
     return _core.unroll(cell, layout, layers, gradients, save, segment, rng.choice([1, 2, 3]))
+
+
+def arrays_call(rng, kind, dtype, layout, layer):
+    if isinstance(layer, LayerTensors) and isinstance(layer.weights, list):
+        layer = layer._replace(weights=[tuple(map(as_array, w)) for w in layer.weights])
+    layer, layout = tuple(map(as_array, layer)), tuple(map(as_array, layout))
+    for array in layer:
+        if isinstance(array, np.ndarray) and rng.random() < 0.03:
+            array.setflags(write=False)
+    name = str(dtype).removeprefix("torch.") if rng.random() < 0.95 else rng.choice(["float64", "uint16"])
+    return _core.unroll_arrays(name, CELLS[kind].number, layout, layer, rng.choice([1, 2]))
+
+
+def linear_call(rng):
+    dtype, (N, H, V) = rng.choice(DTYPES), (small(rng) for _ in range(3))
+    W, b, x, y = (torch.randn(*shape, dtype=dtype) for shape in ((V, H), (V,), (N, H), (N, V)))
+    arrays = shaken(rng, LinearPass(W, b, x, y.to(computed(dtype))), [W, b, x, y])
+    _core.linear(str(dtype).removeprefix("torch."), tuple(map(as_array, arrays)) if rng.random() < 0.7 else arrays)
 
 
 def step_call(rng):
@@ -192,7 +212,7 @@ def stepper_call(rng):
     layers, B = [weights] * rng.choice([1, 1, 1, 2, 0]), rng.choice([2, 2, 2, 2, 1, 0, -1, 2**62])
     stepper = _core.Stepper(
         str(dtype).removeprefix("torch."),
-        CELLS[case.kind].number,
+        [CELLS[case.kind if rng.random() < 0.95 else "GRU"].number] * len(layers),
         layers,
         rng.choice([head, None]),
         B,
@@ -241,7 +261,17 @@ def other_call(rng):
         _core.buffer(rng.choice(["float32", "float64", "int8"]), shape).fill_(1)
 
 
-ENTRIES = (layer_call, layer_call, layer_call, step_call, head_call, stepper_call, sampling_call, other_call)
+ENTRIES = (
+    layer_call,
+    layer_call,
+    layer_call,
+    step_call,
+    head_call,
+    linear_call,
+    stepper_call,
+    sampling_call,
+    other_call,
+)
 
 
 def run(cases, seed=0):

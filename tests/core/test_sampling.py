@@ -147,7 +147,7 @@ class Counter:
     def initial(self, rows):
         return np.zeros(rows, int)
 
-    def step(self, ids, owed):
+    def read(self, ids, owed):
         self.steps += 1
         owed = owed + (ids == A) - (ids == B)
         p = np.where((ids == A)[:, None], [0.6, 0.4, 1e-12, 10], [1e-12, 1e-12, 1.0, 10])

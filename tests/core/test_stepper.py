@@ -65,10 +65,10 @@ def test_what_would_write_past_an_array_is_an_error():
         CoreStepper("GRU", weights, 2, symbols=False).step(np.zeros(2, np.int64))
 
 
-@pytest.mark.parametrize("V", [3, 5, 24])
-def test_head_must_have_the_symbols_that_the_first_layer_reads(V):
-    head = (np.zeros((V, 7), np.float32), np.zeros(V, np.float32))
-    with pytest.raises(ValueError, match=rf"W_hy is float32 \({V}, 7\), expected float32 \(4, 7\)"):
+@pytest.mark.parametrize("shape", [(24, 6), (24, 7, 1), (23, 7)])
+def test_head_must_read_what_the_last_layer_writes(shape):
+    head = (np.zeros(shape, np.float32), np.zeros(24, np.float32))
+    with pytest.raises(ValueError, match=r"W_hy is float32 \(2.*\), expected float32 \(24, 7\)"):
         CoreStepper("GRU", weights_of(unn.GRU(4, 7)), 2, head=head)
 
 
@@ -96,7 +96,7 @@ def test_step_on_what_are_no_symbols_of_the_batch_is_an_error(x):
 
 
 def of_core(kind, layers, head=None, *, B=1, symbols=True, dtype="float32"):
-    return _core.Stepper(dtype, notation.CELLS[kind].number, layers, head, B, symbols)
+    return _core.Stepper(dtype, [notation.CELLS[kind].number] * len(layers), layers, head, B, symbols)
 
 
 @pytest.mark.parametrize("kind", CELLS)
@@ -179,3 +179,22 @@ def test_half_precision_weights_are_an_error():
     half = [tuple(w if w is None else w.astype(np.float16) for w in layer) for layer in weights_of(unn.GRU(4, 7))]
     with pytest.raises(ValueError, match="float16, expected float32, float64, or the bits of bfloat16"):
         CoreStepper("GRU", half, 1)
+
+
+def test_layers_of_different_cells_step_as_each_alone():
+    kinds, layers = ["LSTM", "GRU", "RNN_TANH"], [unn.LSTM(4, 9), unn.GRU(9, 7), unn.RNN(7, 5)]
+    ids = torch.randint(0, 4, (6, 3))
+    with torch.no_grad():
+        y = ids
+        for layer in layers:
+            y, _ = layer(y)
+    stepper = CoreStepper(kinds, [weights_of(layer)[0] for layer in layers], 3)
+    for t, symbols in enumerate(ids.numpy()):
+        np.testing.assert_array_equal(stepper.step(symbols), y[t].numpy(), err_msg=f"step {t}")
+
+
+@pytest.mark.parametrize("cells", [[], [3, 3], [5], ["GRU"], [-1]])
+def test_core_refuses_cells_that_are_not_those_of_the_layers(cells):
+    [weights] = weights_of(unn.GRU(4, 7))
+    with pytest.raises((ValueError, RuntimeError), match=r"cells for 1 layers, expected one for each|cell is|cast"):
+        _core.Stepper("float32", cells, [notation.Weights(*weights)], None, 1, True)

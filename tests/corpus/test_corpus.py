@@ -268,7 +268,7 @@ def test_corpus_refuses_eos_within_a_record(tmp_path):
 
 
 def test_corpus_warns_of_long_sequences_and_refuses_endless_ones(monkeypatch):
-    monkeypatch.setattr("unrolled.corpus.corpus.LONG_SEQUENCE", 10)
+    monkeypatch.setattr("unrolled.corpus.numbering.LONG_SEQUENCE", 10)
     monkeypatch.setattr("unrolled.corpus.reading.RECORD_LIMIT", 20)
     with pytest.warns(CorpusWarning, match="the longest sequence has 11 symbols.* GB; cut it into shorter ones"):
         Corpus.from_text("ab" * 5 + "\nab", lines=True, **WHOLE)

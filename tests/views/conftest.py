@@ -18,14 +18,6 @@ def server(models):
         yield running
 
 
-@pytest.fixture(scope="session")
-def window(tmp_path_factory):
-    from tests.views.browser.driver import browser
-
-    with browser(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
-
-
 @pytest.fixture
 def page(window, server):
     """The page with a text, in a window 1440 px wide; nothing may have been logged by the end."""

@@ -1,7 +1,6 @@
 """Colours stand in one file, the page repeats them, and they are those that plots call viridis and PuOr."""
 
 import re
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,9 @@ import pytest
 from unrolled import views
 from unrolled.views import colours
 
-SCRIPT = (files("unrolled.views.page") / "static" / "colours.js").read_text("utf-8")
 PACKAGE = Path(views.__file__).parent
+WEBPAGE = PACKAGE.parent / "webpage"
+SCRIPT = (WEBPAGE / "static" / "colours.js").read_text("utf-8")
 
 
 def of_the_page(name):
@@ -34,7 +34,8 @@ def test_scales_are_those_of_matplotlib(name, scale):
 
 
 def test_no_other_file_names_a_colour():
-    files_of_pictures = [p for p in PACKAGE.rglob("*") if p.suffix in (".py", ".js") and not p.name.startswith("uPlot")]
+    everything = [*PACKAGE.rglob("*"), *WEBPAGE.rglob("*")]
+    files_of_pictures = [p for p in everything if p.suffix in (".py", ".js") and not p.name.startswith("uPlot")]
     assert len(files_of_pictures) > 30
     named = {p.name for p in files_of_pictures if re.search(r"[\"']#[0-9a-fA-F]{3,8}[\"']", p.read_text("utf-8"))}
     assert named == {"colours.py", "colours.js"}
@@ -59,7 +60,7 @@ def variables(style, theme):
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
 def test_writing_on_every_page_has_a_contrast_of_four_and_a_half(theme):
-    page = variables((PACKAGE / "page" / "static" / "style.css").read_text("utf-8"), theme)
+    page = variables((WEBPAGE / "static" / "style.css").read_text("utf-8"), theme)
     for ground in ("ground", "card"):
         for ink in ("ink", "soft", "accent", "trouble"):
             assert colours.contrast(page[ink], page[ground]) >= 4.5, (ink, ground)

@@ -9,8 +9,8 @@ import torch
 from tests.views.browser.serving import serving
 from tests.views.small_models import small
 from unrolled.views.page import view
-from unrolled.views.page.app import page_files
 from unrolled.views.page.guard import HEADERS
+from unrolled.webpage.files import page_files
 
 
 @pytest.fixture(scope="module")

@@ -71,9 +71,9 @@ def generate(
     """
     if count > 1 and options.strategy != "sample":
         raise WrongUse(f"--count is {count}, but {options.strategy} finds the same text each time; use sample")
-    from unrolled import runtime
+    from unrolled.runtime.text import TextModel
 
-    loaded = runtime.load(model)
+    loaded = TextModel.load(model)
     options = replace(options, stop=typed(options.stop))
     if file is None and prompt != inputs.STANDARD_INPUT:
         prompts: Sequence[Text] = [typed(prompt)]

@@ -53,11 +53,11 @@ def score(
         bits: Print a line for each symbol, its bits, a tab and the symbol, instead of colours.
         json: Print a line of JSON for each sequence, such as a line of a file; with --bits, also those of each symbol.
     """
-    from unrolled import runtime
+    from unrolled.runtime.text import TextModel
 
     texts = inputs.read_text(model, text, file, reading)
-    loaded = runtime.load(model)
-    scored = [loaded.score(each) for each in texts]
+    loaded = TextModel.load(model)
+    scored = loaded.score_each(texts)
     if not scored:
         raise ValueError("the text to score is empty; give at least one symbol")
     inputs.note_unknown(loaded.vocabulary, texts)

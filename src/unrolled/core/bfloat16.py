@@ -19,6 +19,15 @@ def narrowed(values: NDArray[Any]) -> NDArray[np.uint16]:
     return (np.where(np.isnan(values), bits | 0x400000, nearest) >> 16).astype(np.uint16)
 
 
+def widened(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """Return the numbers whose bits as bfloat16 these are, exactly.
+
+    >>> widened(np.array([0x3F80, 0xC000], np.uint16)).tolist()
+    [1.0, -2.0]
+    """
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
 def rounded(values: NDArray[Any]) -> NDArray[np.float32]:
     """Return the float32 numbers that are those of bfloat16 nearest to the values."""
-    return (narrowed(values).astype(np.uint32) << 16).view(np.float32)
+    return widened(narrowed(values))

@@ -61,6 +61,15 @@ class Linear(NamedTuple):
     b: Any  # (V)
 
 
+class LinearPass(NamedTuple):
+    """A head on N rows."""
+
+    W: Any  # (V, H)
+    b: Any  # (V)
+    x: Any  # (N, H)
+    y: Any  # (N, V), written
+
+
 class HeadPass(NamedTuple):
     """One pass of the head in training, over N rows."""
 
@@ -83,9 +92,19 @@ def dtype_name(array: Any) -> str:
     return str(array.dtype).removeprefix("torch.")
 
 
+def core_name(dtype: Any) -> str:
+    """Return the core's name for the type of numpy's weights, in which uint16 holds the bits of bfloat16.
+
+    >>> import numpy as np
+    >>> core_name(np.dtype(np.uint16)), core_name(np.dtype(np.float64))
+    ('bfloat16', 'float64')
+    """
+    return "bfloat16" if dtype == "uint16" else str(dtype)
+
+
 def _check(exported: dict[str, tuple[str, ...]]) -> None:
     """Raise unless these are the fields of the core."""
-    for named in (Weights, Layout, LayerTensors, GradientTensors, Linear, HeadPass):
+    for named in (Weights, Layout, LayerTensors, GradientTensors, Linear, LinearPass, HeadPass):
         names = exported.get(named.__name__, ())
         if names != named._fields:
             raise CoreMissing(

@@ -13,6 +13,9 @@ from unrolled.core import _core
 Logits = NDArray[np.floating[Any]]
 Uniforms = NDArray[np.float64]
 
+#: Numbers that the second cache of a core holds while they are computed with.
+IN_CACHE = 1 << 15
+
 
 def log_softmax(logits: Logits) -> NDArray[np.float64]:
     """Return the log-probabilities (..., V) in nats of logits (..., V).
@@ -22,6 +25,28 @@ def log_softmax(logits: Logits) -> NDArray[np.float64]:
     >>> log_softmax(np.zeros((1, 4))).round(4).tolist()
     [[-1.3863, -1.3863, -1.3863, -1.3863]]
     """
+    shifted, log_sums = _shifted(logits)
+    shifted -= log_sums
+    return shifted
+
+
+def log_softmax_at(logits: Logits, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the log-probability of one symbol a row, ids (N,), from logits (N, V): the bits of :func:`log_softmax`.
+
+    Raises: as :func:`log_softmax`.
+
+    >>> log_softmax_at(np.zeros((1, 4)), np.array([2])).round(4).tolist()
+    [-1.3863]
+    """
+    found, rows = np.empty(len(ids)), max(1, IN_CACHE // logits.shape[-1])
+    for n in range(0, len(ids), rows):
+        shifted, log_sums = _shifted(logits[n : n + rows])
+        found[n : n + rows] = shifted[np.arange(len(shifted)), ids[n : n + rows]] - log_sums[:, 0]
+    return found
+
+
+def _shifted(logits: Logits) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return logits (..., V) less the largest of their row, and the logarithm of the sum of their exp (..., 1)."""
     shifted = logits.astype(np.float64)
     top = shifted.max(axis=-1, keepdims=True)
     if not np.isfinite(top).all():
@@ -30,8 +55,7 @@ def log_softmax(logits: Logits) -> NDArray[np.float64]:
             "the model's weights are damaged or its training diverged"
         )
     shifted -= top
-    shifted -= np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return shifted
+    return shifted, np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
 def rules(config: GenerationConfig, unk_id: int) -> _core.Choice:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.core import _core
-from unrolled.core.fields import Linear, Weights
-from unrolled.notation import CELLS, gate_count, weight_shapes
+from unrolled.core.fields import Linear, Weights, core_name
+from unrolled.notation import CELLS, weight_shapes
 
 Array = NDArray[Any]
 
@@ -25,7 +25,7 @@ class CoreStepper:
     """Layers of one direction that read one step of each row at a time.
 
     Args:
-        kind: of cell, as in :data:`unrolled.notation.GATES`.
+        kind: of cell, as in :data:`unrolled.notation.GATES`; of each layer, where they differ.
         layers: the weights of each, float32, float64, or the bits of bfloat16 as uint16, a type that numpy lacks; I of
             the first is V, a column a symbol, where it reads symbols.
         B: rows that step together.
@@ -43,7 +43,7 @@ class CoreStepper:
 
     def __init__(
         self,
-        kind: str,
+        kind: str | Sequence[str],
         layers: Sequence[LayerWeights],
         B: int,
         *,
@@ -53,28 +53,32 @@ class CoreStepper:
         dtype = layers[0][1].dtype
         if dtype not in (np.float32, np.float64, np.uint16):
             raise ValueError(f"the weights are {dtype}, expected float32, float64, or the bits of bfloat16 as uint16")
-        GH, P = layers[0][1].shape
-        self.H, self.I = GH // gate_count(kind), layers[0][0].shape[-1]
-        widths = (self.I, *(P,) * (len(layers) - 1))  # of each layer's input
-        for number, (layer, I) in enumerate(zip(layers, widths, strict=True)):
-            shapes = weight_shapes(kind, I, self.H, proj_size=P)
-            for name, w in Weights(*layer)._asdict().items():
+        kinds = [kind] * len(layers) if isinstance(kind, str) else kind
+        weights = [Weights(*layer) for layer in layers]
+        width = weights[0].W_ih.shape[-1]
+        for number, (k, layer) in enumerate(zip(kinds, weights, strict=True)):
+            P = layer.W_hh.shape[-1]
+            H = P if layer.W_hr is None else layer.W_hr.shape[-1]
+            shapes, width = weight_shapes(k, width, H, proj_size=P), P
+            for name, w in layer._asdict().items():
                 if w is not None:
                     _check(w, dtype, shapes[name], f"{name} of layer {number}")
         if head is not None:
-            V = self.I if symbols else len(head[0])  # what it writes it reads again
-            _check(head[0], dtype, (V, P), "W_hy")
+            V = len(head[1])
+            _check(head[0], dtype, (V, width), "W_hy")
             _check(head[1], dtype, (V,), "b_y")
         # All memory is the core's: it has copied the weights, and these are views.
-        weights = [Weights(*layer) for layer in layers]
-        name = "bfloat16" if dtype == np.uint16 else str(dtype)
-        self._core = _core.Stepper(name, CELLS[kind].number, weights, head and Linear(*head), B, symbols)
+        cells = [CELLS[k].number for k in kinds]
+        self._core = _core.Stepper(core_name(dtype), cells, weights, head and Linear(*head), B, symbols)
         #: h (B, P), for LSTM followed by c (B, H), of each layer; may be written to, is overwritten by every step.
         self.states: list[tuple[Array, ...]] = [*self._core.states]
         #: The last layer's h (B, P), overwritten by every step.
         self.output: Array = self._core.output
         #: (B, V), V 0 without a head: the logits of the next symbol; may be written to, is overwritten by every step.
         self.logits: Array = self._core.logits
+        #: What a step gives: the logits, or without a head the last layer's h.
+        self.result: Array = self.output if head is None else self.logits
+        self.B = B
 
     def step(self, x: Any) -> Array:
         """Read symbols (B,) int64, or vectors x (B, I) of the type of `states`; advance `states`; return `output`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from unrolled.corpus.corpus import Corpus
+from unrolled.corpus.preparing import prepare
 from unrolled.corpus.reading import CorpusError, CorpusWarning
 
-__all__ = ["Corpus", "CorpusError", "CorpusWarning"]
+__all__ = ["Corpus", "CorpusError", "CorpusWarning", "prepare"]

@@ -6,22 +6,30 @@ EOS ends each file).  Only training symbols make the vocabulary; what is new in 
 
 from __future__ import annotations
 
-import hashlib
 import unicodedata
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import chain
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from unrolled.config.data import DataConfig
-from unrolled.config.options import brief, option
-from unrolled.corpus import reading, records
+from unrolled.config.options import option
+from unrolled.corpus import prepared, reading, records
 from unrolled.corpus.encoding import Encoder, encode_records, encode_texts, kind_or
+from unrolled.corpus.numbering import (
+    Known,
+    assigned,
+    check_lengths,
+    final_ids,
+    fingerprint,
+    first_counts,
+    vocabulary_of,
+)
 from unrolled.corpus.reading import CorpusError, CorpusWarning
 from unrolled.corpus.splitting import (
     Parts,
@@ -31,22 +39,16 @@ from unrolled.corpus.splitting import (
     as_stream,
     blocks,
     counts,
+    divided,
     renumbered,
     sequence_starts,
-    split_blocks,
-    split_units,
 )
-from unrolled.notation import gate_count
 from unrolled.saved.tokenizers import tokenizer
 from unrolled.saved.vocabulary import Vocabulary
 from unrolled.words import counted
 
-#: V from which a warning says how much memory a model needs.
-LARGE_VOCABULARY = 50_000
 #: Share of words never seen in training from which a warning says so.
 MANY_UNSEEN = 0.05
-#: Symbols of a sequence from which a warning says how much memory backpropagation through it needs.
-LONG_SEQUENCE = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +88,8 @@ class Corpus:
         """Return the corpus of a file, a folder, several of these, or standard input (``-``).
 
         Args:
-            data: what to read; a folder stands for all its files, sorted by path.
+            data: what to read; a folder stands for all its files, sorted by path, unless it is a prepared corpus
+                (:func:`unrolled.corpus.prepare`), which is mapped into memory.
             config: how to read and split it.
             vocabulary: of a trained model, to encode data for that model; by default a new one is built.
             extend: add the training symbols that the vocabulary lacks; by default they are UNK.
@@ -94,6 +97,9 @@ class Corpus:
 
         Raises: CorpusError if a file cannot be read as the config says, or a split would be empty.
         """
+        names = [data] if isinstance(data, str | Path) else data
+        if len(names) == 1 and prepared.is_prepared(names[0]):
+            return cls._mapped(Path(names[0]), config, vocabulary, changes)
         config = _adapted(config, vocabulary, changes)
         sources = reading.find_sources(data, config.include, config.encoding)
         if not tokenizer(kind_or("characters", config)).reads_bytes:
@@ -109,7 +115,25 @@ class Corpus:
                 for where, record in records.records(source, format, config)
             )
             encoder, starts = encode_records(found, config)
-        return _split_and_number(encoder, starts, config, (vocabulary, extend), tuple(map(str, sources)), stream)
+        return _split_and_number(encoder, starts, config, Known(vocabulary, extend), tuple(map(str, sources)), stream)
+
+    @classmethod
+    def _mapped(
+        cls, folder: Path, config: DataConfig | None, known: Vocabulary | None, changes: dict[str, Any]
+    ) -> Corpus:
+        """Return a prepared corpus, mapped into memory; how it was read and split is decided."""
+        index, vocabulary = prepared.read_index(folder)
+        prepared.check_config(folder, index, replace(config or DataConfig(), **changes))
+        if known is not None and known != vocabulary:
+            raise CorpusError(
+                f"{folder}: prepared with a vocabulary of its own, {vocabulary}, but the model has {known}; read the "
+                "data itself"
+            )
+        train, validation, test = (prepared.map_part(folder, k, index, len(vocabulary)) for k in prepared.SPLITS)
+        corpus = cls(vocabulary, train, validation, test, index.stream, index.split, (str(folder),))
+        # What reading all of it would find is known already.
+        vars(corpus)["fingerprint"], vars(corpus)["first_counts"] = index.fingerprint, np.array(index.first)
+        return corpus
 
     @classmethod
     def from_text(
@@ -134,7 +158,7 @@ class Corpus:
         encoder.text(unicodedata.normalize("NFC", encoder.tokenizer.text(text)) if config.nfc else text)
         if config.lines:
             encoder.end()
-        return _split_and_number(encoder, [0], config, (vocabulary, extend), ("text in memory",), not config.lines)
+        return _split_and_number(encoder, [0], config, Known(vocabulary, extend), ("text in memory",), not config.lines)
 
     @classmethod
     def from_sequences(
@@ -161,7 +185,7 @@ class Corpus:
         places = ((f"sequence {k}", sequence) for k, sequence in enumerate(sequences))
         found = ((0, where, records.in_memory(sequence, where)) for where, sequence in places)
         encoder, starts = encode_records(found, config)
-        return _split_and_number(encoder, starts, config, (vocabulary, extend), ("sequences in memory",), False)
+        return _split_and_number(encoder, starts, config, Known(vocabulary, extend), ("sequences in memory",), False)
 
     @property
     def splits(self) -> dict[str, Sequences]:
@@ -176,12 +200,12 @@ class Corpus:
     @cached_property
     def fingerprint(self) -> str:
         """The sha256, in hexadecimal, of the vocabulary and of every id in its split: equal if training is equal."""
-        digest = hashlib.sha256(self.vocabulary.to_json())
-        for part in self.splits.values():
-            digest.update(part.offsets.astype("<i8").tobytes())
-            for block in blocks(part.ids):
-                digest.update(block.astype("<u4").tobytes())
-        return digest.hexdigest()
+        return fingerprint(self.vocabulary, ((part.offsets, blocks(part.ids)) for part in self.splits.values()))
+
+    @cached_property
+    def first_counts(self) -> npt.NDArray[np.int64]:
+        """How often each symbol begins a sequence of the training split, (V,), or occurs in its stream."""
+        return first_counts(self.train, self.stream, len(self.vocabulary))
 
     def __repr__(self) -> str:
         shape = "stream" if self.stream else counted(sum(map(len, self.splits.values())), "sequence")
@@ -196,76 +220,27 @@ def _adapted(config: DataConfig | None, vocabulary: Vocabulary | None, changes: 
 
 
 def _split_and_number(
-    encoder: Encoder,
-    file_starts: list[int],
-    config: DataConfig,
-    known: tuple[Vocabulary | None, bool],
-    sources: tuple[str, ...],
-    stream: bool,
+    encoder: Encoder, file_starts: list[int], config: DataConfig, known: Known, sources: tuple[str, ...], stream: bool
 ) -> Corpus:
     """Split what was encoded, and turn provisional ids into those of the vocabulary: known, extended or new."""
     inputs = sources[0] if len(sources) == 1 else counted(len(sources), "file")
     symbols, ids = encoder.symbols, encoder.ids()
-    if config.split_by == "file":
-        parts, split = split_units(ids, np.array(file_starts, np.int64), config, "files", inputs)
+    chosen = assigned(len(ids), np.array(file_starts, np.int64), partial(sequence_starts, ids), stream, config, inputs)
+    parts = divided(ids, chosen)
+    if chosen.split.unit == "files":
         parts = Parts(*(as_stream(part.ids) if stream else as_sequences(part.ids) for part in parts))
-    elif stream and config.split_by == "sequence":
-        raise CorpusError(
-            f"{inputs}: a stream has no sequences to split; read each line as one ({option('lines', True)}), or use "
-            f"{option('split_by', 'block')}"
-        )
-    elif stream:
-        parts, split = split_blocks(ids, config, inputs)
-    else:
-        parts, split = split_units(ids, sequence_starts(ids), config, "sequences", inputs)
     if not stream:
-        _check_lengths(max(int(part.lengths.max(initial=0)) for part in parts), inputs)
-    (vocabulary, extend), learned = known, None
-    if vocabulary is None or extend:
-        often = zip(symbols, counts(parts.train.ids, len(symbols) + 2)[2:].tolist(), strict=True)
-        seen = {symbol: n for symbol, n in often if n}
-        learned = encoder.tokenizer.learn(seen, config.min_count)
-        if seen and not learned and vocabulary is None:
-            most = max(seen.values())
-            raise CorpusError(
-                f"{inputs}: {option('min_count')} is {config.min_count:,} and leaves no symbol, for the most frequent "
-                f"one occurs in training {counted(most, 'time')}; {most:,} leaves one"
-            )
-        vocabulary = (vocabulary or Vocabulary([], encoder.tokenizer.kind, config.nfc)).extended(learned)
-        _warn_of_vocabulary(vocabulary, stream, inputs)
-    segments = vocabulary.segments(symbols)
-    lengths = np.array([1, 1, *map(len, segments)])
-    final = [vocabulary.eos_id, vocabulary.unk_id, *vocabulary.encode([*chain.from_iterable(segments)])]
-    compact = np.array(final, np.min_scalar_type(len(vocabulary) - 1))  # END and UNKNOWN come first
-    train, validation, test = (renumbered(part, compact, lengths) for part in parts)
-    corpus = Corpus(vocabulary, train, validation, test, stream, split, sources)
-    if learned is not None:
-        _warn_of_unseen(corpus, inputs)
+        check_lengths(max(int(part.lengths.max(initial=0)) for part in parts), inputs)
+    often = counts(parts.train.ids, len(symbols) + 2)[2:]
+    vocabulary, learned = vocabulary_of(encoder.tokenizer, symbols, often, config, known, stream, inputs)
+    train, validation, test = (renumbered(part, *final_ids(vocabulary, symbols)) for part in parts)
+    corpus = Corpus(vocabulary, train, validation, test, stream, chosen.split, sources)
+    if learned:
+        warn_of_unseen(corpus, inputs)
     return corpus
 
 
-def _check_lengths(longest: int, inputs: str) -> None:
-    """Refuse sequences that are too long for backpropagation through time, and warn of long ones."""
-    found = f"{inputs}: the longest sequence has {counted(longest, 'symbol')}"
-    remedy = f"cut it into shorter ones, or read the text as one stream ({option('lines', False)})"
-    if longest > reading.RECORD_LIMIT:
-        raise CorpusError(f"{found}, expected {reading.RECORD_LIMIT:,} at most; {remedy}")
-    if longest >= LONG_SEQUENCE:
-        size = 4 * longest * 256 * (gate_count("LSTM") + 2) / 1e9  # gates, c and h of each step, 4 bytes each
-        message = f"{found}; backpropagation through it takes an LSTM of H 256 about {size:.1f} GB; {remedy}"
-        warnings.warn(message, CorpusWarning, stacklevel=4)
-
-
-def _warn_of_vocabulary(vocabulary: Vocabulary, stream: bool, inputs: str) -> None:
-    if len(vocabulary.symbols) < 1 + stream:  # sequences of one symbol differ in length, streams of one do not
-        names = ", ".join(map(brief, vocabulary.symbols)) or "empty"
-        message = f"{inputs}: the vocabulary is {names}, so there is nothing to learn"
-        warnings.warn(message, CorpusWarning, stacklevel=4)
-    elif len(vocabulary) >= LARGE_VOCABULARY:
-        warnings.warn(f"{inputs}: {memory_note(len(vocabulary))}", CorpusWarning, stacklevel=4)
-
-
-def _warn_of_unseen(corpus: Corpus, inputs: str) -> None:
+def warn_of_unseen(corpus: Corpus, inputs: str) -> None:
     """Warn if what is held out has many words that training never shows, UNK included."""
     rates = corpus.unk_rates
     held_out = max((rates[name] for name in rates if name != "train"), default=0.0)
@@ -275,18 +250,3 @@ def _warn_of_unseen(corpus: Corpus, inputs: str) -> None:
             f"neither does UNK, so each will cost the model many bits; {option('min_count', 2)} lets it learn UNK"
         )
         warnings.warn(message, CorpusWarning, stacklevel=4)
-
-
-def memory_note(V: int, H: int = 256, T: int = 64, B: int = 64) -> str:
-    """Return how much memory an LSTM needs for a vocabulary of V symbols, in GB (10^9 bytes of float32).
-
-    >>> memory_note(100_000)[:60]
-    'V is 100,000: at H 256 weights, gradients and AdamW moments '
-    """
-    weights = 4 * 4 * V * (gate_count("LSTM") * H + H + 1) / 1e9  # itself, gradient and two moments, 4 bytes each
-    logits = 2 * 4 * T * B * V / 1e9  # and their gradient
-    return (
-        f"V is {V:,}: at H {H} weights, gradients and AdamW moments need about {weights:.1f} GB and the logits of a "
-        f"batch (T {T}, B {B}) {logits:.1f} GB; raise {option('min_count')}, use an embedding, or use a kind of "
-        "smaller symbols"
-    )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import codecs
 import io
-import re
 import shlex
 import sys
 import unicodedata
@@ -16,21 +15,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from unrolled.config.data import UTF_8
 from unrolled.config.options import brief, option
+from unrolled.corpus import packed
 from unrolled.saved.checkpoints import is_model_or_run
 from unrolled.saved.tokenizers.base import Tokenizer
 
-#: Files that are packed text, by how they begin: what each is, and the command that unpacks it.
-PACKED = {
-    rb"\x1f\x8b": ("gzip", "gzip -dc"),
-    rb"\xfd7zXZ\x00": ("xz", "xz -dc"),
-    rb"BZh[1-9]1AY&SY": ("bzip2", "bzip2 -dc"),
-    rb"\x28\xb5\x2f\xfd": ("zstd", "zstd -dc"),
-    rb"PK\x03\x04": ("zip", "unzip -p"),
-}
 #: Byte order marks of encodings other than UTF-8; the longer ones begin with the shorter.
 MARKS = {
     codecs.BOM_UTF32_LE: "UTF-32LE",
@@ -38,6 +30,8 @@ MARKS = {
     codecs.BOM_UTF16_LE: "UTF-16LE",
     codecs.BOM_UTF16_BE: "UTF-16BE",
 }
+#: The file that makes a folder a prepared corpus.
+PREPARED = "corpus.json"
 #: Bytes read at a time.
 BLOCK = 1 << 20
 #: Bytes from which an encoding is told; a multiple of four.
@@ -54,6 +48,27 @@ class CorpusWarning(UserWarning):
     """The data can be used, but something about it may surprise whoever trains on it."""
 
 
+class Readable(Protocol):
+    """What bytes are read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most so many bytes; none at the end."""
+
+
+class _Limited:
+    """Some bytes of a file, from one position to another."""
+
+    def __init__(self, stream: BinaryIO, start: int, stop: int):
+        stream.seek(start)
+        self._stream, self._left = stream, stop - start
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most so many bytes; none at the end."""
+        data = self._stream.read(min(size, self._left))
+        self._left -= len(data)
+        return data
+
+
 @dataclass(frozen=True)
 class Source:
     """One input: a file, or standard input where the path is None."""
@@ -61,6 +76,7 @@ class Source:
     path: Path | None
     in_folder: bool = False  #: whether the user named its folder only
     encoding: str = UTF_8
+    stretch: tuple[int, int] | None = None  #: the bytes that are read, from a line's beginning to another's; None: all
 
     @property
     def is_utf8(self) -> bool:
@@ -68,18 +84,29 @@ class Source:
         return codecs.lookup(self.encoding).name == UTF_8
 
     def __str__(self) -> str:
-        return "standard input" if self.path is None else str(self.path)
+        start = self.stretch[0] if self.stretch else 0
+        return "standard input" if self.path is None else f"{self.path}{f' (from byte {start:,})' * (start > 0)}"
+
+    @property
+    def suffix(self) -> str:
+        """The ending of its name that says what it holds, without that of a packed file.
+
+        >>> Source(Path("tunes.JSONL.gz")).suffix
+        '.jsonl'
+        """
+        endings = [] if self.path is None else [each.lower() for each in self.path.suffixes]
+        return next((each for each in reversed(endings) if each not in packed.SUFFIXES), "")
 
     @contextmanager
-    def open(self) -> Iterator[BinaryIO]:
-        """Open the source for reading bytes inside the block.
+    def open(self) -> Iterator[Readable]:
+        """Open the source for reading its bytes, as they are, inside the block.
 
         Raises: CorpusError if it cannot be opened or read; the message gives the system's reason.
         """
         try:
             if self.path is not None:
                 with self.path.open("rb") as stream:
-                    yield stream
+                    yield stream if self.stretch is None else _Limited(stream, *self.stretch)
             elif sys.stdin is None:
                 raise CorpusError("standard input is closed; name a file, or open it")
             else:
@@ -109,6 +136,10 @@ def find_sources(data: str | Path | Sequence[str | Path], include: str = "", enc
             raise CorpusError("the name of a file is empty; give its path, or . for the folder that you are in")
         if str(name) == "-":
             sources.append(Source(None, encoding=encoding))
+        elif (path / PREPARED).is_file():
+            raise CorpusError(
+                f"{path}: a prepared corpus, which is read alone; name the data itself, or this folder only"
+            )
         elif path.is_dir():
             files = _files(path, include)
             if not files:
@@ -164,6 +195,20 @@ def byte_blocks(source: Source) -> Iterator[bytes]:
             yield block
 
 
+def unpacked_blocks(source: Source) -> Iterator[bytes]:
+    """Yield the bytes of a source in blocks, after unpacking what is packed.
+
+    Raises: CorpusError if what is packed is damaged, ends early or is far larger than its file.
+    """
+    with source.open() as stream:
+        try:
+            unpacked = packed.unpacked(stream)
+            while block := unpacked.read(BLOCK):
+                yield block
+        except packed.PackedError as error:
+            raise CorpusError(f"{source}: {error}") from None
+
+
 def text_blocks(source: Source) -> Iterator[str]:
     """Yield the text of a source in blocks, with LF line ends and without a byte order mark.
 
@@ -173,10 +218,10 @@ def text_blocks(source: Source) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder(source.encoding)()
     newlines = io.IncrementalNewlineDecoder(None, translate=True)
     offset, line = 0, 1  # of the first byte that is not decoded yet
-    for block in byte_blocks(source):
+    for block in unpacked_blocks(source):
         undecoded = decoder.getstate()[0] + block
         if offset == 0:
-            _refuse_packed(undecoded, source)
+            _refuse_other_encoding(undecoded, source)
         nul = undecoded.find(b"\0") if source.is_utf8 else -1
         if nul >= 0:
             line += undecoded.count(b"\n", 0, nul)
@@ -284,13 +329,10 @@ def _hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _refuse_packed(start: bytes, source: Source) -> None:
-    """Refuse what is text only after another program has read it, and name the program."""
-    name = "FILE" if source.path is None else shlex.quote(str(source.path))
-    for beginning, (kind, command) in PACKED.items():
-        if re.match(beginning, start):
-            raise CorpusError(f"{source}: byte 0 starts {kind} data, expected text; unpack it ({command} {name})")
+def _refuse_other_encoding(start: bytes, source: Source) -> None:
+    """Refuse what is text in another encoding, and name the program that converts it."""
     if source.is_utf8 and (encoding := _other_encoding(start)):
+        name = "FILE" if source.path is None else shlex.quote(str(source.path))
         remedy = f"convert it (iconv -f {encoding} -t UTF-8 {name}), or use {option('encoding', encoding)}"
         raise CorpusError(f"{source}: byte 0 starts {encoding} text, expected UTF-8; {remedy}")
 
@@ -309,9 +351,11 @@ def _other_encoding(start: bytes) -> str:
 
 def _is_binary(source: Source) -> bool:
     """Return whether a file begins as no text does; a byte that is not UTF-8 is no sign, for its text can be mended."""
-    with source.open() as stream:
-        start = stream.read(8 * SAMPLE)
-    return (b"\0" in start and source.is_utf8) or any(re.match(beginning, start) for beginning in PACKED)
+    try:
+        start = next(unpacked_blocks(source), b"")[: 8 * SAMPLE]
+    except CorpusError:
+        return True
+    return b"\0" in start and source.is_utf8
 
 
 def _not_decoded(source: Source, offset: int, line: int, error: UnicodeDecodeError) -> CorpusError:

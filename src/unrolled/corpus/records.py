@@ -43,7 +43,7 @@ def format_of(sources: Sequence[Source], config: DataConfig) -> Format:
         return "text"
     found: dict[Format, Source] = {}
     for source in sources:
-        found.setdefault(SUFFIXES.get(source.path.suffix.lower() if source.path else "", "text"), source)
+        found.setdefault(SUFFIXES.get(source.suffix, "text"), source)
     if len(found) > 1:
         names = " and ".join(f"{source} looks like {name}" for name, source in found.items())
         ways = f"set {option('format')}, or choose files by {option('include')}"
@@ -166,7 +166,7 @@ def csv_cells(source: Source, column: str, delimiter: str = "", header: bool = T
 
     Raises: CorpusError if there is no such column (the message lists the columns), or a row is malformed.
     """
-    tabs = delimiter == TAB or (not delimiter and source.path is not None and source.path.suffix.lower() == ".tsv")
+    tabs = delimiter == TAB or (not delimiter and source.suffix == ".tsv")
     before = csv.field_size_limit(RECORD_LIMIT)
     lines = (line + "\n" for line in text_lines(source))
     rows = csv.reader(lines, delimiter="\t" if tabs else delimiter or ",", strict=True)

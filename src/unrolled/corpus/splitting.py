@@ -108,23 +108,40 @@ class Parts(NamedTuple):
     test: Sequences
 
 
-def split_blocks(ids: Compact, config: DataConfig, inputs: str) -> tuple[Parts, Split]:
-    """Cut a stream into blocks in the order train, validation, test, without a copy."""
-    sizes = _sizes(len(ids), 2, config, "symbols", inputs)
-    cuts = np.cumsum(sizes)
-    parts = Parts(*(as_stream(part) for part in np.split(ids, cuts[:2])))
-    return parts, Split("symbols", config.validation, config.test, None, sizes)
+class Assignment(NamedTuple):
+    """Which units make each split: where they start in the data and how long they are, in the order of the data."""
+
+    starts: list[Positions]  # of train, validation and test
+    lengths: list[Positions]
+    split: Split
 
 
-def split_units(ids: Compact, starts: Positions, config: DataConfig, unit: Unit, inputs: str) -> tuple[Parts, Split]:
+def assign_blocks(symbols: int, config: DataConfig, inputs: str) -> Assignment:
+    """Cut a stream of so many symbols into one block for each split, in the order train, validation, test."""
+    sizes = _sizes(symbols, 2, config, "symbols", inputs)
+    train, validation, test = sizes
+    starts = [np.array([start]) for start in (0, train, train + validation)]
+    split = Split("symbols", config.validation, config.test, None, (train, validation, test))
+    return Assignment(starts, [np.array([size]) for size in sizes], split)
+
+
+def assign_units(starts: Positions, symbols: int, config: DataConfig, unit: Unit, inputs: str) -> Assignment:
     """Assign whole units, which begin at `starts`, to the splits: at random, or in order if split by block."""
-    starts, lengths = _long_enough(starts, len(ids))
+    starts, lengths = _long_enough(starts, symbols)
     sizes = _sizes(len(starts), 1, config, unit, inputs)
     seed = None if config.split_by == "block" else config.split_seed
     order = np.arange(len(starts)) if seed is None else np.random.default_rng(seed).permutation(len(starts))
-    shares = (np.sort(units) for units in np.split(order, np.cumsum(sizes)[:2]))
-    parts = Parts(*(_gathered(ids, starts[units], lengths[units]) for units in shares))
-    return parts, Split(unit, config.validation, config.test, seed, sizes)
+    shares = [np.sort(units) for units in np.split(order, np.cumsum(sizes)[:2])]
+    split = Split(unit, config.validation, config.test, seed, sizes)
+    return Assignment([starts[share] for share in shares], [lengths[share] for share in shares], split)
+
+
+def divided(ids: Compact, assigned: Assignment) -> Parts:
+    """Return the splits of ids: views of a stream's blocks, copies of units that may lie anywhere."""
+    if assigned.split.unit == "symbols":
+        cuts = [int(start[0]) for start in assigned.starts[1:]]
+        return Parts(*(as_stream(part) for part in np.split(ids, cuts)))
+    return Parts(*(_gathered(ids, *units) for units in zip(assigned.starts, assigned.lengths, strict=True)))
 
 
 def _sizes(units: int, least: int, config: DataConfig, what: str, inputs: str) -> tuple[int, int, int]:

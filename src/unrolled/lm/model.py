@@ -30,8 +30,8 @@ from unrolled.lm.dropout import dropout
 from unrolled.nn import GRU, LSTM, RNN
 from unrolled.nn.recurrent_layer import RecurrentLayer
 from unrolled.notation import CELLS, cell_name
-from unrolled.runtime.model import RuntimeModel
 from unrolled.runtime.scoring import Score
+from unrolled.runtime.text import TextModel
 from unrolled.saved.model import SavedModel, check_model, save_model
 from unrolled.saved.network import Network
 from unrolled.saved.tensors import faults, model_tensors
@@ -232,7 +232,7 @@ class SequenceModel(torch.nn.Module):
         """Yield one continuation of a prompt piece by piece; otherwise as :meth:`generate`."""
         return self.runtime().stream(prompt, config, **options)
 
-    def runtime(self) -> RuntimeModel:
+    def runtime(self) -> TextModel:
         """Return a copy of the present weights as a model that generates and scores without torch.
 
         Warns: UserWarning if this model computes something else than its class.
@@ -243,8 +243,7 @@ class SequenceModel(torch.nn.Module):
                 "own has no part in them",
                 stacklevel=3,
             )
-        tensors = {name: t.copy() for name, t in self.tensors().items()}
-        return RuntimeModel(self.config.kind, self.config.num_layers, self.vocabulary, self.framed, tensors)
+        return TextModel(self.network())
 
     def network(self) -> Network:
         """Return a copy of the present weights as the network that other formats hold."""

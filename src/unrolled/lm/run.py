@@ -18,7 +18,6 @@ from unrolled.config.options import option
 from unrolled.config.training import TrainingConfig
 from unrolled.core import has_bfloat16_units
 from unrolled.corpus.corpus import Corpus
-from unrolled.corpus.splitting import counts
 from unrolled.lm.evaluation import evaluate
 from unrolled.lm.loader import BatchLoader
 from unrolled.lm.metrics_log import MetricsLog
@@ -148,9 +147,7 @@ class Run:
         self.lasted = {"step": 0.0, "validation": 60 * config.max_minutes * VALIDATION_SHARE, "save": 0.0}  # seconds
         self.carried: State | None = None  # hidden state after the last chunk of a stream
         self.metrics: MetricsLog | None = None
-        train = corpus.train  # of a stream any symbol may be the first
-        first = train.ids if corpus.stream else train.ids[train.offsets[:-1]]
-        model.start.copy_(torch.from_numpy(starts(counts(first, len(corpus.vocabulary)))))
+        model.start.copy_(torch.from_numpy(starts(corpus.first_counts)))
         if narrow and not has_bfloat16_units():
             warnings.warn(
                 f"{narrow} brings no speed here: without units for it, bfloat16 is multiplied as float32", stacklevel=3

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import torch
 
-from unrolled.nn.recurrent_layer import RecurrentLayer
 from unrolled.notation import WEIGHTS, Kind, Weights, stored_name
 from unrolled.saved.network import Head, Layer, Network, When
 from unrolled.saved.network_folder import save_network
@@ -78,7 +77,7 @@ def _layers(module: torch.nn.Module) -> Iterator[Layer]:
             f"{type(module).__name__} cannot be saved as a part of a network, expected an Embedding, then RNN, LSTM or "
             "GRU layers, then a Linear, then a Softmax; save the recurrent layers alone"
         )
-    kind = cast(Kind, module.kind if isinstance(module, RecurrentLayer) else module.mode)
+    kind = cast(Kind, module.mode)
     for layer in range(module.num_layers):
         sides = (False, True) if module.bidirectional else (False,)
         yield Layer(kind, tuple(_weights(module, layer, reverse) for reverse in sides))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -22,6 +23,7 @@ from unrolled.core.fields import Layout, Weights
 from unrolled.nn import checks, dispatch
 from unrolled.nn.layout import Arguments, Arrangement, Rows
 from unrolled.nn.modules import as_leaf, is_hooked, named, refuse_script, sharing_parameters
+from unrolled.nn.network import save
 from unrolled.nn.reach import batch_size, is_traced
 from unrolled.nn.recording import trace_of
 from unrolled.nn.reference import ZEROS, LayerResult, in_type
@@ -245,6 +247,26 @@ class RecurrentLayer(torch.nn.RNNBase):
         return [h, (LD, B, self.hidden_size)] if has_cell_state(self.mode) else [h]
 
     __prepare_scriptable__ = refuse_script
+
+    def save_pretrained(self, folder: str | Path, *, one_hot: bool = False, overwrite: bool = False) -> None:
+        """Save the layer so that :func:`unrolled.runtime.load` can run it without torch.
+
+        With what stands before and after it, an Embedding or a Linear, :func:`unrolled.nn.save` saves it.
+
+        Args:
+            folder: created if need be.
+            one_hot: whether it reads symbols, as one-hot vectors of its I.
+            overwrite: replace a model that is already there.
+        Raises: CheckpointError if a model is there and `overwrite` is False, or the files cannot be written.
+
+        >>> from unrolled import runtime
+        >>> from unrolled.nn import GRU
+        >>> gru, x = GRU(3, 5), torch.randn(7, 3)
+        >>> gru.save_pretrained("saved-layer")
+        >>> torch.equal(torch.from_numpy(runtime.load("saved-layer").feed(x.numpy())), gru(x)[0].detach())
+        True
+        """
+        save(self, folder, one_hot=one_hot, overwrite=overwrite)
 
     def weights(self) -> list[Weights]:
         """Return the weights of every layer and direction as they are now: for L layers of D directions, L*D."""

@@ -1,4 +1,4 @@
-"""Load a saved model, step it, score and generate with it: numpy only, never torch."""
+"""Run a saved network, or one that was brought in from elsewhere: numpy and the compiled core, never torch."""
 
 from __future__ import annotations
 
@@ -6,18 +6,24 @@ from pathlib import Path
 
 from unrolled.config.checks import Precision, check_value
 from unrolled.runtime.model import RuntimeModel
+from unrolled.runtime.state import State
+from unrolled.runtime.streams import Streams
+from unrolled.runtime.text import TextModel, writes_text
+from unrolled.saved.network import Network
+from unrolled.saved.network_folder import load_network
 
-__all__ = ["load"]
+__all__ = ["RuntimeModel", "State", "Streams", "TextModel", "load"]
 
 
-def load(folder: str | Path, *, weights: Precision = "float32") -> RuntimeModel:
-    """Load a model that was saved by training or by ``save_pretrained``; no code in the folder is run.
+def load(source: str | Path | Network, *, weights: Precision = "float32") -> RuntimeModel:
+    """Load what training, ``save_pretrained`` or ``unrolled.nn.save`` saved; no code in the folder is run.
 
     Args:
-        folder: of the model.
+        source: the folder, or a network that is in memory, as ``unrolled.imports`` returns it.
         weights: "float32" computes with the weights as they were saved.  "bfloat16" rounds them, and h in each step, to
             bfloat16, which a processor with units for it multiplies faster; c, the sums and the logits stay float32.
 
+    Returns: a `TextModel`, which generates and scores, where the network predicts the next symbol of a text.
     Raises: CheckpointError naming the file and what is wrong with it; ValueError for another name of `weights`.
 
     >>> from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
@@ -27,4 +33,5 @@ def load(folder: str | Path, *, weights: Precision = "float32") -> RuntimeModel:
     True
     """
     check_value("weights", weights, Precision)
-    return RuntimeModel.load(folder, weights)
+    network = source if isinstance(source, Network) else load_network(source)
+    return (TextModel if writes_text(network) else RuntimeModel)(network, weights)

@@ -35,7 +35,7 @@ class SteppingModel(Protocol):
     def initial(self, B: int) -> Any:
         """Return the state of B rows that have read nothing."""
 
-    def step(self, ids: Ids, state: Any) -> tuple[Logits, Any]:
+    def read(self, ids: Ids, state: Any) -> tuple[Logits, Any]:
         """Read ids (B,); return the logits (B, V) of the next symbol, and the new state."""
 
     def select(self, state: Any, rows: NDArray[np.intp]) -> Any:
@@ -82,7 +82,7 @@ def stream(stepper: SteppingModel, prompts: Sequence[Ids], config: GenerationCon
                 yield written
             t += 1
             if not (ended | (written == stepper.eos_id) | (t > last)).all():
-                logits, state = stepper.step(ids, state)
+                logits, state = stepper.read(ids, state)
         ended |= (written == stepper.eos_id) | (t > last)
 
 
@@ -94,7 +94,7 @@ def beam(stepper: SteppingModel, prompt: Ids, config: GenerationConfig) -> Ids:
     state = stepper.initial(1)
     logits: Logits = np.asarray(stepper.start)[None]
     for symbol in prompt:
-        logits, state = stepper.step(np.array([symbol]), state)
+        logits, state = stepper.read(np.array([symbol]), state)
     texts: list[list[int]] = [[]]
     scores = np.zeros(1)
     ended = np.zeros(1, bool)
@@ -112,7 +112,7 @@ def beam(stepper: SteppingModel, prompt: Ids, config: GenerationConfig) -> Ids:
         ended = symbols == stepper.eos_id
         if ended[0]:  # scores only fall, so no other text can overtake this one
             break
-        logits, state = stepper.step(symbols, stepper.select(state, parents))
+        logits, state = stepper.read(symbols, stepper.select(state, parents))
     return np.array(texts[0], np.int64)
 
 

@@ -1,282 +1,188 @@
-"""A trained model without torch, stepped by the compiled core, or by the equations of docs/notation.md in numpy.
-
-UNROLLED_BACKEND=reference selects the equations.  Letters and shapes are those of :mod:`unrolled.notation`.
-"""
+"""Any network without torch: single steps, whole sequences, and many streams side by side."""
 
 from __future__ import annotations
 
-import copy
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
-from functools import cached_property
+from operator import index
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled import notation
 from unrolled.config.checks import PositiveInt, Precision, check_value
-from unrolled.config.generation import GenerationConfig
-from unrolled.config.options import option
-from unrolled.core.backend import reference_forced
-from unrolled.core.bfloat16 import narrowed, rounded
-from unrolled.core.fields import Weights
-from unrolled.core.free_memory import expect_room
-from unrolled.core.sampling import Chooser
-from unrolled.core.stepper import CoreStepper
-from unrolled.notation import stored_name, weight_shapes
-from unrolled.runtime import generation, scoring
-from unrolled.runtime.scoring import Score
-from unrolled.saved.model import SavedModel
-from unrolled.saved.starts import uncounted
-from unrolled.saved.vocabulary import Text, Vocabulary
+from unrolled.runtime import checks
+from unrolled.runtime.engine import Engine
+from unrolled.runtime.state import State
+from unrolled.runtime.streams import Streams
+from unrolled.saved.network import Network
+from unrolled.saved.network_folder import load_network
 from unrolled.words import counted
 
-Array = NDArray[np.float32]
-
-Change = Callable[[NDArray[Any]], NDArray[Any]]
-
-#: Steppers that a model keeps packed, those of the last batch sizes.
-KEPT = 4
-#: Bytes that a text takes while it is written, its random stream above all, and copies of its state and logits.
-ROW, COPIES = 3000, 4
-
-#: For each layer h (B, H), and c (B, H) if the cell has one.
-State = list[tuple[Array, ...]]
-
-
-def sigmoid(a: Array) -> Array:
-    """Return 1 / (1 + exp(-a)), in a form that cannot overflow.
-
-    >>> sigmoid(np.array([-1e4, 0.0, 1e4])).tolist()
-    [0.0, 0.5, 1.0]
-    """
-    s: Array = 0.5 * (1 + np.tanh(0.5 * a))
-    return s
-
-
-def _rnn_tanh(a: Array, h_a: Array, h_prev: Array) -> tuple[Array, ...]:
-    return (np.tanh(a + h_a),)
-
-
-def _rnn_relu(a: Array, h_a: Array, h_prev: Array) -> tuple[Array, ...]:
-    return (np.maximum(a + h_a, 0),)
-
-
-def _lstm(a: Array, h_a: Array, h_prev: Array, c_prev: Array) -> tuple[Array, ...]:
-    a_i, a_f, a_g, a_o = np.split(a + h_a, 4, axis=1)  # each (B, H)
-    c = sigmoid(a_f) * c_prev + sigmoid(a_i) * np.tanh(a_g)
-    return sigmoid(a_o) * np.tanh(c), c
-
-
-def _gru(a: Array, h_a: Array, h_prev: Array) -> tuple[Array, ...]:
-    (a_r, a_z, a_n), (h_r, h_z, h_n) = np.split(a, 3, axis=1), np.split(h_a, 3, axis=1)  # each (B, H)
-    r, z = sigmoid(a_r + h_r), sigmoid(a_z + h_z)
-    return ((1 - z) * np.tanh(a_n + r * h_n) + z * h_prev,)
-
-
-#: The next state of each cell, from a = W_ih x + b_ih and h_a = W_hh h_prev + b_hh, both (B, G*H), and the state.
-CELLS: dict[str, Callable[..., tuple[Array, ...]]] = {
-    "RNN_TANH": _rnn_tanh,
-    "RNN_RELU": _rnn_relu,
-    "LSTM": _lstm,
-    "GRU": _gru,
-}
-
-
-def _as_it_is(w: NDArray[Any]) -> NDArray[Any]:
-    return w
-
-
-def _each(layer: Weights, change: Change) -> Weights:
-    return Weights(*(None if w is None else change(w) for w in layer))
-
-
-def _copied(state: State) -> State:
-    return [tuple(s.copy() for s in layer) for layer in state]
-
+Array = NDArray[Any]
 
 #: Every model of the process.
 _MODELS: WeakSet[RuntimeModel] = WeakSet()
 
 
 def _after_fork() -> None:
-    """Free a forked child from the locks that threads of its parent hold."""
+    """Free a forked child from the locks that threads of its parent hold: what they were in the middle of is lost."""
     for model in tuple(_MODELS):
-        model._own_steppers()
+        if model._lock.locked():
+            model._begin()
 
 
 os.register_at_fork(after_in_child=_after_fork)
 
 
 class RuntimeModel:
-    """A trained model that needs numpy and nothing else.
+    """A network that needs numpy and nothing else.
+
+    It has one stream of its own, which :meth:`step` and :meth:`feed` read on; :meth:`streams` makes others.
 
     Args:
-        kind: kind of cell, as in :data:`unrolled.notation.CELLS`.
-        num_layers: L.
-        vocabulary: the symbols that the model reads and writes.
-        framed: whether it learned sequences that end with EOS.
-        tensors: its weights by their stored names.
+        network: the network.
         weights: as for :func:`unrolled.runtime.load`.
+
+    >>> from unrolled.saved.network import Head, Layer
+    >>> from unrolled.notation import Weights
+    >>> W = np.eye(2, dtype=np.float32)
+    >>> model = RuntimeModel(Network((Layer("RNN_RELU", (Weights(W, W),)),), head=Head(np.ones((1, 2), np.float32))))
+    >>> model.step([1, 2]).tolist(), model.step([1, 2]).tolist()
+    ([3.0], [6.0])
+    >>> model.reset()
+    >>> model.feed([[1, 2], [1, 2]]).tolist()
+    [[3.0], [6.0]]
     """
 
-    def __init__(
-        self,
-        kind: str,
-        num_layers: int,
-        vocabulary: Vocabulary,
-        framed: bool,
-        tensors: dict[str, NDArray[Any]],
-        weights: Precision = "float32",
-    ):
-        narrow = weights == "bfloat16"
-        self._rounded: Change = rounded if narrow else _as_it_is
-        self._packed: Change = narrowed if narrow else _as_it_is  # as the core takes them
-        self.vocabulary, self.framed = vocabulary, framed
-        self.eos_id, self.unk_id = vocabulary.eos_id, vocabulary.unk_id
-        self.start = tensors["start"]
-        self.kind, self.cell = kind, CELLS[kind]
-        layers = [
-            Weights(**{name: tensors[f"rnn.{stored_name(name, layer)}"] for name in weight_shapes(kind, 1, 1)})
-            for layer in range(num_layers)
-        ]
-        W_ih, W_hh, *_ = layers[0]
-        E = tensors.get("embedding.weight")  # (V, E), or None for one-hot symbols
-        layers[0] = layers[0]._replace(W_ih=W_ih if E is None else (E @ W_ih.T).T)  # (G*H, V): a column for each symbol
-        self.layers = [_each(layer, self._rounded) for layer in layers]
-        self.lookup = self.layers[0].W_ih.T + self.layers[0].b_ih  # (V, G*H)
-        self.W_hy = self._rounded(tensors["head.weight" if "head.weight" in tensors else "embedding.weight"])
-        self.b_y = self._rounded(tensors["head.bias"])
-        zeros = np.zeros((num_layers, 1, W_hh.shape[1]), W_hh.dtype)
-        learned = [self._rounded(tensors.get(f"initial.{k}", zeros)) for k in range(len(notation.CELLS[kind].states))]
-        self.first = [tuple(s[layer] for s in learned) for layer in range(num_layers)]
-        self._own_steppers()
+    def __init__(self, network: Network, weights: Precision = "float32"):
+        check_value("weights", weights, Precision)
+        self.network, self._symbols = network, network.reads_symbols
+        self._engine = Engine(network, weights)
+        self._begin()
 
-    def _own_steppers(self) -> None:
-        """Begin without steppers: a copy, a model that was pickled and a forked child make their own."""
-        self._steppers: dict[int, CoreStepper] = {}  # by B, the one used last at the end
+    @classmethod
+    def load(cls, folder: str | Path, weights: Precision = "float32") -> Self:
+        """Load a saved network; see :func:`unrolled.runtime.load`."""
+        check_value("weights", weights, Precision)
+        return cls(load_network(folder), weights)
+
+    def _begin(self) -> None:
+        """Begin with a stream of its own that has read nothing; a copy and a pickled model do too."""
+        self._own: Streams | None = None
         self._lock = threading.Lock()
         _MODELS.add(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_steppers", "_lock", "writer")}
+        return {name: value for name, value in vars(self).items() if name not in ("_own", "_lock")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._own_steppers()
+        self._begin()
 
-    @classmethod
-    def load(cls, folder: str | Path, weights: Precision = "float32") -> RuntimeModel:
-        """Load a saved model; see :func:`unrolled.runtime.load`."""
-        saved = SavedModel.load(folder)
-        return cls(saved.model.kind, saved.model.num_layers, saved.vocabulary, saved.framed, saved.tensors, weights)
-
-    @cached_property
-    def writer(self) -> RuntimeModel:
-        """The model that writes: after a stream, without the symbols that training never had as a target."""
-        unlearned = uncounted(self.start)
-        left = np.flatnonzero(~unlearned).tolist()
-        if self.framed or not unlearned.any() or left == [self.unk_id]:
-            return self
-        writer = copy.copy(self)
-        for name in ("start", "b_y"):  # the logits of -inf that follow have no share
-            setattr(writer, name, np.where(unlearned, np.float32(-np.inf), getattr(self, name)))
-        return writer
+    def __repr__(self) -> str:
+        of, width = self.network, "V" if self.network.reads_symbols else "I"
+        kinds = ", ".join(f"{layer.kind} {layer.H}" for layer in of.layers)
+        return f"{type(self).__name__}({width} {of.I}, {kinds}, {counted(of.width, 'number')} out, {of.dtype})"
 
     def initial(self, B: int) -> State:
-        """Return the state of B rows that have read nothing."""
-        return [tuple(np.repeat(s, B, axis=0) for s in layer) for layer in self.first]
+        """Return the state of B streams that have read nothing."""
+        return self._engine.initial(B)
 
-    def step(self, ids: NDArray[np.int64], state: State) -> tuple[Array, State]:
-        """Read one symbol per row.
+    def step(self, x: Any) -> Array:
+        """Read one step of the model's own stream.
 
-        Args: ids (B,) in [0, V); state from :meth:`initial` or an earlier step.
-        Returns: logits (B, V) of the next symbol, and the new state.
-        Raises: IndexError if a symbol is V or more, or negative.
+        Args: x: a symbol in [0, V), or a vector (I,) of the model's type.
+        Returns: what the head predicts (V,), logits or probabilities as saved, or without a head the last layer's h.
+        Raises: IndexError if the symbol is out of range; ValueError for another shape or type, and for a network with
+            a direction that begins at the end of a sequence, which has no next step.
         """
-        if reference_forced():
-            return self._equations(ids, state)
-        with self._stepping_from(state) as stepper:
-            stepper.step(ids)
-            return stepper.logits.copy(), _copied(stepper.states)
+        with self._lock:
+            own = self._stream()
+            if self._symbols:
+                x = np.array([index(x)])
+            elif type(x) is np.ndarray:
+                x = x[None]
+            else:
+                x = checks.steps(x, *self._engine.reads)[None]
+            y: Array = own.step(x)[0]
+            return y
 
-    def write(self, choose: Chooser, logits: Array, state: State, n: int) -> tuple[NDArray[np.int64], Array, State]:
-        """Choose and read up to n symbols per row; see :class:`unrolled.runtime.generation.Writer`."""
-        rows = np.arange(len(logits))
-        if reference_forced():
-            ids = choose(logits, rows)
-            return ids[None], *self.step(ids, state)
-        with self._stepping_from(state) as stepper:
-            stepper.logits[:] = logits
-            written = stepper.write(choose.rules, self.eos_id, choose.ahead(rows, n))
-            choose.used(rows, len(written))
-            return written, stepper.logits.copy(), _copied(stepper.states)
+    def feed(self, x: Any, lengths: Any = None) -> Array:
+        """Read a whole sequence, with the bits of single steps.
 
-    def _equations(self, ids: NDArray[np.int64], state: State) -> tuple[Array, State]:
-        after: State = []
-        a = self.lookup[ids]  # (B, G*H)
-        for layer, (weights, before) in enumerate(zip(self.layers, state, strict=True)):
-            if layer:
-                a = after[-1][0] @ weights.W_ih.T + weights.b_ih
-            h, *c = self.cell(a, before[0] @ weights.W_hh.T + weights.b_hh, *before)
-            after.append((self._rounded(h), *c))
-        return after[-1][0] @ self.W_hy.T + self.b_y, after
+        One sequence is the next part of the model's own stream, where the network has a next step.  Several at once are
+        sequences of their own, each from its beginning; to read on in many at a time, make :meth:`streams`.
 
-    @contextmanager
-    def _stepping_from(self, state: State) -> Iterator[CoreStepper]:
-        B = len(state[0][0])
-        with self._lock:  # a stepper holds one state, in arrays of its own
-            stepper = self._steppers.pop(B, None)
-            if stepper is None:
-                layers = [_each(layer, self._packed) for layer in self.layers]
-                head = (self._packed(self.W_hy), self._packed(self.b_y))
-                stepper = CoreStepper(self.kind, layers, B, head=head)
-            self._steppers[B] = stepper
-            if len(self._steppers) > KEPT:
-                del self._steppers[next(iter(self._steppers))]
-            for arrays, before in zip(stepper.states, state, strict=True):
-                for array, s in zip(arrays, before, strict=True):
-                    array[...] = s
-            yield stepper
+        Args:
+            x: symbols (T,), vectors (T, I); of several sequences (T, B) or (T, B, I).
+            lengths: steps of each of several sequences (B,), of T at most; what follows them is not read.
+        Returns: what the head predicts after each step, (T, V) or (T, B, V), or without a head h; where the head reads
+            the last step alone, (V,) or (B, V).
+        Raises: as :meth:`step`.
 
-    def select(self, state: State, rows: NDArray[np.intp]) -> State:
-        """Return the state of these rows (R,), in this order."""
-        return [tuple(s[rows] for s in layer) for layer in state]
+        >>> from unrolled.notation import Weights
+        >>> from unrolled.saved.network import Layer
+        >>> W = np.eye(2, dtype=np.float32)
+        >>> model = RuntimeModel(Network((Layer("RNN_RELU", (Weights(W, W),)),)))
+        >>> model.feed(np.ones((4, 3, 2), np.float32), lengths=[4, 1, 0])[:, :, 0].T.tolist()
+        [[1.0, 2.0, 3.0, 4.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]
+        """
+        x = checks.steps(x, *self._engine.reads)
+        one = x.ndim == (1 if self._symbols else 2)
+        x = x[:, None] if one else x
+        checks.sequences(x, self._symbols, self.network.I)
+        if one and lengths is not None:
+            raise ValueError("lengths are those of several sequences, x (T, B) or (T, B, I); one is as long as it is")
+        if one and self.network.is_steppable:
+            with self._lock:
+                y = self._stream().feed(x)
+        else:
+            first = self.initial(x.shape[1])
+            y = self._engine.finished(self._engine.unroll(x, first, checks.lengths(lengths, x))[0])
+        return y if not one else y[0] if y.ndim == 2 else y[:, 0]
 
-    def generate(
-        self, prompt: Text = "", config: GenerationConfig | None = None, *, count: int = 1, **options: Any
-    ) -> list[str]:
-        """Generate `count` continuations of a prompt; see :meth:`unrolled.lm.model.SequenceModel.generate`."""
+    def streams(self, count: int = 1) -> Streams:
+        """Return streams that have read nothing, to be stepped together.
+
+        Raises: ValueError as :meth:`step`.
+        """
         check_value("count", count, PositiveInt)
-        self._expect_room(count, "count", count)
-        return self.generate_each([prompt] * count, config, **options)
+        return Streams(self._steppable(), self.initial(count))
 
-    def generate_each(
-        self, prompts: Sequence[Text], config: GenerationConfig | None = None, **options: Any
-    ) -> list[str]:
-        """Generate one continuation of each of several prompts, all in one batch."""
-        config = replace(config or GenerationConfig(), **options)
-        if config.strategy == "beam":
-            most = len(self.vocabulary) ** min(config.max_length, 64)
-            self._expect_room(min(config.beam_width, most), "beam_width", config.beam_width)
-        return generation.generate_texts(self.writer, prompts, config)
+    def reset(self) -> None:
+        """Let the model's own stream begin anew."""
+        with self._lock:
+            self._stream().reset()
 
-    def _expect_room(self, rows: int, name: str, value: int) -> None:
-        """Refuse an option that makes more texts be written at once than fit into memory."""
-        numbers = len(self.b_y) + sum(s.size for layer in self.first for s in layer)
-        remedy = f"lower {option(name)} (now {value:,})"
-        expect_room(rows * (ROW + COPIES * 4 * numbers), f"writing {counted(rows, 'text')} at once", remedy)
+    @property
+    def state(self) -> State:
+        """A copy of the state of the model's own stream; it can be set.
 
-    def stream(self, prompt: Text = "", config: GenerationConfig | None = None, **options: Any) -> Iterator[str]:
-        """Yield one continuation of a prompt piece by piece."""
-        return generation.stream_text(self.writer, prompt, replace(config or GenerationConfig(), **options))
+        Raises: ValueError, when it is set, if it is of another network or of several streams.
+        """
+        with self._lock:
+            return self._stream().state
 
-    def score(self, scored: Text) -> Score:
-        """Return the bits that each symbol of a text costs."""
-        return scoring.score(self, scored)
+    @state.setter
+    def state(self, state: State) -> None:
+        checks.state(state, self._engine.first)
+        if state.B != 1:
+            raise ValueError(f"the state is of {state.B} streams, the model's own is one; set that of model.streams")
+        with self._lock:
+            self._stream().state = state
+
+    def _stream(self) -> Streams:
+        if self._own is None:
+            self._own = Streams(self._steppable(), self.initial(1))
+        return self._own
+
+    def _steppable(self) -> Engine:
+        if not self.network.is_steppable:
+            raise ValueError(
+                "this network is bidirectional and has no next step, for one direction begins at the end; "
+                "give it whole sequences, model.feed(x)"
+            )
+        return self._engine

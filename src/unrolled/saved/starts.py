@@ -34,3 +34,16 @@ def uncounted(starts: NDArray[Any]) -> NDArray[np.bool_]:
     others = above[~rarest]
     found: NDArray[np.bool_] = rarest & bool(len(others) and (others > -math.log(UNSEEN)).all())
     return found
+
+
+def unwritten(starts: NDArray[Any], unk_id: int, framed: bool) -> NDArray[np.bool_]:
+    """Return which symbols (V,) a model never writes: after a stream, those that training never had as a target.
+
+    >>> unwritten(np.log([0.75, 0.25, 2e-4, 2e-4]), 3, framed=False).tolist()
+    [False, False, True, True]
+    >>> unwritten(np.log([0.75, 0.25, 2e-4, 2e-4]), 3, framed=True).any()
+    np.False_
+    """
+    unlearned = uncounted(starts)
+    left = np.flatnonzero(~unlearned).tolist()
+    return np.zeros_like(unlearned) if framed or left == [unk_id] else unlearned

@@ -1,4 +1,4 @@
-"""The colours of every picture: terminal, PNG, SVG, notebook, report, plots; page/static/colours.js repeats them.
+"""The colours of every picture: terminal, PNG, SVG, notebook, report, plots; webpage/static/colours.js repeats them.
 
 They keep apart for every kind of colour vision: viridis from 0 to 1, PuOr for signed values, and for lines hues in an
 order in which neighbours differ in brightness too.

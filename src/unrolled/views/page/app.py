@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from importlib.resources import files
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
 
 import msgspec
 from anyio import CapacityLimiter
@@ -20,18 +18,7 @@ from unrolled.views.page.endpoints import ENDPOINTS, route
 from unrolled.views.page.errors import HANDLERS
 from unrolled.views.page.guard import LOOPBACK, Guard
 from unrolled.views.page.models import ServedModel, Service
-
-if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
-
-#: The page's content types by file extension; no other file of its folder is served.
-TYPES = {
-    "html": "text/html",
-    "css": "text/css",
-    "svg": "image/svg+xml",
-    "js": "text/javascript",
-    "LICENSE": "text/plain",
-}
+from unrolled.webpage.files import page_files
 
 
 def create_app(
@@ -62,20 +49,6 @@ def create_app(
     app = Starlette(routes=routes, exception_handlers=HANDLERS)
     app.router.redirect_slashes = False
     return Guard(app, hosts, limits.requests)
-
-
-def page_files() -> dict[str, tuple[bytes, str]]:
-    """Return content and type of every file of the page, by path; a request reads no other file."""
-    return dict(_below(files("unrolled.views.page") / "static", ""))
-
-
-def _below(folder: Traversable, path: str) -> Iterator[tuple[str, tuple[bytes, str]]]:
-    for each in folder.iterdir():
-        kind = TYPES.get(each.name.rpartition(".")[2])
-        if each.is_dir():
-            yield from _below(each, f"{path}{each.name}/")
-        elif kind:
-            yield path + each.name, (each.read_bytes(), kind)
 
 
 def _fixed(path: str, content: bytes, kind: str) -> Route:

@@ -23,7 +23,7 @@ from unrolled.config.checks import LARGE
 from unrolled.config.generation import GenerationConfig
 from unrolled.runtime import generation
 from unrolled.runtime.generation import Ids
-from unrolled.runtime.model import RuntimeModel
+from unrolled.runtime.text import TextModel
 from unrolled.views.page.errors import Problem, RequestError
 from unrolled.views.page.models import ServedModel, Service
 from unrolled.words import counted
@@ -99,12 +99,12 @@ class Generation:
     (True, True)
     """
 
-    def __init__(self, model: RuntimeModel, prompt: Ids, options: GenerationConfig):
+    def __init__(self, model: TextModel, prompt: Ids, options: GenerationConfig):
         self.symbols = 0
         self.reason: Literal["EOS", "length", "time"] = "length"
         self._pieces = model.vocabulary.pieces(self._chosen(model, prompt, options))
 
-    def _chosen(self, model: RuntimeModel, prompt: Ids, options: GenerationConfig) -> Iterator[int]:
+    def _chosen(self, model: TextModel, prompt: Ids, options: GenerationConfig) -> Iterator[int]:
         for (k,) in generation.stream(model.writer, [prompt], options):
             if k == model.eos_id:
                 self.reason = "EOS"

@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from unrolled.config.checks import Count
 from unrolled.views.gradients import gradients as state_gradients
 from unrolled.views.gradients import saliency
-from unrolled.views.jacobians import LAGS, jacobians
+from unrolled.views.jacobians import jacobians
 from unrolled.views.page.models import ServedModel, Service
-
-#: Multiplications H^3 that one request may spend on Jacobians: about a second.
-JACOBIAN_WORK = 3e8
+from unrolled.webpage.cards import JACOBIAN_WORK, LAGS
 
 
 class GradientRequest(Struct, frozen=True, forbid_unknown_fields=True):

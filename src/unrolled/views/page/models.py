@@ -14,37 +14,11 @@ from numpy.typing import NDArray
 
 from unrolled.config.server import Limits
 from unrolled.lm.model import SequenceModel
-from unrolled.notation import CELLS, GATES, LONG_NAMES, cell_name
-from unrolled.runtime.model import RuntimeModel
+from unrolled.runtime.text import TextModel
 from unrolled.saved.vocabulary import Ids
 from unrolled.views.page.errors import RequestError
+from unrolled.webpage.cards import UNITS, ModelCard, model_card
 from unrolled.words import counted
-
-#: The most units that are drawn as lines at a time: as many as there are line colours on the page.
-UNITS = 6
-
-
-class ArrayCard(Struct, frozen=True):
-    """One gate or state that can be looked at."""
-
-    name: Annotated[str, Meta(description="Its letter in the equations.")]
-    title: str
-    low: Annotated[float | None, Meta(description="Its lower bound; null if it has none.")]
-    high: Annotated[float | None, Meta(description="Its upper bound; null if it has none.")]
-
-
-class ModelCard(Struct, frozen=True):
-    """What one model is."""
-
-    name: str
-    kind: Annotated[str, Meta(description=f"Of cell: {', '.join(map(cell_name, CELLS))}.")]
-    L: Annotated[int, Meta(description="Layers.", ge=1)]
-    H: Annotated[int, Meta(description="Hidden units of each layer.", ge=1)]
-    V: Annotated[int, Meta(description="Symbols, EOS and UNK among them.", ge=2)]
-    parameters: Annotated[int, Meta(description="Learned numbers.", ge=1)]
-    symbols: Annotated[str, Meta(description="What one symbol is: characters, words, bytes or symbols.")]
-    framed: Annotated[bool, Meta(description="Whether it learned sequences that end with EOS.")]
-    arrays: list[ArrayCard]
 
 
 class ServerLimits(Struct, frozen=True):
@@ -70,7 +44,7 @@ class ServedModel:
 
     card: ModelCard
     model: SequenceModel
-    runtime: RuntimeModel
+    runtime: TextModel
 
     @classmethod
     def of(cls, name: str, model: SequenceModel) -> ServedModel:
@@ -81,19 +55,8 @@ class ServedModel:
         for weight, values in model.tensors().items():
             if not np.isfinite(values).all():
                 raise ValueError(f"{name}: {weight} holds NaN or inf, so the model cannot be shown; train it again")
-        kind, config = model.config.kind, model.config
-        arrays = dict.fromkeys([*GATES[kind], *reversed(CELLS[kind].states)])  # c before h
-        card = ModelCard(
-            name=name,
-            kind=cell_name(kind),
-            L=config.num_layers,
-            H=config.hidden_size,
-            V=len(model.vocabulary),
-            parameters=sum(p.numel() for p in model.parameters()),
-            symbols=model.vocabulary.kind,
-            framed=model.framed,
-            arrays=[ArrayCard(a, LONG_NAMES[a], *_bounds(kind, a)) for a in arrays],
-        )
+        parameters = sum(p.numel() for p in model.parameters())
+        card = model_card(name, model.config, model.vocabulary, parameters=parameters, framed=model.framed)
         return cls(card, model.eval(), model.runtime())
 
     def encode(self, text: str, limits: Limits) -> Ids:
@@ -156,12 +119,3 @@ def load(folders: Iterable[Path]) -> dict[str, SequenceModel]:
         again = sum(name == base or name.startswith(f"{base}-") for name in loaded)
         loaded[f"{base}-{again + 1}" if again else base] = SequenceModel.from_pretrained(folder)
     return loaded
-
-
-def _bounds(kind: str, array: str) -> tuple[float | None, float | None]:
-    """Return the least and the largest value of a gate or state."""
-    if array in CELLS[kind].sigmoids:
-        return 0, 1
-    if array == "c":
-        return None, None
-    return (0, None) if kind == "RNN_RELU" else (-1, 1)

@@ -14,13 +14,8 @@ from unrolled.config.checks import Count
 from unrolled.runtime.unknown import unknown_note
 from unrolled.views import traces
 from unrolled.views.page.errors import RequestError
-from unrolled.views.page.models import UNITS, ArrayCard, ServedModel, Service
-
-#: Likeliest next symbols that are shown.
-SHOWN = 10
-
-#: Share of the values of an array without bounds that its colours tell apart; larger ones have the last colour.
-MOST = 0.99
+from unrolled.views.page.models import ServedModel, Service
+from unrolled.webpage.cards import MOST, SHOWN, UNITS, ArrayCard
 
 
 class ViewRequest(Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,6 +1,7 @@
 // Text generation: one stream a model; changes to the controls take effect at once.
 
-import { endpoint, events, RequestError } from "./api.js";
+import { RequestError } from "./requests.js";
+import { generate } from "./service.js";
 import { counted, make } from "./symbols.js";
 
 const ENDED = { EOS: "the model wrote EOS", length: "length reached", time: "time limit reached" };
@@ -136,7 +137,7 @@ export class Writer {
   // Stream to the end; return why it ended, in words.
   async once(sheet, name, asked, signal) {
     try {
-      for await (const { name: kind, data } of events(endpoint(name, "generate"), asked, signal)) {
+      for await (const { name: kind, data } of generate(name, asked, signal)) {
         if (kind === "piece") sheet.add(data.text);
         else if (kind === "error") return data.error;
         else return ENDED[data.reason];

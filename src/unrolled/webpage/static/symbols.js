@@ -3,10 +3,10 @@
 
 import { paint } from "./colours.js";
 
-const VISIBLE = { " ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍", "": "∅" };
+const VISIBLE = new Map([[" ", "␣"], ["\n", "⏎"], ["\t", "⇥"], ["\r", "␍"], ["", "∅"]]);
 
 export function visible(symbol) {
-  if (symbol in VISIBLE) return VISIBLE[symbol];
+  if (VISIBLE.has(symbol)) return VISIBLE.get(symbol);
   if (/^[\p{Cc}\p{Cf}\p{Zs}\p{Zl}\p{Zp}]$/u.test(symbol)) return `U+${symbol.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
   return /^\p{M}/u.test(symbol) ? `◌${symbol}` : symbol;
 }

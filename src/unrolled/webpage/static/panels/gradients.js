@@ -1,9 +1,9 @@
 // How far back the end of the text depends on its past: gradients against the lag.
 
-import { Latest } from "../api.js";
 import { axis, Chart, TICKS } from "../charts.js";
 import { DASHES, lineColours, theme } from "../colours.js";
 import { Panel, register } from "../panel.js";
+import { Latest } from "../requests.js";
 
 const NAMES = {
   symbols: { x: "|d logit / d x_t|" },

@@ -1,9 +1,7 @@
 """The numpy runtime agrees with the torch model, and needs no torch."""
 
 import copy
-import os
 import pickle
-import signal
 import subprocess
 import sys
 
@@ -20,8 +18,8 @@ from unrolled.corpus.corpus import Corpus
 from unrolled.lm.model import SequenceModel, recurrent_layers
 from unrolled.lm.training import train
 from unrolled.nn import Stepper
+from unrolled.runtime.engine import KEPT
 from unrolled.runtime.generation import LOOKED, generate
-from unrolled.runtime.model import KEPT
 from unrolled.saved.atomic_files import CheckpointError
 from unrolled.saved.vocabulary import Vocabulary
 
@@ -60,7 +58,7 @@ def test_runtime_logits_match_torch(pair):
         want = model(torch.from_numpy(ids)[:, None])[0][:, 0].numpy()
     state = light.initial(1)
     for t, symbol in enumerate(ids):
-        logits, state = light.step(np.array([symbol]), state)
+        logits, state = light.read(np.array([symbol]), state)
         np.testing.assert_allclose(logits[0], want[t], atol=1e-5, rtol=1e-5)
 
 
@@ -119,7 +117,7 @@ class Stepwise:
 
     def __init__(self, model):
         self.eos_id, self.unk_id, self.start = model.eos_id, model.unk_id, model.start
-        self.initial, self.step, self.select = model.initial, model.step, model.select
+        self.initial, self.read, self.select = model.initial, model.read, model.select
 
 
 @pytest.mark.parametrize("prompts", [["s"], ["", ""], ["a", "b", "c"]])
@@ -135,9 +133,9 @@ def test_generation_in_blocks_equals_generation_step_by_step(light, prompts, str
 
 def test_logits_of_a_row_have_the_same_bits_in_any_batch(light):
     ids = np.arange(5)
-    together, _ = light.step(ids, light.initial(5))
+    together, _ = light.read(ids, light.initial(5))
     for b in ids:
-        np.testing.assert_array_equal(light.step(ids[b : b + 1], light.initial(1))[0][0], together[b])
+        np.testing.assert_array_equal(light.read(ids[b : b + 1], light.initial(1))[0][0], together[b])
 
 
 def in_bfloat16(model):
@@ -158,7 +156,7 @@ def test_bfloat16_runtime_has_the_bits_of_a_stepper_of_the_layers(pair, tmp_path
         stepper.state = (*before,) if len(before) == 2 else before[0]
     W_hy, b_y = (w.detach().bfloat16().double().numpy() for w in (model.W_hy, model.b_y))
     for symbol in model.vocabulary.encode(TEXT):
-        logits, state = light.step(np.array([symbol]), state)
+        logits, state = light.read(np.array([symbol]), state)
         y = stepper(torch.tensor([symbol]))
         np.testing.assert_array_equal(state[-1][0], y.float().numpy())
         np.testing.assert_allclose(logits, y.double().numpy() @ W_hy.T + b_y, atol=1e-5, rtol=1e-5)
@@ -177,10 +175,10 @@ def test_bfloat16_runtime_costs_and_writes_nearly_what_float32_does(pair, tmp_pa
 def test_bfloat16_runtime_matches_its_equations(pair, tmp_path, monkeypatch):
     light, rng = runtime.load(tmp_path / "model", weights="bfloat16"), np.random.default_rng(0)
     ids = rng.integers(0, len(light.vocabulary), 20)
-    state = [tuple(rounded(rng.uniform(-1, 1, s.shape)) for s in layer) for layer in light.initial(20)]
-    logits, after = light.step(ids, state)
+    state = runtime.State(tuple(rounded(rng.uniform(-1, 1, s.shape)) for s in layer) for layer in light.initial(20))
+    logits, after = light.read(ids, state)
     monkeypatch.setenv("UNROLLED_BACKEND", "reference")
-    of_equations, found = light.step(ids, state)
+    of_equations, found = light.read(ids, state)
     for (h, *_), (want, *_) in zip(found, after, strict=True):
         np.testing.assert_array_equal(h, rounded(h))
         assert (h != want).mean() < 0.02  # a sum beside a tie may fall to either side of it
@@ -200,7 +198,7 @@ def test_runtime_keeps_few_steppers_however_many_batch_sizes_it_meets(tmp_path):
     SequenceModel(MODELS["rnn"], Vocabulary("ab"), framed=False).save_pretrained(tmp_path)
     light = runtime.load(tmp_path)
     texts = [light.generate("a", count=B, max_length=2) for B in range(1, 30)]
-    assert len(light._steppers) == KEPT
+    assert len(light._engine._idle) == KEPT
     assert light.generate("a", count=1, max_length=2) == texts[0]
 
 
@@ -262,19 +260,6 @@ def test_model_can_be_pickled_and_copied(pair):
     want = light.generate("I", max_length=20, seed=1)
     for again in (pickle.loads(pickle.dumps(light)), copy.deepcopy(light), copy.copy(light)):
         assert again.generate("I", max_length=20, seed=1) == want
-
-
-@pytest.mark.whole_process
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
-def test_forked_child_waits_for_no_thread_that_was_generating(pair):
-    _, light = pair
-    with light.writer._lock:  # as a thread of the parent holds it, which the child has not
-        child = os.fork()
-        if child == 0:
-            signal.alarm(60)
-            light.generate("I", max_length=3)
-            os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.parametrize("count", [0, -1, 2.0, True])

@@ -1,8 +1,9 @@
 // The page: its state, and what is updated when it changes.
 
-import { endpoint, events, json, RequestError } from "./api.js";
 import { onThemeChange, theme } from "./colours.js";
 import { Pane } from "./pane.js";
+import { RequestError } from "./requests.js";
+import { generate, models } from "./service.js";
 import { format, parse } from "./state.js";
 import { counted, symbolsBefore } from "./symbols.js";
 import { Writer } from "./writer.js";
@@ -77,7 +78,7 @@ function useModels() {
 async function sample() {
   let text = "";
   const asked = { max_length: SAMPLE, temperature: 0.7, seed: 1 };
-  for await (const { name, data } of events(endpoint(state.panes[0].model, "generate"), asked)) {
+  for await (const { name, data } of generate(state.panes[0].model, asked)) {
     if (name === "piece") text += data.text;
   }
   return text;
@@ -131,7 +132,7 @@ async function begin() {
   onThemeChange(() => setTheme());
   let limits;
   try {
-    ({ models: cards, limits } = await json("api/models"));
+    ({ models: cards, limits } = await models());
   } catch (error) {
     if (!(error instanceof RequestError)) throw error;
     byId("trouble").textContent = error.message;

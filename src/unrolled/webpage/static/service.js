@@ -1,6 +1,7 @@
-// Calls of the server: JSON, server-sent events, and one call at a time.
+// Who answers the requests of this page: its server.  Where the page is one file, alone/service.js stands in its place,
+// with the same exports.
 
-export class RequestError extends Error {}
+import { RequestError } from "./requests.js";
 
 async function send(path, body, signal) {
   let answer;
@@ -20,17 +21,23 @@ async function send(path, body, signal) {
   return answer;
 }
 
-export async function json(path, body) {
-  return (await send(path, body)).json();
+const endpoint = (model, name) => `api/models/${encodeURIComponent(model)}/${name}`;
+
+// The models that can be asked about, and the limits of what is asked.
+export async function models() {
+  return (await send("api/models")).json();
 }
 
-export function endpoint(model, name) {
-  return `api/models/${encodeURIComponent(model)}/${name}`;
+// Ask about a model: "view" or "gradients".
+export async function ask(model, name, asked) {
+  const answer = await (await send(endpoint(model, name), asked)).json();
+  if (answer.heat) answer.heat.bytes = Uint8Array.from(atob(answer.heat.data), (c) => c.charCodeAt(0));
+  return answer;
 }
 
-// Yield { name, data } for each server-sent event.
-export async function* events(path, body, signal) {
-  const answer = await send(path, body, signal);
+// Let a model write; yield { name, data }: "piece" after "piece", then "end" or "error".
+export async function* generate(model, asked, signal) {
+  const answer = await send(endpoint(model, "generate"), asked, signal);
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
@@ -44,30 +51,6 @@ export async function* events(path, body, signal) {
         return [line.slice(0, colon), line.slice(colon + 2)];
       }));
       yield { name: fields.event, data: JSON.parse(fields.data) };
-    }
-  }
-}
-
-// Work that is requested more often than it can be done: only the latest request is done, those between are dropped.
-export class Latest {
-  constructor(work) {
-    this.work = work;
-    this.waiting = null;
-    this.busy = false;
-  }
-
-  async ask(...what) {
-    this.waiting = what;
-    if (this.busy) return;
-    this.busy = true;
-    try {
-      while (this.waiting) {
-        const now = this.waiting;
-        this.waiting = null;
-        await this.work(...now);
-      }
-    } finally {
-      this.busy = false;
     }
   }
 }

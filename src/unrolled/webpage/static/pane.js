@@ -1,8 +1,9 @@
 // One model's column: its header, its panels, and what they show, pane.view.
 
-import { endpoint, json, Latest, RequestError } from "./api.js";
 import { onThemeChange } from "./colours.js";
 import { panels } from "./panel.js";
+import { Latest, RequestError } from "./requests.js";
+import { ask } from "./service.js";
 import { units } from "./state.js";
 import { make, visible } from "./symbols.js";
 
@@ -85,7 +86,6 @@ export class Pane {
   async look() {
     const { state, text } = this;
     await this.ask("view", { text, layer: state.layer, array: state.array, units: state.units }, (view) => {
-      view.heat.bytes = Uint8Array.from(atob(view.heat.data), (c) => c.charCodeAt(0));
       this.view = view;
       for (const pane of this.shared.panes()) pane.draw(); // panes share their scales
       this.root.dataset.shown = text;
@@ -93,11 +93,11 @@ export class Pane {
     });
   }
 
-  // Ask an endpoint about this pane's model; show(answer) is called unless another model was chosen meanwhile.
+  // Ask about this pane's model; show(answer) is called unless another model was chosen meanwhile.
   async ask(name, asked, show) {
     const { card } = this;
     try {
-      const answer = await json(endpoint(card.name, name), asked);
+      const answer = await ask(card.name, name, asked);
       if (card !== this.card) return;
       this.trouble.textContent = "";
       show(answer);

@@ -1,0 +1,221 @@
+"""The runtime without torch: single steps, streams, whole sequences, scores of many texts, and loading.
+
+    python bench/runtime.py            about five minutes
+    python bench/runtime.py --quick
+
+Steps are calls from Python that carry their state from one to the next, B = 1, I = H, one thread: those of the model's
+own stream, of ONNX Runtime with a graph of one operator, and of torch's cell; once one after the other, and once each
+after a pause, as a service with time between its requests sees them.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from adapters import onnx_session
+from harness import TOLERANCE, Report, duration, interleave, parser, same
+
+import unrolled.nn
+from unrolled import runtime
+from unrolled.core.sampling import log_softmax
+from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
+from unrolled.nn.network import network_of
+from unrolled.runtime import RuntimeModel, TextModel
+from unrolled.saved.network_folder import save_network
+
+CELLS = ("LSTM", "GRU")
+SIZES = (16, 64, 256)
+#: Between two steps of a service, s.
+PAUSE = 0.01
+#: Steps that a median after pauses is taken over.
+PAUSED = 100
+
+Row = dict[str, Any]
+
+
+def steps(cell: str, H: int, report: Report, seconds: float, paused: int) -> Row:
+    """Time one step in every library, the state carried."""
+    layer = getattr(unrolled.nn, cell)(H, H)
+    weights = {name.removesuffix("_l0"): w.detach() for name, w in layer.named_parameters()}
+    stock = getattr(torch.nn, f"{cell}Cell")(H, H)
+    stock.load_state_dict(weights)
+    model, x = RuntimeModel(network_of(layer)), torch.randn(H)
+    as_array, rows = x.numpy(), x[None]
+    bodies: dict[str, Callable[[], Any]] = {"unrolled": lambda: model.step(as_array)}
+    bodies["torch cell"] = carried(torch.inference_mode()(lambda state: stock(rows, state)), None)
+    try:
+        arrays = {name: w.numpy() for name, w in weights.items()}
+        bodies["ONNX Runtime"] = onnx_step(cell, arrays, as_array)
+    except ImportError as problem:
+        report.lacks("ONNX Runtime", str(problem))
+    found = {name: [torch.as_tensor(h_of(body())).view(-1) for _ in range(3)][-1] for name, body in bodies.items()}
+    for name, h in found.items():
+        same(f"{cell} H{H} {name}", {"h": h}, {"h": found["torch cell"]}, TOLERANCE[torch.float32])
+    times = interleave(bodies, seconds)
+    after = {name: [after_pause(body) for _ in range(paused)] for name, body in bodies.items()}
+    return {
+        "what": "step",
+        "cell": cell,
+        "H": H,
+        "us": {name: times.ms(name) * 1e3 for name in bodies},
+        "us_after_pause": {name: statistics.median(spent) * 1e6 for name, spent in after.items()},
+        "rounds": times.rounds,
+    }
+
+
+def h_of(found: Any) -> Any:
+    """Return h of what a step returned."""
+    return found[0] if isinstance(found, tuple) else found
+
+
+def carried(step: Callable[[Any], Any], state: Any) -> Callable[[], Any]:
+    """Return a step that begins where the one before ended."""
+    states = [state]
+
+    def body() -> Any:
+        states[0] = step(states[0])
+        return states[0]
+
+    return body
+
+
+def onnx_step(cell: str, weights: dict[str, np.ndarray], x: np.ndarray) -> Callable[[], Any]:
+    """Return a step of ONNX Runtime, its states given back to it."""
+    session, H = onnx_session(cell, weights, 1, states=True), len(x)
+    names = ("h_0", "c_0") if cell == "LSTM" else ("h_0",)
+
+    def step(state: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+        given = {"x": x[None, None], **dict(zip(names, state, strict=True))}
+        return tuple(session.run(None, given)[1:])
+
+    return carried(step, (np.zeros((1, 1, H), np.float32),) * len(names))
+
+
+def after_pause(body: Callable[[], Any]) -> float:
+    """Return the seconds of one call after a pause."""
+    time.sleep(PAUSE)
+    return duration(body)
+
+
+def streams(cell: str, H: int, B: int, seconds: float) -> Row:
+    """Time a step of B streams together, and of each alone."""
+    model = RuntimeModel(network_of(getattr(unrolled.nn, cell)(H, H)))
+    x = np.random.default_rng(0).normal(size=(B, H)).astype(np.float32)
+    together, alone = model.streams(B), [model.streams() for _ in range(B)]
+
+    def each() -> list[np.ndarray]:
+        return [one.step(x[b : b + 1]) for b, one in enumerate(alone)]
+
+    want = torch.from_numpy(np.concatenate(each()))
+    same(f"{cell} {B} streams", {"h": torch.from_numpy(together.step(x))}, {"h": want}, 0.0)
+    times = interleave({"together": lambda: together.step(x), "alone": each}, seconds)
+    row = {"what": "streams", "cell": cell, "H": H, "B": B, "us": {n: times.ms(n) * 1e3 for n in times.seconds}}
+    return row | {"ratio": times.ratio("alone", "together"), "rounds": times.rounds}
+
+
+def feeding(cell: str, H: int, T: int, V: int = 100) -> Row:
+    """Time a long sequence of symbols through the runtime and through the layer."""
+    layer, rng = getattr(unrolled.nn, cell)(V, H), np.random.default_rng(0)
+    model, ids = RuntimeModel(network_of(layer, one_hot=True)), rng.integers(0, V, T)
+    tensor = torch.from_numpy(ids)[:, None]
+    few = slice(0, 1000)
+    with torch.inference_mode():
+        want = layer(tensor[few])[0][:, 0]
+    same(f"{cell} feed", {"h": torch.from_numpy(model.feed(ids[few]))}, {"h": want}, 0.0)
+    bodies = {"feed": lambda: model.feed(ids), "layer": torch.inference_mode()(lambda: layer(tensor)[0])}
+    spent: dict[str, list[float]] = {name: [] for name in bodies}
+    for number in range(4):  # the first warms up
+        for name, body in list(bodies.items())[:: -1 if number % 2 else 1]:
+            spent[name].append(duration(body))
+    seconds = {name: statistics.median(of_each[1:]) for name, of_each in spent.items()}
+    return {"what": "feed", "cell": cell, "H": H, "T": T, "s": seconds, "ratio": seconds["layer"] / seconds["feed"]}
+
+
+def scoring(H: int, lines: int) -> Row:
+    """Time the scores of many lines: in one batch, each alone, and each by single steps."""
+    model, rng = text_model(H), np.random.default_rng(0)
+    symbols = np.array(model.vocabulary.symbols)
+    texts = ["".join(rng.choice(symbols, n)) for n in rng.integers(10, 80, lines)]
+
+    def stepped() -> list[float]:
+        found = []
+        for text in texts:
+            model.reset()
+            nats, logits = 0.0, model.start
+            for symbol in [*model.vocabulary.encode(text), model.vocabulary.eos_id]:
+                nats -= log_softmax(logits)[symbol]
+                logits = model.step(symbol)
+            found.append(nats / math.log(2))
+        return found
+
+    alone, batch = [model.score(text).total for text in texts[:50]], [s.total for s in model.score_each(texts[:50])]
+    want = torch.tensor(alone, dtype=torch.float64)
+    same("score", {"bits": torch.tensor(batch, dtype=torch.float64)}, {"bits": want}, 0.0)
+    same("score by steps", {"bits": torch.tensor(stepped()[:50], dtype=torch.float64)}, {"bits": want}, 1e-12)
+    bodies = {
+        "batch": lambda: model.score_each(texts),
+        "each": lambda: [model.score(text) for text in texts],
+        "steps": stepped,
+    }
+    seconds = {name: min(duration(body) for _ in range(3)) for name, body in bodies.items()}
+    row = {"what": "score", "H": H, "lines": lines, "symbols": sum(map(len, texts)), "s": seconds}
+    return row | {"ratio": {name: seconds[name] / seconds["batch"] for name in ("each", "steps")}}
+
+
+def text_model(H: int, E: int = 0) -> TextModel:
+    """Return an untrained model of characters."""
+    vocabulary = Vocabulary(map(chr, range(0x20, 0x7F)), "characters")
+    config = ModelConfig(cell="lstm", hidden_size=H, embedding_size=E)
+    return SequenceModel(config, vocabulary, framed=True).runtime()
+
+
+def loading(H: int) -> Row:
+    """Time the loading of a folder, and of its first step."""
+    with tempfile.TemporaryDirectory() as folder:
+        save_network(folder, text_model(H, E=64).network, overwrite=True)
+        size = (Path(folder) / "model.safetensors").stat().st_size
+        times = interleave(
+            {"load": lambda: runtime.load(folder), "load and step": lambda: runtime.load(folder).step(0)}, 1.0
+        )
+        return {"what": "load", "H": H, "MB": size / 1e6, "ms": {name: times.ms(name) for name in times.seconds}}
+
+
+def line(row: Row) -> str:
+    """One row of the report."""
+    sizes = " ".join(f"{key} {row[key]}" for key in ("cell", "H", "B", "T", "lines", "MB") if key in row)
+    text = f"{row['what']:8}{sizes:24}"
+    for unit in ("us", "us_after_pause", "ms", "s"):
+        if unit in row:
+            text += f" {unit}: " + ", ".join(f"{name} {value:.4g}" for name, value in row[unit].items())
+    return text + (f" ratio {row['ratio']}" if "ratio" in row else "")
+
+
+def main() -> int:
+    """Run all; returns the exit code."""
+    options = parser(__doc__, seconds=0.5)
+    options.set_defaults(threads=1)
+    asked = options.parse_args()
+    report, quick = Report("runtime", asked), asked.quick
+    seconds = 0.05 if quick else asked.seconds
+    for cell in CELLS:
+        for H in (8, 33) if quick else SIZES:
+            report.add(lambda c=cell, h=H: steps(c, h, report, seconds, 3 if quick else PAUSED), line)  # type: ignore[misc]
+    report.add(lambda: streams("LSTM", *((33, 8) if quick else (128, 64)), seconds), line)
+    report.add(lambda: feeding("LSTM", *((33, 3000) if quick else (256, 1_000_000))), line)
+    for H in (16,) if quick else (16, 64, 128):
+        report.add(lambda h=H: scoring(h, 100 if quick else 10_000), line)  # type: ignore[misc]
+    report.add(lambda: loading(33 if quick else 768), line)
+    return report.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""`unrolled prepare`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from unrolled.commands import WrongUse, command, examples, inputs
+from unrolled.commands.console import PlainConsole
+from unrolled.config.checks import PositiveInt
+from unrolled.config.data import DataConfig
+from unrolled.words import duration
+
+if TYPE_CHECKING:
+    from unrolled.corpus.stretches import Progress
+
+#: Seconds between two lines of progress where there is no terminal.
+EVERY = 10.0
+
+app = App(
+    name="prepare",
+    usage="Usage: unrolled prepare DATA... --out FOLDER [OPTIONS]",
+    help_epilogue=examples(
+        "unrolled prepare wikipedia.txt.zst --out corpora/wikipedia",
+        "unrolled prepare books/ --split-by file --out corpora/books",
+        "unrolled train corpora/books --minutes 60",
+    ),
+)
+
+
+@app.default
+def prepare(
+    data: list[str],
+    /,
+    *,
+    out: Path,
+    processes: PositiveInt | None = None,
+    dataset: Annotated[DataConfig, Parameter(name="*", group="Data")] = DataConfig(),
+) -> None:
+    """Encode data that is larger than memory into a folder, from which training reads it.
+
+    What was interrupted goes on where it stopped when the same command is given again.
+
+    Args:
+        data: Files, folders, or - for standard input; gzip, bzip2, xz and zstd are unpacked as they are read.
+        out: Folder for the prepared corpus; train takes it in the place of the data.
+        processes: Processes that encode side by side, by default one for each processor.
+    """
+    from unrolled.corpus.corpus import Corpus
+    from unrolled.corpus.preparing import prepare as encode
+
+    if any(name in inputs.PACKAGED for name in inputs.named(data)):
+        raise WrongUse(f"{' and '.join(inputs.PACKAGED)} are small; train reads them as they are")
+    console = PlainConsole()
+    with _shown(console) as progress:
+        encode(data, out, dataset, processes=processes or len(os.sched_getaffinity(0)), progress=progress)
+    corpus = Corpus.read(out)
+    size = sum(file.stat().st_size for file in out.iterdir() if file.is_file())
+    console.print(f"{corpus!r}", soft_wrap=True)
+    console.print(f"made {out}, {size / 1e6:,.1f} MB; train on it with: {command('train', out)}", soft_wrap=True)
+
+
+@contextmanager
+def _shown(console: PlainConsole) -> Iterator[Progress]:
+    """Show how far the encoding is: a bar on a terminal, else a line now and then."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    if console.is_terminal:
+        columns = ("encoding", BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task("", total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total or None)
+        return
+    begun = shown = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal shown
+        if done and time.monotonic() - shown >= EVERY:
+            shown = time.monotonic()
+            left = (total - done) * (shown - begun) / done
+            console.print(f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB encoded, about {duration(left)} left")
+
+    yield tell

@@ -1,0 +1,145 @@
+"""A prepared corpus: ids in files that are mapped into memory, for data that is larger than memory.
+
+    corpus.json                                 what the folder holds, and the sha256 of vocabulary.json
+    vocabulary.json
+    train.ids  validation.ids  test.ids         ids, little-endian, of the smallest unsigned type that holds V
+    train.ends  validation.ends  test.ends      where each sequence ends, int64, little-endian; not of a stream
+
+corpus.json is written last, so a folder without it is one that is not finished.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from unrolled.config.data import DataConfig
+from unrolled.config.options import option
+from unrolled.corpus.encoding import Compact
+from unrolled.corpus.reading import PREPARED, CorpusError, CorpusWarning
+from unrolled.corpus.splitting import BLOCK, Sequences, Split, as_stream
+from unrolled.saved.atomic_files import CheckpointError, parse, read_file, read_whole
+from unrolled.saved.vocabulary import Vocabulary
+from unrolled.words import counted
+
+SPLITS = ("train", "validation", "test")
+#: Ids of a split that are checked when it is mapped, from its beginning, its end and between.
+CHECKED = 1 << 24
+
+
+class PreparedPart(msgspec.Struct, forbid_unknown_fields=True):
+    """A split: its symbols, its sequences, and how many symbols are UNK."""
+
+    symbols: int
+    sequences: int
+    unknown: int
+
+
+class File(msgspec.Struct, forbid_unknown_fields=True):
+    """A file that the data came from, as it was then; of standard input the path is empty."""
+
+    path: str
+    size: int
+    modified: int  # nanoseconds since 1970
+
+    def changed(self) -> bool:
+        """Return whether the file is there and is another."""
+        try:
+            now = Path(self.path).stat()
+        except OSError:  # it need not be kept
+            return False
+        return bool(self.path) and (now.st_size, now.st_mtime_ns) != (self.size, self.modified)
+
+
+class Index(msgspec.Struct, forbid_unknown_fields=True):
+    """What corpus.json holds."""
+
+    format_version: int
+    vocabulary: str  # sha256 of vocabulary.json
+    fingerprint: str
+    stream: bool
+    data: dict[str, Any]  # how it was read: a DataConfig
+    split: Split
+    sources: list[File]
+    parts: dict[str, PreparedPart]
+    first: list[int]  # how often each symbol begins a sequence of train, or occurs in its stream
+
+
+def is_prepared(folder: str | Path) -> bool:
+    """Return whether a folder is a prepared corpus."""
+    return (Path(folder) / PREPARED).is_file()
+
+
+def read_index(folder: Path) -> tuple[Index, Vocabulary]:
+    """Return the index and the vocabulary of a prepared corpus.
+
+    Raises: CorpusError naming the file, and what is missing, damaged or out of range.
+    """
+    try:
+        file = folder / PREPARED
+        index = parse(file, read_file(file), Index)
+        vocabulary = Vocabulary.from_json(read_whole(folder / "vocabulary.json", index.vocabulary))
+    except (CheckpointError, ValueError) as error:
+        raise CorpusError(f"{error}; prepare the corpus again") from None
+    if index.parts.keys() != {*SPLITS} or len(index.first) != len(vocabulary):
+        raise CorpusError(f"{file}: damaged: its parts or counts are not those of its vocabulary; prepare it again")
+    if changed := [source.path for source in index.sources if source.changed()]:
+        said = f"changed since {folder} was prepared from it: {changed[0]}"
+        more = f" and {len(changed) - 1:,} more" if len(changed) > 1 else ""
+        warnings.warn(f"{said}{more}; prepare the corpus again to have it as it is now", CorpusWarning, stacklevel=4)
+    return index, vocabulary
+
+
+def check_config(folder: Path, index: Index, config: DataConfig) -> None:
+    """Refuse options that would read the data in another way than that in which it was prepared.
+
+    Raises: CorpusError naming the folder and the first such option.
+    """
+    for name, plain in asdict(DataConfig()).items():
+        asked, was = getattr(config, name), index.data.get(name, plain)
+        if asked not in (plain, was):
+            remedy = "prepare the data again with it, or leave it out"
+            raise CorpusError(f"{folder}: prepared with {option(name, was)}, not with {option(name, asked)}; {remedy}")
+
+
+def map_part(folder: Path, name: str, index: Index, V: int) -> Sequences:
+    """Return a split of a prepared corpus, mapped into memory.
+
+    Raises: CorpusError naming the file if it is missing, has another size, or holds ids that are no symbols.
+    """
+    part = index.parts[name]
+    ids = _mapped(folder / f"{name}.ids", np.min_scalar_type(V - 1), part.symbols)
+    for start in np.linspace(0, max(0, len(ids) - BLOCK), max(1, CHECKED // BLOCK), dtype=np.int64):
+        _check_symbols(folder / f"{name}.ids", ids[start : start + BLOCK], int(start), V)
+    if index.stream:
+        return as_stream(ids)
+    ends = _mapped(folder / f"{name}.ends", np.dtype("<i8"), part.sequences)
+    offsets = np.concatenate([np.zeros(1, np.int64), ends])
+    if (offsets[1:] <= offsets[:-1]).any() or offsets[-1] != len(ids):
+        raise CorpusError(f"{folder / name}.ends: damaged: the sequences do not follow each other; prepare it again")
+    return Sequences(ids, offsets)
+
+
+def _mapped(file: Path, dtype: np.dtype[Any], length: int) -> Compact:
+    try:
+        size = file.stat().st_size
+    except OSError as error:
+        raise CorpusError(f"{file}: cannot read: {error.strerror}; prepare the corpus again") from None
+    if size != length * dtype.itemsize:
+        expected = f"expected {length * dtype.itemsize:,} for {counted(length, 'number')}"
+        raise CorpusError(f"{file}: has {size:,} bytes, {expected}; prepare the corpus again")
+    return np.memmap(file, dtype.newbyteorder("<"), "r", shape=(length,)) if length else np.empty(0, dtype)
+
+
+def _check_symbols(file: Path, ids: npt.NDArray[Any], start: int, V: int) -> None:
+    if len(ids) and int(ids.max()) >= V:
+        place = start + int(np.argmax(ids >= V))
+        raise CorpusError(
+            f"{file}: damaged: place {place:,} holds {int(ids.max())}, expected 0 to {V - 1}; prepare the corpus again"
+        )

@@ -1,0 +1,311 @@
+"""Prepares a corpus on disk from data of any size, in several processes, in memory that does not grow with the data.
+
+The data is encoded stretch by stretch; then the symbols of all stretches are counted, and their ids are written once
+more, in those of the vocabulary, to the files of the splits.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from unrolled.config.data import DataConfig, Format
+from unrolled.corpus import prepared, reading, records
+from unrolled.corpus.encoding import END, Compact, kind_or
+from unrolled.corpus.numbering import (
+    Known,
+    assigned,
+    check_lengths,
+    final_ids,
+    fingerprint,
+    first_counts,
+    vocabulary_of,
+)
+from unrolled.corpus.prepared import SPLITS, Index, PreparedPart
+from unrolled.corpus.reading import PREPARED, CorpusError, CorpusWarning, Source
+from unrolled.corpus.splitting import BLOCK, Assignment, Positions, counts
+from unrolled.corpus.stretches import Encoded, Plan, Progress, encode, plan_of
+from unrolled.saved.atomic_files import (
+    FORMAT_VERSION,
+    from_json,
+    read_file,
+    sha256,
+    to_json,
+    write_file,
+    write_synced,
+    writing,
+)
+from unrolled.saved.lock import only_writer
+from unrolled.saved.tokenizers import tokenizer
+from unrolled.words import counted
+
+#: Folder of what is not finished.
+UNFINISHED = "unfinished"
+#: The code of data that goes to no split: the third is test.
+NO_SPLIT = 3
+
+
+def prepare(
+    data: str | Path | Sequence[str | Path],
+    folder: str | Path,
+    config: DataConfig | None = None,
+    *,
+    processes: int = 1,
+    progress: Progress | None = None,
+    **changes: Any,
+) -> None:
+    """Encode data of any size into a folder, which `Corpus.read` maps into memory.
+
+    The corpus is that which `Corpus.read` makes of the data itself, to the last id.  The same call, made again after it
+    was interrupted, goes on where it stopped.
+
+    Args:
+        data: what to read, as for :meth:`unrolled.corpus.Corpus.read`; standard input is read from its beginning.
+        folder: for the prepared corpus; made if need be.
+        config: how to read and split the data.
+        processes: that encode side by side.
+        progress: called with the bytes that are encoded so far, and with those of all the data.
+        changes: fields of the config to change.
+
+    Raises: CorpusError if the data cannot be read as the config says, or a split would be empty; CheckpointError if the
+        folder cannot be written, or another process is writing to it.
+
+    >>> from unrolled.corpus import Corpus
+    >>> _ = Path("rhyme.txt").write_text("so long lives this " * 50)
+    >>> prepare("rhyme.txt", "rhyme")
+    >>> Corpus.read("rhyme").fingerprint == Corpus.read("rhyme.txt").fingerprint
+    True
+    """
+    config, folder = replace(config or DataConfig(), **changes), Path(folder)
+    sources = reading.find_sources(data, config.include, config.encoding)
+    if not tokenizer(kind_or("characters", config)).reads_bytes:
+        sources = reading.text_only(sources)
+    format = records.format_of(sources, config)
+    with writing(folder), only_writer(folder):
+        if prepared.is_prepared(folder):
+            raise CorpusError(f"{folder}: a prepared corpus is already there; name another folder, or remove it")
+        plan, done = plan_of(sources, format, config, folder / UNFINISHED)
+        encode(plan, done, sources, format, config, folder / UNFINISHED, processes, progress or (lambda *_: None))
+        _finish(plan, sources, format, config, folder)
+
+
+def read_blocks(file: Path, dtype: np.dtype[Any]) -> Iterator[Compact]:
+    """Yield the ids of a file in blocks; mapped into memory, they would count as the process's own."""
+    with file.open("rb") as stream:
+        while len(block := np.fromfile(stream, dtype.newbyteorder("<"), BLOCK)):
+            yield block
+
+
+class _Ids(NamedTuple):
+    """The ids of one stretch, on disk, and what its provisional ids are among those of all."""
+
+    file: Path
+    first: int  # position of its first id in the data
+    length: int
+    often: list[int]  # each of its provisional ids occurs
+    among_all: Compact
+
+    def blocks(self) -> Iterator[tuple[int, Compact]]:
+        """Yield the position of some of its ids in the data, and these among those of all."""
+        first = self.first
+        for block in read_blocks(self.file, np.min_scalar_type(len(self.among_all) - 1)):
+            yield first, self.among_all[block]
+            first += len(block)
+
+
+class _All(NamedTuple):
+    """The data in provisional ids."""
+
+    stretches: list[_Ids]
+    symbols: list[str]
+    file_starts: Positions
+    length: int
+    kind: str
+
+    def blocks(self) -> Iterator[tuple[int, Compact]]:
+        """Yield the position of some ids in the data, and these."""
+        return chain.from_iterable(stretch.blocks() for stretch in self.stretches)
+
+    def often(self, places: _Places) -> npt.NDArray[np.int64]:
+        """Return how often each provisional id occurs in training."""
+        often = np.zeros(len(self.symbols) + 2, np.int64)
+        for stretch in self.stretches:
+            code = places.only(stretch.first, stretch.length)
+            if code == 0:
+                often[stretch.among_all] += stretch.often
+            elif code is None:
+                for first, ids in stretch.blocks():
+                    often += counts(ids[places.codes(first, len(ids)) == 0], len(often))
+        return often
+
+    def sequence_starts(self) -> Positions:
+        """Return where sequences may begin: at 0 and after each END."""
+        found = [np.flatnonzero(ids == END) + 1 + first for first, ids in self.blocks()]
+        return np.concatenate([np.zeros(1, np.int64), *found])
+
+
+def _gathered(plan: Plan, scratch: Path, inputs: str, config: DataConfig) -> _All:
+    """Return all stretches as one; their warnings are given now."""
+    id_of: dict[str, int] = {}
+    kinds: dict[str, str] = {}  # of symbols, and a file of each
+    stretches, starts, length, begun, said = [], [], 0, set(), []
+    for number, stretch in enumerate(plan.stretches):
+        encoded = from_json(read_file(scratch / f"{number:06}.json"), Encoded)
+        ids = [END, 1, *(id_of.setdefault(symbol, len(id_of) + 2) for symbol in encoded.symbols)]
+        stretches.append(
+            _Ids(scratch / f"{number:06}.ids", length, encoded.length, encoded.often, np.array(ids, np.uint32))
+        )
+        if encoded.starts and stretch.source not in begun:
+            begun.add(stretch.source)
+            starts.append(length + encoded.starts[0])
+        if encoded.length:
+            kinds.setdefault(encoded.kind, plan.sources[stretch.source].path)
+        said += encoded.warnings
+        length += encoded.length
+    for warning in dict.fromkeys(said):
+        warnings.warn(warning, CorpusWarning, stacklevel=5)
+    if len(kinds) > 1:
+        found = " and ".join(f"{kind} in {path}" for kind, path in kinds.items())
+        raise CorpusError(f"{inputs}: texts and lists of symbols are mixed ({found}); use one of them")
+    smallest = np.min_scalar_type(len(id_of) + 1)
+    stretches = [each._replace(among_all=each.among_all.astype(smallest)) for each in stretches]
+    kind = next(iter(kinds), kind_or("characters", config))
+    return _All(stretches, [*id_of], np.array(starts, np.int64), length, kind)
+
+
+class _Places(NamedTuple):
+    """Where the split changes in the data: from `starts[k]` on it is that of `code[k]`."""
+
+    starts: Positions
+    code: npt.NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, units: Assignment) -> _Places:
+        """Return the places of assigned units; what lies between them is in no split."""
+        starts, ends = np.concatenate(units.starts), np.concatenate(units.starts) + np.concatenate(units.lengths)
+        code = np.repeat(np.arange(3, dtype=np.uint8), [len(each) for each in units.starts])
+        order = np.argsort(starts, kind="stable")
+        order = order[ends[order] > starts[order]]
+        places = np.stack([starts[order], ends[order]], axis=1).ravel()
+        codes = np.stack([code[order], np.full(len(order), NO_SPLIT, np.uint8)], axis=1).ravel()
+        return cls(np.concatenate([[-1], places]), np.concatenate([np.array([NO_SPLIT], np.uint8), codes]))
+
+    def only(self, first: int, n: int) -> int | None:
+        """Return the code of n ids from a position on, or None if they have several."""
+        begin, end = np.searchsorted(self.starts, [first, first + max(n, 1) - 1], side="right") - 1
+        return int(self.code[begin]) if begin == end else None
+
+    def codes(self, first: int, n: int) -> npt.NDArray[np.uint8]:
+        """Return the code of the split of each of n ids from a position on, (n,)."""
+        begin, end = np.searchsorted(self.starts, [first, first + n - 1], side="right") - 1
+        bounds = np.clip(np.append(self.starts[begin : end + 1], first + n), first, first + n)
+        if end + 1 < len(self.starts):
+            bounds[-1] = min(first + n, int(self.starts[end + 1]))
+        return np.repeat(self.code[begin : end + 1], np.diff(bounds))
+
+
+class _Written:
+    """A split while it is written."""
+
+    def __init__(self, stem: Path, lengths: Positions, stream: bool, V: int):
+        self._ids, self._ends_file = stem.with_suffix(".ids").open("wb"), None if stream else stem.with_suffix(".ends")
+        self._ends = np.cumsum(lengths)  # of its sequences, among provisional ids
+        self._read = self._symbols = 0
+        self.often = np.zeros(V, np.int64)  # each symbol occurs
+
+    def write(self, ids: Compact, final: Compact, lengths: Positions) -> None:
+        """Append provisional ids as final ones."""
+        if (lengths == 1).all():
+            after, ends = final[ids], None
+        else:
+            ends = np.cumsum(lengths[ids])
+            first = (np.cumsum(lengths) - lengths)[ids]  # where the final ids of each symbol begin
+            after = final[
+                np.repeat(first - ends + lengths[ids], lengths[ids]) + np.arange(ends[-1] if len(ends) else 0)
+            ]
+        if ends is not None:  # a sequence ends where the final ids of its last symbol do
+            inside = slice(*np.searchsorted(self._ends, [self._read, self._read + len(ids)], side="right"))
+            self._ends[inside] = self._symbols + ends[self._ends[inside] - self._read - 1]
+        self._read += len(ids)
+        self._symbols += len(after)
+        self.often += counts(after, len(self.often))
+        self._ids.write(after.astype(after.dtype.newbyteorder("<"), copy=False).tobytes())
+
+    def finish(self, stream: bool, unknown: int) -> PreparedPart:
+        """Write what is left to disk, and return what the split holds."""
+        self._ids.flush()
+        os.fsync(self._ids.fileno())
+        self._ids.close()
+        if self._ends_file is not None:
+            write_synced(self._ends_file, self._ends.astype("<i8").tobytes())
+        return PreparedPart(
+            self._symbols, int(self._symbols > 0) if stream else len(self._ends), int(self.often[unknown])
+        )
+
+
+def _sequences_of_files(found: _All, files: Assignment) -> Assignment:
+    """Return the sequences of assigned files, each in the split of its file."""
+    starts = found.sequence_starts()
+    lengths = np.diff(np.append(starts, found.length))
+    codes = _Places.of(files)
+    code = codes.code[np.searchsorted(codes.starts, starts, side="right") - 1]
+    kept = [(code == k) & (lengths > 1) for k in range(3)]  # a lone EOS is dropped
+    return Assignment([starts[each] for each in kept], [lengths[each] for each in kept], files.split)
+
+
+def _finish(plan: Plan, sources: list[Source], format: Format, config: DataConfig, folder: Path) -> None:
+    """Count, number and write what was encoded."""
+    inputs, scratch = str(sources[0]) if len(sources) == 1 else counted(len(sources), "file"), folder / UNFINISHED
+    stream = format == "text" and not (config.lines or config.separator)
+    found = _gathered(plan, scratch, inputs, config)
+    units = assigned(found.length, found.file_starts, found.sequence_starts, stream, config, inputs)
+    if not stream:
+        units = _sequences_of_files(found, units) if units.split.unit == "files" else units
+        check_lengths(max(int(lengths.max(initial=0)) for lengths in units.lengths), inputs)
+    places = _Places.of(units)
+    often = found.often(places)[2:]
+    vocabulary, _ = vocabulary_of(tokenizer(found.kind), found.symbols, often, config, Known(), stream, inputs)
+    written = [_Written(scratch / name, units.lengths[k], stream, len(vocabulary)) for k, name in enumerate(SPLITS)]
+    final, lengths = final_ids(vocabulary, found.symbols)
+    for first, ids in found.blocks():
+        only = places.only(first, len(ids))
+        codes = places.codes(first, len(ids)) if only is None else None
+        for k, part in enumerate(written):
+            if only == k or codes is not None:
+                part.write(ids if codes is None else ids[codes == k], final, lengths)
+    parts = {name: part.finish(stream, vocabulary.unk_id) for name, part in zip(SPLITS, written, strict=True)}
+    for name in SPLITS:
+        for file in scratch.glob(f"{name}.*"):
+            file.replace(folder / file.name)
+    write_file(folder / "vocabulary.json", vocabulary.to_json())
+    index = Index(
+        format_version=FORMAT_VERSION,
+        vocabulary=sha256(vocabulary.to_json()),
+        fingerprint="",
+        stream=stream,
+        data=asdict(config),
+        split=units.split,
+        sources=plan.sources,
+        parts=parts,
+        first=[],
+    )
+    dtype = np.min_scalar_type(len(vocabulary) - 1)
+    mapped = [prepared.map_part(folder, name, index, len(vocabulary)) for name in SPLITS]
+    read = (
+        (part.offsets, read_blocks(folder / f"{name}.ids", dtype)) for name, part in zip(SPLITS, mapped, strict=True)
+    )
+    index.fingerprint = fingerprint(vocabulary, read)
+    begins = written[0].often if stream else first_counts(mapped[0], stream, len(vocabulary))
+    index.first = begins.tolist()
+    write_file(folder / PREPARED, to_json(msgspec.to_builtins(index)))
+    shutil.rmtree(scratch)

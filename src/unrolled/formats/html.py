@@ -1,0 +1,130 @@
+"""One HTML file: a text network, and the page of `unrolled serve` around it; a browser shows it without a server.
+
+The page computes in JavaScript what the server would, from weights that stand in it as base64 of little-endian numbers,
+and writes what `unrolled generate` writes with the same options and seed.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from unrolled.config.generation import GenerationConfig
+from unrolled.config.server import Limits
+from unrolled.core.bfloat16 import narrowed
+from unrolled.formats.network_of import FormatError, Source, network_from, refuse
+from unrolled.notation import GATES
+from unrolled.saved.atomic_files import write_file
+from unrolled.saved.network import Network
+from unrolled.saved.starts import unwritten
+from unrolled.webpage.cards import JACOBIAN_WORK, LAGS, MOST, SHOWN, UNITS, model_card
+from unrolled.webpage.one_file import one_file
+
+#: How the numbers of matrices are kept.
+Kept = Literal["float32", "bfloat16"]
+
+#: The limits of a server that are a page's too: they are what a reader can look over, not what a machine can bear.
+_LIMITS = ("text_symbols", "written_symbols", "writing_seconds")
+
+#: The bytes of an array, by how it is kept.
+_KEPT: dict[Kept, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    "float32": lambda w: w.astype("<f4"),
+    "bfloat16": lambda w: narrowed(w).astype("<u2"),
+}
+
+
+def to_html(source: Source, path: str | Path, *, name: str | None = None, weights: Kept = "float32") -> None:
+    """Write a text network as a page that needs no server: open it from disk, or send it by mail.
+
+    Args:
+        source: a network, the folder of a saved model, or a module.
+        path: the file.
+        name: what the page calls it; the name of the folder, or of the file, if left out.
+        weights: how the numbers of matrices are kept; the page computes in float32 with either.
+
+    Raises: FormatError, before anything is written, if a page cannot show the network.
+
+    >>> import tempfile
+    >>> from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
+    >>> path = Path(tempfile.mkdtemp()) / "small.html"
+    >>> to_html(SequenceModel(ModelConfig(hidden_size=3), Vocabulary("ab", "characters")).network(), path)
+    >>> "<script" in path.read_text(encoding="utf-8")
+    True
+    """
+    if weights not in _KEPT:
+        raise ValueError(f"weights is {weights!r}, expected {' or '.join(_KEPT)}")
+    network = network_from(source)
+    folder = Path(source).resolve().name if isinstance(source, str | Path) else Path(path).stem
+    write_file(path, one_file(_described(network, name or folder, weights)).encode("utf-8"))
+
+
+def _described(network: Network, name: str, weights: Kept) -> dict[str, Any]:
+    """Return the network in JSON values, as alone/service.js reads it."""
+    refuse(
+        "an HTML page",
+        network,
+        two_ways="it has no next step; train a network that reads forward",
+        projection="train one without",
+        peepholes="train an LSTM without",
+    )
+    config, text = network.model_config(), network.text
+    if text is None:
+        raise FormatError("an HTML page cannot hold a network without a vocabulary: there is nothing to type")
+    if config is None or network.head is None:
+        raise FormatError(
+            "an HTML page cannot hold this network: it needs layers of one kind and size, and a head that predicts the "
+            "next symbol after each step"
+        )
+    kind, limits = config.kind, asdict(Limits())
+    tensors = _tensors(network)
+    parameters = sum(w.size for each, w in tensors.items() if each != "start")
+    card = model_card(name, config, text.vocabulary, parameters=parameters, framed=text.framed)
+    return {
+        "card": msgspec.to_builtins(card),
+        "limits": {each: limits[each] for each in _LIMITS} | {"units": UNITS},
+        "options": asdict(GenerationConfig()),
+        "shown": SHOWN,
+        "most": MOST,
+        "lags": LAGS,
+        "jacobian_work": JACOBIAN_WORK,
+        "gates": GATES[kind],
+        "vocabulary": {"kind": text.vocabulary.kind, "nfc": text.vocabulary.nfc, "symbols": text.vocabulary.symbols},
+        "unwritten": np.flatnonzero(unwritten(text.start, text.vocabulary.unk_id, text.framed)).tolist(),
+        "network": {
+            "kind": kind,
+            "L": config.num_layers,
+            "H": config.hidden_size,
+            "tensors": {each: _kept(w, weights if w.ndim == 2 else "float32") for each, w in tensors.items()},
+        },
+    }
+
+
+def _tensors(network: Network) -> dict[str, NDArray[Any]]:
+    """Return the arrays that the page needs, by their stored names; a head that is the embedding is left out.
+
+    Raises: FormatError if a number is not finite in float32.
+    """
+    assert network.head is not None
+    assert network.text is not None
+    layers = tuple(layer.biased() for layer in network.layers)
+    tensors = replace(network, layers=layers).tensors() | {"start": network.text.start}
+    tensors.setdefault("head.bias", np.zeros(len(network.head.W)))
+    if network.embedding is not None and np.array_equal(network.embedding, network.head.W):
+        del tensors["head.weight"]
+    with np.errstate(over="ignore"):
+        tensors = {each: w.astype(np.float32) for each, w in tensors.items()}
+    for each, w in tensors.items():
+        if not np.isfinite(w).all():
+            raise FormatError(f"an HTML page cannot show this network: {each} is not finite in float32; train it again")
+    return tensors
+
+
+def _kept(w: NDArray[Any], kept: Kept) -> dict[str, str]:
+    return {"kept": kept, "data": b64encode(_KEPT[kept](w).tobytes()).decode("ascii")}

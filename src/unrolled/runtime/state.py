@@ -1,0 +1,95 @@
+"""What the streams of a model remember, as values to keep, to copy and to send."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+Array = NDArray[Any]
+
+#: The first bytes of a state that was written; its sha256 follows, then a safetensors file.
+_MAGIC = b"unrolled state 1\n"
+
+
+class State(tuple[tuple[Array, ...], ...]):
+    """The state of B streams: of each layer h (B, P), and c (B, H) if its cell has one.
+
+    >>> state = State([(np.zeros((2, 3), np.float32),)])
+    >>> state.B, state.select([1]).B, State.from_bytes(state.to_bytes()).equals(state)
+    (2, 1, True)
+    """
+
+    __slots__ = ()
+
+    @property
+    def B(self) -> int:
+        """The number of streams."""
+        return len(self[0][0])
+
+    def clone(self) -> State:
+        """Return a copy that shares no memory with this."""
+        return State(tuple(s.copy() for s in layer) for layer in self)
+
+    def select(self, rows: Sequence[int] | NDArray[Any]) -> State:
+        """Return a copy of the state of these streams, in this order; one may stand there twice.
+
+        Raises: IndexError if there is no such stream.
+        """
+        rows = np.asarray(rows)
+        return State(tuple(s[rows if rows.size else []] for s in layer) for layer in self)
+
+    @classmethod
+    def joined(cls, states: Iterable[State]) -> State:
+        """Return the state of all the streams of several states, one after the other."""
+        layers = zip(*states, strict=True)
+        return cls(tuple(np.concatenate(parts) for parts in zip(*layer, strict=True)) for layer in layers)
+
+    def equals(self, other: State) -> bool:
+        """Return whether two states are the same, number for number."""
+        return self.forms() == other.forms() and all(
+            np.array_equal(s, t) for a, b in zip(self, other, strict=True) for s, t in zip(a, b, strict=True)
+        )
+
+    def forms(self) -> list[list[tuple[str, tuple[int, ...]]]]:
+        """Return the type and the shape of every array."""
+        return [[(str(s.dtype), s.shape) for s in layer] for layer in self]
+
+    def to_bytes(self) -> bytes:
+        """Return it as bytes, for a file or another process; their sha256 is among them."""
+        named = {f"{number}.{k}": s for number, layer in enumerate(self) for k, s in enumerate(layer)}
+        data = safetensors.numpy.save(named)
+        return _MAGIC + hashlib.sha256(data).digest() + data
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> State:
+        """Return the state that :meth:`to_bytes` wrote; no code is run.
+
+        Whether it fits a model is checked where it is given to one.
+
+        Raises: ValueError if the bytes are no state, or damaged.
+        """
+        head, data = data[: len(_MAGIC) + 32], data[len(_MAGIC) + 32 :]
+        if not head.startswith(_MAGIC):
+            raise ValueError("these bytes are no state of a model, or one of another release; give what to_bytes wrote")
+        if head[len(_MAGIC) :] != hashlib.sha256(data).digest():
+            raise ValueError("the bytes of this state are damaged: they have another sha256 than when it was written")
+        try:
+            arrays = safetensors.numpy.load(data)
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise ValueError(f"these bytes hold no state of a model: {error}") from None
+        layers: list[list[Array]] = []
+        while f"{len(layers)}.0" in arrays:
+            names = [f"{len(layers)}.{k}" for k in range(2)]
+            layers.append([arrays.pop(name) for name in names if name in arrays])
+        rows = {s.shape[:1] for layer in layers for s in layer if s.ndim == 2}
+        if arrays or len(rows) != 1 or any(s.ndim != 2 for layer in layers for s in layer):
+            raise ValueError(
+                "these bytes hold no state of a model: expected h (B, P), and maybe c (B, H), of each layer"
+            )
+        return cls(map(tuple, layers))

@@ -1,0 +1,197 @@
+"""A prepared corpus is that of the data itself, however it was divided, interrupted or packed."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from unrolled.corpus import stretches
+from unrolled.corpus.corpus import Corpus
+from unrolled.corpus.preparing import prepare
+from unrolled.corpus.reading import CorpusError, CorpusWarning
+from unrolled.saved.atomic_files import CheckpointError
+
+TEXT = "".join(f"line {k % 7} Käse, so löng lives\r\n" * (k % 3) + "\n" for k in range(400))
+RECORDS = "".join(json.dumps(["a"] * (k % 5) + ["b", "EOS", "UNK"][: 1 + k % 2]) + "\n" for k in range(300))
+CSV = "id,text\n" + "".join(f'{k},"so {k}, ""long"""\n' for k in range(200))
+STRINGS = json.dumps([f"tune {k}" for k in range(99)])
+
+#: Files, and how they are read.
+CASES = {
+    "stream": ({"a.txt": TEXT}, {}),
+    "several files": ({"a.txt": TEXT, "b.txt": "", "c.txt": "ende", "d.txt": TEXT[::-1]}, {}),
+    "by file": ({f"{k}.txt": TEXT[k:] for k in range(8)}, {"split_by": "file", "validation": 0.2, "test": 0.2}),
+    "lines": ({"a.txt": TEXT}, {"lines": True}),
+    "lines in order": ({"a.txt": TEXT}, {"lines": True, "split_by": "block"}),
+    "lines by file": ({f"{k}.txt": TEXT[k:] for k in range(8)}, {"lines": True, "split_by": "file", "test": 0.3}),
+    "words": ({"a.txt": TEXT}, {"kind": "words", "min_count": 3}),
+    "bytes": ({"a.txt": TEXT}, {"kind": "bytes"}),
+    "symbols": ({"a.txt": TEXT.replace("Käse", "UNK")}, {"kind": "symbols", "lines": True}),
+    "normal form": ({"a.txt": TEXT.replace("ä", "a\u0308")}, {"nfc": True}),
+    "no validation": ({"a.txt": TEXT}, {"validation": 0.0, "test": 0.0}),
+    "separated": ({"a.txt": TEXT}, {"separator": r"\n\n\n"}),
+    "records": ({"a.jsonl": RECORDS}, {}),
+    "records by file": (
+        {f"{k}.jsonl": RECORDS for k in range(5)},
+        {"split_by": "file", "validation": 0.2, "test": 0.2},
+    ),
+    "table": ({"a.csv": CSV}, {"column": "text", "split_seed": 4}),
+    "array": ({"a.json": STRINGS}, {}),
+}
+
+
+def written(folder, files):
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name).write_bytes(text.encode())
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore::unrolled.corpus.reading.CorpusWarning")
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("name", CASES)
+def test_prepared_corpus_is_that_of_the_data_to_the_last_id(name, processes, tmp_path, monkeypatch):
+    files, options = CASES[name]
+    if processes == 2 and name not in ("several files", "records"):
+        processes = 1  # the others take one process only, to save time; they are divided all the same
+    monkeypatch.setattr(stretches, "STRETCH", 1000)
+    data = written(tmp_path / "data", files)
+    prepare(data, tmp_path / "corpus", processes=processes, **options)
+    plain, mapped = Corpus.read(data, **options), Corpus.read(tmp_path / "corpus")
+    assert mapped.fingerprint == plain.fingerprint
+    assert (mapped.vocabulary, mapped.stream, mapped.split) == (plain.vocabulary, plain.stream, plain.split)
+    np.testing.assert_array_equal(mapped.first_counts, plain.first_counts)
+    for part, expected in zip(mapped.splits.values(), plain.splits.values(), strict=True):
+        np.testing.assert_array_equal(part.ids, expected.ids)
+        np.testing.assert_array_equal(part.offsets, expected.offsets)
+    assert sorted(file.suffix for file in (tmp_path / "corpus").iterdir() if file.name[0] != ".") == sorted(
+        [".ids"] * 3 + [".json"] * 2 + [".ends"] * 3 * (not plain.stream)
+    )
+
+
+def test_text_is_divided_at_line_ends_and_a_packed_one_not_at_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(stretches, "STRETCH", 1000)
+    data = written(tmp_path / "data", {"a.txt": TEXT})
+    (data / "b.txt.gz").write_bytes(gzip.compress(TEXT.encode()))
+    sources = stretches.reading.find_sources(data)
+    plan, _ = stretches.plan_of(sources, "text", stretches.DataConfig(), tmp_path / "scratch")
+    divided = [each for each in plan.stretches if each.source == 0]
+    assert len(divided) > 5
+    assert [each.start for each in divided] == [0, *(each.stop for each in divided[:-1])]
+    raw = TEXT.encode()
+    assert all(raw[each.stop - 1 : each.stop] == b"\n" for each in divided[:-1])
+    assert [each.stop for each in plan.stretches if each.source == 1] == [-1]
+
+
+def test_packed_text_is_prepared_as_what_it_holds(tmp_path):
+    data = written(tmp_path / "data", {"a.txt": TEXT})
+    (tmp_path / "b.gz").write_bytes(gzip.compress(TEXT.encode()))
+    prepare(tmp_path / "b.gz", tmp_path / "corpus")
+    assert Corpus.read(tmp_path / "corpus").fingerprint == Corpus.read(data / "a.txt").fingerprint
+
+
+def test_preparing_goes_on_where_it_was_killed(tmp_path):
+    (tmp_path / "big.txt").write_text(TEXT * 2000)
+    code = (
+        "from unrolled.corpus import stretches; stretches.STRETCH = 1 << 20\n"
+        "from unrolled.corpus.preparing import prepare; prepare('big.txt', 'corpus')"
+    )
+    running = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
+    scratch = tmp_path / "corpus" / "unfinished"
+    while len(list(scratch.glob("0*.json"))) < 3 and running.poll() is None:
+        time.sleep(0.01)
+    running.send_signal(signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    done = {file: file.stat().st_mtime_ns for file in scratch.glob("0*.json")}
+    with pytest.raises(CorpusError, match=r"holds no file \*\.txt"):
+        Corpus.read(tmp_path / "corpus", include="*.txt")
+    seen = []
+    before = stretches.STRETCH
+    stretches.STRETCH = 1 << 20
+    try:
+        prepare(tmp_path / "big.txt", tmp_path / "corpus", progress=lambda n, total: seen.append((n, total)))
+    finally:
+        stretches.STRETCH = before
+    assert seen[0][0] > 0  # what was done is not done again
+    assert len(done) >= 3
+    assert Corpus.read(tmp_path / "corpus").fingerprint == Corpus.read(tmp_path / "big.txt").fingerprint
+
+
+def test_preparing_begins_anew_when_a_source_has_changed(tmp_path, monkeypatch):
+    monkeypatch.setattr(stretches, "STRETCH", 1000)
+    data = written(tmp_path / "data", {"a.txt": TEXT})
+    sources = stretches.reading.find_sources(data)
+    config = stretches.DataConfig()
+    plan, _ = stretches.plan_of(sources, "text", config, tmp_path / "scratch")
+    stretches.encode(plan, set(), sources, "text", config, tmp_path / "scratch", 1, lambda *_: None)
+    assert len(stretches.plan_of(sources, "text", config, tmp_path / "scratch")[1]) == len(plan.stretches)
+    os.utime(data / "a.txt", ns=(1, 1))
+    assert stretches.plan_of(sources, "text", config, tmp_path / "scratch")[1] == set()
+
+
+def test_source_that_changed_since_is_noticed(tmp_path):
+    data = written(tmp_path / "data", {"a.txt": TEXT})
+    prepare(data, tmp_path / "corpus")
+    (data / "a.txt").write_text("other")
+    with pytest.warns(CorpusWarning, match=r"changed since .*corpus was prepared from it: .*a\.txt"):
+        Corpus.read(tmp_path / "corpus")
+    (data / "a.txt").unlink()
+    Corpus.read(tmp_path / "corpus")  # it need not be kept
+
+
+def filled(name, byte):
+    """Return what fills a file of a folder with a byte."""
+    return lambda folder: (folder / name).write_bytes(byte * (folder / name).stat().st_size)
+
+
+DAMAGE = {
+    "truncated": (lambda f: os.truncate(f / "train.ids", 99), r"train\.ids: has 99 bytes, expected"),
+    "no symbol": (filled("train.ids", b"\xff"), "place 0 holds 255"),
+    "missing": (lambda f: (f / "test.ids").unlink(), r"test\.ids: cannot read"),
+    "other vocabulary": (lambda f: (f / "vocabulary.json").write_text("{}"), r"vocabulary\.json: damaged"),
+    "no index": (lambda f: (f / "corpus.json").write_text("{}"), r"corpus\.json: "),
+    "ends": (filled("train.ends", b"\0"), r"train\.ends: damaged"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damaged_prepared_corpus_is_refused_by_the_name_of_the_file(name, tmp_path):
+    prepare(written(tmp_path / "data", {"a.txt": TEXT}), tmp_path / "corpus", lines=True)
+    damage, said = DAMAGE[name]
+    damage(tmp_path / "corpus")
+    with pytest.raises(CorpusError, match=said):
+        Corpus.read(tmp_path / "corpus")
+
+
+def test_prepared_corpus_keeps_its_reading(tmp_path):
+    prepare(written(tmp_path / "data", {"a.txt": TEXT}), tmp_path / "corpus", lines=True)
+    assert len(Corpus.read(tmp_path / "corpus", lines=True).train) > 100
+    with pytest.raises(CorpusError, match=r"prepared with split_seed=0, not with split_seed=3"):
+        Corpus.read(tmp_path / "corpus", split_seed=3)
+    other = Corpus.from_text("xyz" * 30).vocabulary
+    with pytest.raises(CorpusError, match="prepared with a vocabulary of its own"):
+        Corpus.read(tmp_path / "corpus", vocabulary=other)
+
+
+def test_folder_that_is_prepared_already_or_being_prepared_is_refused(tmp_path):
+    from unrolled.saved.lock import only_writer
+
+    data = written(tmp_path / "data", {"a.txt": TEXT})
+    prepare(data, tmp_path / "corpus")
+    with pytest.raises(CorpusError, match="already there; name another folder"):
+        prepare(data, tmp_path / "corpus")
+    with only_writer(tmp_path / "new"), pytest.raises(CheckpointError):
+        prepare(data, tmp_path / "new")
+
+
+def test_mixed_records_are_refused_across_stretches(tmp_path, monkeypatch):
+    monkeypatch.setattr(stretches, "STRETCH", 1000)
+    data = written(tmp_path / "data", {"a.jsonl": RECORDS + '"text"\n' * 500})
+    with pytest.raises(CorpusError, match="texts and lists of symbols are mixed"):
+        prepare(data, tmp_path / "corpus")
