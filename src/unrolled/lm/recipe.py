@@ -262,7 +262,7 @@ def _steps(plan: _Plan) -> None:
 
 def _root(most: float, size: float) -> float:
     """Return 1 up to the most, and for larger sizes the root of their share."""
-    return min(1.0, (most / max(1.0, size)) ** 0.5)
+    return min(1.0, math.sqrt(most / max(1.0, size)))
 
 
 #: Validations in a run, at most and at least, and the steps between two at least.
