@@ -97,7 +97,7 @@ class LayerCall {
     batch_sizes_.assign(given, given + call.T);
     Index most = N_, left = N_;
     for (const Index n : batch_sizes_) {
-      in_.require(0 < n && n <= most && n <= left);
+      in_.require(0 <= n && n <= most && n <= left);
       if (!in_.fits_so_far()) return;
       most = n, left -= n;
     }

@@ -32,10 +32,24 @@ ORDER = [
 ]
 HEIGHT = {part: height for height, parts in enumerate(ORDER) for part in parts}
 
+#: Formats that are torch's own, or what its exporter calls.
+TORCH_FORMATS = ("formats/torch.py", "formats/pt2.py", "formats/onnx_translation.py")
+
 #: Modules that only some files may import: the core, and what an extra brings.
 KEPT_TO = {
     "rich.console": ("commands/console.py", "lm/display.py"),
-    "torch": ("nn/", "lm/", "views/", "lab/", "commands/"),
+    "torch": (
+        "nn/",
+        "lm/",
+        "views/",
+        "lab/",
+        "commands/",
+        "formats/torch.py",
+        "formats/pt2.py",
+        "formats/onnx_translation.py",
+    ),
+    "onnx": ("formats/onnx",),
+    "onnxscript": ("formats/onnx_translation.py",),
     "unrolled._core": ("core/__init__.py", "__init__.py"),
     "unrolled.core._core": ("core/", "nn/fused.py"),
     "matplotlib": ("views/plots",),

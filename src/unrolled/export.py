@@ -3,4 +3,13 @@
 Each function takes a :class:`unrolled.saved.network.Network`, the folder of a saved model, or a module.
 """
 
-from unrolled.formats.html import to_html as to_html
+from unrolled.formats.c_header import to_c
+from unrolled.formats.html import to_html
+from unrolled.formats.nam import to_nam
+from unrolled.formats.onnx import to_onnx
+from unrolled.formats.onnx_translation import onnx_translations
+from unrolled.formats.pt2 import to_pt2
+from unrolled.formats.rtneural import to_rtneural
+from unrolled.formats.torch import to_torch
+
+__all__ = ["onnx_translations", "to_c", "to_html", "to_nam", "to_onnx", "to_pt2", "to_rtneural", "to_torch"]

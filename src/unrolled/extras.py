@@ -11,6 +11,7 @@ EXTRAS = {
     "plot": ("matplotlib",),
     "web": ("starlette", "uvicorn", "anyio"),
     "track": ("tensorboard",),
+    "onnx": ("onnx",),
     "zstd": ("zstandard",),
 }
 

@@ -197,6 +197,31 @@ def test_other_data_is_read_by_the_options_of_the_training_data(name, data, flag
     assert json.loads(unrolled("evaluate", "run", "--json", cwd=tmp_path).stdout)["symbols"] < whole["symbols"]
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "flags"),
+    [
+        ("notes.jsonl", '["c4", "e4"]\n["g4"]\n' * 30, []),
+        ("names.json", json.dumps(["anna", "hanna"] * 30), []),
+        ("cells.tsv", "id\ttext\n" + "1\tab ba\n" * 40, ["--column", "text"]),
+    ],
+)
+def test_other_data_whose_name_says_nothing_is_read_as_the_name_of_the_training_data_said(name, data, flags, tmp_path):
+    (tmp_path / name).write_text(data)
+    (tmp_path / "other").write_text(data)
+    assert unrolled("train", name, "--out", "run", *flags, *SMALL, cwd=tmp_path).returncode == 0
+
+    def shown(*given, **how):
+        done = unrolled(*given, **how, cwd=tmp_path)
+        return [json.loads(line) | {"of": ""} for line in done.stdout.splitlines()] or done.stderr.decode()
+
+    plain = shown("evaluate", "run", name, "--json")
+    assert plain == shown("evaluate", "run", "other", "--json")
+    assert plain == shown("evaluate", "run", "-", "--json", stdin=data.encode())
+    scored = shown("score", "run", "--file", name, "--json")
+    assert scored == shown("score", "run", "--file", "other", "--json")
+    assert scored == shown("score", "run", "-", "--json", stdin=data.encode())
+
+
 def test_encoding_holds_for_other_data_unless_another_is_named(tmp_path):
     (tmp_path / "a.txt").write_bytes("gr\u00fc\u00dfe\n".encode("latin-1") * 60)
     (tmp_path / "b.txt").write_bytes("gr\u00fc\u00dfe\n".encode() * 60)

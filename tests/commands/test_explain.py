@@ -5,6 +5,13 @@ import pytest
 from tests.commands.command_line import refusal, unrolled
 
 
+@pytest.mark.parametrize("name", ["p.png", "p.tex", "p"])
+def test_explanation_in_a_format_that_it_lacks_is_refused(name, folders, tmp_path):
+    said = refusal(2, "explain", folders["lstm"], "aab", "--out", name, cwd=tmp_path)
+    assert f"--out {name}: its name must end in .md, .html, .txt, or give --format" in said
+    assert unrolled("explain", folders["lstm"], "aab", "--out", name, "--format", "text", cwd=tmp_path).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("name", "head"), [("p.md", "# "), ("p.html", "<!doctype html>"), ("p.txt", "“a a b” on paper")]
 )

@@ -107,3 +107,13 @@ def test_data_of_the_package_stays_what_it_is_when_a_file_takes_its_name(tmp_pat
     assert unrolled("train", "anbn", "--out", "run", *SMALL, cwd=tmp_path).returncode == 0
     (tmp_path / "anbn").write_text("its own text\n" * 50)
     assert "exact strings" in unrolled("evaluate", "run", cwd=tmp_path).stdout.decode()
+
+
+def test_pattern_of_files_without_a_folder_is_said_to_have_no_effect(tmp_path):
+    (tmp_path / "data").mkdir()
+    for name in ("one.txt", "data/two.txt"):
+        (tmp_path / name).write_text("abcab\n" * 60)
+    for name, said in (("one.txt", True), ("data", False)):
+        done = unrolled("train", name, "--include", "*.txt", "--out", f"run-{said}", *SMALL, cwd=tmp_path)
+        assert done.returncode == 0
+        assert ("--include '*.txt' has no effect: it chooses the files of a folder" in done.stderr.decode()) == said

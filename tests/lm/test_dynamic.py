@@ -52,6 +52,15 @@ def test_the_model_stays_as_it_is_and_a_second_evaluation_says_the_same(trained)
         assert torch.equal(tensor, before[name]), name
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_mode_of_the_caller_changes_nothing(trained, mode):
+    corpus = trained[1]
+    model = SequenceModel(ModelConfig(hidden_size=3, learned_initial_state=True), corpus.vocabulary, framed=False)
+    plain = evaluate(model, corpus, dynamic=True, max_symbols=400)
+    with mode():
+        assert evaluate(model, corpus, dynamic=True, max_symbols=400) == plain
+
+
 def test_each_chunk_is_learned_from_the_state_before_it(trained, monkeypatch):
     model, corpus = trained
     begun = []

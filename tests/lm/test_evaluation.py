@@ -103,3 +103,13 @@ def test_exact_strings_come_with_the_most_that_any_model_can_reach():
     stream = Corpus.from_text("abc" * 9, validation=0, test=0)
     model = SequenceModel(ModelConfig(hidden_size=3), stream.vocabulary, framed=False)
     assert evaluate(model, stream, "train").exact_bound is None
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_evaluation_leaves_every_part_of_the_model_in_its_own_mode(dynamic):
+    corpus = Corpus.from_text("abcabd" * 60)
+    model = SequenceModel(ModelConfig(hidden_size=3, embedding_size=2), corpus.vocabulary, framed=False).train()
+    model.rnn.eval()
+    evaluate(model, corpus, dynamic=dynamic)
+    assert model.training
+    assert not model.rnn.training

@@ -1,7 +1,9 @@
 """`max_minutes` limits all that a run does, validations and saves too; a large validation split is sampled."""
 
 import json
+import signal
 import time
+from itertools import count
 
 import pytest
 import torch
@@ -42,10 +44,12 @@ class Clock:
             yield batch
 
 
-def trained(out, corpus, **options):
+def trained(out, corpus, resume=False, **options):
     torch.manual_seed(0)
-    model = SequenceModel(ModelConfig(cell="gru", hidden_size=3), corpus.vocabulary, framed=not corpus.stream)
-    return train(model, corpus, TrainingConfig(**{"max_epochs": 0, "batch_size": 2, "bptt": 4} | options), out)
+    config = ModelConfig(cell="gru", hidden_size=3, dropout=0.2, weight_dropout=0.2)
+    model = SequenceModel(config, corpus.vocabulary, framed=not corpus.stream)
+    training = TrainingConfig(**{"max_epochs": 0, "batch_size": 2, "bptt": 4} | options)
+    return train(model, corpus, training, out, resume=resume)
 
 
 def validations(folder):
@@ -101,3 +105,46 @@ def test_evaluation_of_a_sample_counts_what_it_read():
 
 def test_run_limited_in_time_takes_a_step_however_short_the_time_is(tmp_path):
     assert trained(tmp_path / "run", Corpus.from_text(TEXT), max_minutes=1e-9).steps == 1
+
+
+def test_time_limit_holds_the_batches_of_a_first_step_too(tmp_path, monkeypatch):
+    clock = Clock(monkeypatch, step=1.0, validation_batch=0.0, save=0.5)
+    with pytest.warns(
+        UserWarning,
+        match=r"the first step sums 55 batches, not 5,000: no more fit into max_minutes=1; lower accumulate",
+    ):
+        result = trained(tmp_path / "run", Corpus.from_text(TEXT, test=0), max_minutes=1, accumulate=5000)
+    assert (result.ended, result.steps) == ("max_minutes", 1)
+    assert 60 * 0.9 <= clock.now <= 60 * 1.05
+
+
+@pytest.mark.parametrize("lines", [False, True])
+def test_a_step_that_a_signal_cuts_short_is_left_out_and_done_by_who_resumes(lines, tmp_path, monkeypatch):
+    corpus = Corpus.from_text(TEXT, lines=lines, test=0)
+    options = {"accumulate": 40, "max_steps": 4}
+    trained(tmp_path / "whole", corpus, **options)
+    make, batches = gradients.gradient_function, count(1)
+
+    def signalling(*given):
+        function = make(*given)
+
+        def add_gradients(*batch):
+            if next(batches) == 100:  # in the third step
+                signal.raise_signal(signal.SIGTERM)
+            return function(*batch)
+
+        return add_gradients
+
+    monkeypatch.setattr(gradients, "gradient_function", signalling)
+    result = trained(tmp_path / "cut", corpus, **options)
+    assert (result.ended, result.steps, next(batches)) == ("signal", 2, 101)
+    assert trained(tmp_path / "cut", corpus, resume=True, **options).ended == "max_steps"
+    whole, cut = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "cut"))
+    assert whole == cut
+
+
+@pytest.mark.parametrize(("lines", "sizes"), [(False, "batch_size or bptt"), (True, "batch_size")])
+def test_a_step_that_takes_longer_than_the_time_limit_is_said(lines, sizes, tmp_path, monkeypatch):
+    Clock(monkeypatch, step=200.0, validation_batch=0.1, save=0.1)
+    with pytest.warns(UserWarning, match=rf"the only step took 200 s, longer than max_minutes=1; lower {sizes}$"):
+        trained(tmp_path / "run", Corpus.from_text(TEXT, lines=lines, test=0), max_minutes=1)

@@ -106,6 +106,21 @@ def test_packed_output_carries_the_order_of_its_input(route, name):
         assert_close("packed", got, want)
 
 
+@pytest.mark.parametrize("steps", [None, 2])
+@pytest.mark.parametrize("name", LAYERS)
+def test_packed_steps_at_the_end_without_a_row_change_nothing(route, name, steps):
+    theirs, ours = pair(name, 3, 5, num_layers=2, dtype=torch.float64)
+    ours.checkpoint_steps = steps
+    data, results = torch.randn(6, 3, dtype=torch.float64), []
+    for layer, sizes in ((theirs, [3, 2, 1, 0, 0]), (ours, [3, 2, 1, 0, 0]), (ours, [3, 2, 1])):
+        y, end = layer(PackedSequence(data, torch.tensor(sizes)))
+        loss = y.data.sin().sum()
+        found = dict(enumerate((y.data, *as_tuple(end)))) | gradients(loss, dict(layer.named_parameters()))
+        results.append(found)
+    assert_all_close(results[1], results[0])
+    assert all(torch.equal(results[1][key], results[2][key]) for key in results[1])
+
+
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("T", [1, 7])

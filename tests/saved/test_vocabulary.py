@@ -151,3 +151,11 @@ def test_vocabulary_pieces_hold_back_half_a_code_point():
 def test_vocabulary_repr_is_short_for_a_long_alphabet():
     assert repr(Vocabulary(map(chr, range(200, 400)), "characters")).endswith("... EOS UNK)")
     assert repr(Vocabulary("ab")) == "Vocabulary(4 symbols: a b EOS UNK)"
+
+
+def test_vocabulary_reads_integers_in_a_list_as_their_digits_and_names_what_is_no_symbol():
+    symbols = Vocabulary(["a", "5"], "symbols")
+    assert symbols.encode(["a", 5, 7]).tolist() == [0, 1, symbols.unk_id]
+    for wrong, said in ((["a", None], "symbol 1 of the text is None, expected text"), (5, "the text is 5, expected")):
+        with pytest.raises(TypeError, match=said):
+            symbols.encode(wrong)

@@ -5,6 +5,9 @@ import pytest
 import torch
 
 from tests.views.small_models import CONFIGS, small, unrolled
+from unrolled.config.model import ModelConfig
+from unrolled.lm.model import SequenceModel
+from unrolled.saved.vocabulary import Vocabulary
 from unrolled.views.jacobians import jacobians, singular_values
 
 TEXT = "abacabbc?"
@@ -55,3 +58,12 @@ def test_singular_values_are_those_of_each_gate():
 def test_jacobians_of_what_is_not_there_are_refused(text, options, said):
     with pytest.raises(ValueError, match=said):
         jacobians(small(framed=False), text, **options)
+
+
+@pytest.mark.parametrize("gain", [0.0, 1e4])
+def test_jacobians_of_gradients_that_are_exactly_zero_are_zero(gain):
+    model = SequenceModel(ModelConfig(cell="rnn", hidden_size=5), Vocabulary("ab", "characters"))
+    with torch.no_grad():
+        model.rnn.weight_hh_l0.copy_(gain * torch.eye(5))
+        model.rnn.bias_hh_l0.fill_(gain)
+    assert jacobians(model, "abbaab").h.tolist()[1:] == [0.0] * 5

@@ -85,7 +85,7 @@ def checked_against(page, model, text):
     read, runtime = trace(model, text), model.runtime()
     state, logits, states = runtime.initial(1), [], []
     for k in read.ids:
-        row, state = runtime.step(np.array([k]), state)
+        row, state = runtime.read(np.array([k]), state)
         logits.append(row[0])
         states.append([[s[0] for s in layer] for layer in state])
     p = np.exp(log_softmax(np.array([model.start.numpy(), *logits])))  # (T + 1, V)

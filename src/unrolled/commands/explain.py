@@ -59,6 +59,8 @@ def explain(
         format: Output format; by default that of --out, or text.
         columns: Most columns of a table and lines of a matrix; by default 12, or the first 6 where there are more.
     """
+    if out and format is None and out.suffix not in FORMATS:
+        raise WrongUse(f"--out {out}: its name must end in {', '.join(FORMATS)}, or give --format")
     from unrolled.views.explain import explain as work_out
     from unrolled.views.paper import WIDTH
 
@@ -78,7 +80,7 @@ def explain(
     read = typed(given[-1])
     inputs.note_unknown(model.vocabulary, [read])
     paper = work_out(model, read)
-    chosen = format or (FORMATS.get(out.suffix, "text") if out else "text")
+    chosen = format or (FORMATS[out.suffix] if out else "text")
     width = {"width": WIDTH if out else shutil.get_terminal_size((WIDTH, 24)).columns} if chosen == "text" else {}
     written: str = getattr(paper, chosen)(columns, blank=blank, **width)
     if out is None:

@@ -107,7 +107,7 @@ def read_other(data: Sequence[str], reading: ReadingConfig, saved: Mapping[str, 
     """
     from unrolled.corpus.reading import CorpusError
 
-    corpus = read(named(data), _whole(reading, saved), vocabulary)
+    corpus = read(named(data), _whole(reading, saved, data), vocabulary)
     refuse_other_shape(corpus, data, saved["framed"])
     inputs, ids = ", ".join(data), corpus.train.ids
     unk = float((ids == vocabulary.unk_id).sum() / max(1, (ids != vocabulary.eos_id).sum()))
@@ -152,7 +152,7 @@ def read_text(model: Path, text: str | None, file: Path | None, reading: Reading
     from unrolled.saved.model import SavedModel
 
     loaded = SavedModel.load(model)
-    config = _whole(reading, loaded.origin)
+    config = _whole(reading, loaded.origin, [str(file or STANDARD_INPUT)])
     whole: str | bytes
     if text is not None and text != STANDARD_INPUT:
         whole = typed(text)
@@ -188,8 +188,11 @@ def note_unknown(vocabulary: Vocabulary, texts: Sequence[Text]) -> None:
         warnings.warn(said, stacklevel=2)
 
 
-def _whole(reading: ReadingConfig, saved: Mapping[str, Any]) -> DataConfig:
+def _whole(reading: ReadingConfig, saved: Mapping[str, Any], data: Sequence[str]) -> DataConfig:
+    from unrolled.corpus.records import as_named
     from unrolled.saved.model import section
 
     own = section(DataConfig, "data", saved.get("data") or {})  # holds: a model is not loaded otherwise
+    if not (reading.lines or reading.separator):
+        own = as_named(saved.get("sources") or [], own, data)
     return replace(reading.over(own, saved["framed"]), split_by="auto", validation=0.0, test=0.0)

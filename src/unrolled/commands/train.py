@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,6 +81,9 @@ def train(
         raise WrongUse(
             "no training data; name files, or one of the words sonnets and anbn for data that comes with the package"
         )
+    if dataset.include and not any(Path(name).is_dir() for name in sources):
+        said = option("include", dataset.include)
+        warnings.warn(f"{said} has no effect: it chooses the files of a folder, and no folder is named", stacklevel=2)
     console = PlainConsole()
     begun = starting_point.load(start, model, dataset) if start else None
     vocabulary = begun.vocabulary if begun else None

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 
 import msgspec
 
@@ -50,6 +52,27 @@ def format_of(sources: Sequence[Source], config: DataConfig) -> Format:
         raise CorpusError(f"{names}; name files of one format, {ways}")
     [format] = found
     return "csv" if config.column and format == "text" else format
+
+
+def as_named(names: Sequence[str], config: DataConfig, others: Sequence[str]) -> DataConfig:
+    """Return a config by which other data is read as the names of the first say, where its own names say nothing.
+
+    >>> as_named(["tunes.tsv"], DataConfig(), ["-"]).delimiter, as_named(["tunes.tsv"], DataConfig(), ["a.txt"]).format
+    ('tab', 'auto')
+    """
+    said = {suffix for suffix in map(_suffix, names) if suffix in SUFFIXES}
+    if config.format != "auto" or config.separator or not said or any(map(_says_how_to_read_it, others)):
+        return config
+    tabs = TAB if said == {".tsv"} else ""
+    return replace(config, format=SUFFIXES[min(said)], delimiter=config.delimiter or tabs)
+
+
+def _suffix(name: str) -> str:
+    return Path(name).suffix.lower()
+
+
+def _says_how_to_read_it(name: str) -> bool:
+    return _suffix(name) in (*SUFFIXES, ".txt") or Path(name).is_dir()
 
 
 def records(source: Source, format: Format, config: DataConfig) -> Iterator[tuple[str, Record]]:

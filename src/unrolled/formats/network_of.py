@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from unrolled.saved.network import Layer, Network
 from unrolled.saved.network_folder import load_network
 
@@ -37,7 +39,7 @@ def refuse(format: str, network: Network, **lacking: str) -> None:
     Args:
         format: its name, for the message.
         network: the network.
-        lacking: by what the format cannot hold, one of `PARTS`, what to do instead.
+        lacking: by what the format cannot hold, one of `PARTS` or `OF_NETWORK`, what to do instead.
 
     >>> import numpy as np
     >>> from unrolled.notation import Weights
@@ -49,11 +51,36 @@ def refuse(format: str, network: Network, **lacking: str) -> None:
     unrolled.formats.network_of.FormatError: C cannot hold the reverse direction of layer 0: it has no next step
     """
     for part, reason in lacking.items():
+        if part in OF_NETWORK and OF_NETWORK[part][0](network):
+            raise FormatError(f"{format} cannot hold {OF_NETWORK[part][1]}: {reason}")
         for number, layer in enumerate(network.layers):
-            if PARTS[part][0](layer):
+            if part in PARTS and PARTS[part][0](layer):
                 raise FormatError(f"{format} cannot hold {PARTS[part][1]} of layer {number}: {reason}")
 
 
+def refuse_not_finite(format: str, network: Network) -> None:
+    """Raise FormatError if a network has a number that no text of decimal numbers can hold.
+
+    >>> import numpy as np
+    >>> from unrolled.notation import Weights
+    >>> from unrolled.saved.network import Layer
+    >>> network = Network((Layer("RNN_TANH", (Weights(np.ones((2, 3)), np.full((2, 2), np.nan)),)),))
+    >>> refuse_not_finite("RTNeural", network)
+    Traceback (most recent call last):
+        ...
+    unrolled.formats.network_of.FormatError: RTNeural cannot hold rnn.weight_hh_l0: a number in it is not finite
+    """
+    for name, w in network.tensors().items():
+        if not np.isfinite(w).all():
+            raise FormatError(f"{format} cannot hold {name}: a number in it is not finite")
+
+
+#: What a network may have beside its layers, as `PARTS`.
+OF_NETWORK: dict[str, tuple[Callable[[Network], bool], str]] = {
+    "symbols": (lambda network: network.reads_symbols, "symbols"),
+    "last": (lambda network: network.head is not None and network.head.when == "last", "a head after the last step"),
+    "softmax": (lambda network: network.head is not None and network.head.softmax, "the softmax"),
+}
 #: What a layer may have: how that is seen, and what a message calls it.
 PARTS: dict[str, tuple[Callable[[Layer], bool], str]] = {
     "two_ways": (lambda layer: layer.D == 2, "the reverse direction"),

@@ -31,6 +31,7 @@ class DynamicModel:
     Source: Krause, Kahembwe, Murray and Renals 2018, with AdamW in the place of their rule.
     """
 
+    @torch.inference_mode(False)  # nothing could be learned from what is made in one
     def __init__(self, model: SequenceModel, learning_rate: float = LEARNING_RATE):
         self.model = deepcopy(model)
         self.model.config = replace(model.config, dropout=0.0, weight_dropout=0.0)
@@ -39,6 +40,7 @@ class DynamicModel:
         self.optimiser = Optimiser(self.model, TrainingConfig())
         self.add_gradients = gradient_function(self.model)
 
+    @torch.inference_mode(False)
     @torch.enable_grad()
     def learn(self, batch: Batch, state: State | None) -> None:
         """Take one step on a chunk that began in this state."""

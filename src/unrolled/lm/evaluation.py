@@ -106,7 +106,7 @@ def evaluate(
     until = math.inf if max_seconds is None else time.monotonic() + max_seconds
     if not corpus.stream and part.predicted > most:
         part = part.thinned(-(-part.predicted // most))
-    with torch.no_grad() if dynamic else torch.inference_mode(), model.evaluating():
+    with torch.inference_mode(not dynamic), torch.no_grad(), model.evaluating():
         for batch in one_epoch(part, corpus.stream, rows, steps, shuffle=max_seconds is not None):
             before = None if batch.reset else state
             logits, state = model(batch.ids, before, batch.lengths)  # (T, B, V)

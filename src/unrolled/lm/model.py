@@ -339,13 +339,14 @@ class SequenceModel(torch.nn.Module):
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Use evaluation mode inside the block, then restore the mode before."""
-        before = self.training
+        """Use evaluation mode inside the block, then restore the mode that each part had before."""
+        before = [(part, part.training) for part in self.modules()]
         self.eval()
         try:
             yield
         finally:
-            self.train(before)
+            for part, mode in before:
+                part.training = mode
 
     def __repr__(self) -> str:
         sizes = {"V": len(self.vocabulary), "E": self.config.embedding_size, "H": self.config.hidden_size}

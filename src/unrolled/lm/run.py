@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import torch
@@ -25,7 +25,7 @@ from unrolled.lm.model import SequenceModel, State
 from unrolled.lm.optimisers import Optimiser
 from unrolled.lm.schedule import Counted, Measured, Progress, Schedule
 from unrolled.saved.starts import starts
-from unrolled.words import rounded
+from unrolled.words import counted, rounded
 
 #: A validation reads about this many symbols at most.
 VALIDATION_SYMBOLS = 500_000
@@ -33,6 +33,10 @@ VALIDATION_SYMBOLS = 500_000
 VALIDATION_SHARE = 0.05
 #: Nats per symbol above a uniform guess that an untrained model stays below.
 UNTRAINED = 0.1
+
+
+#: Seconds over max_minutes from which a step is said to be too long for it.
+OVER = 1.0
 
 
 class TrainingDiverged(RuntimeError):
@@ -104,6 +108,14 @@ class Clock(msgspec.Struct, forbid_unknown_fields=True):
     def zero(cls) -> Clock:
         """Return the clock of a run that has not begun."""
         return cls(step=0, symbols=0, seconds=0.0, nats=None, validated=0, logged_symbols=0, logged_seconds=0.0)
+
+
+class Place(NamedTuple):
+    """Where a run is between two steps: in the data, in the stream and in its random numbers."""
+
+    position: dict[str, int]
+    carried: State | None
+    random: torch.Tensor
 
 
 class Run:
@@ -188,8 +200,36 @@ class Run:
 
     def _to_come(self) -> float:
         """Return the seconds that one more step takes, and what follows the last."""
-        validation = self.lasted["validation"] if len(self.corpus.validation) else 0.0
-        return self.lasted["step"] + (validation if self.clock.validated < self.clock.step else 0) + self.lasted["save"]
+        return self.lasted["step"] + self._after(self.clock.step)
+
+    def _after(self, step: int) -> float:
+        """Return the seconds that follow a step, if it is the last."""
+        validates = len(self.corpus.validation) and self.clock.validated < step
+        return (self.lasted["validation"] if validates else 0.0) + self.lasted["save"]
+
+    def takes_another(self, batches: int, stop: bool) -> bool:
+        """Return whether a step takes another batch: one always, no more once a signal asks to stop or time is over.
+
+        Args: batches that it has; stop: whether a signal asks.
+        """
+        if not batches:
+            return True
+        if stop or batches == self.config.accumulate:
+            return False
+        limit, now = 60 * self.config.max_minutes or math.inf, time.monotonic() - self.began
+        a_batch = (now - self.clock.seconds) / batches
+        return now + a_batch + self._after(self.clock.step + 1) < limit
+
+    def place(self) -> Place:
+        """Return where the run is between two steps."""
+        return Place(self.loader.state(), self.carried, torch.get_rng_state())
+
+    def go_back(self, place: Place) -> None:
+        """Undo what a step under way has read, drawn and summed since it began at a place."""
+        self.loader.load_state(place.position)
+        self.carried = place.carried
+        torch.set_rng_state(place.random)
+        self.optimiser.flat.gradients.zero_()
 
     def count(self, nats: float, N: int, norm: float) -> None:
         """Count one step: its loss, summed over N symbols in nats, and the norm of its gradient."""
@@ -263,8 +303,24 @@ class Run:
                 f"{uniform:.3g}; lower {option('learning_rate')} (now {self.config.learning_rate:g})",
                 stacklevel=3,
             )
+        if ended == "max_minutes" and clock.step == 1 and self.lasted["step"] > 60 * self.config.max_minutes + OVER:
+            sizes = " or ".join(map(option, ("batch_size", "bptt") if self.corpus.stream else ("batch_size",)))
+            warnings.warn(
+                f"the only step took {self.lasted['step']:.3g} s, longer than "
+                f"{option('max_minutes', self.config.max_minutes)}; lower {sizes}",
+                stacklevel=3,
+            )
         improving = best is not None and self.progress.waited == 0 and clock.step > self.config.validate_every
         return Result(clock.step, self.loader.epoch, clock.nats, best, clock.seconds, improving, ended, self.folder)
+
+    def note_short_step(self, batches: int) -> None:
+        """Warn that the first step, without which there is no result, sums fewer batches than it should."""
+        given = option("max_minutes", self.config.max_minutes)
+        warnings.warn(
+            f"the first step sums {counted(batches, 'batch')}, not {self.config.accumulate:,}: no more fit into "
+            f"{given}; lower {option('accumulate')}",
+            stacklevel=3,
+        )
 
     def divergence(self, step: int, found: str) -> TrainingDiverged:
         """Return the error for a step that came upon numbers which are not finite."""

@@ -78,13 +78,19 @@ def train(
         model.train()
         add_gradients = gradients.gradient_function(model, config.precision)
         while (ended := run.ended(stop.is_set())) is None:
+            place = run.place()
             with run.timed("step"):
-                N, nats = 0, 0.0
-                for _ in range(config.accumulate):
+                batches, N, nats = 0, 0, 0.0
+                while run.takes_another(batches, stop.is_set()):
                     batch = run.loader.next()
                     sum_of_nats, after = add_gradients(model, batch, None if batch.reset else run.carried)
                     run.carried = after if corpus.stream else None
-                    nats, N = nats + sum_of_nats, N + batch.N
+                    batches, nats, N = batches + 1, nats + sum_of_nats, N + batch.N
+                if batches < config.accumulate:
+                    if stop.is_set() or run.clock.step:
+                        run.go_back(place)  # who resumes takes the step
+                        continue
+                    run.note_short_step(batches)
                 norm = run.optimiser.gradient_norm(N)
                 if not math.isfinite(nats) or not math.isfinite(norm):
                     found = f"loss {nats / N:g} nats per symbol, gradient norm {norm:g}"

@@ -9,6 +9,7 @@ from unrolled.nn.dispatch import Backend, explain_backend
 from unrolled.nn.init import init_
 from unrolled.nn.layers import GRU, LSTM, RNN, PeepholeLSTM
 from unrolled.nn.network import network_of, save
+from unrolled.nn.network_module import NetworkModule, module_of
 from unrolled.nn.recording import Trace
 from unrolled.nn.recurrent_layer import RecurrentLayer
 from unrolled.nn.stepper import Stepper
@@ -21,6 +22,7 @@ __all__ = [
     "Backend",
     "GRUCell",
     "LSTMCell",
+    "NetworkModule",
     "PeepholeLSTM",
     "RNNCell",
     "Recurrent",
@@ -33,6 +35,7 @@ __all__ = [
     "from_torch",
     "functional",
     "init_",
+    "module_of",
     "network_of",
     "save",
     "swap",

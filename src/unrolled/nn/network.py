@@ -45,7 +45,7 @@ def network_of(module: Any, *, head: When = "each", one_hot: bool = False) -> Ne
     if len(parts) > 1 and isinstance(parts[-1], torch.nn.Linear):
         linear = parts.pop()
         after = Head(_array(linear.weight), None if linear.bias is None else _array(linear.bias), head, softmax)
-    layers = tuple(layer for part in parts for layer in _layers(part))
+    layers = tuple(layer for part in parts for layer in layers_of(part))
     return Network(layers, embedding, one_hot, after)
 
 
@@ -71,7 +71,11 @@ def _parts(module: Any) -> Iterator[torch.nn.Module]:
         yield module
 
 
-def _layers(module: torch.nn.Module) -> Iterator[Layer]:
+def layers_of(module: torch.nn.Module) -> Iterator[Layer]:
+    """Yield the layers of a recurrent module, bottom first, with copies of its weights.
+
+    Raises: TypeError for any other module.
+    """
     if not isinstance(module, torch.nn.RNNBase):
         raise TypeError(
             f"{type(module).__name__} cannot be saved as a part of a network, expected an Embedding, then RNN, LSTM or "

@@ -92,7 +92,7 @@ class RecurrentLayer(torch.nn.RNNBase):
             trace: return a `Trace` of every gate and state as a third value.
             embedding: (V, I): read an int64 input through this embedding; indices are in [0, V).  With fewer symbols
                 than positions the first layer reads them one-hot through W_ih E^T (G*H, V), otherwise as looked-up
-                rows.
+                rows; the two round differently.
         Returns: the output, (T, B, D*P) laid out as input, and the final state, shaped as hx.
         Raises: what torch.nn raises, in its words; ValueError, TypeError or IndexError for what torch.nn lacks.
         Source: docs/notation.md.

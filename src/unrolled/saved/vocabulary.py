@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 
 import msgspec
 import numpy as np
@@ -265,7 +266,8 @@ class Vocabulary:
         """Return the pre-tokens of a text, or the symbols of a list, in normal form."""
         if isinstance(text, str | bytes):
             return self.tokenizer.split(self._normal(text))
-        return [unicodedata.normalize("NFC", symbol) for symbol in text] if self.nfc else text
+        symbols = _as_symbols(text)
+        return [unicodedata.normalize("NFC", symbol) for symbol in symbols] if self.nfc else symbols
 
     def _written(self, ids: npt.ArrayLike) -> list[str]:
         """Return the symbols of these ids as they are written."""
@@ -286,6 +288,19 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     kind: str
     nfc: bool
     symbols: tuple[str, ...]
+
+
+def _as_symbols(given: object) -> Sequence[str]:
+    """Return a list of symbols as text; an integer is the symbol of its digits, as in files of records."""
+    if not isinstance(given, Iterable):
+        raise TypeError(f"the text is {brief(given)}, expected a text or a list of symbols")
+    symbols = given if isinstance(given, list) else list(given)
+    if {*map(type, symbols)} <= {str}:
+        return symbols
+    for k, symbol in enumerate(symbols):
+        if not isinstance(symbol, str | Integral):
+            raise TypeError(f"symbol {k} of the text is {brief(symbol)}, expected text")
+    return [*map(str, symbols)]
 
 
 def _check(symbols: tuple[object, ...], kind: str, nfc: bool) -> None:

@@ -8,7 +8,6 @@ T the last step, K largest lag, H hidden, G gates of a cell.
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +87,7 @@ def jacobians(model: SequenceModel, text: Text, *, layer: int = -1, position: in
         whole = rows[:1] + [rows[1] + rows[0] * torch.from_numpy(each[t]) for each in h_by_c]
         sizes = [_largest_singular(row) for row in whole]
         norms.append([size * math.exp(min(scale, 700.0)) for size in sizes])
-        largest = max([*sizes, sys.float_info.min])
+        largest = max([*sizes, torch.finfo(eye.dtype).tiny])
         rows, scale = [row / largest for row in rows], scale + math.log(largest)
         if t:
             x = torch.from_numpy(seen.x[t : t + 1, None]).expand(1, H, *seen.x.shape[1:])

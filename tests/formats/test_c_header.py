@@ -1,0 +1,242 @@
+"""The C header: compiled by each compiler that is found, in each of its forms, it gives what the runtime gives."""
+
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.formats.stepping import inputs, outputs
+from tests.saved.networks import layer, networks
+from unrolled.core.int8 import quantised, widened
+from unrolled.export import to_c
+from unrolled.nn.network import network_of
+from unrolled.saved.network import Head, Network, TextPart
+from unrolled.saved.network_folder import save_network
+from unrolled.saved.vocabulary import Vocabulary
+
+HERE = Path(__file__).parent
+STRICT = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
+C99, CPP = ["-std=c99", *STRICT], ["-x", "c++", "-std=c++17", *STRICT]
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1"]
+#: By name: compiler, flags, and steps of each network.
+BUILDS = {
+    "gcc": ("gcc", ["-O2", "-march=native", *C99], 10_000),
+    "gcc-any-processor": ("gcc", ["-O2", *C99], 10_000),
+    "gcc-plain": ("gcc", ["-O2", "-DPLAIN", *C99], 10_000),
+    "gcc-contracted": ("gcc", ["-O3", "-march=native", *STRICT], 10_000),
+    "gcc-sanitizers": ("gcc", [*SANITIZERS, "-march=native", *C99], 500),
+    "gcc-plain-sanitizers": ("gcc", [*SANITIZERS, "-DPLAIN", *C99], 500),
+    "g++": ("g++", ["-O1", "-march=native", *CPP], 500),
+    "clang": ("clang", ["-O2", "-march=native", *C99], 10_000),
+    "clang-plain": ("clang", ["-O2", "-DPLAIN", *C99], 10_000),
+    "clang++": ("clang++", ["-O1", "-march=native", *CPP], 500),
+    "arm": ("aarch64-linux-gnu-gcc", ["-O2", "-static", *C99], 500),
+}
+TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-12}
+
+
+def random_head(V, P, dtype=np.float32, **options):
+    rng = np.random.default_rng(5)
+    return Head(rng.normal(size=(V, P)).astype(dtype), rng.normal(size=V).astype(dtype), **options)
+
+
+def steppable():
+    """Every network that a header can hold, by a name in C, with weights so small that states forget rounding."""
+    double = {"dtype": np.float64}
+    found = {re.sub(r"\W", "_", name): net for name, net in networks()}
+    found |= {
+        "projected": Network((layer("LSTM", 3, 17, P=11), layer("LSTM", 11, 6, P=3, seed=1, initial=True))),
+        "sixteen": Network((layer("LSTM", 3, 16), layer("GRU", 16, 32)), head=random_head(5, 32)),
+        "peepholes_initial": Network((layer("LSTM_PEEPHOLE", 2, 33, initial=True),)),
+        "many_rows": Network((layer("GRU", 40, 21),), head=random_head(133, 21)),
+        "double_stack": Network(
+            (layer("LSTM", 3, 9, **double), layer("GRU", 9, 16, **double)), head=random_head(3, 16, np.float64)
+        ),
+        "double_softmax": Network(
+            (layer("RNN_TANH", 3, 7, **double),), head=random_head(3, 7, np.float64, softmax=True)
+        ),
+    }
+    found = {n: net for n, net in found.items() if net.is_steppable and not (net.head and net.head.when == "last")}
+    for net in found.values():
+        for name, w in net.tensors().items():
+            w *= 0.5 if name.startswith("rnn") else 1
+    return found
+
+
+def widened_from_int8(network):
+    """The network that a header in int8 holds."""
+
+    def matrix(w):
+        return None if w is None else widened(quantised(w)).astype(w.dtype)
+
+    layers = []
+    for number, each in enumerate(network.layers):
+        (weights,) = each.directions
+        W_ih = weights.W_ih if network.one_hot and number == 0 else matrix(weights.W_ih)
+        weights = weights._replace(W_ih=W_ih, W_hh=matrix(weights.W_hh), W_hr=matrix(weights.W_hr))
+        layers.append(replace(each, directions=(weights,)))
+    head = network.head and replace(network.head, W=matrix(network.head.W))
+    return replace(network, layers=tuple(layers), head=head)
+
+
+#: By name of the header: the network, how its weights are written, and the network that the header then holds.
+HEADERS = {name: (net, "float32", net) for name, net in steppable().items()}
+HEADERS |= {
+    f"{name}_int8": (net, "int8", widened_from_int8(net))
+    for name, (net, _, _) in HEADERS.items()
+    if net.dtype == np.float32
+}
+
+
+@pytest.fixture(scope="module")
+def expected():
+    """Of each header, what goes in and what must come out in 10,000 steps."""
+    given = {name: inputs(net, 10_000) for name, (net, _, _) in HEADERS.items()}
+    return {name: (given[name], outputs(held, given[name])) for name, (_, _, held) in HEADERS.items()}
+
+
+@pytest.mark.parametrize("name", BUILDS)
+def test_header_gives_what_the_runtime_gives(name, expected, tmp_path):
+    compiler, flags, T = BUILDS[name]
+    for header, (net, weights, _) in HEADERS.items():
+        to_c(net, tmp_path / f"{header}.h", weights=weights)
+    build(tmp_path, {header: net for header, (net, _, _) in HEADERS.items()}, compiler, flags)
+    for header, (x, _) in expected.items():
+        (tmp_path / f"{header}.x").write_bytes(x[:T].astype(np.int32 if x.dtype == np.int64 else x.dtype).tobytes())
+    run([*emulator(compiler), tmp_path / "program"], tmp_path)
+    errors = {header: error(tmp_path / f"{header}.y", y[:T]) for header, (_, y) in expected.items()}
+    limits = {header: TOLERANCE[y.dtype] for header, (_, y) in expected.items()}
+    assert {header: e for header, e in errors.items() if not e <= limits[header]} == {}
+
+
+@pytest.mark.parametrize("flags", [["-march=native"], ["-DNET_PLAIN"], ["-march=native", "-ffp-contract=off"]], ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sigmoid_and_tanh_are_exact_to_the_stated_error(dtype, flags, tmp_path):
+    to_c(Network((layer("LSTM", 1, 16, dtype=dtype),)), tmp_path / "net.h")
+    x = np.concatenate(
+        [np.linspace(-100, 100, 200_001), np.geomspace(1e-30, 700, 99_999), [0, np.inf, -np.inf, np.nan]]
+    )
+    x = np.pad(x, (0, -len(x) % 64)).astype(dtype)
+    (tmp_path / "x").write_bytes(x.tobytes())
+    run(["gcc", "-O2", *flags, "-I", ".", HERE / "functions.c", "-o", "program"], tmp_path)
+    run([tmp_path / "program"], tmp_path)
+    found = np.fromfile(tmp_path / "y", dtype).reshape(2, -1)
+    wide = x.astype(np.longdouble)
+    tail = np.exp(-np.abs(wide))
+    for y, want in zip(found, (np.where(wide > 0, 1, tail) / (1 + tail), np.tanh(wide)), strict=True):
+        normal = np.abs(want) > np.finfo(dtype).tiny
+        ulp = np.spacing(np.abs(want[normal]).astype(dtype)).astype(np.longdouble)
+        assert np.max(np.abs(y[normal] - want[normal]) / ulp) < 3
+        assert np.array_equal(np.isnan(y), np.isnan(x))
+        assert not np.any(y[~normal & ~np.isnan(x)] > 2 * np.finfo(dtype).tiny)
+
+
+def test_step_calls_nothing_but_memcpy_and_memset(tmp_path):
+    net = Network((layer("LSTM", 3, 16, initial=True), layer("GRU", 16, 9)), head=random_head(5, 9, softmax=True))
+    to_c(net, tmp_path / "net.h")
+    (tmp_path / "unit.c").write_text(
+        '#include "net.h"\nvoid step(net_state *s, float *x, float *y) { net_reset(s); net_step(s, x, y); }\n'
+    )
+    run(["gcc", *C99, "-O2", "-march=native", "-c", "unit.c"], tmp_path)
+    called = subprocess.run(["nm", "-u", "unit.o"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert {*called.split()} <= {"U", "memcpy", "memset", "_GLOBAL_OFFSET_TABLE_"}
+
+
+@pytest.mark.parametrize(
+    ("symbols", "kind", "written"),
+    [
+        (["a", "é", '"', "\\", "?", "\n", "7"], "characters", None),
+        (["net_step", "x" * 50, "??/", "日本"], "symbols", ["net_step", "x" * 50, "??/", "日本", "EOS", "UNK"]),
+        (["c3", "a9", "41"], "bytes", [b"\xc3", b"\xa9", b"A", b"", "\N{REPLACEMENT CHARACTER}".encode()]),
+        (["rose", "\n"], "words", ["rose", "\n", "", "\N{REPLACEMENT CHARACTER}"]),
+    ],
+)
+def test_table_says_what_each_symbol_writes(symbols, kind, written, tmp_path):
+    written = written or [*symbols, "", "\N{REPLACEMENT CHARACTER}"]
+    vocabulary = Vocabulary(symbols, kind)
+    V = len(vocabulary)
+    start = np.log(np.full(V, 1 / V, np.float32))
+    net = Network((layer("GRU", V, 4),), one_hot=True, head=random_head(V, 4), text=TextPart(vocabulary, False, start))
+    to_c(net, tmp_path / "poet.h")
+    (tmp_path / "main.c").write_text(
+        '#include <stdio.h>\n#include "poet.h"\nint main(void) {\n  int k;\n'
+        '  for (k = 0; k < poet_inputs; k++) printf("%s%c%.9g%c", poet_symbols[k], 0, poet_start[k], 0);\n'
+        "  return 0;\n}\n"
+    )
+    run(["gcc", *C99, "main.c", "-o", "main"], tmp_path)
+    said = subprocess.run([tmp_path / "main"], capture_output=True, check=True).stdout.split(b"\0")
+    assert said[:-1:2] == [each if isinstance(each, bytes) else each.encode() for each in written]
+    assert np.allclose([float(n) for n in said[1::2]], start)
+
+
+def nan_in_head():
+    head = random_head(3, 5)
+    head.W[1, 2] = np.nan
+    return Network((layer("LSTM", 3, 5),), head=head)
+
+
+@pytest.mark.parametrize(
+    ("net", "options", "said"),
+    [
+        (Network((layer("GRU", 3, 5, 2),)), {}, "reverse direction of layer 0: it reads from the end"),
+        (Network((layer("GRU", 3, 5),), head=random_head(3, 5, when="last")), {}, "no step knows that it is the last"),
+        (nan_in_head(), {}, "head.weight: a number in it is not finite"),
+        (Network((layer("GRU", 3, 5, dtype=np.float64),)), {"weights": "int8"}, "float64 weights in int8"),
+        (Network((layer("GRU", 3, 5),)), {"name": "2nd"}, "'2nd' is no name in C"),
+        (Network((layer("GRU", 3, 5),)), {"name": "ampère"}, "is no name in C"),
+        (Network((layer("GRU", 3, 5),)), {"name": "a\n"}, "is no name in C"),
+        (Network((layer("GRU", 3, 5),)), {"weights": "int4"}, "must be one of float32, int8"),
+    ],
+)
+def test_what_no_header_holds_is_refused_before_anything_is_written(net, options, said, tmp_path):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        to_c(net, tmp_path / "net.h", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_in_a_header_begin_with_that_of_its_file(tmp_path):
+    to_c(Network((layer("GRU", 3, 5),)), tmp_path / "my-amp.h")
+    assert "my_amp_step(my_amp_state *s, const float *x, float *y)" in (tmp_path / "my-amp.h").read_text()
+    assert "net_" not in (tmp_path / "my-amp.h").read_text().replace("my_amp_", "")
+
+
+def test_folder_and_module_give_the_header_of_their_network(tmp_path):
+    module = torch.nn.Sequential(torch.nn.Embedding(7, 4), torch.nn.GRU(4, 6), torch.nn.Linear(6, 7))
+    save_network(tmp_path / "model", network_of(module))
+    for name, source in {"a": module, "b": tmp_path / "model", "c": network_of(module)}.items():
+        to_c(source, tmp_path / f"{name}.h", name="net")
+    assert (tmp_path / "a.h").read_text() == (tmp_path / "b.h").read_text() == (tmp_path / "c.h").read_text()
+
+
+def error(file, y):
+    return np.abs(np.fromfile(file, y.dtype).reshape(y.shape) - y).max()
+
+
+def build(folder, headers, compiler, flags):
+    """Compile a program that steps the network of each header, {name: network}."""
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no {compiler} to compile the header with")
+    real = {name: "double" if net.dtype == np.float64 else "float" for name, net in headers.items()}
+    source = [f"#define {name.upper()}_PLAIN" for name in headers if "-DPLAIN" in flags]
+    source += [f'#include "{name}.h"' for name in headers] + ['#include "drive_headers.h"']
+    source += [f"{'SYMBOLS' if net.reads_symbols else 'VECTORS'}({n}, {real[n]})" for n, net in headers.items()]
+    source += ["int main(void) {", *(f"  drive_{name}();" for name in headers), "  return 0;", "}", ""]
+    (folder / "main.c").write_text("\n".join(source))
+    run([compiler, *flags, "-I", HERE, "main.c", "-o", "program"], folder)
+
+
+def emulator(compiler):
+    if not compiler.startswith("aarch64"):
+        return []
+    found = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
+    return [found] if found else pytest.skip("the header compiles for ARM; there is no qemu-aarch64 to run it")
+
+
+def run(command, folder):
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr[:5000]
