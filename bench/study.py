@@ -89,7 +89,7 @@ STUDIES = {
             {"weight_decay": 0.011}, {"weight_decay": 0.04}, {"weight_decay": 0.16},
             {"dropout": 0.1}, {"dropout": 0.3}, {"weight_dropout": 0.1},
             {"learning_rate": 9e-3, "weight_decay": 0.011, "dropout": 0.3},
-            {"cell": "gru", "learning_rate": 4e-3}, {"cell": "gru", "learning_rate": 8e-3}, {"num_layers": 2},
+            {"cell": "gru", "learning_rate": 8e-3}, {"cell": "gru", "learning_rate": 1.6e-2}, {"num_layers": 2},
         ],
     ),
     "plays-5": Study(

@@ -237,7 +237,7 @@ def _regularisation(plan: _Plan) -> None:
 
 
 #: Learning rates of the cells at H RATED under adamw and rmsprop, and of sgd.
-RATED, RATES, SGD_RATE = 256, {"lstm": 0.02, "gru": 0.004, "rnn": 0.002}, 1.0
+RATED, RATES, SGD_RATE = 256, {"lstm": 0.02, "gru": 0.01, "rnn": 0.002}, 1.0
 #: Steps beyond which a longer run takes smaller ones, and what multiplies the rate for a trained model.
 LONG, BEGUN = 25_000, 0.25
 #: Weight decay for each symbol of a batch, which falls with the cubic root of N million training symbols, and at most.
