@@ -59,7 +59,7 @@ tsan: build/tsan/races
 build/tsan/races: $(CPP) tests/core/races.cpp tests/core/layer_arrays.h
 	mkdir -p build/tsan
 	$(CXX) -std=gnu++20 -O1 -g -ffp-contract=off -fsanitize=thread -pthread -DUNROLLED_HAS_BASELINE tests/core/races.cpp \
-	  csrc/target_baseline.cpp csrc/dispatch.cpp csrc/division.cpp csrc/quota.cpp csrc/threads.cpp csrc/workspace.cpp -o $@
+	  csrc/target_baseline.cpp csrc/dispatch.cpp csrc/kernel_set.cpp csrc/division.cpp csrc/quota.cpp csrc/threads.cpp csrc/workspace.cpp -o $@
 
 clean:
 	rm -rf $(VENV) build docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis

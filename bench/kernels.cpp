@@ -82,10 +82,11 @@ class Layer {
     call.gradients = nullptr;
     call.save = false;
     call.reused = true;
-    const Lease scratch(kernels.step_bytes(call));
-    kernels.prepare_step(call, scratch.data());
+    const StepBytes bytes = kernels.bytes(call);
+    const Lease weights(bytes.weights), own(bytes.own);
+    kernels.prepare(call, weights.data(), own.data(), /*pack=*/true);
     const double s = median_seconds(21, [&] {
-      for (int k = 0; k < steps; ++k) kernels.step(scratch.data());
+      for (int k = 0; k < steps; ++k) kernels.step(own.data());
     });
     return s / steps * 1e9;
   }
@@ -93,7 +94,7 @@ class Layer {
   double flops;
 
  private:
-  void run(int allowed) { run_call(*active_instruction_set().f32, call, allowed); }
+  void run(int allowed) { run_call(*active_kernels().f32, call, allowed); }
 
   std::vector<float> W_ih, W_hh, bias, x, dy, state, y, h_n, c_n, dx, gates, cells, dW_ih, dW_hh, db;
   Recurrence<float> recurrence{};

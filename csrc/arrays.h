@@ -22,10 +22,11 @@ constexpr bool operator==(const DLDataType& a, const DLDataType& b) {
   return a.code == b.code && a.bits == b.bits && a.lanes == b.lanes;
 }
 inline constexpr DLDataType kInt64{kDLInt, 64, 1}, kFloat32{kDLFloat, 32, 1}, kFloat64{kDLFloat, 64, 1},
-    kBFloat16{kDLBfloat, 16, 1}, kUInt16{kDLUInt, 16, 1}, kBool{kDLBool, 8, 1};
+    kBFloat16{kDLBfloat, 16, 1}, kUInt16{kDLUInt, 16, 1}, kInt8{kDLInt, 8, 1}, kBool{kDLBool, 8, 1};
 template <class Element>
 constexpr DLDataType kTypeOf = std::is_same_v<Element, Index>          ? kInt64
                                : std::is_same_v<Element, std::uint8_t> ? kBool
+                               : std::is_same_v<Element, std::int8_t>  ? kInt8
                                : std::is_same_v<Element, BFloat16>     ? kBFloat16
                                : std::is_same_v<Element, float>        ? kFloat32
                                                                        : kFloat64;

@@ -22,12 +22,12 @@
 #include "sampler.h"
 #include "dispatch.h"
 #include "layer_call.h"
-#include "leased_array.h"
+#include "array_view.h"
 #include "numbers.h"
 #include "threads.h"
 #include "request.h"
 #include "step.h"
-#include "stepper.h"
+#include "stepper_arrays.h"
 #include "tensors.h"
 #include "workspace.h"
 
@@ -70,8 +70,16 @@ DLDataType number_type(const Named<kWeightsFields>& weights) { return read_tenso
 // Calls `body` with the kernels of one type.
 template <class Type, class Body>
 auto with_kernels(const Type& type, Body body) {
-  const InstructionSet& set = active_instruction_set();
+  const KernelSet& set = active_kernels();
   const DLDataType number = number_type(type);
+  return number == kFloat64 ? body(*set.f64) : number == kBFloat16 ? body(*set.bf16) : body(*set.f32);
+}
+
+// The same with those of single steps.
+template <class Body>
+auto with_steps(std::string_view dtype, Body body) {
+  const InstructionSet& set = active_instruction_set();
+  const DLDataType number = number_type(dtype);
   return number == kFloat64 ? body(*set.f64) : number == kBFloat16 ? body(*set.bf16) : body(*set.f32);
 }
 
@@ -104,13 +112,15 @@ bool unroll_arrays(std::string_view dtype, int cell, nb::handle layout, nb::hand
 
 // A head on rows of its own, on one thread.
 void linear(std::string_view dtype, nb::handle arrays) {
-  with_kernels(dtype, [&]<class Real>(const Kernels<Real>& kernels) {
+  with_steps(dtype, [&]<class Real>(const StepKernels<Real>& kernels) {
     Tensors<Real> in(Take::arrays);
     const auto pass = read_struct<LinearPass<Real>>(in, arrays);
-    const Linear<Real> rows{pass.W, pass.b, pass.x, pass.y, pass.N, pass.H, pass.V};
+    const Linear<Real> rows{pass.W, pass.b, pass.x, pass.y, pass.N, pass.H, pass.V, {}};
     const nb::gil_scoped_release unlocked;
-    const Lease scratch(kernels.linear_bytes(rows));
-    kernels.linear(rows, scratch.data(), /*packed=*/false);
+    const StepBytes bytes = kernels.linear_bytes(rows);
+    const Lease weights(bytes.weights), own(bytes.own);
+    kernels.pack_linear(rows, weights.data());
+    kernels.linear(rows, weights.data(), own.data());
   });
 }
 
@@ -158,6 +168,27 @@ using AnyStepper = std::variant<Stepper<float>, Stepper<double>, Stepper<BFloat1
 using Uniforms = nb::ndarray<const double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Symbols = nb::ndarray<Index, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
+// A stack of layers, of the kernels of one type; of int8 the rows and vectors are float32.
+void make_stepper(AnyStepper* place, std::string_view dtype, nb::handle cells, nb::handle layers, nb::handle head,
+                  nb::handle embedding, Index B, bool symbols) {
+  const bool int8 = dtype == "int8";
+  const StackArrays given{cells, layers, head, embedding, symbols, int8};
+  const auto make = [&]<class Real>(const StepKernels<Real>& steps, const StepKernels<Real>& plain) {
+    new (place) AnyStepper(std::in_place_type<Stepper<Real>>, StackReader<Real>(steps, plain, given).read(), B);
+  };
+  if (int8) return make(*active_instruction_set().int8, *active_instruction_set().f32);
+  with_steps(dtype, [&](const auto& steps) { make(steps, steps); });
+}
+
+// Other rows on the weights of another stepper.
+AnyStepper* stepper_beside(const AnyStepper& other, Index B) {
+  return std::visit(
+      [&]<class Real>(const Stepper<Real>& stepper) {
+        return new AnyStepper(std::in_place_type<Stepper<Real>>, stepper.stack(), B);
+      },
+      other);
+}
+
 Index write_symbols(AnyStepper& any, const Choice& choice, Index last, const Uniforms& u, const Symbols& written) {
   return std::visit(
       [&](auto& stepper) {
@@ -201,8 +232,8 @@ nb::tuple crew(int cell, std::string_view dtype, Index T, Index B, Index I, Inde
 
 // A tensor in memory of the workspace, which takes it back when the last view of the tensor is gone.
 nb::object buffer(std::string_view dtype, const std::vector<std::size_t>& shape) {
-  return with_kernels(
-      dtype, [&]<class Real>(const Kernels<Real>&) { return LeasedArray<Real>(shape).template as<nb::pytorch>(); });
+  return with_kernels(dtype,
+                      [&]<class Real>(const Kernels<Real>&) { return view_of<nb::pytorch>(LeasedArray<Real>(shape)); });
 }
 
 using Flat = nb::ndarray<nb::ro, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
@@ -291,21 +322,19 @@ NB_MODULE(_core, m) {
   m.def("head", &head, nb::arg("arrays"), nb::arg("threads"),
         "Run the head once in training, on the arrays of HeadPass; return the loss in nats.");
   nb::class_<AnyStepper>(m, "Stepper", "A stack of layers, and maybe a head, that steps with its weights packed.")
+      .def("__init__", &make_stepper, nb::arg("dtype"), nb::arg("cells"), nb::arg("layers"), nb::arg("head").none(),
+           nb::arg("embedding").none(), nb::arg("B"), nb::arg("symbols"))
+      .def("beside", &stepper_beside, nb::arg("B"), "A stepper of B other rows on the same packed weights.")
+      .def_prop_ro("states",
+                   [](const AnyStepper& any) { return std::visit([](auto& s) { return states_of(s); }, any); })
+      .def_prop_ro(
+          "output",
+          [](const AnyStepper& any) { return std::visit([](auto& s) { return view_of<nb::numpy>(s.output()); }, any); })
+      .def_prop_ro(
+          "logits",
+          [](const AnyStepper& any) { return std::visit([](auto& s) { return view_of<nb::numpy>(s.logits()); }, any); })
       .def(
-          "__init__",
-          [](AnyStepper* place, std::string_view dtype, nb::handle cells, nb::handle layers, nb::handle head, Index B,
-             bool symbols) {
-            with_kernels(dtype, [&]<class Real>(const Kernels<Real>& kernels) {
-              new (place) AnyStepper(std::in_place_type<Stepper<Real>>, kernels, cells, layers, head, B, symbols);
-            });
-          },
-          nb::arg("dtype"), nb::arg("cells"), nb::arg("layers"), nb::arg("head").none(), nb::arg("B"),
-          nb::arg("symbols"))
-      .def_prop_ro("states", [](const AnyStepper& any) { return std::visit([](auto& s) { return s.states(); }, any); })
-      .def_prop_ro("output", [](const AnyStepper& any) { return std::visit([](auto& s) { return s.output(); }, any); })
-      .def_prop_ro("logits", [](const AnyStepper& any) { return std::visit([](auto& s) { return s.logits(); }, any); })
-      .def(
-          "step", [](AnyStepper& any, nb::handle x) { std::visit([&](auto& stepper) { stepper.step(x); }, any); },
+          "step", [](AnyStepper& any, nb::handle x) { std::visit([&](auto& s) { step_stepper(s, x); }, any); },
           nb::arg("x").none(), "Read x (B, I), or symbols (B), and run a step.")
       .def("write", &write_symbols, nb::arg("choice"), nb::arg("last"), nb::arg("u").noconvert(),
            nb::arg("written").noconvert(),

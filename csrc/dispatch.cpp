@@ -12,7 +12,9 @@ namespace unrolled {
   extern const InstructionSet instruction_set; \
   }
 UNROLLED_DECLARE(avx512_bf16)
+UNROLLED_DECLARE(avx512_vnni)
 UNROLLED_DECLARE(avx512)
+UNROLLED_DECLARE(avx2_vnni)
 UNROLLED_DECLARE(avx2)
 UNROLLED_DECLARE(neon_bf16)
 UNROLLED_DECLARE(neon)
@@ -24,8 +26,14 @@ const std::vector<const InstructionSet*>& compiled_instruction_sets() {
 #ifdef UNROLLED_HAS_AVX512_BF16
       &avx512_bf16::instruction_set,
 #endif
+#ifdef UNROLLED_HAS_AVX512_VNNI
+      &avx512_vnni::instruction_set,
+#endif
 #ifdef UNROLLED_HAS_AVX512
       &avx512::instruction_set,
+#endif
+#ifdef UNROLLED_HAS_AVX2_VNNI
+      &avx2_vnni::instruction_set,
 #endif
 #ifdef UNROLLED_HAS_AVX2
       &avx2::instruction_set,

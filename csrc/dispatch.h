@@ -18,6 +18,9 @@ const std::vector<const InstructionSet*>& supported_instruction_sets();
 // ones, if UNROLLED_ISA is not one of them.
 const InstructionSet& active_instruction_set();
 
+// The kernels of whole calls of the one in use.
+const KernelSet& active_kernels();
+
 // Chooses by name from now on, for the tests that force each in turn.
 void force_instruction_set(const std::string& name);
 

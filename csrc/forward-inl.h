@@ -166,8 +166,8 @@ class ForwardRows {
   template <Pass pass>
   void multiply(Index rows, Part part) {
     const auto& panels = packed_.hidden;
-    multiply_rows(panels, part.of(panels.count), at_.h_prev, rows,
-                  [&](Index k, Index j, const Sum* sums) { cell<pass>(k, j, sums); });
+    multiply_rows<pass != Pass::recompute>(panels, part.of(panels.count), at_.h_prev, rows,
+                                           [&](Index k, Index j, const Sum* sums) { cell<pass>(k, j, sums); });
   }
 
   // One vector of units of one row, from unit j on.
@@ -294,16 +294,14 @@ void forward_of(const CallOf<T>& call, void* scratch, const Team& team) {
   Forward<Cell, T>(plan, team).run();
 }
 
-// A call of one step that is run again and again: laid out, arranged and packed once.
+// A call of one step that is run again and again: laid out and arranged once, on weights that are packed once.
 template <class Cell, class T>
 class OneStep {
  public:
-  OneStep(const CallOf<T>& call, Arena& arena) : plan_(call, 1, arena) {}
+  OneStep(const CallOf<T>& call, Arena& own, Arena& weights) : plan_(call, 1, own, weights) {}
 
-  void pack() {
-    plan_.arrange();
-    plan_.pack(Team{});
-  }
+  void arrange() { plan_.arrange(); }
+  void pack() { plan_.pack(Team{}); }
 
   void run() const {
     plan_.pad_cells();

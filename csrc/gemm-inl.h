@@ -50,7 +50,7 @@ void tile(Sum* out, const A* const* a, const Index* at, int segments, Index K, c
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) row[r] = a[r] + at[s];
       for (Index k = 0; k < K / kDepth<A>; ++k) add([&row, k](int r) { return lane(row[r] + k * kDepth<A>); });
-      if (K % kDepth<A>) add([&row, K](int r) { return half_lane(row[r] + K - 1); });
+      if (K % kDepth<A>) add([&row, K](int r) { return last_lane(row[r] + K / kDepth<A> * kDepth<A>); });
     }
   }
 #pragma GCC unroll 8
@@ -107,6 +107,13 @@ template <bool Transposed, class Sum, class A>
                                             int segments, Index K, const Lane<A>* panel) {
   if (K > kChain * kDepth<A>) return run_long_tile<Transposed>(rows, vectors, out, a, at, segments, K, panel);
   sized_tile<Transposed>(rows, vectors, out, a, at, segments, K, panel);
+}
+
+// The same, compiled once for all products of one type.
+template <bool Transposed, class Sum, class A>
+[[gnu::noinline]] void run_shared_tile(Index rows, int vectors, Sum* out, const A* const* a, const Index* at,
+                                       int segments, Index K, const Lane<A>* panel) {
+  run_tile<Transposed>(rows, vectors, out, a, at, segments, K, panel);
 }
 
 // Cuts n rows into tiles of nearly equal height, at most `most`: 32 rows of 6 are 6 6 5 5 5 5, not 6 6 6 6 6 2.  Here
@@ -215,6 +222,7 @@ struct Source {
   const Storage* rows;
   Index lanes, K;
 
+  Source(const Storage* rows, Index lanes, Index K) : rows(rows), lanes(lanes), K(K) {}
   Source(const P& panels, Index p, int v, const Storage* W) : K(panels.K) {
     const Index unit = panels.first(p) + (P::gates > 1 ? 0 : v * kWidth<Sum>);
     rows = W + ((P::gates > 1 ? v : 0) * panels.columns + unit) * K;
@@ -261,39 +269,48 @@ void pack_transposed(const P& to, const typename P::Storage* W, Part part) {
 // A call of at most so many rows does not pack W: it is transposed in registers and added to the sums.
 constexpr int kUnpackedRows = 4;
 
-// The same sums as `tile` for panel p, from W itself: the same chains of multiply_adds.
+// The same sums as `tile` for one vector of a panel, from W itself: the same chains of multiply_adds.  Where the vector
+// comes from is all that differs among panels, so that one body serves all of them.
 template <int R, class P, class A>
-void tile_unpacked(typename P::Sum* out, const A* const* a, const P& panels, Index p) {
+[[gnu::noinline]] void vector_unpacked(typename P::Sum* out, Index apart, const A* const* a, const Source<P>& source) {
   using Sum = typename P::Sum;
   using From = Source<P>;
   constexpr Index width = kWidth<Sum>, depth = kDepth<A>;
+  Vec<Sum> total[R], sum[R];
+  const auto add = [&](Index k, Index left) [[gnu::always_inline]] {
+    typename From::Factors block[width];
+    source.transposed(k, left, block);
+#pragma GCC unroll 16
+    for (Index c = 0; c < width; ++c) {
+      if (c >= lanes_of<A>(left)) break;
+      const bool whole = depth == 1 || c * depth + depth <= left;
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r) {
+        const A* number = a[r] + k + c * depth;
+        sum[r] = multiply_add(broadcast(whole ? lane(number) : last_lane(number)), block[c], sum[r]);
+      }
+    }
+  };
+  Index k = 0;
+  do {
+    for (int r = 0; r < R; ++r) sum[r] = Vec<Sum>{};
+    const Index first = k, end = min_of(source.K, first + kChain * depth);
+    for (; k + From::block <= end; k += From::block) add(k, From::block);
+    if (k < end) add(k, end - k), k = end;
+    for (int r = 0; r < R; ++r) total[r] = first == 0 ? sum[r] : total[r] + sum[r];
+  } while (k < source.K);
+  for (int r = 0; r < R; ++r) store(out + r * apart, total[r]);
+}
+
+// Panel p of a matrix that is not packed.
+template <int R, class P, class A>
+void tile_unpacked(typename P::Sum* out, const A* const* a, const P& panels, Index p) {
+  using Plain = Panels<typename P::Storage, typename P::Sum>;
+  constexpr Index width = kWidth<typename P::Sum>;
   const int V = panels.vectors(p);
   for (int v = 0; v < V; ++v) {
-    const From source(panels, p, v, panels.unpacked);
-    Vec<Sum> total[R], sum[R];
-    const auto add = [&](Index k, Index left) [[gnu::always_inline]] {
-      typename From::Factors block[width];
-      source.transposed(k, left, block);
-#pragma GCC unroll 16
-      for (Index c = 0; c < width; ++c) {
-        if (c >= lanes_of<A>(left)) break;
-        const bool whole = depth == 1 || c * depth + depth <= left;
-#pragma GCC unroll 4
-        for (int r = 0; r < R; ++r) {
-          const A* number = a[r] + k + c * depth;
-          sum[r] = multiply_add(broadcast(whole ? lane(number) : half_lane(number)), block[c], sum[r]);
-        }
-      }
-    };
-    Index k = 0;
-    do {
-      for (int r = 0; r < R; ++r) sum[r] = Vec<Sum>{};
-      const Index first = k, end = min_of(panels.K, first + kChain * depth);
-      for (; k + From::block <= end; k += From::block) add(k, From::block);
-      if (k < end) add(k, end - k), k = end;
-      for (int r = 0; r < R; ++r) total[r] = first == 0 ? sum[r] : total[r] + sum[r];
-    } while (k < panels.K);
-    for (int r = 0; r < R; ++r) store(out + (r * V + v) * width, total[r]);
+    const Source<P> source(panels, p, v, panels.unpacked);
+    vector_unpacked<R, Plain>(out + v * width, V * width, a, Source<Plain>{source.rows, source.lanes, source.K});
   }
 }
 
@@ -307,13 +324,18 @@ template <int R = 1, class P, class A>
   tile_unpacked<R>(out, a, panels, p);
 }
 
-// Rows of a, each in segments as for `tile`, times a matrix in panels.  A matrix that is not packed takes whole rows.
-template <class P, class A, class Each>
+// Rows of a, each in segments as for `tile`, times a matrix in panels.  A matrix that is not packed takes whole rows. A
+// product of single steps of a recurrence has the tiles inside it: there a call would count.
+template <bool inlined = false, class P, class A, class Each>
 [[gnu::always_inline]] inline void multiply_rows(const P& panels, Range range, const A* const* a, Index rows, Each each,
                                                  const Index* at = &kStart) {
   const auto product = [&](typename P::Sum* sums, Index p, Index r0, Index R) {
-    if (panels.unpacked) return run_tile_unpacked(R, sums, a + r0, panels, p);
-    run_tile<false>(R, panels.vectors(p), sums, a + r0, at, panels.segments, panels.K, panels.panel(p));
+    if constexpr (!__is_same(A, std::int8_t)) {
+      if (panels.unpacked) return run_tile_unpacked(R, sums, a + r0, panels, p);
+    }
+    const int V = panels.vectors(p);
+    if constexpr (inlined) return run_tile<false>(R, V, sums, a + r0, at, panels.segments, panels.K, panels.panel(p));
+    run_shared_tile<false>(R, V, sums, a + r0, at, panels.segments, panels.K, panels.panel(p));
   };
   for_each_tile(panels, range, rows, product, each);
 }

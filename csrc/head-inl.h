@@ -29,36 +29,37 @@ struct Softmax {
 };
 
 template <class T>
-struct LinearPlan {
-  Panels<typename T::Storage, typename T::Sum> panels;
-  const T::Storage** x_rows;  // (B)
-
-  LinearPlan(const Linear<typename T::Storage>& head, Arena& arena) : panels(head.V, head.H) {
-    arena.take(panels.size(), panels.data);
-    arena.take(head.B, x_rows);
-  }
-};
-
-template <class T>
-std::size_t linear_bytes(const Linear<typename T::Storage>& head) {
-  Arena arena(nullptr);
-  const LinearPlan<T> plan(head, arena);
-  return arena.used();
+Panels<typename T::Storage, typename T::Sum> linear_panels(const Linear<typename T::Storage>& head, void* weights) {
+  Panels<typename T::Storage, typename T::Sum> panels(head.V, head.H);
+  panels.data = static_cast<Lane<typename T::Storage>*>(weights);
+  return panels;
 }
 
 template <class T>
-void linear(const Linear<typename T::Storage>& head, void* scratch, bool packed) {
+StepBytes linear_bytes(const Linear<typename T::Storage>& head) {
+  Arena weights(nullptr), own(nullptr);
+  weights.take<Lane<typename T::Storage>>(linear_panels<T>(head, nullptr).size());
+  own.take<const typename T::Storage*>(head.B);
+  return {weights.used(), own.used()};
+}
+
+template <class T>
+void pack_linear(const Linear<typename T::Storage>& head, void* weights) {
   const FlushDenormals flush;
-  Arena arena(scratch);
-  LinearPlan<T> plan(head, arena);
-  for (Index b = 0; b < head.B; ++b) plan.x_rows[b] = head.x + b * head.H;
-  if (!packed) pack_transposed(plan.panels, head.W, kWhole);
-  multiply_rows(plan.panels, plan.panels.whole(), plan.x_rows, head.B,
-                [&](Index b, Index v, const typename T::Sum* sum) {
-                  using Compute = typename T::Compute;
-                  const Index n = plan.panels.lanes(v);
-                  store_n(head.y + b * head.V + v, convert<Compute>(load(sum)) + read_n<Compute>(head.b + v, n), n);
-                });
+  pack_transposed(linear_panels<T>(head, weights), head.W, kWhole);
+}
+
+template <class T>
+void linear(const Linear<typename T::Storage>& head, const void* weights, void* own) {
+  const FlushDenormals flush;
+  const auto panels = linear_panels<T>(head, const_cast<void*>(weights));
+  const auto rows = static_cast<const typename T::Storage**>(own);
+  for (Index b = 0; b < head.B; ++b) rows[b] = head.x + b * head.H;
+  multiply_rows(panels, panels.whole(), rows, head.B, [&](Index b, Index v, const typename T::Sum* sum) {
+    using Compute = typename T::Compute;
+    const Index n = panels.lanes(v);
+    store_n(head.y + b * head.V + v, convert<Compute>(load(sum)) + read_n<Compute>(head.b + v, n), n);
+  });
 }
 
 template <class T>

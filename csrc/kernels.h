@@ -76,6 +76,20 @@ struct Weights {
   Real* p;     // (3*H), the peepholes p_i p_f p_o, null: zeros
 };
 
+// A matrix in int8: row r is q[r] times scale[r], exactly (unrolled/core/int8.py).
+struct Int8Matrix {
+  const std::int8_t* q = nullptr;  // (rows, K), -127 to 127
+  const float* scale = nullptr;    // (rows)
+};
+
+// The matrices of a recurrence in int8, in place of those in float.
+struct Int8Matrices {
+  Int8Matrix W_ih, W_hh, W_hr;  // W_ih is not read where symbols are: their columns stay float
+};
+
+// The longest sum of products of int8 that an int32 holds.
+constexpr Index kInt8Sum = Index{1} << 16;
+
 // An axis of a weight: a letter, or a multiple of one, as `3 * Axis::H`.
 struct Axis {
   enum Letter { none, GH, I, P, H };
@@ -124,6 +138,7 @@ struct Recurrence {
   Rows<Real> gates;           // saved for backward: (T, B, saved_slots, Hp), data null at inference and with segments
   Rows<Compute> cells;        // saved for backward: (T, B, Hp), or with segments (edges, B, Hp); LSTM only
   bool reverse;               // read each sequence from its end to its start
+  Int8Matrices int8;          // read by the steps of int8 alone, which read no other W_ih of vectors, W_hh and W_hr
 };
 
 // What backward reads and writes for one recurrence.  Weight gradients are overwritten; null: not wanted.
@@ -168,6 +183,7 @@ struct Linear {
   const Real* x;      // (B, H)
   Computed<Real>* y;  // (B, V)
   Index B, H, V;
+  Int8Matrix int8;  // in place of W, of the steps of int8
 };
 
 // One pass of the head in training, over N rows.
@@ -205,6 +221,24 @@ constexpr Index padded(Index width) {
 
 enum class Activation : int { sigmoid, tanh };
 
+// What a step takes: its weights, packed, which any number of steps may read at once, and what is its own.
+struct StepBytes {
+  std::size_t weights, own;
+};
+
+// Single steps, on one thread, with the weights packed once.  Memory is the caller's, 64-byte aligned.
+template <class Real, class Compute = Computed<Real>>
+struct StepKernels {
+  // A call of one step that is run again and again: `prepare` lays it out in `own`, and where `pack` says so packs the
+  // weights; step runs it.  The call stays where it is; its arrays may change in between.
+  StepBytes (*bytes)(const Call<Real, Compute>&);
+  void (*prepare)(const Call<Real, Compute>&, void* weights, void* own, bool pack);
+  void (*step)(const void* own);
+  StepBytes (*linear_bytes)(const Linear<Real>&);
+  void (*pack_linear)(const Linear<Real>&, void* weights);
+  void (*linear)(const Linear<Real>&, const void* weights, void* own);
+};
+
 // The kernels of one instruction set for one scalar type.  `scratch` is the caller's, 64-byte aligned, of at least
 // scratch_bytes(call, members) for the team's size.  Results are bit-equal for any team and any division.
 template <class Real, class Compute = Computed<Real>>
@@ -212,23 +246,24 @@ struct Kernels {
   std::size_t (*scratch_bytes)(const Call<Real, Compute>&, int members);
   void (*forward)(const Call<Real, Compute>&, void* scratch, const Team&);
   void (*backward)(const Call<Real, Compute>&, void* scratch, const Team&);
-  // A call of one step, on one thread, that is run again and again: prepare_step lays it out and packs the weights into
-  // the scratch, step_bytes(call) large; step runs it.  The call stays where it is; its arrays may change in between.
-  std::size_t (*step_bytes)(const Call<Real, Compute>&);
-  void (*prepare_step)(const Call<Real, Compute>&, void* scratch);
-  void (*step)(const void* scratch);
-  std::size_t (*linear_bytes)(const Linear<Real>&);
-  void (*linear)(const Linear<Real>&, void* scratch,
-                 bool packed);  // one thread; packed: by an earlier call, as it is now
   std::size_t (*head_bytes)(const HeadPass<Real>&, int members);
   void (*head)(const HeadPass<Real>&, void* scratch, const Team&);
   void (*activate)(Activation, const Real* in, Real* out, Index n);
 };
 
+// What an instruction set has for single steps, and for all else: apart, so that a library of single steps holds no
+// more.
 struct InstructionSet {
   const char* name;
   bool (*supported)();
   int vector_bytes;
+  const StepKernels<float>* f32;
+  const StepKernels<double>* f64;
+  const StepKernels<BFloat16>* bf16;
+  const StepKernels<float>* int8;  // float rows, weights in int8
+};
+
+struct KernelSet {
   const Kernels<float>* f32;
   const Kernels<double>* f64;
   const Kernels<BFloat16>* bf16;

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Arrays that the core makes for Python, in memory of the workspace.
+// Arrays in memory of the workspace.
 #pragma once
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -14,9 +12,7 @@
 
 namespace unrolled {
 
-namespace nb = nanobind;
-
-// Uninitialised memory, which goes back when this and every view of it are gone.  No view can free it or move it.
+// Uninitialised memory, which goes back when nobody holds it any more.
 template <class Element>
 class LeasedArray {
  public:
@@ -28,26 +24,19 @@ class LeasedArray {
     }
     if (std::find(shape_.begin(), shape_.end(), 0u) != shape_.end()) bytes = 0;
     size_ = bytes / sizeof(Element);
-    auto* lease = new Lease(bytes);
-    data_ = static_cast<Element*>(lease->data());
-    owner_ = nb::capsule(lease, [](void* p) noexcept { delete static_cast<Lease*>(p); });
+    memory_ = std::make_shared<const Lease>(bytes);
   }
 
-  Element* data() const { return data_; }
-  void clear() { std::fill_n(data_, size_, Element{}); }
-
-  // A view of it, of nb::numpy or nb::pytorch.
-  template <class Library>
-  nb::object as() const {
-    return nb::object(
-        nb::ndarray<Library, Element, nb::device::cpu>(data_, shape_.size(), shape_.data(), owner_).cast());
-  }
+  Element* data() const { return static_cast<Element*>(memory_->data()); }
+  std::size_t size() const { return size_; }
+  const std::vector<std::size_t>& shape() const { return shape_; }
+  const std::shared_ptr<const Lease>& memory() const { return memory_; }
+  void clear() { std::fill_n(data(), size_, Element{}); }
 
  private:
   std::vector<std::size_t> shape_;
   std::size_t size_;
-  Element* data_;
-  nb::capsule owner_;
+  std::shared_ptr<const Lease> memory_;
 };
 
 }  // namespace unrolled

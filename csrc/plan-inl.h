@@ -38,6 +38,30 @@ struct ForwardPointers {
   T::Compute** out;      // of a chunk
 };
 
+// The biases of W_ih x (gates, Hp), and those of W_hh h that can be added to them.
+template <class Cell, class Storage, class Compute>
+inline void pack_x_bias(const Weights<const Storage>& weights, Index H, Index Hp, Compute* to) {
+  for (int gate = 0; gate < Cell::gates; ++gate) {
+    const bool joins = Cell::input_slot(gate) == Cell::hidden_slot(gate);
+    const auto bias = [&](const Storage* b, Index j) { return b ? static_cast<Compute>(b[gate * H + j]) : Compute{0}; };
+    for (Index j = 0; j < Hp; ++j) {
+      to[gate * Hp + j] = j < H ? bias(weights.b_ih, j) + bias(joins ? weights.b_hh : nullptr, j) : Compute{0};
+    }
+  }
+}
+
+// W_ih times a one-hot vector, for some units: a column of W_ih, plus the biases.
+template <class Cell, class Storage, class Compute>
+inline void symbol_column(const Storage* W_ih, Index H, Index I, Index symbol, const Compute* x_bias, Index Hp,
+                          Range units, Compute* out) {
+  for (int gate = 0; gate < Cell::gates; ++gate) {
+    for (Index j = units.begin; j < units.end; ++j) {
+      const Compute w = j < H ? static_cast<Compute>(W_ih[(gate * H + j) * I + symbol]) : Compute{0};
+      out[gate * Hp + j] = w + x_bias[gate * Hp + j];
+    }
+  }
+}
+
 template <class Cell, class T>
 struct Plan {
   using Storage = typename T::Storage;
@@ -56,7 +80,8 @@ struct Plan {
   bool by_symbol, projected, tabled;
   bool unpacked;  // few rows, each weight is read once: packing would cost more than it saves
 
-  Plan(const CallOf<T>& c, int members, Arena& arena) : call(c) {
+  // `kept`: where the packed weights go.
+  Plan(const CallOf<T>& c, int members, Arena& arena, Arena& kept) : call(c) {
     Hp = padded<Compute>(c.H);
     by_symbol = c.recurrence[0].symbols.data;
     projected = c.recurrence[0].weights.W_hr;
@@ -87,10 +112,12 @@ struct Plan {
       if (pointers) pointers[k] = to;
     }
     for (Index k = 0; k < c.recurrences; ++k) {
-      const Packed<Cell, T> to = lay(c.recurrence[k], arena);
+      const Packed<Cell, T> to = lay(c.recurrence[k], arena, kept);
       if (packed) packed[k] = to;
     }
   }
+
+  Plan(const CallOf<T>& c, int members, Arena& arena) : Plan(c, members, arena, arena) {}
 
   // How the steps of this call are cut for so many members.
   Grid grid(Index members) const {
@@ -120,18 +147,12 @@ struct Plan {
     }
   }
 
-  // W_ih times a one-hot vector: a column of W_ih, plus the biases.
   void symbol_product(const Storage* W_ih, const Compute* x_bias, Index symbol, Range units, Compute* out) const {
-    for (int gate = 0; gate < Cell::gates; ++gate) {
-      for (Index j = units.begin; j < units.end; ++j) {
-        const Compute w = j < call.H ? static_cast<Compute>(W_ih[(gate * call.H + j) * call.I + symbol]) : Compute{0};
-        out[gate * Hp + j] = w + x_bias[gate * Hp + j];
-      }
-    }
+    symbol_column<Cell>(W_ih, call.H, call.I, symbol, x_bias, Hp, units, out);
   }
 
  private:
-  Packed<Cell, T> lay(const RecurrenceOf<T>& recurrence, Arena& arena) const {
+  Packed<Cell, T> lay(const RecurrenceOf<T>& recurrence, Arena& arena, Arena& kept) const {
     const CallOf<T>& c = call;
     Packed<Cell, T> to;
     to.input = {c.H, c.I};
@@ -142,29 +163,20 @@ struct Plan {
       to.hidden.unpacked = recurrence.weights.W_hh;
       to.projection.unpacked = recurrence.weights.W_hr;
     }
-    arena.take(by_symbol || unpacked ? 0 : to.input.size(), to.input.data);
-    arena.take(unpacked ? 0 : to.hidden.size(), to.hidden.data);
-    arena.take(projected && !unpacked ? to.projection.size() : 0, to.projection.data);
-    arena.take(Cell::gates * Hp, to.x_bias);
-    arena.take(Cell::vectors * Hp, to.vectors);
+    kept.take(by_symbol || unpacked ? 0 : to.input.size(), to.input.data);
+    kept.take(unpacked ? 0 : to.hidden.size(), to.hidden.data);
+    kept.take(projected && !unpacked ? to.projection.size() : 0, to.projection.data);
+    kept.take(Cell::gates * Hp, to.x_bias);
+    kept.take(Cell::vectors * Hp, to.vectors);
     if (Cell::has_c) to.c_start.layout(recurrence, c.B * Hp, arena);
-    arena.take(tabled ? c.I * Cell::gates * Hp : 0, to.table);
+    kept.take(tabled ? c.I * Cell::gates * Hp : 0, to.table);
     arena.take(Cell::has_c && !c.save ? c.B * Hp : 0, to.c);
     return to;
   }
 
   void pack_biases(const Weights<const Storage>& weights, Packed<Cell, T>& to) const {
-    const Index H = call.H;
-    for (int gate = 0; gate < Cell::gates; ++gate) {
-      const bool joins = Cell::input_slot(gate) == Cell::hidden_slot(gate);
-      const auto bias = [&](const Storage* b, Index j) {
-        return b ? static_cast<Compute>(b[gate * H + j]) : Compute{0};
-      };
-      for (Index j = 0; j < Hp; ++j) {
-        to.x_bias[gate * Hp + j] = j < H ? bias(weights.b_ih, j) + bias(joins ? weights.b_hh : nullptr, j) : Compute{0};
-      }
-    }
-    pack_vectors<Cell>(weights, H, Hp, to.vectors);
+    pack_x_bias<Cell>(weights, call.H, Hp, to.x_bias);
+    pack_vectors<Cell>(weights, call.H, Hp, to.vectors);
   }
 
   // A part of the panels of each matrix.

@@ -77,7 +77,7 @@ inline void add_outer_product(const OuterProduct<Storage, To>& of, const Blocks&
       const Index u0 = tiles.begin(i), R = tiles.begin(i + 1) - u0, first = of.at[gate] + u0;
       for (Index block = 0, from = 0, at = 0; block < blocks.count; from = blocks.ends[block++]) {
         const Index n = lanes_of<Storage>(blocks.ends[block] - from);
-        run_tile<true>(R, V, sums.data, of.left + at, &first, 1, n, packed + at * V * kWidth<Sum>);
+        run_shared_tile<true>(R, V, sums.data, of.left + at, &first, 1, n, packed + at * V * kWidth<Sum>);
         at += n;
         for_each_vector(panels, p, R, sums.data, [&](Index r, Index column, const Sum* sum) {
           Sum* place = of.to + (gate * of.units + u0 + r) * of.columns + column;

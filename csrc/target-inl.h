@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // All kernels of one instruction set; a target_*.cpp only puts a namespace around this file, and names the headers of
-// its vectors (UNROLLED_SIMD) and of its bfloat16 (UNROLLED_BFLOAT16).
+// its vectors (UNROLLED_SIMD), of its bfloat16 (UNROLLED_BFLOAT16) and of its int8 (UNROLLED_INT8).
 #include "simd/vector.h"
 
 #include UNROLLED_SIMD
 #include UNROLLED_BFLOAT16
+#include UNROLLED_INT8
 
 #include "simd/lanes.h"
 #include "simd/storage.h"
@@ -24,6 +25,8 @@
 #include "backward-inl.h"
 #include "gradient-inl.h"
 #include "head-inl.h"
+#include "step-inl.h"
+#include "int8-inl.h"
 
 template <class Real>
 using RnnTanh = Rnn<Real, TanhActivation>;
@@ -70,41 +73,22 @@ void forward(const CallOf<T>& call, void* scratch, const Team& team) {
   with_cell<typename T::Compute>(call.cell, [&]<class Cell>() { forward_of<Cell, T>(call, scratch, team); });
 }
 
-// What lies at the start of the scratch of a step.
-struct StepHead {
-  void (*run)(const void* of);
-  const void* of;
-};
-
 template <class T>
-std::size_t step_bytes(const CallOf<T>& call) {
-  return with_cell<typename T::Compute>(call.cell, [&]<class Cell>() {
-    Arena arena(nullptr);
-    arena.take<StepHead>(1);
-    arena.take<OneStep<Cell, T>>(1);
-    const OneStep<Cell, T> step(call, arena);
-    return arena.used();
-  });
+StepBytes step_bytes(const CallOf<T>& call) {
+  return with_cell<typename T::Compute>(call.cell, [&]<class Cell>() { return bytes_of<OneStep<Cell, T>>(call); });
 }
 
 template <class T>
-void prepare_step(const CallOf<T>& call, void* scratch) {
-  const FlushDenormals flush;
-  with_cell<typename T::Compute>(call.cell, [&]<class Cell>() {
-    Arena arena(scratch);
-    StepHead* head = arena.take<StepHead>(1);
-    void* place = arena.take<OneStep<Cell, T>>(1);
-    OneStep<Cell, T> step(call, arena);
-    step.pack();
-    __builtin_memcpy(place, &step, sizeof step);
-    *head = {[](const void* of) { static_cast<const OneStep<Cell, T>*>(of)->run(); }, place};
-  });
+void prepare_step(const CallOf<T>& call, void* weights, void* own, bool pack) {
+  with_cell<typename T::Compute>(call.cell, [&]<class Cell>() { prepare<OneStep<Cell, T>>(call, weights, own, pack); });
 }
 
-inline void step(const void* scratch) {
-  const FlushDenormals flush;
-  const StepHead& head = *static_cast<const StepHead*>(scratch);
-  head.run(head.of);
+inline StepBytes int8_step_bytes(const Call<float>& call) {
+  return with_cell<float>(call.cell, [&]<class Cell>() { return bytes_of<Int8Step<Cell>>(call); });
+}
+
+inline void prepare_int8_step(const Call<float>& call, void* weights, void* own, bool pack) {
+  with_cell<float>(call.cell, [&]<class Cell>() { prepare<Int8Step<Cell>>(call, weights, own, pack); });
 }
 
 template <class T>
@@ -126,9 +110,15 @@ void activate(Activation activation, const typename T::Storage* in, typename T::
 
 template <class T>
 constexpr Kernels<typename T::Storage, typename T::Compute> kKernels{
-    scratch_bytes<T>, forward<T>, backward<T>,   step_bytes<T>, prepare_step<T>, step,
-    linear_bytes<T>,  linear<T>,  head_bytes<T>, head<T>,       activate<T>,
+    scratch_bytes<T>, forward<T>, backward<T>, head_bytes<T>, head<T>, activate<T>,
+};
+template <class T>
+constexpr StepKernels<typename T::Storage, typename T::Compute> kSteps{
+    step_bytes<T>, prepare_step<T>, step, linear_bytes<T>, pack_linear<T>, linear<T>,
 };
 using F32 = Types<float, float, float>;
 using F64 = Types<double, double, double>;
 using BF16 = Types<BFloat16, float, float>;
+
+constexpr StepKernels<float> kInt8{int8_step_bytes,   prepare_int8_step, step,
+                                   int8_linear_bytes, pack_int8_linear,  int8_linear};

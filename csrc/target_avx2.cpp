@@ -9,11 +9,20 @@ namespace {
 constexpr int kRegisters = 16, kVectorBytes = 32;
 #define UNROLLED_SIMD "simd/avx2.h"
 #define UNROLLED_BFLOAT16 "simd/bfloat16.h"
+#define UNROLLED_INT8 "simd/int8_avx2.h"
 #include "target-inl.h"
 
 bool supported() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 }  // namespace
 
-extern const InstructionSet instruction_set{"avx2",         supported,      kVectorBytes,
-                                            &kKernels<F32>, &kKernels<F64>, &kKernels<BF16>};
+extern const StepKernels<float> f32_steps = kSteps<F32>;
+extern const StepKernels<double> f64_steps = kSteps<F64>;
+extern const StepKernels<BFloat16> bf16_steps = kSteps<BF16>;
+extern const InstructionSet instruction_set{"avx2",     supported,   kVectorBytes, &f32_steps,
+                                            &f64_steps, &bf16_steps, &kInt8};
+
+extern const Kernels<float> f32 = kKernels<F32>;
+extern const Kernels<double> f64 = kKernels<F64>;
+extern const Kernels<BFloat16> bf16 = kKernels<BF16>;
+extern const KernelSet kernel_set{&f32, &f64, &bf16};
 }  // namespace unrolled::avx2

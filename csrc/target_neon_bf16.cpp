@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// AArch64 with units for bfloat16; float and double are NEON's.
+// AArch64 with units for bfloat16 and scalar products of int8; float and double are NEON's.
 #include <arm_neon.h>
 #include <sys/auxv.h>
 
@@ -7,6 +7,9 @@
 #include "kernels.h"
 
 namespace unrolled::neon {
+extern const InstructionSet instruction_set;
+extern const StepKernels<float> f32_steps;
+extern const StepKernels<double> f64_steps;
 extern const Kernels<float> f32;
 extern const Kernels<double> f64;
 }  // namespace unrolled::neon
@@ -16,6 +19,7 @@ namespace {
 constexpr int kRegisters = 32, kVectorBytes = 16;
 #define UNROLLED_SIMD "simd/neon.h"
 #define UNROLLED_BFLOAT16 "simd/neon_bf16.h"
+#define UNROLLED_INT8 "simd/int8_neon.h"
 #include "target-inl.h"
 
 bool supported() {
@@ -24,6 +28,8 @@ bool supported() {
 }
 }  // namespace
 
-extern const InstructionSet instruction_set{"neon_bf16", supported,  kVectorBytes,
-                                            &neon::f32,  &neon::f64, &kKernels<BF16>};
+extern const StepKernels<float> int8_steps = kInt8;
+extern const InstructionSet instruction_set{"neon_bf16",      supported,     kVectorBytes, &neon::f32_steps,
+                                            &neon::f64_steps, &kSteps<BF16>, &int8_steps};
+extern const KernelSet kernel_set{&neon::f32, &neon::f64, &kKernels<BF16>};
 }  // namespace unrolled::neon_bf16

@@ -100,8 +100,10 @@ class Tensors {
   // The lengths of a layer's weights, as those of one direction say; all others must have them.
   Letters letters(CellKind cell, nb::handle weights) {
     const Named<kWeightsFields> given(weights);
-    const DLTensor W_ih = read(given["W_ih"]), W_hh = read(given["W_hh"]);
-    const nb::handle W_hr = given["W_hr"];
+    return letters(cell, given["W_ih"], given["W_hh"], given["W_hr"]);
+  }
+  Letters letters(CellKind cell, nb::handle input, nb::handle hidden, nb::handle W_hr) {
+    const DLTensor W_ih = read(input), W_hh = read(hidden);
     const DLTensor projection = W_hr.is_none() ? W_hh : read(W_hr);
     require(W_ih.ndim == 2 && W_hh.ndim == 2 && projection.ndim == 2);
     if (!fits_) return {};
@@ -118,21 +120,29 @@ class Tensors {
     return found;
   }
 
+  // Its weights with one axis; those with two are not read.
+  Weights<const Real> vectors_of(CellKind cell, nb::handle tuple, const Letters& letters) {
+    const auto found = weights<const Real>(tuple, letters, /*vectors=*/true);
+    require(!found.p || cell == CellKind::lstm_peephole);
+    return found;
+  }
+
   // The weights of one direction to read, or (Element not const) their gradients to write.
   template <class Element>
-  Weights<Element> weights(nb::handle tuple, const Letters& letters) {
+  Weights<Element> weights(nb::handle tuple, const Letters& letters, bool vectors = false) {
     using Fields = Named<kWeightsFields>;
     const Fields given(tuple);
     Weights<Element> found{};
     for (std::size_t k = 0; k < std::size(kWeightFields<Element>); ++k) {
       const WeightField<Element>& field = kWeightFields<Element>[k];
+      if (vectors && field.shape[1].letter != Axis::none) continue;
       Shape shape{letters[field.shape[0]]};
       if (field.shape[1].letter != Axis::none) shape.push_back(letters[field.shape[1]]);
       const nb::handle tensor = given[typename Fields::Place(k)];
       found.*field.member = whole<Element>(tensor, shape);
       if (std::is_const_v<Element>) require(!(field.required && tensor.is_none()));
     }
-    if (std::is_const_v<Element>) require(found.W_hr || letters.P == letters.H);
+    if (std::is_const_v<Element> && !vectors) require(found.W_hr || letters.P == letters.H);
     return found;
   }
 

@@ -48,6 +48,12 @@ def test_import_that_misses_an_extra_says_which(hidden, code, extra):
     assert without(hidden, code) == said
 
 
+def test_name_of_a_model_that_is_no_folder_says_what_the_hub_needs():
+    said = without("huggingface_hub", "from unrolled.lm import SequenceModel; SequenceModel.from_pretrained('runs/x')")
+    missing = "huggingface_hub is not installed; pip install 'unrolled[hub]'"
+    assert said == f"ModuleNotFoundError huggingface_hub runs/x: is no folder here, and {missing}"
+
+
 def test_imports_of_others_fail_as_ever():
     assert without("torch", "import unrolled, torch") == "ModuleNotFoundError torch No module named 'torch'"
     looks = "import unrolled, importlib.util; print(importlib.util.find_spec('torch'))"

@@ -19,7 +19,7 @@ COMPILED = {"nanobind-backend"}
 #: Used where a user has it, and nowhere else.
 OPTIONAL = {"pandas": "views/traces.py"}
 #: Modules that another distribution brings than the one of their name.
-BROUGHT_BY = {"torch.utils.tensorboard": "tensorboard"}
+BROUGHT_BY = {"torch.utils.tensorboard": "tensorboard", "google.protobuf": "onnx"}
 
 
 def names(requirements):

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How the caller's numbers enter the products: a lane holds one float or double, or two bfloat16, neighbours in the sum
-// over k, of which the processor multiplies and adds both at once.  The second is zero where k is odd at its end.
+// How the caller's numbers enter the products: a lane holds one float or double, or neighbours in the sum over k that
+// the processor multiplies and adds at once: two bfloat16 or four int8.  What a last lane lacks is zero.
 
 template <class Storage>
 struct LaneOf {
@@ -8,6 +8,10 @@ struct LaneOf {
 };
 template <>
 struct LaneOf<BFloat16> {
+  using type = std::int32_t;
+};
+template <>
+struct LaneOf<std::int8_t> {
   using type = std::int32_t;
 };
 template <class Storage>
@@ -21,7 +25,7 @@ constexpr Index lanes_of(Index n) {
   return (n + kDepth<Storage> - 1) / kDepth<Storage>;
 }
 
-// One lane, from a number and its neighbour; half a lane, from the last number of an odd sum.
+// One lane, from a number and its neighbours; the last lane of a sum that does not fill it (rows of int8 have room).
 template <class Storage>
 inline Lane<Storage> lane(const Storage* p) {
   Lane<Storage> both;
@@ -29,9 +33,10 @@ inline Lane<Storage> lane(const Storage* p) {
   return both;
 }
 template <class Storage>
-inline Lane<Storage> half_lane(const Storage* p) {
+inline Lane<Storage> last_lane(const Storage* p) {
   if constexpr (kDepth<Storage> == 1) return *p;
   if constexpr (kDepth<Storage> == 2) return p->bits;
+  if constexpr (kDepth<Storage> == 4) return lane(p);
 }
 
 // The lanes of n numbers that follow each other in k, at most a vector of them; zeros behind them.
@@ -39,6 +44,11 @@ template <class Storage>
 inline Vec<Lane<Storage>> lanes_along(const Storage* p, Index n) {
   if constexpr (kDepth<Storage> == 1) return load_n(p, n);
   if constexpr (kDepth<Storage> == 2) return load_pairs_n(p, n);
+  if constexpr (kDepth<Storage> == 4) {
+    Vec<std::int32_t> v{};
+    __builtin_memcpy(&v, p, static_cast<std::size_t>(n));
+    return v;
+  }
 }
 
 // The lanes of n columns, each of two numbers in rows that follow each other in k; `next` may be null.

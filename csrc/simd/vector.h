@@ -21,7 +21,7 @@ struct VectorOf<double> {
   typedef std::int64_t bits __attribute__((vector_size(kVectorBytes), may_alias));
 };
 
-// Two bfloat16 in a lane.
+// Two bfloat16 or four int8 in a lane, and sums of int8.
 template <>
 struct VectorOf<std::int32_t> {
   typedef std::int32_t type __attribute__((vector_size(kVectorBytes), may_alias));

@@ -8,7 +8,7 @@ from unrolled import extras as _extras
 
 __version__ = "0.1.0"
 
-_PACKAGES = ("corpus", "lab", "languages", "lm", "nn", "runtime", "textbook", "views")
+_PACKAGES = ("corpus", "export", "imports", "lab", "languages", "lm", "nn", "runtime", "textbook", "views")
 
 _sys.meta_path.append(_extras.Remedy)
 

@@ -22,8 +22,16 @@ def head(arrays: Any, threads: int) -> float: ...
 
 class Stepper:
     def __init__(
-        self, dtype: str, cells: Sequence[int], layers: Sequence[Any], head: Any, B: int, symbols: bool
+        self,
+        dtype: str,
+        cells: Sequence[int],
+        layers: Sequence[Any],
+        head: Any,
+        embedding: Any,
+        B: int,
+        symbols: bool,
     ) -> None: ...
+    def beside(self, B: int) -> Stepper: ...
     @property
     def states(self) -> list[tuple[_Reals, ...]]: ...
     @property

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 the run failed, 2 wrong use.  An error is one sentence on 
 
 from __future__ import annotations
 
+import keyword
 import os
 import re
 import sys
@@ -37,21 +38,12 @@ app = App(
     config=check_numbers,
     help_formatter=WrappedHelp(),
 )
+#: In the order of the help; where a name is a word of Python, an underscore follows it in that of its file.
 for name in (
-    "train",
-    "prepare",
-    "evaluate",
-    "generate",
-    "score",
-    "view",
-    "picture",
-    "explain",
-    "serve",
-    "lab",
-    "info",
-    "demo",
+    *("train", "prepare", "evaluate", "generate", "score", "view", "picture", "explain", "serve"),
+    *("export", "import", "lab", "info", "demo"),
 ):
-    app.command(f"unrolled.commands.{name}:app", name=name)
+    app.command(f"unrolled.commands.{name}{'_' * keyword.iskeyword(name)}:app", name=name)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -12,6 +12,8 @@ EXTRAS = {
     "web": ("starlette", "uvicorn", "anyio"),
     "track": ("tensorboard",),
     "onnx": ("onnx",),
+    "keras": ("h5py",),
+    "hub": ("huggingface_hub",),
     "zstd": ("zstandard",),
 }
 

@@ -32,6 +32,17 @@ def rounded(value: float, decimals: int) -> str:
     return f"{value:,.0f}" if abs(value) < HUGE else f"{value:.2e}"
 
 
+def sized(size: int) -> str:
+    """Return a number of bytes in words.
+
+    >>> sized(999), sized(412_345), sized(4_000_000)
+    ('999 bytes', '412 kB', '4.0 MB')
+    """
+    if size < 1000:
+        return counted(size, "byte")
+    return f"{size / 1e3:.0f} kB" if size < 999_500 else f"{size / 1e6:,.1f} MB"
+
+
 def duration(seconds: float) -> str:
     """Return a time span in words.
 

@@ -20,6 +20,8 @@ COMMANDS = {
     "picture": ["missing"],
     "explain": ["missing", "a"],
     "serve": ["missing"],
+    "export": ["missing", "--to", "flax"],
+    "import": ["missing.npz", "--out", "x"],
     "lab": ["missing"],
     "lab reproduce": ["missing"],
 }

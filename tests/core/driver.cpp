@@ -50,7 +50,7 @@ void run(std::FILE* in, std::FILE* out, int threads, const Kernels<Real>& kernel
 int main(int count, char** arguments) {
   if (count != 4) return 2;
   force_instruction_set(arguments[1]);
-  const InstructionSet& set = active_instruction_set();
+  const KernelSet& set = active_kernels();
   std::FILE *in = open(arguments[2], "rb"), *out = open(arguments[3], "wb");
   const Index bytes = read_integer(in);  // of a number
   const int threads = static_cast<int>(read_integer(in));

@@ -215,6 +215,7 @@ def stepper_call(rng):
         [CELLS[case.kind if rng.random() < 0.95 else "GRU"].number] * len(layers),
         layers,
         rng.choice([head, None]),
+        rng.choice([None, None, None, head[0]]),
         B,
         rng.random() < 0.5,
     )

@@ -37,7 +37,7 @@ std::vector<std::vector<float>> run(const Sizes& sizes, int threads) {
   });
   for (const bool backward : {false, true}) {
     layer.choose_pass(backward);
-    run_call(*active_instruction_set().f32, layer.call, threads);
+    run_call(*active_kernels().f32, layer.call, threads);
   }
   std::vector<std::vector<float>> results;
   for (const auto& result : layer.results) results.push_back(*result.numbers);

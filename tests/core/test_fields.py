@@ -26,12 +26,12 @@ def test_unknown_number_of_a_cell_is_refused():
 @pytest.mark.parametrize("name", ["float16", "int64", "torch.float32"])
 def test_type_that_the_core_does_not_compute_in_is_refused(name):
     with pytest.raises(TypeError, match=f"computes in float32, float64 and bfloat16, not {name}"):
-        _core.Stepper(name, [], [], None, 1, True)
+        _core.Stepper(name, [], [], None, None, 1, True)
 
 
 def test_stepper_without_layers_is_refused():
     with pytest.raises(ValueError, match="at least one layer"):
-        _core.Stepper("float32", [], [], None, 1, True)
+        _core.Stepper("float32", [], [], None, None, 1, True)
 
 
 def test_weights_have_one_order_everywhere():
@@ -213,7 +213,7 @@ def test_core_counts_the_arrays_of_every_head(change):
         _core.head(change(tuple(head())), 1)
     W = np.zeros((5, 5), np.float32)
     with pytest.raises(TypeError, match=r"Linear is .*, expected the fields W, b"):
-        _core.Stepper("float32", [0], [Weights(W, W)], change(tuple(Linear(W, W[0]))), 2, True)
+        _core.Stepper("float32", [0], [Weights(W, W)], change(tuple(Linear(W, W[0]))), None, 2, True)
 
 
 def test_array_that_is_wrongly_aligned_is_copied():

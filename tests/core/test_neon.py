@@ -14,7 +14,8 @@ from unrolled.notation import CELLS, gate_count
 
 HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
-UNITS = ["target_neon", "target_neon_bf16", "target_baseline", "dispatch", "division", "quota", "threads", "workspace"]
+TARGETS, CHOICE = ["target_neon", "target_neon_bf16", "target_baseline"], ["dispatch", "kernel_set"]
+UNITS = [*TARGETS, *CHOICE, "division", "quota", "threads", "workspace"]
 
 compiler = shutil.which("aarch64-linux-gnu-g++")
 emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
@@ -25,8 +26,8 @@ def build(program):
     objects = []
     for source in (HERE / "driver.cpp", *(CSRC / f"{unit}.cpp" for unit in UNITS)):
         name = source.stem.removeprefix("target_")
-        own = ["-march=armv8.2-a+bf16"] if name == "neon_bf16" else []
-        own += [f"-DUNROLLED_HAS_{isa}" for isa in ("NEON_BF16", "NEON", "BASELINE") if name == "dispatch"]
+        own = ["-march=armv8.2-a+bf16+dotprod"] if name == "neon_bf16" else []
+        own += [f"-DUNROLLED_HAS_{isa}" for isa in ("NEON_BF16", "NEON", "BASELINE") if name in CHOICE]
         objects.append(program.with_name(f"{name}.o"))
         run([compiler, *flags, *own, "-c", source, "-o", objects[-1]])
     run([compiler, "-static", *objects, "-o", program])

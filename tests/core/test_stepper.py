@@ -96,7 +96,7 @@ def test_step_on_what_are_no_symbols_of_the_batch_is_an_error(x):
 
 
 def of_core(kind, layers, head=None, *, B=1, symbols=True, dtype="float32"):
-    return _core.Stepper(dtype, [notation.CELLS[kind].number] * len(layers), layers, head, B, symbols)
+    return _core.Stepper(dtype, [notation.CELLS[kind].number] * len(layers), layers, head, None, B, symbols)
 
 
 @pytest.mark.parametrize("kind", CELLS)
@@ -177,7 +177,7 @@ def test_core_names_the_part_of_the_head_that_does_not_fit(part):
 
 def test_half_precision_weights_are_an_error():
     half = [tuple(w if w is None else w.astype(np.float16) for w in layer) for layer in weights_of(unn.GRU(4, 7))]
-    with pytest.raises(ValueError, match="float16, expected float32, float64, or the bits of bfloat16"):
+    with pytest.raises(ValueError, match="float16, expected float32, float64, the bits of bfloat16 as uint16, or int8"):
         CoreStepper("GRU", half, 1)
 
 
@@ -197,4 +197,36 @@ def test_layers_of_different_cells_step_as_each_alone():
 def test_core_refuses_cells_that_are_not_those_of_the_layers(cells):
     [weights] = weights_of(unn.GRU(4, 7))
     with pytest.raises((ValueError, RuntimeError), match=r"cells for 1 layers, expected one for each|cell is|cast"):
-        _core.Stepper("float32", cells, [notation.Weights(*weights)], None, 1, True)
+        _core.Stepper("float32", cells, [notation.Weights(*weights)], None, None, 1, True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["f32", "f64"])
+@pytest.mark.parametrize("kind", CELLS)
+def test_symbols_of_an_embedding_have_the_bits_of_the_layer_that_reads_its_rows(kind, dtype):
+    embedding, layer = torch.randn(13, 6, dtype=dtype), CELLS[kind](6, 9, 2, dtype=dtype)
+    ids = torch.randint(0, 13, (7, 3))
+    with torch.no_grad():
+        y, _ = layer(embedding[ids])
+    stepper = CoreStepper(kind, weights_of(layer), 3, embedding=embedding.numpy())
+    for t, symbols in enumerate(ids.numpy()):
+        np.testing.assert_array_equal(stepper.step(symbols), y[t].numpy(), err_msg=f"step {t}")
+
+
+def test_embedding_that_does_not_fit_is_an_error():
+    weights = weights_of(unn.GRU(6, 9))
+    with pytest.raises(ValueError, match=r"W_ih of layer 0 is float32 \(27, 6\), expected float32 \(27, 5\)"):
+        CoreStepper("GRU", weights, 1, embedding=np.zeros((13, 5), np.float32))
+    with pytest.raises(ValueError, match=r"the embedding is float32 \(13, 5\), expected float32 .V, E. with E = 6"):
+        _core.Stepper("float32", [3], [notation.Weights(*weights[0])], None, np.zeros((13, 5), np.float32), 1, True)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_steppers_on_the_same_weights_are_apart(kind):
+    layer = CELLS[kind](4, 7, 2)
+    first = CoreStepper(kind, weights_of(layer), 1)
+    other = first.beside(3)
+    want = [first.step(np.array([k])).copy() for k in (1, 2, 3)]
+    found = [other.step(np.array([0, k, 0])).copy() for k in (1, 2, 3)]
+    del first
+    np.testing.assert_array_equal([y[1] for y in found], [y[0] for y in want])
+    np.testing.assert_array_equal(other.beside(1).step(np.array([1])), want[0])

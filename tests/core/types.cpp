@@ -18,6 +18,7 @@ namespace {
 constexpr int kRegisters = 16, kVectorBytes = 16;
 #define UNROLLED_SIMD "simd/baseline.h"
 #define UNROLLED_BFLOAT16 "simd/bfloat16.h"
+#define UNROLLED_INT8 "simd/int8.h"
 #include "../../csrc/target-inl.h"
 
 struct Options {

@@ -135,7 +135,7 @@ def test_other_shapes_of_networks_are_refused(network, said, tmp_path):
         (lambda f: f.update(version="1.0.0"), "version '1.0.0'; this release reads 0.5 to 0.7"),
         (lambda f: f["weights"].pop(), "weights: 155, expected 156 numbers"),
         (lambda f: f["weights"].append(0), "weights: 157, expected 156 numbers"),
-        (lambda f: f["weights"].__setitem__(0, None), "weights has another shape, expected 156 numbers"),
+        (lambda f: f["weights"].__setitem__(0, None), "weights has another shape, expected numbers of shape 156"),
         (lambda f: f["weights"].__setitem__(0, 1e39), "weights holds a number that is too large"),
         (lambda f: f["config"].update(num_layers=2**31), "config: Expected `int` <="),
         (lambda f: f["config"].update(num_layers=2**30), "weights: 156, expected"),

@@ -140,14 +140,14 @@ DENSE = {"type": "dense", "activation": "", "shape": [None, 1], "weights": [[[1.
         (lambda f: f["layers"][0]["weights"].pop(), "layer 0, 'lstm', weights are no list of 3 arrays"),
         (
             lambda f: f["layers"][0]["weights"][1].pop(),
-            "layer 0, 'lstm', weights[1] has another shape, expected 7 x 28 numbers",
+            "layer 0, 'lstm', weights[1] has another shape, expected numbers of shape 7 x 28",
         ),
-        (lambda f: f["layers"][0]["weights"][2].append(1), "weights[2] has another shape, expected 28 numbers"),
+        (lambda f: f["layers"][0]["weights"][2].append(1), "weights[2] has another shape, expected numbers of shape 28"),
         (lambda f: f["layers"][0]["weights"][2].__setitem__(3, 1e39), "weights[2] holds a number that is too large"),
         (lambda f: f["layers"][0]["weights"][2].__setitem__(3, 10**400), "too large"),
         (
             lambda f: f["layers"][0]["weights"][2].__setitem__(3, True),
-            "weights[2] has another shape, expected 28 numbers",
+            "weights[2] has another shape, expected numbers of shape 28",
         ),
         (lambda f: f["layers"][0].update(shape=[None, 2**40]), "shape does not end with a width of 1 to"),
         (lambda f: f.update(in_shape=[]), "in_shape does not end with a width"),

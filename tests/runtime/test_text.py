@@ -188,9 +188,9 @@ def test_bfloat16_runtime_matches_its_equations(pair, tmp_path, monkeypatch):
     np.testing.assert_allclose(of_equations[same], logits[same], atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("weights", ["int8", "bf16", None, ["bfloat16"]])
+@pytest.mark.parametrize("weights", ["int4", "bf16", None, ["bfloat16"]])
 def test_runtime_refuses_other_types_of_weights(weights, tmp_path):
-    with pytest.raises(ValueError, match=r"^weights is .*; it must be one of float32, bfloat16$"):
+    with pytest.raises(ValueError, match=r"^weights is .*; it must be one of stored, float32, bfloat16, int8$"):
         runtime.load(tmp_path, weights=weights)
 
 

@@ -144,8 +144,8 @@ def report(
     baselines: bool = True,
     what: str = "",
     dynamic: bool = False,
-) -> None:
-    """Print how well a model predicts one split, and how well simple predictors do on the same symbols.
+) -> Measured:
+    """Print how well a model predicts one split, and how well simple predictors do on the same symbols; return both.
 
     Args:
         console: where to print.
@@ -156,7 +156,8 @@ def report(
         what: what the symbols are, for the title; default is the name of the split.
         dynamic: whether to measure a copy that learns as it reads, too.
     """
-    what, measured, rates, beside, learned = measure(model, corpus, split, baselines, what, dynamic)
+    found = measure(model, corpus, split, baselines, what, dynamic)
+    what, measured, rates, beside, learned = found
     console.print(f"{counted(measured.symbols, 'symbol')} of {what}", style="italic", soft_wrap=True)
     grid = Table()
     for name in ("predictor", "bits/symbol", *(f"bits/{unit}" for unit in rates), "nats", "perplexity", "accuracy"):
@@ -183,6 +184,7 @@ def report(
         kept = " and ".join(name for name in ("validation", "test") if len(corpus.splits[name]))
         other = f"--split chooses what was held out: {kept}" if kept else "nothing was held out"
         console.print(f"the model was trained on these symbols; {other}", soft_wrap=True)
+    return found
 
 
 def _numbers(bits: float, rates: dict[str, float]) -> list[str]:

@@ -70,6 +70,7 @@ def train(
     """
     from unrolled.saved.checkpoints import new_folder
     from unrolled.saved.lock import only_writer
+    from unrolled.saved.measured import save_measured
 
     if minutes is not None and (resume or training.max_minutes):
         other = "a run that is resumed ends as it was begun" if resume else f"{option('max_minutes')} is given too"
@@ -130,7 +131,7 @@ def train(
             return
         if plan:
             recipe.note_pace(plan, result)
-        report(console, network, corpus, held_out(corpus))
+        save_measured(out, report(console, network, corpus, held_out(corpus)).values())
         show_outcome(console, network, corpus, out)
         if further := _further(result, training):
             console.print(f"the validation loss was still falling; go on with: {again} {further}", soft_wrap=True)

@@ -27,6 +27,8 @@ Share = Annotated[float, Meta(ge=0, lt=1)]
 CheckpointSteps: TypeAlias = PositiveInt | Literal["auto"] | None
 #: The type that a model computes in: bfloat16 reads its weights rounded, and sums in float32.
 Precision: TypeAlias = Literal["float32", "bfloat16"]
+#: The type that the runtime computes in: that in which a network is stored, or another.
+RuntimeWeights: TypeAlias = Literal["stored", "float32", "bfloat16", "int8"]
 
 #: Types whose values are all legal, as messages name them.
 PLAIN: dict[Any, str] = {bool: "true or false", str: "text"}

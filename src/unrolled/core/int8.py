@@ -27,9 +27,9 @@ class Int8Matrix(NamedTuple):
 def quantised(w: NDArray[Any]) -> Int8Matrix:
     """Return the matrix in int8 nearest to w (rows, columns), whose numbers are finite.
 
-    >>> matrix = quantised(np.array([[0.5, -1.0], [0.0, 0.0]]))
-    >>> matrix.q.tolist(), widened(matrix).tolist()
-    ([[64, -127], [0, 0]], [[0.5039367079734802, -0.9999994039535522], [0.0, 0.0]])
+    >>> matrix = quantised(np.array([[0.5, -2.0], [0.0, 0.0]]))
+    >>> matrix.q.tolist(), np.round(widened(matrix), 3).tolist()
+    ([[32, -127], [0, 0]], [[0.5040000081062317, -2.0], [0.0, 0.0]])
     """
     largest = np.abs(w).max(axis=1, initial=0).astype(np.float64)
     mantissa, exponent = np.frexp(np.where(largest < SMALLEST, 0, largest) / LARGEST)

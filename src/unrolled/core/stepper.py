@@ -6,6 +6,7 @@ Steps have the bits of the whole-sequence layers (docs/kernels.md): the same ker
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from unrolled.core import _core
 from unrolled.core.fields import Linear, Weights, core_name
+from unrolled.core.int8 import Int8Matrix, fault, widened
 from unrolled.notation import CELLS, weight_shapes
 
 Array = NDArray[Any]
@@ -25,13 +27,17 @@ class CoreStepper:
     """Layers of one direction that read one step of each row at a time.
 
     Args:
-        kind: of cell, as in :data:`unrolled.notation.GATES`; of each layer, where they differ.
-        layers: the weights of each, float32, float64, or the bits of bfloat16 as uint16, a type that numpy lacks; I of
-            the first is V, a column a symbol, where it reads symbols.
+        kind: of cell, as in :data:`unrolled.notation.CELLS`: of all layers, or of each.
+        layers: the weights of each, float32, float64, the bits of bfloat16 as uint16, a type that numpy lacks, or in
+            int8: matrices as :class:`Int8Matrix`, vectors float32.  I of the first is V, a column a symbol, where it
+            reads symbols without an embedding.
         B: rows that step together.
         symbols: whether the first layer reads symbols rather than vectors.
         head: W_hy (V, H) and b_y (V), for a stepper that also writes.
-    Vectors, states, outputs and logits are float32 where the weights are bfloat16; h is then a bfloat16 by value.
+        embedding: (V, E), which symbols are looked up in; float32 where the weights are in int8.
+    Vectors, states, outputs and logits are float32 where the weights are bfloat16 or int8; h of bfloat16 weights is a
+    bfloat16 by value.  In int8 each row that a matrix multiplies is rounded to whole numbers with one scale a row and
+    step; what symbols look up is float32.
 
     Raises: ValueError if a weight has another shape or type; the message names it.
 
@@ -48,37 +54,40 @@ class CoreStepper:
         B: int,
         *,
         symbols: bool = True,
-        head: tuple[Array, Array] | None = None,
+        head: tuple[Any, Array] | None = None,
+        embedding: Array | None = None,
     ):
-        dtype = layers[0][1].dtype
-        if dtype not in (np.float32, np.float64, np.uint16):
-            raise ValueError(f"the weights are {dtype}, expected float32, float64, or the bits of bfloat16 as uint16")
-        kinds = [kind] * len(layers) if isinstance(kind, str) else kind
+        kinds = [kind] * len(layers) if isinstance(kind, str) else [*kind]
         weights = [Weights(*layer) for layer in layers]
-        width = weights[0].W_ih.shape[-1]
-        for number, (k, layer) in enumerate(zip(kinds, weights, strict=True)):
-            P = layer.W_hh.shape[-1]
-            H = P if layer.W_hr is None else layer.W_hr.shape[-1]
-            shapes, width = weight_shapes(k, width, H, proj_size=P), P
-            for name, w in layer._asdict().items():
-                if w is not None:
-                    _check(w, dtype, shapes[name], f"{name} of layer {number}")
+        if symbols and isinstance(weights[0].W_ih, Int8Matrix):
+            weights[0] = weights[0]._replace(W_ih=widened(weights[0].W_ih))
+        name = _check_layers(kinds, weights, symbols, embedding)
         if head is not None:
-            V = len(head[1])
-            _check(head[0], dtype, (V, width), "W_hy")
-            _check(head[1], dtype, (V,), "b_y")
-        # All memory is the core's: it has copied the weights, and these are views.
-        cells = [CELLS[k].number for k in kinds]
-        self._core = _core.Stepper(core_name(dtype), cells, weights, head and Linear(*head), B, symbols)
+            P, V = _shape(weights[-1].W_hh)[1], len(head[1])
+            _check(head[0], name, (V, P), "W_hy")
+            _check(head[1], name, (V,), "b_y")
+        self.has_head = head is not None
+        # All memory is the core's: it has copied the weights, and what it shows are views.
+        numbers = [CELLS[kind].number for kind in kinds]
+        self._show(_core.Stepper(name, numbers, weights, head and Linear(*head), embedding, B, symbols))
+
+    def _show(self, core: _core.Stepper) -> None:
+        self._core = core
         #: h (B, P), for LSTM followed by c (B, H), of each layer; may be written to, is overwritten by every step.
-        self.states: list[tuple[Array, ...]] = [*self._core.states]
+        self.states: list[tuple[Array, ...]] = [*core.states]
         #: The last layer's h (B, P), overwritten by every step.
-        self.output: Array = self._core.output
+        self.output: Array = core.output
         #: (B, V), V 0 without a head: the logits of the next symbol; may be written to, is overwritten by every step.
-        self.logits: Array = self._core.logits
+        self.logits: Array = core.logits
         #: What a step gives: the logits, or without a head the last layer's h.
-        self.result: Array = self.output if head is None else self.logits
-        self.B = B
+        self.result: Array = self.logits if self.has_head else self.output
+        self.B = len(self.output)
+
+    def beside(self, B: int) -> CoreStepper:
+        """Return a stepper for B other rows, from zeros, on the same packed weights."""
+        other = copy(self)
+        other._show(self._core.beside(B))
+        return other
 
     def step(self, x: Any) -> Array:
         """Read symbols (B,) int64, or vectors x (B, I) of the type of `states`; advance `states`; return `output`.
@@ -99,6 +108,47 @@ class CoreStepper:
         return written[: self._core.write(choice, last, u, written)]
 
 
-def _check(w: Array, dtype: Any, shape: tuple[int, ...], name: str) -> None:
+def _check_layers(kinds: Sequence[str], layers: Sequence[Weights], symbols: bool, embedding: Array | None) -> str:
+    """Return the core's name for the type of some layers; refuse a weight that does not fit."""
+    W = layers[0].W_hh
+    name = "int8" if isinstance(W, Int8Matrix) else core_name(W.dtype)
+    if name not in ("float32", "float64", "bfloat16", "int8"):
+        expected = "float32, float64, the bits of bfloat16 as uint16, or int8"
+        raise ValueError(f"the weights are {W.dtype}, expected {expected}")
+    I = _shape(layers[0].W_ih)[1] if embedding is None else embedding.shape[-1]
+    if embedding is not None:
+        _check(embedding, "float32" if name == "int8" else name, (len(embedding), I), "the embedding")
+    for number, (kind, layer) in enumerate(zip(kinds, layers, strict=True)):
+        P = _shape(layer.W_hh)[-1]
+        H = P if layer.W_hr is None else _shape(layer.W_hr)[-1]
+        shapes = weight_shapes(kind, I, H, proj_size=P)
+        for weight, w in layer._asdict().items():
+            looked_up = weight == "W_ih" and number == 0 and symbols
+            if w is not None:
+                of_type = "float32" if name == "int8" and looked_up else name
+                _check(w, of_type, shapes[weight], f"{weight} of layer {number}")
+        I = P
+    return name
+
+
+def _shape(w: Any) -> tuple[int, ...]:
+    shape: tuple[int, ...] = (w.q if isinstance(w, Int8Matrix) else w).shape
+    return shape
+
+
+def _check(w: Any, name: str, shape: tuple[int, ...], what: str) -> None:
+    if name == "int8" and len(shape) == 2:
+        if not isinstance(w, Int8Matrix):
+            raise ValueError(f"{what} is {w.dtype} {w.shape}, expected int8 {shape} with a scale for each row")
+        _check_array(w.q, "int8", shape, what)
+        _check_array(w.scale, "float32", shape[:1], f"the scale of {what}")
+        if wrong := fault(w):
+            raise ValueError(f"{what} {wrong}")
+        return
+    _check_array(w, {"bfloat16": "uint16", "int8": "float32"}.get(name, name), shape, what)
+
+
+def _check_array(w: Any, dtype: str, shape: tuple[int, ...], what: str) -> None:
+    w = w.q if isinstance(w, Int8Matrix) else w
     if w.shape != shape or w.dtype != dtype:
-        raise ValueError(f"{name} is {w.dtype} {w.shape}, expected {dtype} {shape}")
+        raise ValueError(f"{what} is {w.dtype} {w.shape}, expected {dtype} {shape}")

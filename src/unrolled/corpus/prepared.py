@@ -133,7 +133,7 @@ def _mapped(file: Path, dtype: np.dtype[Any], length: int) -> Compact:
         raise CorpusError(f"{file}: cannot read: {error.strerror}; prepare the corpus again") from None
     if size != length * dtype.itemsize:
         expected = f"expected {length * dtype.itemsize:,} for {counted(length, 'number')}"
-        raise CorpusError(f"{file}: has {size:,} bytes, {expected}; prepare the corpus again")
+        raise CorpusError(f"{file}: has {counted(size, 'byte')}, {expected}; prepare the corpus again")
     return np.memmap(file, dtype.newbyteorder("<"), "r", shape=(length,)) if length else np.empty(0, dtype)
 
 

@@ -54,7 +54,7 @@ def numbers(value: Any, shape: tuple[int, ...], where: str) -> NDArray[np.float3
     unrolled.formats.network_of.FormatError: amp.json: W has another shape, expected 1 x 3 numbers
     """
     if not _has_shape(value, shape):
-        raise FormatError(f"{where} has another shape, expected {' x '.join(map(str, shape))} numbers")
+        raise FormatError(f"{where} has another shape, expected numbers of shape {' x '.join(map(str, shape))}")
     with np.errstate(over="ignore"):
         try:
             found = np.array(value, np.float64).reshape(shape).astype(np.float32)

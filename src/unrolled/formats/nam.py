@@ -23,6 +23,7 @@ from unrolled.formats.network_of import FormatError, Source, network_from, refus
 from unrolled.formats.outside_files import finished
 from unrolled.notation import Weights
 from unrolled.saved.network import Array, Head, Layer, Network
+from unrolled.words import counted
 
 #: Of the files that are written; each program of 2024 and later reads it.
 VERSION = "0.5.4"
@@ -87,7 +88,7 @@ def _network(path: Path, file: _File) -> Network:
     count = 4 * H * (I + H + above * 2 * H) + (above + 1) * 6 * H + V * (H + 1)
     if type(file.weights) is not list or len(file.weights) != count:  # before anything of that size is made
         given = f"{len(file.weights):,}" if type(file.weights) is list else "no list"
-        raise FormatError(f"{path}: weights: {given}, expected {count:,} numbers for the config")
+        raise FormatError(f"{path}: weights: {given}, expected {counted(count, 'number')} for the config")
     rest = numbers(file.weights, (count,), f"{path}: weights")
     layers = []
     for k in range(config.num_layers):
@@ -130,7 +131,7 @@ def _check(network: Network) -> None:
     refuse_not_finite("NAM", network)
     if len({layer.H for layer in network.layers}) > 1:
         sizes = ", ".join(str(layer.H) for layer in network.layers)
-        raise FormatError(f"NAM cannot hold layers of {sizes} units: all have one size")
+        raise FormatError(f"NAM cannot hold layers of different sizes ({sizes}): all have one")
     if network.head is None:
         raise FormatError("NAM cannot hold a network without a head: add a linear layer, to one number for a plug-in")
 

@@ -15,8 +15,20 @@ from unrolled.saved.network_folder import load_network
 Source: TypeAlias = Network | str | Path | Any
 
 
+#: Characters of a message at its beginning and its end, at most: a file may hold names of any length.
+BEGINNING, END = 500, 100
+
+
 class FormatError(ValueError):
-    """A format cannot hold a network, or a file of it is damaged or holds something else; the message says what."""
+    """A format cannot hold a network, or a file of it is damaged or holds something else; the message says what.
+
+    >>> len(str(FormatError("x.npz: " + "a" * 10**6)))
+    605
+    """
+
+    def __init__(self, said: str) -> None:
+        line = said.replace("\n", " ")
+        super().__init__(line if len(line) <= BEGINNING + END else f"{line[:BEGINNING]} ... {line[-END:]}")
 
 
 def network_from(source: Source) -> Network:

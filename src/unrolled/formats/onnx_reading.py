@@ -18,6 +18,7 @@ from unrolled.formats.onnx_nodes import recurrent
 from unrolled.formats.onnx_signal import Atom, Axis, Ends, Foreign, Signal, regrouped
 from unrolled.formats.outside_files import refused
 from unrolled.saved.network import Array, Head, Network, TextPart
+from unrolled.words import counted
 
 Value = Const | Signal | Ends | Foreign
 #: Sizes that stand in for those of the input that the file leaves open; primes, so that no product is another's.
@@ -73,7 +74,7 @@ def array_of(tensor: Any) -> Array:
     if tensor.HasField("raw_data"):
         held = len(tensor.raw_data) // np.dtype(DTYPES[tensor.data_type]).itemsize
         if len(tensor.raw_data) % np.dtype(DTYPES[tensor.data_type]).itemsize:
-            raise ValueError(f"has {len(tensor.raw_data)} bytes, no whole number of entries")
+            raise ValueError(f"has {counted(len(tensor.raw_data), 'byte')}, no whole number of entries")
     else:
         held = len(tensor.float_data) + len(tensor.int32_data) + len(tensor.int64_data) + len(tensor.double_data)
     if held != count or len(tensor.dims) > 8:
@@ -252,7 +253,7 @@ def _step(signal: Signal, axis: int, index: Const) -> Signal:
     axis %= len(signal.axes)
     _expect_last(signal, signal.axes[axis], index)
     if index.array.ndim > 1 or index.array.size != 1:
-        raise ValueError(f"takes {index.array.shape} steps, expected the last one")
+        raise ValueError(f"takes the steps {index.array.shape}, expected the last one")
     kept: tuple[Axis, ...] = ((),) if index.array.ndim else ()
     return signal.having(axes=(*signal.axes[:axis], *kept, *signal.axes[axis + 1 :]), last=True)
 

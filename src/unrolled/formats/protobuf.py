@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.formats.outside_files import refused
+from unrolled.words import counted
 
 #: The most fields that all messages of a file may have together, and the most messages inside each other.
 MOST_FIELDS, DEEPEST = 1_000_000, 32
@@ -40,7 +41,9 @@ def check_wire(path: Path, data: bytes, descriptor: Any) -> None:
             elif wire not in _FIXED:
                 raise refused(path, f"damaged, or no file of this format: wire type {wire} at byte {begin}")
             if at + size > end:
-                raise refused(path, f"damaged: field {number} at byte {begin} has {size} bytes, {end - at} are left")
+                raise refused(
+                    path, f"damaged: field {number} at byte {begin} has {counted(size, 'byte')}, {end - at:,} are left"
+                )
             field = kind.fields_by_number.get(number)
             if wire == 2 and field is not None and field.message_type is not None:
                 waiting.append((at, at + size, field.message_type, depth + 1))

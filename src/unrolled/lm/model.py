@@ -26,6 +26,7 @@ from unrolled.config.generation import GenerationConfig
 from unrolled.config.model import ModelConfig
 from unrolled.config.options import listed
 from unrolled.corpus.batching import IGNORED
+from unrolled.formats import hub
 from unrolled.lm.dropout import dropout
 from unrolled.nn import GRU, LSTM, RNN
 from unrolled.nn.recurrent_layer import RecurrentLayer
@@ -260,22 +261,46 @@ class SequenceModel(torch.nn.Module):
         save_model(folder, self.saved_config(), self.vocabulary, self.tensors(), overwrite=overwrite)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, **changes: Any) -> SequenceModel:
-        """Load a model; no code in the folder is run.
+    def from_pretrained(
+        cls,
+        folder: str | Path,
+        *,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        **changes: Any,
+    ) -> SequenceModel:
+        """Load a model from its folder or from the Hugging Face hub; no code in it is run.
 
         Args:
-            folder: where it was saved.
+            folder: where it was saved; or OWNER/NAME, its id on the hub, a text where no folder of that name is.
+            revision, cache_dir, force_download, local_files_only, token: as of huggingface_hub, for an id.
             changes: fields of its config to change that leave the weights as they are, such as dropout.
 
         Raises: CheckpointError naming the file and what is wrong with it, or that it does not fit the others.
-            ValueError if the weights do not fit the changes.
+            FormatError if the hub has no such model.  ValueError if the weights do not fit the changes.
         """
+        if isinstance(folder, str) and hub.is_id(folder):
+            folder = hub.downloaded(
+                folder,
+                revision=revision,
+                cache_dir=cache_dir,
+                force_download=force_download,
+                local_files_only=local_files_only,
+                token=token,
+            )
         saved = SavedModel.load(folder)
         model = cls(replace(saved.model, **changes), saved.vocabulary, framed=saved.framed)
         if saved.tensors["head.bias"].dtype == np.float64:
             model.double()
         model.load_tensors(saved.tensors)
         return model.eval()
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Upload the model and a card to the Hugging Face hub; see :func:`unrolled.formats.hub.push_to_hub`."""
+        return hub.push_to_hub(self, repo_id, **options)
 
     def extended(self, vocabulary: Vocabulary) -> SequenceModel:
         """Return a model that knows more symbols and has learned what this one has, for training it further.

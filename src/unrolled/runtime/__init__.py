@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unrolled.config.checks import Precision, check_value
+from unrolled.config.checks import RuntimeWeights, check_value
 from unrolled.runtime.model import RuntimeModel
 from unrolled.runtime.state import State
 from unrolled.runtime.streams import Streams
@@ -15,13 +15,15 @@ from unrolled.saved.network_folder import load_network
 __all__ = ["RuntimeModel", "State", "Streams", "TextModel", "load"]
 
 
-def load(source: str | Path | Network, *, weights: Precision = "float32") -> RuntimeModel:
+def load(source: str | Path | Network, *, weights: RuntimeWeights = "stored") -> RuntimeModel:
     """Load what training, ``save_pretrained`` or ``unrolled.nn.save`` saved; no code in the folder is run.
 
     Args:
         source: the folder, or a network that is in memory, as ``unrolled.imports`` returns it.
-        weights: "float32" computes with the weights as they were saved.  "bfloat16" rounds them, and h in each step, to
-            bfloat16, which a processor with units for it multiplies faster; c, the sums and the logits stay float32.
+        weights: "stored" computes with the weights as they lie in the folder, "float32" with what they widen to.
+            "bfloat16" rounds them, and h in each step, to bfloat16, which a processor with units for it multiplies
+            faster; c, the sums and the logits stay float32.  "int8" multiplies whole numbers, one scale a row of a
+            matrix, and one of what it multiplies at each step: a step of 256 units or more is twice as fast or faster.
 
     Returns: a `TextModel`, which generates and scores, where the network predicts the next symbol of a text.
     Raises: CheckpointError naming the file and what is wrong with it; ValueError for another name of `weights`.
@@ -32,6 +34,6 @@ def load(source: str | Path | Network, *, weights: Precision = "float32") -> Run
     >>> abs(wide.score("abba").mean - narrow.score("abba").mean) < 0.01
     True
     """
-    check_value("weights", weights, Precision)
+    check_value("weights", weights, RuntimeWeights)
     network = source if isinstance(source, Network) else load_network(source)
     return (TextModel if writes_text(network) else RuntimeModel)(network, weights)

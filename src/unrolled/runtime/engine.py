@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.config.checks import Precision
-from unrolled.core import sequences
+from unrolled.config.checks import RuntimeWeights
+from unrolled.core import int8, sequences
 from unrolled.core.backend import reference_forced
 from unrolled.core.bfloat16 import narrowed, rounded, widened
 from unrolled.core.fields import Linear, Weights
@@ -22,6 +22,7 @@ from unrolled.core.stepper import CoreStepper
 from unrolled.runtime import equations
 from unrolled.runtime.equations import Change, EquationStepper
 from unrolled.runtime.state import State
+from unrolled.saved.narrow import narrowed as narrowed_network
 from unrolled.saved.network import Layer, Network
 
 Array = NDArray[Any]
@@ -47,8 +48,13 @@ class Engine:
         weights: as for :func:`unrolled.runtime.load`.
     """
 
-    def __init__(self, network: Network, weights: Precision = "float32"):
+    def __init__(self, network: Network, weights: RuntimeWeights = "stored"):
+        weights = network.narrow or "float32" if weights == "stored" else weights
+        if weights == "int8" and network.narrow != "int8":
+            network = narrowed_network(network, "int8")
         narrow = weights == "bfloat16"
+        #: Whether it steps on int8; a direction that begins at the end has no steps, and computes in float32.
+        self._int8 = weights == "int8" and network.is_steppable and not reference_forced()
         self._rounded: Change = rounded if narrow else as_it_is
         self._stored: Change = narrowed if narrow else as_it_is  # as the core takes them
         self._seen: Change = widened if narrow else as_it_is  # ... and gives them
@@ -60,6 +66,13 @@ class Engine:
         self.kinds = [layer.kind for layer in network.layers]
         self.layers = [_each(layer, self._rounded) for layer in _reading_symbols(network)]
         self._core_layers = [[_changed(w, self._stored) for w in directions] for directions in self.layers]
+        if self._int8:
+            self._core_layers = [
+                [_in_int8(w, looks_up=network.reads_symbols and not number) for w in directions]
+                for number, directions in enumerate(self.layers)
+            ]
+        self._idle: list[CoreStepper] = []
+        self._packed: CoreStepper | None = None  # the weights, for steppers of any number of rows
         self.head: Linear | None = None
         if (head := network.head) is not None:
             b = np.zeros(len(head.W), head.W.dtype) if head.b is None else head.b
@@ -67,11 +80,13 @@ class Engine:
         self.first = State(
             tuple(self._rounded(s)[None] for s in states) for layer in network.layers for states in _first(layer)
         )
-        self._idle: list[CoreStepper] = []
 
     def set_head(self, head: Linear) -> None:
         """Give it a head, (V, H) and (V)."""
         self.head, self._core_head = head, Linear(*map(self._stored, head))
+        if self._int8:
+            self._core_head = Linear(int8.quantised(head.W), head.b)
+        self._packed = None
 
     def without(self, symbols: NDArray[np.bool_]) -> Engine:
         """Return an engine that never predicts these symbols (V,): their logits are -inf."""
@@ -81,7 +96,7 @@ class Engine:
         return other
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_idle": []}
+        return vars(self) | {"_idle": [], "_packed": None}
 
     def initial(self, B: int) -> State:
         """Return the state of B streams that have read nothing."""
@@ -94,7 +109,10 @@ class Engine:
             layers = [w for (w,) in self.layers]
             return EquationStepper(self.kinds, layers, state, symbols=symbols, head=self.head, rounded=self._rounded)
         head = None if self.head is None else self._core_head
-        made = CoreStepper(self.kinds, [w for (w,) in self._core_layers], state.B, symbols=symbols, head=head)
+        if (packed := self._packed) is None:
+            packed = CoreStepper(self.kinds, [w for (w,) in self._core_layers], 0, symbols=symbols, head=head)
+            self._packed = packed
+        made = packed.beside(state.B)
         put(made, state)
         return made
 
@@ -134,6 +152,8 @@ class Engine:
             (B, V); and the state after each row's last step.
         Raises: IndexError if a symbol is out of range.
         """
+        if self._int8:
+            return self._stepped(x, before, lengths)
         T, B = x.shape[:2]
         each = self.network.head is None or self.network.head.when == "each"
         steps = max(1, ROWS // max(B, 1)) if self.network.is_steppable else T  # a direction may begin at the end
@@ -151,6 +171,28 @@ class Engine:
         y = np.empty((B, self.network.width), self.dtype)
         self._predict(last if reference_forced() else self._stored(last), y)
         return y, state
+
+    def _stepped(self, x: Array, before: State, lengths: Lengths) -> tuple[Array, State]:
+        """Return the same step by step: sums of int8 have no kernel of whole sequences."""
+        T, B = x.shape[:2]
+        each = self.network.head is None or self.network.head.when == "each"
+        ends = np.full(B, T) if lengths is None else lengths
+        y = np.zeros((T if each else 1, B, self.network.width), self.dtype)
+        if self.head is not None:
+            y += self.head.b  # what it says of zeros
+        after = State(tuple(s.copy() for s in layer) for layer in before)
+        with self.stepping_from(before) as stepper:
+            for t in range(ends.max(initial=0)):
+                reading = t < ends
+                x_t = x[t] if reading.all() else np.where(reading if x.ndim == 2 else reading[:, None], x[t], 0)
+                stepper.step(np.ascontiguousarray(x_t))
+                rows = np.flatnonzero(reading if each else ends == t + 1)
+                y[t if each else 0, rows] = stepper.result[rows]
+                if len(last := np.flatnonzero(ends == t + 1)):
+                    for arrays, states in zip(after, stepper.states, strict=True):
+                        for to, s in zip(arrays, states, strict=True):
+                            to[last] = s[last]
+        return (y if each else y[0]), after
 
     def _layers(self, x: Array, before: State, lengths: Lengths) -> tuple[Array, State]:
         """Return h of the last layer, as it is stored there, and the state of all."""
@@ -218,6 +260,12 @@ def _through(E: Array, w: Weights) -> Weights:
     else:
         sequences.linear(E, Linear(w.W_ih, np.zeros(len(w.W_ih), E.dtype)), of_symbols)
     return w._replace(W_ih=np.ascontiguousarray(of_symbols.T))
+
+
+def _in_int8(w: Weights, *, looks_up: bool) -> Weights:
+    """Return weights whose matrices are in int8, but for the columns that symbols look up."""
+    matrices = {name: int8.quantised(m) for name, m in w._asdict().items() if m is not None and m.ndim == 2}
+    return w._replace(**matrices)._replace(**({"W_ih": w.W_ih} if looks_up else {}))
 
 
 def _changed(w: Weights, change: Change) -> Weights:

@@ -12,7 +12,7 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.config.checks import PositiveInt, Precision, check_value
+from unrolled.config.checks import PositiveInt, RuntimeWeights, check_value
 from unrolled.runtime import checks
 from unrolled.runtime.engine import Engine
 from unrolled.runtime.state import State
@@ -57,16 +57,16 @@ class RuntimeModel:
     [[3.0], [6.0]]
     """
 
-    def __init__(self, network: Network, weights: Precision = "float32"):
-        check_value("weights", weights, Precision)
+    def __init__(self, network: Network, weights: RuntimeWeights = "stored"):
+        check_value("weights", weights, RuntimeWeights)
         self.network, self._symbols = network, network.reads_symbols
         self._engine = Engine(network, weights)
         self._begin()
 
     @classmethod
-    def load(cls, folder: str | Path, weights: Precision = "float32") -> Self:
+    def load(cls, folder: str | Path, weights: RuntimeWeights = "stored") -> Self:
         """Load a saved network; see :func:`unrolled.runtime.load`."""
-        check_value("weights", weights, Precision)
+        check_value("weights", weights, RuntimeWeights)
         return cls(load_network(folder), weights)
 
     def _begin(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.config.checks import PositiveInt, Precision, check_value
+from unrolled.config.checks import PositiveInt, RuntimeWeights, check_value
 from unrolled.config.generation import GenerationConfig
 from unrolled.config.options import option
 from unrolled.core.free_memory import expect_room
@@ -54,7 +54,7 @@ class TextModel(RuntimeModel):
     Raises: ValueError if the network has no vocabulary, or no head that predicts a symbol of it after each step.
     """
 
-    def __init__(self, network: Network, weights: Precision = "float32"):
+    def __init__(self, network: Network, weights: RuntimeWeights = "stored"):
         if not writes_text(network):
             raise ValueError(
                 "this network predicts no next symbol of a text; run it with unrolled.runtime.RuntimeModel"
@@ -65,12 +65,12 @@ class TextModel(RuntimeModel):
         self.eos_id, self.unk_id = self.vocabulary.eos_id, self.vocabulary.unk_id
 
     @classmethod
-    def load(cls, folder: str | Path, weights: Precision = "float32") -> Self:
+    def load(cls, folder: str | Path, weights: RuntimeWeights = "stored") -> Self:
         """Load a saved model of text; see :func:`unrolled.runtime.load`.
 
         Raises: CheckpointError also if the folder holds another network.
         """
-        check_value("weights", weights, Precision)
+        check_value("weights", weights, RuntimeWeights)
         network = load_network(folder)
         if not writes_text(network):
             raise CheckpointError(

@@ -235,7 +235,11 @@ def parse(path: Path, data: bytes, kind: type[Parsed]) -> Parsed:
 
 def unpack(path: Path, expected: str | None) -> Tensors:
     """Return the arrays of a safetensors file; CheckpointError if it is damaged or has another sha256."""
-    data = read_whole(path, expected)
+    return unpacked(path, read_whole(path, expected))
+
+
+def unpacked(path: Path, data: bytes) -> Tensors:
+    """Return the arrays in the bytes of a safetensors file; CheckpointError if they are damaged."""
     try:
         return safetensors.numpy.load(data)
     except KeyError as error:  # numpy has no such type

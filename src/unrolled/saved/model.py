@@ -26,7 +26,6 @@ from unrolled.saved.atomic_files import (
     CheckpointError,
     Tensors,
     check_sum,
-    pack,
     parse,
     read_file,
     read_whole,
@@ -34,10 +33,10 @@ from unrolled.saved.atomic_files import (
     sha256,
     to_json,
     unchanged,
-    unpack,
     writing,
 )
 from unrolled.saved.lock import only_writer
+from unrolled.saved.stored import pack_as, unpack_as
 from unrolled.saved.tensors import check_tensors, model_tensors
 from unrolled.saved.vocabulary import Vocabulary
 
@@ -143,7 +142,7 @@ def save_model(
 
     Args:
         folder: created if need be; other files in it stay as they are.
-        config: JSON values that describe the model.
+        config: JSON values that describe the model; `weights`, if it is there, how its matrices are stored.
         vocabulary: the symbols it reads and writes; None for a network that is no text model.
         tensors: its parameters by stored name.
         overwrite: replace a model that is already there.
@@ -167,7 +166,7 @@ def write_model(
 ) -> None:
     """Write a model as :func:`save_model`, over one that is there, for the only writer of the folder."""
     parts = {} if vocabulary is None else {"vocabulary.json": vocabulary.to_json()}
-    parts |= {"model.safetensors": pack(tensors)}
+    parts |= {"model.safetensors": pack_as(tensors, config.get("weights"))}
     sums = {"config.json": BLANK} | {name: sha256(part) for name, part in parts.items()}
     described = to_json({"format_version": FORMAT_VERSION, "sha256": sums} | config)
     parts |= {"config.json": described.replace(BLANK.encode(), sha256(described).encode(), 1)}
@@ -198,15 +197,19 @@ def read_parts(folder: Path) -> tuple[dict[str, Any], Vocabulary | None, Tensors
     Raises: CheckpointError as :func:`load_model`; another process may be replacing them (:func:`unchanged`).
     """
     config, sums = read_config(folder)
+
+    def tensors() -> Tensors:
+        return unpack_as(folder / "model.safetensors", sums.get("model.safetensors"), config.get("weights"))
+
     symbols_file = folder / "vocabulary.json"
     if symbols_file.name not in sums:
-        return config, None, unpack(folder / "model.safetensors", sums.get("model.safetensors"))
+        return config, None, tensors()
     symbols = read_whole(symbols_file, sums.get(symbols_file.name))
     try:
         vocabulary = Vocabulary.from_json(symbols)
     except ValueError as error:
         raise CheckpointError(f"{symbols_file}: {error}") from None
-    return config, vocabulary, unpack(folder / "model.safetensors", sums.get("model.safetensors"))
+    return config, vocabulary, tensors()
 
 
 def read_config(folder: str | Path) -> tuple[dict[str, Any], dict[str, str]]:

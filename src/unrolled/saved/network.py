@@ -17,6 +17,7 @@ from unrolled.config.model import CellName, ModelConfig
 from unrolled.notation import CELLS, SHAPES, Kind, Weights, gate_count, stored_name, weight_shapes
 from unrolled.saved.atomic_files import Tensors
 from unrolled.saved.model import SavedModel
+from unrolled.saved.stored import Narrow
 from unrolled.saved.vocabulary import Vocabulary
 from unrolled.words import counted
 
@@ -146,6 +147,7 @@ class Network:
         head: What follows the last layer, or None.
         text: What a network of text knows of its symbols, or None.
         origin: JSON values that say where it comes from.
+        narrow: The smaller type that holds its matrices exactly, and as which they are saved; None.
 
     Raises: ValueError if a part does not fit the others; the message names it.
 
@@ -162,6 +164,7 @@ class Network:
     head: Head | None = None
     text: TextPart | None = None
     origin: dict[str, Any] | None = None
+    narrow: Narrow | None = None
 
     def __post_init__(self) -> None:
         _check(self)
@@ -186,6 +189,11 @@ class Network:
         """The type of its arrays."""
         found: np.dtype[Any] = np.dtype(self.layers[0].directions[0].W_ih.dtype)
         return found
+
+    @property
+    def stored(self) -> str:
+        """The type of its matrices in a file: float32, float64, bfloat16 or int8."""
+        return self.narrow or str(self.dtype)
 
     @property
     def is_steppable(self) -> bool:
@@ -222,7 +230,8 @@ class Network:
         E = tensors.get("embedding.weight")
         head = Head(tensors["head.weight" if "head.weight" in tensors else "embedding.weight"], tensors["head.bias"])
         text = TextPart(saved.vocabulary, saved.framed, tensors["start"])
-        return cls(tuple(layers), E, E is None, head, text, saved.origin)
+        origin, narrow = without_weights(saved.origin)
+        return cls(tuple(layers), E, E is None, head, text, origin, narrow)
 
     def model_config(self) -> ModelConfig | None:
         """Return the configuration of the text model that this network is, or None if it is none."""
@@ -255,6 +264,11 @@ def initial_name(state: str, layer: int, reverse: bool) -> str:
     'initial.c_l1_reverse'
     """
     return f"initial.{state}_l{layer}" + ("_reverse" if reverse else "")
+
+
+def without_weights(config: dict[str, Any]) -> tuple[dict[str, Any], Narrow | None]:
+    """Return the keys of config.json but the one that says how matrices lie in the file, and what that says."""
+    return {key: value for key, value in config.items() if key != "weights"}, config.get("weights")
 
 
 def _each(layer: Layer, change: Callable[[Weights], Weights]) -> tuple[Weights, ...]:

@@ -17,7 +17,7 @@ from unrolled.config.checks import LARGEST
 from unrolled.notation import CELLS, SHAPES, Kind, Weights, stored_name, weight_shapes
 from unrolled.saved.atomic_files import CheckpointError, Tensors, unchanged
 from unrolled.saved.model import SavedModel, read_config, read_parts, save_model
-from unrolled.saved.network import Head, Layer, Network, TextPart, When, initial_name
+from unrolled.saved.network import Head, Layer, Network, TextPart, When, initial_name, without_weights
 from unrolled.saved.tensors import Expected, check_tensors
 
 _Size = Annotated[int, Meta(ge=1, le=LARGEST)]
@@ -59,13 +59,14 @@ class _Network(msgspec.Struct, forbid_unknown_fields=True):
 def save_network(folder: str | Path, network: Network, *, overwrite: bool = False) -> None:
     """Write a network to a folder; a network of text that a `SequenceModel` can be is saved as one.
 
-    Raises: CheckpointError as :func:`unrolled.saved.model.save_model`.
+    Raises: CheckpointError as :func:`unrolled.saved.model.save_model`; ValueError if a matrix is not one that `narrow`
+        of the network holds.
     """
     text, tensors = network.text, network.tensors()
     vocabulary = None if text is None else text.vocabulary
     start = {} if text is None else {"start": text.start.astype(network.dtype)}
     model = network.model_config()
-    config = dict(network.origin or {})
+    config = (network.origin or {}) | ({} if network.narrow is None else {"weights": network.narrow})
     if model is None:
         save_model(
             folder,
@@ -183,4 +184,5 @@ def _rebuilt(described: _Network, tensors: Tensors, vocabulary: Any, origin: dic
         head = Head(tensors["head.weight"], tensors.get("head.bias"), given.when, given.softmax)
     text = None if vocabulary is None else TextPart(vocabulary, bool(described.framed), tensors["start"])
     E = tensors.get("embedding.weight")
-    return Network(tuple(layers), E, described.symbols and E is None, head, text, origin)
+    origin, narrow = without_weights(origin)
+    return Network(tuple(layers), E, described.symbols and E is None, head, text, origin, narrow)

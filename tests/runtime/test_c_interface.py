@@ -1,0 +1,261 @@
+"""The C interface: a program in C99 has the bits of the runtime in Python, and a bad folder is an error."""
+
+import ctypes
+import os
+import random
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import unrolled
+from tests.saved import seal
+from tests.saved.networks import layer, networks
+from unrolled import runtime
+from unrolled.notation import CELLS
+from unrolled.saved.atomic_files import beside, sha256
+from unrolled.saved.narrow import narrowed
+from unrolled.saved.network import Head, Network
+from unrolled.saved.network_folder import save_network
+
+HERE, PACKAGE = Path(__file__).parent, Path(unrolled.__file__).parent
+INCLUDE = PACKAGE / "include"
+LIBRARY = next(iter([*PACKAGE.glob("libunrolled.*"), *(PACKAGE.parents[1] / "build").glob("dev/libunrolled.*")]), None)
+STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc"),
+    pytest.mark.skipif(LIBRARY is None, reason="needs libunrolled, which the build of a wheel makes"),
+]
+STEPPABLE = {
+    name: network for name, network in networks() if network.is_steppable and network.dtype == np.float32
+}  # fmt: skip
+
+
+def compiled(source, to, *options):
+    library = ["-Wl,-rpath," + str(LIBRARY.parent), str(LIBRARY)]
+    subprocess.run(["gcc", *STRICT, "-I", INCLUDE, HERE / source, "-o", to, *options, *library], check=True)
+    return to
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    return compiled("c_driver.c", tmp_path_factory.mktemp("c") / "driver")
+
+
+@pytest.fixture(scope="module")
+def library():
+    lib = ctypes.CDLL(str(LIBRARY))
+    lib.unrolled_load.restype, lib.unrolled_load.argtypes = ctypes.c_void_p, [ctypes.c_char_p]
+    lib.unrolled_free.argtypes, lib.unrolled_error.restype = [ctypes.c_void_p], ctypes.c_char_p
+    return lib
+
+
+def load(library, folder):
+    """Load and free a model; return the error, or nothing."""
+    model = library.unrolled_load(os.fsencode(folder))
+    if model is None:
+        return library.unrolled_error().decode(errors="replace")
+    library.unrolled_free(model)
+    return None
+
+
+def softmax(network):
+    return network.head is not None and network.head.softmax
+
+
+@pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("name", STEPPABLE)
+def test_program_in_c_gives_the_bits_of_the_runtime(name, weights, driver, tmp_path):
+    network = STEPPABLE[name] if weights == "float32" else narrowed(STEPPABLE[name], weights)
+    save_network(tmp_path / "model", network)
+    T, B, rng = 7, 3, np.random.default_rng(0)
+    x = rng.integers(0, network.I, (T, B)) if network.reads_symbols else rng.normal(size=(T, B, network.I)).astype("f4")
+    (tmp_path / "x").write_bytes(x.tobytes())
+    subprocess.run([driver, tmp_path / "model", str(B), str(T), tmp_path / "x", tmp_path / "y"], check=True)
+    y = np.frombuffer((tmp_path / "y").read_bytes(), np.float32).reshape(T, B, network.width)
+    streams = runtime.load(tmp_path / "model").streams(B)
+    want = np.stack([streams.step(x_t) for x_t in x])
+    if softmax(network):
+        np.testing.assert_allclose(y, want, rtol=1e-6)
+    else:
+        np.testing.assert_array_equal(y, want)
+    assert y.any() or network.width == 1  # a ReLU
+
+
+def test_header_is_one_of_c99_and_of_cpp(tmp_path):
+    source = tmp_path / "alone.c"
+    source.write_text('#include "unrolled.h"\nint main(void) { return 0; }\n')
+    subprocess.run(["gcc", *STRICT, "-I", INCLUDE, "-fsyntax-only", source], check=True)
+    subprocess.run(["g++", "-x", "c++", "-Wall", "-Werror", "-I", INCLUDE, "-fsyntax-only", source], check=True)
+
+
+def test_library_shows_nothing_but_its_interface():
+    listing = subprocess.run(["nm", "-D", "--defined-only", LIBRARY], capture_output=True, text=True, check=True).stdout
+    names = {line.split()[-1].split("@")[0] for line in listing.splitlines()}
+    assert {name for name in names if not name.startswith("unrolled_")} == set()
+    needed = subprocess.run(["readelf", "-d", LIBRARY], capture_output=True, text=True, check=True).stdout
+    assert "python" not in needed
+    assert "nanobind" not in needed
+
+
+def test_symbol_that_the_model_does_not_know_is_an_error(driver, tmp_path):
+    network = STEPPABLE["GRU-one-hot"]
+    save_network(tmp_path / "model", network)
+    (tmp_path / "x").write_bytes(np.array([1, 6, 2], np.int64).tobytes())
+    ran = subprocess.run(
+        [driver, tmp_path / "model", "1", "3", tmp_path / "x", tmp_path / "y"], capture_output=True, text=True
+    )
+    assert ran.returncode == 1
+    assert "symbol 6 to step on, expected 0 to V - 1 = 5" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        (Network((layer("GRU", 3, 5, 2),)), "directions is not 1: a layer that also runs backward has no next step"),
+        (Network((layer("GRU", 3, 5, dtype=np.float64),)), "this interface computes float32 networks"),
+    ],
+)
+def test_network_that_c_cannot_step_is_an_error(network, said, library, tmp_path):
+    save_network(tmp_path, network)
+    assert said in load(library, tmp_path)
+
+
+def test_folder_that_is_none_is_an_error(library, tmp_path):
+    assert "no config.json that can be read" in load(library, tmp_path / "nowhere")
+    assert load(library, tmp_path / "nowhere").startswith(str(tmp_path / "nowhere"))
+    (tmp_path / "config.json").mkdir()
+    assert "no config.json that can be read" in load(library, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"config": lambda c: c | {"format_version": 1, "weights": "int4"}}, "weights is not bfloat16 or int8"),
+        ({"config": lambda c: c["network"].update(input_size=4) or c}, "'rnn.weight_ih_l0' is not F32 (20, 4)"),
+        ({"config": lambda c: c["network"].update(input_size=2**40) or c}, "[network] input_size is out of range"),
+        ({"config": lambda c: c["network"].update(layers=[]) or c}, "[network] layers is no list of layers"),
+        ({"config": lambda c: c["network"].update(layers=7) or c}, "[network] layers is no list of layers"),
+        ({"config": lambda c: c["network"]["layers"][0].update(kind="MGU") or c}, "kind is 'MGU', which this release"),
+        ({"config": lambda c: c["network"]["layers"][0].update(hidden_size=True) or c}, "expected a whole number"),
+        ({"config": lambda c: {}}, "[model] is missing or no object"),
+        ({"tensors": lambda data: data[:7]}, "shorter than its header"),
+        ({"tensors": lambda data: data[:-1]}, "does not lie where its header says"),
+        ({"tensors": lambda data: struct.pack("<Q", 2**63) + data[8:]}, "its header is longer than the file"),
+        ({"tensors": lambda data: data.replace(b"[20,5]", b"[20,6]")}, "'rnn.weight_hh_l0' is not F32 (20, 5)"),
+        ({"tensors": lambda data: data.replace(b"bias_ih_l0", b"bias_jh_l0")}, "'rnn.bias_ih_l0' is missing"),
+        ({"tensors": lambda data: data[:-4] + b"\x00\x00\xc0\x7f"}, "holds a number that is not finite"),
+        ({"tensors": lambda data: struct.pack("<Q", 100_000) + b"[" * 100_000}, "values inside each other"),
+    ],
+)
+def test_folder_that_somebody_spoiled_is_an_error(parts, said, library, tmp_path):
+    save_network(tmp_path, Network((layer("LSTM", 3, 5),)))
+    seal.change(tmp_path, **parts)
+    assert said in load(library, tmp_path)
+
+
+def test_file_of_another_save_is_an_error(library, tmp_path):
+    save_network(tmp_path, STEPPABLE["LSTM-3-5"])
+    data = bytearray((tmp_path / "model.safetensors").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "model.safetensors").write_bytes(data)
+    assert "no file has the sha256 that config.json names" in load(library, tmp_path)
+    save_network(tmp_path, STEPPABLE["LSTM-3-5"], overwrite=True)
+    text = (tmp_path / "config.json").read_bytes()
+    (tmp_path / "config.json").write_bytes(text.replace(b'"bias": true', b'"bias": trUe'))
+    assert "config.json" in load(library, tmp_path)
+
+
+def test_save_that_was_interrupted_is_read_where_it_lies(library, tmp_path):
+    save_network(tmp_path, STEPPABLE["LSTM-3-5"])
+    file = tmp_path / "model.safetensors"
+    file.rename(beside(file, sha256(file.read_bytes())))
+    assert load(library, tmp_path) is None
+
+
+def mutated(rng, data):
+    """Some bytes of a file changed, cut out, doubled or put in."""
+    data = bytearray(data)
+    for _ in range(rng.choice([1, 1, 2, 5])):
+        at = rng.randrange(len(data) + 1)
+        how = rng.random()
+        if how < 0.4 and data:
+            data[at % len(data)] = rng.choice(b'0123456789"[]{},:-eE\\u\x00\xff')
+        elif how < 0.6:
+            del data[at : at + rng.choice([1, 2, 8, 100])]
+        elif how < 0.8:
+            data[at:at] = data[at : at + rng.choice([1, 3, 20])]
+        else:
+            data[at:at] = rng.choice([b"-1", b"9" * 25, b"[" * 99, b"null", b"1e999", b"\\ud800", b"4294967296"])
+    return bytes(data)
+
+
+def test_mutated_folders_load_or_are_errors(library, tmp_path):
+    """UNROLLED_FUZZ_CASES says how many; each has the right checksums."""
+    rng = random.Random(0)
+    cases = int(os.environ.get("UNROLLED_FUZZ_CASES", "300"))
+    folders = []
+    for k, name in enumerate(["mixed", "text-LSTM", "head-each-True", "projected", "text-mixed"]):
+        network = STEPPABLE[name] if name in STEPPABLE else Network((layer("LSTM", 4, 6, P=3),), head=None)
+        for weights in (None, "int8", "bfloat16"):
+            save_network(tmp_path / f"{k}{weights}", narrowed(network, weights) if weights else network)
+            folders.append(tmp_path / f"{k}{weights}")
+    refused = 0
+    for _ in range(cases):
+        folder = rng.choice(folders)
+        files = {file.name: file.read_bytes() for file in folder.iterdir() if file.name[0] != "."}
+        which = rng.choice(["config.json", "model.safetensors", "model.safetensors"])
+        if which == "model.safetensors":  # its header above all
+            n = struct.unpack("<Q", files[which][:8])[0]
+            header = mutated(rng, files[which][8 : 8 + n])
+            data = struct.pack("<Q", len(header)) + header + files[which][8 + n :]
+            files[which] = data if rng.random() < 0.8 else mutated(rng, files[which])
+        old = seal.sha256((folder / "model.safetensors").read_bytes()).encode()
+        config = files["config.json"].replace(old, seal.sha256(files["model.safetensors"]).encode())
+        if which == "config.json":
+            config = mutated(rng, config)
+        own = config.split(b'"config.json": "')[-1][:64]
+        blank = config.replace(own, seal.BLANK.encode(), 1)
+        files["config.json"] = config.replace(own, seal.sha256(blank).encode(), 1)
+        target = tmp_path / "case"
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        for name, data in files.items():
+            (target / name).write_bytes(data)
+        error = load(library, target)
+        refused += error is not None
+        assert error is None or error.strip()
+    assert refused > cases / 3
+
+
+@pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize(("H", "rows"), [(16, 1), (256, 1), (256, 3)])
+def test_step_takes_no_memory_lock_or_system_call(H, rows, weights, tmp_path):
+    head = Head(np.ones((9, H), np.float32), np.ones(9, np.float32), softmax=True)
+    network = Network((layer("LSTM", 5, H), layer("GRU", H, H, seed=1)), head=head)
+    save_network(tmp_path / "model", network if weights == "float32" else narrowed(network, weights))
+    program = compiled("c_steps.c", tmp_path / "steps", "-D_GNU_SOURCE", "-Wno-address")
+    counter = tmp_path / "counter.so"
+    source = HERE / "c_counter.c"
+    subprocess.run(["gcc", "-O1", "-shared", "-fPIC", source, "-o", counter, "-ldl"], check=True)
+    arguments = [str(program), str(tmp_path / "model"), str(rows)]
+    environment = {**os.environ, "LD_PRELOAD": str(counter)}
+    ran = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True)
+    during, before = map(int, ran.stdout.split())
+    assert during == 0
+    assert before > 10  # the counter counts: loading took memory
+    if strace := shutil.which("strace"):
+        traced = subprocess.run([strace, "-f", *arguments], capture_output=True, text=True)
+        if "Operation not permitted" not in traced.stderr:
+            between = traced.stderr.split("<steps>")[-1].split("</steps>")[0]
+            calls = [line for line in between.splitlines() if "(" in line and "write(" not in line]
+            assert calls == []
+            assert "openat(" in traced.stderr
+
+
+def test_every_cell_is_stepped():
+    assert {each.kind for network in STEPPABLE.values() for each in network.layers} == set(CELLS)
