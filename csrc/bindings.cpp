@@ -80,7 +80,9 @@ template <class Body>
 auto with_steps(std::string_view dtype, Body body) {
   const InstructionSet& set = active_instruction_set();
   const DLDataType number = number_type(dtype);
-  return number == kFloat64 ? body(*set.f64) : number == kBFloat16 ? body(*set.bf16) : body(*set.f32);
+  return number == kFloat64    ? body(*active_kernels().f64_steps)
+         : number == kBFloat16 ? body(*set.bf16)
+                               : body(*set.f32);
 }
 
 // Runs a layer; false if its arrays do not fit each other, and then nothing was written.

@@ -258,7 +258,6 @@ struct InstructionSet {
   bool (*supported)();
   int vector_bytes;
   const StepKernels<float>* f32;
-  const StepKernels<double>* f64;
   const StepKernels<BFloat16>* bf16;
   const StepKernels<float>* int8;  // float rows, weights in int8
 };
@@ -267,6 +266,8 @@ struct KernelSet {
   const Kernels<float>* f32;
   const Kernels<double>* f64;
   const Kernels<BFloat16>* bf16;
+  const StepKernels<double>*
+      f64_steps;  // here, and not above: the C interface has no float64, nor these in its library
 };
 
 }  // namespace unrolled

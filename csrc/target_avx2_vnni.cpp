@@ -27,7 +27,7 @@ bool supported() { return avx2::instruction_set.supported() && __builtin_cpu_sup
 }  // namespace
 
 extern const StepKernels<float> int8_steps = kInt8;
-extern const InstructionSet instruction_set{"avx2_vnni",      supported,         kVectorBytes, &avx2::f32_steps,
-                                            &avx2::f64_steps, &avx2::bf16_steps, &int8_steps};
-extern const KernelSet kernel_set{&avx2::f32, &avx2::f64, &avx2::bf16};
+extern const InstructionSet instruction_set{"avx2_vnni",      supported,         kVectorBytes,
+                                            &avx2::f32_steps, &avx2::bf16_steps, &int8_steps};
+extern const KernelSet kernel_set{&avx2::f32, &avx2::f64, &avx2::bf16, &avx2::f64_steps};
 }  // namespace unrolled::avx2_vnni

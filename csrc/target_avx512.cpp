@@ -21,11 +21,10 @@ bool supported() {
 extern const StepKernels<float> f32_steps = kSteps<F32>;
 extern const StepKernels<double> f64_steps = kSteps<F64>;
 extern const StepKernels<BFloat16> bf16_steps = kSteps<BF16>;
-extern const InstructionSet instruction_set{"avx512",   supported,   kVectorBytes, &f32_steps,
-                                            &f64_steps, &bf16_steps, &kInt8};
+extern const InstructionSet instruction_set{"avx512", supported, kVectorBytes, &f32_steps, &bf16_steps, &kInt8};
 
 extern const Kernels<float> f32 = kKernels<F32>;
 extern const Kernels<double> f64 = kKernels<F64>;
 extern const Kernels<BFloat16> bf16 = kKernels<BF16>;
-extern const KernelSet kernel_set{&f32, &f64, &bf16};
+extern const KernelSet kernel_set{&f32, &f64, &bf16, &f64_steps};
 }  // namespace unrolled::avx512

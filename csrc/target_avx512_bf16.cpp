@@ -28,8 +28,7 @@ constexpr int kRegisters = 32, kVectorBytes = 64;
 bool supported() { return avx512_vnni::instruction_set.supported() && __builtin_cpu_supports("avx512bf16"); }
 }  // namespace
 
-extern const InstructionSet instruction_set{"avx512_bf16",           supported,          kVectorBytes,
-                                            &avx512::f32_steps,      &avx512::f64_steps, &kSteps<BF16>,
-                                            &avx512_vnni::int8_steps};
-extern const KernelSet kernel_set{&avx512::f32, &avx512::f64, &kKernels<BF16>};
+extern const InstructionSet instruction_set{"avx512_bf16",      supported,     kVectorBytes,
+                                            &avx512::f32_steps, &kSteps<BF16>, &avx512_vnni::int8_steps};
+extern const KernelSet kernel_set{&avx512::f32, &avx512::f64, &kKernels<BF16>, &avx512::f64_steps};
 }  // namespace unrolled::avx512_bf16

@@ -27,7 +27,7 @@ bool supported() { return avx512::instruction_set.supported() && __builtin_cpu_s
 }  // namespace
 
 extern const StepKernels<float> int8_steps = kInt8;
-extern const InstructionSet instruction_set{"avx512_vnni",      supported,           kVectorBytes, &avx512::f32_steps,
-                                            &avx512::f64_steps, &avx512::bf16_steps, &int8_steps};
-extern const KernelSet kernel_set{&avx512::f32, &avx512::f64, &avx512::bf16};
+extern const InstructionSet instruction_set{"avx512_vnni",      supported,           kVectorBytes,
+                                            &avx512::f32_steps, &avx512::bf16_steps, &int8_steps};
+extern const KernelSet kernel_set{&avx512::f32, &avx512::f64, &avx512::bf16, &avx512::f64_steps};
 }  // namespace unrolled::avx512_vnni

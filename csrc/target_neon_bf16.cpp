@@ -29,7 +29,7 @@ bool supported() {
 }  // namespace
 
 extern const StepKernels<float> int8_steps = kInt8;
-extern const InstructionSet instruction_set{"neon_bf16",      supported,     kVectorBytes, &neon::f32_steps,
-                                            &neon::f64_steps, &kSteps<BF16>, &int8_steps};
-extern const KernelSet kernel_set{&neon::f32, &neon::f64, &kKernels<BF16>};
+extern const InstructionSet instruction_set{"neon_bf16",      supported,     kVectorBytes,
+                                            &neon::f32_steps, &kSteps<BF16>, &int8_steps};
+extern const KernelSet kernel_set{&neon::f32, &neon::f64, &kKernels<BF16>, &neon::f64_steps};
 }  // namespace unrolled::neon_bf16
