@@ -1,6 +1,6 @@
 """What moves the bits: one option changed at a time, the symbols read kept the same.
 
-    python bench/study.py [--corpora plays,sonnets,names] [--jobs 2] [--seeds 0,1]
+    python bench/study.py [--studies plays-5,names] [--jobs 2] [--seeds 0,1]
 
 Each row trains a model on one thread until it has read a given number of symbols, with the options of the first row but
 for those that it names, and measures the best weights by validation on the test split.  --jobs rows run at once.
@@ -33,6 +33,7 @@ Options = dict[str, Any]
 class Study(NamedTuple):
     """Runs on one corpus: the million symbols that each reads, the options of all, and the changes of each."""
 
+    corpus: str
     symbols: float
     base: Options
     changes: list[Options]
@@ -40,6 +41,7 @@ class Study(NamedTuple):
 
 STUDIES = {
     "plays": Study(
+        "plays",
         6,
         {"hidden_size": 256, "embedding_size": 64, "dropout": 0.2, "batch_size": 8, "learning_rate": 6e-3,
          "weight_decay": 0.07},
@@ -56,6 +58,7 @@ STUDIES = {
         ],
     ),
     "sonnets": Study(
+        "sonnets",
         3.9,
         {"hidden_size": 192, "embedding_size": 64, "dropout": 0.4, "weight_dropout": 0.35, "batch_size": 8,
          "learning_rate": 6e-3, "weight_decay": 0.13},
@@ -67,6 +70,7 @@ STUDIES = {
         ],
     ),
     "names": Study(
+        "names",
         1.5,
         {"hidden_size": 128, "embedding_size": 32, "dropout": 0.4, "weight_dropout": 0.4, "batch_size": 32,
          "learning_rate": 1.2e-2, "weight_decay": 0.07},
@@ -76,18 +80,52 @@ STUDIES = {
             {"cell": "gru", "learning_rate": 6e-3},
         ],
     ),
+    "plays-1": Study(
+        "plays",
+        8.8,
+        {"hidden_size": 256, "embedding_size": 64, "batch_size": 8, "learning_rate": 0.02, "weight_decay": 0.08},
+        [
+            {"learning_rate": 9e-3}, {"learning_rate": 1.4e-2}, {"learning_rate": 2.8e-2},
+            {"weight_decay": 0.011}, {"weight_decay": 0.04}, {"weight_decay": 0.16},
+            {"dropout": 0.1}, {"dropout": 0.3}, {"weight_dropout": 0.1},
+            {"learning_rate": 9e-3, "weight_decay": 0.011, "dropout": 0.3},
+            {"cell": "gru", "learning_rate": 8e-3}, {"cell": "gru", "learning_rate": 1.6e-2}, {"num_layers": 2},
+        ],
+    ),
+    "plays-5": Study(
+        "plays",
+        14.2,
+        {"hidden_size": 512, "embedding_size": 64, "dropout": 0.05, "weight_dropout": 0.1, "batch_size": 8,
+         "learning_rate": 1.33e-2, "weight_decay": 0.08},
+        [
+            {"learning_rate": 6.4e-3, "weight_decay": 0.022, "dropout": 0.3, "weight_dropout": 0.0},
+            {"learning_rate": 4.5e-3, "weight_decay": 0.04, "dropout": 0.3, "weight_dropout": 0.2},
+            {"learning_rate": 6.4e-3}, {"learning_rate": 9e-3}, {"learning_rate": 2e-2},
+            {"weight_decay": 0.02}, {"weight_decay": 0.04}, {"weight_decay": 0.16},
+            {"dropout": 0.3}, {"weight_dropout": 0.0}, {"weight_dropout": 0.3},
+            {"batch_size": 16, "learning_rate": 1.9e-2, "weight_decay": 0.16},
+        ],
+    ),
+    "plays-15": Study(
+        "plays",
+        42.6,
+        {"hidden_size": 512, "embedding_size": 64, "dropout": 0.15, "weight_dropout": 0.2, "batch_size": 8,
+         "learning_rate": 7.7e-3, "weight_decay": 0.08},
+        [{"learning_rate": 1.1e-2}, {"weight_decay": 0.04}, {"dropout": 0.3}, {"weight_dropout": 0.0}],
+    ),
 }  # fmt: skip
 
 
 def corpus_of(name: str) -> Corpus:
-    """The corpus of a study."""
+    """A corpus by its name."""
     return Corpus.from_text(sonnets()) if name == "sonnets" else Corpus.read(fetch(name), **CORPORA[name].options)
 
 
 def row(name: str, change: Options, seed: int) -> dict[str, Any]:
     """Train one model on one thread; return what it reached."""
     torch.set_num_threads(1)
-    corpus, study = corpus_of(name), STUDIES[name]
+    study = STUDIES[name]
+    corpus = corpus_of(study.corpus)
     options = {"schedule": "cosine", "warmup_steps": 100, "precision": faster_precision()} | study.base | change
     model = ModelConfig(**{key: value for key, value in options.items() if hasattr(ModelConfig, key)})
     chosen = {key: value for key, value in options.items() if hasattr(TrainingConfig, key)}
@@ -101,7 +139,7 @@ def row(name: str, change: Options, seed: int) -> dict[str, Any]:
     held = [evaluate(network, corpus, split) for split in ("validation", "test")]
     nats = sum(part.nats * part.symbols for part in held) / sum(part.symbols for part in held)
     return {
-        "corpus": name, "change": change, "seed": seed, "validation_bits": held[0].bits, "test_bits": held[1].bits,
+        "study": name, "change": change, "seed": seed, "validation_bits": held[0].bits, "test_bits": held[1].bits,
         "held_out_nats": nats, "training_nats": result.nats, "seconds": result.seconds,
     }  # fmt: skip
 
@@ -111,7 +149,7 @@ def line(row: dict[str, Any]) -> str:
     change = ", ".join(f"{name} {value}" for name, value in row["change"].items()) or "(base)"
     bits = f"validation {row['validation_bits']:.3f}  test {row['test_bits']:.3f} bits"
     held = f"held out {row['held_out_nats']:.3f} nats"
-    return f"{row['corpus']:8} {change:44} seed {row['seed']}  {bits}  {held}  {row['seconds']:.0f} s"
+    return f"{row['study']:8} {change:44} seed {row['seed']}  {bits}  {held}  {row['seconds']:.0f} s"
 
 
 def rows(names: list[str], seeds: list[int]) -> Iterator[tuple[str, Options, int]]:
@@ -124,13 +162,13 @@ def rows(names: list[str], seeds: list[int]) -> Iterator[tuple[str, Options, int
 def main() -> int:
     """Run the studies; returns the exit code."""
     options = parser(__doc__, seconds=0)
-    options.add_argument("--corpora", default=",".join(STUDIES), help="names with commas between")
+    options.add_argument("--studies", default=",".join(STUDIES), help="names with commas between")
     options.add_argument("--jobs", type=int, default=2, help="runs at once, each on one thread")
     options.add_argument("--seeds", default="0", help="with commas between")
     arguments = options.parse_args()
-    names, seeds = arguments.corpora.split(","), [int(seed) for seed in arguments.seeds.split(",")]
+    names, seeds = arguments.studies.split(","), [int(seed) for seed in arguments.seeds.split(",")]
     for name in names:
-        corpus_of(name)  # fetched once
+        corpus_of(STUDIES[name].corpus)  # fetched once
     report = Report("study", arguments)
     with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
         for found in [pool.submit(row, *run) for run in rows(names, seeds)]:

@@ -12,7 +12,7 @@ from unrolled.corpus.corpus import Corpus
 from unrolled.lm import calibration
 from unrolled.lm.calibration import faster_precision, measured_speed, recipe_for
 from unrolled.lm.memory import parameters
-from unrolled.lm.recipe import MINUTES, MOST_PASSES, SIZES, Facts, Speed, choose
+from unrolled.lm.recipe import MINUTES, MOST_DECAY, MOST_DROPPED, MOST_PASSES, SIZES, Facts, Speed, choose
 
 #: About the speed of two cores that multiply bfloat16 themselves, and of a slow one that does not.
 QUICK, SLOW = Speed(1.5e-6, 9e-12, "bfloat16"), Speed(8e-6, 1.5e-10, "float32")
@@ -57,6 +57,57 @@ def test_more_time_or_a_faster_machine_never_gets_a_smaller_model_or_less_dropou
             assert (
                 less.dropout <= more.dropout or less.hidden_size < more.hidden_size
             )  # which reads the data less often
+
+
+#: The speed of two cores on which the study's runs of so many minutes read so many symbols.
+MEASURED = Speed(1.9e-6, 1.55e-11, "bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("name", "minutes", "hidden_size", "dropout", "weight_dropout", "learning_rate", "weight_decay"),
+    [
+        ("plays", 1, 256, 0.0, 0.0, 0.02, 0.082),
+        ("plays", 5, 512, 0.05, 0.1, 0.0133, 0.082),
+        ("plays", 15, 512, 0.15, 0.2, 0.0077, 0.082),
+        ("sonnets", 1, 256, 0.25, 0.35, 0.02, 0.12),
+        ("works", 10, 512, 0.0, 0.0, 0.0094, 0.049),
+        ("names", 1, 128, 0.2, 0.3, 0.02, 0.104),
+        ("phones", 1, 256, 0.0, 0.0, 0.0158, 0.037),
+    ],
+)
+def test_choice_is_near_the_best_of_the_study(
+    name, minutes, hidden_size, dropout, weight_dropout, learning_rate, weight_decay
+):
+    found = recipe(ALL[name], MEASURED, max_minutes=float(minutes))
+    assert (found.model.hidden_size, found.model.dropout, found.model.weight_dropout) == (
+        hidden_size,
+        dropout,
+        weight_dropout,
+    )
+    assert found.training.learning_rate == pytest.approx(learning_rate, rel=0.05)
+    assert found.training.weight_decay == pytest.approx(weight_decay, rel=0.05)
+
+
+def test_longer_runs_take_smaller_steps_and_more_data_decays_less():
+    rates = [recipe(PLAYS, max_steps=steps, hidden_size=256).training.learning_rate for steps in (10, 10**4, 10**5)]
+    assert rates[0] == rates[1] > rates[2]
+    decays = [recipe(Facts(N, 70, True, N, 0), max_steps=9).training.weight_decay for N in (10**5, 10**6, 10**8)]
+    assert decays == sorted(decays, reverse=True)
+    assert len({*decays}) == 3
+    small, large = (recipe(WORKS, max_steps=9, batch_size=B).training.weight_decay for B in (4, 8))
+    assert large == pytest.approx(2 * small, rel=0.05)  # it is rounded
+    assert recipe(PLAYS, max_steps=9, batch_size=512).training.weight_decay == MOST_DECAY
+
+
+def test_only_a_run_that_could_learn_its_data_by_heart_drops_any_of_it():
+    shares = [
+        (found.dropout, found.weight_dropout)
+        for epochs in (1, 8, 30, 300, 10**6)
+        for found in [recipe(PLAYS, max_epochs=epochs, hidden_size=256).model]
+    ]
+    assert shares == sorted(shares)
+    assert shares[0] == (0, 0)
+    assert shares[-1] == (MOST_DROPPED, MOST_DROPPED)
 
 
 def test_little_data_is_not_read_until_it_is_known_by_heart():

@@ -221,49 +221,48 @@ def _is_trained(plan: _Plan, model: ModelConfig) -> bool:
 
 #: Passes over the data after which a run only overfits.
 MOST_PASSES = 45
-#: Dropout for every doubling of the passes over the data, and at most.
-DROPOUT, MOST_DROPOUT = 0.075, 0.3
-#: Parameters for a training symbol above which weights are dropped, their share for every doubling, and at most.
-CROWDED, WEIGHTS, MOST_WEIGHTS = 1.25, 0.25, 0.5
+#: Passes times parameters for a training symbol up to which nothing need be dropped; the shares of outputs and of
+#: recurrent weights that are dropped for every doubling beyond, and at most.
+LEARNT, DROPOUT, WEIGHTS, MOST_DROPPED = 8.0, 0.05, 0.075, 0.5
 
 
 def _regularisation(plan: _Plan) -> None:
     if not (plan["max_steps"] or plan["max_epochs"]):
         plan.options.pop("max_epochs")
         plan.choose("max_epochs", MOST_PASSES, "more passes would only learn the data by heart")
-    plan.choose("dropout", _share(DROPOUT, plan.passes, MOST_DROPOUT), f"the run {_reads(plan.passes)}")
-    reason = f"{plan.crowding:.2g} parameters for each training symbol"
-    plan.choose("weight_dropout", _share(WEIGHTS, plan.crowding / CROWDED, MOST_WEIGHTS), reason)
+    doublings = math.log2(max(1.0, plan.passes * plan.crowding / LEARNT))
+    reason = f"the run {_reads(plan.passes)}, with {plan.crowding:.2g} parameters for each of its symbols"
+    for name, share in (("dropout", DROPOUT), ("weight_dropout", WEIGHTS)):
+        plan.choose(name, round(20 * min(MOST_DROPPED, share * doublings)) / 20, reason)
 
 
-def _share(of_doubling: float, ratio: float, most: float) -> float:
-    """Return so much for every doubling in a ratio, in steps of 1/20, from 0 to the most."""
-    return round(20 * min(most, of_doubling * math.log2(max(1.0, ratio)))) / 20
-
-
-#: Learning rates of the cells at H RATED under adamw and rmsprop, which fall with the root of larger H, and of sgd.
-RATED, RATES, SGD_RATE = 256, {"lstm": 0.009, "gru": 0.004, "rnn": 0.002}, 1.0
-#: What multiplies the rate for sequences, each of which is backpropagated in full, and for a trained model.
-FRAMED, BEGUN = 1.25, 0.25
-#: Powers of e by which weight decay shrinks the first weights in a run, at most, and the largest weight decay.
-FORGOTTEN, MOST_DECAY = 3.0, 0.3
+#: Learning rates of the cells at H RATED under adamw and rmsprop, and of sgd.
+RATED, RATES, SGD_RATE = 256, {"lstm": 0.02, "gru": 0.01, "rnn": 0.002}, 1.0
+#: Steps beyond which a longer run takes smaller ones, and what multiplies the rate for a trained model.
+LONG, BEGUN = 25_000, 0.25
+#: Weight decay for each symbol of a batch, which falls with the cubic root of N million training symbols, and at most.
+DECAY, MOST_DECAY = 1.6e-4, 0.12
 
 
 def _steps(plan: _Plan) -> None:
-    rate = RATES[plan["cell"]] * min(1.0, (RATED / plan["hidden_size"]) ** 0.5) * (1 if plan.facts.stream else FRAMED)
-    reason = "about the largest at which this cell and size learn without setbacks"
+    rate = RATES[plan["cell"]] * _root(RATED, plan["hidden_size"]) * _root(LONG, plan.steps)
+    reason = f"small enough for H {plan['hidden_size']} and for {counted(round(plan.steps), 'step')}"
     if plan["optimiser"] == "sgd":
         rate, reason = SGD_RATE, "sgd takes large ones"
     if plan.facts.begun:
         rate, reason = BEGUN * rate, f"{BEGUN:g} of that of a new model"
     plan.choose("learning_rate", round(rate, 4), reason)
     if plan["optimiser"] == "adamw":
-        powers = min(FORGOTTEN, 1 + plan.crowding)
-        decay = min(MOST_DECAY, powers / (plan["learning_rate"] / 2 * plan.steps))
-        left = f"{math.exp(-powers):.0%}"
-        plan.choose("weight_decay", round(decay, 3), f"the run forgets all but {left} of its first weights")
+        decay = DECAY * plan.batch / (plan.facts.symbols / 1e6) ** (1 / 3)
+        reason = "weights stay small, smaller where data is little"
+        plan.choose("weight_decay", round(min(MOST_DECAY, decay), 3), reason)
     plan.choose("schedule", "cosine", "it falls to zero where the run ends")
     plan.choose("warmup_steps", min(100, int(plan.steps / 20)), "large steps from the first one upset the gates")
+
+
+def _root(most: float, size: float) -> float:
+    """Return 1 up to the most, and for larger sizes the root of their share."""
+    return min(1.0, math.sqrt(most / max(1.0, size)))
 
 
 #: Validations in a run, at most and at least, and the steps between two at least.
