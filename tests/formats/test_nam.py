@@ -116,7 +116,7 @@ def test_what_the_format_cannot_hold_is_refused_before_anything_is_written(name,
     ("network", "said"),
     [
         (Network((layer("LSTM", 1, 5, P=2),), head=head(1, 2)), "the projection of layer 0"),
-        (Network((layer("LSTM", 1, 5), layer("LSTM", 5, 4)), head=head(1, 4)), "layers of 5, 4 units"),
+        (Network((layer("LSTM", 1, 5), layer("LSTM", 5, 4)), head=head(1, 4)), r"layers of different sizes \(5, 4\)"),
         (Network((layer("LSTM", 1, 5),), head=head(1, 5, softmax=True)), "the softmax: its head is linear"),
         (Network((layer("LSTM", 1, 5),), head=head(1, 5, when="last")), "a head after the last step"),
         (Network((layer("LSTM", 1, 5),), head=Head(np.full((1, 5), np.inf, np.float32))), "head.weight: a number"),

@@ -107,7 +107,7 @@ def _divided(number: int, source: Source, format: Format, config: DataConfig) ->
         return
     size, start = source.path.stat().st_size, 0
     with source.open() as stream:
-        whole = is_packed(stream) and config.kind != "bytes"
+        whole = is_packed(stream) and not tokenizer(kind_or("characters", config)).reads_bytes
     while not whole and size - start > 2 * STRETCH:
         stop = _line_end(source, start + STRETCH, size)
         if stop is None:
