@@ -13,18 +13,20 @@ namespace unrolled {
 class FlushDenormals {
  public:
 #if defined(__x86_64__)
-  FlushDenormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | kFlushOutputs | kInputsAreZero); }
-  ~FlushDenormals() { _mm_setcsr(before_); }
+  [[gnu::always_inline]] FlushDenormals() : before_(_mm_getcsr()) {
+    _mm_setcsr(before_ | kFlushOutputs | kInputsAreZero);
+  }
+  [[gnu::always_inline]] ~FlushDenormals() { _mm_setcsr(before_); }
 
  private:
   static constexpr unsigned kFlushOutputs = 0x8000, kInputsAreZero = 0x0040;
   unsigned before_;
 #elif defined(__aarch64__)
-  FlushDenormals() {
+  [[gnu::always_inline]] FlushDenormals() {
     asm volatile("mrs %0, fpcr" : "=r"(before_));
     asm volatile("msr fpcr, %0" ::"r"(before_ | kFlushToZero));
   }
-  ~FlushDenormals() { asm volatile("msr fpcr, %0" ::"r"(before_)); }
+  [[gnu::always_inline]] ~FlushDenormals() { asm volatile("msr fpcr, %0" ::"r"(before_)); }
 
  private:
   static constexpr std::uint64_t kFlushToZero = 1u << 24;

@@ -202,13 +202,13 @@ struct HeadPass {
 
 // Steps in a block of the sums over rows: the weight gradients of a block are summed in one go, blocks are counted from
 // the last step (backward-inl.h).
-constexpr Index block_steps(Index B) {
+[[gnu::always_inline]] constexpr Index block_steps(Index B) {
   const Index rows = B < 8 ? 64 : 256;
   return B >= rows ? 1 : rows / (B > 0 ? B : 1);
 }
 
 // Steps rounded up to whole blocks: segments of so many do not change the sums over rows.
-constexpr Index whole_blocks(Index steps, Index B) {
+[[gnu::always_inline]] constexpr Index whole_blocks(Index steps, Index B) {
   const Index block = block_steps(B);
   return (steps + block - 1) / block * block;
 }

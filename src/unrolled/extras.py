@@ -11,7 +11,7 @@ EXTRAS = {
     "plot": ("matplotlib",),
     "web": ("starlette", "uvicorn", "anyio"),
     "track": ("tensorboard",),
-    "onnx": ("onnx",),
+    "onnx": ("onnx", "onnxscript"),
     "keras": ("h5py",),
     "hub": ("huggingface_hub",),
     "zstd": ("zstandard",),

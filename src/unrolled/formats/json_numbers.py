@@ -51,7 +51,7 @@ def numbers(value: Any, shape: tuple[int, ...], where: str) -> NDArray[np.float3
     >>> numbers([[1, 2.5]], (1, 3), "amp.json: W")
     Traceback (most recent call last):
         ...
-    unrolled.formats.network_of.FormatError: amp.json: W has another shape, expected 1 x 3 numbers
+    unrolled.formats.network_of.FormatError: amp.json: W has another shape, expected numbers of shape 1 x 3
     """
     if not _has_shape(value, shape):
         raise FormatError(f"{where} has another shape, expected numbers of shape {' x '.join(map(str, shape))}")
