@@ -21,7 +21,7 @@ from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.sonnets import sonnets
-from unrolled.lm.calibration import faster_precision
+from unrolled.lm.calibration import likely_precision
 from unrolled.lm.evaluation import evaluate
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.recipe import Facts
@@ -126,7 +126,7 @@ def row(name: str, change: Options, seed: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     study = STUDIES[name]
     corpus = corpus_of(study.corpus)
-    options = {"schedule": "cosine", "warmup_steps": 100, "precision": faster_precision()} | study.base | change
+    options = {"schedule": "cosine", "warmup_steps": 100, "precision": likely_precision()} | study.base | change
     model = ModelConfig(**{key: value for key, value in options.items() if hasattr(ModelConfig, key)})
     chosen = {key: value for key, value in options.items() if hasattr(TrainingConfig, key)}
     facts, training = Facts.of(corpus), TrainingConfig(**chosen)

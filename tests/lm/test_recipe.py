@@ -10,7 +10,7 @@ from unrolled.config.model import ModelConfig
 from unrolled.config.training import ENDS
 from unrolled.corpus.corpus import Corpus
 from unrolled.lm import calibration
-from unrolled.lm.calibration import faster_precision, measured_speed, recipe_for
+from unrolled.lm.calibration import likely_precision, measured_speed, recipe_for
 from unrolled.lm.memory import parameters
 from unrolled.lm.recipe import MINUTES, MOST_DECAY, MOST_DROPPED, MOST_PASSES, SIZES, Facts, Speed, choose
 
@@ -153,7 +153,7 @@ def test_run_of_given_steps_does_not_depend_on_the_speed_of_the_machine(end, mon
     monkeypatch.setattr(calibration, "measured_speed", lambda *_: pytest.fail("looked at the clock"))
     assert recipe_for(corpus, **end) == recipe_for(corpus, **end)
     assert recipe_for(corpus, precision="float32", **end).training.precision == "float32"
-    assert recipe_for(corpus, **end).training.precision == faster_precision()
+    assert recipe_for(corpus, **end).training.precision == likely_precision()
 
 
 def test_unknown_option_is_refused_by_its_name():
@@ -231,3 +231,11 @@ def test_speed_counts_every_parameter_that_is_multiplied():
     model = ModelConfig(hidden_size=10, embedding_size=3)
     multiplied = parameters(model, 5) - 5 * 3  # a row of the embedding is looked up
     assert Speed(1.0, 2.0).symbols_per_second(model, 5) == 1 / (1 + 2 * multiplied)
+
+
+@pytest.mark.parametrize(("float32", "chosen"), [(1.0, "bfloat16"), (0.97, "bfloat16"), (0.5, "float32")])
+def test_faster_type_is_the_one_that_is_measured_not_the_one_that_has_units(float32, chosen, monkeypatch):
+    seconds = {"float32": float32, "bfloat16": 1.0}
+    monkeypatch.setattr(calibration, "has_bfloat16_units", lambda: True)
+    monkeypatch.setattr(calibration, "_seconds_a_symbol", lambda config, corpus, precision: seconds[precision])
+    assert measured_speed(Corpus.from_text("To be, or not to be. " * 50)).precision == chosen

@@ -23,6 +23,8 @@ from unrolled.lm.recipe import NOMINAL, Facts, Recipe, Speed, choose
 
 #: Hidden sizes that are timed, the steps of each after the first, and the seconds after which no further one is begun.
 SMALL, LARGE, STEPS, SECONDS = 64, 384, 9, 0.5
+#: Share of the seconds of bfloat16 below which float32 is taken, so that noise alone does not choose.
+CLEARLY = 0.95
 #: The batches that are timed, and the symbols of them all; longer sequences than LONGEST are timed as a stream.
 BATCHES = TrainingConfig(batch_size=16, bptt=64, max_steps=1)
 TIMED, LONGEST = BATCHES.batch_size * BATCHES.bptt * (STEPS + 1), 1024
@@ -46,27 +48,31 @@ def recipe_for(corpus: Corpus, *, begun: bool = False, **given: Any) -> Recipe:
     ('gru', 3, 'cosine')
     """
     timed = given.get("max_minutes") or not any(given.get(end) for end in ENDS)
-    precision = given.get("precision") or faster_precision()
-    speed = measured_speed(corpus, precision) if timed else NOMINAL._replace(precision=precision)
+    precision = given.get("precision")
+    speed = measured_speed(corpus, precision) if timed else NOMINAL._replace(precision=precision or likely_precision())
     return choose(Facts.of(corpus, begun), speed, given)
 
 
-def measured_speed(corpus: Corpus, precision: Precision) -> Speed:
+def measured_speed(corpus: Corpus, precision: Precision | None = None) -> Speed:
     """Train an LSTM of two sizes for a moment on the corpus's beginning; return what a symbol and a parameter take.
 
-    Torch's random numbers stay as they were.
+    Without a type it is the faster one, which units for bfloat16 do not always make bfloat16.  Torch's random numbers
+    stay as they were.
     """
     configs = [ModelConfig(hidden_size=H, embedding_size=32, dropout=0.1) for H in (SMALL, LARGE)]
     V = len(corpus.vocabulary)
     with torch.random.fork_rng(devices=[]):
+        if precision is None and (precision := likely_precision()) == "bfloat16":
+            wide, narrow = (_seconds_a_symbol(configs[1], corpus, each) for each in ("float32", "bfloat16"))
+            precision = "float32" if wide < CLEARLY * narrow else "bfloat16"
         small, large = (_seconds_a_symbol(config, corpus, precision) for config in configs)
     P_small, P_large = (parameters(config, V) for config in configs)
     parameter = max(large - small, large / 10) / (P_large - P_small)
     return Speed(max(small - parameter * P_small, small / 10), parameter, precision)
 
 
-def faster_precision() -> Precision:
-    """Return the type in which this processor trains fastest."""
+def likely_precision() -> Precision:
+    """Return the type in which this processor most likely trains fastest."""
     return "bfloat16" if has_bfloat16_units() else "float32"
 
 
