@@ -65,7 +65,7 @@ def test_terminal_gets_nothing_to_obey(arguments, folder):
     assert "Traceback" not in written
 
 
-@pytest.mark.parametrize("command", ["explain", "view --picture table", "picture"])
+@pytest.mark.parametrize("command", ["explain --format text", "view --picture table", "picture"])
 def test_name_of_a_file_on_a_terminal_has_nothing_to_obey(command, folder, tmp_path):
     command, *options = command.split()
     given = ["cell"] if command == "picture" else [folder, HOSTILE]
