@@ -49,7 +49,15 @@ def _as_a_fresh_process(cwd):
     """Give a command the surroundings of a new process, and restore what it leaves changed."""
     folder, threads, root = os.getcwd(), torch.get_num_threads(), logging.getLogger()
     level, handlers = root.level, root.handlers[:]
-    with warnings.catch_warnings(), mock.patch.dict(os.environ, OURS), torch.random.fork_rng(devices=[]):
+    handlers_of_others = mock.patch.object(
+        logging, "_handlerList", []
+    )  # uvicorn closes all, and absl's closes a stream
+    with (
+        warnings.catch_warnings(),
+        mock.patch.dict(os.environ, OURS),
+        torch.random.fork_rng(devices=[]),
+        handlers_of_others,
+    ):
         warnings.resetwarnings()  # pytest makes errors of them
         for unseen in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
             warnings.simplefilter("ignore", unseen)
