@@ -18,7 +18,9 @@ import unrolled
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 DOCUMENTS = [path for path in DOCUMENTS if "_build" not in path.parts]
-MODULES = [m.name for m in pkgutil.walk_packages(unrolled.__path__, "unrolled.") if not m.name.endswith("_core")]
+# The C interface is a library beside the modules, and none of them.
+NO_MODULES = ("_core", "libunrolled")
+MODULES = [m.name for m in pkgutil.walk_packages(unrolled.__path__, "unrolled.") if not m.name.endswith(NO_MODULES)]
 
 
 @pytest.fixture(autouse=True)
