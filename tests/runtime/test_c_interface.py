@@ -23,7 +23,9 @@ from unrolled.saved.network_folder import save_network
 
 HERE, PACKAGE = Path(__file__).parent, Path(unrolled.__file__).parent
 INCLUDE = PACKAGE / "include"
-LIBRARY = next(iter([*PACKAGE.glob("libunrolled.*"), *(PACKAGE.parents[1] / "build").glob("dev/libunrolled.*")]), None)
+#: Where an installed library is, also beside the package's own folder, and where a build leaves it.
+PLACES = [*map(Path, unrolled.__path__), PACKAGE.parents[1] / "build" / "dev"]
+LIBRARY = next((found for place in PLACES for found in place.glob("libunrolled.*")), None)
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
 
 pytestmark = [
