@@ -7,44 +7,19 @@
 
 namespace unrolled {
 
-#define UNROLLED_DECLARE(isa)                  \
+#define UNROLLED_SET(isa)                      \
   namespace isa {                              \
   extern const InstructionSet instruction_set; \
   }
-UNROLLED_DECLARE(avx512_bf16)
-UNROLLED_DECLARE(avx512_vnni)
-UNROLLED_DECLARE(avx512)
-UNROLLED_DECLARE(avx2_vnni)
-UNROLLED_DECLARE(avx2)
-UNROLLED_DECLARE(neon_bf16)
-UNROLLED_DECLARE(neon)
-UNROLLED_DECLARE(baseline)
-#undef UNROLLED_DECLARE
+#include "instruction_sets.h"
+#undef UNROLLED_SET
 
 const std::vector<const InstructionSet*>& compiled_instruction_sets() {
   static const std::vector<const InstructionSet*> sets{
-#ifdef UNROLLED_HAS_AVX512_BF16
-      &avx512_bf16::instruction_set,
-#endif
-#ifdef UNROLLED_HAS_AVX512_VNNI
-      &avx512_vnni::instruction_set,
-#endif
-#ifdef UNROLLED_HAS_AVX512
-      &avx512::instruction_set,
-#endif
-#ifdef UNROLLED_HAS_AVX2_VNNI
-      &avx2_vnni::instruction_set,
-#endif
-#ifdef UNROLLED_HAS_AVX2
-      &avx2::instruction_set,
-#endif
-#ifdef UNROLLED_HAS_NEON_BF16
-      &neon_bf16::instruction_set,
-#endif
-#ifdef UNROLLED_HAS_NEON
-      &neon::instruction_set,
-#endif
-      &baseline::instruction_set};
+#define UNROLLED_SET(isa) &isa::instruction_set,
+#include "instruction_sets.h"
+#undef UNROLLED_SET
+  };
   return sets;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which instruction set runs.  A new one: simd/NAME.h, target_NAME.cpp, two lines in dispatch.cpp, CMakeLists.txt.
+// Which instruction set runs.  A new one: simd/NAME.h, target_NAME.cpp, a line each in instruction_sets.h and
+// CMakeLists.txt.
 #pragma once
 #include <string>
 #include <vector>

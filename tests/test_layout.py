@@ -101,6 +101,7 @@ RANKS = [
     ],
     [
         "dispatch.h",
+        "instruction_sets.h",
         "sampler.h",
         "threads.h",
         "places.h",

@@ -5,7 +5,6 @@ Pictures go to artefacts/page, which git ignores.
 
 import base64
 import re
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -393,13 +392,3 @@ def test_every_control_is_reached_with_the_keyboard_and_has_a_name(page):
         page.run("window.unvisited.delete(document.activeElement)")
     assert page.run("return [...window.unvisited].map((e) => e.outerHTML)") == []
     assert page.looks("unnamed()") == []
-
-
-def test_symbols_a_second_are_printed(window, folder, capsys):
-    page = opened(window, folder, moving("lstm", 1, hidden_size=128))
-    begin = time.perf_counter()
-    text, end = page.generate(max_length=4000)
-    seconds = time.perf_counter() - begin
-    assert (len(text), end["reason"]) == (4000, "length")
-    with capsys.disabled():
-        print(f"\nthe page writes {4000 / seconds:,.0f} symbols/s with an LSTM of H 128")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from operator import attrgetter
@@ -16,7 +16,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
@@ -35,7 +34,7 @@ from unrolled.runtime.scoring import Score
 from unrolled.runtime.text import TextModel
 from unrolled.saved.model import SavedModel, check_model, save_model
 from unrolled.saved.network import Network
-from unrolled.saved.tensors import faults, model_tensors
+from unrolled.saved.tensors import faults, for_more_symbols, model_tensors
 from unrolled.saved.vocabulary import Text, Vocabulary
 
 #: Hidden state (L, B, H) after the last symbol, for LSTM followed by the cell state (L, B, H).
@@ -319,16 +318,10 @@ class SequenceModel(torch.nn.Module):
         own = self.vocabulary
         if (vocabulary.kind, vocabulary.nfc) != (own.kind, own.nfc):
             raise ValueError(f"the model reads {own}, expected a vocabulary of the same kind; got {vocabulary}")
-        id_of = {symbol: k for k, symbol in enumerate(vocabulary.symbols)}
-        if missing := [symbol for symbol in own.symbols if symbol not in id_of]:
+        if missing := [symbol for symbol in own.symbols if symbol not in vocabulary.symbols]:
             raise ValueError(f"the vocabulary lacks symbols that the model knows: {listed(missing)}")
-        rows = [*map(id_of.__getitem__, own.symbols), vocabulary.eos_id, vocabulary.unk_id]
         model = SequenceModel(self.config, vocabulary, framed=self._framed).to(self.head.bias.dtype)
-        tensors = self.tensors()
-        for name, _, letters, _ in model_tensors(self.config, len(own)):
-            if "V" in letters:
-                new = np.min if name == "start" else np.mean
-                tensors[name] = _spread(tensors[name], letters.index("V"), rows, len(vocabulary), new)
+        tensors = for_more_symbols(self.tensors(), self.config, own, vocabulary)
         model.load_tensors(tensors)
         return model.train(self.training)
 
@@ -392,13 +385,6 @@ class SequenceModel(torch.nn.Module):
 def _as_hx(state: State) -> Tensor | State | None:
     """Return a state as the layers take it; None, for zeros, if it is empty."""
     return (state if len(state) == 2 else state[0]) if state else None
-
-
-def _spread(tensor: NDArray[Any], axis: int, places: list[int], size: int, new: Callable[..., Any]) -> NDArray[Any]:
-    """Return a tensor of another size on one axis: its slices at their places, what `new` makes of all elsewhere."""
-    spread: NDArray[Any] = np.repeat(new(tensor, axis=axis, keepdims=True), size, axis)
-    np.moveaxis(spread, axis, 0)[places] = np.moveaxis(tensor, axis, 0)
-    return spread
 
 
 def recurrent_layers(config: ModelConfig, input_size: int) -> RNN | LSTM | GRU:

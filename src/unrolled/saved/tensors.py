@@ -13,6 +13,7 @@ import numpy.typing as npt
 from unrolled.config.model import ModelConfig
 from unrolled.notation import CELLS, SHAPES, gate_count, stored_name, weight_shapes
 from unrolled.saved.atomic_files import CheckpointError, Tensors
+from unrolled.saved.vocabulary import Vocabulary
 from unrolled.words import counted
 
 #: Faults that one message names.
@@ -55,6 +56,27 @@ def model_tensors(model: ModelConfig, V: int, dtype: npt.DTypeLike = np.float32)
         own = {"I": "H" if layer else "E" if E else "V", "P": "H"}  # what these letters of a layer stand for
         for weight in weight_shapes(kind, 1, 1):
             yield expected(f"rnn.{stored_name(weight, layer)}", *(own.get(each, each) for each in SHAPES[weight]))
+
+
+def for_more_symbols(tensors: Tensors, model: ModelConfig, own: Vocabulary, more: Vocabulary) -> Tensors:
+    """Return the tensors of a model for a vocabulary that has all symbols of its own, in any order, and more.
+
+    The rows of its own symbols stay as they are; a new one has the mean of all rows, and no text starts with it.
+
+    >>> from unrolled.config.model import ModelConfig
+    >>> few, more = Vocabulary("ab"), Vocabulary("abc")
+    >>> for_more_symbols({"head.bias": np.array([1.0, 2, 3, 6])}, ModelConfig(), few, more)["head.bias"].tolist()
+    [1.0, 2.0, 3.0, 3.0, 6.0]
+    """
+    id_of = {symbol: k for k, symbol in enumerate(more.symbols)}
+    places = [*map(id_of.__getitem__, own.symbols), more.eos_id, more.unk_id]
+    spread = dict(tensors)
+    for name, _, letters, _ in model_tensors(model, len(own)):
+        if "V" in letters and name in tensors:
+            axis, new = letters.index("V"), np.min if name == "start" else np.mean
+            spread[name] = np.repeat(new(tensors[name], axis=axis, keepdims=True), len(more), axis)
+            np.moveaxis(spread[name], axis, 0)[places] = np.moveaxis(tensors[name], axis, 0)
+    return spread
 
 
 def faults(tensors: Tensors, expected: Iterable[Expected]) -> Iterator[str]:
