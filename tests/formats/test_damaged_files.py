@@ -14,8 +14,16 @@ def test_damaged_files_are_read_or_refused_by_their_name(name):
         pytest.importorskip(
             {"keras": "h5py"}.get(name, name), reason=f"the extra [{FORMATS[name].extra}] is not installed"
         )
-    found = campaign([name], range(150))
-    assert found[f"{name} refused"] > 30, found
+    found = campaign([name], range(300))
+    assert found[f"{name} refused"] > 60, found
+    assert found[f"{name} read"] > 10, found
+
+
+def test_missing_check_is_found(monkeypatch):
+    onnx_reading = pytest.importorskip("unrolled.formats.onnx_reading", reason="the extra [onnx] is not installed")
+    monkeypatch.setattr(onnx_reading, "_FAULTS", ())
+    with pytest.raises((ValueError, KeyError, IndexError, TypeError)):
+        campaign(["onnx"], range(400))
 
 
 def test_spoiled_files_differ():
