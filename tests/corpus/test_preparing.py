@@ -31,6 +31,7 @@ CASES = {
     "lines in order": ({"a.txt": TEXT}, {"lines": True, "split_by": "block"}),
     "lines by file": ({f"{k}.txt": TEXT[k:] for k in range(8)}, {"lines": True, "split_by": "file", "test": 0.3}),
     "words": ({"a.txt": TEXT}, {"kind": "words", "min_count": 3}),
+    "words that only all stretches have often": ({"a.txt": TEXT}, {"kind": "words", "min_count": 100}),
     "bytes": ({"a.txt": TEXT}, {"kind": "bytes"}),
     "symbols": ({"a.txt": TEXT.replace("Käse", "UNK")}, {"kind": "symbols", "lines": True}),
     "normal form": ({"a.txt": TEXT.replace("ä", "a\u0308")}, {"nfc": True}),
