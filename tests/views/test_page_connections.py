@@ -10,6 +10,7 @@ import torch
 
 from tests.views.browser.serving import JSON, PATIENCE, serving, until
 from tests.views.small_models import small
+from unrolled.views.page.connections import Connection
 
 MODELS = {"gru": small("gru", dtype=torch.float32)}
 
@@ -49,6 +50,34 @@ def test_silent_connections_keep_nobody_out(said, host):
         opened = silent(server, 40, host, said)
         assert server.get("/api/models")[0] == 200
         assert open_ones(opened) <= 3
+        close(opened)
+
+
+class OneTime:
+    """A loop that gives all of one turn the same time, as some do: here every turn is one."""
+
+    def __init__(self, loop):
+        self._loop = loop
+
+    def __getattr__(self, name):
+        return getattr(self._loop, name)
+
+    def time(self):
+        return 0.0
+
+
+def test_newest_connection_stays_where_all_came_at_one_time(monkeypatch):
+    made = Connection.connection_made
+
+    def at_one_time(self, transport):
+        self.loop = OneTime(self.loop)
+        made(self, transport)
+
+    monkeypatch.setattr(Connection, "connection_made", at_one_time)
+    with serving(MODELS, requests=4, connections=3) as server:
+        opened = silent(server, 12)
+        for _ in range(12):
+            assert server.get("/api/models")[0] == 200
         close(opened)
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from unrolled.config.server import Limits
+
+#: Numbers the connections of this process.
+_MADE = itertools.count()
 
 
 class Connection(H11Protocol):
@@ -17,7 +21,7 @@ class Connection(H11Protocol):
     """
 
     limits: Limits
-    begun: float
+    order: int  # in which connections were made; some loops give all of one turn the same time
     deadline: asyncio.TimerHandle | None = None
 
     @property
@@ -33,12 +37,12 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request; make room first."""
         super().connection_made(transport)
-        self.begun = self.loop.time()
+        self.order = next(_MADE)
         self._wait()
         everyone = [each for each in self.connections if isinstance(each, Connection)]
         held = [each for each in everyone if each.host == self.host and not each.transport.is_closing()]
         if len(held) > self.limits.connections:
-            min((each for each in held if each.waiting), key=lambda each: each.begun).transport.abort()
+            min((each for each in held if each.waiting), key=lambda each: each.order).transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Take what came; the time for a request does not begin anew with each byte."""
