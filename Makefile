@@ -52,14 +52,26 @@ asan: $(VENV)/.installed $(ASAN)/.installed
 	ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	$(ASAN)/bin/python -m pytest -p no:cacheprovider tests/core -m "not whole_process"
 
-# Threads that share the work of a call, under the thread sanitizer.
-tsan: build/tsan/races
+# Threads that share the work of a call, and threads that step streams of one model, under the thread sanitizer.
+TSAN := -O1 -g -ffp-contract=off -fsanitize=thread -pthread -DUNROLLED_HAS_BASELINE
+CORE := $(addprefix csrc/,target_baseline.cpp instruction_sets.cpp dispatch.cpp workspace.cpp)
+tsan: build/tsan/races build/tsan/streams build/tsan/model
 	build/tsan/races
+	build/tsan/streams build/tsan/model 300
 
 build/tsan/races: $(CPP) tests/core/races.cpp tests/core/layer_arrays.h
 	mkdir -p build/tsan
-	$(CXX) -std=gnu++20 -O1 -g -ffp-contract=off -fsanitize=thread -pthread -DUNROLLED_HAS_BASELINE tests/core/races.cpp \
-	  csrc/target_baseline.cpp csrc/dispatch.cpp csrc/kernel_set.cpp csrc/division.cpp csrc/quota.cpp csrc/threads.cpp csrc/workspace.cpp -o $@
+	$(CXX) -std=gnu++20 $(TSAN) tests/core/races.cpp $(CORE) \
+	  $(addprefix csrc/,kernel_set.cpp division.cpp quota.cpp threads.cpp) -o $@
+
+build/tsan/streams: $(CPP) tests/runtime/c_threads.c src/unrolled/include/unrolled.h
+	mkdir -p build/tsan
+	$(CC) $(TSAN) -I src/unrolled/include -c tests/runtime/c_threads.c -o build/tsan/c_threads.o
+	$(CXX) -std=gnu++20 $(TSAN) -I src/unrolled/include build/tsan/c_threads.o $(CORE) \
+	  $(addprefix csrc/,c_interface.cpp saved_network.cpp json.cpp sha256.cpp) -o $@
+
+build/tsan/model: $(VENV)/.installed
+	$(PY) -c "from unrolled import nn; nn.save([nn.LSTM(5, 64)], '$@')"
 
 clean:
 	rm -rf $(VENV) build docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -22,6 +22,7 @@ PARITY = ("tests/nn/test_layers_match_torch.py", "tests/core/test_bits.py")
 BENCHES = (
     "steps",
     "runtime",
+    "c_header",
     "composing",
     "memory",
     "train_throughput",

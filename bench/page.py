@@ -17,7 +17,7 @@ from typing import Any
 import tables
 from harness import RESULTS, ROOT
 
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "performance.md", ROOT / "docs" / "shapes.md")
+DOCUMENTS = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("performance", "shapes", "deploy")))
 #: Place -> (bench, function from the bench's JSON to the table).
 PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "common": ("layers", tables.common),
@@ -38,6 +38,12 @@ PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "memory": ("memory", tables.memory),
     "training": ("train_throughput", tables.training),
     "corpus": ("corpus_table", tables.corpus),
+    "ways": ("runtime", tables.ways),
+    "runtime_steps": ("runtime", tables.runtime_steps),
+    "runtime_weights": ("runtime", tables.runtime_weights),
+    "runtime_many": ("runtime", tables.runtime_many),
+    "in_c": ("c_header", tables.in_c),
+    "c_header": ("c_header", tables.c_header),
 }
 
 

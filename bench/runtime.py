@@ -1,19 +1,23 @@
-"""The runtime without torch: single steps, streams, whole sequences, scores of many texts, and loading.
+"""The runtime without torch: steps, smaller weights, streams, threads, whole sequences, scores of many texts, loading.
 
-    python bench/runtime.py            about five minutes
+    python bench/runtime.py            about four minutes
     python bench/runtime.py --quick
 
 Steps are calls from Python that carry their state from one to the next, B = 1, I = H, one thread: those of the model's
 own stream, of ONNX Runtime with a graph of one operator, and of torch's cell; once one after the other, and once each
 after a pause, as a service with time between its requests sees them.
+
+In "threads" one thread and then two at once step streams of their own, many rows from Python and one row in the C library.
 """
 
 from __future__ import annotations
 
+import ctypes
 import math
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from adapters import onnx_session
-from harness import TOLERANCE, Report, duration, interleave, parser, same
+from harness import ROOT, TOLERANCE, Report, duration, interleave, parser, same
 
 import unrolled.nn
 from unrolled import runtime
@@ -30,10 +34,15 @@ from unrolled.core.sampling import log_softmax
 from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
 from unrolled.nn.network import network_of
 from unrolled.runtime import RuntimeModel, TextModel
+from unrolled.saved.narrow import narrowed
 from unrolled.saved.network_folder import save_network
 
 CELLS = ("LSTM", "GRU")
 SIZES = (16, 64, 256)
+#: Sizes at which smaller weights are timed.
+LARGE = (256, 512)
+#: Of the lines that are scored in a batch, one in so many is scored by steps from Python.
+STEPPED = 10
 #: Between two steps of a service, s.
 PAUSE = 0.01
 #: Steps that a median after pauses is taken over.
@@ -122,6 +131,72 @@ def streams(cell: str, H: int, B: int, seconds: float) -> Row:
     return row | {"ratio": times.ratio("alone", "together"), "rounds": times.rounds}
 
 
+def smaller_weights(cell: str, H: int, seconds: float) -> Row:
+    """Time one step on weights of each type."""
+    wide = network_of(getattr(unrolled.nn, cell)(H, H))
+    x = np.random.default_rng(0).normal(size=H).astype(np.float32)
+    types = ("float32", "bfloat16", "int8")
+    models = {name: RuntimeModel(wide if name == "float32" else narrowed(wide, name)) for name in types}  # type: ignore[arg-type]
+    again = {name: RuntimeModel(model.network, weights="float32") for name, model in models.items()}
+    for name, model in models.items():
+        got, want = (torch.from_numpy(of.step(x)) for of in (model, again[name]))
+        same(f"{cell} H{H} {name}", {"h": got}, {"h": want}, 0.02)
+    times = interleave({name: lambda m=model: m.step(x) for name, model in models.items()}, seconds)
+    row = {"what": "weights", "cell": cell, "H": H, "us": {name: times.ms(name) * 1e3 for name in models}}
+    return row | {"ratio": {name: times.ratio("float32", name) for name in types[1:]}, "rounds": times.rounds}
+
+
+def threads_in_python(cell: str, H: int, B: int, seconds: float, steps: int) -> Row:
+    """Time threads that each step B streams of their own."""
+    model = RuntimeModel(network_of(getattr(unrolled.nn, cell)(H, H)))
+    x, streams = np.ones((B, H), np.float32), [model.streams(B) for _ in range(2)]
+
+    def serve(number: int) -> None:
+        for _ in range(steps):
+            streams[number].step(x)
+
+    return {"what": "threads", "where": "Python", "cell": cell, "H": H, "B": B} | at_once(serve, steps, seconds)
+
+
+def threads_in_c(cell: str, H: int, library: Path, seconds: float, steps: int) -> Row:
+    """Time threads that each step a stream of their own in the C library, which holds no lock of Python."""
+    c = ctypes.CDLL(str(library))
+    c.unrolled_load.restype = c.unrolled_open.restype = ctypes.c_void_p
+    c.unrolled_open.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    c.unrolled_feed.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]
+    x = np.ones((steps, H), np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        save_network(folder, network_of(getattr(unrolled.nn, cell)(H, H)), overwrite=True)
+        model = c.unrolled_load(folder.encode())
+    streams = [c.unrolled_open(model, 1) for _ in range(2)]
+
+    def serve(number: int) -> None:
+        if c.unrolled_feed(streams[number], x.ctypes.data, steps, None):
+            raise RuntimeError("unrolled_feed failed")
+
+    return {"what": "threads", "where": "C", "cell": cell, "H": H, "B": 1} | at_once(serve, steps, seconds)
+
+
+def at_once(serve: Callable[[int], None], steps: int, seconds: float) -> Row:
+    """Time `serve(0)` alone, and beside `serve(1)` in a second thread: microseconds a step served, and their ratio."""
+
+    def two() -> None:
+        other = threading.Thread(target=serve, args=(1,))
+        other.start()
+        serve(0)
+        other.join()
+
+    times = interleave({"one": lambda: serve(0), "two": two}, seconds)
+    us = {"one": times.ms("one") * 1e3 / steps, "two": times.ms("two") * 1e3 / steps / 2}
+    return {"us": us, "ratio": 2 * times.ratio("one", "two"), "rounds": times.rounds}
+
+
+def c_library() -> Path | None:
+    """Return the C library of this package, beside its modules or where a build has left it."""
+    places = [*map(Path, unrolled.__path__), ROOT / "build" / "dev"]
+    return next((found for place in places for found in place.glob("libunrolled.*")), None)
+
+
 def feeding(cell: str, H: int, T: int, V: int = 100) -> Row:
     """Time a long sequence of symbols through the runtime and through the layer."""
     layer, rng = getattr(unrolled.nn, cell)(V, H), np.random.default_rng(0)
@@ -133,22 +208,22 @@ def feeding(cell: str, H: int, T: int, V: int = 100) -> Row:
     same(f"{cell} feed", {"h": torch.from_numpy(model.feed(ids[few]))}, {"h": want}, 0.0)
     bodies = {"feed": lambda: model.feed(ids), "layer": torch.inference_mode()(lambda: layer(tensor)[0])}
     spent: dict[str, list[float]] = {name: [] for name in bodies}
-    for number in range(4):  # the first warms up
+    for number in range(2):
         for name, body in list(bodies.items())[:: -1 if number % 2 else 1]:
             spent[name].append(duration(body))
-    seconds = {name: statistics.median(of_each[1:]) for name, of_each in spent.items()}
+    seconds = {name: min(of_each) for name, of_each in spent.items()}
     return {"what": "feed", "cell": cell, "H": H, "T": T, "s": seconds, "ratio": seconds["layer"] / seconds["feed"]}
 
 
 def scoring(H: int, lines: int) -> Row:
-    """Time the scores of many lines: in one batch, each alone, and each by single steps."""
+    """Time the scores of many lines: in one batch, each alone, and by single steps one in `STEPPED` of them."""
     model, rng = text_model(H), np.random.default_rng(0)
     symbols = np.array(model.vocabulary.symbols)
     texts = ["".join(rng.choice(symbols, n)) for n in rng.integers(10, 80, lines)]
 
     def stepped() -> list[float]:
         found = []
-        for text in texts:
+        for text in texts[::STEPPED]:
             model.reset()
             nats, logits = 0.0, model.start
             for symbol in [*model.vocabulary.encode(text), model.vocabulary.eos_id]:
@@ -157,16 +232,18 @@ def scoring(H: int, lines: int) -> Row:
             found.append(nats / math.log(2))
         return found
 
-    alone, batch = [model.score(text).total for text in texts[:50]], [s.total for s in model.score_each(texts[:50])]
+    few = texts[: 50 * STEPPED : STEPPED]
+    alone, batch = [model.score(text).total for text in few], [s.total for s in model.score_each(few)]
     want = torch.tensor(alone, dtype=torch.float64)
     same("score", {"bits": torch.tensor(batch, dtype=torch.float64)}, {"bits": want}, 0.0)
-    same("score by steps", {"bits": torch.tensor(stepped()[:50], dtype=torch.float64)}, {"bits": want}, 1e-12)
+    same("score by steps", {"bits": torch.tensor(stepped()[: len(few)], dtype=torch.float64)}, {"bits": want}, 1e-12)
     bodies = {
         "batch": lambda: model.score_each(texts),
         "each": lambda: [model.score(text) for text in texts],
         "steps": stepped,
     }
     seconds = {name: min(duration(body) for _ in range(3)) for name, body in bodies.items()}
+    seconds["steps"] *= lines / len(texts[::STEPPED])
     row = {"what": "score", "H": H, "lines": lines, "symbols": sum(map(len, texts)), "s": seconds}
     return row | {"ratio": {name: seconds[name] / seconds["batch"] for name in ("each", "steps")}}
 
@@ -191,7 +268,8 @@ def loading(H: int) -> Row:
 
 def line(row: Row) -> str:
     """One row of the report."""
-    sizes = " ".join(f"{key} {row[key]}" for key in ("cell", "H", "B", "T", "lines", "MB") if key in row)
+    keys = ("cell", "H", "B", "T", "where", "lines", "MB")
+    sizes = " ".join(f"{key} {row[key]}" for key in keys if key in row)
     text = f"{row['what']:8}{sizes:24}"
     for unit in ("us", "us_after_pause", "ms", "s"):
         if unit in row:
@@ -209,7 +287,17 @@ def main() -> int:
     for cell in CELLS:
         for H in (8, 33) if quick else SIZES:
             report.add(lambda c=cell, h=H: steps(c, h, report, seconds, 3 if quick else PAUSED), line)  # type: ignore[misc]
-    report.add(lambda: streams("LSTM", *((33, 8) if quick else (128, 64)), seconds), line)
+        for H in (33,) if quick else LARGE:
+            report.add(lambda c=cell, h=H: smaller_weights(c, h, seconds), line)  # type: ignore[misc]
+    for H, B in ((33, 8),) if quick else ((16, 64), (64, 64), (128, 64), (128, 8)):
+        report.add(lambda h=H, b=B: streams("LSTM", h, b, seconds), line)  # type: ignore[misc]
+    for H, B in ((33, 8),) if quick else ((128, 16), (128, 64)):
+        report.add(lambda h=H, b=B: threads_in_python("LSTM", h, b, seconds, 5 if quick else 200), line)  # type: ignore[misc]
+    if library := c_library():
+        for H in (33,) if quick else (16, 128):
+            report.add(lambda h=H: threads_in_c("LSTM", h, library, seconds, 100 if quick else 10_000), line)  # type: ignore[misc]
+    else:
+        report.lacks("the C library", "not built")
     report.add(lambda: feeding("LSTM", *((33, 3000) if quick else (256, 1_000_000))), line)
     for H in (16,) if quick else (16, 64, 128):
         report.add(lambda h=H: scoring(h, 100 if quick else 10_000), line)  # type: ignore[misc]

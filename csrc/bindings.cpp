@@ -112,17 +112,21 @@ bool unroll_arrays(std::string_view dtype, int cell, nb::handle layout, nb::hand
   });
 }
 
-// A head on rows of its own, on one thread.
+// A head on rows of its own.
 void linear(std::string_view dtype, nb::handle arrays) {
   with_steps(dtype, [&]<class Real>(const StepKernels<Real>& kernels) {
     Tensors<Real> in(Take::arrays);
     const auto pass = read_struct<LinearPass<Real>>(in, arrays);
-    const Linear<Real> rows{pass.W, pass.b, pass.x, pass.y, pass.N, pass.H, pass.V, {}};
+    const Linear<Real> all{pass.W, pass.b, pass.x, pass.y, kSharedRows, pass.H, pass.V, {}};
     const nb::gil_scoped_release unlocked;
-    const StepBytes bytes = kernels.linear_bytes(rows);
-    const Lease weights(bytes.weights), own(bytes.own);
-    kernels.pack_linear(rows, weights.data());
-    kernels.linear(rows, weights.data(), own.data());
+    const StepBytes bytes = kernels.linear_bytes(all);  // its own of each item
+    const Lease weights(bytes.weights), own(shared_items(pass.N) * bytes.own);
+    kernels.pack_linear(all, weights.data());
+    share_rows(pass.N, pass.H * pass.V, [&](Index item, Index first, Index rows) {
+      Linear<Real> mine = all;
+      mine.x += first * pass.H, mine.y += first * pass.V, mine.B = rows;
+      kernels.linear(mine, weights.data(), static_cast<char*>(own.data()) + item * bytes.own);
+    });
   });
 }
 
@@ -157,7 +161,7 @@ double head(nb::handle arrays, int asked) {
                                 .c_str());
     }
     const nb::gil_scoped_release unlocked;
-    const bool large = 3.0 * pass.N * pass.H * pass.V > 2e6;
+    const bool large = 3.0 * pass.N * pass.H * pass.V > kWorthAsking;
     run_leased(
         large ? std::min(allowed_threads(asked), processors()) : 1,
         [&](int members) { return kernels.head_bytes(pass, members); },
@@ -276,6 +280,25 @@ void shares(const Choice& choice, const Flat& logits,
   std::copy(found.begin(), found.end(), p.data());
 }
 
+void log_sums(const nb::ndarray<nb::ro, nb::ndim<2>, nb::c_contig, nb::device::cpu>& logits,
+              const nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>& sums) {
+  const auto N = static_cast<Index>(logits.shape(0)), V = static_cast<Index>(logits.shape(1));
+  if (static_cast<Index>(sums.shape(0)) != N || V < 1)
+    throw std::invalid_argument("log_sums: logits are (" + std::to_string(N) + ", " + std::to_string(V) +
+                                "), sums (" + std::to_string(sums.shape(0)) + "), expected (N, V) and (N)");
+  const auto run = [&]<class Real>(const Kernels<Real>& kernels) {
+    const auto* y = static_cast<const Computed<Real>*>(logits.data());
+    const nb::gil_scoped_release unlocked;
+    constexpr Index exp = 16;  // takes about as long as so many multiply-adds
+    share_rows(N, V * exp, [&](Index, Index first, Index rows) {
+      kernels.log_sums(y + first * V, rows, V, sums.data() + first);
+    });
+  };
+  const DLDataType type = number_type(logits.dtype());
+  if (type == kBFloat16) refuse_type("logits in bfloat16");
+  with_kernels(type, run);
+}
+
 nb::dict tuple_fields() {
   nb::dict found;
   const auto add = [&](const auto& table) {
@@ -352,6 +375,9 @@ NB_MODULE(_core, m) {
         "Return the symbol that u in [0, 1) chooses from logits (V).");
   m.def("shares", &shares, nb::arg("choice"), nb::arg("logits").noconvert(), nb::arg("p").noconvert(),
         "Write the unnormalised probabilities to draw from, given logits (V), to p (V) float64.");
+  m.def("log_sums", &log_sums, nb::arg("logits").noconvert(), nb::arg("sums").noconvert(),
+        "Write log sum e^logits of each row of logits (N, V), float32 or float64, to sums (N) float64; NaN where a logit "
+        "is NaN or +inf, or all are -inf.");
   m.def("buffer", &buffer, nb::arg("dtype"), nb::arg("shape"),
         "An uninitialised tensor of this shape whose memory is reused when it is gone.");
   m.def("release_workspace", &release_workspace, "Free the memory that is cached for later calls.");

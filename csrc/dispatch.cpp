@@ -7,19 +7,12 @@
 
 namespace unrolled {
 
-#define UNROLLED_SET(isa)                      \
-  namespace isa {                              \
-  extern const InstructionSet instruction_set; \
-  }
-#include "instruction_sets.h"
-#undef UNROLLED_SET
-
 const std::vector<const InstructionSet*>& compiled_instruction_sets() {
-  static const std::vector<const InstructionSet*> sets{
-#define UNROLLED_SET(isa) &isa::instruction_set,
-#include "instruction_sets.h"
-#undef UNROLLED_SET
-  };
+  static const std::vector<const InstructionSet*> sets = [] {
+    std::vector<const InstructionSet*> found;
+    for (auto set = unrolled_instruction_sets(); *set; ++set) found.push_back(*set);
+    return found;
+  }();
   return sets;
 }
 

@@ -28,6 +28,39 @@ struct Softmax {
   }
 };
 
+// The numbers of a row from p on, in double; -inf in the lanes past n.
+template <class Real>
+[[gnu::always_inline]] inline Vec<double> wide_n(const Real* p, Index n) {
+  using Some [[gnu::vector_size(kWidth<double> * sizeof(Real))]] = Real;
+  Some some;
+  if (n >= kWidth<double>) {
+    __builtin_memcpy(&some, p, sizeof some);
+  } else {
+    for (Index l = 0; l < kWidth<double>; ++l) some[l] = l < n ? p[l] : -__builtin_huge_val();
+  }
+  return __builtin_convertvector(some, Vec<double>);
+}
+
+// log sum_v e^(y[v]) of each row of logits y (N, V), summed in double: NaN where a logit is NaN or +inf, or all are -inf.
+template <class Real>
+void log_sums(const Real* y, Index N, Index V, double* sums) {
+  const FlushDenormals flush;
+  constexpr Index width = kWidth<double>;
+  for (Index n = 0; n < N; ++n, y += V) {
+    Vec<double> most = wide_n(y, V), total = {};
+    for (Index v = width; v < V; v += width) most = at_least(wide_n(y + v, V - v), most);
+    double top = most[0], sum = 0;
+    for (Index lane = 1; lane < width; ++lane) top = most[lane] > top ? most[lane] : top;
+    for (Index v = 0; v < V; v += width) {
+      const Vec<double> x = at_least(wide_n(y + v, V - v) - top, broadcast(ExpConstants<double>::lowest));
+      const auto [power, fraction] = exp_parts<double>(x);
+      total += fma(power, fraction, power);
+    }
+    for (Index lane = 0; lane < width; ++lane) sum += total[lane];
+    sums[n] = top + __builtin_log(sum);
+  }
+}
+
 template <class T>
 Panels<typename T::Storage, typename T::Sum> linear_panels(const Linear<typename T::Storage>& head, void* weights) {
   Panels<typename T::Storage, typename T::Sum> panels(head.V, head.H);

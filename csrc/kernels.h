@@ -249,6 +249,7 @@ struct Kernels {
   std::size_t (*head_bytes)(const HeadPass<Real>&, int members);
   void (*head)(const HeadPass<Real>&, void* scratch, const Team&);
   void (*activate)(Activation, const Real* in, Real* out, Index n);
+  void (*log_sums)(const Compute* y, Index N, Index V, double* sums);  // of the logits of each row
 };
 
 // What an instruction set has for single steps, and for all else: apart, so that a library of single steps holds no

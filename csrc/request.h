@@ -27,6 +27,32 @@ void run_leased(int members, Bytes bytes, Job job) {
       &leased);
 }
 
+// Multiply-adds that one thread has done before another has woken.
+constexpr Index kWorthAsking = 2'000'000;
+
+// Rows of an item, where rows are shared that have nothing to do with each other.
+constexpr Index kSharedRows = 64;
+constexpr Index shared_items(Index rows) { return (rows + kSharedRows - 1) / kSharedRows; }
+
+// body(item, first row, rows) on N rows of so many multiply-adds each.
+template <class Body>
+void share_rows(Index N, Index multiply_adds, Body body) {
+  struct Shared {
+    Body& body;
+    Index N;
+  } shared{body, N};
+  run_team(
+      N * multiply_adds < kWorthAsking ? 1 : std::min(default_threads(), processors()),
+      [](void* context, const Team& team) {
+        const Shared& of = *static_cast<const Shared*>(context);
+        team.share(shared_items(of.N), [&](Index item, int) {
+          const Index first = item * kSharedRows;
+          of.body(item, first, std::min(kSharedRows, of.N - first));
+        });
+      },
+      &shared);
+}
+
 // What a call costs (division.h) on an instruction set with vectors of so many bytes.
 template <class Real>
 Workload workload(const Call<Real>& call, int vector_bytes) {
@@ -49,9 +75,8 @@ Workload workload(const Call<Real>& call, int vector_bytes) {
 template <class Real>
 Crewing crewing(const Call<Real>& call, int allowed) {
   const Workload work = workload(call, active_instruction_set().vector_bytes);
-  constexpr double worth_asking = 2e6;  // with fewer multiply-adds one thread is done before another has woken
   const double all = (work.recurrent + work.rest) * static_cast<double>(call.T * call.B * call.recurrences);
-  if (allowed == 1 || all < worth_asking) return {1, Division::rows, 0};
+  if (allowed == 1 || all < kWorthAsking) return {1, Division::rows, 0};
   return choose_team(work, std::min(allowed, processors()));
 }
 

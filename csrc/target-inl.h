@@ -110,7 +110,7 @@ void activate(Activation activation, const typename T::Storage* in, typename T::
 
 template <class T>
 constexpr Kernels<typename T::Storage, typename T::Compute> kKernels{
-    scratch_bytes<T>, forward<T>, backward<T>, head_bytes<T>, head<T>, activate<T>,
+    scratch_bytes<T>, forward<T>, backward<T>, head_bytes<T>, head<T>, activate<T>, log_sums<typename T::Compute>,
 };
 template <class T>
 constexpr StepKernels<typename T::Storage, typename T::Compute> kSteps{

@@ -4,22 +4,32 @@ import doctest
 import importlib
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from sybil import Document
 from sybil.parsers.myst import PythonCodeBlockParser
 
 import unrolled
+from tests.runtime.test_c_interface import INCLUDE, LIBRARY, STRICT
+from unrolled import runtime
+from unrolled.nn.network import network_of
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 DOCUMENTS = [path for path in DOCUMENTS if "_build" not in path.parts]
 # The C interface is a library beside the modules, and none of them.
 NO_MODULES = ("_core", "libunrolled")
+#: What the programs in C of a document run: three steps of x = (0, ...), (1, 0, ...), (2, 0, ...).
+MODELS_OF_PROGRAMS = {
+    "c.md": lambda names: runtime.load("saved/control"),
+    "c-header.md": lambda names: runtime.RuntimeModel(network_of(names["amp"])),
+}
 MODULES = [m.name for m in pkgutil.walk_packages(unrolled.__path__, "unrolled.") if not m.name.endswith(NO_MODULES)]
 
 
@@ -59,6 +69,30 @@ def test_files_that_a_document_names_exist(path):
     assert [link for link in links if not (path.parent / link).exists()] == []
     named = re.findall(r"`((?:csrc|src|tests|docs|bench)/[\w./-]+)`", text)
     assert [name for name in named if not re.search("foo|NAME", name) and not (ROOT / name).exists()] == []
+
+
+def programs(path):
+    """The programs in C of a document."""
+    return re.findall(r"^```c\n(.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+@pytest.mark.parametrize("path", filter(programs, DOCUMENTS), ids=lambda path: str(path.relative_to(ROOT)))
+def test_programs_in_c_of_a_document_say_what_the_runtime_says(path, tmp_path):
+    document = Document.parse(str(path), PythonCodeBlockParser())
+    [example.evaluate() for example in document.examples()]
+    for source in programs(path):
+        Path("program.c").write_text(source)
+        links = []
+        if '"unrolled.h"' in source:
+            if LIBRARY is None:
+                pytest.skip("needs libunrolled, which the build of a wheel makes")
+            links = [LIBRARY, f"-Wl,-rpath,{LIBRARY.parent}"]
+        subprocess.run(["gcc", *STRICT, "program.c", "-I", ".", "-I", INCLUDE, "-o", "program", *links], check=True)
+        said = subprocess.run([tmp_path / "program"], capture_output=True, text=True, check=True).stdout.split()
+        model = MODELS_OF_PROGRAMS[path.name](document.namespace)
+        want = [model.step(np.eye(1, model.network.I, dtype=np.float32)[0] * t) for t in range(3)]
+        np.testing.assert_allclose([*map(float, said)], np.concatenate(want), atol=2e-6, rtol=1e-5)
 
 
 def test_wrong_example_is_seen(tmp_path):

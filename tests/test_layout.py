@@ -116,6 +116,7 @@ RANKS = [
     ["crew.h"],
     [
         "dispatch.cpp",
+        "instruction_sets.cpp",
         "kernel_set.cpp",
         "threads.cpp",
         "quota.cpp",

@@ -96,6 +96,45 @@ def test_bench_that_was_not_run_leaves_its_command(tmp_path):
     assert page.table("ragged", set(), tmp_path) == "Not measured yet: `python bench/ragged.py`."
 
 
+def runtime():
+    """What bench/runtime.py writes, a row of each part."""
+    both = {"unrolled": 2.0, "torch cell": 30.0}
+    rows = [
+        {"what": "step", "cell": "GRU", "H": 16, "us": both, "us_after_pause": {**both, "torch cell": 100.0}},
+        {"what": "weights", "cell": "GRU", "H": 512, "us": {"float32": 60.0, "bfloat16": 40.0, "int8": 20.0},
+         "ratio": {"bfloat16": 1.5, "int8": 3.0}},
+        {"what": "streams", "cell": "LSTM", "H": 128, "B": 64, "us": {"together": 100.0, "alone": 300.0}, "ratio": 3.0},
+        {"what": "threads", "where": "C", "cell": "LSTM", "H": 16, "B": 1, "us": {"one": 1.0, "two": 0.5}, "ratio": 2.0},
+        {"what": "feed", "cell": "LSTM", "H": 256, "T": 1_000_000, "s": {"feed": 2.0, "layer": 3.0}, "ratio": 1.5},
+        {"what": "score", "H": 16, "lines": 10_000, "s": {"batch": 0.1, "each": 2.0, "steps": 8.0},
+         "ratio": {"each": 20.0, "steps": 80.0}},
+        {"what": "load", "H": 768, "MB": 10.3, "ms": {"load": 9.0, "load and step": 12.0}},
+    ]  # fmt: skip
+    return {"rows": rows}
+
+
+def test_tables_of_the_runtime_stand_beside_what_was_there():
+    assert "| GRU | 16 | 2 | missing | 30 |" in tables.ways(runtime())
+    assert "| GRU | 16 | 2 | missing | 15.0 | 2 | missing | 50.0 |" in tables.runtime_steps(runtime())
+    assert "| GRU | 512 | 60 | 40 | 20 | 1.50 | 3.00 | 2 (int8) |" in tables.runtime_weights(runtime())
+    many = tables.runtime_many(runtime())
+    assert "| 64 streams of LSTM 128, a step of each | 300 us | 100 us | 3.0 |" in many
+    assert "LSTM 16, 1 rows each, C; a step served | 1 us | 0.5 us | 2.00 |" in many
+    assert "a call each, and `score_each` | 2 s | 0.1 s | 20.0 |" in many
+    assert "| loading 10.3 MB, and a first step | 9 ms | 12 ms |  |" in many
+
+
+def test_tables_of_the_header_take_the_best_compiler_and_leave_gaps():
+    ns = {"RTNeural": 67.0, "gcc native": 43.0, "clang native": 40.0}
+    rows = [
+        {"cell": "LSTM", "H": 8, "weights": "float32", "ns": ns, "aim": 60},
+        {"cell": "LSTM", "H": 8, "weights": "int8", "ns": {"gcc native": 46.0}, "aim": 60},
+    ]
+    assert tables.in_c({"rows": rows}).splitlines()[2:] == ["| LSTM | 8 | 40 | 67 |"]
+    last = tables.c_header({"rows": rows}).splitlines()
+    assert last[2:] == ["| LSTM | 8 | float32 | 67 | 43 | 40 | 60 |", "| LSTM | 8 | int8 |  | 46 |  |  |"]
+
+
 def test_tables_land_between_their_marks_and_nothing_else_changes():
     text = "before\n<!-- table a -->\nold\n<!-- end a -->\nbetween\n<!-- table b -->\n<!-- end b -->\nafter\n"
     assert page.filled(text, str.upper) == (

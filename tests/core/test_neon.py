@@ -14,8 +14,8 @@ from unrolled.notation import CELLS, gate_count
 
 HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
-TARGETS, CHOICE = ["target_neon", "target_neon_bf16", "target_baseline"], ["dispatch", "kernel_set"]
-UNITS = [*TARGETS, *CHOICE, "division", "quota", "threads", "workspace"]
+TARGETS, X
+UNITS = [*TARGETS, *CHOICE, "dispatch", "division", "quota", "threads", "workspace"]
 
 compiler = shutil.which("aarch64-linux-gnu-g++")
 emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")

@@ -49,6 +49,42 @@ def test_log_softmax_matches_the_definition():
     np.testing.assert_allclose(log_softmax(logits), want, rtol=1e-15)
 
 
+@pytest.mark.parametrize("V", [1, 2, 7, 8, 9, 97, 1000])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_log_softmax_computes_the_definition_on_every_instruction_set(instruction_set, V, dtype):
+    rng = np.random.default_rng(V)
+    logits = (20 * rng.normal(size=(13, V))).astype(dtype)
+    logits[3, 1:] = -np.inf
+    logits[5] += dtype(1e4)
+    wide = logits.astype(np.longdouble)
+    top = wide.max(axis=1, keepdims=True)
+    want = wide - top - np.log(np.exp(wide - top).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(log_softmax(logits), want.astype(np.float64), rtol=1e-14, atol=1e-11)
+    for row, found in zip(logits, log_softmax(logits), strict=True):
+        np.testing.assert_array_equal(log_softmax(row), found)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, None])
+@pytest.mark.parametrize("V", [1, 9, 20])
+def test_logits_without_a_distribution_are_refused_wherever_they_stand(instruction_set, V, wrong):
+    for v in range(V):
+        logits = np.zeros((3, V), np.float32)
+        logits[1, v] = wrong
+        if wrong is None:
+            logits[1] = -np.inf
+        with pytest.raises(ValueError, match="the largest logit is (nan|inf|-inf), expected a number"):
+            log_softmax(logits)
+
+
+def test_logits_that_the_core_cannot_read_are_refused():
+    for logits, sums in (((3, 5), 4), ((3, 0), 3)):
+        with pytest.raises(ValueError, match=r"log_sums: logits are .*expected \(N, V\) and \(N\)"):
+            _core.log_sums(np.zeros(logits, np.float32), np.zeros(sums))
+    for array in (np.zeros((3, 5), np.int64), np.zeros((5, 3)).T, np.zeros(5)):
+        with pytest.raises(TypeError):
+            _core.log_sums(array, np.zeros(3))
+
+
 def defined(logits, *, temperature, top_k, top_p, min_p, forbidden):
     """The rules as they are defined, one symbol at a time."""
     V = len(logits)

@@ -45,6 +45,21 @@ def test_projected_layer_has_the_bits_of_the_layer():
     np.testing.assert_array_equal(run_layer("LSTM", x.numpy(), before, weights_of(layer))[0], y.numpy())
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint16])
+def test_rows_of_a_head_have_the_bits_of_each_alone(dtype):
+    """So many that several threads share them."""
+    N, H, V = 777, 65, 97
+    rng = np.random.default_rng(0)
+    W, b, x = (rng.normal(size=shape).astype(np.float32) for shape in ((V, H), (V,), (N, H)))
+    W, b, x = (narrowed(a) if dtype == np.uint16 else a.astype(dtype) for a in (W, b, x))
+    seen = np.float32 if dtype == np.uint16 else dtype
+    together, alone = np.empty((N, V), seen), np.empty((N, V), seen)
+    linear(x, Linear(W, b), together)
+    for n in range(N):
+        linear(x[n : n + 1], Linear(W, b), alone[n : n + 1])
+    np.testing.assert_array_equal(together, alone)
+
+
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 def test_bfloat16_in_pieces_keeps_its_cell_state_in_float32(kind):
     rng = np.random.default_rng(0)

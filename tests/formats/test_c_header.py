@@ -15,6 +15,7 @@ from tests.saved.networks import layer, networks
 from unrolled.core.int8 import quantised, widened
 from unrolled.export import to_c
 from unrolled.nn.network import network_of
+from unrolled.saved.narrow import narrowed
 from unrolled.saved.network import Head, Network, TextPart
 from unrolled.saved.network_folder import save_network
 from unrolled.saved.vocabulary import Vocabulary
@@ -211,6 +212,17 @@ def test_folder_and_module_give_the_header_of_their_network(tmp_path):
     for name, source in {"a": module, "b": tmp_path / "model", "c": network_of(module)}.items():
         to_c(source, tmp_path / f"{name}.h", name="net")
     assert (tmp_path / "a.h").read_text() == (tmp_path / "b.h").read_text() == (tmp_path / "c.h").read_text()
+
+
+def test_weights_are_kept_as_the_network_is_saved(tmp_path):
+    net = Network((layer("LSTM", 3, 16),), head=random_head(2, 16))
+    for saved, written in {"float32": "float32", "bfloat16": "float32", "int8": "int8"}.items():
+        save_network(tmp_path / saved, narrowed(net, saved))
+        to_c(tmp_path / saved, tmp_path / "saved.h", name="net")
+        to_c(narrowed(net, saved), tmp_path / "told.h", name="net", weights=written)
+        assert (tmp_path / "saved.h").read_text() == (tmp_path / "told.h").read_text()
+    to_c(tmp_path / "int8", tmp_path / "wide.h", weights="float32")
+    assert "int8" not in (tmp_path / "wide.h").read_text()
 
 
 def error(file, y):

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import random
+import re
 import shutil
 import struct
 import subprocess
@@ -102,6 +103,15 @@ def test_library_shows_nothing_but_its_interface():
     needed = subprocess.run(["readelf", "-d", LIBRARY], capture_output=True, text=True, check=True).stdout
     assert "python" not in needed
     assert "nanobind" not in needed
+
+
+def test_python_module_takes_the_kernels_of_steps_from_this_library():
+    core = unrolled._core.__file__
+    listing = subprocess.run(["nm", "-D", "--undefined-only", core], capture_output=True, text=True, check=True).stdout
+    assert "unrolled_instruction_sets" in listing
+    needed = subprocess.run(["readelf", "-d", core], capture_output=True, text=True, check=True).stdout
+    assert re.search(r"NEEDED.*\[libunrolled", needed)
+    assert re.search(r"RPATH.*\[\$ORIGIN", needed)
 
 
 def test_symbol_that_the_model_does_not_know_is_an_error(driver, tmp_path):
@@ -257,6 +267,16 @@ def test_step_takes_no_memory_lock_or_system_call(H, rows, weights, tmp_path):
             calls = [line for line in between.splitlines() if "(" in line and "write(" not in line]
             assert calls == []
             assert "openat(" in traced.stderr
+
+
+def test_thread_steps_while_another_is_inside_a_call(tmp_path):
+    save_network(tmp_path / "model", Network((layer("LSTM", 5, 64),)))
+    program = compiled("c_threads.c", tmp_path / "threads", "-pthread")
+    counts = []
+    while sum(counts) < 100 and len(counts) < 50:  # on a busy machine the call may be over before the other thread runs
+        ran = subprocess.run([program, tmp_path / "model", "50000"], capture_output=True, text=True, check=True)
+        counts.append(int(ran.stdout))
+    assert sum(counts) >= 100
 
 
 def test_every_cell_is_stepped():

@@ -169,6 +169,36 @@ def test_thread_can_run_while_another_steps():
     pytest.fail("no other thread ran during a step")
 
 
+def test_threads_step_streams_of_their_own_inside_each_others_steps():
+    model = RuntimeModel(Network((layer("LSTM", 8, 512),)))
+    long, short = model.streams(512), model.streams(1)
+    x = {streams: np.ones((len(streams), 8), np.float32) for streams in (long, short)}
+    inside, within = [0], [0]  # odd: the long step is at work; the short ones that began and ended within one of it
+
+    def serve():
+        while inside[0] >= 0:
+            before = inside[0]
+            short.step(x[short])
+            within[0] += before % 2 == 1 and inside[0] == before
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)  # a thread of Python runs until it gives way itself, which only its steps do here
+    try:
+        other = threading.Thread(target=serve)
+        other.start()
+        for _ in range(500):
+            inside[0] += 1
+            long.step(x[long])
+            inside[0] += 1
+            if within[0] > 50:
+                break
+        inside[0] = -1
+        other.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert within[0] > 50
+
+
 @pytest.mark.parametrize("name", ["LSTM-3-5", "mixed", "text-GRU"])
 def test_state_comes_back_from_bytes(name):
     network = NETWORKS[name]

@@ -26,6 +26,23 @@ def test_vocabulary_of_nothing_still_has_eos_and_unk():
     assert vocabulary.encode("any").tolist() == [vocabulary.unk_id] * 3
 
 
+@given(st.lists(texts), st.sampled_from(["symbols", "characters", "bytes", "words"]), st.booleans())
+def test_ids_of_many_texts_are_those_of_each(many, kind, nfc):
+    known = {"bytes": ["61", "c3"], "words": ["a", "b"]}.get(kind, ["a", "e\u0301"[0], "\u00e9"])
+    vocabulary = Vocabulary(known, kind, nfc=nfc and kind in ("characters", "words"))
+    many = [*many, "ae\u0301", "\u0301e", ""]
+    for found, text in zip(vocabulary.encode_each(many), many, strict=True):
+        assert found.dtype == np.int64
+        assert found.tolist() == vocabulary.encode(text).tolist()
+
+
+def test_ids_of_many_are_refused_as_those_of_one_are():
+    assert Vocabulary("ab", "characters").encode_each([]) == []
+    assert [each.tolist() for each in Vocabulary("ab", "characters").encode_each([["a"], "b"])] == [[0], [1]]
+    with pytest.raises(ValueError, match="the text is bytes and the kind 'characters'"):
+        Vocabulary("ab", "characters").encode_each(["a", b"b"])
+
+
 @given(texts)
 def test_vocabulary_characters_round_trip(text):
     vocabulary = Vocabulary.build(text, "characters")

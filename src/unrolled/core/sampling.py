@@ -13,9 +13,6 @@ from unrolled.core import _core
 Logits = NDArray[np.floating[Any]]
 Uniforms = NDArray[np.float64]
 
-#: Numbers that the second cache of a core holds while they are computed with.
-IN_CACHE = 1 << 15
-
 
 def log_softmax(logits: Logits) -> NDArray[np.float64]:
     """Return the log-probabilities (..., V) in nats of logits (..., V).
@@ -25,37 +22,32 @@ def log_softmax(logits: Logits) -> NDArray[np.float64]:
     >>> log_softmax(np.zeros((1, 4))).round(4).tolist()
     [[-1.3863, -1.3863, -1.3863, -1.3863]]
     """
-    shifted, log_sums = _shifted(logits)
-    shifted -= log_sums
-    return shifted
+    return logits.astype(np.float64) - _log_sums(logits)[..., None]
 
 
 def log_softmax_at(logits: Logits, ids: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the log-probability of one symbol a row, ids (N,), from logits (N, V): the bits of :func:`log_softmax`.
+    """Return the log-probability of one symbol a row, ids (...), from logits (..., V): the bits of :func:`log_softmax`.
 
     Raises: as :func:`log_softmax`.
 
     >>> log_softmax_at(np.zeros((1, 4)), np.array([2])).round(4).tolist()
     [-1.3863]
     """
-    found, rows = np.empty(len(ids)), max(1, IN_CACHE // logits.shape[-1])
-    for n in range(0, len(ids), rows):
-        shifted, log_sums = _shifted(logits[n : n + rows])
-        found[n : n + rows] = shifted[np.arange(len(shifted)), ids[n : n + rows]] - log_sums[:, 0]
-    return found
+    return np.take_along_axis(logits, ids[..., None], axis=-1)[..., 0].astype(np.float64) - _log_sums(logits)
 
 
-def _shifted(logits: Logits) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return logits (..., V) less the largest of their row, and the logarithm of the sum of their exp (..., 1)."""
-    shifted = logits.astype(np.float64)
-    top = shifted.max(axis=-1, keepdims=True)
-    if not np.isfinite(top).all():
+def _log_sums(logits: Logits) -> NDArray[np.float64]:
+    """Return log sum e^logits of each row, (...)."""
+    rows = np.ascontiguousarray(logits, np.float32 if logits.dtype == np.float32 else np.float64)
+    sums = np.empty(logits.shape[:-1])
+    _core.log_sums(rows.reshape(-1, logits.shape[-1]), sums.reshape(-1))
+    if np.isnan(sums).any():
+        wrong = logits[np.isnan(sums)][0].max()
         raise ValueError(
-            f"the largest logit is {top[~np.isfinite(top)][0]}, expected a number; "
+            f"the largest logit is {wrong}, expected a number; "
             "the model's weights are damaged or its training diverged"
         )
-    shifted -= top
-    return shifted, np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return sums
 
 
 def rules(config: GenerationConfig, unk_id: int) -> _core.Choice:

@@ -26,7 +26,7 @@ Array = NDArray[Any]
 
 
 def to_c(
-    source: Source, path: str | Path, *, weights: Literal["float32", "int8"] = "float32", name: str | None = None
+    source: Source, path: str | Path, *, weights: Literal["float32", "int8"] | None = None, name: str | None = None
 ) -> None:
     """Write a network as a C header with `NAME_reset(state)` and `NAME_step(state, x, y)`.
 
@@ -34,7 +34,8 @@ def to_c(
         source: the network; its layers run forward, and its head reads every step.  One of float64 computes in double.
         path: of the header.
         weights: "int8" for matrices of whole numbers with one scale a row; what symbols look up, and sums, stay as they
-            are.
+            are.  If left out, as the network is saved: "int8" where that is so, else "float32", to which bfloat16 widens
+            exactly.
         name: what all names in the header begin with; by default that of the file.
     Raises: FormatError if a header cannot hold the network, before anything is written.
 
@@ -47,6 +48,7 @@ def to_c(
     ' *   amp_step(&s, x, y);        reads x[3], gives y[2]: what the last layer gives'
     """
     network = network_from(source)
+    weights = weights or ("int8" if network.narrow == "int8" else "float32")
     name = re.sub(r"\W", "_", Path(path).stem, flags=re.ASCII) if name is None else name
     _check(network, weights, name)
     write_file(path, _Header(network, weights == "int8").source(name).encode())

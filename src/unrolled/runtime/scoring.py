@@ -62,18 +62,16 @@ def score_each(model: Reader, texts: Sequence[Text]) -> list[Score]:
     Raises: ValueError if a text holds no symbol.
     """
     vocabulary = model.vocabulary
-    encoded = [vocabulary.encode(text) for text in texts]
+    encoded = vocabulary.encode_each(texts)
     if not all(map(len, encoded)):
         raise ValueError("the text to score is empty; give at least one symbol")
+    if not encoded:
+        return []
+    starts = np.cumsum([0, *map(len, encoded[:-1])])
+    unknown = np.add.reduceat(np.concatenate(encoded) == vocabulary.unk_id, starts, dtype=np.int64).tolist()
     end = (" EOS",) if model.framed else ()
-    return [
-        Score(
-            (*vocabulary.tokenizer.aligned(vocabulary.split(text)), *end),
-            bits,
-            int(np.count_nonzero(ids == vocabulary.unk_id)),
-        )
-        for text, ids, bits in zip(texts, encoded, bits_of_each(model, encoded), strict=True)
-    ]
+    pieces = ((*vocabulary.tokenizer.aligned(vocabulary.split(text)), *end) for text in texts)
+    return [*map(Score, pieces, bits_of_each(model, encoded), unknown)]
 
 
 def bits_of_each(model: Reader, texts: Sequence[Ids]) -> list[NDArray[np.float64]]:
@@ -88,21 +86,19 @@ def bits_of_each(model: Reader, texts: Sequence[Ids]) -> list[NDArray[np.float64
 
 def _bits(model: Reader, texts: list[Ids]) -> Iterator[NDArray[np.float64]]:
     """Yield the bits of each symbol of each text, and of EOS."""
-    lengths = np.array(list(map(len, texts))) + model.framed
+    symbols = np.array(list(map(len, texts)))
+    lengths = symbols + model.framed
     T, B = lengths.max(), len(texts)
-    ids = np.full((T, B), model.vocabulary.eos_id)
-    for b, text in enumerate(texts):
-        ids[: len(text), b] = text
-    nats, state = np.empty((B, T)), model.initial(B)  # log-probabilities
-    nats[:, 0] = log_softmax(model.start)[ids[0]]
+    of_text = np.full((B, T), model.vocabulary.eos_id)
+    of_text[np.arange(T) < symbols[:, None]] = np.concatenate(texts)
+    ids = np.ascontiguousarray(of_text.T)
+    nats, state = np.empty((T, B)), model.initial(B)  # log-probabilities
+    nats[0] = log_softmax(model.start)[ids[0]]
     steps = max(1, LOGITS // (B * len(model.start)))
     for t in range(0, T - 1, steps):
-        read = ids[t : min(t + steps, T - 1)]
-        left = np.clip(lengths - 1 - t, 0, len(read))
-        logits, state = model.read_on(read, state, left)
-        here = np.arange(len(read))[:, None] < left
-        after = slice(t + 1, t + 1 + len(read))
-        nats.T[after][here] = log_softmax_at(logits[here], ids[after][here])
-    nats /= -math.log(2)
-    for of_text, n in zip(nats, lengths, strict=True):
-        yield of_text[:n].copy()
+        end = min(t + steps, T - 1)
+        logits, state = model.read_on(ids[t:end], state, np.clip(lengths - 1 - t, 0, end - t))
+        nats[t + 1 : end + 1] = log_softmax_at(logits, ids[t + 1 : end + 1])
+    bits = nats.T / -math.log(2)
+    for row, n in zip(bits, lengths.tolist(), strict=True):
+        yield row[:n]

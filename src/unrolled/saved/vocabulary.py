@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from numbers import Integral
 
 import msgspec
@@ -20,7 +21,7 @@ import numpy.typing as npt
 from unrolled.config.options import brief
 from unrolled.saved.atomic_files import FORMAT_VERSION, from_json
 from unrolled.saved.tokenizers import TOKENIZERS, tokenizer
-from unrolled.saved.tokenizers.base import EOS, REPLACEMENT, UNK, CodeTokenizer, Tokenizer
+from unrolled.saved.tokenizers.base import EOS, REPLACEMENT, UNK, Codes, CodeTokenizer, Tokenizer
 
 __all__ = ["EOS", "REPLACEMENT", "UNK", "Ids", "Text", "Vocabulary"]
 
@@ -137,10 +138,23 @@ class Vocabulary:
         array([0, 0, 1, 3])
         """
         if isinstance(text, str | bytes) and isinstance(self.tokenizer, CodeTokenizer):
-            codes, last = self.tokenizer.codes(self._normal(text)), len(self._table) - 1
-            return self._table[codes if last + 1 == self.tokenizer.limit else np.minimum(codes, last)]
+            return self._looked_up(self.tokenizer.codes(self._normal(text)))
         unk_id = self.unk_id
         return np.array([self._ids.get(symbol, unk_id) for symbol in self.split(text)], np.int64)
+
+    def encode_each(self, texts: Sequence[Text]) -> list[Ids]:
+        """Return the ids of each of several texts: those of :meth:`encode`, sooner.
+
+        Raises: as :meth:`encode`.
+
+        >>> Vocabulary("ab", "characters").encode_each(["ab", "", "c"])
+        [array([0, 1]), array([], dtype=int64), array([3])]
+        """
+        if not texts or not isinstance(self.tokenizer, CodeTokenizer) or {*map(type, texts)} - {str, bytes}:
+            return [self.encode(text) for text in texts]
+        codes = [self.tokenizer.codes(self._normal(text)) for text in texts]
+        ids, ends = self._looked_up(np.concatenate(codes)), np.cumsum([0, *map(len, codes)]).tolist()
+        return [ids[begin:end] for begin, end in pairwise(ends)]
 
     def split(self, text: Text) -> Sequence[str]:
         """Return the symbols (N,) of a text as they stand in it, unseen ones included; a list is its own symbols.
@@ -258,6 +272,12 @@ class Vocabulary:
         table = np.full(min(max(codes, default=0) + 256, self.tokenizer.limit), self.unk_id, np.int64)
         table[codes] = np.arange(len(codes))
         return table
+
+    def _looked_up(self, codes: Codes) -> Ids:
+        """Return the ids of these codes."""
+        assert isinstance(self.tokenizer, CodeTokenizer)
+        last = len(self._table) - 1
+        return self._table[codes if last + 1 == self.tokenizer.limit else np.minimum(codes, last)]
 
     def _normal(self, text: str | bytes) -> str | bytes:
         return unicodedata.normalize("NFC", self.tokenizer.text(text)) if self.nfc else text
