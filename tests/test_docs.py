@@ -77,7 +77,7 @@ def programs(path):
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
-@pytest.mark.parametrize("path", filter(programs, DOCUMENTS), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", [*filter(programs, DOCUMENTS)], ids=lambda path: str(path.relative_to(ROOT)))
 def test_programs_in_c_of_a_document_say_what_the_runtime_says(path, tmp_path):
     document = Document.parse(str(path), PythonCodeBlockParser())
     [example.evaluate() for example in document.examples()]

@@ -69,10 +69,11 @@ _Q = {
 
 def constants(dtype: str) -> dict[str, str]:
     """Return what the templates of the functions name, for one type of numbers."""
-    highest, *rest = _Q[dtype]
-    first, *others = rest
-    lines = [f"  net_vec q = {highest} * r + {first};", *(f"  q = q * r + {each};" for each in others)]
-    return CONSTANTS[dtype] | {"horner": "\n".join(lines)}
+    constants, alone = list(_Q[dtype]), len(_Q[dtype]) % 2
+    pairs = [f"({a} * r + {b})" for a, b in zip(constants[alone::2], constants[alone + 1 :: 2], strict=True)]
+    first, *others = constants[:alone] + pairs
+    lines = [f"  net_vec q = {first} * rr + {others[0]};", *(f"  q = q * rr + {each};" for each in others[1:])]
+    return CONSTANTS[dtype] | {"q": "\n".join(lines)}
 
 
 def filled(template: str, **parts: str | int) -> str:

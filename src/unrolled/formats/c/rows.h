@@ -1,6 +1,8 @@
 /* a += W x, for some vectors of rows of a (R).  W (R, N) is stored column after column, and x[k] multiplies column k. */
 NET_INLINE void net_rows(net_real *a, const net_real *W, const net_real *x, int N, int R, const int rows) {
-  const int ways = net_block / rows; /* where the rows are few, columns w, w + ways ... have sums of their own */
+  /* Where the rows are few, columns w, w + ways ... have sums of their own; not of single numbers, which the compiler
+   * then no longer makes vectors of. */
+  const int ways = NET_BYTES ? net_ways(rows) : 1;
   net_vec sum[net_block], zero = {0};
   int k = 0;
   for (int v = 0; v < net_block; v++) sum[v] = v < rows ? net_load(a + v * net_lanes) : zero;

@@ -50,6 +50,11 @@ NET_INLINE net_vec net_as_real(net_bits x) {
 NET_INLINE net_bits net_above(net_vec x, net_real y) { return x > y ? ~(net_bits)0 : 0; }
 #endif
 
+/* How many sums of its own each of so many vectors has room for in a block. */
+NET_INLINE int net_ways(const int rows) {
+  return rows <= net_block / 8 ? 8 : rows <= net_block / 4 ? 4 : rows <= net_block / 2 ? 2 : 1;
+}
+
 NET_INLINE net_vec net_load(const net_real *p) { return *(const net_vec *)p; }
 NET_INLINE void net_store(net_real *p, net_vec x) { *(net_vec *)p = x; }
 NET_INLINE net_vec net_choose(net_bits mask, net_vec x, net_vec y) {

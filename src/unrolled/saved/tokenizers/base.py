@@ -94,8 +94,11 @@ class Tokenizer(ABC):
 
     def aligned(self, symbols: Sequence[str]) -> list[str]:
         """Return exactly N pieces for N symbols; the last includes what a stream would hold back."""
-        pieces, last = list(self.pieces(symbols)), max(len(symbols) - 1, 0)
-        return [*pieces[:last], "".join(pieces[last:])][: len(symbols)]
+        pieces = list(self.pieces(symbols))
+        if len(pieces) != len(symbols):
+            last = max(len(symbols) - 1, 0)
+            pieces = [*pieces[:last], "".join(pieces[last:])][: len(symbols)]
+        return pieces
 
     def data(self, symbols: Iterable[str]) -> bytes:
         """Return the exact bytes of these symbols.
