@@ -7,7 +7,7 @@ Steps are calls from Python that carry their state from one to the next, B = 1, 
 own stream, of ONNX Runtime with a graph of one operator, and of torch's cell; once one after the other, and once each
 after a pause, as a service with time between its requests sees them.
 
-In "threads" one thread and then two at once step streams of their own, many rows from Python and one row in the C library.
+In "threads" one thread and then two at once step streams of their own: many rows from Python, one row in the C library.
 """
 
 from __future__ import annotations

@@ -409,8 +409,10 @@ def runtime_many(found: Found) -> str:
             what = f"scores of {row['lines']:,} lines, H {row['H']}: {words}, and `score_each`"
             seconds = (f"{number(row['s'][of])} s" for of in (how, "batch"))
             lines.append([what, *seconds, f"{row['ratio'][how]:.1f}"])
-    for row in of_what(found, "load"):
-        lines.append([f"loading {row['MB']:.1f} MB, and a first step", *(f"{number(ms)} ms" for ms in row["ms"].values()), ""])
+    lines += [
+        [f"loading {row['MB']:.1f} MB, and a first step", *(f"{number(ms)} ms" for ms in row["ms"].values()), ""]
+        for row in of_what(found, "load")
+    ]
     return markdown("what|>the first|>the second|>times faster", lines)
 
 

@@ -284,15 +284,14 @@ void log_sums(const nb::ndarray<nb::ro, nb::ndim<2>, nb::c_contig, nb::device::c
               const nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>& sums) {
   const auto N = static_cast<Index>(logits.shape(0)), V = static_cast<Index>(logits.shape(1));
   if (static_cast<Index>(sums.shape(0)) != N || V < 1)
-    throw std::invalid_argument("log_sums: logits are (" + std::to_string(N) + ", " + std::to_string(V) +
-                                "), sums (" + std::to_string(sums.shape(0)) + "), expected (N, V) and (N)");
+    throw std::invalid_argument("log_sums: logits are (" + std::to_string(N) + ", " + std::to_string(V) + "), sums (" +
+                                std::to_string(sums.shape(0)) + "), expected (N, V) and (N)");
   const auto run = [&]<class Real>(const Kernels<Real>& kernels) {
     const auto* y = static_cast<const Computed<Real>*>(logits.data());
     const nb::gil_scoped_release unlocked;
     constexpr Index exp = 16;  // takes about as long as so many multiply-adds
-    share_rows(N, V * exp, [&](Index, Index first, Index rows) {
-      kernels.log_sums(y + first * V, rows, V, sums.data() + first);
-    });
+    share_rows(N, V * exp,
+               [&](Index, Index first, Index rows) { kernels.log_sums(y + first * V, rows, V, sums.data() + first); });
   };
   const DLDataType type = number_type(logits.dtype());
   if (type == kBFloat16) refuse_type("logits in bfloat16");
@@ -375,9 +374,10 @@ NB_MODULE(_core, m) {
         "Return the symbol that u in [0, 1) chooses from logits (V).");
   m.def("shares", &shares, nb::arg("choice"), nb::arg("logits").noconvert(), nb::arg("p").noconvert(),
         "Write the unnormalised probabilities to draw from, given logits (V), to p (V) float64.");
-  m.def("log_sums", &log_sums, nb::arg("logits").noconvert(), nb::arg("sums").noconvert(),
-        "Write log sum e^logits of each row of logits (N, V), float32 or float64, to sums (N) float64; NaN where a logit "
-        "is NaN or +inf, or all are -inf.");
+  m.def(
+      "log_sums", &log_sums, nb::arg("logits").noconvert(), nb::arg("sums").noconvert(),
+      "Write log sum e^logits of each row of logits (N, V), float32 or float64, to sums (N) float64; NaN where a logit "
+      "is NaN or +inf, or all are -inf.");
   m.def("buffer", &buffer, nb::arg("dtype"), nb::arg("shape"),
         "An uninitialised tensor of this shape whose memory is reused when it is gone.");
   m.def("release_workspace", &release_workspace, "Free the memory that is cached for later calls.");

@@ -7,8 +7,8 @@
 
 #include "kernels.h"
 
-// Those compiled in, best first, and a null behind them.  The C library has it (instruction_sets.cpp), and it is all that
-// the Python module takes from there: the kernels of single steps are in a wheel once.
+// Those compiled in, best first, and a null behind them.  The C library has the list (instruction_sets.cpp), and it is
+// all that the Python module takes from there: the kernels of single steps are in a wheel once.
 extern "C" [[gnu::visibility("default")]] const unrolled::InstructionSet* const* unrolled_instruction_sets();
 
 namespace unrolled {

@@ -41,7 +41,7 @@ template <class Real>
   return __builtin_convertvector(some, Vec<double>);
 }
 
-// log sum_v e^(y[v]) of each row of logits y (N, V), summed in double: NaN where a logit is NaN or +inf, or all are -inf.
+// log sum_v e^(y[v]) of each row of logits y (N, V), in double: NaN where a logit is NaN or +inf, or all are -inf.
 template <class Real>
 void log_sums(const Real* y, Index N, Index V, double* sums) {
   const FlushDenormals flush;

@@ -104,7 +104,7 @@ def runtime():
         {"what": "weights", "cell": "GRU", "H": 512, "us": {"float32": 60.0, "bfloat16": 40.0, "int8": 20.0},
          "ratio": {"bfloat16": 1.5, "int8": 3.0}},
         {"what": "streams", "cell": "LSTM", "H": 128, "B": 64, "us": {"together": 100.0, "alone": 300.0}, "ratio": 3.0},
-        {"what": "threads", "where": "C", "cell": "LSTM", "H": 16, "B": 1, "us": {"one": 1.0, "two": 0.5}, "ratio": 2.0},
+        {"what": "threads", "where": "C", "cell": "LSTM", "H": 16, "B": 1, "us": {"one": 1.0, "two": 0.5}, "ratio": 2},
         {"what": "feed", "cell": "LSTM", "H": 256, "T": 1_000_000, "s": {"feed": 2.0, "layer": 3.0}, "ratio": 1.5},
         {"what": "score", "H": 16, "lines": 10_000, "s": {"batch": 0.1, "each": 2.0, "steps": 8.0},
          "ratio": {"each": 20.0, "steps": 80.0}},

@@ -14,7 +14,7 @@ from unrolled.notation import CELLS, gate_count
 
 HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
-TARGETS, X
+TARGETS, CHOICE = ["target_neon", "target_neon_bf16", "target_baseline"], ["instruction_sets", "kernel_set"]
 UNITS = [*TARGETS, *CHOICE, "dispatch", "division", "quota", "threads", "workspace"]
 
 compiler = shutil.which("aarch64-linux-gnu-g++")

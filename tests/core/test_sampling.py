@@ -72,7 +72,7 @@ def test_logits_without_a_distribution_are_refused_wherever_they_stand(instructi
         logits[1, v] = wrong
         if wrong is None:
             logits[1] = -np.inf
-        with pytest.raises(ValueError, match="the largest logit is (nan|inf|-inf), expected a number"):
+        with pytest.raises(ValueError, match=r"the largest logit is (nan|inf|-inf), expected a number"):
             log_softmax(logits)
 
 

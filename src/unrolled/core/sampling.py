@@ -38,14 +38,13 @@ def log_softmax_at(logits: Logits, ids: NDArray[np.int64]) -> NDArray[np.float64
 
 def _log_sums(logits: Logits) -> NDArray[np.float64]:
     """Return log sum e^logits of each row, (...)."""
-    rows = np.ascontiguousarray(logits, np.float32 if logits.dtype == np.float32 else np.float64)
+    rows: Any = np.ascontiguousarray(logits, np.float32 if logits.dtype == np.float32 else np.float64)
     sums = np.empty(logits.shape[:-1])
     _core.log_sums(rows.reshape(-1, logits.shape[-1]), sums.reshape(-1))
     if np.isnan(sums).any():
         wrong = logits[np.isnan(sums)][0].max()
         raise ValueError(
-            f"the largest logit is {wrong}, expected a number; "
-            "the model's weights are damaged or its training diverged"
+            f"the largest logit is {wrong}, expected a number; the model's weights are damaged or its training diverged"
         )
     return sums
 

@@ -34,8 +34,7 @@ def to_c(
         source: the network; its layers run forward, and its head reads every step.  One of float64 computes in double.
         path: of the header.
         weights: "int8" for matrices of whole numbers with one scale a row; what symbols look up, and sums, stay as they
-            are.  If left out, as the network is saved: "int8" where that is so, else "float32", to which bfloat16 widens
-            exactly.
+            are.  If left out, as the network is saved: in int8, or else in float32, to which bfloat16 widens exactly.
         name: what all names in the header begin with; by default that of the file.
     Raises: FormatError if a header cannot hold the network, before anything is written.
 

@@ -150,9 +150,10 @@ class Vocabulary:
         >>> Vocabulary("ab", "characters").encode_each(["ab", "", "c"])
         [array([0, 1]), array([], dtype=int64), array([3])]
         """
-        if not texts or not isinstance(self.tokenizer, CodeTokenizer) or {*map(type, texts)} - {str, bytes}:
+        plain = [text for text in texts if isinstance(text, str | bytes)]
+        if not plain or len(plain) < len(texts) or not isinstance(self.tokenizer, CodeTokenizer):
             return [self.encode(text) for text in texts]
-        codes = [self.tokenizer.codes(self._normal(text)) for text in texts]
+        codes = [self.tokenizer.codes(self._normal(text)) for text in plain]
         ids, ends = self._looked_up(np.concatenate(codes)), np.cumsum([0, *map(len, codes)]).tolist()
         return [ids[begin:end] for begin, end in pairwise(ends)]
 
