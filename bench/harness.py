@@ -13,6 +13,7 @@ import json
 import math
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -254,9 +255,10 @@ class Report:
 
 
 def _words() -> list[str]:
-    """Return the command line without --json."""
+    """Return the command line without --json, and without the folders of this machine."""
     given = zip(sys.argv, sys.argv[1:], strict=False)
-    return [word for before, word in given if before != "--json" and not word.startswith("--json")]
+    words = [word for before, word in given if before != "--json" and not word.startswith("--json")]
+    return [re.sub("=.*/", "=", word) for word in words]
 
 
 def _short(value: Any) -> Any:

@@ -386,10 +386,12 @@ def runtime_weights(found: Found) -> str:
     """One step on weights of each type."""
     lines = [
         [row["cell"], row["H"], *(number(us) for us in row["us"].values()),
-         *(f"{ratio:.2f}" for ratio in row["ratio"].values()), "2 (int8)"]
+         *(f"{ratio:.2f}" for ratio in row["ratio"].values()), 2]
         for row in of_what(found, "weights")
     ]  # fmt: skip
-    return markdown("cell|>H|>float32, us|>bfloat16|>int8|>bfloat16, times faster|>int8, times faster|>aim", lines)
+    return markdown(
+        "cell|>H|>float32, us|>bfloat16|>int8|>bfloat16, times faster|>int8, times faster|>aim of int8", lines
+    )
 
 
 def runtime_many(found: Found) -> str:
@@ -399,7 +401,8 @@ def runtime_many(found: Found) -> str:
         what = f"{row['B']} streams of {row['cell']} {row['H']}, a step of each"
         lines.append([what, *(f"{number(row['us'][how])} us" for how in ("alone", "together")), f"{row['ratio']:.1f}"])
     for row in of_what(found, "threads"):
-        what = f"two threads beside one, {row['cell']} {row['H']}, {row['B']} rows each, {row['where']}; a step served"
+        rows = "1 row" if row["B"] == 1 else f"{row['B']} rows"
+        what = f"two threads beside one, {row['cell']} {row['H']}, {rows} each, {row['where']}; a step served"
         lines.append([what, *(f"{number(row['us'][how])} us" for how in ("one", "two")), f"{row['ratio']:.2f}"])
     for row in of_what(found, "feed"):
         what = f"{row['T']:,} symbols through {row['cell']} {row['H']}: the layer of torch, and `feed`"

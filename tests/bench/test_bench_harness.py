@@ -68,14 +68,15 @@ def test_wrong_result_is_named(wrong):
 
 
 def test_report_writes_what_the_numbers_depend_on(monkeypatch, tmp_path):
-    monkeypatch.setattr(sys, "argv", ["bench/steps.py", "--threads", "1", "--json", "out.json"])
+    words = ["bench/steps.py", "--threads", "1", "--json", "out.json", "--peer", "Other=/home/somebody/other"]
+    monkeypatch.setattr(sys, "argv", words)
     report = harness.Report("steps", options(tmp_path))
     report.add(lambda: {"ms": 1.23456789, "deep": [{"ratio": 9.87654321}]}, str)
     report.lacks("JAX", "not installed")
     assert report.finish(more=[1]) == 0
     found = json.loads((tmp_path / "out.json").read_text())
     assert {"commit", "cpu", "instruction_set", "threads", "torch", "date"} <= found["machine"].keys()
-    assert found["command"] == "python bench/steps.py --threads 1"
+    assert found["command"] == "python bench/steps.py --threads 1 --peer Other=other"
     assert found["missing"] == {"JAX": "not installed"}
     assert len(found["load"]) == 2
     assert found["rows"][0]["ms"] == 1.2346

@@ -116,10 +116,10 @@ def runtime():
 def test_tables_of_the_runtime_stand_beside_what_was_there():
     assert "| GRU | 16 | 2 | missing | 30 |" in tables.ways(runtime())
     assert "| GRU | 16 | 2 | missing | 15.0 | 2 | missing | 50.0 |" in tables.runtime_steps(runtime())
-    assert "| GRU | 512 | 60 | 40 | 20 | 1.50 | 3.00 | 2 (int8) |" in tables.runtime_weights(runtime())
+    assert "| GRU | 512 | 60 | 40 | 20 | 1.50 | 3.00 | 2 |" in tables.runtime_weights(runtime())
     many = tables.runtime_many(runtime())
     assert "| 64 streams of LSTM 128, a step of each | 300 us | 100 us | 3.0 |" in many
-    assert "LSTM 16, 1 rows each, C; a step served | 1 us | 0.5 us | 2.00 |" in many
+    assert "LSTM 16, 1 row each, C; a step served | 1 us | 0.5 us | 2.00 |" in many
     assert "a call each, and `score_each` | 2 s | 0.1 s | 20.0 |" in many
     assert "| loading 10.3 MB, and a first step | 9 ms | 12 ms |  |" in many
 
