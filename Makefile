@@ -54,15 +54,14 @@ asan: $(VENV)/.installed $(ASAN)/.installed
 
 # Threads that share the work of a call, and threads that step streams of one model, under the thread sanitizer.
 TSAN := -O1 -g -ffp-contract=off -fsanitize=thread -pthread -DUNROLLED_HAS_BASELINE
-CORE := $(addprefix csrc/,target_baseline.cpp instruction_sets.cpp dispatch.cpp workspace.cpp)
+CORE := $(addprefix csrc/,target_baseline.cpp instruction_sets.cpp dispatch.cpp workspace.cpp threads.cpp division.cpp quota.cpp)
 tsan: build/tsan/races build/tsan/streams build/tsan/model
 	build/tsan/races
 	build/tsan/streams build/tsan/model 300
 
 build/tsan/races: $(CPP) tests/core/races.cpp tests/core/layer_arrays.h
 	mkdir -p build/tsan
-	$(CXX) -std=gnu++20 $(TSAN) tests/core/races.cpp $(CORE) \
-	  $(addprefix csrc/,kernel_set.cpp division.cpp quota.cpp threads.cpp) -o $@
+	$(CXX) -std=gnu++20 $(TSAN) tests/core/races.cpp $(CORE) csrc/kernel_set.cpp -o $@
 
 build/tsan/streams: $(CPP) tests/runtime/c_threads.c src/unrolled/include/unrolled.h
 	mkdir -p build/tsan
