@@ -8,6 +8,8 @@ from pathlib import Path
 #: Files with the free memory of the machine, and with the limit of a container.
 _MEMINFO = Path("/proc/meminfo")
 _LIMIT, _USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+#: File with the pages of this process: all of them, and those in memory.
+_PAGES = Path("/proc/self/statm")
 #: Bytes below which nothing is looked up.
 LITTLE = 1 << 26
 
@@ -25,6 +27,15 @@ def available() -> int:
     if _LIMIT.exists() and _LIMIT.read_text().strip() != "max":
         found.append(int(_LIMIT.read_text()) - int(_USED.read_text()))
     return min(found) if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def resident() -> int:
+    """Return how many bytes of memory this process has; 0 where nothing says so.
+
+    >>> resident() >= 0
+    True
+    """
+    return int(_PAGES.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if _PAGES.exists() else 0
 
 
 def expect_room(needed: int, what: str, remedy: str) -> None:
