@@ -18,7 +18,9 @@ def test_model_of_the_plan_has_a_hundred_million_parameters():
 def test_time_of_one_machine_is_all_operations_over_what_it_reaches():
     job = replace(JOB, critical=math.inf)
     sure = replace(NODE, failures=1e-12)
-    assert plan(job, sure, 1).seconds == pytest.approx(6 * job.parameters * job.symbols / (sure.operations * sure.share))
+    assert plan(job, sure, 1).seconds == pytest.approx(
+        6 * job.parameters * job.symbols / (sure.operations * sure.share)
+    )
 
 
 @pytest.mark.parametrize("nodes", [2, 3, 8])

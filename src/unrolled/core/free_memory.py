@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from unrolled.words import sized
+
 #: Files with the free memory of the machine, and with the limit of a container.
 _MEMINFO = Path("/proc/meminfo")
 _LIMIT, _USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
@@ -46,7 +48,7 @@ def expect_room(needed: int, what: str, remedy: str) -> None:
     >>> expect_room(10**18, "a very long text", "shorten it")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    MemoryError: a very long text takes about 1,000,000,000.0 GB, and ... GB are free; shorten it
+    MemoryError: a very long text takes about 1,000,000,000.0 GB, and ... are free; shorten it
     """
     if needed > LITTLE and needed > (free := available()):
-        raise MemoryError(f"{what} takes about {needed / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free; {remedy}")
+        raise MemoryError(f"{what} takes about {sized(needed)}, and {sized(free)} are free; {remedy}")

@@ -15,7 +15,7 @@ from unrolled.core.free_memory import available, resident
 from unrolled.corpus.splitting import Sequences
 from unrolled.notation import CELLS, has_cell_state
 from unrolled.saved.tensors import model_tensors
-from unrolled.words import counted
+from unrolled.words import counted, sized
 
 #: Numbers that training keeps for each parameter: itself, its gradient, two moments, its best value.
 KEPT = 5
@@ -51,11 +51,13 @@ class Needs(NamedTuple):
     batch: int
 
     @classmethod
-    def of(cls, config: ModelConfig, V: int, training: TrainingConfig | None = None, largest: Largest | None = None) -> Needs:
+    def of(
+        cls, config: ModelConfig, V: int, training: TrainingConfig | None = None, largest: Largest | None = None
+    ) -> Needs:
         """Return what a model with V symbols takes, and what its training does.
 
         >>> Needs.of(ModelConfig(hidden_size=64), 9, TrainingConfig(), Largest(symbols=6400, steps=100))
-        Needs(parameters=388980, batch=12902400)
+        Needs(parameters=395700, batch=13107200)
         """
         count = 4 * parameters(config, V)
         if training is None or largest is None:
@@ -70,7 +72,7 @@ class Needs(NamedTuple):
         else:
             segment = min(T, math.ceil(T**0.5) if recomputed == "auto" else recomputed)
             kept = rows * (y + dropped) + rows * c // segment + rows * segment // T * (gates + c) // config.num_layers
-        passing = 2 * number * rows  # dy and dx of the layer that is walked back
+        passing = rows * (2 * number + dropped)  # dy and dx of the layer that is walked back, before and after dropout
         return cls(count * KEPT, -(-config.hidden_size // PADDED) * PADDED * (config.num_layers * kept + passing))
 
     @property
@@ -80,7 +82,7 @@ class Needs(NamedTuple):
 
 
 def room(limit: int | None = None) -> int:
-    """Return how many more bytes this process may take: those that are free, and those left of a limit for all of it."""
+    """Return how many more bytes this process may take: those free, or those left of a limit for all of it."""
     free = available()
     return free if limit is None else max(0, min(free, limit - resident()))
 
@@ -120,7 +122,7 @@ def check_memory(
     >>> check_memory(ModelConfig(hidden_size=10**6), 4)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    MemoryError: 4,000,028,000,004 parameters take 16,000.1 GB, and ... GB are free; lower hidden_size (now 1,000,000)
+    MemoryError: 4,000,028,000,004 parameters take 16,000.1 GB, and ... are free; lower hidden_size (now 1,000,000)
     """
     needs, free = Needs.of(config, V, training, largest), room(limit)
     if needs.total <= free:
@@ -128,15 +130,15 @@ def check_memory(
     sizes = {name: getattr(config, name) for name in ("hidden_size", "num_layers", "embedding_size")}
     if training is None or largest is None or needs.parameters > needs.batch:
         kept = ", with what training keeps for each," if training else ""
-        said = f"{parameters(config, V):,} parameters take{kept} {needs.parameters / 1e9:,.1f} GB"
+        said = f"{parameters(config, V):,} parameters take{kept} {sized(needs.parameters)}"
     else:
-        said = f"a batch of {counted(largest.symbols, 'symbol')} takes {needs.batch / 1e9:,.1f} GB in all layers"
+        said = f"a batch of {counted(largest.symbols, 'symbol')} takes {sized(needs.batch)} in all layers"
         sizes |= {"batch_size": training.batch_size, "bptt": training.bptt}
     defaults = asdict(ModelConfig(embedding_size=256)) | asdict(TrainingConfig())
     raised = [name for name, size in sizes.items() if size > defaults[name]]
     lower = ", ".join(f"{option(name)} (now {sizes[name]:,})" for name in raised or ["hidden_size"])
     of = "are free" if limit is None else f"are left of {option('memory')}"
-    raise MemoryError(f"{said}, and {free / 1e9:,.1f} GB {of}; lower {lower}")
+    raise MemoryError(f"{said}, and {sized(free)} {of}; lower {lower}")
 
 
 def parameters(config: ModelConfig, V: int) -> int:

