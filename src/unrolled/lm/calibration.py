@@ -13,12 +13,14 @@ from unrolled.config.model import ModelConfig
 from unrolled.config.training import ENDS, TrainingConfig
 from unrolled.core import has_bfloat16_units
 from unrolled.corpus.corpus import Corpus
+from unrolled.corpus.sharing import Alone
 from unrolled.corpus.splitting import beginning
 from unrolled.lm.gradients import gradient_function
 from unrolled.lm.loader import BatchLoader
 from unrolled.lm.memory import parameters
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.optimisers import Optimiser
+from unrolled.lm.parallel.joining import join
 from unrolled.lm.recipe import NOMINAL, Facts, Recipe, Speed, choose
 
 #: Hidden sizes that are timed, the steps of each after the first, and the seconds after which no further one is begun.
@@ -30,7 +32,7 @@ BATCHES = TrainingConfig(batch_size=16, bptt=64, max_steps=1)
 TIMED, LONGEST = BATCHES.batch_size * BATCHES.bptt * (STEPS + 1), 1024
 
 
-def recipe_for(corpus: Corpus, *, begun: bool = False, **given: Any) -> Recipe:
+def recipe_for(corpus: Corpus, *, begun: bool = False, ranks: Alone | None = None, **given: Any) -> Recipe:
     """Return the recipe for training on a corpus on this machine.
 
     A run of given steps or epochs is planned without a look at the clock, so that the same call plans the same run.
@@ -38,6 +40,7 @@ def recipe_for(corpus: Corpus, *, begun: bool = False, **given: Any) -> Recipe:
     Args:
         corpus: the data.
         begun: whether a trained model learns it.
+        ranks: the processes that will share the run, all of which call this; by default those of torchrun.
         given: fields of ModelConfig and TrainingConfig, which keep their values; max_minutes is the time to train in.
 
     Raises: TypeError if there is no such field; ValueError if one is out of its range.
@@ -47,10 +50,12 @@ def recipe_for(corpus: Corpus, *, begun: bool = False, **given: Any) -> Recipe:
     >>> recipe.model.cell, recipe.training.max_epochs, recipe.training.schedule
     ('gru', 3, 'cosine')
     """
+    ranks = ranks or join()
     timed = given.get("max_minutes") or not any(given.get(end) for end in ENDS)
     precision = given.get("precision")
     speed = measured_speed(corpus, precision) if timed else NOMINAL._replace(precision=precision or likely_precision())
-    return choose(Facts.of(corpus, begun), speed, given)
+    speed = Speed(*ranks.told(speed)).of_several(ranks.size)
+    return choose(Facts.of(corpus, begun, ranks.size), speed, given)
 
 
 def measured_speed(corpus: Corpus, precision: Precision | None = None) -> Speed:
