@@ -25,6 +25,7 @@ BENCHES = (
     "composing",
     "memory",
     "train_throughput",
+    "parallel",
     "peers",
     "situations",
     "left_padded",

@@ -17,7 +17,7 @@ from typing import Any
 import tables
 from harness import RESULTS, ROOT
 
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "performance.md", ROOT / "docs" / "shapes.md")
+DOCUMENTS = (ROOT / "README.md", *(ROOT / "docs" / name for name in ("performance.md", "shapes.md", "scale.md")))
 #: Place -> (bench, function from the bench's JSON to the table).
 PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "common": ("layers", tables.common),
@@ -38,6 +38,7 @@ PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "memory": ("memory", tables.memory),
     "training": ("train_throughput", tables.training),
     "corpus": ("corpus_table", tables.corpus),
+    "parallel": ("parallel", tables.parallel),
 }
 
 
