@@ -43,8 +43,11 @@ class Task:
 
     @property
     def operations(self) -> float:
-        """Operations for a symbol: a multiplication and an addition a weight, forward, and twice that back."""
-        return 6.0 * self.parameters
+        """Operations for a symbol: a multiplication and an addition a weight, forward, and twice that back.
+
+        The first layer looks up what a symbol adds to its gates.
+        """
+        return 6.0 * ((8 * self.L - 4) * self.H**2 + self.V * self.H)
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,8 @@ class Node:
 
     Attributes:
         cores: Cores that compute.
-        rate: Operations that a core does in a second of training: those of bench/train_throughput.py, LSTM of H 512.
+        rate: Operations that a core does in a second of training: about half of what bench/train_throughput.py finds for
+            an LSTM of H 512 on two cores, because many share a clock and memory.
         network: Bytes that it sends in a second, and receives.
         latency: Of one message.
         disk: Bytes that it writes in a second.
@@ -62,7 +66,7 @@ class Node:
     """
 
     cores: int = 32
-    rate: float = 140e9
+    rate: float = 100e9
     network: float = 25e9 / 8
     latency: float = 50e-6
     disk: float = 500e6

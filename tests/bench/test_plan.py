@@ -24,11 +24,11 @@ def test_parameters_are_those_of_the_model():
     assert TASK.parameters == pytest.approx(1e8, rel=0.02)
 
 
-def test_rate_of_a_core_is_the_one_that_was_measured():
+def test_rate_of_a_core_is_one_that_was_measured_with_room_to_spare():
     rows = json.loads((ROOT / "bench" / "results" / "train_throughput.json").read_text())["rows"]
     [row] = [row for row in rows if row["name"] == "lstm H=512"]
     one = replace(TASK, L=1, H=512, V=96)
-    assert row["unrolled"] * one.operations / 2 == pytest.approx(NODE.rate, rel=0.1)  # on two cores
+    assert 1.2 <= row["unrolled"] * one.operations / 2 / NODE.rate <= 4  # on two cores
 
 
 def test_one_node_computes_all_the_time_and_eight_take_an_eighth_of_it():

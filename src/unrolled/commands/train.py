@@ -18,7 +18,7 @@ from unrolled.commands.console import PlainConsole
 from unrolled.commands.evaluate import held_out, report
 from unrolled.commands.outcome import show_interrupted, show_outcome
 from unrolled.commands.together import together
-from unrolled.config.checks import Positive
+from unrolled.config.checks import Positive, bytes_of
 from unrolled.config.data import DataConfig
 from unrolled.config.model import ModelConfig
 from unrolled.config.options import option
@@ -49,6 +49,7 @@ def train(
     /,
     *,
     minutes: Positive | None = None,
+    memory: str | None = None,
     out: Path | None = None,
     dry_run: Flag = False,
     config: ExistingTomlPath | None = None,
@@ -65,6 +66,8 @@ def train(
         data: Files, folders, - for standard input, or one of the words sonnets and anbn for data that comes with the
             package; a resumed run reads its own data again.
         minutes: Time to train in; 5 if no other end is given.
+        memory: What the process may take at most, such as 2GB, by default what is free; where that is too little, gates
+            are recomputed instead of saved.
         out: New folder for the model, its checkpoints and its metrics, by default one in runs/ with the name of the
             data; with --resume, the folder of the run.
         dry_run: Show what would be chosen, and end.
@@ -74,15 +77,16 @@ def train(
             the data are added; the data is read as its own was.
         rank_timeout: Under torchrun, seconds to wait for a process that is missing or gives no sign of life.
     """
-    own = {"minutes": minutes, "resume": resume, "dry_run": dry_run}
+    own = {"minutes": minutes, "memory": memory, "resume": resume, "dry_run": dry_run}
     with together(rank_timeout, lambda: own | asdict(model) | asdict(dataset) | asdict(training)) as ranks:
-        _train(ranks, data, minutes, out, dry_run, resume, start, model, dataset, training)
+        _train(ranks, data, minutes, memory, out, dry_run, resume, start, model, dataset, training)
 
 
 def _train(
     ranks: Alone,
     data: list[str] | None,
     minutes: float | None,
+    memory: str | None,
     out: Path | None,
     dry_run: bool,
     resume: bool,
@@ -111,12 +115,14 @@ def _train(
     if dataset.include and not any(Path(name).is_dir() for name in sources):
         said = option("include", dataset.include)
         warnings.warn(f"{said} has no effect: it chooses the files of a folder, and no folder is named", stacklevel=2)
+    limit = bytes_of("memory", memory) if memory is not None else None
     console = PlainConsole(quiet=not ranks.first)
     begun = starting_point.load(start, model, dataset) if start else None
     vocabulary = begun.vocabulary if begun else None
     if dry_run:
         corpus = inputs.read(sources, dataset, vocabulary, extend=begun is not None)
-        recipe.show(console, recipe.chosen(corpus, model, training, minutes, begun is not None))
+        shown = recipe.chosen(corpus, model, training, minutes, memory, begun is not None)
+        recipe.show(console, corpus, shown, ranks.size)
         return
     out = Path(ranks.told(str(out or _new_name(sources))))
     again = command("train", "--resume", "--out", out)
@@ -137,15 +143,15 @@ def _train(
         from unrolled import lm
         from unrolled.lm.callbacks import TensorBoard
         from unrolled.lm.display import Display
-        from unrolled.lm.memory import check_memory, largest_batch
+        from unrolled.lm.memory import Largest, check_memory
 
         origin = inputs.origin(sources, dataset, corpus)
-        plan = None if resume else recipe.chosen(corpus, model, training, minutes, begun is not None)
+        plan = None if resume else recipe.chosen(corpus, model, training, minutes, memory, begun is not None)
         if plan:
-            recipe.show(console, plan)
+            recipe.show(console, corpus, plan, ranks.size)
             model, training, origin = plan.model, plan.training, origin | plan.saved_reasons()
-        rows = largest_batch(corpus.train, corpus.stream, training)
-        check_memory(model, len(corpus.vocabulary), training, -(-rows // ranks.size))
+        largest = Largest.of(corpus.train, corpus.stream, training).shared(ranks.size)
+        check_memory(model, len(corpus.vocabulary), training, largest, limit)
         torch.manual_seed(training.seed)
         if begun:
             network, origin = begun.network(console, corpus, sources), origin | begun.origin(corpus)
