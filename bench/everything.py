@@ -26,6 +26,7 @@ BENCHES = (
     "composing",
     "memory",
     "train_throughput",
+    "parallel",
     "peers",
     "situations",
     "left_padded",

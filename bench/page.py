@@ -17,7 +17,7 @@ from typing import Any
 import tables
 from harness import RESULTS, ROOT
 
-DOCUMENTS = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("performance", "shapes", "deploy")))
+DOCUMENTS = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("performance", "shapes", "scale", "deploy")))
 #: Place -> (bench, function from the bench's JSON to the table).
 PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "common": ("layers", tables.common),
@@ -44,6 +44,7 @@ PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "runtime_many": ("runtime", tables.runtime_many),
     "in_c": ("c_header", tables.in_c),
     "c_header": ("c_header", tables.c_header),
+    "parallel": ("parallel", tables.parallel),
 }
 
 

@@ -327,6 +327,24 @@ def training(found: Found) -> str:
     )
 
 
+def parallel(found: Found) -> str:
+    """Two processes beside one of as many threads."""
+    return markdown(
+        "what|>one process, two threads|>two processes, one thread||>times|>aim|>MB of gradient a step",
+        (
+            [
+                r["name"],
+                *(f"{rate:,.0f}" for rate in r["tokens"].values()),
+                "tokens/s",
+                f"{r['ratio']:.2f}",
+                f"{r['goal']:g}",
+                f"{r['gradient_bytes'] / 1e6:.2f}",
+            ]
+            for r in found["rows"]
+        ),
+    )
+
+
 def corpus(found: Found) -> str:
     """Bits per character of each cell and size, and what simple predictors reach."""
     lines = [

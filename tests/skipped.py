@@ -14,6 +14,7 @@ REMEDIES = (
     ("extra [", "an extra", "pip install -e '.[dev,docs]'"),
     ("needs [", "an extra", "pip install -e '.[dev,docs]'"),
     ("No module named", "an extra", "pip install -e '.[dev,docs]'"),
+    ("network namespaces", "network namespaces", "apt install iproute2, and run as root"),
     ("CUDA", "a GPU", ""),
     ("this processor has no", "an instruction set of this processor", ""),
 )

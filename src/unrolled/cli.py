@@ -21,6 +21,7 @@ from unrolled import __version__
 from unrolled.commands import WrongUse
 from unrolled.commands.arguments import WrappedHelp, check_numbers, plainly
 from unrolled.commands.console import StandardOutput, printable
+from unrolled.config.launch import speaks_for_all, speaks_for_its_machine
 from unrolled.config.options import named_as_flags
 from unrolled.extras import remedy
 from unrolled.words import sized
@@ -90,13 +91,13 @@ def _run(arguments: Sequence[str]) -> int:
             app.resolved_commands()  # so that the list shows the help of each
         command, bound, _ = app.parse_args(_standard_input_last(arguments), exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        return _complain(plainly(error, arguments), WRONG_USE)
+        return _complain_once(plainly(error, arguments), WRONG_USE)
     except ValueError as error:
-        return _complain(error, WRONG_USE)
+        return _complain_once(error, WRONG_USE)
     except Exception as error:  # of a file that options come from
         if not _is_plain(error):
             raise
-        return _complain(error, FAILED)
+        return _complain_once(error, FAILED)
     try:
         command(*bound.args, **bound.kwargs)
     except ModuleNotFoundError as error:
@@ -136,14 +137,20 @@ def _standard_input_last(arguments: Sequence[str]) -> list[str]:
 
 
 def _note(message: Warning | str, *_: Any, **__: Any) -> None:
-    """Print a warning on one line."""
-    _say(f"note: {message}")
+    """Print a warning on one line, in the first of several processes."""
+    if speaks_for_all():
+        _say(f"note: {message}")
 
 
 def _say(text: str) -> None:
     """Print one line on standard error; what cannot be printed there ends nothing."""
     with suppress(OSError, AttributeError):  # a process without one has None there
         print("unrolled:", *printable(text, sys.stderr).split(), file=sys.stderr)
+
+
+def _complain_once(error: Exception | str, code: int) -> int:
+    """Print an error that all processes of a machine have, in the first of them; return the exit code."""
+    return _complain(error, code) if speaks_for_its_machine() else code
 
 
 def _complain(error: Exception | str, code: int) -> int:
@@ -155,7 +162,7 @@ def _complain(error: Exception | str, code: int) -> int:
     if refused or not text:  # torch's allocator says where in its source; a MemoryError of Python says nothing
         asked = f": {sized(int(refused[1]))} were asked for at once" if refused else ""
         text = f"out of memory{asked}; take a smaller model, batch or vocabulary"
-    _say(text)
+    _say(": ".join([*getattr(error, "__notes__", []), text]))  # the name of a process, of several
     return code
 
 

@@ -20,7 +20,7 @@ def sequences_of(lists) -> Sequences:
 
 def rows(batches):
     """The sequences that a pass yields, put together again from inputs and targets."""
-    for inputs, targets, lengths in batches:
+    for inputs, targets, lengths, _ in batches:
         for b, T in enumerate(lengths):
             assert inputs[1:T, b].tolist() == targets[: T - 1, b].tolist()
             assert (targets[T:, b] == IGNORED).all()
@@ -54,7 +54,7 @@ def test_sequence_batches_change_their_order_with_epoch_and_seed():
 
 def test_sequence_batches_give_the_textbook_batch():
     [batch] = SequenceBatches(Sequences(np.array([0, 1, 2, 0, 0, 1, 1, 2]), np.array([0, 3, 8])), 5)
-    assert [array.dtype for array in batch] == [np.int64] * 3
+    assert [array.dtype for array in batch[:3]] == [np.int64] * 3
     assert batch.inputs.T.tolist() == [[0, 0, 1, 1], [0, 1, 0, 0]]
     assert batch.targets.T.tolist() == [[0, 1, 1, 2], [1, 2, IGNORED, IGNORED]]
 
@@ -64,7 +64,7 @@ def test_stream_batches_predict_every_symbol_once_an_epoch(N, B, bptt):
     batches = StreamBatches(np.arange(N), B, bptt)
     for _ in range(2):
         seen = []
-        for k, (inputs, targets, reset) in enumerate(batches):
+        for k, (inputs, targets, reset, _) in enumerate(batches):
             counted = targets != IGNORED
             assert inputs.shape == targets.shape
             assert inputs.shape[1] == B

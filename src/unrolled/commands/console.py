@@ -92,14 +92,14 @@ class StandardOutput:
 class PlainConsole(Console):
     """Prints text as it is: the name of a folder may hold brackets, which are not read as markup.
 
-    Args: stderr: print on standard error, because a result goes to standard output.
+    Args: stderr: print on standard error, because a result goes to standard output; quiet: print nothing.
 
     >>> PlainConsole().print("runs/[red]a :smile:")
     runs/[red]a :smile:
     """
 
-    def __init__(self, *, stderr: bool = False) -> None:
-        super().__init__(markup=False, emoji=False, highlight=False, stderr=stderr)
+    def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, stderr=stderr, quiet=quiet)
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print; what is no terminal gets lines of text whole, so that grep finds what stands in them."""

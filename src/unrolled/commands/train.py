@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,13 +17,16 @@ from unrolled.commands.configuration import fill_in
 from unrolled.commands.console import PlainConsole
 from unrolled.commands.evaluate import held_out, report
 from unrolled.commands.outcome import show_interrupted, show_outcome
+from unrolled.commands.together import together
 from unrolled.config.checks import Positive, bytes_of
 from unrolled.config.data import DataConfig
 from unrolled.config.model import ModelConfig
 from unrolled.config.options import option
 from unrolled.config.training import TrainingConfig
+from unrolled.words import counted
 
 if TYPE_CHECKING:
+    from unrolled.corpus.sharing import Alone
     from unrolled.lm.run import Result
 
 app = App(
@@ -51,6 +55,7 @@ def train(
     config: ExistingTomlPath | None = None,
     resume: Flag = False,
     start: Annotated[Path | None, Parameter(name="--from")] = None,
+    rank_timeout: Positive = 60.0,
     model: Annotated[ModelConfig, Parameter(name="*", group="Model")] = ModelConfig(),
     dataset: Annotated[DataConfig, Parameter(name="*", group="Data")] = DataConfig(),
     training: Annotated[TrainingConfig, Parameter(name="*", group="Training")] = TrainingConfig(),
@@ -70,7 +75,27 @@ def train(
         resume: Resume the run in --out exactly where it stopped.
         start: Folder of a trained model to start from: its weights, its options and its symbols, to which new ones of
             the data are added; the data is read as its own was.
+        rank_timeout: Under torchrun, seconds to wait for a process that is missing or gives no sign of life.
     """
+    own = {"minutes": minutes, "memory": memory, "resume": resume, "dry_run": dry_run}
+    with together(rank_timeout, lambda: own | asdict(model) | asdict(dataset) | asdict(training)) as ranks:
+        _train(ranks, data, minutes, memory, out, dry_run, resume, start, model, dataset, training)
+
+
+def _train(
+    ranks: Alone,
+    data: list[str] | None,
+    minutes: float | None,
+    memory: str | None,
+    out: Path | None,
+    dry_run: bool,
+    resume: bool,
+    start: Path | None,
+    model: ModelConfig,
+    dataset: DataConfig,
+    training: TrainingConfig,
+) -> None:
+    """Train in one process, or in one of several that share the run."""
     from unrolled.saved.checkpoints import new_folder
     from unrolled.saved.lock import only_writer
     from unrolled.saved.measured import save_measured
@@ -85,24 +110,28 @@ def train(
         raise WrongUse(
             "no training data; name files, or one of the words sonnets and anbn for data that comes with the package"
         )
+    if ranks.size > 1 and inputs.STANDARD_INPUT in sources:
+        raise WrongUse("standard input cannot be read by several processes; write the data to a file, or prepare it")
     if dataset.include and not any(Path(name).is_dir() for name in sources):
         said = option("include", dataset.include)
         warnings.warn(f"{said} has no effect: it chooses the files of a folder, and no folder is named", stacklevel=2)
     limit = bytes_of("memory", memory) if memory is not None else None
-    console = PlainConsole()
+    console = PlainConsole(quiet=not ranks.first)
     begun = starting_point.load(start, model, dataset) if start else None
     vocabulary = begun.vocabulary if begun else None
     if dry_run:
         corpus = inputs.read(sources, dataset, vocabulary, extend=begun is not None)
-        recipe.show(console, corpus, recipe.chosen(corpus, model, training, minutes, memory, begun is not None))
+        shown = recipe.chosen(corpus, model, training, minutes, memory, begun is not None)
+        recipe.show(console, corpus, shown, ranks.size)
         return
-    out = out or _new_name(sources)
+    out = Path(ranks.told(str(out or _new_name(sources))))
     again = command("train", "--resume", "--out", out)
-    made = not out.exists()
+    made = ranks.first and not out.exists()
     try:
-        with only_writer(out, create=not resume):  # before anything is spent on the run
-            if not resume:
-                new_folder(out)
+        if ranks.first:
+            with only_writer(out, create=not resume):  # before anything is spent on the run
+                if not resume:
+                    new_folder(out)
         if resume and inputs.STANDARD_INPUT in sources:
             console.print(f"reading standard input, which this run began with: {again} < DATA", soft_wrap=True)
         if resume:
@@ -119,17 +148,24 @@ def train(
         origin = inputs.origin(sources, dataset, corpus)
         plan = None if resume else recipe.chosen(corpus, model, training, minutes, memory, begun is not None)
         if plan:
-            recipe.show(console, corpus, plan)
+            recipe.show(console, corpus, plan, ranks.size)
             model, training, origin = plan.model, plan.training, origin | plan.saved_reasons()
-        largest = Largest.of(corpus.train, corpus.stream, training)
+        largest = Largest.of(corpus.train, corpus.stream, training).shared(ranks.size)
         check_memory(model, len(corpus.vocabulary), training, largest, limit)
         torch.manual_seed(training.seed)
         if begun:
             network, origin = begun.network(console, corpus, sources), origin | begun.origin(corpus)
         else:
             network = lm.SequenceModel(model, corpus.vocabulary, framed=not corpus.stream)
-        callbacks = [Display(console), *([TensorBoard()] if training.tensorboard else [])]
-        result = lm.train(network, corpus, training, out, resume=resume, callbacks=callbacks, origin=origin)
+        callbacks = [Display(console), *([TensorBoard()] if training.tensorboard and ranks.first else [])]
+        if ranks.size > 1:
+            threads = counted(torch.get_num_threads(), "thread")
+            console.print(f"{counted(ranks.size, 'process')} share each batch, with {threads} each", soft_wrap=True)
+        result = lm.train(
+            network, corpus, training, out, resume=resume, callbacks=callbacks, origin=origin, ranks=ranks
+        )
+        if not ranks.first:
+            return
         if result.ended == "signal":
             show_interrupted(console, result, out)
             console.print(f"resume with: {again}", soft_wrap=True)

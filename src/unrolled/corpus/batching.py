@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unrolled.corpus.encoding import Compact
+from unrolled.corpus.sharing import ALL, Share, Whole
 from unrolled.corpus.splitting import Sequences
 from unrolled.saved.vocabulary import Ids
 from unrolled.words import counted
@@ -25,6 +26,8 @@ IGNORED = -100
 LANE = 2000
 #: Most rows in a batch that is measured.
 ROWS = 64
+#: Start and length of the one row of a share that has none: nothing of it is read, and nothing predicted.
+NO_ROW: tuple[Ids, Ids] = (np.zeros(1, np.int64), np.zeros(1, np.int64))
 
 
 class SequenceBatch(NamedTuple):
@@ -33,6 +36,7 @@ class SequenceBatch(NamedTuple):
     inputs: Ids
     targets: Ids
     lengths: Ids
+    whole: Whole | None = None  # of which it is a part
 
 
 class StreamBatch(NamedTuple):
@@ -41,6 +45,7 @@ class StreamBatch(NamedTuple):
     inputs: Ids
     targets: Ids
     reset: bool
+    whole: Whole | None = None  # of which it is a part
 
 
 def lanes(symbols: int) -> int:
@@ -97,6 +102,7 @@ class SequenceBatches(_Batches[SequenceBatch]):
         batch_size: sequences in a batch; the last batch of an epoch may have fewer.
         seed: of the order, which changes from epoch to epoch.
         shuffle: False takes the sequences from long to short in every epoch.
+        share: which rows of each batch to take; by default all.
 
     Raises: ValueError if there is no sequence, one is too short, or batch_size is below 1.
 
@@ -106,13 +112,15 @@ class SequenceBatches(_Batches[SequenceBatch]):
     ([[0, 0, 1, 1], [0, 1, 0, 0]], [4, 2])
     """
 
-    def __init__(self, sequences: Sequences, batch_size: int, *, seed: int = 0, shuffle: bool = True) -> None:
+    def __init__(
+        self, sequences: Sequences, batch_size: int, *, seed: int = 0, shuffle: bool = True, share: Share = ALL
+    ) -> None:
         _check(self, batch_size=batch_size)
         lengths = sequences.lengths - 1
         if not len(lengths) or lengths.min() < 1:
             shortest = f"one of {counted(int(lengths.min()) + 1, 'symbol')}" if len(lengths) else "none"
             raise ValueError(f"SequenceBatches: found {shortest}, expected sequences of 2 symbols or more")
-        self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
+        self.batch_size, self.seed, self.shuffle, self.share = batch_size, seed, shuffle, share
         self._ids, self._starts, self._lengths = sequences.ids, sequences.offsets[:-1], lengths
         self._ordered: int | None = None
         self._order: list[npt.NDArray[np.int64]] = []
@@ -139,8 +147,17 @@ class SequenceBatches(_Batches[SequenceBatch]):
 
     def _gather(self, units: npt.NDArray[np.int64]) -> SequenceBatch:
         lengths = self._lengths[units]
-        inputs, targets = _cut(self._ids, self._starts[units], lengths, range(lengths.max()))
-        return SequenceBatch(inputs, targets, lengths)
+        if self.share.size > 1:
+            return self._part(units, lengths)
+        return SequenceBatch(*_cut(self._ids, self._starts[units], lengths, range(lengths.max())), lengths)
+
+    def _part(self, units: npt.NDArray[np.int64], lengths: Ids) -> SequenceBatch:
+        own = self.share.rows(lengths)
+        whole = Whole(int(lengths.max()), len(lengths), _or_one(own), int(lengths.sum()))
+        if not len(own):
+            return SequenceBatch(*_cut(self._ids, *NO_ROW, range(1)), np.ones(1, np.int64), whole)
+        units, lengths = units[own], lengths[own]
+        return SequenceBatch(*_cut(self._ids, self._starts[units], lengths, range(lengths.max())), lengths, whole)
 
 
 class StreamBatches(_Batches[StreamBatch]):
@@ -153,6 +170,7 @@ class StreamBatches(_Batches[StreamBatch]):
         ids: the stream (N,), of 2 symbols or more.
         batch_size: B, the number of lanes.
         bptt: T, the time steps of a chunk; the last chunk of an epoch may be shorter.
+        share: which lanes to take; by default all.
 
     Raises: ValueError if the stream is too short, or batch_size or bptt is below 1.
 
@@ -162,17 +180,20 @@ class StreamBatches(_Batches[StreamBatch]):
     [[2, 0]] [[3, -100]] False
     """
 
-    def __init__(self, ids: Compact | Ids, batch_size: int, bptt: int) -> None:
+    def __init__(self, ids: Compact | Ids, batch_size: int, bptt: int, *, share: Share = ALL) -> None:
         _check(self, batch_size=batch_size, bptt=bptt)
         if len(ids) < 2:
             raise ValueError(f"StreamBatches: the stream has {counted(len(ids), 'symbol')}, expected 2 or more")
-        self.batch_size, self.bptt = batch_size, bptt
+        self.batch_size, self.bptt, self.share = batch_size, bptt, share
         self._ids = ids
         even, longer = divmod(len(ids) - 1, batch_size)
         self._steps = even + (longer > 0)
         lane = np.arange(batch_size)
         self._starts = lane * even + np.minimum(lane, longer)  # (B,)
         self._lengths = even + (lane < longer)  # (B,)
+        own = share.lanes(batch_size)
+        self._rows = _or_one(own)
+        self._own: tuple[Ids, Ids] = (self._starts[own], self._lengths[own]) if len(own) else NO_ROW
 
     def __len__(self) -> int:
         return -(-self._steps // self.bptt)
@@ -180,8 +201,11 @@ class StreamBatches(_Batches[StreamBatch]):
     def _batch(self, index: int) -> StreamBatch:
         first = index * self.bptt
         chunk = range(first, min(first + self.bptt, self._steps))
-        inputs, targets = _cut(self._ids, self._starts, self._lengths, chunk)
-        return StreamBatch(inputs, targets, index == 0)
+        inputs, targets = _cut(self._ids, *self._own, chunk)
+        if self.share.size == 1:
+            return StreamBatch(inputs, targets, index == 0)
+        N = int(np.clip(self._lengths - first, 0, len(chunk)).sum())
+        return StreamBatch(inputs, targets, index == 0, Whole(len(chunk), self.batch_size, self._rows, N))
 
 
 def _cut(ids: Compact | Ids, starts: Ids, lengths: Ids, chunk: range) -> tuple[Ids, Ids]:
@@ -192,6 +216,11 @@ def _cut(ids: Compact | Ids, starts: Ids, lengths: Ids, chunk: range) -> tuple[I
     inputs = np.where(inside, ids[position], 0).astype(np.int64)
     targets = np.where(inside, ids[position + 1].astype(np.int64), IGNORED)
     return inputs, targets
+
+
+def _or_one(rows: Ids) -> Ids:
+    """Return the rows of a share, or the first of the batch, which a share without rows stands on."""
+    return rows if len(rows) else np.zeros(1, np.int64)
 
 
 def _check(where: object, **sizes: int) -> None:

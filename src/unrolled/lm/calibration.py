@@ -14,12 +14,14 @@ from unrolled.config.model import ModelConfig
 from unrolled.config.training import ENDS, TrainingConfig
 from unrolled.core import has_bfloat16_units
 from unrolled.corpus.corpus import Corpus
+from unrolled.corpus.sharing import Alone
 from unrolled.corpus.splitting import beginning
 from unrolled.lm.gradients import gradient_function
 from unrolled.lm.loader import BatchLoader
 from unrolled.lm.memory import Largest, fitted, parameters
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.optimisers import Optimiser
+from unrolled.lm.parallel.joining import join
 from unrolled.lm.recipe import NOMINAL, Choice, Facts, Recipe, Speed, choose
 from unrolled.words import counted
 
@@ -32,7 +34,9 @@ BATCHES = TrainingConfig(batch_size=16, bptt=64, max_steps=1)
 TIMED, LONGEST = BATCHES.batch_size * BATCHES.bptt * (STEPS + 1), 1024
 
 
-def recipe_for(corpus: Corpus, *, begun: bool = False, memory: str | None = None, **given: Any) -> Recipe:
+def recipe_for(
+    corpus: Corpus, *, begun: bool = False, memory: str | None = None, ranks: Alone | None = None, **given: Any
+) -> Recipe:
     """Return the recipe for training on a corpus on this machine.
 
     A run of given steps or epochs is planned without a look at the clock, so that the same call plans the same run.
@@ -41,6 +45,7 @@ def recipe_for(corpus: Corpus, *, begun: bool = False, memory: str | None = None
         corpus: the data.
         begun: whether a trained model learns it.
         memory: what this process may take at most, such as "2GB"; None for what is free.
+        ranks: the processes that will share the run, all of which call this; by default those of torchrun.
         given: fields of ModelConfig and TrainingConfig, which keep their values; max_minutes is the time to train in.
 
     Raises: TypeError if there is no such field; ValueError if one is out of its range.
@@ -50,18 +55,21 @@ def recipe_for(corpus: Corpus, *, begun: bool = False, memory: str | None = None
     >>> recipe.model.cell, recipe.training.max_epochs, recipe.training.schedule
     ('gru', 3, 'cosine')
     """
+    ranks = ranks or join()
     timed = given.get("max_minutes") or not any(given.get(end) for end in ENDS)
     precision = given.get("precision")
     speed = measured_speed(corpus, precision) if timed else NOMINAL._replace(precision=precision or likely_precision())
-    recipe = choose(Facts.of(corpus, begun), speed, given)
-    return recipe if "checkpoint_steps" in given else _that_fits(recipe, corpus, memory)
+    speed = Speed(*ranks.told(speed)).of_several(ranks.size)
+    recipe = choose(Facts.of(corpus, begun, ranks.size), speed, given)
+    return recipe if "checkpoint_steps" in given else _that_fits(recipe, corpus, memory, ranks)
 
 
-def _that_fits(recipe: Recipe, corpus: Corpus, memory: str | None) -> Recipe:
+def _that_fits(recipe: Recipe, corpus: Corpus, memory: str | None, ranks: Alone) -> Recipe:
     """Return the recipe for a model that recomputes its gates if training it would not fit into memory otherwise."""
-    largest = Largest.of(corpus.train, corpus.stream, recipe.training)
+    largest = Largest.of(corpus.train, corpus.stream, recipe.training).shared(ranks.size)
     limit = bytes_of("memory", memory) if memory else None
     model = fitted(recipe.model, len(corpus.vocabulary), recipe.training, largest, limit)
+    model = replace(model, checkpoint_steps=ranks.told(model.checkpoint_steps))
     if model == recipe.model:
         return recipe
     reason = f"the gates of {counted(largest.symbols, 'symbol')} would not fit into memory"

@@ -2,15 +2,37 @@
 
 torch draws a random number for every element, which at H 256 takes half the time of a training step.  Here one draw of
 64 bits decides about four elements.  The draws come from torch's generator, so a seed and a checkpoint fix them.
+
+Of a batch that several processes share, each draws the masks of the whole and keeps its rows: the masks are those of
+one process, and all generators stay alike.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from math import prod
+
 import torch
 from torch import Tensor
 
+from unrolled.corpus.sharing import Whole
+
 #: Elements that one draw of 64 bits decides about, and the values that each part of it takes.
 PARTS, VALUES = 4, 1 << 16
+
+_whole: ContextVar[Whole | None] = ContextVar("whole", default=None)
+
+
+@contextmanager
+def rows_of(whole: Whole | None) -> Iterator[None]:
+    """Let masks (T, B, H) inside the block be rows of those of a whole batch."""
+    before = _whole.set(whole)
+    try:
+        yield
+    finally:
+        _whole.reset(before)
 
 
 def dropout(x: Tensor, p: float) -> Tensor:
@@ -27,8 +49,12 @@ def kept(x: Tensor, p: float) -> Tensor | None:
     """Return a mask of x's shape and type: 0 with probability p, rounded to 1/65,536, else 1; None if p is 0."""
     if not p:
         return None
-    draws = torch.empty(-(-x.numel() // PARTS), dtype=torch.int64, device=x.device).random_(-(2**63), None)
-    parts = draws.view(torch.int16)[: x.numel()].view(x.shape)  # each from -VALUES/2 to VALUES/2 - 1
+    whole = _whole.get() if x.dim() == 3 else None  # a weight has no rows of a batch
+    shape = x.shape if whole is None else (whole.T, whole.B, x.shape[2])
+    draws = torch.empty(-(-prod(shape) // PARTS), dtype=torch.int64, device=x.device).random_(-(2**63), None)
+    parts = draws.view(torch.int16)[: prod(shape)].view(shape)  # each from -VALUES/2 to VALUES/2 - 1
+    if whole is not None:
+        parts = parts[: x.shape[0], torch.from_numpy(whole.rows)]
     return torch.ge(parts, _dropped(p) - VALUES // 2, out=torch.empty_like(x, requires_grad=False))
 
 

@@ -12,6 +12,7 @@ from torch.nn.functional import log_softmax
 
 from unrolled.corpus.batching import IGNORED, ROWS, lanes
 from unrolled.corpus.corpus import Corpus
+from unrolled.corpus.sharing import ALONE, Alone
 from unrolled.corpus.splitting import Sequences
 from unrolled.lm import dynamic as dynamic_evaluation
 from unrolled.lm.loader import one_epoch
@@ -63,6 +64,7 @@ def evaluate(
     max_symbols: int | None = None,
     max_seconds: float | None = None,
     dynamic: bool = False,
+    ranks: Alone = ALONE,
 ) -> Evaluation:
     """Evaluate a model on one split of a corpus that is encoded with its vocabulary.
 
@@ -74,6 +76,7 @@ def evaluate(
         max_seconds: stop with the batch that reaches this time.
         dynamic: dynamic evaluation (:mod:`unrolled.lm.dynamic`): read the stream from its beginning, and let a copy of
             the model learn from each chunk once it is measured.
+        ranks: processes that share the work, all of which call this; by default this one alone.
 
     Raises: ValueError if there is no such split, it is empty, the corpus has another vocabulary, or the evaluation is
         dynamic and the corpus is no stream.
@@ -103,7 +106,7 @@ def evaluate(
     if not corpus.stream and part.predicted > most:
         part = part.thinned(-(-part.predicted // most))
     with torch.inference_mode(not dynamic), torch.no_grad(), model.evaluating():
-        for batch in one_epoch(part, corpus.stream, rows, steps, shuffle=max_seconds is not None):
+        for batch in one_epoch(part, corpus.stream, rows, steps, shuffle=max_seconds is not None, share=ranks.share):
             before = None if batch.reset else state
             logits, state = model(batch.ids, before, batch.lengths)  # (T, B, V)
             counted = batch.targets != IGNORED  # (T, B)
@@ -112,19 +115,21 @@ def evaluate(
             nats -= float(of_target[counted].double().sum())
             right += int(hits.sum())
             symbols += batch.N
-            exact += int((hits | ~counted).all(0).sum())
-            sequences += batch.ids.shape[1]
+            exact += int(((hits | ~counted).all(0) & counted.any(0)).sum())
+            sequences += int(counted.any(0).sum())
             if learner:
                 learner.learn(batch, before)
-            if (corpus.stream and symbols >= most) or time.monotonic() >= until:
+            over = max_seconds is not None and ranks.told(time.monotonic() >= until)
+            if over or (corpus.stream and symbols >= most):
                 break
+    nats, hit, whole, among = ranks.sum(nats, right, exact, sequences)
     return Evaluation(
         split,
         symbols,
         nats / symbols,
-        right / symbols,
+        hit / symbols,
         corpus.vocabulary.unk_rate(part.ids),
-        None if corpus.stream else exact / sequences,
+        None if corpus.stream else whole / among,
         None if corpus.stream else _exact_bound(part),
     )
 

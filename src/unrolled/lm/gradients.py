@@ -10,9 +10,10 @@ weights themselves, the loss, what gradients are added to and the state between 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,15 +36,20 @@ from unrolled.nn.stack import first_input, run_stack
 #: them); the batch; the state before it, each (L, B, H), taken as constant, or None for the initial state.
 #: Returns: the sum of -log p(target) in nats, and the state after the batch, detached.
 GradientFunction = Callable[[SequenceModel, Batch, State | None], tuple[float, State]]
+#: Is called with parameters of which a batch has completed the gradient.
+Ready = Callable[..., None]
 
 
-def gradient_function(model: SequenceModel, precision: Precision = "float32") -> GradientFunction:
+def gradient_function(
+    model: SequenceModel, precision: Precision = "float32", ready: Ready | None = None
+) -> GradientFunction:
     """Return `by_hand`, or `by_autograd`.
 
     That is for a weight that is frozen or computed, for hooks, for methods or layers of the model's own, and for where
     the core cannot run.
 
-    Args: the model; the type that the pass runs in, of which float32 stands for that of the weights.
+    Args: the model; the type that the pass runs in, of which float32 stands for that of the weights; what waits for
+        gradients while the walk back goes on.
     """
     layers = [w for direction in model.rnn.weights() for w in direction if w is not None]
     read = (*layers, model.head.weight, model.head.bias, *model.parameters())
@@ -51,11 +57,25 @@ def gradient_function(model: SequenceModel, precision: Precision = "float32") ->
     hooked = any(map(is_hooked, (model, model.rnn, model.head)))
     on_core = dispatch.obstacle(model.head.weight, model.head.weight.dtype) is None and core_reads(*layers)
     function = by_hand if plain and on_core and model.as_made and not hooked else by_autograd
-    return function if precision == "float32" else partial(function, narrow=torch.bfloat16)
+    options: dict[str, Any] = {"narrow": torch.bfloat16} if precision == "bfloat16" else {}
+    options |= {"ready": ready} if ready else {}
+    return partial(function, **options) if options else function
+
+
+def walked_back(model: torch.nn.Module) -> Iterator[torch.nn.Parameter]:
+    """Yield every parameter once, about in the order in which a batch completes the gradients: the last layer first."""
+    parameters = dict(model.named_parameters())
+    initial = [name for name in parameters if name.startswith("initial.")]
+    yield from (parameters[name] for name in reversed(parameters) if name not in initial)
+    yield from (parameters[name] for name in initial)
 
 
 def by_autograd(
-    model: SequenceModel, batch: Batch, state: State | None, narrow: torch.dtype | None = None
+    model: SequenceModel,
+    batch: Batch,
+    state: State | None,
+    narrow: torch.dtype | None = None,
+    ready: Ready | None = None,
 ) -> tuple[float, State]:
     """Compute the gradients by autograd, in a narrower type by autocast; see :data:`GradientFunction`.
 
@@ -63,13 +83,23 @@ def by_autograd(
     """
     with nullcontext() if narrow is None else torch.autocast("cpu", narrow):
         loss, after = model.loss(batch.ids, batch.targets, state, batch.lengths, reduction="sum")
-    loss.backward()  # type: ignore[no-untyped-call]
+    trained = [p for p in model.parameters() if p.requires_grad] if ready else []
+    hooks = [p.register_post_accumulate_grad_hook(ready) for p in trained]  # type: ignore[no-untyped-call]
+    try:
+        loss.backward()  # type: ignore[no-untyped-call]
+    finally:
+        for hook in hooks:
+            hook.remove()
     return loss.item(), tuple(s.detach().to(model.head.weight.dtype) for s in after)
 
 
 @torch.no_grad()
 def by_hand(
-    model: SequenceModel, batch: Batch, state: State | None, narrow: torch.dtype | None = None
+    model: SequenceModel,
+    batch: Batch,
+    state: State | None,
+    narrow: torch.dtype | None = None,
+    ready: Ready = lambda *_: None,
 ) -> tuple[float, State]:
     """Compute the gradients by the chain rule, written out, in a narrower type if one is given.
 
@@ -106,6 +136,7 @@ def by_hand(
     x = masked(outputs[-1], mask, p_head)
     h = x.flatten(0, 1)  # (N, H)
     nats, dh = fused.head(h, W, b, batch.targets.flatten(), _grad(W_hy), _grad(b_y))
+    ready(b_y, *(() if model.config.tied else (W_hy,)))
     dy = masked(dh.view(x.shape), mask, p_head)  # (T, B, H)
     learned = state is None and len(model.initial) > 0
     for layer in reversed(range(L)):
@@ -123,6 +154,7 @@ def by_hand(
             dW = dw.W_ih.to(own.W_ih.dtype)
             _grad(own.W_ih).addmm_(dW, model.E)
             _grad(model.E).addmm_(dW.t(), own.W_ih)
+        ready(*own)
         if learned:
             for initial, ds in zip(model.initial, (found.dh_0, found.dc_0), strict=False):
                 _grad(initial)[layer].add_(ds.sum(1, dtype=initial.dtype))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from unrolled.corpus.batching import IGNORED, SequenceBatch, SequenceBatches, StreamBatch, StreamBatches
+from unrolled.corpus.sharing import ALL, Share, Whole
 from unrolled.corpus.splitting import Sequences
 
 
@@ -20,7 +21,8 @@ class Batch(NamedTuple):
         targets: Symbols to predict, (T, B) int64; IGNORED where there is none.
         lengths: Symbols in each row, (B,) int64; None if every row has T.
         reset: Whether every row starts from the initial state, not from the one after the last batch.
-        N: Number of symbols to predict.
+        N: Number of symbols to predict; in the whole batch, if this is a part of one.
+        whole: The batch of which it is a part, the share of one process; None if it is no part.
     """
 
     ids: Tensor
@@ -28,15 +30,17 @@ class Batch(NamedTuple):
     lengths: Tensor | None
     reset: bool
     N: int
+    whole: Whole | None = None
 
 
 def as_batch(batch: SequenceBatch | StreamBatch) -> Batch:
     """Return a batch of tensors that share memory with a batch of arrays."""
-    ids, targets = torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets)
+    ids, targets, whole = torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets), batch.whole
     if isinstance(batch, StreamBatch):
-        return Batch(ids, targets, None, batch.reset, int((batch.targets != IGNORED).sum()))
-    ragged = batch.lengths.min() < len(ids)
-    return Batch(ids, targets, torch.from_numpy(batch.lengths) if ragged else None, True, int(batch.lengths.sum()))
+        N = int((batch.targets != IGNORED).sum()) if whole is None else whole.N
+        return Batch(ids, targets, None, batch.reset, N, whole)
+    ragged, N = batch.lengths.min() < len(ids), int(batch.lengths.sum()) if whole is None else whole.N
+    return Batch(ids, targets, torch.from_numpy(batch.lengths) if ragged else None, True, N, whole)
 
 
 class BatchLoader:
@@ -48,11 +52,14 @@ class BatchLoader:
         batch_size: sequences in a batch, or lanes of the stream.
         bptt: time steps in a chunk of the stream.
         seed: seed for the order of sequences.
+        share: what this process takes of each batch.
     """
 
-    def __init__(self, part: Sequences, stream: bool, batch_size: int, bptt: int, seed: int):
+    def __init__(self, part: Sequences, stream: bool, batch_size: int, bptt: int, seed: int, share: Share = ALL):
         self.source: SequenceBatches | StreamBatches = (
-            StreamBatches(part.ids, batch_size, bptt) if stream else SequenceBatches(part, batch_size, seed=seed)
+            StreamBatches(part.ids, batch_size, bptt, share=share)
+            if stream
+            else SequenceBatches(part, batch_size, seed=seed, share=share)
         )
         self._arrays: SequenceBatch | StreamBatch | None = None
         self._batch: Batch | None = None
@@ -93,11 +100,17 @@ class BatchLoader:
         self.source.load_state_dict(state)
 
 
-def one_epoch(part: Sequences, stream: bool, batch_size: int, bptt: int, *, shuffle: bool = False) -> Iterator[Batch]:
+def one_epoch(
+    part: Sequences, stream: bool, batch_size: int, bptt: int, *, shuffle: bool = False, share: Share = ALL
+) -> Iterator[Batch]:
     """Yield every batch of a split once, always in the same order; arguments as :class:`BatchLoader`.
 
     Sequences come from long to short; with `shuffle` in an order of which every beginning is a fair sample.  Those of a
     stream are one: each lane begins elsewhere in it.
     """
-    source = StreamBatches(part.ids, batch_size, bptt) if stream else SequenceBatches(part, batch_size, shuffle=shuffle)
+    source: SequenceBatches | StreamBatches = (
+        StreamBatches(part.ids, batch_size, bptt, share=share)
+        if stream
+        else SequenceBatches(part, batch_size, shuffle=shuffle, share=share)
+    )
     return map(as_batch, source)

@@ -43,6 +43,14 @@ class Largest(NamedTuple):
         lengths = np.sort(part.lengths - 1)[-B:]
         return cls(int(lengths.sum()), int(lengths[-1]))
 
+    def shared(self, processes: int) -> Largest:
+        """Return what each of several processes that share a batch has of it.
+
+        >>> Largest(symbols=100, steps=10).shared(3)
+        Largest(symbols=34, steps=10)
+        """
+        return self._replace(symbols=-(-self.symbols // processes))
+
 
 class Needs(NamedTuple):
     """Bytes that a run takes: for its parameters, with what is kept for each, and for its largest batch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -18,7 +19,7 @@ class FlatParameters:
     """All parameters of a model in one buffer, and all gradients in another of the same layout.
 
     The parameters stay the same objects, but their storage moves.  The ``grad`` of each becomes a view that the
-    backward pass adds to.
+    backward pass adds to; `spans` has where each lies, from one to the next, by its id.
 
     Args: parameters: of one dtype, on the CPU; those without ``requires_grad`` are left out.
 
@@ -36,6 +37,7 @@ class FlatParameters:
             starts.append(starts[-1] + -(-p.numel() // ALIGNMENT) * ALIGNMENT)
         self.values = torch.nn.Parameter(torch.zeros(starts[-1], dtype=trained[0].dtype))
         self.gradients = self.values.grad = torch.zeros_like(self.values)
+        self.spans = {id(p): span for p, span in zip(trained, itertools.pairwise(starts), strict=True)}
         for p, start in zip(trained, starts[:-1], strict=True):
             span = slice(start, start + p.numel())
             p.data = self.values.data[span].view(p.shape).copy_(p.data)

@@ -32,13 +32,14 @@ class Facts(NamedTuple):
     length: float  # mean symbols of a sequence
     validated: int  # symbols that a validation reads
     begun: bool = False  # whether the model is a trained one
+    processes: int = 1  # that share the run
 
     @classmethod
-    def of(cls, corpus: Corpus, begun: bool = False) -> Facts:
-        """Return the facts of a corpus, and whether a trained model learns it."""
+    def of(cls, corpus: Corpus, begun: bool = False, processes: int = 1) -> Facts:
+        """Return the facts of a corpus, whether a trained model learns it, and how many processes train that."""
         train = corpus.train
         length, validated = train.predicted / max(1, len(train)), min(corpus.validation.predicted, VALIDATION_SYMBOLS)
-        return cls(train.predicted, len(corpus.vocabulary), corpus.stream, length, validated, begun)
+        return cls(train.predicted, len(corpus.vocabulary), corpus.stream, length, validated, begun, processes)
 
 
 class Speed(NamedTuple):
@@ -50,6 +51,10 @@ class Speed(NamedTuple):
     symbol: float
     parameter: float
     precision: Precision = "float32"
+
+    def of_several(self, processes: int) -> Speed:
+        """Return the speed of several processes that share every batch."""
+        return self._replace(symbol=self.symbol / processes, parameter=self.parameter / processes)
 
     def symbols_per_second(self, model: ModelConfig, V: int) -> float:
         """Return how many symbols training reads in a second."""
@@ -180,12 +185,15 @@ ROWS, CHUNK, SYMBOLS, LEAST_ROWS, MOST_ROWS = 8, 64, 256, 4, 64
 
 def _batches(plan: _Plan) -> None:
     reason = "small batches take more steps in the same time"
+    processes = plan.facts.processes
+    if processes > 1:
+        reason += ", and each process needs rows of its own"
     if plan.facts.stream:
-        plan.choose("batch_size", ROWS, reason)
+        plan.choose("batch_size", ROWS * processes, reason)
         plan.choose("bptt", CHUNK, "the state is carried on, and longer chunks would take fewer steps")
     else:
         rows = 2 ** round(math.log2(SYMBOLS / plan.facts.length))
-        plan.choose("batch_size", min(MOST_ROWS, max(LEAST_ROWS, rows)), reason)
+        plan.choose("batch_size", processes * min(MOST_ROWS, max(LEAST_ROWS, rows)), reason)
 
 
 #: The hidden sizes that are chosen from.

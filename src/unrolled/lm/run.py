@@ -18,6 +18,7 @@ from unrolled.config.options import option
 from unrolled.config.training import TrainingConfig
 from unrolled.core import has_bfloat16_units
 from unrolled.corpus.corpus import Corpus
+from unrolled.corpus.sharing import ALONE, Alone
 from unrolled.lm.evaluation import evaluate
 from unrolled.lm.loader import BatchLoader
 from unrolled.lm.metrics_log import MetricsLog
@@ -133,6 +134,7 @@ class Run:
         config: TrainingConfig,
         out: str | Path | None = None,
         origin: dict[str, Any] | None = None,
+        ranks: Alone = ALONE,
     ):
         if corpus.vocabulary != model.vocabulary:
             raise ValueError(f"the corpus is read as {corpus.vocabulary}, the model knows {model.vocabulary}")
@@ -145,10 +147,15 @@ class Run:
         narrow = option("precision", config.precision) if config.precision == "bfloat16" else None
         if narrow and dtype != torch.float32:
             raise ValueError(f"{narrow} needs weights in float32; those of the model are {dtype}")
+        if config.batch_size < ranks.size:
+            few = option("batch_size", config.batch_size)
+            raise ValueError(f"{few} is less than a row for each of {ranks.size} processes; give {ranks.size} or more")
         model.frame(not corpus.stream)
         self.model, self.corpus, self.config, self.origin = model, corpus, config, origin or {}
-        self.folder = Path(out) if out is not None else None
-        self.loader = BatchLoader(corpus.train, corpus.stream, config.batch_size, config.bptt, config.seed)
+        self.ranks = ranks
+        out = ranks.told(None if out is None else str(out))
+        self.folder = None if out is None else Path(out)
+        self.loader = BatchLoader(corpus.train, corpus.stream, config.batch_size, config.bptt, config.seed, ranks.share)
         self.total_steps = _total_steps(config, self.loader.batches_per_epoch)
         self.optimiser = Optimiser(model, config)
         self.schedule = Schedule(config, self.total_steps)
@@ -171,6 +178,11 @@ class Run:
                     f"{option('validation', 0.05)}",
                     stacklevel=3,
                 )
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes the files of the run."""
+        return self.folder is not None and self.ranks.first
 
     def ended(self, stop: bool) -> str | None:
         """Return what ends the run now, a limit or a signal; None to continue."""
@@ -212,13 +224,11 @@ class Run:
 
         Args: batches that it has; stop: whether a signal asks.
         """
-        if not batches:
-            return True
-        if stop or batches == self.config.accumulate:
-            return False
+        if not batches or batches == self.config.accumulate:
+            return not batches
         limit, now = 60 * self.config.max_minutes or math.inf, time.monotonic() - self.began
         a_batch = (now - self.clock.seconds) / batches
-        return now + a_batch + self._after(self.clock.step + 1) < limit
+        return self.ranks.told(not stop and now + a_batch + self._after(self.clock.step + 1) < limit)
 
     def place(self) -> Place:
         """Return where the run is between two steps."""
@@ -273,10 +283,12 @@ class Run:
         seconds = None if clock.validation_symbols else 60 * self.config.max_minutes * VALIDATION_SHARE or None
         most = clock.validation_symbols or VALIDATION_SYMBOLS
         with self.timed("validation"):
-            measured = evaluate(self.model, self.corpus, "validation", max_symbols=most, max_seconds=seconds)
+            measured = evaluate(
+                self.model, self.corpus, "validation", max_symbols=most, max_seconds=seconds, ranks=self.ranks
+            )
         if not math.isfinite(measured.nats):
             raise self.divergence(clock.step, f"validation loss {measured.nats:g} nats per symbol")
-        nats, stopped = measured.nats, seconds is not None and self.lasted["validation"] >= seconds
+        nats, stopped = measured.nats, self.ranks.told(seconds is not None and self.lasted["validation"] >= seconds)
         clock.validation_symbols = measured.symbols if stopped else most
         if self.progress.update(nats):
             self.best = self.optimiser.flat.values.detach().clone()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,10 +13,11 @@ import torch
 from unrolled.config.model import ModelConfig
 from unrolled.config.options import option
 from unrolled.config.training import ENDS, LIMITS, TrainingConfig
+from unrolled.corpus.sharing import Alone
 from unrolled.lm.metrics_log import MetricsLog, length_up_to
 from unrolled.lm.run import Run
 from unrolled.lm.training_state import Position, TrainingState, check_arrays, check_state
-from unrolled.saved.atomic_files import CheckpointError
+from unrolled.saved.atomic_files import CheckpointError, Tensors
 from unrolled.saved.checkpoints import clear_folder, latest, load_checkpoint, new_folder, save_checkpoint
 from unrolled.saved.model import write_model
 
@@ -28,15 +30,18 @@ class ResumeError(ValueError):
 
 
 def begin(run: Run) -> None:
-    """Write the first checkpoint of a new run; leave its folder empty if that fails, as on a full disk."""
+    """Take the weights of the first process, and write the first checkpoint; leave the folder empty if that fails."""
+    run.ranks.copy_first(run.optimiser.flat.values.data)
     if run.folder is None:
         return
-    new_folder(run.folder)
-    run.metrics = MetricsLog(run.folder)
+    if run.writes:
+        new_folder(run.folder)
+        run.metrics = MetricsLog(run.folder)
     try:
         save(run)
     except BaseException:
-        clear_folder(run.folder)
+        if run.writes:
+            clear_folder(run.folder)
         raise
 
 
@@ -49,9 +54,13 @@ def save(run: Run) -> None:
         raise run.divergence(run.clock.step, "a weight is not finite")
     if run.folder is None:
         return
+    run.ranks.align(run.optimiser.flat.values.data, *run.optimiser.rule.state().values())
+    carried = run.ranks.of_all(run.carried, run.config.batch_size)
+    if not run.writes:
+        return
     tensors = {"values": run.optimiser.flat.values.data, "rng": torch.get_rng_state()}
     tensors |= {f"optimiser.{name}": t for name, t in run.optimiser.rule.state().items()}
-    tensors |= {f"carried.{k}": t for k, t in enumerate(run.carried or ())}
+    tensors |= {f"carried.{k}": t for k, t in enumerate(carried or ())}
     if run.best is not None:
         tensors["best"] = run.best
     state = TrainingState(
@@ -78,7 +87,7 @@ def resume(run: Run) -> None:
     """
     if run.folder is None:
         raise ResumeError("resume needs the folder of the run; give out")
-    checkpoint, (tensors, values) = latest(run.folder), load_checkpoint(run.folder)
+    checkpoint, tensors, values = _read(run.folder, run.ranks)
     state = TrainingState.read(checkpoint / "training.json", values)
     own = run.saved_config().keys() - run.origin.keys()
     run.origin = {key: value for key, value in state.config.items() if key not in own} | run.origin
@@ -98,12 +107,23 @@ def resume(run: Run) -> None:
     run.optimiser.flat.values.data.copy_(arrays["values"])
     run.optimiser.rule.load_state(_under("optimiser", arrays))
     run.best = arrays.get("best")
-    run.carried = tuple(_under("carried", arrays).values()) or None
+    run.carried = run.ranks.own(tuple(_under("carried", arrays).values()) or None)
     run.loader.load_state(msgspec.structs.asdict(state.feed))
     run.schedule.load_state(state.schedule)
     run.progress, run.clock, run.meter = state.progress, state.clock, state.meter
-    length = length_up_to(run.folder, run.clock.step) if state.metrics is None else state.metrics
-    run.metrics = MetricsLog(run.folder, length)
+    if run.writes:
+        length = length_up_to(run.folder, run.clock.step) if state.metrics is None else state.metrics
+        run.metrics = MetricsLog(run.folder, length)
+
+
+def _read(folder: Path, ranks: Alone) -> tuple[Path, Tensors, dict[str, Any]]:
+    """Return the folder, the tensors and the state of the latest checkpoint, which the first process reads."""
+    tensors: Tensors = {}
+    values: dict[str, Any] = {}
+    if ranks.first:
+        tensors, values = load_checkpoint(folder)
+    checkpoint, values = ranks.told((str(latest(folder)) if ranks.first else "", values))
+    return Path(checkpoint), ranks.told_arrays(tensors), values
 
 
 def _under(prefix: str, arrays: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -1,0 +1,141 @@
+"""Training in several processes and on two hosts, cut in every way: `python -m tests.commands.rank_campaign`.
+
+Two hosts are two network namespaces, which need the command `ip` and its rights; without them those parts are left out,
+and the last line says so.  Some minutes.
+"""
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.commands.command_line import unrolled
+from tests.commands.test_train_together import DROPPED, ENDLESS, last_step, wait_for_step
+from tests.commands.torchrun import ended, start, start_ranks, together, workers
+from tests.commands.two_hosts import ADDRESSES, NotPermitted, options, two_hosts
+from tests.lm.runs import metrics
+
+#: Loss that several processes may differ by, in nats per symbol, and seconds in which a run must end.
+CLOSE, SOON = 1e-6, 20.0
+
+
+def same(one, other):
+    """Compare the losses of two runs."""
+    found, wanted = ({line["step"]: line["nats"] for line in metrics(run) if "nats" in line} for run in (one, other))
+    assert found.keys() == wanted.keys(), (found, wanted)
+    worst = max(abs(found[step] - wanted[step]) for step in wanted)
+    assert worst <= CLOSE, worst
+    return f"losses differ by {worst:.1e} at most"
+
+
+def three_processes(scratch):
+    """Three processes find what one finds."""
+    assert unrolled("train", "sonnets", "--out", scratch / "alone", *DROPPED, "--max-steps", 100).returncode == 0
+    code, _, _, error = together(
+        "train", "sonnets", "--out", scratch / "three", *DROPPED, "--max-steps", 100, processes=3
+    )
+    assert code == 0, error
+    return same(scratch / "three", scratch / "alone")
+
+
+def every_rank_killed(scratch):
+    """Each of three processes in turn is killed: it is named, once, and all end."""
+    times = []
+    for victim in range(3):
+        out = scratch / f"killed-{victim}"
+        process = start("train", *ENDLESS, "--out", out, processes=3)
+        wait_for_step(1, out, process)
+        pid = workers(process, 3)[victim]
+        os.kill(pid, signal.SIGKILL)
+        began = time.monotonic()
+        code, _, said, error = ended(process)
+        times.append(time.monotonic() - began)
+        assert code
+        assert len(said) == 1, error
+        assert said[0].startswith(f"unrolled: rank {victim} (pid {pid} on "), said
+        code, _, _, error = together("train", "--resume", "--out", out, "--max-steps", last_step(out) + 5)
+        assert code == 0, error
+    assert max(times) < SOON
+    return f"all ended within {max(times):.1f} s"
+
+
+def every_rank_asked(scratch):
+    """Each of three processes in turn gets a SIGTERM: all end together, and the run goes on."""
+    for victim in range(3):
+        out = scratch / f"asked-{victim}"
+        process = start("train", *ENDLESS, "--out", out, processes=3)
+        wait_for_step(1, out, process)
+        os.kill(workers(process, 3)[victim], signal.SIGTERM)
+        code, shown, said, error = ended(process)
+        assert (code, said) == (0, []), error
+        assert "resume with: " in shown
+        assert unrolled("train", "--resume", "--out", out, "--max-steps", last_step(out) + 5).returncode == 0
+    return "all saved and went on"
+
+
+def torchrun_asked(scratch):
+    """torchrun itself gets the signal, and passes it on."""
+    out = scratch / "torchrun"
+    process = start("train", *ENDLESS, "--out", out)
+    wait_for_step(1, out, process)
+    process.send_signal(signal.SIGTERM)
+    _, shown, said, error = ended(process)
+    assert "resume with: " in shown, error
+    assert not said
+    return "saved"
+
+
+def on_two_hosts(scratch):
+    """Two hosts find what one process finds."""
+    with two_hosts() as (hosts, _):
+        arguments = ["train", "sonnets", *DROPPED, "--max-steps", 100]
+        running = [
+            start(*arguments, "--out", scratch / f"host-{k}", processes=k + 1, options=options(k, 29400), prefix=host)
+            for k, host in enumerate(hosts)
+        ]
+        for code, _, _, error in map(ended, running):
+            assert code == 0, error
+    assert not (scratch / "host-1").exists()
+    return same(scratch / "host-0", scratch / "alone")
+
+
+def line_cut(scratch):
+    """The line between two hosts is cut: both end after the time-out, and name the other."""
+    with two_hosts() as (hosts, cut):
+        each = [["train", *ENDLESS, "--rank-timeout", 6, "--out", scratch / "cut"]] * 2
+        running = start_ranks(*each, prefixes=hosts, address=ADDRESSES[0])
+        wait_for_step(1, scratch / "cut", running[0])
+        cut()
+        began = time.monotonic()
+        (code, _, first, _), (other, _, second, _) = map(ended, running)
+    assert (code, other) == (1, 1)
+    assert first[0].startswith("unrolled: rank 1 (pid "), first
+    assert second == ["unrolled: the machine of rank 0 has not answered for 6 s"]
+    return f"both ended within {time.monotonic() - began:.0f} s"
+
+
+def main():
+    left_out = []
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        for part in (
+            three_processes, every_rank_killed, every_rank_asked, torchrun_asked, on_two_hosts, line_cut
+        ):  # fmt: skip
+            began = time.monotonic()
+            try:
+                said = part(scratch)
+            except NotPermitted as reason:
+                left_out.append(str(reason))
+                said = "left out"
+            print(f"{part.__name__.replace('_', ' ')}: {said} ({time.monotonic() - began:.0f} s)", flush=True)
+        shutil.rmtree(scratch, ignore_errors=True)
+    if left_out:
+        print(f"left out: {left_out[0]}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
