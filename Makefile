@@ -9,7 +9,7 @@ CPP  := $(wildcard csrc/*.h csrc/*.cpp csrc/simd/*.h)
 DRIVERS := $(wildcard bench/*.h bench/*.cpp tests/core/*.h tests/core/*.cpp)
 ASAN := build/asan
 
-.PHONY: test demo lint format bench prove kill asan tsan docs clean
+.PHONY: test demo lint format bench prove kill examples asan tsan docs clean
 
 test: $(VENV)/.installed
 	$(PY) -m pytest -n $(JOBS)
@@ -41,6 +41,9 @@ prove: $(VENV)/.installed
 
 kill: $(VENV)/.installed
 	$(PY) -m tests.commands.kill_campaign
+
+examples: $(VENV)/.installed
+	$(PY) -m tests.examples
 
 docs: $(VENV)/.installed
 	$(PY) -m sphinx -W --keep-going -q docs docs/_build/html
