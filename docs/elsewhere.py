@@ -32,7 +32,8 @@ SITES = {
 def inventory(name, uris):
     """Return an inventory as bytes, in the format of Sphinx's version 2."""
     lines = "".join(f"{target} py:class 1 {uri} -\n" for target, uri in uris.items())
-    head = f"# Sphinx inventory version 2\n# Project: {name}\n# Version: \n# The remainder of this file is compressed using zlib.\n"
+    head = f"# Sphinx inventory version 2\n# Project: {name}\n# Version: \n"
+    head += "# The remainder of this file is compressed using zlib.\n"
     return head.encode() + zlib.compress(lines.encode())
 
 

@@ -1,7 +1,7 @@
 """Pages of what lies outside this folder: the notebooks of examples/, and CONTRIBUTING.md.
 
-A notebook is shown as its text, its code and the outputs that it was saved with; nothing is run.  Sphinx reads only what
-lies in its own folder, so examples/ is copied to docs/examples; docs/CONTRIBUTING.md includes the file.
+A notebook is shown as its text, its code and the outputs that it was saved with; nothing is run.  Sphinx reads only
+what lies in its own folder, so examples/ is copied to docs/examples; docs/CONTRIBUTING.md includes the file.
 """
 
 import json

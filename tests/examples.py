@@ -40,7 +40,8 @@ def write(path: Path, notebook: Any) -> None:
     for cell in notebook["cells"]:
         cell["metadata"] = {}
         for output in cell.get("outputs", []):
-            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+            if "text/html" in output.get("data", {}):
+                del output["data"]["text/plain"]  # the same, and not looked at
     notebook["metadata"] = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},

@@ -37,7 +37,9 @@ def test_pages_draw_their_equations_and_load_nothing_from_elsewhere(site):
 
 def dead_links(pages):
     """Yield each link of {path: page} to a page, or to a place of one, that is not there."""
-    places = {path: {html.unescape(name) for name in re.findall(r'\bid="([^"]+)"', page)} for path, page in pages.items()}
+    places = {
+        path: {html.unescape(name) for name in re.findall(r'\bid="([^"]+)"', page)} for path, page in pages.items()
+    }
     for path, page in pages.items():
         for link in map(html.unescape, re.findall(r'<a\b[^>]*\bhref="([^"]+)"', page)):
             to, _, place = link.partition("#")
