@@ -26,6 +26,7 @@ exclude_patterns = ["_build"]
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 default_role = "literal"
+smartquotes = False  # two hyphens are two hyphens
 napoleon_use_ivar = True
 intersphinx_mapping = elsewhere.mapping()
 

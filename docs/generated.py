@@ -17,7 +17,11 @@ from unrolled.config.checks import legal_values
 
 def commands():
     """Return every command and its options as Markdown."""
-    return generate_markdown_docs(program, recursive=True, heading_level=1, generate_toc=False, no_root_title=True)
+    program.resolved_commands()  # so that the list shows what each does
+    text = generate_markdown_docs(program, recursive=True, heading_level=2, generate_toc=False, no_root_title=True)
+    return re.sub(
+        r"^unrolled (\w+) \1\b", r"unrolled \1", text, flags=re.MULTILINE
+    )  # of a usage that has the name, too
 
 
 def keys(path):

@@ -12,6 +12,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 #: Longer than any fence in a cell.
 FENCE = "`" * 6
+PRINTED = "{code-block} text\n:class: printed\n"
 IMAGES = ("image/png", "image/gif")
 #: The list that the README of the examples is, for the site.
 LIST = "\n\n```{toctree}\n:hidden:\n:glob:\n\n*\n```\n"
@@ -49,7 +50,7 @@ def _blocks(cell):
     yield _fenced("python", source)
     for output in cell["outputs"]:
         if output["output_type"] == "stream":
-            yield _fenced("text", "".join(output["text"]))
+            yield _fenced(PRINTED, "".join(output["text"]))
         else:
             yield _shown({kind: "".join(text) for kind, text in output["data"].items() if kind != "application/json"})
 
@@ -61,7 +62,7 @@ def _shown(data):
             return _fenced("{raw} html", f'<img alt="what the code above draws" src="data:{kind};base64,{encoded}">')
     if "text/html" in data:
         return _fenced("{raw} html", f'<div class="output">{data["text/html"]}</div>')
-    return _fenced("text", data["text/plain"])
+    return _fenced(PRINTED, data["text/plain"])
 
 
 def _fenced(kind, text):

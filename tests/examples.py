@@ -25,7 +25,9 @@ def run(path: Path) -> Any:
     """
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(notebook, timeout=LONGEST, kernel_name="python3", resources=resources).execute()
+    NotebookClient(
+        notebook, timeout=LONGEST, kernel_name="python3", resources=resources, coalesce_streams=True
+    ).execute()
     return notebook
 
 

@@ -1,6 +1,8 @@
 """The built documentation: it needs no network, its links lead somewhere, and its reference is whole."""
 
+import doctest
 import html
+import importlib
 import posixpath
 import re
 import subprocess
@@ -79,6 +81,13 @@ def test_reference_links_to_torch(site):
 def test_every_notebook_is_a_page_with_its_outputs(site):
     assert [p.stem for p in (ROOT / "examples").glob("*.ipynb") if f"examples/{p.stem}.html" not in site] == []
     assert "data:image/gif;base64" in site["examples/vanishing.html"]
+
+
+@pytest.mark.parametrize("name", ["docstrings", "generated", "mathml", "outside"])
+def test_examples_of_an_extension_run(name, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    failed, tried = doctest.testmod(importlib.import_module(name))
+    assert (failed, tried > 0) == (0, True)
 
 
 def test_page_in_no_list_is_an_error(tmp_path):
