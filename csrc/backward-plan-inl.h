@@ -43,6 +43,8 @@ struct SumBuffers {
   const Storage **da_rows, **dp_rows, **x_rows, **h_rows, **m_rows;  // (rows of a chunk)
   Lane<Storage>**da_lanes, **dp_lanes;                               // (rows of a chunk + kAhead)
   const Index** symbol_rows;
+  Index *alike, *latest;  // (rows of a chunk) the next row of the chain with the same symbol; (I) the last so far
+  bool* leads;            // (rows of a chunk) whether a row is the first of its chain with its symbol
   Storage** dx_rows;
   Index* block_ends;     // (blocks of a chunk)
   Lane<Storage>* right;  // one panel of x, h_{t-1} or m: (rows of a chunk, 4 vectors)
@@ -111,7 +113,10 @@ struct BackwardPlan {
       arena.take(projected ? chunk_rows : 0, sum.dp_rows, sum.m_rows);
       arena.take(chunk_rows + kAhead, sum.da_lanes);
       arena.take(projected ? chunk_rows + kAhead : 0, sum.dp_lanes);
-      arena.take(chunk_rows, sum.symbol_rows);
+      arena.take(by_symbol ? chunk_rows : 0, sum.symbol_rows);
+      arena.take(by_symbol ? chunk_rows : 0, sum.alike);
+      arena.take(by_symbol ? c.I : 0, sum.latest);
+      arena.take(by_symbol ? chunk_rows : 0, sum.leads);
       arena.take(chunk_rows, sum.dx_rows);
       arena.take(chunk / block + 2, sum.block_ends);
       arena.take(chunk_lanes() * kPanelVectors * kWidth<Sum>, sum.right);

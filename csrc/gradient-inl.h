@@ -72,6 +72,7 @@ class ChunkSums {
 
  private:
   enum Kind { W_ih, W_hh, W_hr, biases, dx, kinds };
+  static constexpr Index kNone = -1;
 
   // The rows of the chunk in the order of the sums: the last step first, rows in their order.
   void gather(Index s0, Index s1) {
@@ -83,6 +84,7 @@ class ChunkSums {
       for (Index k = 0; k < n; ++k) gather_row(s, t, order_.order[k]);
       if ((s1 - s) % plan_.block == 0 || s == s0) own_.block_ends[blocks_++] = rows_;
     }
+    if (plan_.by_symbol) link_alike();
     point_to_lanes(own_.da_rows, blocks(), buffers_.da_lanes, plan_.lane_width, own_.da_lanes);
     if (plan_.projected) point_to_lanes(own_.dp_rows, blocks(), buffers_.dp_lanes, plan_.Pp, own_.dp_lanes);
   }
@@ -104,19 +106,49 @@ class ChunkSums {
     ++rows_;
   }
 
-  // dW_ih for one-hot input: da goes to the column of its symbol.
+  // For one-hot input: rows of one chain that have the same symbol are linked, from the first on.
+  void link_alike() {
+    for (Index block = 0, begin = 0; block < blocks_; begin = own_.block_ends[block++]) {
+      for (Index k = begin; k < own_.block_ends[block]; ++k) {
+        if (k - begin == kChain) begin = k;
+        const Index symbol = *own_.symbol_rows[k], before = own_.latest[symbol];
+        // Whatever `latest` held before, it is right if it names a row of this chain with this symbol.
+        const bool leads = before < begin || before >= k || *own_.symbol_rows[before] != symbol;
+        own_.leads[k] = leads;
+        own_.alike[k] = kNone;
+        if (!leads) own_.alike[before] = k;
+        own_.latest[symbol] = k;
+      }
+    }
+  }
+
+  // dW_ih for one-hot input: the sum of da over the rows of a chain that have a symbol goes to its column.
   void scatter_symbols(Part part) const {
+    constexpr int together = 4;
     const Index vectors_of_gate = Hp_ / kWidth<Sum>;
     const Range vectors = part.of(Cell::gates * vectors_of_gate);
     for (Index k = 0; k < rows_; ++k) {
-      Sum* to = buffers_.dW_t + *own_.symbol_rows[k] * Cell::gates * Hp_;
-      for (Index v = vectors.begin; v < vectors.end; ++v) {
+      for (Index v = vectors.begin; own_.leads[k] && v < vectors.end;) {
+        const Index left = min_of(vectors.end - v, vectors_of_gate - v % vectors_of_gate);  // in this gate
+        const int V = left < together ? 1 : together;
         const int gate = static_cast<int>(v / vectors_of_gate);
         const Index j = v % vectors_of_gate * kWidth<Sum>;
-        Sum* column = to + gate * Hp_ + j;
-        store(column, load(column) + read<Sum>(own_.da_rows[k] + Cell::input_slot(gate) * Hp_ + j));
+        V == 1 ? add_alike<1>(k, gate, j) : add_alike<together>(k, gate, j);
+        v += V;
       }
     }
+  }
+
+  // V vectors of it, from unit j of a gate on; row k is the first.
+  template <int V>
+  void add_alike(Index k, int gate, Index j) const {
+    const Index from = Cell::input_slot(gate) * Hp_ + j;
+    Sum* to = buffers_.dW_t + (*own_.symbol_rows[k] * Cell::gates + gate) * Hp_ + j;
+    Vec<Sum> sum[V] = {};
+    for (; k != kNone; k = own_.alike[k]) {
+      for (int u = 0; u < V; ++u) sum[u] += read<Sum>(own_.da_rows[k] + from + u * kWidth<Sum>);
+    }
+    for (int u = 0; u < V; ++u, to += kWidth<Sum>) store(to, load(to) + sum[u]);
   }
 
   // dx = W_ih^T da

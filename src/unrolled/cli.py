@@ -23,6 +23,7 @@ from unrolled.commands.arguments import WrappedHelp, check_numbers, plainly
 from unrolled.commands.console import StandardOutput, printable
 from unrolled.config.options import named_as_flags
 from unrolled.extras import remedy
+from unrolled.words import sized
 
 FAILED, WRONG_USE = 1, 2
 #: Columns from which a width is obeyed.
@@ -152,7 +153,7 @@ def _complain(error: Exception | str, code: int) -> int:
         text = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
     refused = re.search(r"DefaultCPUAllocator: .* you tried to allocate (\d+) bytes", text)
     if refused or not text:  # torch's allocator says where in its source; a MemoryError of Python says nothing
-        asked = f": {int(refused[1]) / 1e9:,.1f} GB were asked for at once" if refused else ""
+        asked = f": {sized(int(refused[1]))} were asked for at once" if refused else ""
         text = f"out of memory{asked}; take a smaller model, batch or vocabulary"
     _say(text)
     return code

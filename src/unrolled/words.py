@@ -35,12 +35,14 @@ def rounded(value: float, decimals: int) -> str:
 def sized(size: int) -> str:
     """Return a number of bytes in words.
 
-    >>> sized(999), sized(412_345), sized(4_000_000)
-    ('999 bytes', '412 kB', '4.0 MB')
+    >>> sized(999), sized(412_345), sized(4_000_000), sized(16 * 10**12)
+    ('999 bytes', '412 kB', '4.0 MB', '16,000.0 GB')
     """
     if size < 1000:
         return counted(size, "byte")
-    return f"{size / 1e3:.0f} kB" if size < 999_500 else f"{size / 1e6:,.1f} MB"
+    if size < 999_500:
+        return f"{size / 1e3:.0f} kB"
+    return f"{size / 1e6:.1f} MB" if size < 999_950_000 else f"{size / 1e9:,.1f} GB"
 
 
 def duration(seconds: float) -> str:

@@ -66,12 +66,12 @@ def test_model_too_large_for_memory_is_refused_with_the_size_it_needs(tmp_path):
     large = ["--hidden-size", "200000"]
     error = refusal(1, "train", "sonnets", "--out", tmp_path / "run", *large)
     number = r"160,0\d\d,\d{3},\d{3} parameters take, with what training keeps for each, 3,2\d\d\.\d GB"
-    assert re.match(rf"{number}, and \S+ GB are free; lower --hidden-size \(now 200,000\)$", error)
+    assert re.match(rf"{number}, and \S+ [GM]B are free; lower --hidden-size \(now 200,000\)$", error)
     assert not (tmp_path / "run").exists()
     deep = ["--num-layers", "1000000", "--cell", "rnn", "--hidden-size", "256", "--batch-size", "256"]
     layers = refusal(1, "train", "sonnets", "--out", tmp_path / "run", *deep)
     lower = r"lower --num-layers \(now 1,000,000\), --batch-size \(now 256\)"
-    assert re.match(rf"a batch of 16,384 symbols takes \S+ GB in all layers, .* {lower}$", layers)
+    assert re.match(rf"a batch of 16,384 symbols takes \S+ [GM]B in all layers, .* {lower}$", layers)
     for other in (["explain", "--symbols", "a b", "a"], ["picture", "lags"], ["picture", "vanishing"]):
         assert "GB are free; lower --hidden-size (now 200,000)" in refusal(1, *other, *large, cwd=tmp_path)
     assert "GB are free; lower --units, --batch-size" in refusal(2, "lab", "anbn", "--units", "200000")

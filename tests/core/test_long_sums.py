@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import unrolled.nn
 from tests.core.cases import assert_same_bits, from_equations, make
 from tests.nn.compare import assert_all_close, assert_close
 from unrolled.core.fields import Layout, Weights
@@ -67,6 +68,16 @@ def test_long_sums_have_the_same_bits_alone_in_steps_and_on_any_number_of_thread
         h, c = one.h_n, one.c_n
         steps.append(one.y)
     assert_same_bits({"y": torch.cat(steps)}, {"y": row["y"]})
+
+
+def test_symbol_of_most_rows_has_a_gradient_near_that_of_float64():
+    torch.manual_seed(0)
+    ids = (torch.rand(2_000, 100) < 0.1).long() * torch.randint(0, 4, (2_000, 100))
+    single, double = unrolled.nn.GRU(4, 7), torch.nn.GRU(4, 7).double()
+    double.load_state_dict(single.state_dict())
+    single(ids)[0].square().sum().backward()
+    double(torch.nn.functional.one_hot(ids, 4).double())[0].square().sum().backward()
+    assert_close("dW_ih", single.weight_ih_l0.grad, double.weight_ih_l0.grad.float(), 4e-6)
 
 
 @pytest.mark.parametrize(("H", "V"), [(9, 20_000), (20_000, 3)])

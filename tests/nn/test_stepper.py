@@ -1,5 +1,8 @@
 """Single steps of a layer: the bits of the whole sequence, its state, and what is refused."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 
@@ -106,3 +109,10 @@ def test_stepper_refuses_a_state_of_another_type_and_memory_that_was_freed():
     freed(layer.weight_hh_l0.data)
     with pytest.raises(RuntimeError, match="weight_hh_l0 has elements, but its data is not allocated"):
         unn.Stepper(layer, 2)
+
+
+def test_copy_of_a_stepper_is_refused_with_what_to_copy_instead():
+    step = unn.Stepper(unn.GRU(2, 3))
+    for copying in (copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="cannot be copied or pickled; copy its layer and its state"):
+            copying(step)

@@ -12,7 +12,7 @@ from unrolled.commands.configuration import given_options
 from unrolled.commands.console import PlainConsole
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
-from unrolled.words import counted
+from unrolled.words import counted, sized
 
 if TYPE_CHECKING:
     from unrolled.corpus.corpus import Corpus
@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 SLOW = 2.0
 
 
-def chosen(corpus: Corpus, model: ModelConfig, training: TrainingConfig, minutes: float | None, begun: bool) -> Recipe:
+def chosen(
+    corpus: Corpus,
+    model: ModelConfig,
+    training: TrainingConfig,
+    minutes: float | None,
+    memory: str | None,
+    begun: bool,
+) -> Recipe:
     """Return the recipe for a corpus, in which the options keep their values that the user gave."""
     from unrolled.lm.calibration import recipe_for
 
@@ -31,7 +38,7 @@ def chosen(corpus: Corpus, model: ModelConfig, training: TrainingConfig, minutes
     given: dict[str, Any] = {name: values[name] for name in given_options() if name in values}
     if minutes is not None:
         given["max_minutes"] = minutes
-    return recipe_for(corpus, begun=begun, **given)
+    return recipe_for(corpus, begun=begun, memory=memory, **given)
 
 
 def note_pace(recipe: Recipe, result: Result) -> None:
@@ -44,11 +51,17 @@ def note_pace(recipe: Recipe, result: Result) -> None:
         )
 
 
-def show(console: PlainConsole, recipe: Recipe) -> None:
-    """Print what was chosen, and why."""
+def show(console: PlainConsole, corpus: Corpus, recipe: Recipe) -> None:
+    """Print what was chosen, and why, and the memory that it takes."""
+    from unrolled.core.free_memory import resident
+    from unrolled.lm.memory import Largest, Needs
+
     grid = Table(title="chosen for this data and time; a flag overrides each", title_justify="left")
     for name in ("option", "value", "because"):
         grid.add_column(name)
     for name, value, reason in recipe.choices:
         grid.add_row(name.replace("_", " "), f"{value}", reason)
     console.print(grid)
+    largest = Largest.of(corpus.train, corpus.stream, recipe.training)
+    needs = Needs.of(recipe.model, len(corpus.vocabulary), recipe.training, largest)
+    console.print(f"memory: about {sized(resident() + needs.total)}, {sized(needs.batch)} of it for the largest batch")

@@ -16,7 +16,7 @@ from unrolled.commands.configuration import fill_in
 from unrolled.commands.console import PlainConsole
 from unrolled.commands.evaluate import held_out, report
 from unrolled.commands.outcome import show_interrupted, show_outcome
-from unrolled.config.checks import Positive
+from unrolled.config.checks import Positive, bytes_of
 from unrolled.config.data import DataConfig
 from unrolled.config.model import ModelConfig
 from unrolled.config.options import option
@@ -45,6 +45,7 @@ def train(
     /,
     *,
     minutes: Positive | None = None,
+    memory: str | None = None,
     out: Path | None = None,
     dry_run: Flag = False,
     config: ExistingTomlPath | None = None,
@@ -60,6 +61,8 @@ def train(
         data: Files, folders, - for standard input, or one of the words sonnets and anbn for data that comes with the
             package; a resumed run reads its own data again.
         minutes: Time to train in; 5 if no other end is given.
+        memory: What the process may take at most, such as 2GB, by default what is free; where that is too little, gates
+            are recomputed instead of saved.
         out: New folder for the model, its checkpoints and its metrics, by default one in runs/ with the name of the
             data; with --resume, the folder of the run.
         dry_run: Show what would be chosen, and end.
@@ -85,12 +88,13 @@ def train(
     if dataset.include and not any(Path(name).is_dir() for name in sources):
         said = option("include", dataset.include)
         warnings.warn(f"{said} has no effect: it chooses the files of a folder, and no folder is named", stacklevel=2)
+    limit = bytes_of("memory", memory) if memory is not None else None
     console = PlainConsole()
     begun = starting_point.load(start, model, dataset) if start else None
     vocabulary = begun.vocabulary if begun else None
     if dry_run:
         corpus = inputs.read(sources, dataset, vocabulary, extend=begun is not None)
-        recipe.show(console, recipe.chosen(corpus, model, training, minutes, begun is not None))
+        recipe.show(console, corpus, recipe.chosen(corpus, model, training, minutes, memory, begun is not None))
         return
     out = out or _new_name(sources)
     again = command("train", "--resume", "--out", out)
@@ -110,14 +114,15 @@ def train(
         from unrolled import lm
         from unrolled.lm.callbacks import TensorBoard
         from unrolled.lm.display import Display
-        from unrolled.lm.memory import check_memory, largest_batch
+        from unrolled.lm.memory import Largest, check_memory
 
         origin = inputs.origin(sources, dataset, corpus)
-        plan = None if resume else recipe.chosen(corpus, model, training, minutes, begun is not None)
+        plan = None if resume else recipe.chosen(corpus, model, training, minutes, memory, begun is not None)
         if plan:
-            recipe.show(console, plan)
+            recipe.show(console, corpus, plan)
             model, training, origin = plan.model, plan.training, origin | plan.saved_reasons()
-        check_memory(model, len(corpus.vocabulary), training, largest_batch(corpus.train, corpus.stream, training))
+        largest = Largest.of(corpus.train, corpus.stream, training)
+        check_memory(model, len(corpus.vocabulary), training, largest, limit)
         torch.manual_seed(training.seed)
         if begun:
             network, origin = begun.network(console, corpus, sources), origin | begun.origin(corpus)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache, partial
 from operator import contains
@@ -92,7 +93,7 @@ def check_fields(config: Any) -> None:
         _check(field, getattr(config, field), rule)
 
 
-def legal_values(config: type[Any]) -> dict[str, str]:
+def legal_values(config: Any) -> dict[str, str]:
     """Return what is legal for each field whose annotation says it, in the words of the messages.
 
     >>> from unrolled.config.model import ModelConfig
@@ -162,3 +163,23 @@ def check_checkpoint_steps(wanted: object) -> None:
             f"{option('checkpoint_steps')} is {brief(wanted)}, "
             'expected None, "auto" or the steps of a segment, 1 or more'
         )
+
+
+def bytes_of(name: str, size: str) -> int:
+    """Return the bytes of a size as people write it.
+
+    Args: name: of the option; size: such as "500MB" or "2 GiB".
+    Raises: ValueError naming the option, its value and what is legal.
+
+    >>> bytes_of("memory", "2GB"), bytes_of("memory", "1.5 MiB")
+    (2000000000, 1572864)
+    >>> bytes_of("memory", "much")
+    Traceback (most recent call last):
+        ...
+    ValueError: memory is 'much'; it must be a size such as 500MB or 2GB
+    """
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?([kMGT])(i?)B", size.strip(), re.ASCII)
+    count = int(float(found[1]) * (1024 if found[3] else 1000) ** (1 + "kMGT".index(found[2]))) if found else 0
+    if not count:
+        raise ValueError(f"{option(name)} is {brief(size)}; it must be a size such as 500MB or 2GB")
+    return count

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from unrolled.words import sized
+
 #: Files with the free memory of the machine, and with the limit of a container.
 _MEMINFO = Path("/proc/meminfo")
 _LIMIT, _USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+#: File with the pages of this process: all of them, and those in memory.
+_PAGES = Path("/proc/self/statm")
 #: Bytes below which nothing is looked up.
 LITTLE = 1 << 26
 
@@ -27,6 +31,15 @@ def available() -> int:
     return min(found) if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
+def resident() -> int:
+    """Return how many bytes of memory this process has; 0 where nothing says so.
+
+    >>> resident() >= 0
+    True
+    """
+    return int(_PAGES.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if _PAGES.exists() else 0
+
+
 def expect_room(needed: int, what: str, remedy: str) -> None:
     """Refuse what takes more bytes than are free.
 
@@ -35,7 +48,7 @@ def expect_room(needed: int, what: str, remedy: str) -> None:
     >>> expect_room(10**18, "a very long text", "shorten it")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    MemoryError: a very long text takes about 1,000,000,000.0 GB, and ... GB are free; shorten it
+    MemoryError: a very long text takes about 1,000,000,000.0 GB, and ... are free; shorten it
     """
     if needed > LITTLE and needed > (free := available()):
-        raise MemoryError(f"{what} takes about {needed / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free; {remedy}")
+        raise MemoryError(f"{what} takes about {sized(needed)}, and {sized(free)} are free; {remedy}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unrolled.config.options import option
 from unrolled.core.free_memory import available
-from unrolled.words import counted
+from unrolled.words import counted, sized
 
 
 def check_memory(needed: int, seeds: int) -> None:
@@ -15,7 +15,7 @@ def check_memory(needed: int, seeds: int) -> None:
     >>> check_memory(10**18, 10**6)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    MemoryError: training 1,000,000 seeds takes about 1,000,000,000.0 GB, and ... GB are free; lower units, ...
+    MemoryError: training 1,000,000 seeds takes about 1,000,000,000.0 GB, and ... are free; lower units, ...
     """
     free = available()
     if needed > free:
@@ -23,6 +23,5 @@ def check_memory(needed: int, seeds: int) -> None:
         if fit := int(seeds * free / needed):
             remedy += f", or take {option('seeds', fit)} and train the others afterwards with {option('first_seed')}"
         raise MemoryError(
-            f"training {counted(seeds, 'seed')} takes about {needed / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free; "
-            f"{remedy}"
+            f"training {counted(seeds, 'seed')} takes about {sized(needed)}, and {sized(free)} are free; {remedy}"
         )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import statistics
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from unrolled.config.checks import Precision
+from unrolled.config.checks import Precision, bytes_of
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import ENDS, TrainingConfig
 from unrolled.core import has_bfloat16_units
@@ -16,10 +17,11 @@ from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.splitting import beginning
 from unrolled.lm.gradients import gradient_function
 from unrolled.lm.loader import BatchLoader
-from unrolled.lm.memory import parameters
+from unrolled.lm.memory import Largest, fitted, parameters
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.optimisers import Optimiser
-from unrolled.lm.recipe import NOMINAL, Facts, Recipe, Speed, choose
+from unrolled.lm.recipe import NOMINAL, Choice, Facts, Recipe, Speed, choose
+from unrolled.words import counted
 
 #: Hidden sizes that are timed, the steps of each after the first, and the seconds after which no further one is begun.
 SMALL, LARGE, STEPS, SECONDS = 64, 384, 9, 0.5
@@ -30,7 +32,7 @@ BATCHES = TrainingConfig(batch_size=16, bptt=64, max_steps=1)
 TIMED, LONGEST = BATCHES.batch_size * BATCHES.bptt * (STEPS + 1), 1024
 
 
-def recipe_for(corpus: Corpus, *, begun: bool = False, **given: Any) -> Recipe:
+def recipe_for(corpus: Corpus, *, begun: bool = False, memory: str | None = None, **given: Any) -> Recipe:
     """Return the recipe for training on a corpus on this machine.
 
     A run of given steps or epochs is planned without a look at the clock, so that the same call plans the same run.
@@ -38,6 +40,7 @@ def recipe_for(corpus: Corpus, *, begun: bool = False, **given: Any) -> Recipe:
     Args:
         corpus: the data.
         begun: whether a trained model learns it.
+        memory: what this process may take at most, such as "2GB"; None for what is free.
         given: fields of ModelConfig and TrainingConfig, which keep their values; max_minutes is the time to train in.
 
     Raises: TypeError if there is no such field; ValueError if one is out of its range.
@@ -50,7 +53,20 @@ def recipe_for(corpus: Corpus, *, begun: bool = False, **given: Any) -> Recipe:
     timed = given.get("max_minutes") or not any(given.get(end) for end in ENDS)
     precision = given.get("precision")
     speed = measured_speed(corpus, precision) if timed else NOMINAL._replace(precision=precision or likely_precision())
-    return choose(Facts.of(corpus, begun), speed, given)
+    recipe = choose(Facts.of(corpus, begun), speed, given)
+    return recipe if "checkpoint_steps" in given else _that_fits(recipe, corpus, memory)
+
+
+def _that_fits(recipe: Recipe, corpus: Corpus, memory: str | None) -> Recipe:
+    """Return the recipe for a model that recomputes its gates if training it would not fit into memory otherwise."""
+    largest = Largest.of(corpus.train, corpus.stream, recipe.training)
+    limit = bytes_of("memory", memory) if memory else None
+    model = fitted(recipe.model, len(corpus.vocabulary), recipe.training, largest, limit)
+    if model == recipe.model:
+        return recipe
+    reason = f"the gates of {counted(largest.symbols, 'symbol')} would not fit into memory"
+    choice = Choice("checkpoint_steps", model.checkpoint_steps, reason)
+    return replace(recipe, model=model, choices=(*recipe.choices, choice))
 
 
 def measured_speed(corpus: Corpus, precision: Precision | None = None) -> Speed:

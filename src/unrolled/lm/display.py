@@ -129,7 +129,7 @@ class Display(Callback):
 
     def _panel(self, run: Run) -> RenderableType:
         table = Table.grid(padding=(0, 2), pad_edge=False)
-        done = fraction_done(run)
+        done = _done(run)
         if done is not None:
             table.add_row("", ProgressBar(total=1.0, completed=done, width=BAR))
         for name, value in (self._fields(run) | {"curve": self._drawn(), "sample": self.sample}).items():
@@ -155,17 +155,11 @@ def _bits(bits: float) -> str:
     return f"{rounded(bits, 3)} bits/symbol"
 
 
-def fraction_done(run: Run) -> float | None:
-    """Return the fraction of the run that is done, by its nearest limit, in [0, 1]; None if it has no limit."""
-    shares = []
-    if run.total_steps:
-        shares.append(run.clock.step / run.total_steps)
-    if run.config.max_minutes:
-        shares.append(run.clock.seconds / (60 * run.config.max_minutes))
-    return min(1.0, max(shares)) if shares else None
-
-
 def time_left(run: Run) -> float | None:
     """Return the seconds to the nearest limit at the speed so far; None if unknown."""
-    done = fraction_done(run)
+    done = _done(run)
     return run.clock.seconds * (1 - done) / done if done else None
+
+
+def _done(run: Run) -> float | None:
+    return run.schedule.done(run.clock.step, run.clock.seconds)

@@ -75,9 +75,19 @@ class Schedule:
             return peak * (step + 1) / warmup
         if self.config.schedule != "cosine":
             return peak
-        by_steps = (step - warmup) / max(1, self.total_steps - warmup) if self.total_steps else 0.0
-        by_time = seconds / (60 * self.config.max_minutes) if self.config.max_minutes else 0.0
-        return peak * (1 + math.cos(math.pi * min(1.0, max(by_steps, by_time)))) / 2
+        return peak * (1 + math.cos(math.pi * (self.done(step, seconds, warmup) or 0.0))) / 2
+
+    def done(self, step: int, seconds: float, after: int = 0) -> float | None:
+        """Return the share of the run that is done, by its nearest limit; None if it has no limit.
+
+        Args: step, counted from 0; seconds since the start; after: steps that do not count.
+        """
+        shares = []
+        if self.total_steps:
+            shares.append((step - after) / max(1, self.total_steps - after))
+        if self.config.max_minutes:
+            shares.append(seconds / (60 * self.config.max_minutes))
+        return min(1.0, max(shares)) if shares else None
 
     def validated(self, nats: float) -> None:
         """Record a validation loss; cut the rate on a plateau."""

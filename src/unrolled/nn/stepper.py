@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -82,6 +82,11 @@ class Stepper:
             self._check(x)
             raise
         return self._y.clone() if self._narrow is None else self._y.to(self._narrow)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a Stepper holds memory of the core and cannot be copied or pickled; copy its layer and its state"
+        )
 
     def _check(self, x: Tensor) -> None:
         if x.dtype is not self._dtype or x.shape != self._shape or not x.is_cpu:
