@@ -9,7 +9,7 @@ CPP  := $(wildcard csrc/*.h csrc/*.cpp csrc/simd/*.h)
 DRIVERS := $(wildcard bench/*.h bench/*.cpp tests/core/*.h tests/core/*.cpp)
 ASAN := build/asan
 
-.PHONY: test demo lint format bench prove kill ranks asan tsan docs clean
+.PHONY: test demo lint format bench prove kill ranks examples asan tsan docs clean
 
 test: $(VENV)/.installed
 	$(PY) -m pytest -n $(JOBS)
@@ -44,6 +44,9 @@ kill: $(VENV)/.installed
 
 ranks: $(VENV)/.installed
 	$(PY) -m tests.commands.rank_campaign
+
+examples: $(VENV)/.installed
+	$(PY) -m tests.examples
 
 docs: $(VENV)/.installed
 	$(PY) -m sphinx -W --keep-going -q docs docs/_build/html

@@ -19,7 +19,7 @@ from layers import CELLS, PHASES, QUICK, Bodies
 
 import unrolled.nn
 
-#: The README's, and one row with the weights of H 512, which leave the second cache.
+#: The common shapes, and one row with the weights of H 512, which leave the second cache.
 POINTS = [*COMMON, Point(1, 100, 512, 512)]
 #: A larger error than this many times torch's own refuses a row.
 MOST = 1.25

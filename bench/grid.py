@@ -35,7 +35,7 @@ class Point(NamedTuple):
         return 2 * self.T * self.B * 4 * self.H * (self.I + self.H)
 
 
-#: The shapes of the README: (B, T, H), I = H.
+#: The common shapes: (B, T, H), I = H.
 COMMON = [
     Point(B, T, H, H)
     for B, T, H in (

@@ -4,7 +4,7 @@
     python bench/layers.py --sets float64 --cells GRU
     python bench/layers.py --quick
 
-The sets: `common`, the shapes of the README; `cover`, every pair of values of B, T, I, H for each cell (grid.py);
+The sets: `common`, a few that people know; `cover`, every pair of values of B, T, I, H for each cell (grid.py);
 `float64` and `stacked` (two layers, both directions), every value once.  Ratios are torch / unrolled: more than 1 means
 unrolled is faster.  Each row also has the rate of torch.mm in the same minute, for the product of one step
 (B, H) (H, G H) and at its best, and the gain over one thread.

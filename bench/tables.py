@@ -13,6 +13,8 @@ Found = dict[str, Any]
 #: Aims for the geometric mean of training, by set and cell.
 AIMS = {("cover", "LSTM"): 2, ("cover", "GRU"): 4, ("cover", "RNN"): 4}
 AIMS |= {("float64", cell): 4 for cell in CELLS} | {("stacked", cell): 2.5 for cell in CELLS}
+#: B and H of the common shapes that the README shows: a single small sequence, and two batches of training.
+KNOWN = {(1, 64), (32, 256), (64, 512)}
 
 
 def provenance(found: Found) -> str:
@@ -48,16 +50,26 @@ def number(value: float) -> str:
 
 
 def common(found: Found) -> str:
-    """The README's: milliseconds and ratio of a few shapes, means of each cell."""
+    """Milliseconds and ratio of the common shapes, means of each cell."""
+    return common_shapes(found, lambda row: True)
+
+
+def readme(found: Found) -> str:
+    """The shapes of it that a reader of the README knows, and the means of all."""
+    return common_shapes(found, lambda row: (row["B"], row["H"]) in KNOWN)
+
+
+def common_shapes(found: Found, shown: Callable[[Found], bool]) -> str:
+    """The rows of the common shapes that are to be shown, and the means over all of them."""
     rows = of_set(found, "common")
     lines: list[list[object]] = []
-    for row in rows:
+    for row in filter(shown, rows):
         measured = (item for phase in PHASES for item in (number(row[phase]["own_ms"]), f"{row[phase]['ratio']:.2f}"))
         lines.append([row["cell"], row["B"], row["T"], row["H"], *measured])
     for cell in dict.fromkeys(row["cell"] for row in rows):
         mine = [row for row in rows if row["cell"] == cell]
         means = (item for phase in PHASES for item in ("", f"{geometric_mean(r[phase]['ratio'] for r in mine):.2f}"))
-        lines.append([f"**{cell}, geometric mean**", "", "", "", *means])
+        lines.append([f"**{cell}, geometric mean of {len(mine)}**", "", "", "", *means])
     return markdown("cell|>B|>T|>H|>inference ms|>x torch|>training ms|>x torch", lines)
 
 
@@ -78,7 +90,7 @@ def limits(found: Found) -> str:
 def summary(found: Found) -> str:
     """Geometric means and slowest points of every set and cell."""
     names = {
-        "common": "README's shapes",
+        "common": "common shapes",
         "cover": "every pair of values",
         "float64": "float64",
         "stacked": "2 layers, D 2",
@@ -118,7 +130,7 @@ def slower(found: Found) -> str:
 
 
 def floors(found: Found) -> str:
-    """The README's shapes beside the floor of the machine."""
+    """The common shapes beside the floor of the machine."""
     if found["limits"] is None:
         return "Not measured: `bench_kernels` was not built."
     lines = []
@@ -236,7 +248,7 @@ def steps(found: Found) -> str:
 
 
 def peers(found: Found) -> str:
-    """Every library at the README's shapes: how many times longer it takes, a table a phase."""
+    """Every library at the common shapes: how many times longer it takes, a table a phase."""
 
     def made(phase: str) -> str:
         names = list(dict.fromkeys([*(n for row in found["rows"] for n in row[phase]["ratio"]), *found["missing"]]))

@@ -32,7 +32,7 @@ from unrolled.runtime.generation import stream
 CELLS = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
 V = 96
 #: What the training goals ask of tokens/s, times the plain script.
-GOALS = {"lstm": 2.0, "gru": 3.5, "rnn": 3.5, "founding": 3.0, "generation": 10.0}
+GOALS = {"lstm": 2.0, "gru": 3.5, "rnn": 3.5, "textbook": 3.0, "generation": 10.0}
 
 
 class PlainModel(torch.nn.Module):
@@ -85,7 +85,7 @@ def plain_stream_steps(cell: str, H: int, ids: torch.Tensor, T: int, B: int) -> 
     return steps
 
 
-def plain_founding_steps(cell: str, H: int, corpus: Corpus) -> Callable[[int], None]:
+def plain_textbook_steps(cell: str, H: int, corpus: Corpus) -> Callable[[int], None]:
     """Return a function that does n steps on the five strings a^n b^n EOS, padded."""
     strings = [torch.from_numpy(ids.astype(np.int64)) for ids in corpus.train]
     inputs = torch.nn.utils.rnn.pad_sequence([s[:-1] for s in strings])
@@ -137,13 +137,13 @@ def measure_stream(name: str, cell: str, H: int, blocks: int, block: int, T: int
     return row(name, *timer.medians(), unit="tokens/s", per_step=T * B, goal=GOALS[cell])
 
 
-def measure_founding(name: str, cell: str, H: int, blocks: int, block: int) -> dict[str, Any]:
+def measure_textbook(name: str, cell: str, H: int, blocks: int, block: int) -> dict[str, Any]:
     corpus = Corpus.from_sequences([["a"] * n + ["b"] * n for n in range(1, 6)], validation=0, test=0)
     torch.manual_seed(0)
-    timer = Interleaved(plain_founding_steps(cell, H, corpus), block)
+    timer = Interleaved(plain_textbook_steps(cell, H, corpus), block)
     model = SequenceModel(ModelConfig(cell=cell, hidden_size=H), corpus.vocabulary)
     train(model, corpus, config((blocks + 1) * block, block, 5, 1), callbacks=[timer])
-    return row(name, *timer.medians(), unit="steps/s", per_step=1, goal=GOALS["founding"])
+    return row(name, *timer.medians(), unit="steps/s", per_step=1, goal=GOALS["textbook"])
 
 
 def config(steps: int, block: int, B: int, T: int) -> TrainingConfig:
@@ -202,7 +202,7 @@ def main() -> int:
     sizes = (8,) if quick else (128, 256, 512)
     T, B = (4, 4) if quick else (64, 64)
     few, block = (5, 2) if quick else (50, 2)
-    plan = {f"founding {cell} H={H}": (measure_founding, cell, H, blocks, few) for cell in CELLS for H in (10, 50)}
+    plan = {f"textbook {cell} H={H}": (measure_textbook, cell, H, blocks, few) for cell in CELLS for H in (10, 50)}
     for cell in ("lstm", "gru"):
         H = max(sizes[:2])
         plan[f"generation {cell} H={H}"] = (measure_generation, cell, H, blocks, 20 if quick else 200)

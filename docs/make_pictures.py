@@ -40,16 +40,26 @@ def diagrams():
     draw("vanishing", lecture.draw_vanishing())
 
 
-def counting():
-    """An LSTM that learned a^n b^n, n up to 20."""
+def learned(cell):
+    """A network that learned a^n b^n, n up to 20."""
     corpus = Corpus.from_sequences([["a"] * n + ["b"] * n for n in range(1, 21)], validation=0, test=0)
     torch.manual_seed(0)
-    model = SequenceModel(ModelConfig(cell="lstm", hidden_size=10), corpus.vocabulary)
+    model = SequenceModel(ModelConfig(cell=cell, hidden_size=10), corpus.vocabulary)
     train(model, corpus, TrainingConfig(learning_rate=0.02, batch_size=10, max_steps=1500, max_epochs=0))
+    return model
+
+
+def gates(name, title, model):
     read = trace(model, ["a"] * 4 + ["b"] * 4)
-    draw(
-        "gates", plots_gates.gates(read.layers[0].signals, read.symbols, title="An LSTM that knows aⁿbⁿ reads aaaabbbb")
-    )
+    draw(name, plots_gates.gates(read.layers[0].signals, read.symbols, title=f"{title} that knows aⁿbⁿ reads aaaabbbb"))
+
+
+def counting():
+    """All gates of each cell, and what three units of the LSTM count."""
+    gates("rnn_state", "An RNN", learned("rnn"))
+    gates("gru_gates", "A GRU", learned("gru"))
+    model = learned("lstm")
+    gates("gates", "An LSTM", model)
     read = trace(model, ["a"] * 15 + ["b"] * 15)
     best = ranked(read, "count:a-b", signals=("c",))[:3]
     lines = {f"{each.name}, correlation {each.correlation:+.2f}": read.values("c")[:, each.unit] for each in best}

@@ -30,5 +30,5 @@ def block(page, node):
 
 def setup(app):
     app.add_html_math_renderer("mathml", (inline, None), (block, None))
-    app.add_css_file("math.css")
+    app.add_css_file("pages.css")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

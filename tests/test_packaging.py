@@ -12,8 +12,8 @@ from unrolled.extras import EXTRAS
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-#: Extras for work on the project itself.
-OWN = {"bench", "dev", "docs"}
+#: Extras for work on the project itself, and for its notebooks.
+OWN = {"bench", "dev", "docs", "examples"}
 #: Imported by the compiled core.
 COMPILED = {"nanobind-backend"}
 #: Used where a user has it, and nowhere else.

@@ -35,8 +35,15 @@ def layers(*rows):
 def test_common_table_holds_every_row_and_the_geometric_means():
     lines = tables.common(layers(row("common", "GRU", 2, 1), row("common", "GRU", 8, 4), row("cover", "GRU", 99, 99)))
     assert "| GRU | 1 | 64 | 33 | 1.5 | 2.00 | 1.5 | 1.00 |" in lines
-    assert lines.splitlines()[-1] == "| **GRU, geometric mean** |  |  |  |  | 4.00 |  | 2.00 |"
+    assert lines.splitlines()[-1] == "| **GRU, geometric mean of 2** |  |  |  |  | 4.00 |  | 2.00 |"
     assert "99" not in lines
+
+
+def test_readme_shows_a_few_rows_and_the_means_of_all():
+    rows = [row("common", "GRU", 2, 1, B=1, H=64), row("common", "GRU", 8, 4, B=7, H=64)]
+    *_, last, mean = tables.readme(layers(*rows)).splitlines()
+    assert last == "| GRU | 1 | 64 | 64 | 1.5 | 2.00 | 1.5 | 1.00 |"
+    assert mean == "| **GRU, geometric mean of 2** |  |  |  |  | 4.00 |  | 2.00 |"
 
 
 def test_summary_counts_the_points_that_are_slower():

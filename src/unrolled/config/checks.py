@@ -93,6 +93,16 @@ def check_fields(config: Any) -> None:
         _check(field, getattr(config, field), rule)
 
 
+def legal_values(config: Any) -> dict[str, str]:
+    """Return what is legal for each field whose annotation says it, in the words of the messages.
+
+    >>> from unrolled.config.model import ModelConfig
+    >>> legal_values(ModelConfig)["cell"]
+    'one of rnn, lstm, gru'
+    """
+    return {field: rule.legal for field, rule in _rules(config)}
+
+
 def check_value(name: str, value: object, hint: Any) -> None:
     """Refuse a value that an annotation does not allow, as :func:`check_fields` does.
 

@@ -1,8 +1,10 @@
 """How well a model has learned a language, the most trustworthy metric first.
 
 1. Strings exactly right: every prediction of the string, EOS included, is right by some *criterion*
-   (:data:`unrolled.languages.judging.CRITERIA`).  2. The first failing size, and e_k, the k-th smallest failing size.
-3. Cross-entropy next to the optimum.  4. Per-symbol accuracy, last and with a warning, because it is misleading.
+   (:data:`unrolled.languages.judging.CRITERIA`).
+2. The first failing size, and e_k, the k-th smallest failing size.
+3. Cross-entropy next to the optimum.
+4. Per-symbol accuracy, last and with a warning, because it is misleading.
 """
 
 from __future__ import annotations
