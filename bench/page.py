@@ -17,7 +17,10 @@ from typing import Any
 import tables
 from harness import RESULTS, ROOT
 
-DOCUMENTS = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("performance", "shapes", "scale", "deploy")))
+DOCUMENTS = (
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("performance", "shapes", "scale", "deploy")),
+)
 #: Place -> (bench, function from the bench's JSON to the table).
 PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "readme": ("layers", tables.readme),

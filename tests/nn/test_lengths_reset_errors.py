@@ -1,9 +1,11 @@
 """Wrong lengths and resets, which torch's layers do not take."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
-from torch.nn.utils.rnn import pack_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
 
 import unrolled.nn
 
@@ -106,3 +108,17 @@ def test_lengths_and_packed_input_together_are_refused():
     packed = pack_sequence([torch.zeros(n, 4) for n in (5, 3, 1)])
     with pytest.raises(ValueError, match="lengths cannot be given with a PackedSequence"):
         unrolled.nn.GRU(4, 6)(packed, lengths=torch.tensor([5, 3, 1]))
+
+
+def test_reset_that_is_packed_otherwise_than_the_input_is_refused():
+    gru, x, reset = unrolled.nn.GRU(4, 6), torch.randn(6, 3, 4), torch.zeros(6, 3, dtype=torch.bool)
+    pack = partial(pack_padded_sequence, enforce_sorted=False)
+    lengths = torch.tensor([6, 1, 4])
+    gru(pack(x, lengths), reset=pack(reset, lengths))
+    for input, other in [
+        (pack(x, lengths), torch.tensor([4, 1, 6])),
+        (pack(x, lengths), torch.tensor([6, 1, 3])),
+        (x, lengths),
+    ]:
+        with pytest.raises(ValueError, match="reset is packed otherwise than the input; pack both with the same"):
+            gru(input, reset=pack(reset, other))

@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from functools import partial
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch.nn.utils import parametrizations
 
 import unrolled.nn
 from tests.nn.compare import assert_close
-from unrolled.nn import from_torch, swap
+from unrolled.nn import explain_swap, from_torch, swap
 
 LAYERS = {
     "RNN": lambda nn: nn.RNN(3, 5, nonlinearity="relu", bidirectional=True),
@@ -357,3 +358,16 @@ def test_init_refuses_what_it_does_not_know():
         unrolled.nn.init_(unrolled.nn.GRU(3, 5), recurrent="lecun")
     with pytest.raises(TypeError, match=r"init_ expected a layer or cell of unrolled.nn, got GRU"):
         unrolled.nn.init_(torch.nn.GRU(3, 5))
+
+
+def test_layer_with_a_forward_of_its_own_is_left_and_said():
+    """As accelerate's hooks and some profilers put one onto an object, where it goes on calling the class's old one."""
+    layer = torch.nn.LSTM(3, 4)
+    layer.forward = partial(torch.nn.LSTM.forward, layer)
+    [found] = explain_swap(layer)
+    assert not found.turns
+    with pytest.warns(UserWarning, match="swap left the model, torch.nn.LSTM: a forward of its own was put onto it"):
+        swap(layer)
+    assert layer(torch.randn(5, 2, 3))[0].shape == (5, 2, 4)
+    with pytest.raises(TypeError, match="a forward of its own was put onto this LSTM"):
+        from_torch(layer)

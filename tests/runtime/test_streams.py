@@ -227,3 +227,38 @@ def test_bytes_that_are_no_state_are_refused():
             if wrong != data:
                 with pytest.raises(ValueError, match=r"these bytes|the bytes of this state are damaged"):
                     State.from_bytes(wrong)
+
+
+@pytest.mark.parametrize("rows", [[2, 0], np.array([False, False, True, False]), [True, False, True, False], []])
+def test_rows_of_streams_are_numbers_or_a_bool_for_each(rows):
+    model, x = RuntimeModel(Network((layer("GRU", 3, 7),))), np.ones((4, 3), np.float32)
+    chosen = [k for k, each in enumerate(rows) if each] if len(rows) == 4 else [*rows]
+    streams = {doing: model.streams(4) for doing in ("reset", "drop", "select")}
+    for doing, each in streams.items():
+        each.step(x * np.arange(1, 5, dtype=np.float32)[:, None])
+        before = each.state[0][0].copy()
+        getattr(each, doing)(rows)
+        after = each.state[0][0]
+        if doing == "reset":
+            assert [k for k in range(4) if not after[k].any()] == sorted(chosen)
+        else:
+            left = chosen if doing == "select" else [k for k in range(4) if k not in chosen]
+            np.testing.assert_array_equal(after, before[left])
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "said"),
+    [
+        ([4], IndexError, r"rows is \[4\], expected numbers from 0 to 3"),
+        ([-1], IndexError, r"rows is \[-1\], expected"),
+        ([True, False], TypeError, r"rows is bool \(2,\), expected the numbers of streams, or a bool for each of 4"),
+        ([1.9], TypeError, r"rows is float64 \(1,\)"),
+        (3, TypeError, r"rows is int64 \(\)"),
+        ("1", TypeError, "expected the numbers of streams"),
+    ],
+)
+@pytest.mark.parametrize("doing", ["reset", "drop", "select"])
+def test_what_are_no_rows_of_streams_is_refused(doing, rows, error, said):
+    streams = RuntimeModel(Network((layer("GRU", 3, 7),))).streams(4)
+    with pytest.raises(error, match=said):
+        getattr(streams, doing)(rows)

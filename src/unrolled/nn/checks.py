@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.nn.reach import is_traced
 
@@ -113,6 +114,20 @@ def packed(x: Tensor, batch_sizes: Tensor, lengths: Any) -> None:
     has_steps(len(batch_sizes))
     if not is_traced(x, batch_sizes):
         packed_values(x, batch_sizes)
+
+
+def packed_reset(reset: PackedSequence, input: Any) -> Tensor:
+    """Return the data of a packed reset, which must be packed as the input is.
+
+    Raises: ValueError if it is not.
+    """
+    as_input = isinstance(input, PackedSequence)
+    if as_input and not is_traced(reset.data, input.data):
+        pairs = zip(reset[1:3], input[1:3], strict=True)  # batch sizes; the order of the rows, or None
+        as_input = all((a is None) == (b is None) and (a is None or torch.equal(a, b)) for a, b in pairs)
+    if not as_input:
+        raise ValueError("reset is packed otherwise than the input; pack both with the same lengths and enforce_sorted")
+    return reset.data
 
 
 def packed_values(x: Tensor, batch_sizes: Tensor, states: Sequence[Tensor] = ()) -> None:

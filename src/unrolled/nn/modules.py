@@ -71,7 +71,7 @@ def sharing_parameters(module: torch.nn.Module, cls: type[_Module]) -> _Module:
     """Return a module of another class that shares the Parameters, buffers, hooks and settings of this one.
 
     Args: a layer or cell of torch or of this package, and the class of the same name in the other.
-    Raises: TypeError for a parametrized module, whose class is its own.
+    Raises: TypeError for a parametrized module, whose class is its own, and for one whose forward was replaced.
 
     >>> from unrolled.nn import LSTM
     >>> stock = torch.nn.LSTM(4, 6)
@@ -82,6 +82,11 @@ def sharing_parameters(module: torch.nn.Module, cls: type[_Module]) -> _Module:
         raise TypeError(
             f"{type(module).__name__} is parametrized; bake the weights in first, "
             "with torch.nn.utils.parametrize.remove_parametrizations"
+        )
+    if "forward" in vars(module):
+        raise TypeError(
+            f"a forward of its own was put onto this {type(module).__name__}, which would go on calling the old one; "
+            "take it off first"
         )
     other = cls.__new__(cls)
     for key, value in module.__dict__.items():

@@ -154,7 +154,7 @@ class RecurrentLayer(torch.nn.RNNBase):
         reset_states = [] if reset_state is None else list(checks.states(name, reset_state, count, "reset_state"))
         batch_first, batch_sizes, arrangement = self.batch_first, None, Arrangement()
         if isinstance(reset, PackedSequence):
-            reset = reset.data
+            reset = checks.packed_reset(reset, input)
         if isinstance(input, PackedSequence):
             x, batch_sizes, order, _ = input
             checks.packed(x, batch_sizes, lengths)

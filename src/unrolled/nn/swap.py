@@ -124,6 +124,8 @@ def _turns(to: str) -> dict[type[torch.nn.Module], type[torch.nn.Module]]:
 def _fate(module: torch.nn.Module, turns: dict[type[torch.nn.Module], type[torch.nn.Module]]) -> tuple[bool, str]:
     """Return whether a recurrent module gets another class, and which, or why it keeps its own."""
     cls = type(module)
+    if "forward" in vars(module):
+        return False, "a forward of its own was put onto it, which would go on calling the old one; take it off first"
     if cls in turns:
         return True, f"becomes {_shown(turns[cls])}"
     if isinstance(module, (*turns.values(),)):

@@ -11,7 +11,13 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
+from unrolled.config.options import brief
+from unrolled.words import counted
+
 Array = NDArray[Any]
+
+#: Some of B streams: their numbers, or a bool for each of all.
+Rows = Sequence[int] | Sequence[bool] | NDArray[Any]
 
 #: The first bytes of a state that was written; its sha256 follows, then a safetensors file.
 _MAGIC = b"unrolled state 1\n"
@@ -36,13 +42,13 @@ class State(tuple[tuple[Array, ...], ...]):
         """Return a copy that shares no memory with this."""
         return State(tuple(s.copy() for s in layer) for layer in self)
 
-    def select(self, rows: Sequence[int] | NDArray[Any]) -> State:
+    def select(self, rows: Rows) -> State:
         """Return a copy of the state of these streams, in this order; one may stand there twice.
 
-        Raises: IndexError if there is no such stream.
+        Raises: as :func:`numbers`.
         """
-        rows = np.asarray(rows)
-        return State(tuple(s[rows if rows.size else []] for s in layer) for layer in self)
+        chosen = numbers(rows, self.B)
+        return State(tuple(s[chosen] for s in layer) for layer in self)
 
     @classmethod
     def joined(cls, states: Iterable[State]) -> State:
@@ -93,3 +99,26 @@ class State(tuple[tuple[Array, ...], ...]):
                 "these bytes hold no state of a model: expected h (B, P), and maybe c (B, H), of each layer"
             )
         return cls(map(tuple, layers))
+
+
+def numbers(rows: Rows, B: int) -> NDArray[np.intp]:
+    """Return the numbers of some of B streams.
+
+    Raises: IndexError if there is no such stream; TypeError for what are neither numbers nor a bool for each of all.
+
+    >>> numbers([False, True, True], 3), numbers([], 3), numbers([2, 0, 0], 3)
+    (array([1, 2]), array([], dtype=int64), array([2, 0, 0]))
+    """
+    found = np.asarray(rows)
+    if found.shape == (0,):
+        return np.empty(0, np.intp)
+    if found.dtype == bool and found.shape == (B,):
+        return np.flatnonzero(found)
+    if found.ndim != 1 or found.dtype.kind not in "iu":
+        shape = f"{found.dtype} {found.shape}"
+        raise TypeError(
+            f"rows is {shape}, expected the numbers of streams, or a bool for each of {counted(B, 'stream')}"
+        )
+    if ((found < 0) | (found >= B)).any():
+        raise IndexError(f"rows is {brief(found.tolist())}, expected numbers from 0 to {B - 1}")
+    return found.astype(np.intp)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,9 @@ from numpy.typing import NDArray
 from unrolled.config.checks import PositiveInt, check_value
 from unrolled.runtime import checks
 from unrolled.runtime.engine import Engine, put
-from unrolled.runtime.state import State
+from unrolled.runtime.state import Rows, State, numbers
 
 Array = NDArray[Any]
-Rows = Sequence[int] | NDArray[Any]
 
 
 class Streams:
@@ -97,9 +95,9 @@ class Streams:
     def reset(self, rows: Rows | None = None) -> None:
         """Let these streams begin anew; without `rows`, all.
 
-        Raises: IndexError if there is no such stream.
+        Raises: IndexError if there is no such stream; TypeError for neither numbers nor a bool for each.
         """
-        chosen = slice(None) if rows is None else np.asarray(rows, np.intp)
+        chosen = slice(None) if rows is None else numbers(rows, len(self))
         for arrays, first in zip(self._stepper.states, self._engine.first, strict=True):
             for array, s in zip(arrays, first, strict=True):
                 array[chosen] = s
@@ -118,13 +116,13 @@ class Streams:
     def drop(self, rows: Rows) -> None:
         """Let these streams leave; the others keep their order and close up.
 
-        Raises: IndexError if there is no such stream.
+        Raises: IndexError if there is no such stream; TypeError for neither numbers nor a bool for each.
         """
-        self.select(np.delete(np.arange(len(self)), np.asarray(rows, np.intp)))
+        self.select(np.delete(np.arange(len(self)), numbers(rows, len(self))))
 
     def select(self, rows: Rows) -> None:
         """Keep these streams alone, in this order; one that stands there twice goes on as two.
 
-        Raises: IndexError if there is no such stream.
+        Raises: IndexError if there is no such stream; TypeError for neither numbers nor a bool for each.
         """
         self._begin(self._state().select(rows))
