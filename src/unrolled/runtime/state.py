@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from unrolled.config.options import brief
-from unrolled.words import counted
 
 Array = NDArray[Any]
 
@@ -115,10 +114,8 @@ def numbers(rows: Rows, B: int) -> NDArray[np.intp]:
     if found.dtype == bool and found.shape == (B,):
         return np.flatnonzero(found)
     if found.ndim != 1 or found.dtype.kind not in "iu":
-        shape = f"{found.dtype} {found.shape}"
-        raise TypeError(
-            f"rows is {shape}, expected the numbers of streams, or a bool for each of {counted(B, 'stream')}"
-        )
+        expected = f"the numbers of streams, or a bool for each of {B}"
+        raise TypeError(f"rows is {found.dtype} {found.shape}, expected {expected}")
     if ((found < 0) | (found >= B)).any():
         raise IndexError(f"rows is {brief(found.tolist())}, expected numbers from 0 to {B - 1}")
     return found.astype(np.intp)
