@@ -231,3 +231,13 @@ print(codes)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True)
     assert not any(ast.literal_eval(done.stdout.splitlines()[-1])), done.stderr
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "vocabulary.json", "checkpoints/latest"])
+def test_no_command_writes_over_a_part_of_a_model(copied, name):
+    before = contents(copied)
+    for command in (["export", copied, "--to", "torch", "--overwrite"], ["generate", copied]):
+        said = refusal(1, *command, "--out", copied / name)
+        assert f"{name}: a part of the model in {copied}, which would be lost; name another file" in said
+    assert contents(copied) == before
+    assert unrolled("generate", copied, "--out", copied / "sample.txt", "--max-length", "5").returncode == 0

@@ -117,3 +117,15 @@ def test_network_that_predicts_no_text_is_refused_by_name(command, tmp_path):
     nn.save([nn.LSTM(3, 5), torch.nn.Linear(5, 2)], tmp_path / "layers")
     told = refusal(1, *command, tmp_path / "layers", "so long")
     assert re.search(r"layers: holds layers that .*; run them with unrolled\.runtime\.load|load them with", told), told
+
+
+def test_score_of_many_sequences_does_not_count_what_stands_between_them(tmp_path):
+    (tmp_path / "t.txt").write_text("ab\nba\nab\nbb\n")
+    small_run = ["--lines", "--hidden-size", "4", "--max-steps", "1", "--validation", "0", "--test", "0"]
+    assert unrolled("train", "t.txt", *small_run, "--out", "m", cwd=tmp_path).returncode == 0
+    done = unrolled("score", "m", "--file", "t.txt", "--json", cwd=tmp_path)
+    assert [json.loads(line)["unknown"] for line in done.stdout.decode().splitlines()] == [0, 0, 0, 0]
+    assert done.stderr == b""
+    (tmp_path / "t.txt").write_text("ab\nbx\n")
+    said = unrolled("score", "m", "--file", "t.txt", "--json", cwd=tmp_path).stderr.decode()
+    assert "the model does not know 1 of 4 symbols" in said

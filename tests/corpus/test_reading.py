@@ -191,3 +191,11 @@ def test_folder_of_another_encoding_is_read_whole(tmp_path):
     (tmp_path / "a.txt").write_bytes("abc".encode("utf-16"))
     sources = reading.find_sources(tmp_path, encoding="utf-16")
     assert reading.text_only(sources) == sources
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "punycode"])
+def test_error_of_a_decoder_that_knows_no_place_names_the_file_and_the_option(encoding, tmp_path):
+    (tmp_path / "text").write_bytes(b"no mark - here")
+    [named] = reading.find_sources(tmp_path / "text", encoding=encoding)
+    with pytest.raises(CorpusError, match=rf"text: not {encoding.upper()} \(.*\); name its encoding \(encoding\)"):
+        read(named)

@@ -33,7 +33,9 @@ def write_out(out: Path, write: Callable[[Path], object]) -> None:
     Raises: CheckpointError naming the file, if it cannot be written.
     """
     from unrolled.saved.atomic_files import writing
+    from unrolled.saved.checkpoints import refuse_part
 
+    refuse_part(out)
     with writing(out):
         write(out)
     print(printable(f"made {out}"))

@@ -82,7 +82,9 @@ def export(
 
 def _refuse_to_replace(out: Path, overwrite: bool) -> None:
     from unrolled.saved.atomic_files import CheckpointError
+    from unrolled.saved.checkpoints import refuse_part
 
+    refuse_part(out)
     if not overwrite and out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise CheckpointError(f"{out}: is already there; name another file with --out, or replace it with --overwrite")
 

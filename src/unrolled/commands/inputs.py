@@ -184,7 +184,7 @@ def note_unknown(vocabulary: Vocabulary, texts: Sequence[Text]) -> None:
     """Warn of symbols that a model does not know."""
     from unrolled.runtime.unknown import unknown_note
 
-    if said := unknown_note(vocabulary, joined(texts)):
+    if said := unknown_note(vocabulary, *texts):
         warnings.warn(said, stacklevel=2)
 
 

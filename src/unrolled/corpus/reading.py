@@ -228,7 +228,7 @@ def text_blocks(source: Source) -> Iterator[str]:
             raise CorpusError(f"{source}: byte {offset + nul} (line {line}) is NUL, so it is not text; {_reader()}")
         try:
             text = decoder.decode(block)
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
             raise _not_decoded(source, offset, line, error) from None
         if offset == 0:
             text = text.removeprefix("\ufeff")
@@ -237,7 +237,7 @@ def text_blocks(source: Source) -> Iterator[str]:
         yield newlines.decode(text)
     try:
         yield decoder.decode(b"", final=True) + newlines.decode("", final=True)
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise _not_decoded(source, offset, line, error) from None
 
 
@@ -358,7 +358,11 @@ def _is_binary(source: Source) -> bool:
     return b"\0" in start and source.is_utf8
 
 
-def _not_decoded(source: Source, offset: int, line: int, error: UnicodeDecodeError) -> CorpusError:
+def _not_decoded(source: Source, offset: int, line: int, error: UnicodeError) -> CorpusError:
+    if not isinstance(error, UnicodeDecodeError):
+        return CorpusError(
+            f"{source}: not {source.encoding.upper()} ({error}); name its encoding ({option('encoding')})"
+        )
     line += error.object.count(b"\n", 0, error.start)
     byte = error.object[error.start]
     return CorpusError(

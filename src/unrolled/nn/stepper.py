@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import torch
 from torch import Tensor
 
+from unrolled.config.checks import PositiveInt, check_value
 from unrolled.core.stepper import CoreStepper, LayerWeights
 from unrolled.nn import checks, dispatch, fit, reference
 from unrolled.nn.reach import PLAIN_TENSORS, Unseen, is_open
@@ -40,8 +41,7 @@ class Stepper:
         name, W = layer.stock.__name__, layer.weight_hh_l0
         if layer.bidirectional:
             raise ValueError(f"{name} is bidirectional, expected one direction: the reverse one starts at the end")
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}, expected at least 1")
+        check_value("batch_size", batch_size, PositiveInt)
         if W.device.type != "cpu" or W.dtype not in dispatch.CORE_TYPES:
             raise ValueError(
                 f"the weights of {name} are {W.dtype} on {W.device}, expected float32, float64 or bfloat16 on cpu"

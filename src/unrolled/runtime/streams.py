@@ -108,6 +108,7 @@ class Streams:
         Raises: ValueError for a number below 1, and for the state of another network.
         """
         if not isinstance(more, State):
+            more = int(more) if isinstance(more, np.integer) else more
             check_value("more", more, PositiveInt)
         joining = more if isinstance(more, State) else self._engine.initial(more)
         checks.state(joining, self._engine.first)

@@ -11,19 +11,19 @@ from unrolled.words import counted
 SUGGESTED = 20
 
 
-def unknown_note(vocabulary: Vocabulary, text: Text) -> str:
-    """Return a sentence on the symbols of a text that the vocabulary lacks, "" if it has them all.
+def unknown_note(vocabulary: Vocabulary, *texts: Text) -> str:
+    """Return a sentence on the symbols of texts that the vocabulary lacks, "" if it has them all.
 
     >>> unknown_note(Vocabulary("ab"), "aab")
     "the model does not know 1 of 1 symbol and reads it as UNK; its symbols stand apart: did you mean 'a a b'?"
     """
-    ids = vocabulary.encode(text)
+    ids = np.concatenate([vocabulary.encode(text) for text in texts] or [np.empty(0)])
     unknown = int(np.count_nonzero(ids == vocabulary.unk_id))
     if not unknown:
         return ""
     them = "it" if unknown == 1 else "them"
     said = f"the model does not know {unknown:,} of {counted(len(ids), 'symbol')} and reads {them} as UNK"
-    apart = [] if isinstance(text, bytes) else [c for word in text for c in word if not c.isspace()]
+    apart = [c for text in texts if not isinstance(text, bytes) for word in text for c in word if not c.isspace()]
     if vocabulary.tokenizer.reads_lists and {*apart} <= {*vocabulary.symbols}:
         more = " ..." if len(apart) > SUGGESTED else ""
         said += f"; its symbols stand apart: did you mean {' '.join(apart[:SUGGESTED]) + more!r}?"

@@ -89,10 +89,26 @@ def _unbegun(entry: Path) -> bool:
     return left <= {"training.json", "training.safetensors", ".latest.unfinished"}
 
 
+#: What a model or a run consists of, in its folder.
+PARTS = frozenset(
+    {"config.json", "model.safetensors", "vocabulary.json", "evaluation.json", "metrics.jsonl", "checkpoints", LOCK}
+)
+
+
 def is_model_or_run(folder: Path) -> bool:
     """Return whether a folder is that of a model or of a run, even of one that has just begun."""
     saved = (folder / "config.json").exists() and (folder / "model.safetensors").exists()
     return saved or (folder / LOCK).exists() or (folder / "checkpoints" / "latest").exists()
+
+
+def refuse_part(path: Path) -> None:
+    """Refuse to write over a file that a model or a run consists of; others may lie beside them.
+
+    Raises: CheckpointError naming the folder.
+    """
+    for folder in path.parents:
+        if path.relative_to(folder).parts[0] in PARTS and is_model_or_run(folder):
+            raise CheckpointError(f"{path}: a part of the model in {folder}, which would be lost; name another file")
 
 
 def save_checkpoint(
