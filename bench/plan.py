@@ -56,8 +56,8 @@ class Node:
 
     Attributes:
         cores: Cores that compute.
-        rate: Operations that a core does in a second of training: about half of what bench/train_throughput.py finds for
-            an LSTM of H 512 on two cores, because many share a clock and memory.
+        rate: Operations that a core does in a second of training: about half of what bench/train_throughput.py finds
+            for an LSTM of H 512 on two cores, because many share a clock and memory.
         network: Bytes that it sends in a second, and receives.
         latency: Of one message.
         disk: Bytes that it writes in a second.

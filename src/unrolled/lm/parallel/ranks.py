@@ -143,7 +143,8 @@ class Ranks(Alone):
             every = [f"{key}/{rank}" for rank in range(self.size)]
             watch.until(lambda store: bool(store.check(every)))
             records = [msgspec.json.decode(said, type=Given) for said in ask(lambda store: [*map(store.get, every)])]
-            ask(lambda store: store.set(f"{key}/found", difference(records, watch.names) or ""))
+            differs = difference(records, watch.names) or ""  # here, where options are named as flags
+            ask(lambda store: store.set(f"{key}/found", differs))
         watch.until(lambda store: bool(store.check([f"{key}/found"])))
         if found := ask(lambda store: store.get(f"{key}/found")).decode():
             raise RanksDiffer(found)
