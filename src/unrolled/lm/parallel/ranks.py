@@ -189,15 +189,17 @@ class Ranks(Alone):
 
         def wait() -> None:
             while True:
+                over = work.is_completed()
                 try:
                     work.wait(timedelta(seconds=LOOK))
-                    self._pending.remove(work)
-                    return
                 except RuntimeError as error:  # the second is over, or a connection has broken
-                    if work.is_completed() and not work.is_success():
+                    if over:
                         self._pending.remove(work)
                         raise self.watch.broken(error) from None
-                self.watch.look()
+                    self.watch.look()
+                else:
+                    self._pending.remove(work)
+                    return
 
         return wait
 
