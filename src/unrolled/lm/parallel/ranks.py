@@ -143,7 +143,8 @@ class Ranks(Alone):
             every = [f"{key}/{rank}" for rank in range(self.size)]
             watch.until(lambda store: bool(store.check(every)))
             records = [msgspec.json.decode(said, type=Given) for said in ask(lambda store: [*map(store.get, every)])]
-            ask(lambda store: store.set(f"{key}/found", difference(records, watch.names) or ""))
+            differs = difference(records, watch.names) or ""  # here, where options are named as flags
+            ask(lambda store: store.set(f"{key}/found", differs))
         watch.until(lambda store: bool(store.check([f"{key}/found"])))
         if found := ask(lambda store: store.get(f"{key}/found")).decode():
             raise RanksDiffer(found)
@@ -188,15 +189,17 @@ class Ranks(Alone):
 
         def wait() -> None:
             while True:
+                over = work.is_completed()
                 try:
                     work.wait(timedelta(seconds=LOOK))
-                    self._pending.remove(work)
-                    return
                 except RuntimeError as error:  # the second is over, or a connection has broken
-                    if work.is_completed() and not work.is_success():
+                    if over:
                         self._pending.remove(work)
                         raise self.watch.broken(error) from None
-                self.watch.look()
+                    self.watch.look()
+                else:
+                    self._pending.remove(work)
+                    return
 
         return wait
 
