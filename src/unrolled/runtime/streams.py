@@ -108,8 +108,7 @@ class Streams:
         Raises: ValueError for a number below 1, and for the state of another network.
         """
         if not isinstance(more, State):
-            more = int(more) if isinstance(more, np.integer) else more
-            check_value("more", more, PositiveInt)
+            check_value("more", getattr(more, "item", lambda: more)(), PositiveInt)  # numpy's numbers too
         joining = more if isinstance(more, State) else self._engine.initial(more)
         checks.state(joining, self._engine.first)
         self._begin(State.joined([self._state(), joining]))

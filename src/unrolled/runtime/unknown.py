@@ -17,12 +17,12 @@ def unknown_note(vocabulary: Vocabulary, *texts: Text) -> str:
     >>> unknown_note(Vocabulary("ab"), "aab")
     "the model does not know 1 of 1 symbol and reads it as UNK; its symbols stand apart: did you mean 'a a b'?"
     """
-    ids = np.concatenate([vocabulary.encode(text) for text in texts] or [np.empty(0)])
-    unknown = int(np.count_nonzero(ids == vocabulary.unk_id))
+    encoded = [vocabulary.encode(text) for text in texts]
+    unknown = sum(int(np.count_nonzero(ids == vocabulary.unk_id)) for ids in encoded)
     if not unknown:
         return ""
     them = "it" if unknown == 1 else "them"
-    said = f"the model does not know {unknown:,} of {counted(len(ids), 'symbol')} and reads {them} as UNK"
+    said = f"the model does not know {unknown:,} of {counted(sum(map(len, encoded)), 'symbol')} and reads {them} as UNK"
     apart = [c for text in texts if not isinstance(text, bytes) for word in text for c in word if not c.isspace()]
     if vocabulary.tokenizer.reads_lists and {*apart} <= {*vocabulary.symbols}:
         more = " ..." if len(apart) > SUGGESTED else ""
