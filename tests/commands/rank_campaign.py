@@ -17,6 +17,7 @@ from tests.commands.test_train_together import DROPPED, ENDLESS, last_step, wait
 from tests.commands.torchrun import ended, start, start_ranks, together, workers
 from tests.commands.two_hosts import ADDRESSES, NotPermitted, options, two_hosts
 from tests.lm.runs import metrics
+from unrolled.saved.checkpoints import load_checkpoint
 
 #: Loss that several processes may differ by, in nats per symbol, and seconds in which a run must end.
 CLOSE, SOON = 1e-6, 20.0
@@ -39,6 +40,33 @@ def three_processes(scratch):
     )
     assert code == 0, error
     return same(scratch / "three", scratch / "alone")
+
+
+def resumed(scratch):
+    """A run of three processes that is resumed by as many has the same bytes, with dropout too."""
+    for out, limits in (("whole", (100,)), ("cut", (60, 100))):
+        for limit in limits:
+            begun = [] if limit == limits[0] else ["--resume"]
+            data = ["sonnets", *DROPPED] if not begun else []
+            code, _, _, error = together(
+                "train", *data, *begun, "--out", scratch / out, "--max-steps", limit, processes=3
+            )
+            assert code == 0, error
+    (found, _), (wanted, _) = (load_checkpoint(scratch / out) for out in ("cut", "whole"))
+    kept = found.keys() - {"best"}  # the first part has measured its own end
+    assert [name for name in kept if found[name].tobytes() != wanted[name].tobytes()] == []
+    return f"the same bytes: {', '.join(sorted(kept))}"
+
+
+def other_processor(scratch):
+    """One of two processes computes with another instruction set: that is said once, and both train."""
+    each = [["train", "sonnets", *DROPPED, "--max-steps", 20, "--out", scratch / "mixed"]] * 2
+    found = [*map(ended, start_ranks(*each, prefixes=((), ("env", "UNROLLED_ISA=baseline"))))]
+    assert [code for code, *_ in found] == [0, 0], found
+    [said] = [line for _, _, lines, _ in found for line in lines]
+    assert said.startswith("unrolled: note: rank 1 (pid "), said
+    assert "computes with baseline and " in said
+    return said.removeprefix("unrolled: note: ")
 
 
 def every_rank_killed(scratch):
@@ -117,13 +145,23 @@ def line_cut(scratch):
     return f"both ended within {time.monotonic() - began:.0f} s"
 
 
+PARTS = (
+    three_processes,
+    resumed,
+    other_processor,
+    every_rank_killed,
+    every_rank_asked,
+    torchrun_asked,
+    on_two_hosts,
+    line_cut,
+)
+
+
 def main():
     left_out = []
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        for part in (
-            three_processes, every_rank_killed, every_rank_asked, torchrun_asked, on_two_hosts, line_cut
-        ):  # fmt: skip
+        for part in PARTS:
             began = time.monotonic()
             try:
                 said = part(scratch)

@@ -131,6 +131,7 @@ def test_one_process_of_torchrun_works_as_without(tmp_path, monkeypatch):
 
 def test_processes_of_a_machine_say_once_what_is_wrong_with_the_arguments(monkeypatch):
     for rank, lines in ((0, 1), (1, 0)):
+        monkeypatch.setenv("WORLD_SIZE", "2")
         monkeypatch.setenv("RANK", str(rank))
         monkeypatch.setenv("LOCAL_RANK", str(rank))
         done = unrolled("train", "sonnets", "--hidden-size", "none")

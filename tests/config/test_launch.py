@@ -29,6 +29,8 @@ def test_environment_of_torchrun_is_read(started):
     assert launched() == Launch(5, 8, 1, 4)
     assert not speaks_for_all()
     assert not speaks_for_its_machine()
+    started("", "", 1)  # of another program
+    assert (speaks_for_all(), speaks_for_its_machine()) == (True, True)
     started(4, 8, 0, 4)
     assert (speaks_for_all(), speaks_for_its_machine()) == (False, True)
 

@@ -34,12 +34,17 @@ def launched() -> Launch:
 
 def speaks_for_its_machine() -> bool:
     """Return whether this process says what all on this machine would: the first one does."""
-    return os.environ.get("LOCAL_RANK", "0") == "0"
+    return _is_first("LOCAL_RANK")
 
 
 def speaks_for_all() -> bool:
     """Return whether this process says what all would: the first one does."""
-    return os.environ.get("RANK", "0") == "0"
+    return _is_first("RANK")
+
+
+def _is_first(name: str) -> bool:
+    """Return whether a number of the environment is 0, where there are several processes at all."""
+    return os.environ.get("WORLD_SIZE", "1") in ("", "1") or os.environ.get(name, "0") == "0"
 
 
 def _number(name: str, default: int | None = None) -> int:
