@@ -18,10 +18,12 @@ import torch
 from torch import Tensor
 
 from unrolled.config.checks import Precision
+from unrolled.config.options import option
 from unrolled.core.fields import LayerTensors, Layout
 from unrolled.lm.dropout import kept, masked
 from unrolled.lm.loader import Batch
 from unrolled.lm.model import SequenceModel, State
+from unrolled.lm.sampled_softmax import SampledSoftmax
 from unrolled.nn import dispatch, fused
 from unrolled.nn.modules import is_hooked
 from unrolled.nn.reach import core_reads
@@ -37,13 +39,17 @@ from unrolled.nn.stack import first_input, run_stack
 GradientFunction = Callable[[SequenceModel, Batch, State | None], tuple[float, State]]
 
 
-def gradient_function(model: SequenceModel, precision: Precision = "float32") -> GradientFunction:
+def gradient_function(
+    model: SequenceModel, precision: Precision = "float32", sampled: SampledSoftmax | None = None
+) -> GradientFunction:
     """Return `by_hand`, or `by_autograd`.
 
     That is for a weight that is frozen or computed, for hooks, for methods or layers of the model's own, and for where
     the core cannot run.
 
-    Args: the model; the type that the pass runs in, of which float32 stands for that of the weights.
+    Args: the model; the type that the pass runs in, of which float32 stands for that of the weights; what runs the head
+        on a sample of the symbols, None for the softmax over all.
+    Raises: ValueError if the head is to be sampled and the model has one, or a loss, of its own.
     """
     layers = [w for direction in model.rnn.weights() for w in direction if w is not None]
     read = (*layers, model.head.weight, model.head.bias, *model.parameters())
@@ -51,25 +57,43 @@ def gradient_function(model: SequenceModel, precision: Precision = "float32") ->
     hooked = any(map(is_hooked, (model, model.rnn, model.head)))
     on_core = dispatch.obstacle(model.head.weight, model.head.weight.dtype) is None and core_reads(*layers)
     function = by_hand if plain and on_core and model.as_made and not hooked else by_autograd
-    return function if precision == "float32" else partial(function, narrow=torch.bfloat16)
+    if sampled is not None and (not model.as_made or is_hooked(model)):
+        raise ValueError(
+            f"{option('softmax_samples')} runs the head of a SequenceModel on a sample, but this model has a head, a "
+            "method, layers or hooks of its own; leave it out"
+        )
+    narrow = None if precision == "float32" else torch.bfloat16
+    return function if narrow is None and sampled is None else partial(function, narrow=narrow, sampled=sampled)
 
 
 def by_autograd(
-    model: SequenceModel, batch: Batch, state: State | None, narrow: torch.dtype | None = None
+    model: SequenceModel,
+    batch: Batch,
+    state: State | None,
+    narrow: torch.dtype | None = None,
+    sampled: SampledSoftmax | None = None,
 ) -> tuple[float, State]:
     """Compute the gradients by autograd, in a narrower type by autocast; see :data:`GradientFunction`.
 
     Autocast leaves a GRU in float32, as that of torch.
     """
     with nullcontext() if narrow is None else torch.autocast("cpu", narrow):
-        loss, after = model.loss(batch.ids, batch.targets, state, batch.lengths, reduction="sum")
+        if sampled is None:
+            loss, after = model.loss(batch.ids, batch.targets, state, batch.lengths, reduction="sum")
+        else:
+            x, after = model.outputs(batch.ids, state, batch.lengths)
+            loss = sampled.loss(x.flatten(0, 1), model.W_hy, model.b_y, batch.targets.flatten())
     loss.backward()  # type: ignore[no-untyped-call]
     return loss.item(), tuple(s.detach().to(model.head.weight.dtype) for s in after)
 
 
 @torch.no_grad()
 def by_hand(
-    model: SequenceModel, batch: Batch, state: State | None, narrow: torch.dtype | None = None
+    model: SequenceModel,
+    batch: Batch,
+    state: State | None,
+    narrow: torch.dtype | None = None,
+    sampled: SampledSoftmax | None = None,
 ) -> tuple[float, State]:
     """Compute the gradients by the chain rule, written out, in a narrower type if one is given.
 
@@ -105,7 +129,7 @@ def by_hand(
     mask = kept(outputs[-1], p_head)
     x = masked(outputs[-1], mask, p_head)
     h = x.flatten(0, 1)  # (N, H)
-    nats, dh = fused.head(h, W, b, batch.targets.flatten(), _grad(W_hy), _grad(b_y))
+    nats, dh = (sampled or fused.head)(h, W, b, batch.targets.flatten(), _grad(W_hy), _grad(b_y))
     dy = masked(dh.view(x.shape), mask, p_head)  # (T, B, H)
     learned = state is None and len(model.initial) > 0
     for layer in reversed(range(L)):

@@ -76,7 +76,7 @@ def train(
             callback.on_train_begin(run)
         run.start()
         model.train()
-        add_gradients = gradients.gradient_function(model, config.precision)
+        add_gradients = gradients.gradient_function(model, config.precision, run.sampled)
         while (ended := run.ended(stop.is_set())) is None:
             place = run.place()
             with run.timed("step"):
