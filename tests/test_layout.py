@@ -60,6 +60,8 @@ KEPT_TO = {
     "pandas": ("views/traces.py",),
     "h5py": ("formats/hdf5.py",),
     "huggingface_hub": ("formats/hub.py",),
+    "optuna": ("lm/sweep.py",),
+    "pyarrow": ("corpus/parquet.py",),
 }
 
 #: The order of csrc: a file includes only files of a lower rank.

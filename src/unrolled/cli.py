@@ -42,7 +42,7 @@ app = App(
 )
 #: In the order of the help; where a name is a word of Python, an underscore follows it in that of its file.
 for name in (
-    *("train", "prepare", "evaluate", "generate", "score", "view", "picture", "explain", "serve"),
+    *("train", "sweep", "prepare", "evaluate", "generate", "score", "view", "picture", "explain", "serve"),
     *("export", "import", "lab", "info", "demo"),
 ):
     app.command(f"unrolled.commands.{name}{'_' * keyword.iskeyword(name)}:app", name=name)

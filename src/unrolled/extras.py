@@ -14,7 +14,9 @@ EXTRAS = {
     "onnx": ("onnx", "onnxscript"),
     "keras": ("h5py",),
     "hub": ("huggingface_hub",),
+    "sweep": ("optuna",),
     "zstd": ("zstandard",),
+    "parquet": ("pyarrow",),
 }
 
 

@@ -13,6 +13,7 @@ from unrolled.config.checks import number_in
 #: Each command with arguments that end it before it does any work.
 COMMANDS = {
     "train": ["missing.txt", "--out", "x"],
+    "sweep": ["missing.toml"],
     "prepare": ["missing.txt", "--out", "x"],
     "evaluate": ["missing"],
     "generate": ["missing"],

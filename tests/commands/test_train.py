@@ -117,3 +117,35 @@ def test_pattern_of_files_without_a_folder_is_said_to_have_no_effect(tmp_path):
         done = unrolled("train", name, "--include", "*.txt", "--out", f"run-{said}", *SMALL, cwd=tmp_path)
         assert done.returncode == 0
         assert ("--include '*.txt' has no effect: it chooses the files of a folder" in done.stderr.decode()) == said
+
+
+def test_byte_pairs_train_resume_and_are_measured_by_the_character(tmp_path):
+    (tmp_path / "a.txt").write_text("so long as men can breathe or eyes can see, déjà vu\n" * 60)
+    flags = ["--kind", "bpe", "--vocabulary-size", "280", *SMALL]
+    done = unrolled("train", "a.txt", "--out", "run", *flags, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    for expected in ("bits/char", "bits/byte", "V 280"):
+        assert expected in done.stdout.decode()
+    assert (tmp_path / "run" / "vocabulary.json").read_text().count('"kind": "bpe"') == 1
+    (tmp_path / "a.txt").rename(tmp_path / "b.txt")  # nothing but the folder is needed to write and to score
+    assert unrolled("generate", "run", "so", "--seed", "1", cwd=tmp_path).returncode == 0
+    scored = json.loads(unrolled("score", "run", "so löng 😀", "--json", cwd=tmp_path).stdout)
+    assert scored["unknown"] == 0
+    again = unrolled("train", "b.txt", "--resume", "--out", "run", "--max-steps", "14", cwd=tmp_path)
+    assert "after 14 steps" in again.stdout.decode(), again.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (
+            ["--kind", "bpe", "--vocabulary-size", "100"],
+            "--vocabulary-size is 100; of --kind bpe it must be 258 or more",
+        ),
+        (["--kind", "bpe", "--tokenizer", "none.json"], "none.json: cannot read: No such file or directory"),
+        (["--tokenizer", "x.json"], "--tokenizer x.json needs --kind bpe"),
+    ],
+)
+def test_vocabulary_that_cannot_be_made_is_refused(flags, said, tmp_path):
+    assert said in refusal(1, "train", "sonnets", "--out", "run", *flags, *SMALL, cwd=tmp_path)
+    assert not (tmp_path / "run").exists()

@@ -157,7 +157,7 @@ def test_corpus_of_one_repeated_symbol_in_lines_is_worth_learning():
 
 
 def test_corpus_warns_of_a_huge_vocabulary_with_its_memory():
-    with pytest.warns(CorpusWarning, match=r"V is 100,002: at H 256 .* GB .*; raise min_count"):
+    with pytest.warns(CorpusWarning, match=r"V is 100,002: at H 256 and E 128, .* GB .*; vocabulary_size keeps"):
         Corpus.from_sequences([[str(k), str(k + 1)] for k in range(0, 100_000, 2)], **WHOLE)
 
 
@@ -348,3 +348,9 @@ def test_corpus_for_a_model_extends_its_vocabulary_by_training_symbols_alone():
     assert extended.unk_rates["test"] > 0  # z is not in training
     rare = Corpus.from_text(text + "x", vocabulary=known, extend=True, min_count=60)
     assert rare.vocabulary.symbols == ("x", "a", "b")
+
+
+def test_split_says_how_many_symbols_are_in_its_parts():
+    corpus = Corpus.from_text("so long lives this\n" * 50, kind="bpe", vocabulary_size=260)
+    assert corpus.split.sizes == tuple(len(part.ids) for part in corpus.splits.values())
+    assert sum(corpus.split.sizes) > 6 * 50

@@ -32,6 +32,12 @@ CASES = {
     "lines by file": ({f"{k}.txt": TEXT[k:] for k in range(8)}, {"lines": True, "split_by": "file", "test": 0.3}),
     "words": ({"a.txt": TEXT}, {"kind": "words", "min_count": 3}),
     "words that only all stretches have often": ({"a.txt": TEXT}, {"kind": "words", "min_count": 100}),
+    "most frequent words": ({"a.txt": TEXT}, {"kind": "words", "vocabulary_size": 6}),
+    "byte pairs": ({"a.txt": TEXT.replace("\n", "\n \t ")}, {"kind": "bpe", "vocabulary_size": 300}),
+    "byte pairs of lines": (
+        {"a.txt": TEXT, "b.txt": "  so löng"},
+        {"kind": "bpe", "lines": True, "vocabulary_size": 262},
+    ),
     "bytes": ({"a.txt": TEXT}, {"kind": "bytes"}),
     "symbols": ({"a.txt": TEXT.replace("Käse", "UNK")}, {"kind": "symbols", "lines": True}),
     "normal form": ({"a.txt": TEXT.replace("ä", "a\u0308")}, {"nfc": True}),
@@ -40,6 +46,16 @@ CASES = {
     "records": ({"a.jsonl": RECORDS}, {}),
     "records by file": (
         {f"{k}.jsonl": RECORDS for k in range(5)},
+        {"split_by": "file", "validation": 0.2, "test": 0.2},
+    ),
+    "small files": ({f"{k:02}.txt": TEXT[10 * k : 10 * k + 200] for k in range(30)}, {}),
+    "small files of lines": ({f"{k:02}.txt": TEXT[10 * k : 10 * k + 200] for k in range(30)}, {"lines": True}),
+    "small files by file": (
+        {f"{k:02}.txt": TEXT[10 * k :][: 30 * k] for k in range(30)},
+        {"split_by": "file", "validation": 0.2, "test": 0.2},
+    ),
+    "small records by file": (
+        {f"{k:02}.jsonl": RECORDS[:200].rpartition("\n")[0] for k in range(30)},
         {"split_by": "file", "validation": 0.2, "test": 0.2},
     ),
     "table": ({"a.csv": CSV}, {"column": "text", "split_seed": 4}),
@@ -196,3 +212,50 @@ def test_mixed_records_are_refused_across_stretches(tmp_path, monkeypatch):
     data = written(tmp_path / "data", {"a.jsonl": RECORDS + '"text"\n' * 500})
     with pytest.raises(CorpusError, match="texts and lists of symbols are mixed"):
         prepare(data, tmp_path / "corpus")
+
+
+def test_small_files_are_encoded_together_and_packed_ones_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(stretches, "STRETCH", 1000)
+    data = written(tmp_path / "data", {f"{k:02}.txt": "x" * 150 for k in range(20)} | {"21.txt": "y" * 900})
+    (data / "20.txt.gz").write_bytes(gzip.compress(TEXT.encode()))
+    plan, _ = stretches.plan_of(stretches.reading.find_sources(data), "text", stretches.DataConfig(), tmp_path / "s")
+    assert [(each.source, each.count) for each in plan.stretches] == [
+        (0, 6),
+        (6, 6),
+        (12, 6),
+        (18, 2),
+        (20, 1),
+        (21, 1),
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:.*never occur in training:unrolled.corpus.reading.CorpusWarning")
+def test_iterator_of_sequences_is_prepared_as_the_sequences_themselves(tmp_path, monkeypatch):
+    monkeypatch.setattr(stretches, "STRETCH", 1000)
+    cases = {
+        "texts": ([f"so {k} long" for k in range(300)], {}),
+        "words": ([f"so {k} long" for k in range(300)], {"kind": "words"}),
+        "lists": ([["a"] * (k % 5) + ["b"] for k in range(300)], {}),
+        "rows": ([{"id": k, "text": f"line {k}"} for k in range(300)], {"column": "text", "kind": "bpe"}),
+    }
+    for name, (sequences, options) in cases.items():
+        prepare(iter(sequences), tmp_path / name, **options)
+        mapped, plain = Corpus.read(tmp_path / name), Corpus.from_sequences(sequences, **options)
+        assert mapped.fingerprint == plain.fingerprint
+        assert mapped.stream is False
+        assert not (tmp_path / name / "unfinished").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([], "empty, no sequences to learn from"),
+        (["a", None], "sequence 1: got a NoneType, expected a string or a list of symbols"),
+        ([{"text": "a"}], r"sequence 0: no field ''; name the one that holds the sequences \(column\), of 'text'"),
+        (["ab", ["a", "b"]], "sequence 1: texts and lists of symbols are mixed"),
+    ],
+)
+def test_value_that_is_no_sequence_is_named_by_its_number(values, said, tmp_path):
+    with pytest.raises(CorpusError, match=said):
+        prepare(iter(values), tmp_path / "corpus")
+    prepare(iter(["ab", "abc"] * 20), tmp_path / "corpus")  # nothing is in the way

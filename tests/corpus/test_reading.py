@@ -1,8 +1,10 @@
 """Reading files: line ends, marks, encodings, and every way in which a file can be wrong."""
 
+import gzip
 import io
 import re
 import sys
+import tarfile
 import unicodedata
 import zipfile
 from pathlib import Path
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unrolled.corpus import reading
+from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.reading import CorpusError, CorpusWarning, Source
 from unrolled.saved.tokenizers import tokenizer
 
@@ -199,3 +202,67 @@ def test_error_of_a_decoder_that_knows_no_place_names_the_file_and_the_option(en
     [named] = reading.find_sources(tmp_path / "text", encoding=encoding)
     with pytest.raises(CorpusError, match=rf"text: not {encoding.upper()} \(.*\); name its encoding \(encoding\)"):
         read(named)
+
+
+def tarred(path, files, mode="w"):
+    with tarfile.open(path, mode) as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def test_archive_is_read_as_the_files_in_it(tmp_path):
+    files = {
+        "b/1.txt": b"so long\n",
+        "a.txt": "löng\r\n".encode(),
+        "c.txt.gz": gzip.compress(b"lives"),
+        ".hidden": b"x",
+    }
+    path = tarred(tmp_path / "books.tar", files | {"picture.bin": b"\0\1\2"})
+    sources = reading.find_sources(path)
+    assert [str(source) for source in sources] == [
+        f"{path}/{name}" for name in ("b/1.txt", "a.txt", "c.txt.gz", "picture.bin")
+    ]
+    assert [source.size for source in sources[:2]] == [8, 7]
+    with pytest.warns(CorpusWarning, match=r"not text, and so skipped: .*picture\.bin"):
+        kept = reading.text_only(sources)
+    assert ["".join(reading.text_blocks(source)) for source in kept] == ["so long\n", "löng\n", "lives"]
+    with pytest.warns(CorpusWarning):
+        corpus = Corpus.read(path, validation=0, test=0)
+    (tmp_path / "folder").mkdir()
+    for name, data in {"1.txt": files["b/1.txt"], "2.txt": files["a.txt"], "3.txt": b"lives"}.items():
+        (tmp_path / "folder" / name).write_bytes(data)
+    assert corpus.fingerprint == Corpus.read(tmp_path / "folder", validation=0, test=0).fingerprint
+
+
+def test_archive_that_cannot_be_read_is_named_with_what_to_do(tmp_path):
+    good = tarred(tmp_path / "good.tar", {"a.txt": b"x" * 5000}).read_bytes()
+    for name, data, said in (
+        (
+            "a.tar.gz",
+            gzip.compress(good),
+            r"a\.tar\.gz: a packed archive can be read from its beginning only; unpack it",
+        ),
+        ("a.tar", b"no archive at all" * 99, r"a\.tar: not a tar archive, or damaged"),
+        ("b.tar", good[:3000], r"b\.tar: (a\.txt ends early|not a tar archive, or damaged)"),
+        ("c.tar", tarred(tmp_path / "none.tar", {".x": b""}).read_bytes(), r"c\.tar: the archive holds no file"),
+    ):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(CorpusError, match=said):
+            reading.find_sources(tmp_path / name)
+
+
+def test_pattern_stands_for_the_files_that_match_it_sorted(tmp_path):
+    for name in ("b.txt", "a.txt", "c.md", "sub/d.txt", "[odd].txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    found = [source.path.name for source in reading.find_sources(str(tmp_path / "*.txt"))]
+    assert found == ["[odd].txt", "a.txt", "b.txt"]
+    assert len(reading.find_sources(str(tmp_path / "**" / "*.txt"))) == 4
+    assert [s.path.name for s in reading.find_sources(str(tmp_path / "[odd].txt"))] == [
+        "[odd].txt"
+    ]  # a name is a name first
+    with pytest.raises(CorpusError, match=r"\*\.none: no file matches; check the pattern"):
+        reading.find_sources(str(tmp_path / "*.none"))

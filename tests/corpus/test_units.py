@@ -11,6 +11,8 @@ TABLE = {
     "ASCII bytes": ("bytes", b"so long lives this", {}),
     "bytes of a text": ("bytes", "déjà vu.".encode(), {"char": 8 / 10}),
     "bytes of no text": ("bytes", bytes(range(256)), {}),
+    "byte pairs": ("bpe", "so so so so", {"char": 11 / 4}),
+    "byte pairs of two-byte letters": ("bpe", "é é é", {"char": 5 / 3, "byte": 8 / 3}),
     "words": ("words", "so long\nlives  this", {"char": 18 / 5}),  # two spaces are read as one
     "words with letters of two bytes": ("words", "déjà vu.", {"char": 8 / 2, "byte": 10 / 2}),
     "names of symbols": ("symbols", "so long lives this", {}),

@@ -154,6 +154,7 @@ def test_step_calls_nothing_but_memcpy_and_memset(tmp_path):
         (["a", "é", '"', "\\", "?", "\n", "7"], "characters", None),
         (["net_step", "x" * 50, "??/", "日本"], "symbols", ["net_step", "x" * 50, "??/", "日本", "EOS", "UNK"]),
         (["c3", "a9", "41"], "bytes", [b"\xc3", b"\xa9", b"A", b"", "\N{REPLACEMENT CHARACTER}".encode()]),
+        (["Ġso", "Ã"], "bpe", [b" so", b"\xc3", b"", "\N{REPLACEMENT CHARACTER}".encode()]),
         (["rose", "\n"], "words", ["rose", "\n", "", "\N{REPLACEMENT CHARACTER}"]),
     ],
 )

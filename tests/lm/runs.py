@@ -79,6 +79,13 @@ RUNS = {
         ModelConfig(cell="rnn", nonlinearity="relu", hidden_size=6, embedding_size=6, tied=True),
         TrainingConfig(optimiser="rmsprop", max_steps=31, batch_size=2, bptt=5, log_every=5, validate_every=6),
     ),
+    "stream-gru-sampled": (
+        stream_corpus,
+        ModelConfig(cell="gru", hidden_size=9, embedding_size=5, dropout=0.3),
+        TrainingConfig(
+            softmax_samples=6, schedule="cosine", max_steps=31, batch_size=3, bptt=7, validate_every=5, log_every=3
+        ),
+    ),
     "stream-lstm-bfloat16": (
         stream_corpus,
         ModelConfig(cell="lstm", hidden_size=9, num_layers=2, embedding_size=5, dropout=0.3),

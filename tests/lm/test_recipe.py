@@ -237,5 +237,15 @@ def test_speed_counts_every_parameter_that_is_multiplied():
 def test_faster_type_is_the_one_that_is_measured_not_the_one_that_has_units(float32, chosen, monkeypatch):
     seconds = {"float32": float32, "bfloat16": 1.0}
     monkeypatch.setattr(calibration, "has_bfloat16_units", lambda: True)
-    monkeypatch.setattr(calibration, "_seconds_a_symbol", lambda config, corpus, precision: seconds[precision])
+    monkeypatch.setattr(calibration, "_seconds_a_symbol", lambda config, corpus, precision, samples: seconds[precision])
     assert measured_speed(Corpus.from_text("To be, or not to be. " * 50)).precision == chosen
+
+
+def test_many_symbols_are_sampled_in_larger_batches_and_smaller_steps():
+    words = Facts(2_000_000, 100_000, True, 2e6, 50_000)
+    few, many = recipe(words._replace(V=10_000), max_minutes=60.0), recipe(words, max_minutes=60.0)
+    assert (few.training.softmax_samples, few.training.batch_size) == (0, 8)
+    assert (many.training.softmax_samples, many.training.batch_size) == (4096, 32)
+    whole = recipe(words, max_minutes=60.0, softmax_samples=0, hidden_size=many.model.hidden_size)
+    assert many.training.learning_rate == pytest.approx(0.2 * whole.training.learning_rate, rel=0.05)
+    assert many.model.hidden_size >= 128  # though the rows of rare words are many parameters

@@ -15,7 +15,8 @@ from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
 from unrolled.core.bfloat16 import rounded
 from unrolled.corpus.corpus import Corpus
-from unrolled.lm.model import SequenceModel, recurrent_layers
+from unrolled.lm.layers import recurrent_layers
+from unrolled.lm.model import SequenceModel
 from unrolled.lm.training import train
 from unrolled.nn import Stepper
 from unrolled.runtime.engine import KEPT

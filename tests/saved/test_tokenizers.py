@@ -158,7 +158,7 @@ class BytePairs(Tokenizer):
     def cut(self, text):
         return len(text) - len((self.split(text) or [""])[-1])
 
-    def learn(self, counts, min_count):
+    def learn(self, counts, min_count, most=None):
         symbols = sorted({character for pretoken in counts for character in pretoken})
         for _ in range(self.merges):
             pairs = Counter()

@@ -176,3 +176,11 @@ def test_vocabulary_reads_integers_in_a_list_as_their_digits_and_names_what_is_n
     for wrong, said in ((["a", None], "symbol 1 of the text is None, expected text"), (5, "the text is 5, expected")):
         with pytest.raises(TypeError, match=said):
             symbols.encode(wrong)
+
+
+def test_vocabulary_of_limited_size_keeps_the_most_frequent_symbols():
+    assert Vocabulary.build("c c c a b b", "words", size=4).names == ("b", "c", "EOS", "UNK")
+    assert Vocabulary.build("c b a", "words", size=4).names == ("a", "b", "EOS", "UNK")
+    assert len(Vocabulary.build("c c c a b b", "words", size=9)) == 5
+    with pytest.raises(ValueError, match="size is 1, expected 2 or more"):
+        Vocabulary.build("a", "words", size=1)

@@ -60,16 +60,27 @@ def _text(token: Token) -> str:
 
 
 def _of_toml(path: Path) -> dict[str, Any]:
+    sections = read_toml(path)
     try:
-        sections = tomllib.loads(path.read_text("utf-8"))
         _check(sections)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return sections
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return what a TOML file holds.
+
+    Raises: ValueError naming the file and what is wrong with it.
+    """
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: byte {error.start} is not UTF-8; convert the file to UTF-8") from None
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return sections
 
 
 def _of_run(folder: Path) -> dict[str, Any]:

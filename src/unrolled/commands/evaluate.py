@@ -52,7 +52,7 @@ def evaluate(
         data: Other files or folders to measure on, whole; by default a split of the data the model was trained on.
         split: The split; by default test if there is one, else validation, else train.
         baselines: Also measure simple predictors and compressors, given the same training data; everything is then
-            measured on at most two million symbols.
+            measured on at most two million symbols, fewer where V is large.
         dynamic: Also measure a copy of the model that goes on learning from the text as it reads it; for a stream.
         json: Print one line of JSON.
     """
@@ -124,11 +124,12 @@ def measure(
     from unrolled.corpus.baselines import table
     from unrolled.corpus.splitting import beginning
     from unrolled.corpus.units import per_symbol
+    from unrolled.lm.evaluation import affordable
 
     what = what or f"the {split} split"
-    if baselines and len(corpus.splits[split].ids) > COMPARED:
-        what = f"the first {COMPARED:,} of {what}"
-        cut: dict[str, Any] = {split: beginning(corpus.splits[split], COMPARED)}
+    if baselines and len(corpus.splits[split].ids) > (most := affordable(model, COMPARED)):
+        what = f"the first {most:,} of {what}"
+        cut: dict[str, Any] = {split: beginning(corpus.splits[split], most)}
         corpus = replace(corpus, **cut)
     measured = lm.evaluate(model, corpus, split)
     rates = per_symbol(model.vocabulary, beginning(corpus.splits[split], COMPARED))

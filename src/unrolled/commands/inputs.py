@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -77,7 +78,7 @@ def _recorded(name: str) -> str:
         return name
     if name == STANDARD_INPUT or (path.exists() and not path.is_file() and not path.is_dir()):
         return STANDARD_INPUT
-    return str(path.resolve()) if path.exists() else name
+    return str(path.resolve()) if path.exists() or has_magic(name) else name
 
 
 def read_again(folder: Path, saved: Mapping[str, Any], vocabulary: Vocabulary) -> Corpus:

@@ -28,9 +28,10 @@ TEMPERATURE = 0.8
 
 def show_outcome(console: PlainConsole, model: SequenceModel, corpus: Corpus, out: Path) -> None:
     """Print a text by a model, where the model is, and commands that can be tried as they stand."""
-    text = quotable(corpus)
+    text, reader = quotable(corpus), model.vocabulary.tokenizer
     prompt = beginning_of(text)
-    reader = model.vocabulary.tokenizer
+    if reader.spaces_first:
+        prompt = prompt.rstrip()
     [written] = model.generate(
         prompt, max_length=WORDS if reader.separator else LENGTH, temperature=TEMPERATURE, seed=1
     )

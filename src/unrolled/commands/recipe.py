@@ -52,7 +52,7 @@ def note_pace(recipe: Recipe, result: Result) -> None:
 
 
 def show(console: PlainConsole, corpus: Corpus, recipe: Recipe, processes: int = 1) -> None:
-    """Print what was chosen, and why, and the memory that it takes in each of several processes."""
+    """Print what was chosen, and why, if anything was, and the memory that it takes in each of several processes."""
     from unrolled.core.free_memory import resident
     from unrolled.lm.memory import Largest, Needs
 
@@ -61,7 +61,8 @@ def show(console: PlainConsole, corpus: Corpus, recipe: Recipe, processes: int =
         grid.add_column(name)
     for name, value, reason in recipe.choices:
         grid.add_row(name.replace("_", " "), f"{value}", reason)
-    console.print(grid)
+    if recipe.choices:
+        console.print(grid)
     largest = Largest.of(corpus.train, corpus.stream, recipe.training).shared(processes)
     needs = Needs.of(recipe.model, len(corpus.vocabulary), recipe.training, largest)
     console.print(f"memory: about {sized(resident() + needs.total)}, {sized(needs.batch)} of it for the largest batch")

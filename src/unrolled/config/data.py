@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass, replace
 from io import BytesIO, TextIOWrapper
 from typing import Literal
 
-from unrolled.config.checks import PositiveInt, Seed, Share, check_fields
+from unrolled.config.checks import Count, PositiveInt, Seed, Share, check_fields
 from unrolled.config.options import option
 
 #: What one symbol is; unrolled.saved.tokenizers has a tokenizer for each.
-SymbolKind = Literal["characters", "symbols", "bytes", "words"]
+SymbolKind = Literal["characters", "symbols", "bytes", "words", "bpe"]
 #: The encoding of a text that says nothing else, and the word for a tab between cells.
 UTF_8, TAB = "utf-8", "tab"
 #: The format of a data file.
-Format = Literal["text", "jsonl", "json", "csv"]
+Format = Literal["text", "jsonl", "json", "csv", "parquet"]
 
 
 @dataclass(frozen=True)
@@ -62,16 +62,23 @@ class DataConfig:
     """How data files are read, cut into symbols and split.
 
     Attributes:
-        kind: What one symbol is; auto is characters, or symbols where the data is lists of them.
+        kind: What one symbol is; auto is characters, or symbols where the data is lists of them; bpe is runs of bytes
+            that often stand together.
         lines: Read each line as a sequence of its own, ended by EOS; else the text is one long stream.
         separator: Text between two sequences, each ended by EOS: \\n\\n for a blank line, for \\n is a line end.
-        format: Format of the files: plain text, JSON lines, a JSON array or a column of CSV; auto goes by their names.
-        column: CSV column, by its name or its number from 1, or field of JSON objects, that holds the sequences.
+        format: Format of the files: plain text, JSON lines, a JSON array, or a column of CSV or Parquet; auto goes by
+            their names.
+        column: CSV column, by its name or its number from 1, Parquet column, or field of JSON objects, that holds the
+            sequences.
         header: Whether the first row of CSV names the columns.
         delimiter: What separates the cells of CSV, a character or "tab"; by default a comma, in .tsv files a tab.
         encoding: Encoding of the files, such as latin-1 or utf-16.
         include: Pattern of the files to read in a folder, such as *.txt; by default all that are text.
         min_count: Symbols seen less often than this in training become UNK.
+        vocabulary_size: Symbols at most, EOS and UNK among them, of which the most frequent are kept; 0 is no limit,
+            and 8,000 for bpe.
+        tokenizer: The tokenizer.json of a byte-level BPE tokenizer, whose symbols are taken for kind bpe; by default
+            they are learned from the training data.
         nfc: Normalise text to Unicode NFC first.
         validation: Share held out for validation during training.
         test: Share held out for the final evaluation.
@@ -90,6 +97,8 @@ class DataConfig:
     encoding: str = UTF_8
     include: str = ""
     min_count: PositiveInt = 1
+    vocabulary_size: Count = 0
+    tokenizer: str = ""
     nfc: bool = False
     validation: Share = 0.05
     test: Share = 0.05
@@ -98,6 +107,9 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if 0 < self.vocabulary_size < 3:
+            least = "it must be 3 or more, because EOS and UNK are two, or 0 for no limit"
+            raise ValueError(f"{option('vocabulary_size')} is {self.vocabulary_size}; {least}")
         if self.validation + self.test >= 1:
             shares = f"{option('validation')} + {option('test')}"
             raise ValueError(f"{shares} is {self.validation + self.test:g}; it must leave a share to train on")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
@@ -33,15 +33,19 @@ class RunConfig:
         Raises: ValueError naming the key, its value and what is legal; an unknown key is an error, not a comment.
         """
         parts = get_type_hints(cls)
-        _refuse_unknown(sections, [*parts], where="at the top level")
+        refuse_unknown(sections, [*parts], where="at the top level")
         for name, section in sections.items():
             if not isinstance(section, Mapping):
                 raise ValueError(f"[{name}] must be a table of keys and values, got {section!r}")
-            _refuse_unknown(section, [key.name for key in fields(parts[name])], where=f"in [{name}]")
+            refuse_unknown(section, [key.name for key in fields(parts[name])], where=f"in [{name}]")
         return cls(**{name: parts[name](**section) for name, section in sections.items()})
 
 
-def _refuse_unknown(given: Mapping[str, Any], known: list[str], *, where: str) -> None:
+def refuse_unknown(given: Iterable[str], known: list[str], *, where: str) -> None:
+    """Refuse keys that are not known.
+
+    Raises: ValueError naming the first, and the nearest that is known.
+    """
     for key in given:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)

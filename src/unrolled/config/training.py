@@ -29,6 +29,8 @@ class TrainingConfig:
         batch_size: Sequences per batch, or parallel segments of the stream.
         bptt: Time steps per batch of a stream (truncated BPTT): the state is carried on, gradients are not.
         accumulate: Batches whose gradients are summed for one step.
+        softmax_samples: Symbols that each batch draws to compare its targets with in training, for a large vocabulary;
+            0 compares them with all V. Validation and the trained model always do.
         precision: Type that the layers and the head run in; bfloat16 is mixed precision: weights, optimiser, loss and
             checkpoints stay float32, and validation and the trained model read the float32 weights.
         max_steps: Stop after this many steps; 0 is no limit.
@@ -54,6 +56,7 @@ class TrainingConfig:
     batch_size: PositiveInt = 64
     bptt: PositiveInt = 64
     accumulate: PositiveInt = 1
+    softmax_samples: Count = 0
     precision: Precision = "float32"
     max_steps: Count = 0
     max_epochs: Count = 20

@@ -174,7 +174,8 @@ class Corpus:
 
         Args:
             sequences: as the records of a file: lists of symbols (kind "symbols"; an explicit EOS at the end is not
-                doubled), or texts, which are cut into symbols as the kind says (by default "characters").
+                doubled), or texts, which are cut into symbols as the kind says (by default "characters"); or mappings,
+                whose field `column` is one of these.
             config, vocabulary, extend, changes: as :meth:`read`.
 
         Raises: CorpusError as :meth:`read`.
@@ -183,7 +184,7 @@ class Corpus:
             raise CorpusError("got one text, expected sequences of symbols or texts; use Corpus.from_text")
         config = _adapted(config, vocabulary, changes)
         places = ((f"sequence {k}", sequence) for k, sequence in enumerate(sequences))
-        found = ((0, where, records.in_memory(sequence, where)) for where, sequence in places)
+        found = ((0, where, records.in_memory(sequence, where, config.column)) for where, sequence in places)
         encoder, starts = encode_records(found, config)
         return _split_and_number(encoder, starts, config, Known(vocabulary, extend), ("sequences in memory",), False)
 
@@ -234,7 +235,8 @@ def _split_and_number(
     often = counts(parts.train.ids, len(symbols) + 2)[2:]
     vocabulary, learned = vocabulary_of(encoder.tokenizer, symbols, often, config, known, stream, inputs)
     train, validation, test = (renumbered(part, *final_ids(vocabulary, symbols)) for part in parts)
-    corpus = Corpus(vocabulary, train, validation, test, stream, chosen.split, sources)
+    split = chosen.split.of_symbols(len(train.ids), len(validation.ids), len(test.ids))
+    corpus = Corpus(vocabulary, train, validation, test, stream, split, sources)
     if learned:
         warn_of_unseen(corpus, inputs)
     return corpus

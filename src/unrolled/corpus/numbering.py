@@ -78,17 +78,22 @@ def vocabulary_of(
         the data is read; what is known; whether it is one stream; the name of the inputs, for messages.
     """
     vocabulary, extend = known
-    if vocabulary is not None and not extend:
+    if vocabulary is not None and (not extend or tokenizer.complete):
         return vocabulary, False
+    own = vocabulary or Vocabulary([], tokenizer.kind, config.nfc)
+    most = max(0, config.vocabulary_size - len(own)) if config.vocabulary_size else None
+    if config.tokenizer:
+        return Vocabulary(tokenizer.read(config.tokenizer, most), tokenizer.kind, config.nfc), True
+    there = {*own.symbols}
     seen = {symbol: n for symbol, n in zip(symbols, often.tolist(), strict=True) if n}
-    learned = tokenizer.learn(seen, config.min_count)
+    learned = tokenizer.learn({symbol: n for symbol, n in seen.items() if symbol not in there}, config.min_count, most)
     if seen and not learned and vocabulary is None:
-        most = max(seen.values())
+        most_often = max(seen.values())
         raise CorpusError(
             f"{inputs}: {option('min_count')} is {config.min_count:,} and leaves no symbol, for the most frequent "
-            f"one occurs in training {counted(most, 'time')}; {most:,} leaves one"
+            f"one occurs in training {counted(most_often, 'time')}; {most_often:,} leaves one"
         )
-    vocabulary = (vocabulary or Vocabulary([], tokenizer.kind, config.nfc)).extended(learned)
+    vocabulary = own.extended(learned)
     _warn_of_vocabulary(vocabulary, stream, inputs)
     return vocabulary, True
 
@@ -137,16 +142,15 @@ def _warn_of_vocabulary(vocabulary: Vocabulary, stream: bool, inputs: str) -> No
         warnings.warn(f"{inputs}: {memory_note(len(vocabulary))}", CorpusWarning, stacklevel=5)
 
 
-def memory_note(V: int, H: int = 256, T: int = 64, B: int = 64) -> str:
-    """Return how much memory an LSTM needs for a vocabulary of V symbols, in GB (10^9 bytes of float32).
+def memory_note(V: int, H: int = 256, E: int = 128) -> str:
+    """Return how much memory training takes for a vocabulary of V symbols, in GB (10^9 bytes of float32).
 
-    >>> memory_note(100_000)[:60]
-    'V is 100,000: at H 256 weights, gradients and AdamW moments '
+    >>> memory_note(100_000)[:77]
+    'V is 100,000: at H 256 and E 128, the rows of embedding and head take 0.8 GB '
     """
-    weights = 4 * 4 * V * (gate_count("LSTM") * H + H + 1) / 1e9  # itself, gradient and two moments, 4 bytes each
-    logits = 2 * 4 * T * B * V / 1e9  # and their gradient
+    weights = 5 * 4 * V * (H + 1 + E) / 1e9  # themselves, gradient, two moments and the best ones, 4 bytes each
+    fewer, spelled = option("vocabulary_size"), option("kind", "bpe")
     return (
-        f"V is {V:,}: at H {H} weights, gradients and AdamW moments need about {weights:.1f} GB and the logits of a "
-        f"batch (T {T}, B {B}) {logits:.1f} GB; raise {option('min_count')}, use an embedding, or use a kind of "
-        "smaller symbols"
+        f"V is {V:,}: at H {H} and E {E}, the rows of embedding and head take {weights:.1f} GB with what training "
+        f"keeps for each; {fewer} keeps the most frequent symbols, and {spelled} spells words in fewer"
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from unrolled.config.data import DataConfig, Format
+from unrolled.config.data import DataConfig
 from unrolled.corpus import prepared, reading, records
 from unrolled.corpus.encoding import END, Compact, kind_or
 from unrolled.corpus.numbering import (
@@ -32,9 +32,9 @@ from unrolled.corpus.numbering import (
     vocabulary_of,
 )
 from unrolled.corpus.prepared import SPLITS, Index, PreparedPart
-from unrolled.corpus.reading import PREPARED, CorpusError, CorpusWarning, Source
+from unrolled.corpus.reading import PREPARED, CorpusError, CorpusWarning
 from unrolled.corpus.splitting import BLOCK, Assignment, Positions, counts
-from unrolled.corpus.stretches import Encoded, Plan, Progress, encode, plan_of
+from unrolled.corpus.stretches import Encoded, Plan, Progress, encode, encode_values, plan_of
 from unrolled.saved.atomic_files import (
     FORMAT_VERSION,
     from_json,
@@ -56,7 +56,7 @@ NO_SPLIT = 3
 
 
 def prepare(
-    data: str | Path | Sequence[str | Path],
+    data: str | Path | Sequence[str | Path] | Iterable[object],
     folder: str | Path,
     config: DataConfig | None = None,
     *,
@@ -70,7 +70,9 @@ def prepare(
     was interrupted, goes on where it stopped.
 
     Args:
-        data: what to read, as for :meth:`unrolled.corpus.Corpus.read`; standard input is read from its beginning.
+        data: what to read, as for :meth:`unrolled.corpus.Corpus.read`; standard input is read from its beginning.  Or
+            an iterator of sequences, as :meth:`unrolled.corpus.Corpus.from_sequences` takes them, such as a data set of
+            the Hugging Face library with `column`; it is read once, from its beginning, in one process.
         folder: for the prepared corpus; made if need be.
         config: how to read and split the data.
         processes: that encode side by side.
@@ -87,16 +89,24 @@ def prepare(
     True
     """
     config, folder = replace(config or DataConfig(), **changes), Path(folder)
-    sources = reading.find_sources(data, config.include, config.encoding)
-    if not tokenizer(kind_or("characters", config)).reads_bytes:
-        sources = reading.text_only(sources)
-    format = records.format_of(sources, config)
+    told = progress or (lambda *_: None)
+    if isinstance(data, str | Path | Sequence):
+        sources = reading.find_sources(data, config.include, config.encoding)
+        if not tokenizer(kind_or("characters", config)).reads_bytes:
+            sources = reading.text_only(sources)
+        format = records.format_of(sources, config)
     with writing(folder), only_writer(folder):
         if prepared.is_prepared(folder):
             raise CorpusError(f"{folder}: a prepared corpus is already there; name another folder, or remove it")
+        if not isinstance(data, str | Path | Sequence):
+            plan = encode_values(data, config, folder / UNFINISHED, told)
+            _finish(plan, "sequences in memory", False, config, folder)
+            return
         plan, done = plan_of(sources, format, config, folder / UNFINISHED)
-        encode(plan, done, sources, format, config, folder / UNFINISHED, processes, progress or (lambda *_: None))
-        _finish(plan, sources, format, config, folder)
+        encode(plan, done, sources, format, config, folder / UNFINISHED, processes, told)
+        inputs = str(sources[0]) if len(sources) == 1 else counted(len(sources), "file")
+        stream = format == "text" and not (config.lines or config.separator)
+        _finish(plan, inputs, stream, config, folder)
 
 
 def read_blocks(file: Path, dtype: np.dtype[Any]) -> Iterator[Compact]:
@@ -165,9 +175,11 @@ def _gathered(plan: Plan, scratch: Path, inputs: str, config: DataConfig) -> _Al
         stretches.append(
             _Ids(scratch / f"{number:06}.ids", length, encoded.length, encoded.often, np.array(ids, np.uint32))
         )
-        if encoded.starts and stretch.source not in begun:
-            begun.add(stretch.source)
-            starts.append(length + encoded.starts[0])
+        own = (
+            [] if stretch.source in begun else encoded.starts[: stretch.count]
+        )  # a file of several stretches begins once
+        starts += [length + start for start in own]
+        begun |= {stretch.source} if own else set()
         if encoded.length:
             kinds.setdefault(encoded.kind, plan.sources[stretch.source].path)
         said += encoded.warnings
@@ -220,7 +232,7 @@ class _Written:
     def __init__(self, stem: Path, lengths: Positions, stream: bool, V: int):
         self._ids, self._ends_file = stem.with_suffix(".ids").open("wb"), None if stream else stem.with_suffix(".ends")
         self._ends = np.cumsum(lengths)  # of its sequences, among provisional ids
-        self._read = self._symbols = 0
+        self._read = self._symbols = self._ended = 0  # provisional ids, final ones, and sequences so far
         self.often = np.zeros(V, np.int64)  # each symbol occurs
 
     def write(self, ids: Compact, final: Compact, lengths: Positions) -> None:
@@ -234,7 +246,9 @@ class _Written:
                 np.repeat(first - ends + lengths[ids], lengths[ids]) + np.arange(ends[-1] if len(ends) else 0)
             ]
         if ends is not None:  # a sequence ends where the final ids of its last symbol do
-            inside = slice(*np.searchsorted(self._ends, [self._read, self._read + len(ids)], side="right"))
+            left = self._ends[self._ended :]  # those before are of final ids already
+            inside = slice(self._ended, self._ended + int(np.searchsorted(left, self._read + len(ids), side="right")))
+            self._ended = inside.stop
             self._ends[inside] = self._symbols + ends[self._ends[inside] - self._read - 1]
         self._read += len(ids)
         self._symbols += len(after)
@@ -263,10 +277,9 @@ def _sequences_of_files(found: _All, files: Assignment) -> Assignment:
     return Assignment([starts[each] for each in kept], [lengths[each] for each in kept], files.split)
 
 
-def _finish(plan: Plan, sources: list[Source], format: Format, config: DataConfig, folder: Path) -> None:
+def _finish(plan: Plan, inputs: str, stream: bool, config: DataConfig, folder: Path) -> None:
     """Count, number and write what was encoded."""
-    inputs, scratch = str(sources[0]) if len(sources) == 1 else counted(len(sources), "file"), folder / UNFINISHED
-    stream = format == "text" and not (config.lines or config.separator)
+    scratch = folder / UNFINISHED
     found = _gathered(plan, scratch, inputs, config)
     units = assigned(found.length, found.file_starts, found.sequence_starts, stream, config, inputs)
     if not stream:
@@ -294,7 +307,7 @@ def _finish(plan: Plan, sources: list[Source], format: Format, config: DataConfi
         fingerprint="",
         stream=stream,
         data=asdict(config),
-        split=units.split,
+        split=units.split.of_symbols(*(parts[name].symbols for name in SPLITS)),
         sources=plan.sources,
         parts=parts,
         first=[],

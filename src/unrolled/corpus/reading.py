@@ -6,6 +6,7 @@ No more than a block of a text or one line is in memory at a time.
 from __future__ import annotations
 
 import codecs
+import glob
 import io
 import shlex
 import sys
@@ -14,12 +15,13 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain, compress
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from unrolled.config.data import UTF_8
 from unrolled.config.options import brief, option
-from unrolled.corpus import packed
+from unrolled.corpus import packed, tar
 from unrolled.saved.checkpoints import is_model_or_run
 from unrolled.saved.tokenizers.base import Tokenizer
 
@@ -30,6 +32,8 @@ MARKS = {
     codecs.BOM_UTF16_LE: "UTF-16LE",
     codecs.BOM_UTF16_BE: "UTF-16BE",
 }
+#: How the name of a file ends that is Parquet.
+PARQUET = ".parquet"
 #: The file that makes a folder a prepared corpus.
 PREPARED = "corpus.json"
 #: Bytes read at a time.
@@ -71,12 +75,13 @@ class _Limited:
 
 @dataclass(frozen=True)
 class Source:
-    """One input: a file, or standard input where the path is None."""
+    """One input: a file, a file in an archive, or standard input where the path is None."""
 
     path: Path | None
     in_folder: bool = False  #: whether the user named its folder only
     encoding: str = UTF_8
     stretch: tuple[int, int] | None = None  #: the bytes that are read, from a line's beginning to another's; None: all
+    member: str = ""  #: its name in an archive, in which it is the stretch
 
     @property
     def is_utf8(self) -> bool:
@@ -84,8 +89,17 @@ class Source:
         return codecs.lookup(self.encoding).name == UTF_8
 
     def __str__(self) -> str:
+        if self.member:
+            return f"{self.path}/{self.member}"
         start = self.stretch[0] if self.stretch else 0
         return "standard input" if self.path is None else f"{self.path}{f' (from byte {start:,})' * (start > 0)}"
+
+    @property
+    def size(self) -> int:
+        """Its bytes; 0 where that is not known before it is read."""
+        if self.stretch is not None:
+            return self.stretch[1] - self.stretch[0]
+        return self.path.stat().st_size if self.path is not None and self.path.is_file() else 0
 
     @property
     def suffix(self) -> str:
@@ -94,7 +108,8 @@ class Source:
         >>> Source(Path("tunes.JSONL.gz")).suffix
         '.jsonl'
         """
-        endings = [] if self.path is None else [each.lower() for each in self.path.suffixes]
+        path = Path(self.member) if self.member else self.path
+        endings = [] if path is None else [each.lower() for each in path.suffixes]
         return next((each for each in reversed(endings) if each not in packed.SUFFIXES), "")
 
     @contextmanager
@@ -120,7 +135,8 @@ def find_sources(data: str | Path | Sequence[str | Path], include: str = "", enc
 
     Args:
         data: a folder stands for all files below it that are not hidden, sorted by path; a warning names the folders
-            of models and runs below it, which are left out; ``-`` for standard input.
+            of models and runs below it, which are left out; a tar archive for the files in it; a name with *, ? or [
+            for all that match it, sorted; ``-`` for standard input.
         include: pattern of the files that are taken from a folder, "" for all.
         encoding: of all of them.
 
@@ -145,9 +161,13 @@ def find_sources(data: str | Path | Sequence[str | Path], include: str = "", enc
             if not files:
                 which = f"no file {include}" if include else "no file"
                 raise CorpusError(f"{path}: the folder holds {which}; name a folder of text files, or the files")
-            sources += [Source(file, in_folder=True, encoding=encoding) for file in files]
+            sources += chain.from_iterable(_of_file(file, True, encoding) for file in files)
         elif path.exists():
-            sources.append(Source(path, encoding=encoding))
+            sources += _of_file(path, False, encoding)
+        elif glob.has_magic(str(name)):
+            if not (matching := sorted(glob.glob(str(name), recursive=True))):
+                raise CorpusError(f"{name}: no file matches; check the pattern")
+            sources += find_sources(matching, include, encoding)
         else:
             raise CorpusError(f"{path}: no such file; check the path, or give - to read standard input")
     if not sources:
@@ -162,8 +182,9 @@ def text_only(sources: Sequence[Source]) -> list[Source]:
 
     Raises: CorpusError if nothing is left.
     """
-    skipped = [source for source in sources if source.in_folder and _is_binary(source)]
-    kept = [source for source in sources if source not in skipped]
+    binary = [source.in_folder and _is_binary(source) for source in sources]
+    skipped = [*compress(sources, binary)]
+    kept = [source for source, left_out in zip(sources, binary, strict=True) if not left_out]
     if skipped:
         said = f"not text, and so skipped: {_first_of(skipped)}"
         if not kept:
@@ -306,6 +327,21 @@ def text_lines(source: Source) -> Iterator[str]:
         yield "".join(held)
 
 
+def _of_file(path: Path, in_folder: bool, encoding: str) -> Iterator[Source]:
+    """Yield what a file holds: itself, or the files of an archive."""
+    if not tar.is_tar(path):
+        yield Source(path, in_folder, encoding)
+        return
+    try:
+        members = [*tar.members(path)]
+    except (tar.TarError, OSError) as error:
+        raise CorpusError(f"{path}: {error}") from None
+    if not members:
+        raise CorpusError(f"{path}: the archive holds no file")
+    for member in members:
+        yield Source(path, True, encoding, (member.start, member.stop), member.name)
+
+
 def _files(folder: Path, include: str) -> list[Path]:
     """Return the files below a folder that are data, sorted by path."""
     try:
@@ -350,7 +386,12 @@ def _other_encoding(start: bytes) -> str:
 
 
 def _is_binary(source: Source) -> bool:
-    """Return whether a file begins as no text does; a byte that is not UTF-8 is no sign, for its text can be mended."""
+    """Return whether a file begins as no text does; a byte that is not UTF-8 is no sign, for its text can be mended.
+
+    Parquet is none, and not meant to be.
+    """
+    if source.suffix == PARQUET:
+        return False
     try:
         start = next(unpacked_blocks(source), b"")[: 8 * SAMPLE]
     except CorpusError:

@@ -1,4 +1,4 @@
-"""Files of records: JSON lines, a JSON array, a column of CSV, or texts with a separator.
+"""Files of records: JSON lines, a JSON array, a column of CSV or Parquet, or texts with a separator.
 
 A record is one sequence: a text or symbols.
 """
@@ -6,7 +6,7 @@ A record is one sequence: a text or symbols.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -15,12 +15,20 @@ import msgspec
 
 from unrolled.config.data import TAB, DataConfig, Format
 from unrolled.config.options import brief, listed, option, typed
-from unrolled.corpus.reading import RECORD_LIMIT, CorpusError, Source, text_blocks, text_lines
+from unrolled.corpus.parquet import parquet_rows
+from unrolled.corpus.reading import PARQUET, RECORD_LIMIT, CorpusError, Source, text_blocks, text_lines
 
 Record = str | list[str]
 
 #: Formats by the suffix of a file's name; any other file is text.
-SUFFIXES: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "csv"}
+SUFFIXES: dict[str, Format] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "csv",
+    PARQUET: "parquet",
+}
 JSON_TYPES: dict[type, str] = {
     dict: "an object", list: "a list", str: "text", int: "a number", float: "a number", bool: "true or false",
     type(None): "null",
@@ -88,6 +96,8 @@ def records(source: Source, format: Format, config: DataConfig) -> Iterator[tupl
         return separated(source, typed(config.separator))
     if format == "csv":
         return csv_cells(source, config.column, config.delimiter, config.header)
+    if format == "parquet":
+        return ((where, in_memory(value, where)) for where, value in parquet_rows(source, config.column))
     return (json_lines if format == "jsonl" else json_array)(source, config.column)
 
 
@@ -219,17 +229,23 @@ def _place(source: Source, column: str, first: list[str], header: bool) -> int:
     raise CorpusError(f"{source}: {found}; name the one that holds the sequences ({option('column')}), {columns}")
 
 
-def in_memory(value: object, where: str) -> Record:
+def in_memory(value: object, where: str, field: str = "") -> Record:
     """Return a value of a program as a record, by the rule that holds for files.
 
-    Raises: CorpusError naming the place if it is neither a text nor a list of symbols.
+    Args: the value; its place; the field of it that is the record, where it is a mapping.
+    Raises: CorpusError naming the place if it is neither a text nor a list of symbols, or has no such field.
 
     >>> in_memory(("a", 7), "sequence 0")
     ['a', '7']
     """
+    if isinstance(value, Mapping):
+        if field not in value:
+            fields = f"({option('column')}), of {listed([*value])}"
+            raise CorpusError(f"{where}: no field {brief(field)}; name the one that holds the sequences {fields}")
+        value = value[field]
     if isinstance(value, str):
         return value
-    if not isinstance(value, bytes) and isinstance(value, Iterable):
+    if not isinstance(value, bytes | Mapping) and isinstance(value, Iterable):
         symbols = list(value)
         if all(isinstance(symbol, str | int) for symbol in symbols):
             return _as_strings(symbols)

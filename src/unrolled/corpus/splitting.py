@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -92,6 +92,14 @@ class Split:
     test: float
     seed: int | None
     sizes: tuple[int, int, int]
+
+    def of_symbols(self, train: int, validation: int, test: int) -> Split:
+        """Return the split with so many symbols in its parts, if it divides symbols: a pre-token may be several.
+
+        >>> Split("symbols", 0.2, 0.2, None, (3, 1, 1)).of_symbols(7, 2, 1).sizes
+        (7, 2, 1)
+        """
+        return replace(self, sizes=(train, validation, test)) if self.unit == "symbols" else self
 
     def __str__(self) -> str:
         train, validation, test = (f"{size:,}" for size in self.sizes)

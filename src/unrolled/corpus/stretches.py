@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, replace
@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from unrolled.config.data import DataConfig, Format
-from unrolled.corpus import reading, records
+from unrolled.corpus import packed, reading, records
 from unrolled.corpus.encoding import Encoder, encode_records, kind_or
 from unrolled.corpus.packed import is_packed
 from unrolled.corpus.prepared import File
@@ -47,12 +47,13 @@ Progress = Callable[[int, int], None]
 
 
 class Stretch(msgspec.Struct, forbid_unknown_fields=True):
-    """Bytes of a source that are encoded together."""
+    """Bytes that are encoded together: of a source, or of several small ones that follow each other."""
 
     source: int
     start: int
     stop: int  # -1: all of the source, which cannot be divided
     last: bool  # of its source
+    count: int = 1  # of sources
 
 
 class Plan(msgspec.Struct, forbid_unknown_fields=True):
@@ -78,7 +79,9 @@ class Encoded(msgspec.Struct, forbid_unknown_fields=True):
 
 def plan_of(sources: list[Source], format: Format, config: DataConfig, scratch: Path) -> tuple[Plan, set[int]]:
     """Return how the sources are divided, and the stretches that an interrupted call has encoded already."""
-    stretches = [each for k, source in enumerate(sources) for each in _divided(k, source, format, config)]
+    stretches = [
+        *_grouped([each for k, source in enumerate(sources) for each in _divided(k, source, format, config)], sources)
+    ]
     plan = Plan(FORMAT_VERSION, [*map(_as_file, sources)], stretches, asdict(config))
     file = scratch / "plan.json"
     if file.exists() and all(source.path for source in plan.sources):
@@ -102,7 +105,7 @@ def _as_file(source: Source) -> File:
 def _divided(number: int, source: Source, format: Format, config: DataConfig) -> Iterator[Stretch]:
     """Yield the stretches of a source: from line end to line end where lines stand for themselves, else one."""
     by_lines = format == "jsonl" or (format == "text" and not config.separator)
-    if source.path is None or not by_lines or not source.is_utf8 or not source.path.is_file():
+    if source.path is None or not by_lines or not source.is_utf8 or source.stretch or not source.path.is_file():
         yield Stretch(number, 0, -1, True)
         return
     size, start = source.path.stat().st_size, 0
@@ -115,6 +118,27 @@ def _divided(number: int, source: Source, format: Format, config: DataConfig) ->
         yield Stretch(number, start, stop, False)
         start = stop
     yield Stretch(number, start, -1 if start == 0 else size, True)
+
+
+def _grouped(stretches: list[Stretch], sources: list[Source]) -> Iterator[Stretch]:
+    """Yield the stretches, whole sources that are small together; what is packed is of unknown size."""
+    group, size = None, 0
+    for each in stretches:
+        source = sources[each.source]
+        small = (
+            each.stop < 0 and 0 < source.size < STRETCH and source.path and source.path.suffix not in packed.SUFFIXES
+        )
+        if group and small and size + source.size <= STRETCH:
+            group.count += 1
+            size += source.size
+            continue
+        if group:
+            yield group
+        group, size = (each, source.size) if small else (None, 0)
+        if not small:
+            yield each
+    if group:
+        yield group
 
 
 def _line_end(source: Source, start: int, size: int) -> int | None:
@@ -139,7 +163,7 @@ def encode(
     progress: Progress,
 ) -> None:
     """Encode the stretches that are left."""
-    sizes = [_size(stretch, plan) for stretch in plan.stretches]
+    sizes = [_size(stretch, sources) for stretch in plan.stretches]
     finished, left = sum(sizes[k] for k in done), [k for k in range(len(sizes)) if k not in done]
     progress(finished, sum(sizes))
     encode = partial(_encode_stretch, plan.stretches, sources, format, config, scratch)
@@ -158,8 +182,14 @@ def _side_by_side(encode: Callable[[int], int], left: list[int], processes: int)
             ) from None
 
 
-def _size(stretch: Stretch, plan: Plan) -> int:
-    return (plan.sources[stretch.source].size if stretch.stop < 0 else stretch.stop) - stretch.start
+def _size(stretch: Stretch, sources: list[Source]) -> int:
+    if stretch.stop >= 0:
+        return stretch.stop - stretch.start
+    return sum(source.size for source in _of_stretch(stretch, sources))
+
+
+def _of_stretch(stretch: Stretch, sources: list[Source]) -> list[Source]:
+    return sources[stretch.source : stretch.source + stretch.count]
 
 
 def _encode_stretch(
@@ -167,16 +197,28 @@ def _encode_stretch(
 ) -> int:
     """Encode one stretch and write it; return its number."""
     stretch = stretches[number]
-    source = sources[stretch.source]
+    group = _of_stretch(stretch, sources)
     if stretch.stop >= 0:
-        source = replace(source, stretch=(stretch.start, stretch.stop))
+        group = [replace(group[0], stretch=(stretch.start, stretch.stop))]
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         if format == "text" and not config.separator:
-            encoder, starts = _encode_text(source, stretch, len(sources) > 1, config)
+            encoder, starts = _encode_text(group, stretch, len(sources) > 1, config)
         else:
-            found = ((0, where, record) for where, record in records.records(source, format, config))
+            found = (
+                (k, where, record)
+                for k, source in enumerate(group)
+                for where, record in records.records(source, format, config)
+            )
             encoder, starts = encode_records(found, config)
+    _write(scratch, number, encoder, starts, heard)
+    return number
+
+
+def _write(
+    scratch: Path, number: int, encoder: Encoder, starts: list[int], heard: Sequence[warnings.WarningMessage]
+) -> None:
+    """Write what was encoded of a stretch; it is whole once its .json is there."""
     length, ids = encoder.length, encoder.ids()
     often = counts(ids, len(encoder.symbols) + 2).tolist()
     said = [str(each.message) for each in heard if issubclass(each.category, CorpusWarning)]
@@ -184,16 +226,51 @@ def _encode_stretch(
     with writing(scratch):
         write_synced(scratch / f"{number:06}.ids", ids.astype(ids.dtype.newbyteorder("<"), copy=False).tobytes())
     write_file(scratch / f"{number:06}.json", to_json(msgspec.to_builtins(encoded)))
-    return number
 
 
-def _encode_text(source: Source, stretch: Stretch, several: bool, config: DataConfig) -> tuple[Encoder, list[int]]:
-    encoder = Encoder(tokenizer(kind_or("characters", config)), lines=config.lines)
-    for block in reading.blocks(source, encoder.tokenizer, config.nfc):
-        try:
-            encoder.text(block)
-        except CorpusError as error:
-            raise CorpusError(f"{source}: {error}") from None
-    if stretch.last and (config.lines or config.split_by == "file" or several):
-        encoder.end()
-    return encoder, [0] if stretch.start == 0 else []
+def _encode_text(group: list[Source], stretch: Stretch, several: bool, config: DataConfig) -> tuple[Encoder, list[int]]:
+    encoder, starts = Encoder(tokenizer(kind_or("characters", config)), lines=config.lines), []
+    for source in group:
+        if stretch.start == 0:
+            starts.append(encoder.length)
+        for block in reading.blocks(source, encoder.tokenizer, config.nfc):
+            try:
+                encoder.text(block)
+            except CorpusError as error:
+                raise CorpusError(f"{source}: {error}") from None
+        if stretch.last and (config.lines or config.split_by == "file" or several):
+            encoder.end()
+    return encoder, starts
+
+
+def encode_values(values: Iterable[object], config: DataConfig, scratch: Path, progress: Progress) -> Plan:
+    """Encode what a program gives, one sequence after the other, in stretches; return their plan.
+
+    Raises: CorpusError naming the number of the first value that is no sequence.
+    """
+    shutil.rmtree(scratch, ignore_errors=True)
+    with writing(scratch):
+        scratch.mkdir(parents=True)
+    stretches: list[Stretch] = []
+    places = ((f"sequence {k}", value) for k, value in enumerate(values))
+    found = ((0, where, records.in_memory(value, where, config.column)) for where, value in places)
+    read = 0
+    while some := [*_some(found)]:
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            encoder, starts = encode_records(some, config)
+        read += encoder.length
+        _write(scratch, len(stretches), encoder, starts, heard)
+        stretches.append(Stretch(0, 0, -1, True))
+        progress(read, 0)
+    return Plan(FORMAT_VERSION, [File("", 0, 0)], stretches, asdict(config))
+
+
+def _some(found: Iterator[tuple[int, str, records.Record]]) -> Iterator[tuple[int, str, records.Record]]:
+    """Yield the next records, about a stretch; a symbol of a list takes as much as several characters."""
+    size = 0
+    for each in found:
+        yield each
+        size += len(each[2]) * (1 if isinstance(each[2], str) else 8)
+        if size >= STRETCH:
+            return

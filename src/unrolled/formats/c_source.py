@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from unrolled.saved.tokenizers.base import ByteTokenizer
 from unrolled.saved.vocabulary import Vocabulary
 
 #: Columns of a line of numbers.
@@ -130,7 +131,7 @@ def strings(name: str, size: str, vocabulary: Vocabulary) -> str:
     };
     <BLANKLINE>
     """
-    as_bytes = vocabulary.tokenizer.reads_bytes
+    as_bytes = isinstance(vocabulary.tokenizer, ByteTokenizer)
     ids = [[k] for k in range(len(vocabulary))]
     written = [vocabulary.decode_bytes(k) if as_bytes else vocabulary.text(k).encode() for k in ids]
     lines = ",\n".join(f"  {quoted(each)}" for each in written)

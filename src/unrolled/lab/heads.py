@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy, dropout, linear, pad
 from unrolled.config.lab import check_one_hot
 from unrolled.config.model import ModelConfig
 from unrolled.corpus.batching import IGNORED
-from unrolled.lm.model import recurrent_layers
+from unrolled.lm.layers import recurrent_layers
 from unrolled.saved.vocabulary import Vocabulary
 
 

@@ -22,7 +22,8 @@ from unrolled.lm.memory import Largest, fitted, parameters
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.optimisers import Optimiser
 from unrolled.lm.parallel.joining import join
-from unrolled.lm.recipe import NOMINAL, Choice, Facts, Recipe, Speed, choose
+from unrolled.lm.recipe import NOMINAL, Choice, Facts, Recipe, Speed, choose, samples_for
+from unrolled.lm.sampled_softmax import SampledSoftmax
 from unrolled.words import counted
 
 #: Hidden sizes that are timed, the steps of each after the first, and the seconds after which no further one is begun.
@@ -58,7 +59,11 @@ def recipe_for(
     ranks = ranks or join()
     timed = given.get("max_minutes") or not any(given.get(end) for end in ENDS)
     precision = given.get("precision")
-    speed = measured_speed(corpus, precision) if timed else NOMINAL._replace(precision=precision or likely_precision())
+    samples = given.get("softmax_samples", samples_for(len(corpus.vocabulary)))
+    if timed:
+        speed = measured_speed(corpus, precision, samples)
+    else:
+        speed = NOMINAL._replace(precision=precision or likely_precision())
     speed = Speed(*ranks.told(speed)).of_several(ranks.size)
     recipe = choose(Facts.of(corpus, begun, ranks.size), speed, given)
     return recipe if "checkpoint_steps" in given else _that_fits(recipe, corpus, memory, ranks)
@@ -77,19 +82,19 @@ def _that_fits(recipe: Recipe, corpus: Corpus, memory: str | None, ranks: Alone)
     return replace(recipe, model=model, choices=(*recipe.choices, choice))
 
 
-def measured_speed(corpus: Corpus, precision: Precision | None = None) -> Speed:
+def measured_speed(corpus: Corpus, precision: Precision | None = None, samples: int = 0) -> Speed:
     """Train an LSTM of two sizes for a moment on the corpus's beginning; return what a symbol and a parameter take.
 
-    Without a type it is the faster one, which units for bfloat16 do not always make bfloat16.  Torch's random numbers
-    stay as they were.
+    Each batch draws so many samples for its softmax, 0 for none.  Without a type it is the faster one, which units for
+    bfloat16 do not always make bfloat16.  Torch's random numbers stay as they were.
     """
     configs = [ModelConfig(hidden_size=H, embedding_size=32, dropout=0.1) for H in (SMALL, LARGE)]
     V = len(corpus.vocabulary)
     with torch.random.fork_rng(devices=[]):
         if precision is None and (precision := likely_precision()) == "bfloat16":
-            wide, narrow = (_seconds_a_symbol(configs[1], corpus, each) for each in ("float32", "bfloat16"))
+            wide, narrow = (_seconds_a_symbol(configs[1], corpus, each, samples) for each in ("float32", "bfloat16"))
             precision = "float32" if wide < CLEARLY * narrow else "bfloat16"
-        small, large = (_seconds_a_symbol(config, corpus, precision) for config in configs)
+        small, large = (_seconds_a_symbol(config, corpus, precision, samples) for config in configs)
     P_small, P_large = (parameters(config, V) for config in configs)
     parameter = max(large - small, large / 10) / (P_large - P_small)
     return Speed(max(small - parameter * P_small, small / 10), parameter, precision)
@@ -100,10 +105,11 @@ def likely_precision() -> Precision:
     return "bfloat16" if has_bfloat16_units() else "float32"
 
 
-def _seconds_a_symbol(config: ModelConfig, corpus: Corpus, precision: Precision) -> float:
+def _seconds_a_symbol(config: ModelConfig, corpus: Corpus, precision: Precision, samples: int) -> float:
     model = SequenceModel(config, corpus.vocabulary, framed=not corpus.stream).train()
-    optimiser, add_gradients = Optimiser(model, BATCHES), gradient_function(model, precision)
     part = beginning(corpus.train, TIMED)
+    sampled = SampledSoftmax.of(part, len(corpus.vocabulary), samples) if samples else None
+    optimiser, add_gradients = Optimiser(model, BATCHES), gradient_function(model, precision, sampled)
     stream = corpus.stream or int(part.lengths.max()) > LONGEST
     loader = BatchLoader(part, stream, BATCHES.batch_size, BATCHES.bptt, seed=0)
     taken: list[float] = []

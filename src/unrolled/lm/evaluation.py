@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.nn.functional import log_softmax
 
 from unrolled.corpus.batching import IGNORED, ROWS, lanes
@@ -15,11 +16,18 @@ from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.sharing import ALONE, Alone
 from unrolled.corpus.splitting import Sequences
 from unrolled.lm import dynamic as dynamic_evaluation
-from unrolled.lm.loader import one_epoch
-from unrolled.lm.model import SequenceModel
+from unrolled.lm.loader import Batch, one_epoch
+from unrolled.lm.model import SequenceModel, State
+from unrolled.nn.modules import is_hooked
 
 #: Most time steps in a chunk of a stream.
 CHUNK = 512
+#: Logits that are in memory at a time.
+LOGITS = 1 << 24
+#: Logits of a chunk of a stream, about, so that the clock is read now and then.
+CHUNK_LOGITS = 1 << 27
+#: Multiplications that the head of a measurement in a run may take, and symbols that it reads at least.
+WORK, LEAST = 1e12, 1 << 14
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,7 @@ def evaluate(
     if dynamic and not corpus.stream:
         raise ValueError("dynamic evaluation reads one stream from its beginning; this corpus is sequences")
     rows = lanes(len(part.ids)) if corpus.stream else ROWS
-    steps, learner = CHUNK, None
+    steps, learner = max(1, min(CHUNK, CHUNK_LOGITS // (rows * len(model.vocabulary)))), None
     if dynamic:
         rows, steps, learner = 1, dynamic_evaluation.CHUNK, dynamic_evaluation.DynamicModel(model)
         model = learner.model
@@ -108,10 +116,9 @@ def evaluate(
     with torch.inference_mode(not dynamic), torch.no_grad(), model.evaluating():
         for batch in one_epoch(part, corpus.stream, rows, steps, shuffle=max_seconds is not None, share=ranks.share):
             before = None if batch.reset else state
-            logits, state = model(batch.ids, before, batch.lengths)  # (T, B, V)
             counted = batch.targets != IGNORED  # (T, B)
-            of_target = log_softmax(logits, -1).gather(-1, batch.targets.clamp(min=0)[..., None])[..., 0]
-            hits = (logits.argmax(-1) == batch.targets) & counted
+            of_target, likeliest, state = _predicted(model, batch, before)
+            hits = likeliest & counted
             nats -= float(of_target[counted].double().sum())
             right += int(hits.sum())
             symbols += batch.N
@@ -132,6 +139,38 @@ def evaluate(
         None if corpus.stream else whole / among,
         None if corpus.stream else _exact_bound(part),
     )
+
+
+def affordable(model: SequenceModel, symbols: int) -> int:
+    """Return how many symbols a measurement in a run reads: so many, or fewer where each takes a large head.
+
+    >>> from unrolled.lm import ModelConfig, Vocabulary
+    >>> affordable(SequenceModel(ModelConfig(hidden_size=5), Vocabulary("ab")), 500_000)
+    500000
+    """
+    return min(symbols, max(LEAST, int(WORK / (len(model.vocabulary) * model.config.hidden_size))))
+
+
+def _predicted(model: SequenceModel, batch: Batch, state: State | None) -> tuple[Tensor, Tensor, State]:
+    """Return log p of each target, whether it is the likeliest symbol, each (T, B), and the state afterwards.
+
+    Logits are made LOGITS at a time, unless the model makes them in a way of its own, or has hooks.
+    """
+    if model.as_made and not is_hooked(model):
+        x, after = model.outputs(batch.ids, state, batch.lengths)
+        rows = max(1, LOGITS // len(model.vocabulary))
+        parts = zip(torch.split(x.flatten(0, 1), rows), torch.split(batch.targets.flatten(), rows), strict=True)
+        each = [_of_targets(model.head(part), targets) for part, targets in parts]
+        of_target, likeliest = (torch.cat(found).view(batch.targets.shape) for found in zip(*each, strict=True))
+        return of_target, likeliest, after
+    logits, after = model(batch.ids, state, batch.lengths)
+    return *_of_targets(logits, batch.targets), after
+
+
+def _of_targets(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log p of each target and whether it is the likeliest; logits (..., V), targets (...)."""
+    of_target = log_softmax(logits, -1).gather(-1, targets.clamp(min=0)[..., None])[..., 0]
+    return of_target, logits.argmax(-1) == targets
 
 
 def _exact_bound(part: Sequences) -> float:

@@ -19,10 +19,12 @@ import torch
 from torch import Tensor
 
 from unrolled.config.checks import Precision
+from unrolled.config.options import option
 from unrolled.core.fields import LayerTensors, Layout
 from unrolled.lm.dropout import kept, masked
 from unrolled.lm.loader import Batch
 from unrolled.lm.model import SequenceModel, State
+from unrolled.lm.sampled_softmax import SampledSoftmax
 from unrolled.nn import dispatch, fused
 from unrolled.nn.modules import is_hooked
 from unrolled.nn.reach import core_reads
@@ -41,15 +43,20 @@ Ready = Callable[..., None]
 
 
 def gradient_function(
-    model: SequenceModel, precision: Precision = "float32", ready: Ready | None = None
+    model: SequenceModel,
+    precision: Precision = "float32",
+    sampled: SampledSoftmax | None = None,
+    *,
+    ready: Ready | None = None,
 ) -> GradientFunction:
     """Return `by_hand`, or `by_autograd`.
 
     That is for a weight that is frozen or computed, for hooks, for methods or layers of the model's own, and for where
     the core cannot run.
 
-    Args: the model; the type that the pass runs in, of which float32 stands for that of the weights; what waits for
-        gradients while the walk back goes on.
+    Args: the model; the type that the pass runs in, of which float32 stands for that of the weights; what runs the head
+        on a sample of the symbols, None for the softmax over all; what waits for gradients while the walk back goes on.
+    Raises: ValueError if the head is to be sampled and the model has one, or a loss, of its own.
     """
     layers = [w for direction in model.rnn.weights() for w in direction if w is not None]
     read = (*layers, model.head.weight, model.head.bias, *model.parameters())
@@ -57,8 +64,13 @@ def gradient_function(
     hooked = any(map(is_hooked, (model, model.rnn, model.head)))
     on_core = dispatch.obstacle(model.head.weight, model.head.weight.dtype) is None and core_reads(*layers)
     function = by_hand if plain and on_core and model.as_made and not hooked else by_autograd
+    if sampled is not None and (not model.as_made or is_hooked(model)):
+        raise ValueError(
+            f"{option('softmax_samples')} runs the head of a SequenceModel on a sample, but this model has a head, a "
+            "method, layers or hooks of its own; leave it out"
+        )
     options: dict[str, Any] = {"narrow": torch.bfloat16} if precision == "bfloat16" else {}
-    options |= {"ready": ready} if ready else {}
+    options |= {name: given for name, given in {"ready": ready, "sampled": sampled}.items() if given is not None}
     return partial(function, **options) if options else function
 
 
@@ -76,13 +88,18 @@ def by_autograd(
     state: State | None,
     narrow: torch.dtype | None = None,
     ready: Ready | None = None,
+    sampled: SampledSoftmax | None = None,
 ) -> tuple[float, State]:
     """Compute the gradients by autograd, in a narrower type by autocast; see :data:`GradientFunction`.
 
     Autocast leaves a GRU in float32, as that of torch.
     """
     with nullcontext() if narrow is None else torch.autocast("cpu", narrow):
-        loss, after = model.loss(batch.ids, batch.targets, state, batch.lengths, reduction="sum")
+        if sampled is None:
+            loss, after = model.loss(batch.ids, batch.targets, state, batch.lengths, reduction="sum")
+        else:
+            x, after = model.outputs(batch.ids, state, batch.lengths)
+            loss = sampled.loss(x.flatten(0, 1), model.W_hy, model.b_y, batch.targets.flatten())
     trained = [p for p in model.parameters() if p.requires_grad] if ready else []
     hooks = [p.register_post_accumulate_grad_hook(ready) for p in trained]  # type: ignore[no-untyped-call]
     try:
@@ -100,6 +117,7 @@ def by_hand(
     state: State | None,
     narrow: torch.dtype | None = None,
     ready: Ready = lambda *_: None,
+    sampled: SampledSoftmax | None = None,
 ) -> tuple[float, State]:
     """Compute the gradients by the chain rule, written out, in a narrower type if one is given.
 
@@ -135,7 +153,7 @@ def by_hand(
     mask = kept(outputs[-1], p_head)
     x = masked(outputs[-1], mask, p_head)
     h = x.flatten(0, 1)  # (N, H)
-    nats, dh = fused.head(h, W, b, batch.targets.flatten(), _grad(W_hy), _grad(b_y))
+    nats, dh = (sampled or fused.head)(h, W, b, batch.targets.flatten(), _grad(W_hy), _grad(b_y))
     ready(b_y, *(() if model.config.tied else (W_hy,)))
     dy = masked(dh.view(x.shape), mask, p_head)  # (T, B, H)
     learned = state is None and len(model.initial) > 0

@@ -27,7 +27,7 @@ from unrolled.config.options import listed
 from unrolled.corpus.batching import IGNORED
 from unrolled.formats import hub
 from unrolled.lm.dropout import dropout
-from unrolled.nn import GRU, LSTM, RNN
+from unrolled.lm.layers import recurrent_layers
 from unrolled.nn.recurrent_layer import RecurrentLayer
 from unrolled.notation import CELLS, cell_name
 from unrolled.runtime.scoring import Score
@@ -117,9 +117,10 @@ class SequenceModel(torch.nn.Module):
             return False
         if not isinstance(rnn, RecurrentLayer) or (rnn.kind, rnn.num_layers, rnn.bidirectional) != ours:
             return False
-        methods = (self.forward, self.loss, self.initial_state, rnn.forward)
-        own = (SequenceModel.forward, SequenceModel.loss, SequenceModel.initial_state, RecurrentLayer.forward)
-        return all(getattr(now, "__func__", now) is made for now, made in zip(methods, own, strict=True))
+        methods = (self.forward, self.outputs, self.loss, self.initial_state, rnn.forward)
+        made = SequenceModel
+        own = (made.forward, made.outputs, made.loss, made.initial_state, RecurrentLayer.forward)
+        return all(getattr(now, "__func__", now) is each for now, each in zip(methods, own, strict=True))
 
     @property
     def E(self) -> Tensor:
@@ -156,6 +157,13 @@ class SequenceModel(torch.nn.Module):
             row's last symbol.
         Raises: IndexError if a symbol is outside [0, V); the message names it and its position.
         """
+        x, after = self.outputs(ids, state, lengths, reset)
+        return self.head(x), after
+
+    def outputs(
+        self, ids: Tensor, state: State | None = None, lengths: Tensor | None = None, reset: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Return what the head reads, (T, B, H), and the state afterwards; arguments as of :meth:`forward`."""
         initial = _as_hx(self.initial_state(ids.shape[1])) if state is None or reset is not None else None
         hx = initial if state is None else _as_hx(state)
         E = None if self.embedding is None else self.E
@@ -166,7 +174,7 @@ class SequenceModel(torch.nn.Module):
         else:
             x, after = self.rnn(ids, hx, **options)
         x = dropout(x, self.config.dropout) if self.training else x
-        return self.head(x), after if isinstance(after, tuple) else (after,)
+        return x, after if isinstance(after, tuple) else (after,)
 
     def _dropped_weights(self) -> dict[str, Tensor]:
         """Return the recurrent weights by name, after dropout.  Source: Merity, Keskar and Socher 2018, section 3."""
@@ -385,15 +393,3 @@ class SequenceModel(torch.nn.Module):
 def _as_hx(state: State) -> Tensor | State | None:
     """Return a state as the layers take it; None, for zeros, if it is empty."""
     return (state if len(state) == 2 else state[0]) if state else None
-
-
-def recurrent_layers(config: ModelConfig, input_size: int) -> RNN | LSTM | GRU:
-    """Return the recurrent layers of a configuration; they read input_size numbers or symbols."""
-    sizes = input_size, config.hidden_size, config.num_layers
-    options: dict[str, Any] = {"checkpoint_steps": config.checkpoint_steps}
-    if config.num_layers > 1:
-        options["dropout"] = config.dropout
-    if config.cell == "rnn":
-        options["nonlinearity"] = config.nonlinearity
-    layers: dict[str, type[RNN | LSTM | GRU]] = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
-    return layers[config.cell](*sizes, **options)

@@ -179,6 +179,24 @@ def _precision(plan: _Plan) -> None:
         plan.choose("precision", "bfloat16", "this processor multiplies it faster, and the loss is the same")
 
 
+#: V from which a sample of the symbols stands for all, the symbols of it, and the rows of a stream then.
+MANY, SAMPLES, MANY_ROWS = 50_000, 4096, 32
+
+
+def samples_for(V: int) -> int:
+    """Return how many symbols each batch draws to compare its targets with; 0 for all V.
+
+    >>> samples_for(70), samples_for(100_000)
+    (0, 4096)
+    """
+    return SAMPLES if V >= MANY else 0
+
+
+def _softmax(plan: _Plan) -> None:
+    if samples := samples_for(plan.facts.V):
+        plan.choose("softmax_samples", samples, f"V is {plan.facts.V:,}, and a batch need not see every symbol")
+
+
 #: Rows of a stream and steps of a chunk; about the symbols of a batch of sequences, and its rows at least and at most.
 ROWS, CHUNK, SYMBOLS, LEAST_ROWS, MOST_ROWS = 8, 64, 256, 4, 64
 
@@ -188,6 +206,9 @@ def _batches(plan: _Plan) -> None:
     processes = plan.facts.processes
     if processes > 1:
         reason += ", and each process needs rows of its own"
+    if plan.facts.stream and plan.facts.V >= MANY:
+        many = "a step changes every row of embedding and head, however small the batch"
+        plan.choose("batch_size", MANY_ROWS * processes, many)
     if plan.facts.stream:
         plan.choose("batch_size", ROWS * processes, reason)
         plan.choose("bptt", CHUNK, "the state is carried on, and longer chunks would take fewer steps")
@@ -202,6 +223,8 @@ SIZES = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
 UNITS, UNITS_POWER = 2.8, 0.4
 #: What the largest must read in its time: the data so often, or so many symbols for each of its parameters.
 PASSES, READ = 8, 20
+#: Symbols whose rows count among those parameters: those of rarer ones wait for their few occurrences anyway.
+FREQUENT = 1000
 
 
 def _network(plan: _Plan) -> None:
@@ -224,7 +247,8 @@ def _hidden_size(plan: _Plan) -> tuple[int, str]:
 
 
 def _is_trained(plan: _Plan, model: ModelConfig) -> bool:
-    return plan.budget(model) >= min(PASSES * plan.facts.symbols, READ * parameters(model, plan.facts.V))
+    learnt = parameters(model, min(plan.facts.V, FREQUENT))
+    return plan.budget(model) >= min(PASSES * plan.facts.symbols, READ * learnt)
 
 
 #: Passes over the data after which a run only overfits.
@@ -246,6 +270,8 @@ def _regularisation(plan: _Plan) -> None:
 
 #: Learning rates of the cells at H RATED under adamw and rmsprop, and of sgd.
 RATED, RATES, SGD_RATE = 256, {"lstm": 0.02, "gru": 0.01, "rnn": 0.002}, 1.0
+#: What multiplies the rate where a batch moves the rows of its sample alone, and those the farther.
+FEW_ROWS = 0.2
 #: Steps beyond which a longer run takes smaller ones, and what multiplies the rate for a trained model.
 LONG, BEGUN = 25_000, 0.25
 #: Weight decay for each symbol of a batch, which falls with the cubic root of N million training symbols, and at most.
@@ -257,6 +283,8 @@ def _steps(plan: _Plan) -> None:
     reason = f"small enough for H {plan['hidden_size']} and for {counted(round(plan.steps), 'step')}"
     if plan["optimiser"] == "sgd":
         rate, reason = SGD_RATE, "sgd takes large ones"
+    if plan["softmax_samples"]:
+        rate, reason = FEW_ROWS * rate, f"{reason}, and for a sampled softmax"
     if plan.facts.begun:
         rate, reason = BEGUN * rate, f"{BEGUN:g} of that of a new model"
     plan.choose("learning_rate", round(rate, 4), reason)
@@ -303,4 +331,4 @@ def _reads(passes: float) -> str:
 
 
 #: The rules in the order in which they need each other.
-RULES = (_end, _precision, _batches, _network, _regularisation, _steps, _reports)
+RULES = (_end, _precision, _softmax, _batches, _network, _regularisation, _steps, _reports)

@@ -19,11 +19,12 @@ from unrolled.config.training import TrainingConfig
 from unrolled.core import has_bfloat16_units
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.sharing import ALONE, Alone
-from unrolled.lm.evaluation import evaluate
+from unrolled.lm.evaluation import affordable, evaluate
 from unrolled.lm.loader import BatchLoader
 from unrolled.lm.metrics_log import MetricsLog
 from unrolled.lm.model import SequenceModel, State
 from unrolled.lm.optimisers import Optimiser
+from unrolled.lm.sampled_softmax import SampledSoftmax
 from unrolled.lm.schedule import Counted, Measured, Progress, Schedule
 from unrolled.saved.starts import starts
 from unrolled.words import counted, rounded
@@ -158,6 +159,8 @@ class Run:
         self.loader = BatchLoader(corpus.train, corpus.stream, config.batch_size, config.bptt, config.seed, ranks.share)
         self.total_steps = _total_steps(config, self.loader.batches_per_epoch)
         self.optimiser = Optimiser(model, config)
+        samples = config.softmax_samples
+        self.sampled = SampledSoftmax.of(corpus.train, len(model.vocabulary), samples) if samples else None
         self.schedule = Schedule(config, self.total_steps)
         self.progress = Progress.none()
         self.best: torch.Tensor | None = None  # flat weights with the lowest validation loss
@@ -274,14 +277,15 @@ class Run:
     def validate(self) -> dict[str, Any] | None:
         """Measure the validation loss, and remember the weights if it is the lowest; None without validation data.
 
-        Of a large split it reads VALIDATION_SYMBOLS, or what the first validation managed in its share of max_minutes.
+        Of a large split it reads VALIDATION_SYMBOLS, fewer where V is large, or what the first validation managed in
+        its share of max_minutes.
         """
         clock, whole = self.clock, self.corpus.validation.predicted
         clock.validated = clock.step
         if not whole:
             return None
         seconds = None if clock.validation_symbols else 60 * self.config.max_minutes * VALIDATION_SHARE or None
-        most = clock.validation_symbols or VALIDATION_SYMBOLS
+        most = clock.validation_symbols or affordable(self.model, VALIDATION_SYMBOLS)
         with self.timed("validation"):
             measured = evaluate(
                 self.model, self.corpus, "validation", max_symbols=most, max_seconds=seconds, ranks=self.ranks

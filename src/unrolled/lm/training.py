@@ -89,7 +89,8 @@ def train(
         run.start()
         model.train()
         exchange = ranks.exchange(run.optimiser.flat, gradients.walked_back(model))
-        add_gradients = exchange.around(gradients.gradient_function(model, config.precision, exchange.ready))
+        function = gradients.gradient_function(model, config.precision, run.sampled, ready=exchange.ready)
+        add_gradients = exchange.around(function)
         while (ended := run.ended(ranks.agree(stop.is_set(), run))) is None:
             place = run.place()
             with run.timed("step"):

@@ -38,8 +38,9 @@ class Vocabulary:
     Args:
         symbols: the data's own symbols in id order, distinct, without EOS and UNK.  Characters are single code points,
             bytes are two hexadecimal digits, words hold no white space (a line end is a word of its own).
-        kind: what a symbol is: "symbols" (any strings), "characters", "bytes" or "words".
-        nfc: whether text is brought to Unicode normal form C first; characters and words only.
+        kind: what a symbol is: "symbols" (any strings), "characters", "bytes", "words", or "bpe" (runs of bytes, a
+            visible character for each).
+        nfc: whether text is brought to Unicode normal form C first; characters, words and bpe only.
 
     Raises: ValueError if a symbol does not fit the kind, occurs twice, or is one of the two reserved names.
     Source: the textbook example, a^n b^n: V = 4 in the order a, b, EOS, UNK.
@@ -68,6 +69,7 @@ class Vocabulary:
         kind: str = "characters",
         *,
         min_count: int = 1,
+        size: int | None = None,
         nfc: bool = False,
     ) -> Vocabulary:
         """Return the vocabulary of a text or of several sequences; its symbols are in code-point order.
@@ -76,21 +78,24 @@ class Vocabulary:
             data: one text, or an iterable of texts or symbol lists.  EOS and UNK in a list are not counted.
             kind: what a symbol is.
             min_count: a symbol that occurs fewer times is left out, and so becomes UNK.
+            size: V at most, of which the most frequent symbols are kept; None is 8,000 for "bpe", else no limit.
             nfc: bring text to normal form C first.
 
-        Raises: ValueError if min_count is below 1 or a symbol does not fit the kind.
+        Raises: ValueError if min_count is below 1, size below 2, or a symbol does not fit the kind.
 
         >>> Vocabulary.build(["abab", "abc"], "characters", min_count=2).names
         ('a', 'b', 'EOS', 'UNK')
         """
         if min_count < 1:
             raise ValueError(f"Vocabulary.build: min_count is {min_count}, expected 1 or more")
+        if size is not None and size < 2:
+            raise ValueError(f"Vocabulary.build: size is {size}, expected 2 or more: EOS and UNK are always there")
         empty, counts = cls([], kind, nfc), Counter[str]()
         for sequence in [data] if isinstance(data, str | bytes) else data:
             counts.update(empty._split(sequence))
         for name in empty._ids:  # EOS and UNK, where data may hold them
             counts.pop(name, None)
-        return cls(empty.tokenizer.learn(counts, min_count), kind, nfc)
+        return cls(empty.tokenizer.learn(counts, min_count, None if size is None else size - 2), kind, nfc)
 
     def extended(self, symbols: Iterable[str]) -> Vocabulary:
         """Return a vocabulary that has these symbols too, after its own; what it has already is left out.
@@ -209,7 +214,7 @@ class Vocabulary:
         return self.tokenizer.aligned(self._written(ids))
 
     def decode_bytes(self, ids: npt.ArrayLike) -> bytes:
-        """Return the exact bytes of these ids; kind "bytes" only.  EOS writes nothing, UNK writes U+FFFD.
+        """Return the exact bytes of these ids; kinds "bytes" and "bpe" only.  EOS writes nothing, UNK writes U+FFFD.
 
         Raises: ValueError for a kind whose symbols are no bytes.
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from unrolled.saved.tokenizers.base import Tokenizer
 from unrolled.saved.tokenizers.bytes import Bytes
 from unrolled.saved.tokenizers.characters import Characters
+from unrolled.saved.tokenizers.pairs import BytePairs
 from unrolled.saved.tokenizers.symbols import Symbols
 from unrolled.saved.tokenizers.words import Words
 
 #: The tokenizers by kind; unrolled.config.data offers the same kinds.
-TOKENIZERS: dict[str, Tokenizer] = {each.kind: each for each in (Symbols(), Characters(), Bytes(), Words())}
+TOKENIZERS: dict[str, Tokenizer] = {
+    each.kind: each for each in (Symbols(), Characters(), Bytes(), Words(), BytePairs())
+}
 
 
 def tokenizer(kind: str) -> Tokenizer:

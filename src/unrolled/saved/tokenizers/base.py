@@ -7,12 +7,16 @@ vocabulary looks up the id of each symbol.  Most kinds have one symbol for each 
 
 from __future__ import annotations
 
+import codecs
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+
+from unrolled.config.options import option
 
 EOS = "EOS"
 UNK = "UNK"
@@ -35,6 +39,10 @@ class Tokenizer(ABC):
     reads_lists: ClassVar[bool] = False
     #: Whether more text brings ever more symbols.
     open_ended: ClassVar[bool] = False
+    #: Whether the symbols that are learned from some text can write every other, so that a model needs no more of them.
+    complete: ClassVar[bool] = False
+    #: Whether the space before a word is part of its symbol.
+    spaces_first: ClassVar[bool] = False
     #: What is written between two symbols.
     separator: ClassVar[str] = ""
 
@@ -60,14 +68,29 @@ class Tokenizer(ABC):
         """
         return len(text)
 
-    def learn(self, counts: Mapping[str, int], min_count: int) -> list[str]:
+    def learn(self, counts: Mapping[str, int], min_count: int, most: int | None = None) -> list[str]:
         """Return the symbols of a vocabulary, in id order.
 
         Args:
             counts: how often each pre-token occurs in the training data.
             min_count: a pre-token that occurs fewer times is left out.
+            most: number of symbols at most, of which the most frequent are kept; None for no limit.
         """
-        return sorted(pretoken for pretoken, count in counts.items() if count >= min_count)
+        often = [pretoken for pretoken, count in counts.items() if count >= min_count]
+        if most is not None and len(often) > most:
+            often = sorted(often, key=lambda pretoken: (-counts[pretoken], pretoken))[:most]
+        return sorted(often)
+
+    def read(self, path: str | Path, most: int | None = None) -> list[str]:
+        """Return the symbols, in id order, of a tokenizer that another program has learned.
+
+        Args: path of its file; most, the number of symbols at most, None for no limit.
+        Raises: ValueError naming the file, or if symbols of this kind come from the data alone.
+        """
+        raise ValueError(
+            f"{option('tokenizer', str(path))} needs {option('kind', 'bpe')}: kind {self.kind} has its symbols from "
+            "the data"
+        )
 
     def segment(self, pretokens: Sequence[str], ids: Mapping[str, int]) -> Sequence[str]:
         """Return the symbols of these pre-tokens, those that have no id included.
@@ -108,7 +131,7 @@ class Tokenizer(ABC):
         raise ValueError(f"symbols of kind {self.kind!r} are no bytes; decode them as text, or use kind 'bytes'")
 
     def text(self, text: str | bytes) -> str:
-        """Return a text unchanged; ValueError for bytes."""
+        """Return a text unchanged; ValueError for bytes, if this kind reads text only."""
         if isinstance(text, bytes):
             raise ValueError(f"the text is bytes and the kind {self.kind!r}; decode it, or use kind 'bytes'")
         return text
@@ -131,6 +154,25 @@ class CodeTokenizer(Tokenizer):
     @abstractmethod
     def symbol(self, code: int) -> str:
         """Return the symbol of a code."""
+
+
+class ByteTokenizer(Tokenizer):
+    """A tokenizer whose symbols stand for bytes; a text is its UTF-8."""
+
+    @abstractmethod
+    def bytes_of(self, symbol: str) -> bytes:
+        """Return the bytes that a symbol stands for; of what is written for EOS and UNK, its UTF-8."""
+
+    def pieces(self, symbols: Iterable[str]) -> Iterator[str]:
+        """Yield the text of the bytes as they come; what is not yet a whole code point is held back."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        for symbol in symbols:
+            yield decoder.decode(self.bytes_of(symbol))
+        yield decoder.decode(b"", final=True)
+
+    def data(self, symbols: Iterable[str]) -> bytes:
+        """Return the exact bytes of these symbols."""
+        return b"".join(map(self.bytes_of, symbols))
 
 
 class SpacedTokenizer(Tokenizer):

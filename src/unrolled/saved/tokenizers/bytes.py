@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import codecs
 import re
-from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from unrolled.saved.tokenizers.base import REPLACEMENT, Codes, CodeTokenizer
+from unrolled.saved.tokenizers.base import REPLACEMENT, ByteTokenizer, Codes, CodeTokenizer
 
 _NAMES = [f"{byte:02x}" for byte in range(256)]
 
 
-class Bytes(CodeTokenizer):
+class Bytes(ByteTokenizer, CodeTokenizer):
     """Bytes; any file can be read, and what is written need not be UTF-8.
 
     >>> Bytes().split("é")
@@ -39,19 +37,9 @@ class Bytes(CodeTokenizer):
     def fault(self, symbol: str) -> str:
         return "" if re.fullmatch("[0-9a-f]{2}", symbol) else "is not two lower-case hexadecimal digits"
 
-    def pieces(self, symbols: Iterable[str]) -> Iterator[str]:
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        for symbol in symbols:
-            yield decoder.decode(_data(symbol))
-        yield decoder.decode(b"", final=True)
-
-    def data(self, symbols: Iterable[str]) -> bytes:
-        return b"".join(map(_data, symbols))
+    def bytes_of(self, symbol: str) -> bytes:
+        return symbol.encode() if symbol == REPLACEMENT else bytes.fromhex(symbol)
 
 
 def _encoded(text: str | bytes) -> bytes:
     return text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-
-
-def _data(symbol: str) -> bytes:
-    return symbol.encode() if symbol == REPLACEMENT else bytes.fromhex(symbol)

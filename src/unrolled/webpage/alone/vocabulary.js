@@ -36,20 +36,51 @@ function spaced() {
   };
 }
 
-function decoded() {
+function decoded(bytes) {
   const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-  const bytes = (symbol) => (symbol === REPLACEMENT ? utf8(symbol) : symbol && [parseInt(symbol, 16)]);
   return {
-    piece: (symbol) => decoder.decode(Uint8Array.from(bytes(symbol)), { stream: true }),
+    piece: (symbol) => decoder.decode(Uint8Array.from(symbol === REPLACEMENT ? utf8(symbol) : symbol && bytes(symbol)), { stream: true }),
     end: () => decoder.decode(),
   };
 }
 
+// Byte pairs: a byte is a visible character, as in saved/tokenizers/pairs.py, and symbols are runs of them.
+const SPACES = "\\t\\x0b-\\r \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000"; // without the line end
+const LETTER = "\\p{L}\\p{M}", PUNCTUATION = `[^${SPACES}\\n${LETTER}\\p{N}]`;
+const PRETOKEN = new RegExp(
+  `\\n|'(?:[stmd]|re|ve|ll)| ?[${LETTER}]{1,64}| ?\\p{N}{1,3}| ?${PUNCTUATION}{1,64}|[${SPACES}]{1,64}(?![^${SPACES}\\n])|[${SPACES}]{1,64}`,
+  "gu",
+);
+const isVisible = (byte) => (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad);
+const LETTERS = [], BYTES = new Map();
+for (let byte = 0, hidden = 0; byte < 256; byte++) {
+  LETTERS.push(String.fromCharCode(isVisible(byte) ? byte : 256 + hidden++));
+  BYTES.set(LETTERS[byte], byte);
+}
+
+// The symbols of a pre-token: the pair of the lowest id is joined, until no pair has one.
+function joined(pretoken, ids) {
+  const parts = [...pretoken].flatMap(utf8).map((byte) => LETTERS[byte]);
+  for (;;) {
+    let lowest = Infinity, place = -1;
+    for (let k = 0; k + 1 < parts.length; k++) {
+      const id = ids.get(parts[k] + parts[k + 1]) ?? Infinity;
+      if (id < lowest) [lowest, place] = [id, k];
+    }
+    if (place < 0) return parts;
+    parts.splice(place, 2, parts[place] + parts[place + 1]);
+  }
+}
+
 const KINDS = {
   characters: { split: (text) => [...text], pieces: asItIs },
-  bytes: { split: (text) => [...text].flatMap(utf8).map(hex), pieces: decoded },
+  bytes: { split: (text) => [...text].flatMap(utf8).map(hex), pieces: () => decoded((symbol) => [parseInt(symbol, 16)]) },
   words: { split: (text) => text.match(WORD) ?? [], pieces: spaced },
   symbols: { split: (text) => text.match(UNSPACED) ?? [], pieces: spaced, named: true },
+  bpe: {
+    split: (text, ids) => (text.match(PRETOKEN) ?? []).flatMap((pretoken) => joined(pretoken, ids)),
+    pieces: () => decoded((symbol) => [...symbol].map((letter) => BYTES.get(letter))),
+  },
 };
 
 export class Vocabulary {
@@ -66,7 +97,7 @@ export class Vocabulary {
 
   // The symbols of a text as they stand in it, unseen ones included.
   split(text) {
-    return this.kind.split(this.nfc ? text.normalize("NFC") : text);
+    return this.kind.split(this.nfc ? text.normalize("NFC") : text, this.ids);
   }
 
   encode(symbols) {
