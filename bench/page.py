@@ -42,11 +42,10 @@ PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "memory": ("memory", tables.memory),
     "training": ("train_throughput", tables.training),
     "corpus": ("corpus_table", tables.corpus),
-    "ways": ("runtime", tables.ways),
+    "ways": ("runtime", lambda found: tables.ways(found, results_of("c_header"))),
     "runtime_steps": ("runtime", tables.runtime_steps),
     "runtime_weights": ("runtime", tables.runtime_weights),
     "runtime_many": ("runtime", tables.runtime_many),
-    "in_c": ("c_header", tables.in_c),
     "c_header": ("c_header", tables.c_header),
     "parallel": ("parallel", tables.parallel),
 }
@@ -67,16 +66,21 @@ def filled(text: str, made: Callable[[str], str]) -> str:
     return text
 
 
+def results_of(bench: str, results: Path = RESULTS) -> dict[str, Any] | None:
+    """Return what a bench found, None if it has not been run."""
+    source = results / f"{bench}.json"
+    return json.loads(source.read_text()) if source.exists() else None
+
+
 def table(name: str, said: set[str], results: Path = RESULTS) -> str:
     """Return the table of one place.
 
     Args: said: benches whose command, machine and load the document has named already; this one is added.
     """
     bench, make = PLACES[name]
-    source = results / f"{bench}.json"
-    if not source.exists():
+    found = results_of(bench, results)
+    if found is None:
         return f"Not measured yet: `python bench/{bench}.py`."
-    found = json.loads(source.read_text())
     if bench in said:
         return make(found)
     said.add(bench)

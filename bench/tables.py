@@ -14,7 +14,9 @@ Found = dict[str, Any]
 AIMS = {("cover", "LSTM"): 2, ("cover", "GRU"): 4, ("cover", "RNN"): 4}
 AIMS |= {("float64", cell): 4 for cell in CELLS} | {("stacked", cell): 2.5 for cell in CELLS}
 #: B and H of the common shapes that the README shows: a single small sequence, and two batches of training.
-KNOWN = {(1, 64), (32, 256), (64, 512)}
+KNOWN = {(1, 64), (32, 256)}
+#: H of the single steps that it shows.
+SHOWN_WAYS = (16, 64)
 
 
 def provenance(found: Found) -> str:
@@ -391,25 +393,20 @@ def runtime_steps(found: Found) -> str:
     return markdown(f"cell|>H|{head}", lines)
 
 
-def ways(found: Found) -> str:
-    """The README's: one step from Python of this runtime and of others."""
-    lines = [
-        [row["cell"], row["H"], *(number(row["us"][way]) if way in row["us"] else "missing" for way in
-                                  ("unrolled", "ONNX Runtime", "torch cell"))]
-        for row in of_what(found, "step")
-    ]  # fmt: skip
-    return markdown("cell|>H|>this runtime, us|>ONNX Runtime|>torch", lines)
-
-
-def in_c(found: Found) -> str:
-    """The README's: one step of the header in C, by its best compiler, and of others."""
-    lines = []
-    for row in found["rows"]:
+def ways(found: Found, in_c: Found | None) -> str:
+    """The README's: one step from Python of this runtime and of others, and one in C by the header's best compiler."""
+    header: dict[tuple[str, int], list[str]] = {}
+    for row in in_c["rows"] if in_c else []:
         own = [ns for way, ns in row["ns"].items() if way.endswith(" native")]
         if row["weights"] == "float32" and own:
-            peer = row["ns"].get("RTNeural")
-            lines.append([row["cell"], row["H"], number(min(own)), "missing" if peer is None else number(peer)])
-    return markdown("cell|>H|>the C header, ns|>RTNeural", lines)
+            header[row["cell"], row["H"]] = [number(ns) for ns in (min(own), row["ns"].get("RTNeural")) if ns]
+    lines = []
+    for row in of_what(found, "step"):
+        if row["H"] in SHOWN_WAYS:
+            us = [row["us"].get(way) for way in ("unrolled", "ONNX Runtime", "torch cell")]
+            c = [*header.get((row["cell"], row["H"]), []), "missing", "missing"][:2]
+            lines.append([row["cell"], row["H"], *("missing" if each is None else number(each) for each in us), *c])
+    return markdown("cell|>H|>the runtime, us|>ONNX Runtime|>torch|>the C header, ns|>RTNeural", lines)
 
 
 def runtime_weights(found: Found) -> str:
