@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from unrolled.corpus import stretches
+from unrolled.corpus import finding, stretches
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.preparing import prepare
 from unrolled.corpus.reading import CorpusError, CorpusWarning
@@ -96,7 +96,7 @@ def test_text_is_divided_at_line_ends_and_a_packed_one_not_at_all(tmp_path, monk
     monkeypatch.setattr(stretches, "STRETCH", 1000)
     data = written(tmp_path / "data", {"a.txt": TEXT})
     (data / "b.txt.gz").write_bytes(gzip.compress(TEXT.encode()))
-    sources = stretches.reading.find_sources(data)
+    sources = finding.find_sources(data)
     plan, _ = stretches.plan_of(sources, "text", stretches.DataConfig(), tmp_path / "scratch")
     divided = [each for each in plan.stretches if each.source == 0]
     assert len(divided) > 5
@@ -143,7 +143,7 @@ def test_preparing_goes_on_where_it_was_killed(tmp_path):
 def test_preparing_begins_anew_when_a_source_has_changed(tmp_path, monkeypatch):
     monkeypatch.setattr(stretches, "STRETCH", 1000)
     data = written(tmp_path / "data", {"a.txt": TEXT})
-    sources = stretches.reading.find_sources(data)
+    sources = finding.find_sources(data)
     config = stretches.DataConfig()
     plan, _ = stretches.plan_of(sources, "text", config, tmp_path / "scratch")
     stretches.encode(plan, set(), sources, "text", config, tmp_path / "scratch", 1, lambda *_: None)
@@ -218,7 +218,7 @@ def test_small_files_are_encoded_together_and_packed_ones_alone(tmp_path, monkey
     monkeypatch.setattr(stretches, "STRETCH", 1000)
     data = written(tmp_path / "data", {f"{k:02}.txt": "x" * 150 for k in range(20)} | {"21.txt": "y" * 900})
     (data / "20.txt.gz").write_bytes(gzip.compress(TEXT.encode()))
-    plan, _ = stretches.plan_of(stretches.reading.find_sources(data), "text", stretches.DataConfig(), tmp_path / "s")
+    plan, _ = stretches.plan_of(finding.find_sources(data), "text", stretches.DataConfig(), tmp_path / "s")
     assert [(each.source, each.count) for each in plan.stretches] == [
         (0, 6),
         (6, 6),

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unrolled.corpus import reading
+from unrolled.corpus import finding, reading
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.reading import CorpusError, CorpusWarning, Source
 from unrolled.saved.tokenizers import tokenizer
@@ -117,7 +117,7 @@ def test_find_sources_of_a_folder_are_sorted_and_not_hidden(tmp_path):
     for name in ("b.txt", "a/z.txt", ".hidden", ".git/x"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
-    found = reading.find_sources(tmp_path)
+    found = finding.find_sources(tmp_path)
     assert [source.path.relative_to(tmp_path).as_posix() for source in found] == ["a/z.txt", "b.txt"]
 
 
@@ -127,19 +127,19 @@ def test_find_sources_leaves_out_the_folders_of_models_and_runs(tmp_path, of):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
     with pytest.warns(CorpusWarning, match="of a model or a run, and so skipped: .*/c$"):
-        found = reading.find_sources(tmp_path)
+        found = finding.find_sources(tmp_path)
     assert [source.path.relative_to(tmp_path).as_posix() for source in found] == ["a.txt", "b/config.json"]
 
 
 def test_find_sources_says_what_is_missing(tmp_path):
     with pytest.raises(CorpusError, match="none\\.txt: no such file"):
-        reading.find_sources(tmp_path / "none.txt")
+        finding.find_sources(tmp_path / "none.txt")
     with pytest.raises(CorpusError, match="holds no file"):
-        reading.find_sources(tmp_path)
+        finding.find_sources(tmp_path)
     with pytest.raises(CorpusError, match="no data was named"):
-        reading.find_sources([])
+        finding.find_sources([])
     with pytest.raises(CorpusError, match="twice"):
-        reading.find_sources(["-", "-"])
+        finding.find_sources(["-", "-"])
 
 
 def test_source_reads_standard_input(monkeypatch):
@@ -166,40 +166,40 @@ def test_source_that_cannot_be_read_is_an_error_that_names_it():
 
 def test_find_sources_refuses_an_empty_name():
     with pytest.raises(CorpusError, match="the name of a file is empty; give its path"):
-        reading.find_sources(["-", ""])
+        finding.find_sources(["-", ""])
 
 
 @pytest.mark.parametrize("include", ["/etc/*", "a**b"])
 def test_find_sources_names_a_pattern_that_is_none(include, tmp_path):
     with pytest.raises(CorpusError, match=re.escape(f"include is {include!r}: ")):
-        reading.find_sources(tmp_path, include)
+        finding.find_sources(tmp_path, include)
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-16-le", "utf-32", "UTF-8", "shift_jis"])
 def test_text_of_any_encoding_is_read_as_named(encoding, block, tmp_path):
     text = "a\nb\u3042\n" * 9 if encoding == "shift_jis" else "gr\u00fc\u00dfe\r\nan alle\n" * 9
     (tmp_path / "text").write_bytes(text.encode(encoding))
-    [named] = reading.find_sources(tmp_path / "text", encoding=encoding)
+    [named] = finding.find_sources(tmp_path / "text", encoding=encoding)
     assert read(named) == text.replace("\r\n", "\n")
 
 
 def test_byte_outside_the_encoding_is_named(tmp_path):
     (tmp_path / "text").write_bytes(b"ab\ncd\x81")
-    [named] = reading.find_sources(tmp_path / "text", encoding="cp1252")
+    [named] = finding.find_sources(tmp_path / "text", encoding="cp1252")
     with pytest.raises(CorpusError, match=r"byte 5 .line 2. is 0x81, which is not CP1252 .*name its encoding"):
         read(named)
 
 
 def test_folder_of_another_encoding_is_read_whole(tmp_path):
     (tmp_path / "a.txt").write_bytes("abc".encode("utf-16"))
-    sources = reading.find_sources(tmp_path, encoding="utf-16")
-    assert reading.text_only(sources) == sources
+    sources = finding.find_sources(tmp_path, encoding="utf-16")
+    assert finding.text_only(sources) == sources
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "punycode"])
 def test_error_of_a_decoder_that_knows_no_place_names_the_file_and_the_option(encoding, tmp_path):
     (tmp_path / "text").write_bytes(b"no mark - here")
-    [named] = reading.find_sources(tmp_path / "text", encoding=encoding)
+    [named] = finding.find_sources(tmp_path / "text", encoding=encoding)
     with pytest.raises(CorpusError, match=rf"text: not {encoding.upper()} \(.*\); name its encoding \(encoding\)"):
         read(named)
 
@@ -221,13 +221,13 @@ def test_archive_is_read_as_the_files_in_it(tmp_path):
         ".hidden": b"x",
     }
     path = tarred(tmp_path / "books.tar", files | {"picture.bin": b"\0\1\2"})
-    sources = reading.find_sources(path)
+    sources = finding.find_sources(path)
     assert [str(source) for source in sources] == [
         f"{path}/{name}" for name in ("b/1.txt", "a.txt", "c.txt.gz", "picture.bin")
     ]
     assert [source.size for source in sources[:2]] == [8, 7]
     with pytest.warns(CorpusWarning, match=r"not text, and so skipped: .*picture\.bin"):
-        kept = reading.text_only(sources)
+        kept = finding.text_only(sources)
     assert ["".join(reading.text_blocks(source)) for source in kept] == ["so long\n", "löng\n", "lives"]
     with pytest.warns(CorpusWarning):
         corpus = Corpus.read(path, validation=0, test=0)
@@ -251,18 +251,18 @@ def test_archive_that_cannot_be_read_is_named_with_what_to_do(tmp_path):
     ):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(CorpusError, match=said):
-            reading.find_sources(tmp_path / name)
+            finding.find_sources(tmp_path / name)
 
 
 def test_pattern_stands_for_the_files_that_match_it_sorted(tmp_path):
     for name in ("b.txt", "a.txt", "c.md", "sub/d.txt", "[odd].txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
-    found = [source.path.name for source in reading.find_sources(str(tmp_path / "*.txt"))]
+    found = [source.path.name for source in finding.find_sources(str(tmp_path / "*.txt"))]
     assert found == ["[odd].txt", "a.txt", "b.txt"]
-    assert len(reading.find_sources(str(tmp_path / "**" / "*.txt"))) == 4
-    assert [s.path.name for s in reading.find_sources(str(tmp_path / "[odd].txt"))] == [
+    assert len(finding.find_sources(str(tmp_path / "**" / "*.txt"))) == 4
+    assert [s.path.name for s in finding.find_sources(str(tmp_path / "[odd].txt"))] == [
         "[odd].txt"
     ]  # a name is a name first
     with pytest.raises(CorpusError, match=r"\*\.none: no file matches; check the pattern"):
-        reading.find_sources(str(tmp_path / "*.none"))
+        finding.find_sources(str(tmp_path / "*.none"))

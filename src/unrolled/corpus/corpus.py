@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from unrolled.config.data import DataConfig
 from unrolled.config.options import option
-from unrolled.corpus import prepared, reading, records
+from unrolled.corpus import finding, prepared, records
 from unrolled.corpus.encoding import Encoder, encode_records, encode_texts, kind_or
 from unrolled.corpus.numbering import (
     Known,
@@ -101,9 +101,9 @@ class Corpus:
         if len(names) == 1 and prepared.is_prepared(names[0]):
             return cls._mapped(Path(names[0]), config, vocabulary, changes)
         config = _adapted(config, vocabulary, changes)
-        sources = reading.find_sources(data, config.include, config.encoding)
+        sources = finding.find_sources(data, config.include, config.encoding)
         if not tokenizer(kind_or("characters", config)).reads_bytes:
-            sources = reading.text_only(sources)
+            sources = finding.text_only(sources)
         format = records.format_of(sources, config)
         stream = format == "text" and not (config.lines or config.separator)
         if format == "text" and not config.separator:

@@ -22,7 +22,8 @@ import numpy.typing as npt
 from unrolled.config.data import DataConfig
 from unrolled.config.options import option
 from unrolled.corpus.encoding import Compact
-from unrolled.corpus.reading import PREPARED, CorpusError, CorpusWarning
+from unrolled.corpus.finding import PREPARED
+from unrolled.corpus.reading import CorpusError, CorpusWarning
 from unrolled.corpus.splitting import BLOCK, Sequences, Split, as_stream
 from unrolled.saved.atomic_files import CheckpointError, parse, read_file, read_whole
 from unrolled.saved.vocabulary import Vocabulary

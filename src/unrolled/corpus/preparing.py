@@ -20,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from unrolled.config.data import DataConfig
-from unrolled.corpus import prepared, reading, records
+from unrolled.corpus import finding, prepared, records
 from unrolled.corpus.encoding import END, Compact, kind_or
+from unrolled.corpus.finding import PREPARED
 from unrolled.corpus.numbering import (
     Known,
     assigned,
@@ -32,7 +33,7 @@ from unrolled.corpus.numbering import (
     vocabulary_of,
 )
 from unrolled.corpus.prepared import SPLITS, Index, PreparedPart
-from unrolled.corpus.reading import PREPARED, CorpusError, CorpusWarning
+from unrolled.corpus.reading import CorpusError, CorpusWarning
 from unrolled.corpus.splitting import BLOCK, Assignment, Positions, counts
 from unrolled.corpus.stretches import Encoded, Plan, Progress, encode, encode_values, plan_of
 from unrolled.saved.atomic_files import (
@@ -91,9 +92,9 @@ def prepare(
     config, folder = replace(config or DataConfig(), **changes), Path(folder)
     told = progress or (lambda *_: None)
     if isinstance(data, str | Path | Sequence):
-        sources = reading.find_sources(data, config.include, config.encoding)
+        sources = finding.find_sources(data, config.include, config.encoding)
         if not tokenizer(kind_or("characters", config)).reads_bytes:
-            sources = reading.text_only(sources)
+            sources = finding.text_only(sources)
         format = records.format_of(sources, config)
     with writing(folder), only_writer(folder):
         if prepared.is_prepared(folder):
