@@ -18,6 +18,15 @@ from unrolled.lm.training import train  # noqa: E402
 TEXT = "so long as men can breathe or eyes can see\n" * 40
 
 
+@pytest.fixture(autouse=True)
+def same_draws(monkeypatch):
+    """Let every study draw the same options, so that those of a short search all come."""
+    make = optuna.create_study
+    monkeypatch.setattr(
+        optuna, "create_study", lambda **given: make(**given, sampler=optuna.samplers.TPESampler(seed=2))
+    )
+
+
 @pytest.fixture(scope="module")
 def corpus():
     return Corpus.from_text(TEXT, validation=0.1, test=0)

@@ -26,7 +26,7 @@ class Clock:
     def __init__(self, monkeypatch, step, validation_batch, save):
         self.now = 0.0
         function, batches, write = gradients.gradient_function, evaluation.one_epoch, run_state.save_checkpoint
-        monkeypatch.setattr(gradients, "gradient_function", lambda *given: self.slow(function(*given), step))
+        monkeypatch.setattr(gradients, "gradient_function", lambda *given, **o: self.slow(function(*given, **o), step))
         monkeypatch.setattr(evaluation, "one_epoch", lambda *a, **o: self.slowly(batches(*a, **o), validation_batch))
         monkeypatch.setattr(run_state, "save_checkpoint", self.slow(write, save))
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
@@ -125,8 +125,8 @@ def test_a_step_that_a_signal_cuts_short_is_left_out_and_done_by_who_resumes(lin
     trained(tmp_path / "whole", corpus, **options)
     make, batches = gradients.gradient_function, count(1)
 
-    def signalling(*given):
-        function = make(*given)
+    def signalling(*given, **options):
+        function = make(*given, **options)
 
         def add_gradients(*batch):
             if next(batches) == 100:  # in the third step
