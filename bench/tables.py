@@ -432,7 +432,7 @@ def runtime_many(found: Found) -> str:
         what = f"two threads beside one, {row['cell']} {row['H']}, {rows} each, {row['where']}; a step served"
         lines.append([what, *(f"{number(row['us'][how])} us" for how in ("one", "two")), f"{row['ratio']:.2f}"])
     for row in of_what(found, "feed"):
-        what = f"{row['T']:,} symbols through {row['cell']} {row['H']}: the layer of torch, and `feed`"
+        what = f"{row['T']:,} symbols through {row['cell']} {row['H']}: the layer, and `feed`"
         lines.append([what, *(f"{number(row['s'][how])} s" for how in ("layer", "feed")), f"{row['ratio']:.2f}"])
     for row in of_what(found, "score"):
         for how, words in (("each", "a call each"), ("steps", "by steps from Python")):
