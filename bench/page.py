@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import tables
+import tables_runtime
 from harness import RESULTS, ROOT
 
 DOCUMENTS = (
@@ -42,11 +43,11 @@ PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "memory": ("memory", tables.memory),
     "training": ("train_throughput", tables.training),
     "corpus": ("corpus_table", tables.corpus),
-    "ways": ("runtime", lambda found: tables.ways(found, results_of("c_header"))),
-    "runtime_steps": ("runtime", tables.runtime_steps),
-    "runtime_weights": ("runtime", tables.runtime_weights),
-    "runtime_many": ("runtime", tables.runtime_many),
-    "c_header": ("c_header", tables.c_header),
+    "ways": ("runtime", lambda found: tables_runtime.ways(found, results_of("c_header"))),
+    "runtime_steps": ("runtime", tables_runtime.runtime_steps),
+    "runtime_weights": ("runtime", tables_runtime.runtime_weights),
+    "runtime_many": ("runtime", tables_runtime.runtime_many),
+    "c_header": ("c_header", tables_runtime.c_header),
     "parallel": ("parallel", tables.parallel),
 }
 

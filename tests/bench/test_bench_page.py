@@ -6,6 +6,7 @@ import page
 import picture
 import pytest
 import tables
+import tables_runtime
 
 MACHINE = {"threads": 2, "cpu": "Some CPU", "instruction_set": "avx2"}
 MACHINE |= {"torch": "2.13.0", "commit": "abc1234", "date": "2026-01-31"}
@@ -123,11 +124,11 @@ def runtime():
 def test_tables_of_the_runtime_stand_beside_what_was_there():
     header = {"cell": "GRU", "H": 64, "weights": "float32", "ns": {"gcc native": 43.0, "clang native": 40.0}}
     step = {"rows": [runtime()["rows"][0] | {"H": 64}]}
-    assert "| GRU | 64 | 2 | missing | 30 | 40 | missing |" in tables.ways(step, {"rows": [header]})
-    assert "| GRU | 64 | 2 | missing | 30 | missing | missing |" in tables.ways(step, None)
-    assert "| GRU | 16 | 2 | missing | 15.0 | 2 | missing | 50.0 |" in tables.runtime_steps(runtime())
-    assert "| GRU | 512 | 60 | 40 | 20 | 1.50 | 3.00 | 2 |" in tables.runtime_weights(runtime())
-    many = tables.runtime_many(runtime())
+    assert "| GRU | 64 | 2 | missing | 30 | 40 | missing |" in tables_runtime.ways(step, {"rows": [header]})
+    assert "| GRU | 64 | 2 | missing | 30 | missing | missing |" in tables_runtime.ways(step, None)
+    assert "| GRU | 16 | 2 | missing | 15.0 | 2 | missing | 50.0 |" in tables_runtime.runtime_steps(runtime())
+    assert "| GRU | 512 | 60 | 40 | 20 | 1.50 | 3.00 | 2 |" in tables_runtime.runtime_weights(runtime())
+    many = tables_runtime.runtime_many(runtime())
     assert "| 64 streams of LSTM 128, a step of each | 300 us | 100 us | 3.0 |" in many
     assert "LSTM 16, 1 row each, C; a step served | 1 us | 0.5 us | 2.00 |" in many
     assert "a call each, and `score_each` | 2 s | 0.1 s | 20.0 |" in many
@@ -140,7 +141,7 @@ def test_table_of_the_header_leaves_gaps():
         {"cell": "LSTM", "H": 8, "weights": "float32", "ns": ns, "aim": 60},
         {"cell": "LSTM", "H": 8, "weights": "int8", "ns": {"gcc native": 46.0}, "aim": 60},
     ]
-    last = tables.c_header({"rows": rows}).splitlines()
+    last = tables_runtime.c_header({"rows": rows}).splitlines()
     assert last[2:] == ["| LSTM | 8 | float32 | 67 | 43 | 40 | 60 |", "| LSTM | 8 | int8 |  | 46 |  |  |"]
 
 

@@ -143,6 +143,18 @@ def kind_or(default: str, config: DataConfig) -> str:
     return default if config.kind == "auto" else config.kind
 
 
+def encode_source(encoder: Encoder, source: Source, nfc: bool) -> None:
+    """Encode the text of one source, in Unicode normal form C if that is asked for.
+
+    Raises: CorpusError naming the source.
+    """
+    for block in reading.blocks(source, encoder.tokenizer, nfc):
+        try:
+            encoder.text(block)
+        except CorpusError as error:
+            raise CorpusError(f"{source}: {error}") from None
+
+
 def encode_texts(sources: Sequence[Source], config: DataConfig) -> tuple[Encoder, list[int]]:
     """Encode plain texts; return the encoder and the position where each source begins."""
     encoder = Encoder(tokenizer(kind_or("characters", config)), lines=config.lines)
@@ -150,11 +162,7 @@ def encode_texts(sources: Sequence[Source], config: DataConfig) -> tuple[Encoder
     starts = []
     for source in sources:
         starts.append(encoder.length)
-        for block in reading.blocks(source, encoder.tokenizer, config.nfc):
-            try:
-                encoder.text(block)
-            except CorpusError as error:
-                raise CorpusError(f"{source}: {error}") from None
+        encode_source(encoder, source, config.nfc)
         if ended:
             encoder.end()
     return encoder, starts

@@ -22,8 +22,8 @@ from typing import Any
 import msgspec
 
 from unrolled.config.data import DataConfig, Format
-from unrolled.corpus import packed, reading, records
-from unrolled.corpus.encoding import Encoder, encode_records, kind_or
+from unrolled.corpus import packed, records
+from unrolled.corpus.encoding import Encoder, encode_records, encode_source, kind_or
 from unrolled.corpus.packed import is_packed
 from unrolled.corpus.prepared import File
 from unrolled.corpus.reading import CorpusError, CorpusWarning, Source
@@ -233,11 +233,7 @@ def _encode_text(group: list[Source], stretch: Stretch, several: bool, config: D
     for source in group:
         if stretch.start == 0:
             starts.append(encoder.length)
-        for block in reading.blocks(source, encoder.tokenizer, config.nfc):
-            try:
-                encoder.text(block)
-            except CorpusError as error:
-                raise CorpusError(f"{source}: {error}") from None
+        encode_source(encoder, source, config.nfc)
         if stretch.last and (config.lines or config.split_by == "file" or several):
             encoder.end()
     return encoder, starts
