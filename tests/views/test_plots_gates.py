@@ -7,7 +7,7 @@ pytest.importorskip("matplotlib", reason="the extra [plot] is not installed")
 
 from tests.views.small_models import small
 from unrolled.notation import LONG_NAMES
-from unrolled.views import plots_gates
+from unrolled.views import plots, plots_gates
 from unrolled.views.colours import SIGMOIDS
 from unrolled.views.saturation import Saturation
 from unrolled.views.traces import trace
@@ -33,3 +33,14 @@ def test_saturation_draws_a_point_for_each_unit():
     assert figure.axes[0].collections[0].get_offsets().tolist() == [[0, 1], [0.5, 0.25], [1, 0]]
     with pytest.raises(ValueError, match="an RNN has no gates"):
         plots_gates.saturation({}, title="")
+
+
+def test_title_wider_than_its_figure_is_broken_into_lines(tmp_path):
+    read = trace(small("rnn"), "ab")
+    title = "A title with more words than a figure of one gate is wide"
+    figure = plots_gates.gates(read.layers[0].signals, read.symbols, title=title)
+    plots.save(figure, tmp_path / "narrow.png")
+    drawn = figure._suptitle.get_window_extent()
+    assert figure.bbox.x0 <= drawn.x0
+    assert drawn.x1 <= figure.bbox.x1
+    assert drawn.y1 <= figure.bbox.y1

@@ -68,7 +68,7 @@ def fonts_with(code_points: Collection[int]) -> list[str]:
 def canvas(width: float, height: float, title: str) -> Figure:
     """Return an empty figure of this size in inches; the title is plain text, not mathematics."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(title, fontsize=12, parse_math=False)
+    figure.suptitle(title, fontsize=12, parse_math=False, wrap=True)
     return figure
 
 
