@@ -155,9 +155,10 @@ struct Plan {
   Packed<Cell, T> lay(const RecurrenceOf<T>& recurrence, Arena& arena, Arena& kept) const {
     const CallOf<T>& c = call;
     Packed<Cell, T> to;
-    to.input = {c.H, c.I};
-    to.hidden = {c.H, c.P};
-    to.projection = {c.P, c.H};
+    const Index rows = c.segment || unpacked ? kAnyRows : c.B;  // that are multiplied at a time
+    to.input = {c.H, c.I, 1, c.T == 1 ? rows : kAnyRows};
+    to.hidden = {c.H, c.P, 1, rows};
+    to.projection = {c.P, c.H, 1, rows};
     if (unpacked) {
       to.input.unpacked = recurrence.weights.W_ih;
       to.hidden.unpacked = recurrence.weights.W_hh;
