@@ -26,9 +26,9 @@ import unrolled.nn
 from unrolled.core.stepper import CoreStepper
 from unrolled.notation import has_cell_state
 
-SIZES = (8, 16, 32, 64, 128, 256)
+SIZES = (8, 16, 32, 64, 128, 256, 512)
 #: Aims for the kernel, ns.
-AIMS = {"LSTM": {8: 100, 16: 200, 32: 400, 64: 1400}, "GRU": {8: 90, 16: 170, 32: 350, 64: 1100}}
+AIMS = {"LSTM": {8: 70, 16: 80, 32: 200, 64: 750}, "GRU": {8: 55, 16: 60, 32: 170, 64: 600}}
 WAYS = ("kernel", "stepper", "layer.step", "cell", "torch cell", "torch layer", "ONNX Runtime")
 
 
