@@ -212,13 +212,13 @@ template <class P, class Product, class Each>
   }
 }
 
-// Where vector v of a panel comes from in W (gates * columns, K): `lanes` rows from `rows` on.
+// Where vector v of a panel comes from in W (gates * columns, K): a row for each lane.
 template <class Storage, class Sum>
 struct Source {
   static constexpr Index width = kWidth<Sum>, depth = kDepth<Storage>;
   static constexpr Index block = kColumns<Lane<Storage>> * depth;  // numbers of k that are transposed together
   using Factors = Vec<Lane<Storage>>[kColumns<Lane<Storage>>];
-  const Storage* row[width];  // lanes without a row of their own have the last one
+  const Storage* row[width];  // those past the columns of the product are the last one again
   Index K;
 
   template <class P>

@@ -9,11 +9,11 @@
 
 namespace unrolled {
 
-// A tensor to write to, which the library then owns: shape, strides and numbers lie in one piece of memory.
+// A tensor to write to: shape, strides and numbers lie in one piece of memory, which is the library's from then on.
 template <class Real>
 class NewTensor {
  public:
-  NewTensor(const Shape& shape) {
+  explicit NewTensor(const Shape& shape) {
     std::size_t bytes = sizeof(Real);
     for (const Index axis : shape) bytes *= static_cast<std::size_t>(axis);
     void* const memory = std::malloc(sizeof(Block) + kLine + bytes);
@@ -30,10 +30,7 @@ class NewTensor {
     managed.deleter = [](DLManagedTensorVersioned* self) { std::free(self->manager_ctx); };
     managed.dl_tensor = {data_, {kDLCPU, 0}, shape.size(), kTypeOf<Real>, block->shape, block->strides, 0};
     void* object = nullptr;
-    if (library().api->managed_tensor_to_py_object_no_sync(&managed, &object) != 0) {
-      std::free(memory);
-      throw nb::python_error();
-    }
+    if (library().api->managed_tensor_to_py_object_no_sync(&managed, &object) != 0) throw nb::python_error();
     tensor_ = nb::steal(static_cast<PyObject*>(object));
   }
 
