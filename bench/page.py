@@ -36,6 +36,7 @@ PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "left_padded": ("left_padded", tables.left_padded),
     "ragged": ("ragged", tables.ragged),
     "steps": ("steps", tables.steps),
+    "call_costs": ("call_costs", tables.call_costs),
     "peers": ("peers", tables.peers),
     "situations": ("situations", tables.situations),
     "bfloat16": ("bfloat16", tables.bfloat16),

@@ -247,6 +247,18 @@ def steps(found: Found) -> str:
     return markdown("cell|>H|>aim of the kernel|" + "|".join(f">{way}" for way in ways), lines)
 
 
+def call_costs(found: Found) -> str:
+    """Microseconds of a call, and those that are not its kernels."""
+    lines = []
+    for row in found["rows"]:
+        us = row["us"]
+        known = {name: number(us[name]) if name in us else "" for name in ("kernels", "empty Function", "torch")}
+        difference = number(us["unrolled"] - us["kernels"]) if "kernels" in us else "missing"
+        whole = [row["cell"], row["phase"], number(us["unrolled"]), known["kernels"]]
+        lines.append([*whole, difference, row["aim_us"] or "", known["empty Function"], known["torch"]])
+    return markdown("cell|phase|>whole call|>kernels|>beside them|>aim|>empty Function|>torch", lines)
+
+
 def peers(found: Found) -> str:
     """Every library at the common shapes: how many times longer it takes, a table a phase."""
 

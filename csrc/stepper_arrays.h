@@ -128,17 +128,6 @@ class StackReader {
   std::shared_ptr<Stack<Real>> stack_;
 };
 
-// Multiply-adds of a step, some 10 us, from which on it lets other threads of Python run: to take the interpreter back
-// from one that holds it takes as long.
-inline constexpr Index kWorthOthers = 400'000;
-
-template <class Real, class Input>
-void step_unlocked(Stepper<Real>& stepper, const Input* x) {
-  if (stepper.work() < kWorthOthers) return stepper.step(x);
-  const nb::gil_scoped_release unlocked;
-  stepper.step(x);
-}
-
 // One step from x (B, I), or from symbols (B).
 template <class Real>
 void step_stepper(Stepper<Real>& stepper, nb::handle x) {
@@ -153,11 +142,11 @@ void step_stepper(Stepper<Real>& stepper, nb::handle x) {
   if (stepper.reads_symbols()) {
     const Index* given = in.template whole<const Index>(x, {B});
     if (!given) refuse("int64 symbols (B) = ", {B});
-    step_unlocked(stepper, given);
+    run_unlocked(stepper.work(), [&] { stepper.step(given); });
   } else {
     const auto* given = in.template whole<const Compute>(x, {B, I});
     if (!given && B * I > 0) refuse(type_name(kTypeOf<Compute>) + " vectors (B, I) = ", {B, I});
-    step_unlocked(stepper, given);
+    run_unlocked(stepper.work(), [&] { stepper.step(given); });
   }
 }
 

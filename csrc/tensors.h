@@ -66,9 +66,12 @@ class Tensors {
   };
   template <class Element>
   Strided<Element> strided(nb::handle object, const Shape& shape, int leading) {
+    return strided<Element>(object, read(object, !std::is_const_v<Element>), shape, leading);
+  }
+  template <class Element>
+  Strided<Element> strided(nb::handle object, const Array& t, const Shape& shape, int leading) {
     using Value = std::remove_const_t<Element>;
     constexpr bool writes = !std::is_const_v<Element>;
-    const Array t = read(object, writes);
     Strided<Element> found;
     if (!expect(t, kTypeOf<Value>, shape)) return found;
     const bool negated = !writes && t.of_library && is_negated(object);

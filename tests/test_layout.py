@@ -78,7 +78,7 @@ RANKS = [
         "simd/int8_neon.h",
     ],
     ["simd/lanes.h"],
-    ["math-inl.h", "simd/storage.h"],
+    ["math-inl.h", "simd/storage.h", "simd/transpose.h"],
     ["gemm-inl.h"],
     ["row-sums-inl.h"],
     ["cell-inl.h"],
