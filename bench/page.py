@@ -44,7 +44,7 @@ PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "training": ("train_throughput", tables.training),
     "corpus": ("corpus_table", tables.corpus),
     "ways": ("runtime", lambda found: tables_runtime.ways(found, results_of("c_header"))),
-    "runtime_steps": ("runtime", tables_runtime.runtime_steps),
+    "runtime_steps": ("runtime", lambda found: tables_runtime.runtime_steps(found, results_of("layers"))),
     "runtime_weights": ("runtime", tables_runtime.runtime_weights),
     "runtime_many": ("runtime", tables_runtime.runtime_many),
     "c_header": ("c_header", tables_runtime.c_header),
