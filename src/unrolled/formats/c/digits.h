@@ -8,6 +8,23 @@ typedef struct {
   net_real scale;             /* NaN where a number is NaN or infinite */
 } net_digits;
 
+typedef int8_t net_chars __attribute__((vector_size(16), aligned(1), may_alias));
+
+NET_INLINE net_real net_largest(net_vec x) {
+  net_real part[net_lanes] NET_ALIGNED;
+  net_store(part, x);
+  for (int half = net_lanes / 2; half > 0; half /= 2)
+    for (int j = 0; j < half; j++) part[j] = part[j] > part[j + half] ? part[j] : part[j + half];
+  return part[0];
+}
+NET_INLINE int32_t net_total(net_ints x) {
+  int32_t part[net_lanes] NET_ALIGNED;
+  *(net_ints *)part = x;
+  for (int half = net_lanes / 2; half > 0; half /= 2)
+    for (int j = 0; j < half; j++) part[j] += part[j + half];
+  return part[0];
+}
+
 /* Numbers k on of x (N), and zeros beyond. */
 NET_INLINE net_vec net_part(const net_real *x, int k, int N) {
   net_real part[net_lanes] NET_ALIGNED = {0};
@@ -18,26 +35,28 @@ NET_INLINE net_vec net_part(const net_real *x, int k, int N) {
 
 NET_INLINE void net_split(net_digits *to, const net_real *x, int N) {
   const net_real whole = 4194304;
-  net_vec most = {0}, poison = {0};
+  net_vec most = {0}, poison = {0}, shifter = {0};
   net_ints sum[3] = {{0}};
   for (int k = 0; k < N; k += net_lanes) {
     const net_vec v = net_part(x, k, N), size = net_magnitude(v);
     most = net_choose((net_bits)(size > most), size, most);
     poison = poison + v * 0;
   }
-  const net_real largest = _mm512_reduce_max_ps((__m512)most);
+  const net_real largest = net_largest(most);
   const net_real inverse = largest > $tiny ? whole / largest : 0; /* not of less, where it might overflow */
-  to->scale = largest / whole + _mm512_reduce_add_ps((__m512)poison);
+  to->scale = largest / whole;
+  for (int j = 0; j < net_lanes; j++) to->scale += poison[j];
+  shifter = shifter + $shifter; /* adding it rounds to whole numbers, in the low bits */
   for (int k = 0; k < N; k += net_lanes) {
-    net_ints rest = (net_ints)_mm512_cvtps_epi32((__m512)(net_part(x, k, N) * inverse));
+    net_ints rest = (net_ints)net_as_bits(net_part(x, k, N) * inverse + $shifter) - (net_ints)net_as_bits(shifter);
     for (int d = 0; d < 3; d++) {
       const net_ints digit = (rest << 24) >> 24;
-      _mm_storeu_si128((__m128i *)(to->digits[d] + k), _mm512_cvtepi32_epi8((__m512i)rest));
+      *(net_chars *)(to->digits[d] + k) = __builtin_convertvector(rest, net_chars);
       sum[d] = sum[d] + digit;
       rest = (rest - digit) >> 8;
     }
   }
-  for (int d = 0; d < 3; d++) to->offset[d] = 128 * _mm512_reduce_add_epi32((__m512i)sum[d]);
+  for (int d = 0; d < 3; d++) to->offset[d] = 128 * net_total(sum[d]);
 }
 
 NET_INLINE __m512i net_four(const int8_t *digits) {
