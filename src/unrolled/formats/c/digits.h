@@ -13,16 +13,16 @@ typedef int8_t net_chars __attribute__((vector_size(16), aligned(1), may_alias))
 NET_INLINE net_real net_largest(net_vec x) {
   net_real part[net_lanes] NET_ALIGNED;
   net_store(part, x);
-  for (int half = net_lanes / 2; half > 0; half /= 2)
-    for (int j = 0; j < half; j++) part[j] = part[j] > part[j + half] ? part[j] : part[j + half];
-  return part[0];
+  net_real most = 0;
+  for (int j = 0; j < net_lanes; j++) most = part[j] > most ? part[j] : most;
+  return most;
 }
 NET_INLINE int32_t net_total(net_ints x) {
   int32_t part[net_lanes] NET_ALIGNED;
   *(net_ints *)part = x;
-  for (int half = net_lanes / 2; half > 0; half /= 2)
-    for (int j = 0; j < half; j++) part[j] += part[j + half];
-  return part[0];
+  int32_t total = 0;
+  for (int j = 0; j < net_lanes; j++) total += part[j];
+  return total;
 }
 
 /* Numbers k on of x (N), and zeros beyond. */
