@@ -125,7 +125,7 @@ class EquationStepper:
         self.states = [tuple(s.copy() for s in layer) for layer in states]
         self.logits = np.zeros((B, 0 if head is None else len(head.b)), layers[0].W_ih.dtype)
 
-    def read(self, x: Array | int) -> None:
+    def read(self, x: Any) -> None:
         """Read symbols (B,) int64 or vectors (B, I), of one row also a number or (I,); advance `states`."""
         symbols, I = len(self._shape) == 1, self._layers[0].W_ih.shape[1]
         if len(self.logits) == 1:  # one row may come as a number, or as (I,)
