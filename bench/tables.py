@@ -382,3 +382,14 @@ def corpus(found: Found) -> str:
     equal = f"\n\nThe same steps here and in plain PyTorch, validation bits:{same[:-1]}." if same else ""
     table = markdown("cell|>H|>minutes|>steps|>tokens/s|>bits/character", lines)
     return f"{table}\n\nBaselines of the same split: {beside}.{equal}"
+
+
+def campaign(found: Found) -> str:
+    """What became of damaged and hostile input, reader by reader."""
+    rows = found["rows"]
+    keys = ("cases", "works", "refused", "sanitized")
+    lines = [[reader, *(f"{row[key]:,}" for key in keys), f"{row['seconds']:.0f}"] for reader, row in rows.items()]
+    sums = [f"{sum(row[key] for row in rows.values()):,}" for key in keys]
+    lines.append(["all", *sums, f"{sum(row['seconds'] for row in rows.values()):.0f}"])
+    table = markdown("reader|>cases|>read, and ran|>refused|>under the sanitizers|>s", lines)
+    return f"{table}\n\n`{found['command']}`, in pieces."

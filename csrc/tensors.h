@@ -4,7 +4,7 @@
 // messages.
 #pragma once
 #include <cstring>
-#include <deque>
+#include <list>
 #include <vector>
 
 #include "arrays.h"
@@ -254,9 +254,9 @@ class Tensors {
   Take take_;
   bool fits_ = true, checked_ = false;
   std::vector<Span> spans_;
-  std::deque<Lease> copies_;
+  std::list<Lease> copies_;  // lists: they stay where they are, and an empty one takes no memory
   std::vector<nb::object> objects_;
-  std::deque<nb::ndarray<nb::ro>> arrays_;
+  std::list<nb::ndarray<nb::ro>> arrays_;
 };
 
 // A struct from a named tuple of its arrays; their shapes are checked against each other by the letters of its table.

@@ -16,7 +16,7 @@ template <class Real, Index group, bool upper>
     const Index in_piece = l % piece, source = in_piece / group % 2 * width;
     from[l] = source + (l - in_piece) + in_piece / (2 * group) * group + in_piece % group + (upper ? piece / 2 : 0);
   }
-  return __builtin_shuffle(a, b, from);
+  return shuffled<Real>(a, b, from);
 }
 
 // In every piece row r, lane l becomes row l, lane r.
@@ -40,7 +40,7 @@ template <class Real, bool odd>
   Bits<Real> from{};
 #pragma GCC unroll 16
   for (Index l = 0; l < kWidth<Real>; ++l) from[l] = (l / piece * 2 + odd) * piece + l % piece;
-  return __builtin_shuffle(a, b, from);
+  return shuffled<Real>(a, b, from);
 }
 
 // The columns that `load_columns` makes at a time.

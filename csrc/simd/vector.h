@@ -55,3 +55,16 @@ template <class Real>
 inline Vec<Real> broadcast(Real value) {
   return value - Vec<Real>{};
 }
+
+// The lanes of a and then of b, at the places `from`, which are constants.
+template <class Real>
+[[gnu::always_inline]] inline Vec<Real> shuffled(Vec<Real> a, Vec<Real> b, Bits<Real> from) {
+#ifdef __clang__  // which has the function under another name, for constants in its call alone
+  Vec<Real> found{};
+#pragma clang loop unroll(full)
+  for (Index l = 0; l < kWidth<Real>; ++l) found[l] = from[l] < kWidth<Real> ? a[from[l]] : b[from[l] - kWidth<Real>];
+  return found;
+#else
+  return __builtin_shuffle(a, b, from);
+#endif
+}
