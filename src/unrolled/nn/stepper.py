@@ -49,8 +49,7 @@ class Stepper:
             )
         fit.memory(dict(layer.named_parameters()))
         weights: list[LayerWeights] = [
-            tuple(None if w is None else _as_numpy(w.detach().clone()) for w in direction)
-            for direction in of_layers
+            tuple(None if w is None else _as_numpy(w.detach().clone()) for w in direction) for direction in of_layers
         ]
         self._core = CoreStepper(layer.kind, weights, batch_size, symbols=one_hot)
         self._shape = torch.Size((batch_size,) if one_hot else (batch_size, layer.input_size))
