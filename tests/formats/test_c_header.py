@@ -185,6 +185,8 @@ def test_step_calls_nothing_but_memcpy_and_memset(tmp_path):
         (["c3", "a9", "41"], "bytes", [b"\xc3", b"\xa9", b"A", b"", "\N{REPLACEMENT CHARACTER}".encode()]),
         (["Ġso", "Ã"], "bpe", [b" so", b"\xc3", b"", "\N{REPLACEMENT CHARACTER}".encode()]),
         (["rose", "\n"], "words", ["rose", "\n", "", "\N{REPLACEMENT CHARACTER}"]),
+        (["\0", "0", "a"], "characters", None),
+        (["00", "30"], "bytes", [b"\0", b"0", b"", "\N{REPLACEMENT CHARACTER}".encode()]),
     ],
 )
 def test_table_says_what_each_symbol_writes(symbols, kind, written, tmp_path):
@@ -196,13 +198,17 @@ def test_table_says_what_each_symbol_writes(symbols, kind, written, tmp_path):
     to_c(net, tmp_path / "poet.h")
     (tmp_path / "main.c").write_text(
         '#include <stdio.h>\n#include "poet.h"\nint main(void) {\n  int k;\n'
-        '  for (k = 0; k < poet_inputs; k++) printf("%s%c%.9g%c", poet_symbols[k], 0, poet_start[k], 0);\n'
-        "  return 0;\n}\n"
+        '  for (k = 0; k < poet_inputs; k++) {\n    printf("%.9g %d ", poet_start[k], poet_symbol_bytes[k]);\n'
+        "    fwrite(poet_symbols[k], 1, poet_symbol_bytes[k], stdout);\n  }\n  return 0;\n}\n"
     )
     run(["gcc", *C99, "main.c", "-o", "main"], tmp_path)
-    said = subprocess.run([tmp_path / "main"], capture_output=True, check=True).stdout.split(b"\0")
-    assert said[:-1:2] == [each if isinstance(each, bytes) else each.encode() for each in written]
-    assert np.allclose([float(n) for n in said[1::2]], start)
+    said = subprocess.run([tmp_path / "main"], capture_output=True, check=True).stdout
+    for each, log_probability in zip(written, start, strict=True):
+        number, size, said = said.split(b" ", 2)
+        assert np.isclose(float(number), log_probability)
+        assert said[: int(size)] == (each if isinstance(each, bytes) else each.encode())
+        said = said[int(size) :]
+    assert said == b""
 
 
 def nan_in_head():

@@ -108,9 +108,7 @@ class _Header:
         header = named(filled("header.h", **parts), name)
         if network.text is None:
             return header
-        return Template(header).substitute(
-            symbols=strings(f"{name}_symbols", f"{name}_inputs", network.text.vocabulary)
-        )
+        return Template(header).substitute(symbols=strings(name, f"{name}_inputs", network.text.vocabulary))
 
     def _layer(self, l: int, layer: Layer) -> str:
         """Return the function of a layer; its weights go to the arrays, its call to the steps."""
