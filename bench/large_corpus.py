@@ -33,6 +33,7 @@ from unrolled.corpus.corpus import Corpus
 from unrolled.lm.callbacks import Callback
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.training import train
+from unrolled.words import counted
 
 GB, MB = 10**9, 10**6
 #: Bytes of text that are made once and then repeated, each time under another title, and of the text in memory.
@@ -99,8 +100,7 @@ def encode(text: Path, folder: Path, log: Path, processes: int, stop_after: floa
         raise SystemExit("killed, as was asked; the same command goes on from there")
     seconds, size = sum(call["seconds"] for call in calls), text.stat().st_size
     return {
-        "name": f"encoding, {processes} processes" if processes > 1 else "encoding, one process",
-        "gigabytes": size / GB,
+        "name": f"encoding {size / GB:g} GB, {counted(processes, 'process')}",
         "seconds": seconds,
         "rate": size / MB / seconds,
         "peak": max(call["peak"] for call in calls),
@@ -164,7 +164,7 @@ class FirstStep(Callback):
 def line(row: dict[str, Any]) -> str:
     """Return a row for the terminal."""
     said = {
-        "gigabytes": "{:g} GB", "seconds": "{:.1f} s", "rate": "{:.0f} MB/s", "peak": "peak {:,.0f} bytes",
+        "seconds": "{:.1f} s", "rate": "{:.0f} MB/s", "peak": "peak {:,.0f} bytes",
         "killed": "killed {} times", "start": "first step after {:.2f} s", "ratio": "{:.3f}x the speed from memory",
     }  # fmt: skip
     return f"{row['name']:30} " + ", ".join(words.format(row[key]) for key, words in said.items() if key in row)

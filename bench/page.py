@@ -49,6 +49,7 @@ PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "runtime_many": ("runtime", tables_runtime.runtime_many),
     "c_header": ("c_header", tables_runtime.c_header),
     "parallel": ("parallel", tables.parallel),
+    "large_corpus": ("large_corpus", tables.large_corpus),
 }
 
 

@@ -33,9 +33,7 @@ def test_data_set_is_prepared_as_its_column(form, column, rows, tmp_path):
 
 
 def test_column_of_a_data_set_is_named_where_it_is_missing(rows, tmp_path):
-    with pytest.raises(
-        CorpusError, match=r"name the one that holds the sequences \(column\), of 'id', 'text', 'symbols'"
-    ):
+    with pytest.raises(CorpusError, match=r"holds the sequences \(column\), of 'id', 'text', 'symbols'"):
         prepare(rows, tmp_path / "corpus")
 
 
