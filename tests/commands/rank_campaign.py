@@ -132,10 +132,8 @@ def on_two_hosts(scratch):
 
 def line_cut(scratch):
     """The line between two hosts is cut: both end after the time-out, and name the other; the run goes on later."""
-    out, steady = (
-        scratch / "line",
-        [*ENDLESS, "--schedule", "constant", "--warmup-steps", "0", "--checkpoint-every", "5"],
-    )
+    out = scratch / "line"
+    steady = ["sonnets", *DROPPED, "--checkpoint-every", "5", "--max-steps", "1000000"]
     with two_hosts() as (hosts, cut):
         each = [["train", *steady, "--rank-timeout", 6, "--out", out]] * 2
         running = start_ranks(*each, prefixes=hosts, address=ADDRESSES[0])
@@ -154,8 +152,7 @@ def line_cut(scratch):
         ]
         for code, _, _, error in map(ended, running):
             assert code == 0, error
-    steady[steady.index("--max-steps") + 1] = reached + 20
-    assert unrolled("train", *steady, "--out", scratch / "never-cut").returncode == 0
+    assert unrolled("train", *steady[:-1], reached + 20, "--out", scratch / "never-cut").returncode == 0
     return f"both ended within {seconds:.0f} s, and torchrun went on: {same(out, scratch / 'never-cut')}"
 
 

@@ -51,12 +51,12 @@ class SharedFile:
         All of them call this.
         """
         made = _made(size) if ranks.first else None
-        told = None
+        place, mark = "", b""
         if made:
-            told = [f"/proc/{os.getpid()}/fd/{made.fileno()}", secrets.token_bytes(MARK)]
-            os.pwrite(made.fileno(), told[1], size)
-        told = ranks.told(told)
-        found = cls._opened(*told, size, ranks.share.rank) if told else None
+            place, mark = f"/proc/{os.getpid()}/fd/{made.fileno()}", secrets.token_bytes(MARK)
+            os.pwrite(made.fileno(), mark, size)
+        place, mark = ranks.told((place, mark))
+        found = cls._opened(place, mark, size, ranks.share.rank)
         [missing] = ranks.sum(found is None)
         if made:
             made.close()
@@ -131,7 +131,8 @@ class SharedGradients(Exchange):
         rows = torch.frombuffer(file.mapped(), dtype=values.dtype).view(self.share.size, _row(flat))
         file.close()
         flat.keep_gradients_in(rows[self.share.rank, : values.numel()])
-        self.blocks = [*rows[:, slice(*self.share.part(rows.shape[1]))].split(BLOCK, dim=1)]
+        own = rows[:, slice(*self.share.part(rows.shape[1]))]
+        self.blocks = [own[:, start : start + BLOCK] for start in range(0, own.shape[1], BLOCK)]
 
     @staticmethod
     def bytes_of(flat: FlatParameters, size: int) -> int:
