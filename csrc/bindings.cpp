@@ -426,6 +426,9 @@ NB_MODULE(_core, m) {
       "For tests: as if there were so many processors; calls begin when all their threads have come; threads come so "
       "many microseconds late to each piece of work, or if negative do none; they are OpenMP's.");
   m.def("items_helped", &items_helped, "Pieces of work that threads other than the callers' have done, ever.");
+  m.def(
+      "threads_awake", [] { return __builtin_popcountll(members_present()); },
+      "The calling thread, and those of the core that wait for work or are at it.");
   m.def("processor_quota", &processor_quota, nb::arg("root"), nb::arg("groups"),
         "The processor quota of a container in whole processors, 0 if there is none.");
   m.def("choose_team", &team_of, nb::arg("T"), nb::arg("B"), nb::arg("recurrences"), nb::arg("panels"),

@@ -43,6 +43,7 @@ class Crew {
     if (openmp && prefers(*openmp, threads)) return run_on(*openmp, threads, body, context);
     threads = grow(threads);
     size_.store(threads, std::memory_order_relaxed);
+    const Wanted members(wanted_, threads);
     do {
       wake(threads);
     } while (rehearsed().awaited && Team{threads}.members() < threads);
@@ -59,7 +60,7 @@ class Crew {
     const auto others_have_done = [&](std::int64_t mine) {
       return done_.load(std::memory_order_acquire) == items - mine;
     };
-    const Block own = block_of(items, 0);
+    const Block own = block_of(phase, 0);
     std::int64_t mine = claim(phase, own.begin, own.end, 0);
     for (int k = 0; k < kCourtesy && own.single && !alone_ && !others_have_done(mine); ++k) pause();
     if (!others_have_done(mine)) {
@@ -70,7 +71,7 @@ class Crew {
     for (Patience patience; !others_have_done(mine);) patience.wait();
   }
 
-  std::uint64_t present() const { return present_.load(std::memory_order_relaxed); }
+  std::uint64_t present() const { return present(whose_); }
   std::uint64_t helped() const {
     std::uint64_t all = 0;
     for (const Member& member : members_) all += member.done.load(std::memory_order_relaxed);
@@ -106,6 +107,18 @@ class Crew {
     std::atomic<Number> phase{0};  // of the last claim
   };
 
+  std::uint64_t present(Number phase) const {
+    return present_[(phase & kOpenMp) != 0].load(std::memory_order_relaxed);
+  }
+
+  // While a call has a place for them, members of the crew do not go to sleep.
+  struct Wanted {
+    std::atomic<int>& threads;
+    Wanted(std::atomic<int>& wanted, int all) : threads(wanted) { threads.store(all); }
+    ~Wanted() { threads.store(1, std::memory_order_relaxed); }
+  };
+  bool is_wanted(int id) const { return id < wanted_.load(); }
+
   bool prefers(const OpenMp& openmp, int threads) const {
     const Rehearsal how = rehearsed();
     if (how.openmp || how.awaited || how.processors > 0) return how.openmp;
@@ -140,7 +153,7 @@ class Crew {
     }
   }
 
-  bool asleep(int id) const { return members_[id].asleep.load(std::memory_order_acquire); }
+  bool asleep(int id) const { return members_[id].asleep.load(); }
 
   void ring(int id) {
     members_[id].bell.fetch_add(1, std::memory_order_release);
@@ -161,12 +174,13 @@ class Crew {
     for (;;) {
       Idleness idleness;
       attend(id, 0, [&](bool helped) {
-        if (helped) idleness = {};
+        if (helped || is_wanted(id)) idleness = {};  // a call rings once: who sleeps while it runs misses it all
         return idleness.at_its_end();
       });
       const std::uint32_t rung = self.bell.load(std::memory_order_acquire);
-      self.asleep.store(true, std::memory_order_release);
-      self.bell.wait(rung, std::memory_order_acquire);
+      self.asleep.store(true);
+      // Either it sees a call that begins now, or that sees it asleep.
+      if (!is_wanted(id)) self.bell.wait(rung, std::memory_order_acquire);
       self.asleep.store(false, std::memory_order_relaxed);
       wake_next(id);
     }
@@ -195,7 +209,8 @@ class Crew {
   template <class Ends>
   void attend(int id, Number kind, Ends ends) {
     const std::uint64_t bit = std::uint64_t{1} << id;
-    present_.fetch_or(bit, std::memory_order_relaxed);
+    std::atomic<std::uint64_t>& present = present_[kind == kOpenMp];
+    present.fetch_or(bit, std::memory_order_relaxed);
     Patience patience;
     Number seen = 0;
     for (bool helped = false; !ends(helped);) {
@@ -211,7 +226,7 @@ class Crew {
       help(phase, id);
       patience = {};
     }
-    present_.fetch_and(~bit, std::memory_order_relaxed);
+    present.fetch_and(~bit, std::memory_order_relaxed);
   }
 
   // The items of a member's own place among the members: in the next phase they will be the same, and their part of the
@@ -220,16 +235,17 @@ class Crew {
     std::int64_t begin, end;
     bool single;  // each member has one item
   };
-  Block block_of(std::int64_t items, int member) const {
-    const int size = size_.load(std::memory_order_relaxed);
-    const int members = Team{size}.members();  // who comes from a call before may have a place beyond them
-    const int rank = __builtin_popcountll(present() & bits_below(member)) % members;
+  Block block_of(Number phase, int member) const {
+    const std::int64_t items = items_of(phase);
+    const std::uint64_t there = present(phase);
+    const int members = Team{size_.load(std::memory_order_relaxed)}.members(there);
+    const int rank = __builtin_popcountll(there & bits_below(member)) % members;  // it may come from a call before
     return {items * rank / members, items * (rank + 1) / members, items <= members};
   }
 
   void help(Number phase, int member) {
     const auto items = items_of(phase);
-    const Block own = block_of(items, member);
+    const Block own = block_of(phase, member);
     finish(claim(phase, own.begin, own.end, member), member);
     for (int k = 0; k < kCourtesy && own.single; ++k) {
       if (phase_.load(std::memory_order_relaxed) != phase) return;
@@ -270,8 +286,10 @@ class Crew {
   std::atomic<Work> work_{nullptr};
   std::atomic<void*> context_{nullptr};
   std::atomic<int> size_{1};
+  std::atomic<int> wanted_{1};  // of the crew and the caller, by the call that runs
   alignas(64) std::atomic<std::int64_t> done_{0};
-  alignas(64) std::atomic<std::uint64_t> present_{1};  // a bit for each member that is awake, and the caller's
+  // A bit for each member that is awake, and the caller's: of the crew, and of OpenMP.
+  alignas(64) std::atomic<std::uint64_t> present_[2]{1, 1};
   Member members_[kMostMembers];
   Item items_[kMostItems];
 };

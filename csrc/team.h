@@ -21,10 +21,10 @@ struct Team {
   int size = 1;  // members at most; the scratch of a call is laid out for so many
 
   // How many would take part in work that is shared now.
-  [[gnu::always_inline]] int members() const {
-    if (size == 1) return 1;
+  [[gnu::always_inline]] int members() const { return size == 1 ? 1 : members(members_present()); }
+  int members(std::uint64_t present) const {
     const std::uint64_t mine = size == kMostMembers ? ~std::uint64_t{0} : (std::uint64_t{1} << size) - 1;
-    return __builtin_popcountll(members_present() & mine);
+    return __builtin_popcountll(present & mine);
   }
 
   // body(item, member) for each of `items` items, in any order, by any members; all are done when this returns.

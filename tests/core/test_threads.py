@@ -173,6 +173,23 @@ for sizes in [*DIVISIONS.values(), WITH_OPTIONS]:
     assert python(code) == ["True"] * (len(DIVISIONS) + 1) * len(KINDS)
 
 
+def test_thread_stays_awake_until_the_call_that_it_may_share_is_over():
+    """A call rings once: a thread that slept while large weights are packed would miss all steps."""
+    code = """
+import time
+torch.set_num_threads(2)
+_core.rehearse(processors=2, delay=-1)
+case = make("LSTM", torch.float32, T=200, B=64, I=256, H=256)
+with ThreadPoolExecutor(1) as caller:
+    running, awake = caller.submit(case.forward), []
+    while not running.done():
+        time.sleep(0.001)
+        awake.append(_core.threads_awake())
+print(2 * awake.count(2) > len(awake))
+"""
+    assert python(code) == ["True"]
+
+
 def test_many_python_threads_call_at_once_and_get_their_own_bits():
     code = """
 torch.set_num_threads(3)
