@@ -51,6 +51,7 @@ PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "c_header": ("c_header", tables_runtime.c_header),
     "parallel": ("parallel", tables.parallel),
     "campaign": ("campaign", tables.campaign),
+    "large_corpus": ("large_corpus", tables.large_corpus),
 }
 
 

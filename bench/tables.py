@@ -369,6 +369,29 @@ def parallel(found: Found) -> str:
     )
 
 
+def large_corpus(found: Found) -> str:
+    """What a text larger than memory costs, and what is asked for."""
+    goals = found["goals"]
+
+    def shown(row: dict[str, Any], key: str, form: str, scale: float, unit: str) -> str:
+        asked = f" (aim {form.format(goals[key] * scale)})" if key in goals else ""
+        return f"{form.format(row[key] * scale)} {unit}{asked}" if key in row else ""
+
+    return markdown(
+        "what|>seconds|>speed|>largest process|>to the first step",
+        (
+            [
+                row["name"],
+                f"{row['seconds']:.1f}" if "seconds" in row else "",
+                shown(row, "rate", "{:.0f}", 1, "MB/s") or shown(row, "ratio", "{:.3f}", 1, "of that from memory"),
+                shown(row, "peak", "{:.2f}", 1e-9, "GB"),
+                shown(row, "start", "{:.2f}", 1, "s"),
+            ]
+            for row in found["rows"]
+        ),
+    )
+
+
 def corpus(found: Found) -> str:
     """Bits per character of each cell and size, and what simple predictors reach."""
     lines = [

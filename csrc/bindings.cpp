@@ -19,6 +19,7 @@
 #include <utility>
 #include <variant>
 
+#include "barrier.h"
 #include "sampler.h"
 #include "dispatch.h"
 #include "layer_call.h"
@@ -371,6 +372,22 @@ NB_MODULE(_core, m) {
              bool likeliest) { new (place) Choice(checked({forbidden, temperature, top_k, top_p, min_p, likeliest})); },
           nb::arg("forbidden"), nb::arg("temperature"), nb::arg("top_k"), nb::arg("top_p"), nb::arg("min_p"),
           nb::arg("likeliest"));
+  nb::class_<Barrier>(m, "Barrier", "Where the processes of one machine wait for each other: csrc/barrier.h.")
+      .def_static("bytes", &Barrier::bytes, nb::arg("size"), "Bytes of memory, zero at first, that it needs.")
+      .def(
+          "__init__",
+          [](Barrier* place, nb::ndarray<std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu> memory, Index rank,
+             Index size) {
+            if (static_cast<Index>(memory.size()) < Barrier::bytes(size)) throw nb::value_error("too little memory");
+            new (place) Barrier(memory.data(), rank, size);
+          },
+          nb::arg("memory").noconvert(), nb::arg("rank"), nb::arg("size"), nb::keep_alive<1, 2>())
+      .def(
+          "come", [](Barrier& barrier, const std::vector<double>& numbers) { barrier.come(numbers); },
+          nb::arg("numbers"), "Come, with a few numbers: as many as the others.")
+      .def("wait", &Barrier::wait, nb::arg("seconds"), nb::call_guard<nb::gil_scoped_release>(),
+           "Whether all have come; waits for so long at most.")
+      .def("sums", &Barrier::sums, "What all have come with, added in the order of their ranks.");
   m.def("choose", &choose, nb::arg("choice"), nb::arg("logits").noconvert(), nb::arg("u"),
         "Return the symbol that u in [0, 1) chooses from logits (V).");
   m.def("shares", &shares, nb::arg("choice"), nb::arg("logits").noconvert(), nb::arg("p").noconvert(),

@@ -115,7 +115,7 @@ RANKS = [
     ],
     ["openmp.h", "arrays.h", "leased_array.h", "stack.h"],
     ["array_view.h"],
-    ["crew.h"],
+    ["crew.h", "barrier.h"],
     [
         "dispatch.cpp",
         "instruction_sets.cpp",
