@@ -33,6 +33,7 @@ BENCHES = (
     "left_padded",
     "ragged",
     "bfloat16",
+    "mixed_precision",
     "layers",
 )
 #: Load per core above which the numbers mean little.

@@ -5,12 +5,13 @@
 //   build/bench/bench_kernels [threads]            the table
 //   build/bench/bench_kernels step                 single steps, weights packed once
 //   build/bench/bench_kernels limits [threads]     what the machine itself can do, as JSON
-//   build/bench/bench_kernels CELL B T I H threads [reps]   one shape, for a profiler
+//   build/bench/bench_kernels CELL B T I H threads [reps] [bfloat16]   one shape, for a profiler
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "../csrc/request.h"
@@ -36,23 +37,24 @@ double median_seconds(int reps, Body body) {
 
 const char* name_of(CellKind cell) { return cell == CellKind::lstm ? "LSTM" : cell == CellKind::gru ? "GRU" : "RNN"; }
 
-// One layer with its arrays; weights small and random, as at the start of training.
+// One layer with its arrays, float or BFloat16; weights small and random, as at the start of training.
+template <class Real>
 class Layer {
  public:
   Layer(CellKind cell, Index B, Index T, Index I, Index H) {
     const Index G = gate_count(cell), Hp = padded<float>(H), slots = saved_slots(cell);
-    auto filled = [&](std::vector<float>& v, Index n, float scale) {
+    auto filled = [&]<class Element>(std::vector<Element>& v, Index n, float scale) {
       v.resize(static_cast<std::size_t>(n));
-      for (float& e : v) e = scale * (static_cast<float>(std::rand()) / RAND_MAX - 0.5f);
+      for (Element& e : v) e = Element(scale * (static_cast<float>(std::rand()) / RAND_MAX - 0.5f));
     };
     filled(W_ih, G * H * I, 0.2f), filled(W_hh, G * H * H, 0.2f), filled(bias, G * H, 0.1f);
-    filled(x, T * B * I, 1), filled(dy, T * B * H, 1), filled(state, B * H, 1);
+    filled(x, T * B * I, 1), filled(dy, T * B * H, 1), filled(state, B * H, 1), filled(c_0, B * H, 1);
     filled(y, T * B * H, 0), filled(h_n, B * H, 0), filled(c_n, B * H, 0), filled(dx, T * B * I, 0);
     filled(gates, T * B * slots * Hp, 0), filled(cells, has_cell_state(cell) ? T * B * Hp : 0, 0);
     filled(dW_ih, G * H * I, 0), filled(dW_hh, G * H * H, 0), filled(db, 2 * G * H, 0);
     recurrence.weights = {W_ih.data(), W_hh.data(), bias.data(), bias.data(), nullptr};
     recurrence.x = {x.data(), B * I, I};
-    recurrence.h_0 = state.data(), recurrence.c_0 = has_cell_state(cell) ? state.data() : nullptr;
+    recurrence.h_0 = state.data(), recurrence.c_0 = has_cell_state(cell) ? c_0.data() : nullptr;
     recurrence.y = {y.data(), B * H, H};
     recurrence.h_n = h_n.data(), recurrence.c_n = c_n.data();
     recurrence.gates = {gates.data(), B * slots * Hp, slots * Hp};
@@ -78,7 +80,7 @@ class Layer {
 
   // One time step after another, weights packed once: ns a step.
   double step_ns(int steps) {
-    const auto& kernels = *active_instruction_set().f32;
+    const StepKernels<Real>& kernels = steps_of(active_instruction_set());
     call.gradients = nullptr;
     call.save = false;
     call.reused = true;
@@ -94,16 +96,26 @@ class Layer {
   double flops;
 
  private:
-  void run(int allowed) { run_call(*active_kernels().f32, call, allowed); }
+  static const StepKernels<Real>& steps_of(const InstructionSet& set) {
+    if constexpr (std::is_same_v<Real, float>) return *set.f32;
+    if constexpr (std::is_same_v<Real, BFloat16>) return *set.bf16;
+  }
+  static const Kernels<Real>& kernels_of(const KernelSet& set) {
+    if constexpr (std::is_same_v<Real, float>) return *set.f32;
+    if constexpr (std::is_same_v<Real, BFloat16>) return *set.bf16;
+  }
+  void run(int allowed) { run_call(kernels_of(active_kernels()), call, allowed); }
 
-  std::vector<float> W_ih, W_hh, bias, x, dy, state, y, h_n, c_n, dx, gates, cells, dW_ih, dW_hh, db;
-  Recurrence<float> recurrence{};
-  Gradients<float> gradients{};
-  Call<float> call{};
+  std::vector<Real> W_ih, W_hh, bias, x, dy, state, y, h_n, dx, gates, dW_ih, dW_hh, db;
+  std::vector<float> c_0, c_n, cells;
+  Recurrence<Real> recurrence{};
+  Gradients<Real> gradients{};
+  Call<Real> call{};
 };
 
+template <class Real>
 void measure(CellKind cell, Index B, Index T, Index I, Index H, int threads, int reps) {
-  Layer layer(cell, B, T, I, H);
+  Layer<Real> layer(cell, B, T, I, H);
   const double f = median_seconds(reps, [&] { layer.forward(false, threads); });
   const double k = median_seconds(reps, [&] { layer.forward(true, threads); });
   const double b = median_seconds(reps, [&] { layer.backward(threads); });
@@ -119,17 +131,17 @@ void measure(CellKind cell, Index B, Index T, Index I, Index H, int threads, int
 int main(int argc, char** argv) {
   if (argc >= 7) {
     const std::string cell = argv[1];
-    measure(cell == "LSTM"  ? CellKind::lstm
-            : cell == "GRU" ? CellKind::gru
-                            : CellKind::rnn_tanh,
-            std::atol(argv[2]), std::atol(argv[3]), std::atol(argv[4]), std::atol(argv[5]), std::atoi(argv[6]),
-            argc > 7 ? std::atoi(argv[7]) : 15);
+    const CellKind kind = cell == "LSTM" ? CellKind::lstm : cell == "GRU" ? CellKind::gru : CellKind::rnn_tanh;
+    const auto one = argc > 8 && std::string(argv[8]) == "bfloat16" ? measure<BFloat16> : measure<float>;
+    one(kind, std::atol(argv[2]), std::atol(argv[3]), std::atol(argv[4]), std::atol(argv[5]), std::atoi(argv[6]),
+        argc > 7 ? std::atoi(argv[7]) : 15);
     return 0;
   }
   if (argc == 2 && std::string(argv[1]) == "step") {
     for (const CellKind cell : {CellKind::lstm, CellKind::gru, CellKind::rnn_tanh}) {
       for (const Index H : {8, 16, 32, 64, 128, 256, 512}) {
-        std::printf("%-4s H%-4ld one step %8.0f ns\n", name_of(cell), long(H), Layer(cell, 1, 1, H, H).step_ns(1000));
+        std::printf("%-4s H%-4ld one step %8.0f ns\n", name_of(cell), long(H),
+                    Layer<float>(cell, 1, 1, H, H).step_ns(1000));
       }
     }
     return 0;
@@ -141,8 +153,8 @@ int main(int argc, char** argv) {
   const int threads = argc > 1 ? std::atoi(argv[1]) : 1;
   std::printf("instruction set %s\n", active_instruction_set().name);
   for (const CellKind cell : {CellKind::lstm, CellKind::gru, CellKind::rnn_tanh}) {
-    for (const Index H : {64, 128, 256, 512}) measure(cell, 32, 100, H, H, threads, 9);
-    for (const Index H : {64, 256}) measure(cell, 1, 100, H, H, threads, 9);
+    for (const Index H : {64, 128, 256, 512}) measure<float>(cell, 32, 100, H, H, threads, 9);
+    for (const Index H : {64, 256}) measure<float>(cell, 1, 100, H, H, threads, 9);
   }
   return 0;
 }

@@ -20,7 +20,7 @@ from harness import RESULTS, ROOT
 
 DOCUMENTS = (
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("performance", "shapes", "scale", "deploy")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("performance", "shapes", "scale", "deploy", "lm")),
 )
 #: Place -> (bench, function from the bench's JSON to the table).
 PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
@@ -40,6 +40,7 @@ PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "peers": ("peers", tables.peers),
     "situations": ("situations", tables.situations),
     "bfloat16": ("bfloat16", tables.bfloat16),
+    "mixed_precision": ("mixed_precision", tables.mixed_precision),
     "composing": ("composing", tables.composing),
     "memory": ("memory", tables.memory),
     "training": ("train_throughput", tables.training),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -306,6 +307,21 @@ def bfloat16(found: Found) -> str:
         )
     head = "|".join(f">{phase} ms|>x float32|>x torch" for phase in PHASES)
     return markdown(f"cell|>B|>T|>H|{head}|>memory kept|>error|>torch's", lines)
+
+
+def mixed_precision(found: Found) -> str:
+    """Bits per character and steps a second of training in float32 and in bfloat16."""
+    lines = []
+    for row in found["rows"]:
+        wide, narrow = (statistics.fmean(row[f"{precision}_bits"]) for precision in ("float32", "bfloat16"))
+        each = (f"{1e3 / row[f'{precision}_ms']:.1f}" for precision in ("float32", "bfloat16"))
+        first, third = row["quartiles"]
+        lines.append(
+            [row["data"], row["cell"], row["H"], row["steps"], f"{wide:.3f}", f"{narrow:.3f}",
+             f"{row['difference']:+.1%}", *each, f"{row['x']:.2f} ({first:.2f} to {third:.2f})"]
+        )  # fmt: skip
+    bits = ">bits/character in float32|>in bfloat16|>difference"
+    return markdown(f"data|cell|>H|>steps|{bits}|>steps/s in float32|>in bfloat16|>times as fast (quartiles)", lines)
 
 
 def composing(found: Found) -> str:

@@ -46,7 +46,7 @@ class BackwardRows {
     const Index n = point(s);
     if (plan_.projected) {
       const auto& panels = buffers_.projection;
-      multiply_rows(panels, part.of(panels.count), at_.dp, n,
+      multiply_rows(panels, panels.of(part), at_.dp, n,
                     [&](Index k, Index j, const Sum* sum) { cell(k, j, convert<Compute>(load(sum))); });
     } else {
       recurrent_product(n, part, [&](Index k, Index j, V dh) { cell(k, j, dh); });
@@ -95,15 +95,14 @@ class BackwardRows {
   template <class Each>
   [[gnu::always_inline]] void recurrent_product(Index n, Part part, Each each) {
     const auto& panels = buffers_.hidden;
-    const auto product = [&](Sum* sums, Index p, Index r0, Index R) {
-      const int vectors = panels.vectors(p);
+    const auto product = [&](Sum* sums, Index p, Index N, Index r0, Index R) {
       if (follows_) {
-        run_tile<false>(R, vectors, sums, at_.da_next + r0, hidden_at_, panels.segments, panels.K, panels.panel(p));
+        multiply_panels<true>(panels, p, N, R, sums, at_.da_next + r0, hidden_at_);
       } else {
-        for (Index k = 0; k < R * vectors; ++k) store(sums + k * kWidth<Sum>, Vec<Sum>{});
+        for (Index k = 0; k < N * R * panels.vectors(p); ++k) store(sums + k * kWidth<Sum>, Vec<Sum>{});
       }
     };
-    for_each_tile(panels, part.of(panels.count), n, product, [&](Index k, Index j, const Sum* sum) {
+    for_each_tile(panels, panels.of(part), n, product, [&](Index k, Index j, const Sum* sum) {
       const V dy = read_n<Compute>(at_.dy[k] + j, panels.lanes(j));
       each(k, j, convert<Compute>(load(sum)) + dy + load(at_.extra[k] + j));
     });
@@ -113,6 +112,7 @@ class BackwardRows {
   void cell(Index k, Index j, V dh) {
     const Index n = min_of(call_.H - j, kWidth<Compute>);
     V saved[4]{}, da[Cell::slots];
+    prefetch_next(k, j);
     for (int slot = 0; slot < Cell::saved; ++slot) saved[slot] = read<Compute>(at_.saved[k] + slot * Hp_ + j);
     const V h = Cell::reads_h ? read_n<Compute>(at_.h[k] + j, n) : V{};
     const V h_prev = Cell::reads_h_prev ? read_n<Compute>(at_.h_prev[k] + j, n) : V{};
@@ -131,14 +131,26 @@ class BackwardRows {
     if constexpr (Cell::reads_h_prev) store(at_.dh[k] + j, back.dh_direct);
     if constexpr (Cell::has_c) {
       store(at_.dc[k] + j, back.dc_prev);
-      if (plan_.projected) write<Compute>(at_.m[k] + j, Cell::output(saved, c));
+      if (plan_.projected) write<Compute>(at_.m[k] + j, Cell::output(saved[3], c));
     }
+  }
+
+  // What the next panel reads of a row: it was saved long ago, and lies in pieces that the processor does not foresee.
+  [[gnu::always_inline]] void prefetch_next(Index k, Index j) const {
+    const Index next = j + kPanelVectors * kWidth<Compute>;
+    if (next >= Hp_) return;
+    const auto fetch = [next](const auto* row) { __builtin_prefetch(row + next); };
+    for (int slot = 0; slot < Cell::saved; ++slot) fetch(at_.saved[k] + slot * Hp_);
+    if constexpr (Cell::has_c) fetch(at_.c[k]), fetch(at_.c_prev[k]);
+    if constexpr (Cell::reads_h) fetch(at_.h[k]);
+    if constexpr (Cell::reads_h_prev) fetch(at_.h_prev[k]);
+    fetch(at_.dy[k]);
   }
 
   // Where a row starts, the gradients of the state before the step go to the state that it starts from.
   void finish_starts(Index t, Index n, Part part) {
     const auto& panels = plan_.projected ? buffers_.projection : buffers_.hidden;
-    const auto [from, to] = panels.units(part.of(panels.count), Hp_);
+    const auto [from, to] = panels.units(panels.of(part), Hp_);
     for (Index k = 0; k < n; ++k) {
       const Index b = order_.row_of(share_, k);
       const Origin origin = timeline_.origin(t, b);

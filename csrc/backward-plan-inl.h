@@ -173,9 +173,9 @@ struct BackwardPlan {
   BackwardBuffers<T> lay(const Gradients<Storage>& gradients, const RecurrenceOf<T>& recurrence, Arena& arena) const {
     const CallOf<T>& c = call;
     BackwardBuffers<T> to;
-    to.hidden = {c.P, c.H, Cell::gates};
+    to.hidden = {c.P, c.H, Cell::gates, c.B};
     to.input = {c.I, c.H, Cell::gates};
-    to.projection = {c.H, c.P};
+    to.projection = {c.H, c.P, 1, c.B};
     arena.take(to.hidden.size(), to.hidden.data);
     arena.take(gradients.dx.data ? to.input.size() : 0, to.input.data);
     arena.take(projected ? to.projection.size() : 0, to.projection.data);

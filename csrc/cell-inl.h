@@ -14,11 +14,16 @@
 // A slot that multiplies no weight is only summed.  Where the two slots of a gate differ, its b_hh
 // cannot be added to b_ih in x_part: it is a per-unit vector.
 
-// What one step gives, for one vector of units.
+// What one step gives, for one vector of units: h, or of a cell with a c what Cell::output makes h of.
 template <class Real>
 struct StepOut {
-  Vec<Real> h, c;
+  Vec<Real> h_gate, c;
 };
+template <class Cell, class V>
+inline V output_of(V h_gate, V c) {
+  if constexpr (Cell::has_c) return Cell::output(h_gate, c);
+  return h_gate;
+}
 
 template <class Real>
 struct StepBack {

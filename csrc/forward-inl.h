@@ -49,7 +49,7 @@ class ForwardRows {
   // W_ih x + b of steps s0 to s1 of a chunk.
   void input_products(Index s0, Index s1, Part part) {
     if (plan_.tabled) return;
-    const Range panels = part.of(packed_.input.count);
+    const Range panels = packed_.hidden.of(part);  // the same units as those of the steps
     Index rows = 0;
     for (Index s = s0; s < s1; ++s) {
       const Index t = timeline_.time(s), n = active(t);
@@ -193,20 +193,30 @@ class ForwardRows {
 
   void multiply_projection(Index rows, Part part) {
     const auto& panels = packed_.projection;
-    multiply_rows(panels, part.of(panels.count), at_.m, rows,
+    multiply_rows(panels, panels.of(part), at_.m, rows,
                   [&](Index k, Index j, const Sum* sum) { write_n<Sum>(at_.y[k] + j, load(sum), panels.lanes(j)); });
   }
 
   template <Pass pass>
   void multiply(Index rows, Part part) {
     const auto& panels = packed_.hidden;
-    multiply_rows<pass != Pass::recompute>(panels, part.of(panels.count), at_.h_prev, rows,
-                                           [&](Index k, Index j, const Sum* sums) { cell<pass>(k, j, sums); });
+    const Range some = panels.of(part);
+    // The chain of operations to h is long: cut in two, more rows of a tile overlap.  One row has nothing to overlap
+    // with.
+    const bool apart = rows > 1;
+    const auto cells = [&](Index k, Index j, Sum* sums) { cell<pass>(k, j, sums, apart); };
+    if constexpr (Cell::has_c && pass != Pass::recompute) {
+      multiply_rows<true>(panels, some, at_.h_prev, rows, cells, &kStart, [&](Index k, Index j, const Sum* sums) {
+        if (apart) write_h(k, j, convert<Compute>(load(sums)), convert<Compute>(load(sums + kWidth<Sum>)));
+      });
+    } else {
+      multiply_rows<pass != Pass::recompute>(panels, some, at_.h_prev, rows, cells);
+    }
   }
 
-  // One vector of units of one row, from unit j on.
+  // One vector of units of one row, from unit j on.  What h is made of may replace the sums.
   template <Pass pass>
-  [[gnu::always_inline]] void cell(Index k, Index j, const Sum* sums) {
+  [[gnu::always_inline]] void cell(Index k, Index j, Sum* sums, bool apart) {
     V x_part[Cell::gates], h_part[Cell::gates], saved[4];
     for (int gate = 0; gate < Cell::gates; ++gate) {
       x_part[gate] = load(at_.x_part[k] + gate * Hp_ + j);
@@ -217,18 +227,27 @@ class ForwardRows {
     const V h_prev = Cell::reads_h_prev ? read_n<Compute>(at_.h_prev[k] + j, n) : V{};
     const V c_prev = Cell::has_c ? load_n(at_.c_prev[k] + j, n) : V{};
     const StepOut<Compute> out = Cell::forward(x_part, h_part, vectors.of, h_prev, c_prev, saved);
-    if constexpr (pass != Pass::recompute) {
-      if (plan_.projected) {
-        write<Compute>(at_.m[k] + j, out.h);
-      } else {
-        write_n<Compute>(at_.y[k] + j, out.h, n);
-      }
-    }
     if constexpr (Cell::has_c) {
       pass == Pass::inference ? store_n(at_.c[k] + j, out.c, n) : store(at_.c[k] + j, out.c);
     }
+    if constexpr (pass != Pass::recompute) {
+      if (Cell::has_c && apart) {
+        store(sums, convert<Sum>(out.h_gate)), store(sums + kWidth<Sum>, convert<Sum>(out.c));
+      } else {
+        write_h(k, j, out.h_gate, out.c);
+      }
+    }
     if constexpr (pass != Pass::inference) {
       for (int slot = 0; slot < Cell::saved; ++slot) write<Compute>(at_.saved[k] + slot * Hp_ + j, saved[slot]);
+    }
+  }
+
+  [[gnu::always_inline]] void write_h(Index k, Index j, V h_gate, V c) const {
+    const V h = output_of<Cell>(h_gate, c);
+    if (plan_.projected) {
+      write<Compute>(at_.m[k] + j, h);
+    } else {
+      write_n<Compute>(at_.y[k] + j, h, packed_.hidden.lanes(j));
     }
   }
 

@@ -10,6 +10,7 @@ constexpr Index min_of(Index a, Index b) { return a < b ? a : b; }
 constexpr Index max_of(Index a, Index b) { return a > b ? a : b; }
 
 constexpr int kPanelVectors = 4;  // the widest panel
+constexpr Index kAnyRows = Index{1} << 40;
 
 // The longest chain in lanes, a whole number of vectors: the error of a sum grows with the length of its chains
 // (docs/decisions/0002-order-of-sums.md).
@@ -23,20 +24,27 @@ constexpr int max_rows(int V) { return static_cast<int>(min_of(8, (kRegisters - 
 // Transposed, for sums over rows (dW): a[k][at[s] + r].  Those rows lie too far apart for the hardware prefetcher, so
 // they are prefetched kAhead rows early, and a holds that many rows more than there are.
 constexpr Index kAhead = 12;
-template <bool Transposed, int R, int V, class Sum, class A>
+// Of N panels that are packed as one stream, the sums of each follow those of the one before.
+template <bool Transposed, int R, int V, int N = 1, class Sum, class A>
 void tile(Sum* out, const A* const* a, const Index* at, int segments, Index K, const Lane<A>* panel) {
-  Vec<Sum> sum[R][V] = {};
+  Vec<Sum> sum[N][R][V] = {};
   const auto add = [&](auto lane_of) [[gnu::always_inline]] {
-    Vec<Lane<A>> w[V];
+    Vec<Lane<A>> w[N][V];
+#pragma GCC unroll 2
+    for (int n = 0; n < N; ++n) {
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) w[v] = load(panel + v * kWidth<Sum>);
+      for (int v = 0; v < V; ++v) w[n][v] = load(panel + (n * V + v) * kWidth<Sum>);
+    }
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       const Vec<Lane<A>> x = broadcast(lane_of(r));
+#pragma GCC unroll 2
+      for (int n = 0; n < N; ++n) {
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) sum[r][v] = multiply_add(x, w[v], sum[r][v]);
+        for (int v = 0; v < V; ++v) sum[n][r][v] = multiply_add(x, w[n][v], sum[n][r][v]);
+      }
     }
-    panel += V * kWidth<Sum>;
+    panel += N * V * kWidth<Sum>;
   };
   for (int s = 0; s < segments; ++s) {
     if constexpr (Transposed) {
@@ -53,10 +61,13 @@ void tile(Sum* out, const A* const* a, const Index* at, int segments, Index K, c
       if (K % kDepth<A>) add([&row, K](int r) { return last_lane(row[r] + K / kDepth<A> * kDepth<A>); });
     }
   }
+#pragma GCC unroll 2
+  for (int n = 0; n < N; ++n) {
 #pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
+    for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) store(out + (r * V + v) * kWidth<Sum>, sum[r][v]);
+      for (int v = 0; v < V; ++v) store(out + ((n * R + r) * V + v) * kWidth<Sum>, sum[n][r][v]);
+    }
   }
 }
 
@@ -116,6 +127,20 @@ template <bool Transposed, class Sum, class A>
   run_tile<Transposed>(rows, vectors, out, a, at, segments, K, panel);
 }
 
+// One or two rows have fewer chains in a panel than the multipliers take at a time, and are multiplied by two panels:
+// at most so many rows, by the vectors of a panel.
+constexpr Index paired_rows(int V) { return min_of(2, max_rows(2 * V)); }
+
+// The sums of so many rows, at most paired_rows(V), and two panels of V vectors that are packed as one stream.
+template <int V, class Sum, class A>
+[[gnu::noinline]] void run_paired_tile(Index rows, Sum* out, const A* const* a, const Index* at, int segments, Index K,
+                                       const Lane<A>* panels) {
+  if constexpr (paired_rows(V) > 1) {
+    if (rows > 1) return tile<false, 2, V, 2>(out, a, at, segments, K, panels);
+  }
+  tile<false, 1, V, 2>(out, a, at, segments, K, panels);
+}
+
 // Cuts n rows into tiles of nearly equal height, at most `most`: 32 rows of 6 are 6 6 5 5 5 5, not 6 6 6 6 6 2.  Here
 // and in Part one is a case of its own: a division takes as long as a whole tile of a small layer.
 struct RowTiles {
@@ -159,12 +184,15 @@ struct Panels {
   Index K;        // the length of one segment of the sums
   int segments;   // of each sum
   Index count;
-  Lane<Storage>* data = nullptr;      // packed [panel][segment][k / kDepth][vectors * width]
+  bool paired;                    // panels 0 and 1, 2 and 3, ... are packed as one stream
+  Lane<Storage>* data = nullptr;  // packed [panel][segment][k / kDepth][vectors * width]; of a pair [2 vectors * width]
   const Storage* unpacked = nullptr;  // or, where nothing is packed, W (gates * columns, K) itself
 
   Panels() = default;
-  Panels(Index columns, Index K, int segments = 1)
-      : columns(columns), K(K), segments(segments), count((columns + covered - 1) / covered) {}
+  // For so many rows at a time, or any number.
+  Panels(Index columns, Index K, int segments = 1, Index rows = kAnyRows)
+      : columns(columns), K(K), segments(segments), count((columns + covered - 1) / covered),
+        paired(rows <= paired_rows(most) && K <= kChain * kDepth<Storage>) {}
   Index first(Index panel) const { return panel * covered; }  // column
   int vectors(Index panel) const {
     if (gates > 1) return gates;
@@ -176,16 +204,36 @@ struct Panels {
   }
   // How many of the vector from this column on are columns of the product.
   Index lanes(Index column) const { return min_of(columns - column, kWidth<Sum>); }
+  // Where a panel begins, or the pair of which it is the first.
   Lane<Storage>* panel(Index p) const { return data + p * panel_size(); }
+  // A last panel that is alone or narrower is packed alone.  Rows of int8 are multiplied panel by panel.
+  bool in_pair(Index p) const {
+    return !__is_same(Storage, std::int8_t) && paired && (p | 1) < count && vectors(p | 1) == most;
+  }
+  // Where the lanes of a panel are packed, and how far apart those of two k are.
+  struct Packing {
+    Lane<Storage>* to;
+    Index stride;
+  };
+  Packing packing(Index p) const {
+    if (!in_pair(p)) return {panel(p), vectors(p) * kWidth<Sum>};
+    return {panel(p & ~Index{1}) + (p & 1) * most * kWidth<Sum>, 2 * most * kWidth<Sum>};
+  }
   Index panel_size() const { return segments * lanes_of<Storage>(K) * most * kWidth<Sum>; }
   Index size() const { return count * panel_size(); }
   Range whole() const { return {0, count}; }
+  // Those of a part: whole pairs.
+  Range of(Part part) const {
+    if (!paired) return part.of(count);
+    const Range pairs = part.of((count + 1) / 2);
+    return {2 * pairs.begin, min_of(2 * pairs.end, count)};
+  }
 };
 
 // each(row, column, sums) for the rows of a tile and every vector of columns; with several gates, sums holds one vector
 // for each.
 template <class P, class Each>
-[[gnu::always_inline]] inline void for_each_vector(const P& panels, Index p, Index R, const typename P::Sum* sums,
+[[gnu::always_inline]] inline void for_each_vector(const P& panels, Index p, Index R, typename P::Sum* sums,
                                                    Each each) {
   constexpr Index width = kWidth<typename P::Sum>;
   const int V = panels.vectors(p);
@@ -196,20 +244,43 @@ template <class P, class Each>
   }
 }
 
-// The loop nest of all products of rows: panel > tile of rows > row > vector.  product(sums, p, r0, R) forms the sums
-// of R rows from r0 on and panel p; each(row, column, sums) is called as in for_each_vector.
-template <class P, class Product, class Each>
-[[gnu::always_inline]] inline void for_each_tile(const P& panels, Range range, Index rows, Product product, Each each) {
-  TileSums<typename P::Sum> sums;
-  for (Index p = range.begin; p < range.end; ++p) {
-    const RowTiles tiles(rows, max_rows(panels.vectors(p)));
+// The loop nest of all products of rows: panel > tile of rows > row > vector.  product(sums, p, n, r0, R) forms the
+// sums of R rows from r0 on and n panels from p on; each(row, column, sums) is called as in for_each_vector, and when
+// all rows of a tile had their turn, then(row, column, sums).
+struct Nothing {};
+template <class P, class Product, class Each, class Then = Nothing>
+[[gnu::always_inline]] inline void for_each_tile(const P& panels, Range range, Index rows, Product product, Each each,
+                                                 Then then = {}) {
+  using Sum = typename P::Sum;
+  TileSums<Sum> sums;
+  for (Index p = range.begin, N; p < range.end; p += N) {
+    N = panels.in_pair(p) ? 2 : 1;
+    const int V = panels.vectors(p);
+    const RowTiles tiles(rows, max_rows(V));
     for (Index i = 0; i < tiles.count; ++i) {
       const Index r0 = tiles.begin(i), R = tiles.begin(i + 1) - r0;
-      product(sums.data, p, r0, R);
-      for_each_vector(panels, p, R, sums.data,
-                      [&](Index r, Index column, const typename P::Sum* of) { each(r0 + r, column, of); });
+      product(sums.data, p, N, r0, R);
+      for (Index q = 0; q < N; ++q) {
+        Sum* const first = sums.data + q * R * V * kWidth<Sum>;
+        for_each_vector(panels, p + q, R, first, [&](Index r, Index column, Sum* of) { each(r0 + r, column, of); });
+        if constexpr (!__is_same(Then, Nothing)) {
+          for_each_vector(panels, p + q, R, first, [&](Index r, Index column, Sum* of) { then(r0 + r, column, of); });
+        }
+      }
     }
   }
+}
+
+// The sums of R rows and N panels from p on, where those are packed.
+template <bool inlined, class P, class A>
+[[gnu::always_inline]] inline void multiply_panels(const P& panels, Index p, Index N, Index R, typename P::Sum* sums,
+                                                   const A* const* a, const Index* at) {
+  const int V = panels.vectors(p), segments = panels.segments;
+  if constexpr (!__is_same(A, std::int8_t)) {
+    if (N == 2) return run_paired_tile<P::most>(R, sums, a, at, segments, panels.K, panels.panel(p));
+  }
+  if constexpr (inlined) return run_tile<false>(R, V, sums, a, at, segments, panels.K, panels.panel(p));
+  run_shared_tile<false>(R, V, sums, a, at, segments, panels.K, panels.panel(p));
 }
 
 // Where vector v of a panel comes from in W (gates * columns, K): a row for each lane.
@@ -250,18 +321,19 @@ void pack_transposed(const P& to, Index p, const typename P::Storage* W) {
   const int V = to.vectors(p);
   for (int v = 0; v < V; ++v) {
     const From source(to, p, v, W);
-    auto* out = to.panel(p) + v * From::width;
+    auto [out, stride] = to.packing(p);
+    out += v * From::width;
     typename From::Factors columns;
     Index k = 0;
     for (; k + From::block <= to.K; k += From::block) {
       source.transposed(k, columns);
 #pragma GCC unroll 8
-      for (const auto& column : columns) store(out, column), out += V * From::width;
+      for (const auto& column : columns) store(out, column), out += stride;
     }
     if (k == to.K) continue;
     typename From::Factors rest;
     source.transposed(k, to.K - k, rest);
-    for (Index c = 0; c < lanes_of<typename P::Storage>(to.K - k); ++c) store(out, rest[c]), out += V * From::width;
+    for (Index c = 0; c < lanes_of<typename P::Storage>(to.K - k); ++c) store(out, rest[c]), out += stride;
   }
 }
 
@@ -352,33 +424,38 @@ template <int R = 1, class P, class A>
 
 // Rows of a, each in segments as for `tile`, times a matrix in panels.  A matrix that is not packed takes whole rows. A
 // product of single steps of a recurrence has the tiles inside it: there a call would count.
-template <bool inlined = false, class P, class A, class Each>
+template <bool inlined = false, class P, class A, class Each, class Then = Nothing>
 [[gnu::always_inline]] inline void multiply_rows(const P& panels, Range range, const A* const* a, Index rows, Each each,
-                                                 const Index* at = &kStart) {
-  const auto product = [&](typename P::Sum* sums, Index p, Index r0, Index R) {
+                                                 const Index* at = &kStart, Then then = {}) {
+  const auto product = [&](typename P::Sum* sums, Index p, Index N, Index r0, Index R) {
     if constexpr (!__is_same(A, std::int8_t)) {
       if (panels.unpacked) return run_tile_unpacked(R, sums, a + r0, panels, p);
     }
-    const int V = panels.vectors(p);
-    if constexpr (inlined) return run_tile<false>(R, V, sums, a + r0, at, panels.segments, panels.K, panels.panel(p));
-    run_shared_tile<false>(R, V, sums, a + r0, at, panels.segments, panels.K, panels.panel(p));
+    multiply_panels<inlined>(panels, p, N, R, sums, a + r0, at);
   };
-  for_each_tile(panels, range, rows, product, each);
+  for_each_tile(panels, range, rows, product, each, then);
 }
 
-// Fills panel p from `out` on with rows as they stand: out[k][c] = row(k)[first(p) + c].
+// Fills panel p from `out` on with rows as they stand: out[k][c] = row(k)[first(p) + c].  Rows may lie anywhere, and
+// are brought near so many rows early.
+constexpr Index kPackAhead = 8;
 template <class P, class RowOf>
-void pack_plain(const P& panels, Index p, RowOf row_of, Lane<typename P::Storage>* out) {
+void pack_plain(const P& panels, Index p, RowOf row_of, Lane<typename P::Storage>* out, Index stride) {
   using Sum = typename P::Sum;
   constexpr Index depth = kDepth<typename P::Storage>;
   const int V = panels.vectors(p);
   for (int s = 0; s < panels.segments; ++s) {
     for (Index k = s * panels.K, end = k + panels.K; k < end; k += depth) {
       const auto *row = row_of(k), *next = k + 1 < end && depth > 1 ? row_of(k + 1) : nullptr;
-      for (int v = 0; v < V; ++v, out += kWidth<Sum>) {
-        const Index column = panels.first(p) + v * kWidth<Sum>;
-        store(out, lanes_across(row + column, next ? next + column : nullptr, panels.lanes(column)));
+      for (Index ahead = k + kPackAhead; ahead < min_of(k + kPackAhead + depth, end); ++ahead) {
+        const auto* from = row_of(ahead) + panels.first(p);
+        for (int v = 0; v < V; ++v) __builtin_prefetch(from + v * kWidth<Sum>);
       }
+      for (int v = 0; v < V; ++v) {
+        const Index column = panels.first(p) + v * kWidth<Sum>;
+        store(out + v * kWidth<Sum>, lanes_across(row + column, next ? next + column : nullptr, panels.lanes(column)));
+      }
+      out += stride;
     }
   }
 }
@@ -388,6 +465,7 @@ template <class P>
 void pack_plain(const P& to, const typename P::Storage* W, Part part) {
   const Range panels = part.of(to.count);
   for (Index p = panels.begin; p < panels.end; ++p) {
-    pack_plain(to, p, [&](Index k) { return W + k * to.columns; }, to.panel(p));
+    const auto [out, stride] = to.packing(p);
+    pack_plain(to, p, [&](Index k) { return W + k * to.columns; }, out, stride);
   }
 }

@@ -156,11 +156,12 @@ class Int8Step {
     const V h_prev = Cell::reads_h_prev ? load_n(r.h_0 + b * call_.P + j, n) : V{};
     const V c_prev = Cell::has_c ? load_n(r.c_0 + b * call_.H + j, n) : V{};
     const StepOut<float> out = Cell::forward(x_part, h_part, vectors.of, h_prev, c_prev, saved);
+    const V h = output_of<Cell>(out.h_gate, out.c);
     if constexpr (Cell::has_c) store_n(r.c_n + b * call_.H + j, out.c, n);
     if (projected_) {
-      store(m_ + b * Hp_ + j, out.h);
+      store(m_ + b * Hp_ + j, h);
     } else {
-      give(r, b, j, out.h, n);
+      give(r, b, j, h, n);
     }
   }
 

@@ -39,7 +39,7 @@ struct Lstm {
     const V o = sigmoid(peep(x_part[3] + h_part[3], p, 2, c));
     // clang-format on
     saved[0] = i, saved[1] = f, saved[2] = g, saved[3] = o;
-    return {o * tanh(c), c};
+    return {o, c};
   }
 
   static StepBack<Real> backward(const V (&saved)[4], const V* p, V /*h*/, V /*h_prev*/, V c, V c_prev, V dh, V dc_next,
@@ -57,6 +57,6 @@ struct Lstm {
     return {V{}, peep(peep(dc * f, p, 1, da[1]), p, 0, da[0])};
   }
 
-  // What the projection multiplies: the cell's own output, before W_hr.
-  static V output(const V (&saved)[4], V c) { return saved[3] * tanh(c); }
+  // h, or with a projection what that multiplies.
+  static V output(V o, V c) { return o * tanh(c); }
 };

@@ -148,9 +148,11 @@ struct Plan {
   Packed<Cell, T> lay(const RecurrenceOf<T>& recurrence, Arena& arena, Arena& kept) const {
     const CallOf<T>& c = call;
     Packed<Cell, T> to;
+    // That are multiplied at a time; weights that are kept packed may be read by calls of other sizes.
+    const Index rows = c.segment || unpacked || c.reused ? kAnyRows : c.B;
     to.input = {c.H, c.I};
-    to.hidden = {c.H, c.P};
-    to.projection = {c.P, c.H};
+    to.hidden = {c.H, c.P, 1, rows};
+    to.projection = {c.P, c.H, 1, rows};
     if (unpacked) {
       to.input.unpacked = recurrence.weights.W_ih;
       to.hidden.unpacked = recurrence.weights.W_hh;

@@ -69,12 +69,17 @@ inline void add_outer_product(const OuterProduct<Storage, To>& of, const Blocks&
     const int V = panels.vectors(p);
     for (Index block = 0, from = 0, at = 0; block < blocks.count; from = blocks.ends[block++]) {
       panels.K = blocks.ends[block] - from;
-      pack_plain(panels, p, [&](Index k) { return of.right[from + k]; }, packed + at * V * kWidth<Sum>);
+      pack_plain(
+          panels, p, [&](Index k) { return of.right[from + k]; }, packed + at * V * kWidth<Sum>, V * kWidth<Sum>);
       at += lanes_of<Storage>(panels.K);
     }
     for (Index item = items.begin; item < items.end; ++item) {
       const Index gate = item / tiles.count, i = item % tiles.count;
       const Index u0 = tiles.begin(i), R = tiles.begin(i + 1) - u0, first = of.at[gate] + u0;
+      for (Index r = 0; r < R; ++r) {  // what is added to is next to be read and written, and far away
+        const Sum* row = of.to + (gate * of.units + u0 + r) * of.columns + panels.first(p);
+        for (int v = 0; v < V; ++v) __builtin_prefetch(row + v * kWidth<Sum>, 1);
+      }
       for (Index block = 0, from = 0, at = 0; block < blocks.count; from = blocks.ends[block++]) {
         const Index n = lanes_of<Storage>(blocks.ends[block] - from);
         run_shared_tile<true>(R, V, sums.data, of.left + at, &first, 1, n, packed + at * V * kWidth<Sum>);

@@ -55,7 +55,9 @@ inline Vec<Lane<Storage>> lanes_across(const Storage* row, const Storage* next, 
   if constexpr (kDepth<Storage> == 1) return n == kWidth<Storage> ? load(row) : load_n(row, n);
   if constexpr (kDepth<Storage> == 2) {
     using Pairs = Vec<std::int32_t>;
-    const auto wide = [n](const BFloat16* p) { return __builtin_convertvector(load_n(p, n), Pairs); };
+    const auto wide = [n](const BFloat16* p) {
+      return __builtin_convertvector(n == kWidth<float> ? load(p) : load_n(p, n), Pairs);
+    };
     return next ? wide(row) | wide(next) << 16 : wide(row);
   }
 }

@@ -81,6 +81,13 @@ def test_grid_says_where_rounds_are_few():
     assert text.count("(5)") == 2
 
 
+def test_mixed_precision_shows_means_over_the_seeds():
+    bits, ms = {"float32_bits": [2.0, 3.0], "bfloat16_bits": [2.0, 3.1]}, {"float32_ms": 20.0, "bfloat16_ms": 10.0}
+    row = {"data": "works", "cell": "gru", "H": 256, "steps": 400, **bits, **ms, "x": 2.0, "quartiles": [1.9, 2.1]}
+    (line,) = tables.mixed_precision({"rows": [row | {"difference": 0.02}]}).splitlines()[2:]
+    assert line == "| works | gru | 256 | 400 | 2.500 | 2.550 | +2.0% | 50.0 | 100.0 | 2.00 (1.90 to 2.10) |"
+
+
 def test_missing_peer_is_named_in_its_column():
     found = {**ABOUT, "versions": {"torch": "2"}, "missing": {"JAX": "not installed"}}
     ratios = {"ms": {"unrolled": 1.0}, "ratio": {"torch": 2.0}}

@@ -81,17 +81,37 @@ def test_mixed_types_are_an_error_of_torch(name):
     assert str(ours.value).startswith(str(theirs.value).split(".")[0])
 
 
+@pytest.mark.parametrize("name", LAYERS)
+def test_state_of_another_type_is_refused_by_name(name):
+    """torch refuses it too, for an LSTM with a text that names neither."""
+    stock, layer = pair(name, 5, 9, dtype=torch.bfloat16)
+    x, h = torch.randn(7, 3, 5).bfloat16(), torch.randn(1, 3, 9)
+    hx = (h, h.bfloat16()) if name == "LSTM" else h
+    with pytest.raises(RuntimeError):
+        stock(x, hx)
+    with pytest.raises(RuntimeError, match=r"hx dtype \(torch\.float32\) does not match weight dtype"):
+        layer(x, hx)
+
+
 @pytest.mark.usefixtures("instruction_set")
 @pytest.mark.parametrize("I", [4, 5])  # the last pair of a sum is whole, or half of one
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
-def test_numbers_that_are_not_finite_stay_in_their_row(value, I):
-    _, layer = pair("GRU", I, 9, dtype=torch.bfloat16)
+@pytest.mark.parametrize("name", LAYERS)
+def test_numbers_that_are_not_finite_stay_in_their_row(name, value, I):
+    _, layer = pair(name, I, 9, dtype=torch.bfloat16)
+
+    def run(x):
+        leaf = x.clone().requires_grad_()
+        y, _ = layer(leaf)
+        y.sum().backward()
+        return y.detach(), leaf.grad
+
     x = torch.randn(6, 3, I).bfloat16()
-    clean, _ = layer(x)
+    clean, dx_clean = run(x)
     x[2, 1, -1] = value
-    y, _ = layer(x)
+    y, dx = run(x)
     others = [0, 2]
-    assert_same_bits({"y": y[:, others]}, {"y": clean[:, others]})
+    assert_same_bits({"y": y[:, others], "dx": dx[:, others]}, {"y": clean[:, others], "dx": dx_clean[:, others]})
     assert_same_bits({"y": y[:2]}, {"y": clean[:2]})
     assert bool(y[2:, 1].isnan().all()) == (value != value)
 
