@@ -43,8 +43,10 @@ class Barrier {
       while (places_[k].round.load(std::memory_order_acquire) < round_) {
         const std::chrono::duration<double> waited = Clock::now() - began;
         if (waited.count() > seconds) return false;
-        if (waited < kAwake) patience.wait();
-        else std::this_thread::sleep_for(std::min<std::chrono::duration<double>>(waited / kShare, kLongest));
+        if (waited < kAwake)
+          patience.wait();
+        else
+          std::this_thread::sleep_for(std::min<std::chrono::duration<double>>(waited / kShare, kLongest));
       }
     }
     return true;
