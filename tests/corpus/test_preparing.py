@@ -275,3 +275,12 @@ def test_value_that_is_no_sequence_is_named_by_its_number(values, said, tmp_path
     with pytest.raises(CorpusError, match=said):
         prepare(iter(values), tmp_path / "corpus")
     prepare(iter(["ab", "abc"] * 20), tmp_path / "corpus")  # nothing is in the way
+
+
+def test_several_sets_by_name_are_refused_in_the_place_of_one(tmp_path):
+    sets = {"train": ["ab", "abc"] * 20, "test": ["ab"]}
+    said = "got a mapping from 'train', 'test', expected sequences; give what one of them names"
+    with pytest.raises(CorpusError, match=said):
+        prepare(sets, tmp_path / "corpus")
+    with pytest.raises(CorpusError, match=said):
+        Corpus.from_sequences(sets)
