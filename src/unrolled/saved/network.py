@@ -277,9 +277,9 @@ def _each(layer: Layer, change: Callable[[Weights], Weights]) -> tuple[Weights, 
 
 
 def _check(network: Network) -> None:
-    for where, given, expected in _given(network):
-        if not isinstance(given, expected):
-            raise TypeError(f"{where} is a {type(given).__name__}, expected {expected.__name__}")
+    for where, given, kind in _given(network):
+        if not isinstance(given, kind):
+            raise TypeError(f"{where} is a {type(given).__name__}, expected {kind.__name__}")
     if not network.layers:
         raise ValueError("a network needs at least one layer")
     if network.one_hot and network.embedding is not None:
