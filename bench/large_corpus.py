@@ -56,10 +56,15 @@ def piece(size: int) -> bytes:
     return b"\n".join(b" ".join(words[k] for k in line) for line in lines)[:size]
 
 
+def text_of(size: int, file: Path) -> Path:
+    """Return a text of this many bytes, made unless it is there: by another process, whose memory is not counted."""
+    if not file.exists() or file.stat().st_size != size:
+        subprocess.run([sys.executable, __file__, "--write", str(file), str(size)], check=True)
+    return file
+
+
 def write_text(file: Path, size: int) -> None:
-    """Write a text of this many bytes, unless it is there."""
-    if file.exists() and file.stat().st_size == size:
-        return
+    """Write a text of this many bytes."""
     text, left, number = piece(min(PIECE, size)), size, 0
     with file.open("wb") as stream:
         while left:
@@ -175,6 +180,9 @@ def main() -> int:
     if sys.argv[1:2] == ["--start"]:
         train_on(sys.argv[2], FirstStep(), 1)
         return 0
+    if sys.argv[1:2] == ["--write"]:
+        write_text(Path(sys.argv[2]), int(sys.argv[3]))
+        return 0
     if sys.argv[1:2] == ["--work"]:
         train_on(sys.argv[2], Turns())
         return 0
@@ -187,12 +195,9 @@ def main() -> int:
     report = Report("large_corpus", arguments)
     scratch = arguments.folder or Path(tempfile.mkdtemp())
     scratch.mkdir(parents=True, exist_ok=True)
-    text, folder, log = scratch / "text.txt", scratch / "corpus", scratch / "log"
-    write_text(text, size)
+    text, folder, log = text_of(size, scratch / "text.txt"), scratch / "corpus", scratch / "log"
     for processes, part, name in ((1, min(size, GB), "one"), (arguments.threads, size, "corpus")):
-        beginning = text if part == size else scratch / "part.txt"
-        if part != size:
-            write_text(beginning, part)
+        beginning = text if part == size else text_of(part, scratch / "part.txt")
         report.add(lambda p=processes, b=beginning, n=name: encode(b, scratch / n, log, p, arguments.stop_after), line)  # type: ignore[misc]
     report.add(lambda: first_steps(folder, scratch, log), line)
     report.add(lambda: beside_memory(folder, text, scratch, 1.0 if arguments.quick else arguments.seconds), line)
