@@ -32,27 +32,35 @@ from unrolled.lm.training import train
 V = 96
 #: What two processes reach at least, times one process of as many threads.
 GOAL = 0.9
+#: Before each turn, s: the others of two processes go on to their next step, and wait there.
+PAUSE = 0.1
 SIDES = {"one process, two threads": (1, 2), "two processes, one thread": (2, 1)}
 
 
 class Turns(Callback):
-    """Takes as many steps as a line of standard input says, and answers with the seconds that they took."""
+    """Takes as many steps as a line of standard input says, and answers with the seconds that they took.
+
+    One more comes first and is not counted: for it, caches are cold, and another process has done its part before.
+    """
 
     def __init__(self) -> None:
-        self.left, self.began = 0, 0.0
+        self.left = 0
+        self.began: float | None = None
 
     def on_train_begin(self, run: Any) -> None:
         self.wait()
 
     def on_log(self, run: Any, line: dict[str, Any]) -> None:
+        if self.began is None:
+            self.began = time.perf_counter()
+            return
         self.left -= 1
         if not self.left:
             print(time.perf_counter() - self.began, flush=True)
             self.wait()
 
     def wait(self) -> None:
-        self.left = int(sys.stdin.readline() or 0)
-        self.began = time.perf_counter()
+        self.left, self.began = int(sys.stdin.readline() or 0), None
         if not self.left:
             os._exit(0)
 
@@ -73,7 +81,7 @@ class Side:
 
     size: int
     threads: int
-    task: tuple[str, int, int, int]
+    command: list[str]
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -84,9 +92,8 @@ class Side:
         common |= {"MASTER_PORT": port, "OMP_NUM_THREADS": self.threads, "UNROLLED_NUM_THREADS": self.threads}
         for rank in range(self.size):
             own = {name: str(value) for name, value in (common | {"RANK": rank, "LOCAL_RANK": rank}).items()}
-            command = [sys.executable, __file__, "--work", *map(str, self.task)]
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE if rank == 0 else None}
-            self.processes.append(subprocess.Popen(command, text=True, env=os.environ | own, **pipes))
+            self.processes.append(subprocess.Popen(self.command, text=True, env=os.environ | own, **pipes))
 
     def __call__(self) -> object:
         return self.seconds(1)
@@ -108,9 +115,10 @@ class Side:
 
 def measure(cell: str, H: int, B: int, T: int, seconds: float) -> dict[str, Any]:
     """Measure both sides on one model."""
-    sides = {name: Side(*of, (cell, H, B, T)) for name, of in SIDES.items()}
+    command = [sys.executable, __file__, "--work", cell, str(H), str(B), str(T)]
+    sides = {name: Side(*of, command) for name, of in SIDES.items()}
     try:
-        times = interleave(sides, seconds)
+        times = interleave(sides, seconds, PAUSE)
     finally:
         for side in sides.values():
             side.close()

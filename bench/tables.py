@@ -248,6 +248,18 @@ def steps(found: Found) -> str:
     return markdown("cell|>H|>aim of the kernel|" + "|".join(f">{way}" for way in ways), lines)
 
 
+def call_costs(found: Found) -> str:
+    """Microseconds of a call, and those that are not its kernels."""
+    lines = []
+    for row in found["rows"]:
+        us = row["us"]
+        known = {name: number(us[name]) if name in us else "" for name in ("kernels", "empty Function", "torch")}
+        difference = number(us["unrolled"] - us["kernels"]) if "kernels" in us else "missing"
+        whole = [row["cell"], row["phase"], number(us["unrolled"]), known["kernels"]]
+        lines.append([*whole, difference, row["aim_us"] or "", known["empty Function"], known["torch"]])
+    return markdown("cell|phase|>whole call|>kernels|>beside them|>aim|>empty Function|>torch", lines)
+
+
 def peers(found: Found) -> str:
     """Every library at the common shapes: how many times longer it takes, a table a phase."""
 
@@ -373,6 +385,29 @@ def parallel(found: Found) -> str:
     )
 
 
+def large_corpus(found: Found) -> str:
+    """What a text larger than memory costs, and what is asked for."""
+    goals = found["goals"]
+
+    def shown(row: dict[str, Any], key: str, form: str, scale: float, unit: str) -> str:
+        asked = f" (aim {form.format(goals[key] * scale)})" if key in goals else ""
+        return f"{form.format(row[key] * scale)} {unit}{asked}" if key in row else ""
+
+    return markdown(
+        "what|>seconds|>speed|>largest process|>to the first step",
+        (
+            [
+                row["name"],
+                f"{row['seconds']:.1f}" if "seconds" in row else "",
+                shown(row, "rate", "{:.0f}", 1, "MB/s") or shown(row, "ratio", "{:.3f}", 1, "of that from memory"),
+                shown(row, "peak", "{:.2f}", 1e-9, "GB"),
+                shown(row, "start", "{:.2f}", 1, "s"),
+            ]
+            for row in found["rows"]
+        ),
+    )
+
+
 def corpus(found: Found) -> str:
     """Bits per character of each cell and size, and what simple predictors reach."""
     lines = [
@@ -386,3 +421,14 @@ def corpus(found: Found) -> str:
     equal = f"\n\nThe same steps here and in plain PyTorch, validation bits:{same[:-1]}." if same else ""
     table = markdown("cell|>H|>minutes|>steps|>tokens/s|>bits/character", lines)
     return f"{table}\n\nBaselines of the same split: {beside}.{equal}"
+
+
+def campaign(found: Found) -> str:
+    """What became of damaged and hostile input, reader by reader."""
+    rows = found["rows"]
+    keys = ("cases", "works", "refused", "sanitized")
+    lines = [[reader, *(f"{row[key]:,}" for key in keys), f"{row['seconds']:.0f}"] for reader, row in rows.items()]
+    sums = [f"{sum(row[key] for row in rows.values()):,}" for key in keys]
+    lines.append(["all", *sums, f"{sum(row['seconds'] for row in rows.values()):.0f}"])
+    table = markdown("reader|>cases|>read, and ran|>refused|>under the sanitizers|>s", lines)
+    return f"{table}\n\n`{found['command']}`, in pieces."

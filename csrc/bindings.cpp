@@ -19,6 +19,7 @@
 #include <utility>
 #include <variant>
 
+#include "barrier.h"
 #include "sampler.h"
 #include "dispatch.h"
 #include "layer_call.h"
@@ -131,11 +132,12 @@ void linear(std::string_view dtype, nb::handle arrays) {
 }
 
 nb::object step(int cell, nb::handle x, nb::handle state, nb::handle weights, bool stacked, int threads) {
-  const Named<kWeightsFields> first(item(weights, 0));
-  if (!is_plain(first["W_hh"])) return nb::none();
-  return with_kernels(first, [&]<class Real>(const Kernels<Real>& kernels) {
+  const nb::handle first = Named<kWeightsFields>(item(weights, 0))["W_hh"];
+  if (!is_plain(first)) return nb::none();
+  const DLTensor W_hh = read_tensor(first);
+  return with_kernels(W_hh.dtype, [&]<class Real>(const Kernels<Real>& kernels) {
     if constexpr (std::is_same_v<Real, Computed<Real>>) {
-      return step_of(kernels, cell_of(cell), x, state, weights, stacked, allowed_threads(threads));
+      return step_of(kernels, cell_of(cell), x, state, weights, W_hh, stacked, allowed_threads(threads));
     } else {
       return nb::object(nb::none());  // c would need a place in between: the caller takes the slow path
     }
@@ -370,6 +372,22 @@ NB_MODULE(_core, m) {
              bool likeliest) { new (place) Choice(checked({forbidden, temperature, top_k, top_p, min_p, likeliest})); },
           nb::arg("forbidden"), nb::arg("temperature"), nb::arg("top_k"), nb::arg("top_p"), nb::arg("min_p"),
           nb::arg("likeliest"));
+  nb::class_<Barrier>(m, "Barrier", "Where the processes of one machine wait for each other: csrc/barrier.h.")
+      .def_static("bytes", &Barrier::bytes, nb::arg("size"), "Bytes of memory, zero at first, that it needs.")
+      .def(
+          "__init__",
+          [](Barrier* place, nb::ndarray<std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu> memory, Index rank,
+             Index size) {
+            if (static_cast<Index>(memory.size()) < Barrier::bytes(size)) throw nb::value_error("too little memory");
+            new (place) Barrier(memory.data(), rank, size);
+          },
+          nb::arg("memory").noconvert(), nb::arg("rank"), nb::arg("size"), nb::keep_alive<1, 2>())
+      .def(
+          "come", [](Barrier& barrier, const std::vector<double>& numbers) { barrier.come(numbers); },
+          nb::arg("numbers"), "Come, with a few numbers: as many as the others.")
+      .def("wait", &Barrier::wait, nb::arg("seconds"), nb::call_guard<nb::gil_scoped_release>(),
+           "Whether all have come; waits for so long at most.")
+      .def("sums", &Barrier::sums, "What all have come with, added in the order of their ranks.");
   m.def("choose", &choose, nb::arg("choice"), nb::arg("logits").noconvert(), nb::arg("u"),
         "Return the symbol that u in [0, 1) chooses from logits (V).");
   m.def("shares", &shares, nb::arg("choice"), nb::arg("logits").noconvert(), nb::arg("p").noconvert(),

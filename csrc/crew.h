@@ -107,9 +107,7 @@ class Crew {
     std::atomic<Number> phase{0};  // of the last claim
   };
 
-  std::uint64_t present(Number phase) const {
-    return present_[(phase & kOpenMp) != 0].load(std::memory_order_relaxed);
-  }
+  std::uint64_t present(Number phase) const { return present_[(phase & kOpenMp) != 0].load(std::memory_order_relaxed); }
 
   // While a call has a place for them, members of the crew do not go to sleep.
   struct Wanted {

@@ -131,18 +131,29 @@ def on_two_hosts(scratch):
 
 
 def line_cut(scratch):
-    """The line between two hosts is cut: both end after the time-out, and name the other."""
+    """The line between two hosts is cut: both end after the time-out, and name the other; the run goes on later."""
+    out = scratch / "line"
+    steady = ["sonnets", *DROPPED, "--checkpoint-every", "5", "--max-steps", "1000000"]
     with two_hosts() as (hosts, cut):
-        each = [["train", *ENDLESS, "--rank-timeout", 6, "--out", scratch / "cut"]] * 2
+        each = [["train", *steady, "--rank-timeout", 6, "--out", out]] * 2
         running = start_ranks(*each, prefixes=hosts, address=ADDRESSES[0])
-        wait_for_step(1, scratch / "cut", running[0])
+        wait_for_step(20, out, running[0])
         cut()
         began = time.monotonic()
         (code, _, first, _), (other, _, second, _) = map(ended, running)
     assert (code, other) == (1, 1)
     assert first[0].startswith("unrolled: rank 1 (pid "), first
     assert second == ["unrolled: the machine of rank 0 has not answered for 6 s"]
-    return f"both ended within {time.monotonic() - began:.0f} s"
+    seconds, reached = time.monotonic() - began, last_step(out)
+    with two_hosts() as (hosts, _):
+        arguments = ["train", "--resume", "--out", out, "--max-steps", reached + 20]
+        running = [
+            start(*arguments, processes=1, options=options(k, 29401), prefix=host) for k, host in enumerate(hosts)
+        ]
+        for code, _, _, error in map(ended, running):
+            assert code == 0, error
+    assert unrolled("train", *steady[:-1], reached + 20, "--out", scratch / "never-cut").returncode == 0
+    return f"both ended within {seconds:.0f} s, and torchrun went on: {same(out, scratch / 'never-cut')}"
 
 
 PARTS = (

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.commands.command_line import ENVIRONMENT, UNROLLED
 
 ROOT = Path(__file__).parents[2]
+LOCAL = "127.0.0.1"
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 
 
@@ -26,15 +27,16 @@ def start(*arguments, processes=2, options=("--standalone",), module="unrolled",
     return _started([*prefix, *TORCHRUN, *options, f"--nproc-per-node={processes}", "-m", module, *arguments])
 
 
-def start_ranks(*each, prefixes=((), ()), address="127.0.0.1", port=None):
+def start_ranks(*each, prefixes=((), ()), address=LOCAL, port=None):
     """Start a process with these arguments for each rank, as torchrun would, without the seconds that it takes itself.
 
-    Args: each: the arguments of each rank; prefixes: words before each command; address: of the first one.
+    Args: each: the arguments of each rank; prefixes: words before each command; address: of the first one, where each
+        is on another machine.
     """
-    port, started = port or free_port(), []
+    port, started, here = port or free_port(), [], address == LOCAL
     for rank, (arguments, prefix) in enumerate(zip(each, prefixes, strict=True)):
         place = {"RANK": rank, "WORLD_SIZE": len(each), "MASTER_ADDR": address, "MASTER_PORT": port}
-        place |= {"LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1}
+        place |= {"LOCAL_RANK": rank if here else 0, "LOCAL_WORLD_SIZE": len(each) if here else 1}
         started.append(_started([*prefix, *UNROLLED, *arguments], place))
     return started
 

@@ -167,7 +167,23 @@ def filled(name, byte):
     return lambda folder: (folder / name).write_bytes(byte * (folder / name).stat().st_size)
 
 
+def counted(first=None, **parts):
+    """Return what puts other counts in the index of a folder: that of the first symbol, and those of train."""
+
+    def change(folder):
+        index = json.loads((folder / "corpus.json").read_text())
+        index["first"][0] = index["first"][0] if first is None else first
+        index["parts"]["train"] |= parts
+        (folder / "corpus.json").write_text(json.dumps(index))
+
+    return change
+
+
 DAMAGE = {
+    "negative count": (counted(unknown=-7), r"corpus\.json: damaged: its parts or counts"),
+    "more sequences than symbols": (counted(sequences=10**25), r"corpus\.json: damaged: its parts"),
+    "negative beginnings": (counted(first=-1), r"corpus\.json: damaged: its parts or counts"),
+    "beginnings without end": (counted(first=10**30), r"corpus\.json: damaged: its parts or counts"),
     "truncated": (lambda f: os.truncate(f / "train.ids", 99), r"train\.ids: has 99 bytes, expected"),
     "no symbol": (filled("train.ids", b"\xff"), "place 0 holds 255"),
     "missing": (lambda f: (f / "test.ids").unlink(), r"test\.ids: cannot read"),
@@ -259,3 +275,12 @@ def test_value_that_is_no_sequence_is_named_by_its_number(values, said, tmp_path
     with pytest.raises(CorpusError, match=said):
         prepare(iter(values), tmp_path / "corpus")
     prepare(iter(["ab", "abc"] * 20), tmp_path / "corpus")  # nothing is in the way
+
+
+def test_several_sets_by_name_are_refused_in_the_place_of_one(tmp_path):
+    sets = {"train": ["ab", "abc"] * 20, "test": ["ab"]}
+    said = "got a mapping from 'train', 'test', expected sequences; give what one of them names"
+    with pytest.raises(CorpusError, match=said):
+        prepare(sets, tmp_path / "corpus")
+    with pytest.raises(CorpusError, match=said):
+        Corpus.from_sequences(sets)

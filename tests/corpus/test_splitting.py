@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tests.corpus.corpora import decoded
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.reading import CorpusError, CorpusWarning
+from unrolled.corpus.splitting import BLOCK, counts
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=10), st.integers(0, 3), st.integers(0, 3))
@@ -100,3 +101,11 @@ def test_corpus_too_small_to_hold_anything_out_is_trained_on_whole(data, changes
     with pytest.warns(CorpusWarning, match=said):
         corpus = Corpus.read(tmp_path / "data", **changes)
     assert corpus.split.sizes == sizes
+
+
+@pytest.mark.parametrize("length", [0, 1, 999, BLOCK - 1, BLOCK, 2 * BLOCK + 3])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_counts_are_those_of_each_id(length, dtype):
+    ids = np.random.default_rng(0).integers(0, 90, length).astype(dtype)
+    for some in (ids, ids[1:]):  # of another alignment
+        assert counts(some, 97).tolist() == [int((some == k).sum()) for k in range(97)]

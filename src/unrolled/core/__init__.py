@@ -15,6 +15,7 @@ except ImportError as error:
         "which needs a C++20 compiler, or with `make`"
     ) from error
 
+Barrier = _core.Barrier
 active_instruction_set = _core.active_instruction_set
 default_threads = _core.default_threads
 instruction_sets = _core.instruction_sets

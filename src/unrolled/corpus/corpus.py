@@ -180,12 +180,8 @@ class Corpus:
 
         Raises: CorpusError as :meth:`read`.
         """
-        if isinstance(sequences, str | bytes):
-            raise CorpusError("got one text, expected sequences of symbols or texts; use Corpus.from_text")
         config = _adapted(config, vocabulary, changes)
-        places = ((f"sequence {k}", sequence) for k, sequence in enumerate(sequences))
-        found = ((0, where, records.in_memory(sequence, where, config.column)) for where, sequence in places)
-        encoder, starts = encode_records(found, config)
+        encoder, starts = encode_records(records.of_values(sequences, config.column), config)
         return _split_and_number(encoder, starts, config, Known(vocabulary, extend), ("sequences in memory",), False)
 
     @property

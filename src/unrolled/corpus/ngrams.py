@@ -7,7 +7,7 @@ then runs of windows that begin alike.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from unrolled.corpus.splitting import Sequences
 from unrolled.saved.vocabulary import Ids
 
 Reals = npt.NDArray[np.float64]
+Numbers = npt.NDArray[np.signedinteger[Any]]
 
 #: Steps of the EM algorithm that fits weights.
 STEPS = 30
@@ -39,12 +40,12 @@ class Predictions(NamedTuple):
 class _Level(NamedTuple):
     """The n-grams of one order: a symbol w after a context h of one length."""
 
-    raw: Ids  # how often each occurs in training
-    ending: Ids  # each without its first symbol, an n-gram of the order below
-    context_of: Ids  # the context of each
+    raw: Numbers  # how often each occurs in training
+    ending: Numbers  # each without its first symbol, an n-gram of the order below
+    context_of: Numbers  # the context of each
     contexts: int  # how many contexts there are
-    h: Ids  # the context of each scored symbol
-    w: Ids  # the n-gram of each scored symbol
+    h: Numbers  # the context of each scored symbol
+    w: Numbers  # the n-gram of each scored symbol
 
 
 def predictions(known: Sequences, scored: Sequence[Sequences], V: int, longest: int) -> list[Predictions]:
@@ -107,34 +108,38 @@ def mixed(each: Predictions, weights: Reals) -> Reals:
 def _levels(known: Sequences, scored: Sequence[Sequences], V: int, longest: int) -> Iterator[_Level]:
     """Yield the n-grams of order 1 to the longest."""
     parts = [known, *scored]
-    ids = np.concatenate([part.ids for part in parts]).astype(np.int64)
+    few = sum(len(part.ids) for part in parts) < 2**31
+    narrow: np.dtype[np.signedinteger[Any]] = np.dtype(np.int32 if few else np.int64)  # half the memory
+    ids: Numbers = np.concatenate([part.ids for part in parts]).astype(narrow)
     lengths = np.concatenate([part.lengths for part in parts])
-    age = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)  # symbols before, in a sequence
+    age: Numbers = np.arange(len(ids)).astype(narrow)  # symbols before, in a sequence
+    age -= np.repeat((np.cumsum(lengths) - lengths).astype(narrow), lengths)
     keys = [_back(ids, age, V, back) for back in range(longest)]
-    order = np.lexsort(keys[::-1])
-    counted = ((age > 0) & (np.arange(len(ids)) < len(known.ids)))[order].astype(np.int64)
+    order: Numbers = np.lexsort(keys[::-1]).astype(narrow)
+    counted = (age > 0)[order] & (order < len(known.ids))
     asked = np.flatnonzero(age[len(known.ids) :] > 0) + len(known.ids)
     new = np.arange(len(ids)) == 0  # whether a window, in sorted order, begins otherwise than the one before
-    gram = number = np.zeros(len(ids), np.int64)  # the n-gram at each position, and of each window in sorted order
+    gram: Numbers = np.zeros(len(ids), narrow)
+    number = gram  # the n-gram at each position, and of each window in sorted order
     for key in keys:
         symbols = key[order]
         new[1:] |= symbols[1:] != symbols[:-1]
         first, context, contexts, ending = np.flatnonzero(new), np.roll(gram, 1), int(number[-1]) + 1, number
-        number = np.cumsum(new) - 1
+        number = np.cumsum(new, dtype=narrow) - narrow.type(1)
         gram = np.empty_like(number)
         gram[order] = number
-        raw = np.add.reduceat(counted, first)
+        raw = np.add.reduceat(counted, first, dtype=narrow)
         yield _Level(raw, ending[first], context[order[first]], contexts, context[asked], gram[asked])
 
 
-def _back(ids: Ids, age: Ids, V: int, n: int) -> Compact:
+def _back(ids: Numbers, age: Numbers, V: int, n: int) -> Compact:
     """Return the symbol n positions before each, counted from 1; 0 before the start of a sequence."""
     symbols = np.roll(ids, n) + 1
     symbols[age < n] = 0
     return symbols.astype(np.min_scalar_type(V))
 
 
-def _interpolated(level: _Level, c: Ids, p: Reals) -> tuple[Reals, npt.NDArray[np.bool_]]:
+def _interpolated(level: _Level, c: Numbers, p: Reals) -> tuple[Reals, npt.NDArray[np.bool_]]:
     """Return p(w | h) of each scored symbol, and whether h occurs; p holds that of the context one symbol shorter."""
     d = _discounts(c)[np.minimum(c, 3)]
     C = np.bincount(level.context_of, c, level.contexts)[level.h]
@@ -143,7 +148,7 @@ def _interpolated(level: _Level, c: Ids, p: Reals) -> tuple[Reals, npt.NDArray[n
     return np.where(C > 0, ((c - d)[level.w] + freed * p) / seen, p), C > 0
 
 
-def _discounts(c: Ids) -> Reals:
+def _discounts(c: Numbers) -> Reals:
     """Return the discounts of counts of 0, 1, 2 and of 3 or more; 1/2 where there are too few to estimate."""
     n = [np.count_nonzero(c == k) for k in range(5)]
     discounts = [0.0, 0.5, 0.5, 0.5]

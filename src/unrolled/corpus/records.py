@@ -229,6 +229,20 @@ def _place(source: Source, column: str, first: list[str], header: bool) -> int:
     raise CorpusError(f"{source}: {found}; name the one that holds the sequences ({option('column')}), {columns}")
 
 
+def of_values(values: Iterable[object], column: str) -> Iterator[tuple[int, str, Record]]:
+    """Return what a program gives as records, each with the number of its source, 0, and its place.
+
+    Args: the values; the field of each that is the record, where they are mappings.
+    Raises: CorpusError if they are one text, or several sets by name; as :func:`in_memory` while they are read.
+    """
+    if isinstance(values, str | bytes):
+        raise CorpusError("got one text, expected sequences of symbols or texts; use Corpus.from_text")
+    if isinstance(values, Mapping):
+        raise CorpusError(f"got a mapping from {listed([*values])}, expected sequences; give what one of them names")
+    places = ((f"sequence {k}", value) for k, value in enumerate(values))
+    return ((0, where, in_memory(value, where, column)) for where, value in places)
+
+
 def in_memory(value: object, where: str, field: str = "") -> Record:
     """Return a value of a program as a record, by the rule that holds for files.
 

@@ -42,7 +42,11 @@ class Share(NamedTuple):
 
     def lanes(self, B: int) -> Ids:
         """Return its lanes of a stream: always the same, so that a state stays with its text."""
-        return np.arange(B * self.rank // self.size, B * (self.rank + 1) // self.size)
+        return np.arange(*self.part(B))
+
+    def part(self, n: int) -> tuple[int, int]:
+        """Return where its part of n things that lie in a row begins and ends."""
+        return n * self.rank // self.size, n * (self.rank + 1) // self.size
 
     def rows(self, lengths: Ids) -> Ids:
         """Return its rows of a batch of sequences, so that all processes have about as many symbols.
@@ -81,9 +85,12 @@ class NoExchange:
         """Return the function that adds the gradients of a batch, or of a part of it."""
         return add_gradients
 
-    def finish(self, nats: float) -> float:
-        """Return the loss of the batches of all processes, summed; their gradients are summed then too."""
-        return nats
+    def finish(self, nats: float, stop: bool, run: Timed) -> tuple[float, bool]:
+        """Return the loss of all processes, summed, and whether any is asked to stop.
+
+        Their gradients are summed then too, and all have the times of the first.
+        """
+        return nats, stop
 
 
 class Alone:

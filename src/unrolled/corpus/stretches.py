@@ -248,8 +248,7 @@ def encode_values(values: Iterable[object], config: DataConfig, scratch: Path, p
     with writing(scratch):
         scratch.mkdir(parents=True)
     stretches: list[Stretch] = []
-    places = ((f"sequence {k}", value) for k, value in enumerate(values))
-    found = ((0, where, records.in_memory(value, where, config.column)) for where, value in places)
+    found = records.of_values(values, config.column)
     read = 0
     while some := [*_some(found)]:
         with warnings.catch_warnings(record=True) as heard:

@@ -36,12 +36,19 @@ class FlatParameters:
         for p in trained:
             starts.append(starts[-1] + -(-p.numel() // ALIGNMENT) * ALIGNMENT)
         self.values = torch.nn.Parameter(torch.zeros(starts[-1], dtype=trained[0].dtype))
-        self.gradients = self.values.grad = torch.zeros_like(self.values)
         self.spans = {id(p): span for p, span in zip(trained, itertools.pairwise(starts), strict=True)}
         for p, start in zip(trained, starts[:-1], strict=True):
             span = slice(start, start + p.numel())
             p.data = self.values.data[span].view(p.shape).copy_(p.data)
-            p.grad = self.gradients[span].view(p.shape)
+        self._trained = trained
+        self.keep_gradients_in(torch.zeros_like(self.values.data))
+
+    def keep_gradients_in(self, zeros: torch.Tensor) -> None:
+        """Keep the gradients in this buffer from now on, which is as long as the values."""
+        self.gradients = self.values.grad = zeros
+        for p in self._trained:
+            start, _ = self.spans[id(p)]
+            p.grad = zeros[start : start + p.numel()].view(p.shape)
 
 
 class Optimiser:
@@ -76,7 +83,7 @@ class AdamW:
     """
 
     def __init__(self, flat: FlatParameters, weight_decay: float):
-        self.values, self.gradients, self.weight_decay = flat.values.data, flat.gradients, weight_decay
+        self.flat, self.values, self.weight_decay = flat, flat.values.data, weight_decay
         self.moments = {"exp_avg": torch.zeros_like(self.values), "exp_avg_sq": torch.zeros_like(self.values)}
         self.steps = torch.zeros(())  # the kernel takes a tensor
 
@@ -85,7 +92,7 @@ class AdamW:
         self.steps += 1
         torch._fused_adamw_(
             [self.values],
-            [self.gradients],
+            [self.flat.gradients],
             [self.moments["exp_avg"]],
             [self.moments["exp_avg_sq"]],
             [],

@@ -165,7 +165,7 @@ class Run:
         self.progress = Progress.none()
         self.best: torch.Tensor | None = None  # flat weights with the lowest validation loss
         self.clock, self.meter = Clock.zero(), Meter.zero()
-        self.began = time.monotonic()  # less the seconds before the run was resumed
+        self.began = self._read = time.monotonic()  # less the seconds before the run was resumed; the clock, last
         self.lasted = {"step": 0.0, "validation": 60 * config.max_minutes * VALIDATION_SHARE, "save": 0.0}  # seconds
         self.carried: State | None = None  # hidden state after the last chunk of a stream
         self.metrics: MetricsLog | None = None
@@ -202,16 +202,24 @@ class Run:
 
     def start(self) -> None:
         """Start the clock, at the seconds that a resumed run has already taken."""
-        self.began = time.monotonic() - self.clock.seconds
+        self._read = time.monotonic()
+        self.began = self._read - self.clock.seconds
+
+    def step_over(self) -> None:
+        """Remember how long a step took, from when the clock was last read, and read it."""
+        self._over("step", self._read)
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
-        """Remember how long a step, a validation or a save takes, and read the clock after it."""
+        """Remember how long a validation or a save takes, and read the clock after it."""
         before = time.monotonic()
         yield
-        now = time.monotonic()
-        self.lasted[part] = now - before
-        self.clock.seconds = now - self.began
+        self._over(part, before)
+
+    def _over(self, part: str, since: float) -> None:
+        self._read = time.monotonic()
+        self.lasted[part] = self._read - since
+        self.clock.seconds = self._read - self.began
 
     def _to_come(self) -> float:
         """Return the seconds that one more step takes, and what follows the last."""

@@ -91,28 +91,30 @@ def train(
         exchange = ranks.exchange(run.optimiser.flat, gradients.walked_back(model))
         function = gradients.gradient_function(model, config.precision, run.sampled, ready=exchange.ready)
         add_gradients = exchange.around(function)
-        while (ended := run.ended(ranks.agree(stop.is_set(), run))) is None:
+        stopped = ranks.agree(stop.is_set(), run)
+        while (ended := run.ended(stopped)) is None:
             place = run.place()
-            with run.timed("step"):
-                batches, N, nats = 0, 0, 0.0
-                while run.takes_another(batches, stop.is_set()):
-                    batch, exchange.last = run.loader.next(), batches + 1 == config.accumulate
-                    sum_of_nats, after = add_gradients(model, batch, None if batch.reset else run.carried)
-                    run.carried = after if corpus.stream else None
-                    batches, nats, N = batches + 1, nats + sum_of_nats, N + batch.N
-                if batches < config.accumulate:
-                    if run.clock.step or ranks.agree(stop.is_set(), run):
-                        run.go_back(place)  # who resumes takes the step
-                        continue
-                    run.note_short_step(batches)
-                nats = exchange.finish(nats)
-                norm = run.optimiser.gradient_norm(N)
-                if not math.isfinite(nats) or not math.isfinite(norm):
-                    found = f"loss {nats / N:g} nats per symbol, gradient norm {norm:g}"
-                    raise run.divergence(run.clock.step + 1, found)
-                rate = run.schedule.rate(run.clock.step, run.clock.seconds)
-                run.optimiser.step(N, norm, rate)
-                run.count(nats, N, norm)
+            batches, N, nats = 0, 0, 0.0
+            while run.takes_another(batches, stop.is_set()):
+                batch, exchange.last = run.loader.next(), batches + 1 == config.accumulate
+                sum_of_nats, after = add_gradients(model, batch, None if batch.reset else run.carried)
+                run.carried = after if corpus.stream else None
+                batches, nats, N = batches + 1, nats + sum_of_nats, N + batch.N
+            run.step_over()
+            if batches < config.accumulate:
+                stopped = ranks.agree(stop.is_set(), run)
+                if run.clock.step or stopped:
+                    run.go_back(place)  # who resumes takes the step
+                    continue
+                run.note_short_step(batches)
+            nats, stopped = exchange.finish(nats, stop.is_set(), run)
+            norm = run.optimiser.gradient_norm(N)
+            if not math.isfinite(nats) or not math.isfinite(norm):
+                found = f"loss {nats / N:g} nats per symbol, gradient norm {norm:g}"
+                raise run.divergence(run.clock.step + 1, found)
+            rate = run.schedule.rate(run.clock.step, run.clock.seconds)
+            run.optimiser.step(N, norm, rate)
+            run.count(nats, N, norm)
             step, improved = run.clock.step, False
             if step % config.log_every == 0:
                 line = run.log(rate)
@@ -123,8 +125,10 @@ def train(
                 improved = validation is not None and run.progress.waited == 0
                 for callback in callbacks:
                     callback.on_validation_end(run, validation)
-            if (improved or step % config.checkpoint_every == 0) and run.ended(ranks.agree(stop.is_set(), run)) is None:
+                stopped = ranks.agree(stop.is_set(), run)
+            if (improved or step % config.checkpoint_every == 0) and run.ended(stopped) is None:
                 run_state.save(run)
+                stopped = ranks.agree(stop.is_set(), run)
         if ended != "signal" and run.clock.validated != run.clock.step:
             run.validate()
         run_state.save(run)

@@ -1,6 +1,7 @@
 """Several processes, as threads of one: each with its own connections, models and files, without the time of a start.
 
-What the threads share is torch's random numbers and signals: dropout and SIGTERM are tested in real processes.
+They are on one machine and share memory, unless they are said to be apart.  What the threads share beside it is torch's
+random numbers and signals: dropout and SIGTERM are tested in real processes.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from unrolled.lm.parallel.meeting import meet
 from unrolled.lm.training import train
 
 
-def crew(size, work, timeout=20.0, coming=None):
+def crew(size, work, timeout=20.0, coming=None, apart=False):
     """Return what work(ranks) returns or raises in each process; those that do not come return None."""
     store, met = HashStore(), []
 
@@ -23,6 +24,8 @@ def crew(size, work, timeout=20.0, coming=None):
         try:
             ranks = meet(store, rank, size, timeout)
             met.append(ranks)
+            if not apart:
+                ranks.gather()
             return work(ranks)
         except Exception as error:
             return error
@@ -34,7 +37,7 @@ def crew(size, work, timeout=20.0, coming=None):
     return ended
 
 
-def trained_by(size, corpus, model, training, out=None, timeout=20.0, changed=lambda model: model, **how):
+def trained_by(size, corpus, model, training, out=None, changed=lambda model: model, apart=False, **how):
     """Return (model, result) of each process that trains one model with the others, or what it raises."""
     models = []
     for _ in range(size):
@@ -45,4 +48,4 @@ def trained_by(size, corpus, model, training, out=None, timeout=20.0, changed=la
         own = models[ranks.share.rank]
         return own, train(own, corpus, training, out, ranks=ranks, **how)
 
-    return crew(size, work, timeout)
+    return crew(size, work, apart=apart)

@@ -8,15 +8,24 @@ import torch
 from tests.lm.runs import stream_corpus
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
+from unrolled.corpus.sharing import ALL, Alone
 from unrolled.lm import gradients
 from unrolled.lm.gradients import by_autograd, gradient_function, walked_back
 from unrolled.lm.loader import BatchLoader
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.optimisers import Optimiser
 from unrolled.lm.parallel import exchange as exchanges
-from unrolled.lm.parallel.exchange import Exchange, buckets
+from unrolled.lm.parallel.exchange import SentGradients, buckets
 
 DEEP = ModelConfig("gru", hidden_size=7, num_layers=3, embedding_size=4, learned_initial_state=True)
+
+
+class Timed:
+    """A run, as far as an exchange asks it."""
+
+    def __init__(self, seconds=0.0, step=0.0):
+        self.clock, self.lasted = Alone(), {"step": step}
+        self.clock.seconds = seconds
 
 
 def prepared(config):
@@ -52,10 +61,10 @@ def test_parts_go_out_while_earlier_layers_are_walked_back(path, tied, monkeypat
         sent.append((tensor.storage_offset(), tensor.clone(), flat.gradients.clone()))
         return lambda: None
 
-    exchange = Exchange(flat, walked_back(model), send)
+    exchange = SentGradients(flat, ALL, walked_back(model), send)
     gradient_function(model, ready=exchange.ready)(model, batch, None)
     during = len(sent)
-    exchange.finish(0.0)
+    exchange.finish(0.0, False, Timed())
     first_layer = flat.spans[id(model.rnn.weight_hh_l0)]
     assert during >= 8  # of the last two layers and the head
     for start, part, meanwhile in sent[:6]:
@@ -69,7 +78,7 @@ def test_parts_go_out_while_earlier_layers_are_walked_back(path, tied, monkeypat
 def test_parts_wait_for_the_last_batch_of_a_step():
     model, flat, batch = prepared(DEEP)
     sent = []
-    exchange = Exchange(flat, walked_back(model), lambda tensor: sent.append(tensor) or (lambda: None))
+    exchange = SentGradients(flat, ALL, walked_back(model), lambda tensor: sent.append(tensor) or (lambda: None))
     add_gradients = exchange.around(gradient_function(model, ready=exchange.ready))
     for _ in range(2):
         exchange.last = False
@@ -77,7 +86,7 @@ def test_parts_wait_for_the_last_batch_of_a_step():
         assert not sent
         exchange.last = True
         add_gradients(model, batch, None)
-        assert exchange.finish(1.5) == 1.5
+        assert exchange.finish(1.5, True, Timed()) == (1.5, True)
         assert sum(part.numel() for part in sent[:-1]) == flat.gradients.numel()
         assert exchange.bytes == 4 * flat.gradients.numel()
         sent.clear()

@@ -11,10 +11,13 @@ from unrolled.corpus.sharing import Alone
 from unrolled.lm.parallel.ranks import Ranks, RanksDiffer
 from unrolled.lm.parallel.watch import RankLost
 
+APART = pytest.mark.parametrize("apart", [False, True], ids=["together", "apart"])
 
+
+@APART
 @pytest.mark.parametrize("size", [2, 3])
-def test_numbers_are_summed_in_every_process(size):
-    ended = crew(size, lambda ranks: ranks.sum(ranks.share.rank + 0.1, 2))
+def test_numbers_are_summed_in_every_process(size, apart):
+    ended = crew(size, lambda ranks: ranks.sum(ranks.share.rank + 0.1, 2), apart=apart)
     assert ended == [ended[0]] * size
     assert ended[0] == (pytest.approx(sum(range(size)) + 0.1 * size), 2 * size)
 
@@ -34,7 +37,8 @@ def test_arrays_of_the_first_process_are_told_to_all():
             assert np.array_equal(ended[name], array)
 
 
-def test_times_are_those_of_the_first_and_a_signal_reaches_all():
+@APART
+def test_times_are_those_of_the_first_and_a_signal_reaches_all(apart):
     class Timed:
         def __init__(self, rank):
             self.clock, self.lasted = Alone(), {"step": 0.25 + rank, "save": 1.0 + rank}
@@ -45,7 +49,7 @@ def test_times_are_those_of_the_first_and_a_signal_reaches_all():
         asked = [ranks.agree(False, run), ranks.agree(ranks.share.rank == 1, run)]
         return asked, run.clock.seconds, run.lasted
 
-    assert crew(3, work) == [([False, True], 10.0, {"step": 0.25, "save": 1.0})] * 3
+    assert crew(3, work, apart=apart) == [([False, True], 10.0, {"step": 0.25, "save": 1.0})] * 3
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -107,14 +111,15 @@ def test_missing_process_is_named_within_the_time_out():
     assert (first.first, third.first) == (True, False)
 
 
-def test_error_of_one_process_ends_the_others_with_its_words():
+@APART
+def test_error_of_one_process_ends_the_others_with_its_words(apart):
     def work(ranks):
         with ranks.reporting():
             if ranks.share.rank == 1:
                 raise OSError("the disk is full")
             ranks.sum(1.0)
 
-    zero, one, two = crew(3, work)
+    zero, one, two = crew(3, work, apart=apart)
     assert isinstance(one, OSError)
     for error in (zero, two):
         assert isinstance(error, RankLost)
@@ -130,25 +135,27 @@ def test_error_of_all_processes_is_told_by_the_first():
     assert crew(3, work) == [True, False, False]
 
 
-def test_process_that_dies_is_named_in_seconds():
+@APART
+def test_process_that_dies_is_named_in_seconds(apart):
     def work(ranks):
         ranks.sum(1.0)
         if ranks.share.rank == 1:
-            ranks.close()  # as a process that is killed: no word, and its connections break
+            ranks.close()  # as a process that is killed: no word, and its locks and connections are gone
             return None
         began = time.monotonic()
         with pytest.raises(RankLost) as lost:
             ranks.sum(1.0)
         return str(lost.value), time.monotonic() - began
 
-    first, _, third = crew(3, work)
+    first, _, third = crew(3, work, apart=apart)
     for said, seconds in (first, third):
         assert said.startswith("rank 1 (pid ")
         assert "has died" in said
         assert seconds < 10
 
 
-def test_process_that_gives_no_sign_of_life_is_given_up_after_the_time_out():
+@APART
+def test_process_that_gives_no_sign_of_life_is_given_up_after_the_time_out(apart):
     def work(ranks):
         ranks.sum(1.0)
         if ranks.share.rank == 1:
@@ -159,18 +166,19 @@ def test_process_that_gives_no_sign_of_life_is_given_up_after_the_time_out():
             ranks.sum(1.0)
         return str(lost.value)
 
-    said, _ = crew(2, work, timeout=1.0)
+    said, _ = crew(2, work, timeout=1.0, apart=apart)
     assert said.startswith("rank 1 (pid ")
     assert said.endswith("has not answered for 1 s")
 
 
-def test_process_that_is_busy_is_waited_for():
+@APART
+def test_process_that_is_busy_is_waited_for(apart):
     def work(ranks):
         if ranks.first:
             time.sleep(2.5)  # as long as writing a large file takes, and more than the time-out
         return ranks.sum(1.0)
 
-    assert crew(2, work, timeout=1.0) == [(2.0,)] * 2
+    assert crew(2, work, timeout=1.0, apart=apart) == [(2.0,)] * 2
 
 
 def test_ranks_answer_to_every_word_of_one_that_is_alone():

@@ -67,13 +67,13 @@ def close(folder, other, atol):
         np.testing.assert_allclose(tensors[name], others[name], atol=200 * atol, err_msg=name)
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize(("size", "apart"), [(2, False), (3, False), (3, True)])
 @pytest.mark.parametrize("name", KINDS)
-def test_several_processes_train_as_one(name, size, tmp_path):
+def test_several_processes_train_as_one(name, size, apart, tmp_path):
     corpus, model, training = KINDS[name]
     corpus = corpus()
     _, alone = trained(corpus, model, training, tmp_path / "alone")
-    ended = trained_by(size, corpus, model, training, tmp_path / "together")
+    ended = trained_by(size, corpus, model, training, tmp_path / "together", apart=apart)
     weights = [found.state_dict() for found, _ in ended]
     for (_, result), found in zip(ended, weights, strict=True):
         assert (result.steps, result.ended, result.epochs) == (alone.steps, alone.ended, alone.epochs)
@@ -92,22 +92,24 @@ def test_processes_that_sample_the_softmax_have_one_model(tmp_path):
         assert all(torch.equal(w, first.state_dict()[key]) for key, w in found.state_dict().items())
 
 
-def test_several_processes_train_as_one_by_autograd(tmp_path):
+@pytest.mark.parametrize("apart", [False, True])
+def test_several_processes_train_as_one_by_autograd(apart, tmp_path):
     corpus, model, training = KINDS["stream-gru-adamw-cosine"]
     corpus = corpus()
     trained(corpus, model, training, tmp_path / "alone")
-    trained_by(2, corpus, model, training, tmp_path / "together", changed=with_hook)
+    trained_by(2, corpus, model, training, tmp_path / "together", changed=with_hook, apart=apart)
     close(tmp_path / "together", tmp_path / "alone", 1e-6)
 
 
+@pytest.mark.parametrize("apart", [False, True])
 @pytest.mark.parametrize("name", ["stream-gru-adamw-cosine", "sequences-lstm-sgd-plateau-accumulate"])
-def test_run_that_is_resumed_by_as_many_processes_has_the_same_bytes(name, tmp_path):
+def test_run_that_is_resumed_by_as_many_processes_has_the_same_bytes(name, apart, tmp_path):
     corpus, model, training = KINDS[name]
     corpus, cut = corpus(), replace(training, max_steps=43, schedule="constant")
     training = replace(training, schedule="constant")
-    trained_by(3, corpus, model, training, tmp_path / "whole")
-    trained_by(3, corpus, model, cut, tmp_path / "cut")
-    trained_by(3, corpus, model, training, tmp_path / "cut", resume=True)
+    trained_by(3, corpus, model, training, tmp_path / "whole", apart=apart)
+    trained_by(3, corpus, model, cut, tmp_path / "cut", apart=apart)
+    trained_by(3, corpus, model, training, tmp_path / "cut", apart=apart, resume=True)
     (tensors, state), (others, wanted) = (load_checkpoint(tmp_path / folder) for folder in ("cut", "whole"))
     assert tensors.keys() == others.keys()
     assert [key for key in others.keys() - SHARED if tensors[key].tobytes() != others[key].tobytes()] == []

@@ -1,14 +1,18 @@
-"""The sum of all processes' gradients, in parts that go out while the walk back through the layers goes on."""
+"""What processes tell each other once a step: gradients, loss, whether to stop, and the time.
+
+Between machines gradients go out in parts, while the walk back through the layers goes on; on one machine they are
+added in memory (`memory`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
-from unrolled.corpus.sharing import NoExchange
+from unrolled.corpus.sharing import NoExchange, Share, Timed
 from unrolled.lm.dropout import rows_of
 from unrolled.lm.loader import Batch
 from unrolled.lm.optimisers import FlatParameters
@@ -52,29 +56,18 @@ def buckets(flat: FlatParameters, order: Iterable[torch.nn.Parameter], least: in
 
 
 class Exchange(NoExchange):
-    """Sums the flat gradients of all processes.
+    """Sums the gradients of all processes, and tells them the loss, the stop and the time, once a step.
 
-    Parts go out in the same order everywhere, each once it and all before it are complete.
-
-    Args:
-        flat: the flat parameters, all of them in the order.
-        order: in which a batch completes the gradients.
-        send: begins to sum a tensor over all processes; what it returns waits until that is done.
+    Args: the flat parameters; the number of this process, and how many there are.
     """
 
-    def __init__(
-        self, flat: FlatParameters, order: Iterable[torch.nn.Parameter], send: Callable[[Tensor], Callable[[], None]]
-    ):
-        self.gradients, self.send = flat.gradients, send
-        self.buckets = buckets(flat, order)
-        self.ready = self._ready
-        self._waits: list[Callable[[], None]] = []
-        self._complete: set[int] = set()
+    def __init__(self, flat: FlatParameters, share: Share):
+        self.flat, self.share = flat, share
 
     @property
     def bytes(self) -> int:
         """How many bytes of gradient are summed in a step."""
-        return self.gradients.numel() * self.gradients.element_size()
+        return self.flat.gradients.numel() * self.flat.gradients.element_size()
 
     def around(self, add_gradients: GradientFunction) -> GradientFunction:  # type: ignore[override]
         """Return the function that adds the gradients of a part of a batch."""
@@ -85,15 +78,40 @@ class Exchange(NoExchange):
 
         return add_part
 
-    def finish(self, nats: float) -> float:
-        """Send what has not gone yet and wait for all; return the loss of all processes, summed."""
+
+class SentGradients(Exchange):
+    """Sums the gradients over connections.
+
+    Parts go out in the same order everywhere, each once it and all before it are complete.
+
+    Args:
+        flat, share: as for :class:`Exchange`; all have the same parameters.
+        order: in which a batch completes the gradients.
+        send: begins to sum a tensor over all processes; what it returns waits until that is done.
+    """
+
+    def __init__(
+        self,
+        flat: FlatParameters,
+        share: Share,
+        order: Iterable[torch.nn.Parameter],
+        send: Callable[[Tensor], Callable[[], None]],
+    ):
+        super().__init__(flat, share)
+        self.send, self.buckets = send, buckets(flat, order)
+        self.ready = self._ready
+        self._waits: list[Callable[[], None]] = []
+        self._complete: set[int] = set()
+
+    def finish(self, nats: float, stop: bool, run: Timed) -> tuple[float, bool]:
+        """Send what has not gone yet, with the loss, and wait for all."""
         self._send_until(len(self.buckets))
-        loss = torch.tensor([nats], dtype=torch.float64)
-        self._waits.append(self.send(loss))
+        numbers = torch.tensor(numbers_of(nats, stop, run, self.share), dtype=torch.float64)
+        self._waits.append(self.send(numbers))
         for wait in self._waits:
             wait()
         self._waits, self._complete = [], set()
-        return float(loss)
+        return taken(numbers.tolist(), run)
 
     def _ready(self, *parameters: Tensor | None) -> None:
         """Send the parts that are complete with these parameters, if no other batch adds to them."""
@@ -107,4 +125,17 @@ class Exchange(NoExchange):
 
     def _send_until(self, count: int) -> None:
         for part in self.buckets[len(self._waits) : count]:
-            self._waits.append(self.send(self.gradients[part.start : part.stop]))
+            self._waits.append(self.send(self.flat.gradients[part.start : part.stop]))
+
+
+def numbers_of(nats: float, stop: bool, run: Timed, share: Share) -> list[float]:
+    """Return what a process tells the others: its loss, whether it is asked to stop, and the times of the first."""
+    times = [run.clock.seconds, *run.lasted.values()]
+    return [nats, float(stop), *(times if share.rank == 0 else [0.0] * len(times))]
+
+
+def taken(sums: Sequence[float], run: Timed) -> tuple[float, bool]:
+    """Take the times from the sums of what all have told; return the loss, and whether any is asked to stop."""
+    nats, stops, run.clock.seconds, *lasted = sums
+    run.lasted.update(zip(run.lasted, lasted, strict=True))
+    return nats, stops > 0

@@ -36,7 +36,10 @@ class Presence(msgspec.Struct):
 def meet_under_torchrun(launch: Launch, timeout: float) -> Ranks:
     """Return all processes that torchrun has started, as :func:`meet`."""
     share_cores(launch)
-    return meet(_store(launch, timeout), launch.rank, launch.size, timeout, _device())
+    ranks = meet(_store(launch, timeout), launch.rank, launch.size, timeout, _device())
+    if launch.local_size == launch.size:
+        ranks.gather()
+    return ranks
 
 
 def share_cores(launch: Launch) -> None:

@@ -19,10 +19,12 @@ import torch
 from torch import Tensor
 from torch.distributed.distributed_c10d import BroadcastOptions, ProcessGroupGloo
 
+from unrolled.core import Barrier
 from unrolled.corpus.sharing import Alone, Share, Timed
 from unrolled.lm.optimisers import FlatParameters
 from unrolled.lm.parallel.comparison import Given, difference
-from unrolled.lm.parallel.exchange import Exchange
+from unrolled.lm.parallel.exchange import Exchange, SentGradients, numbers_of, taken
+from unrolled.lm.parallel.memory import Gathering, SharedFile, SharedGradients
 from unrolled.lm.parallel.watch import LOOK, Watch
 
 Value = TypeVar("Value")
@@ -45,7 +47,7 @@ class RanksDiffer(ValueError):
 
 
 class Ranks(Alone):
-    """Several processes that share one run, connected by gloo.
+    """Several processes that share one run, connected by gloo, and by memory if that is told to :meth:`gather`.
 
     Args:
         watch: who of them lives, in a store that all reach.
@@ -56,6 +58,7 @@ class Ranks(Alone):
 
     def __init__(self, watch: Watch, share: Share, group: Any, processors: Sequence[str]):
         self.watch, self.share, self.group, self.processors = watch, share, group, processors
+        self.gathering: Gathering | None = None
         self._pending: set[Any] = set()
         self._compared = 0
 
@@ -64,18 +67,27 @@ class Ranks(Alone):
         """What this process is called."""
         return self.watch.names[self.share.rank]
 
+    def gather(self) -> None:
+        """Wait for each other, and add gradients, in memory that all share, if all are on one machine and can."""
+        if file := SharedFile.of(self, Barrier.bytes(self.size)):
+            self.gathering = Gathering(file, self.share, self.watch)
+
     def close(self) -> None:
         """Break the connections; others that wait for this process see it.
 
         While an operation waits for a process that is lost, gloo would wait with it: such a group is left to the exit.
         """
         self.watch.heart.stop()
+        if self.gathering:
+            self.gathering.file.close()
         if self._pending:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.group))
         self.group = None
 
     def sum(self, *numbers: float) -> tuple[float, ...]:
         """Return the sum over all processes of each number."""
+        if self.gathering:
+            return self.gathering.sum(*numbers)
         sums = torch.tensor(numbers, dtype=torch.float64)
         self._summing(sums)()
         return tuple(sums.tolist())
@@ -106,10 +118,7 @@ class Ranks(Alone):
 
     def agree(self, stop: bool, run: Timed) -> bool:
         """Return whether any process is asked to stop; from here on all have the times of the first."""
-        own = [run.clock.seconds, *run.lasted.values()]
-        stops, run.clock.seconds, *lasted = self.sum(stop, *(own if self.first else [0.0] * len(own)))
-        run.lasted.update(zip(run.lasted, lasted, strict=True))
-        return stops > 0
+        return taken(self.sum(*numbers_of(0.0, stop, run, self.share)), run)[1]
 
     def copy_first(self, *tensors: Any) -> None:
         """Overwrite tensors with those of the first process."""
@@ -161,7 +170,10 @@ class Ranks(Alone):
 
     def exchange(self, flat: FlatParameters, order: Iterable[torch.nn.Parameter]) -> Exchange:
         """Return what sums the gradients of all processes."""
-        return Exchange(flat, order, self._summing)
+        file = SharedFile.of(self, SharedGradients.bytes_of(flat, self.size)) if self.gathering else None
+        if self.gathering and file:
+            return SharedGradients(flat, file, self.gathering)
+        return SentGradients(flat, self.share, order, self._summing)
 
     def reporting(self) -> AbstractContextManager[None]:
         """Tell the others of an error inside the block, because they would wait for this process."""

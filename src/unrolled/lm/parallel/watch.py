@@ -136,8 +136,14 @@ class Watch:
         after = self._see()
         dead = [rank for rank in range(len(self.names)) if rank != self.rank and before[rank] == after[rank]]
         if dead:
-            return self.announced(f"{self._named(dead)} died; its own output or the log of its machine may say why")
+            return self.dead(dead)
         return self.announced(f"the connection to the other processes broke: {error}")
+
+    def dead(self, ranks: Sequence[int]) -> RankLost:
+        """Return what is to be said when processes have died: theirs or another's last word, if there is one."""
+        if self._anyone_failed():
+            return RankLost(self._failure(), first=False)
+        return self.announced(f"{self._named(ranks)} died; its own output or the log of its machine may say why")
 
     @contextmanager
     def reporting(self) -> Iterator[None]:
