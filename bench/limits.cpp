@@ -51,6 +51,7 @@ constexpr int kRegisters = 16, kVectorBytes = 16;
 
 #include "../csrc/simd/lanes.h"
 #include "../csrc/simd/storage.h"
+#include "../csrc/simd/transpose.h"
 #include "../csrc/gemm-inl.h"
 
 double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }

@@ -36,6 +36,7 @@ PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "left_padded": ("left_padded", tables.left_padded),
     "ragged": ("ragged", tables.ragged),
     "steps": ("steps", tables.steps),
+    "call_costs": ("call_costs", tables.call_costs),
     "peers": ("peers", tables.peers),
     "situations": ("situations", tables.situations),
     "bfloat16": ("bfloat16", tables.bfloat16),
@@ -44,11 +45,12 @@ PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "training": ("train_throughput", tables.training),
     "corpus": ("corpus_table", tables.corpus),
     "ways": ("runtime", lambda found: tables_runtime.ways(found, results_of("c_header"))),
-    "runtime_steps": ("runtime", tables_runtime.runtime_steps),
+    "runtime_steps": ("runtime", lambda found: tables_runtime.runtime_steps(found, results_of("layers"))),
     "runtime_weights": ("runtime", tables_runtime.runtime_weights),
     "runtime_many": ("runtime", tables_runtime.runtime_many),
     "c_header": ("c_header", tables_runtime.c_header),
     "parallel": ("parallel", tables.parallel),
+    "campaign": ("campaign", tables.campaign),
     "large_corpus": ("large_corpus", tables.large_corpus),
 }
 
@@ -83,7 +85,7 @@ def table(name: str, said: set[str], results: Path = RESULTS) -> str:
     found = results_of(bench, results)
     if found is None:
         return f"Not measured yet: `python bench/{bench}.py`."
-    if bench in said:
+    if bench in said or "machine" not in found:
         return make(found)
     said.add(bench)
     return f"{make(found)}\n\n{tables.provenance(found)}"

@@ -41,6 +41,10 @@ CELLS = ("LSTM", "GRU")
 SIZES = (16, 64, 256)
 #: Sizes at which smaller weights are timed.
 LARGE = (256, 512)
+#: Bytes of a weight, by the type in which it is stored.
+BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
+#: Largest difference that smaller weights may make, relative to the largest value compared.
+NARROW = 0.02
 #: Of the lines that are scored in a batch, one in so many is scored by steps from Python.
 STEPPED = 10
 #: Between two steps of a service, s.
@@ -51,13 +55,14 @@ PAUSED = 100
 Row = dict[str, Any]
 
 
-def steps(cell: str, H: int, report: Report, seconds: float, paused: int) -> Row:
-    """Time one step in every library, the state carried."""
+def steps(cell: str, H: int, stored: str, report: Report, seconds: float, paused: int) -> Row:
+    """Time one step in every library, the state carried; ours on weights that are stored so, the others' in float32."""
     layer = getattr(unrolled.nn, cell)(H, H)
     weights = {name.removesuffix("_l0"): w.detach() for name, w in layer.named_parameters()}
     stock = getattr(torch.nn, f"{cell}Cell")(H, H)
     stock.load_state_dict(weights)
-    model, x = RuntimeModel(network_of(layer)), torch.randn(H)
+    network, x = network_of(layer), torch.randn(H)
+    model = RuntimeModel(network if stored == "float32" else narrowed(network, stored))  # type: ignore[arg-type]
     as_array, rows = x.numpy(), x[None]
     bodies: dict[str, Callable[[], Any]] = {"unrolled": lambda: model.step(as_array)}
     bodies["torch cell"] = carried(torch.inference_mode()(lambda state: stock(rows, state)), None)
@@ -68,13 +73,16 @@ def steps(cell: str, H: int, report: Report, seconds: float, paused: int) -> Row
         report.lacks("ONNX Runtime", str(problem))
     found = {name: [torch.as_tensor(h_of(body())).view(-1) for _ in range(3)][-1] for name, body in bodies.items()}
     for name, h in found.items():
-        same(f"{cell} H{H} {name}", {"h": h}, {"h": found["torch cell"]}, TOLERANCE[torch.float32])
+        allowed = TOLERANCE[torch.float32] if stored == "float32" or name != "unrolled" else NARROW
+        same(f"{cell} H{H} {stored} {name}", {"h": h}, {"h": found["torch cell"]}, allowed)
     times = interleave(bodies, seconds)
     after = {name: [after_pause(body) for _ in range(paused)] for name, body in bodies.items()}
     return {
         "what": "step",
         "cell": cell,
         "H": H,
+        "weights": stored,
+        "bytes": BYTES[stored] * sum(w.numel() for w in layer.parameters() if w.ndim == 2),
         "us": {name: times.ms(name) * 1e3 for name in bodies},
         "us_after_pause": {name: statistics.median(spent) * 1e6 for name, spent in after.items()},
         "rounds": times.rounds,
@@ -140,7 +148,7 @@ def smaller_weights(cell: str, H: int, seconds: float) -> Row:
     again = {name: RuntimeModel(model.network, weights="float32") for name, model in models.items()}
     for name, model in models.items():
         got, want = (torch.from_numpy(of.step(x)) for of in (model, again[name]))
-        same(f"{cell} H{H} {name}", {"h": got}, {"h": want}, 0.02)
+        same(f"{cell} H{H} {name}", {"h": got}, {"h": want}, NARROW)
     times = interleave({name: lambda m=model: m.step(x) for name, model in models.items()}, seconds)
     row = {"what": "weights", "cell": cell, "H": H, "us": {name: times.ms(name) * 1e3 for name in models}}
     return row | {"ratio": {name: times.ratio("float32", name) for name in types[1:]}, "rounds": times.rounds}
@@ -268,7 +276,7 @@ def loading(H: int) -> Row:
 
 def line(row: Row) -> str:
     """One row of the report."""
-    keys = ("cell", "H", "B", "T", "where", "lines", "MB")
+    keys = ("cell", "H", "weights", "B", "T", "where", "lines", "MB")
     sizes = " ".join(f"{key} {row[key]}" for key in keys if key in row)
     text = f"{row['what']:8}{sizes:24}"
     for unit in ("us", "us_after_pause", "ms", "s"):
@@ -286,7 +294,8 @@ def main() -> int:
     seconds = 0.05 if quick else asked.seconds
     for cell in CELLS:
         for H in (8, 33) if quick else SIZES:
-            report.add(lambda c=cell, h=H: steps(c, h, report, seconds, 3 if quick else PAUSED), line)  # type: ignore[misc]
+            for stored in BYTES if H in (33, SIZES[-1]) else ("float32",):
+                report.add(lambda c=cell, h=H, w=stored: steps(c, h, w, report, seconds, 3 if quick else PAUSED), line)  # type: ignore[misc]
         for H in (33,) if quick else LARGE:
             report.add(lambda c=cell, h=H: smaller_weights(c, h, seconds), line)  # type: ignore[misc]
     for H, B in ((33, 8),) if quick else ((16, 64), (64, 64), (128, 64), (128, 8)):

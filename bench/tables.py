@@ -247,6 +247,18 @@ def steps(found: Found) -> str:
     return markdown("cell|>H|>aim of the kernel|" + "|".join(f">{way}" for way in ways), lines)
 
 
+def call_costs(found: Found) -> str:
+    """Microseconds of a call, and those that are not its kernels."""
+    lines = []
+    for row in found["rows"]:
+        us = row["us"]
+        known = {name: number(us[name]) if name in us else "" for name in ("kernels", "empty Function", "torch")}
+        difference = number(us["unrolled"] - us["kernels"]) if "kernels" in us else "missing"
+        whole = [row["cell"], row["phase"], number(us["unrolled"]), known["kernels"]]
+        lines.append([*whole, difference, row["aim_us"] or "", known["empty Function"], known["torch"]])
+    return markdown("cell|phase|>whole call|>kernels|>beside them|>aim|>empty Function|>torch", lines)
+
+
 def peers(found: Found) -> str:
     """Every library at the common shapes: how many times longer it takes, a table a phase."""
 
@@ -393,3 +405,14 @@ def corpus(found: Found) -> str:
     equal = f"\n\nThe same steps here and in plain PyTorch, validation bits:{same[:-1]}." if same else ""
     table = markdown("cell|>H|>minutes|>steps|>tokens/s|>bits/character", lines)
     return f"{table}\n\nBaselines of the same split: {beside}.{equal}"
+
+
+def campaign(found: Found) -> str:
+    """What became of damaged and hostile input, reader by reader."""
+    rows = found["rows"]
+    keys = ("cases", "works", "refused", "sanitized")
+    lines = [[reader, *(f"{row[key]:,}" for key in keys), f"{row['seconds']:.0f}"] for reader, row in rows.items()]
+    sums = [f"{sum(row[key] for row in rows.values()):,}" for key in keys]
+    lines.append(["all", *sums, f"{sum(row['seconds'] for row in rows.values()):.0f}"])
+    table = markdown("reader|>cases|>read, and ran|>refused|>under the sanitizers|>s", lines)
+    return f"{table}\n\n`{found['command']}`, in pieces."

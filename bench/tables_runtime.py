@@ -6,6 +6,8 @@ from tables import Found, markdown, number
 
 #: H of the single steps that the README shows.
 SHOWN_WAYS = (64,)
+#: Bytes of the caches of a core, of the machine that the limits were measured on.
+L1, L2 = 48 << 10, 1 << 20
 
 
 def of_what(found: Found, what: str) -> list[Found]:
@@ -13,18 +15,26 @@ def of_what(found: Found, what: str) -> list[Found]:
     return [row for row in found["rows"] if row["what"] == what]
 
 
-def runtime_steps(found: Found) -> str:
-    """One step from Python with its state, one after the other and after pauses."""
+def reading(size: int, layers: Found | None) -> str:
+    """The microseconds in which one core reads so many bytes from the cache that holds them."""
+    if not (layers and layers.get("limits")):
+        return "missing"
+    rate = layers["limits"]["read_gb_s"]["L1" if size <= L1 else "L2" if size <= L2 else "L3"]["1"]
+    return number(size / rate / 1e3)
+
+
+def runtime_steps(found: Found, layers: Found | None) -> str:
+    """One step from Python with its state, one after the other and after pauses, beside the floor of its reading."""
     peers = ("ONNX Runtime", "torch cell")
     lines = []
     for row in of_what(found, "step"):
-        line: list[object] = [row["cell"], row["H"]]
+        line: list[object] = [row["cell"], row["H"], row["weights"], reading(row["bytes"], layers)]
         for us in (row["us"], row["us_after_pause"]):
             line.append(number(us["unrolled"]))
             line += [f"{us[peer] / us['unrolled']:.1f}" if peer in us else "missing" for peer in peers]
         lines.append(line)
     head = "|".join(f">{when}, us|>x ONNX Runtime|>x torch cell" for when in ("steady", "after a pause"))
-    return markdown(f"cell|>H|{head}", lines)
+    return markdown(f"cell|>H|weights|>to read them, us|{head}", lines)
 
 
 def ways(found: Found, in_c: Found | None) -> str:

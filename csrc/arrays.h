@@ -34,7 +34,7 @@ constexpr DLDataType kTypeOf = std::is_same_v<Element, Index>          ? kInt64
 // What was registered when torch was imported; never freed.
 struct Library {
   const DLPackExchangeAPI* api = nullptr;
-  nb::object is_negated;         // whether a tensor is a view that negates its memory
+  PyCFunction is_negated;        // its method that says whether a tensor is a view that negates its memory
   std::vector<PyObject*> plain;  // types whose values lie at their address; other subclasses may wrap a tensor
 };
 
@@ -49,8 +49,10 @@ inline void use_library(const nb::object& exchange, const nb::object& is_negated
   if (api->header.version.major != DLPACK_MAJOR_VERSION || !api->dltensor_from_py_object_no_sync) {
     throw std::runtime_error("expected the exchange API of DLPack 1.3");
   }
+  if (!PyCFunction_Check(is_negated.ptr()) || PyCFunction_GetFlags(is_negated.ptr()) != METH_NOARGS)
+    throw std::runtime_error("expected is_negated to be a method of C without arguments");
   library().api = api;
-  library().is_negated = is_negated;
+  library().is_negated = PyCFunction_GetFunction(is_negated.ptr());
   library().plain.clear();
   for (const nb::handle type : plain) library().plain.push_back(nb::borrow(type).release().ptr());
 }
@@ -78,7 +80,7 @@ inline DLTensor read_tensor(nb::handle object) {
 }
 
 inline bool is_negated(nb::handle tensor) {
-  PyObject* answer = PyObject_CallFunctionObjArgs(library().is_negated.ptr(), tensor.ptr(), nullptr);
+  PyObject* answer = library().is_negated(tensor.ptr(), nullptr);
   if (!answer) throw nb::python_error();
   Py_DECREF(answer);  // True and False are always alive
   return answer == Py_True;
@@ -95,9 +97,10 @@ inline bool is_contiguous(const DLTensor& t, int first = 0) {
   return true;
 }
 
-// A shape of up to five axes.
+// A shape of a few axes.
 class Shape {
  public:
+  static constexpr int kMost = 5;
   Shape(std::initializer_list<Index> axes) : size_(static_cast<int>(axes.size())) {
     std::copy(axes.begin(), axes.end(), axes_);
   }
@@ -108,7 +111,7 @@ class Shape {
   const Index* end() const { return axes_ + size_; }
 
  private:
-  Index axes_[5];
+  Index axes_[kMost];
   int size_;
 };
 
@@ -138,6 +141,18 @@ inline Index length(nb::handle of) {
   const Index n = PyTuple_Check(of.ptr()) ? PyTuple_Size(of.ptr()) : PyList_Size(of.ptr());
   if (n < 0) throw nb::python_error();
   return n;
+}
+
+// Multiply-adds, some 10 us of them, from which on other threads of Python may run meanwhile: to take the interpreter
+// back from one that holds it takes as long.
+inline constexpr Index kWorthOthers = 400'000;
+
+// Does work of so many multiply-adds.
+template <class Work>
+void run_unlocked(Index multiply_adds, Work work) {
+  if (multiply_adds < kWorthOthers) return work();
+  const nb::gil_scoped_release unlocked;
+  work();
 }
 
 // A tuple (or list) of the fields of a table, read by name: `layer["h_0"]`.

@@ -132,11 +132,12 @@ void linear(std::string_view dtype, nb::handle arrays) {
 }
 
 nb::object step(int cell, nb::handle x, nb::handle state, nb::handle weights, bool stacked, int threads) {
-  const Named<kWeightsFields> first(item(weights, 0));
-  if (!is_plain(first["W_hh"])) return nb::none();
-  return with_kernels(first, [&]<class Real>(const Kernels<Real>& kernels) {
+  const nb::handle first = Named<kWeightsFields>(item(weights, 0))["W_hh"];
+  if (!is_plain(first)) return nb::none();
+  const DLTensor W_hh = read_tensor(first);
+  return with_kernels(W_hh.dtype, [&]<class Real>(const Kernels<Real>& kernels) {
     if constexpr (std::is_same_v<Real, Computed<Real>>) {
-      return step_of(kernels, cell_of(cell), x, state, weights, stacked, allowed_threads(threads));
+      return step_of(kernels, cell_of(cell), x, state, weights, W_hh, stacked, allowed_threads(threads));
     } else {
       return nb::object(nb::none());  // c would need a place in between: the caller takes the slow path
     }

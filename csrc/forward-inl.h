@@ -26,10 +26,10 @@ class ForwardRows {
   // With the pointers and buffers of a member; `saved` is where gates and cells are.
   ForwardRows(const Plan<Cell, T>& plan, int member, Index which, const Share& share, const Saved<T>& saved)
       : plan_(plan), call_(plan.call), order_(plan.order), share_(share), at_(plan.pointers[member]),
-        shared_(call_.division == Division::steps), buffers_(plan.buffers[shared_ ? which : member]),
-        recurrence_(call_.recurrence[which]), packed_(plan.packed[which]), Hp_(plan.Hp),
-        segment_(call_.segment ? segment_steps<T>(call_) : 0), timeline_{&order_, &recurrence_, plan.no_h},
-        saved_(saved), n_(share.rows) {}
+        shared_(call_.division == Division::steps), in_place_(call_.T == 1 && !call_.save),
+        buffers_(plan.buffers[shared_ ? which : member]), recurrence_(call_.recurrence[which]),
+        packed_(plan.packed[which]), Hp_(plan.Hp), segment_(call_.segment ? segment_steps<T>(call_) : 0),
+        timeline_{&order_, &recurrence_, plan.no_h}, saved_(saved), n_(share.rows) {}
 
   // Steps s0 to s1 with all panels.
   void run(Index s0, Index s1) {
@@ -64,13 +64,7 @@ class ForwardRows {
         }
       }
     }
-    if (plan_.by_symbol) return;
-    multiply_rows(packed_.input, panels, at_.x, rows, [&](Index k, Index j, const Sum* sums) {
-      for (int gate = 0; gate < Cell::gates; ++gate) {
-        const V sum = convert<Compute>(load(sums + gate * kWidth<Sum>));
-        store(at_.out[k] + gate * Hp_ + j, sum + load(packed_.x_bias + gate * Hp_ + j));
-      }
-    });
+    if (!plan_.by_symbol) multiply_inputs(panels, rows);
   }
 
   void step(Index s, Index step_of_chunk, Part part) {
@@ -83,11 +77,28 @@ class ForwardRows {
   }
 
   // h_t = W_hr m_t
-  void project(Index s, Part part) {
-    const auto& panels = packed_.projection;
-    const Index n = point(s, 0, 0);
-    multiply_rows(panels, part.of(panels.count), at_.m, n,
-                  [&](Index k, Index j, const Sum* sum) { write_n<Sum>(at_.y[k] + j, load(sum), panels.lanes(j)); });
+  void project(Index s, Part part) { multiply_projection(point(s, 0, 0), part); }
+
+  // A call of one step of all rows without resets that is run again and again: its rows are pointed at once,
+  void point_once() {
+    point(0, 0, 0);
+    for (Index b = 0; b < call_.B && !plan_.tabled; ++b) at_.out[b] = x_part(0, b, b, 0);
+  }
+  // and only x may lie elsewhere the next time.
+  void again() {
+    for (Index b = 0; b < call_.B; ++b) {
+      if (plan_.tabled) {
+        at_.x_part[b] = table_row(0, b);
+      } else {
+        at_.x[b] = recurrence_.x.data + b * recurrence_.x.batch_stride;
+      }
+    }
+    if (!plan_.tabled) multiply_inputs(packed_.input.whole(), call_.B);
+    multiply<Pass::inference>(call_.B, kWhole);
+    if (plan_.projected) multiply_projection(call_.B, kWhole);
+    for (Index b = 0; b < call_.B; ++b) {
+      for (Index j = 0; j < call_.P; ++j) recurrence_.h_n[b * call_.P + j] = at_.y[b][j];
+    }
   }
 
   // The gates and cells of steps s0 to s1, a segment, from x and y.
@@ -109,6 +120,7 @@ class ForwardRows {
       const Storage* h = moved ? timeline_.h(t, b) : timeline_.h_start(Origin::initial, b);
       for (Index j = 0; j < call_.P; ++j) recurrence_.h_n[b * call_.P + j] = h[j];
       if constexpr (Cell::has_c) {
+        if (in_place_ && moved) continue;
         const Compute* c = moved ? c_row(c_after(s), t, b) : c_start(Origin::initial, b);
         for (Index j = 0; j < call_.H; ++j) recurrence_.c_n[b * call_.H + j] = c[j];
       }
@@ -129,6 +141,10 @@ class ForwardRows {
     return buffers_.x_part + row * Cell::gates * Hp_;
   }
 
+  Compute* table_row(Index t, Index b) const {
+    return packed_.table + *order_.row(recurrence_.symbols, t, b) * Cell::gates * Hp_;
+  }
+
   // c of all rows after step s, (B, Hp); null where every step has its own.
   Compute* c_after(Index s) const {
     if (call_.save) return saved_.before(s + 1);
@@ -139,7 +155,10 @@ class ForwardRows {
   Compute* c_row(Compute* all, Index t, Index b) const {
     return all ? all + b * Hp_ : order_.row(saved_.cells, t, b, saved_.first);
   }
-  const Compute* c_start(Origin origin, Index b) const { return packed_.c_start.row(origin, b * Hp_, plan_.zeros); }
+  const Compute* c_start(Origin origin, Index b) const {
+    const Compute* c = origin == Origin::reset ? recurrence_.c_reset : recurrence_.c_0;
+    return c ? c + b * call_.H : plan_.zeros;
+  }
 
   // Where each row of step s reads and writes; their places among those of the pass start at `first`.  Returns how many
   // there are.
@@ -152,15 +171,30 @@ class ForwardRows {
       at_.h_prev[k] = timeline_.h_prev(t, b, origin);
       at_.y[k] = order_.row(recurrence_.y, t, b);
       if (plan_.projected) at_.m[k] = buffers_.m + b * Hp_;
-      at_.x_part[k] = plan_.tabled ? packed_.table + *order_.row(recurrence_.symbols, t, b) * Cell::gates * Hp_
-                                   : x_part(t, b, i, step_of_chunk);
+      at_.x_part[k] = plan_.tabled ? table_row(t, b) : x_part(t, b, i, step_of_chunk);
       if (call_.save && Cell::saved > 0) at_.saved[k] = gates(t, b);
       if constexpr (Cell::has_c) {
-        at_.c[k] = c_row(c, t, b);
+        at_.c[k] = in_place_ ? recurrence_.c_n + b * call_.H : c_row(c, t, b);
         at_.c_prev[k] = origin == Origin::step_before ? c_row(c_prev, t_prev, b) : c_start(origin, b);
       }
     }
     return n;
+  }
+
+  // W_ih x + b of the rows that are pointed at.
+  void multiply_inputs(Range panels, Index rows) {
+    multiply_rows(packed_.input, panels, at_.x, rows, [&](Index k, Index j, const Sum* sums) {
+      for (int gate = 0; gate < Cell::gates; ++gate) {
+        const V sum = convert<Compute>(load(sums + gate * kWidth<Sum>));
+        store(at_.out[k] + gate * Hp_ + j, sum + load(packed_.x_bias + gate * Hp_ + j));
+      }
+    });
+  }
+
+  void multiply_projection(Index rows, Part part) {
+    const auto& panels = packed_.projection;
+    multiply_rows(panels, part.of(panels.count), at_.m, rows,
+                  [&](Index k, Index j, const Sum* sum) { write_n<Sum>(at_.y[k] + j, load(sum), panels.lanes(j)); });
   }
 
   template <Pass pass>
@@ -181,7 +215,7 @@ class ForwardRows {
     const Index n = packed_.hidden.lanes(j);
     const UnitVectors<Cell, Compute> vectors(packed_.vectors + j, Hp_);
     const V h_prev = Cell::reads_h_prev ? read_n<Compute>(at_.h_prev[k] + j, n) : V{};
-    const V c_prev = Cell::has_c ? load(at_.c_prev[k] + j) : V{};
+    const V c_prev = Cell::has_c ? load_n(at_.c_prev[k] + j, n) : V{};
     const StepOut<Compute> out = Cell::forward(x_part, h_part, vectors.of, h_prev, c_prev, saved);
     if constexpr (pass != Pass::recompute) {
       if (plan_.projected) {
@@ -190,7 +224,9 @@ class ForwardRows {
         write_n<Compute>(at_.y[k] + j, out.h, n);
       }
     }
-    if constexpr (Cell::has_c) store(at_.c[k] + j, out.c);
+    if constexpr (Cell::has_c) {
+      pass == Pass::inference ? store_n(at_.c[k] + j, out.c, n) : store(at_.c[k] + j, out.c);
+    }
     if constexpr (pass != Pass::inference) {
       for (int slot = 0; slot < Cell::saved; ++slot) write<Compute>(at_.saved[k] + slot * Hp_ + j, saved[slot]);
     }
@@ -201,7 +237,8 @@ class ForwardRows {
   const Order<T>& order_;
   const Share share_;
   const ForwardPointers<T>& at_;
-  const bool shared_;  // the steps of the call are shared, and with them the buffers
+  const bool shared_;    // the steps of the call are shared, and with them the buffers
+  const bool in_place_;  // one step: c goes straight to c_n
   const StepBuffers<T>& buffers_;
   const RecurrenceOf<T>& recurrence_;
   const Packed<Cell, T>& packed_;
@@ -300,16 +337,15 @@ class OneStep {
  public:
   OneStep(const CallOf<T>& call, Arena& own, Arena& weights) : plan_(call, 1, own, weights) {}
 
-  void arrange() { plan_.arrange(); }
-  void pack() { plan_.pack(Team{}); }
-
-  void run() const {
-    plan_.pad_cells();
-    ForwardRows<Cell, T> rows(plan_, 0, 0, all_rows(plan_.call.B), {});
-    rows.run(0, 1);
-    rows.last_states();
+  void arrange() {
+    plan_.arrange();
+    rows().point_once();
   }
+  void pack() { plan_.pack(Team{}); }
+  void run() const { rows().again(); }
 
  private:
+  ForwardRows<Cell, T> rows() const { return {plan_, 0, 0, all_rows(plan_.call.B), {}}; }
+
   Plan<Cell, T> plan_;
 };

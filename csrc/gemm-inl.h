@@ -212,50 +212,56 @@ template <class P, class Product, class Each>
   }
 }
 
-// Where vector v of a panel comes from in W (gates * columns, K): `lanes` rows from `rows` on.
-template <class P>
+// Where vector v of a panel comes from in W (gates * columns, K): a row for each lane.
+template <class Storage, class Sum>
 struct Source {
-  using Storage = typename P::Storage;
-  using Sum = typename P::Sum;
-  using Factors = Vec<Lane<Storage>>;
-  static constexpr Index block = kWidth<Sum> * kDepth<Storage>;  // numbers of k that are transposed together
-  const Storage* rows;
-  Index lanes, K;
+  static constexpr Index width = kWidth<Sum>, depth = kDepth<Storage>;
+  static constexpr Index block = kColumns<Lane<Storage>> * depth;  // numbers of k that are transposed together
+  using Factors = Vec<Lane<Storage>>[kColumns<Lane<Storage>>];
+  const Storage* row[width];  // those past the columns of the product are the last one again
+  Index K;
 
-  Source(const Storage* rows, Index lanes, Index K) : rows(rows), lanes(lanes), K(K) {}
+  template <class P>
   Source(const P& panels, Index p, int v, const Storage* W) : K(panels.K) {
-    const Index unit = panels.first(p) + (P::gates > 1 ? 0 : v * kWidth<Sum>);
-    rows = W + ((P::gates > 1 ? v : 0) * panels.columns + unit) * K;
-    lanes = panels.lanes(unit);
+    const Index unit = panels.first(p) + (P::gates > 1 ? 0 : v * width), last = panels.lanes(unit) - 1;
+    const Storage* rows = W + ((P::gates > 1 ? v : 0) * panels.columns + unit) * K;
+    for (Index l = 0; l < width; ++l) row[l] = rows + min_of(l, last) * K;
   }
 
-  // to[c][l] = the lane of row l, column c of those from k on; `left` numbers of k, zeros in the lanes beyond.
-  [[gnu::always_inline]] void transposed(Index k, Index left, Factors (&to)[kWidth<Sum>]) const {
-#pragma GCC unroll 16
-    for (Index l = 0; l < kWidth<Sum>; ++l) to[l] = l < lanes ? lanes_along(rows + l * K + k, left) : Factors{};
-    transpose<Lane<Storage>>(to);
+  // to[c][l] = the lane of row l, column c of those from k on: a block of them,
+  [[gnu::always_inline]] void transposed(Index k, Factors& to) const {
+    using Number = Lane<Storage>;
+    load_columns<Number>([&](Index l) { return reinterpret_cast<const Number*>(row[l] + k); }, to);
+  }
+  // or the `left` numbers of k that are less than a block; the other lanes hold anything.
+  [[gnu::noinline]] void transposed(Index k, Index left, Factors& to) const {
+    for (Index c = 0; c * depth < left; ++c) {
+      alignas(64) Lane<Storage> column[width];
+      for (Index l = 0; l < width; ++l) column[l] = lane_n(row[l] + k + c * depth, left - c * depth);
+      to[c] = load(column);
+    }
   }
 };
 
 // Fills panel p with W transposed: panel[k][v][l] = W[gate * columns + unit][k] for W (gates * columns, K).
 template <class P>
 void pack_transposed(const P& to, Index p, const typename P::Storage* W) {
-  using From = Source<P>;
-  constexpr Index width = kWidth<typename P::Sum>;
+  using From = Source<typename P::Storage, typename P::Sum>;
   const int V = to.vectors(p);
   for (int v = 0; v < V; ++v) {
     const From source(to, p, v, W);
-    auto* out = to.panel(p) + v * width;
-    for (Index k = 0; k < to.K; k += From::block) {
-      const Index left = min_of(to.K - k, From::block);
-      typename From::Factors block[width];
-      source.transposed(k, left, block);
-#pragma GCC unroll 16
-      for (Index c = 0; c < width; ++c) {
-        if (c < lanes_of<typename P::Storage>(left)) store(out + c * V * width, block[c]);
-      }
-      out += width * V * width;
+    auto* out = to.panel(p) + v * From::width;
+    typename From::Factors columns;
+    Index k = 0;
+    for (; k + From::block <= to.K; k += From::block) {
+      source.transposed(k, columns);
+#pragma GCC unroll 8
+      for (const auto& column : columns) store(out, column), out += V * From::width;
     }
+    if (k == to.K) continue;
+    typename From::Factors rest;
+    source.transposed(k, to.K - k, rest);
+    for (Index c = 0; c < lanes_of<typename P::Storage>(to.K - k); ++c) store(out, rest[c]), out += V * From::width;
   }
 }
 
@@ -269,48 +275,68 @@ void pack_transposed(const P& to, const typename P::Storage* W, Part part) {
 // A call of at most so many rows does not pack W: it is transposed in registers and added to the sums.
 constexpr int kUnpackedRows = 4;
 
-// The same sums as `tile` for one vector of a panel, from W itself: the same chains of multiply_adds.  Where the vector
-// comes from is all that differs among panels, so that one body serves all of them.
-template <int R, class P, class A>
-[[gnu::noinline]] void vector_unpacked(typename P::Sum* out, Index apart, const A* const* a, const Source<P>& source) {
-  using Sum = typename P::Sum;
-  using From = Source<P>;
-  constexpr Index width = kWidth<Sum>, depth = kDepth<A>;
-  Vec<Sum> total[R], sum[R];
-  const auto add = [&](Index k, Index left) [[gnu::always_inline]] {
-    typename From::Factors block[width];
-    source.transposed(k, left, block);
-#pragma GCC unroll 16
-    for (Index c = 0; c < width; ++c) {
-      if (c >= lanes_of<A>(left)) break;
-      const bool whole = depth == 1 || c * depth + depth <= left;
+// The same sums as `tile` for S vectors of a panel, from W itself: the same chains of multiply_adds.  One chain alone
+// waits for its own sums, and more than two read more places in memory than the processor fetches ahead.
+template <int R, int S, class Sum, class A>
+[[gnu::noinline]] void vectors_unpacked(Sum* out, Index apart, const A* const* a, const Source<A, Sum>* sources) {
+  using From = Source<A, Sum>;
+  constexpr Index depth = kDepth<A>;
+  Vec<Sum> total[R][S], sum[R][S];
+  const auto add = [&](int s, Index k, const typename From::Factors& columns, Index count) [[gnu::always_inline]] {
+#pragma GCC unroll 8
+    for (Index c = 0; c < kColumns<Lane<A>>; ++c) {
+      if (c >= lanes_of<A>(count)) break;
+      const bool whole = count == From::block || c * depth + depth <= count;
 #pragma GCC unroll 4
       for (int r = 0; r < R; ++r) {
         const A* number = a[r] + k + c * depth;
-        sum[r] = multiply_add(broadcast(whole ? lane(number) : last_lane(number)), block[c], sum[r]);
+        sum[r][s] = multiply_add(broadcast(whole ? lane(number) : last_lane(number)), columns[c], sum[r][s]);
       }
     }
   };
+  const Index K = sources->K;
   Index k = 0;
   do {
-    for (int r = 0; r < R; ++r) sum[r] = Vec<Sum>{};
-    const Index first = k, end = min_of(source.K, first + kChain * depth);
-    for (; k + From::block <= end; k += From::block) add(k, From::block);
-    if (k < end) add(k, end - k), k = end;
-    for (int r = 0; r < R; ++r) total[r] = first == 0 ? sum[r] : total[r] + sum[r];
-  } while (k < source.K);
-  for (int r = 0; r < R; ++r) store(out + r * apart, total[r]);
+    for (auto& row : sum) {
+      for (Vec<Sum>& of : row) of = Vec<Sum>{};
+    }
+    const Index first = k, end = min_of(K, first + kChain * depth);
+    for (; k + From::block <= end; k += From::block) {
+#pragma GCC unroll 2
+      for (int s = 0; s < S; ++s) {
+        typename From::Factors columns;
+        sources[s].transposed(k, columns);
+        add(s, k, columns, From::block);
+      }
+    }
+    for (int s = 0; k < end && s < S; ++s) {
+      typename From::Factors rest;
+      sources[s].transposed(k, end - k, rest);
+      add(s, k, rest, end - k);
+    }
+    k = end;
+    for (int r = 0; r < R; ++r) {
+      for (int s = 0; s < S; ++s) total[r][s] = first == 0 ? sum[r][s] : total[r][s] + sum[r][s];
+    }
+  } while (k < K);
+  for (int r = 0; r < R; ++r) {
+    for (int s = 0; s < S; ++s) store(out + r * apart + s * From::width, total[r][s]);
+  }
 }
 
 // Panel p of a matrix that is not packed.
 template <int R, class P, class A>
 void tile_unpacked(typename P::Sum* out, const A* const* a, const P& panels, Index p) {
-  using Plain = Panels<typename P::Storage, typename P::Sum>;
-  constexpr Index width = kWidth<typename P::Sum>;
+  using From = Source<A, typename P::Sum>;
   const int V = panels.vectors(p);
-  for (int v = 0; v < V; ++v) {
-    const Source<P> source(panels, p, v, panels.unpacked);
-    vector_unpacked<R, Plain>(out + v * width, V * width, a, Source<Plain>{source.rows, source.lanes, source.K});
+  for (int v = 0; v < V; v += 2) {
+    if (v + 1 == V) {
+      const From source(panels, p, v, panels.unpacked);
+      vectors_unpacked<R, 1>(out + v * From::width, V * From::width, a, &source);
+    } else {
+      const From sources[] = {{panels, p, v, panels.unpacked}, {panels, p, v + 1, panels.unpacked}};
+      vectors_unpacked<R, 2>(out + v * From::width, V * From::width, a, sources);
+    }
   }
 }
 

@@ -322,8 +322,8 @@ class LayerCall {
     Real* to;  // null: they are only read
     std::vector<Compute> values;
   };
-  std::deque<Cells> cells_;             // where Real is not Compute
-  std::deque<std::vector<Index>> ids_;  // of each copy
+  std::list<Cells> cells_;             // where Real is not Compute
+  std::list<std::vector<Index>> ids_;  // of each copy
   Letters letters_{};
   Index D_ = 0, N_ = 0;
   int time_axis_ = 0;

@@ -2,7 +2,7 @@
 // What the time loop needs before it starts: the order of the rows, the layout of the scratch, and the weights packed
 // into panels.
 
-// The weights of one recurrence, packed for the forward pass, and its states.
+// The weights of one recurrence, packed for the forward pass.
 template <class Cell, class T>
 struct Packed {
   using Compute = typename T::Compute;
@@ -10,9 +10,8 @@ struct Packed {
   Panels<typename T::Storage, typename T::Sum> projection;
   Compute* x_bias;   // (G, Hp): b_ih + b_hh, but b_ih alone for the GRU's n
   Compute* vectors;  // (vectors, Hp): per-unit vectors
-  StartCells<T> c_start;
-  Compute* table;  // (I, G, Hp): the input product of every symbol, null when rows are projected one by one
-  Compute* c;      // (B, Hp): the running cell state at inference
+  Compute* table;    // (I, G, Hp): the input product of every symbol, null when rows are projected one by one
+  Compute* c;        // (B, Hp): the running cell state at inference
 };
 
 // The buffers of one pass: of a member, or where steps are shared, of a recurrence.
@@ -134,17 +133,11 @@ struct Plan {
     });
   }
 
-  // What depends on the call: rows in order, zeros, cells padded.
+  // What depends on the call: rows in order, and zeros.
   void arrange() {
     order.fill();
     for (Index k = 0; k < call.P; ++k) no_h[k] = Storage{};
     for (Index k = 0; k < Hp; ++k) zeros[k] = 0;
-    pad_cells();
-  }
-  void pad_cells() const {
-    for (Index k = 0; k < call.recurrences; ++k) {
-      packed[k].c_start.fill(call.recurrence[k], call.H, Hp, {0, call.B});
-    }
   }
 
   void symbol_product(const Storage* W_ih, const Compute* x_bias, Index symbol, Range units, Compute* out) const {
@@ -168,7 +161,6 @@ struct Plan {
     kept.take(projected && !unpacked ? to.projection.size() : 0, to.projection.data);
     kept.take(Cell::gates * Hp, to.x_bias);
     kept.take(Cell::vectors * Hp, to.vectors);
-    if (Cell::has_c) to.c_start.layout(recurrence, c.B * Hp, arena);
     kept.take(tabled ? c.I * Cell::gates * Hp : 0, to.table);
     arena.take(Cell::has_c && !c.save ? c.B * Hp : 0, to.c);
     return to;

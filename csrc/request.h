@@ -2,6 +2,7 @@
 // How a call is run: the threads, and the scratch that they share.
 #pragma once
 #include <algorithm>
+#include <optional>
 
 #include "dispatch.h"
 #include "threads.h"
@@ -9,11 +10,24 @@
 
 namespace unrolled {
 
+// Memory of one call, of the stack where little is needed: to lease takes as long as a step of a small layer.
+class Scratch {
+ public:
+  explicit Scratch(std::size_t bytes) {
+    if (bytes > sizeof few_) lease_.emplace(bytes);
+  }
+  void* data() { return lease_ ? lease_->data() : few_; }
+
+ private:
+  alignas(64) char few_[8192];
+  std::optional<Lease> lease_;
+};
+
 // Runs `work(scratch, team)` with up to so many members.  The team may be the caller alone, so the scratch is large
 // enough for both: `bytes(members)` and `bytes(1)`.
 template <class Bytes, class Job>
 void run_leased(int members, Bytes bytes, Job job) {
-  const Lease scratch(std::max(bytes(members), bytes(1)));
+  Scratch scratch(members > 1 ? std::max(bytes(members), bytes(1)) : bytes(1));
   struct Leased {
     Job& job;
     void* scratch;

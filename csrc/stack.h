@@ -65,13 +65,14 @@ class Stack {
 
   // Adds the next layer, from the bottom; its weights are copied.
   void add(const StackLayer<Real>& given) {
-    if (given.int8.W_hh.q && std::max(given.I, std::max(given.H, given.P)) > kInt8Sum)
+    const bool looked_up = symbols && layers_.empty();  // then a row of W_ih is never summed
+    if (given.int8.W_hh.q && std::max(looked_up ? 0 : given.I, std::max(given.H, given.P)) > kInt8Sum)
       throw std::invalid_argument("int8 weights: a row has more than " + std::to_string(kInt8Sum) + " numbers");
     Recurrence<Real> recurrence{};
     recurrence.weights = given.weights;
     recurrence.int8 = given.int8;
     static constexpr Index some_symbol = 0;
-    if (symbols && layers_.empty()) recurrence.symbols.data = &some_symbol;
+    if (looked_up) recurrence.symbols.data = &some_symbol;
     const Call<Real> call = step_call(given.cell, given.I, given.H, given.P, 0, &recurrence);
     const StepBytes bytes = kernels.bytes(call);
     const Lease own(bytes.own);

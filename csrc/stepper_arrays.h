@@ -128,37 +128,31 @@ class StackReader {
   std::shared_ptr<Stack<Real>> stack_;
 };
 
-// Multiply-adds of a step, some 10 us, from which on it lets other threads of Python run: to take the interpreter back
-// from one that holds it takes as long.
-inline constexpr Index kWorthOthers = 400'000;
-
-template <class Real, class Input>
-void step_unlocked(Stepper<Real>& stepper, const Input* x) {
-  if (stepper.work() < kWorthOthers) return stepper.step(x);
-  const nb::gil_scoped_release unlocked;
-  stepper.step(x);
-}
-
-// One step from x (B, I), or from symbols (B).
+// One step from x (B, I), or from symbols (B); of one row also from x (I), or a number.
 template <class Real>
 void step_stepper(Stepper<Real>& stepper, nb::handle x) {
   using Compute = Computed<Real>;
-  Tensors<Real> in(Take::arrays);
   const Index B = stepper.B(), I = stepper.I();
-  const auto refuse = [&](const std::string& expected, const Shape& shape) {
-    const DLTensor t = in.read(x);
-    throw std::invalid_argument("step: x is " + described(t) + ", expected " + expected +
-                                shown(shape.begin(), shape.end()));
-  };
-  if (stepper.reads_symbols()) {
-    const Index* given = in.template whole<const Index>(x, {B});
-    if (!given) refuse("int64 symbols (B) = ", {B});
-    step_unlocked(stepper, given);
-  } else {
-    const auto* given = in.template whole<const Compute>(x, {B, I});
-    if (!given && B * I > 0) refuse(type_name(kTypeOf<Compute>) + " vectors (B, I) = ", {B, I});
-    step_unlocked(stepper, given);
+  const bool symbols = stepper.reads_symbols();
+  if (symbols && B == 1 && PyLong_CheckExact(x.ptr())) {
+    int overflow = 0;
+    const Index symbol = PyLong_AsLongLongAndOverflow(x.ptr(), &overflow);
+    const Index given = overflow ? -1 : symbol;
+    return run_unlocked(stepper.work(), [&] { stepper.step(&given); });
   }
+  Tensors<Real> in(Take::arrays);
+  const auto t = in.read(x);
+  const Shape whole = symbols ? Shape{B} : Shape{B, I}, shape = !symbols && B == 1 && t.ndim == 1 ? Shape{I} : whole;
+  const auto step = [&]<class Element>(const char* what) {
+    const Element* given = in.template strided<const Element>(x, t, shape, 0).data;
+    if (!in.fits_so_far()) {
+      throw std::invalid_argument("step: x is " + described(t) + ", expected " + type_name(kTypeOf<Element>) + what +
+                                  shown(whole.begin(), whole.end()));
+    }
+    run_unlocked(stepper.work(), [&] { stepper.step(given); });
+  };
+  symbols ? step.template operator()<Index>(" symbols (B) = ")
+          : step.template operator()<Compute>(" vectors (B, I) = ");
 }
 
 template <class Real>

@@ -9,6 +9,7 @@
 
 #include "simd/lanes.h"
 #include "simd/storage.h"
+#include "simd/transpose.h"
 #include "math-inl.h"
 #include "gemm-inl.h"
 #include "row-sums-inl.h"

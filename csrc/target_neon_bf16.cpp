@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // AArch64 with units for bfloat16 and scalar products of int8; float and double are NEON's.
 #include <arm_neon.h>
+#ifdef __APPLE__
+#include <sys/sysctl.h>
+#else
 #include <sys/auxv.h>
+#endif
 
 #include "denormals.h"
 #include "kernels.h"
@@ -23,8 +27,14 @@ constexpr int kRegisters = 32, kVectorBytes = 16;
 #include "target-inl.h"
 
 bool supported() {
+#ifdef __APPLE__
+  int has_bf16 = 0;
+  std::size_t size = sizeof has_bf16;
+  return sysctlbyname("hw.optional.arm.FEAT_BF16", &has_bf16, &size, nullptr, 0) == 0 && has_bf16;
+#else
   constexpr unsigned long has_bf16 = 1ul << 14;  // HWCAP2_BF16
   return getauxval(AT_HWCAP2) & has_bf16;
+#endif
 }
 }  // namespace
 

@@ -4,7 +4,7 @@
 // messages.
 #pragma once
 #include <cstring>
-#include <deque>
+#include <list>
 #include <vector>
 
 #include "arrays.h"
@@ -66,9 +66,12 @@ class Tensors {
   };
   template <class Element>
   Strided<Element> strided(nb::handle object, const Shape& shape, int leading) {
+    return strided<Element>(object, read(object, !std::is_const_v<Element>), shape, leading);
+  }
+  template <class Element>
+  Strided<Element> strided(nb::handle object, const Array& t, const Shape& shape, int leading) {
     using Value = std::remove_const_t<Element>;
     constexpr bool writes = !std::is_const_v<Element>;
-    const Array t = read(object, writes);
     Strided<Element> found;
     if (!expect(t, kTypeOf<Value>, shape)) return found;
     const bool negated = !writes && t.of_library && is_negated(object);
@@ -251,9 +254,9 @@ class Tensors {
   Take take_;
   bool fits_ = true, checked_ = false;
   std::vector<Span> spans_;
-  std::deque<Lease> copies_;
+  std::list<Lease> copies_;  // lists: they stay where they are, and an empty one takes no memory
   std::vector<nb::object> objects_;
-  std::deque<nb::ndarray<nb::ro>> arrays_;
+  std::list<nb::ndarray<nb::ro>> arrays_;
 };
 
 // A struct from a named tuple of its arrays; their shapes are checked against each other by the letters of its table.

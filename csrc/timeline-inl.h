@@ -104,7 +104,7 @@ struct Timeline {
   }
 };
 
-// The cell states that rows start from, padded.
+// The cell states that rows start from, padded, as backward reads them.
 template <class T>
 struct StartCells {
   T::Compute *c_0 = nullptr, *c_reset = nullptr;  // (B, Hp), null: zeros

@@ -78,7 +78,7 @@ RANKS = [
         "simd/int8_neon.h",
     ],
     ["simd/lanes.h"],
-    ["math-inl.h", "simd/storage.h"],
+    ["math-inl.h", "simd/storage.h", "simd/transpose.h"],
     ["gemm-inl.h"],
     ["row-sums-inl.h"],
     ["cell-inl.h"],
@@ -138,7 +138,7 @@ RANKS = [
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 TARGETS = RANK["target_baseline.cpp"]
 #: All that a kernel unit may have of the system: no inline function of the standard library (docs/kernels.md, "ODR").
-PLAIN_HEADERS = {"cstddef", "cstdint", "immintrin.h", "arm_neon.h", "sys/auxv.h"}
+PLAIN_HEADERS = {"cstddef", "cstdint", "immintrin.h", "arm_neon.h", "sys/auxv.h", "sys/sysctl.h"}
 BORDER_HEADERS = re.compile(r"nanobind/.*")
 BORDER = ("bindings.cpp", "arrays.h", "array_view.h")
 

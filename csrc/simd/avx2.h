@@ -4,6 +4,13 @@
 inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return _mm256_fmadd_ps(a, b, c); }
 inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return _mm256_fmadd_pd(a, b, c); }
 
+// Two halves of a vector.
+template <class Real>
+inline Vec<Real> load_halves(const Real* lower, const Real* upper) {
+  const __m256i v = _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(lower)));
+  return (Vec<Real>)_mm256_inserti128_si256(v, _mm_loadu_si128(reinterpret_cast<const __m128i*>(upper)), 1);
+}
+
 // The first n of a vector's elements; load_n fills the rest with zeros.
 inline __m256i first_floats(Index n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));

@@ -4,6 +4,13 @@
 inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return _mm512_fmadd_ps(a, b, c); }
 inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return _mm512_fmadd_pd(a, b, c); }
 
+// Two halves of a vector.
+template <class Real>
+inline Vec<Real> load_halves(const Real* lower, const Real* upper) {
+  const __m512i v = _mm512_castsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(lower)));
+  return (Vec<Real>)_mm512_inserti64x4(v, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(upper)), 1);
+}
+
 // The first n of a vector's elements; load_n fills the rest with zeros.
 inline Vec<float> load_n(const float* p, Index n) {
   return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);

@@ -8,10 +8,6 @@ inline void store_n(BFloat16* p, Vec<BFloat16> v, Index n) {
   if (n == kWidth<float>) return store(p, v);
   _mm256_mask_storeu_epi16(p, static_cast<__mmask16>((1u << n) - 1), (__m256i)v);
 }
-// n numbers in pairs.
-inline Vec<std::int32_t> load_pairs_n(const BFloat16* p, Index n) {
-  return (Vec<std::int32_t>)_mm512_maskz_loadu_epi16(static_cast<__mmask32>((std::uint64_t{1} << n) - 1), p);
-}
 
 inline Vec<BFloat16> narrowed(Vec<float> v) { return (Vec<BFloat16>)_mm512_cvtneps_pbh(v); }
 

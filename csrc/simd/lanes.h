@@ -39,16 +39,14 @@ inline Lane<Storage> last_lane(const Storage* p) {
   if constexpr (kDepth<Storage> == 4) return lane(p);
 }
 
-// The lanes of n numbers that follow each other in k, at most a vector of them; zeros behind them.
+// One lane of which there are n numbers, or more.
 template <class Storage>
-inline Vec<Lane<Storage>> lanes_along(const Storage* p, Index n) {
-  if constexpr (kDepth<Storage> == 1) return load_n(p, n);
-  if constexpr (kDepth<Storage> == 2) return load_pairs_n(p, n);
-  if constexpr (kDepth<Storage> == 4) {
-    Vec<std::int32_t> v{};
-    __builtin_memcpy(&v, p, static_cast<std::size_t>(n));
-    return v;
-  }
+inline Lane<Storage> lane_n(const Storage* p, Index n) {
+  if (n >= kDepth<Storage>) return lane(p);
+  if constexpr (kDepth<Storage> < 4) return last_lane(p);
+  Lane<Storage> some{};
+  __builtin_memcpy(&some, p, static_cast<std::size_t>(n));
+  return some;
 }
 
 // The lanes of n columns, each of two numbers in rows that follow each other in k; `next` may be null.

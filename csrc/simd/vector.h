@@ -56,22 +56,15 @@ inline Vec<Real> broadcast(Real value) {
   return value - Vec<Real>{};
 }
 
-// Row r, lane l becomes row l, lane r: blocks off the diagonal change places, halves first, then quarters, ...
-// Every loop unrolls, and so must those that fill and read the rows: only then do they stay in registers.
-template <class Real, Index half = kWidth<Real> / 2>
-[[gnu::always_inline]] inline void transpose(Vec<Real> (&rows)[kWidth<Real>]) {
-  Bits<Real> from_upper{}, from_lower{};  // lanes of the pair (upper, lower); the lower's count on from the width
-#pragma GCC unroll 16
-  for (Index l = 0; l < kWidth<Real>; ++l) {
-    from_upper[l] = l & half ? kWidth<Real> + l - half : l;
-    from_lower[l] = l & half ? kWidth<Real> + l : l + half;
-  }
-#pragma GCC unroll 16
-  for (Index r = 0; r < kWidth<Real>; ++r) {
-    if (r & half) continue;
-    const Vec<Real> upper = rows[r], lower = rows[r + half];
-    rows[r] = __builtin_shuffle(upper, lower, from_upper);
-    rows[r + half] = __builtin_shuffle(upper, lower, from_lower);
-  }
-  if constexpr (half > 1) transpose<Real, half / 2>(rows);
+// The lanes of a and then of b, at the places `from`, which are constants.
+template <class Real>
+[[gnu::always_inline]] inline Vec<Real> shuffled(Vec<Real> a, Vec<Real> b, Bits<Real> from) {
+#ifdef __clang__  // which has the function under another name, for constants in its call alone
+  Vec<Real> found{};
+#pragma clang loop unroll(full)
+  for (Index l = 0; l < kWidth<Real>; ++l) found[l] = from[l] < kWidth<Real> ? a[from[l]] : b[from[l] - kWidth<Real>];
+  return found;
+#else
+  return __builtin_shuffle(a, b, from);
+#endif
 }

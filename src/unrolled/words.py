@@ -6,6 +6,18 @@ from __future__ import annotations
 WHOLE, HUGE = 1e6, 1e9
 #: Bits from which a perplexity is no number of a computer.
 MOST_BITS = 1000
+#: Characters of the beginning and of the end of a message, which may quote a file, that are shown.
+BEGINNING, END = 600, 300
+
+
+def one_line(said: str) -> str:
+    """Return a message in one line, its middle left out where it is long: the end says what to do.
+
+    >>> one_line("x.npz:\\nfoo"), len(one_line("a" * 10**6))
+    ('x.npz: foo', 905)
+    """
+    line = said.replace("\n", " ")
+    return line if len(line) <= BEGINNING + END else f"{line[:BEGINNING]} ... {line[-END:]}"
 
 
 def counted(count: int, noun: str) -> str:

@@ -126,13 +126,23 @@ def test_tables_of_the_runtime_stand_beside_what_was_there():
     step = {"rows": [runtime()["rows"][0] | {"H": 64}]}
     assert "| GRU | 64 | 2 | missing | 30 | 40 | missing |" in tables_runtime.ways(step, {"rows": [header]})
     assert "| GRU | 64 | 2 | missing | 30 | missing | missing |" in tables_runtime.ways(step, None)
-    assert "| GRU | 16 | 2 | missing | 15.0 | 2 | missing | 50.0 |" in tables_runtime.runtime_steps(runtime())
+    step = {"rows": [runtime()["rows"][0] | {"weights": "int8", "bytes": 500_000}]}
+    times = "2 | missing | 15.0 | 2 | missing | 50.0 |"
+    rates = {"limits": {"read_gb_s": {"L1": {"1": 500}, "L2": {"1": 250}, "L3": {"1": 100}}}}
+    assert f"| GRU | 16 | int8 | 2 | {times}" in tables_runtime.runtime_steps(step, rates)
+    assert f"| GRU | 16 | int8 | missing | {times}" in tables_runtime.runtime_steps(step, None)
     assert "| GRU | 512 | 60 | 40 | 20 | 1.50 | 3.00 | 2 |" in tables_runtime.runtime_weights(runtime())
     many = tables_runtime.runtime_many(runtime())
     assert "| 64 streams of LSTM 128, a step of each | 300 us | 100 us | 3.0 |" in many
     assert "LSTM 16, 1 row each, C; a step served | 1 us | 0.5 us | 2.00 |" in many
     assert "a call each, and `score_each` | 2 s | 0.1 s | 20.0 |" in many
     assert "| loading 10.3 MB, and a first step | 9 ms | 12 ms |  |" in many
+
+
+def test_table_of_the_campaign_has_the_sum():
+    row = {"cases": 1000, "works": 400, "refused": 600, "seconds": 2.4, "sanitized": 0}
+    made = tables.campaign({"command": "python -m x", "rows": {"a": row, "b": row | {"sanitized": 1000}}})
+    assert "| all | 2,000 | 800 | 1,200 | 1,000 | 5 |" in made
 
 
 def test_table_of_the_header_leaves_gaps():

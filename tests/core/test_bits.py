@@ -138,6 +138,19 @@ def test_whole_sequence_has_the_bits_of_its_pieces_and_of_its_steps(kind, dtype,
             assert_same_bits(found, whole)
 
 
+#: I and H on both sides of what is read at a time in place, 2 to 16 numbers of 4 to 16 rows; and beyond one chain.
+IN_PLACE = [(1, 1), (2, 3), (7, 8), (9, 7), (8, 15), (17, 16), (31, 17), (33, 40), (16, 65), (1030, 9)]
+
+
+def test_weights_read_in_place_give_the_bits_of_packed_ones(kind, dtype):
+    for I, H in IN_PLACE:
+        case = make(kind, dtype, T=1, B=5, I=I, H=H)  # five rows: packed
+        together, _ = case.forward()
+        for rows in (1, 2, 3, 4):
+            few, _ = case.rows([*range(rows)]).forward()
+            assert_same_bits(few, {name: t if t is None else t[:, :rows] for name, t in together.items()})
+
+
 def test_training_and_inference_give_the_same_bits(kind, dtype):
     case = make(kind, dtype, D=2, lengths=some_lengths(7, 5), reset=some_resets(7, 5))
     assert_same_bits(case.forward(save=True)[0], case.forward(save=False)[0])

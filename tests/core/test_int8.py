@@ -205,3 +205,14 @@ def test_core_itself_takes_no_int8_that_does_not_fit():
 
 def test_gates_are_as_many_as_the_rows_say():
     assert random_layer("GRU", 2, 7).W_hh.q.shape == (gate_count("GRU") * 7, 7)
+
+
+def test_vocabulary_may_be_larger_than_a_row_that_is_summed():
+    """Symbols look up their column of W_ih, which is never multiplied."""
+    V = 2**16 + 3
+    table = np.arange(2 * V, dtype=np.float32).reshape(2, V)
+    hidden = int8.quantised(np.zeros((2, 2), np.float32))
+    stepper = CoreStepper(
+        "RNN_RELU", [(table, hidden, np.zeros(2, np.float32), np.zeros(2, np.float32))], 1, symbols=True
+    )
+    np.testing.assert_array_equal(stepper.step(np.array([V - 1])), table[None, :, V - 1])

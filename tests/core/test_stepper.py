@@ -230,3 +230,17 @@ def test_steppers_on_the_same_weights_are_apart(kind):
     del first
     np.testing.assert_array_equal([y[1] for y in found], [y[0] for y in want])
     np.testing.assert_array_equal(other.beside(1).step(np.array([1])), want[0])
+
+
+@pytest.mark.parametrize("symbols", [True, False])
+def test_one_row_may_come_without_its_axis(symbols):
+    weights, rng = weights_of(unn.LSTM(3, 4)), np.random.default_rng(0)
+    whole, bare = (CoreStepper("LSTM", weights, 1, symbols=symbols) for _ in range(2))
+    for _ in range(3):
+        x = rng.integers(0, 3, 1) if symbols else rng.normal(size=(1, 3)).astype(np.float32)
+        np.testing.assert_array_equal(bare.step(int(x[0]) if symbols else x[0]), whole.step(x))
+    with pytest.raises(IndexError):
+        CoreStepper("LSTM", weights, 1).step(2**70)
+    two = CoreStepper("LSTM", weights, 2, symbols=symbols)
+    with pytest.raises(ValueError, match=r"expected .*\(B"):
+        two.step(1 if symbols else np.zeros(3, np.float32))

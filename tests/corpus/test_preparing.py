@@ -167,7 +167,23 @@ def filled(name, byte):
     return lambda folder: (folder / name).write_bytes(byte * (folder / name).stat().st_size)
 
 
+def counted(first=None, **parts):
+    """Return what puts other counts in the index of a folder: that of the first symbol, and those of train."""
+
+    def change(folder):
+        index = json.loads((folder / "corpus.json").read_text())
+        index["first"][0] = index["first"][0] if first is None else first
+        index["parts"]["train"] |= parts
+        (folder / "corpus.json").write_text(json.dumps(index))
+
+    return change
+
+
 DAMAGE = {
+    "negative count": (counted(unknown=-7), r"corpus\.json: damaged: its parts or counts"),
+    "more sequences than symbols": (counted(sequences=10**25), r"corpus\.json: damaged: its parts"),
+    "negative beginnings": (counted(first=-1), r"corpus\.json: damaged: its parts or counts"),
+    "beginnings without end": (counted(first=10**30), r"corpus\.json: damaged: its parts or counts"),
     "truncated": (lambda f: os.truncate(f / "train.ids", 99), r"train\.ids: has 99 bytes, expected"),
     "no symbol": (filled("train.ids", b"\xff"), "place 0 holds 255"),
     "missing": (lambda f: (f / "test.ids").unlink(), r"test\.ids: cannot read"),

@@ -3,14 +3,14 @@
     python -m tests.formats.damaged_files --cases 20000
     python -m tests.formats.damaged_files --formats keras --first 4711 --cases 1
 
-tests/formats/test_damaged_files.py runs a few.  A file of a good network has bytes changed, cut out or put in; the
-parts of a zip are changed by themselves, for its own sums would find it otherwise.
+tests/formats/test_damaged_files.py runs a few.  A file of a good network says what is not so (tests/lies.py), or
+has bytes changed, cut out or put in; the parts of a zip are changed by themselves, for its own sums would find it
+otherwise.
 """
 
 import argparse
 import collections
 import io
-import json
 import random
 import resource
 import shutil
@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.formats import equations
+from tests.lies import lying, lying_json
 from tests.saved.networks import networks
 from unrolled import export, imports
 from unrolled.formats.network_of import FormatError
@@ -47,41 +48,8 @@ EXTREMES = [
     b"NaN",
     b"1e999",
 ]
-#: Values that take the place of one in JSON.
-VALUES = [
-    None,
-    True,
-    False,
-    0,
-    -1,
-    1.5,
-    2**31,
-    2**63,
-    10**30,
-    10**400,
-    1e300,
-    "",
-    "GRU",
-    "relu",
-    "x" * 500,
-    [],
-    {},
-    [[]],
-    [1.0],
-    [None, None, 3],
-    {"class_name": "LSTM"},
-]
 #: Formats that only write have no reader to harm; a folder has tests of its own (tests/saved/hostile_folders.py).
 READ = [name for name, each in FORMATS.items() if each.reads and name != "hub"]
-
-
-def lies(draw, name, data):
-    """Return a file that is well formed and says what is not so, of a format for which there is a way to make one."""
-    if name != "onnx":
-        return data
-    from tests.formats.onnx_lies import lie  # here, because the package is an extra
-
-    return lie(draw, data)
 
 
 def originals(name, folder):
@@ -94,6 +62,8 @@ def originals(name, folder):
             write_arrays(folder / f"x{suffix}", arrays())
             yield (folder / f"x{suffix}").read_bytes(), suffix
         return
+    if name == "torch":
+        yield from pickled(folder)
     write = getattr(export, f"to_{name}")
     for suffix in FORMATS[name].suffixes:
         for _, network in networks():
@@ -102,6 +72,16 @@ def originals(name, folder):
             except FormatError:
                 continue
             yield (folder / f"x{suffix}").read_bytes(), suffix
+
+
+def pickled(folder):
+    """Return the bytes and the end of the name of files of `torch.save`."""
+    import torch
+
+    for _, network in networks():
+        if all(layer.kind != "LSTM_PEEPHOLE" for layer in network.layers):
+            torch.save(export.to_torch(network).state_dict(), folder / "x.pt")
+            yield (folder / "x.pt").read_bytes(), ".pt"
 
 
 def changed(draw, data):
@@ -126,25 +106,10 @@ def changed(draw, data):
     return bytes(data)
 
 
-def changed_json(draw, data):
-    """Return JSON in which one value is another."""
-    value = json.loads(data)
-    places, waiting = [], [value]
-    while waiting:
-        each = waiting.pop()
-        keys = [*each] if isinstance(each, dict) else range(len(each)) if isinstance(each, list) else []
-        places += [(each, key) for key in keys]
-        waiting += [each[key] for key in keys]
-    if places:
-        place, key = draw.choice(places)
-        place[key] = draw.choice(VALUES)
-    return json.dumps(value).encode()
-
-
 def spoiled(draw, data):
     """Return the bytes of a bad file."""
     if data[:1] == b"{" and draw.random() < 0.7:
-        return changed_json(draw, data)
+        return lying_json(draw, data)
     if data[:2] != b"PK" or draw.random() < 0.2:
         return changed(draw, data)
     buffer = io.BytesIO()
@@ -185,8 +150,7 @@ def campaign(names, numbers, mark=lambda number: None):
             name = names[number % len(names)]
             data, suffix = draw.choice(good[name])
             path = place / f"bad{suffix}"
-            lied = lies(draw, name, data) if draw.random() < 0.5 else data
-            path.write_bytes(spoiled(draw, data) if lied == data else lied)
+            path.write_bytes((lying if draw.random() < 0.5 else spoiled)(draw, data))
             mark(number)
             try:
                 found[f"{name} {verdict(name, path)}"] += 1

@@ -53,6 +53,7 @@ def steppable():
     found |= {
         "projected": Network((layer("LSTM", 3, 17, P=11), layer("LSTM", 11, 6, P=3, seed=1, initial=True))),
         "sixteen": Network((layer("LSTM", 3, 16), layer("GRU", 16, 32)), head=random_head(5, 32)),
+        "wide": Network((layer("LSTM", 37, 48), layer("GRU", 48, 64)), head=random_head(5, 64)),
         "peepholes_initial": Network((layer("LSTM_PEEPHOLE", 2, 33, initial=True),)),
         "many_rows": Network((layer("GRU", 40, 21),), head=random_head(133, 21)),
         "double_stack": Network(
@@ -115,6 +116,34 @@ def test_header_gives_what_the_runtime_gives(name, expected, tmp_path):
     assert {header: e for header, e in errors.items() if not e <= limits[header]} == {}
 
 
+@pytest.mark.skipif(shutil.which("clang") is None, reason="needs clang")
+@pytest.mark.parametrize("H", [32, 33, 64])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN_TANH"])
+def test_clang_makes_vectors_of_the_plain_loop_over_units(kind, H, tmp_path):
+    to_c(Network((layer(kind, H, H),)), tmp_path / "net.h")
+    source = HERE.parents[1] / "bench" / "c_header.c"
+    flags = ["-O3", "-march=native", "-DNET_PLAIN", "-D_POSIX_C_SOURCE=199309L", "-Rpass=loop-vectorize", "-I."]
+    command = ["clang", *flags, "-c", source, "-o", "net.o"]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stderr
+    lines = (tmp_path / "net.h").read_text().splitlines()
+    made = {lines[int(number) - 1].strip() for number in re.findall(r"net\.h:(\d+):\d+: remark: vectorized", said)}
+    assert any("j = " in line and "net_U0" in line for line in made), made
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_number_that_is_none_is_none_in_int8_too(number, tmp_path):
+    net = Network((layer("GRU", 48, 64),))
+    to_c(net, tmp_path / "net.h", weights="int8")
+    build(tmp_path, {"net": net}, "gcc", ["-O2", "-march=native"])
+    x = np.ones((3, 48), np.float32)
+    x[1, 40] = number
+    (tmp_path / "net.x").write_bytes(x.tobytes())
+    run([tmp_path / "program"], tmp_path)
+    y = np.fromfile(tmp_path / "net.y", np.float32).reshape(3, 64)
+    assert np.isfinite(y[0]).all()
+    assert np.isnan(y[1:]).any()
+
+
 @pytest.mark.parametrize("flags", [["-march=native"], ["-DNET_PLAIN"], ["-march=native", "-ffp-contract=off"]], ids=str)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_sigmoid_and_tanh_are_exact_to_the_stated_error(dtype, flags, tmp_path):
@@ -156,6 +185,8 @@ def test_step_calls_nothing_but_memcpy_and_memset(tmp_path):
         (["c3", "a9", "41"], "bytes", [b"\xc3", b"\xa9", b"A", b"", "\N{REPLACEMENT CHARACTER}".encode()]),
         (["Ġso", "Ã"], "bpe", [b" so", b"\xc3", b"", "\N{REPLACEMENT CHARACTER}".encode()]),
         (["rose", "\n"], "words", ["rose", "\n", "", "\N{REPLACEMENT CHARACTER}"]),
+        (["\0", "0", "a"], "characters", None),
+        (["00", "30"], "bytes", [b"\0", b"0", b"", "\N{REPLACEMENT CHARACTER}".encode()]),
     ],
 )
 def test_table_says_what_each_symbol_writes(symbols, kind, written, tmp_path):
@@ -167,13 +198,17 @@ def test_table_says_what_each_symbol_writes(symbols, kind, written, tmp_path):
     to_c(net, tmp_path / "poet.h")
     (tmp_path / "main.c").write_text(
         '#include <stdio.h>\n#include "poet.h"\nint main(void) {\n  int k;\n'
-        '  for (k = 0; k < poet_inputs; k++) printf("%s%c%.9g%c", poet_symbols[k], 0, poet_start[k], 0);\n'
-        "  return 0;\n}\n"
+        '  for (k = 0; k < poet_inputs; k++) {\n    printf("%.9g %d ", poet_start[k], poet_symbol_bytes[k]);\n'
+        "    fwrite(poet_symbols[k], 1, poet_symbol_bytes[k], stdout);\n  }\n  return 0;\n}\n"
     )
     run(["gcc", *C99, "main.c", "-o", "main"], tmp_path)
-    said = subprocess.run([tmp_path / "main"], capture_output=True, check=True).stdout.split(b"\0")
-    assert said[:-1:2] == [each if isinstance(each, bytes) else each.encode() for each in written]
-    assert np.allclose([float(n) for n in said[1::2]], start)
+    said = subprocess.run([tmp_path / "main"], capture_output=True, check=True).stdout
+    for each, log_probability in zip(written, start, strict=True):
+        number, size, said = said.split(b" ", 2)
+        assert np.isclose(float(number), log_probability)
+        assert said[: int(size)] == (each if isinstance(each, bytes) else each.encode())
+        said = said[int(size) :]
+    assert said == b""
 
 
 def nan_in_head():

@@ -157,6 +157,25 @@ def test_input_that_was_written_to_is_still_refused(name):
         y.sum().backward()
 
 
+@pytest.mark.parametrize("written", ["input", "weight_ih_l0", "weight_hh_l0"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_gradients_after_a_write_of_numpy_are_torchs(name, written):
+    """Autograd counts the writes of torch alone: with torch's layers too, the backward pass reads the new numbers."""
+    x = torch.randn(5, 3, 4, dtype=torch.float64)
+
+    def after_write(layer):
+        given = x.clone().requires_grad_()
+        output = layer(given)
+        parts = {"input": given} | dict(layer.named_parameters())
+        parts[written].detach().numpy()[...] *= 3
+        return named_gradients(layer, output, given)
+
+    theirs, ours = pair(name, 4, 4, dtype=torch.float64)
+    want = after_write(theirs)
+    for key, gradient in after_write(ours).items():
+        assert_close(key, gradient, want[key])
+
+
 def test_second_backward_pass_is_refused_in_torchs_words():
     y, _ = unrolled.nn.GRU(4, 4)(torch.randn(5, 3, 4))
     y.sum().backward()

@@ -135,6 +135,33 @@ def test_weight_norm_and_pruning_act_on_the_call(route, name):
     assert_close("baked", ours(x)[0], theirs(x)[0])
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda layer, x: layer(x),
+        lambda layer, x: layer(x, reset=torch.zeros(5, 3, dtype=torch.bool)),
+        lambda layer, x: layer.step(x[0]),
+        lambda layer, x: torch.no_grad()(layer.step)(x[0]),
+        lambda layer, x: unrolled.nn.Stepper(layer, 3),
+    ],
+    ids=["call", "reset", "step", "step without gradients", "stepper"],
+)
+@pytest.mark.parametrize("name", LAYERS)
+def test_parametrized_weight_is_computed_once_a_call(name, call):
+    looks = []  # each moves spectral norm on, and draws again where a weight is dropped at random
+
+    class Looked(torch.nn.Module):
+        def forward(self, W):
+            looks.append(W)
+            return W.clone()
+
+    layer = getattr(unrolled.nn, name)(4, 6)
+    parametrize.register_parametrization(layer, "weight_hh_l0", Looked())
+    looks.clear()
+    call(layer, torch.randn(5, 3, 4))
+    assert len(looks) == 1
+
+
 def test_parametrized_layer_can_be_copied(route):
     _, ours = pair("GRU", 3, 5)
     parametrizations.weight_norm(ours, "weight_hh_l0")

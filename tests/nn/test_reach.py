@@ -187,6 +187,19 @@ def test_zeros_without_memory_and_negative_views_are_numbers(gradients):
         assert_close("negative", layer(torch._neg_view(x))[0], layer(-x)[0], 0)
 
 
+@pytest.mark.parametrize("gradients", [True, False])
+@pytest.mark.parametrize("name", ["GRU", "GRUCell"])
+def test_what_a_transform_left_behind_is_numbers(name, gradients):
+    kept = []
+    grad(lambda x: (kept.append(x), x.sum())[1])(torch.randn(T, B, I))
+    x = kept[0][0] if name.endswith("Cell") else kept[0]
+    module = getattr(unrolled.nn, name)(I, H)
+    with torch.set_grad_enabled(gradients):
+        left, plain = as_tuple(module(x)), as_tuple(module(x.clone()))
+    assert torch.equal(left[0], plain[0])
+    assert left[0].requires_grad == gradients
+
+
 def test_upstream_zeros_without_memory_give_no_gradient():
     layer, x = unrolled.nn.GRU(I, H), torch.randn(T, B, I, requires_grad=True)
     (dx,) = torch.autograd.grad(layer(x)[0], x, torch._efficientzerotensor((T, B, H)))

@@ -1,8 +1,6 @@
 """The C interface: a program in C99 has the bits of the runtime in Python, and a bad folder is an error."""
 
-import ctypes
 import os
-import random
 import re
 import shutil
 import struct
@@ -13,6 +11,8 @@ import numpy as np
 import pytest
 
 import unrolled
+from tests import campaign
+from tests.runtime.c_library import INCLUDE, LIBRARY, CLibrary
 from tests.saved import seal
 from tests.saved.networks import layer, networks
 from unrolled import runtime
@@ -22,11 +22,7 @@ from unrolled.saved.narrow import narrowed
 from unrolled.saved.network import Head, Network
 from unrolled.saved.network_folder import save_network
 
-HERE, PACKAGE = Path(__file__).parent, Path(unrolled.__file__).parent
-INCLUDE = PACKAGE / "include"
-#: Where an installed library is, also beside the package's own folder, and where a build leaves it.
-PLACES = [*map(Path, unrolled.__path__), PACKAGE.parents[1] / "build" / "dev"]
-LIBRARY = next((found for place in PLACES for found in place.glob("libunrolled.*")), None)
+HERE = Path(__file__).parent
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
 
 pytestmark = [
@@ -51,19 +47,7 @@ def driver(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def library():
-    lib = ctypes.CDLL(str(LIBRARY))
-    lib.unrolled_load.restype, lib.unrolled_load.argtypes = ctypes.c_void_p, [ctypes.c_char_p]
-    lib.unrolled_free.argtypes, lib.unrolled_error.restype = [ctypes.c_void_p], ctypes.c_char_p
-    return lib
-
-
-def load(library, folder):
-    """Load and free a model; return the error, or nothing."""
-    model = library.unrolled_load(os.fsencode(folder))
-    if model is None:
-        return library.unrolled_error().decode(errors="replace")
-    library.unrolled_free(model)
-    return None
+    return CLibrary()
 
 
 def softmax(network):
@@ -134,14 +118,14 @@ def test_symbol_that_the_model_does_not_know_is_an_error(driver, tmp_path):
 )
 def test_network_that_c_cannot_step_is_an_error(network, said, library, tmp_path):
     save_network(tmp_path, network)
-    assert said in load(library, tmp_path)
+    assert said in library.run(tmp_path)
 
 
 def test_folder_that_is_none_is_an_error(library, tmp_path):
-    assert "no config.json that can be read" in load(library, tmp_path / "nowhere")
-    assert load(library, tmp_path / "nowhere").startswith(str(tmp_path / "nowhere"))
+    assert "no config.json that can be read" in library.run(tmp_path / "nowhere")
+    assert library.run(tmp_path / "nowhere").startswith(str(tmp_path / "nowhere"))
     (tmp_path / "config.json").mkdir()
-    assert "no config.json that can be read" in load(library, tmp_path)
+    assert "no config.json that can be read" in library.run(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +151,7 @@ def test_folder_that_is_none_is_an_error(library, tmp_path):
 def test_folder_that_somebody_spoiled_is_an_error(parts, said, library, tmp_path):
     save_network(tmp_path, Network((layer("LSTM", 3, 5),)))
     seal.change(tmp_path, **parts)
-    assert said in load(library, tmp_path)
+    assert said in library.run(tmp_path)
 
 
 def test_file_of_another_save_is_an_error(library, tmp_path):
@@ -175,73 +159,24 @@ def test_file_of_another_save_is_an_error(library, tmp_path):
     data = bytearray((tmp_path / "model.safetensors").read_bytes())
     data[-1] ^= 1
     (tmp_path / "model.safetensors").write_bytes(data)
-    assert "no file has the sha256 that config.json names" in load(library, tmp_path)
+    assert "no file has the sha256 that config.json names" in library.run(tmp_path)
     save_network(tmp_path, STEPPABLE["LSTM-3-5"], overwrite=True)
     text = (tmp_path / "config.json").read_bytes()
     (tmp_path / "config.json").write_bytes(text.replace(b'"bias": true', b'"bias": trUe'))
-    assert "config.json" in load(library, tmp_path)
+    assert "config.json" in library.run(tmp_path)
 
 
 def test_save_that_was_interrupted_is_read_where_it_lies(library, tmp_path):
     save_network(tmp_path, STEPPABLE["LSTM-3-5"])
     file = tmp_path / "model.safetensors"
     file.rename(beside(file, sha256(file.read_bytes())))
-    assert load(library, tmp_path) is None
+    assert library.run(tmp_path) is None
 
 
-def mutated(rng, data):
-    """Some bytes of a file changed, cut out, doubled or put in."""
-    data = bytearray(data)
-    for _ in range(rng.choice([1, 1, 2, 5])):
-        at = rng.randrange(len(data) + 1)
-        how = rng.random()
-        if how < 0.4 and data:
-            data[at % len(data)] = rng.choice(b'0123456789"[]{},:-eE\\u\x00\xff')
-        elif how < 0.6:
-            del data[at : at + rng.choice([1, 2, 8, 100])]
-        elif how < 0.8:
-            data[at:at] = data[at : at + rng.choice([1, 3, 20])]
-        else:
-            data[at:at] = rng.choice([b"-1", b"9" * 25, b"[" * 99, b"null", b"1e999", b"\\ud800", b"4294967296"])
-    return bytes(data)
-
-
-def test_mutated_folders_load_or_are_errors(library, tmp_path):
-    """UNROLLED_FUZZ_CASES says how many; each has the right checksums."""
-    rng = random.Random(0)
-    cases = int(os.environ.get("UNROLLED_FUZZ_CASES", "300"))
-    folders = []
-    for k, name in enumerate(["mixed", "text-LSTM", "head-each-True", "projected", "text-mixed"]):
-        network = STEPPABLE[name] if name in STEPPABLE else Network((layer("LSTM", 4, 6, P=3),), head=None)
-        for weights in (None, "int8", "bfloat16"):
-            save_network(tmp_path / f"{k}{weights}", narrowed(network, weights) if weights else network)
-            folders.append(tmp_path / f"{k}{weights}")
-    refused = 0
-    for _ in range(cases):
-        folder = rng.choice(folders)
-        files = {file.name: file.read_bytes() for file in folder.iterdir() if file.name[0] != "."}
-        which = rng.choice(["config.json", "model.safetensors", "model.safetensors"])
-        if which == "model.safetensors":  # its header above all
-            n = struct.unpack("<Q", files[which][:8])[0]
-            header = mutated(rng, files[which][8 : 8 + n])
-            data = struct.pack("<Q", len(header)) + header + files[which][8 + n :]
-            files[which] = data if rng.random() < 0.8 else mutated(rng, files[which])
-        old = seal.sha256((folder / "model.safetensors").read_bytes()).encode()
-        config = files["config.json"].replace(old, seal.sha256(files["model.safetensors"]).encode())
-        if which == "config.json":
-            config = mutated(rng, config)
-        own = config.split(b'"config.json": "')[-1][:64]
-        blank = config.replace(own, seal.BLANK.encode(), 1)
-        files["config.json"] = config.replace(own, seal.sha256(blank).encode(), 1)
-        target = tmp_path / "case"
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir()
-        for name, data in files.items():
-            (target / name).write_bytes(data)
-        error = load(library, target)
-        refused += error is not None
-        assert error is None or error.strip()
-    assert refused > cases / 3
+def test_hostile_folders_load_and_step_or_are_errors():
+    found = campaign.c_interface(range(300))
+    assert found["refused"] > 150
+    assert found["works"] > 30
 
 
 @pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8"])

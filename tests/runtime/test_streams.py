@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 
 from tests.runtime.test_model import NETWORKS, STEPPABLE, inputs
 from tests.saved.networks import layer
@@ -262,3 +263,31 @@ def test_what_are_no_rows_of_streams_is_refused(doing, rows, error, said):
     streams = RuntimeModel(Network((layer("GRU", 3, 7),))).streams(4)
     with pytest.raises(error, match=said):
         getattr(streams, doing)(rows)
+
+
+@pytest.mark.parametrize(
+    ("layers", "error", "said"),
+    [
+        (None, TypeError, "the layers are None"),
+        ([], ValueError, "there are no layers"),
+        ([None], TypeError, "layer 0 is a NoneType, no tuple of arrays"),
+        ([np.zeros((2, 3))], TypeError, "layer 0 is a ndarray, no tuple of arrays"),
+        ([(np.zeros((2, 3)),), ()], ValueError, "layer 1 is of 0 arrays"),
+        ([(None,)], TypeError, "h of layer 0 is a NoneType, no array of NumPy"),
+        ([(np.zeros((2, 3)), [[0.0]])], TypeError, "c of layer 0 is a list, no array of NumPy"),
+        ([(torch.zeros(2, 3),)], TypeError, "h of layer 0 is a Tensor, no array of NumPy"),
+        ([(np.zeros(3),)], ValueError, r"h of layer 0 is float64 \(3,\)"),
+        ([(np.zeros((2, 3)),), (np.zeros((1, 3)),)], ValueError, r"h of layer 1 is float64 \(1, 3\)"),
+    ],
+)
+def test_what_is_no_state_is_refused_with_its_place(layers, error, said):
+    with pytest.raises(error, match=f"{said}; a state holds h \\(B, P\\), and maybe c \\(B, H\\), of each layer"):
+        State(layers)
+
+
+def test_states_of_different_networks_are_not_joined():
+    one, other = State([(np.zeros((2, 3)),)]), State([(np.zeros((2, 4)),)])
+    with pytest.raises(ValueError, match="different networks cannot be joined"):
+        State.joined([one, other])
+    with pytest.raises(ValueError, match="there are no layers"):
+        State.joined([])

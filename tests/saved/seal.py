@@ -41,3 +41,10 @@ def change(folder, **parts):
     whole |= {name: by(whole[name]) for name, by in parts.items()}
     for name, data in sealed(**whole).items():
         (folder / name).write_bytes(data)
+
+
+def resealed(config):
+    """Return the bytes of a config.json with its own sum, wherever it stands, made right again; as they are without."""
+    own = config.rpartition(b'"config.json": "')[2][:64]
+    blank = config.replace(own, BLANK.encode(), 1)
+    return config.replace(own, sha256(blank).encode(), 1) if len(own) == 64 else config

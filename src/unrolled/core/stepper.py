@@ -5,7 +5,7 @@ Steps have the bits of the whole-sequence layers (docs/kernels.md): the same ker
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any, TypeAlias
 
@@ -73,6 +73,8 @@ class CoreStepper:
 
     def _show(self, core: _core.Stepper) -> None:
         self._core = core
+        #: What :meth:`step` calls: it reads, and returns nothing.
+        self.read: Callable[[Any], None] = core.step
         #: h (B, P), for LSTM followed by c (B, H), of each layer; may be written to, is overwritten by every step.
         self.states: list[tuple[Array, ...]] = [*core.states]
         #: The last layer's h (B, P), overwritten by every step.
@@ -92,9 +94,11 @@ class CoreStepper:
     def step(self, x: Any) -> Array:
         """Read symbols (B,) int64, or vectors x (B, I) of the type of `states`; advance `states`; return `output`.
 
+        One row may also come as a number, or as x (I,).
+
         Raises: IndexError if a symbol is outside [0, V); ValueError for another shape or type.
         """
-        self._core.step(x)
+        self.read(x)
         return self.output
 
     def write(self, choice: _core.Choice, last: int, u: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -53,7 +53,7 @@ class File(msgspec.Struct, forbid_unknown_fields=True):
         """Return whether the file is there and is another."""
         try:
             now = Path(self.path).stat()
-        except OSError:  # it need not be kept
+        except (OSError, ValueError):  # it need not be kept; a name with NUL is none
             return False
         return bool(self.path) and (now.st_size, now.st_mtime_ns) != (self.size, self.modified)
 
@@ -70,6 +70,12 @@ class Index(msgspec.Struct, forbid_unknown_fields=True):
     sources: list[File]
     parts: dict[str, PreparedPart]
     first: list[int]  # how often each symbol begins a sequence of train, or occurs in its stream
+
+    def counts_agree(self) -> bool:
+        """Return whether no count is negative or above what holds what is counted."""
+        parts = self.parts.values()
+        inside = all(0 <= n <= part.symbols for part in parts for n in (part.sequences, part.unknown))
+        return inside and all(0 <= n <= self.parts["train"].symbols for n in self.first)
 
 
 def is_prepared(folder: str | Path) -> bool:
@@ -88,7 +94,7 @@ def read_index(folder: Path) -> tuple[Index, Vocabulary]:
         vocabulary = Vocabulary.from_json(read_whole(folder / "vocabulary.json", index.vocabulary))
     except (CheckpointError, ValueError) as error:
         raise CorpusError(f"{error}; prepare the corpus again") from None
-    if index.parts.keys() != {*SPLITS} or len(index.first) != len(vocabulary):
+    if index.parts.keys() != {*SPLITS} or len(index.first) != len(vocabulary) or not index.counts_agree():
         raise CorpusError(f"{file}: damaged: its parts or counts are not those of its vocabulary; prepare it again")
     if changed := [source.path for source in index.sources if source.changed()]:
         said = f"changed since {folder} was prepared from it: {changed[0]}"

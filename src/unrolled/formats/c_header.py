@@ -79,6 +79,7 @@ class _Header:
         self.lanes = 16 if wide else 8  # at most; no vector is wider than a padded gate
         self.x = "int x" if network.reads_symbols else f"const {self.constants['real']} *x"
         self.sizes = {"inputs": network.I, "outputs": network.width}
+        self.columns = 0  #: of the widest matrix in int8
         self.state: list[str] = []
         self.reset: list[str] = []
         self.arrays: list[str] = []
@@ -96,6 +97,7 @@ class _Header:
             "state": "\n".join(self.state),
             "x": self.x,
             "real": self.constants["real"],
+            "include": _INCLUDE if self.int8 else "",
             "vectors": filled("vectors.h", **self.constants, widest=self.lanes * network.dtype.itemsize),
             "functions": self._functions(),
             "arrays": "\n".join(self.arrays),
@@ -106,9 +108,7 @@ class _Header:
         header = named(filled("header.h", **parts), name)
         if network.text is None:
             return header
-        return Template(header).substitute(
-            symbols=strings(f"{name}_symbols", f"{name}_inputs", network.text.vocabulary)
-        )
+        return Template(header).substitute(symbols=strings(name, f"{name}_inputs", network.text.vocabulary))
 
     def _layer(self, l: int, layer: Layer) -> str:
         """Return the function of a layer; its weights go to the arrays, its call to the steps."""
@@ -204,9 +204,10 @@ class _Header:
         parts += ["softmax.h"] * (network.head is not None and network.head.softmax)
         if parts == ["exp.h", "relu.h"]:
             parts = ["relu.h"]
-        parts += ["int8.h", "rows_int8.h"] if self.int8 else ["rows.h"]
+        parts += ["int8.h", "rows_int8.h", "digits.h"] if self.int8 else ["rows.h"]
         parts += ["product.h"] + ["add.h"] * network.one_hot
-        return "\n".join(filled(part, **self.constants, **_PRODUCTS[self.int8]) for part in parts)
+        product = _PRODUCTS[self.int8] | {"columns": str(_padded(self.columns, 16))}
+        return "\n".join(filled(part, **self.constants, **product) for part in parts)
 
     def _matrix(self, name: str, W: Array, columns: str, rows: str) -> str:
         """Add the array of a matrix (rows, columns), and return what `net_product` takes for it."""
@@ -214,6 +215,7 @@ class _Header:
         if not self.int8:
             self._array(name, size, W.T)
             return f"net_{name}"
+        self.columns = max(self.columns, W.shape[1])
         q, scale = quantised(W)
         self._array(name, f"(({columns} + 3) / 4 * {rows})", _words(q))
         self._array(f"scale_{name}", rows, scale.astype(W.dtype))
@@ -233,9 +235,24 @@ _TEMPLATES: dict[str, tuple[str, dict[str, str]]] = {
 }
 #: How a product takes its matrix: of numbers, or in int8.
 _PRODUCTS = (
-    {"W": "const net_real *W", "W_from_r": "W + r"},
-    {"W": "const uint32_t *W, const net_real *scale", "W_from_r": "W + r, scale + r"},
+    {"W": "const net_real *W", "W_from_r": "W + r", "many": ""},
+    {
+        "W": "const uint32_t *W, const net_real *scale",
+        "W_from_r": "W + r, scale + r",
+        "many": """
+#if NET_DIGITS
+  if (N >= 32 && N <= 65536) { /* fewer are not worth it, and of more the sums might overflow */
+    net_digit_product(a, W, scale, x, N, R);
+    return;
+  }
+#endif""",
+    },
 )
+#: What the header includes besides, in int8.
+_INCLUDE = """
+#if defined(__AVX512VNNI__)
+#include <immintrin.h>
+#endif"""
 
 
 def _rows(layer: Layer, U: int) -> tuple[Array, Array, Array]:

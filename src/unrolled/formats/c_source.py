@@ -26,6 +26,7 @@ CONSTANTS: dict[str, dict[str, str]] = {
         "mantissa_bits": "23",
         "one": "0x3f800000u",
         "smallest": "87.33654f",
+        "tiny": "1e-30f",
         "tanh_saturates": "9.1f",
         "unit": "1.0f",
         "two": "2.0f",
@@ -40,6 +41,7 @@ CONSTANTS: dict[str, dict[str, str]] = {
         "mantissa_bits": "52",
         "one": "((uint64_t)0x3ff << 52)",
         "smallest": "708.3964",
+        "tiny": "1e-290",
         "tanh_saturates": "19.1",
         "unit": "1.0",
         "two": "2.0",
@@ -121,21 +123,31 @@ def array(name: str, size: str, values: NDArray[Any]) -> str:
 
 
 def strings(name: str, size: str, vocabulary: Vocabulary) -> str:
-    """Return the definition of a table of what each symbol writes: text in UTF-8 or, for a symbol that is a byte, it.
+    """Return the definition of a table of what each symbol writes, and of how many bytes that is: a symbol may be NUL.
 
-    >>> print(strings("net_symbols", "net_inputs", Vocabulary(["é"], "characters")))
+    It writes text in UTF-8 or, where a symbol is a byte, that byte.
+
+    >>> print(strings("net", "net_inputs", Vocabulary(["é"], "characters")))
     static const char *const net_symbols[net_inputs] = {
       "\\303\\251",
       "",
       "\\357\\277\\275"
+    };
+    static const int net_symbol_bytes[net_inputs] = {
+      2,
+      0,
+      3
     };
     <BLANKLINE>
     """
     as_bytes = isinstance(vocabulary.tokenizer, ByteTokenizer)
     ids = [[k] for k in range(len(vocabulary))]
     written = [vocabulary.decode_bytes(k) if as_bytes else vocabulary.text(k).encode() for k in ids]
-    lines = ",\n".join(f"  {quoted(each)}" for each in written)
-    return f"static const char *const {name}[{size}] = {{\n{lines}\n}};\n"
+    tables = (("char *const", "symbols", map(quoted, written)), ("int", "symbol_bytes", map(str, map(len, written))))
+    return "".join(
+        f"static const {kind} {name}_{table}[{size}] = {{\n" + ",\n".join(f"  {each}" for each in values) + "\n};\n"
+        for kind, table, values in tables
+    )
 
 
 def quoted(data: bytes) -> str:

@@ -10,25 +10,17 @@ import numpy as np
 
 from unrolled.saved.network import Layer, Network
 from unrolled.saved.network_folder import load_network
+from unrolled.words import one_line
 
 #: A network, the folder of a saved one, or a module that :func:`unrolled.nn.network_of` knows.
 Source: TypeAlias = Network | str | Path | Any
 
 
-#: Characters of a message at its beginning and its end, at most: a file may hold names of any length.
-BEGINNING, END = 500, 100
-
-
 class FormatError(ValueError):
-    """A format cannot hold a network, or a file of it is damaged or holds something else; the message says what.
-
-    >>> len(str(FormatError("x.npz: " + "a" * 10**6)))
-    605
-    """
+    """A format cannot hold a network, or a file of it is damaged or holds something else; the message says what."""
 
     def __init__(self, said: str) -> None:
-        line = said.replace("\n", " ")
-        super().__init__(line if len(line) <= BEGINNING + END else f"{line[:BEGINNING]} ... {line[-END:]}")
+        super().__init__(one_line(said))
 
 
 def network_from(source: Source) -> Network:

@@ -19,8 +19,7 @@ LARGEST_FILE = 2**31 - 1
 
 def refused(path: Path, what: str) -> FormatError:
     """Return the error that names a file and says what is wrong with it, in one line."""
-    line = " ".join(what.split())
-    return FormatError(f"{path}: {line if len(line) <= 500 else line[:500] + ' ...'}")
+    return FormatError(f"{path}: {' '.join(what.split())}")
 
 
 def outside_bytes(path: Path) -> bytes:

@@ -249,10 +249,10 @@ def done(run: Run) -> float:
 def shown(storage: str) -> str:
     """Return the place of a study without the password in it.
 
-    >>> shown("postgresql://ann:secret@host/studies"), shown("sweeps/a/study.journal")
+    >>> shown("postgresql://ann:sec/r@t@host/studies"), shown("sweeps/a/study.journal")
     ('postgresql://***@host/studies', 'sweeps/a/study.journal')
     """
-    return re.sub(r"//[^/]*@", "//***@", storage)
+    return re.sub(r"//(?:[^/:@]*:.*|[^/]*)@", "//***@", storage)
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from unrolled.core import backend, threads
 from unrolled.core.fields import Layout, Weights
 from unrolled.nn import checks, fit, fused, reference
 from unrolled.nn.autograd import func, operator
-from unrolled.nn.autograd.eager import Eager, EagerStep
+from unrolled.nn.autograd.eager import apply_layer, apply_step
 from unrolled.nn.autograd.flat import flatten
 from unrolled.nn.layout import savable
 from unrolled.nn.reach import (
@@ -147,7 +147,7 @@ def run(
                 if layout.lengths is not None or layout.reset is not None or layout.batch_sizes is not None:
                     fit.memory(dict(zip(layout._fields[1:], layout[1:], strict=True)))
                     layout = layout.own()
-                return Eager.apply(kind, layout, trace, segment_steps(kind, layout, x, steps), *inputs)  # type: ignore[no-any-return,no-untyped-call]
+                return apply_layer(kind, layout, trace, segment_steps(kind, layout, x, steps), *inputs)  # type: ignore[no-any-return]
             tensors = fused.forward(kind, layout, x, h_0, c_0, weights, save=trace, reset_state=reset_state)
             gates = fused.recorded(kind, layout, (tensors.gates, tensors.cells), W_hh) if trace else None
             return tensors.y, tensors.h_n, tensors.c_n, gates
@@ -197,7 +197,7 @@ def _step_with_gradient(kind: str, x: Tensor, states: Sequence[Any], weights: We
         return None
     h_0, c_0 = (*states, None)[:2]
     try:
-        h, c = EagerStep.apply(kind, x, h_0, c_0, *weights)  # type: ignore[no-untyped-call]
+        h, c = apply_step(kind, x, h_0, c_0, *weights)
     except ValueError:  # they do not fit each other
         return None
     return h if c is None else (h, c)

@@ -157,7 +157,7 @@ def memory(named: Mapping[str, Tensor | None]) -> None:
     for name, t in named.items():
         if t is None or type(t) not in PLAIN_TENSORS or t.is_meta or t.numel() == 0 or t.layout is not torch.strided:
             continue
-        if t.untyped_storage().nbytes() == 0:
+        if torch._C._has_storage(t) and t.untyped_storage().nbytes() == 0:  # a wrapper has none of its own
             raise RuntimeError(
                 f"{name} has elements, but its data is not allocated: its storage was resized to nothing"
             )

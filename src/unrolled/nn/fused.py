@@ -22,7 +22,7 @@ from unrolled.nn.reach import PLAIN
 from unrolled.nn.reference import ZEROS, ResetState
 from unrolled.notation import CELLS, gate_count, has_cell_state
 
-_core.use_library(Tensor.__dlpack_c_exchange_api__, Tensor.is_neg, tuple(PLAIN - {type(None)}))
+_core.use_library(Tensor.__dlpack_c_exchange_api__, torch.empty(0).is_neg, tuple(PLAIN - {type(None)}))
 
 
 class Unreadable(ValueError):

@@ -52,7 +52,7 @@ def as_leaf(module: torch.nn.Module, input: Proxy, hx: Any, **options: Any) -> P
 
 
 def is_hooked(module: torch.nn.Module) -> bool:
-    """Return whether a call of the module does more than the `forward` of its class.
+    """Return whether a call of the module does more than the `forward` of its class, or a look at a weight computes it.
 
     >>> is_hooked(torch.nn.Linear(2, 3))
     False
@@ -63,6 +63,7 @@ def is_hooked(module: torch.nn.Module) -> bool:
         or module._backward_hooks
         or module._backward_pre_hooks
         or "forward" in module.__dict__
+        or "parametrizations" in module._modules
         or _has_any_global_hook()  # type: ignore[no-untyped-call]
     )
 

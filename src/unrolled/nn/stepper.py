@@ -38,7 +38,8 @@ class Stepper:
     """
 
     def __init__(self, layer: RecurrentLayer, batch_size: int = 1, *, one_hot: bool = False):
-        name, W = layer.stock.__name__, layer.weight_hh_l0
+        name, of_layers = layer.stock.__name__, layer.weights()  # once: a parametrized weight is computed at each look
+        W = of_layers[0].W_hh
         if layer.bidirectional:
             raise ValueError(f"{name} is bidirectional, expected one direction: the reverse one starts at the end")
         check_value("batch_size", batch_size, PositiveInt)
@@ -48,8 +49,7 @@ class Stepper:
             )
         fit.memory(dict(layer.named_parameters()))
         weights: list[LayerWeights] = [
-            tuple(None if w is None else _as_numpy(w.detach().clone()) for w in direction)
-            for direction in layer.weights()
+            tuple(None if w is None else _as_numpy(w.detach().clone()) for w in direction) for direction in of_layers
         ]
         self._core = CoreStepper(layer.kind, weights, batch_size, symbols=one_hot)
         self._shape = torch.Size((batch_size,) if one_hot else (batch_size, layer.input_size))

@@ -185,7 +185,7 @@ class Engine:
             for t in range(ends.max(initial=0)):
                 reading = t < ends
                 x_t = x[t] if reading.all() else np.where(reading if x.ndim == 2 else reading[:, None], x[t], 0)
-                stepper.step(np.ascontiguousarray(x_t))
+                stepper.read(np.ascontiguousarray(x_t))
                 rows = np.flatnonzero(reading if each else ends == t + 1)
                 y[t if each else 0, rows] = stepper.result[rows]
                 if len(last := np.flatnonzero(ends == t + 1)):

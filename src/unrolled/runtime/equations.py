@@ -125,9 +125,11 @@ class EquationStepper:
         self.states = [tuple(s.copy() for s in layer) for layer in states]
         self.logits = np.zeros((B, 0 if head is None else len(head.b)), layers[0].W_ih.dtype)
 
-    def step(self, x: Array) -> Array:
-        """Read symbols (B,) int64 or vectors (B, I); advance `states`; return the last layer's h (B, P)."""
+    def read(self, x: Any) -> None:
+        """Read symbols (B,) int64 or vectors (B, I), of one row also a number or (I,); advance `states`."""
         symbols, I = len(self._shape) == 1, self._layers[0].W_ih.shape[1]
+        if len(self.logits) == 1:  # one row may come as a number, or as (I,)
+            x = np.array([x]) if isinstance(x, int) else x.reshape(self._shape) if x.shape == self._shape[1:] else x
         if x.shape != self._shape or x.dtype != self._dtype:
             letters = "symbols (B)" if symbols else "vectors (B, I)"
             raise ValueError(f"step: x is {x.dtype} {x.shape}, expected {self._dtype} {letters} = {self._shape}")
@@ -141,7 +143,6 @@ class EquationStepper:
             x = after[0]
         if self._head is not None:
             self.logits[...] = x @ self._head.W.T + self._head.b
-        return x
 
     @property
     def result(self) -> Array:

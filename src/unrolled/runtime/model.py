@@ -100,15 +100,16 @@ class RuntimeModel:
             a direction that begins at the end of a sequence, which has no next step.
         """
         with self._lock:
-            own = self._stream()
+            own = self._own
+            if own is None:
+                own = self._stream()
             if self._symbols:
-                x = np.array([index(x)])
-            elif type(x) is np.ndarray:
-                x = x[None]
-            else:
-                x = checks.steps(x, *self._engine.reads)[None]
-            y: Array = own.step(x)[0]
-            return y
+                x = index(x)
+            elif type(x) is not np.ndarray:
+                x = checks.steps(x, *self._engine.reads)
+            elif x.ndim != 1:
+                x = x[None]  # rows of rows, which the stepper refuses
+            return own.step_one(x)
 
     def feed(self, x: Any, lengths: Any = None) -> Array:
         """Read a whole sequence, with the bits of single steps.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from unrolled.config.options import brief
+from unrolled.words import counted
 
 Array = NDArray[Any]
 
@@ -32,6 +33,32 @@ class State(tuple[tuple[Array, ...], ...]):
 
     __slots__ = ()
 
+    def __new__(cls, layers: Iterable[Iterable[Array]]) -> State:
+        """Hold the arrays of each layer.
+
+        Whether they fit a model is checked where they are given to one.
+
+        Raises: TypeError or ValueError if they are no state of any; the message names the first that is wrong.
+        """
+        expected = "a state holds h (B, P), and maybe c (B, H), of each layer"
+        if not isinstance(layers, Iterable):
+            raise TypeError(f"the layers are {brief(layers)}; {expected}")
+        found = []
+        for number, layer in enumerate(layers):
+            if isinstance(layer, np.ndarray) or not isinstance(layer, Iterable):
+                raise TypeError(f"layer {number} is a {type(layer).__name__}, no tuple of arrays; {expected}")
+            found.append(tuple(layer))
+            if len(found[-1]) not in (1, 2):
+                raise ValueError(f"layer {number} is of {counted(len(found[-1]), 'array')}; {expected}")
+            for name, s in zip("hc", found[-1], strict=False):
+                if not isinstance(s, np.ndarray):
+                    raise TypeError(f"{name} of layer {number} is a {type(s).__name__}, no array of NumPy; {expected}")
+                if s.ndim != 2 or len(s) != len(found[0][0]):
+                    raise ValueError(f"{name} of layer {number} is {s.dtype} {s.shape}; {expected}")
+        if not found:
+            raise ValueError(f"there are no layers; {expected}")
+        return super().__new__(cls, found)
+
     @property
     def B(self) -> int:
         """The number of streams."""
@@ -51,8 +78,16 @@ class State(tuple[tuple[Array, ...], ...]):
 
     @classmethod
     def joined(cls, states: Iterable[State]) -> State:
-        """Return the state of all the streams of several states, one after the other."""
-        layers = zip(*states, strict=True)
+        """Return the state of all the streams of several states, one after the other.
+
+        Raises: ValueError if they are of different networks, or there are none.
+        """
+        each = [*states]
+        forms = [[[(dtype, width) for dtype, (_, width) in layer] for layer in state.forms()] for state in each]
+        for form in forms:
+            if form != forms[0]:
+                raise ValueError(f"states of different networks cannot be joined: layers of {forms[0]} and of {form}")
+        layers = zip(*each, strict=True)
         return cls(tuple(np.concatenate(parts) for parts in zip(*layer, strict=True)) for layer in layers)
 
     def equals(self, other: State) -> bool:
@@ -92,12 +127,12 @@ class State(tuple[tuple[Array, ...], ...]):
         while f"{len(layers)}.0" in arrays:
             names = [f"{len(layers)}.{k}" for k in range(2)]
             layers.append([arrays.pop(name) for name in names if name in arrays])
-        rows = {s.shape[:1] for layer in layers for s in layer if s.ndim == 2}
-        if arrays or len(rows) != 1 or any(s.ndim != 2 for layer in layers for s in layer):
-            raise ValueError(
-                "these bytes hold no state of a model: expected h (B, P), and maybe c (B, H), of each layer"
-            )
-        return cls(map(tuple, layers))
+        if arrays:
+            raise ValueError(f"these bytes hold no state of a model: {brief([*arrays])} is no array of one")
+        try:
+            return cls(layers)
+        except ValueError as error:
+            raise ValueError(f"these bytes hold no state of a model: {error}") from None
 
 
 def numbers(rows: Rows, B: int) -> NDArray[np.intp]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from unrolled.config.checks import PositiveInt, check_value
 from unrolled.runtime import checks
-from unrolled.runtime.engine import Engine, put
+from unrolled.runtime.engine import Engine, as_it_is, put
 from unrolled.runtime.state import Rows, State, numbers
 
 Array = NDArray[Any]
@@ -40,7 +40,9 @@ class Streams:
         self._begin(state)
 
     def _begin(self, state: State) -> None:
-        self._stepper = self._engine.stepper(state)
+        self._stepper = stepper = self._engine.stepper(state)
+        # Looked up once: a step of a small network takes no longer than a few such looks.
+        self._read, self._result, self._copy_of_one = stepper.read, stepper.result, stepper.result.reshape(-1).copy
 
     def __len__(self) -> int:
         return len(self._stepper.states[0][0])
@@ -55,8 +57,14 @@ class Streams:
         """
         if type(x) is not np.ndarray:
             x = checks.steps(x, *self._engine.reads)
-        self._stepper.step(x)
-        return self._finished(self._stepper.result.copy())
+        self._read(x)
+        return self._finished(self._result.copy())
+
+    def step_one(self, x: Any) -> Array:
+        """Read one step of the only stream, a symbol or a vector (I,); return (V,) or (P,), as :meth:`step`."""
+        self._read(x)
+        y = self._copy_of_one()
+        return y if self._finished is as_it_is else self._finished(y)
 
     def feed(self, x: Any, lengths: Any = None) -> Array:
         """Read many steps of every stream at once, with the bits of single steps.

@@ -101,7 +101,7 @@ class TextModel(RuntimeModel):
         Raises: IndexError if a symbol is V or more, or negative.
         """
         with self._engine.stepping_from(state) as stepper:
-            stepper.step(ids)
+            stepper.read(ids)
             return stepper.logits.copy(), State(stepper.states).clone()
 
     def read_on(self, ids: NDArray[np.int64], state: State, lengths: Lengths) -> tuple[Array, State]:

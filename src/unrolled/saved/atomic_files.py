@@ -22,6 +22,8 @@ import numpy.typing as npt
 import safetensors.numpy
 from safetensors import SafetensorError
 
+from unrolled.words import one_line
+
 #: Of every JSON file that is written; a file of another version is refused.
 FORMAT_VERSION = 1
 
@@ -32,6 +34,9 @@ Loaded = TypeVar("Loaded")
 
 class CheckpointError(Exception):
     """A file of a run cannot be read or written; the message says which one, what is wrong and what to do."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(one_line(said))
 
 
 class _Version(msgspec.Struct):

@@ -6,13 +6,14 @@ are those of :mod:`unrolled.notation`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled.config.checks import check_value
 from unrolled.config.model import CellName, ModelConfig
 from unrolled.notation import CELLS, SHAPES, Kind, Weights, gate_count, stored_name, weight_shapes
 from unrolled.saved.atomic_files import Tensors
@@ -276,11 +277,16 @@ def _each(layer: Layer, change: Callable[[Weights], Weights]) -> tuple[Weights, 
 
 
 def _check(network: Network) -> None:
+    for where, given, expected in _given(network):
+        if not isinstance(given, expected):
+            raise TypeError(f"{where} is a {type(given).__name__}, expected {expected.__name__}")
     if not network.layers:
         raise ValueError("a network needs at least one layer")
     if network.one_hot and network.embedding is not None:
         raise ValueError("symbols are read one-hot or through an embedding, not both")
-    width = None if network.embedding is None else network.embedding.shape[-1]
+    if network.embedding is not None and network.embedding.ndim != 2:
+        raise ValueError(f"embedding is {network.embedding.shape}, expected (V, E)")
+    width = None if network.embedding is None else network.embedding.shape[1]
     for number, layer in enumerate(network.layers):
         for where, what, letters, shape in _parts(layer, width):
             if what.shape != shape:
@@ -289,6 +295,8 @@ def _check(network: Network) -> None:
                 raise ValueError(f"layer {number}: {where} is {what.shape}, expected {expected}")
         width = layer.width
     head, text = network.head, network.text
+    if head is not None:
+        check_value("when", head.when, When)
     if head is not None and (head.W.ndim != 2 or head.W.shape[1] != width):
         raise ValueError(f"head: W is {head.W.shape}, expected (V, D*P) with D*P = {width}")
     if head is not None and head.b is not None and head.b.shape != head.W.shape[:1]:
@@ -302,15 +310,46 @@ def _check(network: Network) -> None:
             raise ValueError(f"{name} is {array.dtype}, expected one type for all, float32 or float64")
 
 
+def _given(network: Network) -> Iterator[tuple[str, Any, type]]:
+    """Yield each part of a network, the outer before the inner: where it stands, what was given, and what it must be.
+
+    >>> [where for where, _, _ in _given(Network((Layer("RNN_TANH", (Weights(np.ones((2, 3)), np.eye(2)),)),)))]
+    ['layers', 'layer 0', 'directions of layer 0', 'a direction of layer 0', 'W_ih of layer 0', 'W_hh of layer 0']
+    """
+    yield "layers", network.layers, Sequence
+    for number, layer in enumerate(network.layers):
+        of = f"of layer {number}"
+        yield f"layer {number}", layer, Layer
+        yield f"directions {of}", layer.directions, Sequence
+        for weights in layer.directions:
+            yield f"a direction {of}", weights, Weights
+            yield from ((f"{name} {of}", w, np.ndarray) for name, w in weights._asdict().items() if w is not None)
+        if layer.initial is not None:
+            yield f"initial {of}", layer.initial, Sequence
+            for states in layer.initial:
+                yield f"a direction of initial {of}", states, Sequence
+                yield from ((f"a state in initial {of}", s, np.ndarray) for s in states)
+    arrays = {"embedding": network.embedding}
+    if network.head is not None:
+        yield "head", network.head, Head
+        yield "W of the head", network.head.W, np.ndarray
+        arrays["b of the head"] = network.head.b
+    yield from ((name, array, np.ndarray) for name, array in arrays.items() if array is not None)
+
+
 def _read(network: Network) -> str:
     return counted(network.I, "symbol") if network.reads_symbols else f"vectors of {counted(network.I, 'number')}"
 
 
 def _parts(layer: Layer, width: int | None) -> Iterator[tuple[str, Array, tuple[str, ...], tuple[int, ...]]]:
     """Yield each array of a layer: where it stands, itself, and its shape in letters and in numbers."""
-    first = layer.directions[0]
-    if len(layer.directions) > 2 or any(np.ndim(w) != 2 for w in (first.W_ih, first.W_hh)):
+    if layer.kind not in CELLS:
+        raise ValueError(f"a layer is of the kind {layer.kind!r}, expected one of {', '.join(CELLS)}")
+    if not 1 <= len(layer.directions) <= 2 or any(w.W_ih.ndim != 2 or w.W_hh.ndim != 2 for w in layer.directions):
         raise ValueError("a layer has one direction or two, each of matrices W_ih (G*H, I) and W_hh (G*H, P)")
+    states = CELLS[layer.kind].states
+    if layer.initial is not None and [*map(len, layer.initial)] != [len(states)] * layer.D:
+        raise ValueError(f"initial holds, of each direction of a {layer.kind}, {' and '.join(states)}")
     proj_size = layer.P if layer.is_projected else 0
     bias, I = layer.has_bias, layer.I if width is None else width
     shapes = weight_shapes(layer.kind, I, layer.H, bias=bias, proj_size=proj_size)
@@ -324,7 +363,5 @@ def _parts(layer: Layer, width: int | None) -> Iterator[tuple[str, Array, tuple[
             if w is not None:
                 yield name + side, w, SHAPES[name], shapes[name]
         if layer.initial is not None:
-            for name, s, size in zip(
-                CELLS[layer.kind].states, layer.initial[reverse], layer.state_widths(), strict=True
-            ):
+            for name, s, size in zip(states, layer.initial[reverse], layer.state_widths(), strict=True):
                 yield f"initial {name}{side}", s, ("P" if name == "h" else "H",), (size,)

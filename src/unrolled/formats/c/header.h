@@ -13,7 +13,7 @@
 #define NET_H
 
 #include <stdint.h>
-#include <string.h>
+#include <string.h>$include
 
 #ifdef __cplusplus
 extern "C" {

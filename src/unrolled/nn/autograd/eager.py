@@ -108,6 +108,14 @@ class EagerStep(Function):
         return None, *(None if d is None else d[0] for d in found[:3]), *found[WEIGHTS_AT:]
 
 
+def _bare(function: type[Function]) -> Any:
+    """Return the `apply` of a Function without the search for what torch.func left behind, which the core refuses."""
+    return super(Function, function).apply  # type: ignore[misc]
+
+
+apply_layer, apply_step = _bare(Eager), _bare(EagerStep)
+
+
 def _with_time(t: Tensor | None) -> Tensor | None:
     return None if t is None else t.unsqueeze(0)
 
