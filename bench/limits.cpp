@@ -53,6 +53,7 @@ constexpr int kRegisters = 16, kVectorBytes = 16;
 #include "../csrc/simd/storage.h"
 #include "../csrc/simd/transpose.h"
 #include "../csrc/gemm-inl.h"
+#include "../csrc/panels-inl.h"
 
 double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 

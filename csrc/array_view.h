@@ -4,7 +4,14 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include "arrays.h"
 #include "leased_array.h"
+
+template <>
+struct nanobind::detail::dtype_traits<unrolled::BFloat16> {
+  static constexpr dlpack::dtype value{unrolled::kBFloat16.code, unrolled::kBFloat16.bits, unrolled::kBFloat16.lanes};
+  static constexpr auto name = const_name("bfloat16");
+};
 
 namespace unrolled {
 

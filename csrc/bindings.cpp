@@ -24,6 +24,7 @@
 #include "dispatch.h"
 #include "layer_call.h"
 #include "array_view.h"
+#include "number_types.h"
 #include "numbers.h"
 #include "threads.h"
 #include "request.h"
@@ -35,56 +36,7 @@
 namespace nb = nanobind;
 using namespace unrolled;
 
-template <>
-struct nb::detail::dtype_traits<BFloat16> {
-  static constexpr nb::dlpack::dtype value{kBFloat16.code, kBFloat16.bits, kBFloat16.lanes};
-  static constexpr auto name = nb::detail::const_name("bfloat16");
-};
-
 namespace {
-
-int allowed_threads(int asked) {
-  const int wanted = threads_from_environment();
-  return wanted > 0 ? wanted : asked > 0 ? asked : default_threads();
-}
-
-[[noreturn]] void refuse_type(const std::string& name) {
-  throw nb::type_error(("the core computes in float32, float64 and bfloat16, not " + name).c_str());
-}
-
-// The type of the numbers of a call.
-DLDataType number_type(std::string_view name) {
-  for (const DLDataType type : {kFloat32, kFloat64, kBFloat16}) {
-    if (name == type_name(type)) return type;
-  }
-  refuse_type(std::string(name));
-}
-DLDataType number_type(nb::dlpack::dtype dtype) {
-  const DLDataType type{dtype.code, dtype.bits, dtype.lanes};
-  if (type == kFloat32 || type == kFloat64 || type == kBFloat16) return type;
-  refuse_type(type_name(type));
-}
-DLDataType number_type(DLDataType type) { return type; }  // another one than these then does not fit
-// Of a layer, by W_hh of its first direction: all others must be as this one.
-DLDataType number_type(const Named<kWeightsFields>& weights) { return read_tensor(weights["W_hh"]).dtype; }
-
-// Calls `body` with the kernels of one type.
-template <class Type, class Body>
-auto with_kernels(const Type& type, Body body) {
-  const KernelSet& set = active_kernels();
-  const DLDataType number = number_type(type);
-  return number == kFloat64 ? body(*set.f64) : number == kBFloat16 ? body(*set.bf16) : body(*set.f32);
-}
-
-// The same with those of single steps.
-template <class Body>
-auto with_steps(std::string_view dtype, Body body) {
-  const InstructionSet& set = active_instruction_set();
-  const DLDataType number = number_type(dtype);
-  return number == kFloat64    ? body(*active_kernels().f64_steps)
-         : number == kBFloat16 ? body(*set.bf16)
-                               : body(*set.f32);
-}
 
 // Runs a layer; false if its arrays do not fit each other, and then nothing was written.
 template <class Real>

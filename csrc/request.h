@@ -77,7 +77,7 @@ Workload workload(const Call<Real>& call, int vector_bytes) {
   const auto recurrent = static_cast<double>(GH * call.P), input = static_cast<double>(GH * call.I);
   Workload found{};
   found.T = call.T, found.B = call.B, found.recurrences = call.recurrences, found.lanes = lanes;
-  const Index units = backward || gate_count(call.cell) == 1 ? 4 * width : width;  // of a panel (gemm-inl.h)
+  const Index units = backward || gate_count(call.cell) == 1 ? 4 * width : width;  // of a panel (panels-inl.h)
   found.panels = std::max<Index>(1, ((backward ? call.P : call.H) + units - 1) / units);
   found.recurrent = recurrent;
   found.rest = backward ? recurrent + 2 * input : call.recurrence[0].symbols.data ? 0 : input;

@@ -12,6 +12,7 @@
 #include "simd/transpose.h"
 #include "math-inl.h"
 #include "gemm-inl.h"
+#include "panels-inl.h"
 #include "row-sums-inl.h"
 #include "cell-inl.h"
 #include "rnn-inl.h"

@@ -52,6 +52,11 @@ int default_threads() {
   return threads > 0 ? threads : processors();
 }
 
+int allowed_threads(int asked) {
+  const int wanted = threads_from_environment();
+  return wanted > 0 ? wanted : asked > 0 ? asked : default_threads();
+}
+
 int processors() {
   if (const int assumed = rehearsed().processors) return assumed;
   static const int quota = processor_quota();

@@ -21,6 +21,9 @@ int threads_from_environment();
 // That, or the processors of this process.
 int default_threads();
 
+// What UNROLLED_NUM_THREADS asks for, or else the caller, 0 if it does not, or else the processors of this process.
+int allowed_threads(int asked);
+
 // How many threads of this process can run at a time: the processors in the affinity mask of the calling thread, no
 // more than the quota of its container, and kMostMembers at most.
 int processors();
