@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import tables
+import tables_layers
 import tables_runtime
 from harness import RESULTS, ROOT
 
@@ -24,15 +25,15 @@ DOCUMENTS = (
 )
 #: Place -> (bench, function from the bench's JSON to the table).
 PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
-    "readme": ("layers", tables.readme),
-    "common": ("layers", tables.common),
-    "limits": ("layers", tables.limits),
-    "summary": ("layers", tables.summary),
-    "picture": ("layers", tables.picture),
-    "slower": ("layers", tables.slower),
-    "floors": ("layers", tables.floors),
-    "ceilings": ("layers", tables.ceilings),
-    "grid": ("layers", tables.grid),
+    "readme": ("layers", tables_layers.readme),
+    "common": ("layers", tables_layers.common),
+    "limits": ("layers", tables_layers.limits),
+    "summary": ("layers", tables_layers.summary),
+    "picture": ("layers", tables_layers.picture),
+    "slower": ("layers", tables_layers.slower),
+    "floors": ("layers", tables_layers.floors),
+    "ceilings": ("layers", tables_layers.ceilings),
+    "grid": ("layers", tables_layers.grid),
     "left_padded": ("left_padded", tables.left_padded),
     "ragged": ("ragged", tables.ragged),
     "steps": ("steps", tables.steps),

@@ -6,6 +6,7 @@ import page
 import picture
 import pytest
 import tables
+import tables_layers
 import tables_runtime
 
 MACHINE = {"threads": 2, "cpu": "Some CPU", "instruction_set": "avx2"}
@@ -34,7 +35,9 @@ def layers(*rows):
 
 
 def test_common_table_holds_every_row_and_the_geometric_means():
-    lines = tables.common(layers(row("common", "GRU", 2, 1), row("common", "GRU", 8, 4), row("cover", "GRU", 99, 99)))
+    lines = tables_layers.common(
+        layers(row("common", "GRU", 2, 1), row("common", "GRU", 8, 4), row("cover", "GRU", 99, 99))
+    )
     assert "| GRU | 1 | 64 | 33 | 1.5 | 2.00 | 1.5 | 1.00 |" in lines
     assert lines.splitlines()[-1] == "| **GRU, geometric mean of 2** |  |  |  |  | 4.00 |  | 2.00 |"
     assert "99" not in lines
@@ -42,30 +45,30 @@ def test_common_table_holds_every_row_and_the_geometric_means():
 
 def test_readme_shows_a_few_rows_and_the_means_of_all():
     rows = [row("common", "GRU", 2, 1, B=1, H=64), row("common", "GRU", 8, 4, B=7, H=64)]
-    *_, last, mean = tables.readme(layers(*rows)).splitlines()
+    *_, last, mean = tables_layers.readme(layers(*rows)).splitlines()
     assert last == "| GRU | 1 | 64 | 64 | 1.5 | 2.00 | 1.5 | 1.00 |"
     assert mean == "| **GRU, geometric mean of 2** |  |  |  |  | 4.00 |  | 2.00 |"
 
 
 def test_summary_counts_the_points_that_are_slower():
     found = layers(row("cover", "LSTM", 0.5, 2), row("cover", "LSTM", 2, 0.8), row("cover", "LSTM", 1, 0.9))
-    assert tables.summary(found).splitlines()[-1] == (
+    assert tables_layers.summary(found).splitlines()[-1] == (
         "| every pair of values | LSTM | 3 | 1.00 | 0.50 | 1 | 1.13 | 0.80 | 2 | 2 |"
     )
 
 
 def test_every_slower_point_is_named():
-    text = tables.slower(layers(row("cover", "LSTM", 0.5, 2), row("float64", "RNN", 2, 0.8)))
+    text = tables_layers.slower(layers(row("cover", "LSTM", 0.5, 2), row("float64", "RNN", 2, 0.8)))
     assert text.splitlines()[2:] == [
         "| cover | LSTM | 1 | 64 | 33 | 33 | inference | 0.50 | 0.40 to 0.60 | 83% |",
         "| float64 | RNN | 1 | 64 | 33 | 33 | training | 0.80 | 0.70 to 0.90 | 83% |",
     ]
-    assert tables.slower(layers(row("cover", "LSTM", 1, 2))) == "No point of 1 is slower than torch."
+    assert tables_layers.slower(layers(row("cover", "LSTM", 1, 2))) == "No point of 1 is slower than torch."
 
 
 def test_ceiling_is_how_far_torch_is_above_the_floor():
     found = layers(row("cover", "RNN", 2, 3), row("cover", "RNN", 2, 3, B=32, H=128, I=128))
-    (every, large) = tables.ceilings(found).splitlines()[2:]
+    (every, large) = tables_layers.ceilings(found).splitlines()[2:]
     operations = 2 * 64 * 32 * 128 * (128 + 128)
     floor_ms = operations / 200 * 1e-6
     assert large == f"| RNN | B >= 32, H >= 128 | 1 | {3 / floor_ms:.2f} | {1.5 / floor_ms:.2f} | " + (
@@ -75,7 +78,7 @@ def test_ceiling_is_how_far_torch_is_above_the_floor():
 
 
 def test_grid_says_where_rounds_are_few():
-    text = tables.grid(layers(row("cover", "LSTM", 3, 2, rounds=5), row("cover", "GRU", 3, 2)))
+    text = tables_layers.grid(layers(row("cover", "LSTM", 3, 2, rounds=5), row("cover", "GRU", 3, 2)))
     assert "3.00 (5)" in text
     assert "71%" in text
     assert text.count("(5)") == 2

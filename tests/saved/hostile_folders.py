@@ -252,23 +252,23 @@ def verdict(folder):
     return "works"
 
 
-def campaign(numbers):
-    """Return how often each verdict was reached."""
+def campaign(numbers, make=make, judge=verdict):
+    """Return how often `judge` reached each verdict on the folders that `make(number, folder)` writes."""
     found = collections.Counter()
-    np.seterr(all="ignore")
     place = Path(tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
     try:
-        for number in numbers:
-            folder = place / str(number)
-            folder.mkdir()
-            done = []
-            try:
-                done = make(number, folder)
-                found[verdict(folder)] += 1
-            except BaseException:
-                print(f"case {number}: {done}")
-                raise
-            shutil.rmtree(folder)
+        with np.errstate(all="ignore"):
+            for number in numbers:
+                folder = place / str(number)
+                folder.mkdir()
+                done = []
+                try:
+                    done = make(number, folder)
+                    found[judge(folder)] += 1
+                except BaseException:
+                    print(f"case {number}: {done}")
+                    raise
+                shutil.rmtree(folder)
     finally:
         shutil.rmtree(place, ignore_errors=True)
     return found

@@ -6,7 +6,6 @@ import random
 import shutil
 import struct
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -89,19 +88,4 @@ def verdict(folder):
 
 def campaign(numbers, judge=verdict):
     """Return how often `judge` reached each verdict."""
-    found, place = Counter(), Path(tempfile.mkdtemp())
-    try:
-        with np.errstate(all="ignore"):
-            for number in numbers:
-                folder = place / str(number)
-                folder.mkdir()
-                make(number, folder)
-                try:
-                    found[judge(folder)] += 1
-                except BaseException:
-                    print(f"case {number}")
-                    raise
-                shutil.rmtree(folder)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-    return found
+    return hostile_folders.campaign(numbers, make, judge)
