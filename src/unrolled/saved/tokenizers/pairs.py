@@ -76,11 +76,11 @@ class BytePairs(ByteTokenizer):
         _refuse_fewer_than_bytes(most)
         return _learned(counts, most, max(2, min_count))  # a pair that occurs once teaches nothing
 
-    def read(self, path: str | Path, most: int | None = None) -> list[str]:
+    def read(self, path: str | Path, most: int | None = None, nfc: bool = False) -> list[str]:
         if most is not None:
             _refuse_fewer_than_bytes(most)
         symbols = dict.fromkeys(ALPHABET)
-        symbols |= dict.fromkeys(first + second for first, second in merges_in(path))
+        symbols |= dict.fromkeys(first + second for first, second in merges_in(path, nfc))
         if foreign := next((symbol for symbol in symbols if self.fault(symbol)), ""):
             raise ValueError(f"{path}: its symbol {foreign!r} is not one of bytes; take a byte-level tokenizer")
         return [*symbols][:most]
