@@ -2,6 +2,8 @@
 
 import re
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -78,6 +80,18 @@ def test_study_goes_on_where_it_was_and_counts_what_is_there(corpus, tmp_path):
     assert [trial.number for trial in told] == [2]
     assert again.run(3, told.append)
     assert len(told) == 1
+
+
+@pytest.mark.parametrize("left", [b"", b'{"op_code":4,"worker_id":"a'], ids=["whole", "torn"])
+def test_study_goes_on_after_a_process_that_was_killed_while_it_wrote(left, corpus, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    killed = "import os; os.fsync = lambda file: os.kill(os.getpid(), 9); from unrolled.lm.sweep import _reached; "
+    assert subprocess.run([sys.executable, "-c", f"{killed}_reached('study.journal', 'sweep')"]).returncode == -9
+    with open("study.journal", "ab") as journal:
+        journal.write(left)
+    for trials in (1, 2):
+        assert Sweep(corpus, searching(), "study.journal").run(trials)
+    assert [path.name for path in tmp_path.iterdir()] == ["study.journal"]
 
 
 def test_workers_share_one_study(corpus, tmp_path):
