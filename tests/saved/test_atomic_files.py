@@ -4,6 +4,9 @@ import errno
 import json
 import os
 import stat
+import subprocess
+import sys
+from contextlib import suppress
 
 import pytest
 
@@ -36,6 +39,21 @@ def test_write_file_syncs_the_data_before_the_rename_and_the_folder_after_it(tmp
     monkeypatch.setattr(os, "replace", lambda *paths: calls.append("rename") or replace(*paths))
     atomic_files.write_file(tmp_path / "note", b"one")
     assert calls == ["sync file", "rename", "sync folder"]
+
+
+def test_two_processes_that_write_one_file_write_one_after_the_other(tmp_path):
+    write = "from unrolled.saved.atomic_files import write_file; [write_file('note', b'{0}' * {1}) for _ in range(100)]"
+    sizes = {"a": 10_000, "b": 70}
+    writers = [
+        subprocess.Popen([sys.executable, "-c", write.format(letter, size)], cwd=tmp_path, stderr=subprocess.PIPE)
+        for letter, size in sizes.items()
+    ]
+    whole = [letter.encode() * size for letter, size in sizes.items()]
+    while any(writer.poll() is None for writer in writers):
+        with suppress(FileNotFoundError):  # before the first
+            assert (tmp_path / "note").read_bytes() in whole
+    assert [writer.communicate()[1] for writer in writers] == [b"", b""]
+    assert contents(tmp_path) in [{"note": each} for each in whole]
 
 
 def test_to_json_refuses_what_json_cannot_hold():
