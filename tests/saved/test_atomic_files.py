@@ -79,3 +79,18 @@ def test_write_file_follows_no_link_in_the_place_of_what_is_unfinished(tmp_path)
     with pytest.raises(CheckpointError, match="is a link, expected a file; remove it"):
         atomic_files.write_file(tmp_path / "a.json", b"new")
     assert (tmp_path / "target").read_text() == "kept"
+
+
+def test_write_file_writes_through_a_link_a_pipe_and_a_device(tmp_path):
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    atomic_files.write_file(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_bytes() == b"new"
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    atomic_files.write_file(tmp_path / "pipe", b"new")
+    assert os.read(reader, 9) == b"new"
+    os.close(reader)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert contents(tmp_path) == {"link": b"new", "target": b"new"}

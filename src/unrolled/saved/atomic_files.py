@@ -45,14 +45,25 @@ class _Version(msgspec.Struct):
 
 
 def write_file(path: str | Path, data: bytes) -> None:
-    """Write one file atomically; its folder is created if need be.
+    """Write one file as :func:`write_whole`; its folder is created if need be."""
+    with writing(Path(path)):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, data)
+
+
+def write_whole(path: str | Path, data: bytes) -> None:
+    """Write one file atomically, in a folder that is there.
+
+    A link stays one, and what it leads to is written; a pipe or a device is written to as it is.
 
     Raises: CheckpointError if it cannot be written.
     """
     path = Path(path)
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_files({path: data})
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_bytes(data)
+        else:
+            replace_files({Path(os.path.realpath(path)): data})
 
 
 def replace_files(files: dict[Path, bytes]) -> None:
