@@ -5,7 +5,7 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from unrolled.corpus.corpus import Corpus
@@ -152,6 +152,7 @@ def trained(library, text, size):
 
 
 @given(text=texts)
+@example(text="\u845b\U000e0100 :\U000e01ef")  # a character in one of its forms
 def test_pretokens_are_those_of_the_librarys_regular_expressions(library, text):
     found = untrained(library, library.models.BPE()).pre_tokenizer.pre_tokenize_str(text)
     assert BPE.split(text) == [pretoken for pretoken, _ in found]

@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cache
 from heapq import heapify, heappop, heappush
-from itertools import groupby, pairwise
+from itertools import chain, groupby, pairwise
 from pathlib import Path
 
 from unrolled.config.options import option
@@ -37,7 +37,7 @@ ALPHABET = tuple(sorted(_LETTERS.values()))
 
 #: Unicode's white space, without the line end; the code points among which letters, marks and digits are looked for.
 _BLANK = r"\t\x0b-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-_ASSIGNED = 0x32400
+_ASSIGNED = (range(0x32400), range(0xE0100, 0xE01F0))
 #: Halves of code points that stand for no byte.
 _HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 #: Up to where a text can be divided: after a line end, or between a character and white space.
@@ -119,7 +119,7 @@ def _pattern() -> re.Pattern[str]:
     """Return the pattern of pre-tokens: GPT-2's, but a line end stands alone and a run has an end."""
     ranges = {"letter": "", "number": ""}  # letters with their marks
     names = {"L": "letter", "M": "letter", "N": "number"}
-    kinds = groupby(range(_ASSIGNED), key=lambda code: names.get(unicodedata.category(chr(code))[0]))
+    kinds = groupby(chain(*_ASSIGNED), key=lambda code: names.get(unicodedata.category(chr(code))[0]))
     for name, codes in kinds:
         if name:
             first, *rest = codes
