@@ -1,6 +1,6 @@
 """Where people are: after a pause, with more threads allowed than there are processors, beside a busy neighbour.
 
-    python bench/situations.py            about five minutes
+    python bench/situations.py            about ten minutes
     python bench/situations.py --quick
 
 Every library runs in a process of its own (adapters.py), in turn; a call is timed alone, after its pause.  Beside each
@@ -32,7 +32,8 @@ POINTS = COMMON[:5]
 PAUSES = (0.001, 0.01, 0.1)
 #: Threads that are allowed where far fewer processors are.
 MANY = 16
-#: Timings of a median: the longer the pause, the fewer; and none after so many ms of them.
+#: Timings of a median: the longer the pause, the fewer; and none after so many ms of calls: torch on 16 threads takes
+#: seconds for one.
 TIMINGS = {0.0: 41, 0.001: 41, 0.01: 31, 0.1: 15}
 ENOUGH = 2000
 
@@ -61,14 +62,17 @@ class Libraries:
     def medians(self, names: list[str], phase: str, pause: float) -> dict[str, float]:
         """Return the median ms of one call of each, in turn, each after the pause."""
         times: dict[str, list[float]] = {name: [] for name in names}
+        spent = dict.fromkeys(names, 0.0)
         for turn in range(TIMINGS[pause]):
             for name in names[:: -1 if turn % 2 else 1]:
-                if sum(times[name]) > ENOUGH:
+                if spent[name] > ENOUGH:
                     continue
+                body = self.processes[name].body(phase)
                 time.sleep(pause)
                 if not pause:
-                    self.processes[name].body(phase).seconds(2)  # steady: what was cold is warm again
-                times[name].append(1e3 * self.processes[name].body(phase).seconds(1))
+                    spent[name] += 1e3 * body.seconds(2)  # steady: what was cold is warm again
+                times[name].append(1e3 * body.seconds(1))
+                spent[name] += times[name][-1]
         return {name: statistics.median(found) for name, found in times.items()}
 
     def throughput(self, phase: str, seconds: float) -> float:
