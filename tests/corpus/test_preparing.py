@@ -259,8 +259,10 @@ def test_folder_that_is_prepared_already_or_being_prepared_is_refused(tmp_path):
 
     data = written(tmp_path / "data", {"a.txt": TEXT})
     prepare(data, tmp_path / "corpus")
+    written(tmp_path / "corpus" / "unfinished", {"000000.ids": TEXT})  # as one leaves it that is killed at its very end
     with pytest.raises(CorpusError, match="already there; name another folder"):
         prepare(data, tmp_path / "corpus")
+    assert not (tmp_path / "corpus" / "unfinished").exists()
     with only_writer(tmp_path / "new"), pytest.raises(CheckpointError):
         prepare(data, tmp_path / "new")
 
