@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import unrolled.nn
+from tests.nn.layers import LAYERS
 
 X = torch.zeros(5, 3, 4)
 
@@ -60,3 +61,40 @@ def test_half_converted_layer_is_refused(route):
     layer.weight_hh_l0 = torch.nn.Parameter(layer.weight_hh_l0.detach().double())
     with pytest.raises(ValueError, match=r"W_ih of direction 0 is a float32 tensor .* expected a float64 tensor"):
         layer(X)
+
+
+CHANGES = [
+    torch.Tensor.double,
+    torch.Tensor.bfloat16,
+    lambda w: w[..., :-1],
+    lambda w: w[..., None],
+    lambda w: w.to("meta"),
+]
+
+
+def raised_by(call):
+    """The class of what a call raises, or None."""
+    try:
+        call()
+    except Exception as error:
+        return type(error)
+    return None
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+@pytest.mark.parametrize("weight", ["weight_hh", "bias_ih", "bias_hh"])
+@pytest.mark.parametrize("name", [*LAYERS, *(f"{name}Cell" for name in LAYERS)])
+def test_weights_that_do_not_fit_each_other_raise_what_torch_raises(route, name, weight, gradient):
+    """torch's LSTM of oneDNN and its cells take some of them; ours take none."""
+    cell = name.endswith("Cell")
+    for change in CHANGES:
+        raised = []
+        for package in (torch.nn, unrolled.nn):
+            module = getattr(package, name)(4, 6) if cell else getattr(package, name)(4, 6, num_layers=2)
+            place = weight if cell else f"{weight}_l1"
+            setattr(module, place, torch.nn.Parameter(change(getattr(module, place).detach())))
+            with torch.set_grad_enabled(gradient):
+                raised.append(raised_by(lambda module=module: module(X[0] if cell else X)))
+        theirs, ours = raised
+        assert issubclass(ours, RuntimeError)
+        assert theirs is None or issubclass(ours, theirs)
