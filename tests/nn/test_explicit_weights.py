@@ -98,3 +98,26 @@ def test_weights_that_do_not_fit_each_other_raise_what_torch_raises(route, name,
         theirs, ours = raised
         assert issubclass(ours, RuntimeError)
         assert theirs is None or issubclass(ours, theirs)
+
+
+@pytest.mark.parametrize("call", ["forward", "step", "stepper"])
+@pytest.mark.parametrize(
+    "changed",
+    [{"num_layers": 1}, {"num_layers": 3}, {"num_layers": 0}, {"bidirectional": True}, {"bias": False}],
+    ids=str,
+)
+@pytest.mark.parametrize("name", LAYERS)
+def test_attributes_that_do_not_fit_the_weights_are_an_error_of_torch(route, name, changed, call):
+    """Not for torch's LSTM: oneDNN trusts the attributes."""
+    calls = {
+        "forward": lambda layer: layer(X),
+        "step": lambda layer: layer.step(X[0]),
+        "stepper": lambda layer: unrolled.nn.Stepper(layer, 3)(X[0]),
+    }
+    stock, ours = (getattr(package, name)(4, 6, num_layers=2) for package in (torch.nn, unrolled.nn))
+    for attribute, value in changed.items():
+        setattr(stock, attribute, value)
+        setattr(ours, attribute, value)
+    assert name == "LSTM" or raised_by(lambda: stock(X)) is RuntimeError
+    with torch.no_grad(), pytest.raises((RuntimeError, ValueError), match=r"num_layers is|one direction"):
+        calls[call](ours)

@@ -269,15 +269,25 @@ class RecurrentLayer(torch.nn.RNNBase):
         save(self, folder, one_hot=one_hot, overwrite=overwrite)
 
     def weights(self) -> list[Weights]:
-        """Return the weights of every layer and direction as they are now: for L layers of D directions, L*D."""
-        weights = []
+        """Return the weights of every layer and direction as they are now: for L layers of D directions, L*D.
+
+        Raises: RuntimeError, as torch's layers, if an attribute that says how many there are was changed by hand.
+        """
+        weights, bias, projected = [], self.bias, self.proj_size
         for names in self._all_weights:
             present = named(self, names)
-            if not self.bias:
+            if not bias:
                 present[2:2] = (None, None)
-            if len(present) > 4 and not self.proj_size:
+            if len(present) > 4 and not projected:
                 present[4:4] = (None,)
+            if not bias and len(present) > len(Weights._fields):
+                break
             weights.append(Weights(*present))
+        if len(weights) != self.num_layers * (1 + self.bidirectional):
+            raise RuntimeError(
+                f"{self.stock.__name__}: num_layers is {self.num_layers}, bidirectional {self.bidirectional} and bias "
+                f"{self.bias}, unlike when its weights were made; make a new layer in place of changing these"
+            )
         return weights
 
     def step(
