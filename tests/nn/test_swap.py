@@ -369,5 +369,5 @@ def test_layer_with_a_forward_of_its_own_is_left_and_said():
     with pytest.warns(UserWarning, match="swap left the model, torch.nn.LSTM: a forward of its own was put onto it"):
         swap(layer)
     assert layer(torch.randn(5, 2, 3))[0].shape == (5, 2, 4)
-    with pytest.raises(TypeError, match="a forward of its own was put onto this LSTM"):
+    with pytest.raises(TypeError, match="this LSTM has a forward of its own"):
         from_torch(layer)
