@@ -5,6 +5,7 @@ import torch
 
 import unrolled.nn
 from tests.nn.layers import LAYERS
+from unrolled.nn.network import network_of
 
 X = torch.zeros(5, 3, 4)
 
@@ -121,3 +122,13 @@ def test_attributes_that_do_not_fit_the_weights_are_an_error_of_torch(route, nam
     assert name == "LSTM" or raised_by(lambda: stock(X)) is RuntimeError
     with torch.no_grad(), pytest.raises((RuntimeError, ValueError), match=r"num_layers is|one direction"):
         calls[call](ours)
+
+
+@pytest.mark.parametrize("changed", [{"num_layers": 1}, {"num_layers": 3}, {"bidirectional": True}], ids=str)
+@pytest.mark.parametrize("package", [torch.nn, unrolled.nn])
+def test_layer_whose_attributes_do_not_fit_its_weights_is_no_network(package, changed):
+    layer = package.GRU(4, 6, num_layers=2)
+    for attribute, value in changed.items():
+        setattr(layer, attribute, value)
+    with pytest.raises(RuntimeError, match="unlike when its weights were made"):
+        network_of(layer)

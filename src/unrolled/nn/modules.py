@@ -31,6 +31,18 @@ def named(module: torch.nn.Module, names: Sequence[str]) -> list[Any]:
         return [getattr(module, name) for name in names]
 
 
+def check_count(layer: torch.nn.RNNBase, count: int) -> None:
+    """Raise RuntimeError, as torch's layers do, unless a layer has weights for L layers of D directions.
+
+    >>> check_count(torch.nn.GRU(4, 6, num_layers=2, bidirectional=True), 4)
+    """
+    if count != layer.num_layers * (1 + layer.bidirectional):
+        raise RuntimeError(
+            f"{type(layer).__name__}: num_layers is {layer.num_layers}, bidirectional {layer.bidirectional} and bias "
+            f"{layer.bias}, unlike when its weights were made; make a new layer in place of changing these"
+        )
+
+
 def as_leaf(module: torch.nn.Module, input: Proxy, hx: Any, **options: Any) -> Proxy:
     """Return the result of a call that torch.fx traces: one node, as for a layer of torch.nn.
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import torch
 
-from unrolled.nn.modules import beyond_weights
+from unrolled.nn.modules import beyond_weights, check_count
 from unrolled.notation import WEIGHTS, Kind, Weights, stored_name
 from unrolled.saved.network import Head, Layer, Network, When
 from unrolled.saved.network_folder import save_network
@@ -97,13 +97,14 @@ def _parts(module: Any) -> Iterator[torch.nn.Module]:
 def layers_of(module: torch.nn.Module) -> Iterator[Layer]:
     """Yield the layers of a recurrent module, bottom first, with copies of its weights.
 
-    Raises: TypeError for any other module.
+    Raises: TypeError for any other module; RuntimeError for one whose `num_layers` was changed by hand.
     """
     if not isinstance(module, torch.nn.RNNBase):
         raise TypeError(
             f"{type(module).__name__} cannot be saved as a part of a network, expected an Embedding, then RNN, LSTM or "
             "GRU layers, then a Linear, then a Softmax; save the recurrent layers alone"
         )
+    check_count(module, len(module._all_weights))
     kind = cast(Kind, module.mode)
     for layer in range(module.num_layers):
         sides = (False, True) if module.bidirectional else (False,)

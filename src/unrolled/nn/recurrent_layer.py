@@ -22,7 +22,7 @@ from unrolled.config.checks import CheckpointSteps, check_checkpoint_steps
 from unrolled.core.fields import Layout, Weights
 from unrolled.nn import checks, dispatch
 from unrolled.nn.layout import Arguments, Arrangement, Rows
-from unrolled.nn.modules import as_leaf, is_hooked, named, refuse_script, sharing_parameters
+from unrolled.nn.modules import as_leaf, check_count, is_hooked, named, refuse_script, sharing_parameters
 from unrolled.nn.network import save
 from unrolled.nn.reach import batch_size, is_traced
 from unrolled.nn.recording import trace_of
@@ -283,11 +283,7 @@ class RecurrentLayer(torch.nn.RNNBase):
             if not bias and len(present) > len(Weights._fields):
                 break
             weights.append(Weights(*present))
-        if len(weights) != self.num_layers * (1 + self.bidirectional):
-            raise RuntimeError(
-                f"{self.stock.__name__}: num_layers is {self.num_layers}, bidirectional {self.bidirectional} and bias "
-                f"{self.bias}, unlike when its weights were made; make a new layer in place of changing these"
-            )
+        check_count(self, len(weights))
         return weights
 
     def step(
