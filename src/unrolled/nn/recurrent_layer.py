@@ -273,15 +273,15 @@ class RecurrentLayer(torch.nn.RNNBase):
 
         Raises: RuntimeError, as torch's layers, if an attribute that says how many there are was changed by hand.
         """
-        weights, bias, projected = [], self.bias, self.proj_size
+        weights = []
         for names in self._all_weights:
             present = named(self, names)
-            if not bias:
+            if not self.bias:
                 present[2:2] = (None, None)
-            if len(present) > 4 and not projected:
+                if len(present) > 5 + bool(self.proj_size):  # it has biases
+                    break
+            if len(present) > 4 and not self.proj_size:
                 present[4:4] = (None,)
-            if not bias and len(present) > len(Weights._fields):
-                break
             weights.append(Weights(*present))
         check_count(self, len(weights))
         return weights
