@@ -234,28 +234,30 @@ def test_models_that_cannot_be_trained_are_refused_in_a_sentence():
         model.generate("a")
 
 
+@pytest.mark.parametrize("part", ["head", "embedding"])
 @pytest.mark.parametrize("how", ["pruned", "parametrized", "hooked", "another"])
-def test_head_that_computes_more_is_trained_as_it_computes(how):
+def test_part_that_computes_more_is_trained_as_it_computes(how, part):
     corpus, called = Corpus.from_text("abcab" * 30, validation=0, test=0), []
-    model = SequenceModel(ModelConfig(hidden_size=5), corpus.vocabulary)
+    model = SequenceModel(ModelConfig(hidden_size=5, embedding_size=4), corpus.vocabulary)
+    changed = getattr(model, part)
 
-    class Head(torch.nn.Linear):
+    class Another(type(changed)):
         def forward(self, x):
             called.append(True)
             return super().forward(x)
 
     if how == "pruned":
-        prune.l1_unstructured(model.head, "weight", 0.5)
+        prune.l1_unstructured(changed, "weight", 0.5)
     elif how == "parametrized":
-        torch.nn.utils.parametrizations.weight_norm(model.head)
+        torch.nn.utils.parametrizations.weight_norm(changed)
     elif how == "hooked":
-        model.head.register_forward_hook(lambda *_: called.append(True))
+        changed.register_forward_hook(lambda *_: called.append(True))
     else:
-        model.head = Head(5, len(corpus.vocabulary))
-    before = model.head.weight.detach().clone()
+        setattr(model, part, changed := Another(*(5, 5) if part == "head" else (5, 4)))
+    before = changed.weight.detach().clone()
     train(model, corpus, TrainingConfig(max_steps=2))
     model(torch.tensor([[0]]))
-    assert not torch.equal(model.head.weight, before)
+    assert not torch.equal(changed.weight, before)
     assert bool(called) == (how in ("hooked", "another"))
     if how == "pruned":
-        assert torch.equal(model.head.weight == 0, before == 0)
+        assert torch.equal(changed.weight == 0, before == 0)

@@ -1,9 +1,11 @@
 """The model: folding, saving, loading, its repr."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
-from torch.nn.utils import prune
+from torch.nn.utils import parametrizations, prune
 
 from tests.saved import seal
 from unrolled import runtime
@@ -189,15 +191,69 @@ def test_extended_model_of_another_vocabulary_is_refused():
     assert not model.extended(Vocabulary("abc", "characters")).framed
 
 
-@pytest.mark.parametrize("computed", ["pruned", "parametrized"])
-def test_computed_weights_are_saved_and_generate_as_a_call_reads_them(computed, tmp_path):
-    model = model_of()
-    if computed == "pruned":
-        prune.l1_unstructured(model.rnn, "weight_hh_l0", 0.5)
-    else:
-        torch.nn.utils.parametrizations.weight_norm(model.rnn, "weight_hh_l0")
+COMPUTED = {
+    "pruned": lambda part, weight: prune.l1_unstructured(part, weight, 0.5),
+    "weight norm": torch.nn.utils.weight_norm,
+    "spectral norm": torch.nn.utils.spectral_norm,
+    "parametrized": parametrizations.weight_norm,
+}
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("part", ["rnn", "head", "embedding"])
+@pytest.mark.parametrize("computed", COMPUTED.values(), ids=COMPUTED)
+def test_computed_weights_are_saved_as_the_next_call_reads_them(computed, part, tmp_path):
+    model = model_of(embedding_size=5).eval()
+    computed(getattr(model, part), "weight_hh_l0" if part == "rnn" else "weight")
+    with torch.no_grad():
+        for parameter in getattr(model, part).parameters():  # as an optimiser steps, after the last call
+            parameter.mul_(1 + torch.rand_like(parameter))
     model.save_pretrained(tmp_path / "model")
-    again = SequenceModel.from_pretrained(tmp_path / "model")
-    assert torch.equal(again.rnn.weight_hh_l0, model.rnn.weight_hh_l0)
-    assert again.generate("the", max_length=9, seed=1) == model.generate("the", max_length=9, seed=1)
-    assert torch.equal(again(torch.tensor([[3]]))[0], model.eval()(torch.tensor([[3]]))[0])
+    again, text = SequenceModel.from_pretrained(tmp_path / "model"), model.generate("the", max_length=9, seed=1)
+    assert text == again.generate("the", max_length=9, seed=1)
+    ids = torch.tensor([[3], [1], [2]])
+    torch.testing.assert_close(again(ids)[0], model(ids)[0])
+
+
+@pytest.mark.parametrize("part", ["rnn", "head", "embedding"])
+def test_saving_leaves_spectral_norm_as_it_is_in_training(part):
+    model = model_of(embedding_size=5)
+    torch.nn.utils.spectral_norm(getattr(model, part), "weight_hh_l0" if part == "rnn" else "weight")
+    before = {name: t.clone() for name, t in model.state_dict().items()}
+    model.tensors()
+    assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
+
+
+@pytest.mark.parametrize("part", ["rnn", "head", "embedding"])
+def test_hook_that_saving_leaves_out_is_warned_of(part):
+    model = model_of(embedding_size=5)
+    getattr(model, part).register_forward_pre_hook(lambda *_: None)
+    with pytest.warns(UserWarning, match="what this model does in methods, layers and hooks of its own has no part"):
+        model.generate("the", max_length=2)
+
+
+@pytest.mark.parametrize("how", ["hook", "class"])
+def test_embedding_that_does_more_is_called(how):
+    class Tripled(torch.nn.Embedding):
+        def forward(self, ids):
+            return 3 * super().forward(ids)
+
+    model, ids = model_of(embedding_size=5).eval(), torch.tensor([[3], [1]])
+    other, E = copy.deepcopy(model), model.E.detach()
+    if how == "hook":
+        model.embedding.register_forward_hook(lambda _, given, x: 3 * x)
+    else:
+        model.embedding = Tripled(*E.shape, _weight=E)
+    with torch.no_grad():
+        other.E.mul_(3)
+    torch.testing.assert_close(model(ids)[0], other(ids)[0])
+
+
+@pytest.mark.parametrize("computed", ["pruned", "parametrized"])
+def test_weight_dropout_of_a_computed_weight_is_refused_before_it_is_written_to(computed):
+    model = model_of(weight_dropout=0.5).train()
+    COMPUTED[computed](model.rnn, "weight_hh_l0")
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match=r"weight_dropout.* weight_hh_l0, which is computed from others"):
+        model(torch.tensor([[3]]))
+    assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())

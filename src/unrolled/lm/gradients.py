@@ -61,7 +61,7 @@ def gradient_function(
     layers = [w for direction in model.rnn.weights() for w in direction if w is not None]
     read = (*layers, model.head.weight, model.head.bias, *model.parameters())
     plain = all(w is not None and w.is_leaf and w.requires_grad for w in read)
-    hooked = any(map(is_hooked, (model, model.rnn, model.head)))
+    hooked = any(map(is_hooked, (model, *model.parts)))
     on_core = dispatch.obstacle(model.head.weight, model.head.weight.dtype) is None and core_reads(*layers)
     function = by_hand if plain and on_core and model.as_made and not hooked else by_autograd
     if sampled is not None and (not model.as_made or is_hooked(model)):

@@ -23,11 +23,12 @@ from torch.nn.utils import parametrize
 
 from unrolled.config.generation import GenerationConfig
 from unrolled.config.model import ModelConfig
-from unrolled.config.options import listed
+from unrolled.config.options import listed, option
 from unrolled.corpus.batching import IGNORED
 from unrolled.formats import hub
 from unrolled.lm.dropout import dropout
 from unrolled.lm.layers import recurrent_layers
+from unrolled.nn.modules import beyond_weights, computed
 from unrolled.nn.recurrent_layer import RecurrentLayer
 from unrolled.notation import CELLS, cell_name
 from unrolled.runtime.scoring import Score
@@ -111,11 +112,13 @@ class SequenceModel(torch.nn.Module):
 
     @property
     def as_made(self) -> bool:
-        """Whether it computes what this class does: no subclass or assignment has put another method or layer in."""
+        """Whether it computes what this class does: no subclass, assignment or hook has put anything else in."""
         rnn, ours = self.rnn, (self.config.kind, self.config.num_layers, False)
         if parametrize.type_before_parametrizations(self.head) is not torch.nn.Linear:
             return False
         if not isinstance(rnn, RecurrentLayer) or (rnn.kind, rnn.num_layers, rnn.bidirectional) != ours:
+            return False
+        if any(beyond_weights(part, hooks_after=False, computing=False) for part in self.parts):
             return False
         methods = (self.forward, self.outputs, self.loss, self.initial_state, rnn.forward)
         made = SequenceModel
@@ -123,15 +126,20 @@ class SequenceModel(torch.nn.Module):
         return all(getattr(now, "__func__", now) is each for now, each in zip(methods, own, strict=True))
 
     @property
+    def parts(self) -> list[torch.nn.Module]:
+        """The embedding, if there is one, the layers and the head."""
+        return [part for part in (self.embedding, self.rnn, self.head) if part is not None]
+
+    @property
     def E(self) -> Tensor:
         """The embedding matrix (V, E) of a model that has one."""
         assert self.embedding is not None
-        return self.embedding.weight
+        return computed(self.embedding).weight
 
     @property
     def W_hy(self) -> Tensor:
         """The head's matrix (V, H)."""
-        return self.head.weight
+        return computed(self.head).weight
 
     @property
     def b_y(self) -> Tensor:
@@ -166,19 +174,28 @@ class SequenceModel(torch.nn.Module):
         """Return what the head reads, (T, B, H), and the state afterwards; arguments as of :meth:`forward`."""
         initial = _as_hx(self.initial_state(ids.shape[1])) if state is None or reset is not None else None
         hx = initial if state is None else _as_hx(state)
-        E = None if self.embedding is None else self.E
+        table = self.embedding
+        x, E = ids, None if table is None else self.E
+        if table is not None and beyond_weights(table, hooks_after=True):
+            x, E = table(ids), None
         reset_state = None if reset is None else initial
         options = {"lengths": lengths, "reset": reset, "reset_state": reset_state, "embedding": E}
         if self.training and self.config.weight_dropout:
-            x, after = functional_call(self.rnn, self._dropped_weights(), (ids, hx), options)
+            x, after = functional_call(self.rnn, self._dropped_weights(), (x, hx), options)
         else:
-            x, after = self.rnn(ids, hx, **options)
+            x, after = self.rnn(x, hx, **options)
         x = dropout(x, self.config.dropout) if self.training else x
         return x, after if isinstance(after, tuple) else (after,)
 
     def _dropped_weights(self) -> dict[str, Tensor]:
         """Return the recurrent weights by name, after dropout.  Source: Merity, Keskar and Socher 2018, section 3."""
         names = [f"weight_hh_l{layer}" for layer in range(self.config.num_layers)]
+        for name in names:
+            if name not in self.rnn._parameters:
+                raise ValueError(
+                    f"{option('weight_dropout')} is {self.config.weight_dropout}, but cannot drop out parts of {name}, "
+                    "which is computed from others; set it to 0, or take pruning or a parametrization off"
+                )
         return {name: dropout(getattr(self.rnn, name), self.config.weight_dropout) for name in names}
 
     def loss(
@@ -247,8 +264,8 @@ class SequenceModel(torch.nn.Module):
         """
         if not self.as_made:
             warnings.warn(
-                "generate, stream and score read the weights alone: what this model does in methods and layers of its "
-                "own has no part in them",
+                "generate, stream and score read the weights alone: what this model does in methods, layers and hooks "
+                "of its own has no part in them",
                 stacklevel=3,
             )
         return TextModel(self.network())
@@ -344,6 +361,9 @@ class SequenceModel(torch.nn.Module):
         """
         if self.head.bias.dtype == torch.bfloat16:
             raise ValueError("the weights are torch.bfloat16, which numpy lacks; convert the model, model.float()")
+        with self.evaluating():  # spectral norms go on learning in training
+            for part in self.parts:
+                computed(part)
         stored = self.state_dict()
         if self.as_made:  # one that is pruned or parametrized is stored under other names
             names = [each.name for each in model_tensors(self.config, len(self.vocabulary))]

@@ -9,11 +9,16 @@ from typing import Any, NoReturn, TypeVar
 import torch
 from torch.fx import Proxy
 from torch.nn.modules.module import _has_any_global_hook
-from torch.nn.utils import parametrize
+from torch.nn.utils import parametrize, prune
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from unrolled.notation import gate_parameters, textbook_names
 
 _Module = TypeVar("_Module", bound=torch.nn.Module)
+
+#: Hooks of torch that compute a weight from others before each call, whatever the call is given.
+_COMPUTING = (prune.BasePruningMethod, WeightNorm, SpectralNorm)
 
 
 def named(module: torch.nn.Module, names: Sequence[str]) -> list[Any]:
@@ -80,10 +85,12 @@ def is_hooked(module: torch.nn.Module) -> bool:
     )
 
 
-def beyond_weights(module: torch.nn.Module, hooks_after: bool) -> str:
+def beyond_weights(module: torch.nn.Module, hooks_after: bool, computing: bool = True) -> str:
     """Return what a call of the module does besides what its weights and its class say, or nothing.
 
-    Args: hooks_after: whether hooks that see results count; most of them only look.
+    Args:
+        hooks_after: whether hooks that see results count; most of them only look.
+        computing: whether hooks count that only compute a weight; not for who has :func:`computed` run them.
 
     >>> linear = torch.nn.Linear(2, 3)
     >>> _ = linear.register_forward_pre_hook(lambda module, given: None)
@@ -92,7 +99,25 @@ def beyond_weights(module: torch.nn.Module, hooks_after: bool) -> str:
     """
     if has_own_forward(module):
         return "a forward of its own"
-    return "hooks of its forward" if module._forward_pre_hooks or (hooks_after and module._forward_hooks) else ""
+    before = any(computing or not isinstance(hook, _COMPUTING) for hook in module._forward_pre_hooks.values())
+    return "hooks of its forward" if before or (hooks_after and module._forward_hooks) else ""
+
+
+def computed(module: _Module) -> _Module:
+    """Return the module, its weights computed anew that torch's pruning or older norms compute before each call.
+
+    For who reads the weights in place of calling: between a step of an optimiser and the next call they are old.
+
+    >>> from torch.nn.utils import prune
+    >>> linear = prune.identity(torch.nn.Linear(2, 3), "weight")
+    >>> _ = torch.nn.init.ones_(linear.weight_orig)
+    >>> bool((linear.weight == 1).all()), bool((computed(linear).weight == 1).all())
+    (False, True)
+    """
+    for hook in module._forward_pre_hooks.values():
+        if isinstance(hook, _COMPUTING):
+            hook(module, ())
+    return module
 
 
 def has_own_forward(module: torch.nn.Module) -> bool:
