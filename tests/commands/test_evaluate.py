@@ -86,6 +86,20 @@ def test_file_is_read_as_the_model_was_trained_or_as_the_options_say(command, re
     assert one.stdout == unrolled(command, records_run, "--file", tmp_path / "other.txt", "--format", "text").stdout
 
 
+def test_prepared_data_is_measured_whole_or_says_how_to_prepare_it(run, tmp_path):
+    text = tmp_path / "a.txt"
+    text.write_text("abcab" * 300)
+    unrolled("train", text, "--out", tmp_path / "run", "--hidden-size", "3", "--max-steps", "1")
+    unrolled("prepare", text, "--out", tmp_path / "split")
+    said = refusal(1, "evaluate", tmp_path / "run", tmp_path / "split")
+    assert (
+        "prepared with --validation 0.05 --test 0.05, but other data is measured whole; prepare it again with" in said
+    )
+    unrolled("prepare", text, "--out", tmp_path / "whole", *said.split("prepare it again with ")[1].split())
+    measured = unrolled("evaluate", tmp_path / "run", tmp_path / "whole", "--no-baselines")
+    assert "1,499 symbols of" in measured.stdout.decode()
+
+
 def test_data_that_the_model_mostly_does_not_know_is_refused(records_run, run, tmp_path):
     (tmp_path / "other.data").write_text('["c4", "e4"]\n' * 9)
     said = refusal(1, "evaluate", records_run, tmp_path / "other.data", "--format", "text")

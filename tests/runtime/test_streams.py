@@ -80,6 +80,17 @@ def test_streams_join_leave_and_begin_anew():
     assert streams.state.equals(alone(0, 0, 1))
 
 
+@pytest.mark.parametrize("number", [np.int64, np.uint8, np.array])
+def test_number_of_streams_may_be_one_of_numpy(number):
+    model = RuntimeModel(NETWORKS["mixed"])
+    streams = model.streams(number(3))
+    streams.add(number(2))
+    assert len(streams) == 5
+    for wrong in (number(0), np.True_, np.float64(2), np.arange(1, 3)):
+        with pytest.raises(ValueError, match="it must be a whole number from 1"):
+            model.streams(wrong)
+
+
 def test_state_of_streams_can_be_kept_and_set():
     network = NETWORKS["text-LSTM"]
     model, x = RuntimeModel(network), inputs(network, 6, 3)

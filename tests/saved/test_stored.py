@@ -1,15 +1,19 @@
 """Matrices in a smaller type: what a folder holds, and that reading it widens exactly."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.saved import seal
 from tests.saved.networks import layer, networks, text_networks
+from unrolled import runtime
 from unrolled.core import bfloat16, int8
+from unrolled.notation import Weights
 from unrolled.saved.atomic_files import CheckpointError
 from unrolled.saved.model import SavedModel
 from unrolled.saved.narrow import narrowed
-from unrolled.saved.network import Network
+from unrolled.saved.network import Layer, Network
 from unrolled.saved.network_folder import load_network, save_network
 
 NETWORKS = dict(networks())
@@ -112,6 +116,17 @@ def test_int8_that_somebody_spoiled_is_refused(change, said, tmp_path):
     seal.change(tmp_path, tensors=lambda data: seal.spoiled(data, change))
     with pytest.raises(CheckpointError, match=said):
         load_network(tmp_path)
+
+
+def test_rows_too_long_for_the_sums_of_int8_are_refused_before_they_are_saved(tmp_path):
+    wide, long = (np.ones(shape, np.float32) for shape in ((1, 2**16 + 1), (1, 1)))
+    network = Network((Layer("RNN_TANH", (Weights(wide, long),)),))
+    with pytest.raises(ValueError, match=r"W_ih of layer 0 has rows of 65,537 .* 65,536 at most; keep .* bfloat16"):
+        narrowed(network, "int8")
+    with pytest.raises(ValueError, match=r"W_ih of layer 0 has rows of 65,537"):
+        runtime.RuntimeModel(network, weights="int8")
+    save_network(tmp_path, narrowed(network, "bfloat16"))
+    assert narrowed(replace(network, one_hot=True), "int8").narrow == "int8"  # looked up, not summed
 
 
 def test_unknown_type_of_weights_is_refused(tmp_path):

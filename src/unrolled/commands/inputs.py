@@ -108,6 +108,7 @@ def read_other(data: Sequence[str], reading: ReadingConfig, saved: Mapping[str, 
     """
     from unrolled.corpus.reading import CorpusError
 
+    refuse_held_out(data)
     corpus = read(named(data), _whole(reading, saved, data), vocabulary)
     refuse_other_shape(corpus, data, saved["framed"])
     inputs, ids = ", ".join(data), corpus.train.ids
@@ -121,6 +122,26 @@ def read_other(data: Sequence[str], reading: ReadingConfig, saved: Mapping[str, 
     if unk > NOTED:
         warnings.warn(f"{inputs}: {unk:.1%} of the symbols are unknown to the model and read as UNK", stacklevel=2)
     return corpus
+
+
+def refuse_held_out(data: Sequence[str]) -> None:
+    """Refuse a prepared corpus with parts held out, for other data is measured whole.
+
+    Raises: CorpusError naming the folder and how to prepare it.
+    """
+    from unrolled.corpus.prepared import is_prepared, read_index
+    from unrolled.corpus.reading import CorpusError
+
+    if len(data) == 1 and is_prepared(data[0]):
+        prepared = read_index(Path(data[0]))[0].data
+        shares = {name: prepared.get(name, getattr(DataConfig(), name)) for name in ("validation", "test")}
+        if any(shares.values()):
+            were, whole = (
+                " ".join(option(name, share) for name, share in each.items())
+                for each in (shares, dict.fromkeys(shares, 0))
+            )
+            said = f"{data[0]}: prepared with {were}, but other data is measured whole"
+            raise CorpusError(f"{said}; prepare it again with {whole}")
 
 
 def refuse_other_shape(corpus: Corpus, data: Sequence[str], framed: bool) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, partial
-from operator import contains
+from operator import contains, index
 from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin, get_type_hints
 
@@ -104,7 +105,7 @@ def legal_values(config: Any) -> dict[str, str]:
 
 
 def check_value(name: str, value: object, hint: Any) -> None:
-    """Refuse a value that an annotation does not allow, as :func:`check_fields` does.
+    """Refuse a value that an annotation does not allow, as :func:`check_fields` does; whole numbers may be NumPy's.
 
     >>> check_value("weights", "int8", Precision)
     Traceback (most recent call last):
@@ -113,6 +114,9 @@ def check_value(name: str, value: object, hint: Any) -> None:
     """
     rule = _rule(hint)
     assert rule is not None
+    if not isinstance(value, bool):
+        with suppress(TypeError):
+            value = index(value)  # type: ignore[arg-type]
     _check(name, value, rule)
 
 

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+#: The longest row whose products with another an int32 holds.
+LONGEST = 1 << 16
 #: Significant bits of a scale, and the largest number of a matrix.
 SCALE_BITS, LARGEST = 17, 127
 #: A row whose largest number is smaller becomes zeros: its scale would be too small to be exact.

@@ -120,7 +120,7 @@ class Streams:
         Raises: ValueError for a number below 1, and for the state of another network.
         """
         if not isinstance(more, State):
-            check_value("more", getattr(more, "item", lambda: more)(), PositiveInt)  # numpy's numbers too
+            check_value("more", more, PositiveInt)
         joining = more if isinstance(more, State) else self._engine.initial(more)
         checks.state(joining, self._engine.first)
         self._begin(State.joined([self._state(), joining]))

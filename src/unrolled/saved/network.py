@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from unrolled.config.checks import check_value
 from unrolled.config.model import CellName, ModelConfig
+from unrolled.core.int8 import LONGEST
 from unrolled.notation import CELLS, SHAPES, Kind, Weights, gate_count, stored_name, weight_shapes
 from unrolled.saved.atomic_files import Tensors
 from unrolled.saved.model import SavedModel
@@ -305,9 +306,25 @@ def _check(network: Network) -> None:
         V = len(text.vocabulary)
         if not network.reads_symbols or network.I != V or text.start.shape != (V,):
             raise ValueError(f"the vocabulary has V = {V} symbols, but the network reads {_read(network)}")
+    if network.narrow == "int8" and network.is_steppable:
+        _check_int8(network)
     for name, array in network.tensors().items():
         if array.dtype != network.dtype or array.dtype not in (np.float32, np.float64):
             raise ValueError(f"{name} is {array.dtype}, expected one type for all, float32 or float64")
+
+
+def _check_int8(network: Network) -> None:
+    """Refuse rows that are too long for the sums of int8; columns that symbols look up are not summed."""
+    widths = {}
+    for k, layer in enumerate(network.layers):
+        widths[f"W_ih of layer {k}"] = 0 if network.reads_symbols and not k else layer.I
+        widths[f"W_hh of layer {k}"] = max(layer.P, layer.H * layer.is_projected)
+    for where, width in widths.items():
+        if width > LONGEST:
+            raise ValueError(
+                f"{where} has rows of {width:,} numbers, too long for the sums of int8, expected {LONGEST:,} at most; "
+                "keep its weights in float32 or bfloat16"
+            )
 
 
 def _given(network: Network) -> Iterator[tuple[str, Any, type]]:
