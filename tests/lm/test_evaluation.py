@@ -1,6 +1,7 @@
 """Evaluation gives what the definitions give, symbol by symbol."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
 from unrolled.corpus.corpus import Corpus
-from unrolled.lm.evaluation import evaluate
+from unrolled.lm.evaluation import Evaluation, evaluate
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.training import train
 
@@ -47,6 +48,12 @@ def test_evaluation_of_sequences_matches_one_by_one():
     assert got.exact_strings == pytest.approx(np.mean([all(h) for h in hits]))
     assert got.bits == pytest.approx(got.nats / math.log(2))
     assert got.perplexity == pytest.approx(math.exp(got.nats))
+
+
+def test_perplexity_that_no_number_holds_is_infinite():
+    of = Evaluation("test", 9, 709.0, 0.0, 0.0, None, None)
+    assert of.perplexity == math.exp(709)
+    assert replace(of, nats=2e38).perplexity == math.inf
 
 
 def test_exact_strings_counts_whole_sequences():

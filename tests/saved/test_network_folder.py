@@ -65,6 +65,10 @@ def test_network_over_a_text_model_leaves_no_vocabulary(tmp_path):
         (lambda d: d.update(dtype="float16"), r"dtype is 'float16', expected float32 or float64"),
         (lambda d: d.update(framed=True), r"framed is True, but there is no vocabulary.json"),
         (lambda d: d.update(colour=1), r"\[network\] Object contains unknown field `colour`"),
+        (
+            lambda d: d.update(embedding_size=3, input_size=9, symbols=False),
+            r"symbols is false, but embedding_size is 3",
+        ),
         (lambda d: d.update(input_size=4), r"expected float32 \(G\*H, I\) = \(20, 4\)"),
     ],
 )

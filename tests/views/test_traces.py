@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils import prune
 
 from tests.views.small_models import CONFIGS, small, unrolled
+from unrolled.views.gradients import gradients
 from unrolled.views.traces import trace
 
 TEXT = "abacabbc?"
@@ -104,6 +106,26 @@ def test_table_has_a_row_for_each_symbol(monkeypatch):
     assert [key for key in rows[0] if key.startswith("f1")] == [f"f1[{unit}]" for unit in range(7)]
     assert rows[1]["c0[3]"] == found.layers[0].c[1, 3]
     assert rows[0]["p(EOS)"] == found.probabilities[0, 3]
+
+
+@pytest.mark.parametrize("part", ["rnn", "head", "embedding"])
+def test_views_read_pruned_weights_as_the_next_call_does(part):
+    model, text = small("gru embedded"), "abcab"
+    changed, weight = getattr(model, part), "weight_hh_l0" if part == "rnn" else "weight"
+    prune.l1_unstructured(changed, weight, 0.5)
+    with torch.no_grad():
+        getattr(changed, f"{weight}_orig").mul_(-3)  # as an optimiser steps, after the last call
+    seen, lags = trace(model, text), gradients(model, text)
+    logits = model(torch.from_numpy(seen.ids.astype(np.int64))[:, None])[0][:, 0].detach().numpy()
+    np.testing.assert_allclose(seen.logits, logits, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(lags.layers[0].dh, gradients(model, text).layers[0].dh)
+
+
+def test_views_of_a_model_with_hooks_say_that_they_leave_them_out():
+    model = small("gru embedded")
+    model.head.register_forward_pre_hook(lambda _, given: (2 * given[0],))
+    with pytest.warns(UserWarning, match="views read the weights alone: .* hooks of its own has no part in them"):
+        trace(model, "ab")
 
 
 def test_trace_in_training_mode_is_without_dropout():

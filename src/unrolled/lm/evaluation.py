@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from unrolled.lm.loader import Batch, one_epoch
 from unrolled.lm.model import SequenceModel, State
 from unrolled.nn.modules import is_hooked
 
+#: The most nats whose perplexity is a number of a computer.
+MOST_NATS = math.log(sys.float_info.max)
 #: Most time steps in a chunk of a stream.
 CHUNK = 512
 #: Logits that are in memory at a time.
@@ -61,7 +64,7 @@ class Evaluation:
     @property
     def perplexity(self) -> float:
         """Perplexity, exp(nats): the number of equally likely symbols that would be as hard to predict."""
-        return math.exp(min(self.nats, 700.0))
+        return math.inf if self.nats > MOST_NATS else math.exp(self.nats)
 
 
 def evaluate(

@@ -30,7 +30,7 @@ from unrolled.lm.dropout import dropout
 from unrolled.lm.layers import recurrent_layers
 from unrolled.nn.modules import beyond_weights, computed
 from unrolled.nn.recurrent_layer import RecurrentLayer
-from unrolled.notation import CELLS, cell_name
+from unrolled.notation import CELLS, Weights, cell_name
 from unrolled.runtime.scoring import Score
 from unrolled.runtime.text import TextModel
 from unrolled.saved.model import SavedModel, check_model, save_model
@@ -144,7 +144,11 @@ class SequenceModel(torch.nn.Module):
     @property
     def b_y(self) -> Tensor:
         """The head's bias (V)."""
-        return self.head.bias
+        return computed(self.head).bias
+
+    def layer_weights(self) -> list[Weights]:
+        """Return the weights of the layers, bottom first, as a call reads them."""
+        return computed(self.rnn).weights()
 
     def forward(
         self,
@@ -262,13 +266,14 @@ class SequenceModel(torch.nn.Module):
 
         Warns: UserWarning if this model computes something else than its class.
         """
-        if not self.as_made:
-            warnings.warn(
-                "generate, stream and score read the weights alone: what this model does in methods, layers and hooks "
-                "of its own has no part in them",
-                stacklevel=3,
-            )
+        self.warn_of_more("generate, stream and score", stacklevel=4)
         return TextModel(self.network())
+
+    def warn_of_more(self, what: str, stacklevel: int) -> None:
+        """Warn that `what` reads the weights alone, if this model computes something else than its class."""
+        if not self.as_made:
+            said = "the weights alone: what this model does in methods, layers and hooks of its own has no part in them"
+            warnings.warn(f"{what} read {said}", stacklevel=stacklevel)
 
     def network(self) -> Network:
         """Return a copy of the present weights as the network that other formats hold."""

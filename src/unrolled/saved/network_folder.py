@@ -116,6 +116,8 @@ def _load(folder: Path) -> Network:
         raise CheckpointError(f"{file}: [network] framed is {described.framed}, but {is_there}")
     if described.dtype not in ("float32", "float64"):
         raise CheckpointError(f"{file}: [network] dtype is {described.dtype!r}, expected float32 or float64")
+    if described.embedding_size and not described.symbols:
+        raise CheckpointError(f"{file}: [network] symbols is false, but embedding_size is {described.embedding_size}")
     check_tensors(folder / "model.safetensors", tensors, _expected(described), "config.json")
     try:
         return _rebuilt(described, tensors, vocabulary, {k: v for k, v in config.items() if k != "network"})

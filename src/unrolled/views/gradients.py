@@ -131,7 +131,7 @@ def gradients(
     L = len(unrolled.probes)
     rows = [d[:, 0].numpy() for d in flowing]
     layers = [
-        _through_time(model.config.kind, dy, da, gates, model.rnn.weights()[k].W_hh.detach().numpy())
+        _through_time(model.config.kind, dy, da, gates, model.layer_weights()[k].W_hh.detach().numpy())
         for k, (da, dy, gates) in enumerate(zip(rows[:L], rows[L:], unrolled.gates, strict=True))
     ]
     names = model.vocabulary.names
@@ -233,7 +233,7 @@ def _unroll(
     probes: list[Tensor] = []
 
     def run_layer(k: int, x: Tensor, h_0: Tensor | None, c_0: Tensor | None) -> LayerResult:
-        weights = Weights._make(None if w is None else w.detach() for w in model.rnn.weights()[k])
+        weights = Weights._make(None if w is None else w.detach() for w in model.layer_weights()[k])
         if probe:
             GH = len(weights.W_ih)
             probes.append(x.new_zeros(*x.shape[:2], GH, requires_grad=True))
@@ -243,7 +243,7 @@ def _unroll(
 
     outputs, _, recorded = run_stack(run_layer, x, state, model.config.num_layers)
     gates = [{name: gate[0] for name, gate in of_layer.items()} for of_layer in recorded]
-    logits = linear(outputs[-1], model.head.weight.detach(), model.head.bias.detach())
+    logits = linear(outputs[-1], model.W_hy.detach(), model.b_y.detach())
     return _Unrolled(first, probes, outputs, gates, logits)
 
 

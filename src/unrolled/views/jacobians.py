@@ -107,7 +107,7 @@ def singular_values(model: SequenceModel, layer: int = -1) -> dict[str, float]:
     >>> sorted(singular_values(SequenceModel(ModelConfig(cell="lstm", hidden_size=5), Vocabulary("ab"))))
     ['f', 'g', 'i', 'o']
     """
-    W_hh = model.rnn.weights()[check_layer(layer, model.config.num_layers)].W_hh.detach()
+    W_hh = model.layer_weights()[check_layer(layer, model.config.num_layers)].W_hh.detach()
     gates = GATES[model.config.kind]
     blocks = zip(gates, W_hh.chunk(len(gates)), strict=True)
     return {gate: _largest_singular(block) for gate, block in blocks}
@@ -121,7 +121,7 @@ def largest_singular_value(model: SequenceModel, layer: int = -1) -> float:
     >>> abs(largest_singular_value(model) - singular_values(model)["h"]) < 1e-6
     True
     """
-    W_hh = model.rnn.weights()[check_layer(layer, model.config.num_layers)].W_hh.detach()
+    W_hh = model.layer_weights()[check_layer(layer, model.config.num_layers)].W_hh.detach()
     return _largest_singular(W_hh.mT)
 
 

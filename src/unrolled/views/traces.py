@@ -244,7 +244,7 @@ def read(
     """
     kind, L = model.config.kind, model.config.num_layers
     start = model.initial_state(1) if before is None else before
-    weights = model.rnn.weights()
+    weights = model.layer_weights()
     x, weights[:1] = first_input(symbols, weights[:1], None if model.embedding is None else model.E, Layout())
 
     def run_layer(
@@ -260,7 +260,7 @@ def read(
         return y, h_n, c_n, LayerTrace(kind, x[:, 0].numpy(), h, h_prev, c, c_prev, named, own)
 
     outputs, after, layers = run_stack(run_layer, x, start, L)
-    logits = linear(outputs[-1][:, 0], model.head.weight, model.head.bias)
+    logits = linear(outputs[-1][:, 0], model.W_hy, model.b_y)
     return layers, logits, tuple(after)
 
 
@@ -269,6 +269,7 @@ def encoded(model: SequenceModel, text: Text) -> Ids:
     ids = model.vocabulary.encode(text)
     if not len(ids):
         raise ValueError("the text is empty; give at least one symbol to read")
+    model.warn_of_more("views", stacklevel=4)
     return ids
 
 
