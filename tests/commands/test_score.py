@@ -2,6 +2,7 @@
 
 import json
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import torch
 from tests.commands.command_line import SMALL, refusal, unrolled
 from tests.views.small_models import small
 from unrolled import nn
+from unrolled.commands.score import AT_A_TIME, _shade
+from unrolled.runtime.scoring import Score
 from unrolled.views.colours import contrast, luminance, on, surprise
 
 
@@ -39,6 +42,21 @@ def test_score_shades_can_be_read_on_every_terminal_and_darken_with_surprise():
     brightness = [luminance(ground) for ground in grounds]
     assert brightness == sorted(brightness, reverse=True)  # so the order is the same for every kind of colour vision
     assert brightness[0] == 1
+
+
+def test_shading_a_long_line_takes_memory_for_a_part_of_it(capsys):
+    def taken(T):
+        scored = Score(("a", "b", "\t", " ") * (T // 4), np.ones(T), 0)
+        tracemalloc.start()
+        _shade([scored])
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak, capsys.readouterr().out
+
+    few, many = taken(AT_A_TIME), taken(8 * AT_A_TIME)
+    assert many[1].startswith(few[1].split("bits per symbol")[0].rstrip("\n"))
+    assert len(many[1].splitlines()) == len(few[1].splitlines()) == 3
+    assert many[0] < 2 * few[0]
 
 
 def test_score_in_bits_is_one_line_a_symbol(run):

@@ -18,6 +18,8 @@ from unrolled.words import counted, rounded
 if TYPE_CHECKING:
     from unrolled.runtime.scoring import Score
 
+#: Symbols that are shaded and printed at a time: each takes a kilobyte until then.
+AT_A_TIME = 4096
 #: Bits whose colours the key shows.
 KEY = (0, 1, 2, 4, 6, 8, 10)
 
@@ -91,10 +93,12 @@ def _shade(scored: list[Score]) -> None:
     """Print the symbols on a background that says their bits, then the key to it and the sums."""
     console = PlainConsole()
     for each in scored:
-        shaded = Text()
-        for piece, bits in zip(each.pieces, each.bits, strict=True):
-            shaded.append(printable(piece), on(surprise(float(bits))))
-        console.print(shaded, soft_wrap=True)
+        for start in range(0, len(each.bits), AT_A_TIME):
+            some, shaded = slice(start, start + AT_A_TIME), Text()
+            for piece, bits in zip(each.pieces[some], each.bits[some], strict=True):
+                shaded.append(printable(piece), on(surprise(float(bits))))
+            console.print(shaded, soft_wrap=True, end="")
+        console.print()
     legend = Text("bits per symbol: ")
     for step in KEY:
         legend.append(f" {step}{'+' if step == KEY[-1] else ''} ", on(surprise(step)))

@@ -86,6 +86,10 @@ class LSTM(RecurrentLayer):
     """
 
     stock = torch.nn.LSTM
+    # What callers of torch's know: for two states, where RNNBase has them for one.
+    check_forward_args = torch.nn.LSTM.check_forward_args  # type: ignore[assignment]
+    get_expected_cell_size = torch.nn.LSTM.get_expected_cell_size
+    permute_hidden = torch.nn.LSTM.permute_hidden  # type: ignore[assignment]
 
     def __init__(
         self,
