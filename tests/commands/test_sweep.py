@@ -1,5 +1,6 @@
 """`unrolled sweep`: what it shows and writes, that it goes on, and what it refuses."""
 
+import re
 import tomllib
 
 import pytest
@@ -52,6 +53,13 @@ def test_sweep_shows_its_trials_and_writes_options_that_train_takes(folder):
     again = unrolled("sweep", "small.toml", "--trials", "6", cwd=folder).stdout.decode()
     assert "5 trials there already" in again
     assert again.count("bits/symbol in") == 1
+
+
+def test_sweep_whose_best_is_worse_than_a_guess_says_so(folder):
+    config = SWEEP.split("[search]")[0] + 'optimiser = "sgd"\n[search]\nlearning_rate = [1e8, 9e8]\n'
+    (folder / "wild.toml").write_text(config)
+    shown = unrolled("sweep", "wild.toml", "--trials", "1", cwd=folder).stdout.decode()
+    assert re.search(r"worse than a uniform guess: [\d,]+ bits/symbol, a guess costs 4.\d*; search a lower", shown)
 
 
 def test_sweep_refuses_what_it_cannot_do_in_one_sentence(folder):

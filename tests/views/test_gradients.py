@@ -85,6 +85,11 @@ def test_connectivity_is_the_saliency_at_every_position(name):
         assert not found[t, t + 1 :].any()
 
 
+def test_connectivity_of_a_text_that_is_too_long_for_memory_is_refused_with_a_remedy():
+    with pytest.raises(MemoryError, match=r"900,000 symbols, .* takes about .* are free; take a shorter text"):
+        connectivity(small("gru embedded"), "abc" * 300_000)
+
+
 def test_gradients_of_a_long_text_stop_early_and_warn():
     model = small("lstm")
     with pytest.warns(RuntimeWarning, match="30 symbols.* the last 7"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -118,6 +119,12 @@ def _show(console: PlainConsole, study: Sweep, config: SweepConfig, out: Path) -
         values = (_plainly(trial.options[name]) for name in config.search)
         grid.add_row(str(trial.number), rounded(trial.bits or 0.0, 3), *values)
     console.print(grid)
+    from unrolled.lm.run import UNTRAINED
+
+    guess = math.log2(len(study.corpus.vocabulary))
+    if (bits := whole[0].bits or 0.0) > guess + UNTRAINED / math.log(2):
+        said = f"the best predicts worse than a uniform guess: {rounded(bits, 3)} bits/symbol, a guess costs"
+        console.print(f"{said} {guess:.3g}; search a lower learning_rate", soft_wrap=True)
     importance = study.importance()
     if importance:
         shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in importance.items())

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, embedding, linear, one_hot
 
 from unrolled.core.fields import Weights
+from unrolled.core.free_memory import available
 from unrolled.corpus.batching import IGNORED
 from unrolled.nn import dispatch
 from unrolled.nn.reference import LayerResult
@@ -27,7 +28,7 @@ from unrolled.nn.stack import run_stack
 from unrolled.notation import cell_name, gate_slice
 from unrolled.saved.vocabulary import Ids, Text
 from unrolled.views.traces import encoded
-from unrolled.words import counted
+from unrolled.words import counted, sized
 
 if TYPE_CHECKING:
     from unrolled.lm.model import SequenceModel, State
@@ -171,7 +172,7 @@ def connectivity(model: SequenceModel, text: Text) -> Array:
     The rows are one batch of T texts, so time and memory grow with T squared.
 
     Args: as :func:`saliency`; the logit is that of the symbol that follows, and of the likeliest at the end.
-    Raises: ValueError if the text is empty.
+    Raises: ValueError if the text is empty; MemoryError if it is too long for this machine.
 
     >>> from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
     >>> mattered = connectivity(SequenceModel(ModelConfig(hidden_size=5), Vocabulary("ab")), ["a", "b", "b"])
@@ -179,7 +180,12 @@ def connectivity(model: SequenceModel, text: Text) -> Array:
     True
     """
     ids = encoded(model, text)
-    T = len(ids)
+    T, I = len(ids), model.config.embedding_size or len(model.vocabulary)
+    layers = sum(W_hh.shape[0] + 3 * W_hh.shape[1] for W_hh in (each.W_hh for each in model.layer_weights()))
+    needed, free = T * T * (3 * I + layers) * model.b_y.element_size(), available()
+    if needed > free:
+        said = f"the text has {counted(T, 'symbol')}, whose connectivity takes about {sized(needed)}"
+        raise MemoryError(f"{said}, and {sized(free)} are free; take a shorter text")
     state = tuple(s.detach() for s in model.initial_state(T))
     with torch.enable_grad():
         x = _vectors(model, torch.from_numpy(ids)[:, None]).expand(T, T, -1).clone().requires_grad_()  # (T, B, I)
