@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from tests.commands.command_line import contents, refusal, unrolled
 from tests.saved.networks import networks
-from unrolled import runtime
+from unrolled import imports, runtime
 from unrolled.export import to_flax
 from unrolled.formats.network_of import FormatError
 from unrolled.formats.text import with_vocabulary
@@ -128,6 +129,15 @@ def test_import_that_cannot_be_is_refused_and_writes_nothing(code, arguments, sa
     before = contents(tmp_path)
     assert said in refusal(code, "import", *(file if a == "FILE" else a for a in arguments), cwd=tmp_path)
     assert contents(tmp_path) == before
+
+
+def test_what_only_python_can_be_told_is_said_with_the_line_to_type(tmp_path):
+    torch.save(torch.nn.RNN(3, 5).state_dict(), tmp_path / "rnn.pt")
+    said = refusal(1, "import", tmp_path / "rnn.pt", "--out", tmp_path / "run")
+    assert "say kind='RNN_TANH' or 'RNN_RELU'; this command cannot, but Python can: save_network('" in said
+    line = said.split("Python can: ")[1].split(", of unrolled")[0].replace("...", "kind='RNN_RELU'")
+    eval(line, {"save_network": save_network, "from_torch": imports.from_torch})
+    assert load_network(tmp_path / "run").layers[0].kind == "RNN_RELU"
 
 
 def test_import_does_not_replace_a_model_unasked(file, tmp_path):

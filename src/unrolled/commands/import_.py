@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -86,7 +87,7 @@ def import_(
     found = READ[format] if format else format_of(file)
     if found is None:
         raise WrongUse(f"{file} is of no format known here; say which with --format: {', '.join(READ)}")
-    network: Network = getattr(imports, f"from_{found.name}")(file)
+    network = _network(getattr(imports, f"from_{found.name}"), file, out)
     if given is not None:
         network = with_vocabulary(network, given, framed=framed)
     elif framed and network.text is None:
@@ -98,6 +99,20 @@ def import_(
     print(printable(f"wrote {out}: {sized(size_of(out))}; try:"))
     for each in _next(network, out):
         print(printable(f"  {each}"))
+
+
+def _network(reader: Callable[[Path], Network], file: Path, out: Path) -> Network:
+    """Return what a reader finds; where it asks for one of its arguments, an error that says how to give it."""
+    from unrolled.formats.network_of import FormatError
+
+    try:
+        return reader(file)
+    except FormatError as error:
+        if not any(f"{name}=" in str(error) for name in signature(reader).parameters):
+            raise
+        how = f"save_network({str(out)!r}, {reader.__name__}({str(file)!r}, ...))"
+        where = "of unrolled.imports and unrolled.saved.network_folder"
+        raise FormatError(f"{error}; this command cannot, but Python can: {how}, {where}") from None
 
 
 def described(network: Network) -> Iterator[str]:
