@@ -224,6 +224,20 @@ def test_saving_leaves_spectral_norm_as_it_is_in_training(part):
     assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
 
 
+@pytest.mark.parametrize("parts", [["head"], ["embedding"], ["head", "embedding"]])
+def test_tied_model_whose_matrices_became_two_is_not_saved_as_one(parts, tmp_path):
+    model = model_of(embedding_size=9, tied=True).eval()
+    for part in parts:
+        prune.l1_unstructured(getattr(model, part), "weight", 0.5)
+    if len(parts) == 1:
+        with pytest.raises(ValueError, match="tied, but the matrix of its head is no longer that of its embedding"):
+            model.save_pretrained(tmp_path / "model")
+    else:
+        model.save_pretrained(tmp_path / "model")
+        again = SequenceModel.from_pretrained(tmp_path / "model")
+        assert torch.equal(again(torch.tensor([[3]]))[0], model(torch.tensor([[3]]))[0])
+
+
 @pytest.mark.parametrize("part", ["rnn", "head", "embedding"])
 def test_hook_that_saving_leaves_out_is_warned_of(part):
     model = model_of(embedding_size=5)

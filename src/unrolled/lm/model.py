@@ -362,13 +362,18 @@ class SequenceModel(torch.nn.Module):
     def tensors(self) -> dict[str, np.ndarray]:
         """Return every weight by its stored name, as a call reads it if it is computed; a shared one appears once.
 
-        Raises: ValueError for bfloat16, which numpy lacks.
+        Raises: ValueError for bfloat16, which numpy lacks, and for a tied model whose head was given another matrix.
         """
         if self.head.bias.dtype == torch.bfloat16:
             raise ValueError("the weights are torch.bfloat16, which numpy lacks; convert the model, model.float()")
         with self.evaluating():  # spectral norms go on learning in training
             for part in self.parts:
                 computed(part)
+        if self.config.tied and self.W_hy is not self.E and not torch.equal(self.W_hy, self.E):
+            raise ValueError(
+                "the model is tied, but the matrix of its head is no longer that of its embedding; change both alike, "
+                "or make one with tied=False"
+            )
         stored = self.state_dict()
         if self.as_made:  # one that is pruned or parametrized is stored under other names
             names = [each.name for each in model_tensors(self.config, len(self.vocabulary))]
