@@ -62,6 +62,13 @@ def test_sweep_whose_best_is_worse_than_a_guess_says_so(folder):
     assert re.search(r"worse than a uniform guess: [\d,]+ bits/symbol, a guess costs 4.\d*; search a lower", shown)
 
 
+def test_sweep_without_a_trial_that_could_be_trained_fails(folder):
+    (folder / "large.toml").write_text(SWEEP.split("[search]")[0] + "[search]\nhidden_size = [200000, 300000]\n")
+    done = unrolled("sweep", "large.toml", "--trials", "2", cwd=folder)
+    assert (done.returncode, done.stdout.count(b"cannot be trained")) == (1, 2)
+    assert done.stderr.startswith(b"unrolled: no trial has run to its end; change")
+
+
 def test_sweep_refuses_what_it_cannot_do_in_one_sentence(folder):
     assert "none.toml" in refusal(2, "sweep", "none.toml", cwd=folder)
     (folder / "b.toml").write_text("[search")

@@ -74,6 +74,8 @@ def sweep(
     if not whole:
         options = ["--trials", trials, "--out", out, *(["--storage", storage] if storage else [])]
         console.print(f"interrupted; go on with: {command('sweep', toml, *options)}", soft_wrap=True)
+    elif study.best() is None:
+        raise ValueError("no trial has run to its end; change what the lines above name, and give another --out")
 
 
 def _read(toml: Path) -> SweepConfig:
@@ -109,7 +111,6 @@ def _show(console: PlainConsole, study: Sweep, config: SweepConfig, out: Path) -
     """Print the best trials and what mattered; write the best options and the picture."""
     ended, best = study.trials(), study.best_config()
     if best is None:
-        console.print("no trial has run to its end")
         return
     whole = sorted((trial for trial in ended if not trial.note), key=lambda trial: trial.bits or 0.0)
     grid = Table(title=f"the best of {counted(len(ended), 'trial')}, {len(ended) - len(whole):,} ended early")
