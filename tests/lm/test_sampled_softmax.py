@@ -110,6 +110,17 @@ def test_model_with_a_loss_of_its_own_is_refused_by_the_name_of_the_option():
         gradient_function(model, "float32", softmax)
 
 
+def test_hooks_count_where_the_sample_would_leave_them_out():
+    model = SequenceModel(ModelConfig(hidden_size=5, embedding_size=4), Vocabulary("abc"))
+    sampled = SampledSoftmax.of(Corpus.from_text("abc" * 50, validation=0, test=0).train, len(model.vocabulary), 3)
+    for part in model.parts[:2]:  # which are called
+        part.register_forward_pre_hook(lambda *_: None)
+    assert gradient_function(model, sampled=sampled).func is by_autograd
+    model.head.register_forward_pre_hook(lambda *_: None)
+    with pytest.raises(ValueError, match="hooks of its own; leave it out"):
+        gradient_function(model, sampled=sampled)
+
+
 def test_frozen_layers_are_trained_by_autograd_on_the_same_sample():
     model, softmax = large("rnn", V), sampled(9)
     model.rnn.weight_hh_l0.requires_grad_(False)

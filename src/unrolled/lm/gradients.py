@@ -26,7 +26,7 @@ from unrolled.lm.loader import Batch
 from unrolled.lm.model import SequenceModel, State
 from unrolled.lm.sampled_softmax import SampledSoftmax
 from unrolled.nn import dispatch, fused
-from unrolled.nn.modules import is_hooked
+from unrolled.nn.modules import beyond_weights, is_hooked
 from unrolled.nn.reach import core_reads
 from unrolled.nn.recompute import segment_steps
 from unrolled.nn.reference import in_type
@@ -64,7 +64,8 @@ def gradient_function(
     hooked = any(map(is_hooked, (model, *model.parts)))
     on_core = dispatch.obstacle(model.head.weight, model.head.weight.dtype) is None and core_reads(*layers)
     function = by_hand if plain and on_core and model.as_made and not hooked else by_autograd
-    if sampled is not None and (not model.as_made or is_hooked(model)):
+    own_head = not model.as_made or is_hooked(model) or beyond_weights(model.head, hooks_after=False, computing=False)
+    if sampled is not None and own_head:
         raise ValueError(
             f"{option('softmax_samples')} runs the head of a SequenceModel on a sample, but this model has a head, a "
             "method, layers or hooks of its own; leave it out"

@@ -112,13 +112,11 @@ class SequenceModel(torch.nn.Module):
 
     @property
     def as_made(self) -> bool:
-        """Whether it computes what this class does: no subclass, assignment or hook has put anything else in."""
+        """Whether it computes what this class does: no subclass or assignment has put another method or layer in."""
         rnn, ours = self.rnn, (self.config.kind, self.config.num_layers, False)
         if parametrize.type_before_parametrizations(self.head) is not torch.nn.Linear:
             return False
         if not isinstance(rnn, RecurrentLayer) or (rnn.kind, rnn.num_layers, rnn.bidirectional) != ours:
-            return False
-        if any(beyond_weights(part, hooks_after=False, computing=False) for part in self.parts):
             return False
         methods = (self.forward, self.outputs, self.loss, self.initial_state, rnn.forward)
         made = SequenceModel
@@ -271,7 +269,7 @@ class SequenceModel(torch.nn.Module):
 
     def warn_of_more(self, what: str, stacklevel: int) -> None:
         """Warn that `what` reads the weights alone, if this model computes something else than its class."""
-        if not self.as_made:
+        if not self.as_made or any(beyond_weights(part, hooks_after=False, computing=False) for part in self.parts):
             said = "the weights alone: what this model does in methods, layers and hooks of its own has no part in them"
             warnings.warn(f"{what} read {said}", stacklevel=stacklevel)
 
