@@ -54,6 +54,7 @@ PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "parallel": ("parallel", tables.parallel),
     "campaign": ("campaign", tables.campaign),
     "large_corpus": ("large_corpus", tables.large_corpus),
+    "large_vocabulary": ("large_vocabulary", tables.large_vocabulary),
 }
 
 
