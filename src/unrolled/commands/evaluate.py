@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from unrolled.lm.evaluation import Evaluation
     from unrolled.lm.model import SequenceModel
 
-#: Symbols that a model and the baselines are measured on, at most: the n-grams hold some thirty numbers for each.
+#: Symbols that a model and the baselines are measured on, at most: n-grams hold a probability of each order for each.
 COMPARED = 1 << 21
 
 app = App(

@@ -20,7 +20,7 @@ from unrolled.saved.vocabulary import Ids
 Reals = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.signedinteger[Any]]
 
-#: Windows of a group, about; more follow a frequent symbol.
+#: Windows of a group, at most, unless they follow one frequent symbol.
 WINDOWS = 1 << 19
 #: Steps of the EM algorithm that fits weights.
 STEPS = 30
@@ -82,11 +82,13 @@ class _Windows(NamedTuple):
 
     def groups(self) -> Iterator[npt.NDArray[np.int64]]:
         """Yield the positions that follow the same few symbols, in order: all windows that have their contexts."""
-        last = np.flatnonzero(np.diff(np.cumsum(counts(self.ids, self.V)) // WINDOWS, append=-1))
-        before = np.roll(self.ids, 1)
-        for low, high in zip([0, *last[:-1] + 1], last, strict=True):
-            if len(at := np.flatnonzero((before >= low) & (before <= high) & (self.age > 0))):
-                yield at
+        before, low, size = np.roll(self.ids, 1), 0, 0
+        for symbol, often in enumerate([*counts(self.ids, self.V).tolist(), WINDOWS + 1]):
+            if size and size + often > WINDOWS:
+                if len(at := np.flatnonzero((before >= low) & (before < symbol) & (self.age > 0))):
+                    yield at
+                low, size = symbol, 0
+            size += often
 
     def back(self, at: npt.NDArray[np.int64], n: int) -> Compact:
         """Return the symbol n positions before each of these, counted from 1; 0 before the start of a sequence."""
@@ -118,8 +120,8 @@ def predictions(known: Sequences, scored: Sequence[Sequences], V: int, longest: 
     p, seen = np.empty((longest, len(asked))), np.zeros(len(asked), np.int64)
     single = _single(windows, asked)
     spread, of_raw, of_spread = _occurrences(windows, single.raw, longest)
-    p[0], seen[:] = _interpolated(single, single.raw, of_raw[0], np.full(len(asked), 1 / V))
-    lowest, _ = _interpolated(single, spread, of_spread[0], np.full(len(asked), 1 / V))
+    p[0], seen[:] = _interpolated(single, single.raw, of_raw[0], 1 / V)
+    lowest, _ = _interpolated(single, spread, of_spread[0], 1 / V)
     for at in windows.groups():
         column = np.searchsorted(asked, at[np.searchsorted(at, windows.counted) :])
         lower, below = lowest[column], None
@@ -213,7 +215,9 @@ def _levels(windows: _Windows, at: npt.NDArray[np.int64], longest: int) -> Itera
         yield _Level(raw, ending[first], context[by_gram[first]], contexts, context[asked], gram[asked])
 
 
-def _interpolated(level: _Level, c: Numbers, occurrences: Numbers, p: Reals) -> tuple[Reals, npt.NDArray[np.bool_]]:
+def _interpolated(
+    level: _Level, c: Numbers, occurrences: Numbers, p: Reals | float
+) -> tuple[Reals, npt.NDArray[np.bool_]]:
     """Return p(w | h) of each scored symbol, and whether h occurs; p holds that of the context one symbol shorter."""
     d = _discounts(occurrences)[np.minimum(c, 3)]
     C = np.bincount(level.context_of, c, level.contexts)[level.h]
