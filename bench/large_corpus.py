@@ -152,8 +152,9 @@ def done(folder: Path) -> float:
 def compare(text: str, folder: str) -> None:
     """Compare every id with the byte of the text that it stands for; print the names of splits with others."""
     corpus = Corpus.read(folder)
-    id_of = np.zeros(256, np.uint8)
-    id_of[[ord(symbol) for symbol in corpus.vocabulary.symbols]] = range(len(corpus.vocabulary.symbols))
+    symbols = corpus.vocabulary.symbols
+    id_of = np.full(256, corpus.vocabulary.unk_id, np.uint8)
+    id_of[[*map(ord, symbols)]] = range(len(symbols))
     with Path(text).open("rb") as stream:
         for name, part in corpus.splits.items():
             if not all(
