@@ -68,7 +68,9 @@ def inner(*words: object) -> str:
     What this process took itself would count as that of the commands that it starts.
     """
     command = [sys.executable, __file__, *map(str, words)]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    os.sync()  # what it has written would go to the disk while the next is measured
+    return said
 
 
 def text_of(size: int, file: Path) -> Path:
