@@ -48,7 +48,7 @@ class _Level(NamedTuple):
     context_of: Numbers  # the context of each
     contexts: int  # how many contexts there are
     h: Numbers  # the context of each scored symbol
-    w: Numbers  # the n-gram of each scored symbol
+    w: npt.NDArray[np.integer[Any]]  # the n-gram of each scored symbol
 
     def spread(self, below: int) -> Numbers:
         """Return how many different symbols are found in training before each of so many n-grams of the order below."""
