@@ -1,7 +1,7 @@
 """A text larger than memory: encoding it, the start of training on it, and its training beside a text in memory.
 
     python bench/large_corpus.py                     10 GB: some minutes, and 30 GB of disk, which it frees
-    python bench/large_corpus.py --gigabytes 1 --folder FOLDER
+    python bench/large_corpus.py --folder FOLDER     the same command, interrupted, goes on with the next row
     python bench/large_corpus.py --quick             seconds; the numbers mean nothing
 
 Encoding and training are the commands `unrolled prepare` and `unrolled train`, with the peak of memory of each process,
@@ -109,6 +109,13 @@ def measured(command: list[str], log: Path, stop: Callable[[], bool] = lambda: F
     if status and not killed:
         raise SystemExit(log.read_text())
     return {"seconds": time.perf_counter() - began, "peak": usage.ru_maxrss * 1024}
+
+
+def once(file: Path, row: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return a row from its file, where an earlier call has measured it, else measure it."""
+    if not file.exists():
+        file.write_text(json.dumps(row()))
+    return json.loads(file.read_text())  # type: ignore[no-any-return]
 
 
 def encode(text: Path, folder: Path, log: Path, processes: int, kind: str = "characters") -> dict[str, Any]:
@@ -265,14 +272,19 @@ def main() -> int:
     scratch = arguments.folder or Path(tempfile.mkdtemp())
     scratch.mkdir(parents=True, exist_ok=True)
     text, folder, log = text_of(size, scratch / "text.txt"), scratch / "corpus", scratch / "log"
-    beginning = text if size < GB else text_of(GB, scratch / "part.txt")
-    for kind in ("characters", "bytes"):
-        report.add(lambda kind=kind: encode(beginning, scratch / kind, log, 1, kind), line)  # type: ignore[misc]
-        shutil.rmtree(scratch / kind)
-    report.add(lambda: encode_again(text, folder, log, arguments.threads), line)
-    report.add(lambda: encode_files(scratch, FILES // 100 if arguments.quick else FILES, log, arguments.threads), line)
-    report.add(lambda: first_steps(folder, scratch, log), line)
-    report.add(lambda: beside_memory(folder, text, scratch, 1.0 if arguments.quick else arguments.seconds), line)
+    beginning, files = (
+        text if size < GB else text_of(GB, scratch / "part.txt"),
+        FILES // 100 if arguments.quick else FILES,
+    )
+    for name, row in {
+        "characters": lambda: encode(beginning, scratch / "characters", log, 1),
+        "bytes": lambda: encode(beginning, scratch / "bytes", log, 1, "bytes"),
+        "killed": lambda: encode_again(text, folder, log, arguments.threads),
+        "files": lambda: encode_files(scratch, files, log, arguments.threads),
+        "training": lambda: first_steps(folder, scratch, log),
+        "beside memory": lambda: beside_memory(folder, text, scratch, 1.0 if arguments.quick else arguments.seconds),
+    }.items():
+        report.add(lambda name=name, row=row: once(scratch / f"{name}.row", row), line)  # type: ignore[misc]
     shutil.rmtree(scratch)
     return report.finish(goals=GOALS)
 
