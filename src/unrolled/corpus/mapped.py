@@ -49,7 +49,7 @@ class MappedIds(np.memmap[Any, np.dtype[np.unsignedinteger[Any]]]):
         if self.filename is None:  # not the file's own: a result of arithmetic, or empty
             return super().__getitem__(key)
         if isinstance(key, slice) and len(range(len(self))[key]) > BLOCK:
-            part = super().__getitem__(key)
+            part: Any = super().__getitem__(key)
             part.first += key.indices(len(self))[0]
             return part
         return self.check(key)
