@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import marks
 import tables
 import tables_layers
 import tables_runtime
@@ -26,8 +27,8 @@ DOCUMENTS = (
         for name in ("performance", "shapes", "scale", "deploy", "deploy/html", "deploy/small-weights", "lm")
     ),
 )
-#: Place -> (bench, function from the bench's JSON to the table).
-PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+#: Place -> (bench, function from the bench's JSON to the table); no bench where a table is made of many.
+PLACES: dict[str, tuple[str | None, Callable[[dict[str, Any]], str]]] = {
     "readme": ("layers", tables_layers.readme),
     "common": ("layers", tables_layers.common),
     "limits": ("layers", tables_layers.limits),
@@ -59,6 +60,7 @@ PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "parallel": ("parallel", tables.parallel),
     "campaign": ("campaign", tables.campaign),
     "large_corpus": ("large_corpus", tables.large_corpus),
+    "marks": (None, lambda found: tables.markdown(marks.HEAD, marks.table(results_of))),
 }
 
 
@@ -89,6 +91,8 @@ def table(name: str, said: set[str], results: Path = RESULTS) -> str:
     Args: said: benches whose command, machine and load the document has named already; this one is added.
     """
     bench, make = PLACES[name]
+    if bench is None:
+        return make({})
     found = results_of(bench, results)
     if found is None:
         return f"Not measured yet: `python bench/{bench}.py`."
