@@ -62,13 +62,13 @@ def ways(found: Found, in_c: Found | None) -> str:
 def small_weights(found: Found) -> str:
     """Bits per character with weights of each type."""
     lines = [
-        [row["cell"].upper(), row["H"], *(f"{bits:.4f}" for bits in row["bits"].values()),
+        [row["cell"].upper(), row["H"], row["steps"], *(f"{bits:.4f}" for bits in row["bits"].values()),
          *(f"{more:+.2%}" for more in row["more"].values()), f"{ASKED_OF_BITS:+.1%}"]
         for row in found["rows"]
     ]  # fmt: skip
     kinds = "|".join(f">{stored}" for stored in found["rows"][0]["bits"])
     more = "|".join(f">{stored}, more" for stored in found["rows"][0]["more"])
-    return markdown(f"cell|>H|{kinds}|{more}|>aim of int8", lines)
+    return markdown(f"cell|>H|>steps|{kinds}|{more}|>aim of int8", lines)
 
 
 def runtime_weights(found: Found) -> str:
