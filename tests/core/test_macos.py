@@ -35,7 +35,7 @@ OWN = {
 }
 
 
-@pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="no ziglang to compile for macOS with")
+@pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="needs ziglang: make macos")
 def test_c_library_compiles_and_links_for_macos(tmp_path):
     for unit, own in ({unit: [] for unit in UNITS} | OWN).items():
         run([*COMPILER, *FLAGS, *own, "-c", CSRC / f"{unit}.cpp", "-o", tmp_path / f"{unit}.o"])
