@@ -53,11 +53,11 @@ struct SumBuffers {
 // Pointers to the rows of one step.
 template <class T>
 struct BackwardPointers {
-  const T::Compute** extra;  // dh_n at a row's last step; the GRU's direct part
-  const T::Compute **c, **c_prev;
-  const T::Storage **da_next, **dy, **saved, **h, **h_prev;
-  T::Storage **da, **dp, **m;
-  T::Compute **dc, **dh;
+  const typename T::Compute** extra;  // dh_n at a row's last step; the GRU's direct part
+  const typename T::Compute **c, **c_prev;
+  const typename T::Storage **da_next, **dy, **saved, **h, **h_prev;
+  typename T::Storage **da, **dp, **m;
+  typename T::Compute **dc, **dh;
 };
 
 template <class Cell, class T>

@@ -26,6 +26,7 @@
 #include "array_view.h"
 #include "number_types.h"
 #include "numbers.h"
+#include "numpy_array.h"
 #include "threads.h"
 #include "request.h"
 #include "step.h"
@@ -273,6 +274,7 @@ std::vector<std::string> names(const std::vector<const InstructionSet*>& sets) {
 
 NB_MODULE(_core, m) {
   m.doc() = "The kernels: RNN, LSTM and GRU layers, forward and back through time.";
+  Numpy::instance();
   m.def(
       "cells",
       [] {

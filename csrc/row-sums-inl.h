@@ -53,6 +53,8 @@ struct OuterProduct {
   Index columns;
   To* to;
 };
+template <class Left, class Storage, class To>  // which not every compiler finds by itself
+OuterProduct(Left, const Index*, int, Index, const Storage* const*, Index, To*) -> OuterProduct<Storage, To>;
 
 // The part of an outer product that has some panels of columns and some tiles of units.  `packed` has room for the
 // lanes of all rows, kPanelVectors vectors each.

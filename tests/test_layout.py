@@ -129,7 +129,7 @@ RANKS = [
         "request.h",
         "tensors.h",
     ],
-    ["layer_call.h", "step.h", "number_types.h"],
+    ["layer_call.h", "step.h", "number_types.h", "numpy_array.h"],
     ["stepper.h", "json.h", "sha256.h"],
     ["stepper_arrays.h", "saved_network.h", "json.cpp", "sha256.cpp"],
     ["saved_network.cpp"],
@@ -139,7 +139,7 @@ RANKS = [
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 TARGETS = RANK["target_baseline.cpp"]
 #: All that a kernel unit may have of the system: no inline function of the standard library (docs/kernels.md, "ODR").
-PLAIN_HEADERS = {"cstddef", "cstdint", "immintrin.h", "arm_neon.h", "sys/auxv.h", "sys/sysctl.h"}
+PLAIN_HEADERS = {"cstddef", "cstdint", "cpuid.h", "immintrin.h", "arm_neon.h", "sys/auxv.h", "sys/sysctl.h"}
 BORDER_HEADERS = re.compile(r"nanobind/.*")
 BORDER = ("bindings.cpp", "arrays.h", "array_view.h")
 
