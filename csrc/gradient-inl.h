@@ -222,7 +222,8 @@ class Finish {
   }
 
  private:
-  void weights() const {
+  // For size: it is compiled for every cell and type, and touches each number but once.
+  [[gnu::cold, gnu::noinline]] void weights() const {
     const Weights<Storage>& to = gradients_.weights;
     const Weights<Sum>& sums = gradients_.sums;
     const Index H = call_.H;
@@ -275,7 +276,7 @@ class Finish {
     if (to) write_n<Sum>(to + k, sum, n);
   }
 
-  void copy(Storage* to, const Sum* from, Index n) const {
+  [[gnu::noinline]] void copy(Storage* to, const Sum* from, Index n) const {
     const Range mine = part_.of(n);
     for (Index k = mine.begin; k < mine.end; ++k) to[k] = static_cast<Storage>(from[k]);
   }
