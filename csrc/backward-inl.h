@@ -123,7 +123,7 @@ class BackwardRows {
     const StepBack<Compute> back = Cell::backward(saved, vectors.of, h, h_prev, c, c_prev, dh, dc, da);
     for (int slot = 0; slot < Cell::slots; ++slot) {
       write<Compute>(at_.da[k] + slot * Hp_ + j, da[slot]);
-      if (BackwardPlan<Cell, T>::da_is_rounded && gradients_.weights.W_ih) {
+      if (BackwardPlan<Cell, T>::da_is_rounded && gradients_.of_weights()) {
         Compute* sum = buffers_.da_sums + (order_.row_of(share_, k) * Cell::slots + slot) * Hp_ + j;
         store(sum, load(sum) + da[slot]);
       }

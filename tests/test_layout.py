@@ -90,7 +90,7 @@ RANKS = [
     ["forward-inl.h", "backward-plan-inl.h"],
     ["backward-inl.h"],
     ["gradient-inl.h", "head-inl.h"],
-    ["step-inl.h", "int8-inl.h"],
+    ["step-inl.h", "int8-inl.h", "elementwise-inl.h"],
     ["target-inl.h"],
     [
         "target_baseline.cpp",
@@ -130,7 +130,7 @@ RANKS = [
         "tensors.h",
     ],
     ["layer_call.h", "step.h", "number_types.h", "numpy_array.h"],
-    ["stepper.h", "json.h", "sha256.h"],
+    ["stepper.h", "elementwise.h", "json.h", "sha256.h"],
     ["stepper_arrays.h", "saved_network.h", "json.cpp", "sha256.cpp"],
     ["saved_network.cpp"],
     ["c_interface.cpp"],

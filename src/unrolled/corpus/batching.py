@@ -217,6 +217,9 @@ class StreamBatches(_Batches[StreamBatch]):
 
 def _cut(ids: Compact | Ids, starts: Ids, lengths: Ids, chunk: range) -> tuple[Ids, Ids]:
     """Return inputs and targets (T, B) of these time steps of the B lanes or sequences that begin at starts (B,)."""
+    if lengths.min() >= chunk.stop:
+        symbols = ids[starts + np.arange(chunk.start, chunk.stop + 1)[:, None]].astype(np.int64)  # (T + 1, B)
+        return symbols[:-1], symbols[1:]
     t = np.arange(chunk.start, chunk.stop)[:, None]  # (T, 1)
     inside = t < lengths  # (T, B)
     position = np.where(inside, starts + t, 0)  # (T, B)
