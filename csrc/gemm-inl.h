@@ -151,6 +151,7 @@ struct RowTiles {
 
 struct Range {
   Index begin, end;
+  bool back = false;  // from the last to the first
 };
 
 // One of `parts` parts of whatever there is.

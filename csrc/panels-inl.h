@@ -85,8 +85,10 @@ template <class P, class Product, class Each, class Then = Nothing>
                                                  Then then = {}) {
   using Sum = typename P::Sum;
   TileSums<Sum> sums;
-  for (Index p = range.begin, N; p < range.end; p += N) {
-    N = panels.in_pair(p) ? 2 : 1;
+  for (Index done = 0, N; done < range.end - range.begin; done += N) {
+    const Index next = range.back ? range.end - 1 - done : range.begin + done;
+    N = panels.in_pair(next) ? 2 : 1;
+    const Index p = range.back ? next + 1 - N : next;
     const int V = panels.vectors(p);
     const RowTiles tiles(rows, max_rows(V));
     for (Index i = 0; i < tiles.count; ++i) {
