@@ -306,6 +306,7 @@ class ElsewhereBody:
     def __call__(self) -> float:
         return self.seconds(1)
 
-    def seconds(self, calls: int) -> float:
-        """Run a number of times; return the seconds in total."""
+    def seconds(self, calls: int, after: float = 0.0) -> float:
+        """Run a number of times, `after` so many seconds of rest; return the seconds in total."""
+        time.sleep(after)
         return float(self.peer._ask("time", self.phase, calls))

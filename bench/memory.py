@@ -34,15 +34,14 @@ def kept(cell: str, package: Any, T: int, B: int, I: int, H: int) -> float:
     """Return the floats that one training pass saves per (t, b), in units of H."""
     layer = getattr(package, cell)(I, H)
     x = torch.randn(T, B, I, requires_grad=True)
-    found: dict[int, int] = {}
-
-    def note(t: torch.Tensor) -> torch.Tensor:
-        storage = t.untyped_storage()
-        found[storage.data_ptr()] = storage.nbytes() // 4
-        return t
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+    if package is unrolled.nn:  # its node names them; under hooks it saves a copy of y, which others could write to
         y, finals = layer(x)
+        saved = [t for t in y.grad_fn.saved_tensors if t is not None]
+    else:
+        saved = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
+            y, finals = layer(x)
+    found = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() // 4 for t in saved}
     for known in (x, y, *layer.parameters(), *(finals if isinstance(finals, tuple) else (finals,))):
         found.pop(known.untyped_storage().data_ptr(), None)
     return sum(found.values()) / (T * B * H)

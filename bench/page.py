@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import marks
 import tables
 import tables_layers
 import tables_runtime
@@ -23,8 +24,8 @@ DOCUMENTS = (
     ROOT / "README.md",
     *(ROOT / "docs" / f"{name}.md" for name in ("performance", "shapes", "scale", "deploy", "lm")),
 )
-#: Place -> (bench, function from the bench's JSON to the table).
-PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+#: Place -> (bench, function from the bench's JSON to the table); no bench where a table is made of many.
+PLACES: dict[str, tuple[str | None, Callable[[dict[str, Any]], str]]] = {
     "readme": ("layers", tables_layers.readme),
     "common": ("layers", tables_layers.common),
     "limits": ("layers", tables_layers.limits),
@@ -54,6 +55,7 @@ PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "parallel": ("parallel", tables.parallel),
     "campaign": ("campaign", tables.campaign),
     "large_corpus": ("large_corpus", tables.large_corpus),
+    "marks": (None, lambda found: tables.markdown(marks.HEAD, marks.table(results_of))),
 }
 
 
@@ -84,6 +86,8 @@ def table(name: str, said: set[str], results: Path = RESULTS) -> str:
     Args: said: benches whose command, machine and load the document has named already; this one is added.
     """
     bench, make = PLACES[name]
+    if bench is None:
+        return make({})
     found = results_of(bench, results)
     if found is None:
         return f"Not measured yet: `python bench/{bench}.py`."

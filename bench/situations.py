@@ -1,10 +1,10 @@
 """Where people are: after a pause, with more threads allowed than there are processors, beside a busy neighbour.
 
-    python bench/situations.py            about five minutes
+    python bench/situations.py            about ten minutes
     python bench/situations.py --quick
 
-Every library runs in a process of its own (adapters.py), in turn; a call is timed alone, after its pause.  Beside each
-number stands our own time on one thread in the same situation.
+Every library runs in a process of its own (adapters.py), for some calls at a time.  Beside each number stands our own
+time on one thread in the same situation.
 """
 
 from __future__ import annotations
@@ -32,9 +32,12 @@ POINTS = COMMON[:5]
 PAUSES = (0.001, 0.01, 0.1)
 #: Threads that are allowed where far fewer processors are.
 MANY = 16
-#: Timings of a median: the longer the pause, the fewer; and none after so many ms of them.
-TIMINGS = {0.0: 41, 0.001: 41, 0.01: 31, 0.1: 15}
-ENOUGH = 2000
+#: Each library is timed in turns of its own: first a rest, in which the threads of the others stop spinning, and two
+#: calls; then so many, by the pause before each; those without a pause are timed together.  No turn begins after so
+#: many ms of calls in all: torch on 16 threads takes seconds for one.
+TURNS, REST = 5, 0.03
+CALLS = {0.0: 8, 0.001: 8, 0.01: 6, 0.1: 3}
+ENOUGH = 1500
 
 
 class Libraries:
@@ -59,16 +62,22 @@ class Libraries:
             same(f"{name} {where}", got, want, TOLERANCE[torch.float32])
 
     def medians(self, names: list[str], phase: str, pause: float) -> dict[str, float]:
-        """Return the median ms of one call of each, in turn, each after the pause."""
+        """Return the median ms of one call of each, after the pause."""
         times: dict[str, list[float]] = {name: [] for name in names}
-        for turn in range(TIMINGS[pause]):
+        spent = dict.fromkeys(names, 0.0)
+        for turn in range(TURNS):
             for name in names[:: -1 if turn % 2 else 1]:
-                if sum(times[name]) > ENOUGH:
+                if spent[name] > ENOUGH:
                     continue
-                time.sleep(pause)
-                if not pause:
-                    self.processes[name].body(phase).seconds(2)  # steady: what was cold is warm again
-                times[name].append(1e3 * self.processes[name].body(phase).seconds(1))
+                body = self.processes[name].body(phase)
+                time.sleep(REST)
+                warm = 1e3 * body.seconds(2)
+                if pause:
+                    found = [1e3 * body.seconds(1, after=pause) for _ in range(CALLS[pause])]
+                else:
+                    found = [1e3 * body.seconds(CALLS[0.0]) / CALLS[0.0]]
+                times[name] += found
+                spent[name] += warm + CALLS[pause] * statistics.fmean(found)
         return {name: statistics.median(found) for name, found in times.items()}
 
     def throughput(self, phase: str, seconds: float) -> float:

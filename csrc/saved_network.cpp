@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <map>
 #include <optional>
 #include <stdexcept>
@@ -20,6 +21,10 @@ namespace {
 
 constexpr Index kLargest = (Index{1} << 31) - 1;  // of every size: unrolled/config/checks.py
 constexpr Index kMostLayers = 1024;
+
+// Of a row in int8: unrolled/core/int8.py.
+constexpr int kScaleBits = 17;
+constexpr double kLargestNumber = 127, kSmallestProduct = 1e-30;
 
 [[noreturn]] void refuse(const std::string& file, const std::string& what) {
   throw std::runtime_error(file + ": " + what);
@@ -60,6 +65,17 @@ std::string read_whole(const std::string& folder, const std::string& name, const
     if (data && sha256(*data) == sum) return std::move(*data);
   }
   refuse(folder + "/" + name, "missing, damaged or of another save: no file has the sha256 that config.json names");
+}
+
+// What is wrong with the scale of a row in int8, or nothing.
+const char* fault_of(double scale) {
+  if (scale < 0) return "has a scale that is negative";
+  if (scale * kLargestNumber > std::numeric_limits<float>::max()) return "has a scale that is too large for float32";
+  int exponent = 0;
+  const double digits = std::ldexp(std::frexp(scale, &exponent), kScaleBits);
+  if (digits != std::rint(digits) || (scale > 0 && scale * kLargestNumber < kSmallestProduct))
+    return "has a scale with which q * scale is not exact, expected 17 significant bits";
+  return nullptr;
 }
 
 // An object of config.json, and where it stands.
@@ -188,7 +204,7 @@ class TensorFile {
     const Index rows[] = {to.rows};
     to.scale = take(name + ".scale", "F32", rows, 1).values;
     for (Index row = 0; row < to.rows; ++row) {
-      if (to.scale[row] < 0) refuse(file_, "'" + name + "' has a scale that is negative");
+      if (const char* fault = fault_of(to.scale[row])) refuse(file_, "'" + name + "' " + fault);
       for (Index k = row * to.columns; k < (row + 1) * to.columns; ++k) {
         if (to.q[k] == -128) refuse(file_, "'" + name + "' holds -128, expected -127 to 127");
         to.values[k] = static_cast<float>(to.q[k]) * to.scale[row];

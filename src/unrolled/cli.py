@@ -78,10 +78,21 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _widen() -> None:
-    """Forget a COLUMNS in which no table has room for its words; 0 says that nobody knows the width."""
-    columns = os.environ.get("COLUMNS", "")
-    if columns.isdecimal() and int(columns) < NARROW:
-        del os.environ["COLUMNS"]
+    """Forget a size that is no number, or in which no table has room for its words; of a terminal, too."""
+    for name, least in (("COLUMNS", NARROW), ("LINES", 1)):
+        size = os.environ.get(name, "")
+        if not re.fullmatch("[0-9]{1,6}", size) or int(size) < least:
+            os.environ.pop(name, None)
+    if 0 < next(filter(None, map(_columns, range(3))), 0) < NARROW:
+        os.environ.setdefault("COLUMNS", str(NARROW))
+
+
+def _columns(stream: int) -> int:
+    """Return the width of the terminal that a standard stream is; 0 if it is none, or does not know."""
+    try:
+        return os.get_terminal_size(stream).columns
+    except OSError:
+        return 0
 
 
 def _run(arguments: Sequence[str]) -> int:

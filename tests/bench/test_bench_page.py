@@ -2,6 +2,7 @@
 
 import json
 
+import marks
 import page
 import picture
 import pytest
@@ -191,6 +192,30 @@ def test_picture_shows_every_point_in_its_panel():
     low, high = panels[0].get_ylim()
     assert low < 0.5
     assert high > 20
+
+
+def test_mark_counts_what_is_within_it_and_names_the_farthest():
+    rows = [row("cover", "LSTM", 2, 0.9), row("cover", "GRU", 3, 1)]
+    above = marks.Mark("x torch", 1, "layers", marks.phases(lambda found: found["ratio"]))
+    assert above.row(layers(*rows)) == [
+        "x torch", "at least 1", "3 of 4", "0.9", "LSTM B 1 T 64 H 33 training", "layers"
+    ]  # fmt: skip
+    below = marks.Mark("own ms", 1, "layers", marks.phases(lambda found: found["own_ms"]), most=True)
+    assert below.row(layers(*rows))[1:4] == ["at most 1", "0 of 4", "1.5"]
+
+
+def test_mark_of_a_situation_compares_the_times_of_that_situation():
+    steady, paused = ({"ours": 2.0, "one thread": one, "torch": 9.0} for one in (3.0, 1.0))
+    found = {"pause 0 ms": steady, "pause 10 ms": paused, "busy neighbour": steady, "two processes": 1.9}
+    one = {"rows": [{"cell": "GRU", "B": 1, "T": 2, "H": 3, "inference": found, "training": found}]}
+    values = list(marks.as_slowdown(marks.in_situation("pause", "one"))(one))
+    assert values == [(f"GRU B 1 T 2 H 3 {phase}, pause 10 ms", 2.0) for phase in ("inference", "training")]
+
+
+def test_bench_of_a_mark_that_was_not_run_is_named():
+    lines = marks.table(lambda bench: None)
+    assert len(lines) == len(marks.MARKS)
+    assert {line[2] for line in lines} == {"not measured"}
 
 
 def test_every_place_of_the_documents_has_a_bench_and_every_bench_a_place():

@@ -182,6 +182,13 @@ def shown_in(columns, *command):
     )
 
 
+@pytest.mark.parametrize("size", ["\u00b2", "9" * 5000, "-5", "x", "0", ""])
+def test_size_of_a_terminal_that_is_no_number_is_not_obeyed(size):
+    odd = ENVIRONMENT | {"COLUMNS": size, "LINES": size}
+    done = subprocess.run([*UNROLLED, "lab", "list"], capture_output=True, env=odd, check=True)
+    assert done.stdout.decode().split("\n") == shown_in(80, "lab", "list")
+
+
 EVERY_HELP = ["", *COMMANDS, "lab list", "lab reproduce"]
 
 

@@ -70,6 +70,14 @@ def test_config_file_that_is_not_utf_8_is_named(tmp_path):
     assert error == "run.toml: byte 13 is not UTF-8; convert the file to UTF-8"
 
 
+@pytest.mark.parametrize("path", ["text", "/dev/zero"])
+def test_config_file_that_is_far_too_large_is_not_read(path, tmp_path):
+    with (tmp_path / "text").open("wb") as file:
+        file.truncate(1 << 40)
+    error = refusal(2, "train", "sonnets", "--out", "run", "--config", path, cwd=tmp_path)
+    assert error == f"{path}: has more than 1,048,576 bytes, so it is no configuration"
+
+
 @pytest.mark.parametrize("given", [["--optimiser", "sgd"], ["--config", "run.toml"]])
 def test_what_a_configuration_warns_of_is_one_note(given, lines_file, tmp_path):
     (tmp_path / "run.toml").write_text('[training]\noptimiser = "sgd"\n')

@@ -1,20 +1,29 @@
 """What is printed: as it is into a pipe, and on a terminal nothing that it would obey."""
 
+import errno
 import os
 import pty
+import re
 import subprocess
 import sys
+import termios
 
 import pytest
 
 from tests.commands.command_line import ENVIRONMENT, UNROLLED, refusal
+from tests.saved.disk import unchanged_when_refused
 from tests.views.small_models import small
-from unrolled.commands.console import printable
+from unrolled.commands.console import printable, write_out
 from unrolled.saved.visible import DRAWN
 
 needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a file that is always full")
 #: Clears the screen, sets the title, turns the order, goes back, rings.
 HOSTILE = "\x1b\x9b\x07\r\x7f\u202ea"
+
+
+def test_text_that_is_written_leaves_the_file_as_it_was_when_the_disk_refuses(tmp_path):
+    (tmp_path / "text").write_text("old")
+    unchanged_when_refused(tmp_path, "fsync", errno.ENOSPC, lambda: write_out(tmp_path / "text", "new"))
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +34,13 @@ def folder(tmp_path_factory):
     return folder
 
 
-def on_terminal(*arguments):
-    """Run a command with a terminal as its output and return what it wrote to it."""
+def on_terminal(*arguments, columns=None):
+    """Run a command with a terminal as its output, of this width if one is given; return what it wrote to it."""
     ours, theirs = pty.openpty()
-    environment = {key: value for key, value in ENVIRONMENT.items() if key != "NO_COLOR"} | {"TERM": "dumb"}
+    if columns:
+        termios.tcsetwinsize(theirs, (24, columns))
+    changed = {"COLUMNS": "", "TERM": "xterm"} if columns else {"NO_COLOR": "", "TERM": "dumb"}
+    environment = {key: value for key, value in (ENVIRONMENT | changed).items() if value}
     with subprocess.Popen([*UNROLLED, *map(str, arguments)], stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
         written = b""
@@ -72,6 +84,14 @@ def test_name_of_a_file_on_a_terminal_has_nothing_to_obey(command, folder, tmp_p
     written = on_terminal(command, *given, *options, "--out", tmp_path / f"{HOSTILE[:2]}.svg")
     assert "made " in written
     assert not {*written} & {chr(k) for k in DRAWN}, ascii(written)
+
+
+@pytest.mark.parametrize("columns", [1, 2, 10])
+def test_terminal_that_is_too_narrow_for_words_gets_lines_of_twenty_columns(columns):
+    """One of two columns or less waited for ever for a table that fits."""
+    shown = re.sub(r"\x1b\[\d*m", "", on_terminal("generate", "--help", columns=columns))
+    assert max(map(len, shown.split("\n"))) == 20
+    assert "temperature" in shown
 
 
 def test_error_on_a_terminal_has_nothing_to_obey(tmp_path):

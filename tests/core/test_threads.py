@@ -106,9 +106,11 @@ print("same", _core.items_helped() == 0)
 
 @needs_proc
 def test_openmp_threads_share_a_call():
+    """The call is longer than a turn of the scheduler, so that a thread gets a processor before the work is done."""
     code = """
 torch.set_num_threads(3)
 torch.mm(torch.ones(512, 512), torch.ones(512, 512))  # OpenMP's threads are there
+call = make("LSTM", torch.float32, T=200, B=29, I=200, H=150).run
 _core.rehearse(processors=3, openmp=True)
 before, want = threads(), call()
 for _ in range(2000):

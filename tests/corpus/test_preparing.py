@@ -11,10 +11,12 @@ import time
 import numpy as np
 import pytest
 
-from unrolled.corpus import finding, stretches
+from unrolled.corpus import baselines, finding, mapped, prepared, stretches
+from unrolled.corpus.batching import SequenceBatches, StreamBatches
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.preparing import prepare
 from unrolled.corpus.reading import CorpusError, CorpusWarning
+from unrolled.corpus.splitting import counts
 from unrolled.saved.atomic_files import CheckpointError
 
 TEXT = "".join(f"line {k % 7} Käse, so löng lives\r\n" * (k % 3) + "\n" for k in range(400))
@@ -202,6 +204,46 @@ def test_damaged_prepared_corpus_is_refused_by_the_name_of_the_file(name, tmp_pa
         Corpus.read(tmp_path / "corpus")
 
 
+#: What reads the ids of a corpus, some of them or all.
+READERS = {
+    "lanes of a stream": lambda corpus: [*StreamBatches(corpus.train.ids, 8, 16)],
+    "sequences": lambda corpus: [*SequenceBatches(corpus.train, 8)],
+    "copied sequences": lambda corpus: corpus.train.thinned(1),
+    "one sequence after the other": lambda corpus: [*corpus.train],
+    "n-grams": lambda corpus: baselines.mark(corpus, "validation"),
+    "counts": lambda corpus: counts(corpus.train.ids, 256),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_id_that_is_no_symbol_is_named_when_it_is_reached(reader, tmp_path, monkeypatch):
+    """Of a large corpus only some ids are checked when it is mapped."""
+    monkeypatch.setattr(prepared, "CHECKED", 64)
+    monkeypatch.setattr(prepared, "BLOCK", 64)
+    prepare(written(tmp_path / "data", {"a.txt": TEXT}), tmp_path / "corpus", lines=True, split_by="block")
+    with (tmp_path / "corpus" / "train.ids").open("r+b") as ids:
+        ids.seek(1000)
+        ids.write(b"\xff")
+    corpus = Corpus.read(tmp_path / "corpus")
+    with pytest.raises(CorpusError, match=r"train\.ids: damaged: place 1,000 holds 255, expected 0 to \d+; prepare"):
+        READERS[reader](corpus)
+
+
+def test_place_of_an_id_is_that_in_its_file_whatever_slice_it_is_picked_from(tmp_path, monkeypatch):
+    monkeypatch.setattr(prepared, "CHECKED", 64)
+    monkeypatch.setattr(prepared, "BLOCK", 64)
+    monkeypatch.setattr(mapped, "BLOCK", 64)
+    prepare(written(tmp_path / "data", {"a.txt": TEXT}), tmp_path / "corpus")
+    with (tmp_path / "corpus" / "train.ids").open("r+b") as ids:
+        ids.seek(1000)
+        ids.write(b"\xff")
+    ids = Corpus.read(tmp_path / "corpus").train.ids[100:][200:]
+    assert ids[:64].max() < 255
+    for key in (700, slice(650, 710), np.array([[3], [700]])):
+        with pytest.raises(CorpusError, match="place 1,000 holds 255"):
+            ids[key]
+
+
 def test_prepared_corpus_keeps_its_reading(tmp_path):
     prepare(written(tmp_path / "data", {"a.txt": TEXT}), tmp_path / "corpus", lines=True)
     assert len(Corpus.read(tmp_path / "corpus", lines=True).train) > 100
@@ -217,8 +259,10 @@ def test_folder_that_is_prepared_already_or_being_prepared_is_refused(tmp_path):
 
     data = written(tmp_path / "data", {"a.txt": TEXT})
     prepare(data, tmp_path / "corpus")
+    written(tmp_path / "corpus" / "unfinished", {"000000.ids": TEXT})  # as one leaves it that is killed at its very end
     with pytest.raises(CorpusError, match="already there; name another folder"):
         prepare(data, tmp_path / "corpus")
+    assert not (tmp_path / "corpus" / "unfinished").exists()
     with only_writer(tmp_path / "new"), pytest.raises(CheckpointError):
         prepare(data, tmp_path / "new")
 

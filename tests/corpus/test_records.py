@@ -122,6 +122,8 @@ def test_separated_texts_are_those_between_separators_without_line_ends_around(s
     assert [text for _, text in found] == ["X:1\nabc", "X:2\nd"]
     assert found[1][0].endswith("sequence 2")
     assert [text for _, text in records.separated(source(b"a b<end>\nc<end>"), "<end>")] == ["a b", "c"]
+    for end in ("\n", "\r\n", "\r"):  # every line end is read as \n, that of the separator too
+        assert [text for _, text in records.separated(source(b"a\r\n\r\nb\n\nc"), 2 * end)] == ["a", "b", "c"]
 
 
 def test_separated_text_that_is_too_long_is_named(source, monkeypatch):

@@ -169,6 +169,12 @@ def test_trained_model_goes_on_at_a_smaller_rate():
     assert recipe(PLAYS._replace(begun=True), learning_rate=0.5).training.learning_rate == 0.5
 
 
+@pytest.mark.parametrize("given", [{"max_steps": 9}, {"max_steps": 10**7, "cell": "rnn"}])
+def test_rate_is_that_of_the_root_however_small_it_is(given):
+    rates = [recipe(PLAYS, **given, hidden_size=H).training.learning_rate for H in (10**8, 4 * 10**8)]
+    assert rates[0] == pytest.approx(2 * rates[1], rel=0.05)
+
+
 def test_data_without_end_gets_a_model_that_its_time_can_train_not_the_smallest():
     endless = Facts(10**9, 90, True, 1e9, 500_000)
     sizes = [recipe(endless, max_minutes=minutes).model.hidden_size for minutes in (1, 5, 60)]

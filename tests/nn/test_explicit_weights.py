@@ -4,6 +4,8 @@ import pytest
 import torch
 
 import unrolled.nn
+from tests.nn.layers import LAYERS
+from unrolled.nn.network import network_of
 
 X = torch.zeros(5, 3, 4)
 
@@ -60,3 +62,73 @@ def test_half_converted_layer_is_refused(route):
     layer.weight_hh_l0 = torch.nn.Parameter(layer.weight_hh_l0.detach().double())
     with pytest.raises(ValueError, match=r"W_ih of direction 0 is a float32 tensor .* expected a float64 tensor"):
         layer(X)
+
+
+CHANGES = [
+    torch.Tensor.double,
+    torch.Tensor.bfloat16,
+    lambda w: w[..., :-1],
+    lambda w: w[..., None],
+    lambda w: w.to("meta"),
+]
+
+
+def raised_by(call):
+    """The class of what a call raises, or None."""
+    try:
+        call()
+    except Exception as error:
+        return type(error)
+    return None
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+@pytest.mark.parametrize("weight", ["weight_hh", "bias_ih", "bias_hh"])
+@pytest.mark.parametrize("name", [*LAYERS, *(f"{name}Cell" for name in LAYERS)])
+def test_weights_that_do_not_fit_each_other_raise_what_torch_raises(route, name, weight, gradient):
+    """torch's LSTM of oneDNN and its cells take some of them; ours take none."""
+    cell = name.endswith("Cell")
+    for change in CHANGES:
+        raised = []
+        for package in (torch.nn, unrolled.nn):
+            module = getattr(package, name)(4, 6) if cell else getattr(package, name)(4, 6, num_layers=2)
+            place = weight if cell else f"{weight}_l1"
+            setattr(module, place, torch.nn.Parameter(change(getattr(module, place).detach())))
+            with torch.set_grad_enabled(gradient):
+                raised.append(raised_by(lambda module=module: module(X[0] if cell else X)))
+        theirs, ours = raised
+        assert issubclass(ours, RuntimeError)
+        assert theirs is None or issubclass(ours, theirs)
+
+
+@pytest.mark.parametrize("call", ["forward", "step", "stepper"])
+@pytest.mark.parametrize(
+    "changed",
+    [{"num_layers": 1}, {"num_layers": 3}, {"num_layers": 0}, {"bidirectional": True}, {"bias": False}],
+    ids=str,
+)
+@pytest.mark.parametrize("name", LAYERS)
+def test_attributes_that_do_not_fit_the_weights_are_an_error_of_torch(route, name, changed, call):
+    """Not for torch's LSTM: oneDNN trusts the attributes."""
+    calls = {
+        "forward": lambda layer: layer(X),
+        "step": lambda layer: layer.step(X[0]),
+        "stepper": lambda layer: unrolled.nn.Stepper(layer, 3)(X[0]),
+    }
+    stock, ours = (getattr(package, name)(4, 6, num_layers=2) for package in (torch.nn, unrolled.nn))
+    for attribute, value in changed.items():
+        setattr(stock, attribute, value)
+        setattr(ours, attribute, value)
+    assert name == "LSTM" or raised_by(lambda: stock(X)) is RuntimeError
+    with torch.no_grad(), pytest.raises((RuntimeError, ValueError), match=r"num_layers is|one direction"):
+        calls[call](ours)
+
+
+@pytest.mark.parametrize("changed", [{"num_layers": 1}, {"num_layers": 3}, {"bidirectional": True}], ids=str)
+@pytest.mark.parametrize("package", [torch.nn, unrolled.nn])
+def test_layer_whose_attributes_do_not_fit_its_weights_is_no_network(package, changed):
+    layer = package.GRU(4, 6, num_layers=2)
+    for attribute, value in changed.items():
+        setattr(layer, attribute, value)
+    with pytest.raises(RuntimeError, match="unlike when its weights were made"):
+        network_of(layer)

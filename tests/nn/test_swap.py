@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, prune
 
 import unrolled.nn
 from tests.nn.compare import assert_close
@@ -360,6 +360,16 @@ def test_init_refuses_what_it_does_not_know():
         unrolled.nn.init_(torch.nn.GRU(3, 5))
 
 
+@pytest.mark.parametrize("make", [unrolled.nn.GRU, unrolled.nn.LSTMCell])
+def test_init_refuses_a_weight_that_is_computed_from_others(make):
+    """Such a weight is no parameter: it was left as it was, in silence."""
+    for change in (parametrizations.weight_norm, lambda layer, name: prune.random_unstructured(layer, name, 0.5)):
+        layer = make(3, 5)
+        change(layer, next(name for name, _ in layer.named_parameters() if name.startswith("weight_hh")))
+        with pytest.raises(ValueError, match=r"weight_hh.* is computed from others.*; call init_ before"):
+            unrolled.nn.init_(layer)
+
+
 def test_layer_with_a_forward_of_its_own_is_left_and_said():
     """As accelerate's hooks and some profilers put one onto an object, where it goes on calling the class's old one."""
     layer = torch.nn.LSTM(3, 4)
@@ -369,5 +379,5 @@ def test_layer_with_a_forward_of_its_own_is_left_and_said():
     with pytest.warns(UserWarning, match="swap left the model, torch.nn.LSTM: a forward of its own was put onto it"):
         swap(layer)
     assert layer(torch.randn(5, 2, 3))[0].shape == (5, 2, 4)
-    with pytest.raises(TypeError, match="a forward of its own was put onto this LSTM"):
+    with pytest.raises(TypeError, match="this LSTM has a forward of its own"):
         from_torch(layer)

@@ -17,7 +17,7 @@ from tests.saved import seal
 from tests.saved.networks import layer, networks
 from unrolled import runtime
 from unrolled.notation import CELLS
-from unrolled.saved.atomic_files import beside, sha256
+from unrolled.saved.atomic_files import CheckpointError, beside, sha256
 from unrolled.saved.narrow import narrowed
 from unrolled.saved.network import Head, Network
 from unrolled.saved.network_folder import save_network
@@ -152,6 +152,24 @@ def test_folder_that_somebody_spoiled_is_an_error(parts, said, library, tmp_path
     save_network(tmp_path, Network((layer("LSTM", 3, 5),)))
     seal.change(tmp_path, **parts)
     assert said in library.run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("scale", "said"),
+    [
+        (1.1, "has a scale with which q * scale is not exact, expected 17 significant bits"),
+        (1e-40, "has a scale with which q * scale is not exact, expected 17 significant bits"),
+        (2.0**127, "has a scale that is too large for float32"),
+        (-1.0, "has a scale that is negative"),
+    ],
+)
+def test_scale_that_python_refuses_is_an_error(scale, said, library, tmp_path):
+    save_network(tmp_path, narrowed(Network((layer("RNN_TANH", 4, 3),)), "int8"))
+    scales = {"rnn.weight_hh_l0.scale": ("F32", [3], np.array([1, scale, 1], np.float32).tobytes())}
+    seal.change(tmp_path, tensors=lambda data: seal.spoiled(data, lambda tensors: tensors.update(scales)))
+    assert f"'rnn.weight_hh_l0' {said}" in library.run(tmp_path)
+    with pytest.raises(CheckpointError, match="has a scale"):
+        runtime.load(tmp_path)
 
 
 def test_file_of_another_save_is_an_error(library, tmp_path):

@@ -1,5 +1,7 @@
 """Streams side by side: each has the bits that it has alone, whoever joins and leaves."""
 
+import copy
+import pickle
 import sys
 import threading
 
@@ -212,6 +214,35 @@ def test_state_comes_back_from_bytes(name):
     again = State.from_bytes(state.to_bytes())
     assert again.equals(state)
     assert again.forms() == state.forms()
+
+
+@pytest.mark.parametrize(
+    "laid_out",
+    [np.asfortranarray, lambda s: s[::-1], lambda s: s[:, ::-1], lambda s: np.broadcast_to(s[:1], s.shape)],
+    ids=["columns", "rows backward", "units backward", "one row"],
+)
+def test_state_of_any_layout_in_memory_comes_back_from_bytes(laid_out):
+    network = NETWORKS["mixed"]
+    streams = RuntimeModel(network).streams(4)
+    streams.feed(inputs(network, 3, 4))
+    state = State(tuple(map(laid_out, layer)) for layer in streams.state)
+    assert State.from_bytes(state.to_bytes()).equals(state)
+
+
+@pytest.mark.parametrize("backend", ["fused", "reference"])
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda streams: pickle.loads(pickle.dumps(streams))])
+def test_copy_of_streams_reads_on_by_itself(copied, backend, monkeypatch):
+    monkeypatch.setenv("UNROLLED_BACKEND", backend)
+    network = NETWORKS["mixed"]
+    x = inputs(network, 3, 4)
+    streams = RuntimeModel(network).streams(4)
+    streams.step(x[0])
+    other = copied(streams)
+    results = [other.step(x[1]), streams.step(x[1])]
+    np.testing.assert_array_equal(*results)
+    before = streams.state
+    other.step(x[2])
+    assert streams.state.equals(before)
 
 
 def test_bytes_that_are_no_state_are_refused():

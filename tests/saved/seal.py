@@ -1,6 +1,7 @@
 """Folders of models whose checksums are right, whatever their files hold."""
 
 import json
+import struct
 from pathlib import Path
 
 from unrolled.saved.atomic_files import FORMAT_VERSION, sha256
@@ -48,3 +49,17 @@ def resealed(config):
     own = config.rpartition(b'"config.json": "')[2][:64]
     blank = config.replace(own, BLANK.encode(), 1)
     return config.replace(own, sha256(blank).encode(), 1) if len(own) == 64 else config
+
+
+def spoiled(data, change):
+    """Return the bytes of a safetensors file whose tensors by name, (type, shape, bytes), were changed."""
+    n = struct.unpack("<Q", data[:8])[0]
+    header, values = json.loads(data[8 : 8 + n]), data[8 + n :]
+    tensors = {k: (v["dtype"], v["shape"], values[slice(*v["data_offsets"])]) for k, v in header.items()}
+    change(tensors)
+    header, body = {}, b""
+    for name, (kind, shape, each) in tensors.items():
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [len(body), len(body) + len(each)]}
+        body += each
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + body

@@ -4,6 +4,9 @@ import errno
 import json
 import os
 import stat
+import subprocess
+import sys
+from contextlib import suppress
 
 import pytest
 
@@ -38,6 +41,21 @@ def test_write_file_syncs_the_data_before_the_rename_and_the_folder_after_it(tmp
     assert calls == ["sync file", "rename", "sync folder"]
 
 
+def test_two_processes_that_write_one_file_write_one_after_the_other(tmp_path):
+    write = "from unrolled.saved.atomic_files import write_file; [write_file('note', b'{0}' * {1}) for _ in range(100)]"
+    sizes = {"a": 10_000, "b": 70}
+    writers = [
+        subprocess.Popen([sys.executable, "-c", write.format(letter, size)], cwd=tmp_path, stderr=subprocess.PIPE)
+        for letter, size in sizes.items()
+    ]
+    whole = [letter.encode() * size for letter, size in sizes.items()]
+    while any(writer.poll() is None for writer in writers):
+        with suppress(FileNotFoundError):  # before the first
+            assert (tmp_path / "note").read_bytes() in whole
+    assert [writer.communicate()[1] for writer in writers] == [b"", b""]
+    assert contents(tmp_path) in [{"note": each} for each in whole]
+
+
 def test_to_json_refuses_what_json_cannot_hold():
     with pytest.raises(ValueError, match="not JSON compliant"):
         atomic_files.to_json({"best": float("inf")})
@@ -61,3 +79,18 @@ def test_write_file_follows_no_link_in_the_place_of_what_is_unfinished(tmp_path)
     with pytest.raises(CheckpointError, match="is a link, expected a file; remove it"):
         atomic_files.write_file(tmp_path / "a.json", b"new")
     assert (tmp_path / "target").read_text() == "kept"
+
+
+def test_write_file_writes_through_a_link_a_pipe_and_a_device(tmp_path):
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    atomic_files.write_file(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_bytes() == b"new"
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    atomic_files.write_file(tmp_path / "pipe", b"new")
+    assert os.read(reader, 9) == b"new"
+    os.close(reader)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert contents(tmp_path) == {"link": b"new", "target": b"new"}

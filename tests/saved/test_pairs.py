@@ -5,7 +5,7 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from unrolled.corpus.corpus import Corpus
@@ -152,6 +152,7 @@ def trained(library, text, size):
 
 
 @given(text=texts)
+@example(text="\u845b\U000e0100 :\U000e01ef")  # a character in one of its forms
 def test_pretokens_are_those_of_the_librarys_regular_expressions(library, text):
     found = untrained(library, library.models.BPE()).pre_tokenizer.pre_tokenize_str(text)
     assert BPE.split(text) == [pretoken for pretoken, _ in found]
@@ -185,6 +186,11 @@ def test_symbols_of_its_file_are_taken_in_the_order_of_its_merges(library, tmp_p
     assert corpus.vocabulary == learned
 
 
+def normalized(normalizer):
+    """Return the file of a tokenizer that does something to a text first."""
+    return json.dumps({"normalizer": normalizer, "model": {"type": "BPE", "merges": ["a b"]}})
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -202,6 +208,12 @@ def test_symbols_of_its_file_are_taken_in_the_order_of_its_merges(library, tmp_p
             '{"model": {"type": "BPE", "merges": ["a b"], "end_of_word_suffix": "</w>"}}',
             "marks where words begin or end",
         ),
+        (normalized({"type": "NFC"}), "into another form first ('NFC'), which is not done here; nfc=True, or take the"),
+        (
+            normalized({"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Lowercase"}]}),
+            "into another form first ('NFC', 'Lowercase'), which is not done here; do it to the text before, or take",
+        ),
+        (normalized({"type": ["NFC"]}), "not a tokenizer.json"),
         ("[" * 100_000, "not a tokenizer.json"),
         ('{"model": {"type": "BPE", "merges": ["\\ud800 a"]}}', "not a tokenizer.json"),
     ],
@@ -212,6 +224,17 @@ def test_file_that_is_no_byte_level_tokenizer_is_refused_by_its_name(content, sa
     with pytest.raises(ValueError, match=re.escape(said)) as caught:
         Corpus.from_text(TEXT, kind="bpe", tokenizer=str(path), **WHOLE)
     assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_normal_form_that_a_tokenizer_wants_is_that_in_which_the_text_is_read(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(normalized({"type": "Sequence", "normalizers": [{"type": "NFC"}]}))
+    assert "ab" in Corpus.from_text(TEXT, kind="bpe", tokenizer=str(path), nfc=True, **WHOLE).vocabulary.symbols
+    path.write_text(normalized({"type": "Sequence", "normalizers": []}))
+    assert "ab" in Corpus.from_text(TEXT, kind="bpe", tokenizer=str(path), **WHOLE).vocabulary.symbols
+    path.write_text(normalized({"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Strip"}]}))
+    with pytest.raises(ValueError, match=r"first \('Strip'\)"):
+        Corpus.from_text(TEXT, kind="bpe", tokenizer=str(path), nfc=True, **WHOLE)
 
 
 def test_tokenizer_is_for_byte_pairs_and_must_be_there(tmp_path):

@@ -1,8 +1,5 @@
 """Matrices in a smaller type: what a folder holds, and that reading it widens exactly."""
 
-import json
-import struct
-
 import numpy as np
 import pytest
 
@@ -85,20 +82,6 @@ def test_weights_that_a_type_cannot_hold_are_refused(tmp_path):
         save_network(tmp_path, claimed)
 
 
-def spoiled(data, change):
-    """The bytes of a safetensors file whose tensors by name, (type, shape, bytes), were changed."""
-    n = struct.unpack("<Q", data[:8])[0]
-    header, values = json.loads(data[8 : 8 + n]), data[8 + n :]
-    tensors = {k: (v["dtype"], v["shape"], values[slice(*v["data_offsets"])]) for k, v in header.items()}
-    change(tensors)
-    header, body = {}, b""
-    for name, (kind, shape, each) in tensors.items():
-        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [len(body), len(body) + len(each)]}
-        body += each
-    text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + body
-
-
 W, SCALES = "rnn.weight_hh_l0", "rnn.weight_hh_l0.scale"
 
 
@@ -126,7 +109,7 @@ def float32s(*values):
 )  # fmt: skip
 def test_int8_that_somebody_spoiled_is_refused(change, said, tmp_path):
     save_network(tmp_path, narrowed(Network((layer("RNN_TANH", 4, 3),)), "int8"))
-    seal.change(tmp_path, tensors=lambda data: spoiled(data, change))
+    seal.change(tmp_path, tensors=lambda data: seal.spoiled(data, change))
     with pytest.raises(CheckpointError, match=said):
         load_network(tmp_path)
 

@@ -1,5 +1,8 @@
 """Plots show the numbers they were given: what is drawn is read back from the figure."""
 
+import errno
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -8,6 +11,7 @@ pytest.importorskip("matplotlib", reason="the extra [plot] is not installed")
 from matplotlib.font_manager import findfont
 from matplotlib.text import Text
 
+from tests.saved.disk import unchanged_when_refused
 from tests.views.figures import drawn
 from unrolled.views import plots
 
@@ -53,6 +57,12 @@ def test_letters_that_the_font_lacks_come_from_another_or_are_boxes(tmp_path):
         plots.save(figure, tmp_path / "picture.png")
         taken = {name for text in figure.findobj(Text) for name in text.get_fontfamily()}
         assert ({*names} <= taken) == (sign == chr(rare))
+
+
+def test_picture_leaves_the_file_as_it_was_when_the_disk_refuses(tmp_path):
+    plots.save(plots.canvas(2, 1, "old"), tmp_path / "picture.png")
+    save = partial(plots.save, plots.canvas(2, 1, "new"), tmp_path / "picture.png")
+    unchanged_when_refused(tmp_path, "fsync", errno.ENOSPC, save)
 
 
 @pytest.mark.parametrize("name", ["picture", "."])

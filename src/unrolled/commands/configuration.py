@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 import warnings
 from contextvars import ContextVar
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from cyclopts.utils import UNSET
 from unrolled.commands.starting_point import sections_of
 from unrolled.config.options import named_as_flags
 from unrolled.config.run import RunConfig
+
+#: Bytes of a TOML file at most.
+LIMIT = 1 << 20
 
 _given: ContextVar[frozenset[str]] = ContextVar("given", default=frozenset())
 
@@ -74,7 +78,11 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises: ValueError naming the file and what is wrong with it.
     """
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        with path.open("rb") as file:
+            data = file.read(LIMIT + 1)
+        if len(data) > LIMIT:
+            raise ValueError(f"has more than {LIMIT:,} bytes, so it is no configuration")
+        return tomllib.loads(StringIO(data.decode(), newline=None).read())
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: byte {error.start} is not UTF-8; convert the file to UTF-8") from None
     except OSError as error:

@@ -27,17 +27,20 @@ def printable(text: str, stream: TextIO | None = None) -> str:
     return drawn(text) if (stream or sys.stdout).isatty() else text
 
 
-def write_out(out: Path, write: Callable[[Path], object]) -> None:
+def write_out(out: Path, made: str | Callable[[Path], object]) -> None:
     """Write the file that a command makes, and say that it is made.
 
+    Args: the file; its text, or what writes it.
     Raises: CheckpointError naming the file, if it cannot be written.
     """
-    from unrolled.saved.atomic_files import writing
+    from unrolled.saved.atomic_files import write_whole
     from unrolled.saved.checkpoints import refuse_part
 
     refuse_part(out)
-    with writing(out):
-        write(out)
+    if isinstance(made, str):
+        write_whole(out, made.encode())
+    else:
+        made(out)
     print(printable(f"made {out}"))
 
 

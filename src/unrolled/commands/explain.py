@@ -86,7 +86,7 @@ def explain(
     if out is None:
         print(written, end="")
     else:
-        write_out(out, lambda path: path.write_text(written, "utf-8"))
+        write_out(out, written)
 
 
 def untrained(symbols: list[str], cell: CellName, hidden_size: int, seed: int) -> SequenceModel:

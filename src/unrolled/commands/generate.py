@@ -104,7 +104,7 @@ def generate(
             lines.append("\n" * (number > 0 and not loaded.framed) + head + text)
     whole = "".join(line + "\n" for line in lines)
     if out is not None:
-        write_out(out, lambda path: path.write_text(whole, "utf-8", newline=""))
+        write_out(out, whole)
     else:
         sys.stdout.write(printable(whole))
 

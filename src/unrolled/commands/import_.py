@@ -153,7 +153,8 @@ def _read(path: Path) -> Vocabulary:
     from unrolled.saved.vocabulary import Vocabulary
 
     path = path / "vocabulary.json" if path.is_dir() else path
+    data = outside_bytes(path)
     try:
-        return Vocabulary.from_json(outside_bytes(path))
+        return Vocabulary.from_json(data)
     except ValueError as error:
         raise FormatError(f"{path}: {error}") from None

@@ -126,12 +126,11 @@ def _show(console: PlainConsole, study: Sweep, config: SweepConfig, out: Path) -
 
 
 def _write(console: PlainConsole, study: Sweep, config: SweepConfig, importance: dict[str, float], out: Path) -> None:
-    from unrolled.saved.atomic_files import write_file, writing
+    from unrolled.saved.atomic_files import write_file
 
     best, ended = study.best_config(), study.trials()
     assert best is not None
-    with writing(out):
-        write_file(out / "best.toml", to_toml(asdict(best)).encode())
+    write_file(out / "best.toml", to_toml(asdict(best)).encode())
     made = [out / "best.toml"]
     try:
         from unrolled.views.plots import save
@@ -142,8 +141,7 @@ def _write(console: PlainConsole, study: Sweep, config: SweepConfig, importance:
         options = {name: [trial.options[name] for trial in ended] for name in config.search}
         log = [name for name, space in config.search.items() if isinstance(space, Range) and space.log]
         bits, whole = [trial.bits for trial in ended], [not trial.note for trial in ended]
-        with writing(out):
-            save(searched(bits, whole, options, importance, log), out / "sweep.png")
+        save(searched(bits, whole, options, importance, log), out / "sweep.png")
         made.append(out / "sweep.png")
     train = command("train", *config.sources, "--config", out / "best.toml")
     console.print(f"made {' and '.join(map(str, made))}; train with: {train}", soft_wrap=True)

@@ -116,7 +116,7 @@ def view(
         return
     out = out or Path(picture + shown.extension)
     if isinstance(made, str):
-        write_out(out, lambda path: path.write_text(made, "utf-8", newline=""))
+        write_out(out, made)
     else:
         from unrolled.views import plots
 

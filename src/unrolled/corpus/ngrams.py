@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unrolled.corpus.encoding import Compact
-from unrolled.corpus.splitting import Sequences
+from unrolled.corpus.splitting import Sequences, blocks
 from unrolled.saved.vocabulary import Ids
 
 Reals = npt.NDArray[np.float64]
@@ -110,7 +110,7 @@ def _levels(known: Sequences, scored: Sequence[Sequences], V: int, longest: int)
     parts = [known, *scored]
     few = sum(len(part.ids) for part in parts) < 2**31
     narrow: np.dtype[np.signedinteger[Any]] = np.dtype(np.int32 if few else np.int64)  # half the memory
-    ids: Numbers = np.concatenate([part.ids for part in parts]).astype(narrow)
+    ids: Numbers = np.concatenate([block for part in parts for block in blocks(part.ids)]).astype(narrow)
     lengths = np.concatenate([part.lengths for part in parts])
     age: Numbers = np.arange(len(ids)).astype(narrow)  # symbols before, in a sequence
     age -= np.repeat((np.cumsum(lengths) - lengths).astype(narrow), lengths)

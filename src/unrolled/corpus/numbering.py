@@ -83,7 +83,7 @@ def vocabulary_of(
     own = vocabulary or Vocabulary([], tokenizer.kind, config.nfc)
     most = max(0, config.vocabulary_size - len(own)) if config.vocabulary_size else None
     if config.tokenizer:
-        return Vocabulary(tokenizer.read(config.tokenizer, most), tokenizer.kind, config.nfc), True
+        return Vocabulary(tokenizer.read(config.tokenizer, most, config.nfc), tokenizer.kind, config.nfc), True
     there = {*own.symbols}
     seen = {symbol: n for symbol, n in zip(symbols, often.tolist(), strict=True) if n}
     learned = tokenizer.learn({symbol: n for symbol, n in seen.items() if symbol not in there}, config.min_count, most)

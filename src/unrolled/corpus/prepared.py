@@ -17,12 +17,12 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from unrolled.config.data import DataConfig
 from unrolled.config.options import option
 from unrolled.corpus.encoding import Compact
 from unrolled.corpus.finding import PREPARED
+from unrolled.corpus.mapped import MappedIds
 from unrolled.corpus.reading import CorpusError, CorpusWarning
 from unrolled.corpus.splitting import BLOCK, Sequences, Split, as_stream
 from unrolled.saved.atomic_files import CheckpointError, parse, read_file, read_whole
@@ -30,7 +30,7 @@ from unrolled.saved.vocabulary import Vocabulary
 from unrolled.words import counted
 
 SPLITS = ("train", "validation", "test")
-#: Ids of a split that are checked when it is mapped, from its beginning, its end and between.
+#: Ids of a split that are checked when it is mapped, from its beginning, its end and between; the others when read.
 CHECKED = 1 << 24
 
 
@@ -118,12 +118,13 @@ def check_config(folder: Path, index: Index, config: DataConfig) -> None:
 def map_part(folder: Path, name: str, index: Index, V: int) -> Sequences:
     """Return a split of a prepared corpus, mapped into memory.
 
-    Raises: CorpusError naming the file if it is missing, has another size, or holds ids that are no symbols.
+    Raises: CorpusError naming the file if it is missing, has another size, or holds ids that are no symbols: at once
+        where a sample shows it, else when they are read.
     """
     part = index.parts[name]
-    ids = _mapped(folder / f"{name}.ids", np.min_scalar_type(V - 1), part.symbols)
+    ids = MappedIds.of(_mapped(folder / f"{name}.ids", np.min_scalar_type(V - 1), part.symbols), V)
     for start in np.linspace(0, max(0, len(ids) - BLOCK), max(1, CHECKED // BLOCK), dtype=np.int64):
-        _check_symbols(folder / f"{name}.ids", ids[start : start + BLOCK], int(start), V)
+        ids.check(slice(start, start + BLOCK))
     if index.stream:
         return as_stream(ids)
     ends = _mapped(folder / f"{name}.ends", np.dtype("<i8"), part.sequences)
@@ -142,11 +143,3 @@ def _mapped(file: Path, dtype: np.dtype[Any], length: int) -> Compact:
         expected = f"expected {length * dtype.itemsize:,} for {counted(length, 'number')}"
         raise CorpusError(f"{file}: has {counted(size, 'byte')}, {expected}; prepare the corpus again")
     return np.memmap(file, dtype.newbyteorder("<"), "r", shape=(length,)) if length else np.empty(0, dtype)
-
-
-def _check_symbols(file: Path, ids: npt.NDArray[Any], start: int, V: int) -> None:
-    if len(ids) and int(ids.max()) >= V:
-        place = start + int(np.argmax(ids >= V))
-        raise CorpusError(
-            f"{file}: damaged: place {place:,} holds {int(ids.max())}, expected 0 to {V - 1}; prepare the corpus again"
-        )

@@ -98,6 +98,7 @@ def prepare(
         format = records.format_of(sources, config)
     with writing(folder), only_writer(folder):
         if prepared.is_prepared(folder):
+            shutil.rmtree(folder / UNFINISHED, ignore_errors=True)  # of a process that was killed at its very end
             raise CorpusError(f"{folder}: a prepared corpus is already there; name another folder, or remove it")
         if not isinstance(data, str | Path | Sequence):
             plan = encode_values(data, config, folder / UNFINISHED, told)

@@ -107,6 +107,7 @@ def separated(source: Source, separator: str) -> Iterator[tuple[str, Record]]:
     Raises: CorpusError if one is longer than ``RECORD_LIMIT`` characters.
     """
     held, number = "", 0
+    separator = separator.replace("\r\n", "\n").replace("\r", "\n")  # as the line ends of the text are read
     for block in chain(text_blocks(source), [separator]):
         *ended, held = (held + block).split(separator)
         for text in filter(None, (each.strip("\n") for each in ended)):

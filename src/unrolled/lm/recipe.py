@@ -287,13 +287,22 @@ def _steps(plan: _Plan) -> None:
         rate, reason = FEW_ROWS * rate, f"{reason}, and for a sampled softmax"
     if plan.facts.begun:
         rate, reason = BEGUN * rate, f"{BEGUN:g} of that of a new model"
-    plan.choose("learning_rate", round(rate, 4), reason)
+    plan.choose("learning_rate", _rounded(rate), reason)
     if plan["optimiser"] == "adamw":
         decay = DECAY * plan.batch / (plan.facts.symbols / 1e6) ** (1 / 3)
         reason = "weights stay small, smaller where data is little"
         plan.choose("weight_decay", round(min(MOST_DECAY, decay), 3), reason)
     plan.choose("schedule", "cosine", "it falls to zero where the run ends")
     plan.choose("warmup_steps", min(100, int(plan.steps / 20)), "large steps from the first one upset the gates")
+
+
+def _rounded(rate: float) -> float:
+    """Return a rate with four decimals, and with two digits that count at least.
+
+    >>> _rounded(0.012345), _rounded(0.0000012345)
+    (0.0123, 1.2e-06)
+    """
+    return round(rate, max(4, 1 - math.floor(math.log10(rate))))
 
 
 def _root(most: float, size: float) -> float:

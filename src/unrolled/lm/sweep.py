@@ -23,6 +23,7 @@ from unrolled.config.sweep import Range, SweepConfig, is_whole
 from unrolled.corpus.corpus import Corpus
 from unrolled.lm.calibration import recipe_for
 from unrolled.lm.callbacks import Callback
+from unrolled.lm.journal import JournalLock
 from unrolled.lm.memory import Largest, check_memory
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.run import Result, Run, TrainingDiverged
@@ -277,7 +278,8 @@ def _reached(storage: str, name: str) -> Study:
         kept: Any = storage
         if "://" not in storage:
             Path(storage).parent.mkdir(parents=True, exist_ok=True)
-            kept = optuna.storages.JournalStorage(JournalFileBackend(storage))
+            lock: Any = JournalLock(storage)
+            kept = optuna.storages.JournalStorage(JournalFileBackend(storage, lock))
         return optuna.create_study(storage=kept, study_name=name, load_if_exists=True, pruner=pruner)
 
 

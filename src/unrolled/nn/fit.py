@@ -21,6 +21,14 @@ from unrolled.notation import CELLS, gate_count, has_cell_state, weight_shapes
 STATES = ("h_0", "c_0", "h of reset_state", "c of reset_state")
 
 
+class Misfit(RuntimeError, ValueError):
+    """Tensors of one layer that do not fit each other: a RuntimeError of torch's operators, and a wrong argument here.
+
+    >>> issubclass(Misfit, RuntimeError), issubclass(Misfit, ValueError)
+    (True, True)
+    """
+
+
 def layout(x: Tensor, layout: Layout) -> None:
     """Raise unless x has the axes, and the fields of the layout the form, that one layer takes.
 
@@ -99,14 +107,14 @@ def tensors(
     weights: Sequence[Weights],
     reset_state: ResetState = ZEROS,
 ) -> None:
-    """Raise ValueError unless weights, input and states of one layer fit each other in shape, type and device.
+    """Raise `Misfit` unless weights, input and states of one layer fit each other in shape, type and device.
 
     >>> W = torch.zeros(6, 6)
     >>> tensors("RNN_RELU", Layout(), torch.zeros(5, 3, 6), None, None, [Weights(W, W)])
     """
     W_ih, W_hh, W_hr = weights[0].W_ih, weights[0].W_hh, weights[0].W_hr
     if W_ih.dim() != 2 or W_hh.dim() != 2:
-        raise ValueError(f"W_ih and W_hh must be matrices, got shapes {tuple(W_ih.shape)} and {tuple(W_hh.shape)}")
+        raise Misfit(f"W_ih and W_hh must be matrices, got shapes {tuple(W_ih.shape)} and {tuple(W_hh.shape)}")
     GH, I = W_ih.shape
     H = GH // gate_count(kind)
     P = H if W_hr is None else W_hr.shape[0]
@@ -116,14 +124,14 @@ def tensors(
         for name, w in direction._asdict().items():
             shape = shapes.get(name, ())
             if w is not None and (w.shape != shape or w.dtype != dtype or w.device != device):
-                raise ValueError(
+                raise Misfit(
                     f"{name} of direction {d} is {checks.described(w)} on {w.device}, expected "
                     f"{checks.form(dtype, shape)} on {device} (G*H = {GH}, I = {I}, H = {H}, P = {P})"
                 )
     if not checks.is_one_hot(x) and (x.shape[-1] != I or x.dtype != dtype):
-        raise ValueError(f"x is {checks.described(x)}, expected {dtype} with I = {I} features in its last axis")
+        raise Misfit(f"x is {checks.described(x)}, expected {dtype} with I = {I} features in its last axis")
     if x.device != device:
-        raise ValueError(f"x is on {x.device} and the weights are on {device}; move one of them")
+        raise Misfit(f"x is on {x.device} and the weights are on {device}; move one of them")
     states = (h_0, c_0, *reset_state)
     if any(s is not None for s in states):
         B = batch_size(x, layout.batch_first, layout.batch_sizes, states)
@@ -131,7 +139,7 @@ def tensors(
             shape = (len(weights), B, width)
             if s is not None and (s.shape != shape or s.dtype != dtype or s.device != device):
                 expected = f"{checks.form(dtype, shape)} on {device}"
-                raise ValueError(f"{name} is {checks.described(s)} on {s.device}, expected {expected}")
+                raise Misfit(f"{name} is {checks.described(s)} on {s.device}, expected {expected}")
 
 
 def values(x: Tensor, weights: Sequence[Weights], layout: Layout) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Literal, TypeVar
 
 import torch
 from torch.nn import init
 
-from unrolled.nn.cells import RecurrentCell
+from unrolled.nn.cells import NAMES, RecurrentCell
 from unrolled.nn.recurrent_layer import RecurrentLayer
 from unrolled.notation import gate_parameters
 
@@ -30,7 +31,7 @@ def init_(
             "glorot" is as the input weights.
         forget_bias: LSTM's b_if, so that the cell remembers from the start; the other cells have no such gate.
     Returns: the same layer.
-    Raises: TypeError for another module, ValueError for another `recurrent`.
+    Raises: TypeError for another module; ValueError for another `recurrent` or a computed weight.
     Source: orthogonal: Saxe et al. 2014; identity: Le et al. 2015; forget bias: Gers et al. 2000.
 
     >>> from unrolled.nn import LSTM
@@ -43,6 +44,12 @@ def init_(
     fill = {"orthogonal": init.orthogonal_, "identity": init.eye_, "glorot": init.xavier_uniform_}
     if recurrent not in fill:
         raise ValueError(f"recurrent is {recurrent!r}, expected one of {', '.join(map(repr, fill))}")
+    names = [*chain.from_iterable(layer._all_weights)] if isinstance(layer, RecurrentLayer) else NAMES
+    computed = [name for name in names if name not in layer._parameters]
+    if computed:
+        raise ValueError(
+            f"{computed[0]} is computed from others, as by a parametrization or pruning; call init_ before that"
+        )
     kind = layer.kind
     for name, parameter in layer.named_parameters():
         if name.startswith("weight_hr"):

@@ -31,6 +31,18 @@ def named(module: torch.nn.Module, names: Sequence[str]) -> list[Any]:
         return [getattr(module, name) for name in names]
 
 
+def check_count(layer: torch.nn.RNNBase, count: int) -> None:
+    """Raise RuntimeError, as torch's layers do, unless a layer has weights for L layers of D directions.
+
+    >>> check_count(torch.nn.GRU(4, 6, num_layers=2, bidirectional=True), 4)
+    """
+    if count != layer.num_layers * (1 + layer.bidirectional):
+        raise RuntimeError(
+            f"{type(layer).__name__}: num_layers is {layer.num_layers}, bidirectional {layer.bidirectional} and bias "
+            f"{layer.bias}, unlike when its weights were made; make a new layer in place of changing these"
+        )
+
+
 def as_leaf(module: torch.nn.Module, input: Proxy, hx: Any, **options: Any) -> Proxy:
     """Return the result of a call that torch.fx traces: one node, as for a layer of torch.nn.
 
@@ -68,6 +80,26 @@ def is_hooked(module: torch.nn.Module) -> bool:
     )
 
 
+def beyond_weights(module: torch.nn.Module, hooks_after: bool) -> str:
+    """Return what a call of the module does besides what its weights and its class say, or nothing.
+
+    Args: hooks_after: whether hooks that see results count; most of them only look.
+
+    >>> linear = torch.nn.Linear(2, 3)
+    >>> _ = linear.register_forward_pre_hook(lambda module, given: None)
+    >>> beyond_weights(torch.nn.Linear(2, 3), hooks_after=False), beyond_weights(linear, hooks_after=False)
+    ('', 'hooks of its forward')
+    """
+    if has_own_forward(module):
+        return "a forward of its own"
+    return "hooks of its forward" if module._forward_pre_hooks or (hooks_after and module._forward_hooks) else ""
+
+
+def has_own_forward(module: torch.nn.Module) -> bool:
+    """Return whether the module, or its class, has another forward than the classes of torch.nn and of this package."""
+    return "forward" in vars(module) or not type(module).forward.__module__.startswith(("torch.nn.", "unrolled.nn."))
+
+
 def sharing_parameters(module: torch.nn.Module, cls: type[_Module]) -> _Module:
     """Return a module of another class that shares the Parameters, buffers, hooks and settings of this one.
 
@@ -84,10 +116,10 @@ def sharing_parameters(module: torch.nn.Module, cls: type[_Module]) -> _Module:
             f"{type(module).__name__} is parametrized; bake the weights in first, "
             "with torch.nn.utils.parametrize.remove_parametrizations"
         )
-    if "forward" in vars(module):
+    if has_own_forward(module):
         raise TypeError(
-            f"a forward of its own was put onto this {type(module).__name__}, which would go on calling the old one; "
-            "take it off first"
+            f"this {type(module).__name__} has a forward of its own, which would be left out or go on calling the old "
+            "one; take it off first"
         )
     other = cls.__new__(cls)
     for key, value in module.__dict__.items():

@@ -8,12 +8,22 @@ from typing import Any, cast
 
 import torch
 
+from unrolled.nn.modules import beyond_weights, check_count
 from unrolled.notation import WEIGHTS, Kind, Weights, stored_name
 from unrolled.saved.network import Head, Layer, Network, When
 from unrolled.saved.network_folder import save_network
 
 #: Modules that only act in training.
 _IDLE = (torch.nn.Dropout, torch.nn.Identity)
+#: Modules that are read in place of being called.
+_READ = (
+    torch.nn.RNNBase,
+    torch.nn.Embedding,
+    torch.nn.Linear,
+    torch.nn.Softmax,
+    torch.nn.Sequential,
+    torch.nn.ModuleList,
+)
 
 
 def network_of(module: Any, *, head: When = "each", one_hot: bool = False) -> Network:
@@ -25,8 +35,8 @@ def network_of(module: Any, *, head: When = "each", one_hot: bool = False) -> Ne
             has a method `network()`, as `SequenceModel`.
         head: whether the Linear reads every step's output, "each", or only that after the "last".
         one_hot: whether it reads symbols as one-hot vectors of the first layer's I.
-    Raises: TypeError for any other module, naming it; ValueError if its parts do not fit each other, or are of other
-        types than float32 and float64.
+    Raises: TypeError for any other module, naming it, and for one with hooks or a forward of its own; ValueError if
+        its parts do not fit each other, or are of other types than float32 and float64.
 
     >>> from unrolled.nn import GRU
     >>> network = network_of([torch.nn.Embedding(9, 4), GRU(4, 6, bidirectional=True), torch.nn.Linear(12, 9)])
@@ -63,7 +73,20 @@ def save(
     save_network(folder, network_of(module, head=head, one_hot=one_hot), overwrite=overwrite)
 
 
+def says_all(module: Any) -> None:
+    """Raise TypeError if a module is read in place of being called, and a call would do more than its weights say.
+
+    >>> says_all(torch.nn.Linear(2, 3))
+    """
+    if isinstance(module, _READ) and (more := beyond_weights(module, hooks_after=False)):
+        raise TypeError(
+            f"{type(module).__name__} has {more}, which its weights do not say; take that off first, as by "
+            "torch.nn.utils.prune.remove or torch.nn.utils.remove_weight_norm, and give the parts that a network has"
+        )
+
+
 def _parts(module: Any) -> Iterator[torch.nn.Module]:
+    says_all(module)
     if isinstance(module, (torch.nn.Sequential, torch.nn.ModuleList, list, tuple)):
         for part in module:
             yield from _parts(part)
@@ -74,13 +97,14 @@ def _parts(module: Any) -> Iterator[torch.nn.Module]:
 def layers_of(module: torch.nn.Module) -> Iterator[Layer]:
     """Yield the layers of a recurrent module, bottom first, with copies of its weights.
 
-    Raises: TypeError for any other module.
+    Raises: TypeError for any other module; RuntimeError for one whose `num_layers` was changed by hand.
     """
     if not isinstance(module, torch.nn.RNNBase):
         raise TypeError(
             f"{type(module).__name__} cannot be saved as a part of a network, expected an Embedding, then RNN, LSTM or "
             "GRU layers, then a Linear, then a Softmax; save the recurrent layers alone"
         )
+    check_count(module, len(module._all_weights))
     kind = cast(Kind, module.mode)
     for layer in range(module.num_layers):
         sides = (False, True) if module.bidirectional else (False,)

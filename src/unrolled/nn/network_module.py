@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from unrolled.nn.layers import GRU, LSTM, RNN, PeepholeLSTM
-from unrolled.nn.network import layers_of
+from unrolled.nn.network import layers_of, says_all
 from unrolled.nn.recurrent_layer import RecurrentLayer
 from unrolled.nn.swap import swap
 from unrolled.notation import CELLS, stored_name
@@ -95,8 +95,10 @@ class NetworkModule(torch.nn.Module):
     def network(self) -> Network:
         """Return the network that the module is, with copies of its weights.
 
-        Raises: ValueError for a type other than float32 and float64.
+        Raises: ValueError for a type other than float32 and float64; TypeError for a part whose call does more.
         """
+        for part in (self.embedding, *self.rnn, self.head):
+            says_all(part)
         head = None
         if self.head is not None:
             W, b = _array(self.head.weight), None if self.head.bias is None else _array(self.head.bias)

@@ -22,7 +22,7 @@ from unrolled.config.checks import CheckpointSteps, check_checkpoint_steps
 from unrolled.core.fields import Layout, Weights
 from unrolled.nn import checks, dispatch
 from unrolled.nn.layout import Arguments, Arrangement, Rows
-from unrolled.nn.modules import as_leaf, is_hooked, named, refuse_script, sharing_parameters
+from unrolled.nn.modules import as_leaf, check_count, is_hooked, named, refuse_script, sharing_parameters
 from unrolled.nn.network import save
 from unrolled.nn.reach import batch_size, is_traced
 from unrolled.nn.recording import trace_of
@@ -269,15 +269,21 @@ class RecurrentLayer(torch.nn.RNNBase):
         save(self, folder, one_hot=one_hot, overwrite=overwrite)
 
     def weights(self) -> list[Weights]:
-        """Return the weights of every layer and direction as they are now: for L layers of D directions, L*D."""
+        """Return the weights of every layer and direction as they are now: for L layers of D directions, L*D.
+
+        Raises: RuntimeError, as torch's layers, if an attribute that says how many there are was changed by hand.
+        """
         weights = []
         for names in self._all_weights:
             present = named(self, names)
             if not self.bias:
                 present[2:2] = (None, None)
+                if len(present) > 5 + bool(self.proj_size):  # it has biases
+                    break
             if len(present) > 4 and not self.proj_size:
                 present[4:4] = (None,)
             weights.append(Weights(*present))
+        check_count(self, len(weights))
         return weights
 
     def step(

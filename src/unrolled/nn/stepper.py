@@ -10,6 +10,7 @@ from torch import Tensor
 from unrolled.config.checks import PositiveInt, check_value
 from unrolled.core.stepper import CoreStepper, LayerWeights
 from unrolled.nn import checks, dispatch, fit, reference
+from unrolled.nn.modules import beyond_weights
 from unrolled.nn.reach import PLAIN_TENSORS, Unseen, is_open
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ class Stepper:
             weights is not noticed: make a new stepper.  With bfloat16 weights c is carried in float32.
         batch_size: B, rows that step together.
         one_hot: read one-hot indices, int64 (B,), in place of vectors.
-    Raises: ValueError for a bidirectional layer, which has no next step, and for weights of another type or device.
+    Raises: ValueError for a bidirectional layer, which has no next step, for weights of another type or device, and for
+        a layer with hooks or a forward of its own.
 
     >>> from unrolled.nn import GRU
     >>> gru, x = GRU(4, 6), torch.randn(5, 3, 4)
@@ -42,6 +44,8 @@ class Stepper:
         W = of_layers[0].W_hh
         if layer.bidirectional:
             raise ValueError(f"{name} is bidirectional, expected one direction: the reverse one starts at the end")
+        if more := beyond_weights(layer, hooks_after=True):
+            raise ValueError(f"{name} has {more}, which single steps would leave out; take that off, or use layer.step")
         check_value("batch_size", batch_size, PositiveInt)
         if W.device.type != "cpu" or W.dtype not in dispatch.CORE_TYPES:
             raise ValueError(

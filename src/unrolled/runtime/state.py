@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from unrolled.config.options import brief
+from unrolled.saved.atomic_files import pack
 from unrolled.words import counted
 
 Array = NDArray[Any]
@@ -103,7 +104,7 @@ class State(tuple[tuple[Array, ...], ...]):
     def to_bytes(self) -> bytes:
         """Return it as bytes, for a file or another process; their sha256 is among them."""
         named = {f"{number}.{k}": s for number, layer in enumerate(self) for k, s in enumerate(layer)}
-        data = safetensors.numpy.save(named)
+        data = pack(named)
         return _MAGIC + hashlib.sha256(data).digest() + data
 
     @classmethod

@@ -44,6 +44,10 @@ class Streams:
         # Looked up once: a step of a small network takes no longer than a few such looks.
         self._read, self._result, self._copy_of_one = stepper.read, stepper.result, stepper.result.reshape(-1).copy
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle the state, from which a copy reads on by itself."""
+        return Streams, (self._engine, self.state)
+
     def __len__(self) -> int:
         return len(self._stepper.states[0][0])
 

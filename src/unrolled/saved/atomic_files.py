@@ -7,12 +7,13 @@ by one rename, that of the file which holds the sums of the others.  Reading a f
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,25 +45,42 @@ class _Version(msgspec.Struct):
 
 
 def write_file(path: str | Path, data: bytes) -> None:
-    """Write one file atomically; its folder is created if need be.
+    """Write one file as :func:`write_whole`; its folder is created if need be."""
+    with writing(Path(path)):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, data)
+
+
+def write_whole(path: str | Path, data: bytes) -> None:
+    """Write one file atomically, in a folder that is there.
+
+    A link stays one, and what it leads to is written; a pipe or a device is written to as it is.
 
     Raises: CheckpointError if it cannot be written.
     """
     path = Path(path)
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_files({path: data})
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_bytes(data)
+        else:
+            replace_files({Path(os.path.realpath(path)): data})
 
 
 def replace_files(files: dict[Path, bytes]) -> None:
     """Replace files of one folder together, by one rename, that of the last.
 
     The last holds the sha256 of the others.  These lie beside their places before that rename and move into them after
-    it; :func:`read_whole` finds them at either.
+    it; :func:`read_whole` finds them at either.  Another process that writes the last one too waits.
     """
     *others, last = files
     staged = {path: beside(path, sha256(files[path])) for path in others}
     staged[last] = last.with_name(f".{last.name}.unfinished")
+    with _only_one(staged[last]):
+        _replace(files, staged)
+
+
+def _replace(files: dict[Path, bytes], staged: dict[Path, Path]) -> None:
+    *others, last = files
     written = [path for path in files if path == last or _read_if_there(staged[path]) != files[path]]
     try:
         for path in written:
@@ -79,6 +97,29 @@ def replace_files(files: dict[Path, bytes]) -> None:
         staged[path].replace(path)
         for left in path.parent.glob(beside(path, "*").name):  # by saves that were interrupted
             left.unlink()
+
+
+@contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """Hold a file that only one process writes at a time, and renames; it is made if need be."""
+    while True:
+        file = open_own(path, os.O_WRONLY | os.O_CREAT)
+        try:
+            with suppress(OSError):  # not every file system has locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if in_place(path, file):
+                yield
+                return
+        finally:
+            os.close(file)
+
+
+def in_place(path: Path, file: int) -> bool:
+    """Return whether an open file is the one of this name, which another process may have moved or removed."""
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(path))
+    except OSError:
+        return False
 
 
 def beside(path: Path, sum: str) -> Path:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from unrolled.saved.atomic_files import CheckpointError, open_own, writing
+from unrolled.saved.atomic_files import CheckpointError, in_place, open_own, writing
 
 #: The file that is locked; it names the process and the host of the writer, and is there only while that writes.
 LOCK = "run.lock"
@@ -51,7 +51,7 @@ def _acquire(folder: Path) -> int:
         except BaseException:
             os.close(file)
             raise
-        if not _in_place(folder, file):  # the writer before has just removed it
+        if not in_place(folder / LOCK, file):  # the writer before has just removed it
             os.close(file)
             continue
         try:
@@ -98,14 +98,7 @@ def _holder(file: int) -> str:
     return found.group().decode() if found else ""
 
 
-def _in_place(folder: Path, file: int) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file), os.stat(folder / LOCK))
-    except OSError:
-        return False
-
-
 def _release(folder: Path, file: int) -> None:
-    if _in_place(folder, file):
+    if in_place(folder / LOCK, file):
         (folder / LOCK).unlink()
     os.close(file)

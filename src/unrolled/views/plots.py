@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Collection, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from unrolled.notation import LONG_NAMES
+from unrolled.saved.atomic_files import write_whole
 from unrolled.views.colours import HUES, SCALE, VIRIDIS, signal_scale
 from unrolled.views.symbols import visible
 
@@ -33,23 +35,28 @@ def save(figure: Figure, path: Path | str) -> None:
 
     Letters that the font lacks are taken from others of this machine; what none of them has is drawn as a box.
 
-    Raises: ValueError if it has none, or one that stands for no format.
+    Raises: ValueError if it has none, or one that stands for no format; CheckpointError if it cannot be written.
     """
-    if not Path(path).suffix:
+    ending = Path(path).suffix.removeprefix(".")
+    if not ending:
         raise ValueError(f"{path}: no extension, which sets the format; end the name in .png or .svg")
-    if others := fonts_with(_written(figure, path)):
+    picture, lacking = _drawn(figure, ending)
+    if others := fonts_with(lacking):
         for text in figure.findobj(Text):
             assert isinstance(text, Text)
             text.set_fontfamily([*rcParams["font.family"], *others])
-        _written(figure, path)
+        picture, _ = _drawn(figure, ending)
+    write_whole(path, picture)
 
 
-def _written(figure: Figure, path: Path | str) -> set[int]:
-    """Write a figure; return the code points that its font lacks."""
+def _drawn(figure: Figure, format: str) -> tuple[bytes, set[int]]:
+    """Return a picture, and the code points that its font lacks."""
+    file = BytesIO()
     with warnings.catch_warnings(record=True) as said:
         warnings.filterwarnings("always", "Glyph .* missing", UserWarning)
-        figure.savefig(path, dpi=150)
-    return {int(found[1]) for each in said if (found := re.match(r"Glyph (\d+)", str(each.message)))}
+        figure.savefig(file, format=format, dpi=150)
+    lacking = {int(found[1]) for each in said if (found := re.match(r"Glyph (\d+)", str(each.message)))}
+    return file.getvalue(), lacking
 
 
 def fonts_with(code_points: Collection[int]) -> list[str]:

@@ -81,10 +81,11 @@ class Tokenizer(ABC):
             often = sorted(often, key=lambda pretoken: (-counts[pretoken], pretoken))[:most]
         return sorted(often)
 
-    def read(self, path: str | Path, most: int | None = None) -> list[str]:
+    def read(self, path: str | Path, most: int | None = None, nfc: bool = False) -> list[str]:
         """Return the symbols, in id order, of a tokenizer that another program has learned.
 
-        Args: path of its file; most, the number of symbols at most, None for no limit.
+        Args: path of its file; most, the number of symbols at most, None for no limit; nfc, whether texts are read in
+            Unicode normal form C.
         Raises: ValueError naming the file, or if symbols of this kind come from the data alone.
         """
         raise ValueError(

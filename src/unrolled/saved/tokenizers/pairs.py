@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cache
 from heapq import heapify, heappop, heappush
-from itertools import groupby, pairwise
+from itertools import chain, groupby, pairwise
 from pathlib import Path
 
 from unrolled.config.options import option
@@ -37,7 +37,7 @@ ALPHABET = tuple(sorted(_LETTERS.values()))
 
 #: Unicode's white space, without the line end; the code points among which letters, marks and digits are looked for.
 _BLANK = r"\t\x0b-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-_ASSIGNED = 0x32400
+_ASSIGNED = (range(0x32400), range(0xE0100, 0xE01F0))
 #: Halves of code points that stand for no byte.
 _HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 #: Up to where a text can be divided: after a line end, or between a character and white space.
@@ -76,11 +76,11 @@ class BytePairs(ByteTokenizer):
         _refuse_fewer_than_bytes(most)
         return _learned(counts, most, max(2, min_count))  # a pair that occurs once teaches nothing
 
-    def read(self, path: str | Path, most: int | None = None) -> list[str]:
+    def read(self, path: str | Path, most: int | None = None, nfc: bool = False) -> list[str]:
         if most is not None:
             _refuse_fewer_than_bytes(most)
         symbols = dict.fromkeys(ALPHABET)
-        symbols |= dict.fromkeys(first + second for first, second in merges_in(path))
+        symbols |= dict.fromkeys(first + second for first, second in merges_in(path, nfc))
         if foreign := next((symbol for symbol in symbols if self.fault(symbol)), ""):
             raise ValueError(f"{path}: its symbol {foreign!r} is not one of bytes; take a byte-level tokenizer")
         return [*symbols][:most]
@@ -119,7 +119,7 @@ def _pattern() -> re.Pattern[str]:
     """Return the pattern of pre-tokens: GPT-2's, but a line end stands alone and a run has an end."""
     ranges = {"letter": "", "number": ""}  # letters with their marks
     names = {"L": "letter", "M": "letter", "N": "number"}
-    kinds = groupby(range(_ASSIGNED), key=lambda code: names.get(unicodedata.category(chr(code))[0]))
+    kinds = groupby(chain(*_ASSIGNED), key=lambda code: names.get(unicodedata.category(chr(code))[0]))
     for name, codes in kinds:
         if name:
             first, *rest = codes

@@ -1,0 +1,60 @@
+"""The lock of a journal, the file in which a study is kept: one process appends to it at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+from pathlib import Path
+
+from unrolled.config.options import option
+
+
+class JournalLock:
+    """A lock that ends with the process that holds it, however that ends, as Optuna asks for one.
+
+    Args: path of the journal.
+
+    >>> lock = JournalLock("study.journal")
+    >>> _ = Path("study.journal").write_bytes(b"a whole line" + bytes([10]) + b"a line that was cut o")
+    >>> lock.acquire()
+    True
+    >>> lock.release()
+    >>> Path("study.journal").read_text()
+    'a whole line\\n'
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = path
+        self._file = -1
+
+    def acquire(self) -> bool:
+        """Wait until nobody else appends; drop the last line if the one who wrote it could not end it."""
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            self._lock(file)
+            _drop_unfinished_line(file)
+        except BaseException:
+            os.close(file)
+            raise
+        self._file = file
+        return True
+
+    def release(self) -> None:
+        """Let others append."""
+        os.close(self._file)
+
+    def _lock(self, file: int) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            said = f"this file system has no locks; keep the study on another, or in a database ({option('storage')})"
+            raise OSError(error.errno, said) from None
+
+
+def _drop_unfinished_line(file: int) -> None:
+    if size := os.fstat(file).st_size:
+        with mmap.mmap(file, size, access=mmap.ACCESS_READ) as lines:
+            end = lines.rfind(b"\n") + 1
+        if end < size:
+            os.ftruncate(file, end)

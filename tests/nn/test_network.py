@@ -1,0 +1,94 @@
+"""What reads the weights of a module in place of calling it, where a call would do more than they say."""
+
+import pytest
+import torch
+from torch.nn.utils import parametrizations, prune, weight_norm
+
+import unrolled.nn
+from unrolled.nn import GRU, Stepper
+from unrolled.nn.network import network_of
+from unrolled.nn.network_module import module_of
+
+
+class Scaled(GRU):
+    def forward(self, input, hx=None):
+        return super().forward(3 * input, hx)
+
+
+class Joined(torch.nn.Sequential):
+    def forward(self, x):
+        y, _ = self[0](x)
+        return self[1](y.relu())
+
+
+def with_forward(layer):
+    layer.forward = lambda x: GRU.forward(layer, 3 * x)
+    return layer
+
+
+def with_pre_hook(layer):
+    layer.register_forward_pre_hook(lambda _, given: (3 * given[0], *given[1:]))
+    return layer
+
+
+def with_hook(layer):
+    layer.register_forward_hook(lambda _, given, results: (3 * results[0], results[1]))
+    return layer
+
+
+CHANGED = {
+    "class": lambda: Scaled(4, 6),
+    "object": lambda: with_forward(GRU(4, 6)),
+    "hook before": lambda: with_pre_hook(GRU(4, 6)),
+    "pruned": lambda: prune.l1_unstructured(GRU(4, 6), "weight_hh_l0", 0.5),
+    "hook of a weight": lambda: weight_norm(GRU(4, 6), "weight_hh_l0"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("make", [*CHANGED.values(), lambda: with_hook(GRU(4, 6))], ids=[*CHANGED, "hook after"])
+def test_stepper_of_a_layer_whose_call_does_more_is_refused(make):
+    with pytest.raises(ValueError, match=r"GRU has .*, which single steps would leave out; .* use layer\.step"):
+        Stepper(make())
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("whole", [lambda layer: layer, lambda layer: [layer, torch.nn.Linear(6, 2)]])
+@pytest.mark.parametrize("make", CHANGED.values(), ids=CHANGED)
+def test_module_whose_call_does_more_is_no_network(make, whole):
+    with pytest.raises(TypeError, match=r"has .*, which its weights do not say"):
+        network_of(whole(make()))
+
+
+@pytest.mark.parametrize("part", ["embedding", "rnn", "head"])
+def test_module_of_a_network_that_was_pruned_is_no_network(part):
+    module = module_of(network_of([torch.nn.Embedding(9, 4), GRU(4, 6), torch.nn.Linear(6, 2)]))
+    changed, weight = (module.rnn[0], "weight_hh_l0") if part == "rnn" else (getattr(module, part), "weight")
+    prune.l1_unstructured(changed, weight, 0.5)
+    with pytest.raises(TypeError, match="has hooks of its forward, which its weights do not say"):
+        module.network()
+    prune.remove(changed, weight)
+    assert module.network().width == 2
+
+
+def test_sequential_with_a_forward_of_its_own_is_no_network():
+    with pytest.raises(TypeError, match="Joined has a forward of its own"):
+        network_of(Joined(GRU(4, 6), torch.nn.Linear(6, 2)))
+
+
+def test_layer_with_a_forward_of_its_own_is_none_of_torchs():
+    with pytest.raises(TypeError, match="forward of its own"):
+        Scaled(4, 6).to_torch()
+
+
+def test_what_changes_no_number_may_be_there():
+    class Named(GRU):
+        pass
+
+    layer = parametrizations.weight_norm(Named(4, 6), "weight_hh_l0")
+    x, called, step = torch.randn(5, 3, 4), [], Stepper(layer, 3)
+    assert torch.equal(torch.stack([step(x_t) for x_t in x]), layer(x)[0])
+    plain = unrolled.nn.LSTM(4, 6)
+    plain.register_forward_hook(lambda *_: called.append(True))  # as what watches a training does
+    plain.register_full_backward_hook(lambda *_: None)
+    assert network_of(torch.nn.Sequential(plain)).width == 6
