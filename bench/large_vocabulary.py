@@ -59,7 +59,7 @@ def run(way: str, text: Path, V: int, H: int, minutes: float, scratch: Path) -> 
     """Return what one way costs and learns, in a process of its own."""
     out, log = scratch / way, scratch / f"{way}.log"
     sizes = ["--vocabulary-size", str(V), "--hidden-size", str(H), "--minutes", str(minutes)]
-    samples = ["--softmax-samples", str(SAMPLES if way == "sampled" else 0)]
+    samples = ["--softmax-samples", str(SAMPLES if way == "sampled" else 0), "--log-every", "1"]
     command = ["-m", "unrolled", "train", str(text), "--kind", "words", "--out", str(out), *sizes, *samples]
     if way == "adaptive":
         command = [__file__, INNER, str(text), str(V), str(H), str(minutes)]

@@ -60,7 +60,6 @@ PLACES: dict[str, tuple[str | None, Callable[[dict[str, Any]], str]]] = {
     "parallel": ("parallel", tables.parallel),
     "campaign": ("campaign", tables.campaign),
     "large_corpus": ("large_corpus", tables.large_corpus),
-    "large_vocabulary": ("large_vocabulary", tables.large_vocabulary),
     "marks": (None, lambda found: tables.markdown(marks.HEAD, marks.table(results_of))),
 }
 

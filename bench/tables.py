@@ -248,18 +248,6 @@ def large_corpus(found: Found) -> str:
     )
 
 
-def large_vocabulary(found: Found) -> str:
-    """What a softmax over many words learns in the same time, in three ways, and the memory of each."""
-    rows = [
-        [r["name"], f"{r['rate']:,.0f}", f"{r['symbols']:,}", f"{r['bits']:.3f}", f"{r['peak'] / 1e9:.2f}"]
-        for r in found["rows"]
-    ]
-    peak = f">largest process, GB (aim {found['goals']['peak'] / 1e9:.0f})"
-    table = markdown(f"softmax|>symbols/s|>symbols read|>bits/symbol of the test split|{peak}", rows)
-    of = f"Words of {found['text'] / 1e6:.0f} MB of text, V {found['V']:,}, H {found['H']}, {found['each']:.0f} s each"
-    return f"{of}:\n\n{table}"
-
-
 def corpus(found: Found) -> str:
     """Bits per character of each cell and size, and what simple predictors reach."""
     lines = [
