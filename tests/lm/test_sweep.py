@@ -166,6 +166,16 @@ def test_options_that_matter_are_found(corpus, tmp_path):
     assert [*found] == ["learning_rate", "seed"]
 
 
+def test_no_option_matters_where_the_best_trials_are_as_good_as_the_worst(corpus, tmp_path, recwarn):
+    sweep = Sweep(corpus, searching({"max_steps": 5}, learning_rate=[0.02, 1e-6]), tmp_path / "study.journal")
+    for rate in (0.02, 1e-6, 1e-6, 1e-6):
+        sweep._study.enqueue_trial({"learning_rate": rate})
+    sweep.run(4)
+    assert len({trial.bits for trial in sweep.trials()}) == 2
+    assert sweep.importance() == {}
+    assert not [w for w in recwarn if "importances" in str(w.message)]
+
+
 def test_signal_ends_the_sweep_and_the_trial_under_way_does_not_count(corpus, tmp_path, monkeypatch):
     def interrupted(model, corpus, training, callbacks):
         class Interrupt(Callback):

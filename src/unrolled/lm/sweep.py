@@ -129,18 +129,21 @@ class Sweep:
         return RunConfig.from_dict(json.loads(of_trial.user_attrs[_CONFIG]) | {"data": asdict(self.config.data)})
 
     def importance(self) -> dict[str, float]:
-        """Return how much each searched option mattered, the shares of 1 in falling order; empty for few trials.
+        """Return how much each searched option mattered, the shares of 1 in falling order.
 
-        It decides whether a trial is among the best tenth, or the best five of fewer than fifty.
+        It decides whether a trial is among the best tenth, or the best five of fewer than fifty.  Empty for fewer than
+        four trials, and where the best are as good as the worst.
 
         Source: PED-ANOVA: Watanabe, Bansal and Hutter 2023, IJCAI.
         """
         import optuna
 
-        whole = [trial for trial in self.trials() if not trial.note]
-        if len(whole) < 4 or len({trial.bits for trial in whole}) < 2:
+        bits = sorted(trial.bits for trial in self.trials() if not trial.note and trial.bits is not None)
+        if len(bits) < 4:
             return {}
-        among = min(0.5, max(0.1, BEST / len(whole)))
+        among = min(0.5, max(0.1, BEST / len(bits)))
+        if bits[math.ceil(among * len(bits)) - 1] == bits[-1]:
+            return {}
         evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=among)
         found = optuna.importance.get_param_importances(self._study, evaluator=evaluator)
         return {name: float(share) for name, share in found.items()}
