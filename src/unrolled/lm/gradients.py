@@ -143,7 +143,8 @@ def by_hand(
         Weights(*(None if t is None else masked(t, mask if t is w.W_hh else None, narrow) for t in w))
         for w, mask in zip([*first, *weights[1:]], masks_hh, strict=True)
     ]
-    W, b, before = masked(W_hy, None, narrow), masked(b_y, None, narrow), [masked(s, None, narrow) for s in before]
+    before = tuple(masked(s, None, narrow) for s in before)
+    W, b = masked(W_hy, None, narrow), masked(b_y, None, narrow)
     masks: list[Mask | None] = [None]  # of the dropout before each layer
 
     def drop(x: Tensor) -> Tensor:

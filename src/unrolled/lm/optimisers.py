@@ -93,7 +93,7 @@ class AdamW:
     def step(self, learning_rate: float, scale: float) -> None:
         """Take one step with the gradients times `scale`, then zero them."""
         self.steps += 1
-        t = self.steps.item()
+        t = float(self.steps)
         elementwise.adam(
             AdamStep(self.values, self.flat.gradients, **self.moments),
             scale=scale,

@@ -194,7 +194,7 @@ def backward(
     states = (tensors.h_0, tensors.c_0, tensors.h_reset, tensors.c_reset)
     dh_0, dc_0, *dreset = (_like(s) if wanted else None for s, wanted in zip(states, needs[1:5], strict=True))
     dweights = [Weights._make(map(_like, direction)) for direction in weights] if needs[5] else None
-    gradients = GradientTensors(dy, dh_n, dc_n, dx, dh_0, dc_0, dweights, *dreset, sums)
+    gradients = GradientTensors(dy, dh_n, dc_n, dx, dh_0, dc_0, dweights, *dreset, sums=sums)
     run(kind, layout, [tensors], [gradients], True, segment)
     return gradients
 
