@@ -324,18 +324,16 @@ class Finish {
   Index hidden_at_[Cell::gates];
 };
 
-// All steps, segment by segment from the last; `forward` restores the gates of a segment, null: all are kept.
-template <class Cell, class T>
-[[gnu::noinline]] void run_segments(BackwardPlan<Cell, T>& plan, const Forward<Cell, T>* forward, const Team& team) {
+// All steps, segment by segment from the last; `recompute(s0, s1)` restores the gates of a segment.
+template <class Cell, class T, class Recompute>
+void run_segments(BackwardPlan<Cell, T>& plan, Index segment, const Team& team, Recompute recompute) {
   const CallOf<T>& call = plan.call;
-  const Index segment = forward ? plan.segment : call.T;
   for (Index end = plan.order.steps(); end > 0;) {
     const Index begin = max_of(end - segment, 0);
-    const auto saved_of = [&](Index which) { return plan.saved_of(which, begin, end); };
-    if (forward) forward->recompute(begin, end, saved_of);
+    recompute(begin, end);
     for (Index s1 = end; s1 > begin;) {
       const Index s0 = max_of(s1 - plan.chunk, begin);
-      walk_back(plan, team, s0, s1, saved_of);
+      walk_back(plan, team, s0, s1, [&](Index which) { return plan.saved_of(which, begin, end); });
       add_sums(plan, team, s0, s1);
       s1 = s0;
     }
@@ -351,10 +349,12 @@ void backward_of(const CallOf<T>& call, void* scratch, const Team& team) {
   Arena arena(scratch);
   BackwardPlan<Cell, T> plan(call, team.size, arena);
   plan.prepare(team);
-  if (!call.segment) return run_segments<Cell, T>(plan, nullptr, team);
+  if (!call.segment) return run_segments(plan, call.T, team, [](Index, Index) {});
   Plan<Cell, T> forward_plan(call, team.size, arena);
   forward_plan.arrange();
   forward_plan.pack(team);
   const Forward<Cell, T> forward(forward_plan, team);
-  run_segments(plan, &forward, team);
+  run_segments(plan, plan.segment, team, [&](Index s0, Index s1) {
+    forward.recompute(s0, s1, [&](Index which) { return plan.saved_of(which, s0, s1); });
+  });
 }
