@@ -192,9 +192,10 @@ def backward(
     x, weights = tensors.x, tensors.weights
     dx = _buffer(x, x.shape, x.dtype) if needs[0] and not checks.is_one_hot(x) else None
     states = (tensors.h_0, tensors.c_0, tensors.h_reset, tensors.c_reset)
-    dh_0, dc_0, *dreset = (_like(s) if wanted else None for s, wanted in zip(states, needs[1:5], strict=True))
+    dstates = (_like(s) if wanted else None for s, wanted in zip(states, needs[1:5], strict=True))
+    dh_0, dc_0, dh_reset, dc_reset = dstates
     dweights = [Weights._make(map(_like, direction)) for direction in weights] if needs[5] else None
-    gradients = GradientTensors(dy, dh_n, dc_n, dx, dh_0, dc_0, dweights, *dreset, sums=sums)
+    gradients = GradientTensors(dy, dh_n, dc_n, dx, dh_0, dc_0, dweights, dh_reset, dc_reset, sums)
     run(kind, layout, [tensors], [gradients], True, segment)
     return gradients
 
