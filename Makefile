@@ -9,7 +9,7 @@ CPP  := $(wildcard csrc/*.h csrc/*.cpp csrc/simd/*.h)
 DRIVERS := $(wildcard bench/*.h bench/*.cpp tests/core/*.h tests/core/*.cpp)
 ASAN := build/asan
 
-.PHONY: test demo lint format bench prove kill ranks examples asan tsan wheel docs clean
+.PHONY: test demo lint format bench prove kill ranks examples asan tsan macos wheel docs clean
 
 test: $(VENV)/.installed
 	$(PY) -m pytest -n $(JOBS)
@@ -77,6 +77,11 @@ build/tsan/streams: $(CPP) tests/runtime/c_threads.c src/unrolled/include/unroll
 
 build/tsan/model: $(VENV)/.installed
 	$(PY) -c "from unrolled import nn; nn.save([nn.LSTM(5, 64)], '$@')"
+
+# The C library compiled and linked for macOS by Zig, which carries that system's headers; nothing of it runs.
+macos: $(VENV)/.installed
+	$(PY) -m pip install -q ziglang
+	$(PY) -m pytest tests/core/test_macos.py
 
 # A wheel for Linux that says which systems it runs on, and runs in an environment that has nothing else.
 wheel: $(VENV)/.installed

@@ -24,6 +24,7 @@ BENCHES = (
     "call_costs",
     "runtime",
     "c_header",
+    "small_weights",
     "composing",
     "memory",
     "train_throughput",

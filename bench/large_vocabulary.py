@@ -1,7 +1,8 @@
-"""Words to V 100,000: the softmax over all, on a sample, and torch's adaptive one, in the same minutes.
+"""Words to V 100,000: the softmax over all, on a sample, and torch's adaptive one, in the same seconds.
 
-    python bench/large_vocabulary.py TEXT              a row for each; --minutes 5, --vocabulary-size 100000
-    python bench/large_vocabulary.py TEXT --only sampled
+    python bench/large_vocabulary.py                    on the sources of Python's standard library; five minutes
+    python bench/large_vocabulary.py --text TEXT --seconds 300
+    python bench/large_vocabulary.py --quick            seconds; the numbers mean nothing
 
 Each row is a run of its own process, whose peak of memory is that of the whole command: reading, training, checkpoints,
 the report at the end.  The adaptive softmax has the same layers, batches and rates, is trained by autograd, and is
@@ -10,17 +11,19 @@ measured on the same symbols.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from harness import Report, parser
 
 from unrolled.config.training import TrainingConfig
 from unrolled.corpus.corpus import Corpus
@@ -31,46 +34,47 @@ from unrolled.lm.model import SequenceModel
 from unrolled.lm.recipe import NOMINAL, Facts, choose
 from unrolled.lm.schedule import Schedule
 
-WAYS = ("full", "sampled", "adaptive")
 SAMPLES, CUTOFFS, DIVISOR = 4096, (2000, 20000), 4.0
+WAYS = {
+    "full": "over all",
+    "sampled": f"on a sample of {SAMPLES:,}",
+    "adaptive": "torch's `AdaptiveLogSoftmaxWithLoss`, at 5 times the rate",
+}
+#: Characters of the text with --quick.
+QUICK = 1_000_000
+#: What is asked for: bytes of memory.
+GOALS = {"peak": 4e9}
 
 
-def run(way: str, text: str, V: int, H: int, minutes: float) -> dict[str, float]:
+def sources(folder: Path, most: int | None) -> Path:
+    """Return a file of the sources of Python's standard library, of so many characters at most."""
+    library, text = Path(sysconfig.get_path("stdlib")), folder / "sources.txt"
+    files = sorted(file for file in library.rglob("*.py") if "site-packages" not in file.parts)
+    whole = "\n".join(file.read_bytes().decode("utf-8", "ignore") for file in files)
+    text.write_text(whole[:most], encoding="utf-8")
+    return text
+
+
+def run(way: str, text: Path, V: int, H: int, minutes: float, scratch: Path) -> dict[str, Any]:
     """Return what one way costs and learns, in a process of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        sizes = ["--vocabulary-size", str(V), "--hidden-size", str(H), "--minutes", str(minutes)]
-        if way == "adaptive":
-            command = [sys.executable, __file__, text, "--inner", *sizes]
-        else:
-            samples = ["--softmax-samples", str(SAMPLES if way == "sampled" else 0)]
-            command = [
-                sys.executable,
-                "-m",
-                "unrolled",
-                "train",
-                text,
-                "--kind",
-                "words",
-                "--out",
-                f"{folder}/run",
-                *sizes,
-            ]
-            command += samples
-        with Path(folder, "log").open("w+") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log)
-            _, status, usage = os.wait4(process.pid, 0)
-            log.seek(0)
-            said = log.read()
-        if status:
-            raise SystemExit(said)
-        peak = usage.ru_maxrss * 1024
-        if way == "adaptive":
-            return json.loads(said.splitlines()[-1]) | {"peak": peak}
-        print(said, file=sys.stderr)
-        lines = [json.loads(line) for line in Path(folder, "run", "metrics.jsonl").read_text().splitlines()]
-        last = [line for line in lines if "nats" in line][-1]
-        bits = json.loads(Path(folder, "run", "evaluation.json").read_text())["bits"]
-        return {"bits": bits, "symbols": last["symbols"], "rate": last["symbols"] / last["seconds"], "peak": peak}
+    out, log = scratch / way, scratch / f"{way}.log"
+    sizes = ["--vocabulary-size", str(V), "--hidden-size", str(H), "--minutes", str(minutes)]
+    samples = ["--softmax-samples", str(SAMPLES if way == "sampled" else 0), "--log-every", "1"]
+    command = ["-m", "unrolled", "train", str(text), "--kind", "words", "--out", str(out), *sizes, *samples]
+    if way == "adaptive":
+        command = [__file__, INNER, str(text), str(V), str(H), str(minutes)]
+    with log.open("w") as said:
+        process = subprocess.Popen([sys.executable, *command], stdout=said, stderr=said)
+        _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(log.read_text())
+    about = {"name": WAYS[way], "peak": usage.ru_maxrss * 1024}
+    if way == "adaptive":
+        return about | json.loads(log.read_text().splitlines()[-1])
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    last = [line for line in lines if "nats" in line][-1]
+    bits = json.loads((out / "evaluation.json").read_text())["bits"]
+    return about | {"bits": bits, "symbols": last["symbols"], "rate": last["symbols"] / last["seconds"]}
 
 
 def adaptive(text: str, V: int, H: int, minutes: float) -> dict[str, float]:
@@ -115,27 +119,39 @@ def measured(model: SequenceModel, head: torch.nn.Module, rank: torch.Tensor, co
     return nats / N / float(np.log(2))
 
 
-def main() -> None:
-    """Print a row for each way."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("text")
-    options.add_argument("--only", choices=WAYS)
+#: The word that starts the adaptive softmax in a process of its own.
+INNER = "--adaptive"
+
+
+def line(row: dict[str, Any]) -> str:
+    """Return a row for the terminal."""
+    form = "{name:58} {rate:,.0f} symbols/s, {symbols:,} read, {bits:.3f} bits/symbol, peak {peak:,} bytes"
+    return form.format(**row)
+
+
+def main() -> int:
+    """Run all rows; returns the exit code."""
+    if sys.argv[1:2] == [INNER]:
+        text, V, H, minutes = sys.argv[2:]
+        print(json.dumps(adaptive(text, int(V), int(H), float(minutes))))
+        return 0
+    options = parser(__doc__, seconds=60)
+    options.add_argument("--text", type=Path, help="by default the sources of Python's standard library")
     options.add_argument("--vocabulary-size", type=int, default=100_000)
     options.add_argument("--hidden-size", type=int, default=256)
-    options.add_argument("--minutes", type=float, default=5)
-    options.add_argument("--inner", action="store_true", help=argparse.SUPPRESS)
-    given = options.parse_args()
-    sizes = given.text, given.vocabulary_size, given.hidden_size, given.minutes
-    if given.inner:
-        print(json.dumps(adaptive(*sizes)))
-        return
-    print("| softmax | symbols/s | symbols read | bits/symbol of the test split | peak, GB |")
-    print("| --- | ---: | ---: | ---: | ---: |")
-    for way in [given.only] if given.only else WAYS:
-        row = run(way, *sizes)
-        numbers = f"{row['rate']:,.0f} | {row['symbols']:,} | {row['bits']:.3f} | {row['peak'] / 1e9:.2f}"
-        print(f"| {way} | {numbers} |", flush=True)
+    arguments = options.parse_args()
+    V, H, seconds = arguments.vocabulary_size, arguments.hidden_size, arguments.seconds
+    if arguments.quick:
+        V, H, seconds = 10_000, 16, 2.0
+    report = Report("large_vocabulary", arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        text = arguments.text or sources(scratch, QUICK if arguments.quick else None)
+        for way in WAYS:
+            report.add(lambda way=way: run(way, text, V, H, seconds / 60, scratch), line)  # type: ignore[misc]
+        size = text.stat().st_size
+    return report.finish(goals=GOALS, V=V, H=H, each=seconds, text=size)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -22,7 +22,10 @@ from harness import RESULTS, ROOT
 
 DOCUMENTS = (
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("performance", "shapes", "scale", "deploy", "lm")),
+    *(
+        ROOT / "docs" / f"{name}.md"
+        for name in ("performance", "shapes", "scale", "deploy", "deploy/html", "deploy/small-weights", "lm")
+    ),
 )
 #: Place -> (bench, function from the bench's JSON to the table); no bench where a table is made of many.
 PLACES: dict[str, tuple[str | None, Callable[[dict[str, Any]], str]]] = {
@@ -50,8 +53,10 @@ PLACES: dict[str, tuple[str | None, Callable[[dict[str, Any]], str]]] = {
     "ways": ("runtime", lambda found: tables_runtime.ways(found, results_of("c_header"))),
     "runtime_steps": ("runtime", lambda found: tables_runtime.runtime_steps(found, results_of("layers"))),
     "runtime_weights": ("runtime", tables_runtime.runtime_weights),
-    "runtime_many": ("runtime", tables_runtime.runtime_many),
+    "runtime_many": ("runtime", lambda found: tables_runtime.runtime_many(found, results_of("layers"))),
     "c_header": ("c_header", tables_runtime.c_header),
+    "small_weights": ("small_weights", tables_runtime.small_weights),
+    "one_file": ("one_file", tables_runtime.one_file),
     "parallel": ("parallel", tables.parallel),
     "campaign": ("campaign", tables.campaign),
     "large_corpus": ("large_corpus", tables.large_corpus),

@@ -35,6 +35,7 @@ from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
 from unrolled.nn.network import network_of
 from unrolled.runtime import RuntimeModel, TextModel
 from unrolled.saved.narrow import narrowed
+from unrolled.saved.network import Network
 from unrolled.saved.network_folder import save_network
 
 CELLS = ("LSTM", "GRU")
@@ -136,7 +137,15 @@ def streams(cell: str, H: int, B: int, seconds: float) -> Row:
     same(f"{cell} {B} streams", {"h": torch.from_numpy(together.step(x))}, {"h": want}, 0.0)
     times = interleave({"together": lambda: together.step(x), "alone": each}, seconds)
     row = {"what": "streams", "cell": cell, "H": H, "B": B, "us": {n: times.ms(n) * 1e3 for n in times.seconds}}
+    row["multiply_adds"] = B * multiply_adds(model.network)
     return row | {"ratio": times.ratio("alone", "together"), "rounds": times.rounds}
+
+
+def multiply_adds(network: Network) -> int:
+    """Return how many a step of one row takes: one for each weight of a matrix, but for a column that a symbol is."""
+    matrices = [w for layer in network.layers for w in (layer.directions[0].W_ih, layer.directions[0].W_hh)]
+    head = [] if network.head is None else [network.head.W]
+    return sum(w.size for w in [*matrices[network.one_hot :], *head])
 
 
 def smaller_weights(cell: str, H: int, seconds: float) -> Row:
@@ -253,6 +262,7 @@ def scoring(H: int, lines: int) -> Row:
     seconds = {name: min(duration(body) for _ in range(3)) for name, body in bodies.items()}
     seconds["steps"] *= lines / len(texts[::STEPPED])
     row = {"what": "score", "H": H, "lines": lines, "symbols": sum(map(len, texts)), "s": seconds}
+    row["multiply_adds"] = row["symbols"] * multiply_adds(model.network)
     return row | {"ratio": {name: seconds[name] / seconds["batch"] for name in ("each", "steps")}}
 
 

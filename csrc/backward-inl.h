@@ -39,7 +39,8 @@ class BackwardRows {
   // With a projection: dp_t = dh_t, the gradient of W_hr m_t.
   void project(Index s, Part part) {
     const Index n = point(s);
-    recurrent_product(n, part, [&](Index k, Index j, V dh) { write<Compute>(at_.dp[k] + j, dh); });
+    recurrent_product(n, turning(buffers_.hidden.of(part), s),
+                      [&](Index k, Index j, V dh) { write<Compute>(at_.dp[k] + j, dh); });
   }
 
   void step(Index s, Part part) {
@@ -49,7 +50,7 @@ class BackwardRows {
       multiply_rows(panels, panels.of(part), at_.dp, n,
                     [&](Index k, Index j, const Sum* sum) { cell(k, j, convert<Compute>(load(sum))); });
     } else {
-      recurrent_product(n, part, [&](Index k, Index j, V dh) { cell(k, j, dh); });
+      recurrent_product(n, turning(buffers_.hidden.of(part), s), [&](Index k, Index j, V dh) { cell(k, j, dh); });
     }
     finish_starts(timeline_.time(s), n, part);
   }
@@ -93,7 +94,7 @@ class BackwardRows {
 
   // each(row, unit, dh_t): dh_t is W_hh^T da_{t+1} plus all other gradients of h_t.
   template <class Each>
-  [[gnu::always_inline]] void recurrent_product(Index n, Part part, Each each) {
+  [[gnu::always_inline]] void recurrent_product(Index n, Range range, Each each) {
     const auto& panels = buffers_.hidden;
     const auto product = [&](Sum* sums, Index p, Index N, Index r0, Index R) {
       if (follows_) {
@@ -102,7 +103,7 @@ class BackwardRows {
         for (Index k = 0; k < N * R * panels.vectors(p); ++k) store(sums + k * kWidth<Sum>, Vec<Sum>{});
       }
     };
-    for_each_tile(panels, panels.of(part), n, product, [&](Index k, Index j, const Sum* sum) {
+    for_each_tile(panels, range, n, product, [&](Index k, Index j, const Sum* sum) {
       const V dy = read_n<Compute>(at_.dy[k] + j, panels.lanes(j));
       each(k, j, convert<Compute>(load(sum)) + dy + load(at_.extra[k] + j));
     });
@@ -123,7 +124,7 @@ class BackwardRows {
     const StepBack<Compute> back = Cell::backward(saved, vectors.of, h, h_prev, c, c_prev, dh, dc, da);
     for (int slot = 0; slot < Cell::slots; ++slot) {
       write<Compute>(at_.da[k] + slot * Hp_ + j, da[slot]);
-      if (BackwardPlan<Cell, T>::da_is_rounded && gradients_.weights.W_ih) {
+      if (BackwardPlan<Cell, T>::da_is_rounded && gradients_.of_weights()) {
         Compute* sum = buffers_.da_sums + (order_.row_of(share_, k) * Cell::slots + slot) * Hp_ + j;
         store(sum, load(sum) + da[slot]);
       }
@@ -150,7 +151,8 @@ class BackwardRows {
   // Where a row starts, the gradients of the state before the step go to the state that it starts from.
   void finish_starts(Index t, Index n, Part part) {
     const auto& panels = plan_.projected ? buffers_.projection : buffers_.hidden;
-    const auto [from, to] = panels.units(panels.of(part), Hp_);
+    const Range units = panels.units(panels.of(part), Hp_);
+    const Index from = units.begin, to = units.end;
     for (Index k = 0; k < n; ++k) {
       const Index b = order_.row_of(share_, k);
       const Origin origin = timeline_.origin(t, b);

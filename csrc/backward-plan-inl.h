@@ -28,7 +28,7 @@ struct BackwardBuffers {
   StartCells<T> c_start;
   StartSums<T> initial, reset;
   Compute* vectors;            // (vectors, Hp): per-unit vectors
-  Sum *dW_ih, *dW_hh, *dW_hr;  // the caller's arrays where those hold sums
+  Sum *dW_ih, *dW_hh, *dW_hr;  // the caller's arrays where those hold sums, or are added to
   Sum* db;                     // (slots, Hp)
   Compute* da_sums;            // (B, slots, Hp): over the steps, where da is rounded when it is stored
   Sum* dW_t;                   // (I, G, Hp): dW_ih transposed, for one-hot input
@@ -53,11 +53,11 @@ struct SumBuffers {
 // Pointers to the rows of one step.
 template <class T>
 struct BackwardPointers {
-  const T::Compute** extra;  // dh_n at a row's last step; the GRU's direct part
-  const T::Compute **c, **c_prev;
-  const T::Storage **da_next, **dy, **saved, **h, **h_prev;
-  T::Storage **da, **dp, **m;
-  T::Compute **dc, **dh;
+  const typename T::Compute** extra;  // dh_n at a row's last step; the GRU's direct part
+  const typename T::Compute **c, **c_prev;
+  const typename T::Storage **da_next, **dy, **saved, **h, **h_prev;
+  typename T::Storage **da, **dp, **m;
+  typename T::Compute **dc, **dh;
 };
 
 template <class Cell, class T>
@@ -190,13 +190,14 @@ struct BackwardPlan {
     if (Cell::has_c) to.c_start.layout(recurrence, c.B * Hp, arena);
     to.initial = lay_start(gradients.dh_0, gradients.dc_0, arena);
     to.reset = lay_start(gradients.dh_reset, gradients.dc_reset, arena);
-    to.dW_ih = sums_in(gradients.weights.W_ih, by_symbol ? 0 : Cell::gates * c.H * c.I, arena);
-    to.dW_hh = sums_in(gradients.weights.W_hh, Cell::gates * c.H * c.P, arena);
-    to.dW_hr = sums_in(gradients.weights.W_hr, c.P * c.H, arena);
+    const auto &wanted = gradients.weights, &sums = gradients.sums;
+    to.dW_ih = sums_in(wanted.W_ih, sums.W_ih, by_symbol ? 0 : Cell::gates * c.H * c.I, arena);
+    to.dW_hh = sums_in(wanted.W_hh, sums.W_hh, Cell::gates * c.H * c.P, arena);
+    to.dW_hr = sums_in(wanted.W_hr, sums.W_hr, c.P * c.H, arena);
     arena.take(Cell::slots * Hp, to.db);
-    arena.take(da_is_rounded && gradients.weights.W_ih ? c.B * Cell::slots * Hp : 0, to.da_sums);
+    arena.take(da_is_rounded && gradients.of_weights() ? c.B * Cell::slots * Hp : 0, to.da_sums);
     arena.take(Cell::vectors * Hp, to.vectors);
-    arena.take(by_symbol && gradients.weights.W_ih ? c.I * Cell::gates * Hp : 0, to.dW_t);
+    arena.take(by_symbol && gradients.of_weights() ? c.I * Cell::gates * Hp : 0, to.dW_t);
     arena.take(segment * c.B * Cell::saved * Hp, to.gates);
     arena.take(Cell::has_c ? segment * c.B * Hp : 0, to.cells);
     return to;
@@ -217,7 +218,8 @@ struct BackwardPlan {
   }
 
   // Weight gradients are summed in the caller's array where that has the type of the sums.
-  Sum* sums_in(Storage* given, Index n, Arena& arena) const {
+  Sum* sums_in(Storage* given, Sum* added_to, Index n, Arena& arena) const {
+    if (added_to) return added_to;
     if constexpr (__is_same(Storage, Sum)) {
       return given;
     } else {
@@ -237,7 +239,7 @@ struct BackwardPlan {
     to.c_start.fill(recurrence, call.H, Hp, b);
     clear_start(to.initial, gradients.dh_0, gradients.dc_0, part);
     clear_start(to.reset, gradients.dh_reset, gradients.dc_reset, part);
-    if (gradients.weights.W_ih) clear_sums(to, part);
+    if (gradients.of_weights()) clear_sums(to, !gradients.sums.W_ih, part);
   }
 
   template <class Element>
@@ -246,16 +248,15 @@ struct BackwardPlan {
     for (Index k = mine.begin; k < mine.end; ++k) to[k] = Element{};
   }
 
-  void clear_sums(const BackwardBuffers<T>& to, Part part) const {
+  // `all`: also the arrays that sums could be added to.
+  void clear_sums(const BackwardBuffers<T>& to, bool all, Part part) const {
     const Index units = Cell::gates * call.H;
     clear(to.db, Cell::slots * Hp, part);
     if (da_is_rounded) clear(to.da_sums, call.B * Cell::slots * Hp, part);
+    if (by_symbol) clear(to.dW_t, call.I * Cell::gates * Hp, part);
+    if (!all) return;
     clear(to.dW_hh, units * call.P, part);
     if (projected) clear(to.dW_hr, call.P * call.H, part);
-    if (by_symbol) {
-      clear(to.dW_t, call.I * Cell::gates * Hp, part);
-    } else {
-      clear(to.dW_ih, units * call.I, part);
-    }
+    if (!by_symbol) clear(to.dW_ih, units * call.I, part);
   }
 };

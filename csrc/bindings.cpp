@@ -22,10 +22,12 @@
 #include "barrier.h"
 #include "sampler.h"
 #include "dispatch.h"
+#include "elementwise.h"
 #include "layer_call.h"
 #include "array_view.h"
 #include "number_types.h"
 #include "numbers.h"
+#include "numpy_array.h"
 #include "threads.h"
 #include "request.h"
 #include "step.h"
@@ -196,29 +198,6 @@ nb::object buffer(std::string_view dtype, const std::vector<std::size_t>& shape)
                       [&]<class Real>(const Kernels<Real>&) { return view_of<nb::pytorch>(LeasedArray<Real>(shape)); });
 }
 
-using Flat = nb::ndarray<nb::ro, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using FlatOut = nb::ndarray<nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-
-template <class Real>
-const Real* numbers(const Flat& array) {
-  return static_cast<const Real*>(array.data());
-}
-
-void activate(const std::string& function, const Flat& x, const FlatOut& y) {
-  if (function != "tanh" && function != "sigmoid") {
-    throw std::invalid_argument("activate: no function '" + function + "'; the legal names are sigmoid, tanh");
-  }
-  if (x.dtype() != y.dtype()) throw nb::type_error("activate: x and y differ in type");
-  if (x.size() != y.size()) throw std::invalid_argument("activate: x and y differ in length");
-  const auto *from = static_cast<const char*>(x.data()), *to = static_cast<const char*>(y.data());
-  if (from != to && from < to + y.nbytes() && to < from + x.nbytes())
-    throw std::invalid_argument("activate: x and y overlap, expected one array or two");
-  with_kernels(x.dtype(), [&]<class Real>(const Kernels<Real>& kernels) {
-    kernels.activate(function == "tanh" ? Activation::tanh : Activation::sigmoid, numbers<Real>(x),
-                     static_cast<Real*>(y.data()), static_cast<Index>(x.size()));
-  });
-}
-
 Index choose(const Choice& choice, const Flat& logits, double u) {
   Chooser chooser(choice, static_cast<Index>(logits.size()));
   return number_type(logits.dtype()) == kFloat64 ? chooser.choose(numbers<double>(logits), u)
@@ -260,6 +239,7 @@ nb::dict tuple_fields() {
   };
   add(kLayoutFields), add(kLayerFields), add(kGradientsFields), add(kWeightsFields);
   add(kFieldsOf<Linear<float>>), add(kFieldsOf<HeadPass<float>>), add(kFieldsOf<LinearPass<float>>);
+  add(kFieldsOf<AdamStep<float>>);
   return found;
 }
 
@@ -273,6 +253,7 @@ std::vector<std::string> names(const std::vector<const InstructionSet*>& sets) {
 
 NB_MODULE(_core, m) {
   m.doc() = "The kernels: RNN, LSTM and GRU layers, forward and back through time.";
+  Numpy::instance();
   m.def(
       "cells",
       [] {
@@ -299,6 +280,14 @@ NB_MODULE(_core, m) {
         "Run one step of plain tensors; return the new state, or None for anything that is not plain.");
   m.def("head", &head, nb::arg("arrays"), nb::arg("threads"),
         "Run the head once in training, on the arrays of HeadPass; return the loss in nats.");
+  m.def("sum_of_squares", &sum_of_squares, nb::arg("x"), nb::arg("threads"),
+        "Return the sum of the squares of x (P), in one order for any number of threads.");
+  m.def("drop", &drop, nb::arg("x"), nb::arg("y"), nb::arg("starts").none(), nb::arg("seed"), nb::arg("p"),
+        nb::arg("add"), nb::arg("threads"),
+        "Write x to y, or add it, each number with probability p as 0 and else divided by 1 - p; csrc/kernels.h.");
+  m.def("adam", &adam, nb::arg("arrays"), nb::arg("scale"), nb::arg("beta1"), nb::arg("beta2"), nb::arg("eps"),
+        nb::arg("keep"), nb::arg("rate"), nb::arg("root"), nb::arg("threads"),
+        "Take a step of AdamW on the arrays of AdamStep, by the numbers of csrc/kernels.h; its gradients become zero.");
   nb::class_<AnyStepper>(m, "Stepper", "A stack of layers, and maybe a head, that steps with its weights packed.")
       .def("__init__", &make_stepper, nb::arg("dtype"), nb::arg("cells"), nb::arg("layers"), nb::arg("head").none(),
            nb::arg("embedding").none(), nb::arg("B"), nb::arg("symbols"))

@@ -45,8 +45,8 @@ inline constexpr TupleFields<4> kLayoutFields{"Layout", {"batch_first", "lengths
 inline constexpr TupleFields<11> kLayerFields{
     "LayerTensors", {"x", "h_0", "c_0", "weights", "y", "h_n", "c_n", "gates", "cells", "h_reset", "c_reset"}};
 
-inline constexpr TupleFields<9> kGradientsFields{
-    "GradientTensors", {"dy", "dh_n", "dc_n", "dx", "dh_0", "dc_0", "weights", "dh_reset", "dc_reset"}};
+inline constexpr TupleFields<10> kGradientsFields{
+    "GradientTensors", {"dy", "dh_n", "dc_n", "dx", "dh_0", "dc_0", "weights", "dh_reset", "dc_reset", "sums"}};
 
 inline constexpr auto kWeightsFields = [] {
   TupleFields<std::size(kWeightFields<float>)> found{"Weights", {}};
@@ -115,6 +115,19 @@ struct Fields<HeadPass<Real>> {
       ArrayField{"x", &S::x, "NH"},   ArrayField{"targets", &S::targets, "N"},
       ArrayField{"dx", &S::dx, "NH"}, ArrayField{"dW", &S::dW, "VH"},
       ArrayField{"db", &S::db, "V"},
+  };
+};
+
+template <class Real>
+struct Fields<AdamStep<Real>> {
+  using S = AdamStep<Real>;
+  static constexpr std::string_view name = "AdamStep";
+  static constexpr std::array letters{Letter<S>{'P', &S::P}};
+  static constexpr std::tuple table{
+      ArrayField{"values", &S::values, "P"},
+      ArrayField{"gradients", &S::gradients, "P"},
+      ArrayField{"exp_avg", &S::exp_avg, "P"},
+      ArrayField{"exp_avg_sq", &S::exp_avg_sq, "P"},
   };
 };
 

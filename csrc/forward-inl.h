@@ -69,10 +69,11 @@ class ForwardRows {
 
   void step(Index s, Index step_of_chunk, Part part) {
     const Index n = point(s, step_of_chunk, 0);
+    const Range panels = turning(packed_.hidden.of(part), s);
     if (call_.save) {
-      multiply<Pass::training>(n, part);
+      multiply<Pass::training>(n, panels);
     } else {
-      multiply<Pass::inference>(n, part);
+      multiply<Pass::inference>(n, panels);
     }
   }
 
@@ -94,7 +95,7 @@ class ForwardRows {
       }
     }
     if (!plan_.tabled) multiply_inputs(packed_.input.whole(), call_.B);
-    multiply<Pass::inference>(call_.B, kWhole);
+    multiply<Pass::inference>(call_.B, packed_.hidden.whole());
     if (plan_.projected) multiply_projection(call_.B, kWhole);
     for (Index b = 0; b < call_.B; ++b) {
       for (Index j = 0; j < call_.P; ++j) recurrence_.h_n[b * call_.P + j] = at_.y[b][j];
@@ -108,7 +109,7 @@ class ForwardRows {
       input_products(s0, end, part);
       Index rows = 0;
       for (Index s = s0; s < end; ++s) rows += point(s, s - s0, rows);
-      multiply<Pass::recompute>(rows, part);
+      multiply<Pass::recompute>(rows, packed_.hidden.of(part));
     }
   }
 
@@ -198,9 +199,8 @@ class ForwardRows {
   }
 
   template <Pass pass>
-  void multiply(Index rows, Part part) {
+  void multiply(Index rows, Range some) {
     const auto& panels = packed_.hidden;
-    const Range some = panels.of(part);
     // The chain of operations to h is long: cut in two, more rows of a tile overlap.  One row has nothing to overlap
     // with.
     const bool apart = rows > 1;

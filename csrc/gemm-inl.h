@@ -22,18 +22,25 @@ constexpr int max_rows(int V) { return static_cast<int>(min_of(8, (kRegisters - 
 
 // a[r][at[s] + k]: element k of segment s of row r, each of K numbers.  The panel runs on over the segments.
 // Transposed, for sums over rows (dW): a[k][at[s] + r].  Those rows lie too far apart for the hardware prefetcher, so
-// they are prefetched kAhead rows early, and a holds that many rows more than there are.
+// they are prefetched kAhead rows early, and a holds that many rows more than there are.  These sums are added to what
+// is there, in rows that lie `apart`.
 constexpr Index kAhead = 12;
 // Of N panels that are packed as one stream, the sums of each follow those of the one before.
-template <bool Transposed, int R, int V, int N = 1, class Sum, class A>
-void tile(Sum* out, const A* const* a, const Index* at, int segments, Index K, const Lane<A>* panel) {
+// V may be some of the vectors of a wider panel: there are few rows then, which do not give the multipliers enough to
+// do while the panel comes, and it is prefetched kPanelAhead lanes early.
+constexpr Index kPanelAhead = 16;
+template <bool Transposed, int R, int V, int N = 1, int wide = V, class Sum, class A>
+void tile(Sum* out, const A* const* a, const Index* at, int segments, Index K, const Lane<A>* panel, Index apart = 0) {
   Vec<Sum> sum[N][R][V] = {};
   const auto add = [&](auto lane_of) [[gnu::always_inline]] {
     Vec<Lane<A>> w[N][V];
 #pragma GCC unroll 2
     for (int n = 0; n < N; ++n) {
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) w[n][v] = load(panel + (n * V + v) * kWidth<Sum>);
+      for (int v = 0; v < V; ++v) {
+        w[n][v] = load(panel + (n * V + v) * kWidth<Sum>);
+        if (wide > V) __builtin_prefetch(panel + (kPanelAhead * wide + v) * kWidth<Sum>);
+      }
     }
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
@@ -44,7 +51,7 @@ void tile(Sum* out, const A* const* a, const Index* at, int segments, Index K, c
         for (int v = 0; v < V; ++v) sum[n][r][v] = multiply_add(x, w[n][v], sum[n][r][v]);
       }
     }
-    panel += N * V * kWidth<Sum>;
+    panel += N * wide * kWidth<Sum>;
   };
   for (int s = 0; s < segments; ++s) {
     if constexpr (Transposed) {
@@ -66,22 +73,45 @@ void tile(Sum* out, const A* const* a, const Index* at, int segments, Index K, c
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) store(out + ((n * R + r) * V + v) * kWidth<Sum>, sum[n][r][v]);
+      for (int v = 0; v < V; ++v) {
+        if constexpr (Transposed) {
+          Sum* place = out + r * apart + v * kWidth<Sum>;
+          store(place, load(place) + sum[n][r][v]);
+        } else {
+          store(out + ((n * R + r) * wide + v) * kWidth<Sum>, sum[n][r][v]);
+        }
+      }
     }
+  }
+}
+
+// A few rows more, where they are all there are, are multiplied by half of a panel and then by the other: so each
+// weight is read once, by two tiles of fewer rows twice.
+constexpr int most_rows(int V) { return V == kPanelVectors && kRegisters > 16 ? 8 : max_rows(V); }
+
+template <int R, int V, class Sum, class A>
+[[gnu::noinline]] void tall_tile(Sum* out, const A* const* a, const Index* at, int segments, Index K,
+                                 const Lane<A>* panel) {
+  for (Index from = 0; from < V * kWidth<Sum>; from += V / 2 * kWidth<Sum>) {
+    tile<false, R, V / 2, 1, V>(out + from, a, at, segments, K, panel + from);
   }
 }
 
 // The tile of so many rows and vectors.
 template <bool Transposed, int V = 1, int R = 1, class Sum, class A>
 [[gnu::always_inline]] inline void sized_tile(Index rows, int vectors, Sum* out, const A* const* a, const Index* at,
-                                              int segments, Index K, const Lane<A>* panel) {
+                                              int segments, Index K, const Lane<A>* panel, Index apart = 0) {
   if constexpr (V < kPanelVectors && R == 1) {
-    if (vectors > V) return sized_tile<Transposed, V + 1>(rows, vectors, out, a, at, segments, K, panel);
+    if (vectors > V) return sized_tile<Transposed, V + 1>(rows, vectors, out, a, at, segments, K, panel, apart);
   }
-  if constexpr (R < max_rows(V)) {
-    if (rows > R) return sized_tile<Transposed, V, R + 1>(rows, vectors, out, a, at, segments, K, panel);
+  if constexpr (R < (Transposed ? max_rows(V) : most_rows(V))) {
+    if (rows > R) return sized_tile<Transposed, V, R + 1>(rows, vectors, out, a, at, segments, K, panel, apart);
   }
-  tile<Transposed, R, V>(out, a, at, segments, K, panel);
+  if constexpr (R > max_rows(V)) {
+    tall_tile<R, V>(out, a, at, segments, K, panel);
+  } else {
+    tile<Transposed, R, V>(out, a, at, segments, K, panel, apart);
+  }
 }
 
 // `at` of rows in one segment.
@@ -94,15 +124,15 @@ struct TileSums {
 };
 
 // The sums of the tile of so many rows and vectors, in chains of kChain lanes.
-template <bool Transposed, class Sum, class A>
+template <class Sum, class A>
 [[gnu::noinline]] void run_long_tile(Index rows, int vectors, Sum* out, const A* const* a, const Index* at,
                                      int segments, Index K, const Lane<A>* panel) {
   TileSums<Sum> chain;
   for (int s = 0; s < segments; ++s) {
     for (Index k = 0; k < K; k += kChain * kDepth<A>) {
-      const Index n = min_of(K - k, kChain * kDepth<A>), from = Transposed ? at[s] : at[s] + k;
+      const Index n = min_of(K - k, kChain * kDepth<A>), from = at[s] + k;
       const bool first = s == 0 && k == 0;
-      sized_tile<Transposed>(rows, vectors, first ? out : chain.data, Transposed ? a + k : a, &from, 1, n, panel);
+      sized_tile<false>(rows, vectors, first ? out : chain.data, a, &from, 1, n, panel);
       panel += lanes_of<A>(n) * vectors * kWidth<Sum>;
       for (Index v = 0; !first && v < rows * vectors; ++v) {
         Sum* to = out + v * kWidth<Sum>;
@@ -113,18 +143,25 @@ template <bool Transposed, class Sum, class A>
 }
 
 // Segments of up to kChain lanes are one chain together, longer ones are cut.
-template <bool Transposed, class Sum, class A>
+template <class Sum, class A>
 [[gnu::always_inline]] inline void run_tile(Index rows, int vectors, Sum* out, const A* const* a, const Index* at,
                                             int segments, Index K, const Lane<A>* panel) {
-  if (K > kChain * kDepth<A>) return run_long_tile<Transposed>(rows, vectors, out, a, at, segments, K, panel);
-  sized_tile<Transposed>(rows, vectors, out, a, at, segments, K, panel);
+  if (K > kChain * kDepth<A>) return run_long_tile(rows, vectors, out, a, at, segments, K, panel);
+  sized_tile<false>(rows, vectors, out, a, at, segments, K, panel);
 }
 
 // The same, compiled once for all products of one type.
-template <bool Transposed, class Sum, class A>
+template <class Sum, class A>
 [[gnu::noinline]] void run_shared_tile(Index rows, int vectors, Sum* out, const A* const* a, const Index* at,
                                        int segments, Index K, const Lane<A>* panel) {
-  run_tile<Transposed>(rows, vectors, out, a, at, segments, K, panel);
+  run_tile(rows, vectors, out, a, at, segments, K, panel);
+}
+
+// Adds one chain of the sums over lanes of rows, of those the columns from `at` on.
+template <class Sum, class A>
+[[gnu::noinline]] void add_transposed_tile(Index rows, int vectors, Sum* to, Index apart, const A* const* a, Index at,
+                                           Index K, const Lane<A>* panel) {
+  sized_tile<true>(rows, vectors, to, a, &at, 1, K, panel, apart);
 }
 
 // One or two rows have fewer chains in a panel than the multipliers take at a time, and are multiplied by two panels:
@@ -151,6 +188,7 @@ struct RowTiles {
 
 struct Range {
   Index begin, end;
+  bool back = false;  // from the last to the first
 };
 
 // One of `parts` parts of whatever there is.

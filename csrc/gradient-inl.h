@@ -23,7 +23,7 @@ class ChunkSums {
 
   // All sums, item by item.  Those of each kind are cut into `parts` parts or by panels of columns, and these by units.
   Index items(Index parts) {
-    const bool weights = gradients_.weights.W_ih;
+    const bool weights = gradients_.of_weights();
     const auto panels = [](Index columns) { return Panels<Storage, Sum>(columns, 0).count; };
     const Index columns = (plan_.by_symbol ? 0 : panels(call_.I)) + panels(call_.P);
     unit_parts_ = (parts + columns - 1) / columns;
@@ -214,7 +214,7 @@ class Finish {
   }
 
   void run() const {
-    if (gradients_.weights.W_ih) weights();
+    if (gradients_.of_weights()) weights();
     // The final state of a sequence of length zero is its initial one: dh_0 is dh_n, dc_0 is dc_n.
     start(buffers_.initial, buffers_.dh, buffers_.dc, gradients_.dh_0, gradients_.dc_0);
     const StartSums<T>& reset = buffers_.reset;
@@ -222,26 +222,25 @@ class Finish {
   }
 
  private:
-  void weights() const {
+  // For size: it is compiled for every cell and type, and touches each number but once.
+  [[gnu::cold, gnu::noinline]] void weights() const {
     const Weights<Storage>& to = gradients_.weights;
+    const Weights<Sum>& sums = gradients_.sums;
     const Index H = call_.H;
-    const auto db = [&](int slot, Index j) {
-      Sum sum = buffers_.db[slot * Hp_ + j];
-      for (Index b = 0; BackwardPlan<Cell, T>::da_is_rounded && b < call_.B; ++b)
-        sum += buffers_.da_sums[(b * Cell::slots + slot) * Hp_ + j];
-      return static_cast<Storage>(sum);
-    };
     const Range rows = part_.of(Cell::gates * H);
-    for (Index g = rows.begin; g < rows.end; ++g) {
+    for (Index g = rows.begin, n; g < rows.end; g += n) {
       const int gate = static_cast<int>(g / H), in = Cell::input_slot(gate), hidden = Cell::hidden_slot(gate);
       const Index j = g % H;
-      if (to.b_ih) to.b_ih[g] = db(in, j);
-      if (to.b_hh && in == hidden) to.b_hh[g] = db(hidden, j);  // else it is a per-unit vector
+      n = min_of(min_of(kWidth<Sum>, H - j), rows.end - g);
+      const Vec<Sum> sum = db(in, j, n);
+      put(to.b_ih, sums.b_ih, g, sum, n);
+      if (in == hidden) put(to.b_hh, sums.b_hh, g, sum, n);  // else it is a per-unit vector
       for (Index s = 0; plan_.by_symbol && s < call_.I; ++s) {
-        to.W_ih[g * call_.I + s] = static_cast<Storage>(buffers_.dW_t[(s * Cell::gates + gate) * Hp_ + j]);
+        const Sum* from = buffers_.dW_t + (s * Cell::gates + gate) * Hp_ + j;
+        for (Index k = 0; k < n; ++k) put(to.W_ih, sums.W_ih, (g + k) * call_.I + s, from[k]);
       }
     }
-    if constexpr (!__is_same(Storage, Sum)) {
+    if (!__is_same(Storage, Sum) && !sums.W_ih) {
       if (!plan_.by_symbol) copy(to.W_ih, buffers_.dW_ih, Cell::gates * H * call_.I);
       copy(to.W_hh, buffers_.dW_hh, Cell::gates * H * call_.P);
       if (plan_.projected) copy(to.W_hr, buffers_.dW_hr, call_.P * H);
@@ -250,12 +249,34 @@ class Finish {
       const Range units = part_.of(H);
       for (int k = 0; k < Cell::vectors; ++k) {
         Storage* vector = Cell::vector_of(to, H, k);
-        for (Index j = units.begin; vector && j < units.end; ++j) vector[j] = db(Cell::vector_slot(k), j);
+        Sum* added_to = Cell::vector_of(sums, H, k);
+        for (Index j = units.begin, n; j < units.end; j += n) {
+          n = min_of(kWidth<Sum>, units.end - j);
+          put(vector, added_to, j, db(Cell::vector_slot(k), j, n), n);
+        }
       }
     }
   }
 
-  void copy(Storage* to, const Sum* from, Index n) const {
+  // The gradient of the biases of n units from unit j on.
+  Vec<Sum> db(int slot, Index j, Index n) const {
+    Vec<Sum> sum = load_n(buffers_.db + slot * Hp_ + j, n);
+    for (Index b = 0; BackwardPlan<Cell, T>::da_is_rounded && b < call_.B; ++b)
+      sum += load_n(buffers_.da_sums + (b * Cell::slots + slot) * Hp_ + j, n);
+    return sum;
+  }
+
+  // Writes sums, or adds them; neither where both are null.
+  static void put(Storage* to, Sum* added_to, Index k, Sum sum) {
+    if (added_to) added_to[k] += sum;
+    if (to) to[k] = static_cast<Storage>(sum);
+  }
+  static void put(Storage* to, Sum* added_to, Index k, Vec<Sum> sum, Index n) {
+    if (added_to) store_n(added_to + k, load_n(added_to + k, n) + sum, n);
+    if (to) write_n<Sum>(to + k, sum, n);
+  }
+
+  [[gnu::noinline]] void copy(Storage* to, const Sum* from, Index n) const {
     const Range mine = part_.of(n);
     for (Index k = mine.begin; k < mine.end; ++k) to[k] = static_cast<Storage>(from[k]);
   }

@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "json.h"
 
+#include <locale.h>
+#include <stdlib.h>
+#ifdef __APPLE__
+#include <xlocale.h>
+#endif
+
 #include <charconv>
+#include <cmath>
 #include <stdexcept>
 #include <utility>
 
@@ -102,14 +109,18 @@ class JsonReader {
     }
     const char *from = text_.data() + begin, *end = text_.data() + at_;
     std::int64_t integer = 0;
-    double real = 0;
     if (whole && std::from_chars(from, end, integer).ec == std::errc()) {
       to.value_ = integer;
-    } else if (std::from_chars(from, end, real).ec == std::errc()) {
-      to.value_ = real;
-    } else {
-      refuse("a number out of range");
+      return;
     }
+    const double number = real(std::string(from, end));
+    if (!std::isfinite(number)) refuse("a number out of range");
+    to.value_ = number;
+  }
+  // Whatever the program's locale is; not every standard library reads numbers with a point by from_chars.
+  static double real(const std::string& number) {
+    static const locale_t plain = newlocale(LC_ALL_MASK, "C", nullptr);
+    return strtod_l(number.c_str(), nullptr, plain);
   }
   void digits() {
     const std::size_t begin = at_;

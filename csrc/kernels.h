@@ -141,19 +141,23 @@ struct Recurrence {
   Int8Matrices int8;          // read by the steps of int8 alone, which read no other W_ih of vectors, W_hh and W_hr
 };
 
-// What backward reads and writes for one recurrence.  Weight gradients are overwritten; null: not wanted.
+// What backward reads and writes for one recurrence.  Weight gradients are overwritten, or added to `sums`; null: not
+// wanted.
 template <class Real>
 struct Gradients {
-  Rows<const Real> dy;    // (T, B, P), data null: zeros
-  const Real* dh_n;       // (B, P), null: zeros
-  const Real* dc_n;       // (B, H), null: zeros
-  Rows<Real> dx;          // (T, B, I)
-  bool add_to_dx;         // add instead of overwrite: the second direction of a layer
-  Real* dh_0;             // (B, P)
-  Real* dc_0;             // (B, H)
-  Real* dh_reset;         // (B, P), summed over the resets of a row
-  Real* dc_reset;         // (B, H)
-  Weights<Real> weights;  // all together or none: where W_ih is null, none is wanted
+  Rows<const Real> dy;           // (T, B, P), data null: zeros
+  const Real* dh_n;              // (B, P), null: zeros
+  const Real* dc_n;              // (B, H), null: zeros
+  Rows<Real> dx;                 // (T, B, I)
+  bool add_to_dx;                // add instead of overwrite: the second direction of a layer
+  Real* dh_0;                    // (B, P)
+  Real* dc_0;                    // (B, H)
+  Real* dh_reset;                // (B, P), summed over the resets of a row
+  Real* dc_reset;                // (B, H)
+  Weights<Real> weights;         // all together or none: where W_ih is null, none is wanted
+  Weights<Computed<Real>> sums;  // in place of these, added to; all together or none
+
+  [[gnu::always_inline]] bool of_weights() const { return weights.W_ih || sums.W_ih; }
 };
 
 template <class Real, class Compute = Computed<Real>>
@@ -221,6 +225,30 @@ constexpr Index padded(Index width) {
 
 enum class Activation : int { sigmoid, tanh };
 
+// Dropout of rows of H numbers: y = scale x where the number drawn for a place is `least` or more, else 0.  What is
+// drawn depends on the seed and the place alone: that of element j of row n is starts[n] + j, without starts n H + j.
+template <class From, class To>
+struct Drop {
+  const From* x;        // (N, H)
+  To* y;                // (N, H), out, or added to
+  const Index* starts;  // (N) or null
+  Index H, seed;
+  std::uint32_t least;
+  Computed<From> scale;
+  bool add;
+};
+
+// A step of AdamW on P numbers, with the gradient times `scale`, which is left zero.
+//   m = beta1 m + (1 - beta1) g    v = beta2 v + (1 - beta2) g^2    w = keep w - rate m / (sqrt(v) / root + eps)
+template <class Real>
+struct AdamStep {
+  Real *values, *gradients, *exp_avg, *exp_avg_sq;  // (P)
+  Index P;
+  Real scale, beta1, beta2, eps;
+  Real keep;        // 1 - learning rate * weight decay
+  Real rate, root;  // learning rate / (1 - beta1^t), sqrt(1 - beta2^t)
+};
+
 // What a step takes: its weights, packed, which any number of steps may read at once, and what is its own.
 struct StepBytes {
   std::size_t weights, own;
@@ -250,6 +278,10 @@ struct Kernels {
   void (*head)(const HeadPass<Real>&, void* scratch, const Team&);
   void (*activate)(Activation, const Real* in, Real* out, Index n);
   void (*log_sums)(const Compute* y, Index N, Index V, double* sums);  // of the logits of each row
+  double (*sum_of_squares)(const Compute* x, Index n);
+  void (*drop)(const Drop<Real, Real>&, Index begin, Index end);  // of the rows from begin to end
+  void (*drop_wide)(const Drop<Compute, Real>&, Index begin, Index end);
+  void (*adam)(const AdamStep<Compute>&, Index begin, Index end);  // of the numbers from begin to end
 };
 
 // What an instruction set has for single steps, and for all else: apart, so that a library of single steps holds no

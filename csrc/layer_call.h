@@ -279,7 +279,7 @@ class LayerCall {
 
   void add_gradients(const LayerGradients& given) {
     const Index D = D_, B = call.B, H = call.H, P = call.P;
-    const nb::handle dy = given["dy"], dx = given["dx"], weights = given["weights"];
+    const nb::handle dy = given["dy"], dx = given["dx"], weights = given["weights"], sums = given["sums"];
     Gradients<Real> one{};
     if (!dy.is_none()) one.dy = rows<const Real>(dy, {D * P});
     const Real* dh_n = in_.whole(given["dh_n"], {D, B, P});
@@ -301,7 +301,9 @@ class LayerCall {
       g.dc_reset = part(dc_reset, d * B * H);
       if (!weights.is_none()) g.weights = in_.template weights<Real>(item(weights, d), letters_);
       const bool projected = recurrences_.front().weights.W_hr;
-      in_.require(!g.weights.W_ih || (g.weights.W_hh && !g.weights.W_hr == !projected));
+      if (!sums.is_none()) g.sums = in_.template weights<Compute>(item(sums, d), letters_);
+      const auto whole = [&](const auto& of) { return !of.W_ih || (of.W_hh && !of.W_hr == !projected); };
+      in_.require(whole(g.weights) && whole(g.sums) && !(g.weights.W_ih && g.sums.W_ih));
       gradients_.push_back(g);
     }
   }

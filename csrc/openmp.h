@@ -15,6 +15,7 @@
 
 namespace unrolled {
 
+#ifdef __linux__
 class OpenMp {
  public:
   // Null where the process has no libgomp.
@@ -82,5 +83,15 @@ class OpenMp {
   void (*parallel_)(void (*)(void*), void*, unsigned threads, unsigned flags) = nullptr;
   int (*id_)() = nullptr;
 };
+#else
+// Elsewhere nobody can ask a thread whether it runs, and torch brings another library.
+class OpenMp {
+ public:
+  static const OpenMp* find() { return nullptr; }
+  template <class Body>
+  void run(int, Body) const {}
+  bool is_running(int, int) const { return false; }
+};
+#endif
 
 }  // namespace unrolled

@@ -85,10 +85,12 @@ template <class P, class Product, class Each, class Then = Nothing>
                                                  Then then = {}) {
   using Sum = typename P::Sum;
   TileSums<Sum> sums;
-  for (Index p = range.begin, N; p < range.end; p += N) {
-    N = panels.in_pair(p) ? 2 : 1;
+  for (Index done = 0, N; done < range.end - range.begin; done += N) {
+    const Index next = range.back ? range.end - 1 - done : range.begin + done;
+    N = panels.in_pair(next) ? 2 : 1;
+    const Index p = range.back ? next + 1 - N : next;
     const int V = panels.vectors(p);
-    const RowTiles tiles(rows, max_rows(V));
+    const RowTiles tiles(rows, rows <= most_rows(V) ? most_rows(V) : max_rows(V));
     for (Index i = 0; i < tiles.count; ++i) {
       const Index r0 = tiles.begin(i), R = tiles.begin(i + 1) - r0;
       product(sums.data, p, N, r0, R);
@@ -111,8 +113,8 @@ template <bool inlined, class P, class A>
   if constexpr (!__is_same(A, std::int8_t)) {
     if (N == 2) return run_paired_tile<P::most>(R, sums, a, at, segments, panels.K, panels.panel(p));
   }
-  if constexpr (inlined) return run_tile<false>(R, V, sums, a, at, segments, panels.K, panels.panel(p));
-  run_shared_tile<false>(R, V, sums, a, at, segments, panels.K, panels.panel(p));
+  if constexpr (inlined) return run_tile(R, V, sums, a, at, segments, panels.K, panels.panel(p));
+  run_shared_tile(R, V, sums, a, at, segments, panels.K, panels.panel(p));
 }
 
 // Where vector v of a panel comes from in W (gates * columns, K): a row for each lane.

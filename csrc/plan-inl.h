@@ -17,8 +17,8 @@ struct Packed {
 // The buffers of one pass: of a member, or where steps are shared, of a recurrence.
 template <class T>
 struct StepBuffers {
-  T::Compute* x_part;  // (rows of a chunk, G, Hp): the input products, where the saved gates cannot hold them
-  T::Storage* m;       // (B, Hp): o * tanh(c) before the projection
+  typename T::Compute* x_part;  // (rows of a chunk, G, Hp): the input products, where the saved gates cannot hold them
+  typename T::Storage* m;       // (B, Hp): o * tanh(c) before the projection
 };
 
 // Enough rows in a chunk to use each weight of W_ih often, few enough that the products stay in cache.
@@ -29,12 +29,12 @@ inline Index chunk_steps(Index rows) { return max_of(1, kChunkRows / max_of(1, r
 // gates are recomputed every h_{t-1} is known, and these are the rows of a whole chunk.
 template <class T>
 struct ForwardPointers {
-  const T::Storage** h_prev;
-  const T::Compute **c_prev, **x_part;
-  T::Storage **y, **saved, **m;
-  T::Compute** c;
-  const T::Storage** x;  // of a chunk
-  T::Compute** out;      // of a chunk
+  const typename T::Storage** h_prev;
+  const typename T::Compute **c_prev, **x_part;
+  typename T::Storage **y, **saved, **m;
+  typename T::Compute** c;
+  const typename T::Storage** x;  // of a chunk
+  typename T::Compute** out;      // of a chunk
 };
 
 // The biases of W_ih x (gates, Hp), and those of W_hh h that can be added to them.

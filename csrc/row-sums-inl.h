@@ -53,6 +53,8 @@ struct OuterProduct {
   Index columns;
   To* to;
 };
+template <class Left, class Storage, class To>  // which not every compiler finds by itself
+OuterProduct(Left, const Index*, int, Index, const Storage* const*, Index, To*) -> OuterProduct<Storage, To>;
 
 // The part of an outer product that has some panels of columns and some tiles of units.  `packed` has room for the
 // lanes of all rows, kPanelVectors vectors each.
@@ -67,6 +69,7 @@ inline void add_outer_product(const OuterProduct<Storage, To>& of, const Blocks&
   const Range mine = columns.of(panels.count);
   for (Index p = mine.begin; p < mine.end && items.begin < items.end; ++p) {
     const int V = panels.vectors(p);
+    const bool whole = panels.first(p) + V * kWidth<Sum> <= of.columns;  // vectors of columns
     for (Index block = 0, from = 0, at = 0; block < blocks.count; from = blocks.ends[block++]) {
       panels.K = blocks.ends[block] - from;
       pack_plain(
@@ -76,19 +79,29 @@ inline void add_outer_product(const OuterProduct<Storage, To>& of, const Blocks&
     for (Index item = items.begin; item < items.end; ++item) {
       const Index gate = item / tiles.count, i = item % tiles.count;
       const Index u0 = tiles.begin(i), R = tiles.begin(i + 1) - u0, first = of.at[gate] + u0;
+      Sum* const to = of.to + (gate * of.units + u0) * of.columns + panels.first(p);
       for (Index r = 0; r < R; ++r) {  // what is added to is next to be read and written, and far away
-        const Sum* row = of.to + (gate * of.units + u0 + r) * of.columns + panels.first(p);
-        for (int v = 0; v < V; ++v) __builtin_prefetch(row + v * kWidth<Sum>, 1);
+        for (int v = 0; v < V; ++v) __builtin_prefetch(to + r * of.columns + v * kWidth<Sum>, 1);
       }
       for (Index block = 0, from = 0, at = 0; block < blocks.count; from = blocks.ends[block++]) {
         const Index n = lanes_of<Storage>(blocks.ends[block] - from);
-        run_shared_tile<true>(R, V, sums.data, of.left + at, &first, 1, n, packed + at * V * kWidth<Sum>);
+        for (Index k = 0; k < n; k += kChain) {
+          const Index K = min_of(n - k, kChain);
+          const Lane<Storage>* const* left = of.left + at + k;
+          const Lane<Storage>* right = packed + (at + k) * V * kWidth<Sum>;
+          if (whole) {
+            add_transposed_tile(R, V, to, of.columns, left, first, K, right);
+            continue;
+          }
+          for (Index v = 0; v < R * V; ++v) store(sums.data + v * kWidth<Sum>, Vec<Sum>{});
+          add_transposed_tile(R, V, sums.data, V * kWidth<Sum>, left, first, K, right);
+          for_each_vector(panels, p, R, sums.data, [&](Index r, Index column, const Sum* sum) {
+            Sum* place = to + r * of.columns + column - panels.first(p);
+            const Index count = panels.lanes(column);
+            store_n(place, load_n(place, count) + load(sum), count);
+          });
+        }
         at += n;
-        for_each_vector(panels, p, R, sums.data, [&](Index r, Index column, const Sum* sum) {
-          Sum* place = of.to + (gate * of.units + u0 + r) * of.columns + column;
-          const Index count = panels.lanes(column);
-          store_n(place, load_n(place, count) + load(sum), count);
-        });
       }
     }
   }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "array_view.h"
+#include "numpy_array.h"
 #include "stepper.h"
 #include "tensors.h"
 
@@ -140,11 +141,15 @@ void step_stepper(Stepper<Real>& stepper, nb::handle x) {
     const Index given = overflow ? -1 : symbol;
     return run_unlocked(stepper.work(), [&] { stepper.step(&given); });
   }
-  Tensors<Real> in(Take::arrays);
-  const auto t = in.read(x);
-  const Shape whole = symbols ? Shape{B} : Shape{B, I}, shape = !symbols && B == 1 && t.ndim == 1 ? Shape{I} : whole;
+  const Shape whole = symbols ? Shape{B} : Shape{B, I}, one = symbols || B != 1 ? whole : Shape{I};
   const auto step = [&]<class Element>(const char* what) {
-    const Element* given = in.template strided<const Element>(x, t, shape, 0).data;
+    const Numpy& numpy = Numpy::instance();
+    const Element* given = numpy.numbers<Element>(x, one);
+    if (!given) given = numpy.numbers<Element>(x, whole);
+    if (given) return run_unlocked(stepper.work(), [&] { stepper.step(given); });
+    Tensors<Real> in(Take::arrays);
+    const auto t = in.read(x);
+    given = in.template strided<const Element>(x, t, t.ndim == 1 ? one : whole, 0).data;
     if (!in.fits_so_far()) {
       throw std::invalid_argument("step: x is " + described(t) + ", expected " + type_name(kTypeOf<Element>) + what +
                                   shown(whole.begin(), whole.end()));

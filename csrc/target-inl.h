@@ -29,6 +29,7 @@
 #include "head-inl.h"
 #include "step-inl.h"
 #include "int8-inl.h"
+#include "elementwise-inl.h"
 
 template <class Real>
 using RnnTanh = Rnn<Real, TanhActivation>;
@@ -112,7 +113,17 @@ void activate(Activation activation, const typename T::Storage* in, typename T::
 
 template <class T>
 constexpr Kernels<typename T::Storage, typename T::Compute> kKernels{
-    scratch_bytes<T>, forward<T>, backward<T>, head_bytes<T>, head<T>, activate<T>, log_sums<typename T::Compute>,
+    scratch_bytes<T>,
+    forward<T>,
+    backward<T>,
+    head_bytes<T>,
+    head<T>,
+    activate<T>,
+    log_sums<typename T::Compute>,
+    sum_of_squares<typename T::Compute>,
+    drop<typename T::Storage, typename T::Storage>,
+    drop<typename T::Compute, typename T::Storage>,
+    adam<typename T::Compute>,
 };
 template <class T>
 constexpr StepKernels<typename T::Storage, typename T::Compute> kSteps{

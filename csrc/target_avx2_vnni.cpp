@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // AVX2 with units for int8; all else is AVX2's.
+#include <cpuid.h>
 #include <immintrin.h>
 
 #include "denormals.h"
@@ -23,7 +24,11 @@ constexpr int kRegisters = 16, kVectorBytes = 32;
 #define UNROLLED_INT8 "simd/int8_vnni.h"
 #include "target-inl.h"
 
-bool supported() { return avx2::instruction_set.supported() && __builtin_cpu_supports("avxvnni"); }
+bool has_vnni() {  // which not every compiler's __builtin_cpu_supports knows
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && eax >> 4 & 1;
+}
+bool supported() { return avx2::instruction_set.supported() && has_vnni(); }
 }  // namespace
 
 extern const StepKernels<float> int8_steps = kInt8;

@@ -69,6 +69,10 @@ struct Order {
   }
 };
 
+// The panels of step s: every other step reads them from the last to the first, for what the step before read last is
+// still in the second cache.
+inline Range turning(Range panels, Index s) { return {panels.begin, panels.end, s % 2 != 0}; }
+
 // Where the state that a step reads comes from.
 enum class Origin { step_before, initial, reset };
 
@@ -77,7 +81,7 @@ template <class T>
 struct Timeline {
   const Order<T>* order = nullptr;
   const RecurrenceOf<T>* recurrence = nullptr;
-  const T::Storage* zeros = nullptr;  // (P)
+  const typename T::Storage* zeros = nullptr;  // (P)
 
   Index time(Index s) const { return recurrence->reverse ? order->steps() - 1 - s : s; }
   Index time_before(Index t) const { return recurrence->reverse ? t + 1 : t - 1; }
@@ -92,14 +96,14 @@ struct Timeline {
   // The last step of row b; its length must not be 0.
   Index last_step(Index b) const { return recurrence->reverse ? order->steps() - 1 : order->length[b] - 1; }
 
-  const T::Storage* h(Index t, Index b) const { return order->row(recurrence->y, t, b); }
+  const typename T::Storage* h(Index t, Index b) const { return order->row(recurrence->y, t, b); }
   // h that row b starts from.
-  const T::Storage* h_start(Origin origin, Index b) const {
+  const typename T::Storage* h_start(Origin origin, Index b) const {
     const typename T::Storage* h = origin == Origin::reset ? recurrence->h_reset : recurrence->h_0;
     return h ? h + b * order->call->P : zeros;
   }
   // h_{t-1}: y of the step before, or where the row starts.
-  const T::Storage* h_prev(Index t, Index b, Origin origin) const {
+  const typename T::Storage* h_prev(Index t, Index b, Origin origin) const {
     return origin == Origin::step_before ? h(time_before(t), b) : h_start(origin, b);
   }
 };
@@ -107,7 +111,7 @@ struct Timeline {
 // The cell states that rows start from, padded, as backward reads them.
 template <class T>
 struct StartCells {
-  T::Compute *c_0 = nullptr, *c_reset = nullptr;  // (B, Hp), null: zeros
+  typename T::Compute *c_0 = nullptr, *c_reset = nullptr;  // (B, Hp), null: zeros
 
   void layout(const RecurrenceOf<T>& recurrence, Index size, Arena& arena) {
     if (recurrence.c_0) arena.take(size, c_0);
@@ -118,7 +122,7 @@ struct StartCells {
     if (c_reset) pad_rows(c_reset, recurrence.c_reset, H, Hp, b);
   }
   // Of a row that begins at element `at`.
-  const T::Compute* row(Origin origin, Index at, const T::Compute* zeros) const {
+  const typename T::Compute* row(Origin origin, Index at, const typename T::Compute* zeros) const {
     const typename T::Compute* c = origin == Origin::reset ? c_reset : c_0;
     return c ? c + at : zeros;
   }
@@ -137,7 +141,7 @@ struct Saved {
   Rows<typename T::Compute> cells;
   Index first = 0;  // the place of their first row
   Index begin = 0;
-  T::Compute* c_before = nullptr;  // (B, Hp): c before step `begin`, for rows that do not start there
+  typename T::Compute* c_before = nullptr;  // (B, Hp): c before step `begin`, for rows that do not start there
 
-  T::Compute* before(Index s) const { return s == begin ? c_before : nullptr; }
+  typename T::Compute* before(Index s) const { return s == begin ? c_before : nullptr; }
 };

@@ -90,7 +90,7 @@ RANKS = [
     ["forward-inl.h", "backward-plan-inl.h"],
     ["backward-inl.h"],
     ["gradient-inl.h", "head-inl.h"],
-    ["step-inl.h", "int8-inl.h"],
+    ["step-inl.h", "int8-inl.h", "elementwise-inl.h"],
     ["target-inl.h"],
     [
         "target_baseline.cpp",
@@ -129,8 +129,8 @@ RANKS = [
         "request.h",
         "tensors.h",
     ],
-    ["layer_call.h", "step.h", "number_types.h"],
-    ["stepper.h", "json.h", "sha256.h"],
+    ["layer_call.h", "step.h", "number_types.h", "numpy_array.h"],
+    ["stepper.h", "elementwise.h", "json.h", "sha256.h"],
     ["stepper_arrays.h", "saved_network.h", "json.cpp", "sha256.cpp"],
     ["saved_network.cpp"],
     ["c_interface.cpp"],
@@ -139,7 +139,7 @@ RANKS = [
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 TARGETS = RANK["target_baseline.cpp"]
 #: All that a kernel unit may have of the system: no inline function of the standard library (docs/kernels.md, "ODR").
-PLAIN_HEADERS = {"cstddef", "cstdint", "immintrin.h", "arm_neon.h", "sys/auxv.h", "sys/sysctl.h"}
+PLAIN_HEADERS = {"cstddef", "cstdint", "cpuid.h", "immintrin.h", "arm_neon.h", "sys/auxv.h", "sys/sysctl.h"}
 BORDER_HEADERS = re.compile(r"nanobind/.*")
 BORDER = ("bindings.cpp", "arrays.h", "array_view.h")
 

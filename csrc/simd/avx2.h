@@ -4,6 +4,9 @@
 inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return _mm256_fmadd_ps(a, b, c); }
 inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return _mm256_fmadd_pd(a, b, c); }
 
+inline Vec<float> square_root(Vec<float> x) { return _mm256_sqrt_ps(x); }
+inline Vec<double> square_root(Vec<double> x) { return _mm256_sqrt_pd(x); }
+
 // Two halves of a vector.
 template <class Real>
 inline Vec<Real> load_halves(const Real* lower, const Real* upper) {

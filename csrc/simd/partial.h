@@ -15,6 +15,12 @@ inline void store_n(Real* p, Vec<Real> v, Index n) {
   for (Index k = 0; k < n; ++k) p[k] = v[k];
 }
 
+template <class V>
+inline V square_root(V x) {
+  for (Index l = 0; l < static_cast<Index>(sizeof x / sizeof x[0]); ++l) x[l] = __builtin_sqrt(x[l]);
+  return x;
+}
+
 // The smaller, the larger of x and a bound; comparisons with NaN are false, so a NaN in x is passed on.
 template <class V>
 inline V at_most(V x, V bound) {

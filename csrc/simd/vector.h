@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The vectors that every kernel is written in, on GCC/Clang vector extensions.  An instruction set adds fma, load_n,
-// store_n, at_most and at_least (avx512.h, avx2.h, baseline.h, neon.h) and its bfloat16 (avx512_bf16.h or bfloat16.h),
-// its target_*.cpp kVectorBytes and kRegisters.
-// Included inside the namespace of a target.  bfloat16 is stored, widened and multiplied, never computed with alone.
+// The vectors that every kernel is written in, on GCC/Clang vector extensions.  An instruction set adds fma,
+// square_root, load_n, store_n, at_most and at_least (avx512.h, avx2.h, baseline.h, neon.h) and its bfloat16
+// (avx512_bf16.h or bfloat16.h), its target_*.cpp kVectorBytes and kRegisters. Included inside the namespace of a
+// target.  bfloat16 is stored, widened and multiplied, never computed with alone.
 
 template <class Real>
 struct VectorOf;

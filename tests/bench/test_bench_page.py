@@ -122,11 +122,12 @@ def runtime():
         {"what": "step", "cell": "GRU", "H": 16, "us": both, "us_after_pause": {**both, "torch cell": 100.0}},
         {"what": "weights", "cell": "GRU", "H": 512, "us": {"float32": 60.0, "bfloat16": 40.0, "int8": 20.0},
          "ratio": {"bfloat16": 1.5, "int8": 3.0}},
-        {"what": "streams", "cell": "LSTM", "H": 128, "B": 64, "us": {"together": 100.0, "alone": 300.0}, "ratio": 3.0},
+        {"what": "streams", "cell": "LSTM", "H": 128, "B": 64, "us": {"together": 100.0, "alone": 300.0}, "ratio": 3.0,
+         "multiply_adds": 1_000_000},
         {"what": "threads", "where": "C", "cell": "LSTM", "H": 16, "B": 1, "us": {"one": 1.0, "two": 0.5}, "ratio": 2},
         {"what": "feed", "cell": "LSTM", "H": 256, "T": 1_000_000, "s": {"feed": 2.0, "layer": 3.0}, "ratio": 1.5},
         {"what": "score", "H": 16, "lines": 10_000, "s": {"batch": 0.1, "each": 2.0, "steps": 8.0},
-         "ratio": {"each": 20.0, "steps": 80.0}},
+         "multiply_adds": 1_000_000_000, "ratio": {"each": 20.0, "steps": 80.0}},
         {"what": "load", "H": 768, "MB": 10.3, "ms": {"load": 9.0, "load and step": 12.0}},
     ]  # fmt: skip
     return {"rows": rows}
@@ -143,17 +144,38 @@ def test_tables_of_the_runtime_stand_beside_what_was_there():
     assert f"| GRU | 16 | int8 | 2 | {times}" in tables_runtime.runtime_steps(step, rates)
     assert f"| GRU | 16 | int8 | missing | {times}" in tables_runtime.runtime_steps(step, None)
     assert "| GRU | 512 | 60 | 40 | 20 | 1.50 | 3.00 | 2 |" in tables_runtime.runtime_weights(runtime())
-    many = tables_runtime.runtime_many(runtime())
-    assert "| 64 streams of LSTM 128, a step of each | 300 us | 100 us | 3.0 |" in many
-    assert "LSTM 16, 1 row each, C; a step served | 1 us | 0.5 us | 2.00 |" in many
-    assert "a call each, and `score_each` | 2 s | 0.1 s | 20.0 |" in many
-    assert "| loading 10.3 MB, and a first step | 9 ms | 12 ms |  |" in many
+    streams = "| 64 streams of LSTM 128, a step of each | 300 us | 100 us | 3.0 | 8 |"
+    assert f"{streams} missing |" in tables_runtime.runtime_many(runtime(), None)
+    many = tables_runtime.runtime_many(runtime(), {"limits": {"multiply_add_gflops": {"1": 200}}})
+    assert f"{streams} 30.0 |" in many
+    assert "LSTM 16, 1 row each, C; a step served | 1 us | 0.5 us | 2.00 | 2 |  |" in many
+    assert "a call each, and `score_each` | 2 s | 0.1 s | 20.0 |  | 200.0 |" in many
+    assert "by steps from Python, and `score_each` | 8 s | 0.1 s | 80.0 | 20 | 800.0 |" in many
+    assert "| loading 10.3 MB, and a first step | 9 ms | 12 ms |  | 20 ms |  |" in many
 
 
 def test_table_of_the_campaign_has_the_sum():
     row = {"cases": 1000, "works": 400, "refused": 600, "seconds": 2.4, "sanitized": 0}
     made = tables.campaign({"command": "python -m x", "rows": {"a": row, "b": row | {"sanitized": 1000}}})
     assert "| all | 2,000 | 800 | 1,200 | 1,000 | 5 |" in made
+
+
+def test_table_of_smaller_weights():
+    row = {"cell": "gru", "H": 256, "steps": 400, "bits": {"float32": 2.0, "int8": 2.001}, "more": {"int8": 0.0005}}
+    assert "| GRU | 256 | 400 | 2.0000 | 2.0010 | +0.05% | +0.5% |" in tables_runtime.small_weights({"rows": [row]})
+
+
+def test_table_of_the_page_in_one_file():
+    speeds, times = {"reads": 5200.0, "writes": 3100.4}, {"median": 41.0, "worst": 60.0}
+    row = {
+        "cell": "gru",
+        "H": 128,
+        "weights_kB": 260.0,
+        "file_kB": 480.2,
+        "symbols_per_s": speeds,
+        "keystroke_ms": times,
+    }
+    assert "| GRU | 128 | 260 | 480 | 5,200 | 3,100 | 1,000 | 41 |" in tables_runtime.one_file({"rows": [row]})
 
 
 def test_table_of_the_header_leaves_gaps():

@@ -1,9 +1,13 @@
-"""Training in several processes and on two hosts, cut in every way: `python -m tests.commands.rank_campaign`.
+"""Training in several processes and on two hosts, cut in every way.
+
+    python -m tests.commands.rank_campaign                   some minutes
+    python -m tests.commands.rank_campaign on_two_hosts      the parts that are named
 
 Two hosts are two network namespaces, which need the command `ip` and its rights; without them those parts are left out,
-and the last line says so.  Some minutes.
+and the last line says so.
 """
 
+import argparse
 import os
 import shutil
 import signal
@@ -32,14 +36,21 @@ def same(one, other):
     return f"losses differ by {worst:.1e} at most"
 
 
+def alone(scratch):
+    """Return the run of one process."""
+    out = scratch / "alone"
+    if not out.exists():
+        assert unrolled("train", "sonnets", "--out", out, *DROPPED, "--max-steps", 100).returncode == 0
+    return out
+
+
 def three_processes(scratch):
     """Three processes find what one finds."""
-    assert unrolled("train", "sonnets", "--out", scratch / "alone", *DROPPED, "--max-steps", 100).returncode == 0
     code, _, _, error = together(
         "train", "sonnets", "--out", scratch / "three", *DROPPED, "--max-steps", 100, processes=3
     )
     assert code == 0, error
-    return same(scratch / "three", scratch / "alone")
+    return same(scratch / "three", alone(scratch))
 
 
 def resumed(scratch):
@@ -127,7 +138,7 @@ def on_two_hosts(scratch):
         for code, _, _, error in map(ended, running):
             assert code == 0, error
     assert not (scratch / "host-1").exists()
-    return same(scratch / "host-0", scratch / "alone")
+    return same(scratch / "host-0", alone(scratch))
 
 
 def line_cut(scratch):
@@ -156,30 +167,37 @@ def line_cut(scratch):
     return f"both ended within {seconds:.0f} s, and torchrun went on: {same(out, scratch / 'never-cut')}"
 
 
-PARTS = (
-    three_processes,
-    resumed,
-    other_processor,
-    every_rank_killed,
-    every_rank_asked,
-    torchrun_asked,
-    on_two_hosts,
-    line_cut,
-)
+PARTS = {
+    part.__name__: part
+    for part in (
+        three_processes,
+        resumed,
+        other_processor,
+        every_rank_killed,
+        every_rank_asked,
+        torchrun_asked,
+        on_two_hosts,
+        line_cut,
+    )
+}
 
 
 def main():
-    left_out = []
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parts, left_out = options.parse_args().parts or [*PARTS], []
+    if unknown := [name for name in parts if name not in PARTS]:
+        options.error(f"there is no part {unknown[0]}; there are {', '.join(PARTS)}")
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        for part in PARTS:
+        for name in parts:
             began = time.monotonic()
             try:
-                said = part(scratch)
+                said = PARTS[name](scratch)
             except NotPermitted as reason:
                 left_out.append(str(reason))
                 said = "left out"
-            print(f"{part.__name__.replace('_', ' ')}: {said} ({time.monotonic() - began:.0f} s)", flush=True)
+            print(f"{name.replace('_', ' ')}: {said} ({time.monotonic() - began:.0f} s)", flush=True)
         shutil.rmtree(scratch, ignore_errors=True)
     if left_out:
         print(f"left out: {left_out[0]}")

@@ -1,4 +1,9 @@
+import io
+
+from rich.console import Console
+
 from tests.commands.command_line import SMALL, refusal, unrolled
+from unrolled.commands import prepare
 
 TEXT = "so long as men can breathe or eyes can see\n" * 90
 
@@ -26,3 +31,19 @@ def test_prepare_refuses_what_it_cannot_do_in_one_sentence(tmp_path):
         1, "train", "corpus", "--lines", "--out", "y", *SMALL, cwd=tmp_path
     )
     assert "read alone" in refusal(1, "train", "corpus", "a.txt", "--out", "y", *SMALL, cwd=tmp_path)
+
+
+def test_prepare_says_how_far_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare, "EVERY", 0.0)
+    (tmp_path / "a.txt").write_text(TEXT)
+    done = unrolled("prepare", "a.txt", "--out", "corpus", cwd=tmp_path)
+    assert b"0 of 0 MB encoded, about 0 s left\n" in done.stdout
+
+
+def test_terminal_shows_a_bar_of_what_is_encoded():
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    with prepare._shown(console) as progress:
+        progress(1_000_000, 4_000_000)
+    shown = console.file.getvalue()
+    assert "encoding" in shown
+    assert "1.0/4.0 MB" in shown

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.commands.command_line import contents, refusal, unrolled
+from tests.commands.command_line import contents, in_own_process, refusal, unrolled
 from unrolled.lm import calibration
 from unrolled.lm.recipe import Speed
 
@@ -36,6 +36,26 @@ def test_dry_run_shows_the_choices_with_their_reasons_and_writes_nothing(text, s
     assert "│ dropout" not in shown
     assert "SequenceModel" not in shown
     assert contents(tmp_path) == before
+
+
+def test_limit_of_memory_adapts_the_run_or_refuses_it_and_says_so(tmp_path):
+    """In processes of their own, for what a process has already counts too."""
+    (tmp_path / "genome.txt").write_text("acgt" * 110_000)
+    flags = ["train", "genome.txt", "--bptt", "100000", "--batch-size", "4", "--hidden-size", "256", "--max-steps", "1",
+             "--precision", "float32"]  # fmt: skip
+    done = in_own_process(*flags, "--memory", "2GB", "--dry-run", cwd=tmp_path)
+    shown = re.sub(r"[ │]*\n│[ │]*", " ", done.stdout.decode())
+    assert re.search("checkpoint steps +│ auto +│ the gates of 396,000 symbols would not fit", shown), shown
+    assert "memory: about 1." in shown
+    done = in_own_process(*flags, "--memory", "600MB", "--out", "run", cwd=tmp_path)
+    assert done.returncode == 1
+    [said] = done.stderr.decode().splitlines()
+    assert re.fullmatch(
+        r"unrolled: a batch of \S+ symbols takes \S+ GB in all layers, and \S+ [GM]B are left of --memory; "
+        r"lower --bptt \(now 100,000\)",
+        said,
+    ), said
+    assert not (tmp_path / "run").exists()
 
 
 def test_minutes_bound_the_run_and_the_choices_are_recorded(text, steady, tmp_path):

@@ -244,3 +244,36 @@ def test_one_row_may_come_without_its_axis(symbols):
     two = CoreStepper("LSTM", weights, 2, symbols=symbols)
     with pytest.raises(ValueError, match=r"expected .*\(B"):
         two.step(1 if symbols else np.zeros(3, np.float32))
+
+
+def in_places(x):
+    """One array however it may lie in memory."""
+    shifted = np.frombuffer(b"." + x.tobytes(), x.dtype, offset=1).reshape(x.shape)
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    return {
+        "every second row": np.repeat(x, 2, axis=0)[::2],
+        "upside down": x[::-1].copy()[::-1],
+        "column by column": np.asfortranarray(x),
+        "not at a multiple of its size": shifted,
+        "read only": read_only,
+        "of a subclass": x.view(np.recarray),
+        "a tensor": torch.from_numpy(x),
+    }
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("how", in_places(np.zeros((2, 3))))
+def test_step_reads_x_however_it_lies(how, dtype):
+    weights, x = weights_of(unn.LSTM(3, 4, dtype=getattr(torch, dtype))), np.arange(6, dtype=dtype).reshape(2, 3)
+    found, want = (CoreStepper("LSTM", weights, 2, symbols=False).step(of) for of in (in_places(x)[how], x))
+    np.testing.assert_array_equal(found, want)
+
+
+@pytest.mark.parametrize("change", ["float64", ">f4", "int32", "transposed", "longer", "flat"])
+def test_step_refuses_x_of_another_type_or_shape(change):
+    x = np.ones((2, 3), np.float32)
+    shapes = {"transposed": x.T, "longer": np.ones((2, 4), np.float32), "flat": x.ravel()}
+    stepper = CoreStepper("LSTM", weights_of(unn.LSTM(3, 4)), 2, symbols=False)
+    with pytest.raises(ValueError, match=r"expected float32 vectors \(B, I\) = \(2, 3\)"):
+        stepper.step(shapes[change] if change in shapes else x.astype(change))

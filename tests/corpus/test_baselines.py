@@ -96,6 +96,15 @@ def test_table_of_a_large_vocabulary_compresses_text():
     assert found["xz"] < found["unigram"]
 
 
+@pytest.mark.parametrize(("kind", "end"), [("words", "\n"), ("bpe", "")])
+def test_symbols_of_a_large_vocabulary_are_compressed_as_their_text(kind, end):
+    lines = [f"w{k % 300} Käse{end}" for k in range(3000)]
+    corpus = Corpus.from_text(" ".join(lines), kind=kind, vocabulary_size=600, validation=0, test=0)
+    found = {each.name: each.bits_per_symbol for each in baselines.table(corpus, "train")}
+    text = (corpus.vocabulary.text(corpus.train.ids) + "\n").encode()
+    assert found["xz"] == 8 * len(lzma.compress(text)) / len(corpus.train.ids)
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_table_counts_no_more_than_its_limit(monkeypatch, stream):
     monkeypatch.setattr(baselines, "COUNTED", 100)

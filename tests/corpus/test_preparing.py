@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+from tests.saved.disk import small_disk
 from unrolled.corpus import baselines, finding, mapped, prepared, stretches
 from unrolled.corpus.batching import SequenceBatches, StreamBatches
 from unrolled.corpus.corpus import Corpus
@@ -86,6 +87,7 @@ def test_prepared_corpus_is_that_of_the_data_to_the_last_id(name, processes, tmp
     assert mapped.fingerprint == plain.fingerprint
     assert (mapped.vocabulary, mapped.stream, mapped.split) == (plain.vocabulary, plain.stream, plain.split)
     np.testing.assert_array_equal(mapped.first_counts, plain.first_counts)
+    assert mapped.unk_rates == plain.unk_rates
     for part, expected in zip(mapped.splits.values(), plain.splits.values(), strict=True):
         np.testing.assert_array_equal(part.ids, expected.ids)
         np.testing.assert_array_equal(part.offsets, expected.offsets)
@@ -115,6 +117,15 @@ def test_packed_text_is_prepared_as_what_it_holds(tmp_path):
     assert Corpus.read(tmp_path / "corpus").fingerprint == Corpus.read(data / "a.txt").fingerprint
 
 
+@pytest.mark.filterwarnings("ignore:.*V is 70,002:unrolled.corpus.reading.CorpusWarning")
+@pytest.mark.parametrize(("words", "dtype"), [(9, "uint8"), (300, "uint16"), (70_000, "uint32")])
+def test_ids_are_of_the_smallest_type_that_holds_the_vocabulary(words, dtype, tmp_path):
+    (tmp_path / "a.txt").write_text(" ".join(f"w{k}" for k in range(words)))
+    prepare(tmp_path / "a.txt", tmp_path / "corpus", kind="words", validation=0.0, test=0.0)
+    ids = Corpus.read(tmp_path / "corpus").train.ids
+    assert (ids.dtype, len(ids), int(ids.max())) == (dtype, words, words - 1)
+
+
 def test_preparing_goes_on_where_it_was_killed(tmp_path):
     (tmp_path / "big.txt").write_text(TEXT * 2000)
     code = (
@@ -140,6 +151,22 @@ def test_preparing_goes_on_where_it_was_killed(tmp_path):
     assert seen[0][0] > 0  # what was done is not done again
     assert len(done) >= 3
     assert Corpus.read(tmp_path / "corpus").fingerprint == Corpus.read(tmp_path / "big.txt").fingerprint
+
+
+@pytest.mark.parametrize(("processes", "room"), [(1, 6), (2, 6), (1, 18)])
+def test_full_disk_is_named_and_the_same_call_goes_on_once_there_is_room(processes, room, tmp_path, monkeypatch):
+    """Of a text that takes twelve stretches: the disk fills while these are written, or what is made of them."""
+    monkeypatch.setattr(stretches, "STRETCH", 1 << 16)
+    (tmp_path / "a.txt").write_text((TEXT * 100)[: 12 << 16])
+    seen = []
+    with small_disk(tmp_path / "disk", room << 16) as enlarge:
+        folder = tmp_path / "disk" / "corpus"
+        with pytest.raises(CheckpointError, match=r"corpus.*: No space left on device; free some space, or"):
+            prepare(tmp_path / "a.txt", folder, processes=processes)
+        enlarge(100 << 16)
+        prepare(tmp_path / "a.txt", folder, processes=processes, progress=lambda *each: seen.append(each))
+        assert seen[0][0] > 2 << 16  # what was written is not done again
+        assert Corpus.read(folder).fingerprint == Corpus.read(tmp_path / "a.txt").fingerprint
 
 
 def test_preparing_begins_anew_when_a_source_has_changed(tmp_path, monkeypatch):

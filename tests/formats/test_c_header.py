@@ -117,10 +117,11 @@ def test_header_gives_what_the_runtime_gives(name, expected, tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("clang") is None, reason="needs clang")
-@pytest.mark.parametrize("H", [32, 33, 64])
+@pytest.mark.parametrize("weights", ["float32", "int8"])
+@pytest.mark.parametrize("H", [16, 32, 33, 64])
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN_TANH"])
-def test_clang_makes_vectors_of_the_plain_loop_over_units(kind, H, tmp_path):
-    to_c(Network((layer(kind, H, H),)), tmp_path / "net.h")
+def test_clang_makes_vectors_of_the_plain_loop_over_units(kind, H, weights, tmp_path):
+    to_c(Network((layer(kind, H, H),)), tmp_path / "net.h", weights=weights)
     source = HERE.parents[1] / "bench" / "c_header.c"
     flags = ["-O3", "-march=native", "-DNET_PLAIN", "-D_POSIX_C_SOURCE=199309L", "-Rpass=loop-vectorize", "-I."]
     command = ["clang", *flags, "-c", source, "-o", "net.o"]

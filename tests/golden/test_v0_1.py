@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from tests.golden.make_v0_1 import corpus_of, environment
+from tests.golden.make_v0_1 import corpus_of
 from unrolled import runtime
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
@@ -48,8 +48,15 @@ def test_runtime_steps_a_model_of_version_0_1_to_the_same_logits(folder):
 def draw_masks_as_version_0_1_did(monkeypatch):
     """Let dropout draw its masks as torch draws them; they are drawn otherwise since."""
     apply = torch.ops.aten.native_dropout_backward
-    monkeypatch.setattr(gradients, "kept", lambda x, p: torch.native_dropout(x, p, True)[1] if p else None)
-    monkeypatch.setattr(gradients, "masked", lambda x, mask, p: x if mask is None else apply(x, mask, 1 / (1 - p)))
+
+    def kept(x, p):
+        return (torch.native_dropout(x, p, True)[1], 1 / (1 - p)) if p else None
+
+    def masked(x, mask, dtype=None):
+        return x if mask is None else apply(x, *mask)
+
+    monkeypatch.setattr(gradients, "kept", kept)
+    monkeypatch.setattr(gradients, "masked", masked)
 
 
 @pytest.mark.parametrize("folder", RUNS, ids=lambda folder: folder.name)
@@ -63,13 +70,12 @@ def test_run_of_version_0_1_resumes_to_the_same_end(folder, tmp_path, monkeypatc
     result = train(model, corpus, TrainingConfig(**config["training"]), run, resume=True)
 
     assert (result.ended, result.steps) == ("max_steps", expected["steps"])
-    exact = environment() == read(GOLDEN / "environment.json")
-    close = {"rel": 0, "abs": 0} if exact else {"rel": 1e-4}
+    close = {"rel": 1e-4}  # also on the machine of the files: sums are formed in another order since
     assert result.nats == pytest.approx(expected["nats"], **close)
     assert result.validation == pytest.approx(expected["validation"], **close)
     end = load_file(folder / "model.safetensors")
     for name, weights in load_file(run / "model.safetensors").items():
-        np.testing.assert_allclose(weights, end[name], rtol=0, atol=0 if exact else 1e-4, err_msg=name)
+        np.testing.assert_allclose(weights, end[name], rtol=0, atol=1e-4, err_msg=name)
 
     written = (run / "metrics.jsonl").read_bytes()
     resumed = [line for line in interrupted.splitlines(True) if json.loads(line)["step"] <= checkpoint(folder)]

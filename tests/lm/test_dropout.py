@@ -1,40 +1,53 @@
-"""Dropout with cheap masks: its shares, its scale, its random numbers and its derivative."""
+"""Dropout with masks of the core: its shares, its scale, its random numbers and its derivative."""
 
 import numpy as np
 import pytest
 import torch
 
 from unrolled.config.model import ModelConfig
-from unrolled.lm.dropout import dropout, kept, masked
+from unrolled.corpus.sharing import Whole
+from unrolled.lm.dropout import add_masked, dropout, kept, masked, rows_of
 from unrolled.lm.model import SequenceModel
 from unrolled.saved.vocabulary import Vocabulary
 
 N = 1 << 18
 
 
+def stays(x, p):
+    """Which elements of x a new mask keeps."""
+    return masked(torch.ones_like(x), kept(x, p)).bool()
+
+
 @pytest.mark.parametrize("p", [0.001, 0.1, 0.3, 0.5, 0.999])
 def test_each_element_is_dropped_with_the_probability_asked_for(p):
     torch.manual_seed(0)
-    mask = kept(torch.empty(N), p).bool()
+    mask = stays(torch.empty(N), p)
     deviation = (N * p * (1 - p)) ** 0.5
     assert abs(int((~mask).sum()) - N * p) < 5 * deviation
-    for place in range(8):  # all parts of a draw alike, the sign bit too
+    for place in range(8):  # all lanes alike
         assert abs(int((~mask[place::8]).sum()) - N / 8 * p) < 5 * deviation / 8**0.5
+
+
+def test_masks_of_different_draws_are_independent():
+    torch.manual_seed(6)
+    masks = np.array([stays(torch.empty(1 << 14), 0.5).numpy() for _ in range(9)])
+    found = np.corrcoef(masks)[np.triu_indices(9, 1)]
+    assert abs(found).max() < 5 / 2**7
 
 
 def test_masks_of_neighbours_are_independent():
     torch.manual_seed(1)
-    mask = kept(torch.empty(N), 0.5).numpy()
+    mask = stays(torch.empty(N), 0.5).numpy()
     for distance in range(1, 9):
         assert abs(np.corrcoef(mask[:-distance], mask[distance:])[0, 1]) < 5 / N**0.5
 
 
-@pytest.mark.parametrize("p", [0.25, 0.3, 0.9999999])
+@pytest.mark.parametrize("p", [0.25, 0.3, 0.999])
 def test_what_is_left_keeps_the_mean(p):
     torch.manual_seed(2)
-    y, dropped = dropout(torch.ones(N), p), min(p, 1 - 1 / 65_536)  # one value of a draw is always kept
-    assert y.mean().item() == pytest.approx(1, abs=5 * (dropped / (1 - dropped) / N) ** 0.5)
-    assert y.max().item() == pytest.approx(1 / (1 - dropped), rel=1e-4)
+    y = dropout(torch.ones(N), p)
+    assert y.mean().item() == pytest.approx(1, abs=5 * (p / (1 - p) / N) ** 0.5)
+    assert y.max().item() == pytest.approx(1 / (1 - p), rel=1e-6)
     assert len(y.unique()) == 2
 
 
@@ -49,18 +62,32 @@ def test_a_seed_fixes_the_mask_for_odd_sizes_and_any_thread_count():
     for threads in (1, 2):
         torch.set_num_threads(threads)
         torch.manual_seed(3)
-        masks.append(kept(torch.empty(7, 11, 13, dtype=torch.bfloat16), 0.4))
+        masks.append(stays(torch.empty(7, 110, 130, dtype=torch.bfloat16), 0.4))
     torch.set_num_threads(1)
-    assert masks[0].shape == (7, 11, 13)
+    assert masks[0].shape == (7, 110, 130)
     assert torch.equal(*masks)
 
 
 def test_the_derivative_is_the_same_mask():
     x = torch.randn(5, 7, dtype=torch.float64, requires_grad=True)
+    torch.manual_seed(7)
+    (dx,) = torch.autograd.grad(dropout(x, 0.5).sum(), x)
+    torch.manual_seed(7)
     mask = kept(x, 0.5)
-    assert torch.autograd.gradcheck(lambda x: masked(x, mask, 0.5), x)
-    (dx,) = torch.autograd.grad(masked(x, mask, 0.5).sum(), x)
-    assert torch.equal(dx, masked(torch.ones_like(x), mask, 0.5))
+    assert torch.equal(dx, masked(torch.ones_like(x), mask))
+    total = torch.full_like(x, 3.0, requires_grad=False)
+    add_masked(torch.ones_like(x), mask, total)
+    assert torch.equal(total, 3 + dx)
+
+
+def test_shares_of_a_batch_draw_their_rows_of_one_mask():
+    x = torch.ones(5, 4, 7)
+    masks = []
+    for rows, T in ([0, 1, 2, 3], 5), ([3, 1], 4):
+        torch.manual_seed(8)
+        with rows_of(Whole(5, 4, np.array(rows), 20)):
+            masks.append(stays(x[:T, : len(rows)], 0.5))
+    assert torch.equal(masks[1], masks[0][:4, [3, 1]])
 
 
 def test_weight_dropout_zeroes_recurrent_weights_in_training_alone():

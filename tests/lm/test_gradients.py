@@ -13,6 +13,7 @@ from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
 from unrolled.corpus.batching import IGNORED
 from unrolled.corpus.corpus import Corpus
+from unrolled.lm import gradients as lm_gradients
 from unrolled.lm.gradients import by_autograd, by_hand, gradient_function
 from unrolled.lm.loader import Batch
 from unrolled.lm.model import SequenceModel
@@ -28,7 +29,7 @@ MODELS = {
     "lstm-3-layers-dropout": ModelConfig(cell="lstm", hidden_size=9, num_layers=3, embedding_size=3, dropout=0.4),
     "lstm-2-layers-weight-dropout": ModelConfig(hidden_size=9, num_layers=2, dropout=0.2, weight_dropout=0.1),
     "gru-embedded-weight-dropout": ModelConfig(cell="gru", hidden_size=9, embedding_size=3, weight_dropout=0.5),
-    "rnn-weight-dropout": ModelConfig(cell="rnn", hidden_size=9, weight_dropout=0.9),
+    "rnn-weight-dropout": ModelConfig(cell="rnn", hidden_size=9, weight_dropout=0.5),
     "gru-tied-learned-dropout": ModelConfig(
         cell="gru", hidden_size=7, embedding_size=7, tied=True, learned_initial_state=True, dropout=0.2
     ),
@@ -66,10 +67,13 @@ def carried_state(model, B=3):
     return tuple(torch.randn(model.config.num_layers, B, model.config.hidden_size) for _ in range(model.state_count))
 
 
-@pytest.mark.parametrize("V", [5, 40], ids=["V<T*B", "V>T*B"])
+@pytest.mark.parametrize(
+    ("V", "looked_up"), [(5, 0), (5, 1 << 15), (40, 0)], ids=["through W_ih E^T", "looked up", "V>T*B"]
+)
 @pytest.mark.parametrize("carried", [False, True], ids=["fresh", "carried"])
 @pytest.mark.parametrize("name", MODELS)
-def test_gradient_by_hand_matches_autograd(name, carried, V):
+def test_gradient_by_hand_matches_autograd(name, carried, V, looked_up, monkeypatch):
+    monkeypatch.setattr(lm_gradients, "LOOKED_UP", looked_up)
     model = large(name, V)
     state, batch = carried_state(model) if carried else None, ragged_batch(V)
     got, want = gradients(by_hand, model, batch, state), gradients(by_autograd, model, batch, state)
@@ -84,7 +88,9 @@ def test_gradient_by_hand_matches_autograd(name, carried, V):
 @pytest.mark.parametrize("T", [7, 40], ids=["T*B<V", "T*B>V"])
 @pytest.mark.parametrize("carried", [False, True], ids=["fresh", "carried"])
 @pytest.mark.parametrize("name", MODELS)
-def test_gradient_in_bfloat16_is_that_of_float32_but_for_roundings(name, carried, T, function):
+def test_gradient_in_bfloat16_is_that_of_float32_but_for_roundings(name, carried, T, function, monkeypatch):
+    # Rows that are looked up are rounded too, and the unit of a relu near zero may switch by that.
+    monkeypatch.setattr(lm_gradients, "LOOKED_UP", 0 if "relu" in name else lm_gradients.LOOKED_UP)
     model = large(name, V=40)
     before = {key: p.detach().clone() for key, p in model.named_parameters()}
     state, batch = carried_state(model) if carried else None, ragged_batch(40, T)

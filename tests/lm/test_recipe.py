@@ -117,6 +117,14 @@ def test_little_data_is_not_read_until_it_is_known_by_heart():
     assert not recipe(SONNETS, max_steps=10**6).training.max_epochs
 
 
+def test_time_that_is_too_short_for_one_pass_is_said():
+    large = Facts(10**9, 70, True, 10**9, 500_000)
+    [reason] = [choice.reason for choice in recipe(large, max_minutes=1.0).choices if choice.name == "max_epochs"]
+    assert reason == "the time is too short for one pass: the run reads 1% of the data"
+    [reason] = [choice.reason for choice in recipe(PLAYS, max_minutes=1.0).choices if choice.name == "max_epochs"]
+    assert "too short" not in reason
+
+
 def test_size_is_bounded_by_the_data_where_there_is_time():
     sizes = [
         recipe(Facts(N, 70, True, N, 0), max_minutes=600.0).model.hidden_size for N in (50, 10**4, 10**5, 10**6, 10**7)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.core.cases import KINDS, make
 from unrolled.core.fields import GradientTensors, LayerTensors, Layout, Weights
 from unrolled.nn import fused
 from unrolled.notation import weight_shapes
@@ -47,3 +48,38 @@ def test_layers_in_one_call_have_the_bits_of_each_alone(kind, threads, T, B, I, 
     for number, (got, want) in enumerate(zip(together, alone, strict=True)):
         for name in want:
             assert torch.equal(got[name], want[name]), f"layer {number}: {name} differs"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("one_hot", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_of_weights_are_added_to_sums_that_are_given(kind, one_hot, dtype):
+    case = make(kind, dtype, T=7, B=5, I=6, H=19, D=2, one_hot=one_hot)
+    _, layer = case.forward(save=True)
+    upstream = (case.dy, case.dh_n, case.dc_n)
+    want = fused.backward(case.kind, Layout(), layer, *upstream)
+    wide = fused.computed(dtype)
+    sums = [
+        Weights._make(None if w is None else torch.full_like(w, 2.0, dtype=wide) for w in own) for own in case.weights
+    ]
+    needs = (True,) * 5 + (False,)
+    found = fused.backward(case.kind, Layout(), layer, *upstream, needs=needs, sums=sums)
+    assert found.weights is None
+    for got, alone in zip(sums, want.weights, strict=True):
+        for name, w in alone._asdict().items():
+            if w is None:
+                assert getattr(got, name) is None
+                continue
+            tolerance = {torch.bfloat16: 1e-2, torch.float32: 2e-5, torch.float64: 1e-13}[dtype]
+            torch.testing.assert_close(getattr(got, name), 2 + w.to(wide), rtol=tolerance, atol=tolerance)
+    for name in ("dx", "dh_0", "dc_0"):
+        got, alone = getattr(found, name), getattr(want, name)
+        assert (got is None and alone is None) or torch.equal(got, alone), name
+
+
+def test_sums_beside_gradients_of_their_own_are_refused():
+    case = make("LSTM", torch.float32)
+    _, layer = case.forward(save=True)
+    sums = [Weights._make(None if w is None else torch.zeros_like(w) for w in own) for own in case.weights]
+    with pytest.raises(ValueError):
+        fused.backward("LSTM", Layout(), layer, case.dy, None, None, sums=sums)

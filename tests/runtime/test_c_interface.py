@@ -146,12 +146,20 @@ def test_folder_that_is_none_is_an_error(library, tmp_path):
         ({"tensors": lambda data: data.replace(b"bias_ih_l0", b"bias_jh_l0")}, "'rnn.bias_ih_l0' is missing"),
         ({"tensors": lambda data: data[:-4] + b"\x00\x00\xc0\x7f"}, "holds a number that is not finite"),
         ({"tensors": lambda data: struct.pack("<Q", 100_000) + b"[" * 100_000}, "values inside each other"),
+        ({"tensors": lambda data: struct.pack("<Q", 12) + b'{"a":-1e999}'}, "a number out of range"),
+        ({"tensors": lambda data: struct.pack("<Q", 11) + b'{"a":1.e99}'}, "no value"),
     ],
 )
 def test_folder_that_somebody_spoiled_is_an_error(parts, said, library, tmp_path):
     save_network(tmp_path, Network((layer("LSTM", 3, 5),)))
     seal.change(tmp_path, **parts)
     assert said in library.run(tmp_path)
+
+
+def test_numbers_of_every_form_are_read(library, tmp_path):
+    save_network(tmp_path, Network((layer("LSTM", 3, 5),)))
+    seal.change(tmp_path, config=lambda c: c | {"seen": [0.5, -1.5e-3, 2e300, 5e-324, 10**40, -0.0]})
+    assert library.run(tmp_path) is None
 
 
 @pytest.mark.parametrize(

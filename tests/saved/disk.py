@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,27 @@ def run(code, *args):
     """Run Python code in a process of its own."""
     command = [sys.executable, "-c", textwrap.dedent(code), *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+
+@contextmanager
+def small_disk(folder, size):
+    """Mount a disk of this many bytes at a folder; yield a function that gives it another size.
+
+    Skips the test, with the reason, where this machine does not let us.
+    """
+
+    def mount(options):
+        command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    folder.mkdir()
+    done = mount(f"size={size}")
+    if done.returncode:
+        pytest.skip(f"needs the right to mount a disk: {done.stderr.strip()}")
+    try:
+        yield lambda size: mount(f"remount,size={size}").check_returncode()
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)  # what is mapped keeps it busy
 
 
 def damage(path, how):

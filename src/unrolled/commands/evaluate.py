@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from unrolled.lm.evaluation import Evaluation
     from unrolled.lm.model import SequenceModel
 
-#: Symbols that a model and the baselines are measured on, at most: the n-grams hold some thirty numbers for each.
+#: Symbols that a model and the baselines are measured on, at most: n-grams hold a probability of each order for each.
 COMPARED = 1 << 21
 
 app = App(
@@ -121,6 +121,7 @@ def measure(
 ) -> Measured:
     """Measure a model, and simple predictors on the same symbols; arguments as of :func:`report`."""
     from unrolled import lm
+    from unrolled.core.free_memory import give_back
     from unrolled.corpus.baselines import table
     from unrolled.corpus.splitting import beginning
     from unrolled.corpus.units import per_symbol
@@ -134,6 +135,8 @@ def measure(
     measured = lm.evaluate(model, corpus, split)
     rates = per_symbol(model.vocabulary, beginning(corpus.splits[split], COMPARED))
     learned = lm.evaluate(model, corpus, split, dynamic=True) if dynamic else None
+    if baselines:
+        give_back()  # of what trained and measured the model, for the n-grams need the room
     return Measured(what, measured, rates, table(corpus, split) if baselines else [], learned)
 
 

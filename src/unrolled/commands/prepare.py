@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,6 +51,7 @@ def prepare(
         out: Folder for the prepared corpus; train takes it in the place of the data.
         processes: Processes that encode side by side, by default one for each processor.
     """
+    from unrolled.core import default_threads
     from unrolled.corpus.corpus import Corpus
     from unrolled.corpus.preparing import prepare as encode
 
@@ -59,7 +59,7 @@ def prepare(
         raise WrongUse(f"{' and '.join(inputs.PACKAGED)} are small; train reads them as they are")
     console = PlainConsole()
     with _shown(console) as progress:
-        encode(data, out, dataset, processes=processes or len(os.sched_getaffinity(0)), progress=progress)
+        encode(data, out, dataset, processes=processes or default_threads(), progress=progress)
     corpus = Corpus.read(out)
     size = sum(file.stat().st_size for file in out.iterdir() if file.is_file())
     console.print(f"{corpus!r}", soft_wrap=True)

@@ -52,6 +52,7 @@ class GradientTensors(NamedTuple):
     weights: Any  # of each direction, `Weights`; all or none
     dh_reset: Any = None  # (D, B, P)
     dc_reset: Any = None  # (D, B, H)
+    sums: Any = None  # in place of weights, of the type that is computed in: added to
 
 
 class Linear(NamedTuple):
@@ -82,6 +83,15 @@ class HeadPass(NamedTuple):
     db: Any  # (V), added to
 
 
+class AdamStep(NamedTuple):
+    """What a step of AdamW changes."""
+
+    values: Any  # (P)
+    gradients: Any  # (P), zero afterwards
+    exp_avg: Any  # (P)
+    exp_avg_sq: Any  # (P)
+
+
 def dtype_name(array: Any) -> str:
     """Return the core's name for the type of an array's elements.
 
@@ -104,7 +114,7 @@ def core_name(dtype: Any) -> str:
 
 def _check(exported: dict[str, tuple[str, ...]]) -> None:
     """Raise unless these are the fields of the core."""
-    for named in (Weights, Layout, LayerTensors, GradientTensors, Linear, LinearPass, HeadPass):
+    for named in (Weights, Layout, LayerTensors, GradientTensors, Linear, LinearPass, HeadPass, AdamStep):
         names = exported.get(named.__name__, ())
         if names != named._fields:
             raise CoreMissing(

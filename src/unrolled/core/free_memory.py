@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 
+from unrolled.core import _core
 from unrolled.words import sized
 
 #: Files with the free memory of the machine, and with the limit of a container.
@@ -38,6 +40,16 @@ def resident() -> int:
     True
     """
     return int(_PAGES.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if _PAGES.exists() else 0
+
+
+def give_back() -> None:
+    """Give memory that this process no longer uses back to the system: the core and the C library keep it for later.
+
+    >>> give_back()
+    """
+    _core.release_workspace()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # of glibc alone
+        trim(0)
 
 
 def expect_room(needed: int, what: str, remedy: str) -> None:

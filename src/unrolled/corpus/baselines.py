@@ -8,6 +8,7 @@ chosen on other symbols than those scored.
 from __future__ import annotations
 
 import bz2
+import io
 import lzma
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -108,7 +109,7 @@ def _ngrams(corpus: Corpus, known: Sequences, split: str, scored: Sequences) -> 
     else:
         where, (rest, held) = "the end of training", _cut(known, min(len(known.ids) // 10, TUNED))
         [tuned], [found] = predictions(rest, [held], V, LONGEST), predictions(known, [scored], V, LONGEST)
-    bits = -np.log2(found.p).mean(axis=1)
+    bits = [-np.log2(row).mean() for row in found.p]  # row by row, for a logarithm of all takes as much as they do
     note = "interpolated Kneser-Ney, counted in training"
     if len(known.ids) < len(corpus.train.ids):
         note += f", its last {counted(len(known.ids), 'symbol')}"
@@ -151,4 +152,8 @@ def _as_bytes(sequences: Sequences, vocabulary: Vocabulary) -> bytes:
     """Return one byte per symbol where V allows it, else the text with a line end for each EOS."""
     if len(vocabulary) <= 256:
         return sequences.ids.astype(np.uint8).tobytes()
-    return "".join(vocabulary.text(ids) + "\n" for ids in sequences).encode()
+    text = io.StringIO()
+    for ids in sequences:
+        text.writelines(vocabulary.pieces(ids))  # piece by piece, for a list of them takes ten times the text
+        text.write("\n")
+    return text.getvalue().encode()

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unrolled.corpus.encoding import Compact
+from unrolled.corpus.pages import Pages
 from unrolled.corpus.sharing import ALL, Share, Whole
 from unrolled.corpus.splitting import Sequences
 from unrolled.saved.vocabulary import Ids
@@ -66,6 +67,9 @@ class _Batches(ABC, Generic[AnyBatch]):
     epoch = 0
     index = 0
 
+    def __init__(self, ids: Compact | Ids) -> None:
+        self._ids, self._pages = ids, Pages(ids)
+
     @abstractmethod
     def __len__(self) -> int: ...
 
@@ -77,7 +81,9 @@ class _Batches(ABC, Generic[AnyBatch]):
             self.epoch, self.index = self.epoch + 1, 0
         while self.index < len(self):
             self.index += 1
-            yield self._batch(self.index - 1)
+            batch = self._batch(self.index - 1)
+            self._pages.read(batch.inputs.shape[1], batch.inputs.size * self._ids.itemsize)
+            yield batch
 
     def state_dict(self) -> dict[str, int]:
         """Return the position of the next batch: the epoch, and the index in it."""
@@ -121,7 +127,8 @@ class SequenceBatches(_Batches[SequenceBatch]):
             shortest = f"one of {counted(int(lengths.min()) + 1, 'symbol')}" if len(lengths) else "none"
             raise ValueError(f"SequenceBatches: found {shortest}, expected sequences of 2 symbols or more")
         self.batch_size, self.seed, self.shuffle, self.share = batch_size, seed, shuffle, share
-        self._ids, self._starts, self._lengths = sequences.ids, sequences.offsets[:-1], lengths
+        super().__init__(sequences.ids)
+        self._starts, self._lengths = sequences.offsets[:-1], lengths
         self._ordered: int | None = None
         self._order: list[npt.NDArray[np.int64]] = []
         self._only = self._gather(np.argsort(-lengths, kind="stable")) if len(self) == 1 else None
@@ -185,7 +192,7 @@ class StreamBatches(_Batches[StreamBatch]):
         if len(ids) < 2:
             raise ValueError(f"StreamBatches: the stream has {counted(len(ids), 'symbol')}, expected 2 or more")
         self.batch_size, self.bptt, self.share = batch_size, bptt, share
-        self._ids = ids
+        super().__init__(ids)
         even, longer = divmod(len(ids) - 1, batch_size)
         self._steps = even + (longer > 0)
         lane = np.arange(batch_size)
@@ -210,6 +217,9 @@ class StreamBatches(_Batches[StreamBatch]):
 
 def _cut(ids: Compact | Ids, starts: Ids, lengths: Ids, chunk: range) -> tuple[Ids, Ids]:
     """Return inputs and targets (T, B) of these time steps of the B lanes or sequences that begin at starts (B,)."""
+    if lengths.min() >= chunk.stop:
+        symbols = ids[starts + np.arange(chunk.start, chunk.stop + 1)[:, None]].astype(np.int64)  # (T + 1, B)
+        return symbols[:-1], symbols[1:]
     t = np.arange(chunk.start, chunk.stop)[:, None]  # (T, 1)
     inside = t < lengths  # (T, B)
     position = np.where(inside, starts + t, 0)  # (T, B)

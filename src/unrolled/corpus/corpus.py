@@ -133,6 +133,9 @@ class Corpus:
         corpus = cls(vocabulary, train, validation, test, index.stream, index.split, (str(folder),))
         # What reading all of it would find is known already.
         vars(corpus)["fingerprint"], vars(corpus)["first_counts"] = index.fingerprint, np.array(index.first)
+        corpus._unk_rates.update(
+            {name: part.unknown / part.symbols for name, part in index.parts.items() if part.symbols}
+        )
         return corpus
 
     @classmethod
@@ -192,7 +195,18 @@ class Corpus:
     @property
     def unk_rates(self) -> dict[str, float]:
         """The fraction of symbols, in [0, 1], that are UNK, of each split that holds any."""
-        return {name: self.vocabulary.unk_rate(part.ids) for name, part in self.splits.items() if len(part)}
+        return {name: self.unk_rate(name) for name, part in self.splits.items() if len(part)}
+
+    def unk_rate(self, split: str) -> float:
+        """Return the fraction of the symbols of one split, in [0, 1], that are UNK; they are counted once."""
+        if split not in self._unk_rates:
+            self._unk_rates[split] = self.vocabulary.unk_rate(self.splits[split].ids)
+        return self._unk_rates[split]
+
+    @cached_property
+    def _unk_rates(self) -> dict[str, float]:
+        """Those that are known so far."""
+        return {}
 
     @cached_property
     def fingerprint(self) -> str:

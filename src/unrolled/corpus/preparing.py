@@ -10,6 +10,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
@@ -261,12 +262,16 @@ class _Written:
         """Write what is left to disk, and return what the split holds."""
         self._ids.flush()
         os.fsync(self._ids.fileno())
-        self._ids.close()
+        self.close()
         if self._ends_file is not None:
             write_synced(self._ends_file, self._ends.astype("<i8").tobytes())
         return PreparedPart(
             self._symbols, int(self._symbols > 0) if stream else len(self._ends), int(self.often[unknown])
         )
+
+    def close(self) -> None:
+        """Close the file of ids, finished or not."""
+        self._ids.close()
 
 
 def _sequences_of_files(found: _All, files: Assignment) -> Assignment:
@@ -290,15 +295,19 @@ def _finish(plan: Plan, inputs: str, stream: bool, config: DataConfig, folder: P
     places = _Places.of(units)
     often = found.often(places)[2:]
     vocabulary, _ = vocabulary_of(tokenizer(found.kind), found.symbols, often, config, Known(), stream, inputs)
-    written = [_Written(scratch / name, units.lengths[k], stream, len(vocabulary)) for k, name in enumerate(SPLITS)]
     final, lengths = final_ids(vocabulary, found.symbols)
-    for first, ids in found.blocks():
-        only = places.only(first, len(ids))
-        codes = places.codes(first, len(ids)) if only is None else None
-        for k, part in enumerate(written):
-            if only == k or codes is not None:
-                part.write(ids if codes is None else ids[codes == k], final, lengths)
-    parts = {name: part.finish(stream, vocabulary.unk_id) for name, part in zip(SPLITS, written, strict=True)}
+    with ExitStack() as files:
+        written = [
+            files.enter_context(closing(_Written(scratch / name, units.lengths[k], stream, len(vocabulary))))
+            for k, name in enumerate(SPLITS)
+        ]
+        for first, ids in found.blocks():
+            only = places.only(first, len(ids))
+            codes = places.codes(first, len(ids)) if only is None else None
+            for k, part in enumerate(written):
+                if only == k or codes is not None:
+                    part.write(ids if codes is None else ids[codes == k], final, lengths)
+        parts = {name: part.finish(stream, vocabulary.unk_id) for name, part in zip(SPLITS, written, strict=True)}
     for name in SPLITS:
         for file in scratch.glob(f"{name}.*"):
             file.replace(folder / file.name)

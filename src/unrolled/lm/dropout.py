@@ -1,10 +1,11 @@
-"""Dropout whose masks are cheap to draw.
+"""Dropout whose masks are drawn by the core, where they are used, and kept nowhere.
 
-torch draws a random number for every element, which at H 256 takes half the time of a training step.  Here one draw of
-64 bits decides about four elements.  The draws come from torch's generator, so a seed and a checkpoint fix them.
+torch draws a random number for every element, one after the other, which at H 256 takes half the time of a training
+step.  Here one draw of torch's generator seeds a mask, of which each element follows from the seed and from its place;
+the way back draws the same mask again.  So a seed and a checkpoint fix all masks, for any number of threads.
 
-Of a batch that several processes share, each draws the masks of the whole and keeps its rows: the masks are those of
-one process, and all generators stay alike.
+Of a batch that several processes share, each draws its rows of the masks of the whole: the masks are those of one
+process, and all generators stay alike.
 """
 
 from __future__ import annotations
@@ -12,17 +13,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from math import prod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from unrolled.core import elementwise
 from unrolled.corpus.sharing import Whole
 
-#: Elements that one draw of 64 bits decides about, and the values that each part of it takes.
-PARTS, VALUES = 4, 1 << 16
-
 _whole: ContextVar[Whole | None] = ContextVar("whole", default=None)
+
+
+class Mask(NamedTuple):
+    """Which elements are dropped: a seed, the probability, and where rows lie in the mask of the whole batch."""
+
+    seed: int
+    p: float
+    starts: Tensor | None = None
 
 
 @contextmanager
@@ -42,27 +49,36 @@ def dropout(x: Tensor, p: float) -> Tensor:
     >>> sorted({*y.flatten().tolist()} | {0.0, 2.0})
     [0.0, 2.0]
     """
-    return masked(x, kept(x, p), p)
+    mask = kept(x, p)
+    return x if mask is None else x * masked(torch.ones_like(x, requires_grad=False), mask)
 
 
-def kept(x: Tensor, p: float) -> Tensor | None:
-    """Return a mask of x's shape and type: 0 with probability p, rounded to 1/65,536, else 1; None if p is 0."""
+def kept(x: Tensor, p: float) -> Mask | None:
+    """Draw a mask for x, (T, B, H) or a weight; None if p is 0."""
     if not p:
         return None
+    seed = int(torch.empty((), dtype=torch.int64).random_(-(2**63), None))
     whole = _whole.get() if x.dim() == 3 else None  # a weight has no rows of a batch
-    shape = x.shape if whole is None else (whole.T, whole.B, x.shape[2])
-    draws = torch.empty(-(-prod(shape) // PARTS), dtype=torch.int64, device=x.device).random_(-(2**63), None)
-    parts = draws.view(torch.int16)[: prod(shape)].view(shape)  # each from -VALUES/2 to VALUES/2 - 1
-    if whole is not None:
-        parts = parts[: x.shape[0], torch.from_numpy(whole.rows)]
-    return torch.ge(parts, _dropped(p) - VALUES // 2, out=torch.empty_like(x, requires_grad=False))
+    if whole is None:
+        return Mask(seed, p)
+    places = torch.arange(x.shape[0])[:, None] * whole.B + torch.from_numpy(whole.rows)  # (T, B)
+    return Mask(seed, p, places.flatten() * x.shape[2])
 
 
-def masked(x: Tensor, mask: Tensor | None, p: float) -> Tensor:
-    """Return x times a mask of :func:`kept`, divided by 1 - p; its derivative is the same function."""
-    return x if mask is None else (x * mask).mul_(VALUES / (VALUES - _dropped(p)))
+def masked(x: Tensor, mask: Mask | None, dtype: torch.dtype | None = None) -> Tensor:
+    """Return x times its mask, divided by 1 - p; its derivative is the same function.
+
+    Args: dtype: that of the result, bfloat16 for x in float32; by default that of x.
+    """
+    dtype = dtype or x.dtype
+    if mask is None and dtype == x.dtype:
+        return x
+    y = torch.empty(x.shape, dtype=dtype)
+    seed, p, starts = mask or Mask(0, 0.0)
+    elementwise.drop(x, y, seed, p, torch.get_num_threads(), starts=starts)
+    return y
 
 
-def _dropped(p: float) -> int:
-    """Return how many of the values drop an element: all but one at most."""
-    return min(round(p * VALUES), VALUES - 1)
+def add_masked(x: Tensor, mask: Mask, to: Tensor) -> None:
+    """Add what :func:`masked` returns."""
+    elementwise.drop(x, to, mask.seed, mask.p, torch.get_num_threads(), starts=mask.starts, add=True)

@@ -138,7 +138,7 @@ def evaluate(
         symbols,
         nats / symbols,
         hit / symbols,
-        corpus.vocabulary.unk_rate(part.ids),
+        corpus.unk_rate(split),
         None if corpus.stream else whole / among,
         None if corpus.stream else _exact_bound(part),
     )

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from unrolled.config.checks import Precision
 from unrolled.config.options import option
-from unrolled.core.fields import LayerTensors, Layout
-from unrolled.lm.dropout import kept, masked
+from unrolled.core.fields import LayerTensors, Layout, Weights
+from unrolled.lm.dropout import Mask, add_masked, kept, masked
 from unrolled.lm.loader import Batch
 from unrolled.lm.model import SequenceModel, State
 from unrolled.lm.sampled_softmax import SampledSoftmax
@@ -29,7 +29,6 @@ from unrolled.nn import dispatch, fused
 from unrolled.nn.modules import beyond_weights, is_hooked
 from unrolled.nn.reach import core_reads
 from unrolled.nn.recompute import segment_steps
-from unrolled.nn.reference import in_type
 from unrolled.nn.stack import first_input, run_stack
 
 #: Adds the gradient of a batch's summed loss to the ``grad`` of every parameter.
@@ -38,6 +37,8 @@ from unrolled.nn.stack import first_input, run_stack
 #: them); the batch; the state before it, each (L, B, H), taken as constant, or None for the initial state.
 #: Returns: the sum of -log p(target) in nats, and the state after the batch, detached.
 GradientFunction = Callable[[SequenceModel, Batch, State | None], tuple[float, State]]
+#: Numbers of looked-up rows beyond those of E up to which a batch looks them up.
+LOOKED_UP = 1 << 15
 #: Is called with parameters of which a batch has completed the gradient.
 Ready = Callable[..., None]
 
@@ -132,17 +133,24 @@ def by_hand(
     weights, (W_hy, b_y) = rnn.weights(), (model.head.weight, model.head.bias)
     p_hh = model.config.weight_dropout if model.training else 0.0
     masks_hh = [kept(w.W_hh, p_hh) for w in weights]  # each (G*H, H)
-    dropped = [w._replace(W_hh=masked(w.W_hh, mask, p_hh)) for w, mask in zip(weights, masks_hh, strict=True)]
-    x, first = first_input(batch.ids, dropped[:1], None if model.embedding is None else model.E, layout)
+    if model.embedding is not None and _is_looked_up(batch.ids, model.E):
+        x, first = torch.nn.functional.embedding(batch.ids, model.E), weights[:1]
+    else:
+        x, first = first_input(batch.ids, weights[:1], None if model.embedding is None else model.E, layout)
     through_E = first[0].W_ih is not weights[0].W_ih  # the first layer reads symbols through W_ih E^T (G*H, V)
-    read, W, b = [*first, *dropped[1:]], W_hy, b_y
-    if narrow is not None:
-        x, before, read, W, b = in_type((x, before, read, W, b), narrow)
-    masks: list[Tensor | None] = [None]  # of the dropout before each layer
+    if x.is_floating_point():
+        x = masked(x, None, narrow)
+    read = [
+        Weights(*(None if t is None else masked(t, mask if t is w.W_hh else None, narrow) for t in w))
+        for w, mask in zip([*first, *weights[1:]], masks_hh, strict=True)
+    ]
+    before = tuple(masked(s, None, narrow) for s in before)
+    W, b = masked(W_hy, None, narrow), masked(b_y, None, narrow)
+    masks: list[Mask | None] = [None]  # of the dropout before each layer
 
     def drop(x: Tensor) -> Tensor:
         masks.append(kept(x, p))
-        return masked(x, masks[-1], p)
+        return masked(x, masks[-1])
 
     def run_layer(
         k: int, x: Tensor, h_0: Tensor | None, c_0: Tensor | None
@@ -152,27 +160,26 @@ def by_hand(
 
     outputs, after, layers = run_stack(run_layer, x, before, L, between=drop)
     mask = kept(outputs[-1], p_head)
-    x = masked(outputs[-1], mask, p_head)
+    x = masked(outputs[-1], mask)
     h = x.flatten(0, 1)  # (N, H)
     nats, dh = (sampled or fused.head)(h, W, b, batch.targets.flatten(), _grad(W_hy), _grad(b_y))
     ready(b_y, *(() if model.config.tied else (W_hy,)))
-    dy = masked(dh.view(x.shape), mask, p_head)  # (T, B, H)
+    dy = masked(dh.view(x.shape), mask)  # (T, B, H)
     learned = state is None and len(model.initial) > 0
     for layer in reversed(range(L)):
         tensors, own = layers[layer], weights[layer]
-        needs = (tensors.x.is_floating_point(), learned, learned, False, False, True)
-        found = fused.backward(kind, layout, tensors, dy, None, None, needs=needs, segment=segment)
-        [dw] = found.weights
-        dw = dw._replace(W_hh=masked(dw.W_hh, masks_hh[layer], p_hh))
-        for w, d in zip(own[1:], dw[1:], strict=True):
-            if w is not None:
-                _grad(w).add_(d)
-        if layer or not through_E:
-            _grad(own.W_ih).add_(dw.W_ih)
-        else:
-            dW = dw.W_ih.to(own.W_ih.dtype)
-            _grad(own.W_ih).addmm_(dW, model.E)
-            _grad(model.E).addmm_(dW.t(), own.W_ih)
+        needs = (tensors.x.is_floating_point(), learned, learned, False, False, False)
+        sums = Weights(*(None if w is None else _grad(w) for w in own))
+        if mask_hh := masks_hh[layer]:
+            sums = sums._replace(W_hh=torch.zeros_like(own.W_hh))
+        if through_E and not layer:
+            sums = sums._replace(W_ih=own.W_ih.new_zeros(tensors.weights[0].W_ih.shape))
+        found = fused.backward(kind, layout, tensors, dy, None, None, needs=needs, segment=segment, sums=[sums])
+        if mask_hh:
+            add_masked(sums.W_hh, mask_hh, _grad(own.W_hh))
+        if through_E and not layer:
+            _grad(own.W_ih).addmm_(sums.W_ih, model.E)
+            _grad(model.E).addmm_(sums.W_ih.t(), own.W_ih)
         ready(*own)
         if learned:
             for initial, ds in zip(model.initial, (found.dh_0, found.dc_0), strict=False):
@@ -180,10 +187,19 @@ def by_hand(
         if found.dx is None:
             continue  # the first layer read symbols, which have no gradient
         if layer:
-            dy = masked(found.dx, masks[layer], p)
+            dy = masked(found.dx, masks[layer])
         else:
             _grad(model.E).index_add_(0, batch.ids.flatten(), found.dx.flatten(0, 1).to(model.E.dtype))
     return nats, tuple(s.to(W_hy.dtype) for s in after)
+
+
+def _is_looked_up(ids: Tensor, E: Tensor) -> bool:
+    """Return whether each position's row of E costs less than W_ih E^T for all symbols and its way back.
+
+    That is three products, of which torch takes as long for few symbols as the layer for `LOOKED_UP` more numbers.
+    """
+    V, width = E.shape
+    return (ids.numel() - V) * width <= LOOKED_UP
 
 
 def _grad(parameter: Tensor | None) -> Tensor:

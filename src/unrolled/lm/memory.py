@@ -72,7 +72,7 @@ class Needs(NamedTuple):
             return cls(count * (KEPT if training else 1), 0)
         kind, (rows, T) = config.kind, largest
         number = 2 if training.precision == "bfloat16" else 4
-        y, dropped = number, 2 * number * bool(config.dropout)  # the mask, and what it leaves
+        y, dropped = number, number * bool(config.dropout)  # what a mask leaves; itself it is kept nowhere
         gates, c = number * len(CELLS[kind].saved), 4 * has_cell_state(kind)
         recomputed = config.checkpoint_steps
         if recomputed is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -10,9 +11,13 @@ from typing import Any
 import torch
 
 from unrolled.config.training import TrainingConfig
+from unrolled.core import elementwise
+from unrolled.core.fields import AdamStep
 
 #: Parameters start at multiples of this many elements, so that vector loads of each stay aligned.
 ALIGNMENT = 16
+#: How slowly the means of AdamW move, of the gradient and of its square.
+BETA1, BETA2 = 0.9, 0.999
 
 
 class FlatParameters:
@@ -66,18 +71,16 @@ class Optimiser:
 
     def gradient_norm(self, N: int) -> float:
         """Return the Euclidean norm of the gradient of the mean over N symbols."""
-        return float(torch.linalg.vector_norm(self.flat.gradients)) / N
+        return math.sqrt(elementwise.sum_of_squares(self.flat.gradients, torch.get_num_threads())) / N
 
     def step(self, N: int, norm: float, learning_rate: float) -> None:
         """Take one step with the clipped mean gradient over N symbols, then zero the gradients."""
         scale = self.clip_norm / norm if 0 < self.clip_norm < norm else 1.0
-        self.flat.gradients.mul_(scale / N)
-        self.rule.step(learning_rate)
-        self.flat.gradients.zero_()
+        self.rule.step(learning_rate, scale / N)
 
 
 class AdamW:
-    """torch's fused AdamW kernel on one buffer, without torch.optim's bookkeeping, which costs more than the kernel.
+    """AdamW on one buffer, in one pass of the core that also scales the gradient and zeroes it.
 
     Source: Loshchilov and Hutter 2019; betas 0.9 and 0.999 and eps 1e-8, the defaults of torch.optim.AdamW.
     """
@@ -85,25 +88,22 @@ class AdamW:
     def __init__(self, flat: FlatParameters, weight_decay: float):
         self.flat, self.values, self.weight_decay = flat, flat.values.data, weight_decay
         self.moments = {"exp_avg": torch.zeros_like(self.values), "exp_avg_sq": torch.zeros_like(self.values)}
-        self.steps = torch.zeros(())  # the kernel takes a tensor
+        self.steps = torch.zeros(())
 
-    def step(self, learning_rate: float) -> None:
-        """Take one step."""
+    def step(self, learning_rate: float, scale: float) -> None:
+        """Take one step with the gradients times `scale`, then zero them."""
         self.steps += 1
-        torch._fused_adamw_(
-            [self.values],
-            [self.flat.gradients],
-            [self.moments["exp_avg"]],
-            [self.moments["exp_avg_sq"]],
-            [],
-            [self.steps],
-            lr=learning_rate,
-            beta1=0.9,
-            beta2=0.999,
-            weight_decay=self.weight_decay,
+        t = float(self.steps)
+        elementwise.adam(
+            AdamStep(self.values, self.flat.gradients, **self.moments),
+            scale=scale,
+            beta1=BETA1,
+            beta2=BETA2,
             eps=1e-8,
-            amsgrad=False,
-            maximize=False,
+            keep=1 - learning_rate * self.weight_decay,
+            rate=learning_rate / (1 - BETA1**t),
+            root=math.sqrt(1 - BETA2**t),
+            threads=torch.get_num_threads(),
         )
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -124,13 +124,15 @@ class AdamW:
 class TorchOptimiser:
     """An optimiser of torch.optim on one buffer; each number has a place in the tensors that it keeps."""
 
-    def __init__(self, values: torch.nn.Parameter, rule: torch.optim.Optimizer, kept: Sequence[str]):
-        self.values, self.rule, self.kept = values, rule, kept
+    def __init__(self, flat: FlatParameters, rule: torch.optim.Optimizer, kept: Sequence[str]):
+        self.flat, self.values, self.rule, self.kept = flat, flat.values, rule, kept
 
-    def step(self, learning_rate: float) -> None:
-        """Take one step."""
+    def step(self, learning_rate: float, scale: float) -> None:
+        """Take one step with the gradients times `scale`, then zero them."""
+        self.flat.gradients.mul_(scale)
         self.rule.param_groups[0]["lr"] = learning_rate
         self.rule.step()
+        self.flat.gradients.zero_()
 
     def state(self) -> dict[str, torch.Tensor]:
         """Return the optimiser's state by name."""
@@ -148,7 +150,7 @@ class TorchOptimiser:
 def _by_torch(rule: Any, kept: Sequence[str], flat: FlatParameters, config: TrainingConfig) -> TorchOptimiser:
     options = {"momentum": config.momentum, "weight_decay": config.weight_decay}
     momentum = ["momentum_buffer"] if config.momentum else []
-    return TorchOptimiser(flat.values, rule([flat.values], config.learning_rate, **options), [*kept, *momentum])
+    return TorchOptimiser(flat, rule([flat.values], config.learning_rate, **options), [*kept, *momentum])
 
 
 #: The rules by the name in `TrainingConfig.optimiser`.  A new one is an entry here and its word there.

@@ -261,7 +261,9 @@ LEARNT, DROPOUT, WEIGHTS, MOST_DROPPED = 8.0, 0.05, 0.075, 0.5
 def _regularisation(plan: _Plan) -> None:
     if not (plan["max_steps"] or plan["max_epochs"]):
         plan.options.pop("max_epochs")
-        plan.choose("max_epochs", MOST_PASSES, "more passes would only learn the data by heart")
+        less = f"the time is too short for one pass: the run {_reads(plan.passes)}"
+        why = "more passes would only learn the data by heart" if plan.passes >= 1 else less
+        plan.choose("max_epochs", MOST_PASSES, why)
     doublings = math.log2(max(1.0, plan.passes * plan.crowding / LEARNT))
     reason = f"the run {_reads(plan.passes)}, with {plan.crowding:.2g} parameters for each of its symbols"
     for name, share in (("dropout", DROPOUT), ("weight_dropout", WEIGHTS)):

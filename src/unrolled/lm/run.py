@@ -117,7 +117,7 @@ class Place(NamedTuple):
 
     position: dict[str, int]
     carried: State | None
-    random: torch.Tensor
+    random: torch.Tensor | None  # None where no step is undone
 
 
 class Run:
@@ -243,12 +243,14 @@ class Run:
 
     def place(self) -> Place:
         """Return where the run is between two steps."""
-        return Place(self.loader.state(), self.carried, torch.get_rng_state())
+        may_go_back = self.config.accumulate > 1
+        return Place(self.loader.state(), self.carried, torch.get_rng_state() if may_go_back else None)
 
     def go_back(self, place: Place) -> None:
         """Undo what a step under way has read, drawn and summed since it began at a place."""
         self.loader.load_state(place.position)
         self.carried = place.carried
+        assert place.random is not None
         torch.set_rng_state(place.random)
         self.optimiser.flat.gradients.zero_()
 

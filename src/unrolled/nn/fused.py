@@ -176,6 +176,7 @@ def backward(
     *,
     needs: Sequence[bool] = (True,) * 6,
     segment: int = 0,
+    sums: Sequence[Weights] | None = None,
 ) -> GradientTensors:
     """Backpropagate through one layer.
 
@@ -184,14 +185,17 @@ def backward(
         dy, dh_n, dc_n: gradients of y, h_n and c_n, None for zeros.
         needs: whether those of x, h_0, c_0, h_reset, c_reset and the weights are wanted.
         segment: that of `forward`.
+        sums: of each direction, tensors to which the gradients of the weights are added, of the type that is computed
+            in (`computed`); then none of the weights is wanted otherwise.
     Returns: the gradients; those of the inputs are new, or None where not wanted.
     """
     x, weights = tensors.x, tensors.weights
     dx = _buffer(x, x.shape, x.dtype) if needs[0] and not checks.is_one_hot(x) else None
     states = (tensors.h_0, tensors.c_0, tensors.h_reset, tensors.c_reset)
-    dh_0, dc_0, *dreset = (_like(s) if wanted else None for s, wanted in zip(states, needs[1:5], strict=True))
+    dstates = (_like(s) if wanted else None for s, wanted in zip(states, needs[1:5], strict=True))
+    dh_0, dc_0, dh_reset, dc_reset = dstates
     dweights = [Weights._make(map(_like, direction)) for direction in weights] if needs[5] else None
-    gradients = GradientTensors(dy, dh_n, dc_n, dx, dh_0, dc_0, dweights, *dreset)
+    gradients = GradientTensors(dy, dh_n, dc_n, dx, dh_0, dc_0, dweights, dh_reset, dc_reset, sums)
     run(kind, layout, [tensors], [gradients], True, segment)
     return gradients
 

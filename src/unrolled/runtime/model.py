@@ -99,16 +99,16 @@ class RuntimeModel:
         Raises: IndexError if the symbol is out of range; ValueError for another shape or type, and for a network with
             a direction that begins at the end of a sequence, which has no next step.
         """
+        if self._symbols:
+            x = index(x)
+        elif type(x) is not np.ndarray:
+            x = checks.steps(x, *self._engine.reads)
+        elif x.ndim != 1:
+            x = x[None]  # rows of rows, which the stepper refuses
         with self._lock:
             own = self._own
             if own is None:
                 own = self._stream()
-            if self._symbols:
-                x = index(x)
-            elif type(x) is not np.ndarray:
-                x = checks.steps(x, *self._engine.reads)
-            elif x.ndim != 1:
-                x = x[None]  # rows of rows, which the stepper refuses
             return own.step_one(x)
 
     def feed(self, x: Any, lengths: Any = None) -> Array:

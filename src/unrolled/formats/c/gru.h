@@ -9,9 +9,10 @@ NET_INLINE void net_layer$l(net_state *s, $x) {
   net_real a[4 * net_U$l] NET_ALIGNED;
   memcpy(a, net_b$l, sizeof a);
   $reads
+  NET_FORGET(h);
   $hidden
-  /* Downwards: upwards clang carries h from step to step of the loop, as the product left it, and makes no vectors. */
-  for (int j = net_U$l - net_lanes; j >= 0; j -= net_lanes) {
+  NET_FORGET(h);
+  for (int j = 0; j < net_U$l; j += net_lanes) {
     const net_vec h_prev = net_load(h + j);
     const net_vec r = net_sigmoid(net_load(a + 1 * net_U$l + j));
     const net_vec z = net_sigmoid(net_load(a + 2 * net_U$l + j));

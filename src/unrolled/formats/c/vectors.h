@@ -5,6 +5,9 @@ typedef $real net_real;
 #if defined(__clang__) || (defined(__GNUC__) && __GNUC__ >= 9)
 #define NET_INLINE static inline __attribute__((always_inline))
 #define NET_ALIGNED __attribute__((aligned(64)))
+/* From here on p may point anywhere: the compiler else carries numbers of h, which the product has read, from step to
+ * step of the next loop, and makes no vectors. */
+#define NET_FORGET(p) __asm__("" : "+r"(p))
 #if defined(NET_PLAIN)
 #define NET_BYTES 0
 #elif defined(__AVX512F__)
@@ -19,6 +22,7 @@ typedef $real net_real;
 #else
 #define NET_INLINE static inline
 #define NET_ALIGNED
+#define NET_FORGET(p) (void)(p)
 #define NET_BYTES 0
 #endif
 
