@@ -322,8 +322,8 @@ def _check_int8(network: Network) -> None:
     for where, width in widths.items():
         if width > LONGEST:
             raise ValueError(
-                f"{where} has rows of {width:,} numbers, too long for the sums of int8, expected {LONGEST:,} at most; "
-                "keep its weights in float32 or bfloat16"
+                f"{where} has rows of {counted(width, 'number')}, too long for the sums of int8, expected "
+                f"{LONGEST:,} at most; keep its weights in float32 or bfloat16"
             )
 
 
