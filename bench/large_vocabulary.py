@@ -88,7 +88,8 @@ def adaptive(text: str, V: int, H: int, minutes: float) -> dict[str, float]:
     torch.manual_seed(config.seed)
     model = SequenceModel(plan.model, corpus.vocabulary, framed=False).train()
     del model.head
-    head = torch.nn.AdaptiveLogSoftmaxWithLoss(H, len(often), [*CUTOFFS], div_value=DIVISOR)
+    cutoffs = [cutoff for cutoff in CUTOFFS if cutoff < len(often)]
+    head = torch.nn.AdaptiveLogSoftmaxWithLoss(H, len(often), cutoffs, div_value=DIVISOR)
     parameters = [*model.parameters(), *head.parameters()]
     optimiser = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay, fused=True)
     loader = BatchLoader(corpus.train, True, config.batch_size, config.bptt, config.seed)
