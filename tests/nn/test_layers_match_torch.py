@@ -323,3 +323,20 @@ def test_other_devices_go_to_torchs_own_operator(name):
     lengths = torch.zeros(4, dtype=torch.int64, device="meta")
     assert unrolled.nn.explain_backend(ours, x, lengths=lengths).path == "reference"
     assert ours(x, lengths=lengths)[0].shape == (7, 4, 10)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True, "num_layers": 2}], ids=str)
+def test_what_a_layer_of_torch_answers_is_answered_alike(name, options):
+    theirs, ours = pair(name, 3, 5, **options)
+    assert {*dir(theirs)} <= {*dir(ours)}
+    x, D = torch.randn(4, 2, 3), theirs.num_layers * (1 + theirs.bidirectional)
+    states = (torch.randn(D, 2, 5), torch.randn(D, 2, 5)) if name == "LSTM" else (torch.randn(D, 2, 5),)
+    hx, swapped = states if name == "LSTM" else states[0], torch.tensor([1, 0])
+    for layer in (theirs, ours):
+        layer.check_forward_args(x, hx, None)
+        with pytest.raises(RuntimeError, match="Expected hidden"):
+            layer.check_forward_args(torch.randn(4, 3, 3), hx, None)
+        permuted = layer.permute_hidden(hx, swapped)
+        for s, moved in zip(states, permuted if name == "LSTM" else (permuted,), strict=True):
+            assert torch.equal(moved, s[:, [1, 0]])

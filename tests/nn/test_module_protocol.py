@@ -62,23 +62,6 @@ def test_attributes_third_parties_read_are_there(name):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("options", [{}, {"bidirectional": True, "num_layers": 2}], ids=str)
-def test_what_a_layer_of_torch_answers_is_answered_alike(name, options):
-    theirs, ours = pair(name, 3, 5, **options)
-    assert {*dir(theirs)} <= {*dir(ours)}
-    x, D = torch.randn(4, 2, 3), theirs.num_layers * (1 + theirs.bidirectional)
-    states = (torch.randn(D, 2, 5), torch.randn(D, 2, 5)) if name == "LSTM" else (torch.randn(D, 2, 5),)
-    hx, swapped = states if name == "LSTM" else states[0], torch.tensor([1, 0])
-    for layer in (theirs, ours):
-        layer.check_forward_args(x, hx, None)
-        with pytest.raises(RuntimeError, match="Expected hidden"):
-            layer.check_forward_args(torch.randn(4, 3, 3), hx, None)
-        permuted = layer.permute_hidden(hx, swapped)
-        for s, moved in zip(states, permuted if name == "LSTM" else (permuted,), strict=True):
-            assert torch.equal(moved, s[:, [1, 0]])
-
-
-@pytest.mark.parametrize("name", LAYERS)
 def test_state_dict_moves_both_ways(name):
     theirs, ours = pair(name, 3, 5, num_layers=2)
     other = getattr(unrolled.nn, name)(3, 5, num_layers=2)

@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,11 +22,12 @@ from torch.nn.utils import parametrize
 
 from unrolled.config.generation import GenerationConfig
 from unrolled.config.model import ModelConfig
-from unrolled.config.options import listed, option
+from unrolled.config.options import option
 from unrolled.corpus.batching import IGNORED
 from unrolled.formats import hub
 from unrolled.lm.dropout import dropout
 from unrolled.lm.layers import recurrent_layers
+from unrolled.lm.stored_tensors import extended_tensors, stored_tensors
 from unrolled.nn.modules import beyond_weights, computed
 from unrolled.nn.recurrent_layer import RecurrentLayer
 from unrolled.notation import CELLS, Weights, cell_name
@@ -35,7 +35,7 @@ from unrolled.runtime.scoring import Score
 from unrolled.runtime.text import TextModel
 from unrolled.saved.model import SavedModel, check_model, save_model
 from unrolled.saved.network import Network
-from unrolled.saved.tensors import faults, for_more_symbols, model_tensors
+from unrolled.saved.tensors import faults, model_tensors
 from unrolled.saved.vocabulary import Text, Vocabulary
 
 #: Hidden state (L, B, H) after the last symbol, for LSTM followed by the cell state (L, B, H).
@@ -310,14 +310,8 @@ class SequenceModel(torch.nn.Module):
             FormatError if the hub has no such model.  ValueError if the weights do not fit the changes.
         """
         if isinstance(folder, str) and hub.is_id(folder):
-            folder = hub.downloaded(
-                folder,
-                revision=revision,
-                cache_dir=cache_dir,
-                force_download=force_download,
-                local_files_only=local_files_only,
-                token=token,
-            )
+            options: dict[str, Any] = {"revision": revision, "cache_dir": cache_dir, "force_download": force_download}
+            folder = hub.downloaded(folder, **options, local_files_only=local_files_only, token=token)
         saved = SavedModel.load(folder)
         model = cls(replace(saved.model, **changes), saved.vocabulary, framed=saved.framed)
         if saved.tensors["head.bias"].dtype == np.float64:
@@ -343,13 +337,8 @@ class SequenceModel(torch.nn.Module):
         >>> larger, torch.equal(larger.W_hy[[0, 1, 3, 4]], model.W_hy)
         (SequenceModel(LSTM, V 5, H 3, L 1, 140 parameters), True)
         """
-        own = self.vocabulary
-        if (vocabulary.kind, vocabulary.nfc) != (own.kind, own.nfc):
-            raise ValueError(f"the model reads {own}, expected a vocabulary of the same kind; got {vocabulary}")
-        if missing := [symbol for symbol in own.symbols if symbol not in vocabulary.symbols]:
-            raise ValueError(f"the vocabulary lacks symbols that the model knows: {listed(missing)}")
+        tensors = extended_tensors(self.tensors(), self.config, self.vocabulary, vocabulary)
         model = SequenceModel(self.config, vocabulary, framed=self._framed).to(self.head.bias.dtype)
-        tensors = for_more_symbols(self.tensors(), self.config, own, vocabulary)
         model.load_tensors(tensors)
         return model.train(self.training)
 
@@ -362,23 +351,10 @@ class SequenceModel(torch.nn.Module):
 
         Raises: ValueError for bfloat16, which numpy lacks, and for a tied model whose head was given another matrix.
         """
-        if self.head.bias.dtype == torch.bfloat16:
-            raise ValueError("the weights are torch.bfloat16, which numpy lacks; convert the model, model.float()")
         with self.evaluating():  # spectral norms go on learning in training
             for part in self.parts:
                 computed(part)
-        if self.config.tied and self.W_hy is not self.E and not torch.equal(self.W_hy, self.E):
-            raise ValueError(
-                "the model is tied, but the matrix of its head is no longer that of its embedding; change both alike, "
-                "or make one with tied=False"
-            )
-        stored = self.state_dict()
-        if self.as_made:  # one that is pruned or parametrized is stored under other names
-            names = [each.name for each in model_tensors(self.config, len(self.vocabulary))]
-            stored = {name: attrgetter(name)(self) for name in names}
-        elif self.config.tied:
-            del stored["head.weight"]
-        return {name: t.detach().cpu().numpy() for name, t in stored.items()}
+        return stored_tensors(self, self.config, len(self.vocabulary), as_made=self.as_made)
 
     def load_tensors(self, tensors: dict[str, np.ndarray]) -> None:
         """Load weights as :meth:`tensors` returns them.
@@ -406,16 +382,14 @@ class SequenceModel(torch.nn.Module):
         sizes = {"V": len(self.vocabulary), "E": self.config.embedding_size, "H": self.config.hidden_size}
         shown = ", ".join(f"{letter} {size}" for letter, size in sizes.items() if size)
         count = sum(p.numel() for p in self.parameters())
-        return (
-            f"SequenceModel({cell_name(self.config.kind)}, {shown}, L {self.config.num_layers}, {count:,} parameters)"
-        )
+        cell = cell_name(self.config.kind)
+        return f"SequenceModel({cell}, {shown}, L {self.config.num_layers}, {count:,} parameters)"
 
     def _repr_html_(self) -> str:
         rows = [(name, "x".join(map(str, p.shape)), f"{p.numel():,}") for name, p in self.named_parameters()]
         body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-        head = "<tr><th>weight</th><th>shape</th><th>numbers</th></tr>"
-        symbols = html.escape(repr(self.vocabulary))
-        return f"<b>{html.escape(repr(self))}</b><br>{symbols}<table>{head}{body}</table>"
+        name, symbols = (html.escape(repr(each)) for each in (self, self.vocabulary))
+        return f"<b>{name}</b><br>{symbols}<table><tr><th>weight</th><th>shape</th><th>numbers</th></tr>{body}</table>"
 
 
 def _as_hx(state: State) -> Tensor | State | None:

@@ -28,6 +28,7 @@ from unrolled.nn.reach import batch_size, is_traced
 from unrolled.nn.recording import trace_of
 from unrolled.nn.reference import ZEROS, LayerResult, in_type
 from unrolled.nn.stack import first_input, of_layer, run_stack
+from unrolled.nn.torch_operator import of_torch
 from unrolled.notation import gate_parameters, has_cell_state, name_here, stored_name, textbook_names
 
 State: TypeAlias = Tensor | tuple[Tensor, Tensor]
@@ -124,7 +125,7 @@ class RecurrentLayer(torch.nn.RNNBase):
             autocast = None
         beyond_torch = self.beyond_torch or lengths is not None or reset is not None or trace or checks.is_one_hot(x)
         if dispatch.goes_to_torch(x, W, beyond_torch):
-            y, finals = self._torch_operator(x, states, layout, weights)
+            y, finals = of_torch(self, x, states or self._zeros(x, layout), layout, weights)
             recorded: list[tuple[Tensor, dict[str, Tensor]]] = []
         else:
             if autocast == torch.bfloat16:
@@ -225,21 +226,9 @@ class RecurrentLayer(torch.nn.RNNBase):
         recorded = [(y.detach().clone(), g) for y, g in zip(outputs, gates, strict=True)] if trace else []
         return outputs[-1], finals, recorded
 
-    def _torch_operator(
-        self, x: Tensor, states: Sequence[Tensor], layout: Layout, weights: list[Weights]
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Hand the whole call to torch's own operator, which serves every device that the core does not."""
-        B = batch_size(x, layout.batch_first, layout.batch_sizes, states)
-        states = states or [x.new_zeros(shape) for shape in self._state_shapes(B)]
-        hx = tuple(states) if len(states) == 2 else states[0]
-        flat = [w for direction in weights for w in direction if w is not None]
-        options = (flat, self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
-        operator = getattr(torch._VF, self.mode.lower())
-        if layout.batch_sizes is None:
-            y, *finals = operator(x, hx, *options, layout.batch_first)
-        else:
-            y, *finals = operator(x, layout.batch_sizes, hx, *options)
-        return y, finals
+    def _zeros(self, x: Tensor, layout: Layout) -> list[Tensor]:
+        B = batch_size(x, layout.batch_first, layout.batch_sizes, [])
+        return [x.new_zeros(shape) for shape in self._state_shapes(B)]
 
     def _state_shapes(self, B: int) -> list[tuple[int, int, int]]:
         LD = self.num_layers * (2 if self.bidirectional else 1)
