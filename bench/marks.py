@@ -33,7 +33,7 @@ class Mark(NamedTuple):
         values = list(self.values(found))
         within = sum(self.meets(value) for _, value in values)
         name, worst = (max if self.most else min)(values, key=lambda pair: pair[1])
-        sign = "at most" if self.most else "at least"
+        sign = "≤" if self.most else "≥"
         return [self.what, f"{sign} {self.aim:g}", f"{within} of {len(values)}", f"{worst:.3g}", name, self.bench]
 
 

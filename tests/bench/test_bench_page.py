@@ -220,10 +220,10 @@ def test_mark_counts_what_is_within_it_and_names_the_farthest():
     rows = [row("cover", "LSTM", 2, 0.9), row("cover", "GRU", 3, 1)]
     above = marks.Mark("x torch", 1, "layers", marks.phases(lambda found: found["ratio"]))
     assert above.row(layers(*rows)) == [
-        "x torch", "at least 1", "3 of 4", "0.9", "LSTM B 1 T 64 H 33 training", "layers"
+        "x torch", "≥ 1", "3 of 4", "0.9", "LSTM B 1 T 64 H 33 training", "layers"
     ]  # fmt: skip
     below = marks.Mark("own ms", 1, "layers", marks.phases(lambda found: found["own_ms"]), most=True)
-    assert below.row(layers(*rows))[1:4] == ["at most 1", "0 of 4", "1.5"]
+    assert below.row(layers(*rows))[1:4] == ["≤ 1", "0 of 4", "1.5"]
 
 
 def test_mark_of_a_situation_compares_the_times_of_that_situation():
