@@ -319,3 +319,61 @@ def test_layer_saves_itself_for_the_runtime(tmp_path):
         made.save_pretrained(tmp_path / "layer", overwrite=True)
         x = torch.randn(6, 2, 3)
         np.testing.assert_array_equal(runtime.load(tmp_path / "layer").feed(x.numpy()), made(x)[0].detach().numpy())
+
+
+@pytest.mark.parametrize("backend", ["fused", "reference"])
+@pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8"])
+def test_probability_that_is_too_small_is_zero_whatever_the_caller_makes_of_underflow(weights, backend, monkeypatch):
+    monkeypatch.setenv("UNROLLED_BACKEND", backend)
+    head = Head(np.array([[900.0], [0.0]], np.float32) * np.ones(5, np.float32), np.zeros(2, np.float32), softmax=True)
+    model = RuntimeModel(Network((layer("LSTM", 3, 5),), head=head), weights)
+    x = np.full((9, 3), 8, np.float32)
+    want = model.feed(x)
+    model.reset()
+    with np.errstate(all="raise"):
+        np.testing.assert_array_equal(model.feed(x), want)
+        model.reset()
+        for x_t, y_t in zip(x, want, strict=True):
+            np.testing.assert_array_equal(model.step(x_t), y_t)
+    assert (want.min(axis=1) == 0).any()
+
+
+@pytest.mark.parametrize("weights", ["stored", "float32", "bfloat16", "int8"])
+def test_model_keeps_the_weights_that_its_network_had(weights):
+    network = Network((layer("LSTM", 3, 5, initial=True),), head=Head(np.ones((2, 5), np.float32)))
+    for w in network.tensors().values():
+        w.flags.writeable = True
+    model = RuntimeModel(network, weights)
+    x = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+    before = model.feed(x)
+    for w in network.tensors().values():
+        w *= 2
+    for read in (model, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        read.reset()
+        np.testing.assert_array_equal(read.feed(x), before)
+        read.reset()
+        np.testing.assert_array_equal(np.stack([read.step(x_t) for x_t in x]), before)
+    assert not np.array_equal(RuntimeModel(network, weights).feed(x), before)
+
+
+def test_arrays_of_the_other_byte_order_are_read_as_their_numbers():
+    def swapped(a):
+        return a.astype(a.dtype.newbyteorder())
+
+    vectors = RuntimeModel(Network((layer("GRU", 3, 5),)))
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    want = vectors.feed(x)
+    vectors.reset()
+    np.testing.assert_array_equal(np.stack([vectors.step(x_t) for x_t in swapped(x)]), want)
+    vectors.reset()
+    np.testing.assert_array_equal(vectors.feed(swapped(x)), want)
+    np.testing.assert_array_equal(vectors.streams(4).step(swapped(x)), vectors.streams(4).step(x))
+    vectors.state = runtime.State([tuple(map(swapped, s)) for s in vectors.initial(1)])
+    np.testing.assert_array_equal(vectors.feed(x), want)
+    symbols = RuntimeModel(Network((layer("GRU", 3, 5),), one_hot=True))
+    ids = np.array([[0, 2], [1, 1]])
+    np.testing.assert_array_equal(symbols.feed(swapped(ids)), symbols.feed(ids))
+    np.testing.assert_array_equal(symbols.streams(2).step(swapped(ids[0])), symbols.streams(2).step(ids[0]))
+    for wrong in (x.astype(">f8"), x[:, :2].astype(">f4")):
+        with pytest.raises(ValueError, match=r"expected float32 vectors \(B, I\) = \(4, 3\)"):
+            vectors.streams(4).step(wrong)

@@ -7,21 +7,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.runtime.state import State
+from unrolled.runtime.state import State, native
 from unrolled.words import counted
 
 Array = NDArray[Any]
 
 
 def steps(x: Any, symbols: bool, dtype: np.dtype[Any]) -> Array:
-    """Return symbols, or the numbers of vectors of a type, as an array; lists are taken too.
+    """Return symbols, or the numbers of vectors of a type, as an array; lists are taken too, and either byte order.
 
     Raises: ValueError for an array of another type.
 
     >>> steps([1, 2], True, np.dtype(np.float32)), steps([1, 2], False, np.dtype(np.float32))
     (array([1, 2]), array([1., 2.], dtype=float32))
     """
-    found: Array = np.asarray(x) if symbols or isinstance(x, np.ndarray) else np.asarray(x, dtype)
+    found = native(np.asarray(x) if symbols or isinstance(x, np.ndarray) else np.asarray(x, dtype))
     wanted = np.dtype(np.int64) if symbols else dtype
     if (
         found.dtype == wanted

@@ -40,8 +40,25 @@ def as_it_is(w: Array) -> Array:
     return w
 
 
+def constant(a: Array) -> Array:
+    """Return an array that nobody can write to: a copy, unless that holds of it already.
+
+    >>> a = np.ones(2)
+    >>> constant(a) is a, constant(constant(a)).flags.writeable
+    (False, False)
+    """
+    owner: Any = a
+    while isinstance(owner, np.ndarray) and not owner.flags.writeable:
+        owner = owner.base
+    if owner is None or isinstance(owner, bytes):
+        return a
+    copied = a.copy()
+    copied.flags.writeable = False
+    return copied
+
+
 class Engine:
-    """A network, ready to run.
+    """A network, ready to run.  It keeps the weights as they are now.
 
     Args:
         network: the network.
@@ -56,6 +73,7 @@ class Engine:
         #: Whether it steps on int8; a direction that begins at the end has no steps, and computes in float32.
         self._int8 = weights == "int8" and network.is_steppable and not reference_forced()
         self._rounded: Change = rounded if narrow else as_it_is
+        own: Change = rounded if narrow else constant  # of the weights, which nobody may change between two steps
         self._stored: Change = narrowed if narrow else as_it_is  # as the core takes them
         self._seen: Change = widened if narrow else as_it_is  # ... and gives them
         self.network = network
@@ -64,7 +82,7 @@ class Engine:
         #: What turns logits into what the network gives.
         self.finished: Change = softmax if network.head is not None and network.head.softmax else as_it_is
         self.kinds = [layer.kind for layer in network.layers]
-        self.layers = [_each(layer, self._rounded) for layer in _reading_symbols(network)]
+        self.layers = [_each(layer, own) for layer in _reading_symbols(network)]
         self._core_layers = [[_changed(w, self._stored) for w in directions] for directions in self.layers]
         if self._int8:
             self._core_layers = [
@@ -76,10 +94,8 @@ class Engine:
         self.head: Linear | None = None
         if (head := network.head) is not None:
             b = np.zeros(len(head.W), head.W.dtype) if head.b is None else head.b
-            self.set_head(Linear(self._rounded(head.W), self._rounded(b)))
-        self.first = State(
-            tuple(self._rounded(s)[None] for s in states) for layer in network.layers for states in _first(layer)
-        )
+            self.set_head(Linear(own(head.W), own(b)))
+        self.first = State(tuple(own(s)[None] for s in states) for layer in network.layers for states in _first(layer))
 
     def set_head(self, head: Linear) -> None:
         """Give it a head, (V, H) and (V)."""
@@ -227,8 +243,9 @@ def softmax(logits: Array) -> Array:
     >>> softmax(np.zeros((1, 4), np.float32)).tolist()
     [[0.25, 0.25, 0.25, 0.25]]
     """
-    e: Array = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    e /= e.sum(axis=-1, keepdims=True)
+    with np.errstate(under="ignore"):  # a probability that is too small for its type is zero, whatever the caller set
+        e: Array = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        e /= e.sum(axis=-1, keepdims=True)
     return e
 
 

@@ -48,7 +48,7 @@ class State(tuple[tuple[Array, ...], ...]):
         for number, layer in enumerate(layers):
             if isinstance(layer, np.ndarray) or not isinstance(layer, Iterable):
                 raise TypeError(f"layer {number} is a {type(layer).__name__}, no tuple of arrays; {expected}")
-            found.append(tuple(layer))
+            found.append(tuple(native(s) if isinstance(s, np.ndarray) else s for s in layer))
             if len(found[-1]) not in (1, 2):
                 raise ValueError(f"layer {number} is of {counted(len(found[-1]), 'array')}; {expected}")
             for name, s in zip("hc", found[-1], strict=False):
@@ -134,6 +134,15 @@ class State(tuple[tuple[Array, ...], ...]):
             return cls(layers)
         except ValueError as error:
             raise ValueError(f"these bytes hold no state of a model: {error}") from None
+
+
+def native(a: Array) -> Array:
+    """Return an array in the byte order of this machine: files of some formats have the other.
+
+    >>> native(np.ones(2, ">f4")).dtype, native(np.ones(2)).dtype
+    (dtype('float32'), dtype('float64'))
+    """
+    return a if a.dtype.isnative else a.astype(a.dtype.newbyteorder("="))
 
 
 def numbers(rows: Rows, B: int) -> NDArray[np.intp]:

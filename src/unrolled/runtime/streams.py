@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from unrolled.config.checks import PositiveInt, check_value
 from unrolled.runtime import checks
 from unrolled.runtime.engine import Engine, as_it_is, put
-from unrolled.runtime.state import Rows, State, numbers
+from unrolled.runtime.state import Rows, State, native, numbers
 
 Array = NDArray[Any]
 
@@ -61,14 +61,26 @@ class Streams:
         """
         if type(x) is not np.ndarray:
             x = checks.steps(x, *self._engine.reads)
-        self._read(x)
+        try:
+            self._read(x)
+        except ValueError:
+            self._read_native(x)
         return self._finished(self._result.copy())
 
     def step_one(self, x: Any) -> Array:
         """Read one step of the only stream, a symbol or a vector (I,); return (V,) or (P,), as :meth:`step`."""
-        self._read(x)
+        try:
+            self._read(x)
+        except ValueError:
+            self._read_native(x)
         y = self._copy_of_one()
         return y if self._finished is as_it_is else self._finished(y)
+
+    def _read_native(self, x: Any) -> None:
+        """Read what was just refused, if that was for its byte order alone."""
+        if not isinstance(x, np.ndarray) or x.dtype.isnative:
+            raise
+        self._read(native(x))
 
     def feed(self, x: Any, lengths: Any = None) -> Array:
         """Read many steps of every stream at once, with the bits of single steps.
