@@ -120,3 +120,22 @@ def test_evaluation_leaves_every_part_of_the_model_in_its_own_mode(dynamic):
     evaluate(model, corpus, dynamic=dynamic)
     assert model.training
     assert not model.rnn.training
+
+
+def test_short_sequences_are_not_filled_up_to_a_long_one(monkeypatch):
+    texts = [["a", "b"] * (1 + k % 4) for k in range(90)]
+    texts[40] = ["b", "a"] * 500
+    corpus = Corpus.from_sequences(texts, validation=0, test=0)
+    model = SequenceModel(ModelConfig(hidden_size=5), corpus.vocabulary)
+    seen, outputs = [], SequenceModel.outputs
+    monkeypatch.setattr(
+        SequenceModel, "outputs", lambda self, ids, *more: seen.append(ids.numel()) or outputs(self, ids, *more)
+    )
+    whole = evaluate(model, corpus, "train")
+    assert max(seen) == 64 * 1000
+    seen.clear()
+    monkeypatch.setattr("unrolled.lm.loader.PLACES", 2000)
+    parted = evaluate(model, corpus, "train")
+    assert max(seen) <= 2000
+    assert (parted.symbols, parted.accuracy) == (whole.symbols, whole.accuracy)
+    assert parted.nats == pytest.approx(whole.nats, rel=1e-6)

@@ -86,3 +86,17 @@ def test_log_probability_of_one_symbol_has_the_bits_of_all(V):
     for row, symbol, nats in zip(logits, ids, found, strict=True):
         assert log_softmax(row)[symbol] == nats
         assert log_softmax(row[None])[0, symbol] == nats
+
+
+def test_long_text_among_short_ones_is_not_what_they_are_filled_up_to(monkeypatch):
+    """A batch of one long line and 255 short ones would take 256 times the memory of the long one."""
+    monkeypatch.setattr("unrolled.runtime.scoring.PLACES", 200)
+    model = runtime.load(framed())
+    long, short = texts(model.vocabulary, 1, 300, seed=2)[0] * 40, texts(model.vocabulary, 60, 4)
+    seen, read_on = [], type(model).read_on
+    monkeypatch.setattr(
+        type(model), "read_on", lambda self, ids, *more: seen.append(ids.size) or read_on(self, ids, *more)
+    )
+    scores = model.score_each([*short[:30], long, *short[30:]])
+    assert sum(seen) < 2 * (len(long) + sum(map(len, short)) + len(short))
+    np.testing.assert_array_equal(scores[30].bits, model.score(long).bits)

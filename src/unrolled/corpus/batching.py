@@ -25,8 +25,8 @@ from unrolled.words import counted
 IGNORED = -100
 #: Fewest symbols in a lane of a stream that is measured: the first ones of each are predicted without their context.
 LANE = 2000
-#: Most rows in a batch that is measured.
-ROWS = 64
+#: Most rows in a batch that is measured, and places for symbols, unless it is of one row.
+ROWS, PLACES = 64, 1 << 20
 #: Start and length of the one row of a share that has none: nothing of it is read, and nothing predicted.
 NO_ROW: tuple[Ids, Ids] = (np.zeros(1, np.int64), np.zeros(1, np.int64))
 
@@ -109,6 +109,7 @@ class SequenceBatches(_Batches[SequenceBatch]):
         seed: of the order, which changes from epoch to epoch.
         shuffle: False takes the sequences from long to short in every epoch.
         share: which rows of each batch to take; by default all.
+        places: rows times steps of a batch at most, unless it is of one row; None for no limit.
 
     Raises: ValueError if there is no sequence, one is too short, or batch_size is below 1.
 
@@ -119,7 +120,14 @@ class SequenceBatches(_Batches[SequenceBatch]):
     """
 
     def __init__(
-        self, sequences: Sequences, batch_size: int, *, seed: int = 0, shuffle: bool = True, share: Share = ALL
+        self,
+        sequences: Sequences,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        shuffle: bool = True,
+        share: Share = ALL,
+        places: int | None = None,
     ) -> None:
         _check(self, batch_size=batch_size)
         lengths = sequences.lengths - 1
@@ -129,12 +137,13 @@ class SequenceBatches(_Batches[SequenceBatch]):
         self.batch_size, self.seed, self.shuffle, self.share = batch_size, seed, shuffle, share
         super().__init__(sequences.ids)
         self._starts, self._lengths = sequences.offsets[:-1], lengths
+        self._bounds = [*_bounds(lengths, batch_size, places)]
         self._ordered: int | None = None
         self._order: list[npt.NDArray[np.int64]] = []
         self._only = self._gather(np.argsort(-lengths, kind="stable")) if len(self) == 1 else None
 
     def __len__(self) -> int:
-        return -(-len(self._lengths) // self.batch_size)
+        return len(self._bounds)
 
     def _batch(self, index: int) -> SequenceBatch:
         if self._only is not None:
@@ -149,7 +158,7 @@ class SequenceBatches(_Batches[SequenceBatch]):
         random = np.random.default_rng([self.seed, self.epoch])
         order = random.permutation(n) if self.shuffle else np.arange(n)
         order = order[np.argsort(-self._lengths[order], kind="stable")]
-        batches = [order[start : start + self.batch_size] for start in range(0, n, self.batch_size)]
+        batches = np.split(order, self._bounds[1:])
         return [batches[k] for k in random.permutation(len(batches))] if self.shuffle else batches
 
     def _gather(self, units: npt.NDArray[np.int64]) -> SequenceBatch:
@@ -226,6 +235,22 @@ def _cut(ids: Compact | Ids, starts: Ids, lengths: Ids, chunk: range) -> tuple[I
     inputs = np.where(inside, ids[position], 0).astype(np.int64)
     targets = np.where(inside, ids[position + 1].astype(np.int64), IGNORED)
     return inputs, targets
+
+
+def _bounds(lengths: Ids, batch_size: int, places: int | None) -> Iterator[int]:
+    """Yield where each batch begins among sequences of these lengths (N,), from long to short.
+
+    >>> [*_bounds(np.array([5, 5, 90, 5]), 2, None)], [*_bounds(np.array([5, 5, 90, 5]), 2, 100)]
+    ([0, 2], [0, 1, 3])
+    """
+    n, start = len(lengths), 0
+    if places is None or int(lengths.max()) * batch_size <= places:
+        yield from range(0, n, batch_size)
+        return
+    falling = -np.sort(-lengths)
+    while start < n:
+        yield start
+        start += min(batch_size, max(1, places // int(falling[start])))
 
 
 def _or_one(rows: Ids) -> Ids:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unrolled.corpus.batching import IGNORED, SequenceBatch, SequenceBatches, StreamBatch, StreamBatches
+from unrolled.corpus.batching import IGNORED, PLACES, SequenceBatch, SequenceBatches, StreamBatch, StreamBatches
 from unrolled.corpus.sharing import ALL, Share, Whole
 from unrolled.corpus.splitting import Sequences
 
@@ -105,12 +105,12 @@ def one_epoch(
 ) -> Iterator[Batch]:
     """Yield every batch of a split once, always in the same order; arguments as :class:`BatchLoader`.
 
-    Sequences come from long to short; with `shuffle` in an order of which every beginning is a fair sample.  Those of a
-    stream are one: each lane begins elsewhere in it.
+    Sequences come from long to short, very long ones in batches of fewer; with `shuffle` in an order of which every
+    beginning is a fair sample.  Those of a stream are one: each lane begins elsewhere in it.
     """
     source: SequenceBatches | StreamBatches = (
         StreamBatches(part.ids, batch_size, bptt, share=share)
         if stream
-        else SequenceBatches(part, batch_size, shuffle=shuffle, share=share)
+        else SequenceBatches(part, batch_size, shuffle=shuffle, share=share, places=PLACES)
     )
     return map(as_batch, source)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from unrolled.core.sampling import Logits, log_softmax, log_softmax_at
 from unrolled.saved.vocabulary import Ids, Text, Vocabulary
 
-#: Most texts in a batch, and about how many logits are in memory at a time.
-TEXTS, LOGITS = 256, 1 << 18
+#: Most texts in a batch, and places in it, unless it is one text; about how many logits are in memory at a time.
+TEXTS, PLACES, LOGITS = 256, 1 << 20, 1 << 18
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,26 @@ def score_each(model: Reader, texts: Sequence[Text]) -> list[Score]:
 
 def bits_of_each(model: Reader, texts: Sequence[Ids]) -> list[NDArray[np.float64]]:
     """Return the bits of each symbol of each text, ids (N,), and of the EOS after it if the model learned sequences."""
-    by_length = sorted(range(len(texts)), key=lambda k: len(texts[k]))
     bits: dict[int, NDArray[np.float64]] = {}
-    for first in range(0, len(texts), TEXTS):
-        batch = by_length[first : first + TEXTS]
+    for batch in _batches([*map(len, texts)]):
         bits |= zip(batch, _bits(model, [texts[k] for k in batch]), strict=True)
     return [bits[k] for k in range(len(texts))]
+
+
+def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Yield the numbers of texts of nearly equal length; a long one, to which short ones would be filled up, is alone.
+
+    >>> [*_batches([1, PLACES, 2])]
+    [[0, 2], [1]]
+    """
+    batch: list[int] = []
+    for k in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if len(batch) == TEXTS or (batch and (len(batch) + 1) * lengths[k] > PLACES):
+            yield batch
+            batch = []
+        batch.append(k)
+    if batch:
+        yield batch
 
 
 def _bits(model: Reader, texts: list[Ids]) -> Iterator[NDArray[np.float64]]:
