@@ -17,12 +17,16 @@ struct Softmax {
     Vec<Real> most = load(y), total = {};
     for (Index v = kWidth<Real>; v < padded_V; v += kWidth<Real>) most = at_least(load(y + v), most);
     for (Index lane = 0; lane < kWidth<Real>; ++lane) max = most[lane] > max ? most[lane] : max;
-    for (Index v = 0; v < padded_V; v += kWidth<Real>) {
-      const Vec<Real> x = at_least(load(y + v) - max, broadcast(ExpConstants<Real>::lowest));
-      const auto [power, fraction] = exp_parts<Real>(x);
-      const Vec<Real> e = fma(power, fraction, power);
-      store(y + v, e);
-      total += e;
+    for (Index v = 0; v < padded_V;) {
+      Vec<Real> part = {};
+      for (const Index end = min_of(v + kChain * kWidth<Real>, padded_V); v < end; v += kWidth<Real>) {
+        const Vec<Real> x = at_least(load(y + v) - max, broadcast(ExpConstants<Real>::lowest));
+        const auto [power, fraction] = exp_parts<Real>(x);
+        const Vec<Real> e = fma(power, fraction, power);
+        store(y + v, e);
+        part += e;
+      }
+      total += part;
     }
     for (Index lane = 0; lane < kWidth<Real>; ++lane) sum += total[lane];
   }

@@ -93,3 +93,19 @@ def test_head_with_long_sums_stays_near_that_of_float64(H, V):
     assert nats == pytest.approx(loss.item(), rel=1e-6)
     for name, got, leaf in zip(("dx", "dW", "db"), (dx, dW, db), leaves, strict=True):
         assert_close(name, got, leaf.grad.float(), 2e-6)
+
+
+@pytest.mark.parametrize("logit", [-2.3026, -0.1, -7.0])
+def test_softmax_of_many_equal_logits_stays_near_that_of_float64(logit):
+    """Equal numbers are rounded alike, so that the error of one chain grows with its length."""
+    V = 40_000
+    x, W, b = torch.ones(3, 1), torch.zeros(V, 1), torch.full((V,), logit)
+    b[0] = 0
+    targets = torch.tensor([0, 1, V - 1])
+    leaves = [t.double().requires_grad_() for t in (x, W, b)]
+    loss = torch.nn.functional.cross_entropy(leaves[0] @ leaves[1].T + leaves[2], targets, reduction="sum")
+    loss.backward()
+    dW, db = torch.zeros_like(W), torch.zeros_like(b)
+    nats, _ = fused.head(x, W, b, targets, dW, db)
+    assert nats == pytest.approx(loss.item(), rel=1e-6)
+    assert_close("db", db[2:-1], leaves[2].grad[2:-1].float(), 4e-6 * leaves[2].grad[2].item())

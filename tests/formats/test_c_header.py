@@ -15,8 +15,9 @@ from tests.saved.networks import layer, networks
 from unrolled.core.int8 import quantised, widened
 from unrolled.export import to_c
 from unrolled.nn.network import network_of
+from unrolled.notation import Weights
 from unrolled.saved.narrow import narrowed
-from unrolled.saved.network import Head, Network, TextPart
+from unrolled.saved.network import Head, Layer, Network, TextPart
 from unrolled.saved.network_folder import save_network
 from unrolled.saved.vocabulary import Vocabulary
 
@@ -165,6 +166,27 @@ def test_sigmoid_and_tanh_are_exact_to_the_stated_error(dtype, flags, tmp_path):
         assert np.max(np.abs(y[normal] - want[normal]) / ulp) < 3
         assert np.array_equal(np.isnan(y), np.isnan(x))
         assert not np.any(y[~normal & ~np.isnan(x)] > 2 * np.finfo(dtype).tiny)
+
+
+@pytest.mark.parametrize("flags", [["-march=native"], [], ["-DPLAIN"]], ids=str)
+def test_long_sums_stay_near_those_of_float64(flags, tmp_path):
+    """Of equal numbers, which are rounded alike: the error of one chain would grow with its length."""
+    I, V, zeros = 30_001, 40_003, np.zeros((1, 1), np.float32)
+    weights = Weights(np.full((1, I), 0.1 / I, np.float32), zeros, zeros[0], zeros[0])
+    long = Network((Layer("RNN_RELU", (weights,)),))
+    b = np.full(V, -2.3026, np.float32)
+    b[0] = 0
+    head = Head(np.zeros((V, 1), np.float32), b, softmax=True)
+    nets = {"long": long, "soft": Network((Layer("RNN_RELU", (weights._replace(W_ih=zeros),)),), head=head)}
+    for name, net in (nets | {"int8": long}).items():
+        to_c(net, tmp_path / f"{name}.h", weights="int8" if name == "int8" else "float32")
+        (tmp_path / f"{name}.x").write_bytes(np.full(net.I, 0.7, np.float32).tobytes())
+    build(tmp_path, nets | {"int8": long}, "gcc", ["-O2", *flags, *C99])
+    run([tmp_path / "program"], tmp_path)
+    product = float(weights.W_ih[0, 0]) * float(np.float32(0.7)) * I
+    p = np.exp(b.astype(np.float64))
+    for name, want in {"long": [product], "int8": [product], "soft": p / p.sum()}.items():
+        np.testing.assert_allclose(np.fromfile(tmp_path / f"{name}.y", np.float32), want, rtol=6e-6, err_msg=name)
 
 
 def test_step_calls_nothing_but_memcpy_and_memset(tmp_path):

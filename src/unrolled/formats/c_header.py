@@ -235,10 +235,12 @@ _TEMPLATES: dict[str, tuple[str, dict[str, str]]] = {
 }
 #: How a product takes its matrix: of numbers, or in int8.
 _PRODUCTS = (
-    {"W": "const net_real *W", "W_from_r": "W + r", "many": ""},
+    {"W": "const net_real *W", "all_of_W": "W", "W_from_r": "W + r", "W_from_k": "W + k * R", "many": ""},
     {
         "W": "const uint32_t *W, const net_real *scale",
+        "all_of_W": "W, scale",
         "W_from_r": "W + r, scale + r",
+        "W_from_k": "W + k / 4 * R, scale",
         "many": """
 #if NET_DIGITS
   if (N >= 32 && N <= 65536) { /* fewer are not worth it, and of more the sums might overflow */

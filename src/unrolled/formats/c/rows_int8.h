@@ -6,10 +6,11 @@ NET_INLINE net_vec net_column(net_bits words, int c) {
 
 /* a += W x, for some vectors of rows of a (R).  x[k] multiplies column k, and words stand four columns after four. */
 NET_INLINE void net_rows(net_real *a, const uint32_t *W, const net_real *scale, const net_real *x, int N, int R,
-                         const int rows) {
+                         const int rows, const int from_zero) {
   const int ways = net_ways(rows) < 4 ? net_ways(rows) : 4; /* sums apart, where the rows are few */
   net_vec sum[net_block], zero = {0};
   int k = 0;
+  (void)from_zero; /* they always do */
   for (int v = 0; v < net_block; v++) sum[v] = zero;
   for (; k + 4 <= N; k += 4, W += R)
     for (int v = 0; v < rows; v++) {

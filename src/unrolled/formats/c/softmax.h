@@ -7,6 +7,10 @@ NET_INLINE void net_softmax(net_real *a, int V, int R) {
     const net_vec fraction = net_exp_parts(-net_at_most(largest - net_load(a + j), $smallest), &power);
     net_store(a + j, power * fraction + power);
   }
-  for (int k = 0; k < V; k++) sum += a[k];
+  for (int k = 0; k < V; k += net_chain) {
+    net_real part = 0;
+    for (int j = k; j < V && j < k + net_chain; j++) part += a[j];
+    sum += part;
+  }
   for (int k = 0; k < V; k++) a[k] /= sum;
 }

@@ -54,6 +54,9 @@ NET_INLINE net_vec net_as_real(net_bits x) {
 NET_INLINE net_bits net_above(net_vec x, net_real y) { return x > y ? ~(net_bits)0 : 0; }
 #endif
 
+/* Numbers of one sum that are added one after the other. */
+enum { net_chain = 512 };
+
 /* How many sums of its own each of so many vectors has room for in a block. */
 NET_INLINE int net_ways(const int rows) {
   return rows <= net_block / 8 ? 8 : rows <= net_block / 4 ? 4 : rows <= net_block / 2 ? 2 : 1;
