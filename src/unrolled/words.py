@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
+
 #: From here a number has no decimals, and from there only three digits and an exponent.
 WHOLE, HUGE = 1e6, 1e9
 #: Bits from which a perplexity is no number of a computer.
@@ -42,6 +45,20 @@ def rounded(value: float, decimals: int) -> str:
     if abs(value) < WHOLE:
         return f"{value:,.{decimals}f}"
     return f"{value:,.0f}" if abs(value) < HUGE else f"{value:.2e}"
+
+
+def told_apart(names: Iterable[str]) -> list[str]:
+    """Return names of which no two are the same: one that was there before gets the next free number.
+
+    >>> told_apart(["gru", "gru", "lstm"]), told_apart(["m-2", "m", "m"])
+    (['gru', 'gru-2', 'lstm'], ['m-2', 'm', 'm-3'])
+    """
+    given = [*names]
+    told: list[str] = []
+    for k, name in enumerate(given):
+        free = (f"{name}-{number}" for number in itertools.count(2))
+        told.append(name if name not in told else next(each for each in free if each not in {*told, *given[k:]}))
+    return told
 
 
 def sized(size: int) -> str:

@@ -72,6 +72,17 @@ def test_models_of_one_name_are_told_apart(folder, tmp_path):
     assert [*load([folder, tmp_path / "a" / "gru", tmp_path / "b" / "gru"])] == ["gru", "gru-2", "gru-3"]
 
 
+@pytest.mark.parametrize("order", [[0, 1, 2], [1, 0, 2], [1, 2, 0], [2, 1, 0], [0, 2, 1], [2, 0, 1]])
+def test_model_called_as_a_second_of_another_name_is_told_apart_from_it(order, tmp_path):
+    folders = [tmp_path / "a" / "gru-2", tmp_path / "b" / "gru", tmp_path / "c" / "gru"]
+    for cell, folder in zip(("rnn", "lstm", "gru"), folders, strict=True):
+        small(cell).save_pretrained(folder)
+    served = load([folders[k] for k in order])
+    assert len(served) == 3
+    assert served["gru-2"].config.cell == "rnn"  # a name of its own stays
+    assert [model.config.cell for model in served.values()] == [("rnn", "lstm", "gru")[k] for k in order]
+
+
 @pytest.mark.parametrize(
     ("name", "sent"),
     [

@@ -32,7 +32,7 @@ from unrolled.views.saturation import saturation
 from unrolled.views.states import automaton, principal
 from unrolled.views.traces import TextTrace, check_layer, trace
 from unrolled.views.units import Found, feature, ranked
-from unrolled.words import counted
+from unrolled.words import counted, told_apart
 
 if TYPE_CHECKING:
     from unrolled.views.plots import Figure
@@ -66,7 +66,7 @@ class Scene:
     @property
     def cell(self) -> str:
         """The model in two words, for titles."""
-        return f"{cell_name(self.model.config.kind)}, {self.folder.name}"
+        return f"{cell_name(self.model.config.kind)}, {self.folder.resolve().name}"
 
     def read(self) -> TextTrace:
         """Trace the text."""
@@ -213,10 +213,10 @@ def make_gradient(scene: Scene) -> Figure:
     from unrolled.views import plots_gradients
 
     models = {scene.folder: scene.model} | {each: SequenceModel.from_pretrained(each) for each in scene.beside}
+    names = told_apart(f"{cell_name(each.config.kind)} {folder.resolve().name}" for folder, each in models.items())
     found = {}
-    for folder, model in models.items():
+    for name, model in zip(names, models.values(), strict=True):
         layer = -1 if scene.layer is None else scene.layer
-        name = f"{cell_name(model.config.kind)} {folder.name}"
         found[name] = jacobians(model, scene.text, layer=layer, position=scene.position, lags=scene.lags)
     return plots_gradients.gradient_against_lag(found, title="How strongly a state depends on earlier ones")
 

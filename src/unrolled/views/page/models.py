@@ -18,7 +18,7 @@ from unrolled.runtime.text import TextModel
 from unrolled.saved.vocabulary import Ids
 from unrolled.views.page.errors import RequestError
 from unrolled.webpage.cards import UNITS, ModelCard, model_card
-from unrolled.words import counted
+from unrolled.words import counted, told_apart
 
 
 class ServerLimits(Struct, frozen=True):
@@ -113,9 +113,6 @@ def load(folders: Iterable[Path]) -> dict[str, SequenceModel]:
 
     Raises: CheckpointError naming the file and what is wrong with it.
     """
-    loaded: dict[str, SequenceModel] = {}
-    for folder in folders:
-        base = folder.resolve().name
-        again = sum(name == base or name.startswith(f"{base}-") for name in loaded)
-        loaded[f"{base}-{again + 1}" if again else base] = SequenceModel.from_pretrained(folder)
-    return loaded
+    named = [*folders]
+    names = told_apart(folder.resolve().name for folder in named)
+    return {name: SequenceModel.from_pretrained(folder) for name, folder in zip(names, named, strict=True)}
