@@ -56,7 +56,7 @@ def test_run_inside_its_data_is_no_part_of_it_in_training_resuming_and_evaluatin
         done = unrolled(*arguments)
         assert done.returncode == 0, done.stderr.decode()
         assert "the first 1,980 symbols train" in done.stdout.decode()
-        assert f"of a model or a run, and so skipped: {out}" in done.stderr.decode()
+        assert f"of a model, a run or a prepared corpus, and so skipped: {out}" in done.stderr.decode()
 
 
 def test_resume_of_another_corpus_model_or_training_is_refused(copied, tmp_path):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -139,8 +140,11 @@ def test_preparing_goes_on_where_it_was_killed(tmp_path):
     running.send_signal(signal.SIGKILL)
     assert running.wait() == -signal.SIGKILL
     done = {file: file.stat().st_mtime_ns for file in scratch.glob("0*.json")}
-    with pytest.raises(CorpusError, match=r"holds no file \*\.txt"):
-        Corpus.read(tmp_path / "corpus", include="*.txt")
+    for include in ("", "*.txt"):
+        with pytest.raises(CorpusError, match=r"corpus: a corpus that is not finished; prepare it again"):
+            Corpus.read(tmp_path / "corpus", include=include)
+    with pytest.warns(CorpusWarning, match="a run or a prepared corpus, and so skipped: .*/corpus$"):
+        assert Corpus.read(tmp_path).fingerprint == Corpus.read(tmp_path / "big.txt").fingerprint
     seen = []
     before = stretches.STRETCH
     stretches.STRETCH = 1 << 20
@@ -355,3 +359,40 @@ def test_several_sets_by_name_are_refused_in_the_place_of_one(tmp_path):
         prepare(sets, tmp_path / "corpus")
     with pytest.raises(CorpusError, match=said):
         Corpus.from_sequences(sets)
+
+
+def test_finished_corpus_in_a_folder_of_data_is_left_out_with_a_note(tmp_path):
+    (tmp_path / "a.txt").write_text(TEXT)
+    prepare(tmp_path / "a.txt", tmp_path / "corpus")
+    with pytest.warns(CorpusWarning, match="a run or a prepared corpus, and so skipped: .*/corpus$"):
+        assert Corpus.read(tmp_path).fingerprint == Corpus.read(tmp_path / "a.txt").fingerprint
+
+
+def test_folder_of_data_may_have_a_part_called_unfinished(tmp_path):
+    (tmp_path / "unfinished").mkdir()
+    (tmp_path / "unfinished" / "draft.txt").write_text(TEXT)
+    assert Corpus.read(tmp_path).fingerprint == Corpus.read(tmp_path / "unfinished" / "draft.txt").fingerprint
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGTERM])
+def test_no_process_that_encodes_stays_when_its_parent_is_ended(ended_by, tmp_path):
+    (tmp_path / "big.txt").write_text(TEXT * 20_000)
+    code = (
+        "from unrolled.corpus import stretches; stretches.STRETCH = 1 << 14\n"
+        "from unrolled.corpus.preparing import prepare; prepare('big.txt', 'corpus', processes=2)"
+    )
+    running = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
+    scratch = tmp_path / "corpus" / "unfinished"
+    while not any(scratch.glob("0*.json")) and running.poll() is None:
+        time.sleep(0.01)
+    assert running.poll() is None, "ended before it could be killed"
+    own = [Path(f"/proc/{pid}") for pid in Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()]
+    encoding = [each for each in own if b"spawn_main" in (each / "cmdline").read_bytes()]
+    assert len(encoding) == 2
+    running.send_signal(ended_by)
+    running.wait()
+    patience = time.monotonic() + 20
+    while any(each.exists() for each in encoding) and time.monotonic() < patience:
+        time.sleep(0.05)
+    assert not any(each.exists() for each in encoding)

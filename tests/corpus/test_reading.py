@@ -126,7 +126,7 @@ def test_find_sources_leaves_out_the_folders_of_models_and_runs(tmp_path, of):
     for name in ("a.txt", "b/config.json", *(f"c/{name}" for name in of), "c/deep/metrics.jsonl"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
-    with pytest.warns(CorpusWarning, match="of a model or a run, and so skipped: .*/c$"):
+    with pytest.warns(CorpusWarning, match="of a model, a run or a prepared corpus, and so skipped: .*/c$"):
         found = finding.find_sources(tmp_path)
     assert [source.path.relative_to(tmp_path).as_posix() for source in found] == ["a.txt", "b/config.json"]
 
@@ -252,6 +252,36 @@ def test_archive_that_cannot_be_read_is_named_with_what_to_do(tmp_path):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(CorpusError, match=said):
             finding.find_sources(tmp_path / name)
+
+
+def test_hard_link_in_an_archive_is_the_file_that_it_names(tmp_path):
+    (tmp_path / "books").mkdir()
+    (tmp_path / "books" / "a.txt").write_text("so long lives this")
+    (tmp_path / "books" / "b.txt").hardlink_to(tmp_path / "books" / "a.txt")
+    with tarfile.open(tmp_path / "books.tar", "w") as archive:
+        for name in ("a.txt", "b.txt"):
+            archive.add(tmp_path / "books" / name, name)
+    read = [Corpus.read(tmp_path / name, validation=0, test=0).fingerprint for name in ("books", "books.tar")]
+    assert read[0] == read[1]
+
+
+@pytest.mark.parametrize("size", [-1, -512, -1024, -(1 << 40)])
+@pytest.mark.parametrize("pax", [False, True])
+def test_archive_that_would_be_read_backward_is_refused_at_once(size, pax, tmp_path):
+    header = bytearray(tarfile.TarInfo("b.txt").tobuf())
+    if pax:
+        said = f" size={size}\n"
+        length = next(n for n in range(30) if len(f"{n}{said}") == n)
+        extended = tarfile.TarInfo("pax")
+        extended.type, extended.size = tarfile.XHDTYPE, length
+        header[:0] = extended.tobuf() + f"{length}{said}".encode().ljust(512, b"\0")
+    else:
+        header[124:136] = b"\xff" + (256**11 + size).to_bytes(11, "big")
+        header[148:156] = b"%06o\0 " % sum(header[:148] + b" " * 8 + header[156:])
+    good = tarred(tmp_path / "good.tar", {"a.txt": b"x" * 5000}).read_bytes()[:5632]
+    (tmp_path / "b.tar").write_bytes(good + header + bytes(1024))
+    with pytest.raises(CorpusError, match=r"b\.tar: (damaged: b\.txt has the size -|not a tar archive, or damaged)"):
+        finding.find_sources(tmp_path / "b.tar")
 
 
 def test_pattern_stands_for_the_files_that_match_it_sorted(tmp_path):

@@ -16,6 +16,8 @@ from unrolled.saved.checkpoints import is_model_or_run
 
 #: The file that makes a folder a prepared corpus.
 PREPARED = "corpus.json"
+#: The folder in it of what is not finished yet, and files of which it has one then.
+UNFINISHED, BEGUN = "unfinished", ("plan.json", "000000.ids")
 
 
 def find_sources(data: str | Path | Sequence[str | Path], include: str = "", encoding: str = UTF_8) -> list[Source]:
@@ -23,8 +25,8 @@ def find_sources(data: str | Path | Sequence[str | Path], include: str = "", enc
 
     Args:
         data: a folder stands for all files below it that are not hidden, sorted by path; a warning names the folders
-            of models and runs below it, which are left out; a tar archive for the files in it; a name with *, ? or [
-            for all that match it, sorted; ``-`` for standard input.
+            of models, runs and prepared corpora below it, which are left out; a tar archive for the files in it; a name
+            with *, ? or [ for all that match it, sorted; ``-`` for standard input.
         include: pattern of the files that are taken from a folder, "" for all.
         encoding: of all of them.
 
@@ -43,6 +45,10 @@ def find_sources(data: str | Path | Sequence[str | Path], include: str = "", enc
         elif (path / PREPARED).is_file():
             raise CorpusError(
                 f"{path}: a prepared corpus, which is read alone; name the data itself, or this folder only"
+            )
+        elif _is_unfinished(path):
+            raise CorpusError(
+                f"{path}: a corpus that is not finished; prepare it again, which goes on where it stopped"
             )
         elif path.is_dir():
             files = _files(path, include)
@@ -103,9 +109,9 @@ def _files(folder: Path, include: str) -> list[Path]:
     except (ValueError, NotImplementedError) as error:
         raise CorpusError(f"{option('include')} is {brief(include)}: {error}; write it as in *.txt") from None
     inner = {parent for p in found for parent in p.parents if folder in parent.parents}
-    ours = {each for each in inner if is_model_or_run(each)}
+    ours = {each for each in inner if is_model_or_run(each) or (each / PREPARED).is_file() or _is_unfinished(each)}
     if ours:
-        said = f"of a model or a run, and so skipped: {_first_of(sorted(ours))}"
+        said = f"of a model, a run or a prepared corpus, and so skipped: {_first_of(sorted(ours))}"
         warnings.warn(said, CorpusWarning, stacklevel=5)
     return sorted(p for p in found if ours.isdisjoint(p.parents))
 
@@ -113,6 +119,11 @@ def _files(folder: Path, include: str) -> list[Path]:
 def _first_of(names: Sequence[object]) -> str:
     """Return the first of several names, and how many more there are."""
     return f"{names[0]}" + (f" and {len(names) - 1:,} more" if len(names) > 1 else "")
+
+
+def _is_unfinished(folder: Path) -> bool:
+    """Return whether a folder is that of a corpus whose preparation goes on, or was interrupted."""
+    return any((folder / UNFINISHED / name).is_file() for name in BEGUN)
 
 
 def _hidden(path: Path) -> bool:

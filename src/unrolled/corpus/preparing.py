@@ -23,7 +23,7 @@ import numpy.typing as npt
 from unrolled.config.data import DataConfig
 from unrolled.corpus import finding, prepared, records
 from unrolled.corpus.encoding import END, Compact, kind_or
-from unrolled.corpus.finding import PREPARED
+from unrolled.corpus.finding import PREPARED, UNFINISHED
 from unrolled.corpus.numbering import (
     Known,
     assigned,
@@ -51,8 +51,6 @@ from unrolled.saved.lock import only_writer
 from unrolled.saved.tokenizers import tokenizer
 from unrolled.words import counted
 
-#: Folder of what is not finished.
-UNFINISHED = "unfinished"
 #: The code of data that goes to no split: the third is test.
 NO_SPLIT = 3
 

@@ -8,6 +8,7 @@ A stretch is whole once its .json is there, so what was interrupted goes on wher
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,8 +16,9 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, replace
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import msgspec
@@ -173,13 +175,25 @@ def encode(
 
 
 def _side_by_side(encode: Callable[[int], int], left: list[int], processes: int) -> Iterator[int]:
-    with ProcessPoolExecutor(min(processes, len(left)), get_context("spawn")) as pool:
+    with ProcessPoolExecutor(min(processes, len(left)), get_context("spawn"), _end_with_parent) as pool:
         try:
             yield from pool.map(encode, left)
         except BrokenProcessPool:
             raise CorpusError(
                 "a process that encodes was killed, most likely for want of memory; the same command goes on from here"
             ) from None
+
+
+def _end_with_parent() -> None:
+    """Let this process end when its parent does, however that ends: nobody is left to take what it encodes."""
+    parent = parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 def _size(stretch: Stretch, sources: list[Source]) -> int:

@@ -33,21 +33,28 @@ def is_tar(path: Path) -> bool:
 
 
 def members(path: Path) -> Iterator[Member]:
-    """Yield the files in an archive in its order, without hidden ones.
+    """Yield the files in an archive in its order, without hidden ones; a hard link is the file that it names.
 
     Raises: TarError if it is packed, damaged, ends early, or has a file whose bytes do not lie in one piece.
     """
     if path.name.lower().endswith(PACKED_TAR):
         raise TarError("a packed archive can be read from its beginning only; unpack it once to a .tar, and name that")
-    size = path.stat().st_size
+    size, there = path.stat().st_size, dict[str, tuple[int, int]]()
     try:
         with tarfile.open(path, "r:") as archive:
             for found in archive:
+                if found.size < 0:  # the archive would go back, and never end
+                    raise TarError(f"damaged: {found.name} has the size {found.size:,}; pack it again")
+                if found.islnk() and found.linkname in there:
+                    found.offset_data, found.size, found.type = *there[found.linkname], tarfile.REGTYPE
                 if not found.isreg() or any(part.startswith(".") for part in PurePosixPath(found.name).parts):
                     continue
                 stop = found.offset_data + found.size
                 if found.issparse() or stop > size:
                     raise TarError(f"{found.name} {'is sparse' if found.issparse() else 'ends early'}; pack it again")
+                there[found.name] = found.offset_data, found.size
                 yield Member(found.name, found.offset_data, stop)
-    except tarfile.TarError as error:
-        raise TarError(f"not a tar archive, or damaged: {error}") from None
+    except (tarfile.TarError, ValueError, MemoryError) as error:  # of sizes that no archive has
+        if isinstance(error, TarError):
+            raise
+        raise TarError(f"not a tar archive, or damaged: {str(error) or 'a name in it is larger than memory'}") from None
