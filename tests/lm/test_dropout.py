@@ -103,3 +103,36 @@ def test_weight_dropout_zeroes_recurrent_weights_in_training_alone():
     assert not torch.equal(model(ids)[0], model(ids)[0])
     model.eval()
     assert torch.equal(model(ids)[0], model(ids)[0])
+
+
+def _dropping():
+    config = ModelConfig(hidden_size=6, dropout=0.5, weight_dropout=0.3)
+    return SequenceModel(config, Vocabulary("abc")).train()
+
+
+def test_masks_under_vmap_are_as_its_randomness_says():
+    model, ids = _dropping(), torch.zeros(3, 5, 2, dtype=torch.int64)
+
+    def read(randomness):
+        return torch.func.vmap(lambda one: model(one)[0], randomness=randomness)(ids)
+
+    with pytest.raises(RuntimeError, match="randomness"):
+        read("error")
+    model.config = ModelConfig(hidden_size=6, dropout=0.5)
+    same, different = read("same"), read("different")
+    assert torch.equal(same[0], same[1])
+    assert not torch.equal(different[0], different[1])
+
+
+def test_graph_that_is_traced_in_training_holds_the_masks_that_it_draws():
+    """A tracer sees a mask drawn anew in each call, not the values of one."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    model, ids = _dropping(), torch.zeros(7, 2, dtype=torch.int64)
+    model.config = ModelConfig(hidden_size=6, dropout=0.5)
+    torch.manual_seed(3)
+    graph = make_fx(lambda ids: model(ids)[0])(ids)
+    drawn, called = (torch.stack([read(ids) for _ in range(400)]) for read in (graph, lambda ids: model(ids)[0]))
+    assert len({each.sum().item() for each in drawn}) > 300
+    assert (drawn.mean(0) - called.mean(0)).abs().max() < 6 * (2 / 400) ** 0.5 * called.std()  # standard errors
+    assert abs(drawn.std() / called.std() - 1) < 0.1

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from unrolled.core import elementwise
 from unrolled.corpus.sharing import Whole
+from unrolled.nn.reach import core_reads
 
 _whole: ContextVar[Whole | None] = ContextVar("whole", default=None)
 
@@ -49,6 +50,8 @@ def dropout(x: Tensor, p: float) -> Tensor:
     >>> sorted({*y.flatten().tolist()} | {0.0, 2.0})
     [0.0, 2.0]
     """
+    if p and not (core_reads(x) and x.is_cpu):  # torch has to see it: a transform, a tracer, a mode, another device
+        return torch.nn.functional.dropout(x, p)
     mask = kept(x, p)
     return x if mask is None else x * masked(torch.ones_like(x, requires_grad=False), mask)
 

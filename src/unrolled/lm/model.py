@@ -283,7 +283,9 @@ class SequenceModel(torch.nn.Module):
 
         Raises: CheckpointError if a model is there and `overwrite` is False, the files cannot be written, or a weight
             is not finite or neither float32 nor float64.
+        Warns: UserWarning if this model computes something else than its class, which is not saved.
         """
+        self.warn_of_more("save_pretrained and what loads it", stacklevel=3)
         check_model(folder, self.config, self.vocabulary, self.tensors())
         save_model(folder, self.saved_config(), self.vocabulary, self.tensors(), overwrite=overwrite)
 
