@@ -67,3 +67,17 @@ def test_jacobians_of_gradients_that_are_exactly_zero_are_zero(gain):
         model.rnn.weight_hh_l0.copy_(gain * torch.eye(5))
         model.rnn.bias_hh_l0.fill_(gain)
     assert jacobians(model, "abbaab").h.tolist()[1:] == [0.0] * 5
+
+
+@pytest.mark.parametrize("lags", [0, -3, 10**6, 2.5])
+def test_lags_that_would_take_too_long_are_refused(lags):
+    with pytest.raises(ValueError, match=rf"lags is {lags}; it must be a whole number from 1 to 10,000"):
+        jacobians(small("gru"), "ab", lags=lags)
+
+
+def test_state_before_the_lags_takes_no_logits(monkeypatch):
+    model, text = small("gru"), "abc" * 4000
+    want = jacobians(model, text, lags=5)
+    monkeypatch.setattr(SequenceModel, "forward", lambda *_: pytest.fail("it made logits"))
+    found = jacobians(model, text, lags=5)
+    np.testing.assert_array_equal(found.h, want.h)

@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 from unrolled.commands import Model, WrongUse, examples, inputs
 from unrolled.commands.arguments import refuse_unused
 from unrolled.commands.console import write_out
-from unrolled.config.checks import Count, Index, PositiveInt
+from unrolled.config.checks import Count, Index, Lags, PositiveInt
 from unrolled.config.data import ReadingConfig
 from unrolled.notation import LONG_NAMES
 
@@ -78,7 +78,7 @@ def view(
     beside: list[Path] | None = None,
     position: Index | None = None,
     clusters: PositiveInt | None = None,
-    lags: PositiveInt | None = None,
+    lags: Lags | None = None,
     reading: inputs.Reading = ReadingConfig(),
 ) -> None:
     r"""Show what a model does inside while it reads a text.

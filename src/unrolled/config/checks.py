@@ -20,6 +20,8 @@ LARGEST, LARGE = 2**31 - 1, 1e9
 Count = Annotated[int, Meta(ge=0, le=LARGEST)]
 PositiveInt = Annotated[int, Meta(ge=1, le=LARGEST)]
 Index = Annotated[int, Meta(ge=-LARGEST, le=LARGEST)]
+#: The largest lag whose Jacobian is asked for: each takes a step back of all unit vectors, milliseconds at H 256.
+Lags = Annotated[int, Meta(ge=1, le=10_000)]
 Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 #: Numbers from 0, above 0, and in [0, 1).
 NonNegative = Annotated[float, Meta(ge=0, le=LARGE)]

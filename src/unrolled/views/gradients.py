@@ -27,7 +27,7 @@ from unrolled.nn.reference import LayerResult
 from unrolled.nn.stack import run_stack
 from unrolled.notation import cell_name, gate_slice
 from unrolled.saved.vocabulary import Ids, Text
-from unrolled.views.traces import encoded
+from unrolled.views.traces import CHUNK, encoded
 from unrolled.words import counted, sized
 
 if TYPE_CHECKING:
@@ -216,9 +216,12 @@ def state_after(model: SequenceModel, ids: Ids) -> State:
     """Return the state after these symbols (T,), each (L, 1, H) and constant; the initial one if there are none."""
     if not len(ids):
         return tuple(s.detach() for s in model.initial_state(1))
+    state: State | None = None
     with torch.no_grad(), model.evaluating():
-        _, state = model(torch.from_numpy(ids)[:, None])
-    return state  # type: ignore[no-any-return]
+        for symbols in torch.split(torch.from_numpy(ids)[:, None], CHUNK):  # what each gives is not kept
+            _, state = model.outputs(symbols, state)
+    assert state is not None
+    return state
 
 
 class _Unrolled(NamedTuple):

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unrolled.config.checks import Lags, check_value
 from unrolled.nn import dispatch
 from unrolled.notation import GATES
 from unrolled.saved.vocabulary import Text
@@ -59,9 +60,9 @@ def jacobians(model: SequenceModel, text: Text, *, layer: int = -1, position: in
         text: a text, or a list of symbols.
         layer: of the model; the last if left out.
         position: the step T, as a position in the text.
-        lags: the largest lag K, in steps; less if the text is shorter.
+        lags: the largest lag K, in steps, 10,000 at most; less if the text is shorter.
 
-    Raises: ValueError if the text is empty, or there is no such layer or position.
+    Raises: ValueError if the text is empty, lags out of its range, or there is no such layer or position.
     Source: R. Pascanu et al., "On the difficulty of training recurrent neural networks", 2013, equation (5).
 
     >>> from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
@@ -69,6 +70,7 @@ def jacobians(model: SequenceModel, text: Text, *, layer: int = -1, position: in
     >>> found.h.shape, float(found.h[0]), sorted(found.singular)
     ((3,), 1.0, ['n', 'r', 'z'])
     """
+    check_value("lags", lags, Lags)
     layer = check_layer(layer, model.config.num_layers)
     ids = encoded(model, text)
     T = check_position(position, 0, len(ids))
