@@ -1,6 +1,7 @@
 """What is wrong with a request is answered in one sentence."""
 
 import json
+import socket
 
 import msgspec
 import pytest
@@ -69,6 +70,30 @@ def test_body_without_a_length_is_counted(server):
     pieces = (b'{"text": "' + b"a" * 1000 for _ in range(5))
     status, _, answer = server.raw("POST", "/api/models/gru/view", pieces, JSON | {"Transfer-Encoding": "chunked"})
     assert (status, "3,000 bytes" in json.loads(answer)["error"]) == (413, True)
+
+
+@pytest.mark.parametrize("length", [b"3001", b"1000000000000000000"])
+def test_body_that_says_it_is_too_large_is_refused_before_it_comes(server, length):
+    headers = b"".join(f"{name}: {value}\r\n".encode() for name, value in JSON.items())
+    start = b"POST /api/models/gru/view HTTP/1.1\r\nHost: localhost\r\n" + headers
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+        connection.sendall(start + b"Content-Length: " + length + b'\r\n\r\n{"text')
+        answer = connection.recv(10_000)
+        assert answer.startswith(b"HTTP/1.1 413 ")
+    assert server.get("/api/models")[0] == 200
+
+
+def test_request_to_speak_another_protocol_is_answered_in_this_one(server, caplog):
+    for protocol in (b"websocket", b"h2c"):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+            connection.sendall(
+                b"GET /api/models HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: "
+                + protocol
+                + b"\r\n\r\n"
+            )
+            assert connection.recv(10_000).startswith(b"HTTP/1.1 200 ")
+    assert "pip install" not in caplog.text
+    assert "Unsupported upgrade" not in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])

@@ -52,6 +52,9 @@ class Connection(H11Protocol):
         elif self.deadline is None:
             self._wait()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: a request to speak another protocol is answered in this one, and nothing is missing here."""
+
     def connection_lost(self, exc: Exception | None) -> None:
         """End the wait."""
         self._stop_waiting()

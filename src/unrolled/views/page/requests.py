@@ -23,15 +23,16 @@ async def decode(request: Request, kind: type[Message], limits: Limits) -> Messa
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise RequestError(415, "the body must be sent as JSON, with Content-Type: application/json")
+    too_large = RequestError(413, f"the body is larger than {counted(limits.body_bytes, 'byte')}, the limit here")
+    if int(request.headers.get("content-length", 0)) > limits.body_bytes:  # a number: h11 has read it
+        raise too_large
     body = bytearray()
     try:
         with anyio.fail_after(limits.sending_seconds):
             async for chunk in request.stream():  # counted as it comes: a chunked body has no length to check before
                 body += chunk
                 if len(body) > limits.body_bytes:
-                    raise RequestError(
-                        413, f"the body is larger than {counted(limits.body_bytes, 'byte')}, the limit here"
-                    )
+                    raise too_large
     except ClientDisconnect:
         raise RequestError(400, "the client left before its request was whole") from None  # which nobody will read
     except TimeoutError:
