@@ -3,6 +3,7 @@
 import csv
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -147,3 +148,45 @@ def test_empty_text_for_a_model_of_lines_is_said(text, tmp_path):
     (tmp_path / "names.txt").write_text("Anna\nBela\n" * 9)
     unrolled("train", "names.txt", "--lines", "--max-steps", "2", "--hidden-size", "4", "--out", "o", cwd=tmp_path)
     assert "the text is empty" in refusal(1, "view", "o", text, cwd=tmp_path)
+
+
+def test_models_of_one_name_have_lines_of_their_own(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="the extra [plot] is not installed")
+    from matplotlib.text import Text
+
+    from unrolled.commands.pictures import Scene, make_gradient
+
+    for k, other in enumerate("ab"):
+        small("gru", dtype=torch.float32, framed=False, seed=k).save_pretrained(tmp_path / other / "run")
+    monkeypatch.chdir(tmp_path / "a" / "run")
+    figure = make_gradient(Scene(Path("."), TEXT, beside=[Path("../../b/run")]))
+    shown = {text.get_text() for text in figure.findobj(Text)}
+    assert {"GRU run", "GRU run-2"} <= {each.partition(",")[0] for each in shown}, shown
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"symbols": 9, "bits": "abc"}', "Expected `int | float`, got `str`"),
+        ('{"symbols": "many", "bits": 1}', "Expected `int | float`, got `str`"),
+        ('{"symbols": 9, "bits": null}', "Expected `int | float`, got `null`"),
+        ('{"symbols": 9, "validation_bits": {}}', "Expected `int | float`, got `object`"),
+        ('{"symbols": true, "bits": false}', "Expected `int | float`, got `bool`"),
+        ('{"bits": 1.5}', "it has no symbols"),
+        ('{"symbols": 9}', "neither bits nor validation_bits"),
+        ('{"symbols": 9, "bits": 1e999}', "Number out of range"),
+        ('{"symbols": ' + "9" * 400 + ', "bits": 1}', "out of range"),
+        ('{"\udcff": 9}', "invalid start byte"),
+        ("[1, 2]", "Expected `object`, got `array`"),
+    ],
+)
+def test_line_of_metrics_that_holds_something_else_is_named(line, said, folders):
+    pytest.importorskip("matplotlib", reason="the extra [plot] is not installed")
+    log = '{"symbols": 3, "bits": 2.0}\n' + line + "\n"
+    (folders["gru"] / "metrics.jsonl").write_bytes(log.encode(errors="surrogateescape"))
+    try:
+        told = refusal(1, "view", folders["gru"], "--picture", "learning")
+    finally:
+        (folders["gru"] / "metrics.jsonl").unlink()
+    assert "metrics.jsonl: line 2 is damaged, or written by something else: " in told
+    assert said in told

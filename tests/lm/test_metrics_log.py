@@ -13,7 +13,7 @@ from unrolled.saved.atomic_files import CheckpointError
 def log(tmp_path):
     log = MetricsLog(tmp_path)
     for step in (10, 20, 20, 30):
-        log.append({"step": step, "nats": step / 7})
+        log.append({"step": step, "symbols": step, "bits": step / 7})
     return log
 
 
@@ -23,20 +23,20 @@ def steps(folder):
 
 def test_metrics_log_on_resume_drops_what_came_after_the_checkpoint(tmp_path):
     log = MetricsLog(tmp_path)
-    log.append({"step": 20, "nats": 0.5})
+    log.append({"symbols": 20, "bits": 0.5})
     length = log.length
-    log.append({"step": 20, "validation_nats": 0.4})  # of the same step, and not in the checkpoint
+    log.append({"symbols": 20, "validation_bits": 0.4})  # of the same step, and not in the checkpoint
     with log.path.open("ab") as file:
         file.write(b'{"step": 30, "na')
-    MetricsLog(tmp_path, length).append({"step": 20, "validation_nats": 0.4})
-    assert read_metrics(tmp_path) == [{"step": 20, "nats": 0.5}, {"step": 20, "validation_nats": 0.4}]
+    MetricsLog(tmp_path, length).append({"symbols": 20, "validation_bits": 0.4})
+    assert read_metrics(tmp_path) == [{"symbols": 20, "bits": 0.5}, {"symbols": 20, "validation_bits": 0.4}]
 
 
 def test_metrics_of_a_folder_without_any_are_none_and_damaged_ones_are_named(tmp_path):
     assert read_metrics(tmp_path) == []
-    (tmp_path / "metrics.jsonl").write_text('{"step": 20}\n[20]\n')
+    (tmp_path / "metrics.jsonl").write_text('{"symbols": 20, "bits": 1}\n[20]\n')
     with pytest.raises(
-        CheckpointError, match=r"metrics\.jsonl: damaged, or written by something else: Expected `object`"
+        CheckpointError, match=r"metrics\.jsonl: line 2 is damaged, or written by something else: Expected `object`"
     ):
         read_metrics(tmp_path)
 

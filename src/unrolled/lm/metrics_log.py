@@ -12,6 +12,9 @@ import msgspec
 from unrolled.saved.atomic_files import CheckpointError, open_own, read_file, writing
 from unrolled.words import counted
 
+#: The largest number of a line: all are measured or counted.
+LARGEST = 1e100
+
 
 class MetricsLog:
     """The file metrics.jsonl of a run.
@@ -63,18 +66,27 @@ class MetricsLog:
             )
 
 
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
+def read_metrics(folder: Path) -> list[dict[str, int | float]]:
     """Return all lines of the metrics.jsonl in a folder; none if there is no such file.
 
-    Raises: CheckpointError if a line is not a JSON object, or the file cannot be read.
+    Raises: CheckpointError if a line is not a JSON object of numbers, or the file cannot be read.
     """
     path = folder / "metrics.jsonl"
     if not path.exists():
         return []
-    try:
-        return [msgspec.json.decode(line, type=dict[str, Any]) for line in read_file(path).splitlines()]
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise CheckpointError(f"{path}: damaged, or written by something else: {error}") from None
+    decoder, found = msgspec.json.Decoder(dict[str, int | float]), []
+    for number, line in enumerate(read_file(path).splitlines(), 1):
+        try:
+            found.append(decoder.decode(line))
+            if "symbols" not in found[-1] or not {"bits", "validation_bits"} & found[-1].keys():
+                raise msgspec.ValidationError("it has no symbols, or neither bits nor validation_bits")
+            if any(abs(value) > LARGEST for value in found[-1].values()):
+                raise msgspec.ValidationError("a number in it is out of range")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise CheckpointError(
+                f"{path}: line {number} is damaged, or written by something else: {error}; correct or remove it"
+            ) from None
+    return found
 
 
 def length_up_to(folder: Path, step: int) -> int:
