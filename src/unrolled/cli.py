@@ -139,12 +139,31 @@ def _refuse_undecoded(arguments: Sequence[str]) -> None:
 def _standard_input_last(arguments: Sequence[str]) -> list[str]:
     """Return the arguments with a lone - after a --, for the parser takes it for an option elsewhere.
 
+    One that follows an option which takes a value is that value.
+
     >>> _standard_input_last(["train", "-", "--out", "runs/x"])
     ['train', '--out', 'runs/x', '--', '-']
+    >>> _standard_input_last(["train", "--lines", "-", "--separator", "-"])
+    ['train', '--lines', '--separator=-', '--', '-']
     """
     if "-" not in arguments or "--" in arguments:
         return list(arguments)
-    return [each for each in arguments if each != "-"] + ["--", "-"]
+    valued, kept, read = _options_with_values(arguments), list[str](), False
+    for each in arguments:
+        if each != "-":
+            kept.append(each)
+        elif kept and kept[-1] in valued:
+            kept[-1] += "=-"
+        else:
+            read = True
+    return kept + ["--", "-"] * read
+
+
+def _options_with_values(arguments: Sequence[str]) -> set[str]:
+    """Return the names of the options of the command that is called which are no flags."""
+    _, commands, _ = app.parse_commands([*arguments])
+    found = commands[-1].assemble_argument_collection()
+    return {name for each in found if each.hint is not bool for name in each.names if name.startswith("-")}
 
 
 def _note(message: Warning | str, *_: Any, **__: Any) -> None:

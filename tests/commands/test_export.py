@@ -4,6 +4,7 @@ import ast
 import inspect
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -241,3 +242,15 @@ def test_no_command_writes_over_a_part_of_a_model(copied, name):
         assert f"{name}: a part of the model in {copied}, which would be lost; name another file" in said
     assert contents(copied) == before
     assert unrolled("generate", copied, "--out", copied / "sample.txt", "--max-length", "5").returncode == 0
+
+
+def test_what_loads_a_file_can_be_typed_whatever_its_name_is(plain, tmp_path):
+    said = {}
+    for name, out in (("onnx", "it's \\ mine.onnx"), ("flax", "it's.npz"), ("hub", "my 'own' model")):
+        done = unrolled("export", plain, "--to", name, "--out", out, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        said[name] = done.stdout.decode().splitlines()[1].removeprefix("next: ").removeprefix("in Python: ")
+    for name, out in (("onnx", "it's \\ mine.onnx"), ("flax", "it's.npz")):
+        quoted = [node.value for node in ast.walk(ast.parse(said[name])) if isinstance(node, ast.Constant)]
+        assert out in quoted
+    assert shlex.split(said["hub"]) == ["hf", "upload", "OWNER/NAME", "my 'own' model"]

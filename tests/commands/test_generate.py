@@ -64,6 +64,8 @@ def test_text_ends_before_what_it_is_to_stop_at(run):
     shown = unrolled("generate", run[0], "Shall", *flags, "--stop", "\\n").stdout.decode()
     assert shown.count("\n") == 1
     assert shown.startswith("Shall")
+    ended = [unrolled("generate", run[0], "Shall", *flags, *stop).stdout for stop in (["--stop", "-"], ["--stop=-"])]
+    assert ended[0] == ended[1] != b""  # and no standard input
 
 
 def test_prompt_comes_from_a_file_or_standard_input(run, tmp_path):

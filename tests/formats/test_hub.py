@@ -133,9 +133,15 @@ def test_paths_of_training_data_stay_here(model, tmp_path):
 
     network = model.network()
     origin = network.origin | {"sources": ["/home/somebody/secret/text.txt", "sonnets"]}
+    origin |= {
+        "data": {"tokenizer": "/secret/tokenizer.json", "min_count": 2},
+        "started_from": {"folder": "/secret/run"},
+    }
     to_hub(replace(network, origin=origin), tmp_path / "model")
     assert "secret" not in (tmp_path / "model" / "config.json").read_text()
-    assert load_network(tmp_path / "model").origin["sources"] == ["text.txt", "sonnets"]
+    kept = load_network(tmp_path / "model").origin
+    assert kept["sources"] == ["text.txt", "sonnets"]
+    assert (kept["data"], kept["started_from"]) == ({"tokenizer": "tokenizer.json", "min_count": 2}, {"folder": "run"})
 
 
 def test_license_that_is_none_is_refused(model, tmp_path):

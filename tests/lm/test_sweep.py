@@ -198,6 +198,10 @@ def test_signal_ends_the_sweep_and_the_trial_under_way_does_not_count(corpus, tm
     [
         ("nosuch://host/db", "cannot reach the study: "),
         ("postgresql+nosuch://ann:secret@host/db", r"postgresql\+nosuch://\*\*\*@host/db: cannot reach the study: "),
+        (
+            "postgresql+nosuch://host/db?user=ann&password=secret",
+            r"postgresql\+nosuch://host/db\?\*\*\*: cannot reach ",
+        ),
         ("sqlite:////nowhere/at/all.db", "cannot reach the study: .*unable to open database file"),
         ("/dev/null/study", "cannot reach the study: File exists"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -96,7 +97,7 @@ def _write(model: Path, format: Format, out: Path, options: dict[str, Any], over
     replaced = {"overwrite": overwrite} if format.is_folder else {}
     getattr(exports, f"to_{format.name}")(model, out, **options, **replaced)
     print(printable(f"made {out}: {format.title}, {sized(size_of(out))}"))
-    print(printable(f"next: {format.then.format(out=out)}"))
+    print(printable(f"next: {format.then.format(out=out, quoted=repr(str(out)), word=shlex.quote(str(out)))}"))
 
 
 def _narrow(model: Path, weights: StoredWeights, out: Path, check: bool, overwrite: bool) -> None:

@@ -60,7 +60,7 @@ def sweep(
     config = _read(toml)
     corpus = inputs.read(inputs.named(config.sources), config.data)
 
-    from unrolled.lm.sweep import Sweep  # here, so that a mistake in the data is reported before torch is loaded
+    from unrolled.lm.sweep import Sweep, shown  # here, so that a mistake in the data is reported before torch is loaded
 
     out = out or Path("sweeps") / toml.stem
     console, study = PlainConsole(), Sweep(corpus, config, storage or out / "study.journal", toml.stem)
@@ -72,7 +72,7 @@ def sweep(
     finally:  # also what an interrupted sweep has found
         _show(console, study, config, out)
     if not whole:
-        options = ["--trials", trials, "--out", out, *(["--storage", storage] if storage else [])]
+        options = ["--trials", trials, "--out", out, *(["--storage", shown(storage)] if storage else [])]
         console.print(f"interrupted; go on with: {command('sweep', toml, *options)}", soft_wrap=True)
     elif study.best() is None:
         raise ValueError("no trial has run to its end; change what the lines above name, and give another --out")

@@ -31,8 +31,8 @@ FILES, CARD = ["config.json", "vocabulary.json", "model.safetensors"], "README.m
 def to_hub(source: Source, folder: str | Path, *, license: str = "", overwrite: bool = False) -> None:
     """Write the folder that is a model on the hub: the model and its card.
 
-    The card has the figures that training recorded in the folder of the model, where there are some.  Of the paths of
-    training data that a model records, the names of the files alone are kept.
+    The card has the figures that training recorded in the folder of the model, where there are some.  Of the paths that
+    a model records, of its data, its tokenizer and the model that it started from, the last names alone are kept.
 
     Args:
         source: what is written.
@@ -44,10 +44,7 @@ def to_hub(source: Source, folder: str | Path, *, license: str = "", overwrite: 
     """
     network = network_from(source)
     measured = load_measured(source) if isinstance(source, (str, Path)) else None
-    origin = dict(network.origin or {})
-    if isinstance(sources := origin.get("sources"), list):
-        origin["sources"] = [Path(str(name)).name for name in sources]
-    save_network(folder, replace(network, origin=origin), overwrite=overwrite)
+    save_network(folder, replace(network, origin=_without_folders(network.origin or {})), overwrite=overwrite)
     write_file(Path(folder) / CARD, card(network, measured, license).encode())
 
 
@@ -154,6 +151,21 @@ def push_to_hub(
             said = str(error).strip().partition("\n")[0]
             raise FormatError(f"{repo_id}: cannot be pushed to the hub: {said or type(error).__name__}") from None
     return str(done.commit_url)
+
+
+def _without_folders(origin: dict[str, Any]) -> dict[str, Any]:
+    """Return what a model records of where it comes from, its paths without the folders of this machine.
+
+    >>> _without_folders({"sources": ["/home/ann/a.txt"], "started_from": {"folder": "/home/ann/runs/b"}})
+    {'sources': ['a.txt'], 'started_from': {'folder': 'b'}}
+    """
+    kept = dict(origin)
+    if isinstance(sources := kept.get("sources"), list):
+        kept["sources"] = [Path(str(name)).name for name in sources]
+    for section, key in (("data", "tokenizer"), ("started_from", "folder")):
+        if isinstance(values := kept.get(section), dict) and key in values:
+            kept[section] = values | {key: Path(str(values[key])).name}
+    return kept
 
 
 def card(network: Network, measured: dict[str, Any] | None, license: str = "") -> str:

@@ -16,7 +16,7 @@ class Format(NamedTuple):
     title: str
     holds: str  #: what a network may have there, in one line
     suffixes: tuple[str, ...]  #: ends of names of its files, the first that of one without a name
-    then: str  #: what loads a file of it, with {out} for the file
+    then: str  #: what loads a file of it: {out} is the file, {quoted} in Python, {word} in a shell
     extra: str = ""  #: the extra that it needs, if any
     writes: bool = True
     reads: bool = True
@@ -34,7 +34,7 @@ FORMATS: dict[str, Format] = {
             "ONNX",
             "every network; text with its vocabulary",
             (".onnx",),
-            "in Python: onnxruntime.InferenceSession('{out}')",
+            "in Python: onnxruntime.InferenceSession({quoted})",
             extra="onnx",
         ),
         Format(
@@ -75,7 +75,7 @@ FORMATS: dict[str, Format] = {
             "torch",
             "every network but peepholes, as a state_dict",
             (".safetensors", ".pt", ".pth"),
-            "in Python: module.load_state_dict(safetensors.torch.load_file('{out}'))",
+            "in Python: module.load_state_dict(safetensors.torch.load_file({quoted}))",
             extra="torch",
             sign=b"weight_ih",
         ),
@@ -84,7 +84,7 @@ FORMATS: dict[str, Format] = {
             "torch.export",
             "every network but peepholes, as a program",
             (".pt2",),
-            "in Python: torch.export.load('{out}').module()",
+            "in Python: torch.export.load({quoted}).module()",
             extra="torch",
             reads=False,
         ),
@@ -93,7 +93,7 @@ FORMATS: dict[str, Format] = {
             "Keras 3",
             "RNN, LSTM, GRU, both directions, embedding, head with softmax",
             (".keras", ".weights.h5"),
-            "in Python: keras.models.load_model('{out}')",
+            "in Python: keras.models.load_model({quoted})",
             extra="keras",
             sign=b"model.weights.h5",
         ),
@@ -102,7 +102,7 @@ FORMATS: dict[str, Format] = {
             "Flax",
             "RNN, LSTM, GRU, both directions, embedding, head",
             (".flax.safetensors", ".npz", ".safetensors"),
-            "in Python: flax.traverse_util.unflatten_dict(safetensors.flax.load_file('{out}'), '/')",
+            "in Python: flax.traverse_util.unflatten_dict(safetensors.flax.load_file({quoted}), '/')",
             sign=b"/kernel",
         ),
         Format(
@@ -117,7 +117,7 @@ FORMATS: dict[str, Format] = {
             "Hugging Face hub",
             "every network; a folder with a model card",
             ("-hub",),
-            "hf upload OWNER/NAME {out}",
+            "hf upload OWNER/NAME {word}",
             is_folder=True,
         ),
         Format(

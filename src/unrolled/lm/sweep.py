@@ -251,12 +251,14 @@ def done(run: Run) -> float:
 
 
 def shown(storage: str) -> str:
-    """Return the place of a study without the password in it.
+    """Return the place of a study, or what is said of it, without what may be a password.
 
     >>> shown("postgresql://ann:sec/r@t@host/studies"), shown("sweeps/a/study.journal")
     ('postgresql://***@host/studies', 'sweeps/a/study.journal')
+    >>> shown("postgresql://host/studies?user=ann&password=secret")
+    'postgresql://host/studies?***'
     """
-    return re.sub(r"//(?:[^/:@]*:.*|[^/]*)@", "//***@", storage)
+    return re.sub(r"(://[^\s?]*\?)\S+", r"\1***", re.sub(r"//(?:[^/:@]*:.*|[^/]*)@", "//***@", storage))
 
 
 @contextmanager
