@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable
 
 #: From here a number has no decimals, and from there only three digits and an exponent.
@@ -59,6 +60,17 @@ def told_apart(names: Iterable[str]) -> list[str]:
         free = (f"{name}-{number}" for number in itertools.count(2))
         told.append(name if name not in told else next(each for each in free if each not in {*told, *given[k:]}))
     return told
+
+
+def about(count: float) -> str:
+    """Return an estimate, rounded up to two digits that count, so that no count on the way there is larger.
+
+    >>> about(7.2), about(1201), about(79_136_640)
+    ('about 8', 'about 1,300', 'about 80,000,000')
+    """
+    whole = math.ceil(count)
+    unit = 10 ** max(0, len(str(whole)) - 2)
+    return f"about {math.ceil(whole / unit) * unit:,}"
 
 
 def sized(size: int) -> str:

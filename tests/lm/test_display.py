@@ -15,6 +15,7 @@ from unrolled.corpus.corpus import Corpus
 from unrolled.lm.callbacks import Callback, TensorBoard
 from unrolled.lm.display import Display
 from unrolled.lm.model import SequenceModel
+from unrolled.lm.run import Run
 from unrolled.lm.training import train
 
 #: What a bigram cannot count.
@@ -101,6 +102,41 @@ def test_plain_lines_name_each_number_and_stay_whole(monkeypatch):
         assert f"; {field} " in lines[-1]
     assert "sample" not in lines[-1]
     assert len(lines[-1]) > 80
+
+
+def steps_said(step, seconds, **limits):
+    """What the display says of the steps of a run at a moment."""
+    corpus = Corpus.from_text(COUNTED)
+    training = TrainingConfig(**{"max_steps": 0, "max_epochs": 0, "batch_size": 4, "bptt": 8} | limits)
+    run = Run(SequenceModel(ModelConfig(hidden_size=3), corpus.vocabulary, framed=False), corpus, training)
+    run.clock.step, run.clock.seconds = step, seconds
+    return Display()._fields(run)["step"]
+
+
+@pytest.mark.parametrize(
+    ("step", "seconds", "limits", "said"),
+    [
+        (234, 3.0, {"max_epochs": 10**6, "max_minutes": 1.0}, "234 of about 4,700, epoch 1"),  # not of 50,000,000
+        (0, 0.0, {"max_epochs": 10**6, "max_minutes": 1.0}, "0, epoch 1"),
+        (7, 0.0, {"max_minutes": 1.0}, "7, epoch 1"),
+        (7, 6.0, {"max_minutes": 1.0}, "7 of about 70, epoch 1"),
+        (4720, 59.7, {"max_minutes": 1.0}, "4,720 of about 4,800, epoch 1"),  # never less than are done
+        (500, 6.0, {"max_steps": 2000, "max_minutes": 1.0}, "500 of 2,000, epoch 1"),  # which end it sooner
+        (500, 6.0, {"max_steps": 2000}, "500 of 2,000, epoch 1"),
+        (0, 0.0, {"max_steps": 2000}, "0 of 2,000, epoch 1"),
+    ],
+)
+def test_steps_are_of_those_at_which_the_run_ends(step, seconds, limits, said):
+    assert steps_said(step, seconds, **limits) == said
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_run_that_its_time_ends_names_no_step_that_it_will_not_reach(terminal, monkeypatch):
+    monkeypatch.setattr("unrolled.lm.display.PLAIN_EVERY", 0.0)
+    text = shown(terminal=terminal, max_steps=0, max_epochs=10**6, max_minutes=0.02, validate_every=1000)
+    said = re.findall(r"step +([\d,]+(?: of [^,]*(?:,\d+)*)?), epoch", text)
+    assert said
+    assert all(re.fullmatch(r"[\d,]+( of about [\d,]+)?", each) for each in said)
 
 
 def test_sample_changes_with_each_validation():

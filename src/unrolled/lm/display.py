@@ -19,7 +19,7 @@ from unrolled.lm.curve import ASCII, BLOCKS, LearningCurve, sparkline
 from unrolled.lm.metrics_log import read_metrics
 from unrolled.lm.run import Result, Run
 from unrolled.saved.visible import shown
-from unrolled.words import counted, duration, rounded
+from unrolled.words import about, counted, duration, rounded
 
 #: Symbols in the sample, and the temperature at which it is drawn.
 SAMPLE, TEMPERATURE = 120, 0.8
@@ -117,10 +117,9 @@ class Display(Callback):
     def _fields(self, run: Run) -> dict[str, str]:
         """Return what plain lines and the panel say, by name; what is not known yet is empty."""
         left = time_left(run)
-        of = f" of {run.total_steps:,}" if run.total_steps else ""
         return {
             "time": duration(run.clock.seconds) + (f", {duration(left)} left" if left is not None else ""),
-            "step": f"{run.clock.step:,}{of}, epoch {run.loader.epoch}",
+            "step": f"{run.clock.step:,}{_of_all(run)}, epoch {run.loader.epoch}",
             "training": _bits(self.smoothed) if self.line else "",
             "validation": self.validation,
             "baseline": str(self.crossing),
@@ -159,6 +158,14 @@ def time_left(run: Run) -> float | None:
     """Return the seconds to the nearest limit at the speed so far; None if unknown."""
     done = _done(run)
     return run.clock.seconds * (1 - done) / done if done else None
+
+
+def _of_all(run: Run) -> str:
+    """Return of how many steps the run is: those at which it ends, or where the time ends it first, about how many."""
+    step, total, done = run.clock.step, run.total_steps, _done(run)
+    if total and (not run.config.max_minutes or (step and done == run.schedule.done(step, 0.0))):
+        return f" of {total:,}"
+    return f" of {about(step / done)}" if step and done else ""
 
 
 def _done(run: Run) -> float | None:
