@@ -25,6 +25,7 @@ def printed(done):
 DATA = {
     "a stream": ("Shall I compare thee to a summer's day?\n" * 60, []),
     "words": ("so long lives this and this gives life to thee\n" * 60, ["--kind", "words"]),
+    "words and marks": ("so long lives this, and (this) gives life to thee.\n" * 60, ["--kind", "words-and-marks"]),
     "names": ("Anna\nBela\nCleo\nDora\n" * 20, ["--lines"]),
     "symbols": ("c4 e4 g4 c5\n" * 60, ["--lines", "--kind", "symbols"]),
     "bytes": ("n\u00e9 \u20ac and so on\n" * 60, ["--kind", "bytes"]),

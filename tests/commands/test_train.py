@@ -135,6 +135,34 @@ def test_byte_pairs_train_resume_and_are_measured_by_the_character(tmp_path):
     assert "after 14 steps" in again.stdout.decode(), again.stderr.decode()
 
 
+def test_words_and_marks_train_score_write_and_stop(tmp_path):
+    (tmp_path / "a.txt").write_text('"So long," he said, (lives) this. Don\'t!\n' * 60)
+    flags = ["--kind", "words-and-marks", "--vocabulary-size", "17"]
+    learns = ["--cell", "gru", "--hidden-size", "32", "--batch-size", "4", "--bptt", "16", "--max-steps", "400"]
+    planned = unrolled("train", "a.txt", "--out", "run", *flags, "--minutes", "1", "--dry-run", cwd=tmp_path)
+    assert planned.returncode == 0, planned.stderr.decode()
+    done = unrolled("train", "a.txt", "--out", "run", *flags, *learns, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    for expected in ("bits/symbol", "bits/char", "V 17", "words-and-marks"):
+        assert expected in done.stdout.decode()
+    written = unrolled("generate", "run", '"So long', "--strategy", "greedy", "--max-length", "10", cwd=tmp_path)
+    assert written.stdout.decode() == '"So long," he said, (lives) this.\n'
+    stopped = unrolled("generate", "run", '"So', "--strategy", "greedy", "--stop", " (", "--json", cwd=tmp_path)
+    assert json.loads(stopped.stdout)["text"] == ' long," he said,'
+    several = unrolled("generate", "run", "he said,", "--count", "2", "--top-k", "1", "--max-length", "3", cwd=tmp_path)
+    assert several.stdout.decode() == "he said, (lives)\n\nhe said, (lives)\n"
+    scored = json.loads(unrolled("score", "run", "he said, (lives", "--bits", "--json", cwd=tmp_path).stdout)
+    assert scored["pieces"] == ["he", " said", ",", " (", "lives"]
+    assert scored["unknown"] == 0
+    assert '"bits_per_char"' in unrolled("evaluate", "run", "--json", cwd=tmp_path).stdout.decode()
+    prepared = unrolled("prepare", "a.txt", "--out", "corpus", *flags, cwd=tmp_path)
+    assert prepared.returncode == 0, prepared.stderr.decode()
+    again = unrolled("train", "corpus", "--out", "again", *SMALL, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr.decode()
+    vocabularies = [(tmp_path / name / "vocabulary.json").read_bytes() for name in ("run", "again")]
+    assert vocabularies[0] == vocabularies[1]
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [

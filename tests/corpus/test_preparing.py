@@ -37,6 +37,8 @@ CASES = {
     "words": ({"a.txt": TEXT}, {"kind": "words", "min_count": 3}),
     "words that only all stretches have often": ({"a.txt": TEXT}, {"kind": "words", "min_count": 100}),
     "most frequent words": ({"a.txt": TEXT}, {"kind": "words", "vocabulary_size": 6}),
+    "words and marks": ({"a.txt": TEXT.replace("Käse", "- Käse")}, {"kind": "words-and-marks", "min_count": 3}),
+    "words and marks of lines": ({"a.txt": TEXT, "b.txt": "so (löng"}, {"kind": "words-and-marks", "lines": True}),
     "byte pairs": ({"a.txt": TEXT.replace("\n", "\n \t ")}, {"kind": "bpe", "vocabulary_size": 300}),
     "byte pairs of lines": (
         {"a.txt": TEXT, "b.txt": "  so löng"},

@@ -15,6 +15,7 @@ TABLE = {
     "byte pairs of two-byte letters": ("bpe", "é é é", {"char": 5 / 3, "byte": 8 / 3}),
     "words": ("words", "so long\nlives  this", {"char": 18 / 5}),  # two spaces are read as one
     "words with letters of two bytes": ("words", "déjà vu.", {"char": 8 / 2, "byte": 10 / 2}),
+    "words and marks": ("words-and-marks", "so, long\nlives  this!", {"char": 20 / 7}),
     "names of symbols": ("symbols", "so long lives this", {}),
 }
 

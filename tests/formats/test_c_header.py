@@ -208,6 +208,7 @@ def test_step_calls_nothing_but_memcpy_and_memset(tmp_path):
         (["c3", "a9", "41"], "bytes", [b"\xc3", b"\xa9", b"A", b"", "\N{REPLACEMENT CHARACTER}".encode()]),
         (["Ġso", "Ã"], "bpe", [b" so", b"\xc3", b"", "\N{REPLACEMENT CHARACTER}".encode()]),
         (["rose", "\n"], "words", ["rose", "\n", "", "\N{REPLACEMENT CHARACTER}"]),
+        (["so", "￭,", "(￭"], "words-and-marks", ["so", "￭,", "(￭", "", "\N{REPLACEMENT CHARACTER}"]),
         (["\0", "0", "a"], "characters", None),
         (["00", "30"], "bytes", [b"\0", b"0", b"", "\N{REPLACEMENT CHARACTER}".encode()]),
     ],

@@ -18,5 +18,6 @@ def exploding():
 MODELS = {name.replace(" ", "-"): endless(small(name, dtype=torch.float32)) for name in CONFIGS}
 MODELS["exploding"] = exploding()
 MODELS["bytes"] = small("gru", symbols=["61", "c3", "a4"], kind="bytes", dtype=torch.float32)
+MODELS["marks"] = small("gru", symbols=["rose", "\n", "￭,", "fair"], kind="words-and-marks", dtype=torch.float32)
 MODELS["words"] = small("gru", symbols=["rose", "fair"], kind="words", dtype=torch.float32)
 SMALL = {"body_bytes": 3000, "text_symbols": 50, "written_symbols": 90}

@@ -34,6 +34,7 @@ def models():
         "lstm": endless(small("lstm", dtype=torch.float32)),
         "gru": endless(small("gru embedded", dtype=torch.float32)),
         "bytes": endless(byte),
+        "marks": endless(small("gru", symbols=["aä", "b", "￭,", "(￭"], kind="words-and-marks", dtype=torch.float32)),
         "short": short,
         "exploding": tireless,
     }
@@ -49,7 +50,7 @@ def text_of(found):
     return "".join(data["text"] for name, data in found if name == "piece")
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru", "bytes"])
+@pytest.mark.parametrize("name", ["lstm", "gru", "bytes", "marks"])
 @pytest.mark.parametrize("options", [{}, {"temperature": 0.5, "seed": 3}, {"strategy": "greedy"}, {"top_k": 1}])
 def test_streamed_text_is_the_text_of_the_runtime(server, models, name, options):
     found = server.generate(name, prompt="aä", **FAST, **options)

@@ -73,6 +73,7 @@ def test_view_of_an_empty_text_is_how_texts_start(server):
         ("gru", "a\U0001f339\n", ["a", "\U0001f339", "\n"], [1, 2]),
         ("bytes", "aä€", ["a", "", "ä", "", "", "€"], [3, 4, 5]),
         ("bytes", "a\u00c3", ["a", "", "\u00c3"], [2]),
+        ("marks", "rose, <b>\nfair", ["rose", ",", " <", "b", ">", "\n", "fair"], [2, 3, 4]),
         ("words", "rose <b>\nfair", ["rose", " <b>", "\n", "fair"], [1, 2]),
     ],
 )

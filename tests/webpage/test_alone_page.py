@@ -55,6 +55,7 @@ KINDS = {
     "characters-framed": {"symbols": "abcé", "framed": True},
     "bytes": {"symbols": ["61", "62", "c3", "a9"], "kind": "bytes"},
     "words": {"symbols": ["a", "bc", "é", "\n"], "kind": "words"},
+    "words-and-marks": {"symbols": ["a", "bc", "é", "\n", "￭,", "(￭", "￭!￭"], "kind": "words-and-marks"},
     "bpe": {"symbols": ["a", "b", "Ġ", "ab", "Ġab", "Ã", "©"], "kind": "bpe"},
     "symbols": {"symbols": ["a", "bc", "é", "c4"], "kind": "symbols"},
 }

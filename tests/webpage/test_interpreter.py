@@ -21,12 +21,15 @@ from unrolled.saved.vocabulary import Vocabulary  # noqa: E402
 #: Symbols that tokenizers may take differently: white space, marks, surrogates, what is composed or decomposed.
 ODD = [*"ab \n\t\r\0\x7f\x1c\x85eé각ﬁ中😀👩'\"<&", "\ufeff", "\u2028", "\u202e", "\u200d", "EOS", "UNK"]
 ODD += ["\u0301", "\u1100", "\u1161", "\ud800", "\udfff"]
+ODD += [*"￭-.,1٣_(!", "🇩🇪", "👍🏽", "❤️", "\u200c", "\u0300"]
 VOCABULARIES = {
     "characters": Vocabulary.build(["ab é\n中😀<&"], "characters"),
     "characters-nfc": Vocabulary.build(["ab é각\n"], "characters", nfc=True),
     "bytes": Vocabulary.build(["ab é中\n"], "bytes"),
     "words": Vocabulary(["a", "ab", "\n", "é", "<b>", "\ufeffa"], "words"),
     "words-nfc": Vocabulary(["a", "ab", "\n", "é", "각"], "words", nfc=True),
+    "words-and-marks": Vocabulary(["a", "ab", "\n", "é", "'", "￭'", "'￭", "￭<￭", "￭😀￭", "￭", "中"], "words-and-marks"),
+    "words-and-marks-nfc": Vocabulary(["a", "ab", "\n", "é", "각", "&￭"], "words-and-marks", nfc=True),
     "bpe": Vocabulary.build(["ab é\n\n  abba 中中 ab123 ab's"] * 3, "bpe", size=270),
     "bpe-nfc": Vocabulary.build(["ab é각 ab é각\n"] * 3, "bpe", size=265, nfc=True),
     "symbols": Vocabulary(["a", "b", "c4", "'", "\x00"], "symbols"),

@@ -111,8 +111,8 @@ def generate(
 
 def _head(prompt: Text, vocabulary: Vocabulary) -> str:
     """Return a prompt as it stands before its continuation."""
-    head = _text(prompt)
-    return head + vocabulary.tokenizer.separator if head and not head[-1].isspace() else head
+    head, reader = _text(prompt), vocabulary.tokenizer
+    return head + reader.separator if head and not (reader.spaces_first or head[-1].isspace()) else head
 
 
 def _text(prompt: Text) -> str:

@@ -159,7 +159,7 @@ def _listed_symbols(symbols: str, kind: SymbolKind | None) -> Vocabulary:
     from unrolled.saved.vocabulary import Vocabulary
 
     kind = "symbols" if kind in (None, "auto") else kind
-    return Vocabulary(tokenizer(kind).split(typed(symbols)), kind)
+    return Vocabulary(tokenizer(kind).listed(typed(symbols)), kind)
 
 
 def _read(path: Path) -> Vocabulary:

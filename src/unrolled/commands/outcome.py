@@ -30,12 +30,12 @@ def show_outcome(console: PlainConsole, model: SequenceModel, corpus: Corpus, ou
     """Print a text by a model, where the model is, and commands that can be tried as they stand."""
     text, reader = quotable(corpus), model.vocabulary.tokenizer
     prompt = beginning_of(text)
+    apart = "" if reader.spaces_first or not prompt or prompt[-1].isspace() else reader.separator
     if reader.spaces_first:
         prompt = prompt.rstrip()
     [written] = model.generate(
         prompt, max_length=WORDS if reader.separator else LENGTH, temperature=TEMPERATURE, seed=1
     )
-    apart = reader.separator if prompt and not prompt[-1].isspace() else ""
     console.print(f"one text by the model, at temperature {TEMPERATURE:g}:\n\n{prompt}{apart}{written}\n")
     console.print(f"wrote {out}; try:")
     for each in commands(out, text, prompt):

@@ -10,7 +10,7 @@ from unrolled.config.checks import Count, PositiveInt, Seed, Share, check_fields
 from unrolled.config.options import option
 
 #: What one symbol is; unrolled.saved.tokenizers has a tokenizer for each.
-SymbolKind = Literal["characters", "symbols", "bytes", "words", "bpe"]
+SymbolKind = Literal["characters", "symbols", "bytes", "words", "words-and-marks", "bpe"]
 #: The encoding of a text that says nothing else, and the word for a tab between cells.
 UTF_8, TAB = "utf-8", "tab"
 #: The format of a data file.
@@ -62,8 +62,8 @@ class DataConfig:
     """How data files are read, cut into symbols and split.
 
     Attributes:
-        kind: What one symbol is; auto is characters, or symbols where the data is lists of them; bpe is runs of bytes
-            that often stand together.
+        kind: What one symbol is; auto is characters, or symbols where the data is lists of them; words-and-marks are
+            words, with punctuation apart from them; bpe is runs of bytes that often stand together.
         lines: Read each line as a sequence of its own, ended by EOS; else the text is one long stream.
         separator: Text between two sequences, each ended by EOS: \\n\\n for a blank line, for \\n is a line end.
         format: Format of the files: plain text, JSON lines, a JSON array, or a column of CSV or Parquet; auto goes by

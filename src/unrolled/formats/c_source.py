@@ -141,8 +141,7 @@ def strings(name: str, size: str, vocabulary: Vocabulary) -> str:
     <BLANKLINE>
     """
     as_bytes = isinstance(vocabulary.tokenizer, ByteTokenizer)
-    ids = [[k] for k in range(len(vocabulary))]
-    written = [vocabulary.decode_bytes(k) if as_bytes else vocabulary.text(k).encode() for k in ids]
+    written = [vocabulary.decode_bytes([k]) if as_bytes else text.encode() for k, text in enumerate(vocabulary.texts)]
     tables = (("char *const", "symbols", map(quoted, written)), ("int", "symbol_bytes", map(str, map(len, written))))
     return "".join(
         f"static const {kind} {name}_{table}[{size}] = {{\n" + ",\n".join(f"  {each}" for each in values) + "\n};\n"

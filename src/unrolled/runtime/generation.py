@@ -152,15 +152,17 @@ def generate_texts(stepper: TextStepper, prompts: Sequence[Text], config: Genera
     """Return a continuation of each prompt as text, without EOS."""
     vocabulary = stepper.vocabulary
 
-    def text(ids: Ids) -> str:
-        return vocabulary.text(ids[ids != vocabulary.eos_id])
+    def texts(rows: list[Ids]) -> Iterator[str]:
+        for ids, prompt in zip(rows, prompts, strict=True):
+            yield vocabulary.text(ids[ids != vocabulary.eos_id], prompt)
 
     def stopped(rows: list[Ids]) -> bool:
-        return all(config.stop in text(ids) or (len(ids) and ids[-1] == vocabulary.eos_id) for ids in rows)
+        ended = (ids[-1:].tolist() == [vocabulary.eos_id] for ids in rows)
+        return all(over or config.stop in text for over, text in zip(ended, texts(rows), strict=True))
 
     prompted = [vocabulary.encode(prompt) for prompt in prompts]
     written = generate(stepper, prompted, config, stopped if config.stop else None)
-    return ["".join(until(iter([text(ids)]), config.stop)) for ids in written]
+    return ["".join(until(iter([text]), config.stop)) for text in texts(written)]
 
 
 def stream_text(stepper: TextStepper, prompt: Text, config: GenerationConfig) -> Iterator[str]:
@@ -172,7 +174,8 @@ def stream_text(stepper: TextStepper, prompt: Text, config: GenerationConfig) ->
     if config.strategy == "beam":
         raise ValueError("strategy 'beam' cannot stream, because its text is known only at the end; use generate")
     steps = stream(stepper, [vocabulary.encode(prompt)], config)
-    return until(vocabulary.pieces(int(ids[0]) for ids in steps if ids[0] != vocabulary.eos_id), config.stop)
+    written = (int(ids[0]) for ids in steps if ids[0] != vocabulary.eos_id)
+    return until(vocabulary.pieces(written, prompt), config.stop)
 
 
 def until(pieces: Iterator[str], stop: str) -> Iterator[str]:

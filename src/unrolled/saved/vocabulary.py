@@ -38,9 +38,10 @@ class Vocabulary:
     Args:
         symbols: the data's own symbols in id order, distinct, without EOS and UNK.  Characters are single code points,
             bytes are two hexadecimal digits, words hold no white space (a line end is a word of its own).
-        kind: what a symbol is: "symbols" (any strings), "characters", "bytes", "words", or "bpe" (runs of bytes, a
+        kind: what a symbol is: "symbols" (any strings), "characters", "bytes", "words", "words-and-marks" (words and
+            punctuation apart, with a joiner at each side of a mark where no space stands), or "bpe" (runs of bytes, a
             visible character for each).
-        nfc: whether text is brought to Unicode normal form C first; characters, words and bpe only.
+        nfc: whether text is brought to Unicode normal form C first; not for bytes and symbols.
 
     Raises: ValueError if a symbol does not fit the kind, occurs twice, or is one of the two reserved names.
     Source: the textbook example, a^n b^n: V = 4 in the order a, b, EOS, UNK.
@@ -189,21 +190,28 @@ class Vocabulary:
         """
         return list(self._written(ids)) if self.tokenizer.reads_lists else self.text(ids)
 
-    def text(self, ids: npt.ArrayLike) -> str:
+    def text(self, ids: npt.ArrayLike, after: Text = "") -> str:
         """Return the text of these ids, whatever the kind; a space separates symbols and words.
+
+        Args: ids (N,); the text that they continue, for a kind that writes the space before a symbol with it.
 
         >>> Vocabulary(["fair", "rose", chr(10)], "words").text([1, 0, 2, 1])
         'rose fair\\nrose'
         """
-        return "".join(self.tokenizer.pieces(self._written(ids)))
+        return "".join(self.tokenizer.pieces(self._written(ids), _as_text(after)))
 
-    def pieces(self, ids: Iterable[int]) -> Iterator[str]:
+    def pieces(self, ids: Iterable[int], after: Text = "") -> Iterator[str]:
         """Yield one piece of text for each id as it comes, for printing while a model writes.
 
         Joined, the pieces are :meth:`text`.  A byte that is not yet a whole code point gives an empty piece; what never
         becomes one gives U+FFFD, if need be in one more piece at the end.
+
+        Args: ids; the text that they continue, as of :meth:`text`.
+
+        >>> list(Vocabulary(["Ophelia", "￭,"], "words-and-marks").pieces([1, 0], after="so"))
+        [',', ' Ophelia']
         """
-        return self.tokenizer.pieces(self._texts[k] for k in ids)
+        return self.tokenizer.pieces((self.texts[k] for k in ids), _as_text(after))
 
     def aligned_pieces(self, ids: npt.ArrayLike) -> list[str]:
         """Return the pieces of N ids, exactly N; joined, they are :meth:`text`.
@@ -266,8 +274,8 @@ class Vocabulary:
         return {name: k for k, name in enumerate(self.names if self.tokenizer.reads_lists else self.symbols)}
 
     @cached_property
-    def _texts(self) -> tuple[str, ...]:
-        """What is written for each id."""
+    def texts(self) -> tuple[str, ...]:
+        """What is written for each id, before bytes become characters and spaces stand between words."""
         return (*self.symbols, *self.tokenizer.written)
 
     @cached_property
@@ -297,7 +305,7 @@ class Vocabulary:
 
     def _written(self, ids: npt.ArrayLike) -> list[str]:
         """Return the symbols of these ids as they are written."""
-        return [self._texts[k] for k in self._checked(ids)]
+        return [self.texts[k] for k in self._checked(ids)]
 
     def _checked(self, ids: npt.ArrayLike) -> list[int]:
         array = np.asarray(ids)
@@ -314,6 +322,11 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     kind: str
     nfc: bool
     symbols: tuple[str, ...]
+
+
+def _as_text(given: Text) -> str:
+    """Return a text that is continued; of bytes and symbols, after which no space is missing, nothing."""
+    return given if isinstance(given, str) else ""
 
 
 def _as_symbols(given: object) -> Sequence[str]:

@@ -8,10 +8,11 @@ from unrolled.saved.tokenizers.characters import Characters
 from unrolled.saved.tokenizers.pairs import BytePairs
 from unrolled.saved.tokenizers.symbols import Symbols
 from unrolled.saved.tokenizers.words import Words
+from unrolled.saved.tokenizers.words_and_marks import WordsAndMarks
 
 #: The tokenizers by kind; unrolled.config.data offers the same kinds.
 TOKENIZERS: dict[str, Tokenizer] = {
-    each.kind: each for each in (Symbols(), Characters(), Bytes(), Words(), BytePairs())
+    each.kind: each for each in (Symbols(), Characters(), Bytes(), Words(), WordsAndMarks(), BytePairs())
 }
 
 

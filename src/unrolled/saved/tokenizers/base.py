@@ -41,7 +41,7 @@ class Tokenizer(ABC):
     open_ended: ClassVar[bool] = False
     #: Whether the symbols that are learned from some text can write every other, so that a model needs no more of them.
     complete: ClassVar[bool] = False
-    #: Whether the space before a word is part of its symbol.
+    #: Whether the space before a symbol is written with it, or left out, so that a prompt ends without one.
     spaces_first: ClassVar[bool] = False
     #: What is written between two symbols.
     separator: ClassVar[str] = ""
@@ -67,6 +67,10 @@ class Tokenizer(ABC):
         For every rest, split(text[:n]) + split(text[n:] + rest) equals split(text + rest).
         """
         return len(text)
+
+    def listed(self, text: str) -> list[str]:
+        """Return the symbols that a text lists, in the order of their ids."""
+        return self.split(text)
 
     def learn(self, counts: Mapping[str, int], min_count: int, most: int | None = None) -> list[str]:
         """Return the symbols of a vocabulary, in id order.
@@ -109,10 +113,12 @@ class Tokenizer(ABC):
         """What is written for EOS and for UNK."""
         return (EOS, UNK) if self.reads_lists else ("", REPLACEMENT)
 
-    def pieces(self, symbols: Iterable[str]) -> Iterator[str]:
+    def pieces(self, symbols: Iterable[str], after: str = "") -> Iterator[str]:
         """Yield a piece of text for each symbol as it comes; joined, the pieces are the text.
 
         One more piece may follow at the end: what was held back as incomplete.
+
+        Args: symbols; the text that they continue, for kinds that write the space before a symbol with it.
         """
         return iter(symbols)
 
@@ -164,7 +170,7 @@ class ByteTokenizer(Tokenizer):
     def bytes_of(self, symbol: str) -> bytes:
         """Return the bytes that a symbol stands for; of what is written for EOS and UNK, its UTF-8."""
 
-    def pieces(self, symbols: Iterable[str]) -> Iterator[str]:
+    def pieces(self, symbols: Iterable[str], after: str = "") -> Iterator[str]:
         """Yield the text of the bytes as they come; what is not yet a whole code point is held back."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         for symbol in symbols:
@@ -192,10 +198,19 @@ class SpacedTokenizer(Tokenizer):
             return len(text)
         return len(text) - len(text.rsplit(None, 1)[-1])
 
-    def pieces(self, symbols: Iterable[str]) -> Iterator[str]:
+    def sides(self, symbol: str) -> tuple[bool, str, bool]:
+        """Return whether no space stands before a symbol, what it writes, and whether none stands behind it."""
+        return symbol in ("", "\n"), symbol, symbol == "\n"
+
+    def pieces(self, symbols: Iterable[str], after: str = "") -> Iterator[str]:
         """Yield symbols with a space before each, but not at the start or beside a line end."""
-        space = ""
+        space = "" if self.joins(after) else self.separator
         for symbol in symbols:
-            yield symbol if symbol in ("", "\n") else space + symbol
-            if symbol:
-                space = "" if symbol == "\n" else self.separator
+            joined, text, joins = self.sides(symbol)
+            yield text if joined else space + text
+            if text:
+                space = "" if joins else self.separator
+
+    def joins(self, text: str) -> bool:
+        """Return whether what continues a text is written without a space first."""
+        return True

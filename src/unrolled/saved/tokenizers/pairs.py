@@ -10,15 +10,15 @@ Source: Sennrich, Haddow and Birch 2016, ACL, section 3; of bytes: Radford et al
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cache
 from heapq import heapify, heappop, heappush
-from itertools import chain, groupby, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 from unrolled.config.options import option
 from unrolled.saved.tokenizers.base import REPLACEMENT, ByteTokenizer
+from unrolled.saved.tokenizers.codes import codes_of
 from unrolled.saved.tokenizers.tokenizer_json import merges_in
 
 #: V where nobody says another.
@@ -35,9 +35,8 @@ _BYTES = {ord(letter): chr(byte) for byte, letter in _LETTERS.items()}
 #: The symbols that are always there, one for each byte.
 ALPHABET = tuple(sorted(_LETTERS.values()))
 
-#: Unicode's white space, without the line end; the code points among which letters, marks and digits are looked for.
+#: Unicode's white space, without the line end.
 _BLANK = r"\t\x0b-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-_ASSIGNED = (range(0x32400), range(0xE0100, 0xE01F0))
 #: Halves of code points that stand for no byte.
 _HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 #: Up to where a text can be divided: after a line end, or between a character and white space.
@@ -117,14 +116,7 @@ class _Letters(dict[str, str]):
 @cache
 def _pattern() -> re.Pattern[str]:
     """Return the pattern of pre-tokens: GPT-2's, but a line end stands alone and a run has an end."""
-    ranges = {"letter": "", "number": ""}  # letters with their marks
-    names = {"L": "letter", "M": "letter", "N": "number"}
-    kinds = groupby(chain(*_ASSIGNED), key=lambda code: names.get(unicodedata.category(chr(code))[0]))
-    for name, codes in kinds:
-        if name:
-            first, *rest = codes
-            ranges[name] += f"\\U{first:08x}-\\U{rest[-1] if rest else first:08x}"
-    letter, number = ranges["letter"], ranges["number"]
+    letter, number = codes_of("LM"), codes_of("N")  # letters with their marks
     return re.compile(
         rf"\n|'(?:[stmd]|re|ve|ll)| ?[{letter}]{{1,{LONGEST}}}| ?[{number}]{{1,{DIGITS}}}"
         rf"| ?[^{_BLANK}\n{letter}{number}]{{1,{LONGEST}}}"

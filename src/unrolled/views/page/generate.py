@@ -90,6 +90,7 @@ class Generation:
         model: the model.
         prompt: symbols to continue, (N,).
         options: how symbols are chosen.
+        after: the text of the prompt, behind which the new one is shown.
 
     >>> from unrolled.lm.model import SequenceModel, ModelConfig, Vocabulary
     >>> model = SequenceModel(ModelConfig(hidden_size=3), Vocabulary("ab", "characters"), framed=False).runtime()
@@ -99,10 +100,10 @@ class Generation:
     (True, True)
     """
 
-    def __init__(self, model: TextModel, prompt: Ids, options: GenerationConfig):
+    def __init__(self, model: TextModel, prompt: Ids, options: GenerationConfig, after: str = ""):
         self.symbols = 0
         self.reason: Literal["EOS", "length", "time"] = "length"
-        self._pieces = model.vocabulary.pieces(self._chosen(model, prompt, options))
+        self._pieces = model.vocabulary.pieces(self._chosen(model, prompt, options), after)
 
     def _chosen(self, model: TextModel, prompt: Ids, options: GenerationConfig) -> Iterator[int]:
         for (k,) in generation.stream(model.writer, [prompt], options):
@@ -201,6 +202,6 @@ def generate(service: Service, served: ServedModel, request: Prompt) -> EventStr
     if options.max_length > limits.written_symbols:
         most = counted(limits.written_symbols, "symbol")
         raise RequestError(400, f"max_length is {options.max_length:,}; this server writes at most {most}")
-    writing = Generation(served.runtime, served.encode(request.prompt, limits), options)
+    writing = Generation(served.runtime, served.encode(request.prompt, limits), options, request.prompt)
     content = events(writing, request.symbols_per_second, limits.writing_seconds, service.threads)
     return EventStream(content, limits.writing_seconds + PATIENCE)

@@ -48,7 +48,7 @@ export async function* generate(model, asked, signal) {
     throw new RequestError(`max_length is ${max_length.toLocaleString("en")}; this page writes at most ${counted(limits.written_symbols, "symbol")}`);
   }
   const forbidden = new Set(options.allow_unk ? given.unwritten : [...given.unwritten, vocabulary.unk]);
-  const draw = uniforms(options.seed), writer = vocabulary.pieces();
+  const draw = uniforms(options.seed), writer = vocabulary.pieces(options.prompt);
   let step = (await read(options.prompt)).steps.at(-1) ?? network.before, symbols = 0, reason = "";
   const elapsed = () => (performance.now() - begin) / 1000;
   while (!reason) {

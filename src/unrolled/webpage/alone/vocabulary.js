@@ -8,6 +8,7 @@ const SUGGESTED = 20; // symbols of the text that a suggestion repeats
 // White space is what Python takes for it: JavaScript's \s holds U+FEFF, and not U+001C to U+001F and U+0085.
 const SPACE = "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
 const BLANK = new RegExp(`[${SPACE}]`, "gu"), UNSPACED = new RegExp(`[^${SPACE}]+`, "gu"), WORD = new RegExp(`\\n|[^${SPACE}]+`, "gu");
+const UNENDED = new RegExp(`[^${SPACE}]+$`, "u"), STARTS_BLANK = new RegExp(`^[${SPACE}]`, "u");
 
 // The bytes of a code point in UTF-8; a lone surrogate has three, as in Python, where TextEncoder would replace it.
 function utf8(symbol) {
@@ -21,20 +22,25 @@ function utf8(symbol) {
 
 const hex = (byte) => byte.toString(16).padStart(2, "0");
 
-// What is written for each symbol as it comes, and what was held back at the end.
+// What is written for each symbol as it comes, after a text that it continues, and what was held back at the end.
 const asItIs = () => ({ piece: (symbol) => symbol, end: () => "" });
 
-function spaced() {
-  let space = "";
+// Sides: whether no space stands before a symbol, what it writes, and whether none stands behind it.
+function spaced(after, split, sides) {
+  const last = after.match(UNENDED);
+  let space = !last || sides(split(last[0]).at(-1))[2] ? "" : " ";
   return {
     piece(symbol) {
-      const text = symbol === "" || symbol === "\n" ? symbol : space + symbol;
-      if (symbol) space = symbol === "\n" ? "" : " ";
-      return text;
+      const [joined, text, joins] = sides(symbol), written = joined ? text : space + text;
+      if (text) space = joins ? "" : " ";
+      return written;
     },
     end: () => "",
   };
 }
+
+const words = (text) => text.match(WORD) ?? [], unspaced = (text) => text.match(UNSPACED) ?? [];
+const apart = (symbol) => [symbol === "" || symbol === "\n", symbol, symbol === "\n"];
 
 function decoded(bytes) {
   const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -72,11 +78,37 @@ function joined(pretoken, ids) {
   }
 }
 
+// Words, and punctuation marks with a joiner where no space stands, as in saved/tokenizers/words_and_marks.py.
+const JOINER = "\uffed", OF_WORDS = "_\\uffed\\xad\\u200c\\u200d\\p{L}\\p{M}\\p{N}";
+const INSIDE = "(?<!\\uffed)['’\\-‐‑](?!\\uffed)|(?<=\\p{Nd})[.,](?=\\p{Nd})";
+const SIGN = `[^${SPACE}${OF_WORDS}][\\u{1f3fb}-\\u{1f3ff}\\u{e0020}-\\u{e007f}\\p{M}]*`, FLAG = "[\\u{1f1e6}-\\u{1f1ff}]{2}";
+const MARK = `(?<mark>(?<one>${FLAG}|${SIGN}(?:\\u200d${SIGN}){0,9})\\k<one>{0,2})`;
+const WORD_OR_MARK = new RegExp(`\\n|[${OF_WORDS}]+(?:(?:${INSIDE})[${OF_WORDS}]+)*|${MARK}`, "gu");
+const STARTS_WORD = new RegExp(`^[${OF_WORDS}]`, "u");
+
+function wordsAndMarks(text) {
+  return [...text.matchAll(WORD_OR_MARK)].map(({ 0: found, index, groups }) => {
+    if (groups.mark === undefined) return found;
+    const before = text.slice(Math.max(0, index - 1), index), after = text.slice(index + found.length, index + found.length + 2);
+    const joined = before !== "" && !STARTS_BLANK.test(before);
+    const joins = joined ? STARTS_WORD.test(after) : after === "" || after[0] === "\n" || !STARTS_BLANK.test(after);
+    return (joined ? JOINER : "") + found + (joins ? JOINER : "");
+  });
+}
+
+function marked(symbol) {
+  const joined = symbol.length > 1 && symbol[0] === JOINER, mark = symbol.slice(joined ? 1 : 0);
+  if (symbol === "" || symbol === "\n" || STARTS_WORD.test(mark)) return apart(symbol);
+  const joins = mark.length > 1 && mark.at(-1) === JOINER;
+  return [joined, joins ? mark.slice(0, -1) : mark, joins];
+}
+
 const KINDS = {
   characters: { split: (text) => [...text], pieces: asItIs },
   bytes: { split: (text) => [...text].flatMap(utf8).map(hex), pieces: () => decoded((symbol) => [parseInt(symbol, 16)]) },
-  words: { split: (text) => text.match(WORD) ?? [], pieces: spaced },
-  symbols: { split: (text) => text.match(UNSPACED) ?? [], pieces: spaced, named: true },
+  words: { split: words, pieces: () => spaced("", words, apart) },
+  "words-and-marks": { split: wordsAndMarks, pieces: (after) => spaced(after, wordsAndMarks, marked) },
+  symbols: { split: unspaced, pieces: () => spaced("", unspaced, apart), named: true },
   bpe: {
     split: (text, ids) => (text.match(PRETOKEN) ?? []).flatMap((pretoken) => joined(pretoken, ids)),
     pieces: () => decoded((symbol) => [...symbol].map((letter) => BYTES.get(letter))),
@@ -106,14 +138,14 @@ export class Vocabulary {
 
   // The text of each symbol; joined, the text.
   aligned(symbols) {
-    const writer = this.kind.pieces(), pieces = symbols.map((symbol) => writer.piece(symbol));
+    const writer = this.kind.pieces(""), pieces = symbols.map((symbol) => writer.piece(symbol));
     if (pieces.length) pieces[pieces.length - 1] += writer.end();
     return pieces;
   }
 
-  // A writer of ids: piece(id) after piece(id), then end().
-  pieces() {
-    const writer = this.kind.pieces();
+  // A writer of ids that continue a text: piece(id) after piece(id), then end().
+  pieces(after = "") {
+    const writer = this.kind.pieces(after);
     return { piece: (id) => writer.piece(this.written[id]), end: () => writer.end() };
   }
 
