@@ -88,6 +88,12 @@ def test_choice_is_near_the_best_of_the_study(
     assert found.training.weight_decay == pytest.approx(weight_decay, rel=0.05)
 
 
+@pytest.mark.parametrize("facts", ALL.values(), ids=ALL)
+def test_symbols_count_the_same_where_batches_of_sequences_differ(facts):
+    assert recipe(facts, max_minutes=1.0).training.weigh == ("batches" if facts.stream else "symbols")
+    assert recipe(facts, max_minutes=1.0, weigh="batches").training.weigh == "batches"
+
+
 def test_longer_runs_take_smaller_steps_and_more_data_decays_less():
     rates = [recipe(PLAYS, max_steps=steps, hidden_size=256).training.learning_rate for steps in (10, 10**4, 10**5)]
     assert rates[0] == rates[1] > rates[2]

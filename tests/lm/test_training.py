@@ -97,14 +97,17 @@ def plain_torch_weights(corpus, model, training, steps):
         x = torch.nn.functional.one_hot(batch.ids, len(corpus.vocabulary)).float()
         logits = head(rnn(x)[0])
         rule.zero_grad()
-        torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten()).backward()
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="sum")
+        mean = corpus.train.predicted / loader.batches_per_epoch  # symbols of a batch
+        (loss / (mean if training.weigh == "symbols" else batch.N)).backward()
         torch.nn.utils.clip_grad_norm_(parameters, training.clip_norm)
         rule.step()
     return {**{f"rnn.{k}": v for k, v in rnn.state_dict().items()}, "head.weight": head.weight, "head.bias": head.bias}
 
 
+@pytest.mark.parametrize("weigh", ["batches", "symbols"])
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd", "rmsprop"])
-def test_training_matches_a_plain_torch_loop(optimiser):
+def test_training_matches_a_plain_torch_loop(optimiser, weigh):
     corpus = Corpus.from_sequences([["a"] * n + ["b"] * n for n in range(1, 14)], validation=0, test=0)
     model = ModelConfig(cell="gru", hidden_size=9)
     training = TrainingConfig(
@@ -115,6 +118,7 @@ def test_training_matches_a_plain_torch_loop(optimiser):
         max_steps=12,
         max_epochs=0,
         batch_size=4,
+        weigh=weigh,
     )
     got, _ = trained(corpus, model, training)
     want = plain_torch_weights(corpus, model, training, 12)
@@ -130,6 +134,22 @@ def test_accumulation_takes_the_step_of_one_large_batch():
     large, _ = trained(corpus, model, TrainingConfig(batch_size=8, **common))
     for (name, got), want in zip(small.state_dict().items(), large.state_dict().values(), strict=True):
         np.testing.assert_allclose(got, want, atol=1e-6, err_msg=name)
+
+
+def test_every_symbol_counts_the_same_in_a_step_of_a_whole_epoch():
+    corpus = Corpus.from_sequences([["a", "b"] * n for n in (1, 1, 2, 7)], validation=0, test=0)
+    common = {"optimiser": "sgd", "learning_rate": 0.3, "max_steps": 3, "max_epochs": 0, "batch_size": 1}
+    ends = {
+        (weigh, accumulate): trained(
+            corpus,
+            ModelConfig(cell="gru", hidden_size=5),
+            TrainingConfig(weigh=weigh, accumulate=accumulate, **common),
+        )[0].state_dict()["head.weight"]
+        for weigh in ("batches", "symbols")
+        for accumulate in (1, 4)
+    }
+    torch.testing.assert_close(ends["symbols", 4], ends["batches", 4])
+    assert (ends["symbols", 1] - ends["batches", 1]).abs().max() > 1e-3
 
 
 def test_stream_state_is_carried_between_chunks_and_reset_each_epoch():

@@ -29,6 +29,8 @@ class TrainingConfig:
         batch_size: Sequences per batch, or parallel segments of the stream.
         bptt: Time steps per batch of a stream (truncated BPTT): the state is carried on, gradients are not.
         accumulate: Batches whose gradients are summed for one step.
+        weigh: What counts the same in training: every batch, however few symbols it has, or every symbol, as where
+            batches of short sequences should count for less than those of long ones.
         softmax_samples: Symbols that each batch draws to compare its targets with in training, for a large vocabulary;
             0 compares them with all V. Validation and the trained model always do.
         precision: Type that the layers and the head run in; bfloat16 is mixed precision: weights, optimiser, loss and
@@ -56,6 +58,7 @@ class TrainingConfig:
     batch_size: PositiveInt = 64
     bptt: PositiveInt = 64
     accumulate: PositiveInt = 1
+    weigh: Literal["batches", "symbols"] = "batches"
     softmax_samples: Count = 0
     precision: Precision = "float32"
     max_steps: Count = 0

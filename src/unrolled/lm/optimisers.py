@@ -69,11 +69,11 @@ class Optimiser:
         self.clip_norm = config.clip_norm
         self.rule = RULES[config.optimiser](self.flat, config)
 
-    def gradient_norm(self, N: int) -> float:
+    def gradient_norm(self, N: float) -> float:
         """Return the Euclidean norm of the gradient of the mean over N symbols."""
         return math.sqrt(elementwise.sum_of_squares(self.flat.gradients, torch.get_num_threads())) / N
 
-    def step(self, N: int, norm: float, learning_rate: float) -> None:
+    def step(self, N: float, norm: float, learning_rate: float) -> None:
         """Take one step with the clipped mean gradient over N symbols, then zero the gradients."""
         scale = self.clip_norm / norm if 0 < self.clip_norm < norm else 1.0
         self.rule.step(learning_rate, scale / N)

@@ -215,6 +215,7 @@ def _batches(plan: _Plan) -> None:
     else:
         rows = 2 ** round(math.log2(SYMBOLS / plan.facts.length))
         plan.choose("batch_size", processes * min(MOST_ROWS, max(LEAST_ROWS, rows)), reason)
+        plan.choose("weigh", "symbols", "a symbol of a short sequence counts as much as one of a long sequence")
 
 
 #: The hidden sizes that are chosen from.

@@ -254,6 +254,15 @@ class Run:
         torch.set_rng_state(place.random)
         self.optimiser.flat.gradients.zero_()
 
+    def mean_over(self, N: int, batches: int) -> float:
+        """Return the number of symbols that the gradient of a step is divided by.
+
+        Args: symbols that the batches of the step predict; their number.
+        """
+        if self.config.weigh == "batches":
+            return N
+        return self.corpus.train.predicted * batches / self.loader.batches_per_epoch
+
     def count(self, nats: float, N: int, norm: float) -> None:
         """Count one step: its loss, summed over N symbols in nats, and the norm of its gradient."""
         self.clock.step += 1

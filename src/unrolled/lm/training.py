@@ -108,12 +108,13 @@ def train(
                     continue
                 run.note_short_step(batches)
             nats, stopped = exchange.finish(nats, stop.is_set(), run)
-            norm = run.optimiser.gradient_norm(N)
+            mean_over = run.mean_over(N, batches)
+            norm = run.optimiser.gradient_norm(mean_over)
             if not math.isfinite(nats) or not math.isfinite(norm):
                 found = f"loss {nats / N:g} nats per symbol, gradient norm {norm:g}"
                 raise run.divergence(run.clock.step + 1, found)
             rate = run.schedule.rate(run.clock.step, run.clock.seconds)
-            run.optimiser.step(N, norm, rate)
+            run.optimiser.step(mean_over, norm, rate)
             run.count(nats, N, norm)
             step, improved = run.clock.step, False
             if step % config.log_every == 0:
