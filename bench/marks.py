@@ -207,10 +207,12 @@ MARKS = (
 HEAD = "what|aim|>rows within it|>farthest|its row|bench"
 
 
-def table(results: Callable[[str], Found | None]) -> list[list[object]]:
-    """The rows of the table, from what each bench found; a bench that was not run is named."""
+def table(results: Callable[[str], Found | None], every: bool = True) -> list[list[object]]:
+    """The rows of the table, from what each bench found; a bench that was not run is named, or left out."""
     lines: list[list[object]] = []
     for mark in MARKS:
-        found = results(mark.bench)
-        lines.append(mark.row(found) if found else [mark.what, f"{mark.aim:g}", "not measured", "", "", mark.bench])
+        if found := results(mark.bench):
+            lines.append(mark.row(found))
+        elif every:
+            lines.append([mark.what, f"{mark.aim:g}", "not measured", "", "", mark.bench])
     return lines

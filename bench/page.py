@@ -27,8 +27,11 @@ DOCUMENTS = (
         for name in ("performance", "shapes", "scale", "deploy", "deploy/html", "deploy/small-weights", "lm")
     ),
 )
-#: Place -> (bench, function from the bench's JSON to the table); no bench where a table is made of many.
-PLACES: dict[str, tuple[str | None, Callable[[dict[str, Any]], str]]] = {
+#: Processors whose results lie in a folder of their own, beside those of the one that the documents speak of; their places
+#: are named PROCESSOR_TABLE.
+PROCESSORS = ("avx2",)
+#: Place -> (bench, function from the bench's JSON to the table).  One place more, `marks`, is made of all benches.
+PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "readme": ("layers", tables_layers.readme),
     "common": ("layers", tables_layers.common),
     "limits": ("layers", tables_layers.limits),
@@ -60,7 +63,6 @@ PLACES: dict[str, tuple[str | None, Callable[[dict[str, Any]], str]]] = {
     "parallel": ("parallel", tables.parallel),
     "campaign": ("campaign", tables.campaign),
     "large_corpus": ("large_corpus", tables.large_corpus),
-    "marks": (None, lambda found: tables.markdown(marks.HEAD, marks.table(results_of))),
 }
 
 
@@ -85,27 +87,31 @@ def results_of(bench: str, results: Path = RESULTS) -> dict[str, Any] | None:
     return json.loads(source.read_text()) if source.exists() else None
 
 
-def table(name: str, said: set[str], results: Path = RESULTS) -> str:
+def table(name: str, said: set[Path], results: Path = RESULTS) -> str:
     """Return the table of one place.
 
-    Args: said: benches whose command, machine and load the document has named already; this one is added.
+    Args: said: files of results whose command, machine and load the document has named already; this one is added.
     """
+    processor, _, rest = name.partition("_")
+    if processor in PROCESSORS:
+        return table(rest, said, results / processor)
+    if name == "marks":
+        return tables.markdown(marks.HEAD, marks.table(lambda bench: results_of(bench, results), results == RESULTS))
     bench, make = PLACES[name]
-    if bench is None:
-        return make({})
     found = results_of(bench, results)
     if found is None:
         return f"Not measured yet: `python bench/{bench}.py`."
-    if bench in said or "machine" not in found:
+    source = results / bench
+    if source in said or "machine" not in found:
         return make(found)
-    said.add(bench)
+    said.add(source)
     return f"{make(found)}\n\n{tables.provenance(found)}"
 
 
 def main() -> None:
     """Rewrite the documents."""
     for document in DOCUMENTS:
-        said: set[str] = set()
+        said: set[Path] = set()
         document.write_text(filled(document.read_text(), lambda name, said=said: table(name, said)))  # type: ignore[misc]
 
 

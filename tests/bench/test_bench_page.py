@@ -238,15 +238,27 @@ def test_bench_of_a_mark_that_was_not_run_is_named():
     lines = marks.table(lambda bench: None)
     assert len(lines) == len(marks.MARKS)
     assert {line[2] for line in lines} == {"not measured"}
+    assert marks.table(lambda bench: None, every=False) == []
+
+
+def test_place_of_another_processor_shows_its_own_results(tmp_path, monkeypatch):
+    monkeypatch.setattr(marks, "MARKS", [mark for mark in marks.MARKS if mark.what == "x torch, every point"])
+    (tmp_path / "avx2").mkdir()
+    (tmp_path / "avx2" / "layers.json").write_text(json.dumps(layers(row("common", "GRU", 2, 1))))
+    said = set()
+    assert "| GRU | 1 | 64 | 33 | 1.5 | 2.00 |" in page.table("avx2_common", said, tmp_path)
+    assert page.table("common", said, tmp_path) == "Not measured yet: `python bench/layers.py`."
+    assert "| x torch, every point | ≥ 1 | 2 of 2 |" in page.table("avx2_marks", said, tmp_path)
 
 
 def test_every_place_of_the_documents_has_a_bench_and_every_bench_a_place():
     used = []
     for document in page.DOCUMENTS:
         page.filled(document.read_text(), lambda name: used.append(name) or "")
-    assert sorted(used) == sorted(page.PLACES)
+    own = [name for name in used if name.partition("_")[0] not in page.PROCESSORS]
+    assert sorted(own) == sorted([*page.PLACES, "marks"])
 
 
-@pytest.mark.parametrize("name", page.PLACES)
+@pytest.mark.parametrize("name", [*page.PLACES, "marks", *(f"{name}_marks" for name in page.PROCESSORS)])
 def test_committed_results_still_make_their_tables(name):
     assert page.table(name, set())
