@@ -113,6 +113,7 @@ def test_resume_of_a_finished_run_changes_nothing(tmp_path):
     assert (metrics(tmp_path / "run"), (tmp_path / "run" / "model.safetensors").read_bytes()) == before
 
 
+@pytest.mark.filterwarnings("ignore:precision='bfloat16' brings no speed here")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
