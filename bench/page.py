@@ -27,8 +27,8 @@ DOCUMENTS = (
         for name in ("performance", "shapes", "scale", "deploy", "deploy/html", "deploy/small-weights", "lm")
     ),
 )
-#: Processors whose results lie in a folder of their own, beside those of the one that the documents speak of; their places
-#: are named PROCESSOR_TABLE.
+#: Processors whose results lie in a folder of their own, beside those of the one that the documents speak of.  Their
+#: places are named PROCESSOR_TABLE.
 PROCESSORS = ("avx2",)
 #: Place -> (bench, function from the bench's JSON to the table).  One place more, `marks`, is made of all benches.
 PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {

@@ -35,6 +35,7 @@ def models():
         "gru": endless(small("gru embedded", dtype=torch.float32)),
         "bytes": endless(byte),
         "marks": endless(small("gru", symbols=["aä", "b", "￭,", "(￭"], kind="words-and-marks", dtype=torch.float32)),
+        "words": endless(small("gru", symbols=["aä", "b", "c"], kind="words", dtype=torch.float32)),
         "short": short,
         "exploding": tireless,
     }
@@ -48,6 +49,15 @@ def server(models):
 
 def text_of(found):
     return "".join(data["text"] for name, data in found if name == "piece")
+
+
+def test_page_shows_a_space_between_a_prompt_of_words_and_what_continues_it(server, models):
+    [want] = models["words"].runtime().generate("aä", GenerationConfig(**FAST))
+    assert want == want.lstrip() != ""
+    assert text_of(server.generate("words", prompt="aä", **FAST)) == " " + want
+    assert text_of(server.generate("words", prompt="aä ", **FAST)) == want
+    [first] = models["words"].runtime().generate("", GenerationConfig(**FAST))
+    assert text_of(server.generate("words", prompt="", **FAST)) == first
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "bytes", "marks"])

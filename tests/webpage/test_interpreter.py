@@ -118,21 +118,23 @@ def test_normal_form_is_pythons_for_every_character_that_python_knows(inside):
     assert {c: n for c, n in changed if c in want} == {c: n for c, n in want.items() if n != f"a{chr(c)}\u0301"}
 
 
+@pytest.mark.parametrize("after", ["", "rose", "rose ", "rose\n", "rose ("])
 @pytest.mark.parametrize("name", VOCABULARIES)
-def test_text_is_written_as_python_writes_it(inside, name):
+def test_text_is_written_as_python_writes_it(inside, name, after):
     vocabulary, rng = VOCABULARIES[name], np.random.default_rng(1)
     many = [rng.integers(0, len(vocabulary), rng.integers(1, 30)).tolist() for _ in range(300)]
     found = inside.run(
         VOCABULARY
         + """return arguments[1].map((ids) => {
-            const writer = vocabulary.pieces();
+            const writer = vocabulary.pieces(arguments[2]);
             return [...ids.map((id) => writer.piece(id)), writer.end()].map(inUnits);
         });""",
         described(vocabulary),
         many,
+        after,
     )
     for ids, pieces in zip(many, found, strict=True):
-        want = [units(piece) for piece in vocabulary.pieces(ids)]
+        want = [units(piece) for piece in vocabulary.pieces(ids, after)]
         assert [*chain(*pieces)] == [*chain(*want)]
         if name.startswith("bpe"):  # whose bytes may begin half a code point, as in the next test
             continue

@@ -154,7 +154,7 @@ def generate_texts(stepper: TextStepper, prompts: Sequence[Text], config: Genera
 
     def texts(rows: list[Ids]) -> Iterator[str]:
         for ids, prompt in zip(rows, prompts, strict=True):
-            yield vocabulary.text(ids[ids != vocabulary.eos_id], prompt)
+            yield vocabulary.text(ids[ids != vocabulary.eos_id], _joined_to(prompt, vocabulary))
 
     def stopped(rows: list[Ids]) -> bool:
         ended = (ids[-1:].tolist() == [vocabulary.eos_id] for ids in rows)
@@ -175,7 +175,12 @@ def stream_text(stepper: TextStepper, prompt: Text, config: GenerationConfig) ->
         raise ValueError("strategy 'beam' cannot stream, because its text is known only at the end; use generate")
     steps = stream(stepper, [vocabulary.encode(prompt)], config)
     written = (int(ids[0]) for ids in steps if ids[0] != vocabulary.eos_id)
-    return until(vocabulary.pieces(written, prompt), config.stop)
+    return until(vocabulary.pieces(written, _joined_to(prompt, vocabulary)), config.stop)
+
+
+def _joined_to(prompt: Text, vocabulary: Vocabulary) -> Text:
+    """Return the text behind which a continuation begins with a space; none where the space is left to the caller."""
+    return prompt if vocabulary.tokenizer.spaces_first else ""
 
 
 def until(pieces: Iterator[str], stop: str) -> Iterator[str]:

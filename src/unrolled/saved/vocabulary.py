@@ -193,7 +193,7 @@ class Vocabulary:
     def text(self, ids: npt.ArrayLike, after: Text = "") -> str:
         """Return the text of these ids, whatever the kind; a space separates symbols and words.
 
-        Args: ids (N,); the text that they continue, for a kind that writes the space before a symbol with it.
+        Args: ids (N,); the text that they continue: a space stands between them where the kind separates symbols.
 
         >>> Vocabulary(["fair", "rose", chr(10)], "words").text([1, 0, 2, 1])
         'rose fair\\nrose'

@@ -213,4 +213,4 @@ class SpacedTokenizer(Tokenizer):
 
     def joins(self, text: str) -> bool:
         """Return whether what continues a text is written without a space first."""
-        return True
+        return not text or text[-1].isspace()

@@ -106,9 +106,9 @@ function marked(symbol) {
 const KINDS = {
   characters: { split: (text) => [...text], pieces: asItIs },
   bytes: { split: (text) => [...text].flatMap(utf8).map(hex), pieces: () => decoded((symbol) => [parseInt(symbol, 16)]) },
-  words: { split: words, pieces: () => spaced("", words, apart) },
+  words: { split: words, pieces: (after) => spaced(after, words, apart) },
   "words-and-marks": { split: wordsAndMarks, pieces: (after) => spaced(after, wordsAndMarks, marked) },
-  symbols: { split: unspaced, pieces: () => spaced("", unspaced, apart), named: true },
+  symbols: { split: unspaced, pieces: (after) => spaced(after, unspaced, apart), named: true },
   bpe: {
     split: (text, ids) => (text.match(PRETOKEN) ?? []).flatMap((pretoken) => joined(pretoken, ids)),
     pieces: () => decoded((symbol) => [...symbol].map((letter) => BYTES.get(letter))),
