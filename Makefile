@@ -52,11 +52,14 @@ docs: $(VENV)/.installed
 	$(PY) -m sphinx -W --keep-going -q docs docs/_build/html
 
 # The core with the address and undefined-behaviour sanitizers, in an environment of its own that borrows the other's
-# packages.  Python itself leaks by design, so leaks are not looked for.
+# packages, and the tests that drive it hardest.  Python itself leaks by design, so leaks are not looked for.  A report
+# goes past pytest to the terminal and ends its process; a worker that ends names its test, and another goes on.
+WATCHED := tests/core tests/runtime
 asan: $(VENV)/.installed $(ASAN)/.installed
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-	$(ASAN)/bin/python -m pytest -p no:cacheprovider tests/core -m "not whole_process"
+	$(ASAN)/bin/python -m pytest -p no:cacheprovider -n $(JOBS) --max-worker-restart 99 --capture sys $(WATCHED) \
+	  -m "not whole_process"
 
 # Threads that share the work of a call, and threads that step streams of one model, under the thread sanitizer.
 TSAN := -O1 -g -ffp-contract=off -fsanitize=thread -pthread -DUNROLLED_HAS_BASELINE
@@ -112,10 +115,12 @@ $(PY):
 	$(PYTHON) -m venv $(VENV) || \
 	  { $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(PY) install -q pip; }
 
+# The instruction sets of this processor: another's no test can run, and each takes minutes.
 $(ASAN)/.installed: $(VENV)/.installed
 	$(PY) -m venv --without-pip $(ASAN)
 	$(PY) -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
 	  > "$$($(ASAN)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/borrowed.pth"
 	$(PY) -m pip --python $(ASAN)/bin/python install -q --no-deps --force-reinstall \
-	  -Cbuild-dir=$(ASAN)/objects -Ccmake.define.UNROLLED_SANITIZE=ON .
+	  -Cbuild-dir=$(ASAN)/objects -Cinstall.strip=false -Ccmake.define.UNROLLED_SANITIZE=ON \
+	  -Ccmake.define.UNROLLED_INSTRUCTION_SETS="$$($(PY) -c "from unrolled import _core; print(*_core.instruction_sets(), sep=';')")" .
 	touch $@

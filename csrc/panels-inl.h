@@ -135,8 +135,7 @@ struct Source {
 
   // to[c][l] = the lane of row l, column c of those from k on: a block of them,
   [[gnu::always_inline]] void transposed(Index k, Factors& to) const {
-    using Number = Lane<Storage>;
-    load_columns<Number>([&](Index l) { return reinterpret_cast<const Number*>(row[l] + k); }, to);
+    load_columns<Lane<Storage>>([&](Index l) { return row[l] + k; }, to);
   }
   // or the `left` numbers of k that are less than a block; the other lanes hold anything.
   [[gnu::noinline]] void transposed(Index k, Index left, Factors& to) const {

@@ -9,9 +9,9 @@ inline Vec<double> square_root(Vec<double> x) { return _mm256_sqrt_pd(x); }
 
 // Two halves of a vector.
 template <class Real>
-inline Vec<Real> load_halves(const Real* lower, const Real* upper) {
-  const __m256i v = _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(lower)));
-  return (Vec<Real>)_mm256_inserti128_si256(v, _mm_loadu_si128(reinterpret_cast<const __m128i*>(upper)), 1);
+inline Vec<Real> load_halves(const void* lower, const void* upper) {
+  const __m256i v = _mm256_castsi128_si256(_mm_loadu_si128(static_cast<const __m128i*>(lower)));
+  return (Vec<Real>)_mm256_inserti128_si256(v, _mm_loadu_si128(static_cast<const __m128i*>(upper)), 1);
 }
 
 // The first n of a vector's elements; load_n fills the rest with zeros.

@@ -9,9 +9,9 @@ inline Vec<double> square_root(Vec<double> x) { return _mm512_sqrt_pd(x); }
 
 // Two halves of a vector.
 template <class Real>
-inline Vec<Real> load_halves(const Real* lower, const Real* upper) {
-  const __m512i v = _mm512_castsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(lower)));
-  return (Vec<Real>)_mm512_inserti64x4(v, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(upper)), 1);
+inline Vec<Real> load_halves(const void* lower, const void* upper) {
+  const __m512i v = _mm512_castsi256_si512(_mm256_loadu_si256(static_cast<const __m256i*>(lower)));
+  return (Vec<Real>)_mm512_inserti64x4(v, _mm256_loadu_si256(static_cast<const __m256i*>(upper)), 1);
 }
 
 // The first n of a vector's elements; load_n fills the rest with zeros.

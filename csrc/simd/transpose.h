@@ -47,8 +47,9 @@ template <class Real, bool odd>
 template <class Real>
 constexpr Index kColumns = kPieces == 4 ? 2 * kPieceLanes<Real> : kPieceLanes<Real>;
 
-// columns[c][l] = row(l)[c], for as many rows as a vector has lanes.  What the loads themselves put together need not
-// be shuffled.  Every loop unrolls, and so must those that read the columns: only then do they stay in registers.
+// columns[c][l] = lane c of what row(l) points to, for as many rows as a vector has lanes: numbers that may be smaller
+// than a lane, and lie where no lane could.  What the loads themselves put together need not be shuffled.  Every loop
+// unrolls, and so must those that read the columns: only then do they stay in registers.
 template <class Real, class Row>
 [[gnu::always_inline]] inline void load_columns(Row row, Vec<Real> (&columns)[kColumns<Real>]) {
   constexpr Index piece = kPieceLanes<Real>;
@@ -67,7 +68,7 @@ template <class Real, class Row>
 #pragma GCC unroll 4
     for (Index i = 0; i < piece; ++i) {
       if constexpr (kPieces == 2) columns[i] = load_halves<Real>(row(i), row(i + piece));
-      if constexpr (kPieces == 1) columns[i] = load(row(i));
+      if constexpr (kPieces == 1) __builtin_memcpy(&columns[i], row(i), sizeof columns[i]);
     }
     transpose_pieces<Real>(columns);
   }

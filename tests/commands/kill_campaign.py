@@ -1,6 +1,6 @@
 """Kill `unrolled train` at every operation on files, resume it, and compare the end with an uninterrupted run.
 
-python -m tests.commands.kill_campaign [--kills 2000] [--run stream]
+python -m tests.commands.kill_campaign [--kills 2000] [--run stream] [--seed 0]
 
 Processes are forked with torch loaded and killed for good, by SIGKILL from kill_at.c, before an operation or halfway
 through a write.  After each kill the model in the folder, if there is one, must generate; then the command that a user
@@ -149,14 +149,14 @@ def differences(found, expected):
     return [f"{name} differs" for name in sorted(found.keys() | expected) if found.get(name) != expected.get(name)]
 
 
-def moments(operations, kills):
+def moments(operations, kills, seed):
     """Yield moments: `kills` of the operations, before each and halfway, then without end two in a row at random."""
     once = [[(at, halfway)] for at in range(operations) for halfway in (False, True)]
     if kills < len(once):
         step = len(once) / kills
         once = [once[int(k * step)] for k in range(kills)]
     yield from once
-    draw = random.Random(0)
+    draw = random.Random(seed)
     while True:
         yield [(draw.randrange(operations), draw.random() < 0.5), (draw.randrange(operations), draw.random() < 0.5)]
 
@@ -165,6 +165,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=2000)
     parser.add_argument("--run", choices=RUNS, action="append")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments at random")
     chosen = parser.parse_args()
     names = chosen.run or list(RUNS)
     fast = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # no disk is needed to be killed
@@ -177,10 +178,10 @@ def main():
             }  # fmt: skip
             command = [sys.executable, "-m", "tests.commands.kill_campaign", *sys.argv[1:]]
             sys.exit(subprocess.run(command, env=environment).returncode)
-        sys.exit(campaign(names, chosen.kills, Path(scratch)))
+        sys.exit(campaign(names, chosen.kills, chosen.seed, Path(scratch)))
 
 
-def campaign(names, kills, scratch):
+def campaign(names, kills, seed, scratch):
     import torch
 
     torch.set_num_threads(1)
@@ -188,7 +189,7 @@ def campaign(names, kills, scratch):
     for name in names:
         (scratch / name).mkdir()
         began, one = time.monotonic(), Campaign(name, scratch / name, shim)
-        for done, each in enumerate(moments(one.operations, kills // len(names)), 1):
+        for done, each in enumerate(moments(one.operations, kills // len(names), seed), 1):
             one.kill(*each)
             if one.kills >= kills // len(names):
                 break

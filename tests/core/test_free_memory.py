@@ -7,6 +7,7 @@ import pytest
 from unrolled.core.free_memory import give_back, resident
 
 
+@pytest.mark.whole_process  # memory that is freed is kept by a sanitizer, to see who still reads it
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives back what lies below memory in use")
 def test_memory_below_what_is_in_use_goes_back():
     before = resident()

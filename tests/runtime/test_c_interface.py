@@ -205,6 +205,7 @@ def test_hostile_folders_load_and_step_or_are_errors():
     assert found["works"] > 30
 
 
+@pytest.mark.whole_process  # its own allocator stands before every other
 @pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8"])
 @pytest.mark.parametrize(("H", "rows"), [(16, 1), (256, 1), (256, 3)])
 def test_step_takes_no_memory_lock_or_system_call(H, rows, weights, tmp_path):
