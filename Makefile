@@ -52,14 +52,15 @@ docs: $(VENV)/.installed
 	$(PY) -m sphinx -W --keep-going -q docs docs/_build/html
 
 # The core with the address and undefined-behaviour sanitizers, in an environment of its own that borrows the other's
-# packages, and the tests that drive it hardest.  Python itself leaks by design, so leaks are not looked for.  A report
-# goes past pytest to the terminal and ends its process; a worker that ends names its test, and another goes on.  Tests
-# that compile programs of their own do not run this core.
+# packages, and the tests that drive it hardest, without those that compile programs of their own.  Python itself leaks by
+# design, so leaks are not looked for; memory that nobody has is an exception here as ever.  A report goes past pytest to
+# the terminal and ends its process; a worker that ends names its test, and another goes on.
 COMPILED := $(addprefix tests/core/test_,drivers.py macos.py neon.py types.py)
 WATCHED := $(filter-out $(COMPILED),$(wildcard tests/core/test_*.py)) tests/runtime
 asan: $(VENV)/.installed $(ASAN)/.installed
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
-	ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	ASAN_OPTIONS=detect_leaks=0:halt_on_error=1:allocator_may_return_null=1 \
+	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	$(ASAN)/bin/python -m pytest -p no:cacheprovider -n $(JOBS) --max-worker-restart 99 --capture sys $(WATCHED) \
 	  -m "not whole_process"
 
