@@ -38,7 +38,7 @@ def python(code, **environment):
     inherited = {name: value for name, value in os.environ.items() if name != "UNROLLED_NUM_THREADS"}
     done = subprocess.run(
         [sys.executable, "-c", PRELUDE.format(folder=str(Path(__file__).parents[2])) + code],
-        env={**inherited, **environment}, capture_output=True, text=True, timeout=300,
+        env={**inherited, **environment}, capture_output=True, text=True, timeout=900,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
