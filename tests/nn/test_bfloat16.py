@@ -62,8 +62,10 @@ def test_autocast_is_bfloat16_where_it_is_for_torch(name):
     x = torch.randn(7, 3, 5)
     with torch.autocast("cpu", torch.bfloat16):
         got, _ = layer(x)
-        want, _ = stock(x)
-    assert got.dtype == want.dtype
+        if name != "LSTM" or torch.ops.mkldnn._is_mkldnn_bf16_supported():  # else oneDNN has no LSTM of bfloat16
+            want, _ = stock(x)
+            assert got.dtype == want.dtype
+    assert got.dtype == (torch.float32 if name == "GRU" else torch.bfloat16)
     if name != "GRU":
         narrow = copy.deepcopy(layer).bfloat16()
         assert_same_bits({"y": got}, {"y": narrow(x.bfloat16())[0]})
