@@ -142,6 +142,8 @@ def test_float16_is_computed_in_float32(route):
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_autocast_returns_what_torch_returns(route, name, dtype):
+    if name == "LSTM" and dtype == torch.float32 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip("without units for bfloat16 torch's LSTM fails under autocast: oneDNN has none")
     theirs, ours = pair(name, 3, 9, num_layers=2)
     x = torch.randn(7, 5, 3, dtype=dtype)
     with torch.autocast("cpu", torch.bfloat16):
