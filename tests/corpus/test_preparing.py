@@ -129,16 +129,22 @@ def test_ids_are_of_the_smallest_type_that_holds_the_vocabulary(words, dtype, tm
     assert (ids.dtype, len(ids), int(ids.max())) == (dtype, words, words - 1)
 
 
-def test_preparing_goes_on_where_it_was_killed(tmp_path):
-    (tmp_path / "big.txt").write_text(TEXT * 2000)
+def begun(folder, times, stretch, done, processes=1):
+    """Begin to prepare TEXT so many times, in a process; return it and its scratch once some stretches are done."""
+    (folder / "big.txt").write_text(TEXT * times)
     code = (
-        "from unrolled.corpus import stretches; stretches.STRETCH = 1 << 20\n"
-        "from unrolled.corpus.preparing import prepare; prepare('big.txt', 'corpus')"
+        f"from unrolled.corpus import stretches; stretches.STRETCH = {stretch}\n"
+        f"from unrolled.corpus.preparing import prepare; prepare('big.txt', 'corpus', processes={processes})"
     )
-    running = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
-    scratch = tmp_path / "corpus" / "unfinished"
-    while len(list(scratch.glob("0*.json"))) < 3 and running.poll() is None:
+    running = subprocess.Popen([sys.executable, "-c", code], cwd=folder)
+    scratch = folder / "corpus" / "unfinished"
+    while len(list(scratch.glob("0*.json"))) < done and running.poll() is None:
         time.sleep(0.01)
+    return running, scratch
+
+
+def test_preparing_goes_on_where_it_was_killed(tmp_path):
+    running, scratch = begun(tmp_path, times=2000, stretch=1 << 20, done=3)
     running.send_signal(signal.SIGKILL)
     assert running.wait() == -signal.SIGKILL
     done = {file: file.stat().st_mtime_ns for file in scratch.glob("0*.json")}
@@ -379,15 +385,7 @@ def test_folder_of_data_may_have_a_part_called_unfinished(tmp_path):
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGTERM])
 def test_no_process_that_encodes_stays_when_its_parent_is_ended(ended_by, tmp_path):
-    (tmp_path / "big.txt").write_text(TEXT * 20_000)
-    code = (
-        "from unrolled.corpus import stretches; stretches.STRETCH = 1 << 14\n"
-        "from unrolled.corpus.preparing import prepare; prepare('big.txt', 'corpus', processes=2)"
-    )
-    running = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
-    scratch = tmp_path / "corpus" / "unfinished"
-    while not any(scratch.glob("0*.json")) and running.poll() is None:
-        time.sleep(0.01)
+    running, _ = begun(tmp_path, times=20_000, stretch=1 << 14, done=1, processes=2)
     assert running.poll() is None, "ended before it could be killed"
     own = [Path(f"/proc/{pid}") for pid in Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()]
     encoding = [each for each in own if b"spawn_main" in (each / "cmdline").read_bytes()]

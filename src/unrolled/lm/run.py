@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 import torch
 
 from unrolled.config.options import option
@@ -19,13 +18,14 @@ from unrolled.config.training import TrainingConfig
 from unrolled.core import has_bfloat16_units
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.sharing import ALONE, Alone
+from unrolled.lm.counters import Clock, Meter
 from unrolled.lm.evaluation import affordable, evaluate
 from unrolled.lm.loader import BatchLoader
 from unrolled.lm.metrics_log import MetricsLog
 from unrolled.lm.model import SequenceModel, State
 from unrolled.lm.optimisers import Optimiser
 from unrolled.lm.sampled_softmax import SampledSoftmax
-from unrolled.lm.schedule import Counted, Measured, Progress, Schedule
+from unrolled.lm.schedule import Progress, Schedule
 from unrolled.saved.starts import starts
 from unrolled.words import counted, rounded
 
@@ -68,48 +68,6 @@ class Result:
     improving: bool
     ended: str
     folder: Path | None
-
-
-class Meter(msgspec.Struct, forbid_unknown_fields=True):
-    """Sums since the last line of metrics: nats and symbols, gradient norms and steps."""
-
-    nats: Measured
-    symbols: Counted
-    norm: Measured
-    steps: Counted
-
-    @classmethod
-    def zero(cls) -> Meter:
-        """Return the sums over no steps."""
-        return cls(nats=0.0, symbols=0, norm=0.0, steps=0)
-
-
-class Clock(msgspec.Struct, forbid_unknown_fields=True):
-    """Progress of a run in steps, symbols and seconds.
-
-    Attributes:
-        step: Optimiser steps done.
-        symbols: Symbols predicted in them.
-        seconds: Time spent on them.
-        nats: Training loss in the last line of metrics, in nats per symbol.
-        validated: Step of the last validation.
-        validation_symbols: Symbols that each validation reads at most, once the first has found that; 0 before it.
-        logged_symbols, logged_seconds: Symbols and seconds at the last line of metrics.
-    """
-
-    step: Counted
-    symbols: Counted
-    seconds: Measured
-    nats: Measured | None
-    validated: Counted
-    logged_symbols: Counted
-    logged_seconds: Measured
-    validation_symbols: Counted = 0  # which version 0.1 did not write
-
-    @classmethod
-    def zero(cls) -> Clock:
-        """Return the clock of a run that has not begun."""
-        return cls(step=0, symbols=0, seconds=0.0, nats=None, validated=0, logged_symbols=0, logged_seconds=0.0)
 
 
 class Place(NamedTuple):

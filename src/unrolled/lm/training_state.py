@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 import torch
 
-from unrolled.lm.run import Clock, Meter, Run
+from unrolled.lm.counters import Clock, Meter
+from unrolled.lm.run import Run
 from unrolled.lm.schedule import Counted, Progress, ScheduleState
 from unrolled.saved.atomic_files import CheckpointError, Tensors
 from unrolled.saved.tensors import Expected, check_tensors
