@@ -34,7 +34,7 @@ def demo(*, out: Path = Path("demo"), quick: Flag = False) -> None:
 
     Args:
         out: Folder for everything the demo makes; what an earlier demo left there is replaced.
-        quick: A few seconds instead of about a minute.
+        quick: A few seconds instead of one minute to several, by the processor.
     """
     console = PlainConsole()
     _clear(out)
