@@ -217,7 +217,10 @@ def test_page_writes_what_the_runtime_writes(window, folder, name):
     for options in OPTIONS:
         for prompt in ("", "a bc é"):
             text, end = page.generate(prompt=prompt, max_length=60, **options)
-            assert text == model.runtime().generate(prompt, max_length=60, **options)[0], (options, prompt)
+            [want] = model.runtime().generate(prompt, max_length=60, **options)
+            if name in ("words", "symbols") and prompt:
+                want = " " + want  # which the page shows behind its prompt; generate returns what is new alone
+            assert text == want, (options, prompt)
             assert end["reason"] == ("length" if end["symbols"] == 60 else "EOS")
 
 
