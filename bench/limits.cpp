@@ -140,7 +140,7 @@ struct Tiles : Work {
     TileSums<float> sums;
     for (Index pass = 0; pass < passes; ++pass) {
       for (Index p = 0; p < panels; ++p) {
-        tile<false, R, kPanelVectors>(sums.data, row, &at, 1, H, weights[thread].data() + p * panel);
+        tile<Left::rows, R, kPanelVectors>(sums.data, row, &at, 1, H, weights[thread].data() + p * panel);
         keep(sums);
       }
     }

@@ -22,9 +22,9 @@ struct BackwardBuffers {
   Storage* da;                                     // ring (chunk + 1, B, da_width): (slots, Hp)
   Storage* dp;                                     // ring (chunk + 1, B, Pp): dh_t before W_hr, with a projection
   Storage* m;                                      // ring (chunk + 1, B, Hp): what W_hr multiplies
-  Lane<Storage>*da_lanes, *dp_lanes;  // rows of a chunk as dW reads them, where a lane holds more than one of them
-  Compute* dc;                        // (B, Hp): running dL/dc
-  Compute* dh;                        // (B, Hp or Pp): dh_n, then the GRU's direct part
+  LeftSide<Storage> da_left, dp_left;              // rows of a chunk of da and dp as dW reads them
+  Compute* dc;                                     // (B, Hp): running dL/dc
+  Compute* dh;                                     // (B, Hp or Pp): dh_n, then the GRU's direct part
   StartCells<T> c_start;
   StartSums<T> initial, reset;
   Compute* vectors;            // (vectors, Hp): per-unit vectors
@@ -67,6 +67,14 @@ struct BackwardPlan {
   using Sum = typename T::Sum;
 
   static constexpr bool da_is_rounded = !__is_same(Storage, Compute);  // a sum of many would show it
+
+  // Of the gradients before the activations, those that multiply weights come first.
+  static constexpr int weight_slots = [] {
+    int n = 0;
+    for (int gate = 0; gate < Cell::gates; ++gate)
+      n = max_of(n, max_of(Cell::input_slot(gate), Cell::hidden_slot(gate)) + 1);
+    return n;
+  }();
 
   const CallOf<T>& call;
   Index Hp, Pp, chunk, block, segment;
@@ -182,9 +190,11 @@ struct BackwardPlan {
     arena.take((chunk + 1) * c.B * da_width, to.da);
     arena.take(projected ? (chunk + 1) * c.B * Pp : 0, to.dp);
     arena.take(projected ? (chunk + 1) * c.B * Hp : 0, to.m);
-    const Index lanes = kDepth<Storage> == 1 ? 0 : chunk_lanes();
-    arena.take(lanes * lane_width, to.da_lanes);
-    arena.take(projected ? lanes * Pp : 0, to.dp_lanes);
+    to.da_left = {weight_slots, c.H, Hp, lane_width, chunk_lanes()};
+    to.dp_left = {1, c.P, Pp, Pp, chunk_lanes()};
+    const bool weights = gradients.of_weights();
+    arena.take(weights ? to.da_left.size() : 0, to.da_left.packed);
+    arena.take(weights && projected ? to.dp_left.size() : 0, to.dp_left.packed);
     arena.take(Cell::has_c ? c.B * Hp : 0, to.dc);
     arena.take(c.B * Pp, to.dh);
     if (Cell::has_c) to.c_start.layout(recurrence, c.B * Hp, arena);

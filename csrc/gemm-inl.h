@@ -20,16 +20,21 @@ constexpr Index kChain = 512;
 // broadcast.
 constexpr int max_rows(int V) { return static_cast<int>(min_of(8, (kRegisters - 1 - (kRegisters > 16 ? V : 1)) / V)); }
 
-// a[r][at[s] + k]: element k of segment s of row r, each of K numbers.  The panel runs on over the segments.
-// Transposed, for sums over rows (dW): a[k][at[s] + r].  Those rows lie too far apart for the hardware prefetcher, so
-// they are prefetched kAhead rows early, and a holds that many rows more than there are.  These sums are added to what
-// is there, in rows that lie `apart`.
+// How a tile reads its left side.
+enum class Left {
+  rows,     // a[r][at[s] + k]: element k of segment s of row r, each of K numbers.  The panel runs on over the segments
+  columns,  // a[k][at[s] + r], for sums over rows (dW).  Those rows lie too far apart for the hardware prefetcher, so
+            // they are prefetched kAhead rows early, and a holds that many rows more than there are
+  strip,    // a[0][k * kStripRows + r]: the same, packed in strips of the rows of a tile
+};
+// The sums of columns and strips are added to what is there, in rows that lie `apart`.
 constexpr Index kAhead = 12;
+constexpr int kStripRows = 6;
 // Of N panels that are packed as one stream, the sums of each follow those of the one before.
-// V may be some of the vectors of a wider panel: there are few rows then, which do not give the multipliers enough to
-// do while the panel comes, and it is prefetched kPanelAhead lanes early.
+// V may be some of the vectors of a wider panel: of rows there are few then, which do not give the multipliers enough
+// to do while the panel comes, and it is prefetched kPanelAhead lanes early.
 constexpr Index kPanelAhead = 16;
-template <bool Transposed, int R, int V, int N = 1, int wide = V, class Sum, class A>
+template <Left left, int R, int V, int N = 1, int wide = V, class Sum, class A>
 void tile(Sum* out, const A* const* a, const Index* at, int segments, Index K, const Lane<A>* panel, Index apart = 0) {
   Vec<Sum> sum[N][R][V] = {};
   const auto add = [&](auto lane_of) [[gnu::always_inline]] {
@@ -39,7 +44,7 @@ void tile(Sum* out, const A* const* a, const Index* at, int segments, Index K, c
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) {
         w[n][v] = load(panel + (n * V + v) * kWidth<Sum>);
-        if (wide > V) __builtin_prefetch(panel + (kPanelAhead * wide + v) * kWidth<Sum>);
+        if (wide > V && left == Left::rows) __builtin_prefetch(panel + (kPanelAhead * wide + v) * kWidth<Sum>);
       }
     }
 #pragma GCC unroll 8
@@ -54,7 +59,10 @@ void tile(Sum* out, const A* const* a, const Index* at, int segments, Index K, c
     panel += N * wide * kWidth<Sum>;
   };
   for (int s = 0; s < segments; ++s) {
-    if constexpr (Transposed) {
+    if constexpr (left == Left::strip) {
+      const A* column = a[0];
+      for (Index k = 0; k < K; ++k, column += kStripRows) add([column](int r) { return column[r]; });
+    } else if constexpr (left == Left::columns) {
       for (Index k = 0; k < K; ++k) {
         const A* column = a[k] + at[s];
         __builtin_prefetch(a[k + kAhead] + at[s] + R - 1);
@@ -74,7 +82,7 @@ void tile(Sum* out, const A* const* a, const Index* at, int segments, Index K, c
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) {
-        if constexpr (Transposed) {
+        if constexpr (left != Left::rows) {
           Sum* place = out + r * apart + v * kWidth<Sum>;
           store(place, load(place) + sum[n][r][v]);
         } else {
@@ -93,24 +101,24 @@ template <int R, int V, class Sum, class A>
 [[gnu::noinline]] void tall_tile(Sum* out, const A* const* a, const Index* at, int segments, Index K,
                                  const Lane<A>* panel) {
   for (Index from = 0; from < V * kWidth<Sum>; from += V / 2 * kWidth<Sum>) {
-    tile<false, R, V / 2, 1, V>(out + from, a, at, segments, K, panel + from);
+    tile<Left::rows, R, V / 2, 1, V>(out + from, a, at, segments, K, panel + from);
   }
 }
 
 // The tile of so many rows and vectors.
-template <bool Transposed, int V = 1, int R = 1, class Sum, class A>
+template <Left left, int V = 1, int R = 1, class Sum, class A>
 [[gnu::always_inline]] inline void sized_tile(Index rows, int vectors, Sum* out, const A* const* a, const Index* at,
                                               int segments, Index K, const Lane<A>* panel, Index apart = 0) {
   if constexpr (V < kPanelVectors && R == 1) {
-    if (vectors > V) return sized_tile<Transposed, V + 1>(rows, vectors, out, a, at, segments, K, panel, apart);
+    if (vectors > V) return sized_tile<left, V + 1>(rows, vectors, out, a, at, segments, K, panel, apart);
   }
-  if constexpr (R < (Transposed ? max_rows(V) : most_rows(V))) {
-    if (rows > R) return sized_tile<Transposed, V, R + 1>(rows, vectors, out, a, at, segments, K, panel, apart);
+  if constexpr (R < (left == Left::columns ? max_rows(V) : most_rows(V))) {
+    if (rows > R) return sized_tile<left, V, R + 1>(rows, vectors, out, a, at, segments, K, panel, apart);
   }
   if constexpr (R > max_rows(V)) {
     tall_tile<R, V>(out, a, at, segments, K, panel);
   } else {
-    tile<Transposed, R, V>(out, a, at, segments, K, panel, apart);
+    tile<left, R, V>(out, a, at, segments, K, panel, apart);
   }
 }
 
@@ -132,7 +140,7 @@ template <class Sum, class A>
     for (Index k = 0; k < K; k += kChain * kDepth<A>) {
       const Index n = min_of(K - k, kChain * kDepth<A>), from = at[s] + k;
       const bool first = s == 0 && k == 0;
-      sized_tile<false>(rows, vectors, first ? out : chain.data, a, &from, 1, n, panel);
+      sized_tile<Left::rows>(rows, vectors, first ? out : chain.data, a, &from, 1, n, panel);
       panel += lanes_of<A>(n) * vectors * kWidth<Sum>;
       for (Index v = 0; !first && v < rows * vectors; ++v) {
         Sum* to = out + v * kWidth<Sum>;
@@ -147,7 +155,7 @@ template <class Sum, class A>
 [[gnu::always_inline]] inline void run_tile(Index rows, int vectors, Sum* out, const A* const* a, const Index* at,
                                             int segments, Index K, const Lane<A>* panel) {
   if (K > kChain * kDepth<A>) return run_long_tile(rows, vectors, out, a, at, segments, K, panel);
-  sized_tile<false>(rows, vectors, out, a, at, segments, K, panel);
+  sized_tile<Left::rows>(rows, vectors, out, a, at, segments, K, panel);
 }
 
 // The same, compiled once for all products of one type.
@@ -161,7 +169,25 @@ template <class Sum, class A>
 template <class Sum, class A>
 [[gnu::noinline]] void add_transposed_tile(Index rows, int vectors, Sum* to, Index apart, const A* const* a, Index at,
                                            Index K, const Lane<A>* panel) {
-  sized_tile<true>(rows, vectors, to, a, &at, 1, K, panel, apart);
+  sized_tile<Left::columns>(rows, vectors, to, a, &at, 1, K, panel, apart);
+}
+
+// The same of one strip, two vectors of a panel of kPanelVectors at a time.
+template <int R = 1, class Sum, class A>
+[[gnu::always_inline]] inline void sized_strip(Index rows, int vectors, Sum* to, Index apart, const A* strip, Index K,
+                                               const Lane<A>* panel) {
+  if constexpr (R < kStripRows) {
+    if (rows > R) return sized_strip<R + 1>(rows, vectors, to, apart, strip, K, panel);
+  }
+  for (; vectors >= 2; vectors -= 2, to += 2 * kWidth<Sum>, panel += 2 * kWidth<Sum>) {
+    tile<Left::strip, R, 2, 1, kPanelVectors>(to, &strip, &kStart, 1, K, panel, apart);
+  }
+  if (vectors > 0) tile<Left::strip, R, 1, 1, kPanelVectors>(to, &strip, &kStart, 1, K, panel, apart);
+}
+template <class Sum, class A>
+[[gnu::noinline]] void add_strip(Index rows, int vectors, Sum* to, Index apart, const A* strip, Index K,
+                                 const Lane<A>* panel) {
+  sized_strip(rows, vectors, to, apart, strip, K, panel);
 }
 
 // One or two rows have fewer chains in a panel than the multipliers take at a time, and are multiplied by two panels:
@@ -173,9 +199,9 @@ template <int V, class Sum, class A>
 [[gnu::noinline]] void run_paired_tile(Index rows, Sum* out, const A* const* a, const Index* at, int segments, Index K,
                                        const Lane<A>* panels) {
   if constexpr (paired_rows(V) > 1) {
-    if (rows > 1) return tile<false, 2, V, 2>(out, a, at, segments, K, panels);
+    if (rows > 1) return tile<Left::rows, 2, V, 2>(out, a, at, segments, K, panels);
   }
-  tile<false, 1, V, 2>(out, a, at, segments, K, panels);
+  tile<Left::rows, 1, V, 2>(out, a, at, segments, K, panels);
 }
 
 // Cuts n rows into tiles of nearly equal height, at most `most`: 32 rows of 6 are 6 6 5 5 5 5, not 6 6 6 6 6 2.  Here

@@ -48,26 +48,27 @@ class ChunkSums {
       case W_ih:
         if (plan_.by_symbol) return scatter_symbols(part);
         return add_outer_product(
-            OuterProduct{own_.da_lanes, input_at_, Cell::gates, call_.H, own_.x_rows, call_.I, buffers_.dW_ih}, blocks,
-            columns, units, packed);
+            OuterProduct{buffers_.da_left, own_.da_lanes, input_at_, Cell::gates, own_.x_rows, call_.I, buffers_.dW_ih},
+            blocks, columns, units, packed);
       case W_hh:
-        return add_outer_product(
-            OuterProduct{own_.da_lanes, hidden_at_, Cell::gates, call_.H, own_.h_rows, call_.P, buffers_.dW_hh}, blocks,
-            columns, units, packed);
-      case W_hr:
-        return add_outer_product(OuterProduct{own_.dp_lanes, &kStart, 1, call_.P, own_.m_rows, call_.H, buffers_.dW_hr},
+        return add_outer_product(OuterProduct{buffers_.da_left, own_.da_lanes, hidden_at_, Cell::gates, own_.h_rows,
+                                              call_.P, buffers_.dW_hh},
                                  blocks, columns, units, packed);
+      case W_hr:
+        return add_outer_product(
+            OuterProduct{buffers_.dp_left, own_.dp_lanes, &kStart, 1, own_.m_rows, call_.H, buffers_.dW_hr}, blocks,
+            columns, units, packed);
       case biases: return add_rows(own_.da_rows, Cell::slots * Hp_, blocks, part, buffers_.db);
       case dx: return input_gradients(part);
     }
   }
 
-  // Some of the rows of da and dp as dW reads them; before any sums, where a lane holds more than one of them.
-  void pair(Part part) const {
-    if constexpr (kDepth<Storage> > 1) {
-      pair_rows(own_.da_rows, Cell::slots * Hp_, blocks(), part, own_.da_lanes);
-      if (plan_.projected) pair_rows(own_.dp_rows, plan_.Pp, blocks(), part, own_.dp_lanes);
-    }
+  // Some of da and dp as dW reads them, before any sums.
+  static constexpr bool fills = LeftSide<Storage>::fills;
+  void fill(Part part) const {
+    if (!gradients_.of_weights()) return;
+    buffers_.da_left.fill(own_.da_rows, blocks(), part, own_.da_lanes);
+    if (plan_.projected) buffers_.dp_left.fill(own_.dp_rows, blocks(), part, own_.dp_lanes);
   }
 
  private:
@@ -85,8 +86,9 @@ class ChunkSums {
       if ((s1 - s) % plan_.block == 0 || s == s0) own_.block_ends[blocks_++] = rows_;
     }
     if (plan_.by_symbol) link_alike();
-    point_to_lanes(own_.da_rows, blocks(), buffers_.da_lanes, plan_.lane_width, own_.da_lanes);
-    if (plan_.projected) point_to_lanes(own_.dp_rows, blocks(), buffers_.dp_lanes, plan_.Pp, own_.dp_lanes);
+    if (!gradients_.of_weights()) return;
+    buffers_.da_left.point(own_.da_rows, blocks(), own_.da_lanes);
+    if (plan_.projected) buffers_.dp_left.point(own_.dp_rows, blocks(), own_.dp_lanes);
   }
   Blocks blocks() const { return {own_.block_ends, blocks_}; }
 
@@ -186,7 +188,7 @@ void add_sums(const BackwardPlan<Cell, T>& plan, const Team& team, Index s0, Ind
   if (call.recurrences >= team.size && !call.gradients[0].add_to_dx) {
     team.share(call.recurrences, [&](Index which, int member) {
       ChunkSums<Cell, T> sums(plan, member, which, s0, s1);
-      sums.pair(kWhole);
+      sums.fill(kWhole);
       for (Index item = 0, items = sums.items(1); item < items; ++item) sums.run(item, plan.sums[member].right);
     });
     return;
@@ -194,7 +196,7 @@ void add_sums(const BackwardPlan<Cell, T>& plan, const Team& team, Index s0, Ind
   for (Index which = 0; which < call.recurrences; ++which) {  // in turn: two directions add to the same rows of dx
     ChunkSums<Cell, T> sums(plan, 0, which, s0, s1);
     const Index parts = parts_of_each(team, 1);
-    if (kDepth<typename T::Storage> > 1) team.share(parts, [&](Index item, int) { sums.pair({item, parts}); });
+    if (sums.fills) team.share(parts, [&](Index item, int) { sums.fill({item, parts}); });
     team.share(sums.items(parts), [&](Index item, int member) { sums.run(item, plan.sums[member].right); });
   }
 }

@@ -110,7 +110,7 @@ struct HeadPlan {
   Panels<Storage, Sum> forward, backward;  // W transposed for y, W as it stands for dx
   Compute* y;                              // (chunk, Vp): the logits, then their gradient
   Storage* dy;                             // the gradient as the products read it: y itself, or rounded
-  Lane<Storage>* dy_lanes = nullptr;       // and as dW reads it, where a lane holds more than one row
+  LeftSide<Storage> dy_left;               // and as dW reads it
   double* nats;                            // (chunk)
   Sum* db;                                 // (Vp)
   struct Own {
@@ -131,8 +131,9 @@ struct HeadPlan {
       dy = y;
     } else {
       arena.take(chunk * Vp, dy);
-      arena.take(chunk_lanes() * Vp, dy_lanes);
     }
+    dy_left = {1, pass.V, Vp, Vp, chunk_lanes()};
+    arena.take(dy_left.size(), dy_left.packed);
     arena.take(chunk, nats);
     arena.take(Vp, db);
     arena.take(members, own);
@@ -235,13 +236,13 @@ class HeadTraining {
       if ((n + 1) % HeadPlan<T>::block == 0 || n + 1 == rows) own.block_ends[blocks++] = n + 1;
     }
     const Blocks by_block{own.block_ends, blocks};
-    point_to_lanes(own.dy_rows, by_block, plan_.dy_lanes, plan_.Vp, own.dy_lanes);
-    if constexpr (kDepth<Storage> > 1) {
+    plan_.dy_left.point(own.dy_rows, by_block, own.dy_lanes);
+    if (plan_.dy_left.fills) {
       const Index parts = parts_of_each(team_, 1);
       team_.share(parts,
-                  [&](Index item, int) { pair_rows(own.dy_rows, plan_.Vp, by_block, {item, parts}, own.dy_lanes); });
+                  [&](Index item, int) { plan_.dy_left.fill(own.dy_rows, by_block, {item, parts}, own.dy_lanes); });
     }
-    const OuterProduct<Storage, Sum> dW{own.dy_lanes, &kStart, 1, pass_.V, own.x_rows, pass_.H, pass_.dW};
+    const OuterProduct<Storage, Sum> dW{plan_.dy_left, own.dy_lanes, &kStart, 1, own.x_rows, pass_.H, pass_.dW};
     const Index panels = Panels<Storage, Sum>(pass_.H, 0).count, parts = parts_of_each(team_, panels);
     team_.share(panels * parts + 1, [&](Index item, int member) {
       if (item == panels * parts) return add_rows(own.dy_rows, plan_.Vp, by_block, kWhole, plan_.db);

@@ -44,6 +44,14 @@ def test_layer_computes_the_equations(instruction_set, kind, dtype, options):
         assert_computes_the_equations(case, case.run())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["f32", "f64"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "RNN_RELU"])
+def test_sums_over_many_rows_and_units_are_those_of_the_equations(instruction_set, kind, dtype):
+    """Three blocks of rows, and units of which some are packed side by side (csrc/row-sums-inl.h) and some are left."""
+    case = make(kind, dtype, T=36, B=17, I=35, H=101)
+    assert_computes_the_equations(case, case.run())
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_instruction_sets_agree_within_the_tolerance(kind):
     """Sums are grouped alike everywhere, but only some sets round a product before it is added."""
