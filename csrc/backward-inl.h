@@ -96,9 +96,9 @@ class BackwardRows {
   template <class Each>
   [[gnu::always_inline]] void recurrent_product(Index n, Range range, Each each) {
     const auto& panels = buffers_.hidden;
-    const auto product = [&](Sum* sums, Index p, Index N, Index r0, Index R) {
+    const auto product = [&](Sum* sums, Index p, Index N, Index r0, Index R, NextPanel next) {
       if (follows_) {
-        multiply_panels<true>(panels, p, N, R, sums, at_.da_next + r0, hidden_at_);
+        multiply_panels<true>(panels, p, N, R, sums, at_.da_next + r0, hidden_at_, next);
       } else {
         for (Index k = 0; k < N * R * panels.vectors(p); ++k) store(sums + k * kWidth<Sum>, Vec<Sum>{});
       }

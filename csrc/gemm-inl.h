@@ -20,6 +20,11 @@ constexpr Index kChain = 512;
 // broadcast.
 constexpr int max_rows(int V) { return static_cast<int>(min_of(8, (kRegisters - 1 - (kRegisters > 16 ? V : 1)) / V)); }
 
+// Where the registers hold few sums a panel is soon through, and its first tile would wait for a far cache.  Panels of
+// a matrix that the second cache does not hold are brought there by the tiles before, if two of them fit.
+constexpr bool kFetchesPanels = kRegisters <= 16;
+constexpr Index kNearBytes = 256 << 10;
+
 // How a tile reads its left side.
 enum class Left {
   rows,     // a[r][at[s] + k]: element k of segment s of row r, each of K numbers.  The panel runs on over the segments
@@ -34,10 +39,22 @@ constexpr int kStripRows = 6;
 // V may be some of the vectors of a wider panel: of rows there are few then, which do not give the multipliers enough
 // to do while the panel comes, and it is prefetched kPanelAhead lanes early.
 constexpr Index kPanelAhead = 16;
-template <Left left, int R, int V, int N = 1, int wide = V, class Sum, class A>
-void tile(Sum* out, const A* const* a, const Index* at, int segments, Index K, const Lane<A>* panel, Index apart = 0) {
+
+// The panel that is multiplied next, or the part of it that one tile brings near: `step` bytes with each lane.
+struct NextPanel {
+  const char* data = nullptr;
+  Index step = 0;
+};
+
+template <Left left, int R, int V, int N = 1, int wide = V, bool fetches = false, class Sum, class A>
+void tile(Sum* out, const A* const* a, const Index* at, int segments, Index K, const Lane<A>* panel, Index apart = 0,
+          NextPanel next = {}) {
   Vec<Sum> sum[N][R][V] = {};
   const auto add = [&](auto lane_of) [[gnu::always_inline]] {
+    if (fetches) {
+      __builtin_prefetch(next.data, 0, 2);
+      next.data += next.step;
+    }
     Vec<Lane<A>> w[N][V];
 #pragma GCC unroll 2
     for (int n = 0; n < N; ++n) {
@@ -108,16 +125,20 @@ template <int R, int V, class Sum, class A>
 // The tile of so many rows and vectors.
 template <Left left, int V = 1, int R = 1, class Sum, class A>
 [[gnu::always_inline]] inline void sized_tile(Index rows, int vectors, Sum* out, const A* const* a, const Index* at,
-                                              int segments, Index K, const Lane<A>* panel, Index apart = 0) {
+                                              int segments, Index K, const Lane<A>* panel, Index apart = 0,
+                                              NextPanel next = {}) {
   if constexpr (V < kPanelVectors && R == 1) {
-    if (vectors > V) return sized_tile<left, V + 1>(rows, vectors, out, a, at, segments, K, panel, apart);
+    if (vectors > V) return sized_tile<left, V + 1>(rows, vectors, out, a, at, segments, K, panel, apart, next);
   }
   if constexpr (R < (left == Left::columns ? max_rows(V) : most_rows(V))) {
-    if (rows > R) return sized_tile<left, V, R + 1>(rows, vectors, out, a, at, segments, K, panel, apart);
+    if (rows > R) return sized_tile<left, V, R + 1>(rows, vectors, out, a, at, segments, K, panel, apart, next);
   }
   if constexpr (R > max_rows(V)) {
     tall_tile<R, V>(out, a, at, segments, K, panel);
   } else {
+    if constexpr (kFetchesPanels && left == Left::rows && V > 2 && R > 1) {
+      if (next.data) return tile<left, R, V, 1, V, true>(out, a, at, segments, K, panel, apart, next);
+    }
     tile<left, R, V>(out, a, at, segments, K, panel, apart);
   }
 }
@@ -134,13 +155,14 @@ struct TileSums {
 // The sums of the tile of so many rows and vectors, in chains of kChain lanes.
 template <class Sum, class A>
 [[gnu::noinline]] void run_long_tile(Index rows, int vectors, Sum* out, const A* const* a, const Index* at,
-                                     int segments, Index K, const Lane<A>* panel) {
+                                     int segments, Index K, const Lane<A>* panel, NextPanel next) {
   TileSums<Sum> chain;
   for (int s = 0; s < segments; ++s) {
     for (Index k = 0; k < K; k += kChain * kDepth<A>) {
       const Index n = min_of(K - k, kChain * kDepth<A>), from = at[s] + k;
       const bool first = s == 0 && k == 0;
-      sized_tile<Left::rows>(rows, vectors, first ? out : chain.data, a, &from, 1, n, panel);
+      sized_tile<Left::rows>(rows, vectors, first ? out : chain.data, a, &from, 1, n, panel, 0, next);
+      if (next.data) next.data += lanes_of<A>(n) * next.step;
       panel += lanes_of<A>(n) * vectors * kWidth<Sum>;
       for (Index v = 0; !first && v < rows * vectors; ++v) {
         Sum* to = out + v * kWidth<Sum>;
@@ -153,16 +175,16 @@ template <class Sum, class A>
 // Segments of up to kChain lanes are one chain together, longer ones are cut.
 template <class Sum, class A>
 [[gnu::always_inline]] inline void run_tile(Index rows, int vectors, Sum* out, const A* const* a, const Index* at,
-                                            int segments, Index K, const Lane<A>* panel) {
-  if (K > kChain * kDepth<A>) return run_long_tile(rows, vectors, out, a, at, segments, K, panel);
-  sized_tile<Left::rows>(rows, vectors, out, a, at, segments, K, panel);
+                                            int segments, Index K, const Lane<A>* panel, NextPanel next) {
+  if (K > kChain * kDepth<A>) return run_long_tile(rows, vectors, out, a, at, segments, K, panel, next);
+  sized_tile<Left::rows>(rows, vectors, out, a, at, segments, K, panel, 0, next);
 }
 
 // The same, compiled once for all products of one type.
 template <class Sum, class A>
 [[gnu::noinline]] void run_shared_tile(Index rows, int vectors, Sum* out, const A* const* a, const Index* at,
-                                       int segments, Index K, const Lane<A>* panel) {
-  run_tile(rows, vectors, out, a, at, segments, K, panel);
+                                       int segments, Index K, const Lane<A>* panel, NextPanel next) {
+  run_tile(rows, vectors, out, a, at, segments, K, panel, next);
 }
 
 // Adds one chain of the sums over lanes of rows, of those the columns from `at` on.

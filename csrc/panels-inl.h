@@ -53,6 +53,14 @@ struct Panels {
   }
   Index panel_size() const { return segments * lanes_of<Storage>(K) * most * kWidth<Sum>; }
   Index size() const { return count * panel_size(); }
+  // What tile i of so many brings near of the panel after p, while it multiplies p.
+  NextPanel next_of(Index p, bool back, Index i, Index tiles) const {
+    const Index next = back ? p - 1 : p + 1, bytes = panel_size() * Index{sizeof(Lane<Storage>)};
+    if (!kFetchesPanels || !data || paired || tiles < 2 || next < 0 || next >= count) return {};
+    if (2 * bytes > kNearBytes || count * bytes <= kNearBytes) return {};
+    const Index lanes = segments * lanes_of<Storage>(K);
+    return {reinterpret_cast<const char*>(panel(next)) + bytes * i / tiles, bytes / (tiles * lanes) + 1};
+  }
   Range whole() const { return {0, count}; }
   // Those of a part: whole pairs.
   Range of(Part part) const {
@@ -76,9 +84,9 @@ template <class P, class Each>
   }
 }
 
-// The loop nest of all products of rows: panel > tile of rows > row > vector.  product(sums, p, n, r0, R) forms the
-// sums of R rows from r0 on and n panels from p on; each(row, column, sums) is called as in for_each_vector, and when
-// all rows of a tile had their turn, then(row, column, sums).
+// The loop nest of all products of rows: panel > tile of rows > row > vector.  product(sums, p, n, r0, R, next) forms
+// the sums of R rows from r0 on and n panels from p on, and brings the next panel near; each(row, column, sums) is
+// called as in for_each_vector, and when all rows of a tile had their turn, then(row, column, sums).
 struct Nothing {};
 template <class P, class Product, class Each, class Then = Nothing>
 [[gnu::always_inline]] inline void for_each_tile(const P& panels, Range range, Index rows, Product product, Each each,
@@ -93,7 +101,7 @@ template <class P, class Product, class Each, class Then = Nothing>
     const RowTiles tiles(rows, rows <= most_rows(V) ? most_rows(V) : max_rows(V));
     for (Index i = 0; i < tiles.count; ++i) {
       const Index r0 = tiles.begin(i), R = tiles.begin(i + 1) - r0;
-      product(sums.data, p, N, r0, R);
+      product(sums.data, p, N, r0, R, panels.next_of(p, range.back, i, tiles.count));
       for (Index q = 0; q < N; ++q) {
         Sum* const first = sums.data + q * R * V * kWidth<Sum>;
         for_each_vector(panels, p + q, R, first, [&](Index r, Index column, Sum* of) { each(r0 + r, column, of); });
@@ -108,13 +116,13 @@ template <class P, class Product, class Each, class Then = Nothing>
 // The sums of R rows and N panels from p on, where those are packed.
 template <bool inlined, class P, class A>
 [[gnu::always_inline]] inline void multiply_panels(const P& panels, Index p, Index N, Index R, typename P::Sum* sums,
-                                                   const A* const* a, const Index* at) {
+                                                   const A* const* a, const Index* at, NextPanel next) {
   const int V = panels.vectors(p), segments = panels.segments;
   if constexpr (!__is_same(A, std::int8_t)) {
     if (N == 2) return run_paired_tile<P::most>(R, sums, a, at, segments, panels.K, panels.panel(p));
   }
-  if constexpr (inlined) return run_tile(R, V, sums, a, at, segments, panels.K, panels.panel(p));
-  run_shared_tile(R, V, sums, a, at, segments, panels.K, panels.panel(p));
+  if constexpr (inlined) return run_tile(R, V, sums, a, at, segments, panels.K, panels.panel(p), next);
+  run_shared_tile(R, V, sums, a, at, segments, panels.K, panels.panel(p), next);
 }
 
 // Where vector v of a panel comes from in W (gates * columns, K): a row for each lane.
@@ -261,11 +269,11 @@ template <int R = 1, class P, class A>
 template <bool inlined = false, class P, class A, class Each, class Then = Nothing>
 [[gnu::always_inline]] inline void multiply_rows(const P& panels, Range range, const A* const* a, Index rows, Each each,
                                                  const Index* at = &kStart, Then then = {}) {
-  const auto product = [&](typename P::Sum* sums, Index p, Index N, Index r0, Index R) {
+  const auto product = [&](typename P::Sum* sums, Index p, Index N, Index r0, Index R, NextPanel next) {
     if constexpr (!__is_same(A, std::int8_t)) {
       if (panels.unpacked) return run_tile_unpacked(R, sums, a + r0, panels, p);
     }
-    multiply_panels<inlined>(panels, p, N, R, sums, a + r0, at);
+    multiply_panels<inlined>(panels, p, N, R, sums, a + r0, at, next);
   };
   for_each_tile(panels, range, rows, product, each, then);
 }
