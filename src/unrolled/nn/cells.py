@@ -16,7 +16,7 @@ from torch.nn.modules.rnn import RNNCellBase
 from unrolled.core.fields import Weights
 from unrolled.nn import checks, dispatch
 from unrolled.nn.layout import STEP
-from unrolled.nn.modules import as_leaf, named, refuse_script, sharing_parameters
+from unrolled.nn.modules import OwnNames, as_leaf, named, refuse_script, sharing_parameters
 from unrolled.nn.reference import ZEROS, in_type
 from unrolled.notation import gate_count, has_cell_state
 
@@ -24,7 +24,7 @@ from unrolled.notation import gate_count, has_cell_state
 NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
-class RecurrentCell(RNNCellBase):
+class RecurrentCell(OwnNames, RNNCellBase):
     """What the three cells share."""
 
     #: torch's cell of the same name.
