@@ -88,12 +88,14 @@ def block_steps(B: int) -> int:
     return _core.block_steps(B)
 
 
-def recorded(kind: str, layout: Layout, saved: Sequence[Tensor], W_hh: Tensor) -> dict[str, Tensor]:
-    """Return every gate and cell state by name, (D, *rows, H): views of what was saved, zero past the end of a row.
+def recorded(kind: str, layout: Layout, saved: Sequence[Tensor], W_hh: Tensor, *, copied: bool) -> dict[str, Tensor]:
+    """Return every gate and cell state by name, (D, *rows, H), zero past the end of a row.
 
     Names are "c", "i", "f", "g", "o" or "r", "z", "n", "hn".
+
+    Args: copied: give no views of what was saved: a backward pass may read that, and nobody notices NumPy's writes.
     """
-    gates, cells = (s.detach().to(W_hh.dtype) for s in saved)
+    gates, cells = (s.detach().to(W_hh.dtype, copy=copied) for s in saved)
     H = W_hh.shape[0] // gate_count(kind)
     named = {"c": cells[..., :H]} if has_cell_state(kind) else {}
     named |= {name: gates[..., slot, :H] for slot, name in enumerate(CELLS[kind].saved)}

@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.config.checks import CheckpointSteps, check_checkpoint_steps
 from unrolled.core.fields import Layout, Weights
-from unrolled.nn import checks, dispatch
+from unrolled.nn import checks, dispatch, fit
 from unrolled.nn.layout import Arguments, Arrangement, Rows
 from unrolled.nn.modules import OwnNames, as_leaf, check_count, is_hooked, named, refuse_script, sharing_parameters
 from unrolled.nn.network import save
@@ -129,6 +129,7 @@ class RecurrentLayer(OwnNames, torch.nn.RNNBase):
             recorded: list[tuple[Tensor, dict[str, Tensor]]] = []
         else:
             if autocast == torch.bfloat16:
+                fit.types(x, (), weights, autocast=True)
                 x, states, weights, reset_states = in_type((x, states, weights, reset_states), autocast)
             y, finals, recorded = self._unroll(x, states, layout, weights, trace, reset_states)
 
