@@ -45,6 +45,7 @@ def made_in_inference_mode(model):
 MODES = {
     "inference_mode": (torch.inference_mode, as_it_is),
     "no_grad": (torch.no_grad, as_it_is),
+    "default device": (lambda: torch.device("meta"), as_it_is),
     "frozen": (nullcontext, frozen),
     "of inference": (nullcontext, made_in_inference_mode),
     "inference in inference_mode": (torch.inference_mode, made_in_inference_mode),

@@ -49,9 +49,6 @@ from unrolled.nn.recompute import segment_steps
 from unrolled.nn.reference import ZEROS, LayerResult, ResetState, in_type
 from unrolled.notation import CELLS, has_cell_state
 
-#: Types the compiled core computes in.
-CORE_TYPES = (torch.float32, torch.float64, torch.bfloat16)
-
 _any_requires_grad = torch._C._any_requires_grad
 _grad_enabled = torch.is_grad_enabled
 _autocast_enabled = torch._C._is_any_autocast_enabled
@@ -240,7 +237,7 @@ def _elsewhere(x: Tensor, dtype: torch.dtype) -> str | None:
     """Return why the core is not for such tensors, whoever calls."""
     if not x.is_cpu:
         return f"the core runs on the cpu, not on {x.device.type}"
-    if dtype not in CORE_TYPES:
+    if dtype not in fused.CORE_TYPES:
         return f"the core computes in float32, float64 and bfloat16, not {str(dtype).removeprefix('torch.')}"
     return None
 

@@ -193,10 +193,10 @@ def connectivity(model: SequenceModel, text: Text) -> Array:
     state = tuple(map(_constant, model.initial_state(T)))
     with torch.enable_grad():
         x = _vectors(model, torch.from_numpy(ids)[:, None]).expand(T, T, -1).clone().requires_grad_()  # (T, B, I)
-        unrolled = _unroll(model, x, state, probe=False, lengths=torch.arange(1, T + 1))
-        last = torch.arange(T)
+        unrolled = _unroll(model, x, state, probe=False, lengths=torch.arange(1, T + 1, device=x.device))
+        last = torch.arange(T, device=x.device)
         logits = unrolled.logits[last, last]  # (B, V)
-        aims = torch.tensor([*ids[1:].tolist(), int(logits[-1].argmax())])
+        aims = torch.tensor([*ids[1:].tolist(), int(logits[-1].argmax())], device=x.device)
         (dx,) = torch.autograd.grad(logits[last, aims].sum(), [x])
     return _norms(dx.transpose(0, 1).numpy())
 
@@ -250,7 +250,8 @@ def _unroll(
         if probe:
             GH = len(weights.W_ih)
             probes.append(x.new_zeros(*x.shape[:2], GH, requires_grad=True))
-            x, identity = torch.cat([x, probes[-1]], 2), torch.eye(GH, dtype=weights.W_ih.dtype)
+            identity = torch.eye(GH, dtype=x.dtype, device=x.device)
+            x = torch.cat([x, probes[-1]], 2)
             weights = weights._replace(W_ih=torch.cat([weights.W_ih, identity], 1))
         return dispatch.layer(kind, x, h_0, c_0, [weights], lengths=lengths, trace=True)
 
@@ -327,7 +328,8 @@ def _constant(t: Tensor) -> Tensor:
 
 def following(model: SequenceModel, ids: Ids) -> Tensor:
     """Return what follows each symbol (T,): the next; at the end EOS if the model learned sequences, else IGNORED."""
-    return torch.tensor([*ids[1:].tolist(), model.vocabulary.eos_id if model.framed else IGNORED])
+    end = model.vocabulary.eos_id if model.framed else IGNORED
+    return torch.tensor([*ids[1:].tolist(), end], device="cpu")
 
 
 def _aim(model: SequenceModel, ids: Ids, position: int, symbol: str | None, logits: Tensor) -> int:

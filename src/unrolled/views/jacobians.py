@@ -82,7 +82,7 @@ def jacobians(model: SequenceModel, text: Text, *, layer: int = -1, position: in
     weights = tuple(torch.from_numpy(w) for w in seen.weights)
     before = [torch.from_numpy(s) for s in (seen.h_prev, seen.c_prev) if s is not None]  # each (K + 1, H)
     H = seen.h.shape[1]
-    eye = torch.eye(H, dtype=before[0].dtype)
+    eye = torch.eye(H, dtype=before[0].dtype, device=before[0].device)
     rows = [eye, torch.zeros_like(eye)][: len(before)]  # of dh_T by the h and c that enter the next step, (H, H)
     h_by_c = _h_by_c(seen)
     norms, scale = [], 0.0
