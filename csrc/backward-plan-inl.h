@@ -249,7 +249,7 @@ struct BackwardPlan {
     to.c_start.fill(recurrence, call.H, Hp, b);
     clear_start(to.initial, gradients.dh_0, gradients.dc_0, part);
     clear_start(to.reset, gradients.dh_reset, gradients.dc_reset, part);
-    if (gradients.of_weights()) clear_sums(to, !gradients.sums.W_ih, part);
+    if (gradients.of_weights()) clear_sums(to, !gradients.sums.W_hh, part);
   }
 
   template <class Element>

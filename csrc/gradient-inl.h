@@ -242,7 +242,7 @@ class Finish {
         for (Index k = 0; k < n; ++k) put(to.W_ih, sums.W_ih, (g + k) * call_.I + s, from[k]);
       }
     }
-    if (!__is_same(Storage, Sum) && !sums.W_ih) {
+    if (!__is_same(Storage, Sum) && !sums.W_hh) {
       if (!plan_.by_symbol) copy(to.W_ih, buffers_.dW_ih, Cell::gates * H * call_.I);
       copy(to.W_hh, buffers_.dW_hh, Cell::gates * H * call_.P);
       if (plan_.projected) copy(to.W_hr, buffers_.dW_hr, call_.P * H);

@@ -154,10 +154,10 @@ struct Gradients {
   Real* dc_0;                    // (B, H)
   Real* dh_reset;                // (B, P), summed over the resets of a row
   Real* dc_reset;                // (B, H)
-  Weights<Real> weights;         // all together or none: where W_ih is null, none is wanted
+  Weights<Real> weights;         // all together or none: where W_hh is null, none is wanted; W_ih may be empty
   Weights<Computed<Real>> sums;  // in place of these, added to; all together or none
 
-  [[gnu::always_inline]] bool of_weights() const { return weights.W_ih || sums.W_ih; }
+  [[gnu::always_inline]] bool of_weights() const { return weights.W_hh || sums.W_hh; }
 };
 
 template <class Real, class Compute = Computed<Real>>

@@ -302,8 +302,10 @@ class LayerCall {
       if (!weights.is_none()) g.weights = in_.template weights<Real>(item(weights, d), letters_);
       const bool projected = recurrences_.front().weights.W_hr;
       if (!sums.is_none()) g.sums = in_.template weights<Compute>(item(sums, d), letters_);
-      const auto whole = [&](const auto& of) { return !of.W_ih || (of.W_hh && !of.W_hr == !projected); };
-      in_.require(whole(g.weights) && whole(g.sums) && !(g.weights.W_ih && g.sums.W_ih));
+      const auto whole = [&](const auto& of) {  // without features W_ih has no address
+        return of.W_hh ? (of.W_ih || call.I == 0) && !of.W_hr == !projected : !of.W_ih;
+      };
+      in_.require(whole(g.weights) && whole(g.sums) && !(g.weights.W_hh && g.sums.W_hh));
       gradients_.push_back(g);
     }
   }

@@ -250,6 +250,45 @@ def defined_twice(files):
     return {name: paths for name, paths in homes.items() if len(paths) > 1}
 
 
+#: Functions of torch that make a tensor on the caller's default device, unless they are told where.
+MAKERS = {
+    "arange",
+    "empty",
+    "eye",
+    "full",
+    "linspace",
+    "ones",
+    "rand",
+    "randint",
+    "randn",
+    "randperm",
+    "tensor",
+    "zeros",
+}
+#: Where parameters and buffers are made, which that device is for.
+OF_MODULES = {"lm/model.py"}
+
+
+def on_the_default_device(source):
+    """The lines of calls that make a tensor wherever the caller's default device is."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    return [
+        call.lineno
+        for call in calls
+        if isinstance(call.func, ast.Attribute)
+        and ast.unparse(call.func.value) == "torch"
+        and call.func.attr in MAKERS
+        and "device" not in {keyword.arg for keyword in call.keywords}
+    ]
+
+
+def test_no_tensor_is_made_where_the_default_device_of_the_caller_decides():
+    files = {str(path.relative_to(PACKAGE)): path for path in PACKAGE.rglob("*.py")}
+    found = {name: on_the_default_device(path.read_text(encoding="utf-8")) for name, path in files.items()}
+    assert {name: lines for name, lines in found.items() if lines and name not in OF_MODULES} == {}
+    assert on_the_default_device("x = torch.zeros(3)\ny = torch.zeros(3, device=x.device)") == [1]
+
+
 def test_no_class_name_is_defined_twice():
     same_equations = {cell: ["nn/layers.py", "textbook.py"] for cell in ("RNN", "LSTM", "GRU")}
     assert defined_twice(python_files()) == same_equations

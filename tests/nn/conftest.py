@@ -30,3 +30,11 @@ def route(request, monkeypatch):
     """Run a test once on each route; `test_routes_are_the_ones_asked_for` makes sure that these are two."""
     monkeypatch.setenv("UNROLLED_BACKEND", request.param)
     return request.param
+
+
+@pytest.fixture
+def new_memory_is_nan():
+    """Let torch fill memory that nobody has written to with NaN, so that what the core forgets to write is seen."""
+    torch.use_deterministic_algorithms(True)  # with which comes torch.utils.deterministic.fill_uninitialized_memory
+    yield
+    torch.use_deterministic_algorithms(False)

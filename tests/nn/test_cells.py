@@ -31,6 +31,15 @@ def test_cell_matches_torch(route, name, bias, shape, with_state, dtype):
     assert_all_close(run(ours, x, state), run(theirs, x, state))
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_cell_without_input_features_has_torchs_gradients(route, name, new_memory_is_nan):
+    theirs, ours = pair(name, 0, H, dtype=torch.float64)
+    x, state = torch.zeros(5, 0, dtype=torch.float64, requires_grad=True), hx(name, 5, H, dtype=torch.float64)
+    for s in as_tuple(state):
+        s.requires_grad_()
+    assert_all_close(run(ours, x, state), run(theirs, x, state))
+
+
 def test_relu_cell_matches_torch(route):
     theirs, ours = pair("RNNCell", I, H, nonlinearity="relu", dtype=torch.float64)
     x = torch.randn(5, I, dtype=torch.float64, requires_grad=True)

@@ -132,3 +132,30 @@ def test_layer_whose_attributes_do_not_fit_its_weights_is_no_network(package, ch
         setattr(layer, attribute, value)
     with pytest.raises(RuntimeError, match="unlike when its weights were made"):
         network_of(layer)
+
+
+@pytest.mark.parametrize("autocast", [None, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", [*LAYERS, *(f"{name}Cell" for name in LAYERS)])
+def test_weights_of_several_types_are_refused_and_not_converted_in_silence(name, dtype, autocast):
+    """float16 is computed in float32, and autocast converts: what does not fit is seen before."""
+    cell = name.endswith("Cell")
+    x = torch.zeros(3, 4) if cell else X
+    casts = {torch.float16, torch.bfloat16, torch.float32}
+    for other in {torch.float16, torch.bfloat16, torch.float32, torch.float64} - {dtype}:
+        if autocast is not None and {dtype, other} <= casts:
+            continue
+        for weight in ("weight_hh", "bias_ih", "bias_hh"):
+            module = getattr(unrolled.nn, name)(4, 6, dtype=dtype)
+            place = weight if cell else f"{weight}_l0"
+            setattr(module, place, torch.nn.Parameter(getattr(module, place).detach().to(other)))
+            with (
+                torch.autocast("cpu", autocast, enabled=autocast is not None),
+                pytest.raises(RuntimeError, match="is a"),
+            ):
+                module(x.to(dtype))
+
+
+def test_layer_of_functional_takes_no_input_of_another_type():
+    with pytest.raises(RuntimeError, match="x is a float16 tensor"):
+        unrolled.nn.functional.layer("GRU", X.half(), None, None, [GOOD])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.core.cases import KINDS, make
+from tests.core.cases import DTYPES, KINDS, assert_computes_the_equations, make
 from unrolled.core.fields import GradientTensors, LayerTensors, Layout, Weights
 from unrolled.nn import fused
 from unrolled.notation import weight_shapes
@@ -50,11 +50,11 @@ def test_layers_in_one_call_have_the_bits_of_each_alone(kind, threads, T, B, I, 
             assert torch.equal(got[name], want[name]), f"layer {number}: {name} differs"
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-@pytest.mark.parametrize("one_hot", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("I", "one_hot"), [(6, False), (6, True), (0, False)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_gradients_of_weights_are_added_to_sums_that_are_given(kind, one_hot, dtype):
-    case = make(kind, dtype, T=7, B=5, I=6, H=19, D=2, one_hot=one_hot)
+def test_gradients_of_weights_are_added_to_sums_that_are_given(kind, I, one_hot, dtype):
+    case = make(kind, dtype, T=7, B=5, I=I, H=19, D=2, one_hot=one_hot)
     _, layer = case.forward(save=True)
     upstream = (case.dy, case.dh_n, case.dc_n)
     want = fused.backward(case.kind, Layout(), layer, *upstream)
@@ -75,6 +75,14 @@ def test_gradients_of_weights_are_added_to_sums_that_are_given(kind, one_hot, dt
     for name in ("dx", "dh_0", "dc_0"):
         got, alone = getattr(found, name), getattr(want, name)
         assert (got is None and alone is None) or torch.equal(got, alone), name
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+def test_layer_without_input_features_has_the_gradients_of_the_equations(kind, dtype, new_memory_is_nan):
+    case = make(kind, dtype, I=0, H=8, D=2)
+    for segment in (0, 2):
+        assert_computes_the_equations(case, case.run(segment))
 
 
 def test_sums_beside_gradients_of_their_own_are_refused():

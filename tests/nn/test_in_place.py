@@ -1,7 +1,11 @@
 """Writing into what a layer or cell returned, as policies with masks and residual connections do."""
 
+from contextlib import nullcontext
+from functools import partial
+
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 import unrolled.nn
 from tests.nn.compare import assert_close
@@ -35,7 +39,7 @@ WRITES = {
 
 def unpacked(output):
     y, state = output
-    return y.data, state
+    return y.data, state  # of a tensor, the tensor
 
 
 def segmented(layer):
@@ -132,6 +136,29 @@ def test_trace_and_results_share_no_memory(route, name, gradient):
         for record in records:
             record.zero_()
     assert all(map(torch.equal, results, returned))
+
+
+@pytest.mark.parametrize("how", [nullcontext, partial(FlopCounterMode, display=False)], ids=["eager", "operator"])
+@pytest.mark.parametrize("call", ["dense", "packed", "lengths", "recomputed"])
+@pytest.mark.parametrize("name", [*LAYERS, "PeepholeLSTM"])
+def test_gradients_do_not_see_what_numpy_writes_into_a_trace(name, call, how):
+    layer, x = getattr(unrolled.nn, name)(4, 4, dtype=torch.float64), torch.randn(5, 3, 4, dtype=torch.float64)
+
+    def after_write(value):
+        def traced(*given, **options):
+            y, state, trace = layer(*given, trace=True, **options)
+            for part in (trace.h, trace.c, *trace.gates.values()):
+                if part is not None and value is not None:
+                    unpacked((part, None))[0].numpy()[...] = value
+            return y, state
+
+        with how():
+            y, _ = CALLS[call](traced, x)
+        return torch.autograd.grad(y.square().sum(), list(layer.parameters()))
+
+    if call == "recomputed":
+        layer.checkpoint_steps, call = 2, "dense"
+    assert all(map(torch.equal, after_write(7.0), after_write(None)))
 
 
 @pytest.mark.parametrize("name", LAYERS)

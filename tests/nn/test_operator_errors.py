@@ -146,3 +146,11 @@ def test_traced_layer_refuses_a_sequence_without_a_step_as_the_layer_does(name, 
 def test_layer_of_functional_refuses_a_sequence_without_a_step(route):
     with pytest.raises(RuntimeError, match="Expected sequence length to be larger than 0 in RNN"):
         unn.functional.layer("GRU", X[:0], H_0, None, unn.GRU(3, 4).weights())
+
+
+def test_program_cast_to_a_type_that_the_core_lacks_says_so():
+    program = torch.export.export(unn.GRU(4, 6), (torch.randn(5, 3, 4),)).module().half()
+    with pytest.raises(ValueError, match=r"W_hh is torch.float16, expected float32, float64 or bfloat16; a program"):
+        program(torch.randn(5, 3, 4).half())
+    half = torch.export.export(unn.GRU(4, 6).half(), (torch.randn(5, 3, 4).half(),)).module()
+    assert half(torch.randn(5, 3, 4).half())[0].dtype == torch.float16

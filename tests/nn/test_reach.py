@@ -224,3 +224,40 @@ def test_a_stepper_refuses_what_it_cannot_hand_on():
         step(x)
     with pytest.raises(TypeError, match=r"use layer\.step"):
         vmap(step, in_dims=1, out_dims=1)(x[:, None])
+
+
+SPARSE = {"coo": torch.Tensor.to_sparse, "csr": torch.Tensor.to_sparse_csr, "oneDNN": torch.Tensor.to_mkldnn}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+@pytest.mark.parametrize("gradient", [False, True])
+@pytest.mark.parametrize("sparse", SPARSE)
+@pytest.mark.parametrize("name", ["LSTM", "GRUCell"])
+def test_what_is_sparse_is_named(name, sparse, gradient):
+    cell = name.endswith("Cell")
+    module, x = getattr(unrolled.nn, name)(4, 6), torch.randn(3, 4) if cell else torch.randn(5, 3, 4)
+    weight = "weight_hh" if cell else "weight_hh_l0"
+    given = SPARSE[sparse](getattr(module, weight).detach())
+    delattr(module, weight)
+    setattr(module, weight, given)
+    with (
+        torch.set_grad_enabled(gradient),
+        pytest.raises(NotImplementedError, match=r"W_hh of weights\[0\] has the layout"),
+    ):
+        module(x)
+    if cell:
+        cell = unrolled.nn.GRUCell(4, 6)
+        with torch.set_grad_enabled(gradient), pytest.raises(NotImplementedError, match="x has the layout torch"):
+            cell(SPARSE[sparse](x))
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged], ids=str)
+def test_what_is_nested_is_told_what_to_do(layout):
+    rows = torch.nested.nested_tensor([torch.randn(5, 4), torch.randn(3, 4)], layout=layout)
+    with pytest.raises(NotImplementedError, match="LSTM: input is a nested tensor; give torch"):
+        unrolled.nn.LSTM(4, 6, batch_first=True)(rows)
+    y, _ = unrolled.nn.LSTM(4, 6, batch_first=True)(
+        torch.nested.to_padded_tensor(rows, 0.0), lengths=torch.tensor([5, 3])
+    )
+    assert y.shape == (2, 5, 6)

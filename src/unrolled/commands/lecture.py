@@ -48,7 +48,7 @@ def draw_vanishing(gain: float = 0.9, hidden_size: int = 32, steps: int = 60, se
             check_memory(config, len(vocabulary))
             model = SequenceModel(config, vocabulary)
             with_gain(model, gain)
-            text = "".join(LETTERS[k] for k in torch.randint(len(LETTERS), (steps + 1,)).tolist())
+            text = "".join(LETTERS[k] for k in torch.randint(len(LETTERS), (steps + 1,), device="cpu").tolist())
             found[cell.upper()] = jacobians(model, text, lags=steps)
     title = f"Gradients of new networks, H {hidden_size}; every gate's block of W_hh has singular values {gain:g}"
     return plots_gradients.gradient_against_lag(found, title=title)
@@ -70,7 +70,7 @@ def draw_lags(cell: CellName = "rnn", hidden_size: int = 32, steps: int = 400, s
     """Draw how far the gradient of the last symbol reaches back while a network learns to repeat six letters."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        halves = torch.randint(4, (200, ECHO)).tolist()
+        halves = torch.randint(4, (200, ECHO), device="cpu").tolist()
         corpus = Corpus.from_sequences([[LETTERS[k] for k in half] * 2 for half in halves], validation=0, test=0)
         config = ModelConfig(cell=cell, hidden_size=hidden_size)
         log = max(1, steps // 40)

@@ -42,9 +42,9 @@ def to_pt2(source: Source, path: str | Path) -> None:
     network = network_from(source)
     if any(layer.kind == "LSTM_PEEPHOLE" for layer in network.layers):
         raise FormatError("torch cannot hold peepholes: torch.nn has no such layer")
-    example = torch.zeros(3, 2, dtype=torch.int64)
+    example = torch.zeros(3, 2, dtype=torch.int64, device="cpu")
     if not network.reads_symbols:
-        example = torch.zeros(3, 2, network.I, dtype=getattr(torch, str(network.dtype)))
+        example = torch.zeros(3, 2, network.I, dtype=getattr(torch, str(network.dtype)), device="cpu")
     sizes = {0: Dim("T", min=1, max=LARGEST), 1: Dim("B", min=1, max=LARGEST)}
     module = NetworkModule(network).eval().requires_grad_(False)
     with torch.no_grad():

@@ -33,7 +33,7 @@ from unrolled.saved.vocabulary import EOS, UNK
 #: The input of a gate that must be 1, or 0 if negative.
 SURE = 40.0
 #: tanh(1), the least output of an LSTM's counter above zero.
-ONE = float(torch.tensor(1.0).tanh())
+ONE = float(torch.tensor(1.0, device="cpu").tanh())
 
 #: Languages, and the cells with a golden model for each.
 GOLDEN = {
@@ -153,7 +153,7 @@ def _parity(language: Language, cell: str) -> SequenceModel:
     one = model.vocabulary.names.index("1")
     if cell == "relu":  # u = relu(s + x), v = relu(s + x - 1), s = u - 2 v
         W.W_ih[:, one] = 1.0
-        W.W_hh.copy_(torch.tensor([[1.0, -2.0], [1.0, -2.0]]))
+        W.W_hh.copy_(W.W_hh.new_tensor([[1.0, -2.0], [1.0, -2.0]]))
         W.b_ih[1] = -1.0
         bit: Signal = ((0, 1.0), (1, -2.0))
     else:  # u = tanh(80 (s + x) - 40), v = tanh(80 (s + x) - 120), both +-1; s = (u - v) / 2, of outputs +-one
@@ -161,8 +161,8 @@ def _parity(language: Language, cell: str) -> SequenceModel:
         candidate = {"rnn": "h", "gru": "n", "lstm": "g"}[cell]
         W_i, W_h, b_i = (getattr(W, name + candidate) for name in ("W_i", "W_h", "b_i"))
         W_i[:, one] = 2 * SURE
-        W_h.copy_(torch.tensor([[SURE, -SURE], [SURE, -SURE]]) / one_out)
-        b_i.copy_(torch.tensor([-SURE, -3 * SURE]))
+        W_h.copy_(W_h.new_tensor([[SURE, -SURE], [SURE, -SURE]]) / one_out)
+        b_i.copy_(b_i.new_tensor([-SURE, -3 * SURE]))
         if cell == "gru":
             W.b_ir.fill_(SURE)
             W.b_iz.fill_(-SURE)
@@ -201,6 +201,6 @@ def _empty(language: Language, cell: str, H: int) -> SequenceModel:
     legal = language.legal(language.start())
     for parameter in model.parameters():
         parameter.zero_()
-    allowed = torch.tensor([name in legal for name in model.vocabulary.names])
+    allowed = torch.tensor([name in legal for name in model.vocabulary.names], device=model.start.device)
     model.start.copy_(torch.where(allowed, 0.0, -SURE).log_softmax(0))
     return model

@@ -64,7 +64,7 @@ class Recogniser(HeadedModel):
         Args: x (T, B) int64 or (T, B, I); lengths (B,) int64, each at least 1, all T by default.
         """
         h = self.states(x, lengths)
-        last = h[-1] if lengths is None else h[lengths - 1, torch.arange(h.shape[1])]
+        last = h[-1] if lengths is None else h[lengths - 1, torch.arange(h.shape[1], device=h.device)]
         return linear(last, self.head.weight, self.head.bias)
 
 
@@ -101,11 +101,12 @@ class Transducer(HeadedModel):
         Args: x (T, B) int64 or (T, B, I); N: answers to each row; lengths (B,) int64, all T by default.
         """
         T, B = x.shape[:2]
-        ends = torch.full((B,), T) if lengths is None else lengths
+        ends = torch.full((B,), T, device=x.device) if lengths is None else lengths
         blank = 0 if isinstance(self.inputs, int) else self.inputs.eos_id
         x = pad(x, (0,) * (2 * x.dim() - 2) + (0, N), value=blank)
-        past = torch.arange(T + N)[:, None] >= ends
+        past = torch.arange(T + N, device=x.device)[:, None] >= ends
         x = torch.where(past if x.dim() == 2 else past[..., None], blank, x)
         h = self.states(x, ends + N)
-        answering = h[ends + torch.arange(N)[:, None], torch.arange(B)]  # (N, B, H)
+        steps, rows = torch.arange(N, device=x.device)[:, None], torch.arange(B, device=x.device)
+        answering = h[ends + steps, rows]  # (N, B, H)
         return linear(answering, self.head.weight, self.head.bias)

@@ -56,7 +56,7 @@ class NoisyReplicas:
             for _ in range(math.ceil(T / SEGMENT))
         ]
         whole = (len(seeds), len(self._segments) * SEGMENT, B)
-        self.ids = torch.zeros(whole, dtype=torch.int64)
+        self.ids = torch.zeros(whole, dtype=torch.int64, device="cpu")
         self.y, self.dy = weights[0].new_zeros((*whole, width)), weights[0].new_zeros((*whole, width))
         self._sigma, self._rngs = sigma, [np.random.default_rng([seed, 3]) for seed in seeds]
 

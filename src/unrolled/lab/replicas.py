@@ -67,7 +67,7 @@ class Replicas:
         self.weights, self.gradients = weights, gradients or []
         like = weights[1]
         width = width or H
-        self.ids = torch.zeros((S, T, B), dtype=torch.int64)
+        self.ids = torch.zeros((S, T, B), dtype=torch.int64, device="cpu")
         self.y = like.new_zeros((S, T, B, width))
         self.dy = like.new_zeros((S, T, B, width)) if gradients else like.new_zeros(0)
         gates, cells = fused.saved_shapes(kind, (T, B), S, H, like.dtype) if gradients else ([0], [0])
@@ -100,7 +100,7 @@ class Replicas:
         if not 0 < T <= self.T:
             raise ValueError(f"Replicas: asked for T = {T}, expected 1 to {self.T}, the longest it was made for")
         if not core_reads(*self.weights, *self.gradients):
-            raise Unseen("a weight", self.weights[0], "the replicas' memory is their own")
+            raise Unseen.of("a weight", self.weights[0], "the replicas' memory is their own")
         layers, gradients = zip(*(self._views(s, T) for s in replicas), strict=True)
         fused.run(
             self.kind, Layout(), layers, gradients if backward else (), bool(self.gradients), 0, threads=self.threads

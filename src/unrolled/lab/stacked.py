@@ -140,7 +140,7 @@ class StackedModels:
 
 def _stacked(S: int, shapes: dict[str, tuple[int, ...]], ends: list[int]) -> tuple[Array, list[torch.Tensor]]:
     """Return zeros (S, P), and for each name a view (S, *shape) of them."""
-    flat = torch.zeros(S, ends[-1])
+    flat = torch.zeros(S, ends[-1], dtype=torch.float32, device="cpu")
     starts = [0, *ends[:-1]]
     views = [flat[:, a:b].view(S, *shape) for a, b, shape in zip(starts, ends, shapes.values(), strict=True)]
     return flat.numpy(), views

@@ -104,13 +104,13 @@ def _accuracy(
     for k, n in enumerate(sizes):
         rng = np.random.default_rng([0, n])
         drawn: list[Any] = [task.sample(rng, n) for _ in range(INPUTS)]
-        lengths = torch.tensor([len(given) for given, _ in drawn])
+        lengths = torch.tensor([len(given) for given, _ in drawn], device="cpu")
         N = max(len(answer) for _, answer in drawn)
-        x = torch.zeros((int(lengths.max()), INPUTS), dtype=torch.int64)
-        targets = torch.full((N, INPUTS), -1)
+        x = torch.zeros((int(lengths.max()), INPUTS), dtype=torch.int64, device="cpu")
+        targets = torch.full((N, INPUTS), -1, device="cpu")
         for b, (given, answer) in enumerate(drawn):
             x[: len(given), b] = torch.from_numpy(vocabulary.encode(given))
-            targets[: len(answer), b] = torch.tensor([number[symbol] for symbol in answer])
+            targets[: len(answer), b] = targets.new_tensor([number[symbol] for symbol in answer])
         for s, model in enumerate(models):
             right = (_answers(model, x, lengths, N) == targets) | (targets < 0)
             asked = targets >= 0
@@ -122,5 +122,7 @@ def _accuracy(
 def _answers(model: HeadedModel, x: Tensor, lengths: Tensor, N: int) -> Tensor:
     """Return the most probable answers (N, B)."""
     if isinstance(model, Transducer):
-        return torch.as_tensor(model(x, N, lengths).argmax(-1))
-    return torch.as_tensor(model(x, lengths).argmax(-1)).view(-1, x.shape[1])
+        found: Tensor = model(x, N, lengths).argmax(-1)
+        return found
+    found = model(x, lengths).argmax(-1)
+    return found.view(-1, x.shape[1])

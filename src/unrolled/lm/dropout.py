@@ -60,11 +60,11 @@ def kept(x: Tensor, p: float) -> Mask | None:
     """Draw a mask for x, (T, B, H) or a weight; None if p is 0."""
     if not p:
         return None
-    seed = int(torch.empty((), dtype=torch.int64).random_(-(2**63), None))
+    seed = int(torch.empty((), dtype=torch.int64, device="cpu").random_(-(2**63), None))
     whole = _whole.get() if x.dim() == 3 else None  # a weight has no rows of a batch
     if whole is None:
         return Mask(seed, p)
-    places = torch.arange(x.shape[0])[:, None] * whole.B + torch.from_numpy(whole.rows)  # (T, B)
+    places = torch.arange(x.shape[0], device=x.device)[:, None] * whole.B + torch.from_numpy(whole.rows)  # (T, B)
     return Mask(seed, p, places.flatten() * x.shape[2])
 
 
@@ -76,7 +76,7 @@ def masked(x: Tensor, mask: Mask | None, dtype: torch.dtype | None = None) -> Te
     dtype = dtype or x.dtype
     if mask is None and dtype == x.dtype:
         return x
-    y = torch.empty(x.shape, dtype=dtype)
+    y = torch.empty(x.shape, dtype=dtype, device=x.device)
     seed, p, starts = mask or Mask(0, 0.0)
     elementwise.drop(x, y, seed, p, torch.get_num_threads(), starts=starts)
     return y

@@ -72,7 +72,7 @@ class SequenceModel(torch.nn.Module):
         V, E, H, L = len(vocabulary), config.embedding_size, config.hidden_size, config.num_layers
         self.embedding = torch.nn.Embedding(V, E) if E else None
         self.rnn = recurrent_layers(config, E or V)
-        self.rnn.drop = dropout
+        self.rnn.dropout_function = dropout
         self.head = torch.nn.Linear(H, V)
         with torch.no_grad():
             self.head.weight.mul_(HEAD_SCALE)

@@ -40,7 +40,7 @@ class FlatParameters:
         starts = [0]
         for p in trained:
             starts.append(starts[-1] + -(-p.numel() // ALIGNMENT) * ALIGNMENT)
-        self.values = torch.nn.Parameter(torch.zeros(starts[-1], dtype=trained[0].dtype))
+        self.values = torch.nn.Parameter(trained[0].new_zeros(starts[-1]))
         self.spans = {id(p): span for p, span in zip(trained, itertools.pairwise(starts), strict=True)}
         for p, start in zip(trained, starts[:-1], strict=True):
             span = slice(start, start + p.numel())
@@ -88,7 +88,7 @@ class AdamW:
     def __init__(self, flat: FlatParameters, weight_decay: float):
         self.flat, self.values, self.weight_decay = flat, flat.values.data, weight_decay
         self.moments = {"exp_avg": torch.zeros_like(self.values), "exp_avg_sq": torch.zeros_like(self.values)}
-        self.steps = torch.zeros(())
+        self.steps = torch.zeros((), dtype=torch.float32, device="cpu")
 
     def step(self, learning_rate: float, scale: float) -> None:
         """Take one step with the gradients times `scale`, then zero them."""
@@ -140,7 +140,7 @@ class TorchOptimiser:
 
     def state_after(self, steps: int) -> dict[str, torch.Tensor]:
         """Return tensors of the names, types and shapes of the state after this many steps."""
-        return {name: torch.zeros(()) if name == "step" else self.values for name in self.kept if steps}
+        return {name: torch.zeros((), device="cpu") if name == "step" else self.values for name in self.kept if steps}
 
     def load_state(self, tensors: dict[str, torch.Tensor]) -> None:
         """Restore a state from :meth:`state`."""

@@ -83,7 +83,8 @@ class Run:
 
     Args: as :func:`unrolled.lm.training.train`.
     Raises: ValueError if the corpus is not encoded with the model's vocabulary, or not framed as the model, if its
-        weights are of a half type or all frozen, or if precision is bfloat16 and the weights are not float32.
+        weights are of a half type, all frozen or made in torch.inference_mode, or if precision is bfloat16 and they are
+        not float32.
     """
 
     def __init__(
@@ -101,6 +102,10 @@ class Run:
         if dtype not in (torch.float32, torch.float64):
             precision = option("precision", "bfloat16")
             raise ValueError(f"the weights are {dtype}, expected float32 or float64; {precision} trains float32 faster")
+        if any(p.is_inference() for p in model.parameters()):
+            raise ValueError(
+                "the model was made in torch.inference_mode, so nothing can be written to it; give copy.deepcopy(model)"
+            )
         if not any(p.requires_grad for p in model.parameters()):
             raise ValueError("every weight of the model is frozen, so there is nothing to train; give one a gradient")
         narrow = option("precision", config.precision) if config.precision == "bfloat16" else None

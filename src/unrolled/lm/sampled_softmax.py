@@ -74,7 +74,8 @@ class SampledSoftmax:
     def candidates(self, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the candidates of a batch, (C,) distinct, and the place of each target among them, (N,)."""
         wanted = targets >= 0
-        drawn = torch.searchsorted(self.cumulative, torch.rand(self.samples, dtype=self.cumulative.dtype))
+        u = torch.rand(self.samples, dtype=self.cumulative.dtype, device=self.cumulative.device)
+        drawn = torch.searchsorted(self.cumulative, u)
         drawn.clamp_(max=len(self.cumulative) - 1)  # the last sum may be less than 1 by a rounding
         chosen, found = torch.unique(torch.cat([targets[wanted], drawn]), return_inverse=True)
         places = targets.clone()

@@ -71,7 +71,7 @@ def train(
     """
     config, ranks = config or TrainingConfig(), ranks or join()
     callbacks = callbacks if ranks.first else ()
-    with ExitStack() as stack:
+    with ExitStack() as stack, torch.inference_mode(False), torch.enable_grad():  # whatever the caller's modes are
         stack.enter_context(ranks.reporting())
         for callback in callbacks:
             stack.callback(callback.close)

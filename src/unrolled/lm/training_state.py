@@ -105,4 +105,4 @@ def _expected(state: TrainingState, run: Run) -> Iterator[Expected]:
 
 
 def _dtype(tensor: torch.Tensor) -> np.dtype[Any]:
-    return torch.empty(0, dtype=tensor.dtype).numpy().dtype
+    return torch.empty(0, dtype=tensor.dtype, device="cpu").numpy().dtype

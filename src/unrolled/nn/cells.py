@@ -14,9 +14,9 @@ from torch.fx import Proxy
 from torch.nn.modules.rnn import RNNCellBase
 
 from unrolled.core.fields import Weights
-from unrolled.nn import checks, dispatch
+from unrolled.nn import checks, dispatch, fit
 from unrolled.nn.layout import STEP
-from unrolled.nn.modules import as_leaf, named, refuse_script, sharing_parameters
+from unrolled.nn.modules import OwnNames, as_leaf, named, refuse_script, sharing_parameters
 from unrolled.nn.reference import ZEROS, in_type
 from unrolled.notation import gate_count, has_cell_state
 
@@ -24,7 +24,7 @@ from unrolled.notation import gate_count, has_cell_state
 NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
-class RecurrentCell(RNNCellBase):
+class RecurrentCell(OwnNames, RNNCellBase):
     """What the three cells share."""
 
     #: torch's cell of the same name.
@@ -82,6 +82,7 @@ class RecurrentCell(RNNCellBase):
         name, W, layout = self.stock.__name__, weights.W_ih, STEP
         batched = checks.rank(name, x, lowest=1)
         checks.cell_state_ranks(name, states)
+        fit.dense(x, states, [weights])
         autocast = dispatch.autocast_type(x)
         if reset_states:
             checks.has_reset(reset)
@@ -101,6 +102,7 @@ class RecurrentCell(RNNCellBase):
             after = list(found) if isinstance(found, tuple) else [found]
         else:
             if narrow == torch.bfloat16:
+                fit.types(x, (), [weights], autocast=True)
                 x, states, weights, reset_states = in_type((x, states, weights, reset_states), narrow)
             h_0, c_0 = _with_direction(states)
             to = _with_direction(reset_states) if reset_states else ZEROS

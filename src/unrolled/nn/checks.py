@@ -78,13 +78,18 @@ def conversion(x: Tensor) -> str:
 def rank(name: str, x: Any, lowest: int) -> bool:
     """Return whether x is batched: `lowest` axes (features included) is one sequence, `lowest` + 1 a batch of them.
 
-    Raises: TypeError if x is no tensor; ValueError for any other number of axes.
+    Raises: TypeError if x is no tensor; NotImplementedError if it is a nested one; ValueError for any other number of
+        axes.
 
     >>> rank("LSTM", torch.zeros(5, 3, 4), lowest=2)
     True
     """
     if not is_tensor(x):
         raise TypeError(f"{name}: Expected input to be a Tensor or PackedSequence, got {type(x).__name__}")
+    if isinstance(x, Tensor) and x.is_nested:
+        raise NotImplementedError(
+            f"{name}: input is a nested tensor; give torch.nested.to_padded_tensor(input, 0.0) and lengths="
+        )
     axes: int = x.dim() + is_one_hot(x)
     if axes not in (lowest, lowest + 1):
         one = " of one-hot indices" if is_one_hot(x) else ""

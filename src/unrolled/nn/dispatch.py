@@ -49,9 +49,6 @@ from unrolled.nn.recompute import segment_steps
 from unrolled.nn.reference import ZEROS, LayerResult, ResetState, in_type
 from unrolled.notation import CELLS, has_cell_state
 
-#: Types the compiled core computes in.
-CORE_TYPES = (torch.float32, torch.float64, torch.bfloat16)
-
 _any_requires_grad = torch._C._any_requires_grad
 _grad_enabled = torch.is_grad_enabled
 _autocast_enabled = torch._C._is_any_autocast_enabled
@@ -131,6 +128,7 @@ def run(
     """Do what `layer` does, for callers who have checked the layout: choose the path and take it."""
     W_hh = weights[0].W_hh
     if torch.float16 in (x.dtype, W_hh.dtype) or autocast_type(x) is not None:
+        fit.types(x, (h_0, c_0, *reset_state), weights, autocast_type(x) is not None)
         inner = W_hh.dtype if W_hh.dtype in (torch.float64, torch.bfloat16) else torch.float32
         narrow = W_hh.dtype if checks.is_one_hot(x) else x.dtype
         x, h_0, c_0, weights, reset_state = in_type((x, h_0, c_0, weights, tuple(reset_state)), inner)
@@ -149,10 +147,15 @@ def run(
                     layout = layout.own()
                 return apply_layer(kind, layout, trace, segment_steps(kind, layout, x, steps), *inputs)  # type: ignore[no-any-return]
             tensors = fused.forward(kind, layout, x, h_0, c_0, weights, save=trace, reset_state=reset_state)
-            gates = fused.recorded(kind, layout, (tensors.gates, tensors.cells), W_hh) if trace else None
+            own = (tensors.gates, tensors.cells)
+            gates = fused.recorded(kind, layout, own, W_hh, copied=False) if trace else None
             return tensors.y, tensors.h_n, tensors.c_n, gates
         except fused.Unreadable:  # the operator can: torch's dispatcher knows how
             pass
+        except RuntimeError:
+            fit.dense(x, (h_0, c_0, *reset_state), weights)
+            raise
+    fit.dense(x, (h_0, c_0, *reset_state), weights)
     fit.tensors(kind, layout, x, h_0, c_0, weights, reset_state)
     layout = Layout(layout.batch_first, *map(savable, layout[1:]))
     if checks.is_one_hot(x):
@@ -164,7 +167,7 @@ def run(
         return reference.layer(kind, layout, x, h_0, c_0, weights, trace, reset_state)
     route = func.transformed if transforms_active() else operator.forward
     y, h_n, c_n, *saved = route(kind, layout, inputs, segment_steps(kind, layout, x, steps), trace)
-    return y, h_n, c_n, fused.recorded(kind, layout, saved, W_hh) if trace else None
+    return y, h_n, c_n, fused.recorded(kind, layout, saved, W_hh, copied=True) if trace else None
 
 
 def step(kind: str, x: Tensor, state: Any, weights: Sequence[Weights], stacked: bool) -> Any:
@@ -198,7 +201,7 @@ def _step_with_gradient(kind: str, x: Tensor, states: Sequence[Any], weights: We
     h_0, c_0 = (*states, None)[:2]
     try:
         h, c = apply_step(kind, x, h_0, c_0, *weights)
-    except ValueError:  # they do not fit each other
+    except (ValueError, RuntimeError):  # they do not fit each other, or are sparse; whoever is next says so
         return None
     return h if c is None else (h, c)
 
@@ -234,7 +237,7 @@ def _elsewhere(x: Tensor, dtype: torch.dtype) -> str | None:
     """Return why the core is not for such tensors, whoever calls."""
     if not x.is_cpu:
         return f"the core runs on the cpu, not on {x.device.type}"
-    if dtype not in CORE_TYPES:
+    if dtype not in fused.CORE_TYPES:
         return f"the core computes in float32, float64 and bfloat16, not {str(dtype).removeprefix('torch.')}"
     return None
 

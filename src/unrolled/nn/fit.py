@@ -6,7 +6,7 @@ and leaves the error message to this file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -142,6 +142,22 @@ def tensors(
                 raise Misfit(f"{name} is {checks.described(s)} on {s.device}, expected {expected}")
 
 
+def types(x: Tensor, states: Sequence[Tensor | None], weights: Sequence[Weights], autocast: bool) -> None:
+    """Raise `Misfit` unless all tensors have one type, or with autocast types that it casts.
+
+    For who is about to convert them all, after which a type that does not fit would no longer be seen.
+
+    Args: states: `STATES` from the first on, or none where they were checked before.
+
+    >>> W = torch.zeros(6, 6)
+    >>> types(torch.zeros(5, 3, 6), [None], [Weights(W, W.half())], autocast=True)
+    """
+    W_hh = weights[0].W_hh
+    for name, t in _named(x, states, weights):
+        if t is not None and not checks.is_one_hot(t) and checks.types_clash(t, W_hh, autocast):
+            raise Misfit(f"{name} is {checks.described(t)}, expected {W_hh.dtype}, which W_hh has; convert one of them")
+
+
 def values(x: Tensor, weights: Sequence[Weights], layout: Layout) -> None:
     """Raise if a length or a one-hot index is out of range; this reads the values of plain tensors.
 
@@ -169,6 +185,30 @@ def memory(named: Mapping[str, Tensor | None]) -> None:
             raise RuntimeError(
                 f"{name} has elements, but its data is not allocated: its storage was resized to nothing"
             )
+
+
+def dense(x: Tensor, states: Sequence[Tensor | None], weights: Sequence[Weights]) -> None:
+    """Raise NotImplementedError, as torch's operators do, for a tensor that is sparse or in a layout of oneDNN's.
+
+    >>> W = torch.zeros(6, 6)
+    >>> dense(torch.zeros(5, 3, 6), [None], [Weights(W, W)])
+    """
+    for name, t in _named(x, states, weights):
+        if t is not None and t.layout not in (torch.strided, torch.jagged):
+            raise NotImplementedError(
+                f"{name} has the layout {t.layout}, which only torch's reads; give its to_dense()"
+            )
+
+
+def _named(
+    x: Tensor, states: Sequence[Tensor | None], weights: Sequence[Weights]
+) -> Iterator[tuple[str, Tensor | None]]:
+    """Yield the tensors of a layer, or of a stack, with their names; states: `STATES` from the first on."""
+    yield "x", x
+    yield from zip(STATES, states, strict=False)
+    for k, own in enumerate(weights):
+        for name, w in own._asdict().items():
+            yield f"{name} of weights[{k}]", w
 
 
 def packed_values(x: Tensor, layout: Layout, states: Sequence[Tensor | None]) -> None:

@@ -22,7 +22,11 @@ from unrolled.nn.reach import PLAIN
 from unrolled.nn.reference import ZEROS, ResetState
 from unrolled.notation import CELLS, gate_count, has_cell_state
 
-_core.use_library(Tensor.__dlpack_c_exchange_api__, torch.empty(0).is_neg, tuple(PLAIN - {type(None)}))
+_core.use_library(Tensor.__dlpack_c_exchange_api__, torch.empty(0, device="cpu").is_neg, tuple(PLAIN - {type(None)}))
+
+
+#: Types the compiled core computes in.
+CORE_TYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 
 class Unreadable(ValueError):
@@ -88,12 +92,14 @@ def block_steps(B: int) -> int:
     return _core.block_steps(B)
 
 
-def recorded(kind: str, layout: Layout, saved: Sequence[Tensor], W_hh: Tensor) -> dict[str, Tensor]:
-    """Return every gate and cell state by name, (D, *rows, H): views of what was saved, zero past the end of a row.
+def recorded(kind: str, layout: Layout, saved: Sequence[Tensor], W_hh: Tensor, *, copied: bool) -> dict[str, Tensor]:
+    """Return every gate and cell state by name, (D, *rows, H), zero past the end of a row.
 
     Names are "c", "i", "f", "g", "o" or "r", "z", "n", "hn".
+
+    Args: copied: give no views of what was saved: a backward pass may read that, and nobody notices NumPy's writes.
     """
-    gates, cells = (s.detach().to(W_hh.dtype) for s in saved)
+    gates, cells = (s.detach().to(W_hh.dtype, copy=copied) for s in saved)
     H = W_hh.shape[0] // gate_count(kind)
     named = {"c": cells[..., :H]} if has_cell_state(kind) else {}
     named |= {name: gates[..., slot, :H] for slot, name in enumerate(CELLS[kind].saved)}
@@ -237,6 +243,11 @@ def _refuse(
         fit.layout(one.x, layout)
         fit.tensors(kind, layout, one.x, one.h_0, one.c_0, one.weights, reset_state)
         fit.values(one.x, one.weights, layout)
+        if (dtype := one.weights[0].W_hh.dtype) not in CORE_TYPES:
+            raise Unreadable(
+                f"W_hh is {dtype}, expected float32, float64 or bfloat16; a program that was traced or exported "
+                "computes in no other type, unless the module had that type before"
+            )
     for one, d in zip_longest(layers, gradients):
         for name, t, shape in _expected(kind, layout, one, d, segment):
             if not _core.reads(t):

@@ -17,6 +17,8 @@ from unrolled.notation import gate_parameters, textbook_names
 
 _Module = TypeVar("_Module", bound=torch.nn.Module)
 
+#: Attributes of our own classes that anybody may set.
+_SETTABLE = ("checkpoint_steps", "dropout_function")
 #: Hooks of torch that compute a weight from others before each call, whatever the call is given.
 _COMPUTING = (prune.BasePruningMethod, WeightNorm, SpectralNorm)
 
@@ -125,11 +127,47 @@ def has_own_forward(module: torch.nn.Module) -> bool:
     return "forward" in vars(module) or not type(module).forward.__module__.startswith(("torch.nn.", "unrolled.nn."))
 
 
+def taken(cls: type[torch.nn.Module], name: str) -> bool:
+    """Return whether a layer or cell of this class has something of this package's under a name, and torch's has not.
+
+    An attribute of that name, such as ``self.step = torch.nn.Linear(6, 2)`` in a subclass, would hide it or be hidden.
+
+    >>> from unrolled.nn import LSTM
+    >>> taken(LSTM, "step"), taken(LSTM, "head"), taken(LSTM, "dropout"), taken(torch.nn.LSTM, "step")
+    (True, False, False, False)
+    """
+    first = next((c for c in cls.__mro__ if name in vars(c)), None)
+    ours = first is not None and first.__module__.startswith("unrolled.nn.")
+    return ours and name not in _SETTABLE and not hasattr(cls.stock, name)  # type: ignore[attr-defined]
+
+
+class OwnNames(torch.nn.Module):
+    """A layer or cell of this package: nothing is set on it under a name that is `taken`."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if taken(type(self), name):
+            package = next(c.__name__ for c in type(self).__mro__ if c.__module__.startswith("unrolled.nn."))
+            raise AttributeError(
+                f"{name} cannot be set on {type(self).__name__}: {package} of unrolled.nn has something else of that "
+                "name, which torch's lacks; choose another",
+                name=name,
+                obj=self,
+            )
+        super().__setattr__(name, value)
+
+
+def names_taken(module: torch.nn.Module, cls: type[torch.nn.Module]) -> str:
+    """Return the attributes of a module whose names are `taken` in the class that it is to have, or nothing."""
+    held = (*vars(module), *module._modules, *module._parameters, *module._buffers)
+    return ", ".join(name for name in held if taken(cls, name))
+
+
 def sharing_parameters(module: torch.nn.Module, cls: type[_Module]) -> _Module:
     """Return a module of another class that shares the Parameters, buffers, hooks and settings of this one.
 
     Args: a layer or cell of torch or of this package, and the class of the same name in the other.
-    Raises: TypeError for a parametrized module, whose class is its own, and for one whose forward was replaced.
+    Raises: TypeError for a parametrized module, whose class is its own, for one whose forward was replaced, and for one
+        with attributes whose names are `taken`.
 
     >>> from unrolled.nn import LSTM
     >>> stock = torch.nn.LSTM(4, 6)
@@ -146,10 +184,20 @@ def sharing_parameters(module: torch.nn.Module, cls: type[_Module]) -> _Module:
             f"this {type(module).__name__} has a forward of its own, which would be left out or go on calling the old "
             "one; take it off first"
         )
+    if names := names_taken(module, cls):
+        raise TypeError(
+            f"this {type(module).__name__} has attributes of its own, {names}, whose names {cls.__name__} of "
+            "unrolled.nn has for something else; give them others first"
+        )
     other = cls.__new__(cls)
     for key, value in module.__dict__.items():
         # The registries are copied: a hook or a parameter added to one is not added to the other.
         other.__dict__[key] = copy(value) if isinstance(value, (dict, list, set)) else value
+    other._compiled_call_impl = None  # compile() compiled a call of the other class
+    hooks: dict[int, Any] = other._load_state_dict_pre_hooks
+    for number, hook in hooks.items():
+        if hook.with_module and hook.module() is module:
+            hooks[number] = type(hook)(hook.hook, other)
     return other
 
 

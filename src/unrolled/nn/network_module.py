@@ -87,7 +87,7 @@ class NetworkModule(torch.nn.Module):
         if lengths is not None:
             x, _ = pad_packed_sequence(x, total_length=T)
         if self.when == "last":
-            x = x[-1] if lengths is None else x[lengths - 1, torch.arange(B)]
+            x = x[-1] if lengths is None else x[lengths - 1, torch.arange(B, device=x.device)]
         if self.head is not None:
             x = self.head(x)
         return x if self.softmax is None else self.softmax(x), tuple(after)

@@ -77,14 +77,16 @@ def core_reads(*tensors: Tensor | None) -> bool:
 class Unseen(TypeError):
     """A call that only the core can serve, where torch would have to see what happens.
 
-    >>> raise Unseen("x", torch.zeros(3), "leave the mode")  # doctest: +ELLIPSIS
+    >>> raise Unseen.of("x", torch.zeros(3), "leave the mode")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
     unrolled.nn.reach.Unseen: x is a Tensor, expected a plain Tensor ...
     """
 
-    def __init__(self, name: str, given: object, what_to_do: str):
-        super().__init__(
+    @classmethod
+    def of(cls, name: str, given: object, what_to_do: str) -> Unseen:
+        """Return the error for an argument of this name."""
+        return cls(
             f"{name} is a {type(given).__name__}, expected a plain Tensor outside of torch's tracers, transforms and "
             f"modes: {what_to_do}"
         )

@@ -20,9 +20,9 @@ from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.config.checks import CheckpointSteps, check_checkpoint_steps
 from unrolled.core.fields import Layout, Weights
-from unrolled.nn import checks, dispatch
+from unrolled.nn import checks, dispatch, fit
 from unrolled.nn.layout import Arguments, Arrangement, Rows
-from unrolled.nn.modules import as_leaf, check_count, is_hooked, named, refuse_script, sharing_parameters
+from unrolled.nn.modules import OwnNames, as_leaf, check_count, is_hooked, named, refuse_script, sharing_parameters
 from unrolled.nn.network import save
 from unrolled.nn.reach import batch_size, is_traced
 from unrolled.nn.recording import trace_of
@@ -34,7 +34,7 @@ from unrolled.notation import gate_parameters, has_cell_state, name_here, stored
 State: TypeAlias = Tensor | tuple[Tensor, Tensor]
 
 
-class RecurrentLayer(torch.nn.RNNBase):
+class RecurrentLayer(OwnNames, torch.nn.RNNBase):
     """A stack of layers over whole sequences, or step by step."""
 
     #: torch's layer of the same name, or the nearest one, whose error messages this layer uses.
@@ -44,7 +44,7 @@ class RecurrentLayer(torch.nn.RNNBase):
     #: Steps whose gates the backward pass recomputes together, "auto", or None to save all; may be set at any time.
     checkpoint_steps: CheckpointSteps = None
     #: Dropout between stacked layers; torch's own, so that a seed draws the masks that torch's layer draws.
-    drop: Callable[..., Tensor] = staticmethod(dropout)
+    dropout_function: Callable[..., Tensor] = staticmethod(dropout)
 
     def __init__(self, *arguments: Any, checkpoint_steps: CheckpointSteps, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -129,6 +129,7 @@ class RecurrentLayer(torch.nn.RNNBase):
             recorded: list[tuple[Tensor, dict[str, Tensor]]] = []
         else:
             if autocast == torch.bfloat16:
+                fit.types(x, (), weights, autocast=True)
                 x, states, weights, reset_states = in_type((x, states, weights, reset_states), autocast)
             y, finals, recorded = self._unroll(x, states, layout, weights, trace, reset_states)
 
@@ -221,7 +222,7 @@ class RecurrentLayer(torch.nn.RNNBase):
             own, reset_state = weights[k * D : (k + 1) * D], of_layer(reset_states, k, L, D) if reset_states else ZEROS
             return dispatch.run(self.mode, layout, x, h_0, c_0, own, trace, self.checkpoint_steps, reset_state)
 
-        between = partial(self.drop, p=p) if p else None
+        between = partial(self.dropout_function, p=p) if p else None
         outputs, finals, gates = run_stack(run_layer, x, states, L, D, between)
         recorded = [(y.detach().clone(), g) for y, g in zip(outputs, gates, strict=True)] if trace else []
         return outputs[-1], finals, recorded

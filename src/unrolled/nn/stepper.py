@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unrolled.config.checks import PositiveInt, check_value
 from unrolled.core.stepper import CoreStepper, LayerWeights
-from unrolled.nn import checks, dispatch, fit, reference
+from unrolled.nn import checks, fit, fused, reference
 from unrolled.nn.modules import beyond_weights
 from unrolled.nn.reach import PLAIN_TENSORS, Unseen, is_open
 
@@ -47,7 +47,7 @@ class Stepper:
         if more := beyond_weights(layer, hooks_after=True):
             raise ValueError(f"{name} has {more}, which single steps would leave out; take that off, or use layer.step")
         check_value("batch_size", batch_size, PositiveInt)
-        if W.device.type != "cpu" or W.dtype not in dispatch.CORE_TYPES:
+        if W.device.type != "cpu" or W.dtype not in fused.CORE_TYPES:
             raise ValueError(
                 f"the weights of {name} are {W.dtype} on {W.device}, expected float32, float64 or bfloat16 on cpu"
             )
@@ -73,7 +73,7 @@ class Stepper:
             TypeError too where torch would have to see what happens.
         """
         if type(x) not in PLAIN_TENSORS or not is_open():
-            raise Unseen("x", x, "the stepper's memory is its own; use layer.step")
+            raise Unseen.of("x", x, "the stepper's memory is its own; use layer.step")
         if reset is not None or reset_state is not None:
             self._check(x)
             self._reset(x, reset, reset_state)

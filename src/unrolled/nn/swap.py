@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 from unrolled.nn.cells import GRUCell, LSTMCell, RecurrentCell, RNNCell
 from unrolled.nn.class_tests import class_tests
 from unrolled.nn.layers import GRU, LSTM, RNN
-from unrolled.nn.modules import sharing_parameters
+from unrolled.nn.modules import names_taken, sharing_parameters
 from unrolled.nn.recurrent_layer import RecurrentLayer
 
 _Model = TypeVar("_Model", bound=torch.nn.Module)
@@ -126,6 +126,11 @@ def _fate(module: torch.nn.Module, turns: dict[type[torch.nn.Module], type[torch
     cls = type(module)
     if "forward" in vars(module):
         return False, "a forward of its own was put onto it, which would go on calling the old one; take it off first"
+    if cls in turns and (names := names_taken(module, turns[cls])):
+        return (
+            False,
+            f"{_shown(turns[cls])} has something else under the names of its own attributes {names}; rename them",
+        )
     if cls in turns:
         return True, f"becomes {_shown(turns[cls])}"
     if isinstance(module, (*turns.values(),)):

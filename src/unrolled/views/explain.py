@@ -8,6 +8,7 @@ and h.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +36,7 @@ Array = NDArray[Any]
 AT_MOST = 20
 
 
+@torch.inference_mode(False)
 def explain(model: SequenceModel, text: Text, *, at_most: int = AT_MOST) -> Explanation:
     """Write down every number of a forward and a backward pass.
 
@@ -136,6 +138,8 @@ def _backward(read: TextTrace, back: tuple[LayerGradients, ...], t: int, target:
 
 def _weight_gradients(model: SequenceModel, ids: Array, targets: Array) -> dict[str, Array]:
     """Return the gradient of every weight, as the backward pass of a training step finds it."""
+    if not all(p.requires_grad and not p.is_inference() for p in model.parameters()):
+        model = deepcopy(model).requires_grad_()
     named = dict(model.named_parameters())
     with torch.enable_grad(), model.evaluating():
         loss, _ = model.loss(torch.from_numpy(ids)[:, None], torch.from_numpy(targets)[:, None])

@@ -23,6 +23,7 @@ from unrolled.core.fields import Weights
 from unrolled.core.free_memory import available
 from unrolled.corpus.batching import IGNORED
 from unrolled.nn import dispatch
+from unrolled.nn.layout import savable
 from unrolled.nn.reference import LayerResult
 from unrolled.nn.stack import run_stack
 from unrolled.notation import cell_name, gate_slice
@@ -90,6 +91,7 @@ class TextGradients:
         return _norms(self.dx)
 
 
+@torch.inference_mode(False)
 def gradients(
     model: SequenceModel, text: Text, *, position: int | None = None, symbol: str | None = None, at_most: int = AT_MOST
 ) -> TextGradients:
@@ -139,6 +141,7 @@ def gradients(
     return TextGradients(tuple(names[k] for k in ids[first:]), first, loss.item(), tuple(layers), dx[:, 0].numpy())
 
 
+@torch.inference_mode(False)
 def saliency(
     model: SequenceModel, text: Text, position: int = -1, *, symbol: str | None = None, at_most: int = AT_MOST
 ) -> Array:
@@ -166,6 +169,7 @@ def saliency(
     return norms
 
 
+@torch.inference_mode(False)
 def connectivity(model: SequenceModel, text: Text) -> Array:
     """Return the saliency at every position at once, (T, T): row t is how much each symbol mattered after text[t].
 
@@ -186,13 +190,13 @@ def connectivity(model: SequenceModel, text: Text) -> Array:
     if needed > free:
         said = f"the text has {counted(T, 'symbol')}, whose connectivity takes about {sized(needed)}"
         raise MemoryError(f"{said}, and {sized(free)} are free; take a shorter text")
-    state = tuple(s.detach() for s in model.initial_state(T))
+    state = tuple(map(_constant, model.initial_state(T)))
     with torch.enable_grad():
         x = _vectors(model, torch.from_numpy(ids)[:, None]).expand(T, T, -1).clone().requires_grad_()  # (T, B, I)
-        unrolled = _unroll(model, x, state, probe=False, lengths=torch.arange(1, T + 1))
-        last = torch.arange(T)
+        unrolled = _unroll(model, x, state, probe=False, lengths=torch.arange(1, T + 1, device=x.device))
+        last = torch.arange(T, device=x.device)
         logits = unrolled.logits[last, last]  # (B, V)
-        aims = torch.tensor([*ids[1:].tolist(), int(logits[-1].argmax())])
+        aims = torch.tensor([*ids[1:].tolist(), int(logits[-1].argmax())], device=x.device)
         (dx,) = torch.autograd.grad(logits[last, aims].sum(), [x])
     return _norms(dx.transpose(0, 1).numpy())
 
@@ -215,7 +219,7 @@ def check_position(position: int, first: int, T: int) -> int:
 def state_after(model: SequenceModel, ids: Ids) -> State:
     """Return the state after these symbols (T,), each (L, 1, H) and constant; the initial one if there are none."""
     if not len(ids):
-        return tuple(s.detach() for s in model.initial_state(1))
+        return tuple(map(_constant, model.initial_state(1)))
     state: State | None = None
     with torch.no_grad(), model.evaluating():
         for symbols in torch.split(torch.from_numpy(ids)[:, None], CHUNK):  # what each gives is not kept
@@ -242,17 +246,18 @@ def _unroll(
     probes: list[Tensor] = []
 
     def run_layer(k: int, x: Tensor, h_0: Tensor | None, c_0: Tensor | None) -> LayerResult:
-        weights = Weights._make(None if w is None else w.detach() for w in model.layer_weights()[k])
+        weights = Weights._make(None if w is None else _constant(w) for w in model.layer_weights()[k])
         if probe:
             GH = len(weights.W_ih)
             probes.append(x.new_zeros(*x.shape[:2], GH, requires_grad=True))
-            x, identity = torch.cat([x, probes[-1]], 2), torch.eye(GH, dtype=weights.W_ih.dtype)
+            identity = torch.eye(GH, dtype=x.dtype, device=x.device)
+            x = torch.cat([x, probes[-1]], 2)
             weights = weights._replace(W_ih=torch.cat([weights.W_ih, identity], 1))
         return dispatch.layer(kind, x, h_0, c_0, [weights], lengths=lengths, trace=True)
 
     outputs, _, recorded = run_stack(run_layer, x, state, model.config.num_layers)
     gates = [{name: gate[0] for name, gate in of_layer.items()} for of_layer in recorded]
-    logits = linear(outputs[-1], model.W_hy.detach(), model.b_y.detach())
+    logits = linear(outputs[-1], _constant(model.W_hy), _constant(model.b_y))
     return _Unrolled(first, probes, outputs, gates, logits)
 
 
@@ -312,13 +317,19 @@ def _reach(model: SequenceModel, ids: Ids, at_most: int) -> tuple[int, State]:
 def _vectors(model: SequenceModel, ids: Tensor) -> Tensor:
     """Return what the first layer reads as vectors, (T, B, I): one-hot or embedded."""
     if model.embedding is not None:
-        return embedding(ids, model.E.detach())
+        return embedding(ids, _constant(model.E))
     return one_hot(ids, len(model.vocabulary)).to(model.head.weight.dtype)
+
+
+def _constant(t: Tensor) -> Tensor:
+    """Return a weight or state without a gradient, such that gradients can pass it wherever it was made."""
+    return savable(t.detach())
 
 
 def following(model: SequenceModel, ids: Ids) -> Tensor:
     """Return what follows each symbol (T,): the next; at the end EOS if the model learned sequences, else IGNORED."""
-    return torch.tensor([*ids[1:].tolist(), model.vocabulary.eos_id if model.framed else IGNORED])
+    end = model.vocabulary.eos_id if model.framed else IGNORED
+    return torch.tensor([*ids[1:].tolist(), end], device="cpu")
 
 
 def _aim(model: SequenceModel, ids: Ids, position: int, symbol: str | None, logits: Tensor) -> int:

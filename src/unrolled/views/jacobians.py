@@ -21,7 +21,7 @@ from unrolled.nn import dispatch
 from unrolled.notation import GATES
 from unrolled.saved.vocabulary import Text
 from unrolled.views.gradients import check_position, state_after
-from unrolled.views.traces import LayerTrace, check_layer, encoded, read
+from unrolled.views.traces import LayerTrace, check_layer, check_type, encoded, read
 
 if TYPE_CHECKING:
     from unrolled.lm.model import SequenceModel
@@ -49,6 +49,7 @@ class Jacobians:
     W_hh: float
 
 
+@torch.inference_mode(False)
 def jacobians(model: SequenceModel, text: Text, *, layer: int = -1, position: int = -1, lags: int = LAGS) -> Jacobians:
     """Return how strongly a layer's state depends on its own earlier states, against the lag.
 
@@ -81,7 +82,7 @@ def jacobians(model: SequenceModel, text: Text, *, layer: int = -1, position: in
     weights = tuple(torch.from_numpy(w) for w in seen.weights)
     before = [torch.from_numpy(s) for s in (seen.h_prev, seen.c_prev) if s is not None]  # each (K + 1, H)
     H = seen.h.shape[1]
-    eye = torch.eye(H, dtype=before[0].dtype)
+    eye = torch.eye(H, dtype=before[0].dtype, device=before[0].device)
     rows = [eye, torch.zeros_like(eye)][: len(before)]  # of dh_T by the h and c that enter the next step, (H, H)
     h_by_c = _h_by_c(seen)
     norms, scale = [], 0.0
@@ -109,7 +110,7 @@ def singular_values(model: SequenceModel, layer: int = -1) -> dict[str, float]:
     >>> sorted(singular_values(SequenceModel(ModelConfig(cell="lstm", hidden_size=5), Vocabulary("ab"))))
     ['f', 'g', 'i', 'o']
     """
-    W_hh = model.layer_weights()[check_layer(layer, model.config.num_layers)].W_hh.detach()
+    W_hh = _weights(model, layer)
     gates = GATES[model.config.kind]
     blocks = zip(gates, W_hh.chunk(len(gates)), strict=True)
     return {gate: _largest_singular(block) for gate, block in blocks}
@@ -123,8 +124,13 @@ def largest_singular_value(model: SequenceModel, layer: int = -1) -> float:
     >>> abs(largest_singular_value(model) - singular_values(model)["h"]) < 1e-6
     True
     """
-    W_hh = model.layer_weights()[check_layer(layer, model.config.num_layers)].W_hh.detach()
-    return _largest_singular(W_hh.mT)
+    return _largest_singular(_weights(model, layer).mT)
+
+
+def _weights(model: SequenceModel, layer: int) -> Tensor:
+    check_type(model)
+    W_hh: Tensor = model.layer_weights()[check_layer(layer, model.config.num_layers)].W_hh
+    return W_hh.detach()
 
 
 def _largest_singular(A: Tensor) -> float:

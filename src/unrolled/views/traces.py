@@ -265,12 +265,22 @@ def read(
 
 
 def encoded(model: SequenceModel, text: Text) -> Ids:
-    """Return the ids of a text, (T,); ValueError if there are none."""
+    """Return the ids of a text, (T,); ValueError if there are none, or for a model of a type that NumPy lacks."""
+    check_type(model)
     ids = model.vocabulary.encode(text)
     if not len(ids):
         raise ValueError("the text is empty; give at least one symbol to read")
     model.warn_of_more("views", stacklevel=4)
     return ids
+
+
+def check_type(model: SequenceModel) -> None:
+    """Raise ValueError unless NumPy can hold and multiply what a model computes."""
+    dtype = model.head.weight.dtype
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(
+            f"views read models of float32 and float64, this one is {dtype}; look at copy.deepcopy(model).float()"
+        )
 
 
 def check_layer(layer: int, L: int) -> int:

@@ -106,7 +106,7 @@ class SentGradients(Exchange):
     def finish(self, nats: float, stop: bool, run: Timed) -> tuple[float, bool]:
         """Send what has not gone yet, with the loss, and wait for all."""
         self._send_until(len(self.buckets))
-        numbers = torch.tensor(numbers_of(nats, stop, run, self.share), dtype=torch.float64)
+        numbers = torch.tensor(numbers_of(nats, stop, run, self.share), dtype=torch.float64, device="cpu")
         self._waits.append(self.send(numbers))
         for wait in self._waits:
             wait()

@@ -88,7 +88,7 @@ class Ranks(Alone):
         """Return the sum over all processes of each number."""
         if self.gathering:
             return self.gathering.sum(*numbers)
-        sums = torch.tensor(numbers, dtype=torch.float64)
+        sums = torch.tensor(numbers, dtype=torch.float64, device="cpu")
         self._summing(sums)()
         return tuple(sums.tolist())
 

@@ -55,14 +55,13 @@ class Eager(Function):
         weights, inputs = by_direction(flat), (x, h_0, c_0, h_reset, c_reset, *flat)
         tensors = fused.forward(kind, layout, x, h_0, c_0, weights, True, segment, (h_reset, c_reset))
         # The layout too: autograd then notices if somebody writes to a tensor of it before the backward pass.
-        kept = [tensors.y, tensors.gates, tensors.cells]
-        if _saved_tensor_hooks(True) is not None:  # nobody notices writes to what hooks keep
-            for k in range(3 if trace else 1):  # what the caller gets to see
-                kept[k] = kept[k].clone()
-        ctx.save_for_backward(*layout[1:], *inputs, *kept)
+        # Nobody notices writes to what hooks keep.
+        y = tensors.y if _saved_tensor_hooks(True) is None else tensors.y.clone()
+        ctx.save_for_backward(*layout[1:], *inputs, y, tensors.gates, tensors.cells)
         ctx.kind, ctx.batch_first, ctx.segment, ctx.count = kind, layout.batch_first, segment, len(inputs)
         ctx.set_materialize_grads(False)
-        gates = fused.recorded(kind, layout, (tensors.gates, tensors.cells), weights[0].W_hh) if trace else None
+        saved = (tensors.gates, tensors.cells)
+        gates = fused.recorded(kind, layout, saved, weights[0].W_hh, copied=True) if trace else None
         return tensors.y, tensors.h_n, tensors.c_n, gates
 
     @staticmethod

@@ -31,6 +31,9 @@ class RequestError(Exception):
         super().__init__(sentence)
         self.status, self.sentence, self.headers = status, sentence, dict(headers or {})
 
+    def __reduce__(self) -> tuple[type[RequestError], tuple[int, str, Mapping[str, str]]]:
+        return type(self), (self.status, self.sentence, self.headers)
+
     def response(self) -> Response:
         """Return the answer to send."""
         body = msgspec.json.encode(Problem(self.sentence))
