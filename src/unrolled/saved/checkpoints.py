@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import itertools
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -129,7 +129,8 @@ def save_checkpoint(
     checkpoints = folder / "checkpoints"
     with writing(folder):
         checkpoints.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=checkpoints))
+        unfinished = checkpoints / f".unfinished-{secrets.token_hex(8)}"
+        unfinished.mkdir()  # as every folder, for those whom the process lets read
         try:
             packed = pack(tensors)
             write_synced(unfinished / "training.safetensors", packed)
