@@ -87,7 +87,6 @@ def settings(page: Guard, limits: Limits) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE,
-        limit_concurrency=4 * limits.requests,
     )
 
 

@@ -16,8 +16,8 @@ _MADE = itertools.count()
 class Connection(H11Protocol):
     """An HTTP connection that is closed if no request comes in time.
 
-    If an address opens more connections than it may, the one that has waited longest for a request makes room; so
-    connections that say nothing keep nobody out.
+    If an address opens more connections than it may, or all together do, the one that has waited longest for a
+    request makes room; so connections that say nothing keep nobody out.
     """
 
     limits: Limits
@@ -40,9 +40,12 @@ class Connection(H11Protocol):
         self.order = next(_MADE)
         self._wait()
         everyone = [each for each in self.connections if isinstance(each, Connection)]
-        held = [each for each in everyone if each.host == self.host and not each.transport.is_closing()]
-        if len(held) > self.limits.connections:
-            min((each for each in held if each.waiting), key=lambda each: each.order).transport.abort()
+        held = [each for each in everyone if not each.transport.is_closing()]
+        of_one = [each for each in held if each.host == self.host]
+        for some, most in ((of_one, self.limits.connections), (held, self.limits.connections_in_all)):
+            if len(some) > most:
+                min((each for each in some if each.waiting), key=lambda each: each.order).transport.abort()
+                break
 
     def data_received(self, data: bytes) -> None:
         """Take what came; the time for a request does not begin anew with each byte."""
