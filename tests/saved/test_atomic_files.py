@@ -116,5 +116,5 @@ def test_file_may_have_every_name_that_its_system_takes(length, tmp_path):
 
 
 def test_name_that_is_too_long_is_said_to_be(tmp_path):
-    with pytest.raises(CheckpointError, match="File name too long; give it a shorter name$"):
+    with pytest.raises(CheckpointError, match=r"File name too long; give it a shorter name$"):
         atomic_files.write_whole(tmp_path / ("n" * 256), b"")

@@ -125,7 +125,7 @@ def in_place(path: Path, file: int) -> bool:
 
 
 def _before(path: Path) -> Path:
-    """Return where a file lies before it moves into its place; a name that would be too long for that is not repeated."""
+    """Return where a file lies before it moves into its place, also where a longer name would be too long."""
     name = path.name if len(os.fsencode(path.name)) <= LONGEST else sha256(os.fsencode(path.name))
     return path.with_name(f".{name}.unfinished")
 
@@ -195,6 +195,27 @@ def writing(place: Path | str, elsewhere: str = "name a folder that you can writ
 def to_json(value: dict[str, Any]) -> bytes:
     """Return a value as UTF-8 JSON with a final line end; ValueError if a number is not finite."""
     return json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False).encode() + b"\n"
+
+
+def recorded(path: Path) -> str:
+    """Return a path as a JSON file records it: from the root on, or as it is given if the folders above it forbid that.
+
+    What is not UTF-8 in the path itself stands there as escapes, by which nothing is found again.
+
+    >>> recorded(Path("/data/a.txt"))
+    '/data/a.txt'
+    """
+    whole = str(path.resolve())
+    return whole if in_utf8(whole) == whole else in_utf8(str(path))
+
+
+def in_utf8(name: str) -> str:
+    r"""Return a text in which bytes of a name that are not UTF-8, which Python passes on as surrogates, are escapes.
+
+    >>> in_utf8("b\udce9")
+    'b\\xe9'
+    """
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def from_json(data: bytes | str, kind: type[Parsed]) -> Parsed:
