@@ -28,8 +28,8 @@ from unrolled.extras import remedy
 from unrolled.words import sized
 
 FAILED, WRONG_USE = 1, 2
-#: Columns from which a width is obeyed.
-NARROW = 20
+#: Columns from which a width is obeyed, and up to which.
+NARROW, WIDE = 20, 1000
 
 app = App(
     name="unrolled",
@@ -89,6 +89,8 @@ def _widen() -> None:
         size = os.environ.get(name, "")
         if not re.fullmatch("[0-9]{1,6}", size) or int(size) < least:
             os.environ.pop(name, None)
+        elif int(size) > WIDE:
+            os.environ[name] = str(WIDE)
     if 0 < next(filter(None, map(_columns, range(3))), 0) < NARROW:
         os.environ.setdefault("COLUMNS", str(NARROW))
 

@@ -288,3 +288,10 @@ def test_commands_work_in_a_folder_whose_name_is_not_utf_8(tmp_path):
     for command in (["train", "--resume", "--out", "r", "--max-steps", "14"], ["evaluate", "r"]):
         assert unrolled(*command, cwd=folder).returncode == 0
     assert unrolled("prepare", "a.txt", "--out", "p", cwd=folder).returncode == 0
+
+
+def test_width_beyond_every_screen_is_that_of_a_thousand_columns():
+    """The help of a command was 90 MB of spaces."""
+    shown = shown_in(999_999, "train", "--help")
+    assert shown == shown_in(1000, "train", "--help")
+    assert max(map(len, shown)) == 1000

@@ -37,6 +37,10 @@ def parquet_rows(source: Source, column: str) -> Iterator[tuple[str, Any]]:
 
 
 def _column(source: Source, column: str, names: list[str]) -> str:
+    if names.count(column) > 1:
+        raise CorpusError(
+            f"{source}: {brief(column)} names {names.count(column)} columns; give them names of their own"
+        )
     if column in names:
         return column
     if not column and len(names) == 1:

@@ -1,10 +1,13 @@
-"""Connections to the server: how long one may take to ask, and how many one address may hold."""
+"""Connections to the server: how long one may take to ask, how many one address may hold, and what ends them all."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+from threading import Event
+from types import FrameType
 
+import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from unrolled.config.server import Limits
@@ -70,6 +73,22 @@ class Connection(H11Protocol):
         if self.deadline is not None:
             self.deadline.cancel()
             self.deadline = None
+
+
+class Server(uvicorn.Server):
+    """A server that tells running generations to end when it is asked to end itself.
+
+    Args: config: of the server; ending: what they look at.
+    """
+
+    def __init__(self, config: uvicorn.Config, ending: Event):
+        super().__init__(config)
+        self.ending = ending
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take a signal to end."""
+        self.ending.set()
+        super().handle_exit(sig, frame)
 
 
 def limited(limits: Limits) -> type[Connection]:
