@@ -85,6 +85,6 @@ def _shown(console: PlainConsole) -> Iterator[Progress]:
         if done and time.monotonic() - shown >= EVERY:
             shown = time.monotonic()
             left = (total - done) * (shown - begun) / done
-            console.print(f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB encoded, about {duration(left)} left")
+            console.print(f"{sized(done)} of {sized(total)} encoded, about {duration(left)} left")
 
     yield tell

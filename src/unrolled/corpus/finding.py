@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import stat
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from itertools import chain, compress
@@ -82,11 +83,11 @@ def _again(sources: Sequence[Source]) -> list[Source]:
     """Return the sources that are the same as one before them, by whatever name."""
     seen, again = set(), []
     for source in sources:
-        if source.path is None or not source.path.is_file():
+        if source.path is None:
             continue
         found = source.path.stat()
         place = (found.st_dev, found.st_ino, source.stretch)
-        if place in seen:
+        if place in seen and stat.S_ISREG(found.st_mode):
             again.append(source)
         seen.add(place)
     return again
@@ -113,17 +114,18 @@ def _walk(folder: Path, ours: Collection[Path]) -> tuple[list[Path], list[Path]]
 
     Args: the folder; those below it that are left out.
     """
-    refused: list[Path] = []
-    links: list[Path] = []
+    refused: list[str] = []
+    links: list[str] = []
     errors: list[OSError] = []
+    left_out = {*map(str, ours)}
     for parent, folders, files in os.walk(folder, onerror=errors.append):
-        at = Path(parent)
-        folders[:] = [name for name in folders if not _hidden(Path(name)) and at / name not in ours]
-        shown = [at / name for name in files if not _hidden(Path(name))]
-        links += [at / name for name in folders if (at / name).is_symlink()]
-        links += [file for file in shown if not file.exists() and file.is_symlink()]
-        refused += [file for file in shown if file.is_file() and not os.access(file, os.R_OK)]
-    return sorted([*refused, *(Path(error.filename) for error in errors)]), sorted(links)
+        folders[:] = [n for n in folders if not n.startswith(".") and os.path.join(parent, n) not in left_out]
+        links += [path for path in (os.path.join(parent, n) for n in folders) if os.path.islink(path)]
+        for path in (os.path.join(parent, n) for n in files if not n.startswith(".")):
+            if not os.access(path, os.R_OK):  # of a link, what it leads to
+                (refused if os.path.exists(path) else links).append(path)
+    refused += [error.filename for error in errors]
+    return sorted(map(Path, refused)), sorted(map(Path, links))
 
 
 def _of_file(path: Path, in_folder: bool, encoding: str) -> Iterator[Source]:
@@ -153,10 +155,11 @@ def _files(folder: Path, include: str) -> list[Path]:
         said = f"of a model, a run or a prepared corpus, and so skipped: {_first_of(sorted(ours))}"
         warnings.warn(said, CorpusWarning, stacklevel=5)
     refused, links = _walk(folder, ours)
+    unreadable = {*refused}
     for left_out, why in ((refused, "may not be read"), (links, "links to folders or to nothing")):
         if left_out:
             warnings.warn(f"{why}, and so skipped: {_first_of(left_out)}", CorpusWarning, stacklevel=5)
-    return sorted(p for p in found if ours.isdisjoint(p.parents) and p not in refused)
+    return sorted(p for p in found if ours.isdisjoint(p.parents) and p not in unreadable)
 
 
 def _first_of(names: Sequence[object]) -> str:
