@@ -223,7 +223,7 @@ def csv_cells(source: Source, column: str, delimiter: str = "", header: bool = T
 def _place(source: Source, column: str, first: list[str], header: bool) -> int:
     """Return the place, from 0, of a column in the rows of a source that begins with this row."""
     if header and first.count(column) > 1:
-        said = f"{brief(column)} names {first.count(column)} columns; name the one by its number from 1"
+        said = f"{brief(column)} names {counted(first.count(column), 'column')}; name the one by its number from 1"
         raise CorpusError(f"{source}: {said} ({option('column')})")
     if header and column in first:
         return first.index(column)
