@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 the run failed, 2 wrong use.  An error is one sentence on 
 from __future__ import annotations
 
 import keyword
+import logging
 import os
 import re
 import sys
@@ -27,8 +28,8 @@ from unrolled.extras import remedy
 from unrolled.words import sized
 
 FAILED, WRONG_USE = 1, 2
-#: Columns from which a width is obeyed.
-NARROW = 20
+#: Columns from which a width is obeyed, and up to which.
+NARROW, WIDE = 20, 1000
 
 app = App(
     name="unrolled",
@@ -67,7 +68,12 @@ def run(arguments: Sequence[str]) -> int:
     output = StandardOutput(sys.stdout)
     with named_as_flags(), warnings.catch_warnings(), redirect_stdout(cast(TextIO, output)):
         warnings.showwarning = _note
-        code = _run(arguments)
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)  # which tells of the folders that it would rather have
+        warnings.filterwarnings("default", category=UserWarning)  # notes, whatever PYTHONWARNINGS makes of warnings
+        try:
+            code = _run(arguments)
+        except KeyboardInterrupt:
+            code = _complain("interrupted", FAILED)
         try:
             output.flush()
         except Exception as error:  # of what is still held back; one that the command met itself is told already
@@ -83,6 +89,8 @@ def _widen() -> None:
         size = os.environ.get(name, "")
         if not re.fullmatch("[0-9]{1,6}", size) or int(size) < least:
             os.environ.pop(name, None)
+        elif int(size) > WIDE:
+            os.environ[name] = str(WIDE)
     if 0 < next(filter(None, map(_columns, range(3))), 0) < NARROW:
         os.environ.setdefault("COLUMNS", str(NARROW))
 
@@ -120,8 +128,6 @@ def _run(arguments: Sequence[str]) -> int:
         return _complain(error, WRONG_USE)
     except BrokenPipeError:  # the reader of the output has closed it
         return 0
-    except KeyboardInterrupt:
-        return _complain("interrupted", FAILED)
     except Exception as error:
         if not _is_plain(error):
             raise

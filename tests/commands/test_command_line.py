@@ -1,6 +1,7 @@
 """What all commands share: `--help` without torch, wrong use in one sentence, and no markup in what a user gives."""
 
 import errno
+import json
 import shlex
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from tests.commands.command_line import ENVIRONMENT, OURS, SMALL, UNROLLED, in_own_process, refusal, unrolled
+from tests.views.small_models import small
 from unrolled import cli
 from unrolled.cli import app
 from unrolled.lab import protocols
@@ -229,3 +231,67 @@ def test_error_of_the_system_is_told_in_words_with_its_file(capsys):
     for given in ((errno.ENOSPC, "No space left on device"), (errno.ENOENT, "No such file or directory", "runs/x")):
         assert cli._complain(OSError(*given), cli.FAILED) == 1
     assert capsys.readouterr().err == "unrolled: No space left on device\nunrolled: runs/x: No such file or directory\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("command", ["score --json", "score --bits --json", "generate --json --max-length 9"])
+def test_json_is_json_on_a_console_that_lacks_its_characters(command, encoding, tmp_path):
+    """The escape that a console shows for what it lacks is none in JSON."""
+    text = "a\xe4\u20ac\U0001f600"
+    small("gru", symbols=text, framed=False).float().save_pretrained(tmp_path / "model")
+    name, *options = command.split()
+    poor = ENVIRONMENT | {"PYTHONIOENCODING": encoding}
+    arguments = [*UNROLLED, name, str(tmp_path / "model"), text, *options]
+    done = subprocess.run(arguments, capture_output=True, env=poor, check=False)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.decode(encoding))
+    assert said["prompt" if name == "generate" else "text"] == text
+
+
+@pytest.mark.parametrize("action", ["error", "ignore"])
+def test_notes_are_said_whatever_python_makes_of_warnings(action, folders):
+    """Test machines often set PYTHONWARNINGS=error, which made a traceback of each note."""
+    strict = ENVIRONMENT | {"PYTHONWARNINGS": action}
+    command = [*UNROLLED, "score", str(folders["gru"]), "zzz"]
+    done = subprocess.run(command, capture_output=True, env=strict, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("unrolled: note: the model does not know")
+
+
+INTERRUPTED = """
+import sys
+
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "cyclopts":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt())
+from unrolled.__main__ import main
+main()
+"""
+
+
+def test_interrupt_before_the_command_begins_is_one_sentence():
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, env=ENVIRONMENT)
+    assert (done.returncode, done.stderr) == (1, "unrolled: interrupted\n")
+
+
+def test_commands_work_in_a_folder_whose_name_is_not_utf_8(tmp_path):
+    """What was trained there could not be saved, and the message was that of a codec."""
+    folder = tmp_path / "b\udce9"
+    folder.mkdir()
+    (folder / "a.txt").write_text("so long lives this\n" * 40)
+    done = unrolled("train", "a.txt", "--out", "r", *SMALL, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "is not UTF-8, so the run records names in it alone; resume it from here" in done.stderr.decode()
+    for command in (["train", "--resume", "--out", "r", "--max-steps", "14"], ["evaluate", "r"]):
+        assert unrolled(*command, cwd=folder).returncode == 0
+    assert unrolled("prepare", "a.txt", "--out", "p", cwd=folder).returncode == 0
+
+
+def test_width_beyond_every_screen_is_that_of_a_thousand_columns():
+    """The help of a command was 90 MB of spaces."""
+    shown = shown_in(999_999, "train", "--help")
+    assert shown == shown_in(1000, "train", "--help")
+    assert max(map(len, shown)) == 1000

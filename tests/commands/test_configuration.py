@@ -118,3 +118,9 @@ def test_flags_go_before_the_file_and_the_file_before_the_run(flags, toml, saved
     (tmp_path / "run.toml").write_text(f"[model]\n{toml}")
     arguments = ["--out", str(tmp_path), "--config", str(tmp_path / "run.toml"), "--resume", *flags]
     assert app(arguments, result_action="return_value") == expected
+
+
+def test_byte_order_mark_of_an_editor_is_dropped(tmp_path):
+    (tmp_path / "run.toml").write_bytes(b"\xef\xbb\xbf[training]\r\nmax_steps = 2\r\n")
+    done = unrolled("train", "sonnets", "--out", "run", "--config", "run.toml", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ import termios
 
 import pytest
 
-from tests.commands.command_line import ENVIRONMENT, UNROLLED, refusal
+from tests.commands.command_line import ENVIRONMENT, SMALL, UNROLLED, refusal
 from tests.saved.disk import unchanged_when_refused
 from tests.views.small_models import small
 from unrolled.commands.console import printable, write_out
@@ -185,3 +185,14 @@ def test_width_in_which_nothing_fits_is_not_obeyed(columns, folder):
     command = [*UNROLLED, "score", folder, "aa"]
     shown = subprocess.run(command, capture_output=True, env=ENVIRONMENT | {"COLUMNS": columns}, check=True)
     assert b"bits/symbol" in shown.stdout
+
+
+def test_colours_in_a_pipe_are_no_screen(folder, tmp_path):
+    """Test machines set FORCE_COLOR, and keep what is printed: a panel that is drawn anew fills their logs."""
+    (tmp_path / "a.txt").write_text("so long lives this\n" * 40)
+    coloured = {key: value for key, value in ENVIRONMENT.items() if key != "NO_COLOR"} | {"FORCE_COLOR": "1"}
+    for command in (["train", "a.txt", "--out", "r", *SMALL], ["prepare", "a.txt", "--out", "p"]):
+        done = subprocess.run(
+            [*UNROLLED, *command], capture_output=True, env=coloured, cwd=tmp_path, text=True, check=True
+        )
+        assert not re.search(r"\x1b\[(\?25|\d*[ABK])|\r", done.stdout), command

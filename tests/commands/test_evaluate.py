@@ -253,3 +253,28 @@ def test_dynamic_evaluation_is_said_apart(run):
     found = json.loads(unrolled("evaluate", out, "--dynamic", "--json", "--no-baselines").stdout)
     assert found["dynamic"]["bits"] < found["bits"]
     assert "dynamic" not in json.loads(unrolled("evaluate", out, "--json", "--no-baselines").stdout)
+
+
+def test_evaluation_on_what_the_model_was_trained_on_says_so(tmp_path):
+    """By its name, and by what is in it; a stream and sequences.  Text that was held out is none."""
+    lines = [f"so long lives {k} and this gives {k * k % 97}" for k in range(200)]
+    (tmp_path / "data.txt").write_text("\n".join(lines) + "\n")
+    (tmp_path / "copy.txt").write_text("\n".join(lines[20:120]) + "\n")
+    (tmp_path / "new.txt").write_text("\n".join(f"{line[::-1]}" for line in lines[:99]) + "\n")
+    for out, options in (("stream", []), ("lines", ["--lines"])):
+        assert unrolled("train", "data.txt", "--out", out, *options, *SMALL, cwd=tmp_path).returncode == 0
+        for name, given, said in (
+            ("data.txt", [], True),
+            ("data.txt", ["--no-baselines"], True),
+            ("copy.txt", [], True),
+            ("new.txt", [], False),
+        ):
+            done = unrolled("evaluate", out, name, *given, cwd=tmp_path)
+            assert done.returncode == 0, done.stderr
+            assert (f"{name}: the model was trained on this, or on most of it" in done.stderr.decode()) == said
+
+
+def test_evaluation_on_validation_says_that_the_weights_were_chosen_by_it(run):
+    shown = unrolled("evaluate", run[0], "--split", "validation", "--no-baselines").stdout.decode()
+    assert "the saved weights are those that were best on these symbols" in shown
+    assert "were best on these" not in unrolled("evaluate", run[0], "--no-baselines").stdout.decode()

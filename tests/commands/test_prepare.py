@@ -12,7 +12,7 @@ def test_prepared_folder_trains_resumes_and_evaluates_as_the_data_would(tmp_path
     (tmp_path / "a.txt").write_text(TEXT)
     done = unrolled("prepare", "a.txt", "--out", "corpus", "--processes", "1", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert b"made corpus, 0.0 MB; train on it with: unrolled train corpus" in done.stdout
+    assert b"made corpus, 5 kB; train on it with: unrolled train corpus" in done.stdout
     for data, out in (("corpus", "x"), ("a.txt", "y")):
         assert unrolled("train", data, "--out", out, *SMALL, cwd=tmp_path).returncode == 0
     weights = [(tmp_path / out / "model.safetensors").read_bytes() for out in "xy"]
@@ -37,7 +37,7 @@ def test_prepare_says_how_far_it_is(tmp_path, monkeypatch):
     monkeypatch.setattr(prepare, "EVERY", 0.0)
     (tmp_path / "a.txt").write_text(TEXT)
     done = unrolled("prepare", "a.txt", "--out", "corpus", cwd=tmp_path)
-    assert b"0 of 0 MB encoded, about 0 s left\n" in done.stdout
+    assert b"4 kB of 4 kB encoded, about 0 s left\n" in done.stdout
 
 
 def test_terminal_shows_a_bar_of_what_is_encoded():

@@ -1,6 +1,7 @@
 """`unrolled serve` as a user meets it: it prints its address, ends when interrupted, and refuses in one sentence."""
 
 import http.client
+import json
 import re
 import signal
 import socket
@@ -108,3 +109,25 @@ def test_what_is_no_name_of_a_host_is_refused(name, folder):
 def test_no_spelling_of_every_address_goes_without_a_name(folder):
     for everywhere in ("0", "0.0", "0:0:0:0:0:0:0:0"):
         assert "which no browser can open" in refusal(1, "serve", folder, "--host", everywhere, "--port", "0")
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_server_that_is_ended_ends_what_it_writes(sent, folder):
+    """Its clients were cut off, and its log had a traceback for each."""
+    asked = json.dumps({"prompt": "a", "max_length": 4000, "symbols_per_second": 20})
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*UNROLLED, "serve", folder, "--port", "0"], env=ENVIRONMENT, **pipes) as server:
+        port = int(re.search(r":(\d+)/", server.stdout.readline())[1])
+        connections = [http.client.HTTPConnection("127.0.0.1", port, timeout=60) for _ in range(3)]
+        answers = []
+        for connection in connections:
+            connection.request("POST", "/api/models/gru/generate", asked, {"Content-Type": "application/json"})
+            answers.append(connection.getresponse())
+            assert answers[-1].readline() == b"event: piece\n"
+        server.send_signal(sent)
+        for answer in answers:
+            assert b'event: error\ndata: {"error":"the server was ended; ask again when it runs"}' in answer.read()
+        for connection in connections:
+            connection.close()
+        _, error = server.communicate(timeout=60)
+    assert (error, server.returncode) == ("", 0 if sent == signal.SIGINT else -sent)

@@ -56,6 +56,8 @@ def test_run_that_ends_while_its_loss_falls_prints_the_command_that_goes_on(tmp_
     command = re.search("the validation loss was still falling; go on with: (.*)", shown).group(1)
     assert command == f"unrolled train --resume --out '{tmp_path}/a b' --max-steps 40"
     assert "after 40 steps" in unrolled(*shlex.split(command)[1:]).stdout.decode()
+    shown = unrolled("train", "--resume", "--out", tmp_path / "a b", "--max-steps", "7").stdout.decode()
+    assert "go on with" not in shown or "--max-steps 80\n" in shown  # not 14, which are behind it
     for name, finished in {"cosine": ["20"], "one validation": ["4", "--schedule", "constant"]}.items():
         shown = unrolled("train", "sonnets", "--out", tmp_path / name, *flags, "--max-steps", *finished).stdout.decode()
         assert "wrote" in shown

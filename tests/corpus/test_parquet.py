@@ -46,10 +46,10 @@ def test_what_is_no_column_of_sequences_is_named(path, tmp_path, monkeypatch):
         Corpus.read(path)
     with pytest.raises(CorpusError, match=r"a\.parquet: no column 'txt'"):
         Corpus.read(path, column="txt")
-    with pytest.raises(CorpusError, match=r"a\.parquet: row 1: got a int, expected a string"):
+    with pytest.raises(CorpusError, match=r"a\.parquet: row 1: got a number, expected a string"):
         Corpus.read(path, column="id")
     parquet.write_table(pyarrow.table({"text": ["a", None]}), tmp_path / "null.parquet")
-    with pytest.raises(CorpusError, match=r"null\.parquet: row 2: got a NoneType"):
+    with pytest.raises(CorpusError, match=r"null\.parquet: row 2: got None"):
         Corpus.read(tmp_path / "null.parquet")
     whole = path.read_bytes()
     for name, data in {
@@ -64,3 +64,10 @@ def test_what_is_no_column_of_sequences_is_named(path, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(whole)))
     with pytest.raises(CorpusError, match="standard input: Parquet begins with its end"):
         Corpus.read("-", format="parquet", column="text")
+
+
+def test_column_that_is_there_twice_is_refused(tmp_path):
+    table = pyarrow.table([["ab"], ["cd"]], names=["text", "text"])
+    parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(CorpusError, match="'text' names 2 columns; give them names of their own"):
+        Corpus.read(tmp_path / "a.parquet", column="text")

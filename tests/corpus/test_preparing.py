@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.saved.disk import small_disk
+from tests.saved.disk import contents, small_disk
+from tests.views.small_models import small
 from unrolled.corpus import baselines, finding, mapped, prepared, stretches
 from unrolled.corpus.batching import SequenceBatches, StreamBatches
 from unrolled.corpus.corpus import Corpus
@@ -20,6 +21,8 @@ from unrolled.corpus.preparing import prepare
 from unrolled.corpus.reading import CorpusError, CorpusWarning
 from unrolled.corpus.splitting import counts
 from unrolled.saved.atomic_files import CheckpointError
+from unrolled.saved.checkpoints import save_checkpoint
+from unrolled.saved.network_folder import load_network, save_network
 
 TEXT = "".join(f"line {k % 7} Käse, so löng lives\r\n" * (k % 3) + "\n" for k in range(400))
 RECORDS = "".join(json.dumps(["a"] * (k % 5) + ["b", "EOS", "UNK"][: 1 + k % 2]) + "\n" for k in range(300))
@@ -349,7 +352,7 @@ def test_iterator_of_sequences_is_prepared_as_the_sequences_themselves(tmp_path,
     ("values", "said"),
     [
         ([], "empty, no sequences to learn from"),
-        (["a", None], "sequence 1: got a NoneType, expected a string or a list of symbols"),
+        (["a", None], "sequence 1: got None, expected a string or a list of symbols"),
         ([{"text": "a"}], r"sequence 0: no field ''; name the one that holds the sequences \(column\), of 'text'"),
         (["ab", ["a", "b"]], "sequence 1: texts and lists of symbols are mixed"),
     ],
@@ -396,3 +399,32 @@ def test_no_process_that_encodes_stays_when_its_parent_is_ended(ended_by, tmp_pa
     while any(each.exists() for each in encoding) and time.monotonic() < patience:
         time.sleep(0.05)
     assert not any(each.exists() for each in encoding)
+
+
+def test_corpus_and_model_do_not_damage_each_other(tmp_path):
+    """Both have a vocabulary.json: that of one replaced, or removed, that of the other."""
+    (tmp_path / "a.txt").write_text(TEXT)
+    prepare(tmp_path / "a.txt", tmp_path / "corpus")
+    model = small("gru", symbols="ab", framed=False).float()
+    model.save_pretrained(tmp_path / "model")
+    before = contents(tmp_path)
+    with pytest.raises(CheckpointError, match="model: a model is there, which would be damaged; name another folder"):
+        prepare(tmp_path / "a.txt", tmp_path / "model")
+    for overwrite in (False, True):
+        with pytest.raises(CheckpointError, match="corpus: a prepared corpus is there, which would be damaged"):
+            save_network(tmp_path / "corpus", load_network(tmp_path / "model"), overwrite=overwrite)
+    with pytest.raises(CheckpointError, match="a prepared corpus is there"):
+        model.save_pretrained(tmp_path / "corpus")
+    save_checkpoint(tmp_path / "run", 1, {}, {})
+    with pytest.raises(CheckpointError, match="run: a run is there"):
+        prepare(tmp_path / "a.txt", tmp_path / "run")
+    assert {name: data for name, data in contents(tmp_path).items() if not name.startswith("run/")} == before
+
+
+def test_names_that_are_not_utf_8_are_recorded_as_escapes(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "b\udce9.txt").write_text(TEXT)
+    prepare(tmp_path / "data", tmp_path / "corpus")
+    [source] = json.loads((tmp_path / "corpus" / "corpus.json").read_text())["sources"]
+    assert source["path"].endswith("b\\xe9.txt")
+    assert Corpus.read(tmp_path / "corpus").fingerprint == Corpus.read(tmp_path / "data").fingerprint

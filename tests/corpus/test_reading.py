@@ -1,11 +1,14 @@
 """Reading files: line ends, marks, encodings, and every way in which a file can be wrong."""
 
+import errno
 import gzip
 import io
+import os
 import re
 import sys
 import tarfile
 import unicodedata
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -261,7 +264,8 @@ def test_hard_link_in_an_archive_is_the_file_that_it_names(tmp_path):
     with tarfile.open(tmp_path / "books.tar", "w") as archive:
         for name in ("a.txt", "b.txt"):
             archive.add(tmp_path / "books" / name, name)
-    read = [Corpus.read(tmp_path / name, validation=0, test=0).fingerprint for name in ("books", "books.tar")]
+    with pytest.warns(CorpusWarning, match="read twice, for it is named twice, or by a link: .*b.txt; what"):
+        read = [Corpus.read(tmp_path / name, validation=0, test=0).fingerprint for name in ("books", "books.tar")]
     assert read[0] == read[1]
 
 
@@ -296,3 +300,51 @@ def test_pattern_stands_for_the_files_that_match_it_sorted(tmp_path):
     ]  # a name is a name first
     with pytest.raises(CorpusError, match=r"\*\.none: no file matches; check the pattern"):
         finding.find_sources(str(tmp_path / "*.none"))
+
+
+@pytest.mark.parametrize("names", [["a.txt", "a.txt"], [".", "a.txt"], ["a.txt", "b.lnk"], ["*.txt", "a.txt"]])
+def test_file_that_is_read_twice_is_named(names, tmp_path, monkeypatch):
+    """What is held out of one of the two is trained on with the other."""
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").write_text("x")
+    Path("b.lnk").symlink_to("a.txt")
+    (tmp_path / "b.lnk").unlink() if names[0] == "." else None
+    with pytest.warns(CorpusWarning, match="read twice, for it is named twice, or by a link: (a.txt|b.lnk); what is"):
+        assert len(finding.find_sources(names)) == 2
+
+
+def test_members_of_one_archive_are_not_taken_for_one_file(tmp_path):
+    (tmp_path / "a").write_text("x")
+    (tmp_path / "b").write_text("y")
+    with tarfile.open(tmp_path / "both.tar", "w") as archive:
+        for name in "ab":
+            archive.add(tmp_path / name, name)
+    assert len(finding.find_sources(tmp_path / "both.tar")) == 2
+
+
+def test_what_a_folder_does_not_give_is_named(tmp_path, monkeypatch):
+    """A folder or file that may not be read, a link to a folder, a link to nothing: all were left out in silence."""
+    for name in ("a/x.txt", "closed/x.txt", "private.txt", ".git/y"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    (tmp_path / "b").symlink_to("a")
+    (tmp_path / "c.txt").symlink_to("nothing")
+    (tmp_path / "loop").symlink_to(".")
+    (tmp_path / ".hidden").symlink_to("nothing")
+    scandir, access = os.scandir, os.access
+
+    def closed(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    monkeypatch.setattr(os, "access", lambda path, mode: "private" not in str(path) and access(path, mode))
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        found = [str(each.path.relative_to(tmp_path)) for each in finding.find_sources(tmp_path)]
+    assert found == ["a/x.txt"]
+    assert [str(each.message).replace(str(tmp_path), "") for each in heard] == [
+        "may not be read, and so skipped: /closed and 1 more",
+        "links to folders or to nothing, and so skipped: /b and 2 more",
+    ]

@@ -312,3 +312,9 @@ def emulator(compiler):
 def run(command, folder):
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[:5000]
+
+
+@pytest.mark.parametrize("name", ["2026-11-27", "_x", "\u00e9"])
+def test_file_may_be_called_as_nothing_in_c_is(name, tmp_path):
+    to_c(Network((layer("GRU", 3, 5),)), tmp_path / f"{name}.h")
+    assert re.search(r"\bmodel_\w+_step\(", (tmp_path / f"{name}.h").read_text())

@@ -81,7 +81,7 @@ def test_command_imports_a_model_of_the_hub_by_its_id(hub, model, tmp_path):
             "hub:somebody/nothing",
             "somebody/nothing: is no folder here, and not on the hub, or not public; check the name",
         ),
-        ("hub:some body", "some body: cannot be had from the hub: "),
+        ("hub:some body", "some body: is no folder here, and cannot be had from the hub: "),
         ("hub:somebody/empty", "somebody/empty: has no config.json, so it is no model of this package"),
         ("hub:somebody/broken", "config.json: damaged, or written by something else"),
     ],
@@ -102,7 +102,9 @@ def test_id_that_is_no_model_is_said_in_one_sentence(name, said, hub, tmp_path):
 def test_hub_that_cannot_be_reached_is_said(hub):
     code = "from unrolled.lm import SequenceModel; SequenceModel.from_pretrained('somebody/abc')"
     done = hub(code, HF_ENDPOINT="http://127.0.0.1:9")
-    assert "FormatError: somebody/abc: cannot be had from the hub: " in done.stderr.splitlines()[-1]
+    assert (
+        "FormatError: somebody/abc: is no folder here, and cannot be had from the hub: " in done.stderr.splitlines()[-1]
+    )
     code = "from unrolled.lm import SequenceModel; SequenceModel.from_pretrained('here').push_to_hub('somebody/abc')"
     assert "here: no config.json" in hub(code).stderr
 

@@ -10,10 +10,14 @@ import torch
 from tests.lm.runs import RUNS, Interrupt, PowerCut, metrics, power_cut, stream_corpus, trained
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
+from unrolled.corpus.corpus import Corpus
+from unrolled.lm.callbacks import Callback
 from unrolled.lm.evaluation import evaluate
+from unrolled.lm.metrics_log import read_metrics
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.run_state import ResumeError
 from unrolled.lm.signals import stop_requested
+from unrolled.lm.training import train
 from unrolled.saved.atomic_files import CheckpointError
 from unrolled.saved.checkpoints import load_checkpoint, save_checkpoint
 
@@ -168,3 +172,22 @@ def test_resume_with_another_end_moves_the_end_of_the_cosine_and_says_so(tmp_pat
     rates = [line["learning_rate"] for line in metrics(tmp_path / "run") if "learning_rate" in line]
     assert min(rates) < 0.01 * max(rates)
     assert rates[31 // 3] > 10 * rates[31 // 3 - 1]
+
+
+def test_run_stays_in_its_folder_when_the_program_goes_to_another(tmp_path, monkeypatch):
+    """A callback, or the program around it, may change the working folder: the run ended, or went on elsewhere."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    class Goes(Callback):
+        def on_log(self, run, line):
+            os.chdir(tmp_path / "there")
+
+    corpus = Corpus.from_text("so long lives this " * 40)
+    model = SequenceModel(ModelConfig(hidden_size=4), corpus.vocabulary)
+    config = TrainingConfig(max_steps=8, log_every=2, checkpoint_every=4, batch_size=2, bptt=8)
+    result = train(model, corpus, config, "run", callbacks=[Goes()])
+    assert result.folder == tmp_path / "here" / "run"
+    assert not list((tmp_path / "there").iterdir())
+    assert len(read_metrics(result.folder)) >= 4

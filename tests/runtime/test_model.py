@@ -377,3 +377,18 @@ def test_arrays_of_the_other_byte_order_are_read_as_their_numbers():
     for wrong in (x.astype(">f8"), x[:, :2].astype(">f4")):
         with pytest.raises(ValueError, match=r"expected float32 vectors \(B, I\) = \(4, 3\)"):
             vectors.streams(4).step(wrong)
+
+
+@pytest.mark.parametrize("x", [[None, 1.0, 2.0], ["1", "2", "3"], [True, False, True], [1j, 0, 0]])
+def test_what_is_no_number_is_no_step(x):
+    """NumPy made NaN of None, and numbers of texts."""
+    model = RuntimeModel(Network((layer("GRU", 3, 5),)))
+    with pytest.raises(ValueError, match=r"x is .* \(3,\), expected float32"):
+        model.step(x)
+
+
+def test_bool_is_no_symbol():
+    model = RuntimeModel(Network((layer("GRU", 4, 5),), one_hot=True))
+    for read in (model.step, lambda x: model.feed([x])):
+        with pytest.raises(ValueError, match=r"x is bool .*, expected int64 symbols"):
+            read(True)

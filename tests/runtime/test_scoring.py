@@ -65,9 +65,12 @@ def test_scores_come_in_the_order_of_the_texts_and_know_what_was_unknown():
     assert model.score_each([]) == []
 
 
-def test_empty_text_among_others_is_refused():
-    with pytest.raises(ValueError, match="the text to score is empty"):
-        runtime.load(framed()).score_each(["\u4e00", ""])
+def test_empty_text_among_others_is_refused_by_its_place():
+    model = runtime.load(framed())
+    with pytest.raises(ValueError, match="text 1 of 2 to score is empty; give at least one symbol"):
+        model.score_each(["\u4e00", ""])
+    with pytest.raises(ValueError, match=r"^the text to score is empty"):
+        model.score("")
 
 
 def test_equations_score_as_the_core_does(monkeypatch):

@@ -333,3 +333,11 @@ def test_states_of_different_networks_are_not_joined():
         State.joined([one, other])
     with pytest.raises(ValueError, match="there are no layers"):
         State.joined([])
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_state_comes_back_from_whatever_holds_bytes(kind):
+    state = RuntimeModel(NETWORKS["LSTM-3-5"]).streams(2).state
+    assert State.from_bytes(kind(state.to_bytes())).equals(state)
+    with pytest.raises(TypeError, match="bytes-like"):
+        State.from_bytes("a text")

@@ -94,3 +94,27 @@ def test_write_file_writes_through_a_link_a_pipe_and_a_device(tmp_path):
     os.close(reader)
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
     assert contents(tmp_path) == {"link": b"new", "target": b"new"}
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o755])
+def test_file_that_is_replaced_stays_as_private_as_it_was(mode, tmp_path):
+    """A text that only its owner could read was open to all after it had been written anew."""
+    file = tmp_path / "diary.txt"
+    file.write_bytes(b"old")
+    file.chmod(mode)
+    atomic_files.write_whole(file, b"new")
+    assert (file.read_bytes(), stat.S_IMODE(file.stat().st_mode)) == (b"new", mode)
+
+
+@pytest.mark.parametrize("length", [240, 241, 255])
+def test_file_may_have_every_name_that_its_system_takes(length, tmp_path):
+    """The name of the file that replaces it was longer, and with it too long."""
+    file = tmp_path / ("n" * (length - 4) + ".txt")
+    for data in (b"old", b"new"):
+        atomic_files.write_whole(file, data)
+    assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == {file.name: b"new"}
+
+
+def test_name_that_is_too_long_is_said_to_be(tmp_path):
+    with pytest.raises(CheckpointError, match=r"File name too long; give it a shorter name$"):
+        atomic_files.write_whole(tmp_path / ("n" * 256), b"")

@@ -3,6 +3,7 @@
 import errno
 import json
 import random
+import stat
 import subprocess
 import sys
 import textwrap
@@ -267,3 +268,11 @@ def test_save_deletes_no_folder_that_it_did_not_make(folder):
     save_checkpoint(folder, 6, TENSORS, {"step": 6})
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {"latest", "step-000000006", kept.name}
     assert (kept / "notes.txt").read_text() == "kept"
+
+
+def test_checkpoint_is_as_open_as_the_folder_it_lies_in(tmp_path):
+    """Its own folder could be entered by its owner alone, so nobody else could resume from a copy of the run."""
+    folder = tmp_path / "run"
+    save_checkpoint(folder, 5, TENSORS, {})
+    modes = {stat.S_IMODE(each.stat().st_mode) for each in folder.rglob("*") if each.is_dir()}
+    assert modes == {stat.S_IMODE(folder.stat().st_mode)}

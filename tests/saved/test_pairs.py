@@ -182,6 +182,8 @@ def test_symbols_of_its_file_are_taken_in_the_order_of_its_merges(library, tmp_p
     pairs = [" ".join(merge) for merge in model["merges"]]  # as older releases wrote them
     (tmp_path / "old.json").write_text(json.dumps({"model": {"type": "BPE", "vocab": model["vocab"], "merges": pairs}}))
     assert BPE.read(tmp_path / "old.json") == [*learned.symbols]
+    (tmp_path / "marked.json").write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert BPE.read(tmp_path / "marked.json") == [*learned.symbols]
     corpus = Corpus.from_text(TEXT, kind="bpe", tokenizer=str(path), **WHOLE)
     assert corpus.vocabulary == learned
 

@@ -148,3 +148,22 @@ def test_whole_number_beyond_every_bound_is_refused(name):
         for value in (2**63, -1, 1.5):
             status, answer = server.ask("gru", "generate", **{name: value})
             assert (status, [*answer]) == (400, ["error"])
+
+
+def test_silent_connections_of_many_addresses_keep_nobody_out():
+    """Beyond so many in all, whoever came was told 503, the page's own files too."""
+    with serving(MODELS, requests=4, connections=3) as server:  # 16 connections in all
+        opened = [each for k in range(2, 12) for each in silent(server, 3, f"127.0.0.{k}")]
+        assert server.get("/api/models")[0] == 200
+        assert open_ones(opened) <= 16
+        close(opened)
+
+
+def test_page_comes_whole_however_few_requests_are_answered_at_a_time():
+    """A browser opens six connections for its files, and each was counted as a request."""
+    with serving(MODELS, requests=1) as server:
+        held = silent(server, 6)
+        for each in held:
+            each.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert [each.recv(12) for each in held] == [b"HTTP/1.1 200"] * 6
+        close(held)

@@ -14,6 +14,8 @@ from matplotlib.text import Text
 from tests.saved.disk import unchanged_when_refused
 from tests.views.figures import drawn
 from unrolled.views import plots
+from unrolled.views.jacobians import Jacobians
+from unrolled.views.plots_gradients import gradient_against_lag
 
 METRICS = [{"step": k, "symbols": 100 * k, "bits": 5 - k / 10} for k in range(1, 8)]
 
@@ -71,3 +73,12 @@ def test_name_without_an_extension_is_refused(name, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"no extension, which sets the format; end the name in \.png or \.svg"):
         plots.save(plots.canvas(2, 1, ""), name)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("title", ["LSTM, r$x^$w", "a $ b", "$5 and $6_", "plain"])
+def test_title_and_names_are_drawn_as_they_are(title, tmp_path):
+    """What stood between two $ was read as mathematics, in a title although it was told not to."""
+    figure = gradient_against_lag({title: Jacobians("GRU", np.ones(3), None, {}, 1.0)}, title=title)
+    plots.save(figure, tmp_path / "a.svg")
+    shown = [text._preprocess_math(text.get_text()) for text in figure.findobj(Text) if text.get_text()]
+    assert sum(title in text.replace("\n", " ") for text, is_math in shown if not is_math) == 2

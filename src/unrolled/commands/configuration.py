@@ -77,12 +77,14 @@ def read_toml(path: Path) -> dict[str, Any]:
 
     Raises: ValueError naming the file and what is wrong with it.
     """
+    from unrolled.saved.visible import unmarked
+
     try:
         with path.open("rb") as file:
             data = file.read(LIMIT + 1)
         if len(data) > LIMIT:
             raise ValueError(f"has more than {LIMIT:,} bytes, so it is no configuration")
-        return tomllib.loads(StringIO(data.decode(), newline=None).read())
+        return tomllib.loads(StringIO(unmarked(data).decode(), newline=None).read())
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: byte {error.start} is not UTF-8; convert the file to UTF-8") from None
     except OSError as error:

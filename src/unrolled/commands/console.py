@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -47,12 +49,19 @@ def write_out(out: Path, made: str | Callable[[Path], object]) -> None:
 def as_json(value: object) -> str:
     """Return a result as one line of JSON; a number that is none is null.
 
+    What standard output lacks is escaped as JSON has it; the escapes of a console are none there.
+
     >>> as_json({"bits": 2.5, "worst": float("inf")})
     '{"bits":2.5,"worst":null}'
     """
     import msgspec
 
-    return msgspec.json.encode(value).decode()
+    line = msgspec.json.encode(value).decode()
+    try:
+        line.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return re.sub(r"[^\0-\x7f]", lambda found: json.dumps(found[0])[1:-1], line)
+    return line
 
 
 Result = TypeVar("Result")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from cyclopts import App, Parameter
 from rich.table import Table
 
-from unrolled.commands import Flag, Model, WrongUse, examples, inputs
+from unrolled.commands import Flag, Model, WrongUse, command, examples, inputs
 from unrolled.commands.console import PlainConsole, as_json, printable
 from unrolled.config.data import ReadingConfig
 from unrolled.words import counted, perplexity, rounded
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Symbols that a model and the baselines are measured on, at most: n-grams hold a probability of each order for each.
 COMPARED = 1 << 21
+#: From this share on that training data holds too, other data is none.
+MOST = 0.5
 
 app = App(
     name="evaluate",
@@ -61,6 +63,7 @@ def evaluate(
     if not data and reading != ReadingConfig():
         raise WrongUse("--lines, --format and their like say how to read other data; name it after the model")
     from unrolled.corpus.reading import CorpusError
+    from unrolled.corpus.seen import share_seen
     from unrolled.saved.model import SavedModel
 
     loaded = SavedModel.load(model)
@@ -68,12 +71,20 @@ def evaluate(
     if data:
         corpus = inputs.read_other(data, reading, saved, vocabulary)
         corpus, chosen, what = replace(corpus, test=corpus.train), "test", ", ".join(data)
+        known = inputs.is_recorded(data, saved)
         try:
             own = inputs.read_again(model, saved, vocabulary) if baselines else corpus
+            known = known or (baselines and share_seen(corpus.train, own.train) > MOST)
             corpus = replace(corpus, train=own.train, validation=own.validation)
         except CorpusError as error:
             baselines = False
             warnings.warn(f"{error}; measured without baselines, which are fitted to it", stacklevel=1)
+        if known:
+            warnings.warn(
+                f"{what}: the model was trained on this, or on most of it, so it says little about new text; what was "
+                f"held out of its data is measured by {command('evaluate', model)}",
+                stacklevel=1,
+            )
     else:
         try:
             corpus = inputs.read_again(model, saved, vocabulary)
@@ -188,6 +199,9 @@ def report(
         kept = " and ".join(name for name in ("validation", "test") if len(corpus.splits[name]))
         other = f"--split chooses what was held out: {kept}" if kept else "nothing was held out"
         console.print(f"the model was trained on these symbols; {other}", soft_wrap=True)
+    elif split == "validation":
+        said = "the saved weights are those that were best on these symbols, so new text costs somewhat more"
+        console.print(said, soft_wrap=True)
     return found
 
 

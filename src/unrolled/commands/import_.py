@@ -165,11 +165,12 @@ def _listed_symbols(symbols: str, kind: SymbolKind | None) -> Vocabulary:
 def _read(path: Path) -> Vocabulary:
     from unrolled.formats.network_of import FormatError
     from unrolled.formats.outside_files import outside_bytes
+    from unrolled.saved.visible import unmarked
     from unrolled.saved.vocabulary import Vocabulary
 
     path = path / "vocabulary.json" if path.is_dir() else path
     data = outside_bytes(path)
     try:
-        return Vocabulary.from_json(data)
+        return Vocabulary.from_json(unmarked(data))
     except ValueError as error:
         raise FormatError(f"{path}: {error}") from None

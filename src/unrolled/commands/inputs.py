@@ -73,12 +73,29 @@ def origin(data: Sequence[str], config: DataConfig, corpus: Corpus) -> dict[str,
 
 def _recorded(name: str) -> str:
     """Return the path by which a source can be read again; a pipe, which can be read once only, is standard input's."""
+    from unrolled.saved.atomic_files import recorded
+
     path = Path(name)
     if name in PACKAGED:
         return name
     if name == STANDARD_INPUT or (path.exists() and not path.is_file() and not path.is_dir()):
         return STANDARD_INPUT
-    return str(path.resolve()) if path.exists() or has_magic(name) else name
+    if not path.exists() and not has_magic(name):
+        return name
+    place = recorded(path)
+    if not Path(place).is_absolute():
+        said = "the path of this folder is not UTF-8, so the run records names in it alone; resume it from here"
+        warnings.warn(said, stacklevel=2)
+    return place
+
+
+def is_recorded(data: Sequence[str], saved: Mapping[str, Any]) -> bool:
+    """Return whether some of other data is, by its name, what a model was trained on.
+
+    >>> is_recorded(["sonnets"], {"sources": ["sonnets"]})
+    True
+    """
+    return not {*map(_recorded, named(data))}.isdisjoint(saved.get("sources") or [])
 
 
 def read_again(folder: Path, saved: Mapping[str, Any], vocabulary: Vocabulary) -> Corpus:

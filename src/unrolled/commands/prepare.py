@@ -14,7 +14,8 @@ from unrolled.commands import WrongUse, command, examples, inputs
 from unrolled.commands.console import PlainConsole
 from unrolled.config.checks import PositiveInt
 from unrolled.config.data import DataConfig
-from unrolled.words import duration
+from unrolled.saved.visible import is_screen
+from unrolled.words import duration, sized
 
 if TYPE_CHECKING:
     from unrolled.corpus.stretches import Progress
@@ -63,7 +64,7 @@ def prepare(
     corpus = Corpus.read(out)
     size = sum(file.stat().st_size for file in out.iterdir() if file.is_file())
     console.print(f"{corpus!r}", soft_wrap=True)
-    console.print(f"made {out}, {size / 1e6:,.1f} MB; train on it with: {command('train', out)}", soft_wrap=True)
+    console.print(f"made {out}, {sized(size)}; train on it with: {command('train', out)}", soft_wrap=True)
 
 
 @contextmanager
@@ -71,7 +72,7 @@ def _shown(console: PlainConsole) -> Iterator[Progress]:
     """Show how far the encoding is: a bar on a terminal, else a line now and then."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-    if console.is_terminal:
+    if is_screen(console):
         columns = ("encoding", BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as bar:
             task = bar.add_task("", total=None)
@@ -84,6 +85,6 @@ def _shown(console: PlainConsole) -> Iterator[Progress]:
         if done and time.monotonic() - shown >= EVERY:
             shown = time.monotonic()
             left = (total - done) * (shown - begun) / done
-            console.print(f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB encoded, about {duration(left)} left")
+            console.print(f"{sized(done)} of {sized(total)} encoded, about {duration(left)} left")
 
     yield tell

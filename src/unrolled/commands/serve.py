@@ -53,9 +53,9 @@ def serve(
         name: A host name that browsers may use for this server, besides its address; may be repeated.
     """
     import torch
-    import uvicorn
 
     from unrolled.views.page.app import create_app
+    from unrolled.views.page.connections import Server
     from unrolled.views.page.models import load
 
     torch.set_num_threads(1)  # requests run side by side; threads inside each would only wait for one another
@@ -68,7 +68,7 @@ def serve(
         console.print(f"Open {url} in a browser; Ctrl-C ends.", soft_wrap=True)
         # the server may have caught the interrupt itself; its messages go to users of the API, who have no flags
         with suppress(KeyboardInterrupt), named_as_flags(False):
-            uvicorn.Server(settings(page, limits)).run(sockets=[listener])
+            Server(settings(page, limits), page.ending).run(sockets=[listener])
         console.print("Ended.")
 
 
@@ -87,7 +87,6 @@ def settings(page: Guard, limits: Limits) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE,
-        limit_concurrency=4 * limits.requests,
     )
 
 

@@ -64,9 +64,11 @@ class StartingPoint:
 
     def origin(self, corpus: Corpus) -> dict[str, Any]:
         """Return what config.json records of the start of a run."""
+        from unrolled.saved.atomic_files import recorded
+
         return {
             "started_from": {
-                "folder": str(self.folder.resolve()),
+                "folder": recorded(self.folder),
                 "sha256": self.sha256,
                 "symbols_added": len(self.added(corpus)),
             }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -209,4 +210,6 @@ def _further(result: Result, training: TrainingConfig) -> str:
         return ""
     if training.schedule == "cosine":
         return ""  # it ends where its learning rate is zero
-    return option(result.ended, 2 * getattr(training, result.ended))
+    given = getattr(training, result.ended)
+    done = {"max_steps": result.steps, "max_epochs": result.epochs}.get(result.ended, math.ceil(result.seconds / 60))
+    return option(result.ended, 2 * max(given, done if done > given else 0))

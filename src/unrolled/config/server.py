@@ -33,3 +33,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+    @property
+    def connections_in_all(self) -> int:
+        """Connections that all addresses together may hold: enough for every request, and for one address."""
+        return max(4 * self.requests, self.connections)

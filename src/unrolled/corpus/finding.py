@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import glob
+import os
+import stat
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain, compress
 from pathlib import Path
 
@@ -12,10 +14,8 @@ from unrolled.config.data import UTF_8
 from unrolled.config.options import brief, option
 from unrolled.corpus import tar
 from unrolled.corpus.reading import PARQUET, SAMPLE, CorpusError, CorpusWarning, Source, unpacked_blocks
-from unrolled.saved.checkpoints import is_model_or_run
+from unrolled.saved.checkpoints import PREPARED, is_model_or_run
 
-#: The file that makes a folder a prepared corpus.
-PREPARED = "corpus.json"
 #: The folder in it of what is not finished yet, and files of which it has one then.
 UNFINISHED, BEGUN = "unfinished", ("plan.json", "000000.ids")
 
@@ -35,6 +35,18 @@ def find_sources(data: str | Path | Sequence[str | Path], include: str = "", enc
     >>> [str(source) for source in find_sources("-")]
     ['standard input']
     """
+    sources = _found(data, include, encoding)
+    if not sources:
+        raise CorpusError("no data was named; give a file, a folder, or - to read standard input")
+    if [source.path for source in sources].count(None) > 1:
+        raise CorpusError("standard input is named twice; it can be read only once")
+    if again := _again(sources):
+        said = f"read twice, for it is named twice, or by a link: {_first_of(again)}"
+        warnings.warn(f"{said}; what is held out of it may be trained on too", CorpusWarning, stacklevel=3)
+    return sources
+
+
+def _found(data: str | Path | Sequence[str | Path], include: str, encoding: str) -> list[Source]:
     sources: list[Source] = []
     for name in [data] if isinstance(data, str | Path) else data:
         path = Path(name)
@@ -61,14 +73,24 @@ def find_sources(data: str | Path | Sequence[str | Path], include: str = "", enc
         elif glob.has_magic(str(name)):
             if not (matching := sorted(glob.glob(str(name), recursive=True))):
                 raise CorpusError(f"{name}: no file matches; check the pattern")
-            sources += find_sources(matching, include, encoding)
+            sources += _found(matching, include, encoding)
         else:
             raise CorpusError(f"{path}: no such file; check the path, or give - to read standard input")
-    if not sources:
-        raise CorpusError("no data was named; give a file, a folder, or - to read standard input")
-    if [source.path for source in sources].count(None) > 1:
-        raise CorpusError("standard input is named twice; it can be read only once")
     return sources
+
+
+def _again(sources: Sequence[Source]) -> list[Source]:
+    """Return the sources that are the same as one before them, by whatever name."""
+    seen, again = set(), []
+    for source in sources:
+        if source.path is None:
+            continue
+        found = source.path.stat()
+        place = (found.st_dev, found.st_ino, source.stretch)
+        if place in seen and stat.S_ISREG(found.st_mode):
+            again.append(source)
+        seen.add(place)
+    return again
 
 
 def text_only(sources: Sequence[Source]) -> list[Source]:
@@ -85,6 +107,25 @@ def text_only(sources: Sequence[Source]) -> list[Source]:
             raise CorpusError(f"{said}; nothing is left to read")
         warnings.warn(f"{said}; {option('include')} chooses files by a pattern", CorpusWarning, stacklevel=4)
     return kept
+
+
+def _walk(folder: Path, ours: Collection[Path]) -> tuple[list[Path], list[Path]]:
+    """Return what a folder names and does not give: what may not be read in it, and links to folders or to nothing.
+
+    Args: the folder; those below it that are left out.
+    """
+    refused: list[str] = []
+    links: list[str] = []
+    errors: list[OSError] = []
+    left_out = {*map(str, ours)}
+    for parent, folders, files in os.walk(folder, onerror=errors.append):
+        folders[:] = [n for n in folders if not n.startswith(".") and os.path.join(parent, n) not in left_out]
+        links += [path for path in (os.path.join(parent, n) for n in folders) if os.path.islink(path)]
+        for path in (os.path.join(parent, n) for n in files if not n.startswith(".")):
+            if not os.access(path, os.R_OK):  # of a link, what it leads to
+                (refused if os.path.exists(path) else links).append(path)
+    refused += [error.filename for error in errors]
+    return sorted(map(Path, refused)), sorted(map(Path, links))
 
 
 def _of_file(path: Path, in_folder: bool, encoding: str) -> Iterator[Source]:
@@ -113,7 +154,12 @@ def _files(folder: Path, include: str) -> list[Path]:
     if ours:
         said = f"of a model, a run or a prepared corpus, and so skipped: {_first_of(sorted(ours))}"
         warnings.warn(said, CorpusWarning, stacklevel=5)
-    return sorted(p for p in found if ours.isdisjoint(p.parents))
+    refused, links = _walk(folder, ours)
+    unreadable = {*refused}
+    for left_out, why in ((refused, "may not be read"), (links, "links to folders or to nothing")):
+        if left_out:
+            warnings.warn(f"{why}, and so skipped: {_first_of(left_out)}", CorpusWarning, stacklevel=5)
+    return sorted(p for p in found if ours.isdisjoint(p.parents) and p not in unreadable)
 
 
 def _first_of(names: Sequence[object]) -> str:

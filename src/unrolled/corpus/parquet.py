@@ -7,6 +7,7 @@ from typing import Any
 
 from unrolled.config.options import brief, listed, option
 from unrolled.corpus.reading import CorpusError, Source
+from unrolled.words import counted
 
 #: Rows that are in memory at a time.
 ROWS = 1024
@@ -37,6 +38,10 @@ def parquet_rows(source: Source, column: str) -> Iterator[tuple[str, Any]]:
 
 
 def _column(source: Source, column: str, names: list[str]) -> str:
+    if names.count(column) > 1:
+        raise CorpusError(
+            f"{source}: {brief(column)} names {counted(names.count(column), 'column')}; give them names of their own"
+        )
     if column in names:
         return column
     if not column and len(names) == 1:

@@ -21,11 +21,11 @@ import numpy as np
 from unrolled.config.data import DataConfig
 from unrolled.config.options import option
 from unrolled.corpus.encoding import Compact
-from unrolled.corpus.finding import PREPARED
 from unrolled.corpus.mapped import MappedIds
 from unrolled.corpus.reading import CorpusError, CorpusWarning
 from unrolled.corpus.splitting import BLOCK, Sequences, Split, as_stream
 from unrolled.saved.atomic_files import CheckpointError, parse, read_file, read_whole
+from unrolled.saved.checkpoints import PREPARED
 from unrolled.saved.vocabulary import Vocabulary
 from unrolled.words import counted
 

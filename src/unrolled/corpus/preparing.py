@@ -23,7 +23,7 @@ import numpy.typing as npt
 from unrolled.config.data import DataConfig
 from unrolled.corpus import finding, prepared, records
 from unrolled.corpus.encoding import END, Compact, kind_or
-from unrolled.corpus.finding import PREPARED, UNFINISHED
+from unrolled.corpus.finding import UNFINISHED
 from unrolled.corpus.numbering import (
     Known,
     assigned,
@@ -47,6 +47,7 @@ from unrolled.saved.atomic_files import (
     write_synced,
     writing,
 )
+from unrolled.saved.checkpoints import PREPARED, refuse_other
 from unrolled.saved.lock import only_writer
 from unrolled.saved.tokenizers import tokenizer
 from unrolled.words import counted
@@ -95,6 +96,7 @@ def prepare(
         if not tokenizer(kind_or("characters", config)).reads_bytes:
             sources = finding.text_only(sources)
         format = records.format_of(sources, config)
+    refuse_other(folder, PREPARED)
     with writing(folder), only_writer(folder):
         if prepared.is_prepared(folder):
             shutil.rmtree(folder / UNFINISHED, ignore_errors=True)  # of a process that was killed at its very end

@@ -17,6 +17,7 @@ from unrolled.config.data import TAB, DataConfig, Format
 from unrolled.config.options import brief, listed, option, typed
 from unrolled.corpus.parquet import parquet_rows
 from unrolled.corpus.reading import PARQUET, RECORD_LIMIT, CorpusError, Source, text_blocks, text_lines
+from unrolled.words import counted
 
 Record = str | list[str]
 
@@ -210,7 +211,7 @@ def csv_cells(source: Source, column: str, delimiter: str = "", header: bool = T
         for row in rows if header else chain([first], rows):
             where = f"{source}: line {rows.line_num}"
             if len(row) <= place and row:
-                raise CorpusError(f"{where}: the row has {len(row)} cells, expected {len(first)}")
+                raise CorpusError(f"{where}: the row has {counted(len(row), 'cell')}, expected {len(first)}")
             if row:
                 yield where, row[place]
     except csv.Error as error:
@@ -221,6 +222,9 @@ def csv_cells(source: Source, column: str, delimiter: str = "", header: bool = T
 
 def _place(source: Source, column: str, first: list[str], header: bool) -> int:
     """Return the place, from 0, of a column in the rows of a source that begins with this row."""
+    if header and first.count(column) > 1:
+        said = f"{brief(column)} names {counted(first.count(column), 'column')}; name the one by its number from 1"
+        raise CorpusError(f"{source}: {said} ({option('column')})")
     if header and column in first:
         return first.index(column)
     if column.isdecimal() and 1 <= int(column) <= len(first):
@@ -262,9 +266,20 @@ def in_memory(value: object, where: str, field: str = "") -> Record:
         return value
     if not isinstance(value, bytes | Mapping) and isinstance(value, Iterable):
         symbols = list(value)
-        if all(isinstance(symbol, str | int) for symbol in symbols):
+        other = next((k for k, symbol in enumerate(symbols) if not isinstance(symbol, str | int)), None)
+        if other is None:
             return _as_strings(symbols)
-    raise CorpusError(f"{where}: got a {type(value).__name__}, {EXPECTED}")
+        raise CorpusError(f"{where}: got {_kind(value)}, of which [{other}] is {_kind(symbols[other])}, {EXPECTED}")
+    raise CorpusError(f"{where}: got {_kind(value)}, {EXPECTED}")
+
+
+def _kind(value: object) -> str:
+    """Return what a value is, in words.
+
+    >>> _kind(3), _kind(None), _kind(b"")
+    ('a number', 'None', 'a bytes')
+    """
+    return "None" if value is None else JSON_TYPES.get(type(value), f"a {type(value).__name__}")
 
 
 def _why(error: msgspec.DecodeError | RecursionError, text: str) -> str:

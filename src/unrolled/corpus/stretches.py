@@ -33,7 +33,9 @@ from unrolled.corpus.splitting import BLOCK, counts
 from unrolled.saved.atomic_files import (
     FORMAT_VERSION,
     from_json,
+    in_utf8,
     read_file,
+    recorded,
     to_json,
     write_file,
     write_synced,
@@ -101,7 +103,7 @@ def _as_file(source: Source) -> File:
     if source.path is None or not source.path.is_file():
         return File("", 0, 0)
     now = source.path.stat()
-    return File(str(source.path.resolve()), now.st_size, now.st_mtime_ns)
+    return File(recorded(source.path), now.st_size, now.st_mtime_ns)
 
 
 def _divided(number: int, source: Source, format: Format, config: DataConfig) -> Iterator[Stretch]:
@@ -235,7 +237,7 @@ def _write(
     """Write what was encoded of a stretch; it is whole once its .json is there."""
     length, ids = encoder.length, encoder.ids()
     often = counts(ids, len(encoder.symbols) + 2).tolist()
-    said = [str(each.message) for each in heard if issubclass(each.category, CorpusWarning)]
+    said = [in_utf8(str(each.message)) for each in heard if issubclass(each.category, CorpusWarning)]
     encoded = Encoded(FORMAT_VERSION, length, encoder.symbols, often, starts, encoder.tokenizer.kind, said)
     with writing(scratch):
         write_synced(scratch / f"{number:06}.ids", ids.astype(ids.dtype.newbyteorder("<"), copy=False).tobytes())

@@ -35,7 +35,8 @@ def to_c(
         path: of the header.
         weights: "int8" for matrices of whole numbers with one scale a row; what symbols look up, and sums, stay as they
             are.  If left out, as the network is saved: in int8, or else in float32, to which bfloat16 widens exactly.
-        name: what all names in the header begin with; by default that of the file.
+        name: what all names in the header begin with; by default that of the file, with "model_" before it if it begins
+            as no name in C does.
     Raises: FormatError if a header cannot hold the network, before anything is written.
 
     >>> import tempfile
@@ -48,9 +49,19 @@ def to_c(
     """
     network = network_from(source)
     weights = weights or ("int8" if network.narrow == "int8" else "float32")
-    name = re.sub(r"\W", "_", Path(path).stem, flags=re.ASCII) if name is None else name
+    name = _name_of(Path(path)) if name is None else name
     _check(network, weights, name)
     write_file(path, _Header(network, weights == "int8").source(name).encode())
+
+
+def _name_of(path: Path) -> str:
+    """Return a name in C for a file.
+
+    >>> _name_of(Path("a-b.h")), _name_of(Path("2026-11-27.h"))
+    ('a_b', 'model_2026_11_27')
+    """
+    name = re.sub(r"\W", "_", path.stem, flags=re.ASCII)
+    return name if name[0].isalpha() else f"model_{name}"
 
 
 def _check(network: Network, weights: str, name: str) -> None:

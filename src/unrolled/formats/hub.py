@@ -108,7 +108,9 @@ def downloaded(
         raise FormatError(f"{repo_id}: has no revision {brief(revision)}") from None
     except Exception as error:  # of the network, of the id, of the cache
         said = str(error).strip().partition("\n")[0]
-        raise FormatError(f"{repo_id}: cannot be had from the hub: {said or type(error).__name__}") from None
+        raise FormatError(
+            f"{repo_id}: is no folder here, and cannot be had from the hub: {said or type(error).__name__}"
+        ) from None
     if not (Path(folder) / "config.json").exists():
         raise FormatError(f"{repo_id}: has no config.json, so it is no model of this package")
     return Path(folder)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from unrolled.formats.network_of import FormatError
 from unrolled.formats.outside_files import outside_bytes, refused
 from unrolled.saved.atomic_files import write_file
+from unrolled.saved.visible import unmarked
 
 Parsed = TypeVar("Parsed")
 
@@ -23,7 +24,7 @@ def read_json(path: Path, kind: type[Parsed]) -> Parsed:
     Raises: FormatError if it cannot be read, is no JSON, or holds something else; the message names file and place.
     """
     try:
-        return msgspec.json.decode(outside_bytes(path), type=kind)
+        return msgspec.json.decode(unmarked(outside_bytes(path)), type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise refused(path, f"damaged, or of another format: {error}") from None
 

@@ -18,7 +18,7 @@ from unrolled.lm.crossing import Crossing
 from unrolled.lm.curve import ASCII, BLOCKS, LearningCurve, sparkline
 from unrolled.lm.metrics_log import read_metrics
 from unrolled.lm.run import Result, Run
-from unrolled.saved.visible import shown
+from unrolled.saved.visible import is_screen, shown
 from unrolled.words import about, counted, duration, rounded
 
 #: Symbols in the sample, and the temperature at which it is drawn.
@@ -55,7 +55,7 @@ class Display(Callback):
         self.crossing = Crossing(run.corpus)
         for line in read_metrics(run.folder) if run.folder else []:
             (self._validated if "validation_bits" in line else self._logged)(run, line)
-        if self.console.is_terminal:
+        if is_screen(self.console):
             self.live = Live(
                 console=self.console, get_renderable=lambda: self._panel(run), refresh_per_second=DRAWN, transient=True
             )

@@ -25,7 +25,7 @@ class JournalLock:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._path = path
+        self._path = Path(path).absolute()  # the program may go to another folder meanwhile
         self._file = -1
 
     def acquire(self) -> bool:

@@ -282,6 +282,7 @@ def _reached(storage: str, name: str) -> Study:
     with reaching(storage):
         kept: Any = storage
         if "://" not in storage:
+            storage = str(Path(storage).absolute())  # the program may go to another folder meanwhile
             Path(storage).parent.mkdir(parents=True, exist_ok=True)
             lock: Any = JournalLock(storage)
             kept = optuna.storages.JournalStorage(JournalFileBackend(storage, lock))

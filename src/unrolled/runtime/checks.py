@@ -21,7 +21,9 @@ def steps(x: Any, symbols: bool, dtype: np.dtype[Any]) -> Array:
     >>> steps([1, 2], True, np.dtype(np.float32)), steps([1, 2], False, np.dtype(np.float32))
     (array([1, 2]), array([1., 2.], dtype=float32))
     """
-    found = native(np.asarray(x) if symbols or isinstance(x, np.ndarray) else np.asarray(x, dtype))
+    found = native(np.asarray(x))
+    if not symbols and not isinstance(x, np.ndarray) and found.dtype.kind in "iuf":
+        found = found.astype(dtype)  # the numbers of a list are of no type
     wanted = np.dtype(np.int64) if symbols else dtype
     if (
         found.dtype == wanted

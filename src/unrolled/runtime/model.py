@@ -100,7 +100,7 @@ class RuntimeModel:
             a direction that begins at the end of a sequence, which has no next step.
         """
         if self._symbols:
-            x = index(x)
+            x = index(x) if type(x) is not bool else checks.steps(x, *self._engine.reads)
         elif type(x) is not np.ndarray:
             x = checks.steps(x, *self._engine.reads)
         elif x.ndim != 1:

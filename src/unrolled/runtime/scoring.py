@@ -64,7 +64,8 @@ def score_each(model: Reader, texts: Sequence[Text]) -> list[Score]:
     vocabulary = model.vocabulary
     encoded = vocabulary.encode_each(texts)
     if not all(map(len, encoded)):
-        raise ValueError("the text to score is empty; give at least one symbol")
+        which = f"text {[*map(len, encoded)].index(0)} of {len(encoded):,}" if len(encoded) > 1 else "the text"
+        raise ValueError(f"{which} to score is empty; give at least one symbol")
     if not encoded:
         return []
     starts = np.cumsum([0, *map(len, encoded[:-1])])

@@ -108,13 +108,14 @@ class State(tuple[tuple[Array, ...], ...]):
         return _MAGIC + hashlib.sha256(data).digest() + data
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> State:
+    def from_bytes(cls, data: bytes | bytearray | memoryview) -> State:
         """Return the state that :meth:`to_bytes` wrote; no code is run.
 
         Whether it fits a model is checked where it is given to one.
 
         Raises: ValueError if the bytes are no state, or damaged.
         """
+        data = bytes(memoryview(data))
         head, data = data[: len(_MAGIC) + 32], data[len(_MAGIC) + 32 :]
         if not head.startswith(_MAGIC):
             raise ValueError("these bytes are no state of a model, or one of another release; give what to_bytes wrote")

@@ -27,6 +27,8 @@ from unrolled.words import one_line
 
 #: Of every JSON file that is written; a file of another version is refused.
 FORMAT_VERSION = 1
+#: Bytes of a file's name at most that stands in that of the file which will replace it; file systems take 255.
+LONGEST = 240
 
 Tensors = dict[str, npt.NDArray[Any]]
 Parsed = TypeVar("Parsed")
@@ -74,7 +76,7 @@ def replace_files(files: dict[Path, bytes]) -> None:
     """
     *others, last = files
     staged = {path: beside(path, sha256(files[path])) for path in others}
-    staged[last] = last.with_name(f".{last.name}.unfinished")
+    staged[last] = _before(last)
     with _only_one(staged[last]):
         _replace(files, staged)
 
@@ -84,7 +86,7 @@ def _replace(files: dict[Path, bytes], staged: dict[Path, Path]) -> None:
     written = [path for path in files if path == last or _read_if_there(staged[path]) != files[path]]
     try:
         for path in written:
-            write_synced(staged[path], files[path])
+            write_synced(staged[path], files[path], as_open_as=path)
         if others:
             sync(last.parent)
         staged[last].replace(last)
@@ -122,6 +124,12 @@ def in_place(path: Path, file: int) -> bool:
         return False
 
 
+def _before(path: Path) -> Path:
+    """Return where a file lies before it moves into its place, also where a longer name would be too long."""
+    name = path.name if len(os.fsencode(path.name)) <= LONGEST else sha256(os.fsencode(path.name))
+    return path.with_name(f".{name}.unfinished")
+
+
 def beside(path: Path, sum: str) -> Path:
     """Return where a file with this sha256 lies before it moves into its place."""
     return path.with_name(f".{path.name}.{sum[:16]}.unfinished")
@@ -141,9 +149,15 @@ def open_own(path: Path, flags: int) -> int:
     return file
 
 
-def write_synced(path: Path, data: bytes) -> None:
-    """Write one file and wait until it is on disk."""
+def write_synced(path: Path, data: bytes, as_open_as: Path | None = None) -> None:
+    """Write one file and wait until it is on disk.
+
+    Args: the file; its bytes; a file that it will replace, whose permissions it takes on if that is there.
+    """
     with os.fdopen(open_own(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
+        with suppress(OSError):  # it is not there, or its file system has no permissions
+            if as_open_as is not None:
+                os.fchmod(file.fileno(), stat.S_IMODE(as_open_as.stat().st_mode) | stat.S_IWUSR)
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -173,6 +187,7 @@ def writing(place: Path | str, elsewhere: str = "name a folder that you can writ
             errno.ENOSPC: "free some space, or write to another disk",
             errno.EDQUOT: "free some space, or write to another disk",
             errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
+            errno.ENAMETOOLONG: "give it a shorter name",
         }.get(error.errno or 0, elsewhere)
         raise CheckpointError(f"{place}: cannot write: {error.strerror or error}; {remedy}") from error
 
@@ -180,6 +195,27 @@ def writing(place: Path | str, elsewhere: str = "name a folder that you can writ
 def to_json(value: dict[str, Any]) -> bytes:
     """Return a value as UTF-8 JSON with a final line end; ValueError if a number is not finite."""
     return json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False).encode() + b"\n"
+
+
+def recorded(path: Path) -> str:
+    """Return a path as a JSON file records it: from the root on, or as it is given if the folders above it forbid that.
+
+    What is not UTF-8 in the path itself stands there as escapes, by which nothing is found again.
+
+    >>> recorded(Path("/data/a.txt"))
+    '/data/a.txt'
+    """
+    whole = str(path.resolve())
+    return whole if in_utf8(whole) == whole else in_utf8(str(path))
+
+
+def in_utf8(name: str) -> str:
+    r"""Return a text in which bytes of a name that are not UTF-8, which Python passes on as surrogates, are escapes.
+
+    >>> in_utf8("b\udce9")
+    'b\\xe9'
+    """
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def from_json(data: bytes | str, kind: type[Parsed]) -> Parsed:

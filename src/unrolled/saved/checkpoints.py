@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import itertools
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,8 @@ def _unbegun(entry: Path) -> bool:
     return left <= {"training.json", "training.safetensors", ".latest.unfinished"}
 
 
+#: The file that makes a folder a prepared corpus.
+PREPARED = "corpus.json"
 #: What a model or a run consists of, in its folder.
 PARTS = frozenset(
     {"config.json", "model.safetensors", "vocabulary.json", "evaluation.json", "metrics.jsonl", "checkpoints", LOCK}
@@ -99,6 +101,18 @@ def is_model_or_run(folder: Path) -> bool:
     """Return whether a folder is that of a model or of a run, even of one that has just begun."""
     saved = (folder / "config.json").exists() and (folder / "model.safetensors").exists()
     return saved or (folder / LOCK).exists() or (folder / "checkpoints" / "latest").exists()
+
+
+def refuse_other(folder: Path, own: str) -> None:
+    """Refuse a folder for what would be mixed with another thing that is there: a model or a run, a prepared corpus.
+
+    Args: the folder; the file that makes a folder what is to be written to it, which may be there.
+    Raises: CheckpointError naming the folder and what it holds.
+    """
+    held = {PREPARED: "a prepared corpus", "config.json": "a model", "checkpoints/latest": "a run"}
+    for name, what in held.items():
+        if (folder / name).is_file() and (name == PREPARED) != (own == PREPARED):
+            raise CheckpointError(f"{folder}: {what} is there, which would be damaged; name another folder")
 
 
 def refuse_part(path: Path) -> None:
@@ -129,7 +143,8 @@ def save_checkpoint(
     checkpoints = folder / "checkpoints"
     with writing(folder):
         checkpoints.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=checkpoints))
+        unfinished = checkpoints / f".unfinished-{secrets.token_hex(8)}"
+        unfinished.mkdir()  # as every folder, for those whom the process lets read
         try:
             packed = pack(tensors)
             write_synced(unfinished / "training.safetensors", packed)

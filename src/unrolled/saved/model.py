@@ -35,6 +35,7 @@ from unrolled.saved.atomic_files import (
     unchanged,
     writing,
 )
+from unrolled.saved.checkpoints import refuse_other
 from unrolled.saved.lock import only_writer
 from unrolled.saved.stored import pack_as, unpack_as
 from unrolled.saved.tensors import check_tensors, model_tensors
@@ -152,6 +153,7 @@ def save_model(
     """
     folder = Path(folder)
     with only_writer(folder):
+        refuse_other(folder, "config.json")
         if not overwrite and (folder / "config.json").exists():
             raise CheckpointError(
                 f"{folder}: a model is already there; name another folder, or overwrite it on purpose"

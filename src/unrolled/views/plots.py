@@ -75,8 +75,19 @@ def fonts_with(code_points: Collection[int]) -> list[str]:
 def canvas(width: float, height: float, title: str) -> Figure:
     """Return an empty figure of this size in inches; the title is plain text, not mathematics."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(title, fontsize=12, parse_math=False, wrap=True)
+    figure.suptitle(verbatim(title), fontsize=12, wrap=True)
     return figure
+
+
+def verbatim(text: str) -> str:
+    r"""Return a text that matplotlib draws as it is.
+
+    What stands between two $ it takes for mathematics, also where it is told not to, as in titles that it breaks.
+
+    >>> verbatim("runs/$x$")
+    'runs/\\$x\\$'
+    """
+    return text.replace("$", r"\$")
 
 
 def plain(axes: Axes) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from unrolled.views.colours import CELL_HUES, FAINT, HUES, SCALE
 from unrolled.views.gradients import FLOOR
 from unrolled.views.jacobians import Jacobians
-from unrolled.views.plots import canvas, plain, symbol_axis
+from unrolled.views.plots import canvas, plain, symbol_axis, verbatim
 from unrolled.views.symbols import visible
 
 #: Markers that tell models of one kind of cell apart.
@@ -40,10 +40,10 @@ def gradient_against_lag(found: Mapping[str, Jacobians], *, title: str) -> Figur
         look: dict[str, Any] = {"color": CELL_HUES[each.kind], "marker": MARKERS[seen[each.kind] % len(MARKERS)]}
         look |= {"markevery": max(1, len(each.h) // 12), "markersize": 4}
         seen[each.kind] += 1
-        axes.semilogy(_positive(each.h), linewidth=1.8, label=f"{name}, σ {each.W_hh:.2f}", **look)
+        axes.semilogy(_positive(each.h), linewidth=1.8, label=f"{verbatim(name)}, σ {each.W_hh:.2f}", **look)
         if each.c is not None:
             axes.semilogy(
-                _positive(each.c), linewidth=1.5, linestyle="--", label=f"{name}, by its cell state c", **look
+                _positive(each.c), linewidth=1.5, linestyle="--", label=f"{verbatim(name)}, by its cell state c", **look
             )
     axes.set(xlabel="lag k, steps", ylabel="|dh(T) / dh(T−k)|, largest singular value")
     axes.margins(x=0.01)
@@ -69,7 +69,7 @@ def gradients_over_text(
     axes = figure.subplots()
     for hue, (name, values) in zip(HUES, norms.items(), strict=False):
         marker = "o" if len(symbols) <= 60 else ""
-        axes.semilogy(_positive(values), color=hue, linewidth=1.5, marker=marker, markersize=3, label=name)
+        axes.semilogy(_positive(values), color=hue, linewidth=1.5, marker=marker, markersize=3, label=verbatim(name))
     axes.set_ylabel("norm of the gradient, nats per unit")
     axes.margins(x=0.01)
     _end_at_the_floor(axes)
@@ -146,8 +146,8 @@ def explosion(norms: Mapping[str, NDArray[Any]], nats: Mapping[str, NDArray[Any]
     figure = canvas(9, 3.8, title)
     left, right = figure.subplots(1, 2)
     for hue, name in zip(HUES[1::-1], norms, strict=False):
-        left.semilogy(np.arange(1, len(norms[name]) + 1), norms[name], color=hue, linewidth=1.1, label=name)
-        right.semilogy(np.arange(1, len(nats[name]) + 1), nats[name], color=hue, linewidth=1.1, label=name)
+        left.semilogy(np.arange(1, len(norms[name]) + 1), norms[name], color=hue, linewidth=1.1, label=verbatim(name))
+        right.semilogy(np.arange(1, len(nats[name]) + 1), nats[name], color=hue, linewidth=1.1, label=verbatim(name))
     left.set(xlabel="training step", ylabel="norm of the gradient before clipping")
     right.set(xlabel="training step", ylabel="loss, nats per symbol")
     right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from unrolled.views.colours import CELL_HUES, HUES, SCALE, SHADE
-from unrolled.views.plots import canvas, plain
+from unrolled.views.plots import canvas, plain, verbatim
 
 #: The outline of a median: a bar at each end of what it may be, and a line between.
 MEDIAN = np.array([-0.42, 0.42, 0, 0, -0.42, 0.42])
@@ -75,7 +75,7 @@ def right_over_sizes(lines: Mapping[str, Series], *, title: str, what: str = "sh
             0.006 * (k - (len(lines) - 1) / 2) if len(lines) < 12 else 0
         )  # so that equal lines do not hide each other
         axes.plot(
-            each.sizes, np.asarray(each.shares) + offset, label=name, linewidth=1.6,
+            each.sizes, np.asarray(each.shares) + offset, label=verbatim(name), linewidth=1.6,
             color=CELL_HUES[each.kind] if by_cell else HUES[k % len(HUES)],
             linestyle=DASHES[k // len(HUES) % len(DASHES)],
         )  # fmt: skip
@@ -109,7 +109,7 @@ def first_failing(rows: Mapping[str, Row], *, title: str) -> Figure:
     axes.plot([], [], "o", color=SCALE, markersize=4, label="first wrong string")
     axes.plot([], [], "o", color=SCALE, markersize=4, markerfacecolor="none", label="none up to here")
     axes.plot([], [], color=SCALE, linewidth=2, label="median")
-    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set_yticks(range(len(rows)), [*map(verbatim, rows)])
     axes.set(xlabel="size n", xscale="log", ylim=(len(rows) - 0.5, -0.5))
     _plain_log(axes, max(row.limit for row in rows.values()) + 1)
     figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=4)

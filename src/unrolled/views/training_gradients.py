@@ -57,7 +57,7 @@ class LagGradients(Callback):
 
     def __init__(self, text: Text, *, layer: int = -1, path: Path | str | None = None):
         self.text, self.layer = text, layer
-        self.path = None if path is None else Path(path)
+        self.path = None if path is None else Path(path).absolute()
         self.steps: list[int] = []
         self.singular: list[float] = []
         self._norms: list[NDArray[Any]] = []

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from unrolled.config.options import brief, option
+from unrolled.saved.visible import unmarked
 
 #: Bytes of such a file at most; the largest that are published have some tens of millions.
 LIMIT = 1 << 28
@@ -51,7 +52,7 @@ def merges_in(path: str | Path, nfc: bool = False) -> Iterator[tuple[str, str]]:
     if len(data) > LIMIT:
         raise ValueError(f"{path}: has more than {LIMIT:,} bytes, so it is no tokenizer.json")
     try:
-        file = msgspec.json.decode(data, type=_File)
+        file = msgspec.json.decode(unmarked(data), type=_File)
         model, steps = file.model, file.normalizer.steps() if file.normalizer else []
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a tokenizer.json: {error}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from threading import Event
 
 import msgspec
 from anyio import CapacityLimiter
@@ -40,7 +41,7 @@ def create_app(
         raise ValueError("there is no model to serve; name at least one")
     limits = limits or Limits()
     served = {name: ServedModel.of(name, model) for name, model in models.items()}
-    service = Service(served, limits, CapacityLimiter(limits.threads))
+    service = Service(served, limits, CapacityLimiter(limits.threads), Event())
     routes = [
         *(_fixed(f"/{'' if path == 'index.html' else path}", *content) for path, content in page_files().items()),
         _fixed("/api/openapi.json", msgspec.json.encode(openapi.document()), "application/json"),
@@ -48,7 +49,7 @@ def create_app(
     ]
     app = Starlette(routes=routes, exception_handlers=HANDLERS)
     app.router.redirect_slashes = False
-    return Guard(app, hosts, limits.requests)
+    return Guard(app, hosts, limits.requests, service.ending)
 
 
 def _fixed(path: str, content: bytes, kind: str) -> Route:

@@ -1,10 +1,13 @@
-"""Connections to the server: how long one may take to ask, and how many one address may hold."""
+"""Connections to the server: how long one may take to ask, how many one address may hold, and what ends them all."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+from threading import Event
+from types import FrameType
 
+import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from unrolled.config.server import Limits
@@ -16,8 +19,8 @@ _MADE = itertools.count()
 class Connection(H11Protocol):
     """An HTTP connection that is closed if no request comes in time.
 
-    If an address opens more connections than it may, the one that has waited longest for a request makes room; so
-    connections that say nothing keep nobody out.
+    If an address opens more connections than it may, or all together do, the one that has waited longest for a
+    request makes room; so connections that say nothing keep nobody out.
     """
 
     limits: Limits
@@ -40,9 +43,12 @@ class Connection(H11Protocol):
         self.order = next(_MADE)
         self._wait()
         everyone = [each for each in self.connections if isinstance(each, Connection)]
-        held = [each for each in everyone if each.host == self.host and not each.transport.is_closing()]
-        if len(held) > self.limits.connections:
-            min((each for each in held if each.waiting), key=lambda each: each.order).transport.abort()
+        held = [each for each in everyone if not each.transport.is_closing()]
+        of_one = [each for each in held if each.host == self.host]
+        for some, most in ((of_one, self.limits.connections), (held, self.limits.connections_in_all)):
+            if len(some) > most:
+                min((each for each in some if each.waiting), key=lambda each: each.order).transport.abort()
+                break
 
     def data_received(self, data: bytes) -> None:
         """Take what came; the time for a request does not begin anew with each byte."""
@@ -67,6 +73,22 @@ class Connection(H11Protocol):
         if self.deadline is not None:
             self.deadline.cancel()
             self.deadline = None
+
+
+class Server(uvicorn.Server):
+    """A server that tells running generations to end when it is asked to end itself.
+
+    Args: config: of the server; ending: what they look at.
+    """
+
+    def __init__(self, config: uvicorn.Config, ending: Event):
+        super().__init__(config)
+        self.ending = ending
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take a signal to end."""
+        self.ending.set()
+        super().handle_exit(sig, frame)
 
 
 def limited(limits: Limits) -> type[Connection]:

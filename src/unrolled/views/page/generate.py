@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Iterator
 from itertools import islice
+from threading import Event
 from typing import Annotated, Any, Literal, get_type_hints
 
 import anyio
@@ -129,7 +130,9 @@ class Generation:
         return "".join(written) if written else None
 
 
-async def events(writing: Generation, pace: float, seconds: float, threads: CapacityLimiter) -> AsyncIterator[bytes]:
+async def events(
+    writing: Generation, pace: float, seconds: float, threads: CapacityLimiter, ending: Event
+) -> AsyncIterator[bytes]:
     """Yield a text as server-sent events: piece after piece, then the end.
 
     Args:
@@ -137,9 +140,13 @@ async def events(writing: Generation, pace: float, seconds: float, threads: Capa
         pace: symbols per second; 0 is as fast as possible.
         seconds: time limit.
         threads: that do the work.
+        ending: set when the server ends.
     """
     begin = anyio.current_time()
     while True:
+        if ending.is_set():
+            yield event("error", Problem("the server was ended; ask again when it runs"))
+            return
         elapsed = anyio.current_time() - begin
         if elapsed > seconds:
             writing.reason = "time"
@@ -203,5 +210,5 @@ def generate(service: Service, served: ServedModel, request: Prompt) -> EventStr
         most = counted(limits.written_symbols, "symbol")
         raise RequestError(400, f"max_length is {options.max_length:,}; this server writes at most {most}")
     writing = Generation(served.runtime, served.encode(request.prompt, limits), options, request.prompt)
-    content = events(writing, request.symbols_per_second, limits.writing_seconds, service.threads)
+    content = events(writing, request.symbols_per_second, limits.writing_seconds, service.threads, service.ending)
     return EventStream(content, limits.writing_seconds + PATIENCE)

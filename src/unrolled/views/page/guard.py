@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from threading import Event
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -37,10 +38,11 @@ class Guard:
         hosts: names that a request may call this server by; a page of another site whose name resolves to
             this machine (DNS rebinding) is refused.
         requests: most requests under /api at the same time.
+        ending: to be set when the server ends, so that what it writes ends too.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str], requests: int):
-        self.app, self.hosts, self.requests = app, frozenset(hosts), requests
+    def __init__(self, app: ASGIApp, hosts: Collection[str], requests: int, ending: Event):
+        self.app, self.hosts, self.requests, self.ending = app, frozenset(hosts), requests, ending
         self.active = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Annotated, Any
 
 import numpy as np
@@ -91,6 +92,7 @@ class Service:
     models: Mapping[str, ServedModel]
     limits: Limits
     threads: CapacityLimiter
+    ending: Event  #: set when the server ends
 
     def find(self, name: str) -> ServedModel:
         """Return the model of a name.
