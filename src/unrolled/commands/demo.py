@@ -38,6 +38,9 @@ def demo(*, out: Path = Path("demo"), quick: Flag = False) -> None:
         out: Folder for everything the demo makes; what an earlier demo left there is replaced.
         quick: A few seconds instead of one to three minutes, by the processor.
     """
+    import torch
+
+    torch.set_num_threads(1)  # a second thread gains these small models little, and waits where other programs run
     console = PlainConsole()
     _clear(out)
     models = textbook_example(console, steps=60 if quick else 400)
