@@ -11,8 +11,10 @@ ASAN := build/asan
 
 .PHONY: test demo lint format bench prove kill ranks examples asan tsan macos wheel docs clean
 
+# Each worker begins with one half of the tests, so that what a file sets up is set up once, and the first to end takes
+# from the other.
 test: $(VENV)/.installed
-	$(PY) -m pytest -n $(JOBS)
+	$(PY) -m pytest -n $(JOBS) --dist worksteal
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/unrolled demo

@@ -204,7 +204,7 @@ MARKS = (
          rows(lambda row: row["ratio"] if row.get("goal") else None, lambda row: str(row["name"]))),
 )  # fmt: skip
 
-HEAD = "what|aim|>rows within it|>farthest|its row|bench"
+HEAD = "what|>aim|>rows within it|>farthest|its row|bench"
 
 
 def table(results: Callable[[str], Found | None], every: bool = True) -> list[list[object]]:

@@ -31,13 +31,17 @@ def in_own_process(*arguments, stdin=None, cwd=None, before=None):
     )
 
 
-def unrolled(*arguments, stdin=None, cwd=None, before=None):
-    """Run a command; in a process of its own if something is to be done there `before`."""
+def unrolled(*arguments, stdin=None, cwd=None, before=None, encoding="utf-8", onto=None, **environment):
+    """Run a command, with more in its environment; in a process of its own if something is to be done `before`.
+
+    What it prints and its errors go onto a stream, if one is given.
+    """
     arguments = [*map(str, arguments)]
     if before:
         return in_own_process(*arguments, stdin=stdin, cwd=cwd, before=before)
-    given, out, error = (io.TextIOWrapper(io.BytesIO(data), "utf-8") for data in (stdin or b"", b"", b""))
-    with _as_a_fresh_process(cwd), mock.patch("sys.stdin", given), redirect_stdout(out), redirect_stderr(error):
+    given, out, error = (io.TextIOWrapper(io.BytesIO(data), encoding) for data in (stdin or b"", b"", b""))
+    surroundings = _as_a_fresh_process(cwd, OURS | environment)
+    with surroundings, mock.patch("sys.stdin", given), redirect_stdout(onto or out), redirect_stderr(onto or error):
         code = run(arguments)
         out.flush()
         error.flush()
@@ -45,7 +49,7 @@ def unrolled(*arguments, stdin=None, cwd=None, before=None):
 
 
 @contextmanager
-def _as_a_fresh_process(cwd):
+def _as_a_fresh_process(cwd, environment):
     """Give a command the surroundings of a new process, and restore what it leaves changed."""
     folder, threads, root = os.getcwd(), torch.get_num_threads(), logging.getLogger()
     level, handlers = root.level, root.handlers[:]
@@ -54,7 +58,7 @@ def _as_a_fresh_process(cwd):
     )  # uvicorn closes all, and absl's closes a stream
     with (
         warnings.catch_warnings(),
-        mock.patch.dict(os.environ, OURS),
+        mock.patch.dict(os.environ, environment),
         torch.random.fork_rng(devices=[]),
         handlers_of_others,
     ):

@@ -5,6 +5,7 @@ import json
 import shlex
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 import torch
@@ -163,10 +164,14 @@ def test_memory_that_torch_does_not_get_is_named_by_its_size(capsys):
 @pytest.mark.parametrize("command", ["view", "explain", "score", "generate", "lab list"])
 def test_console_without_a_character_shows_its_escape(command, encoding, folders):
     given = [folders["lstm"], "ab\u4e2d"] if command != "lab list" else []
-    poor = ENVIRONMENT | {"PYTHONIOENCODING": encoding}
-    done = subprocess.run([*UNROLLED, *command.split(), *given], capture_output=True, env=poor, check=False)
+    done = unrolled(*command.split(), *given, encoding=encoding)
     assert done.returncode == 0, done.stderr
     assert done.stdout.decode(encoding)
+    if command == "view":
+        poor = ENVIRONMENT | {"PYTHONIOENCODING": encoding}
+        there = subprocess.run([*UNROLLED, command, *given], capture_output=True, env=poor, check=False)
+        assert there.returncode == 0, there.stderr
+        assert there.stdout.decode(encoding)
 
 
 def test_lines_that_go_to_no_terminal_are_whole(lines_file, tmp_path, monkeypatch):
@@ -178,25 +183,40 @@ def test_lines_that_go_to_no_terminal_are_whole(lines_file, tmp_path, monkeypatc
 
 def shown_in(columns, *command):
     """The lines that a command prints for a terminal of this width."""
-    narrow = ENVIRONMENT | {"COLUMNS": str(columns)}
-    return (
-        subprocess.run([*UNROLLED, *command], capture_output=True, env=narrow, check=True).stdout.decode().split("\n")
-    )
+    done = unrolled(*command, COLUMNS=str(columns))
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode().split("\n")
 
 
 @pytest.mark.parametrize("size", ["\u00b2", "9" * 5000, "-5", "x", "0", ""])
 def test_size_of_a_terminal_that_is_no_number_is_not_obeyed(size):
-    odd = ENVIRONMENT | {"COLUMNS": size, "LINES": size}
+    odd = ENVIRONMENT | {"COLUMNS": size, "LINES": size}  # in a process of its own, whose streams are no terminal
     done = subprocess.run([*UNROLLED, "lab", "list"], capture_output=True, env=odd, check=True)
     assert done.stdout.decode().split("\n") == shown_in(80, "lab", "list")
 
 
 EVERY_HELP = ["", *COMMANDS, "lab list", "lab reproduce"]
 
+PRINT_HELP = """
+import sys
+from unrolled.cli import run
+for name in sys.argv[1:]:
+    run([*name.split(), "--help"])
+    print(end="\\f")
+"""
+
+
+@cache
+def helps_in(columns):
+    """The lines of each help for a terminal of this width, printed by one process: the parser keeps its first width."""
+    narrow = ENVIRONMENT | {"COLUMNS": str(columns)}
+    done = subprocess.run([sys.executable, "-c", PRINT_HELP, *EVERY_HELP], capture_output=True, env=narrow, check=True)
+    return dict(zip(EVERY_HELP, [each.split("\n") for each in done.stdout.decode().split("\f")[:-1]], strict=True))
+
 
 @pytest.mark.parametrize("name", EVERY_HELP)
 def test_help_fits_in_80_columns_and_ends_with_its_own_examples(name):
-    shown = shown_in(80, *name.split(), "--help")
+    shown = helps_in(80)[name]
     assert max(map(len, shown)) <= 80
     assert not name or not any("Start with" in line for line in shown)
     if "Examples:" in shown:  # each on a line of its own, as it can be pasted
@@ -205,7 +225,7 @@ def test_help_fits_in_80_columns_and_ends_with_its_own_examples(name):
 
 @pytest.mark.parametrize("name", EVERY_HELP)
 def test_help_breaks_a_description_nowhere_but_at_the_edge(name):
-    assert not [line for line in shown_in(1000, *name.split(), "--help") if line.startswith("│      ")]
+    assert not [line for line in helps_in(1000)[name] if line.startswith("│      ")]
 
 
 def test_list_of_languages_fits_in_80_columns_and_cuts_no_name():

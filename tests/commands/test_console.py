@@ -7,10 +7,11 @@ import re
 import subprocess
 import sys
 import termios
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.commands.command_line import ENVIRONMENT, SMALL, UNROLLED, refusal
+from tests.commands.command_line import ENVIRONMENT, SMALL, UNROLLED, refusal, unrolled
 from tests.saved.disk import unchanged_when_refused
 from tests.views.small_models import small
 from unrolled.commands.console import printable, write_out
@@ -34,27 +35,40 @@ def folder(tmp_path_factory):
     return folder
 
 
-def on_terminal(*arguments, columns=None):
-    """Run a command with a terminal as its output, of this width if one is given; return what it wrote to it."""
+def all_of(ours):
+    """What is written to a terminal until its other end is closed."""
+    written = b""
+    while True:
+        try:
+            more = os.read(ours, 4096)
+        except OSError:  # the other end is closed
+            more = b""
+        if not more:
+            os.close(ours)
+            return written.decode().replace("\r\n", "\n")
+        written += more
+
+
+def on_terminal(*arguments):
+    """Run a command whose output is a terminal; return what it wrote to it."""
     ours, theirs = pty.openpty()
-    if columns:
-        termios.tcsetwinsize(theirs, (24, columns))
-    changed = {"COLUMNS": "", "TERM": "xterm"} if columns else {"NO_COLOR": "", "TERM": "dumb"}
-    environment = {key: value for key, value in (ENVIRONMENT | changed).items() if value}
+    with ThreadPoolExecutor(1) as reader:
+        written = reader.submit(all_of, ours)
+        with open(theirs, "w") as terminal:
+            assert unrolled(*arguments, onto=terminal, TERM="dumb", NO_COLOR="").returncode in (0, 1)
+        return written.result()
+
+
+def on_terminal_of_its_own(*arguments, columns):
+    """The same in a process whose terminal has this width, and colours."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, columns))
+    environment = {key: value for key, value in ENVIRONMENT.items() if key != "COLUMNS"} | {"TERM": "xterm"}
     with subprocess.Popen([*UNROLLED, *map(str, arguments)], stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
-        written = b""
-        while True:
-            try:
-                more = os.read(ours, 4096)
-            except OSError:  # the other end is closed
-                break
-            if not more:
-                break
-            written += more
-    os.close(ours)
-    assert process.returncode in (0, 1)
-    return written.decode().replace("\r\n", "\n")
+        written = all_of(ours)
+    assert process.returncode == 0
+    return written
 
 
 @pytest.mark.parametrize(
@@ -89,7 +103,7 @@ def test_name_of_a_file_on_a_terminal_has_nothing_to_obey(command, folder, tmp_p
 @pytest.mark.parametrize("columns", [1, 2, 10])
 def test_terminal_that_is_too_narrow_for_words_gets_lines_of_twenty_columns(columns):
     """One of two columns or less waited for ever for a table that fits."""
-    shown = re.sub(r"\x1b\[\d*m", "", on_terminal("generate", "--help", columns=columns))
+    shown = re.sub(r"\x1b\[\d*m", "", on_terminal_of_its_own("generate", "--help", columns=columns))
     assert max(map(len, shown.split("\n"))) == 20
     assert "temperature" in shown
 

@@ -26,8 +26,10 @@ ALONE = """
 import sys
 sys.modules["unrolled"] = None
 import numpy, torch
-program = torch.export.load(sys.argv[1]).module()
-for name in sys.argv[2:]:
+for name in sys.argv[1:]:
+    if name.endswith(".pt2"):
+        program = torch.export.load(name).module()
+        continue
     x = numpy.load(name)
     y, states = program(torch.from_numpy(x["x"]))
     states = [s for state in states for s in (state if isinstance(state, tuple) else (state,))]
@@ -66,20 +68,28 @@ def test_state_dict_comes_back_to_the_bit(name, file, tmp_path):
     assert [each.kind for each in loaded.layers] == [each.kind for each in network.layers]
 
 
-@pytest.mark.parametrize(
-    "name", ["LSTM-two-ways", "GRU-initial", "RNN_RELU-float64", "projected", "head-last-True", "text-LSTM"]
-)
-def test_program_runs_where_there_is_torch_alone(name, tmp_path):
-    network = NETWORKS[name]
-    to_pt2(network, tmp_path / "model.pt2")
-    files = []
-    for T, B in ((1, 1), (7, 3), (9, 2)):
-        files.append(tmp_path / f"{T}-{B}.npz")
-        np.savez(files[-1], x=drawn(network, T, B))
-    subprocess.run([sys.executable, "-W", "ignore", "-c", ALONE, tmp_path / "model.pt2", *files], check=True)
-    for file in files:
+PROGRAMS = ["LSTM-two-ways", "GRU-initial", "RNN_RELU-float64", "projected", "head-last-True", "text-LSTM"]
+
+
+@pytest.fixture(scope="module")
+def run_alone(tmp_path_factory):
+    """By name of a program, files with what it reads and what it computed: all of them in one process, without us."""
+    files = {name: tmp_path_factory.mktemp("alone") for name in PROGRAMS}
+    for name, folder in files.items():
+        to_pt2(NETWORKS[name], folder / "model.pt2")
+        files[name] = [folder / f"{T}-{B}.npz" for T, B in ((1, 1), (7, 3), (9, 2))]
+        for file in files[name]:
+            np.savez(file, x=drawn(NETWORKS[name], *map(int, file.stem.split("-"))))
+    given = [each for found in files.values() for each in (found[0].parent / "model.pt2", *found)]
+    subprocess.run([sys.executable, "-W", "ignore", "-c", ALONE, *given], check=True)
+    return files
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_program_runs_where_there_is_torch_alone(name, run_alone):
+    for file in run_alone[name]:
         found = np.load(file)
-        y, states = module_of(network)(torch.from_numpy(found["x"]))
+        y, states = module_of(NETWORKS[name])(torch.from_numpy(found["x"]))
         close(found["y"], y)
         for k, s in enumerate(flat(states)):
             close(found[str(k)], s)
