@@ -236,9 +236,19 @@ def tuple_of_list(sequence):
     return sequence if isinstance(sequence, str) else tuple(sequence)
 
 
-@pytest.mark.parametrize("strange", [5, None, b"ab", [None], ["a", 1.5], [["a"]]])
-def test_corpus_refuses_what_is_no_sequence_of_symbols(strange):
-    with pytest.raises(CorpusError, match=r"sequence 1: got a \w+, expected a string or a list of symbols"):
+@pytest.mark.parametrize(
+    ("strange", "called"),
+    [
+        (5, "a number"),
+        (None, "None"),
+        (b"ab", "bytes"),
+        ([None], r"a list, of which \[0\] is None"),
+        (["a", 1.5], r"a list, of which \[1\] is a number"),
+        ([["a"]], r"a list, of which \[0\] is a list"),
+    ],
+)
+def test_corpus_refuses_what_is_no_sequence_of_symbols(strange, called):
+    with pytest.raises(CorpusError, match=rf"sequence 1: got {called}, expected a string or a list of symbols"):
         Corpus.from_sequences([["a", "b"], strange], **WHOLE)
 
 

@@ -31,8 +31,8 @@ SUFFIXES: dict[str, Format] = {
     PARQUET: "parquet",
 }
 JSON_TYPES: dict[type, str] = {
-    dict: "an object", list: "a list", str: "text", int: "a number", float: "a number", bool: "true or false",
-    type(None): "null",
+    dict: "an object", list: "a list", str: "text", bytes: "bytes", int: "a number", float: "a number",
+    bool: "true or false", type(None): "null",
 }  # fmt: skip
 #: Characters that a JSON array may have, because it is parsed as a whole.
 ARRAY_LIMIT = 1 << 28
@@ -277,7 +277,7 @@ def _kind(value: object) -> str:
     """Return what a value is, in words.
 
     >>> _kind(3), _kind(None), _kind(b"")
-    ('a number', 'None', 'a bytes')
+    ('a number', 'None', 'bytes')
     """
     return "None" if value is None else JSON_TYPES.get(type(value), f"a {type(value).__name__}")
 

@@ -35,8 +35,8 @@ def to_c(
         path: of the header.
         weights: "int8" for matrices of whole numbers with one scale a row; what symbols look up, and sums, stay as they
             are.  If left out, as the network is saved: in int8, or else in float32, to which bfloat16 widens exactly.
-        name: what all names in the header begin with; by default that of the file, with "model_" before it if it begins
-            as no name in C does.
+        name: what all names in the header begin with; by default that of the file, with ``model_`` before it if it
+            begins as no name in C does.
     Raises: FormatError if a header cannot hold the network, before anything is written.
 
     >>> import tempfile

@@ -32,7 +32,7 @@ def is_screen(console: Any) -> bool:
 def unmarked(data: bytes) -> bytes:
     """Return the bytes of a text in UTF-8 without the byte order mark that some editors begin it with.
 
-    >>> unmarked(b"\xef\xbb\xbf[model]")
+    >>> unmarked(BOM_UTF8 + b"[model]")
     b'[model]'
     """
     return data.removeprefix(BOM_UTF8)
