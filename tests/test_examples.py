@@ -26,7 +26,8 @@ def codes(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs_and_its_assertions_hold(path):
+def test_notebook_runs_and_its_assertions_hold(path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # in the kernel's process: two would wait for the other worker's
     run(path)
 
 
