@@ -26,19 +26,22 @@ STRICT = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
 C99, CPP = ["-std=c99", *STRICT], ["-x", "c++", "-std=c++17", *STRICT]
 #: A report says its lines; to say its variables too takes as long again.
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g1", "-O1"]
-#: By name: compiler, flags, and steps of each network.
+#: Most of the time of these tests is compiling.  Builds that differ little take turns: one has the headers of even
+#: numbers, the other those of odd ones.
+ALL, EVEN, ODD = slice(None), slice(0, None, 2), slice(1, None, 2)
+#: By name: compiler, flags, steps of each network, and which headers.
 BUILDS = {
-    "gcc": ("gcc", ["-O2", "-march=native", *C99], 10_000),
-    "gcc-any-processor": ("gcc", ["-O2", *C99], 10_000),
-    "gcc-plain": ("gcc", ["-O2", "-DPLAIN", *C99], 10_000),
-    "gcc-contracted": ("gcc", ["-O3", "-march=native", *STRICT], 10_000),
-    "gcc-sanitizers": ("gcc", [*SANITIZERS, "-march=native", *C99], 500),
-    "gcc-plain-sanitizers": ("gcc", [*SANITIZERS, "-DPLAIN", *C99], 500),
-    "g++": ("g++", ["-O1", "-march=native", *CPP], 500),
-    "clang": ("clang", ["-O2", "-march=native", *C99], 10_000),
-    "clang-plain": ("clang", ["-O2", "-DPLAIN", *C99], 10_000),
-    "clang++": ("clang++", ["-O1", "-march=native", *CPP], 500),
-    "arm": ("aarch64-linux-gnu-gcc", ["-O2", "-static", *C99], 500),
+    "gcc": ("gcc", ["-O2", "-march=native", *C99], 10_000, ALL),
+    "gcc-any-processor": ("gcc", ["-O2", *C99], 10_000, EVEN),
+    "gcc-plain": ("gcc", ["-O2", "-DPLAIN", *C99], 10_000, ALL),
+    "gcc-contracted": ("gcc", ["-O3", "-march=native", *STRICT], 10_000, ODD),
+    "gcc-sanitizers": ("gcc", [*SANITIZERS, "-march=native", *C99], 500, EVEN),
+    "gcc-plain-sanitizers": ("gcc", [*SANITIZERS, "-DPLAIN", *C99], 500, ODD),
+    "g++": ("g++", ["-O1", "-march=native", *CPP], 500, EVEN),
+    "clang": ("clang", ["-O2", "-march=native", *C99], 10_000, EVEN),
+    "clang-plain": ("clang", ["-O2", "-DPLAIN", *C99], 10_000, ODD),
+    "clang++": ("clang++", ["-O1", "-march=native", *CPP], 500, ODD),
+    "arm": ("aarch64-linux-gnu-gcc", ["-O2", "-static", *C99], 500, EVEN),
 }
 TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-12}
 
@@ -106,10 +109,12 @@ def expected():
 
 @pytest.mark.parametrize("name", BUILDS)
 def test_header_gives_what_the_runtime_gives(name, expected, tmp_path):
-    compiler, flags, T = BUILDS[name]
-    for header, (net, weights, _) in HEADERS.items():
+    compiler, flags, T, which = BUILDS[name]
+    headers = dict([*HEADERS.items()][which])
+    expected = {header: expected[header] for header in headers}
+    for header, (net, weights, _) in headers.items():
         to_c(net, tmp_path / f"{header}.h", weights=weights)
-    build(tmp_path, {header: net for header, (net, _, _) in HEADERS.items()}, compiler, flags)
+    build(tmp_path, {header: net for header, (net, _, _) in headers.items()}, compiler, flags)
     for header, (x, _) in expected.items():
         (tmp_path / f"{header}.x").write_bytes(x[:T].astype(np.int32 if x.dtype == np.int64 else x.dtype).tobytes())
     run([*emulator(compiler), tmp_path / "program"], tmp_path)
