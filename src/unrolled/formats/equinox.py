@@ -34,7 +34,7 @@ def to_equinox(source: Source, path: str | Path) -> None:
     """Write the leaves of a module with the fields `embed`, `cells`, a list, and `head`, each where the network has it.
 
     Args: what is written; the file.
-    Raises: FormatError for what Equinox has no such module for; CheckpointError if the file cannot be written.
+    Raises: FormatError for a network that Equinox has no module for; CheckpointError if the file cannot be written.
     """
     network = network_from(source)
     refuse(

@@ -36,7 +36,7 @@ def to_flax(source: Source, path: str | Path) -> None:
     of two such; `embed` is nn.Embed, `head` is nn.Dense.
 
     Args: what is written; the file, .safetensors or .npz.
-    Raises: FormatError for what Flax has no such module for; CheckpointError if the file cannot be written.
+    Raises: FormatError for a network that Flax has no module for; CheckpointError if the file cannot be written.
     """
     network = network_from(source)
     refuse(

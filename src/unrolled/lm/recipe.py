@@ -1,6 +1,6 @@
-"""The recipe of a run: how a model is trained on given data in a given time, where its user does not say.
+"""The recipe of a run: how a model is trained on given data in a given time, unless the user says otherwise.
 
-The rules are one pure function, `choose`, of what is known of the data and of the machine and of what the user asked
+The rules are one pure function, `choose`, of what is known about the data and the machine and of what the user asked
 for.  They follow from the study in docs/lm.md, and each gives its reason.
 """
 
