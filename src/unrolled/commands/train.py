@@ -105,7 +105,7 @@ def _train(
         other = "a run that is resumed ends as it was begun" if resume else f"{option('max_minutes')} is given too"
         raise WrongUse(f"{option('minutes', minutes)}: {other}; leave one out")
     if resume and (out is None or dry_run):
-        raise WrongUse("--resume needs --out, the folder of the run, and has no --dry-run: it goes on as it was begun")
+        raise WrongUse("--resume needs --out, the folder of the run, and has no --dry-run: it continues as it began")
     sources = inputs.named(data) if data else _recorded_sources(out) if out and resume else None
     if not sources:
         raise WrongUse(

@@ -95,7 +95,7 @@ def _network(where: str, leaves: list[NDArray[Any]]) -> Network:
         if plain is not None:
             raise FormatError(f"{where}: leaves {shapes} fit with an Embedding and without one; use cells with biases")
         raise FormatError(
-            f"{where}: leaves {shapes} are no Embedding, LSTMCells or GRUCells, and Linear, in this order"
+            f"{where}: leaves {shapes} are not an Embedding, LSTMCells or GRUCells, and a Linear, in this order"
         )
     layers, head = plain or embedded or ((), None)
     return Network(layers, None if plain else leaves[0], head=head)

@@ -268,9 +268,9 @@ class SequenceModel(torch.nn.Module):
         return TextModel(self.network())
 
     def warn_of_more(self, what: str, stacklevel: int) -> None:
-        """Warn that `what` reads the weights alone, if this model computes something else than its class."""
+        """Warn that `what` reads only the weights, if this model computes something else than its class."""
         if not self.as_made or any(beyond_weights(part, hooks_after=False, computing=False) for part in self.parts):
-            said = "the weights alone: what this model does in methods, layers and hooks of its own has no part in them"
+            said = "only the weights, so methods, layers and hooks that this model adds or replaces have no effect"
             warnings.warn(f"{what} read {said}", stacklevel=stacklevel)
 
     def network(self) -> Network:
