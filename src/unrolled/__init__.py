@@ -14,9 +14,9 @@ _sys.meta_path.append(_extras.Remedy)
 
 
 def release_memory() -> None:
-    """Give the memory back to the system that the compiled core keeps for its next calls.
+    """Return to the system the memory that the compiled core keeps for its next calls.
 
-    It keeps no more than recent calls needed at once, and lets go of the rest by itself; this is for a program that
+    It keeps no more than recent calls needed at once, and releases the rest by itself; this is for a program that
     will make no more calls for a while.
 
     >>> release_memory()

@@ -1,4 +1,4 @@
-"""Out of this package: what writes a network in another format.  docs/deploy.md walks through each.
+"""Export: functions that write a network in another format.  docs/deploy.md walks through each.
 
 Each function takes a :class:`unrolled.saved.network.Network`, the folder of a saved model, or a module.
 """

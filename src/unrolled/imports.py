@@ -1,4 +1,4 @@
-"""Into this package: what reads a network that was trained elsewhere.
+"""Import: functions that read a network trained elsewhere.
 
 Each function returns a :class:`unrolled.saved.network.Network`; no code in a file is run.
 """

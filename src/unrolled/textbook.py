@@ -184,7 +184,7 @@ class GRU(GatedNetwork):
 def train(net: OneHotNetwork, sequences: Sequence[Sequence[str]], steps: int, rate: float = 0.5) -> list[float]:
     """Descend the gradient of the mean loss over the sequences; return that loss, in nats, before each step.
 
-    A gradient longer than 1 is shortened to 1, so that one that explodes throws nothing away.
+    A gradient longer than 1 is shortened to 1, so that an exploding gradient destroys nothing.
     """
     losses = []
     for _ in range(steps):

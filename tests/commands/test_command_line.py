@@ -304,7 +304,7 @@ def test_commands_work_in_a_folder_whose_name_is_not_utf_8(tmp_path):
     (folder / "a.txt").write_text("so long lives this\n" * 40)
     done = unrolled("train", "a.txt", "--out", "r", *SMALL, cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert "is not UTF-8, so the run records names in it alone; resume it from here" in done.stderr.decode()
+    assert "is not UTF-8, so the run records only the names in it; resume it from here" in done.stderr.decode()
     for command in (["train", "--resume", "--out", "r", "--max-steps", "14"], ["evaluate", "r"]):
         assert unrolled(*command, cwd=folder).returncode == 0
     assert unrolled("prepare", "a.txt", "--out", "p", cwd=folder).returncode == 0

@@ -30,7 +30,7 @@ def test_prepare_refuses_what_it_cannot_do_in_one_sentence(tmp_path):
     assert "prepared with --no-lines, not with --lines" in refusal(
         1, "train", "corpus", "--lines", "--out", "y", *SMALL, cwd=tmp_path
     )
-    assert "read alone" in refusal(1, "train", "corpus", "a.txt", "--out", "y", *SMALL, cwd=tmp_path)
+    assert "read on its own" in refusal(1, "train", "corpus", "a.txt", "--out", "y", *SMALL, cwd=tmp_path)
 
 
 def test_prepare_says_how_far_it_is(tmp_path, monkeypatch):

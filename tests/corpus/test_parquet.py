@@ -62,7 +62,7 @@ def test_what_is_no_column_of_sequences_is_named(path, tmp_path, monkeypatch):
         with pytest.raises(CorpusError, match=rf"{name}\.parquet: not Parquet, or damaged"):
             Corpus.read(tmp_path / f"{name}.parquet", column="text")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(whole)))
-    with pytest.raises(CorpusError, match="standard input: Parquet begins with its end"):
+    with pytest.raises(CorpusError, match="standard input: Parquet keeps its index at the end"):
         Corpus.read("-", format="parquet", column="text")
 
 

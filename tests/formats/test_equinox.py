@@ -130,17 +130,17 @@ LSTM = (np.ones((20, 3), "f"), np.ones((20, 5), "f"))
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"", "are no Embedding, LSTMCells or GRUCells"),
+        (b"", "are not an Embedding, LSTMCells or GRUCells"),
         (b"\x93NUMPY\x01\x00", "leaf at byte 0: damaged, or no array"),
         (saved(*LSTM)[:-1], r"leaf at byte 368: cut off: \(20, 5\) of float32 is more than its 399 bytes"),
         (saved(*LSTM).replace(b"(20, 5)", b"(2**9,)"), "leaf at byte 368: damaged, or no array"),
         (saved(*LSTM).replace(b"(20, 5), }   ", b"(999999999999,), }"), "leaf at byte 368: damaged|cut off"),
         (saved(*LSTM, np.array([{}], object)), "of object, expected one of numbers; nothing else is read"),
         (saved(*LSTM, np.ones(20, int)), "is int64, expected float16, float32 or float64"),
-        (saved(*LSTM, np.ones(19, "f")), r"leaves \(20, 3\), \(20, 5\), \(19,\) are no Embedding"),
+        (saved(*LSTM, np.ones(19, "f")), r"leaves \(20, 3\), \(20, 5\), \(19,\) are not an Embedding"),
         (
             saved(np.ones((15, 3), "f"), np.ones((15, 5), "f"), np.ones(15, "f")),
-            "are no Embedding, LSTMCells or GRUCells",
+            "are not an Embedding, LSTMCells or GRUCells",
         ),
         (saved(*LSTM, np.full(20, np.nan, "f")), "has 20 non-finite numbers"),
         (saved(*LSTM, np.ones((7, 6), "f")), r"head: W is \(7, 6\), expected"),

@@ -168,7 +168,7 @@ GRU = "params/layers_0/cell/"
     ("change", "said"),
     [
         (lambda a: a.pop(f"{GRU}hn/kernel"), "x.npz: layers_0/cell/hn: has no kernel, expected one"),
-        (lambda a: [a.pop(f"{GRU}hn/{w}") for w in ("kernel", "bias")], r"'in', 'ir', 'iz' are no LSTMCell, GRUCell"),
+        (lambda a: [a.pop(f"{GRU}hn/{w}") for w in ("kernel", "bias")], r"'in', 'ir', 'iz' make no LSTMCell, GRUCell"),
         (lambda a: a.update({f"{GRU}hn/kernel": np.ones((4, 4))}), r"kernels of its gates are \(5, 5\), .*\(4, 4\)"),
         (lambda a: a.update({f"{GRU}hn/kernel": np.ones(5)}), r"hn/kernel is \(5,\), expected a kernel \(I, O\)"),
         (lambda a: a.update({f"{GRU}hn/kernel": np.ones((5, 5), int)}), "hn/kernel: is int64, expected float16"),

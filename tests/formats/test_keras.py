@@ -211,7 +211,10 @@ def lstm(**options):
         ),
         (lstm(activation="relu"), r"\(LSTM\): activation is 'relu', expected 'tanh'"),
         (lstm(recurrent_activation="hard_sigmoid"), "recurrent_activation is 'hard_sigmoid', expected 'sigmoid'"),
-        (lstm(go_backwards=True), "go_backwards is True, expected False: a direction alone"),
+        (
+            lstm(go_backwards=True),
+            "go_backwards is True, expected False: a network has no layer that reads only backward",
+        ),
         ([keras.Input((None, 3)), L.Bidirectional(L.LSTM(4, return_sequences=True), "sum")], "merge_mode is 'sum'"),
         (
             [*lstm(), L.LayerNormalization()],
@@ -362,7 +365,7 @@ def test_arrays_that_lie_or_are_elsewhere_are_refused(change, said, tmp_path):
         (lambda f: f.update({f"{CELL}/2": np.ones((2, 14), "f")}), r"its bias is \(2, 14\), expected \(2, 15\)"),
         (
             lambda f: f.update({"layers/conv1d/vars/0": np.ones(3, "f")}),
-            "layers/conv1d has arrays and is no layer of a",
+            "layers/conv1d has arrays but is no layer of a",
         ),
     ],
 )

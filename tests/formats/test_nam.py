@@ -96,7 +96,7 @@ def test_mono_file_has_the_three_sizes_that_every_reader_knows(tmp_path):
 REFUSED = {
     "RNN_TANH-3-5": "the tanh cell of layer 0",
     "RNN_RELU-3-5": "the ReLU cell of layer 0",
-    "GRU-3-5": "the GRU of layer 0: an LSTM in this format has LSTM layers alone",
+    "GRU-3-5": "the GRU of layer 0: this format has only LSTM layers",
     "LSTM_PEEPHOLE-3-5": "the peepholes of layer 0",
     "LSTM-two-ways": "the reverse direction of layer 0",
     "LSTM-float64": "the float64 weights of layer 0",

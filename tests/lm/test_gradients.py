@@ -225,7 +225,7 @@ def test_methods_and_layers_of_a_models_own_are_left_to_autograd_and_used():
         train(model, corpus, TrainingConfig(max_steps=2))
         assert len(called) == 2 or model is changed[4]
         assert not any(map(torch.equal, before, model.parameters()))  # both layers of the last one
-        with pytest.warns(UserWarning, match="generate, stream and score read the weights alone"):
+        with pytest.warns(UserWarning, match="generate, stream and score read only the weights"):
             model.runtime() if model is not changed[4] else model.score("ab")
 
 

@@ -242,9 +242,9 @@ def test_tied_model_whose_matrices_became_two_is_not_saved_as_one(parts, tmp_pat
 def test_hook_that_saving_leaves_out_is_warned_of(part, tmp_path):
     model = model_of(embedding_size=5)
     getattr(model, part).register_forward_pre_hook(lambda *_: None)
-    with pytest.warns(UserWarning, match="save_pretrained and what loads it read the weights alone: what this model"):
+    with pytest.warns(UserWarning, match="save_pretrained and what loads it read only the weights, so methods"):
         model.save_pretrained(tmp_path)
-    with pytest.warns(UserWarning, match="what this model does in methods, layers and hooks of its own has no part"):
+    with pytest.warns(UserWarning, match="methods, layers and hooks that this model adds or replaces have no effect"):
         model.generate("the", max_length=2)
 
 

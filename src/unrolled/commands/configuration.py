@@ -48,7 +48,7 @@ def fill_in(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) 
 
     flags = given()
     if "--from" in flags and "--resume" in flags:
-        raise ValueError("--from begins a new run and --resume goes on with one; leave one of them out")
+        raise ValueError("--from begins a new run and --resume continues one; leave one of them out")
     if flags.get("--config"):  # one that is empty is refused with every other path
         fill(_of_toml(Path(flags["--config"])), flags["--config"])
     if "--resume" in flags and flags.get("--out"):

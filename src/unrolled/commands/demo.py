@@ -35,8 +35,8 @@ def demo(*, out: Path = Path("demo"), quick: Flag = False) -> None:
     """Learn a^n b^n with all three cells, then Shakespeare's Sonnets; write a sonnet and draw two pictures.
 
     Args:
-        out: Folder for everything the demo makes; what an earlier demo left there is replaced.
-        quick: A few seconds instead of one to three minutes, by the processor.
+        out: Folder for everything the demo makes; the files of an earlier demo there are replaced.
+        quick: Take a few seconds, instead of one to three minutes depending on the processor.
     """
     import torch
 

@@ -48,16 +48,16 @@ def explain(
     r"""Work out one forward and one backward pass on paper: every number with its shape and its equation.
 
     Args:
-        given: Folder of a trained model, then a few symbols to read, where \n is a line end. With --symbols there is no
-            folder: the model is a new one.
+        given: Folder of a trained model, then a few symbols to read, where \n is a line end. With --symbols the model
+            is new, so give no folder.
         symbols: Symbols of a new, untrained model, separated by spaces.
         cell: Cell of the new model, rnn by default.
         hidden_size: Hidden units H of the new model, 3 by default.
         seed: Seed of its weights, 0 by default.
         blank: Leave every computed number out, as an exercise; the weights stay.
-        out: Write it to this file; its extension .txt, .md or .html sets the format.
+        out: File to write to; its extension .txt, .md or .html sets the format.
         format: Output format; by default that of --out, or text.
-        columns: Most columns of a table and lines of a matrix; by default 12, or the first 6 where there are more.
+        columns: Most columns of a table and rows of a matrix to show; by default all up to 12, or 6 if there are more.
     """
     if out and format is None and out.suffix not in FORMATS:
         raise WrongUse(f"--out {out}: its name must end in {', '.join(FORMATS)}, or give --format")

@@ -50,7 +50,7 @@ def export(
     model: Model,
     /,
     *,
-    to: Annotated[To | None, Parameter(help="The format, one of those below.", show_choices=False)] = None,
+    to: Annotated[To | None, Parameter(help="The format, one of those listed below.", show_choices=False)] = None,
     weights: StoredWeights | None = None,
     out: Path | None = None,
     check: Flag = False,
@@ -59,8 +59,8 @@ def export(
     """Write a trained model in the format of another library or program, or with smaller weights.
 
     Args:
-        weights: How matrices are kept; without --to, the folder of a model with such weights is written.
-        out: File or folder to write to, by default beside the model, with its name.
+        weights: Type in which matrices are stored; without --to, a model folder with such weights is written.
+        out: File or folder to write to, by default next to the model, with its name.
         check: Compare the written folder with the model: size, bits per symbol, time of a step.
         overwrite: Replace what is already there.
     """

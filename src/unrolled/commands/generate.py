@@ -62,10 +62,10 @@ def generate(
 
     Args:
         prompt: Text to continue, or - for standard input; symbols are separated by spaces, and \n is a line end.  Put
-            -- before one that begins with a hyphen, after all options.
-        file: Continue what this file holds; where the model learned sequences, each line of it.
-        count: Number of texts, each sampled independently; a blank line stands between texts of several lines.
-        out: File to write to, in the place of standard output.
+            a prompt that begins with a hyphen last, after --.
+        file: Continue the text of this file; if the model learned sequences, each line of it.
+        count: Number of texts, each sampled independently; a blank line separates texts of several lines.
+        out: File to write to, instead of standard output.
         repeat: Write the prompt before each text.
         json: Write each text as a line of JSON, with the prompt and the seed.
     """

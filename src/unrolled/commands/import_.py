@@ -54,25 +54,26 @@ app = App(
 
 @app.default
 def import_(
-    file: Annotated[Path, Parameter(help="File of a network that was trained elsewhere, or hub:OWNER/NAME.")],
+    file: Annotated[Path, Parameter(help="File of a network trained elsewhere, or hub:OWNER/NAME.")],
     /,
     *,
     out: Path,
-    format: Annotated[From | None, Parameter(help="Its format; seen from the file if left out.")] = None,
+    format: Annotated[From | None, Parameter(help="Format of the file; detected if left out.")] = None,
     vocabulary: Path | None = None,
     symbols: str | None = None,
     kind: SymbolKind | None = None,
     framed: Flag = False,
     overwrite: Flag = False,
 ) -> None:
-    r"""Read a network that was trained elsewhere, and write it to the folder of a model.
+    r"""Read a network trained elsewhere, and write it as a model folder.
 
     Args:
         out: Folder to write to.
         vocabulary: The vocabulary.json of a model that reads the same symbols, or the model's folder.
-        symbols: The symbols that it reads, in the order of their ids, as a text of this kind; \n is a line end.
-        kind: What a symbol is; with --symbols, "symbols" if left out, which are separated by spaces.
-        framed: It learned sequences that end with EOS, not one stream.
+        symbols: The symbols that the network reads, in the order of their ids, as a text of this kind; \n is a line
+            end.
+        kind: What a symbol is; with --symbols, by default "symbols", separated by spaces.
+        framed: The network learned sequences that end with EOS, not one stream.
         overwrite: Replace a model that is already there.
     """
     from unrolled import imports

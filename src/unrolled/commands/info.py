@@ -21,7 +21,8 @@ app = App(name="info", help_epilogue="")
 def info(*, json: Flag = False) -> None:
     """Show the version, the instruction set, threads, torch, and which extras are installed.
 
-    Args: json: Print one line of JSON.
+    Args:
+        json: Print one line of JSON.
     """
     found = {"unrolled": __version__, "python": f"{platform.python_version()} on {platform.machine()}"} | _core()
     for extra, (module, *_) in EXTRAS.items():

@@ -84,7 +84,7 @@ def _recorded(name: str) -> str:
         return name
     place = recorded(path)
     if not Path(place).is_absolute():
-        said = "the path of this folder is not UTF-8, so the run records names in it alone; resume it from here"
+        said = "the path of this folder is not UTF-8, so the run records only the names in it; resume it from here"
         warnings.warn(said, stacklevel=2)
     return place
 

@@ -61,10 +61,10 @@ def lab(
     """Train models on one language, all seeds together, and measure each.
 
     Args:
-        language: One of `unrolled lab list`.
+        language: A language listed by `unrolled lab list`.
         limit: Largest size to try; every size up to the first failing one is tried.
-        out: Folder for tables, plots and models; the same command again shows the results there.
-        from_golden: Start from exact weights set by hand, and show how training leaves them.
+        out: Folder for tables, plots and models; repeating the command shows the results stored there.
+        from_golden: Start from exact weights set by hand, and show how training changes them.
         json: Print the result as one line of JSON, and everything else on standard error.
     """
     from unrolled.lab import experiment
@@ -132,8 +132,8 @@ def reproduce(
 
     Args:
         name: suzgun2019, weiss2018, gers2001, lan2022, deletang2022, elis, or defaults.
-        full: As many steps as were published, instead of as many as a few minutes allow.
-        seeds: Models of each row; 0 takes the experiment's own number.
+        full: Take the published number of steps, instead of as many as a few minutes allow.
+        seeds: Models in each row; 0 takes the experiment's own number.
         out: Folder for results, tables and plots; lab/NAME by default.
         json: Print a line of JSON for each row, and everything else on standard error.
     """

@@ -60,14 +60,14 @@ def picture(
     steps: PositiveInt | None = None,
     seed: Seed | None = None,
 ) -> None:
-    """Draw the pictures of a lecture; no trained model is needed.
+    """Draw pictures for a lecture; no trained model is needed.
 
     Args:
         out: File to write; the extension .png or .svg sets the format. By default NAME.png.
         cell: Cell to draw, rnn by default.
         hidden_size: Hidden units H of the networks, 32 by default.
-        gain: All singular values of the first W_hh; 0.9 for vanishing, 1.2 for exploding.
-        steps: Steps of the chain (4), largest lag (60), or steps of training (150 or 400).
+        gain: Every singular value of the initial W_hh; by default 0.9 for vanishing, 1.2 for exploding.
+        steps: Steps of the chain (4), the largest lag (60), or training steps (150 or 400).
         seed: Seed of weights and text, 0 by default.
     """
     options = {"cell": cell, "hidden_size": hidden_size, "gain": gain, "steps": steps, "seed": seed}

@@ -43,14 +43,14 @@ def prepare(
     processes: PositiveInt | None = None,
     dataset: Annotated[DataConfig, Parameter(name="*", group="Data")] = DataConfig(),
 ) -> None:
-    """Encode data that is larger than memory into a folder, from which training reads it.
+    """Encode data larger than memory into a folder that training can read.
 
-    What was interrupted goes on where it stopped when the same command is given again.
+    After an interruption, the same command continues where it stopped.
 
     Args:
         data: Files, folders, or - for standard input; gzip, bzip2, xz and zstd are unpacked as they are read.
-        out: Folder for the prepared corpus; train takes it in the place of the data.
-        processes: Processes that encode side by side, by default one for each processor.
+        out: Folder for the prepared corpus; give it to train instead of the data.
+        processes: Processes that encode in parallel, by default one for each processor.
     """
     from unrolled.core import default_threads
     from unrolled.corpus.corpus import Corpus

@@ -47,7 +47,7 @@ def score(
 ) -> None:
     r"""Show what each symbol of a text costs the model, in bits, and colour what surprises it.
 
-    A model that learned sequences scores each line as one, with the EOS that ends it.
+    A model that learned sequences scores each line as a sequence, including its final EOS.
 
     Args:
         text: The text to score, or - for standard input; \n is a line end.

@@ -48,8 +48,8 @@ def serve(
     """Show models in the browser while you type: gates, units, gradients, and text as it is written.
 
     Args:
-        host: Address to listen on; the default can be reached from this machine only.
-        port: Port to listen on; 0 is any free one.
+        host: Address to listen on; the default can be reached only from this machine.
+        port: Port to listen on; 0 means any free one.
         name: A host name that browsers may use for this server, besides its address; may be repeated.
     """
     import torch

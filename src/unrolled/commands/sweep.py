@@ -48,13 +48,13 @@ def sweep(
 ) -> None:
     """Train many models for a short time each, and find the options that learn best.
 
-    The same command, given again, goes on; given on several machines with one --storage, they work together.
+    Repeat the command to continue; run it on several machines with one --storage, and they share the work.
 
     Args:
-        toml: What to search: `sources`, the data; tables [data], [model] and [training] of what all trials have alike;
-            and [search], a list of values or a range of each option that is searched.
-        trials: Trials in all, those of earlier calls and of other machines among them.
-        out: Folder for the best options and the picture, by default one in sweeps/ with the name of the TOML file.
+        toml: What to search: `sources`, the data; tables [data], [model] and [training], the options that all trials
+            share; and [search], a list of values or a range for each option to search.
+        trials: Trials in all, including those of earlier calls and of other machines.
+        out: Folder for the best options and the picture, by default one in sweeps/ named after the TOML file.
         storage: File that keeps the study, or URL of a database; by default study.journal in that folder.
     """
     config = _read(toml)

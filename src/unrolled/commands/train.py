@@ -61,21 +61,21 @@ def train(
     dataset: Annotated[DataConfig, Parameter(name="*", group="Data")] = DataConfig(),
     training: Annotated[TrainingConfig, Parameter(name="*", group="Training")] = TrainingConfig(),
 ) -> None:
-    """Train a model and write it to a folder; what is not given is chosen to suit the data and the time.
+    """Train a model and write it to a folder; options you leave out are chosen to suit the data and the time.
 
     Args:
-        data: Files, folders, - for standard input, or one of the words sonnets and anbn for data that comes with the
-            package; a resumed run reads its own data again.
-        minutes: Time to train in; 5 if no other end is given.
-        memory: What the process may take at most, such as 2GB, by default what is free; where that is too little, gates
+        data: Files, folders, - for standard input, or sonnets or anbn for data that comes with the package; a resumed
+            run reads its own data again.
+        minutes: Minutes to train; 5 if no other end is given.
+        memory: Most memory that the process may use, such as 2GB; by default what is free. If that is too little, gates
             are recomputed instead of saved.
-        out: New folder for the model, its checkpoints and its metrics, by default one in runs/ with the name of the
-            data; with --resume, the folder of the run.
-        dry_run: Show what would be chosen, and end.
+        out: New folder for the model, its checkpoints and its metrics, by default one in runs/ named after the data;
+            with --resume, the folder of the run.
+        dry_run: Show what would be chosen, then stop.
         config: TOML file with tables [model], [data] and [training]; flags override it.
         resume: Resume the run in --out exactly where it stopped.
-        start: Folder of a trained model to start from: its weights, its options and its symbols, to which new ones of
-            the data are added; the data is read as its own was.
+        start: Folder of a trained model to start from, with its weights, options and symbols; new symbols in the data
+            are added, and the data is read as the model's own was.
         rank_timeout: Under torchrun, seconds to wait for a process that is missing or gives no sign of life.
     """
     own = {"minutes": minutes, "memory": memory, "resume": resume, "dry_run": dry_run}
@@ -105,7 +105,7 @@ def _train(
         other = "a run that is resumed ends as it was begun" if resume else f"{option('max_minutes')} is given too"
         raise WrongUse(f"{option('minutes', minutes)}: {other}; leave one out")
     if resume and (out is None or dry_run):
-        raise WrongUse("--resume needs --out, the folder of the run, and has no --dry-run: it goes on as it was begun")
+        raise WrongUse("--resume needs --out, the folder of the run, and has no --dry-run: it continues as it began")
     sources = inputs.named(data) if data else _recorded_sources(out) if out and resume else None
     if not sources:
         raise WrongUse(

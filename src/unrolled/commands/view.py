@@ -34,12 +34,12 @@ PICTURES = {
     "saturation": Picture(options="signal layer"),
     "counter": Picture("lines of some units", options="signal layer unit by"),
     "text": Picture("coloured by one unit", options="signal layer unit by"),
-    "gradient": Picture("against the lag", options="layer beside position lags"),
-    "reach": Picture("of one loss", options="layer position"),
-    "connectivity": Picture("what each prediction looked at"),
+    "gradient": Picture("norm of the Jacobian against the lag", options="layer beside position lags"),
+    "reach": Picture("gradients of one loss", options="layer position"),
+    "connectivity": Picture("which symbols mattered for each prediction"),
     "states": Picture("clusters of states", options="layer clusters"),
     "automaton": Picture(
-        "of those clusters; each line is a sequence if the model learned sequences", options="layer clusters"
+        "made of those clusters; each line is a sequence if the model learned sequences", options="layer clusters"
     ),
     "learning": Picture("the learning curve; no text needed", reads=False),
 }
@@ -87,13 +87,13 @@ def view(
         text: The text to read, or - for standard input; \n is a line end.
         file: Read this file instead.
         out: File to write; the extension .png or .svg sets the format. By default a file named after the picture.
-        signal: Gate or state to show; by default all, or the memory of the cell: c of an LSTM, h of the others.
-        layer: Layer to show, 0 is the first and -1 the last; the last by default.
+        signal: Gate or state to show; by default all of them, or the cell's memory: c for an LSTM, h for the others.
+        layer: Layer to show; 0 is the first and -1 the last, which is the default.
         unit: Unit to show; may be repeated. By default those that follow --by, or change most.
         by: Feature of the text to find units by: position, depth, inside-quotes, line-length, count:a-b.
         beside: Another model, for gradient; may be repeated.
         position: Symbol whose state or loss is differentiated, for gradient and reach; the last by default.
-        clusters: Clusters of states, for states and automaton, 6 by default.
+        clusters: Number of clusters, for states and automaton, 6 by default.
         lags: Largest lag, for gradient, 100 by default.
     """
     shown = PICTURES[picture]

@@ -19,15 +19,15 @@ Format = Literal["text", "jsonl", "json", "csv", "parquet"]
 
 @dataclass(frozen=True)
 class ReadingConfig:
-    """How a trained model's data is read; what is not set is as for the data that it was trained on.
+    """How data for a trained model is read; anything left out is as it was for the model's training data.
 
     Attributes:
-        lines: Read each line as a sequence of its own; by default as the model's training data was read.
+        lines: Read each line as a sequence of its own; by default as the training data was read.
         separator: Text between two sequences; by default that of the training data.
-        format: Format of the files; by default as the model's training data was read.
+        format: Format of the files; by default that of the training data.
         column: CSV column, or field of JSON objects, that holds the sequences; by default that of the training data.
         header: Whether the first row of CSV names the columns; by default as in the training data.
-        delimiter: What separates the cells of CSV; by default as in the training data.
+        delimiter: Separator of CSV cells; by default that of the training data.
         encoding: Encoding of the files; by default that of the training data.
     """
 
@@ -62,23 +62,23 @@ class DataConfig:
     """How data files are read, cut into symbols and split.
 
     Attributes:
-        kind: What one symbol is; auto is characters, or symbols where the data is lists of them; words-and-marks are
-            words, with punctuation apart from them; bpe is runs of bytes that often stand together.
-        lines: Read each line as a sequence of its own, ended by EOS; else the text is one long stream.
-        separator: Text between two sequences, each ended by EOS: \\n\\n for a blank line, for \\n is a line end.
+        kind: What one symbol is; auto means characters, or symbols if the data is lists of them; words-and-marks
+            separates words and punctuation; bpe uses runs of bytes that often occur together.
+        lines: Read each line as a sequence of its own, ended by EOS; otherwise the text is one long stream.
+        separator: Text between two sequences, each ended by EOS; \\n is a line end, so \\n\\n means a blank line.
         format: Format of the files: plain text, JSON lines, a JSON array, or a column of CSV or Parquet; auto goes by
             their names.
-        column: CSV column, by its name or its number from 1, Parquet column, or field of JSON objects, that holds the
-            sequences.
+        column: Where the sequences are: a CSV column, by name or by number from 1, a Parquet column, or a field of JSON
+            objects.
         header: Whether the first row of CSV names the columns.
-        delimiter: What separates the cells of CSV, a character or "tab"; by default a comma, in .tsv files a tab.
+        delimiter: Separator of CSV cells, a character or "tab"; by default a comma, or a tab in .tsv files.
         encoding: Encoding of the files, such as latin-1 or utf-16.
-        include: Pattern of the files to read in a folder, such as *.txt; by default all that are text.
+        include: Which files of a folder to read, such as *.txt; by default all text files.
         min_count: Symbols seen less often than this in training become UNK.
-        vocabulary_size: Symbols at most, EOS and UNK among them, of which the most frequent are kept; 0 is no limit,
+        vocabulary_size: Largest vocabulary, including EOS and UNK; the most frequent symbols are kept; 0 is no limit,
             and 8,000 for bpe.
-        tokenizer: The tokenizer.json of a byte-level BPE tokenizer, whose symbols are taken for kind bpe; by default
-            they are learned from the training data.
+        tokenizer: The tokenizer.json of a byte-level BPE tokenizer whose symbols kind bpe uses; by default they are
+            learned from the training data.
         nfc: Normalise text to Unicode NFC first.
         validation: Share held out for validation during training.
         test: Share held out for the final evaluation.

@@ -20,13 +20,13 @@ class GenerationConfig:
         strategy: How to choose the next symbol: at random (sample), the most likely (greedy), or by a search for the
             most likely text (beam).
         temperature: Divides the logits; below 1 is safer, above 1 is wilder.
-        top_k: Draw only from the k likeliest symbols; 0 is all.
-        top_p: Draw only from the likeliest symbols that together reach this probability; 1 is all.
-        min_p: Draw only from symbols at least this share as likely as the likeliest; 0 is all.
+        top_k: Draw only from the k likeliest symbols; 0 means all.
+        top_p: Draw only from the likeliest symbols that together reach this probability; 1 means all.
+        min_p: Draw only from symbols at least this share as likely as the likeliest; 0 means all.
         beam_width: Texts that the beam strategy keeps.
-        seed: Seed of the draws; text number b of a batch depends on (seed, b) alone.
-        stop: End a text before it would hold this; an empty text stops nowhere.
-        allow_unk: Let UNK be written; it stands for no symbol in particular.
+        seed: Seed of the draws; text number b of a batch depends only on (seed, b).
+        stop: End a text just before this would appear; if empty, never.
+        allow_unk: Allow UNK in the text; it stands for no particular symbol.
     """
 
     max_length: PositiveInt = 200

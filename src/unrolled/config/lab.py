@@ -49,11 +49,11 @@ class LabConfig:
         weight_decay: Decoupled weight decay.
         gain: Factor by which the weights of the gates grow over the second half of training, so that gates saturate.
         weight_noise: Standard deviation of the noise on every weight at each step.
-        cell_noise: Standard deviation of the noise on LSTM's cell state, added every 8 symbols.
+        cell_noise: Standard deviation of the noise on the LSTM's cell state, added every 8 symbols.
         curriculum: Share of the steps over which the strings grow from the shortest to the longest.
         average: Share of the steps, at the end, whose weights are averaged; 0 keeps the last weights.
         choose_up_to: Largest size for checkpoint selection, at most twice that of training; 0 keeps the last weights.
-        forget_bias: Initial value of LSTM's b_if.
+        forget_bias: Initial value of the LSTM's b_if.
         initial_scale: Factor on all initial weights.
     """
 

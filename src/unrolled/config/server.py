@@ -17,7 +17,7 @@ class Limits:
         written_symbols: Most symbols of one generation (400).
         writing_seconds: Longest time of one generation; at its end the text stops, with reason `time`.
         sending_seconds: Longest time a client may take to send its headers (it is cut off), and then its body (408).
-        connections: Connections that one address may hold; one more closes the one that has said nothing longest.
+        connections: Connections that one address may hold; one more closes the one that has been silent longest.
         requests: Requests handled at the same time (429).
         threads: Threads that compute.
     """

@@ -18,7 +18,7 @@ class TrainingConfig:
 
     Attributes:
         optimiser: Update rule.
-        learning_rate: Highest learning rate; the default suits adamw and rmsprop, sgd learns at about 1.
+        learning_rate: Highest learning rate; the default suits adamw and rmsprop, and sgd needs about 1.
         momentum: Momentum of sgd and rmsprop.
         weight_decay: Weight decay (decoupled in adamw).
         clip_norm: Gradient clipping: largest norm of the gradient; 0 does not clip.
@@ -27,12 +27,12 @@ class TrainingConfig:
         plateau_patience: Validations without progress before the plateau schedule lowers the learning rate.
         plateau_factor: What the plateau schedule multiplies the learning rate by.
         batch_size: Sequences per batch, or parallel segments of the stream.
-        bptt: Time steps per batch of a stream (truncated BPTT): the state is carried on, gradients are not.
+        bptt: Time steps per batch of a stream (truncated BPTT): the state is carried over, gradients are not.
         accumulate: Batches whose gradients are summed for one step.
-        weigh: What counts the same in training: every batch, however few symbols it has, or every symbol, as where
-            batches of short sequences should count for less than those of long ones.
-        softmax_samples: Symbols that each batch draws to compare its targets with in training, for a large vocabulary;
-            0 compares them with all V. Validation and the trained model always do.
+        weigh: What counts equally in training: every batch, however few symbols it has, or every symbol, so that
+            batches of short sequences count for less than those of long ones.
+        softmax_samples: For a large vocabulary, how many symbols each training batch draws to compare its targets with;
+            0 compares them with all V. Validation and the trained model always use all V.
         precision: Type that the layers and the head run in; bfloat16 is mixed precision: weights, optimiser, loss and
             checkpoints stay float32, and validation and the trained model read the float32 weights.
         max_steps: Stop after this many steps; 0 is no limit.
@@ -41,7 +41,7 @@ class TrainingConfig:
         patience: Early stopping: validations without progress before training ends; 0 never stops early.
         validate_every: Steps between two validations.
         checkpoint_every: Steps between two checkpoints.
-        log_every: Steps that each line of metrics.jsonl sums up.
+        log_every: Steps that each line of metrics.jsonl summarises.
         seed: Seed of the initial weights, the order of the data and dropout.
         tensorboard: Also write a TensorBoard log; needs the extra [track].
     """

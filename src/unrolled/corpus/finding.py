@@ -56,11 +56,11 @@ def _found(data: str | Path | Sequence[str | Path], include: str, encoding: str)
             sources.append(Source(None, encoding=encoding))
         elif (path / PREPARED).is_file():
             raise CorpusError(
-                f"{path}: a prepared corpus, which is read alone; name the data itself, or this folder only"
+                f"{path}: a prepared corpus, which is read on its own; name the data itself, or only this folder"
             )
         elif _is_unfinished(path):
             raise CorpusError(
-                f"{path}: a corpus that is not finished; prepare it again, which goes on where it stopped"
+                f"{path}: a corpus that is not finished; prepare it again, and it continues where it stopped"
             )
         elif path.is_dir():
             files = _files(path, include)

@@ -23,7 +23,7 @@ def parquet_rows(source: Source, column: str) -> Iterator[tuple[str, Any]]:
     from pyarrow import parquet
 
     if source.path is None or source.stretch is not None or not source.path.is_file():
-        raise CorpusError(f"{source}: Parquet begins with its end, so it is read from a file alone; name one")
+        raise CorpusError(f"{source}: Parquet keeps its index at the end, so it can be read only from a file; name one")
     try:
         with parquet.ParquetFile(source.path) as file:
             name = _column(source, column, file.schema_arrow.names)

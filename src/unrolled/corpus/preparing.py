@@ -67,8 +67,8 @@ def prepare(
 ) -> None:
     """Encode data of any size into a folder, which `Corpus.read` maps into memory.
 
-    The corpus is that which `Corpus.read` makes of the data itself, to the last id.  The same call, made again after it
-    was interrupted, goes on where it stopped.
+    The corpus is identical, to the last id, to the one that `Corpus.read` makes from the data itself.  After an
+    interruption, the same call continues where it stopped.
 
     Args:
         data: what to read, as for :meth:`unrolled.corpus.Corpus.read`; standard input is read from its beginning.  Or
@@ -76,7 +76,7 @@ def prepare(
             the Hugging Face library with `column`; it is read once, from its beginning, in one process.
         folder: for the prepared corpus; made if need be.
         config: how to read and split the data.
-        processes: that encode side by side.
+        processes: how many encode in parallel.
         progress: called with the bytes that are encoded so far, and with those of all the data.
         changes: fields of the config to change.
 

@@ -182,7 +182,7 @@ def _side_by_side(encode: Callable[[int], int], left: list[int], processes: int)
             yield from pool.map(encode, left)
         except BrokenProcessPool:
             raise CorpusError(
-                "a process that encodes was killed, most likely for want of memory; the same command goes on from here"
+                "an encoding process was killed, most likely for lack of memory; the same command continues from here"
             ) from None
 
 

@@ -33,8 +33,9 @@ def to_c(
     Args:
         source: the network; its layers run forward, and its head reads every step.  One of float64 computes in double.
         path: of the header.
-        weights: "int8" for matrices of whole numbers with one scale a row; what symbols look up, and sums, stay as they
-            are.  If left out, as the network is saved: in int8, or else in float32, to which bfloat16 widens exactly.
+        weights: "int8" for matrices of whole numbers with one scale per row; what symbols look up, and sums, stay as
+            they are.  If left out, as the network is saved: in int8, or else in float32, to which bfloat16 widens
+            exactly.
         name: what all names in the header begin with; by default that of the file, with ``model_`` before it if it
             begins as no name in C does.
     Raises: FormatError if a header cannot hold the network, before anything is written.

@@ -34,7 +34,7 @@ def to_equinox(source: Source, path: str | Path) -> None:
     """Write the leaves of a module with the fields `embed`, `cells`, a list, and `head`, each where the network has it.
 
     Args: what is written; the file.
-    Raises: FormatError for what Equinox has no such module for; CheckpointError if the file cannot be written.
+    Raises: FormatError for a network that Equinox has no module for; CheckpointError if the file cannot be written.
     """
     network = network_from(source)
     refuse(
@@ -95,7 +95,7 @@ def _network(where: str, leaves: list[NDArray[Any]]) -> Network:
         if plain is not None:
             raise FormatError(f"{where}: leaves {shapes} fit with an Embedding and without one; use cells with biases")
         raise FormatError(
-            f"{where}: leaves {shapes} are no Embedding, LSTMCells or GRUCells, and Linear, in this order"
+            f"{where}: leaves {shapes} are not an Embedding, LSTMCells or GRUCells, and a Linear, in this order"
         )
     layers, head = plain or embedded or ((), None)
     return Network(layers, None if plain else leaves[0], head=head)

@@ -36,7 +36,7 @@ def to_flax(source: Source, path: str | Path) -> None:
     of two such; `embed` is nn.Embed, `head` is nn.Dense.
 
     Args: what is written; the file, .safetensors or .npz.
-    Raises: FormatError for what Flax has no such module for; CheckpointError if the file cannot be written.
+    Raises: FormatError for a network that Flax has no module for; CheckpointError if the file cannot be written.
     """
     network = network_from(source)
     refuse(
@@ -139,7 +139,7 @@ def _layer(where: str, modules: dict[str, Arrays]) -> Layer:
     else:
         fitting = [kind for kind, names in _GATES.items() if {*gates} == {f"{s}{g}" for s in "ih" for g in names}]
         if not fitting:
-            raise FormatError(f"{where}: dense layers {listed(sorted(gates))} are no LSTMCell, GRUCell or SimpleCell")
+            raise FormatError(f"{where}: dense layers {listed(sorted(gates))} make no LSTMCell, GRUCell or SimpleCell")
         kind = fitting[0]
         W_ih, W_hh = (_stacked([_kernel(where, gates, f"{s}{g}").T for g in _GATES[kind]], where) for s in "ih")
         sizes = [len(_kernel(where, gates, f"h{g}").T) for g in _GATES[kind]]

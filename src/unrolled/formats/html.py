@@ -47,8 +47,8 @@ def to_html(source: Source, path: str | Path, *, name: str | None = None, weight
         source: a network, the folder of a saved model, or a module.
         path: the file.
         name: what the page calls it; the name of the folder, or of the file, if left out.
-        weights: how the numbers of matrices are kept, float32, bfloat16 or int8; as the network is saved, if left out.
-            The page computes in float32 with each.
+        weights: how the numbers of matrices are stored, float32, bfloat16 or int8; by default as the network is saved.
+            The page computes in float32 with each of them.
 
     Raises: FormatError, before anything is written, if a page cannot show the network.
 

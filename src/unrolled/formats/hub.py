@@ -29,10 +29,10 @@ FILES, CARD = ["config.json", "vocabulary.json", "model.safetensors"], "README.m
 
 
 def to_hub(source: Source, folder: str | Path, *, license: str = "", overwrite: bool = False) -> None:
-    """Write the folder that is a model on the hub: the model and its card.
+    """Write a folder for the hub: the model and its card.
 
-    The card has the figures that training recorded in the folder of the model, where there are some.  Of the paths that
-    a model records, of its data, its tokenizer and the model that it started from, the last names alone are kept.
+    The card has the figures that training recorded in the folder of the model, if there are any.  Of the paths that a
+    model records, those of its data, its tokenizer and the model that it started from, only the last names are kept.
 
     Args:
         source: what is written.

@@ -65,11 +65,11 @@ def to_keras(source: Source, path: str | Path) -> None:
 def from_keras(path: str | Path) -> Network:
     """Return the network that a Keras 3 file holds; no code in it is run.
 
-    Weights alone do not say what a cell computes, which layers a softmax or the last step alone follows, or, where
-    layers of several kinds have one size, their order: the cells are taken to be those with Keras's own options, and an
-    order that cannot be seen is refused.  A .keras file says all of this.
+    Weights alone do not say what a cell computes, whether a head reads only the last step, whether a softmax follows,
+    or, if layers of several kinds have one size, in which order they come: the cells are taken to be those with Keras's
+    own options, and an order that cannot be seen is refused.  A .keras file says all of this.
 
-    Raises: FormatError naming the layer that is none of a network's, or does what no layer here does, or does not fit.
+    Raises: FormatError naming the layer that no network has, or that does what no layer here does, or does not fit.
     """
     path = Path(path)
     data = outside_bytes(path)

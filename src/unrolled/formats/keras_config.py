@@ -191,8 +191,8 @@ def _recurrent(part: _Part, place: str, weights: Hdf5) -> list[Layer]:
 
 
 def _recurrent_way(part: _Part, place: str, weights: Hdf5, backward: bool) -> list[Layer]:
-    part.expect("go_backwards", backward, False, "a direction alone that reads backward is none of a network's")
-    part.expect("return_state", False, False, "a network gives outputs alone")
+    part.expect("go_backwards", backward, False, "a network has no layer that reads only backward")
+    part.expect("return_state", False, False, "a network returns only outputs")
     if part.class_name != "RNN":
         return [_cell(part, part.class_name, f"{place}/cell", weights)]
     inner = part.part("cell")

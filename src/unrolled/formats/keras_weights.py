@@ -69,7 +69,7 @@ def only_weights(weights: Hdf5) -> Network:
             layers[name] = Layer(ways[0].kind, ways[0].directions + ways[1].directions)
         else:
             expected = "an embedding, lstm, gru, simple_rnn, rnn, bidirectional and dense layers"
-            raise FormatError(f"{weights.where}: {place} has arrays and is no layer of a network; expected {expected}")
+            raise FormatError(f"{weights.where}: {place} has arrays but is no layer of a network; expected {expected}")
     if not layers:
         raise FormatError(f"{weights.where}: has no recurrent layer; it has {listed(weights.names('layers'))}")
     if embedding is not None and embedding.ndim != 2:

@@ -27,7 +27,7 @@ from unrolled.words import counted
 
 #: Of the files that are written; each program of 2024 and later reads it.
 VERSION = "0.5.4"
-_ONLY_LSTM = "an LSTM in this format has LSTM layers alone"
+_ONLY_LSTM = "this format has only LSTM layers"
 
 
 def to_nam(
@@ -120,7 +120,7 @@ def _check(network: Network) -> None:
         elman=_ONLY_LSTM,
         relu=_ONLY_LSTM,
         gru=_ONLY_LSTM,
-        peepholes="its gates see h alone",
+        peepholes="its gates see only h",
         two_ways="it steps, and knows only what came before",
         projection="its layers give all units",
         float64="its numbers are float32; give a network of that type",

@@ -36,7 +36,7 @@ OPSET, IR_VERSION = 17, 8
 def to_onnx(source: Source, path: str | Path, *, lengths: bool = True, states: bool = True) -> None:
     """Write a network as an ONNX file, which its own checker has checked.
 
-    A float64 network is written in double, which the format has and onnxruntime, at present, does not run.
+    A float64 network is written in double, which the format allows but onnxruntime does not run at present.
 
     Args:
         source: a Network, the folder of a saved model, or a module.
@@ -79,7 +79,7 @@ def to_onnx(source: Source, path: str | Path, *, lengths: bool = True, states: b
 
 
 def from_onnx(path: str | Path) -> Network:
-    """Read the network in an ONNX file; data in other files are not followed.
+    """Read the network in an ONNX file; data in other files is not read.
 
     It may be a file of :func:`to_onnx`, of `torch.onnx.export` or of tf2onnx: RNN, LSTM and GRU nodes, forward or
     bidirectional, in either layout, with what these exporters write around them; an embedding, a linear head, a

@@ -95,7 +95,7 @@ def _check(network: Network) -> None:
         two_ways="it steps, and knows only what came before",
         projection="its layers give all units",
         initial="it starts from zeros",
-        peepholes="its gates see h alone",
+        peepholes="its gates see only h",
         symbols="it reads vectors, and its file has no place for a vocabulary",
         last="it gives an output each step",
     )

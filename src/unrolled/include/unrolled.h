@@ -2,8 +2,8 @@
  * Models saved by unrolled, run from C.
  *
  * A model holds weights; it never changes, and any number of threads may use it at once.  A stream holds the state of
- * one or more rows that step together; one thread uses it at a time.  Streams share the model's weights and no lock.
- * After unrolled_open a step takes no memory, no lock and no system call.
+ * one or more rows that step together; only one thread at a time may use it.  Streams share the model's weights and no
+ * lock.  After unrolled_open a step allocates no memory, takes no lock and makes no system call.
  *
  * Numbers are float.  Arrays are contiguous, rows first: x (rows, input), y (rows, output).
  * Functions that can fail return NULL or -1; unrolled_error says why, in a sentence.
@@ -33,7 +33,7 @@ UNROLLED_API const char* unrolled_version(void);
 /* Why the last call of this thread that failed did so; "" before any.  Valid until the next one that fails. */
 UNROLLED_API const char* unrolled_error(void);
 
-/* Loads a model folder: one of unrolled's training, of save_pretrained or of unrolled.nn.save.  NULL where it cannot. */
+/* Loads a model folder: one of unrolled's training, of save_pretrained or of unrolled.nn.save.  NULL if it cannot. */
 UNROLLED_API unrolled_model* unrolled_load(const char* folder);
 
 /* Frees a model; streams that are open keep what they need of it.  NULL is allowed. */
@@ -45,7 +45,7 @@ UNROLLED_API int unrolled_reads_symbols(const unrolled_model* model);
 UNROLLED_API size_t unrolled_input(const unrolled_model* model);
 UNROLLED_API size_t unrolled_width(const unrolled_model* model);
 
-/* Opens a stream of so many rows, in the model's initial state.  NULL where it cannot. */
+/* Opens a stream of this many rows, in the model's initial state.  NULL if it cannot. */
 UNROLLED_API unrolled_stream* unrolled_open(const unrolled_model* model, size_t rows);
 UNROLLED_API void unrolled_close(unrolled_stream* stream);
 
@@ -57,8 +57,8 @@ UNROLLED_API int unrolled_step_symbols(unrolled_stream* stream, const int64_t* s
 /* The output (rows, width) after the last step, zeros before the first; the next step writes over it. */
 UNROLLED_API const float* unrolled_output(const unrolled_stream* stream);
 
-/* So many steps: x (steps, rows, input), symbols (steps, rows), y (steps, rows, width), or NULL for the last output
- * alone.  0, or -1 for a symbol that the model does not know; the steps before it are done. */
+/* Many steps: x (steps, rows, input), symbols (steps, rows), y (steps, rows, width), or NULL for only the last output.
+ * 0, or -1 for a symbol that the model does not know; the steps before it are done. */
 UNROLLED_API int unrolled_feed(unrolled_stream* stream, const float* x, size_t steps, float* y);
 UNROLLED_API int unrolled_feed_symbols(unrolled_stream* stream, const int64_t* symbols, size_t steps, float* y);
 

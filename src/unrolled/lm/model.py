@@ -268,9 +268,9 @@ class SequenceModel(torch.nn.Module):
         return TextModel(self.network())
 
     def warn_of_more(self, what: str, stacklevel: int) -> None:
-        """Warn that `what` reads the weights alone, if this model computes something else than its class."""
+        """Warn that `what` reads only the weights, if this model computes something else than its class."""
         if not self.as_made or any(beyond_weights(part, hooks_after=False, computing=False) for part in self.parts):
-            said = "the weights alone: what this model does in methods, layers and hooks of its own has no part in them"
+            said = "only the weights, so methods, layers and hooks that this model adds or replaces have no effect"
             warnings.warn(f"{what} read {said}", stacklevel=stacklevel)
 
     def network(self) -> Network:
@@ -304,7 +304,7 @@ class SequenceModel(torch.nn.Module):
         """Load a model from its folder or from the Hugging Face hub; no code in it is run.
 
         Args:
-            folder: where it was saved; or OWNER/NAME, its id on the hub, a text where no folder of that name is.
+            folder: where it was saved; or OWNER/NAME, its id on the hub, as a string, if no folder has that name.
             revision, cache_dir, force_download, local_files_only, token: as of huggingface_hub, for an id.
             changes: fields of its config to change that leave the weights as they are, such as dropout.
 
@@ -328,8 +328,8 @@ class SequenceModel(torch.nn.Module):
     def extended(self, vocabulary: Vocabulary) -> SequenceModel:
         """Return a model that knows more symbols and has learned what this one has, for training it further.
 
-        Every row of a symbol that this model knows is the same to the bit, in the embedding or the input weights and in
-        the head; a new one has the mean of all rows.  No text starts with a new symbol until training shows one.
+        Every row of a symbol that this model knows stays the same bit for bit, in the embedding or the input weights
+        and in the head; a new one is the mean of all rows.  No text starts with a new symbol until training shows one.
 
         Args: vocabulary: has all symbols of this model's, in any order, as :meth:`Vocabulary.extended` makes it.
         Raises: ValueError naming the symbols that it lacks, or if it is of another kind.

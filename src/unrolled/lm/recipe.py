@@ -1,6 +1,6 @@
-"""The recipe of a run: how a model is trained on given data in a given time, where its user does not say.
+"""The recipe of a run: how a model is trained on given data in a given time, unless the user says otherwise.
 
-The rules are one pure function, `choose`, of what is known of the data and of the machine and of what the user asked
+The rules are one pure function, `choose`, of what is known about the data and the machine and of what the user asked
 for.  They follow from the study in docs/lm.md, and each gives its reason.
 """
 
@@ -207,11 +207,11 @@ def _batches(plan: _Plan) -> None:
     if processes > 1:
         reason += ", and each process needs rows of its own"
     if plan.facts.stream and plan.facts.V >= MANY:
-        many = "a step changes every row of embedding and head, however small the batch"
+        many = "a step changes every row of the embedding and head, however small the batch"
         plan.choose("batch_size", MANY_ROWS * processes, many)
     if plan.facts.stream:
         plan.choose("batch_size", ROWS * processes, reason)
-        plan.choose("bptt", CHUNK, "the state is carried on, and longer chunks would take fewer steps")
+        plan.choose("bptt", CHUNK, "the state is carried over, and longer chunks would mean fewer steps")
     else:
         rows = 2 ** round(math.log2(SYMBOLS / plan.facts.length))
         plan.choose("batch_size", processes * min(MOST_ROWS, max(LEAST_ROWS, rows)), reason)
@@ -244,7 +244,7 @@ def _hidden_size(plan: _Plan) -> tuple[int, str]:
     trained = [H for H in filled if _is_trained(plan, plan.model(hidden_size=H))] or [SIZES[0]]
     if trained[-1] == filled[-1]:
         return filled[-1], f"enough for {counted(symbols, 'training symbol')}"
-    return trained[-1], "the largest that learns enough until the end"
+    return trained[-1], "the largest that can learn enough before the end"
 
 
 def _is_trained(plan: _Plan, model: ModelConfig) -> bool:
@@ -285,7 +285,7 @@ def _steps(plan: _Plan) -> None:
     rate = RATES[plan["cell"]] * _root(RATED, plan["hidden_size"]) * _root(LONG, plan.steps)
     reason = f"small enough for H {plan['hidden_size']} and for {counted(round(plan.steps), 'step')}"
     if plan["optimiser"] == "sgd":
-        rate, reason = SGD_RATE, "sgd takes large ones"
+        rate, reason = SGD_RATE, "sgd needs a large one"
     if plan["softmax_samples"]:
         rate, reason = FEW_ROWS * rate, f"{reason}, and for a sampled softmax"
     if plan.facts.begun:
@@ -293,10 +293,10 @@ def _steps(plan: _Plan) -> None:
     plan.choose("learning_rate", _rounded(rate), reason)
     if plan["optimiser"] == "adamw":
         decay = DECAY * plan.batch / (plan.facts.symbols / 1e6) ** (1 / 3)
-        reason = "weights stay small, smaller where data is little"
+        reason = "keeps weights small, smaller if there is little data"
         plan.choose("weight_decay", round(min(MOST_DECAY, decay), 3), reason)
-    plan.choose("schedule", "cosine", "it falls to zero where the run ends")
-    plan.choose("warmup_steps", min(100, int(plan.steps / 20)), "large steps from the first one upset the gates")
+    plan.choose("schedule", "cosine", "it falls to zero at the end of the run")
+    plan.choose("warmup_steps", min(100, int(plan.steps / 20)), "large steps at the start upset the gates")
 
 
 def _rounded(rate: float) -> float:

@@ -94,7 +94,7 @@ def resume(run: Run) -> None:
     _compare_configs(state.config, run.saved_config())
     if state.corpus != run.corpus.fingerprint:
         raise ResumeError(
-            f"{run.folder}: this run began with other data, or the same data split otherwise; "
+            f"{run.folder}: this run began with other data, or the same data split differently; "
             "give the files and data options it began with, or train anew in another folder"
         )
     check_state(checkpoint / "training.json", state, run)

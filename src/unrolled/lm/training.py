@@ -1,7 +1,7 @@
 """The training loop: truncated backpropagation through time.
 
 What a step does depends only on the configuration and on what a checkpoint holds, so a run that was interrupted and
-resumed ends with the same bytes as one that was not.
+resumed ends with the same bytes as an uninterrupted one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Recurrent layers that take the place of torch.nn's: same arguments, same checkpoints, same numbers, and more.
+"""Drop-in replacements for torch.nn's recurrent layers: same arguments, same checkpoints, same numbers, and more.
 
 ``RNN``, ``LSTM``, ``GRU`` and their one-step cells; ``swap`` puts them into a model that has torch's.
 """

@@ -50,7 +50,7 @@ class RecurrentCell(OwnNames, RNNCellBase):
             reset: bool (B,) or (): the rows whose state returns to zeros before the step, or to `reset_state`.
             reset_state: another state for a reset to return to, shaped as hx.
         Returns: the new state, shaped as hx.
-        Raises: what torch.nn raises, in its words; ValueError or TypeError for what torch.nn lacks.
+        Raises: what torch.nn raises, with its messages; ValueError or TypeError for what torch.nn lacks.
         """
         if isinstance(input, Proxy):  # type: ignore[unreachable]
             return as_leaf(self, input, hx, reset=reset, reset_state=reset_state)  # type: ignore[unreachable]
@@ -122,7 +122,7 @@ def _with_direction(states: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
 
 
 class RNNCell(RecurrentCell):
-    """One step of an Elman network: h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu in place of tanh.
+    """One step of an Elman network: h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu instead of tanh.
 
     Args:
         input_size: I, features of the input.

@@ -15,7 +15,7 @@ from unrolled.notation import stored_name
 
 @with_gate_views("RNN_TANH")
 class RNN(RecurrentLayer):
-    """Elman network, h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), or relu in place of tanh.
+    """Elman network, h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), or relu instead of tanh.
 
     Args:
         input_size: I, features of the input.
@@ -158,7 +158,7 @@ class GRU(RecurrentLayer):
 class PeepholeLSTM(LSTM):
     """LSTM whose gates also see the cell state: i and f see c_{t-1}, o sees c_t, each unit its own.
 
-    Stored beside an LSTM's weights is ``peephole_l0`` (3*H), the vectors p_i, p_f, p_o; with zeros there it is an LSTM.
+    It also stores ``peephole_l0`` (3*H), the vectors p_i, p_f, p_o; if they are zeros, it is an LSTM.
 
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, checkpoint_steps: as

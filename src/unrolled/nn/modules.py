@@ -46,7 +46,7 @@ def check_count(layer: torch.nn.RNNBase, count: int) -> None:
     if count != layer.num_layers * (1 + layer.bidirectional):
         raise RuntimeError(
             f"{type(layer).__name__}: num_layers is {layer.num_layers}, bidirectional {layer.bidirectional} and bias "
-            f"{layer.bias}, unlike when its weights were made; make a new layer in place of changing these"
+            f"{layer.bias}, unlike when its weights were made; make a new layer instead of changing these"
         )
 
 

@@ -74,7 +74,7 @@ def save(
 
 
 def says_all(module: Any) -> None:
-    """Raise TypeError if a module is read in place of being called, and a call would do more than its weights say.
+    """Raise TypeError if a module is read instead of being called, and a call would do more than its weights say.
 
     >>> says_all(torch.nn.Linear(2, 3))
     """

@@ -82,7 +82,7 @@ class RecurrentLayer(OwnNames, torch.nn.RNNBase):
         Args:
             input: (T, B, I); (B, T, I) with `batch_first`; (T, I) for a single sequence; or a PackedSequence.  An
                 int64 tensor without the last axis holds one-hot indices in [0, I), which are never multiplied out;
-                convert features that are integers, input.float().
+                convert integer features with input.float().
             hx: state before the first step, (L*D, B, P), without B for a single sequence; for LSTM a pair (h_0, c_0)
                 of (L*D, B, P) and (L*D, B, H).  Zeros if left out.
             lengths: (B,) int64, in any order, zero allowed.  Outputs past the end of a row are zero, its final state
@@ -95,7 +95,7 @@ class RecurrentLayer(OwnNames, torch.nn.RNNBase):
                 than positions the first layer reads them one-hot through W_ih E^T (G*H, V), otherwise as looked-up
                 rows; the two round differently.
         Returns: the output, (T, B, D*P) laid out as input, and the final state, shaped as hx.
-        Raises: what torch.nn raises, in its words; ValueError, TypeError or IndexError for what torch.nn lacks.
+        Raises: what torch.nn raises, with its messages; ValueError, TypeError or IndexError for what torch.nn lacks.
         Source: docs/notation.md.
 
         >>> from unrolled.nn import LSTM
@@ -241,7 +241,7 @@ class RecurrentLayer(OwnNames, torch.nn.RNNBase):
     def save_pretrained(self, folder: str | Path, *, one_hot: bool = False, overwrite: bool = False) -> None:
         """Save the layer so that :func:`unrolled.runtime.load` can run it without torch.
 
-        With what stands before and after it, an Embedding or a Linear, :func:`unrolled.nn.save` saves it.
+        To save it together with an Embedding before it or a Linear after it, use :func:`unrolled.nn.save`.
 
         Args:
             folder: created if need be.
@@ -323,7 +323,7 @@ class RecurrentLayer(OwnNames, torch.nn.RNNBase):
         return y.squeeze(axis), state
 
     def gate(self, name: str, layer: int = 0, reverse: bool = False) -> Tensor:
-        """Return the block of one gate, a view: what is written to it is written to the layer.
+        """Return the block of one gate, a view: writing to it writes to the layer.
 
         Args: name as in the equations, "W_if" (H, I), "W_hf" (H, P), "b_if" (H,); "W_ih" and so on for RNN; "W_hr"
             (P, H) of a projected LSTM.  Of a textbook's names "W_xf" is W_if, and "b_f" a new tensor, b_if + b_hf.

@@ -21,13 +21,13 @@ class Stepper:
     """Single steps of a layer with its weights as they are now, packed once; it holds the state itself.
 
     ``layer.step`` takes and returns a state and can be differentiated; this only runs forward, and a small layer's step
-    costs a few microseconds.  The results are bit for bit those of the whole sequence.
+    costs a few microseconds.  The results are those of the whole sequence, bit for bit.
 
     Args:
         layer: an RNN, LSTM or GRU of one direction, float32, float64 or bfloat16 on the CPU.  A later change of its
             weights is not noticed: make a new stepper.  With bfloat16 weights c is carried in float32.
         batch_size: B, rows that step together.
-        one_hot: read one-hot indices, int64 (B,), in place of vectors.
+        one_hot: read one-hot indices, int64 (B,), instead of vectors.
     Raises: ValueError for a bidirectional layer, which has no next step, for weights of another type or device, and for
         a layer with hooks or a forward of its own.
 

@@ -97,7 +97,7 @@ def swap(model: _Model, to: Literal["unrolled", "torch"] = "unrolled") -> _Model
 
 
 def explain_swap(model: torch.nn.Module, to: Literal["unrolled", "torch"] = "unrolled") -> list[Recurrent]:
-    """Say of every recurrent module inside a model what `swap` does with it, and why; nothing is changed.
+    """Return what `swap` does with each recurrent module inside a model, and why; nothing is changed.
 
     Args: as for `swap`.
     Returns: one entry for each, in the order of `model.named_modules()`.

@@ -1,4 +1,4 @@
-"""Run a saved network, or one that was brought in from elsewhere: numpy and the compiled core, never torch."""
+"""Run a saved or imported network with numpy and the compiled core, never torch."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ def load(source: str | Path | Network, *, weights: RuntimeWeights = "stored") ->
 
     Args:
         source: the folder, or a network that is in memory, as ``unrolled.imports`` returns it.
-        weights: "stored" computes with the weights as they lie in the folder, "float32" with what they widen to.
+        weights: "stored" computes with the weights as they are in the folder; "float32" widens them first.
             "bfloat16" rounds them, and h in each step, to bfloat16, which a processor with units for it multiplies
-            faster; c, the sums and the logits stay float32.  "int8" multiplies whole numbers, one scale a row of a
-            matrix, and one of what it multiplies at each step: a step of 256 units or more is twice as fast or faster.
+            faster; c, the sums and the logits stay float32.  "int8" multiplies whole numbers, with one scale for each
+            row of a matrix and one for what it multiplies at each step: a step of 256 units or more is twice as fast or
+            faster.
 
     Returns: a `TextModel`, which generates and scores, where the network predicts the next symbol of a text.
     Raises: CheckpointError naming the file and what is wrong with it; ValueError for another name of `weights`.

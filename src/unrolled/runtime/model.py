@@ -40,7 +40,7 @@ os.register_at_fork(after_in_child=_after_fork)
 class RuntimeModel:
     """A network that needs numpy and nothing else.
 
-    It has one stream of its own, which :meth:`step` and :meth:`feed` read on; :meth:`streams` makes others.
+    It has one stream of its own, which :meth:`step` and :meth:`feed` continue; :meth:`streams` makes others.
 
     Args:
         network: the network.
@@ -114,14 +114,14 @@ class RuntimeModel:
     def feed(self, x: Any, lengths: Any = None) -> Array:
         """Read a whole sequence, with the bits of single steps.
 
-        One sequence is the next part of the model's own stream, where the network has a next step.  Several at once are
-        sequences of their own, each from its beginning; to read on in many at a time, make :meth:`streams`.
+        A single sequence is the next part of the model's own stream, if the network has a next step.  In a batch, each
+        sequence is read from its own beginning; to continue many at a time, make :meth:`streams`.
 
         Args:
             x: symbols (T,), vectors (T, I); of several sequences (T, B) or (T, B, I).
             lengths: steps of each of several sequences (B,), of T at most; what follows them is not read.
-        Returns: what the head predicts after each step, (T, V) or (T, B, V), or without a head h; where the head reads
-            the last step alone, (V,) or (B, V).
+        Returns: what the head predicts after each step, (T, V) or (T, B, V), or without a head h; if the head reads
+            only the last step, (V,) or (B, V).
         Raises: as :meth:`step`.
 
         >>> from unrolled.notation import Weights
@@ -154,7 +154,7 @@ class RuntimeModel:
         return Streams(self._steppable(), self.initial(count))
 
     def reset(self) -> None:
-        """Let the model's own stream begin anew."""
+        """Restart the model's own stream."""
         with self._lock:
             self._stream().reset()
 

@@ -70,7 +70,7 @@ class State(tuple[tuple[Array, ...], ...]):
         return State(tuple(s.copy() for s in layer) for layer in self)
 
     def select(self, rows: Rows) -> State:
-        """Return a copy of the state of these streams, in this order; one may stand there twice.
+        """Return a copy of the state of these streams, in this order; one may appear twice.
 
         Raises: as :func:`numbers`.
         """

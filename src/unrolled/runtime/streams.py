@@ -18,9 +18,9 @@ Array = NDArray[Any]
 class Streams:
     """B streams that are stepped together, each with its own state; made by :meth:`RuntimeModel.streams`.
 
-    They are numbered from 0, join at the end and close up where others leave.  What a step costs is shared: 64 streams
-    together take far less than 64 alone.  Each has the same bits in any company.  One thread at a time may use them;
-    threads that serve different streams make `Streams` of their own, and wait for nobody.
+    They are numbered from 0; new ones join at the end, and the rest close up when one leaves.  They share the cost of a
+    step: 64 streams together take far less than 64 alone.  Each gets the same bits as alone.  Only one thread at a time
+    may use them; threads that serve different streams make `Streams` of their own, and wait for nobody.
 
     >>> from unrolled.runtime import RuntimeModel
     >>> from unrolled.saved.network import Layer, Network
@@ -117,7 +117,7 @@ class Streams:
             self._begin(state)
 
     def reset(self, rows: Rows | None = None) -> None:
-        """Let these streams begin anew; without `rows`, all.
+        """Restart these streams; without `rows`, all.
 
         Raises: IndexError if there is no such stream; TypeError for neither numbers nor a bool for each.
         """
@@ -127,7 +127,7 @@ class Streams:
                 array[chosen] = s
 
     def add(self, more: int | State = 1) -> None:
-        """Let streams join at the end: so many that have read nothing, or those of a state.
+        """Add streams at the end: this many that have read nothing, or those of a state.
 
         Raises: ValueError for a number below 1, and for the state of another network.
         """
@@ -138,14 +138,14 @@ class Streams:
         self._begin(State.joined([self._state(), joining]))
 
     def drop(self, rows: Rows) -> None:
-        """Let these streams leave; the others keep their order and close up.
+        """Remove these streams; the others keep their order and close up.
 
         Raises: IndexError if there is no such stream; TypeError for neither numbers nor a bool for each.
         """
         self.select(np.delete(np.arange(len(self)), numbers(rows, len(self))))
 
     def select(self, rows: Rows) -> None:
-        """Keep these streams alone, in this order; one that stands there twice goes on as two.
+        """Keep only these streams, in this order; one that is named twice becomes two.
 
         Raises: IndexError if there is no such stream; TypeError for neither numbers nor a bool for each.
         """

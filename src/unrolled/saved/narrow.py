@@ -17,7 +17,7 @@ from unrolled.saved.stored import nearest
 def narrowed(network: Network, weights: StoredWeights) -> Network:
     """Return the network whose matrices are the nearest that a smaller type holds; its arrays are float32.
 
-    Args: the network; "bfloat16", "int8" with one scale a row, or "float32" for matrices that are saved as they are.
+    Args: the network; "bfloat16", "int8" with one scale per row, or "float32" for matrices that are saved as they are.
     Raises: ValueError for another type, or if a weight is not finite in float32.
 
     >>> layer = Layer("RNN_TANH", (Weights(np.array([[0.3]]), np.array([[1.0]])),))

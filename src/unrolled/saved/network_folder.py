@@ -94,7 +94,7 @@ def _as_model(network: Network) -> Tensors:
 
 
 def load_network(folder: str | Path) -> Network:
-    """Load the network that a folder holds, also that of a text model; no code in it is run.
+    """Load the network in a folder, including that of a text model; no code in it is run.
 
     Raises: CheckpointError naming the file, and what is missing, damaged, out of range or does not fit the others.
     """

@@ -41,7 +41,7 @@ class Vocabulary:
         kind: what a symbol is: "symbols" (any strings), "characters", "bytes", "words", "words-and-marks" (words and
             punctuation apart, with a joiner at each side of a mark where no space stands), or "bpe" (runs of bytes, a
             visible character for each).
-        nfc: whether text is brought to Unicode normal form C first; not for bytes and symbols.
+        nfc: whether text is converted to Unicode normal form C first; not for bytes and symbols.
 
     Raises: ValueError if a symbol does not fit the kind, occurs twice, or is one of the two reserved names.
     Source: the textbook example, a^n b^n: V = 4 in the order a, b, EOS, UNK.
@@ -79,8 +79,8 @@ class Vocabulary:
             data: one text, or an iterable of texts or symbol lists.  EOS and UNK in a list are not counted.
             kind: what a symbol is.
             min_count: a symbol that occurs fewer times is left out, and so becomes UNK.
-            size: V at most, of which the most frequent symbols are kept; None is 8,000 for "bpe", else no limit.
-            nfc: bring text to normal form C first.
+            size: the largest V; the most frequent symbols are kept; None means 8,000 for "bpe", else no limit.
+            nfc: convert text to normal form C first.
 
         Raises: ValueError if min_count is below 1, size below 2, or a symbol does not fit the kind.
 

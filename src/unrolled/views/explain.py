@@ -74,7 +74,7 @@ def explain(model: SequenceModel, text: Text, *, at_most: int = AT_MOST) -> Expl
     words = (
         f"{model!r}. It reads {counted(len(ids), 'symbol')} and predicts {N}.",
         f"Symbols and their numbers: {known}." if known else f"The vocabulary has {V}.",
-        "A prime marks the step before: h' is h of the symbol before, and 0 at the first one unless it is learned. "
+        "A prime marks the previous step: h' is h of the previous symbol, and 0 at the first unless it is learned. "
         "A d in front marks the gradient of the loss. * multiplies element by element; W_hh h' is a matrix times a "
         "vector, and ^T transposes the matrix.",
         f"The loss is the mean of -ln p(target) over the {counted(N, 'predicted symbol')}",

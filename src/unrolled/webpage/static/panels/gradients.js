@@ -64,8 +64,8 @@ register(class extends Panel {
     else this.chart.clear();
     const values = Object.entries(singular).map(([gate, value]) => `${gate} ${value.toFixed(2)}`).join(", ");
     const parts = [
-      lags > 1 ? "" : "A text of two symbols or more shows it.",
-      this.cutBelow ? `What is below ${FLOOR.toExponential(0)} is not shown.` : "",
+      lags > 1 ? "" : "This needs a text of two symbols or more.",
+      this.cutBelow ? `Values below ${FLOOR.toExponential(0)} are not shown.` : "",
       cut ? `Only the last ${lags} steps: more would take too long.` : "",
       values && `Largest singular value of W_hh: ${values}.`,
     ];

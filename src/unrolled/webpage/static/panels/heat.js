@@ -61,7 +61,7 @@ register(class extends Panel {
   }
 
   readout(at) {
-    if (!at) return [make("span", "", "Pick a place with a click or the arrow keys; with Shift, one more unit.")];
+    if (!at) return [make("span", "", "Click or use the arrow keys to pick a place; hold Shift to add a unit.")];
     const { symbols, bits, lines } = this.pane.view;
     const parts = [make("span", "", `Symbol ${at} of ${symbols.length}, “${visible(symbols[at - 1])}”, cost ${bits[at - 1].toFixed(2)} bits. `)];
     lines.forEach(({ unit, values }, k) => {
