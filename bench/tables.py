@@ -8,15 +8,18 @@ from typing import Any
 
 from layers import PHASES
 
+from unrolled.words import counted
+
 Found = dict[str, Any]
 
 
 def provenance(found: Found) -> str:
     """Where the numbers come from."""
     machine, (before, after) = found["machine"], found["load"]
+    threads = counted(machine["threads"], "thread")
     missing = "".join(f" Missing: {peer} ({why})." for peer, why in found["missing"].items())
     return (
-        f"`{found['command']}`: {found['seconds']} s on {machine['threads']} threads of one {machine['cpu']} "
+        f"`{found['command']}`: {found['seconds']} s on {threads} of one {machine['cpu']} "
         f"({machine['instruction_set']}), torch {machine['torch']}, commit {machine['commit']}, {machine['date']}; "
         f"load {before:.1f} before, {after:.1f} after.{missing}"
     )

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from unrolled.config.model import ModelConfig
-from unrolled.config.training import ENDS
+from unrolled.config.training import CHOSEN, ENDS
 from unrolled.corpus.corpus import Corpus
 from unrolled.lm import calibration
 from unrolled.lm.calibration import likely_precision, measured_speed, recipe_for
@@ -38,6 +38,12 @@ def test_every_choice_is_an_option_with_a_reason_that_the_configurations_hold(fa
     assert found.training.max_minutes == minutes
     assert found.training.max_epochs == MOST_PASSES
     assert found.saved_reasons() == {"chosen": {choice.name: choice.reason for choice in found.choices}}
+
+
+def test_help_calls_chosen_what_is_chosen_for_some_data():
+    many = Facts(10_000_000, 60_000, True, 1e7, 500_000)
+    found = {choice.name for facts in (*ALL.values(), many) for choice in recipe(facts).choices}
+    assert found == CHOSEN
 
 
 def test_run_without_an_end_gets_the_stated_budget():

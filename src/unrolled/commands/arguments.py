@@ -61,9 +61,18 @@ def _read(number: Number, text: str) -> float | None:
 class WrappedHelp(DefaultFormatter):
     """Shows help whose descriptions wrap where the terminal ends, not where a line of a docstring does."""
 
+    def __init__(self, chosen: Collection[str] = ()):
+        """`chosen` names the options that the command chooses if they are not given: their defaults are not used."""
+        super().__init__()
+        self._chosen = {option(name) for name in chosen}
+
     def __call__(self, console: Any, options: Any, panel: HelpPanel) -> None:
         """Print one panel."""
-        for entry in panel.entries:
+        for number, entry in enumerate(panel.entries):
+            if self._chosen.intersection(entry.positive_names):
+                panel.entries[number] = entry.copy(default="chosen")
+            elif entry.default == '""':  # the description says what no text means
+                panel.entries[number] = entry.copy(default=None)
             described = entry.description
             if isinstance(described, InlineText):
                 described.primary_renderable = Text(" ".join(str(described.primary_renderable).split()))

@@ -54,7 +54,7 @@ def evaluate(
         data: Other files or folders to measure on, whole; by default a split of the data the model was trained on.
         split: The split; by default test if there is one, else validation, else train.
         baselines: Also measure simple predictors and compressors, given the same training data; everything is then
-            measured on at most two million symbols, fewer if V is large.
+            measured on at most two million symbols, fewer if H times V is large.
         dynamic: Also measure a copy of the model that keeps learning from the text as it reads it; for streams.
         json: Print one line of JSON.
     """

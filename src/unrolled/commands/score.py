@@ -25,7 +25,7 @@ KEY = (0, 1, 2, 4, 6, 8, 10)
 
 app = App(
     name="score",
-    usage="Usage: unrolled score MODEL (TEXT | - | --file FILE) [--bits]",
+    usage="Usage: unrolled score MODEL (TEXT | - | --file FILE) [OPTIONS]",
     help_epilogue=examples(
         "unrolled score runs/sonnets 'Shall I compare thee to a summer'",
         "unrolled score runs/sonnets --file letter.txt --bits",

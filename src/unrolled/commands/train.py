@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 from cyclopts.types import ExistingTomlPath
 
 from unrolled.commands import Flag, WrongUse, command, examples, inputs, recipe, starting_point
-from unrolled.commands.arguments import check_numbers
+from unrolled.commands.arguments import WrappedHelp, check_numbers
 from unrolled.commands.configuration import fill_in
 from unrolled.commands.console import PlainConsole
 from unrolled.commands.evaluate import held_out, report
@@ -23,7 +23,7 @@ from unrolled.config.checks import Positive, bytes_of
 from unrolled.config.data import DataConfig
 from unrolled.config.model import ModelConfig
 from unrolled.config.options import option
-from unrolled.config.training import TrainingConfig
+from unrolled.config.training import CHOSEN, TrainingConfig
 from unrolled.words import counted
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ app = App(
         "unrolled train more.txt --from runs/tunes --out runs/more",
     ),
     config=(fill_in, check_numbers),
+    help_formatter=WrappedHelp(CHOSEN),
 )
 
 

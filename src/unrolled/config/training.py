@@ -83,5 +83,11 @@ class TrainingConfig:
 
 #: Fields that say when a run ends; the cosine schedule ends there too.
 ENDS = frozenset({"max_steps", "max_epochs", "max_minutes"})
+#: Options of a model and its training that a run chooses, unless they are given (`unrolled.lm.recipe`).
+CHOSEN = ENDS - {"max_steps"} | {
+    *("cell", "embedding_size", "hidden_size", "dropout", "weight_dropout", "softmax_samples", "precision"),
+    *("learning_rate", "weight_decay", "schedule", "warmup_steps", "batch_size", "bptt", "weigh"),
+    *("validate_every", "checkpoint_every", "log_every"),
+}
 #: Fields that may change when a run is resumed; all others affect the weights.
 LIMITS = ENDS | {"patience", "checkpoint_every", "tensorboard"}
