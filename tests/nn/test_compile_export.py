@@ -246,6 +246,24 @@ def test_jit_trace_leaves_the_sizes_open_and_is_stored(trained):
         assert_all_close(*(gradients(m(x)[0].sin().sum(), dict(m.named_parameters())) for m in (loaded, layer)))
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("trained", [True, False])
+def test_jit_trace_leaves_the_batch_sizes_of_a_packed_batch_open(trained):
+    class Packed(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = unrolled.nn.LSTM(I, H, num_layers=2, bidirectional=True).requires_grad_(trained)
+
+        def forward(self, data, batch_sizes):
+            return self.layer(PackedSequence(data, batch_sizes))[0].data
+
+    module = Packed()
+    traced = torch.jit.trace(module, (torch.randn(5, I), torch.tensor([2, 2, 1])))
+    for batch_sizes in ([3, 3, 1], [3, 2, 1, 1], [1], [2, 2, 1]):
+        given = torch.randn(sum(batch_sizes), I), torch.tensor(batch_sizes)
+        assert torch.equal(traced(*given), module(*given))
+
+
 def test_exported_program_can_be_transformed():
     layer, x = unrolled.nn.GRU(I, H, num_layers=2, dtype=torch.float64), torch.randn(T, B, I, dtype=torch.float64)
     with torch.no_grad():

@@ -214,6 +214,15 @@ def test_a_tensor_whose_memory_was_freed_is_an_error(of):
         layer(x)
 
 
+@pytest.mark.parametrize("gradients", [False, True])
+@pytest.mark.parametrize("read", [{}, {"embedding": torch.randn(I, 3)}], ids=["one-hot", "embedding"])
+def test_symbols_whose_memory_was_freed_are_an_error(read, gradients):
+    layer, symbols = unrolled.nn.GRU(3 if read else I, H), torch.zeros(T, B, dtype=torch.int64)
+    symbols.untyped_storage().resize_(0)
+    with torch.set_grad_enabled(gradients), pytest.raises(RuntimeError, match="x has elements, but its data is not"):
+        layer(symbols, **read)
+
+
 def test_a_stepper_refuses_what_it_cannot_hand_on():
     step, x = unrolled.nn.Stepper(unrolled.nn.GRU(I, H), batch_size=B), torch.randn(B, I)
     with FakeTensorMode() as mode:

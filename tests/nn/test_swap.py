@@ -265,6 +265,11 @@ class AskingLocally(Asking):
         return isinstance(self.layer, kind)
 
 
+class AskingByName(Asking):
+    def forward(self, x):
+        return isinstance(self.layer, getattr(torch.nn, "LSTM"))  # noqa: B009
+
+
 class AskingWell(Asking):
     state: torch.nn.LSTM
 
@@ -288,6 +293,7 @@ class AskingWell(Asking):
         (AskingForASubclass, r"test_swap.py:\d+ issubclass\(type\(self.layer\), STATEFUL\)"),
         (AskingByMatch, r"test_swap.py:\d+ case torch.nn.LSTM\(\)"),
         (AskingATable, r"test_swap.py:\d+ {torch.nn.LSTM: 0}.get\(type\(self.layer\), 1\)"),
+        (AskingByName, r"test_swap.py:\d+ isinstance\(self.layer, getattr\(torch.nn, 'LSTM'\)\)"),
         (AskingLocally, r"test_swap.py:\d+ kind = torch.nn.LSTM"),
     ],
 )

@@ -84,6 +84,9 @@ class _Reader(ast.NodeVisitor):
         self._shown: ast.AST | None = None  # the expression or simple statement that is read
 
     def visit(self, node: ast.AST) -> None:
+        match node:
+            case ast.Call(ast.Name("getattr"), [of, ast.Constant(str(name)), *_]):
+                node = ast.copy_location(ast.Attribute(of, name, ast.Load()), node)
         outer = self._shown
         if isinstance(node, (ast.Call, ast.Compare, ast.Assign, ast.Return, ast.MatchClass)):
             self._shown = node

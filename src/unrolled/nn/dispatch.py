@@ -141,7 +141,8 @@ def run(
         try:
             if _grad_enabled() and _any_requires_grad(*inputs):
                 if checks.is_one_hot(x):  # these are read again on the way back, and autograd does not notice when
-                    inputs = (x.clone(), *inputs[1:])  # numpy writes to them meanwhile
+                    fit.memory({"x": x})  # numpy writes to them meanwhile
+                    inputs = (x.clone(), *inputs[1:])
                 if layout.lengths is not None or layout.reset is not None or layout.batch_sizes is not None:
                     fit.memory(dict(zip(layout._fields[1:], layout[1:], strict=True)))
                     layout = layout.own()
@@ -157,6 +158,8 @@ def run(
             raise
     fit.dense(x, (h_0, c_0, *reset_state), weights)
     fit.tensors(kind, layout, x, h_0, c_0, weights, reset_state)
+    if not torch.compiler.is_compiling():
+        fit.memory({"x": x, **dict(zip(layout._fields[1:], layout[1:], strict=True))})
     layout = Layout(layout.batch_first, *map(savable, layout[1:]))
     if checks.is_one_hot(x):
         x = savable(x)

@@ -12,6 +12,7 @@ dispatcher takes it through whatever is in the way, or says what it cannot do.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -133,3 +134,12 @@ def batch_size(x: Tensor, batch_first: bool, batch_sizes: Tensor | None, states:
         return x.shape[0 if batch_first else 1]
     given = [s for s in states if s is not None]
     return given[0].shape[1] if given and is_traced(x, batch_sizes) else int(batch_sizes[0])
+
+
+def open_batch_size(batch_sizes: Tensor, B: int) -> Any:
+    """Return B of a packed batch; while torch.jit traces, as the tensor that stays open in the trace.
+
+    >>> open_batch_size(torch.tensor([2, 1]), 2)
+    2
+    """
+    return batch_sizes[0] if not torch.compiler.is_compiling() and _is_tracing() else B

@@ -24,7 +24,7 @@ from unrolled.nn import checks, dispatch, fit
 from unrolled.nn.layout import Arguments, Arrangement, Rows
 from unrolled.nn.modules import OwnNames, as_leaf, check_count, is_hooked, named, refuse_script, sharing_parameters
 from unrolled.nn.network import save
-from unrolled.nn.reach import batch_size, is_traced
+from unrolled.nn.reach import batch_size, is_traced, open_batch_size
 from unrolled.nn.recording import trace_of
 from unrolled.nn.reference import ZEROS, LayerResult, in_type
 from unrolled.nn.stack import first_input, of_layer, run_stack
@@ -164,7 +164,7 @@ class RecurrentLayer(OwnNames, torch.nn.RNNBase):
             batch_first, T = False, len(batch_sizes)
             B = batch_size(x, False, batch_sizes, states or reset_states if order is None else [order[None]])
             if not states and is_traced(x, batch_sizes):  # so that all layers know one B
-                states = [W.new_zeros(shape) for shape in self._state_shapes(B)]
+                states = [W.new_zeros(shape) for shape in self._state_shapes(open_batch_size(batch_sizes, B))]
         else:
             x = input
             batched = checks.rank(name, x, lowest=2)
