@@ -103,15 +103,16 @@ class Stepper {
   const std::shared_ptr<const Stack<Real>>& stack() const { return stack_; }
   Index work() const { return B_ * stack_->work(); }  // multiply-adds of a step
 
+  [[noreturn]] void refuse_symbol(const std::string& symbol) const {
+    throw std::out_of_range("symbol " + symbol + " to step on, expected 0 to V - 1 = " + std::to_string(I() - 1));
+  }
+
   // One step from symbols (B).  Throws std::out_of_range for one that the first layer does not know; nothing has moved.
   void step(const Index* given) {
     const Turn turn(stepping_);
     for (Index b = 0; b < B_; ++b) {
       const Index symbol = given[b];  // read once: it may change meanwhile
-      if (symbol < 0 || symbol >= I()) {
-        throw std::out_of_range("symbol " + std::to_string(symbol) +
-                                " to step on, expected 0 to V - 1 = " + std::to_string(I() - 1));
-      }
+      if (symbol < 0 || symbol >= I()) refuse_symbol(std::to_string(symbol));
       symbols_->data()[b] = symbol;
     }
     run();

@@ -138,8 +138,8 @@ void step_stepper(Stepper<Real>& stepper, nb::handle x) {
   if (symbols && B == 1 && PyLong_CheckExact(x.ptr())) {
     int overflow = 0;
     const Index symbol = PyLong_AsLongLongAndOverflow(x.ptr(), &overflow);
-    const Index given = overflow ? -1 : symbol;
-    return run_unlocked(stepper.work(), [&] { stepper.step(&given); });
+    if (overflow) stepper.refuse_symbol("beyond int64");
+    return run_unlocked(stepper.work(), [&] { stepper.step(&symbol); });
   }
   const Shape whole = symbols ? Shape{B} : Shape{B, I}, one = symbols || B != 1 ? whole : Shape{I};
   const auto step = [&]<class Element>(const char* what) {

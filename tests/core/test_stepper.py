@@ -45,6 +45,13 @@ def test_symbol_outside_the_vocabulary_is_an_error(symbol):
         stepper.step(np.array([symbol]))
 
 
+@pytest.mark.parametrize("symbol", [2**70, -(2**63) - 1])
+def test_number_beyond_int64_is_no_symbol(symbol):
+    stepper = CoreStepper("GRU", weights_of(unn.GRU(4, 7)), 1)
+    with pytest.raises(IndexError, match="symbol beyond int64 to step on, expected 0 to V - 1 = 3"):
+        stepper.step(symbol)
+
+
 @pytest.mark.parametrize(("which", "name"), list(enumerate(["W_ih", "W_hh", "b_ih", "b_hh"])))
 def test_weight_that_does_not_fit_is_an_error_that_names_it(which, name):
     good = weights_of(unn.GRU(4, 7, num_layers=2))

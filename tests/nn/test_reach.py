@@ -260,6 +260,16 @@ def test_what_is_sparse_is_named(name, sparse, gradient):
             cell(SPARSE[sparse](x))
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+@pytest.mark.parametrize("gradient", [False, True])
+@pytest.mark.parametrize("sparse", SPARSE)
+def test_what_is_sparse_is_named_in_steps_and_without_a_batch(sparse, gradient):
+    layer, x = unrolled.nn.GRU(4, 6), SPARSE[sparse](torch.randn(3, 4))
+    for call in (layer, layer.step):
+        with torch.set_grad_enabled(gradient), pytest.raises(NotImplementedError, match="x has the layout torch"):
+            call(x)
+
+
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype")
 @pytest.mark.parametrize("layout", [torch.strided, torch.jagged], ids=str)
 def test_what_is_nested_is_told_what_to_do(layout):

@@ -170,6 +170,7 @@ class RecurrentLayer(OwnNames, torch.nn.RNNBase):
             batched = checks.rank(name, x, lowest=2)
             checks.state_ranks(states, batched)
             if not batched:
+                fit.dense(x, states, [])
                 axis = 0 if batch_first else 1
                 arrangement = Arrangement(unbatched=axis)
                 x, states = x.unsqueeze(axis), [s.unsqueeze(1) for s in states]
@@ -314,6 +315,7 @@ class RecurrentLayer(OwnNames, torch.nn.RNNBase):
             if found is not None:
                 return found  # type: ignore[no-any-return]
         batched = checks.rank(self.stock.__name__, x, lowest=1)
+        fit.dense(x, [], [])
         axis = 1 if batched and self.batch_first else 0
         more: dict[str, Any] = {} if no_reset else {"reset": reset, "reset_state": reset_state}
         if reset is not None:
