@@ -96,3 +96,13 @@ def test_text_is_written_to_a_file_with_or_without_its_prompt(run, tmp_path):
     assert "Shall I" + unrolled("generate", run[0], "Shall I", *flags, "--no-prompt").stdout.decode() == shown
     refused = refusal(1, "generate", run[0], *flags, "--out", tmp_path / "no" / "text.txt")
     assert str(tmp_path / "no" / "text.txt") in refused
+
+
+def test_options_without_an_effect_are_noted(run):
+    for arguments, said in (
+        (["--strategy", "greedy", "--temperature", "0.5"], "--temperature 0.5 has no effect: greedy draws nothing"),
+        (["--strategy", "beam", "--top-k", "3"], "--top-k 3 has no effect: beam draws nothing"),
+        (["--beam-width", "3"], "--beam-width 3 has no effect: only --strategy beam keeps several texts"),
+    ):
+        assert said in unrolled("generate", run, "a", "--max-length", "3", *arguments).stderr.decode()
+    assert b"no effect" not in unrolled("generate", run, "a", "--max-length", "3", "--temperature", "0.5").stderr

@@ -179,3 +179,20 @@ def test_words_and_marks_train_score_write_and_stop(tmp_path):
 def test_vocabulary_that_cannot_be_made_is_refused(flags, said, tmp_path):
     assert said in refusal(1, "train", "sonnets", "--out", "run", *flags, *SMALL, cwd=tmp_path)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--momentum", "0.5"], "--momentum 0.5 has no effect: adamw has none"),
+        (["--plateau-factor", "0.3"], "--plateau-factor 0.3 has no effect: only --schedule plateau has one"),
+        (["--split-by", "block", "--split-seed", "3"], "--split-seed 3 has no effect: blocks are cut in the order"),
+        (["--optimiser", "sgd", "--learning-rate", "1", "--momentum", "0.5"], None),
+    ],
+)
+def test_options_without_an_effect_are_noted(arguments, said, tmp_path):
+    (tmp_path / "t.txt").write_text("abc " * 500)
+    done = unrolled("train", "t.txt", *SMALL, *arguments, "--out", "r", cwd=tmp_path)
+    assert done.returncode == 0
+    assert (said or "") in done.stderr.decode()
+    assert ("has no effect" in done.stderr.decode()) == (said is not None)

@@ -102,9 +102,7 @@ def test_table_holds_the_trace(folders, tmp_path):
 
 
 def test_report_is_a_page(folders, tmp_path):
-    assert (
-        unrolled("view", folders["rnn"], "ab\nc", "--picture", "report", cwd=tmp_path).stdout == b"made report.html\n"
-    )
+    assert unrolled("view", folders["rnn"], "abc", "--picture", "report", cwd=tmp_path).stdout == b"made report.html\n"
     assert (tmp_path / "report.html").read_text("utf-8").startswith("<!doctype html>")
 
 
@@ -141,6 +139,15 @@ def test_unseen_symbols_and_long_texts_are_noted(folders, tmp_path):
     for picture, needs in (("states", "clusters of states need"), ("automaton", "clusters of states need")):
         said = refusal(1, "view", folders["gru"], "--file", tmp_path / "long.txt", "--picture", picture)
         assert f"one step in 2 was traced, but {needs} all; take a shorter text" in said
+
+
+def test_one_sequence_is_shown_of_a_model_of_sequences(tmp_path):
+    (tmp_path / "names.txt").write_text("Anna\nBela\n" * 9)
+    unrolled("train", "names.txt", "--lines", "--max-steps", "2", "--hidden-size", "4", "--out", "o", cwd=tmp_path)
+    said = refusal(2, "view", "o", "--file", "names.txt", cwd=tmp_path)
+    assert "names.txt has 18 sequences, and one is shown; give that one as the text" in said
+    assert "the text has 2 sequences" in refusal(2, "view", "o", "Anna\\nBela", cwd=tmp_path)
+    assert unrolled("view", "o", "Anna\\n", cwd=tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize("text", ["", "\\n"])

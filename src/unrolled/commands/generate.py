@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, ArgumentCollection, Parameter, Token
 
 from unrolled.commands import Flag, Model, WrongUse, examples, inputs
-from unrolled.commands.arguments import check_numbers
+from unrolled.commands.arguments import check_numbers, note_unused
 from unrolled.commands.console import as_json, printable, write_out
 from unrolled.config.checks import PositiveInt
 from unrolled.config.data import ReadingConfig
@@ -71,6 +71,11 @@ def generate(
     """
     if count > 1 and options.strategy != "sample":
         raise WrongUse(f"--count is {count}, but {options.strategy} finds the same text each time; use sample")
+    if options.strategy != "sample":
+        drawing = ("temperature", "top_k", "top_p", "min_p")
+        note_unused(options, dict.fromkeys(drawing, f"{options.strategy} draws nothing"))
+    if options.strategy != "beam":
+        note_unused(options, {"beam_width": "only --strategy beam keeps several texts"})
     from unrolled.runtime.text import TextModel
 
     loaded = TextModel.load(model)

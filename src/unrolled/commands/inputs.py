@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from unrolled.commands import WrongUse
 from unrolled.config.data import DataConfig, ReadingConfig
 from unrolled.config.options import option, typed
+from unrolled.words import counted
 
 if TYPE_CHECKING:
     from unrolled.corpus.corpus import Corpus
@@ -210,6 +211,18 @@ def lines(text: str | bytes) -> list[str] | list[bytes]:
     if isinstance(text, str):
         return [line for line in text.split("\n") if line]
     return [line for line in text.split(b"\n") if line]
+
+
+def read_one(model: Path, text: str | None, file: Path | None, reading: ReadingConfig) -> str | bytes:
+    """Return the one sequence that a picture is of, read as `read_text` does.
+
+    Raises: WrongUse if there are several: the model reads each from its start, and a picture has one axis of time.
+    """
+    texts = read_text(model, text, file, reading)
+    if len(texts) > 1:
+        where = "the text" if file is None else str(file)
+        raise WrongUse(f"{where} has {counted(len(texts), 'sequence')}, and one is shown; give that one as the text")
+    return joined(texts)
 
 
 def joined(texts: Sequence[Text]) -> str | bytes:

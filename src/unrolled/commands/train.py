@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 from cyclopts.types import ExistingTomlPath
 
 from unrolled.commands import Flag, WrongUse, command, examples, inputs, recipe, starting_point
-from unrolled.commands.arguments import WrappedHelp, check_numbers
+from unrolled.commands.arguments import WrappedHelp, check_numbers, note_unused
 from unrolled.commands.configuration import fill_in
 from unrolled.commands.console import PlainConsole
 from unrolled.commands.evaluate import held_out, report
@@ -117,6 +117,12 @@ def _train(
     if dataset.include and not any(Path(name).is_dir() for name in sources):
         said = option("include", dataset.include)
         warnings.warn(f"{said} has no effect: it chooses the files of a folder, and no folder is named", stacklevel=2)
+    if training.optimiser == "adamw":
+        note_unused(training, {"momentum": "adamw has none"})
+    if training.schedule != "plateau":
+        note_unused(training, dict.fromkeys(("plateau_patience", "plateau_factor"), "only --schedule plateau has one"))
+    if dataset.split_by == "block":
+        note_unused(dataset, {"split_seed": "blocks are cut in the order of the data"})
     limit = bytes_of("memory", memory) if memory is not None else None
     console = PlainConsole(quiet=not ranks.first)
     begun = starting_point.load(start, model, dataset) if start else None

@@ -107,7 +107,7 @@ def view(
         raise WrongUse(f"--picture {picture} is printed, not written to a file; leave --out out")
     read: str | bytes = ""
     if shown.reads or text is not None or file is not None:
-        read = inputs.joined(inputs.read_text(model, text, file, reading))
+        read = inputs.read_one(model, text, file, reading)
     from unrolled.commands import pictures
 
     scene = pictures.Scene(model, read, **given)
