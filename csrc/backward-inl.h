@@ -136,7 +136,7 @@ class BackwardRows {
     }
   }
 
-  // What the next panel reads of a row: it was saved long ago, and lies in pieces that the processor does not foresee.
+  // Prefetches what the next panel reads of a row: it was saved long ago, in pieces that the hardware does not predict.
   [[gnu::always_inline]] void prefetch_next(Index k, Index j) const {
     const Index next = j + kPanelVectors * kWidth<Compute>;
     if (next >= Hp_) return;

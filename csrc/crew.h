@@ -91,8 +91,8 @@ class Crew {
   static_assert(kMostItems < kOpenMp);
   static std::int64_t items_of(Number phase) { return static_cast<std::int64_t>(phase % kOpenMp); }
 
-  // Who has done its own item looks so often whether the others have done theirs before it looks for items that are
-  // left: looking there takes the lines that they claim by away from them.
+  // How often a member that has done its own item checks whether the others are done before it searches for leftover
+  // items: the search takes the cache lines they claim by away from them.
   static constexpr int kCourtesy = 64;
 
   static constexpr std::uint64_t bits_below(int id) { return (std::uint64_t{1} << id) - 1; }
@@ -135,8 +135,8 @@ class Crew {
     return std::min(threads, size_of_crew_);
   }
 
-  // Wakes the members that sleep: those that nobody else will.  All of them go where they do not stand in the caller's
-  // way, those too that are awake.
+  // Wakes the sleeping members that nobody else will wake.  All members, also those awake, move out of the caller's
+  // way.
   void wake(int threads) {
     bool sleepers = false;
     for (int id = 1; id < threads; ++id) sleepers = sleepers || asleep(id);
@@ -158,7 +158,7 @@ class Crew {
     members_[id].bell.notify_one();
   }
 
-  // A woken member wakes two more: to wake takes microseconds, and the caller has work to do.
+  // A woken member wakes two more: waking takes microseconds, and the caller has work to do.
   void wake_next(int id) {
     for (int next = 2 * id; next < 2 * id + 2 && next < size_.load(std::memory_order_relaxed); ++next) {
       if (asleep(next)) ring(next);
@@ -177,7 +177,7 @@ class Crew {
       });
       const std::uint32_t rung = self.bell.load(std::memory_order_acquire);
       self.asleep.store(true);
-      // Either it sees a call that begins now, or that sees it asleep.
+      // Either it sees a call that begins now, or that call sees it asleep.
       if (!is_wanted(id)) self.bell.wait(rung, std::memory_order_acquire);
       self.asleep.store(false, std::memory_order_relaxed);
       wake_next(id);
@@ -203,7 +203,7 @@ class Crew {
     whose_ = 0;
   }
 
-  // Helps in every phase of its kind until `ends(helped)`, which is asked after each look for one.
+  // Helps in every phase of its kind until `ends(helped)`, which is called after each search for one.
   template <class Ends>
   void attend(int id, Number kind, Ends ends) {
     const std::uint64_t bit = std::uint64_t{1} << id;
@@ -227,8 +227,8 @@ class Crew {
     present.fetch_and(~bit, std::memory_order_relaxed);
   }
 
-  // The items of a member's own place among the members: in the next phase they will be the same, and their part of the
-  // weights still in its own cache.
+  // The items of a member's own place: they are the same in the next phase, so their part of the weights is still in
+  // the member's cache.
   struct Block {
     std::int64_t begin, end;
     bool single;  // each member has one item
@@ -258,7 +258,7 @@ class Crew {
     members_[member].done.fetch_add(static_cast<std::uint64_t>(done), std::memory_order_relaxed);
   }
 
-  // Claims what it can of the items from begin to end, which count on from the first after the last, and does them.
+  // Claims and does what it can of the items from begin to end, which wrap around from the last to the first.
   std::int64_t claim(Number phase, std::int64_t begin, std::int64_t end, int member) {
     const auto items = items_of(phase);
     std::int64_t done = 0;

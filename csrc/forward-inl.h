@@ -133,7 +133,7 @@ class ForwardRows {
 
   Storage* gates(Index t, Index b) const { return order_.row(saved_.gates, t, b, saved_.first); }
 
-  // Of row b, the k-th of the share.
+  // For row b, the k-th of the share.
   Compute* x_part(Index t, Index b, Index k, Index step_of_chunk) const {
     if constexpr (Plan<Cell, T>::x_in_gates) {
       if (call_.save) return gates(t, b);

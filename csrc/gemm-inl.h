@@ -20,8 +20,8 @@ constexpr Index kChain = 512;
 // broadcast.
 constexpr int max_rows(int V) { return static_cast<int>(min_of(8, (kRegisters - 1 - (kRegisters > 16 ? V : 1)) / V)); }
 
-// Where the registers hold few sums a panel is soon through, and its first tile would wait for a far cache.  Panels of
-// a matrix that the second cache does not hold are brought there by the tiles before, if two of them fit.
+// Where the registers hold few sums, the first tile of a panel would wait for a distant cache.  If the second cache
+// does not hold the matrix but has room for two panels, the tiles of one panel prefetch the next.
 constexpr bool kFetchesPanels = kRegisters <= 16;
 constexpr Index kNearBytes = 256 << 10;
 
@@ -35,12 +35,12 @@ enum class Left {
 // The sums of columns and strips are added to what is there, in rows that lie `apart`.
 constexpr Index kAhead = 12;
 constexpr int kStripRows = 6;
-// Of N panels that are packed as one stream, the sums of each follow those of the one before.
-// V may be some of the vectors of a wider panel: of rows there are few then, which do not give the multipliers enough
-// to do while the panel comes, and it is prefetched kPanelAhead lanes early.
+// The sums of N panels that are packed as one stream follow each other.  V may be fewer than the vectors of the panel,
+// `wide`: there are few rows then, which leave the multipliers idle while the panel arrives, so it is prefetched
+// kPanelAhead lanes early.
 constexpr Index kPanelAhead = 16;
 
-// The panel that is multiplied next, or the part of it that one tile brings near: `step` bytes with each lane.
+// The panel that is multiplied next, or the part of it that one tile prefetches: `step` bytes with each lane.
 struct NextPanel {
   const char* data = nullptr;
   Index step = 0;
@@ -110,8 +110,8 @@ void tile(Sum* out, const A* const* a, const Index* at, int segments, Index K, c
   }
 }
 
-// A few rows more, where they are all there are, are multiplied by half of a panel and then by the other: so each
-// weight is read once, by two tiles of fewer rows twice.
+// If there are only a few rows more than a tile holds, they are multiplied by one half of a panel and then by the
+// other: each weight is read once, where two tiles of fewer rows would read it twice.
 constexpr int most_rows(int V) { return V == kPanelVectors && kRegisters > 16 ? 8 : max_rows(V); }
 
 template <int R, int V, class Sum, class A>
@@ -187,7 +187,7 @@ template <class Sum, class A>
   run_tile(rows, vectors, out, a, at, segments, K, panel, next);
 }
 
-// Adds one chain of the sums over lanes of rows, of those the columns from `at` on.
+// Adds one chain of the sums over lanes of rows, for the columns from `at` on.
 template <class Sum, class A>
 [[gnu::noinline]] void add_transposed_tile(Index rows, int vectors, Sum* to, Index apart, const A* const* a, Index at,
                                            Index K, const Lane<A>* panel) {
@@ -212,8 +212,8 @@ template <class Sum, class A>
   sized_strip(rows, vectors, to, apart, strip, K, panel);
 }
 
-// One or two rows have fewer chains in a panel than the multipliers take at a time, and are multiplied by two panels:
-// at most so many rows, by the vectors of a panel.
+// One or two rows have fewer chains in a panel than the multipliers can overlap, so they are multiplied by two panels
+// at once.  At most so many rows, by the vectors of a panel:
 constexpr Index paired_rows(int V) { return min_of(2, max_rows(2 * V)); }
 
 // The sums of so many rows, at most paired_rows(V), and two panels of V vectors that are packed as one stream.
@@ -227,7 +227,7 @@ template <int V, class Sum, class A>
 }
 
 // Cuts n rows into tiles of nearly equal height, at most `most`: 32 rows of 6 are 6 6 5 5 5 5, not 6 6 6 6 6 2.  Here
-// and in Part one is a case of its own: a division takes as long as a whole tile of a small layer.
+// and in Part, 1 is a special case: a division takes as long as a whole tile of a small layer.
 struct RowTiles {
   Index rows, count;
   RowTiles(Index n, int most) : rows(n), count(n <= most ? n > 0 : (n + most - 1) / most) {}

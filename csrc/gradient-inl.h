@@ -161,7 +161,8 @@ class ChunkSums {
       Storage* to = own_.dx_rows[rows.begin + r] + j;
       const Index n = panels.lanes(j);
       const auto dx = convert<Compute>(load(sum));
-      // Of two directions each term is rounded alone: either may come first, by how the steps are cut into chunks.
+      // The terms of two directions are rounded separately: which comes first depends on how the steps are cut into
+      // chunks.
       write_n<Compute>(to, gradients_.add_to_dx ? read_n<Compute>(to, n) + rounded<Storage>(dx) : dx, n);
     };
     multiply_rows(panels, panels.whole(), own_.da_rows + rows.begin, rows.end - rows.begin, write_dx, input_at_);

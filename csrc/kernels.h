@@ -5,8 +5,8 @@
 // G gates.  Gate order is torch's: LSTM i f g o, GRU r z n.  One call runs one layer: independent recurrences of one
 // shape, each with its own weights and rows - the two directions of a layer, or S models trained at once.
 //
-// Three types (struct Types): Storage lies in the caller's arrays, Compute is what is computed with, the cell state
-// among it, and Sum is what the products are summed in.
+// Three types (struct Types): Storage lies in the caller's arrays, Compute is the type of the arithmetic and of the
+// cell state, and Sum is the type of the sums of products.
 //
 // Hp is H rounded up to 64 bytes of Compute: the width of a unit row inside the buffers that forward saves for
 // backward. The units past H hold anything; no lane mixes with another, so they never reach a caller's array.
@@ -42,7 +42,7 @@ using Computed = typename ComputeOf<Storage>::type;
 
 enum class CellKind : int { rnn_tanh, rnn_relu, lstm, gru, lstm_peephole };
 
-// What others must know of a cell; `with_cell` (target-inl.h) compares it with the cell's own constants.
+// What other code must know about a cell; `with_cell` (target-inl.h) compares it with the cell's own constants.
 struct CellSizes {
   int gates;  // blocks of the weights
   int saved;  // slots of H units that forward saves of a (t, b) in `gates`: LSTM i f g o; GRU r z n and W_hn h + b_hn
@@ -249,7 +249,7 @@ struct AdamStep {
   Real rate, root;  // learning rate / (1 - beta1^t), sqrt(1 - beta2^t)
 };
 
-// What a step takes: its weights, packed, which any number of steps may read at once, and what is its own.
+// The memory of a step: its packed weights, which any number of steps may read at once, and what is its own.
 struct StepBytes {
   std::size_t weights, own;
 };
@@ -284,8 +284,8 @@ struct Kernels {
   void (*adam)(const AdamStep<Compute>&, Index begin, Index end);  // of the numbers from begin to end
 };
 
-// What an instruction set has for single steps, and for all else: apart, so that a library of single steps holds no
-// more.
+// What an instruction set has for single steps, and for everything else: separate, so that a library of single steps
+// holds only those.
 struct InstructionSet {
   const char* name;
   bool (*supported)();

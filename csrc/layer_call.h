@@ -72,7 +72,7 @@ class LayerCall {
   }
 
  private:
-  // T, B, I, H and P: the first copy says, and all others must have them.
+  // T, B, I, H and P of the first copy; all others must have the same.
   void measure(const Layer& layer, nb::handle batch_sizes) {
     const DLTensor x = in_.read(layer["x"]);
     symbols_ = x.dtype == kInt64;

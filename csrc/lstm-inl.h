@@ -57,6 +57,6 @@ struct Lstm {
     return {V{}, peep(peep(dc * f, p, 1, da[1]), p, 0, da[0])};
   }
 
-  // h, or with a projection what that multiplies.
+  // h, or the input of the projection if there is one.
   static V output(V o, V c) { return o * tanh(c); }
 };

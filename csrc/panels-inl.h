@@ -34,15 +34,15 @@ struct Panels {
   Range units(Range panels, Index padded_columns) const {
     return {first(panels.begin), panels.end == count ? padded_columns : first(panels.end)};
   }
-  // How many of the vector from this column on are columns of the product.
+  // How many lanes of the vector that starts at this column are columns of the product.
   Index lanes(Index column) const { return min_of(columns - column, kWidth<Sum>); }
-  // Where a panel begins, or the pair of which it is the first.
+  // Where a panel begins, or the pair that it is the first of.
   Lane<Storage>* panel(Index p) const { return data + p * panel_size(); }
   // A last panel that is alone or narrower is packed alone.  Rows of int8 are multiplied panel by panel.
   bool in_pair(Index p) const {
     return !__is_same(Storage, std::int8_t) && paired && (p | 1) < count && vectors(p | 1) == most;
   }
-  // Where the lanes of a panel are packed, and how far apart those of two k are.
+  // Where the lanes of a panel are packed, and the distance from those of one k to those of the next.
   struct Packing {
     Lane<Storage>* to;
     Index stride;
@@ -53,7 +53,7 @@ struct Panels {
   }
   Index panel_size() const { return segments * lanes_of<Storage>(K) * most * kWidth<Sum>; }
   Index size() const { return count * panel_size(); }
-  // What tile i of so many brings near of the panel after p, while it multiplies p.
+  // What tile i of `tiles` prefetches of the panel after p while it multiplies p.
   NextPanel next_of(Index p, bool back, Index i, Index tiles) const {
     const Index next = back ? p - 1 : p + 1, bytes = panel_size() * Index{sizeof(Lane<Storage>)};
     if (!kFetchesPanels || !data || paired || tiles < 2 || next < 0 || next >= count) return {};
@@ -62,7 +62,7 @@ struct Panels {
     return {reinterpret_cast<const char*>(panel(next)) + bytes * i / tiles, bytes / (tiles * lanes) + 1};
   }
   Range whole() const { return {0, count}; }
-  // Those of a part: whole pairs.
+  // The panels of a part, in whole pairs.
   Range of(Part part) const {
     if (!paired) return part.of(count);
     const Range pairs = part.of((count + 1) / 2);
@@ -84,9 +84,9 @@ template <class P, class Each>
   }
 }
 
-// The loop nest of all products of rows: panel > tile of rows > row > vector.  product(sums, p, n, r0, R, next) forms
-// the sums of R rows from r0 on and n panels from p on, and brings the next panel near; each(row, column, sums) is
-// called as in for_each_vector, and when all rows of a tile had their turn, then(row, column, sums).
+// The loop nest of all products of rows: panel > tile of rows > row > vector. product(sums, p, n, r0, R, next) forms
+// the sums of R rows from r0 on and n panels from p on, and prefetches the next panel; each(row, column, sums) is
+// called as in for_each_vector, and when all rows of a tile are done, then(row, column, sums).
 struct Nothing {};
 template <class P, class Product, class Each, class Then = Nothing>
 [[gnu::always_inline]] inline void for_each_tile(const P& panels, Range range, Index rows, Product product, Each each,
@@ -131,7 +131,7 @@ struct Source {
   static constexpr Index width = kWidth<Sum>, depth = kDepth<Storage>;
   static constexpr Index block = kColumns<Lane<Storage>> * depth;  // numbers of k that are transposed together
   using Factors = Vec<Lane<Storage>>[kColumns<Lane<Storage>>];
-  const Storage* row[width];  // those past the columns of the product are the last one again
+  const Storage* row[width];  // past the columns of the product, the last one again
   Index K;
 
   template <class P>
@@ -241,7 +241,7 @@ template <int R, int S, class Sum, class A>
 template <int R, class P, class A>
 void tile_unpacked(typename P::Sum* out, const A* const* a, const P& panels, Index p) {
   using From = Source<A, typename P::Sum>;
-  constexpr int together = R <= 2 ? 2 : 1;  // three rows or four have chains enough
+  constexpr int together = R <= 2 ? 2 : 1;  // three or four rows have enough chains
   const int V = panels.vectors(p);
   for (int v = 0; v < V; v += together) {
     if (v + together > V || together == 1) {
@@ -264,8 +264,8 @@ template <int R = 1, class P, class A>
   tile_unpacked<R>(out, a, panels, p);
 }
 
-// Rows of a, each in segments as for `tile`, times a matrix in panels.  A matrix that is not packed takes whole rows. A
-// product of single steps of a recurrence has the tiles inside it: there a call would count.
+// Rows of a, each in segments as for `tile`, times a matrix in panels.  A matrix that is not packed takes whole rows.
+// The product of single steps of a recurrence has its tiles inlined: there the cost of a call would be felt.
 template <bool inlined = false, class P, class A, class Each, class Then = Nothing>
 [[gnu::always_inline]] inline void multiply_rows(const P& panels, Range range, const A* const* a, Index rows, Each each,
                                                  const Index* at = &kStart, Then then = {}) {
@@ -279,7 +279,7 @@ template <bool inlined = false, class P, class A, class Each, class Then = Nothi
 }
 
 // Fills panel p from `out` on with rows as they stand: out[k][c] = row(k)[first(p) + c].  Rows may lie anywhere, and
-// are brought near so many rows early.
+// are prefetched so many rows early.
 constexpr Index kPackAhead = 8;
 template <class P, class RowOf>
 void pack_plain(const P& panels, Index p, RowOf row_of, Lane<typename P::Storage>* out, Index stride) {

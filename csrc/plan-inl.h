@@ -148,7 +148,7 @@ struct Plan {
   Packed<Cell, T> lay(const RecurrenceOf<T>& recurrence, Arena& arena, Arena& kept) const {
     const CallOf<T>& c = call;
     Packed<Cell, T> to;
-    // That are multiplied at a time; weights that are kept packed may be read by calls of other sizes.
+    // Rows that are multiplied at a time; weights that stay packed may be read by calls of other sizes.
     const Index rows = c.segment || unpacked || c.reused ? kAnyRows : c.B;
     to.input = {c.H, c.I};
     to.hidden = {c.H, c.P, 1, rows};

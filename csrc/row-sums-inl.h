@@ -23,7 +23,7 @@ struct LeftSide {
   Lane<Storage>* packed = nullptr;  // lanes of rows (most, width), or strips (slots, strips, most, kStripRows)
 
   RowTiles tiles() const { return {units, kInStrips<Storage> ? kStripRows : max_rows(kPanelVectors)}; }
-  // A line more than there are elements: strips are filled side by side, and would share a few places of the cache.
+  // One cache line more than the elements need: strips are filled side by side, and would compete for a few cache sets.
   Index strip_size() const { return most * kStripRows + 64 / Index{sizeof(Storage)}; }
   Lane<Storage>* strip(Index slot, Index tile) const { return packed + (slot * tiles().count + tile) * strip_size(); }
   Index size() const {
@@ -148,7 +148,7 @@ inline void add_outer_product(const OuterProduct<Storage, To>& of, const Blocks&
       const Index u0 = tiles.begin(i), R = tiles.begin(i + 1) - u0, first = of.at[gate] + u0;
       const Lane<Storage>* strip = in_strips ? left.strip(of.at[gate] / left.slot_width, i) : nullptr;
       Sum* const to = of.to + (gate * left.units + u0) * of.columns + panels.first(p);
-      for (Index r = 0; r < R; ++r) {  // what is added to is next to be read and written, and far away
+      for (Index r = 0; r < R; ++r) {  // the sums are read and written next, and lie far away
         for (int v = 0; v < V; ++v) __builtin_prefetch(to + r * of.columns + v * kWidth<Sum>, 1);
       }
       const auto add = [&](Sum* place, Index apart, Index lane, Index K) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Single-step inference on packed weights; with a head it can choose symbols and read them back on its own.  What lies
-// between two steps is its own memory.  After construction a step takes no memory, lock or system call.
+// Single-step inference on packed weights; with a head it can choose symbols and read them back on its own.  The states
+// between two steps are in its own memory.  After construction a step takes no memory, lock or system call.
 #pragma once
 #include <atomic>
 #include <deque>

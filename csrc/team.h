@@ -11,7 +11,7 @@ namespace unrolled {
 using Work = void (*)(void* context, std::int64_t item, int member);
 void share_items(std::int64_t items, Work work, void* context);
 
-// A bit for each member that waits for work or is at it; the caller's is always set.
+// A bit for each member that waits for work or does some; the caller's is always set.
 std::uint64_t members_present();
 
 constexpr int kMostMembers = 64;
