@@ -143,8 +143,8 @@ inline Index length(nb::handle of) {
   return n;
 }
 
-// Multiply-adds, some 10 us of them, from which on other threads of Python may run meanwhile: to take the interpreter
-// back from one that holds it takes as long.
+// From so many multiply-adds on, about 10 us of them, other threads of Python may run meanwhile: taking the interpreter
+// back from one of them takes as long.
 inline constexpr Index kWorthOthers = 400'000;
 
 // Does work of so many multiply-adds.

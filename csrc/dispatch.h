@@ -7,8 +7,9 @@
 
 #include "kernels.h"
 
-// Those compiled in, best first, and a null behind them.  The C library has the list (instruction_sets.cpp), and it is
-// all that the Python module takes from there: the kernels of single steps are in a wheel once.
+// The instruction sets compiled in, best first, and a null behind them.  The list is in the C library
+// (instruction_sets.cpp), and is all that the Python module takes from it, so that a wheel holds the kernels of single
+// steps once.
 extern "C" [[gnu::visibility("default")]] const unrolled::InstructionSet* const* unrolled_instruction_sets();
 
 namespace unrolled {

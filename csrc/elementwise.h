@@ -14,7 +14,7 @@
 
 namespace unrolled {
 
-// Numbers of an item, where arrays are shared of which each number is read once.
+// Numbers of an item, where each number of a shared array is read once.
 constexpr Index kSharedNumbers = 1 << 14;
 
 // body(item, first row, the one after the last) on N rows of H numbers, on up to so many threads.

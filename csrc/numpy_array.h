@@ -27,8 +27,8 @@ class Numpy {
     return *it;
   }
 
-  // The numbers of an array of exactly this type and shape that lies in one piece; null for anything else, which may
-  // still be what DLPack makes of it.
+  // The numbers of an array of exactly this type and shape that lies in one piece; null for anything else, which DLPack
+  // may still be able to read.
   template <class Element>
   const Element* numbers(nb::handle object, const Shape& shape) const {
     if (reinterpret_cast<PyObject*>(Py_TYPE(object.ptr())) != type_) return nullptr;

@@ -10,7 +10,7 @@
 
 namespace unrolled {
 
-// Memory of one call, of the stack where little is needed: to lease takes as long as a step of a small layer.
+// Memory of one call, on the stack where little is needed: leasing takes as long as a step of a small layer.
 class Scratch {
  public:
   explicit Scratch(std::size_t bytes) {
@@ -44,7 +44,7 @@ void run_leased(int members, Bytes bytes, Job job) {
 // Multiply-adds that one thread has done before another has woken.
 constexpr Index kWorthAsking = 2'000'000;
 
-// Rows of an item, where rows are shared that have nothing to do with each other.
+// Rows of an item, where the rows that are shared do not depend on each other.
 constexpr Index kSharedRows = 64;
 constexpr Index shared_items(Index rows) { return (rows + kSharedRows - 1) / kSharedRows; }
 

@@ -129,7 +129,7 @@ class StackReader {
   std::shared_ptr<Stack<Real>> stack_;
 };
 
-// One step from x (B, I), or from symbols (B); of one row also from x (I), or a number.
+// One step from x (B, I) or symbols (B); with one row also from x (I) or a number.
 template <class Real>
 void step_stepper(Stepper<Real>& stepper, nb::handle x) {
   using Compute = Computed<Real>;

@@ -25,12 +25,12 @@ struct Letters {
 // Which arrays a call takes.
 enum class Take {
   plain,    // plain tensors as they lie; one that would have to be copied does not fit
-  tensors,  // tensors; what lies otherwise in memory than the kernels read it is copied
+  tensors,  // tensors; one that does not lie in memory as the kernels read it is copied
   arrays,   // the same, and numpy's arrays
 };
 
-// Reads the arrays of a call; `fits` says whether all so far had the expected type and shape, and lie in memory such
-// that nothing which is written overlaps anything else.
+// Reads the arrays of a call; `fits` says whether all so far have the expected type and shape, and whether none that is
+// written overlaps another.
 template <class Real>
 class Tensors {
  public:

@@ -69,8 +69,8 @@ struct Order {
   }
 };
 
-// The panels of step s: every other step reads them from the last to the first, for what the step before read last is
-// still in the second cache.
+// The panels of step s: every other step reads them from the last to the first, because what the step before read last
+// is still in the second cache.
 inline Range turning(Range panels, Index s) { return {panels.begin, panels.end, s % 2 != 0}; }
 
 // Where the state that a step reads comes from.
