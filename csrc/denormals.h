@@ -18,7 +18,7 @@ class FlushDenormals {
 
  private:
   static constexpr unsigned kFlushOutputs = 0x8000, kInputsAreZero = 0x0040, kFlush = kFlushOutputs | kInputsAreZero;
-  // Only if need be: to set the mode takes ten times as long as to read it.
+  // Only if need be: setting the mode takes ten times as long as reading it.
   [[gnu::always_inline]] static void set(unsigned from, unsigned to) {
     if (from != to) _mm_setcsr(to);
   }

@@ -43,7 +43,7 @@ inline Index stretch(const CallOf<T>& call, bool complete) {
   return complete ? call.T : max_of(1, multiply_adds / max_of(1, step));
 }
 
-// Several parts of each recurrence a member, so that who comes late still finds some.
+// Several parts of each recurrence per member, so that one that comes late still finds some.
 inline Index parts_of_each(const Team& team, Index recurrences) {
   return team.size == 1 ? 1 : (4 * team.size + recurrences - 1) / recurrences;
 }

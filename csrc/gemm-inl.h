@@ -20,7 +20,7 @@ constexpr Index kChain = 512;
 // broadcast.
 constexpr int max_rows(int V) { return static_cast<int>(min_of(8, (kRegisters - 1 - (kRegisters > 16 ? V : 1)) / V)); }
 
-// Where the registers hold few sums a panel is soon through, and its first tile would wait for a far cache.  Panels of
+// Where the registers hold few sums, a panel is soon done, and its first tile would wait for a far cache.  Panels of
 // a matrix that the second cache does not hold are brought there by the tiles before, if two of them fit.
 constexpr bool kFetchesPanels = kRegisters <= 16;
 constexpr Index kNearBytes = 256 << 10;
@@ -110,8 +110,8 @@ void tile(Sum* out, const A* const* a, const Index* at, int segments, Index K, c
   }
 }
 
-// A few rows more, where they are all there are, are multiplied by half of a panel and then by the other: so each
-// weight is read once, by two tiles of fewer rows twice.
+// A few more rows, where there are no others, are multiplied by one half of a panel and then by the other: so each
+// weight is read once; two tiles of fewer rows would read it twice.
 constexpr int most_rows(int V) { return V == kPanelVectors && kRegisters > 16 ? 8 : max_rows(V); }
 
 template <int R, int V, class Sum, class A>
@@ -122,7 +122,7 @@ template <int R, int V, class Sum, class A>
   }
 }
 
-// The tile of so many rows and vectors.
+// The tile of this many rows and vectors.
 template <Left left, int V = 1, int R = 1, class Sum, class A>
 [[gnu::always_inline]] inline void sized_tile(Index rows, int vectors, Sum* out, const A* const* a, const Index* at,
                                               int segments, Index K, const Lane<A>* panel, Index apart = 0,
@@ -152,7 +152,7 @@ struct TileSums {
   alignas(64) Sum data[8 * kPanelVectors * kWidth<Sum>];
 };
 
-// The sums of the tile of so many rows and vectors, in chains of kChain lanes.
+// The sums of the tile of this many rows and vectors, in chains of kChain lanes.
 template <class Sum, class A>
 [[gnu::noinline]] void run_long_tile(Index rows, int vectors, Sum* out, const A* const* a, const Index* at,
                                      int segments, Index K, const Lane<A>* panel, NextPanel next) {
@@ -187,14 +187,14 @@ template <class Sum, class A>
   run_tile(rows, vectors, out, a, at, segments, K, panel, next);
 }
 
-// Adds one chain of the sums over lanes of rows, of those the columns from `at` on.
+// Adds one chain of the sums over lanes of rows, for the columns from `at` on.
 template <class Sum, class A>
 [[gnu::noinline]] void add_transposed_tile(Index rows, int vectors, Sum* to, Index apart, const A* const* a, Index at,
                                            Index K, const Lane<A>* panel) {
   sized_tile<Left::columns>(rows, vectors, to, a, &at, 1, K, panel, apart);
 }
 
-// The same of one strip, two vectors of a panel of kPanelVectors at a time.
+// The same for one strip, two vectors of a panel of kPanelVectors at a time.
 template <int R = 1, class Sum, class A>
 [[gnu::always_inline]] inline void sized_strip(Index rows, int vectors, Sum* to, Index apart, const A* strip, Index K,
                                                const Lane<A>* panel) {
@@ -213,10 +213,10 @@ template <class Sum, class A>
 }
 
 // One or two rows have fewer chains in a panel than the multipliers take at a time, and are multiplied by two panels:
-// at most so many rows, by the vectors of a panel.
+// this is the most rows, by the vectors of a panel.
 constexpr Index paired_rows(int V) { return min_of(2, max_rows(2 * V)); }
 
-// The sums of so many rows, at most paired_rows(V), and two panels of V vectors that are packed as one stream.
+// The sums of this many rows, at most paired_rows(V), and two panels of V vectors that are packed as one stream.
 template <int V, class Sum, class A>
 [[gnu::noinline]] void run_paired_tile(Index rows, Sum* out, const A* const* a, const Index* at, int segments, Index K,
                                        const Lane<A>* panels) {

@@ -31,7 +31,7 @@ class OpenMp {
     return found;
   }
 
-  // body(id) on so many threads or fewer, the caller's with id 0 among them; returns when all have ended.
+  // body(id) on this many threads or fewer, the caller's with id 0 among them; returns when all have ended.
   template <class Body>
   void run(int threads, Body body) const {
     struct Region {

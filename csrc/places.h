@@ -19,8 +19,8 @@ inline pid_t thread_id() {
 #endif
 }
 
-// Where the members of the crew may run: on any processor of the caller's but the one it is on.  A woken thread is else
-// often put on its waker's processor, where the two take turns until the scheduler parts them; in a virtual machine,
+// Where the members of the crew may run: on any processor of the caller's but the one it is on.  Otherwise a woken thread
+// is often put on its waker's processor, where the two take turns until the scheduler parts them; in a virtual machine,
 // whose idle processors look busy to its kernel, nearly always (docs/decisions/0008-claimed-work.md).
 class Places {
  public:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A step that is run again and again: what it needs lies at the start of its own memory, so that who runs it need not
+// A step that is run again and again: what it needs lies at the start of its own memory, so that its caller need not
 // know its type.
 
 struct StepHead {
