@@ -154,7 +154,7 @@ struct BackwardPlan {
     return {call.recurrences, blocking(call.division, members, call.recurrences, call.B, buffers[0].hidden.count)};
   }
 
-  // Packs the weights, pads the states, clears what is summed into.
+  // Packs the weights, pads the states, clears the sums.
   void prepare(const Team& team) {
     order.fill();
     clear(no_h, max_of(call.P, Cell::slots * Hp), kWhole);

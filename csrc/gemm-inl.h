@@ -36,11 +36,11 @@ enum class Left {
 constexpr Index kAhead = 12;
 constexpr int kStripRows = 6;
 // Of N panels that are packed as one stream, the sums of each follow those of the one before.
-// V may be some of the vectors of a wider panel: of rows there are few then, which do not give the multipliers enough
-// to do while the panel comes, and it is prefetched kPanelAhead lanes early.
+// V may be some of the vectors of a wider panel: then the rows are few and do not give the multipliers enough to do
+// while the panel comes, so it is prefetched kPanelAhead lanes early.
 constexpr Index kPanelAhead = 16;
 
-// The panel that is multiplied next, or the part of it that one tile brings near: `step` bytes with each lane.
+// The panel that is multiplied next, or the part of it that one tile prefetches: `step` bytes with each lane.
 struct NextPanel {
   const char* data = nullptr;
   Index step = 0;
@@ -213,7 +213,7 @@ template <class Sum, class A>
 }
 
 // One or two rows have fewer chains in a panel than the multipliers take at a time, and are multiplied by two panels:
-// this is the most rows, by the vectors of a panel.
+// the most rows for which this holds, given the vectors of a panel.
 constexpr Index paired_rows(int V) { return min_of(2, max_rows(2 * V)); }
 
 // The sums of this many rows, at most paired_rows(V), and two panels of V vectors that are packed as one stream.

@@ -190,7 +190,7 @@ class LayerCall {
     return std::accumulate(shape.begin(), shape.end(), Index{1}, std::multiplies<>());
   }
 
-  // From an element of an array on; null where there is no array.
+  // The array from one of its elements on; null where there is no array.
   template <class Element>
   static Element* part(Element* array, Index from) {
     return array ? array + from : nullptr;

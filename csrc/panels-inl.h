@@ -34,11 +34,11 @@ struct Panels {
   Range units(Range panels, Index padded_columns) const {
     return {first(panels.begin), panels.end == count ? padded_columns : first(panels.end)};
   }
-  // How many of the vector from this column on are columns of the product.
+  // How many lanes of the vector from this column on are columns of the product.
   Index lanes(Index column) const { return min_of(columns - column, kWidth<Sum>); }
   // Where a panel begins, or the pair that it is the first of.
   Lane<Storage>* panel(Index p) const { return data + p * panel_size(); }
-  // A last panel that is alone or narrower is packed alone.  Rows of int8 are multiplied panel by panel.
+  // A last panel without a partner, or a narrower one, is packed alone.  Rows of int8 are multiplied panel by panel.
   bool in_pair(Index p) const {
     return !__is_same(Storage, std::int8_t) && paired && (p | 1) < count && vectors(p | 1) == most;
   }

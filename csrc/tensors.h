@@ -100,7 +100,7 @@ class Tensors {
     return fits_ ? strided<Element>(object, shape, 0).data : nullptr;
   }
 
-  // The lengths of a layer's weights, as those of one direction say; all others must have them.
+  // The lengths of a layer's weights, taken from one direction; all others must agree.
   Letters letters(CellKind cell, nb::handle weights) {
     const Named<kWeightsFields> given(weights);
     return letters(cell, given["W_ih"], given["W_hh"], given["W_hr"]);
