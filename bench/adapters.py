@@ -1,8 +1,8 @@
 """The peers: one recurrent layer in each of the other libraries, from torch's weights, each in a process of its own.
 
-In one process, idle threads of one library would spin on the cores of another, and what a library settles once (Keras
-its backend, torch whether new threads flush denormals) would be settled for all.  A process is asked to make a layer,
-to compute with it, and to time a number of calls with its own clock; between requests it sleeps.
+In one process, idle threads of one library would spin on the cores of another, and a setting made once (the
+backend of Keras, or whether new threads of torch flush denormals) would hold for all.  A process is asked to make a
+layer, to compute with it, and to time a number of calls with its own clock; between requests it sleeps.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def onnx_layer(task: Task, threads: int) -> Layer:
 
 
 def onnx_session(cell: str, weights: Weights, threads: int, states: bool = False) -> Any:
-    """Return a session of one operator; x (T, B, I) to y (T, 1, B, H), with h_0, c_0 and h_n, c_n if asked."""
+    """Return a session of one operator, from x (T, B, I) to y (T, 1, B, H), with h_0, c_0 and h_n, c_n if asked."""
     import onnx
     import onnxruntime
     from onnx import TensorProto, helper
@@ -307,6 +307,6 @@ class ElsewhereBody:
         return self.seconds(1)
 
     def seconds(self, calls: int, after: float = 0.0) -> float:
-        """Run a number of times, `after` so many seconds of rest; return the seconds in total."""
+        """Run a number of times, `after` this many seconds of rest; return the seconds in total."""
         time.sleep(after)
         return float(self.peer._ask("time", self.phase, calls))

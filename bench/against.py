@@ -68,7 +68,7 @@ def bodies() -> dict[str, Callable[[], object]]:
 
 
 def serve(threads: int) -> None:
-    """Time bodies for the parent: a line in is a name and how often, 0 to find out; a line out is a number."""
+    """Time bodies for the parent: a line in is a name and a count, 0 to find one; a line out is a number."""
     import torch
 
     torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""Baselines of the test splits of the corpora of bench/fetch_corpus.py: bits per symbol, and seconds of one processor.
+"""Baselines of the test splits of the corpora of bench/fetch_corpus.py: bits per symbol, and seconds on one processor.
 
 python bench/baseline_table.py [NAME...]      prints a row for each corpus; by default the Sonnets and all others
 """

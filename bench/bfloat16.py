@@ -21,7 +21,7 @@ import unrolled.nn
 
 #: The common shapes, and one row with the weights of H 512, which leave the second cache.
 POINTS = [*COMMON, Point(1, 100, 512, 512)]
-#: A larger error than this many times torch's own refuses a row.
+#: A row is refused if its error is more than this many times torch's own.
 MOST = 1.25
 
 

@@ -1,4 +1,4 @@
-"""Seconds to learn 8,000 symbols of byte pairs from a text, asked for in 10, and to encode it; beside `tokenizers`.
+"""Seconds to learn 8,000 byte-pair symbols from a text (the aim: 10) and to encode it, beside `tokenizers`.
 
 python bench/byte_pairs.py [TEXT] [--size 8000]     by default the 5 MB of works of bench/fetch_corpus.py
 """
@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from unrolled.saved.vocabulary import Vocabulary
 
-#: Seconds to learn from 5 MB that are asked for.
+#: Aim for learning from 5 MB, s.
 GOAL = 10.0
 
 

@@ -2,7 +2,7 @@
 
     python bench/c_header.py                           about a minute
     python bench/c_header.py --quick
-    python bench/c_header.py --peer RTNeural=PROGRAM   its times beside; they are the program's own word
+    python bench/c_header.py --peer RTNeural=PROGRAM   its times beside ours, as the program reports them
 
 One layer, I = H, B = 1, -O3.  "native" is -march=native, "plain" the same without vector types, "any" runs on every
 processor of this kind.  A program prints a line for each size it has timed: cell, H, ns a step, as "LSTM 16 65.5".

@@ -1,4 +1,4 @@
-"""What a call of one small layer costs beside its kernels: Python, the border of the core, and autograd.
+"""What a call of one small layer costs besides its kernels: Python, the border of the core, and autograd.
 
     python bench/call_costs.py            ten seconds
     python bench/call_costs.py --quick
@@ -23,7 +23,7 @@ from layers import CELLS
 import unrolled.nn
 
 T, B, H = 100, 1, 64
-#: Most that a call should cost beside its kernels, us.
+#: Most that a call should cost besides its kernels, us.
 AIMS = {"inference": None, "training": 30}
 
 

@@ -54,7 +54,7 @@ class Recipe(NamedTuple):
     Attributes:
         archive: where it comes from.
         members: pattern of the members' paths that are read.
-        made: the corpus's files, made of those members.
+        made: the corpus's files, made from those members.
         folder: name of its folder in the cache.
         count, size: how many files there are, and their bytes together.
         options: how it is read.
@@ -174,7 +174,7 @@ def download(archive: Archive, folder: Path) -> Path:
 
 
 def unpack(path: Path, recipe: Recipe, folder: Path) -> None:
-    """Make a corpus of a checked archive and write it into a folder."""
+    """Make a corpus from a checked archive and write it into a folder."""
     found, expected = hashlib.sha256(path.read_bytes()).hexdigest(), recipe.archive.sha256
     if found != expected:
         sys.exit(f"fetch_corpus: {path.name} has sha256 {found}, expected {expected}; it is not the archive we know")

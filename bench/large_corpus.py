@@ -45,7 +45,7 @@ PIECE, IN_MEMORY = 64 * MB, 256 * MB
 WORDS, LONGEST = 20_000, 12
 #: Small files, and the bytes of each.
 FILES, FILE = 100_000, 700
-#: What is asked for: bytes of memory, s, MB/s a core, and times the speed from memory.
+#: Aims: bytes of memory, s, MB/s a core, and times the speed from memory.
 GOALS = {"peak": 1e9, "start": 2.0, "rate": 50.0, "ratio": 0.98}
 #: The run whose steps are measured.
 B, T, H, STEPS = 64, 64, 256, 20
@@ -65,7 +65,7 @@ def piece(size: int) -> bytes:
 def inner(*words: object) -> str:
     """Run a part of this bench, one of INNER, in a process of its own; return what it prints.
 
-    What this process took itself would count as that of the commands that it starts.
+    Otherwise the memory of this process would count as that of the commands that it starts.
     """
     command = [sys.executable, __file__, *map(str, words)]
     said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -74,7 +74,7 @@ def inner(*words: object) -> str:
 
 
 def text_of(size: int, file: Path) -> Path:
-    """Return a text of this many bytes, made unless it is there."""
+    """Return a text of this many bytes, written if it is not there yet."""
     if not file.exists() or file.stat().st_size != size:
         inner("--write", file, size)
     return file
@@ -112,7 +112,7 @@ def measured(command: list[str], log: Path, stop: Callable[[], bool] = lambda: F
 
 
 def once(file: Path, row: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Return a row from its file, where an earlier call has measured it, else measure it."""
+    """Return a row from its file if an earlier call has measured it, else measure it."""
     if not file.exists():
         file.write_text(json.dumps(row()))
     return json.loads(file.read_text())  # type: ignore[no-any-return]
@@ -159,7 +159,7 @@ def done(folder: Path) -> float:
 
 
 def compare(text: str, folder: str) -> None:
-    """Compare every id with the byte of the text that it stands for; print the names of splits with others."""
+    """Compare every id with the byte of the text that it stands for; print the names of splits where one differs."""
     corpus = Corpus.read(folder)
     symbols = corpus.vocabulary.symbols
     id_of = np.full(256, corpus.vocabulary.unk_id, np.uint8)
@@ -180,7 +180,7 @@ def encode_files(scratch: Path, files: int, log: Path, processes: int) -> dict[s
 
 
 def write_files(folder: str, files: str) -> None:
-    """Write so many small files."""
+    """Write this many small files."""
     text = piece(int(files) * FILE)
     for k in range(int(files)):
         file = Path(folder, f"{k // 1000:03}", f"{k:06}.txt")

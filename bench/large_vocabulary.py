@@ -42,12 +42,12 @@ WAYS = {
 }
 #: Characters of the text with --quick.
 QUICK = 1_000_000
-#: What is asked for: bytes of memory.
+#: Aim: bytes of memory.
 GOALS = {"peak": 4e9}
 
 
 def sources(folder: Path, most: int | None) -> Path:
-    """Return a file of the sources of Python's standard library, of so many characters at most."""
+    """Return a file of the sources of Python's standard library, of at most this many characters."""
     library, text = Path(sysconfig.get_path("stdlib")), folder / "sources.txt"
     files = sorted(file for file in library.rglob("*.py") if "site-packages" not in file.parts)
     whole = "\n".join(file.read_bytes().decode("utf-8", "ignore") for file in files)

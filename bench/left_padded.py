@@ -180,7 +180,7 @@ def _pass(layer: torch.nn.RNNBase, x: torch.Tensor, gradient: float) -> Callable
 
 
 def line(row: dict[str, Any]) -> str:
-    """One measurement in words."""
+    """One measurement as it is printed."""
     if row["what"] == "whole step":
         times = ", ".join(f"{name} {ms:.0f} ms" for name, ms in row["ms"].items())
         return f"a whole step: {times}; " + ", ".join(f"{name} / own {r:.2f}x" for name, r in row["ratio"].items())

@@ -57,7 +57,7 @@ constexpr int kRegisters = 16, kVectorBytes = 16;
 
 double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-// Lets the compiler believe that someone reads the value.
+// Makes the compiler believe that something reads the value.
 template <class Value>
 void keep(Value& value) {
   asm volatile("" : : "r"(&value) : "memory");
@@ -147,7 +147,7 @@ struct Tiles : Work {
   }
 };
 
-// Vectors read in order, each thread its own buffer.
+// Vectors read in order; each thread has a buffer of its own.
 struct Reads : Work {
   static constexpr int kStreams = 8;
   Index vectors, passes;

@@ -44,7 +44,7 @@ def shape(row: Found, phase: str = "") -> str:
 
 
 def phases(value: Callable[[Found], float | None], keep: Callable[[Found, str], bool] = lambda row, phase: True) -> Any:
-    """One value for each row and phase, where there is one."""
+    """One value for each row and phase that has one."""
 
     def values(found: Found) -> Iterator[tuple[str, float]]:
         for row in found["rows"]:
@@ -56,7 +56,7 @@ def phases(value: Callable[[Found], float | None], keep: Callable[[Found, str], 
 
 
 def rows(value: Callable[[Found], float | None], name: Callable[[Found], str] = shape) -> Any:
-    """One value for each row, where there is one."""
+    """One value for each row that has one."""
 
     def values(found: Found) -> Iterator[tuple[str, float]]:
         for row in found["rows"]:

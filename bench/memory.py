@@ -77,7 +77,7 @@ def flat(calls: int, most: int) -> dict[str, Any]:
 
 
 def line(row: dict[str, Any]) -> str:
-    """One row in words."""
+    """One row as it is printed."""
     if row["what"] == "kept":
         return f"{row['cell']:5} keeps {row['own']:.2f} H floats a (t, b), aim {row['aim']}; torch {row['torch']:.2f}"
     readings = ", ".join(f"{mb:.1f}" for mb in row["resident_mb"])

@@ -30,7 +30,7 @@ from unrolled.lm.evaluation import evaluate
 from unrolled.lm.model import SequenceModel
 from unrolled.saved.model import SavedModel
 
-#: How each corpus is read, beside the defaults.
+#: How each corpus is read, apart from the defaults.
 READING = {
     "works": ["--split-by", "file"],
     "python": ["--split-by", "file"],

@@ -2,8 +2,8 @@
 
     python bench/page.py
 
-A document has places for tables: a line `<!-- table NAME -->`, the table, a line `<!-- end NAME -->`.  What stands
-between is replaced, and the rest stays.  For a bench that has not been run, a sentence gives its command.
+A document has places for tables: a line `<!-- table NAME -->`, the table, a line `<!-- end NAME -->`.  What is
+between them is replaced, and the rest stays.  For a bench that has not been run, a sentence gives its command.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DOCUMENTS = (
 #: Processors whose results lie in a folder of their own, beside those of the one that the documents speak of.  Their
 #: places are named PROCESSOR_TABLE.
 PROCESSORS = ("avx2",)
-#: Place -> (bench, function from the bench's JSON to the table).  One place more, `marks`, is made of all benches.
+#: Place -> (bench, function from the bench's JSON to the table).  One more place, `marks`, is made from all benches.
 PLACES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "readme": ("layers", tables_layers.readme),
     "common": ("layers", tables_layers.common),

@@ -30,7 +30,7 @@ from unrolled.lm.model import SequenceModel
 from unrolled.lm.training import train
 
 V = 96
-#: What two processes reach at least, times one process of as many threads.
+#: Least speed of two processes, times that of one process with as many threads.
 GOAL = 0.9
 #: Before each turn, s: the others of two processes go on to their next step, and wait there.
 PAUSE = 0.1

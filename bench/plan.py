@@ -1,8 +1,8 @@
-"""A plan on paper: what it takes to train a large model on much text, on so many machines.
+"""A plan on paper: what it takes to train a large model on much text, on a number of machines.
 
     python bench/plan.py        prints the table of docs/scale.md
 
-Nothing is measured here; what was measured or is assumed stands in `Task` and `Node`.  All quantities are in bytes,
+Nothing is measured here; what was measured or is assumed is in `Task` and `Node`.  All quantities are in bytes,
 seconds and operations, unless their name says otherwise.
 """
 
@@ -19,7 +19,7 @@ DAY = 24 * HOUR
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be trained: an LSTM of L layers and H units on so many symbols, each read once.
+    """What is to be trained: an LSTM of L layers and H units on a number of symbols, each read once.
 
     Attributes:
         T: Steps of a chunk of the stream.
@@ -43,7 +43,7 @@ class Task:
 
     @property
     def operations(self) -> float:
-        """Operations for a symbol: a multiplication and an addition a weight, forward, and twice that back.
+        """Operations for a symbol: a multiplication and an addition per weight forward, and twice that back.
 
         The first layer looks up what a symbol adds to its gates.
         """
@@ -75,13 +75,13 @@ class Node:
 
 
 class Plan(NamedTuple):
-    """What a run on so many nodes takes.
+    """What a run on a number of nodes takes.
 
     Attributes:
         batch: Symbols of a batch, of all nodes.
         compute: Seconds in which a node computes its part of a step.
-        exchange: Seconds in which the gradient is summed, most of them beside the walk back.
-        step: Seconds of a step: computing, and what of the exchange is left after it.
+        exchange: Seconds in which the gradient is summed, most of them during the backward pass.
+        step: Seconds of a step: computing, and the part of the exchange that is left after it.
         steps: Steps of the run.
         reading: Bytes of text that a node reads in a second.
         save: Seconds in which a checkpoint is written.
@@ -109,7 +109,7 @@ class Plan(NamedTuple):
 
 
 def ring(size: float, nodes: int, node: Node) -> float:
-    """Return the seconds in which a ring of nodes sums so many bytes: each sends nearly all of them twice.
+    """Return the seconds in which a ring of nodes sums this many bytes: each sends nearly all of them twice.
 
     Source: Patarasuk and Yuan 2009.
 
@@ -120,7 +120,7 @@ def ring(size: float, nodes: int, node: Node) -> float:
 
 
 def plan(nodes: int, task: Task = Task(), node: Node = Node()) -> Plan:
-    """Return what a run on so many nodes takes."""
+    """Return what a run on this many nodes takes."""
     batch = min(task.rows * task.T * nodes, task.largest)
     compute = batch / nodes * task.operations / (node.cores * node.rate)
     part = ring(4 * task.parameters / task.L, nodes, node)  # a layer's gradient, one part each
@@ -151,7 +151,7 @@ def plan(nodes: int, task: Task = Task(), node: Node = Node()) -> Plan:
 
 
 def averaged(nodes: int, every: int, task: Task = Task(), node: Node = Node()) -> float:
-    """Return the efficiency if nodes average their weights every so many steps, not every gradient (local SGD)."""
+    """Return the efficiency if nodes average weights every few steps, rather than every gradient (local SGD)."""
     local = replace(task, largest=math.inf)
     compute = plan(1, local, node).compute
     return compute / (compute + ring(4 * task.parameters, nodes, node) / every)

@@ -46,7 +46,7 @@ LARGE = (256, 512)
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 #: Largest difference that smaller weights may make, relative to the largest value compared.
 NARROW = 0.02
-#: Of the lines that are scored in a batch, one in so many is scored by steps from Python.
+#: Of the lines that are scored in a batch, one in this many is scored by steps from Python.
 STEPPED = 10
 #: Between two steps of a service, s.
 PAUSE = 0.01
@@ -57,7 +57,7 @@ Row = dict[str, Any]
 
 
 def steps(cell: str, H: int, stored: str, report: Report, seconds: float, paused: int) -> Row:
-    """Time one step in every library, the state carried; ours on weights that are stored so, the others' in float32."""
+    """Time one step in every library, the state carried; ours on weights of this type, the others' in float32."""
     layer = getattr(unrolled.nn, cell)(H, H)
     weights = {name.removesuffix("_l0"): w.detach() for name, w in layer.named_parameters()}
     stock = getattr(torch.nn, f"{cell}Cell")(H, H)
@@ -142,7 +142,7 @@ def streams(cell: str, H: int, B: int, seconds: float) -> Row:
 
 
 def multiply_adds(network: Network) -> int:
-    """Return how many a step of one row takes: one for each weight of a matrix, but for a column that a symbol is."""
+    """Return how many a step of one row takes: one per weight of a matrix, but one column where a symbol is read."""
     matrices = [w for layer in network.layers for w in (layer.directions[0].W_ih, layer.directions[0].W_hh)]
     head = [] if network.head is None else [network.head.W]
     return sum(w.size for w in [*matrices[network.one_hot :], *head])

@@ -1,4 +1,4 @@
-"""Where people are: after a pause, with more threads allowed than there are processors, beside a busy neighbour.
+"""Calls as people make them: after a pause, with more threads allowed than processors, beside a busy neighbour.
 
     python bench/situations.py            about ten minutes
     python bench/situations.py --quick
@@ -33,7 +33,7 @@ PAUSES = (0.001, 0.01, 0.1)
 #: Threads that are allowed where far fewer processors are.
 MANY = 16
 #: Each library is timed in turns of its own: first a rest, in which the threads of the others stop spinning, and two
-#: calls; then so many, by the pause before each; those without a pause are timed together.  No turn begins after so
+#: calls; then this many, by the pause before each; those without a pause are timed together.  No turn begins after this
 #: many ms of calls in all: torch on 16 threads takes seconds for one.
 TURNS, REST = 5, 0.03
 CALLS = {0.0: 8, 0.001: 8, 0.01: 6, 0.1: 3}

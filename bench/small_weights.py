@@ -3,7 +3,7 @@
     python bench/small_weights.py            about two minutes; prints the table, writes JSON
     python bench/small_weights.py --quick    seconds; the numbers mean nothing
 
-Each model learns the Sonnets as `unrolled train sonnets` does for so many steps; then the same weights are kept in
+Each model learns the Sonnets as `unrolled train sonnets` does for a number of steps; then the same weights are kept in
 float32, in bfloat16 and in int8.
 """
 

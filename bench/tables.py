@@ -122,7 +122,7 @@ def peers(found: Found) -> str:
 
 
 def situations(found: Found) -> str:
-    """One call where people are: ours on all threads, ours on one, torch, in ms; last, two processes beside one."""
+    """One call in each situation: ours on all threads, ours on one, torch, in ms; last, two processes beside one."""
     lines = []
     for row in found["rows"]:
         for phase in PHASES:
@@ -229,7 +229,7 @@ def parallel(found: Found) -> str:
 
 
 def large_corpus(found: Found) -> str:
-    """What a text larger than memory costs, and what is asked for."""
+    """What a text larger than memory costs, and the aims."""
     goals = found["goals"]
 
     def shown(row: dict[str, Any], key: str, form: str, scale: float, unit: str) -> str:

@@ -22,7 +22,7 @@ def of_what(found: Found, what: str) -> list[Found]:
 
 
 def reading(size: int, layers: Found | None) -> str:
-    """The microseconds in which one core reads so many bytes from the cache that holds them."""
+    """The microseconds in which one core reads this many bytes from the cache that holds them."""
     if not (layers and layers.get("limits")):
         return "missing"
     rate = layers["limits"]["read_gb_s"]["L1" if size <= L1 else "L2" if size <= L2 else "L3"]["1"]
@@ -84,7 +84,7 @@ def runtime_weights(found: Found) -> str:
 
 
 def at_most(seconds: float, row: Found, layers: Found | None) -> str:
-    """How many times faster a row could be than what takes so long, on one core that only does its multiply-adds."""
+    """How many times faster a row could be than this time, on one core that only does its multiply-adds."""
     if not (layers and layers.get("limits")):
         return "missing"
     least = 2 * row["multiply_adds"] / layers["limits"]["multiply_add_gflops"]["1"] / 1e9
@@ -92,7 +92,7 @@ def at_most(seconds: float, row: Found, layers: Found | None) -> str:
 
 
 def runtime_many(found: Found, layers: Found | None) -> str:
-    """Many streams, threads, sequences and texts at a time, and loading; what was asked, and what a core could do."""
+    """Many streams, threads, sequences and texts at a time, and loading; the aims, and what a core could do."""
     lines: list[list[object]] = []
     for row in of_what(found, "streams"):
         what = f"{row['B']} streams of {row['cell']} {row['H']}, a step of each"

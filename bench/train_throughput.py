@@ -31,7 +31,7 @@ from unrolled.runtime.generation import stream
 
 CELLS = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
 V = 96
-#: What the training goals ask of tokens/s, times the plain script.
+#: Aims for tokens/s, times the plain script.
 GOALS = {"lstm": 2.0, "gru": 3.5, "rnn": 3.5, "textbook": 3.0, "generation lstm": 12.0, "generation gru": 9.0}
 
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What comes from Python, as it comes: tensors of a library that offers DLPack's exchange API (torch), tuples by the
-// names of their fields, and words for what came.  tensors.h checks arrays before their addresses are used.
+// What comes from Python, unchecked: tensors of a library that offers DLPack's exchange API (torch), tuples read by the
+// names of their fields, and descriptions of what came.  tensors.h checks arrays before their addresses are used.
 #pragma once
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -63,7 +63,7 @@ inline bool is_plain(nb::handle object) {
 }
 
 inline bool is_empty(const DLTensor& t) { return std::find(t.shape, t.shape + t.ndim, 0) != t.shape + t.ndim; }
-// Without elements there need not be an address.
+// An array without elements need not have an address.
 inline bool has_values(const DLTensor& t) { return t.data || is_empty(t); }
 
 // Anything but a tensor with its values in memory (None; fake, sparse or zero tensors, the device "meta", a storage
@@ -147,7 +147,7 @@ inline Index length(nb::handle of) {
 // back from one of them takes as long.
 inline constexpr Index kWorthOthers = 400'000;
 
-// Does work of so many multiply-adds.
+// Does work of the given number of multiply-adds.
 template <class Work>
 void run_unlocked(Index multiply_adds, Work work) {
   if (multiply_adds < kWorthOthers) return work();

@@ -20,7 +20,7 @@ class BackwardRows {
   using V = Vec<Compute>;
 
  public:
-  // With the pointers of a member; `saved` is where gates and cells are.
+  // Uses the pointers of a member; `saved` is where gates and cells are.
   BackwardRows(const BackwardPlan<Cell, T>& plan, int member, Index which, const Share& share, const Saved<T>& saved)
       : plan_(plan), call_(plan.call), order_(plan.order), share_(share), at_(plan.pointers[member]),
         recurrence_(call_.recurrence[which]), gradients_(call_.gradients[which]), buffers_(plan.buffers[which]),
@@ -28,7 +28,7 @@ class BackwardRows {
     for (int gate = 0; gate < Cell::gates; ++gate) hidden_at_[gate] = Cell::hidden_slot(gate) * Hp_;
   }
 
-  // Steps s1 - 1 down to s0 with all panels.
+  // Steps s1 - 1 down to s0, all panels.
   void run(Index s0, Index s1) {
     for (Index s = s1; s-- > s0;) {
       if (plan_.projected) project(s, kWhole);
@@ -136,7 +136,7 @@ class BackwardRows {
     }
   }
 
-  // Prefetches what the next panel reads of a row: it was saved long ago, in pieces that the hardware does not predict.
+  // Prefetches what the next panel reads of a row: it was saved long ago, in pieces no hardware prefetches.
   [[gnu::always_inline]] void prefetch_next(Index k, Index j) const {
     const Index next = j + kPanelVectors * kWidth<Compute>;
     if (next >= Hp_) return;

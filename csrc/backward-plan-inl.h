@@ -2,7 +2,7 @@
 // What the backward pass needs before it starts: the layout of its buffers in the scratch, and the weights packed
 // without being transposed.
 
-// What the gradients of a state that rows start from are made of, summed over the steps that read it.
+// The parts of the gradient of a state that rows start from, summed over the steps that read it.
 template <class T>
 struct StartSums {
   using Storage = typename T::Storage;
@@ -78,8 +78,8 @@ struct BackwardPlan {
 
   const CallOf<T>& call;
   Index Hp, Pp, chunk, block, segment;
-  // Of a row of da and of its lanes: a cache line more than there are slots, for rows that lie 4096 bytes apart would
-  // share a few places of the first cache.
+  // The width of a row of da and of its lanes: a cache line more than the slots, since rows 4096 bytes apart would
+  // share a few sets of the first-level cache.
   Index da_width, lane_width;
   Order<T> order;
   Storage* no_h;                  // (max(P, slots * Hp)) zeros
@@ -132,7 +132,7 @@ struct BackwardPlan {
     }
   }
 
-  // Row of (step s, row b) in the rings: a chunk and the step after it are alive at a time.
+  // Row of (step s, row b) in the rings: they hold one chunk and the step after it.
   Index ring(Index s, Index b) const { return s % (chunk + 1) * call.B + b; }
 
   // Where the gates and cells of steps s0 to s1 are, a segment or all steps.
@@ -149,12 +149,12 @@ struct BackwardPlan {
             s0 > 0 ? recurrence.cells.data + edge * recurrence.cells.time_stride : nullptr};
   }
 
-  // How the steps of this call are cut for so many members.
+  // How the steps of this call are cut for this many members.
   Grid grid(Index members) const {
     return {call.recurrences, blocking(call.division, members, call.recurrences, call.B, buffers[0].hidden.count)};
   }
 
-  // Packs the weights, pads the states, clears what is summed into.
+  // Packs the weights, pads the states, clears the sums.
   void prepare(const Team& team) {
     order.fill();
     clear(no_h, max_of(call.P, Cell::slots * Hp), kWhole);
@@ -167,10 +167,10 @@ struct BackwardPlan {
   }
 
  private:
-  // At most so many lanes hold the rows of a chunk: each block may end in half a lane.
+  // The most lanes that the rows of a chunk take: each block may end in half a lane.
   Index chunk_lanes() const { return lanes_of<Storage>(chunk * call.B) + chunk / block + 1; }
 
-  // Long enough to add to dW seldom, short enough that da stays in cache; a whole number of blocks.
+  // Long enough that dW is seldom added to, short enough that da stays in cache; a whole number of blocks.
   Index choose_chunk() const {
     const Index row_bytes = Cell::slots * Hp * sizeof(Storage);
     const Index rows = min_of(2048, max_of(512, (Index{4} << 20) / row_bytes));

@@ -16,11 +16,11 @@
 
 namespace unrolled {
 
-// A barrier: each process comes with a few numbers, and goes on once all have come.
+// A barrier: each process brings a few numbers, and goes on once all have arrived.
 class Barrier {
  public:
   static constexpr Index kMostNumbers = 15;
-  // Bytes of memory, zero at first, that so many processes need.
+  // Bytes of memory, zero at first, that this many processes need.
   static constexpr Index bytes(Index size) { return size * static_cast<Index>(sizeof(Place)); }
 
   Barrier(void* memory, Index rank, Index size) : places_(static_cast<Place*>(memory)), rank_(rank), size_(size) {}
@@ -35,7 +35,7 @@ class Barrier {
     places_[rank_].round.store(round_, std::memory_order_release);
   }
 
-  // Whether all have come; waits for so long at most.
+  // Whether all have arrived; waits no longer than this.
   bool wait(double seconds) const {
     const auto began = Clock::now();
     Patience patience;
@@ -52,7 +52,7 @@ class Barrier {
     return true;
   }
 
-  // What all have come with, added in the order of their ranks.
+  // The sum of what all have brought, added in the order of their ranks.
   std::vector<double> sums() const {
     std::vector<double> sums(count_);
     for (Index k = 0; k < size_; ++k) {
@@ -62,8 +62,8 @@ class Barrier {
   }
 
  private:
-  // Of each process: the round that it has come to, and its numbers of that round and of the one before, which others
-  // may still read.  Lines of memory of its own.
+  // For each process: the round that it has reached, and its numbers of that round and of the one before, which others
+  // may still read.  Each has cache lines of its own.
   struct alignas(128) Place {
     std::atomic<std::uint64_t> round;
     double told[2][kMostNumbers];
@@ -71,8 +71,8 @@ class Barrier {
   static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 
   using Clock = std::chrono::steady_clock;
-  // Processes that share a batch come within this.  One that waits for longer sleeps, for a sixteenth of what it has
-  // waited: others compute, and it is hardly late.
+  // Processes that share a batch arrive within this time.  One that waits longer sleeps, for a sixteenth of the time it
+  // has waited: others can compute, and it wakes hardly late.
   static constexpr auto kAwake = std::chrono::milliseconds(2), kLongest = std::chrono::milliseconds(10);
   static constexpr int kShare = 16;
 

@@ -74,7 +74,7 @@ void linear(std::string_view dtype, nb::handle arrays) {
     const auto pass = read_struct<LinearPass<Real>>(in, arrays);
     const Linear<Real> all{pass.W, pass.b, pass.x, pass.y, kSharedRows, pass.H, pass.V, {}};
     const nb::gil_scoped_release unlocked;
-    const StepBytes bytes = kernels.linear_bytes(all);  // its own of each item
+    const StepBytes bytes = kernels.linear_bytes(all);  // each item has its own
     const Lease weights(bytes.weights), own(shared_items(pass.N) * bytes.own);
     kernels.pack_linear(all, weights.data());
     share_rows(pass.N, pass.H * pass.V, [&](Index item, Index first, Index rows) {
@@ -130,7 +130,7 @@ using AnyStepper = std::variant<Stepper<float>, Stepper<double>, Stepper<BFloat1
 using Uniforms = nb::ndarray<const double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Symbols = nb::ndarray<Index, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
-// A stack of layers, of the kernels of one type; of int8 the rows and vectors are float32.
+// A stack of layers, with the kernels of one type; with int8, rows and vectors are float32.
 void make_stepper(AnyStepper* place, std::string_view dtype, nb::handle cells, nb::handle layers, nb::handle head,
                   nb::handle embedding, Index B, bool symbols) {
   const bool int8 = dtype == "int8";
@@ -222,7 +222,7 @@ void log_sums(const nb::ndarray<nb::ro, nb::ndim<2>, nb::c_contig, nb::device::c
   const auto run = [&]<class Real>(const Kernels<Real>& kernels) {
     const auto* y = static_cast<const Computed<Real>*>(logits.data());
     const nb::gil_scoped_release unlocked;
-    constexpr Index exp = 16;  // takes about as long as so many multiply-adds
+    constexpr Index exp = 16;  // takes about as long as this many multiply-adds
     share_rows(N, V * exp,
                [&](Index, Index first, Index rows) { kernels.log_sums(y + first * V, rows, V, sums.data() + first); });
   };

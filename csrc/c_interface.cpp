@@ -20,7 +20,7 @@
 #include "stepper.h"
 
 #ifndef UNROLLED_VERSION
-#define UNROLLED_VERSION "0.0.0"  // of a build apart from the package
+#define UNROLLED_VERSION "0.0.0"  // of a build outside the package
 #endif
 
 namespace unrolled {
@@ -100,7 +100,7 @@ std::shared_ptr<const Stack<Real>> packed(const SavedNetwork& network, const Ste
 using Narrow = std::shared_ptr<const Stack<BFloat16>>;
 using Wide = std::shared_ptr<const Stack<float>>;
 
-// What streams need of a model; it does not change.
+// What streams need from a model; it does not change.
 struct Shared {
   std::variant<Wide, Narrow> stack;
   bool symbols, softmax;

@@ -7,14 +7,14 @@
 //   reads_h, reads_h_prev           what else its pointwise part and its backward read;
 //   forward, backward, output       the equations.
 //
-// Beside the products a cell may read per-unit vectors, such as the GRU's b_hn or an LSTM's peepholes.  It declares
+// Besides the products, a cell may read per-unit vectors, such as the GRU's b_hn or an LSTM's peepholes.  It declares
 //   vectors                   how many;
 //   vector_of(weights, H, k)  the address of vector k (H) in Weights, of the weights or their gradients; null: none;
 //   vector_slot(k)            the slot of da whose sum over rows and steps is its gradient.
 // A slot that multiplies no weight is only summed.  Where the two slots of a gate differ, its b_hh
 // cannot be added to b_ih in x_part: it is a per-unit vector.
 
-// What one step gives, for one vector of units: h, or of a cell with a c what Cell::output makes h of.
+// The result of one step, for one vector of units: h, or for a cell with a c, what Cell::output makes h from.
 template <class Real>
 struct StepOut {
   Vec<Real> h_gate, c;

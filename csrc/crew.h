@@ -24,8 +24,8 @@ namespace unrolled {
 //
 // A phase is one sharing of items.  Its number and how many items it has are one word, which members watch.  An item is
 // claimed by writing the phase's number over an older one in the item's own word: a member that comes too late, even
-// one that was stopped between reading the phase and claiming, finds a number that is not older and gets nothing.  Who
-// has claimed an item may read what the phase publishes: the caller changes it only after all items are done.
+// one that was stopped between reading the phase and claiming, finds a number that is not older and gets nothing.
+// Whoever has claimed an item may read what the phase publishes: the caller changes it only after all items are done.
 class Crew {
   using Number = std::uint64_t;
 
@@ -91,8 +91,8 @@ class Crew {
   static_assert(kMostItems < kOpenMp);
   static std::int64_t items_of(Number phase) { return static_cast<std::int64_t>(phase % kOpenMp); }
 
-  // How often a member that has done its own item checks whether the others are done before it searches for leftover
-  // items: the search takes the cache lines they claim by away from them.
+  // A member that has done its own item checks this many times whether the others have done theirs before it looks for
+  // items that are left: looking takes away from them the cache lines that they claim by.
   static constexpr int kCourtesy = 64;
 
   static constexpr std::uint64_t bits_below(int id) { return (std::uint64_t{1} << id) - 1; }
@@ -135,8 +135,8 @@ class Crew {
     return std::min(threads, size_of_crew_);
   }
 
-  // Wakes the sleeping members that nobody else will wake.  All members, also those awake, move out of the caller's
-  // way.
+  // Wakes the sleeping members that nobody else will wake.  All members, those awake too, go where they are not in the
+  // caller's way.
   void wake(int threads) {
     bool sleepers = false;
     for (int id = 1; id < threads; ++id) sleepers = sleepers || asleep(id);
@@ -172,12 +172,12 @@ class Crew {
     for (;;) {
       Idleness idleness;
       attend(id, 0, [&](bool helped) {
-        if (helped || is_wanted(id)) idleness = {};  // a call rings once: who sleeps while it runs misses it all
+        if (helped || is_wanted(id)) idleness = {};  // a call rings once: a member asleep by then misses all of it
         return idleness.at_its_end();
       });
       const std::uint32_t rung = self.bell.load(std::memory_order_acquire);
       self.asleep.store(true);
-      // Either it sees a call that begins now, or that call sees it asleep.
+      // Either it sees a call that begins now, or the call sees it asleep.
       if (!is_wanted(id)) self.bell.wait(rung, std::memory_order_acquire);
       self.asleep.store(false, std::memory_order_relaxed);
       wake_next(id);
@@ -203,7 +203,7 @@ class Crew {
     whose_ = 0;
   }
 
-  // Helps in every phase of its kind until `ends(helped)`, which is called after each search for one.
+  // Helps in every phase of its kind until `ends(helped)` is true, which is asked after each look for a phase.
   template <class Ends>
   void attend(int id, Number kind, Ends ends) {
     const std::uint64_t bit = std::uint64_t{1} << id;

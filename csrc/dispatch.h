@@ -7,9 +7,8 @@
 
 #include "kernels.h"
 
-// The instruction sets compiled in, best first, and a null behind them.  The list is in the C library
-// (instruction_sets.cpp), and is all that the Python module takes from it, so that a wheel holds the kernels of single
-// steps once.
+// Those compiled in, best first, ending in a null.  The C library has the list (instruction_sets.cpp), and it is
+// all that the Python module takes from there: the kernels of single steps are in a wheel once.
 extern "C" [[gnu::visibility("default")]] const unrolled::InstructionSet* const* unrolled_instruction_sets();
 
 namespace unrolled {
@@ -27,7 +26,7 @@ const InstructionSet& active_instruction_set();
 // The kernels of whole calls of the one in use.
 const KernelSet& active_kernels();
 
-// Chooses by name from now on, for the tests that force each in turn.
+// Chooses one by name from now on, for the tests that force each in turn.
 void force_instruction_set(const std::string& name);
 
 }  // namespace unrolled

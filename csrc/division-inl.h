@@ -34,7 +34,7 @@ struct Grid {
   Part panels(Index item) const { return {item % blocks.panels, blocks.panels}; }
 };
 
-// Steps that rows run on their own before members are counted again: all of them when everyone has come, else a few, so
+// Steps that rows run on their own before members are counted again: all of them once everyone has come, else a few, so
 // that a member that comes late soon has work.
 template <class T>
 inline Index stretch(const CallOf<T>& call, bool complete) {

@@ -17,7 +17,7 @@ constexpr double kMeeting = 600;     // two members meet, ns
 constexpr double kMeetingEach = 60;  // for each further member
 constexpr double kBegin = 4000;      // to wake a member and give it the first item
 constexpr Index kTileRows = 6;       // rows of a tile: fewer use the weights that it reads less often
-constexpr double kWorthIt = 0.9;     // of the time with fewer members: a gain of less is within what is not modelled
+constexpr double kWorthIt = 0.9;     // of the time with fewer members: a smaller gain is within the model's error
 
 constexpr Index cut(Index n, Index parts) { return (n + parts - 1) / parts; }
 

@@ -12,15 +12,15 @@ enum class Division {
   steps,  // an item is some rows and panels at one step: members meet at every step
 };
 
-// Into how many blocks the rows, and the panels of a step, of each recurrence are cut.
+// How many blocks the rows of each recurrence, and the panels of a step, are cut into.
 struct Blocking {
   Index rows, panels;
 };
 
-// For so many members that all have about as much to do.
+// For this many members, all with about the same amount of work.
 Blocking blocking(Division division, Index members, Index recurrences, Index B, Index panels);
 
-// What matters of a call.
+// What the model needs to know of a call.
 struct Workload {
   Index T, B, recurrences;
   Index panels;            // of the recurrent product
@@ -35,10 +35,10 @@ struct Crewing {
   double nanoseconds;
 };
 
-// The time of a call with so many members, all there from the start.
+// The time of a call with this many members, all there from the start.
 double predict(const Workload& work, Division division, Index members);
 
-// The fastest by this model with at most so many members; of equals the fewest.
+// The fastest division by this model with at most this many members; among equals, the one with the fewest.
 Crewing choose_team(const Workload& work, int allowed);
 
 }  // namespace unrolled

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What training does with numbers one by one: each is read once, and sums are of whole vectors in one fixed order.
+// The elementwise work of training: each number is read once, and sums are of whole vectors in one fixed order.
 
 // Vectors that are summed apart.
 constexpr int kSquares = 4;
@@ -45,7 +45,7 @@ void adam(const AdamStep<Real>& step, Index begin, Index end) {
 inline std::uint32_t unsigned_of(float) { return 0; }
 inline std::uint64_t unsigned_of(double) { return 0; }
 
-// A number below 2^32 for each place from the first on, all of them alike likely (the finisher of MurmurHash3).
+// A number below 2^32 for each place from the first on, all equally likely (the finisher of MurmurHash3).
 template <class Word>
 [[gnu::always_inline]] inline Word drawn(Index seed, Index first) {
   const auto low = [](Word w) { return w & 0xffffffff; };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is done with numbers one by one, read and checked: norms, dropout and the optimiser's step on tensors, and the
+// Elementwise calls, read and checked: norms, dropout and the optimiser's step on tensors, and the
 // activations on arrays.
 #pragma once
 #include <algorithm>
@@ -14,10 +14,10 @@
 
 namespace unrolled {
 
-// Numbers of an item, where each number of a shared array is read once.
+// Numbers in an item, where threads share arrays whose numbers are each read once.
 constexpr Index kSharedNumbers = 1 << 14;
 
-// body(item, first row, the one after the last) on N rows of H numbers, on up to so many threads.
+// body(item, first row, the one after the last) on N rows of H numbers, on up to this many threads.
 template <class Body>
 void share_numbers(Index N, Index H, int allowed, Body body) {
   struct Shared {

@@ -54,7 +54,7 @@ inline constexpr auto kWeightsFields = [] {
   return found;
 }();
 
-// Structs whose arrays are all whole: each with its shape in letters, which one length stands for everywhere.
+// Structs whose arrays are all whole: each has its shape in letters, and a letter is the same length everywhere.
 
 // A head on rows of its own: y = W x + b.
 template <class Real>

@@ -23,7 +23,7 @@ class ForwardRows {
   using V = Vec<Compute>;
 
  public:
-  // With the pointers and buffers of a member; `saved` is where gates and cells are.
+  // Uses the pointers and buffers of a member; `saved` is where gates and cells are.
   ForwardRows(const Plan<Cell, T>& plan, int member, Index which, const Share& share, const Saved<T>& saved)
       : plan_(plan), call_(plan.call), order_(plan.order), share_(share), at_(plan.pointers[member]),
         shared_(call_.division == Division::steps), in_place_(call_.T == 1 && !call_.save),
@@ -31,7 +31,7 @@ class ForwardRows {
         packed_(plan.packed[which]), Hp_(plan.Hp), segment_(call_.segment ? segment_steps<T>(call_) : 0),
         timeline_{&order_, &recurrence_, plan.no_h}, saved_(saved), n_(share.rows) {}
 
-  // Steps s0 to s1 with all panels.
+  // Steps s0 to s1, all panels.
   void run(Index s0, Index s1) {
     for (Index end; s0 < s1; s0 = end) {
       end = s1 - s0 == 1 ? s1 : min_of(s0 + chunk(), s1);
@@ -43,7 +43,7 @@ class ForwardRows {
     }
   }
 
-  // Steps whose input products are made at a time.
+  // How many steps have their input products made at a time.
   Index chunk() const { return chunk_steps(shared_ ? call_.B : share_.rows); }
 
   // W_ih x + b of steps s0 to s1 of a chunk.
@@ -214,7 +214,7 @@ class ForwardRows {
     }
   }
 
-  // One vector of units of one row, from unit j on.  What h is made of may replace the sums.
+  // One vector of units of one row, from unit j on.  What h is made from may replace the sums.
   template <Pass pass>
   [[gnu::always_inline]] void cell(Index k, Index j, Sum* sums, bool apart) {
     V x_part[Cell::gates], h_part[Cell::gates], saved[4];

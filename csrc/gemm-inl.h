@@ -20,8 +20,8 @@ constexpr Index kChain = 512;
 // broadcast.
 constexpr int max_rows(int V) { return static_cast<int>(min_of(8, (kRegisters - 1 - (kRegisters > 16 ? V : 1)) / V)); }
 
-// Where the registers hold few sums, the first tile of a panel would wait for a distant cache.  If the second cache
-// does not hold the matrix but has room for two panels, the tiles of one panel prefetch the next.
+// Where the registers hold few sums, a panel is soon done, and its first tile would wait for a far cache.  Panels of
+// a matrix that the second cache does not hold are brought there by the tiles before, if two of them fit.
 constexpr bool kFetchesPanels = kRegisters <= 16;
 constexpr Index kNearBytes = 256 << 10;
 
@@ -35,9 +35,9 @@ enum class Left {
 // The sums of columns and strips are added to what is there, in rows that lie `apart`.
 constexpr Index kAhead = 12;
 constexpr int kStripRows = 6;
-// The sums of N panels that are packed as one stream follow each other.  V may be fewer than the vectors of the panel,
-// `wide`: there are few rows then, which leave the multipliers idle while the panel arrives, so it is prefetched
-// kPanelAhead lanes early.
+// Of N panels that are packed as one stream, the sums of each follow those of the one before.
+// V may be some of the vectors of a wider panel: then the rows are few and do not give the multipliers enough to do
+// while the panel comes, so it is prefetched kPanelAhead lanes early.
 constexpr Index kPanelAhead = 16;
 
 // The panel that is multiplied next, or the part of it that one tile prefetches: `step` bytes with each lane.
@@ -110,8 +110,8 @@ void tile(Sum* out, const A* const* a, const Index* at, int segments, Index K, c
   }
 }
 
-// If there are only a few rows more than a tile holds, they are multiplied by one half of a panel and then by the
-// other: each weight is read once, where two tiles of fewer rows would read it twice.
+// A few more rows, where there are no others, are multiplied by one half of a panel and then by the other: so each
+// weight is read once; two tiles of fewer rows would read it twice.
 constexpr int most_rows(int V) { return V == kPanelVectors && kRegisters > 16 ? 8 : max_rows(V); }
 
 template <int R, int V, class Sum, class A>
@@ -122,7 +122,7 @@ template <int R, int V, class Sum, class A>
   }
 }
 
-// The tile of so many rows and vectors.
+// The tile of this many rows and vectors.
 template <Left left, int V = 1, int R = 1, class Sum, class A>
 [[gnu::always_inline]] inline void sized_tile(Index rows, int vectors, Sum* out, const A* const* a, const Index* at,
                                               int segments, Index K, const Lane<A>* panel, Index apart = 0,
@@ -152,7 +152,7 @@ struct TileSums {
   alignas(64) Sum data[8 * kPanelVectors * kWidth<Sum>];
 };
 
-// The sums of the tile of so many rows and vectors, in chains of kChain lanes.
+// The sums of the tile of this many rows and vectors, in chains of kChain lanes.
 template <class Sum, class A>
 [[gnu::noinline]] void run_long_tile(Index rows, int vectors, Sum* out, const A* const* a, const Index* at,
                                      int segments, Index K, const Lane<A>* panel, NextPanel next) {
@@ -194,7 +194,7 @@ template <class Sum, class A>
   sized_tile<Left::columns>(rows, vectors, to, a, &at, 1, K, panel, apart);
 }
 
-// The same of one strip, two vectors of a panel of kPanelVectors at a time.
+// The same for one strip, two vectors of a panel of kPanelVectors at a time.
 template <int R = 1, class Sum, class A>
 [[gnu::always_inline]] inline void sized_strip(Index rows, int vectors, Sum* to, Index apart, const A* strip, Index K,
                                                const Lane<A>* panel) {
@@ -212,11 +212,11 @@ template <class Sum, class A>
   sized_strip(rows, vectors, to, apart, strip, K, panel);
 }
 
-// One or two rows have fewer chains in a panel than the multipliers can overlap, so they are multiplied by two panels
-// at once.  At most so many rows, by the vectors of a panel:
+// One or two rows have fewer chains in a panel than the multipliers take at a time, and are multiplied by two panels:
+// the most rows for which this holds, given the vectors of a panel.
 constexpr Index paired_rows(int V) { return min_of(2, max_rows(2 * V)); }
 
-// The sums of so many rows, at most paired_rows(V), and two panels of V vectors that are packed as one stream.
+// The sums of this many rows, at most paired_rows(V), and two panels of V vectors that are packed as one stream.
 template <int V, class Sum, class A>
 [[gnu::noinline]] void run_paired_tile(Index rows, Sum* out, const A* const* a, const Index* at, int segments, Index K,
                                        const Lane<A>* panels) {

@@ -9,7 +9,7 @@ class ChunkSums {
   using Sum = typename T::Sum;
 
  public:
-  // With the arrays of a member, for steps s1 - 1 down to s0 of one recurrence.
+  // Uses the arrays of a member, for steps s1 - 1 down to s0 of one recurrence.
   ChunkSums(const BackwardPlan<Cell, T>& plan, int member, Index which, Index s0, Index s1)
       : plan_(plan), call_(plan.call), order_(plan.order), recurrence_(call_.recurrence[which]),
         gradients_(call_.gradients[which]), buffers_(plan.buffers[which]), own_(plan.sums[member]), Hp_(plan.Hp),

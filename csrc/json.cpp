@@ -117,7 +117,7 @@ class JsonReader {
     if (!std::isfinite(number)) refuse("a number out of range");
     to.value_ = number;
   }
-  // Whatever the program's locale is; not every standard library reads numbers with a point by from_chars.
+  // In any locale of the program; not every standard library's from_chars reads numbers with a point.
   static double real(const std::string& number) {
     static const locale_t plain = newlocale(LC_ALL_MASK, "C", nullptr);
     return strtod_l(number.c_str(), nullptr, plain);

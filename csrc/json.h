@@ -15,13 +15,13 @@ class Json {
   using List = std::vector<Json>;
   using Object = std::map<std::string, Json, std::less<>>;
 
-  // Throws std::runtime_error, saying what stands where, unless the text is one JSON value.
+  // Throws std::runtime_error, saying what is wrong and where, unless the text is one JSON value.
   static Json parse(std::string_view text);
 
   // The value of a key of an object, or null.
   const Json* find(std::string_view key) const;
 
-  // The value as such a type, or null; a number that is written as a whole one is an integer.
+  // The value as a Type, or null; a number that is written as a whole one is an integer.
   template <class Type>
   const Type* as() const {
     return std::get_if<Type>(&value_);

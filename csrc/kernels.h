@@ -45,7 +45,7 @@ enum class CellKind : int { rnn_tanh, rnn_relu, lstm, gru, lstm_peephole };
 // What other code must know about a cell; `with_cell` (target-inl.h) compares it with the cell's own constants.
 struct CellSizes {
   int gates;  // blocks of the weights
-  int saved;  // slots of H units that forward saves of a (t, b) in `gates`: LSTM i f g o; GRU r z n and W_hn h + b_hn
+  int saved;  // slots of H units that forward saves per (t, b) in `gates`: LSTM i f g o; GRU r z n and W_hn h + b_hn
   bool has_c;
 };
 constexpr CellSizes kCells[] = {{1, 0, false}, {1, 0, false}, {4, 4, true}, {3, 4, false}, {4, 4, true}};  // by kind
@@ -155,7 +155,7 @@ struct Gradients {
   Real* dh_reset;                // (B, P), summed over the resets of a row
   Real* dc_reset;                // (B, H)
   Weights<Real> weights;         // all together or none: where W_hh is null, none is wanted; W_ih may be empty
-  Weights<Computed<Real>> sums;  // in place of these, added to; all together or none
+  Weights<Computed<Real>> sums;  // in place of these, and added to; all or none
 
   [[gnu::always_inline]] bool of_weights() const { return weights.W_hh || sums.W_hh; }
 };
@@ -171,8 +171,8 @@ struct Call {
   const Index* batch_sizes;                     // (T), not increasing: a packed call; null: not packed
   Rows<const std::uint8_t> reset;  // (T, B): the state becomes (h_reset, c_reset) before this step; data null: never
   bool save;                       // forward fills gates and cells; backward reads them
-  // > 0: forward saves c at the edges of segments of so many steps (rounded up to whole blocks of the sums), backward
-  // recomputes the gates of one segment after the other.  Segments and edges are counted from the last step: row (e, b)
+  // > 0: forward saves c at the edges of segments of this many steps (rounded up to whole blocks of the sums), backward
+  // recomputes the gates of one segment after another.  Segments and edges are counted from the last step: row (e, b)
   // of cells is c_{t-1} of the first step of segment e; the segment of the first step has none.
   Index segment = 0;
   bool reused = false;  // the packed weights will serve many calls: pack whatever speeds a call up
@@ -211,7 +211,7 @@ struct HeadPass {
   return B >= rows ? 1 : rows / (B > 0 ? B : 1);
 }
 
-// Steps rounded up to whole blocks: segments of so many do not change the sums over rows.
+// Steps rounded up to whole blocks: segments of that many do not change the sums over rows.
 [[gnu::always_inline]] constexpr Index whole_blocks(Index steps, Index B) {
   const Index block = block_steps(B);
   return (steps + block - 1) / block * block;
@@ -225,8 +225,8 @@ constexpr Index padded(Index width) {
 
 enum class Activation : int { sigmoid, tanh };
 
-// Dropout of rows of H numbers: y = scale x where the number drawn for a place is `least` or more, else 0.  What is
-// drawn depends on the seed and the place alone: that of element j of row n is starts[n] + j, without starts n H + j.
+// Dropout of rows of H numbers: y = scale x where the number drawn for a place is `least` or more, else 0.  It depends
+// on the seed and the place alone: the place of element j of row n is starts[n] + j, or n H + j without starts.
 template <class From, class To>
 struct Drop {
   const From* x;        // (N, H)
@@ -238,7 +238,7 @@ struct Drop {
   bool add;
 };
 
-// A step of AdamW on P numbers, with the gradient times `scale`, which is left zero.
+// A step of AdamW on P numbers, with the gradient times `scale`; the gradient is left zero.
 //   m = beta1 m + (1 - beta1) g    v = beta2 v + (1 - beta2) g^2    w = keep w - rate m / (sqrt(v) / root + eps)
 template <class Real>
 struct AdamStep {
@@ -249,7 +249,7 @@ struct AdamStep {
   Real rate, root;  // learning rate / (1 - beta1^t), sqrt(1 - beta2^t)
 };
 
-// The memory of a step: its packed weights, which any number of steps may read at once, and what is its own.
+// The bytes of a step: its packed weights, which any number of steps may read at once, and its own memory.
 struct StepBytes {
   std::size_t weights, own;
 };
@@ -257,7 +257,7 @@ struct StepBytes {
 // Single steps, on one thread, with the weights packed once.  Memory is the caller's, 64-byte aligned.
 template <class Real, class Compute = Computed<Real>>
 struct StepKernels {
-  // A call of one step that is run again and again: `prepare` lays it out in `own`, and where `pack` says so packs the
+  // A call of one step that is run again and again: `prepare` lays it out in `own`, and if `pack` says so, packs the
   // weights; step runs it.  The call stays where it is; its arrays may change in between.
   StepBytes (*bytes)(const Call<Real, Compute>&);
   void (*prepare)(const Call<Real, Compute>&, void* weights, void* own, bool pack);
@@ -284,8 +284,8 @@ struct Kernels {
   void (*adam)(const AdamStep<Compute>&, Index begin, Index end);  // of the numbers from begin to end
 };
 
-// What an instruction set has for single steps, and for everything else: separate, so that a library of single steps
-// holds only those.
+// What an instruction set has for single steps, and for all else: kept apart, so that a library of single steps holds
+// nothing more.
 struct InstructionSet {
   const char* name;
   bool (*supported)();

@@ -72,7 +72,7 @@ class LayerCall {
   }
 
  private:
-  // T, B, I, H and P of the first copy; all others must have the same.
+  // T, B, I, H and P: the first copy sets them, and all others must agree.
   void measure(const Layer& layer, nb::handle batch_sizes) {
     const DLTensor x = in_.read(layer["x"]);
     symbols_ = x.dtype == kInt64;
@@ -190,7 +190,7 @@ class LayerCall {
     return std::accumulate(shape.begin(), shape.end(), Index{1}, std::multiplies<>());
   }
 
-  // From an element of an array on; null where there is no array.
+  // The array from one of its elements on; null where there is no array.
   template <class Element>
   static Element* part(Element* array, Index from) {
     return array ? array + from : nullptr;
@@ -206,7 +206,7 @@ class LayerCall {
       return {part(rows.data, d * direction_stride), rows.time_stride, rows.batch_stride};
     }
   };
-  // Of all rows, (D, *rows, *of_row).
+  // An array of all rows, (D, *rows, *of_row).
   template <class Element>
   Saved<Element> saved_rows(nb::handle tensor, std::initializer_list<Index> of_row) {
     const auto found = result<Element>(tensor, by_rows({D_}, of_row), 1 + row_axes());

@@ -12,7 +12,7 @@
 
 namespace unrolled {
 
-// Uninitialised memory, which goes back when nobody holds it any more.
+// Uninitialised memory, which goes back when nobody holds it any longer.
 template <class Element>
 class LeasedArray {
  public:

@@ -25,8 +25,8 @@ inline DLDataType number_type(nb::dlpack::dtype dtype) {
   if (type == kFloat32 || type == kFloat64 || type == kBFloat16) return type;
   refuse_type(type_name(type));
 }
-inline DLDataType number_type(DLDataType type) { return type; }  // another one than these then does not fit
-// Of a layer, by W_hh of its first direction: all others must be as this one.
+inline DLDataType number_type(DLDataType type) { return type; }  // any other type then does not fit
+// A layer's is that of W_hh of its first direction: all others must match it.
 inline DLDataType number_type(const Named<kWeightsFields>& weights) { return read_tensor(weights["W_hh"]).dtype; }
 
 // Calls `body` with the kernels of one type.
@@ -37,7 +37,7 @@ auto with_kernels(const Type& type, Body body) {
   return number == kFloat64 ? body(*set.f64) : number == kBFloat16 ? body(*set.bf16) : body(*set.f32);
 }
 
-// The same with those of single steps.
+// The same with the kernels of single steps.
 template <class Body>
 auto with_steps(std::string_view dtype, Body body) {
   const InstructionSet& set = active_instruction_set();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one refusal of a real number that comes from outside; a comparison with NaN is false, and so never `good`.
+// The one refusal of a real number that comes from outside; a comparison with NaN is false, and so NaN is never `good`.
 #pragma once
 #include <cmath>
 #include <cstdio>

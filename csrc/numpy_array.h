@@ -21,7 +21,7 @@ struct NumpyArray {
 
 class Numpy {
  public:
-  // Made when the module is: the first step might come while another thread holds Python.
+  // Made with the module: the first step might come while another thread holds the interpreter.
   static const Numpy& instance() {
     static const auto* it = new Numpy;  // never destroyed: it holds objects of Python
     return *it;

@@ -31,7 +31,7 @@ class OpenMp {
     return found;
   }
 
-  // body(id) on so many threads or fewer, the caller's with id 0 among them; returns when all have ended.
+  // body(id) on this many threads or fewer, the caller's with id 0 among them; returns when all have ended.
   template <class Body>
   void run(int threads, Body body) const {
     struct Region {
@@ -46,8 +46,8 @@ class OpenMp {
         &region, static_cast<unsigned>(threads), 0);
   }
 
-  // Whether the first of the threads that serve the caller is running at this moment.  It is asked for its clock, which
-  // costs a region, only if the process has more threads than the `known` ones, and not at every call.
+  // Whether the first of the threads that serve the caller is running at this moment.  Asking it for its clock costs
+  // a region, so it is asked only if the process has more threads than the `known` ones, and not at every call.
   bool is_running(int threads, int known) const {
     thread_local clockid_t clock = 0;  // counts the time for which that thread runs; 0: not known
     thread_local unsigned calls = 0;

@@ -21,7 +21,7 @@ struct Panels {
   const Storage* unpacked = nullptr;  // or, where nothing is packed, W (gates * columns, K) itself
 
   Panels() = default;
-  // For so many rows at a time, or any number.
+  // For this many rows at a time, or any number.
   Panels(Index columns, Index K, int segments = 1, Index rows = kAnyRows)
       : columns(columns), K(K), segments(segments), count((columns + covered - 1) / covered),
         paired(rows <= paired_rows(most) && K <= kChain * kDepth<Storage>) {}
@@ -34,11 +34,11 @@ struct Panels {
   Range units(Range panels, Index padded_columns) const {
     return {first(panels.begin), panels.end == count ? padded_columns : first(panels.end)};
   }
-  // How many lanes of the vector that starts at this column are columns of the product.
+  // How many lanes of the vector from this column on are columns of the product.
   Index lanes(Index column) const { return min_of(columns - column, kWidth<Sum>); }
   // Where a panel begins, or the pair that it is the first of.
   Lane<Storage>* panel(Index p) const { return data + p * panel_size(); }
-  // A last panel that is alone or narrower is packed alone.  Rows of int8 are multiplied panel by panel.
+  // A last panel without a partner, or a narrower one, is packed alone.  Rows of int8 are multiplied panel by panel.
   bool in_pair(Index p) const {
     return !__is_same(Storage, std::int8_t) && paired && (p | 1) < count && vectors(p | 1) == most;
   }
@@ -53,7 +53,7 @@ struct Panels {
   }
   Index panel_size() const { return segments * lanes_of<Storage>(K) * most * kWidth<Sum>; }
   Index size() const { return count * panel_size(); }
-  // What tile i of `tiles` prefetches of the panel after p while it multiplies p.
+  // What tile i of this many prefetches of the panel after p, while it multiplies p.
   NextPanel next_of(Index p, bool back, Index i, Index tiles) const {
     const Index next = back ? p - 1 : p + 1, bytes = panel_size() * Index{sizeof(Lane<Storage>)};
     if (!kFetchesPanels || !data || paired || tiles < 2 || next < 0 || next >= count) return {};
@@ -62,7 +62,7 @@ struct Panels {
     return {reinterpret_cast<const char*>(panel(next)) + bytes * i / tiles, bytes / (tiles * lanes) + 1};
   }
   Range whole() const { return {0, count}; }
-  // The panels of a part, in whole pairs.
+  // The panels of a part: whole pairs.
   Range of(Part part) const {
     if (!paired) return part.of(count);
     const Range pairs = part.of((count + 1) / 2);
@@ -84,8 +84,8 @@ template <class P, class Each>
   }
 }
 
-// The loop nest of all products of rows: panel > tile of rows > row > vector. product(sums, p, n, r0, R, next) forms
-// the sums of R rows from r0 on and n panels from p on, and prefetches the next panel; each(row, column, sums) is
+// The loop nest of all products of rows: panel > tile of rows > row > vector.  product(sums, p, n, r0, R, next) forms
+// the sums of R rows from r0 on and n panels from p on, and brings the next panel near; each(row, column, sums) is
 // called as in for_each_vector, and when all rows of a tile are done, then(row, column, sums).
 struct Nothing {};
 template <class P, class Product, class Each, class Then = Nothing>
@@ -185,7 +185,7 @@ void pack_transposed(const P& to, const typename P::Storage* W, Part part) {
   for (Index p = panels.begin; p < panels.end; ++p) pack_transposed(to, p, W);
 }
 
-// A call of at most so many rows does not pack W: it is transposed in registers and added to the sums.
+// A call of at most this many rows does not pack W: it is transposed in registers and added to the sums.
 constexpr int kUnpackedRows = 4;
 
 // The same sums as `tile` for S vectors of a panel, from W itself: the same chains of multiply_adds.  One chain alone
@@ -254,7 +254,7 @@ void tile_unpacked(typename P::Sum* out, const A* const* a, const P& panels, Ind
   }
 }
 
-// The tile of so many rows, at most kUnpackedRows.
+// The tile of this many rows, at most kUnpackedRows.
 template <int R = 1, class P, class A>
 [[gnu::always_inline]] inline void run_tile_unpacked(Index rows, typename P::Sum* out, const A* const* a,
                                                      const P& panels, Index p) {
@@ -264,8 +264,8 @@ template <int R = 1, class P, class A>
   tile_unpacked<R>(out, a, panels, p);
 }
 
-// Rows of a, each in segments as for `tile`, times a matrix in panels.  A matrix that is not packed takes whole rows.
-// The product of single steps of a recurrence has its tiles inlined: there the cost of a call would be felt.
+// Rows of a, each in segments as for `tile`, times a matrix in panels.  A matrix that is not packed takes whole rows. A
+// product of single steps of a recurrence has the tiles inlined: there the cost of a call would matter.
 template <bool inlined = false, class P, class A, class Each, class Then = Nothing>
 [[gnu::always_inline]] inline void multiply_rows(const P& panels, Range range, const A* const* a, Index rows, Each each,
                                                  const Index* at = &kStart, Then then = {}) {
@@ -279,7 +279,7 @@ template <bool inlined = false, class P, class A, class Each, class Then = Nothi
 }
 
 // Fills panel p from `out` on with rows as they stand: out[k][c] = row(k)[first(p) + c].  Rows may lie anywhere, and
-// are prefetched so many rows early.
+// are prefetched this many rows early.
 constexpr Index kPackAhead = 8;
 template <class P, class RowOf>
 void pack_plain(const P& panels, Index p, RowOf row_of, Lane<typename P::Storage>* out, Index stride) {

@@ -19,9 +19,9 @@ inline pid_t thread_id() {
 #endif
 }
 
-// Where the members of the crew may run: on any of the caller's processors but the one it is on.  Otherwise a woken
-// thread is often put on its waker's processor, where the two take turns until the scheduler separates them; in a
-// virtual machine, whose idle processors look busy to its kernel, nearly always (docs/decisions/0008-claimed-work.md).
+// Where the members of the crew may run: on any processor of the caller's but the one it is on.  Otherwise a woken
+// thread is often put on its waker's processor, where the two take turns until the scheduler parts them; in a virtual
+// machine, whose idle processors look busy to its kernel, it nearly always is (docs/decisions/0008-claimed-work.md).
 class Places {
  public:
   // Whether the caller has moved, or may run elsewhere, since the last time; `look` asks the kernel where it may.

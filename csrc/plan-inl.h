@@ -118,7 +118,7 @@ struct Plan {
 
   Plan(const CallOf<T>& c, int members, Arena& arena) : Plan(c, members, arena, arena) {}
 
-  // How the steps of this call are cut for so many members.
+  // How the steps of this call are cut for this many members.
   Grid grid(Index members) const {
     return {call.recurrences, blocking(call.division, members, call.recurrences, call.B, packed[0].hidden.count)};
   }
@@ -148,7 +148,7 @@ struct Plan {
   Packed<Cell, T> lay(const RecurrenceOf<T>& recurrence, Arena& arena, Arena& kept) const {
     const CallOf<T>& c = call;
     Packed<Cell, T> to;
-    // Rows that are multiplied at a time; weights that stay packed may be read by calls of other sizes.
+    // Rows multiplied at a time; weights that are kept packed may be read by calls of other sizes.
     const Index rows = c.segment || unpacked || c.reused ? kAnyRows : c.B;
     to.input = {c.H, c.I};
     to.hidden = {c.H, c.P, 1, rows};

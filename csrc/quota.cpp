@@ -27,7 +27,7 @@ double quota_1(const std::string& folder) {
   return quota_file >> quota && period_file >> period && quota > 0 && period > 0 ? quota / period : kNone;
 }
 
-// The smallest quota of a group and of those that it lies in.
+// The smallest quota of a group and of the groups around it.
 template <class Quota>
 double smallest(const std::string& root, std::string group, Quota quota) {
   double found = quota(root);

@@ -23,7 +23,7 @@ class Scratch {
   std::optional<Lease> lease_;
 };
 
-// Runs `work(scratch, team)` with up to so many members.  The team may be the caller alone, so the scratch is large
+// Runs `work(scratch, team)` with up to this many members.  The team may be the caller alone, so the scratch is large
 // enough for both: `bytes(members)` and `bytes(1)`.
 template <class Bytes, class Job>
 void run_leased(int members, Bytes bytes, Job job) {
@@ -41,14 +41,14 @@ void run_leased(int members, Bytes bytes, Job job) {
       &leased);
 }
 
-// Multiply-adds that one thread has done before another has woken.
+// Multiply-adds that one thread does while another wakes.
 constexpr Index kWorthAsking = 2'000'000;
 
-// Rows of an item, where the rows that are shared do not depend on each other.
+// Rows in an item, where the rows that are shared do not depend on each other.
 constexpr Index kSharedRows = 64;
 constexpr Index shared_items(Index rows) { return (rows + kSharedRows - 1) / kSharedRows; }
 
-// body(item, first row, rows) on N rows of so many multiply-adds each.
+// body(item, first row, rows) on N rows, each of this many multiply-adds.
 template <class Body>
 void share_rows(Index N, Index multiply_adds, Body body) {
   struct Shared {
@@ -67,7 +67,7 @@ void share_rows(Index N, Index multiply_adds, Body body) {
       &shared);
 }
 
-// What a call costs (division.h) on an instruction set with vectors of so many bytes.
+// What a call costs (division.h) on an instruction set with vectors of this many bytes.
 template <class Real>
 Workload workload(const Call<Real>& call, int vector_bytes) {
   const int lanes = vector_bytes / static_cast<int>(sizeof(Real));            // multiply-adds of one instruction
@@ -85,7 +85,7 @@ Workload workload(const Call<Real>& call, int vector_bytes) {
   return found;
 }
 
-// Who takes part in a call if so many threads are allowed.
+// Who takes part in a call if this many threads are allowed.
 template <class Real>
 Crewing crewing(const Call<Real>& call, int allowed) {
   const Workload work = workload(call, active_instruction_set().vector_bytes);
@@ -94,7 +94,7 @@ Crewing crewing(const Call<Real>& call, int allowed) {
   return choose_team(work, std::min(allowed, processors()));
 }
 
-// Runs a call, the forward pass or with gradients the backward pass, on up to so many threads.
+// Runs a call, the forward pass or, with gradients, the backward pass, on up to this many threads.
 template <class Real>
 void run_call(const Kernels<Real>& kernels, Call<Real> call, int allowed) {
   const Crewing crew = crewing(call, allowed);

@@ -148,7 +148,7 @@ inline void add_outer_product(const OuterProduct<Storage, To>& of, const Blocks&
       const Index u0 = tiles.begin(i), R = tiles.begin(i + 1) - u0, first = of.at[gate] + u0;
       const Lane<Storage>* strip = in_strips ? left.strip(of.at[gate] / left.slot_width, i) : nullptr;
       Sum* const to = of.to + (gate * left.units + u0) * of.columns + panels.first(p);
-      for (Index r = 0; r < R; ++r) {  // the sums are read and written next, and lie far away
+      for (Index r = 0; r < R; ++r) {  // the sums that are added to are read and written next, and are far away
         for (int v = 0; v < V; ++v) __builtin_prefetch(to + r * of.columns + v * kWidth<Sum>, 1);
       }
       const auto add = [&](Sum* place, Index apart, Index lane, Index K) {

@@ -76,7 +76,7 @@ Index Chooser::choose(const Real* logits, double u) {
   Index chosen = 0;
   for (Index v = 0; v < static_cast<Index>(p_.size()); ++v) {
     if (p_[v] == 0) continue;
-    chosen = v;  // the last that has a share, should rounding leave the aim beyond every sum
+    chosen = v;  // the last with a share, in case rounding leaves the aim beyond every sum
     sum += p_[v];
     if (sum > aim) break;
   }

@@ -11,7 +11,7 @@ namespace unrolled {
 struct Choice {
   Index forbidden = -1;    // a symbol that is never chosen, UNK; -1: none
   double temperature = 1;  // divides the logits
-  Index top_k = 0;         // keep the k likeliest, and what ties with the last of them; 0: all
+  Index top_k = 0;         // keep the k likeliest, and those that tie with the last of them; 0: all
   double top_p = 1;        // keep the likeliest that together reach this probability (Holtzman et al. 2020)
   double min_p = 0;        // keep what is at least min_p times as likely as the likeliest (Nguyen et al. 2024)
   bool likeliest = false;  // no draw: the likeliest symbol, the first of equals

@@ -57,7 +57,7 @@ class File {
   int number_;
 };
 
-// The bytes of a file with this sum, which may lie beside its place (unrolled/saved/atomic_files.py).
+// The bytes of the file with this checksum, which may lie beside its usual place (unrolled/saved/atomic_files.py).
 std::string read_whole(const std::string& folder, const std::string& name, const std::string& sum) {
   const std::string beside = folder + "/." + name + "." + sum.substr(0, 16) + ".unfinished";
   for (const std::string& path : {folder + "/" + name, beside}) {
@@ -119,7 +119,7 @@ class Section {
   const Json* object_;
 };
 
-// The tensors of a safetensors file, each by its name, type, shape and place; nothing is believed.
+// The tensors of a safetensors file, each by its name, type, shape and place; nothing is trusted.
 class TensorFile {
  public:
   TensorFile(std::string file, std::string data, StoredAs stored)
@@ -163,7 +163,7 @@ class TensorFile {
     return *only;
   }
 
-  // Refuses what nobody took.
+  // Refuses tensors that nobody took.
   void expect_no_more() const {
     for (const auto& [name, tensor] : *header_.as<Json::Object>()) {
       if (name != "__metadata__" && !taken_.count(name)) refuse(file_, "'" + name + "' is not expected");

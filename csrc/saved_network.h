@@ -10,7 +10,7 @@ namespace unrolled {
 
 enum class StoredAs { float32, bfloat16, int8 };
 
-// A matrix (rows, columns) or a vector (rows), widened to float32; of int8 its whole numbers and scales too.
+// A matrix (rows, columns) or a vector (rows), widened to float32; for int8, its whole numbers and scales too.
 struct SavedArray {
   Index rows = 0, columns = 0;
   std::vector<float> values;

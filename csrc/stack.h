@@ -13,8 +13,8 @@
 
 namespace unrolled {
 
-// A layer as it is given: W_ih has a column for each symbol where symbols are read.  In int8, W_hr of `weights` only
-// says that the layer is projected.
+// A layer as it is given: W_ih has a column for each symbol where symbols are read.  In int8, W_hr of `weights` says
+// only that the layer is projected.
 template <class Real>
 struct StackLayer {
   CellKind cell;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A step that is run again and again: what it needs lies at the start of its own memory, so that the code that runs it
-// need not know its type.
+// A step that is run again and again: what it needs lies at the start of its own memory, so that its caller need not
+// know its type.
 
 struct StepHead {
   void (*run)(const void* of);

@@ -5,20 +5,20 @@
 
 namespace unrolled {
 
-// Work is cut into items, and members claim them: no item is promised to anyone.  The caller is member 0, begins at
+// Work is cut into items, and members claim them: no item is reserved for anyone.  The caller is member 0, begins at
 // once and claims whatever nobody else has; at the end it waits for items that are claimed and not yet done, never for
 // a member that has not come (threads.cpp).
 using Work = void (*)(void* context, std::int64_t item, int member);
 void share_items(std::int64_t items, Work work, void* context);
 
-// A bit for each member that waits for work or does some; the caller's is always set.
+// A bit for each member that waits for work or is doing it; the caller's is always set.
 std::uint64_t members_present();
 
 constexpr int kMostMembers = 64;
 constexpr std::int64_t kMostItems = 128;
 
 struct Team {
-  int size = 1;  // members at most; the scratch of a call is laid out for so many
+  int size = 1;  // members at most; the scratch of a call is laid out for this many
 
   // How many would take part in work that is shared now.
   [[gnu::always_inline]] int members() const { return size == 1 ? 1 : members(members_present()); }

@@ -25,12 +25,12 @@ struct Letters {
 // Which arrays a call takes.
 enum class Take {
   plain,    // plain tensors as they lie; one that would have to be copied does not fit
-  tensors,  // tensors; one that does not lie in memory as the kernels read it is copied
+  tensors,  // tensors; one laid out differently from how the kernels read it is copied
   arrays,   // the same, and numpy's arrays
 };
 
-// Reads the arrays of a call; `fits` says whether all so far have the expected type and shape, and whether none that is
-// written overlaps another.
+// Reads the arrays of a call; `fits` says whether all so far had the expected type and shape, and lie in memory so
+// that nothing written overlaps anything else.
 template <class Real>
 class Tensors {
  public:
@@ -100,7 +100,7 @@ class Tensors {
     return fits_ ? strided<Element>(object, shape, 0).data : nullptr;
   }
 
-  // The lengths of a layer's weights, as those of one direction say; all others must have them.
+  // The lengths of a layer's weights, taken from one direction; all others must agree.
   Letters letters(CellKind cell, nb::handle weights) {
     const Named<kWeightsFields> given(weights);
     return letters(cell, given["W_ih"], given["W_hh"], given["W_hr"]);
@@ -115,7 +115,7 @@ class Tensors {
     return {gate_count(cell) * H, W_ih.shape[1], P, H};
   }
 
-  // The weights of one direction of a layer, which has no others than its cell.
+  // The weights of one direction of a layer, which has the weights of its cell and no others.
   Weights<const Real> weights_of(CellKind cell, nb::handle tuple, const Letters& letters) {
     const auto found = weights<const Real>(tuple, letters);
     require(!found.W_hr || has_cell_state(cell));
@@ -149,7 +149,7 @@ class Tensors {
     return found;
   }
 
-  // Weights in words.
+  // A description of weights.
   std::string described(nb::handle weights) {
     const Named<kWeightsFields> given(weights);
     std::string words;

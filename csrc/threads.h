@@ -18,10 +18,10 @@ void run_team(int threads, Body body, void* context);
 // threads.
 int threads_from_environment();
 
-// That, or the processors of this process.
+// The same, or if it is not set, the processors of this process.
 int default_threads();
 
-// What UNROLLED_NUM_THREADS asks for, or else the caller, 0 if it does not, or else the processors of this process.
+// What UNROLLED_NUM_THREADS asks for, else what the caller does (0: nothing), else the processors of this process.
 int allowed_threads(int asked);
 
 // How many threads of this process can run at a time: the processors in the affinity mask of the calling thread, no
@@ -32,10 +32,10 @@ int processors();
 // groups are mounted, `groups` the file that says in which ones this process is.
 int processor_quota(const std::string& root = "/sys/fs/cgroup", const std::string& groups = "/proc/self/cgroup");
 
-// For tests: how members come.
+// For tests: how members join a call.
 struct Rehearsal {
   std::int32_t delay = 0;       // microseconds before a member looks for items of a phase; negative: it never takes any
-  std::int16_t processors = 0;  // as if there were so many; 0: as many as there are
+  std::int16_t processors = 0;  // as if there were this many; 0: as many as there are
   bool awaited = false;         // a call begins when all its members have come
   bool openmp = false;          // OpenMP's threads are the members, whether they run or sleep
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which row is where at which step.  Steps s count in the order in which a recurrence reads them, times t as they lie
+// Where each row is at each step.  Steps s count in the order in which a recurrence reads them, times t as they lie
 // in memory: the reverse direction reads the last time first.
 
 // The rows of a call: who is active when, and where step t of row b lies.
@@ -69,8 +69,8 @@ struct Order {
   }
 };
 
-// The panels of step s: every other step reads them from the last to the first, because what the step before read last
-// is still in the second cache.
+// The panels of step s: every other step reads them from last to first, since what the step before read last is
+// still in the second cache.
 inline Range turning(Range panels, Index s) { return {panels.begin, panels.end, s % 2 != 0}; }
 
 // Where the state that a step reads comes from.

@@ -34,7 +34,7 @@ class Patience {
   int rounds_ = 0;
 };
 
-// Whether a thread has been without work for so long that it should sleep.  The clock is read at every 64th check.
+// Whether a thread has been idle long enough that it should sleep.  The clock is asked at every 64th look.
 class Idleness {
  public:
   bool at_its_end() {

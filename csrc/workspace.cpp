@@ -17,7 +17,7 @@ struct Block {
   std::size_t bytes;
 };
 
-// At most so much is cached, whatever is needed: the scratch of a few calls, and what a model of some layers saves for
+// The most that is cached, whatever is needed: the scratch of a few calls, and what a model of some layers saves for
 // backward.
 constexpr std::size_t kKeptBlocks = 16;
 constexpr std::size_t kKeptBytes = std::size_t{1} << 30;
@@ -29,7 +29,7 @@ struct Cache {
   std::vector<Block> blocks;  // the oldest first
   std::size_t cached = 0, leased = 0;
 
-  // A cached block for a lease of so many bytes, null if there is none.
+  // A cached block for a lease of this many bytes, null if there is none.
   Block take(std::size_t bytes) {
     auto fits = blocks.end();  // the smallest that is large enough, and not twice too large
     for (auto it = blocks.begin(); it != blocks.end(); ++it) {
@@ -58,7 +58,7 @@ struct Cache {
   // Takes out what is beyond the bounds.
   std::vector<Block> spare() {
     const std::size_t most = std::max(most_, before_);
-    const std::size_t needed = most + most / 4 + kHugePage;  // so that a small lease pushes no large block out
+    const std::size_t needed = most + most / 4 + kHugePage;  // so that a small lease does not push a large block out
     std::vector<Block> found;
     while (!blocks.empty() && (blocks.size() > kKeptBlocks || cached > kKeptBytes || cached + leased > needed)) {
       found.push_back(blocks.front());

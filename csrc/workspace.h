@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scratch memory that is kept between calls: touching fresh pages costs more than the arithmetic of a small layer.  No
+// Scratch memory kept between calls: touching fresh pages costs more than the arithmetic of a small layer.  No
 // more is kept than recent calls needed at once: what one large call took goes back after some hundred small ones.
 #pragma once
 #include <cstddef>

@@ -33,7 +33,7 @@ inline void store_n(double* p, Vec<double> v, Index n) {
   _mm256_maskstore_pd(p, first_doubles(n), v);
 }
 
-// The smaller, the larger of x and a bound; a NaN in x is passed on (the instruction returns its second operand).
+// The smaller, or the larger, of x and a bound; a NaN in x is passed on (the instruction returns its second operand).
 inline Vec<float> at_most(Vec<float> x, Vec<float> bound) { return _mm256_min_ps(bound, x); }
 inline Vec<double> at_most(Vec<double> x, Vec<double> bound) { return _mm256_min_pd(bound, x); }
 inline Vec<float> at_least(Vec<float> x, Vec<float> bound) { return _mm256_max_ps(bound, x); }

@@ -30,7 +30,7 @@ inline void store_n(double* p, Vec<double> v, Index n) {
   _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1u << n) - 1), v);
 }
 
-// The smaller, the larger of x and a bound; a NaN in x is passed on (the instruction returns its second operand).
+// The smaller, or the larger, of x and a bound; a NaN in x is passed on (the instruction returns its second operand).
 inline Vec<float> at_most(Vec<float> x, Vec<float> bound) { return _mm512_min_ps(bound, x); }
 inline Vec<double> at_most(Vec<double> x, Vec<double> bound) { return _mm512_min_pd(bound, x); }
 inline Vec<float> at_least(Vec<float> x, Vec<float> bound) { return _mm512_max_ps(bound, x); }

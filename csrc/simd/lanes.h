@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // How the caller's numbers enter the products: a lane holds one float or double, or neighbours in the sum over k that
-// the processor multiplies and adds at once: two bfloat16 or four int8.  What a last lane lacks is zero.
+// the processor multiplies and adds at once: two bfloat16 or four int8.  A last lane is filled with zeros.
 
 template <class Storage>
 struct LaneOf {
@@ -39,7 +39,7 @@ inline Lane<Storage> last_lane(const Storage* p) {
   if constexpr (kDepth<Storage> == 4) return lane(p);
 }
 
-// One lane of which there are n numbers, or more.
+// One lane that has n numbers, or more.
 template <class Storage>
 inline Lane<Storage> lane_n(const Storage* p, Index n) {
   if (n >= kDepth<Storage>) return lane(p);

@@ -21,7 +21,7 @@ inline V square_root(V x) {
   return x;
 }
 
-// The smaller, the larger of x and a bound; comparisons with NaN are false, so a NaN in x is passed on.
+// The smaller, or the larger, of x and a bound; comparisons with NaN are false, so a NaN in x is passed on.
 template <class V>
 inline V at_most(V x, V bound) {
   return x > bound ? bound : x;

@@ -29,7 +29,7 @@ inline void write(To* p, Vec<From> v) {
   if constexpr (__is_same(From, To)) return store(p, v);
 }
 
-// What is left of numbers that are stored.
+// What numbers become when they are stored.
 template <class Storage, class V>
 inline V rounded(V v) {
   if constexpr (__is_same(Storage, BFloat16)) return widened(narrowed(v));
