@@ -120,6 +120,9 @@ def test_what_is_no_step_of_these_streams_is_refused(backend, monkeypatch):
     for count in (0, -1, 2.0, True):
         with pytest.raises(ValueError, match=r"count is .*; it must be a whole number from 1"):
             model.streams(count)
+    for count in (2**70, -1, 1.5, True, None):
+        with pytest.raises(ValueError, match=r"B is .*; it must be a whole number from 0"):
+            model.initial(count)
     for state in (RuntimeModel(NETWORKS["LSTM-4-9"]).initial(2), RuntimeModel(NETWORKS["LSTM-float64"]).initial(2)):
         with pytest.raises(
             ValueError, match=r"the state of layer 0 is h float.*expected h float32 \(2, 5\), c float32"
