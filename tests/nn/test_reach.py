@@ -290,6 +290,28 @@ def test_what_is_sparse_is_named_in_steps_and_without_a_batch(sparse, gradient):
             call(x)
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+@pytest.mark.parametrize("gradient", [False, True])
+@pytest.mark.parametrize("sparse", SPARSE)
+def test_what_is_sparse_is_named_in_a_stepper_a_reset_and_an_embedding(sparse, gradient):
+    convert, gru, x = SPARSE[sparse], unrolled.nn.GRU(4, 6), torch.randn(3, 4)
+    step, reset, states = unrolled.nn.Stepper(gru, 3), torch.rand(3) < 0.5, convert(torch.randn(1, 3, 6))
+    calls = {
+        "x": lambda: step(convert(x)),
+        "the state": lambda: setattr(step, "state", states),
+        "h of reset_state": lambda: step(x, reset=reset, reset_state=states),
+        "embedding": lambda: gru(torch.zeros(5, 3, dtype=torch.int64), embedding=convert(x)),
+    }
+    if sparse != "oneDNN":  # which has no bool
+        calls["reset"] = lambda: gru(x[None], reset=convert(reset[None].float()).bool())
+    for name, call in calls.items():
+        with (
+            torch.set_grad_enabled(gradient),
+            pytest.raises(NotImplementedError, match=f"^{name} has the layout torch"),
+        ):
+            call()
+
+
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype")
 @pytest.mark.parametrize("layout", [torch.strided, torch.jagged], ids=str)
 def test_what_is_nested_is_told_what_to_do(layout):

@@ -138,6 +138,19 @@ def test_what_is_no_step_of_these_streams_is_refused(backend, monkeypatch):
         model.state = model.initial(2)
 
 
+def test_what_is_sparse_or_no_array_says_what_to_give():
+    class Sparse:  # as those of SciPy
+        def toarray(self):
+            raise AssertionError
+
+    model = RuntimeModel(NETWORKS["LSTM-4-9"])
+    for read in (model.step, model.feed, model.streams(1).step):
+        with pytest.raises(ValueError, match=r"x is a Sparse, which is sparse, expected float32; give x\.toarray\(\)"):
+            read(Sparse())
+        with pytest.raises(TypeError, match=r"x is a Tensor that NumPy cannot read, expected float32: .*to_dense\(\)"):
+            read(torch.eye(4).to_sparse())
+
+
 def test_second_thread_that_steps_the_same_streams_is_refused():
     network = Network((layer("LSTM", 64, 512), layer("LSTM", 512, 512, seed=1)))
     streams, x = RuntimeModel(network).streams(64), inputs(network, 1, 64)[0]

@@ -203,10 +203,8 @@ def dense(x: Tensor, states: Sequence[Tensor | None], weights: Sequence[Weights]
     >>> dense(torch.zeros(5, 3, 6), [None], [Weights(W, W)])
     """
     for name, t in _named(x, states, weights):
-        if t is not None and t.layout not in (torch.strided, torch.jagged):
-            raise NotImplementedError(
-                f"{name} has the layout {t.layout}, which only torch's reads; give its to_dense()"
-            )
+        if t is not None:
+            checks.dense(name, t)
 
 
 def _named(
