@@ -2,11 +2,15 @@
 
 import json
 import re
+from itertools import chain, product
 
+import pytest
 import torch
 
 from tests.commands.command_line import SMALL, refusal, unrolled
 from tests.views.small_models import small
+from unrolled.runtime.unknown import never_written
+from unrolled.saved.vocabulary import Vocabulary
 
 
 def test_generate_obeys_prompt_length_and_seed(run):
@@ -25,6 +29,22 @@ def test_generate_separates_words_and_notes_unknown_symbols(lines_file, tmp_path
     done = unrolled("generate", out, "a q", "--max-length", "3", "--seed", "1")
     assert "the model does not know 1 of 2 symbols and reads it as UNK" in done.stderr.decode()
     assert re.fullmatch(r"a q( [ab])*\s*", done.stdout.decode())
+    for stop, said in (
+        ("aab", "'aab'; its symbols stand apart: did you mean 'a a b'?"),
+        ("a q", "'a q'"),
+        (" a b", ""),
+    ):
+        noted = unrolled("generate", out, "a", "--max-length", "3", "--stop", stop).stderr.decode()
+        assert noted == (said and f"unrolled: note: --stop ends no text: the model never writes {said}\n")
+
+
+@pytest.mark.parametrize("symbols", [["ab", "b", "ba"], ["a", "bc", "c"]])
+def test_what_is_said_to_be_never_written_is_in_no_text(symbols):
+    vocabulary = Vocabulary(symbols, "symbols")
+    written = [" ".join(text) for n in range(1, 5) for text in product(vocabulary.symbols, repeat=n)]
+    for stop in map("".join, chain.from_iterable(product("abc ", repeat=n) for n in range(1, 5))):
+        if "  " not in stop:
+            assert bool(never_written(vocabulary, stop)) is not any(stop in text for text in written), stop
 
 
 def test_generate_without_a_seed_writes_another_text_each_time(run):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -77,6 +78,7 @@ def generate(
     if options.strategy != "beam":
         note_unused(options, {"beam_width": "only --strategy beam keeps several texts"})
     from unrolled.runtime.text import TextModel
+    from unrolled.runtime.unknown import never_written
 
     loaded = TextModel.load(model)
     options = replace(options, stop=typed(options.stop))
@@ -85,6 +87,8 @@ def generate(
     else:
         prompts = inputs.read_text(model, prompt or None, file, ReadingConfig()) or [""]
     inputs.note_unknown(loaded.vocabulary, prompts)
+    if said := never_written(loaded.vocabulary, options.stop):
+        warnings.warn(f"--stop ends no text: {said}", stacklevel=2)
     if count == 1 and len(prompts) == 1 and options.strategy != "beam" and not json and out is None:
         sys.stdout.write(printable(_head(prompts[0], loaded.vocabulary) if repeat else ""))
         for piece in loaded.stream(prompts[0], options):

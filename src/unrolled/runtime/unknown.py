@@ -23,8 +23,33 @@ def unknown_note(vocabulary: Vocabulary, *texts: Text) -> str:
         return ""
     them = "it" if unknown == 1 else "them"
     said = f"the model does not know {unknown:,} of {counted(sum(map(len, encoded)), 'symbol')} and reads {them} as UNK"
+    return said + _apart(vocabulary, *texts)
+
+
+def never_written(vocabulary: Vocabulary, text: str) -> str:
+    """Return a sentence if a model of characters or of symbols cannot write a text, "" if it can or that is not known.
+
+    >>> never_written(Vocabulary("ab", "symbols"), "aab"), never_written(Vocabulary("ab", "symbols"), "b a")
+    ("the model never writes 'aab'; its symbols stand apart: did you mean 'a a b'?", '')
+    """
+    symbols, (first, *inner) = vocabulary.symbols, text.split(" ")
+    if vocabulary.kind == "characters":
+        can = {*text} <= {*symbols}
+    elif vocabulary.kind != "symbols" or any(" " in symbol for symbol in symbols):
+        return ""
+    elif not inner:
+        can = any(text in symbol for symbol in symbols)
+    else:
+        last = inner.pop()
+        ends = any(s.endswith(first) for s in symbols) and any(s.startswith(last) for s in symbols)
+        can = ends and {*inner} <= {*symbols}
+    return "" if can else f"the model never writes {text!r}{_apart(vocabulary, text)}"
+
+
+def _apart(vocabulary: Vocabulary, *texts: Text) -> str:
+    """Return the end of a sentence that suggests texts with their symbols apart, "" if that would not help."""
     apart = [c for text in texts if not isinstance(text, bytes) for word in text for c in word if not c.isspace()]
-    if vocabulary.tokenizer.reads_lists and {*apart} <= {*vocabulary.symbols}:
-        more = " ..." if len(apart) > SUGGESTED else ""
-        said += f"; its symbols stand apart: did you mean {' '.join(apart[:SUGGESTED]) + more!r}?"
-    return said
+    if not vocabulary.tokenizer.reads_lists or not {*apart} <= {*vocabulary.symbols}:
+        return ""
+    more = " ..." if len(apart) > SUGGESTED else ""
+    return f"; its symbols stand apart: did you mean {' '.join(apart[:SUGGESTED]) + more!r}?"
