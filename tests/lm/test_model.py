@@ -238,6 +238,13 @@ def test_tied_model_whose_matrices_became_two_is_not_saved_as_one(parts, tmp_pat
         assert torch.equal(again(torch.tensor([[3]]))[0], model(torch.tensor([[3]]))[0])
 
 
+def test_model_whose_memory_was_freed_is_not_saved(tmp_path):
+    model = model_of()
+    model.head.weight.untyped_storage().resize_(0)
+    with pytest.raises(RuntimeError, match=r"head\.weight has elements, but its data is not allocated"):
+        model.save_pretrained(tmp_path / "model")
+
+
 @pytest.mark.parametrize("part", ["rnn", "head", "embedding"])
 def test_hook_that_saving_leaves_out_is_warned_of(part, tmp_path):
     model = model_of(embedding_size=5)

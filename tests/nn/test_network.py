@@ -92,3 +92,16 @@ def test_what_changes_no_number_may_be_there():
     plain.register_forward_hook(lambda *_: called.append(True))  # as what watches a training does
     plain.register_full_backward_hook(lambda *_: None)
     assert network_of(torch.nn.Sequential(plain)).width == 6
+
+
+@pytest.mark.parametrize("whole", [list, lambda parts: module_of(network_of(parts))], ids=["parts", "module"])
+@pytest.mark.parametrize("part", [0, 1, 2], ids=["embedding", "layer", "head"])
+def test_weight_whose_memory_was_freed_is_not_saved(part, whole):
+    parts = [torch.nn.Embedding(9, 4), GRU(4, 6), torch.nn.Linear(6, 9)]
+    module = whole(parts)
+    held = parts if module == parts else [module.embedding, module.rnn[0], module.head]
+    weight = next(held[part].parameters())
+    weight.data = weight.data.clone()  # in memory of torch's
+    weight.untyped_storage().resize_(0)
+    with pytest.raises(RuntimeError, match="a weight has elements, but its data is not allocated"):
+        network_of(module)

@@ -223,6 +223,26 @@ def test_symbols_whose_memory_was_freed_are_an_error(read, gradients):
         layer(symbols, **read)
 
 
+@pytest.mark.parametrize("gradients", [False, True])
+@pytest.mark.parametrize("freed", ["h_0", "h of reset_state", "sorted_indices", "batch_sizes of reset"])
+def test_freed_memory_of_an_unsorted_packed_batch_is_an_error(freed, gradients):
+    layer, h, h_reset = unrolled.nn.GRU(I, H), torch.randn(1, 2, H), torch.randn(1, 2, H)
+    x = pack_padded_sequence(torch.randn(4, 2, I), [2, 4], enforce_sorted=False)
+    reset = pack_padded_sequence(torch.rand(4, 2) < 0.5, [2, 4], enforce_sorted=False)
+    reset = reset._replace(sorted_indices=x.sorted_indices)
+    of = {"h_0": h, "h of reset_state": h_reset, "sorted_indices": x.sorted_indices}.get(freed, reset.batch_sizes)
+    of.untyped_storage().resize_(0)
+    with torch.set_grad_enabled(gradients), pytest.raises(RuntimeError, match=f"{freed} has elements, but its data"):
+        layer(x, h, reset=reset, reset_state=h_reset)
+
+
+def test_freed_lengths_of_symbols_read_through_an_embedding_are_an_error():
+    layer, lengths = unrolled.nn.GRU(3, H), torch.tensor([2, 4])
+    lengths.untyped_storage().resize_(0)
+    with pytest.raises(RuntimeError, match="lengths has elements, but its data is not"):
+        layer(torch.zeros(4, 2, dtype=torch.int64), lengths=lengths, embedding=torch.randn(20, 3))
+
+
 def test_a_stepper_refuses_what_it_cannot_hand_on():
     step, x = unrolled.nn.Stepper(unrolled.nn.GRU(I, H), batch_size=B), torch.randn(B, I)
     with FakeTensorMode() as mode:
@@ -268,6 +288,28 @@ def test_what_is_sparse_is_named_in_steps_and_without_a_batch(sparse, gradient):
     for call in (layer, layer.step):
         with torch.set_grad_enabled(gradient), pytest.raises(NotImplementedError, match="x has the layout torch"):
             call(x)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+@pytest.mark.parametrize("gradient", [False, True])
+@pytest.mark.parametrize("sparse", SPARSE)
+def test_what_is_sparse_is_named_in_a_stepper_a_reset_and_an_embedding(sparse, gradient):
+    convert, gru, x = SPARSE[sparse], unrolled.nn.GRU(4, 6), torch.randn(3, 4)
+    step, reset, states = unrolled.nn.Stepper(gru, 3), torch.rand(3) < 0.5, convert(torch.randn(1, 3, 6))
+    calls = {
+        "x": lambda: step(convert(x)),
+        "the state": lambda: setattr(step, "state", states),
+        "h of reset_state": lambda: step(x, reset=reset, reset_state=states),
+        "embedding": lambda: gru(torch.zeros(5, 3, dtype=torch.int64), embedding=convert(x)),
+    }
+    if sparse != "oneDNN":  # which has no bool
+        calls["reset"] = lambda: gru(x[None], reset=convert(reset[None].float()).bool())
+    for name, call in calls.items():
+        with (
+            torch.set_grad_enabled(gradient),
+            pytest.raises(NotImplementedError, match=f"^{name} has the layout torch"),
+        ):
+            call()
 
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype")

@@ -120,6 +120,9 @@ def test_what_is_no_step_of_these_streams_is_refused(backend, monkeypatch):
     for count in (0, -1, 2.0, True):
         with pytest.raises(ValueError, match=r"count is .*; it must be a whole number from 1"):
             model.streams(count)
+    for count in (2**70, -1, 1.5, True, None):
+        with pytest.raises(ValueError, match=r"B is .*; it must be a whole number from 0"):
+            model.initial(count)
     for state in (RuntimeModel(NETWORKS["LSTM-4-9"]).initial(2), RuntimeModel(NETWORKS["LSTM-float64"]).initial(2)):
         with pytest.raises(
             ValueError, match=r"the state of layer 0 is h float.*expected h float32 \(2, 5\), c float32"
@@ -133,6 +136,19 @@ def test_what_is_no_step_of_these_streams_is_refused(backend, monkeypatch):
         streams.add(RuntimeModel(NETWORKS["mixed"]).initial(1))
     with pytest.raises(ValueError, match="the state is of 2 streams, the model's own is one"):
         model.state = model.initial(2)
+
+
+def test_what_is_sparse_or_no_array_says_what_to_give():
+    class Sparse:  # as those of SciPy
+        def toarray(self):
+            raise AssertionError
+
+    model = RuntimeModel(NETWORKS["LSTM-4-9"])
+    for read in (model.step, model.feed, model.streams(1).step):
+        with pytest.raises(ValueError, match=r"x is a Sparse, which is sparse, expected float32; give x\.toarray\(\)"):
+            read(Sparse())
+        with pytest.raises(TypeError, match=r"x is a Tensor that NumPy cannot read, expected float32: .*to_dense\(\)"):
+            read(torch.eye(4).to_sparse())
 
 
 def test_second_thread_that_steps_the_same_streams_is_refused():

@@ -63,6 +63,18 @@ def test_runtime_logits_match_torch(pair):
         np.testing.assert_allclose(logits[0], want[t], atol=1e-5, rtol=1e-5)
 
 
+def test_state_of_another_network_is_not_read_on(pair):
+    _, light = pair
+    first = light.initial(1)
+    other = runtime.State(tuple(np.zeros((1, s.shape[1] + 1), s.dtype) for s in layer) for layer in first)
+    for _ in range(2):  # the second time with a stepper that waits
+        with pytest.raises(ValueError, match=r"the state of layer 0 is h .* it is of another network"):
+            light.read(np.array([1]), other)
+        with pytest.raises(TypeError, match="the state is a tuple, expected a State"):
+            light.read(np.array([1]), tuple(first))
+        light.read(np.array([1]), first)
+
+
 def test_runtime_text_matches_torch(pair):
     model, light = pair
     for options in ({"strategy": "greedy"}, {"seed": 4, "temperature": 0.7, "top_k": 9}, {"strategy": "beam"}):

@@ -99,6 +99,15 @@ def rank(name: str, x: Any, lowest: int) -> bool:
     return axes == lowest + 1
 
 
+def dense(name: str, t: Tensor) -> None:
+    """Raise NotImplementedError for a tensor that is sparse or in a layout of oneDNN's.
+
+    >>> dense("x", torch.zeros(3))
+    """
+    if t.layout not in (torch.strided, torch.jagged):
+        raise NotImplementedError(f"{name} has the layout {t.layout}, which only torch's reads; give its to_dense()")
+
+
 def packed(x: Tensor, batch_sizes: Tensor, lengths: Any) -> None:
     """Raise unless a PackedSequence has one row of data for each step of each sequence.
 
@@ -213,6 +222,7 @@ def embedding(E: Any, x: Tensor, W: Tensor, input_size: int) -> None:
     """
     if not isinstance(E, Tensor):
         raise TypeError(f"embedding must be a tensor of shape (V, input_size = {input_size}), got {described(E)}")
+    dense("embedding", E)
     if not is_one_hot(x):
         raise ValueError(
             f"embedding is given, so input must be an int64 tensor of indices, got {described(x)}{conversion(x)}"
@@ -310,6 +320,7 @@ def _entries(
 ) -> None:
     if not isinstance(given, Tensor) or given.dtype != dtype:
         raise TypeError(f"{name} must be {form(dtype, shape)}, got {described(given)}{how}")
+    dense(name, given)
     if given.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, {why}, got {tuple(given.shape)}")
     if given.device != device:
@@ -322,6 +333,7 @@ def reset_states(given: Sequence[Tensor], shapes: Sequence[Sequence[int]], W: Te
     >>> reset_states([torch.zeros(1, 3, 6)], [(1, 3, 6)], torch.zeros(18, 6), autocast=False)
     """
     for s, which, shape in zip(given, "hc", shapes, strict=False):
+        dense(f"{which} of reset_state", s)
         if s.shape != tuple(shape) or types_clash(s, W, autocast) or s.device != W.device:
             raise ValueError(
                 f"{which} of reset_state is {described(s)} on {s.device}, expected {form(W.dtype, shape)} on "

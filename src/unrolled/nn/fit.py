@@ -187,6 +187,15 @@ def memory(named: Mapping[str, Tensor | None]) -> None:
             )
 
 
+def to_be_sorted(order: Tensor, states: Sequence[Tensor], reset_states: Sequence[Tensor]) -> None:
+    """Raise RuntimeError if the memory was freed of the states, or of the order in which torch is to sort their rows.
+
+    >>> to_be_sorted(torch.tensor([1, 0]), [torch.zeros(1, 2, 6)], [])
+    """
+    named = dict(zip(STATES, states, strict=False)) | dict(zip(STATES[2:], reset_states, strict=False))
+    memory({"sorted_indices": order, **named})
+
+
 def dense(x: Tensor, states: Sequence[Tensor | None], weights: Sequence[Weights]) -> None:
     """Raise NotImplementedError, as torch's operators do, for a tensor that is sparse or in a layout of oneDNN's.
 
@@ -194,10 +203,8 @@ def dense(x: Tensor, states: Sequence[Tensor | None], weights: Sequence[Weights]
     >>> dense(torch.zeros(5, 3, 6), [None], [Weights(W, W)])
     """
     for name, t in _named(x, states, weights):
-        if t is not None and t.layout not in (torch.strided, torch.jagged):
-            raise NotImplementedError(
-                f"{name} has the layout {t.layout}, which only torch's reads; give its to_dense()"
-            )
+        if t is not None:
+            checks.dense(name, t)
 
 
 def _named(

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 
+from unrolled.nn import fit
 from unrolled.nn.modules import beyond_weights, check_count
 from unrolled.notation import WEIGHTS, Kind, Weights, stored_name
 from unrolled.saved.network import Head, Layer, Network, When
@@ -49,12 +50,12 @@ def network_of(module: Any, *, head: When = "each", one_hot: bool = False) -> Ne
     embedding = after = None
     softmax = False
     if parts and isinstance(parts[0], torch.nn.Embedding):
-        embedding = _array(parts.pop(0).weight)
+        embedding = array_of(parts.pop(0).weight)
     if len(parts) > 1 and isinstance(parts[-1], torch.nn.Softmax):
         softmax = bool(parts.pop())
     if len(parts) > 1 and isinstance(parts[-1], torch.nn.Linear):
         linear = parts.pop()
-        after = Head(_array(linear.weight), None if linear.bias is None else _array(linear.bias), head, softmax)
+        after = Head(array_of(linear.weight), None if linear.bias is None else array_of(linear.bias), head, softmax)
     layers = tuple(layer for part in parts for layer in layers_of(part))
     return Network(layers, embedding, one_hot, after)
 
@@ -113,8 +114,16 @@ def layers_of(module: torch.nn.Module) -> Iterator[Layer]:
 
 def _weights(module: torch.nn.RNNBase, layer: int, reverse: bool) -> Weights:
     found = {name: getattr(module, stored_name(name, layer, reverse), None) for name in WEIGHTS}
-    return Weights(**{name: None if w is None else _array(w) for name, w in found.items()})
+    return Weights(**{name: None if w is None else array_of(w) for name, w in found.items()})
 
 
-def _array(w: Any) -> Any:
+def array_of(w: Any) -> Any:
+    """Return a copy of the numbers of a weight.
+
+    Raises: RuntimeError if its memory was freed, as sharding frees it between calls.
+
+    >>> array_of(torch.ones(2))
+    array([1., 1.], dtype=float32)
+    """
+    fit.memory({"a weight": w})
     return w.detach().cpu().numpy().copy()

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from unrolled.nn.layers import GRU, LSTM, RNN, PeepholeLSTM
-from unrolled.nn.network import layers_of, says_all
+from unrolled.nn.network import array_of, layers_of, says_all
 from unrolled.nn.recurrent_layer import RecurrentLayer
 from unrolled.nn.swap import swap
 from unrolled.notation import CELLS, stored_name
@@ -101,15 +101,15 @@ class NetworkModule(torch.nn.Module):
             says_all(part)
         head = None
         if self.head is not None:
-            W, b = _array(self.head.weight), None if self.head.bias is None else _array(self.head.bias)
+            W, b = array_of(self.head.weight), None if self.head.bias is None else array_of(self.head.bias)
             head = Head(W, b, cast(Any, self.when), self.softmax is not None)
         layers = tuple(layer for k in range(len(self.rnn)) for layer in self._layers(k))
-        embedding = None if self.embedding is None else _array(self.embedding.weight)
+        embedding = None if self.embedding is None else array_of(self.embedding.weight)
         return Network(layers, embedding, self.one_hot, head, self.text, self.origin)
 
     def _layers(self, k: int) -> Iterator[Layer]:
         """Yield the layers of one module of `rnn`, with their learned initial states."""
-        states = [_array(self.initial[f"{k}_{which}"]) for which in range(2) if f"{k}_{which}" in self.initial]
+        states = [array_of(self.initial[f"{k}_{which}"]) for which in range(2) if f"{k}_{which}" in self.initial]
         for number, layer in enumerate(layers_of(self.rnn[k])):
             rows = range(number * layer.D, (number + 1) * layer.D)
             yield replace(layer, initial=tuple(tuple(s[row, 0] for s in states) for row in rows) if states else None)
@@ -184,7 +184,3 @@ def _swap_to_torch(module: NetworkModule) -> None:
 
 def _tensor(array: Any) -> Tensor:
     return torch.from_numpy(array.copy())
-
-
-def _array(w: Tensor) -> Any:
-    return w.detach().cpu().numpy().copy()

@@ -156,10 +156,13 @@ class RecurrentLayer(OwnNames, torch.nn.RNNBase):
         reset_states = [] if reset_state is None else list(checks.states(name, reset_state, count, "reset_state"))
         batch_first, batch_sizes, arrangement = self.batch_first, None, Arrangement()
         if isinstance(reset, PackedSequence):
+            fit.memory({"batch_sizes of reset": reset.batch_sizes})
             reset = checks.packed_reset(reset, input)
         if isinstance(input, PackedSequence):
             x, batch_sizes, order, _ = input
             checks.packed(x, batch_sizes, lengths)
+            if order is not None and not is_traced(x):
+                fit.to_be_sorted(order, states, reset_states)
             arrangement = Arrangement(packed=input)
             batch_first, T = False, len(batch_sizes)
             B = batch_size(x, False, batch_sizes, states or reset_states if order is None else [order[None]])

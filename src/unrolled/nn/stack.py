@@ -105,6 +105,7 @@ def first_input(
     if x.is_cpu and not torch.compiler.is_exporting() and len(embedding) < x.numel():
         return x, [w._replace(W_ih=linear(w.W_ih, embedding)) for w in weights]
     if has_values(x, layout.lengths):
+        fit.memory({"x": x, "lengths": layout.lengths})
         fit.one_hot_range(x, len(embedding), layout)
     if layout.lengths is not None:
         alive = reference.alive(layout.lengths, x.shape[int(layout.batch_first)], layout.batch_first)

@@ -93,6 +93,7 @@ class Stepper:
         )
 
     def _check(self, x: Tensor) -> None:
+        checks.dense("x", x)
         if x.dtype is not self._dtype or x.shape != self._shape or not x.is_cpu:
             raise ValueError(
                 f"x is {x.dtype} {tuple(x.shape)} on {x.device}, expected {self._dtype} {tuple(self._shape)} on cpu"
@@ -129,6 +130,7 @@ class Stepper:
         checks.state_shapes(given, [(len(of_layers), *of_layers[0].shape) for of_layers in targets])
         dtype = self._narrow or self._y.dtype
         for values in given:
+            checks.dense("the state", values)
             if values.dtype != dtype or not values.is_cpu:
                 raise ValueError(f"the state is {values.dtype} on {values.device}, expected {dtype} on cpu")
         for of_layers, values in zip(targets, given, strict=True):

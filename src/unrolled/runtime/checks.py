@@ -16,23 +16,28 @@ Array = NDArray[Any]
 def steps(x: Any, symbols: bool, dtype: np.dtype[Any]) -> Array:
     """Return symbols, or the numbers of vectors of a type, as an array; lists are taken too, and either byte order.
 
-    Raises: ValueError for an array of another type.
+    Raises: ValueError for an array of another type, or a sparse one; TypeError for a tensor that has no array.
 
     >>> steps([1, 2], True, np.dtype(np.float32)), steps([1, 2], False, np.dtype(np.float32))
     (array([1, 2]), array([1., 2.], dtype=float32))
     """
-    found = native(np.asarray(x))
+    wanted = np.dtype(np.int64) if symbols else dtype
+    try:
+        found = native(np.asarray(x))
+    except (TypeError, RuntimeError) as error:  # of a tensor that is sparse, elsewhere or has a gradient
+        raise TypeError(f"x is a {type(x).__name__} that NumPy cannot read, expected {wanted}: {error}") from error
     if not symbols and not isinstance(x, np.ndarray) and found.dtype.kind in "iuf":
         found = found.astype(dtype)  # the numbers of a list are of no type
-    wanted = np.dtype(np.int64) if symbols else dtype
     if (
         found.dtype == wanted
         or not found.size
         or (symbols and np.can_cast(found.dtype, wanted) and found.dtype != bool)
     ):
         return found.astype(wanted, copy=False)
-    remedy = "" if symbols else f"; convert it, x.astype({str(wanted)!r})"
-    raise ValueError(f"x is {found.dtype} {found.shape}, expected {wanted}{' symbols' if symbols else ''}{remedy}")
+    came, remedy = f"{found.dtype} {found.shape}", "" if symbols else f"; convert it, x.astype({str(wanted)!r})"
+    if hasattr(x, "toarray"):
+        came, remedy = f"a {type(x).__name__}, which is sparse", "; give x.toarray()"
+    raise ValueError(f"x is {came}, expected {wanted}{' symbols' if symbols else ''}{remedy}")
 
 
 def sequences(x: Array, symbols: bool, I: int) -> None:

@@ -144,7 +144,11 @@ class Engine:
         """Lend a stepper that is in this state.
 
         No lock is held: a thread that finds none waiting has one made, and the last `KEPT` wait for their next use.
+
+        Raises: ValueError if it is of another network; TypeError for what is no state.
         """
+        if not isinstance(state, State):
+            checks.state(state, self.first)
         waiting = None if reference_forced() else self._waiting(state.B)
         if waiting is not None:
             self._put(waiting, state)

@@ -12,7 +12,7 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.config.checks import PositiveInt, RuntimeWeights, check_value
+from unrolled.config.checks import Count, PositiveInt, RuntimeWeights, check_value
 from unrolled.runtime import checks
 from unrolled.runtime.engine import Engine
 from unrolled.runtime.state import State
@@ -88,7 +88,11 @@ class RuntimeModel:
         return f"{type(self).__name__}({width} {of.I}, {kinds}, {counted(of.width, 'number')} out, {of.dtype})"
 
     def initial(self, B: int) -> State:
-        """Return the state of B streams that have read nothing."""
+        """Return the state of B streams that have read nothing.
+
+        Raises: ValueError if B is no whole number, or negative.
+        """
+        check_value("B", B, Count)
         return self._engine.initial(B)
 
     def step(self, x: Any) -> Array:

@@ -98,7 +98,7 @@ class TextModel(RuntimeModel):
 
         Args: ids (B,) in [0, V); state from :meth:`initial` or an earlier step.
         Returns: logits (B, V) of the next symbol, and the new state.
-        Raises: IndexError if a symbol is V or more, or negative.
+        Raises: IndexError if a symbol is V or more, or negative; ValueError or TypeError for another network's state.
         """
         with self._engine.stepping_from(state) as stepper:
             stepper.read(ids)
