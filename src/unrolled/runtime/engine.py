@@ -147,7 +147,7 @@ class Engine:
 
         Raises: ValueError if it is of another network; TypeError for what is no state.
         """
-        if not isinstance(state, State):
+        if type(state) is not State:
             checks.state(state, self.first)
         waiting = None if reference_forced() else self._waiting(state.B)
         if waiting is not None:
