@@ -151,7 +151,7 @@ def plan(nodes: int, task: Task = Task(), node: Node = Node()) -> Plan:
 
 
 def averaged(nodes: int, every: int, task: Task = Task(), node: Node = Node()) -> float:
-    """Return the efficiency if nodes average weights every few steps, rather than every gradient (local SGD)."""
+    """Return the efficiency if nodes average weights after this many steps, not every gradient (local SGD)."""
     local = replace(task, largest=math.inf)
     compute = plan(1, local, node).compute
     return compute / (compute + ring(4 * task.parameters, nodes, node) / every)

@@ -143,8 +143,8 @@ inline Index length(nb::handle of) {
   return n;
 }
 
-// From so many multiply-adds on, about 10 us of them, other threads of Python may run meanwhile: taking the interpreter
-// back from one of them takes as long.
+// From this many multiply-adds on, about 10 us, other threads of Python may run meanwhile: taking the interpreter back
+// from one of them takes as long.
 inline constexpr Index kWorthOthers = 400'000;
 
 // Does work of the given number of multiply-adds.

@@ -136,7 +136,7 @@ class BackwardRows {
     }
   }
 
-  // Prefetches what the next panel reads of a row: it was saved long ago, in pieces no hardware prefetches.
+  // Prefetches what the next panel reads of a row: it was saved long ago, in pieces that no hardware prefetches.
   [[gnu::always_inline]] void prefetch_next(Index k, Index j) const {
     const Index next = j + kPanelVectors * kWidth<Compute>;
     if (next >= Hp_) return;

@@ -92,7 +92,7 @@ class Crew {
   static std::int64_t items_of(Number phase) { return static_cast<std::int64_t>(phase % kOpenMp); }
 
   // A member that has done its own item checks this many times whether the others have done theirs before it looks for
-  // items that are left: looking takes away from them the cache lines that they claim by.
+  // items that are left: looking takes away from the others the cache lines that they claim by.
   static constexpr int kCourtesy = 64;
 
   static constexpr std::uint64_t bits_below(int id) { return (std::uint64_t{1} << id) - 1; }
@@ -172,7 +172,7 @@ class Crew {
     for (;;) {
       Idleness idleness;
       attend(id, 0, [&](bool helped) {
-        if (helped || is_wanted(id)) idleness = {};  // a call rings once: a member asleep by then misses all of it
+        if (helped || is_wanted(id)) idleness = {};  // a call rings once: one asleep later would miss the rest
         return idleness.at_its_end();
       });
       const std::uint32_t rung = self.bell.load(std::memory_order_acquire);

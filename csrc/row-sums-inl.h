@@ -23,7 +23,7 @@ struct LeftSide {
   Lane<Storage>* packed = nullptr;  // lanes of rows (most, width), or strips (slots, strips, most, kStripRows)
 
   RowTiles tiles() const { return {units, kInStrips<Storage> ? kStripRows : max_rows(kPanelVectors)}; }
-  // One cache line more than the elements need: strips are filled side by side, and would compete for a few cache sets.
+  // One cache line more than needed: strips are filled side by side, and would otherwise compete for a few cache sets.
   Index strip_size() const { return most * kStripRows + 64 / Index{sizeof(Storage)}; }
   Lane<Storage>* strip(Index slot, Index tile) const { return packed + (slot * tiles().count + tile) * strip_size(); }
   Index size() const {

@@ -1,4 +1,4 @@
-"""Every reader of what comes from elsewhere, on input that somebody damaged or made to do harm.
+"""Every reader of outside data, on input that is damaged or malicious.
 
     python -m tests.campaign                                  every reader, 200 cases each
     python -m tests.campaign --readers onnx,keras --cases 5000 --record

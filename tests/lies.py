@@ -1,4 +1,4 @@
-"""Files that are well formed and say what is not so: a way to make one for each container that a format lies in."""
+"""Files that are well formed but false: a way to make one for each container that a format uses."""
 
 import ast
 import io

@@ -1,4 +1,4 @@
-"""What a run of the tests left out for want of something, in one line, with the command that brings it."""
+"""Which tests a run skipped because something was missing, in one line, with the command that installs it."""
 
 from collections import Counter
 from collections.abc import Iterable

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // How the caller's numbers enter the products: a lane holds one float or double, or neighbours in the sum over k that
-// the processor multiplies and adds at once: two bfloat16 or four int8.  A last lane is filled with zeros.
+// the processor multiplies and adds at once: two bfloat16 or four int8.  A last lane is padded with zeros.
 
 template <class Storage>
 struct LaneOf {

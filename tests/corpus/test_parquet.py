@@ -1,4 +1,4 @@
-"""Parquet: a column of texts or of lists, and what is no such column."""
+"""Parquet: a column of texts or of lists, and columns that are neither."""
 
 import io
 import sys

@@ -1,4 +1,4 @@
-"""Records: JSON lines, JSON arrays, CSV columns, and every way in which one of them can be no record."""
+"""Records: JSON lines, JSON arrays, CSV columns, and every way in which a record can be invalid."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""ONNX files made by hand, as other exporters write them or as nobody should."""
+"""ONNX files made by hand, as other exporters write them, or as none should."""
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper

@@ -1,4 +1,4 @@
-"""ONNX models that are well formed and say what is not so."""
+"""ONNX models that are well formed but false."""
 
 import numpy as np
 import onnx

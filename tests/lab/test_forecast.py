@@ -1,4 +1,4 @@
-"""The forecast of an experiment is quick itself."""
+"""Forecasting how long an experiment takes is itself quick."""
 
 import pytest
 

@@ -22,10 +22,19 @@ from unrolled.saved.atomic_files import CheckpointError
 from unrolled.saved.checkpoints import load_checkpoint, save_checkpoint
 
 
+@pytest.fixture
+def heeded():
+    """Let a signal have its effect in a test, though whoever started the tests ignores it, as nohup does a SIGHUP."""
+    before = {}
+    yield lambda number: before.setdefault(number, signal.signal(number, signal.default_int_handler))
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.filterwarnings("ignore:precision='bfloat16' brings no speed here")
 @pytest.mark.parametrize("name", RUNS)
 @pytest.mark.parametrize("end", ["SIGINT", "SIGTERM", "SIGHUP", "power cut"])
-def test_resumed_run_ends_with_the_same_bytes(name, end, tmp_path):
+def test_resumed_run_ends_with_the_same_bytes(name, end, tmp_path, heeded):
     corpus, model, training = RUNS[name]
     corpus = corpus()
     training = TrainingConfig(**{**vars(training), "checkpoint_every": 11})
@@ -35,6 +44,7 @@ def test_resumed_run_ends_with_the_same_bytes(name, end, tmp_path):
             trained(corpus, model, training, tmp_path / "cut", callbacks=[Interrupt(20, power_cut)])
     else:
         number = getattr(signal, end)
+        heeded(number)
         _, result = trained(
             corpus, model, training, tmp_path / "cut", callbacks=[Interrupt(20, lambda: signal.raise_signal(number))]
         )

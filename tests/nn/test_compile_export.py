@@ -1,4 +1,4 @@
-"""torch.compile without a graph break, torch.export with dynamic sizes: same numbers, one node in the graph a layer."""
+"""torch.compile without a graph break, torch.export with dynamic sizes: same numbers, one graph node per layer."""
 
 import io
 

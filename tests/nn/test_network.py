@@ -1,4 +1,4 @@
-"""What reads the weights of a module in place of calling it, where a call would do more than they say."""
+"""Code that reads a module's weights instead of calling it, where a call would do more than the weights say."""
 
 import pytest
 import torch

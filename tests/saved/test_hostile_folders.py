@@ -1,4 +1,4 @@
-"""A short sample of the hostile folders; `python -m tests.saved.hostile_folders` makes as many as one likes."""
+"""A short sample of the hostile folders; `python -m tests.saved.hostile_folders` makes as many as you like."""
 
 import shutil
 

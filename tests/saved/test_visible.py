@@ -1,4 +1,4 @@
-"""What cannot be seen is drawn."""
+"""Invisible characters are shown by visible ones."""
 
 import io
 

@@ -19,7 +19,7 @@ from unrolled.core.backend import reference_forced
 from unrolled.core.bfloat16 import narrowed, rounded, widened
 from unrolled.core.fields import Linear, Weights
 from unrolled.core.stepper import CoreStepper
-from unrolled.runtime import equations
+from unrolled.runtime import checks, equations
 from unrolled.runtime.equations import Change, EquationStepper
 from unrolled.runtime.state import State
 from unrolled.saved.narrow import narrowed as narrowed_network
@@ -129,18 +129,29 @@ class Engine:
             packed = CoreStepper(self.kinds, [w for (w,) in self._core_layers], 0, symbols=symbols, head=head)
             self._packed = packed
         made = packed.beside(state.B)
-        put(made, state)
+        self._put(made, state)
         return made
+
+    def _put(self, stepper: Stepper, state: State) -> None:
+        try:
+            put(stepper, state)
+        except ValueError:  # asked only now, because it takes as long as a step
+            checks.state(state, self.first)
+            raise
 
     @contextmanager
     def stepping_from(self, state: State) -> Iterator[Stepper]:
         """Lend a stepper that is in this state.
 
         No lock is held: a thread that finds none waiting has one made, and the last `KEPT` wait for their next use.
+
+        Raises: ValueError if it is of another network; TypeError for what is no state.
         """
+        if type(state) is not State:
+            checks.state(state, self.first)
         waiting = None if reference_forced() else self._waiting(state.B)
         if waiting is not None:
-            put(waiting, state)
+            self._put(waiting, state)
         stepper = waiting or self.stepper(state)
         try:
             yield stepper
@@ -257,9 +268,14 @@ def _softmax(logits: Array) -> Array:
 
 
 def put(stepper: Stepper, state: State) -> None:
-    """Put streams into a state, or all into that of one row."""
+    """Put streams into a state, or all into that of one row.
+
+    Raises: ValueError if the state is of another network.
+    """
     for arrays, values in zip(stepper.states, state, strict=True):
         for array, value in zip(arrays, values, strict=True):
+            if value.shape[-1] != array.shape[-1]:  # one unit would be spread over all
+                raise ValueError(f"the state has {value.shape[-1]} units where the network has {array.shape[-1]}")
             array[...] = value
 
 

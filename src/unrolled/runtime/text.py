@@ -18,7 +18,7 @@ from unrolled.config.options import option
 from unrolled.core.free_memory import expect_room
 from unrolled.core.sampling import Chooser
 from unrolled.core.stepper import CoreStepper
-from unrolled.runtime import checks, generation, scoring
+from unrolled.runtime import generation, scoring
 from unrolled.runtime.engine import Lengths
 from unrolled.runtime.model import RuntimeModel
 from unrolled.runtime.scoring import Score
@@ -100,13 +100,9 @@ class TextModel(RuntimeModel):
         Returns: logits (B, V) of the next symbol, and the new state.
         Raises: IndexError if a symbol is V or more, or negative; ValueError or TypeError for another network's state.
         """
-        try:
-            with self._engine.stepping_from(state) as stepper:
-                stepper.read(ids)
-                return stepper.logits.copy(), State(stepper.states).clone()
-        except (ValueError, AttributeError):
-            checks.state(state, self._engine.first)
-            raise
+        with self._engine.stepping_from(state) as stepper:
+            stepper.read(ids)
+            return stepper.logits.copy(), State(stepper.states).clone()
 
     def read_on(self, ids: NDArray[np.int64], state: State, lengths: Lengths) -> tuple[Array, State]:
         """Read several symbols per row: ids (T, B), of which each row reads `lengths` (B,); logits are (T, B, V)."""
