@@ -275,7 +275,7 @@ def put(stepper: Stepper, state: State) -> None:
     for arrays, values in zip(stepper.states, state, strict=True):
         for array, value in zip(arrays, values, strict=True):
             if value.shape[-1] != array.shape[-1]:  # one unit would be spread over all
-                raise ValueError(f"the state has {value.shape[-1]} units where the network has {array.shape[-1]}")
+                raise ValueError(f"the state is {value.shape}, expected {array.shape}")
             array[...] = value
 
 
