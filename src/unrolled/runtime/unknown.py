@@ -27,16 +27,17 @@ def unknown_note(vocabulary: Vocabulary, *texts: Text) -> str:
 
 
 def never_written(vocabulary: Vocabulary, text: str) -> str:
-    """Return a sentence if a model of characters or of symbols cannot write a text, "" if it can or that is not known.
+    """Return a sentence if a model of characters, bytes or symbols cannot write a text, "" if it may.
 
     >>> never_written(Vocabulary("ab", "symbols"), "aab"), never_written(Vocabulary("ab", "symbols"), "b a")
     ("the model never writes 'aab'; its symbols stand apart: did you mean 'a a b'?", '')
     """
     symbols, (first, *inner) = vocabulary.symbols, text.split(" ")
-    if vocabulary.kind == "characters":
-        can = {*text} <= {*symbols}
-    elif vocabulary.kind != "symbols" or any(" " in symbol for symbol in symbols):
+    tokenizer = vocabulary.tokenizer
+    if tokenizer.open_ended or tokenizer.complete or any(" " in symbol for symbol in symbols if tokenizer.reads_lists):
         return ""
+    if not tokenizer.reads_lists:  # a symbol for each character or byte
+        can = vocabulary.unk_id not in vocabulary.encode(text)
     elif not inner:
         can = any(text in symbol for symbol in symbols)
     else:
