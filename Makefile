@@ -57,7 +57,7 @@ docs: $(VENV)/.installed
 # packages, and the tests that drive it hardest, without those that compile programs of their own.  Python itself leaks by
 # design, so leaks are not looked for; memory that nobody has is an exception here as ever.  A report goes past pytest to
 # the terminal and ends its process; a worker that ends names its test, and another goes on.
-COMPILED := $(addprefix tests/core/test_,drivers.py macos.py neon.py types.py)
+COMPILED := $(addprefix tests/core/test_,drivers.py kernel_symbols.py macos.py neon.py types.py)
 WATCHED := $(filter-out $(COMPILED),$(wildcard tests/core/test_*.py)) tests/runtime
 asan: $(VENV)/.installed $(ASAN)/.installed
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \

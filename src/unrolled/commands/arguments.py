@@ -100,7 +100,7 @@ def refuse_unused(given: Collection[str], chosen: str, obeyed: Mapping[str, str]
 
 
 def note_unused(config: Any, unused: Mapping[str, str]) -> None:
-    """Note each option that was given and has no effect beside the others; `unused` says why, by name."""
+    """Note each option that differs from its default and has no effect; `unused` says why, by name."""
     for name, why in unused.items():
         value = getattr(config, name)
         if value != getattr(type(config), name):

@@ -140,8 +140,8 @@ def run(
     if core_reads(*inputs, *layout[1:]) and _elsewhere(x, W_hh.dtype) is None and not backend.reference_forced():
         try:
             if _grad_enabled() and _any_requires_grad(*inputs):
-                if checks.is_one_hot(x):  # these are read again on the way back, and autograd does not notice when
-                    fit.memory({"x": x})  # numpy writes to them meanwhile
+                if checks.is_one_hot(x):  # backward reads the symbols again, and numpy may write to them meanwhile,
+                    fit.memory({"x": x})  # which autograd does not notice
                     inputs = (x.clone(), *inputs[1:])
                 if layout.lengths is not None or layout.reset is not None or layout.batch_sizes is not None:
                     fit.memory(dict(zip(layout._fields[1:], layout[1:], strict=True)))
