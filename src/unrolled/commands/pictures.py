@@ -278,7 +278,7 @@ def make_learning(scene: Scene) -> Figure:
 
 def make_report(scene: Scene) -> str:
     """Return the page on how the model reads the text."""
-    return report(scene.model, scene.text, title=f"How {scene.cell} reads a text").html()
+    return report(scene.model, scene.text, title=f"How a model reads a text: {scene.cell}").html()
 
 
 def make_table(scene: Scene) -> str:
