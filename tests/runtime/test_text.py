@@ -282,19 +282,14 @@ def test_number_of_texts_is_a_whole_number_above_zero(light, count):
     assert light.generate_each([]) == []
 
 
-@pytest.mark.parametrize(
-    "other", [{"cell": "lstm"}, {"hidden_size": 7}, {"hidden_size": 1}, {"num_layers": 2}], ids=str
-)
-@pytest.mark.parametrize("begun", [False, True])
-def test_state_of_another_network_is_refused(other, begun, tmp_path):
+@pytest.mark.parametrize("other", [{"cell": "lstm"}, {"hidden_size": 1}, {"num_layers": 2}], ids=str)
+def test_state_of_a_network_of_another_kind_is_refused(other, tmp_path):
+    """One unit could be spread over all."""
     models = []
     for name, options in {"own": {}, "other": other}.items():
         config = ModelConfig(**{"cell": "gru", "hidden_size": 5} | options)
         SequenceModel(config, Vocabulary("ab")).save_pretrained(tmp_path / name)
         models.append(runtime.load(tmp_path / name))
     own, foreign = models
-    if begun:  # then a stepper waits for its next use
-        own.read(np.array([0]), own.initial(1))
     with pytest.raises(ValueError, match=r"it is of another network|the state is of 2 layers, expected 1"):
         own.read(np.array([0]), foreign.initial(1))
-    own.read(np.array([0]), own.initial(1))
