@@ -68,12 +68,18 @@ def test_rows_that_lie_apart_are_read_as_they_are():
     [
         (torch.zeros(3, 5), r"float32 \(3, 5\).* expected torch.float32 \(1, 5\)"),
         (torch.zeros(1, 5, dtype=torch.float64), "float64"),
-        (torch.zeros(1, dtype=torch.int64), "int64"),
+        (torch.zeros(1, dtype=torch.int64), r"int64 .*; Stepper\(..., one_hot=True\) reads it"),
     ],
 )
 def test_input_that_does_not_fit_is_an_error(x, what):
     with pytest.raises(ValueError, match=what):
         unn.Stepper(unn.GRU(5, 9))(x)
+
+
+def test_vectors_for_a_stepper_of_symbols_are_told_what_reads_them():
+    step = unn.Stepper(unn.GRU(5, 9), one_hot=True)
+    with pytest.raises(ValueError, match=r"expected torch.int64 \(1,\) on cpu; Stepper\(..., one_hot=False\) reads it"):
+        step(torch.zeros(1, 5))
 
 
 def test_index_outside_the_inputs_is_an_error():
@@ -103,6 +109,8 @@ def test_stepper_refuses_a_state_of_another_type_and_memory_that_was_freed():
     for dtype in (torch.complex64, torch.float64, torch.int64):
         with pytest.raises(ValueError, match=f"the state is {dtype} on cpu, expected torch.float32 on cpu"):
             stepper.state = torch.ones(1, 2, 6, dtype=dtype)
+    with pytest.raises(RuntimeError, match="the state has elements, but its data is not allocated"):
+        stepper.state = freed(torch.randn(1, 2, 6))
     with pytest.raises(RuntimeError, match="h of reset_state has elements, but its data is not allocated"):
         stepper(torch.randn(2, 4), reset=torch.ones(2, dtype=torch.bool), reset_state=freed(torch.randn(1, 2, 6)))
     layer = unn.GRU(4, 6)

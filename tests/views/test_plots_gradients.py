@@ -23,7 +23,7 @@ def test_gradient_against_lag_draws_the_norms_down_to_a_floor_that_it_marks():
     first, second = list(lines.values())[:2]
     assert first.tolist() == [1, 0.5, 1e-30]  # it leaves the picture below, and is not drawn as a flat line
     assert figure.axes[0].get_ylim()[0] == FLOOR
-    assert "what is below 1e-12 is not shown" in texts(figure)
+    assert "values below 1e-12 are not shown" in texts(figure)
     assert second[:2].tolist() == [0.3, 0.2]
     assert np.isnan(second[2])
     assert figure.axes[0].get_yscale() == "log"

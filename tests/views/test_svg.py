@@ -18,4 +18,4 @@ def test_lines_of_svg_are_where_the_numbers_are():
     np.testing.assert_allclose(y[:2], svg.ABOVE + height * np.array([1, 2]) / 5, atol=0.2)
     assert y[2] > svg.ABOVE + height  # below the floor, so outside of the window that holds the lines
     assert 'overflow="hidden"' in drawn
-    assert "what is below 0.0001 is not shown" in drawn
+    assert "values below 0.0001 are not shown" in drawn

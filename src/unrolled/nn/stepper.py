@@ -97,8 +97,16 @@ class Stepper:
         if x.dtype is not self._dtype or x.shape != self._shape or not x.is_cpu:
             raise ValueError(
                 f"x is {x.dtype} {tuple(x.shape)} on {x.device}, expected {self._dtype} {tuple(self._shape)} on cpu"
-                f"{checks.conversion(x) if x.dtype is not self._dtype else ''}"
+                f"{self._remedy(x)}"
             )
+
+    def _remedy(self, x: Tensor) -> str:
+        """Return the end of a message about an x of another type: what would read it; "" if the type is right."""
+        if x.dtype is self._dtype:
+            return ""
+        one_hot = self._dtype is torch.int64
+        as_other = x.dim() == 2 and x.is_floating_point() if one_hot else x.dim() == 1 and checks.is_one_hot(x)
+        return f"; Stepper(..., one_hot={not one_hot}) reads it" if as_other else checks.conversion(x)
 
     def _reset(self, x: Tensor, reset: Any, reset_state: State | None) -> None:
         checks.has_reset(reset)
@@ -131,6 +139,7 @@ class Stepper:
         dtype = self._narrow or self._y.dtype
         for values in given:
             checks.dense("the state", values)
+            fit.memory({"the state": values})
             if values.dtype != dtype or not values.is_cpu:
                 raise ValueError(f"the state is {values.dtype} on {values.device}, expected {dtype} on cpu")
         for of_layers, values in zip(targets, given, strict=True):

@@ -171,7 +171,7 @@ def _end_at_the_floor(axes: Axes) -> None:
         return
     axes.set_ylim(FLOOR, max(high, 10 * FLOOR))
     axes.axhline(FLOOR, color=SCALE, linewidth=1.2, linestyle=":", zorder=0, gid="floor")
-    said = f"what is below {FLOOR:g} is not shown"
+    said = f"values below {FLOOR:g} are not shown"
     axes.text(0.01, 0.015, said, transform=axes.transAxes, color=SCALE, fontsize=8, va="bottom")
 
 

@@ -45,7 +45,7 @@ def log_lines(lines: Mapping[str, NDArray[Any]], *, across: str, up: str, floor:
     ticks, under = sorted({round(k * last / 5) for k in range(6)}), HEIGHT - BELOW + 16
     parts += [f'<text x="{x(at):.1f}" y="{under}" text-anchor="middle">{at}</text>' for at in ticks]
     if below:
-        said = f"what is below {floor:g} is not shown"
+        said = f"values below {floor:g} are not shown"
         parts.append(f'<text x="{WIDTH - 10}" y="{y(low) - 5:.1f}" text-anchor="end">{said}</text>')
     box = f'x="{LEFT}" y="{ABOVE}" width="{width}" height="{height}"'
     parts.append(f'<svg {box} viewBox="{LEFT} {ABOVE} {width} {height}" overflow="hidden">')
