@@ -18,7 +18,8 @@ import torch
 from unrolled.cli import run
 
 UNROLLED = [sys.executable, "-m", "unrolled"]
-SMALL = ["--cell", "gru", "--hidden-size", "8", "--batch-size", "4", "--bptt", "16", "--max-steps", "12"]
+BRIEF = ["--cell", "gru", "--hidden-size", "8", "--batch-size", "4", "--max-steps", "12"]
+SMALL = [*BRIEF[:6], "--bptt", "16", *BRIEF[6:]]  # for a stream
 OURS = {"OMP_NUM_THREADS": "1", "COLUMNS": "120", "NO_COLOR": "1"}
 ENVIRONMENT = os.environ | OURS
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.commands.command_line import ENVIRONMENT, SMALL, UNROLLED, refusal, unrolled
+from tests.commands.command_line import BRIEF, ENVIRONMENT, SMALL, UNROLLED, refusal, unrolled
 from unrolled.corpus.anbn import anbn
 
 BAD_DATA = {
@@ -63,7 +63,7 @@ def test_odd_but_usable_data_trains(data, note, V, tmp_path):
 
 def test_one_repeated_sequence_of_one_symbol_is_a_vocabulary_of_one(tmp_path):
     (tmp_path / "data.txt").write_text("aa\n" * 40)
-    done = unrolled("train", tmp_path / "data.txt", "--lines", "--out", tmp_path / "run", *SMALL)
+    done = unrolled("train", tmp_path / "data.txt", "--lines", "--out", tmp_path / "run", *BRIEF)
     assert (done.returncode, done.stderr) == (0, b"")
     assert "V 3," in done.stdout.decode()
 
@@ -113,7 +113,7 @@ def test_five_strings_train_with_nothing_held_out_and_say_so(tmp_path):
     (tmp_path / "anbn.jsonl").write_text("".join(json.dumps(string) + "\n" for string in anbn()))
     shown = []
     for data in ("anbn.jsonl", "anbn"):
-        done = unrolled("train", data, "--out", f"run-{data}", *SMALL, cwd=tmp_path)
+        done = unrolled("train", data, "--out", f"run-{data}", *BRIEF, cwd=tmp_path)
         assert done.returncode == 0
         (note,) = done.stderr.decode().splitlines()
         assert note.endswith(

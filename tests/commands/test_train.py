@@ -186,7 +186,8 @@ def test_vocabulary_that_cannot_be_made_is_refused(flags, said, tmp_path):
     [
         (["--momentum", "0.5"], "--momentum 0.5 has no effect: adamw has none"),
         (["--plateau-factor", "0.3"], "--plateau-factor 0.3 has no effect: only --schedule plateau has one"),
-        (["--split-by", "block", "--split-seed", "3"], "--split-seed 3 has no effect: blocks are cut in the order"),
+        (["--split-by", "block", "--split-seed", "3"], "--split-seed 3 has no effect: a stream is split in its order"),
+        (["--lines", "--split-by", "block", "--split-seed", "3"], "the data is split in its order"),
         (["--optimiser", "sgd", "--learning-rate", "1", "--momentum", "0.5"], None),
     ],
 )

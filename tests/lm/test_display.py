@@ -170,6 +170,7 @@ def test_run_goes_on_where_the_baseline_cannot_be_counted(monkeypatch):
     assert "baseline" not in text
 
 
+@pytest.mark.filterwarnings("ignore:validate_every=4 has no effect")
 def test_run_without_validation_data_has_no_baseline():
     text = shown(validation=0)
     assert "ended by max_steps" in text

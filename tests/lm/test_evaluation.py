@@ -22,7 +22,8 @@ def trained(corpus, steps=60, **options):
     model = SequenceModel(
         ModelConfig(cell="gru", hidden_size=8, **options), corpus.vocabulary, framed=not corpus.stream
     )
-    train(model, corpus, TrainingConfig(learning_rate=0.02, max_steps=steps, max_epochs=0, batch_size=4, bptt=16))
+    cut = {"bptt": 16} if corpus.stream else {}
+    train(model, corpus, TrainingConfig(learning_rate=0.02, max_steps=steps, max_epochs=0, batch_size=4, **cut))
     return model
 
 

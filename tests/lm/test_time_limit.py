@@ -48,7 +48,8 @@ def trained(out, corpus, resume=False, **options):
     torch.manual_seed(0)
     config = ModelConfig(cell="gru", hidden_size=3, dropout=0.2, weight_dropout=0.2)
     model = SequenceModel(config, corpus.vocabulary, framed=not corpus.stream)
-    training = TrainingConfig(**{"max_epochs": 0, "batch_size": 2, "bptt": 4} | options)
+    cut = {"bptt": 4} if corpus.stream else {}
+    training = TrainingConfig(**{"max_epochs": 0, "batch_size": 2} | cut | options)
     return train(model, corpus, training, out, resume=resume)
 
 

@@ -192,6 +192,7 @@ class Overwrite(Callback):
             run.optimiser.flat.values.data[0] = self.number
 
 
+@pytest.mark.filterwarnings("ignore:validate_every=4 has no effect")
 @pytest.mark.parametrize(
     ("validation", "found"), [(0.1, "validation loss nan nats per symbol"), (0, "a weight is not finite")]
 )

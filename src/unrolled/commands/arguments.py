@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -97,14 +96,6 @@ def refuse_unused(given: Collection[str], chosen: str, obeyed: Mapping[str, str]
             raise WrongUse(
                 f"{option(name)} does nothing for {option(by, chosen) if by else chosen}; it is for {takers}"
             )
-
-
-def note_unused(config: Any, unused: Mapping[str, str]) -> None:
-    """Note each option that differs from its default and has no effect; `unused` says why, by name."""
-    for name, why in unused.items():
-        value = getattr(config, name)
-        if value != getattr(type(config), name):
-            warnings.warn(f"{option(name, value)} has no effect: {why}", stacklevel=3)
 
 
 def plainly(error: CycloptsError, arguments: Sequence[str]) -> str:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, ArgumentCollection, Parameter, Token
 
 from unrolled.commands import Flag, Model, WrongUse, examples, inputs
-from unrolled.commands.arguments import check_numbers, note_unused
+from unrolled.commands.arguments import check_numbers
 from unrolled.commands.console import as_json, printable, write_out
 from unrolled.config.checks import PositiveInt
 from unrolled.config.data import ReadingConfig
 from unrolled.config.generation import GenerationConfig
-from unrolled.config.options import typed
+from unrolled.config.options import note_idle, typed
 
 if TYPE_CHECKING:
     from unrolled.saved.vocabulary import Text, Vocabulary
@@ -28,9 +28,10 @@ SEEDS = 1 << 31
 
 
 def _own_seed(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Give a call without --seed a seed of its own, so that each writes another text."""
-    seed = next(argument for argument in arguments if argument.name == "--seed")
-    if not seed.tokens:
+    """Give a call that draws, without --seed, a seed of its own, so that each writes another text."""
+    seed, strategy = (next(each for each in arguments if each.name == name) for name in ("--seed", "--strategy"))
+    draws = all(token.value == "sample" for token in strategy.tokens)
+    if draws and not seed.tokens:
         seed.append(Token(keyword=seed.name, value=str(secrets.randbelow(SEEDS)), source="chance"))
 
 
@@ -72,11 +73,7 @@ def generate(
     """
     if count > 1 and options.strategy != "sample":
         raise WrongUse(f"--count is {count}, but {options.strategy} finds the same text each time; use sample")
-    if options.strategy != "sample":
-        drawing = ("temperature", "top_k", "top_p", "min_p")
-        note_unused(options, dict.fromkeys(drawing, f"{options.strategy} draws nothing"))
-    if options.strategy != "beam":
-        note_unused(options, {"beam_width": "only --strategy beam keeps several texts"})
+    note_idle(options, options.without_effect())
     from unrolled.runtime.text import TextModel
     from unrolled.runtime.unknown import never_written
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from cyclopts import Parameter
 
 from unrolled.commands import WrongUse
-from unrolled.config.data import DataConfig, ReadingConfig
-from unrolled.config.options import option, typed
+from unrolled.config.data import DataConfig, Format, ReadingConfig
+from unrolled.config.options import note_idle, option, typed
 from unrolled.words import counted
 
 if TYPE_CHECKING:
@@ -59,6 +59,24 @@ def named(data: Sequence[str]) -> list[str]:
         return path.is_file() or (path.is_dir() and any(path.iterdir()) and not is_model_or_run(path))
 
     return [f"./{name}" if name in PACKAGED and is_data(Path(name)) else name for name in data]
+
+
+def note_unread(config: DataConfig, corpus: Corpus, names: Sequence[str] = ()) -> None:
+    """Warn of options that do nothing for the data of a corpus; its files have names, if they are not its sources."""
+    from unrolled.corpus.prepared import is_prepared
+
+    names = names or corpus.sources
+    if not is_prepared(names[0]):  # for which all was decided before
+        as_bytes = corpus.vocabulary.tokenizer.reads_bytes
+        format = _format(names, config)
+        note_idle(config, config.without_effect(format, as_bytes, corpus.stream))
+
+
+def _format(names: Sequence[str], config: DataConfig) -> Format:
+    from unrolled.corpus.reading import Source
+    from unrolled.corpus.records import format_of
+
+    return format_of([Source(Path(name)) for name in names], config)
 
 
 def origin(data: Sequence[str], config: DataConfig, corpus: Corpus) -> dict[str, Any]:
@@ -127,7 +145,9 @@ def read_other(data: Sequence[str], reading: ReadingConfig, saved: Mapping[str, 
     from unrolled.corpus.reading import CorpusError
 
     refuse_held_out(data)
-    corpus = read(named(data), _whole(reading, saved, data), vocabulary)
+    config = _whole(reading, saved, data)
+    corpus = read(named(data), config, vocabulary)
+    note_idle(reading, reading.without_effect(_format(corpus.sources, config), vocabulary.tokenizer.reads_bytes))
     refuse_other_shape(corpus, data, saved["framed"])
     inputs, ids = ", ".join(data), corpus.train.ids
     unk = float((ids == vocabulary.unk_id).sum() / max(1, (ids != vocabulary.eos_id).sum()))
@@ -194,14 +214,16 @@ def read_text(model: Path, text: str | None, file: Path | None, reading: Reading
     loaded = SavedModel.load(model)
     config = _whole(reading, loaded.origin, [str(file or STANDARD_INPUT)])
     whole: str | bytes
+    as_bytes = loaded.vocabulary.tokenizer.reads_bytes
     if text is not None and text != STANDARD_INPUT:
         whole = typed(text)
+        note_idle(reading, reading.without_effect(None, as_bytes))
     else:
         source = files.Source(file, encoding=config.encoding)
         format = format_of([source], config)
+        note_idle(reading, reading.without_effect(format, as_bytes))
         if format != "text" or config.separator:
             return [record for _, record in records(source, format, config)]
-        as_bytes = loaded.vocabulary.tokenizer.reads_bytes
         whole = b"".join(files.byte_blocks(source)) if as_bytes else "".join(files.text_blocks(source))
     return lines(whole) if config.lines else [whole]
 

@@ -53,6 +53,7 @@ def prepare(
         processes: Processes that encode in parallel, by default one for each processor.
     """
     from unrolled.core import default_threads
+    from unrolled.corpus import finding
     from unrolled.corpus.corpus import Corpus
     from unrolled.corpus.preparing import prepare as encode
 
@@ -62,6 +63,8 @@ def prepare(
     with _shown(console) as progress:
         encode(data, out, dataset, processes=processes or default_threads(), progress=progress)
     corpus = Corpus.read(out)
+    sources = finding.find_sources(data, dataset.include, dataset.encoding)
+    inputs.note_unread(dataset, corpus, [*map(str, sources)])
     size = sum(file.stat().st_size for file in out.iterdir() if file.is_file())
     console.print(f"{corpus!r}", soft_wrap=True)
     console.print(f"made {out}, {sized(size)}; train on it with: {command('train', out)}", soft_wrap=True)

@@ -59,6 +59,8 @@ def sweep(
     """
     config = _read(toml)
     corpus = inputs.read(inputs.named(config.sources), config.data)
+    with named_as_flags(False):
+        inputs.note_unread(config.data, corpus)
 
     from unrolled.lm.sweep import Sweep, shown  # here, so that a mistake in the data is reported before torch is loaded
 

@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 from cyclopts.types import ExistingTomlPath
 
 from unrolled.commands import Flag, WrongUse, command, examples, inputs, recipe, starting_point
-from unrolled.commands.arguments import WrappedHelp, check_numbers, note_unused
+from unrolled.commands.arguments import WrappedHelp, check_numbers
 from unrolled.commands.configuration import fill_in
 from unrolled.commands.console import PlainConsole
 from unrolled.commands.evaluate import held_out, report
@@ -22,7 +22,7 @@ from unrolled.commands.together import together
 from unrolled.config.checks import Positive, bytes_of
 from unrolled.config.data import DataConfig
 from unrolled.config.model import ModelConfig
-from unrolled.config.options import option
+from unrolled.config.options import note_idle, option
 from unrolled.config.training import CHOSEN, TrainingConfig
 from unrolled.words import counted
 
@@ -117,20 +117,19 @@ def _train(
     if dataset.include and not any(Path(name).is_dir() for name in sources):
         said = option("include", dataset.include)
         warnings.warn(f"{said} has no effect: it chooses the files of a folder, and no folder is named", stacklevel=2)
-    if training.optimiser == "adamw":
-        note_unused(training, {"momentum": "adamw has none"})
-    if training.schedule != "plateau":
-        note_unused(training, dict.fromkeys(("plateau_patience", "plateau_factor"), "only --schedule plateau has one"))
-    if dataset.split_by == "block":
-        note_unused(dataset, {"split_seed": "blocks are cut in the order of the data"})
     limit = bytes_of("memory", memory) if memory is not None else None
     console = PlainConsole(quiet=not ranks.first)
     begun = starting_point.load(start, model, dataset) if start else None
     vocabulary = begun.vocabulary if begun else None
     if dry_run:
         corpus = inputs.read(sources, dataset, vocabulary, extend=begun is not None)
+        if not begun:
+            inputs.note_unread(dataset, corpus)
         shown = recipe.chosen(corpus, model, training, minutes, memory, begun is not None)
         recipe.show(console, corpus, shown, ranks.size)
+        note_idle(
+            shown.training, shown.training.without_effect(stream=corpus.stream, validated=bool(corpus.validation))
+        )
         return
     out = Path(ranks.told(str(out or _new_name(sources))))
     again = command("train", "--resume", "--out", out)
@@ -145,6 +144,8 @@ def _train(
         if resume:
             vocabulary = starting_point.vocabulary_of(out)
         corpus = inputs.read(sources, dataset, vocabulary, extend=begun is not None)
+        if not (resume or begun):  # which read as the data was read before
+            inputs.note_unread(dataset, corpus)
 
         import torch  # here, so that a mistake in the data is reported before two seconds of import
 

@@ -7,7 +7,7 @@ from io import BytesIO, TextIOWrapper
 from typing import Literal
 
 from unrolled.config.checks import Count, PositiveInt, Seed, Share, check_fields
-from unrolled.config.options import option
+from unrolled.config.options import idle_of, option
 
 #: What one symbol is; unrolled.saved.tokenizers has a tokenizer for each.
 SymbolKind = Literal["characters", "symbols", "bytes", "words", "words-and-marks", "bpe"]
@@ -38,6 +38,18 @@ class ReadingConfig:
     header: bool | None = None
     delimiter: str | None = None
     encoding: str | None = None
+
+    def without_effect(self, format: Format | None, as_bytes: bool) -> dict[str, str]:
+        """Return the options that are set and do nothing for the data, each with why.
+
+        Args: the format of the data, None for a text as typed; whether its text is read byte for byte.
+
+        >>> ReadingConfig(delimiter=";").without_effect("text", as_bytes=False)
+        {'delimiter': 'only CSV has cells'}
+        """
+        if format is None:
+            return idle_of(self, dict.fromkeys(set(asdict(self)) - {"lines"}, "a text as typed is read as it is"))
+        return idle_of(self, _unread(format, as_bytes))
 
     def over(self, own: DataConfig, framed: bool) -> DataConfig:
         """Return the config of a model's own data with these changes; `framed` says whether it learned sequences.
@@ -123,6 +135,33 @@ class DataConfig:
         if not _is_text_encoding(self.encoding):
             legal = "the name of an encoding, such as utf-8, latin-1 or cp1252"
             raise ValueError(f"{option('encoding')} is {self.encoding!r}; it must be {legal}")
+
+    def without_effect(self, format: Format, as_bytes: bool, stream: bool) -> dict[str, str]:
+        """Return the options that are set and do nothing beside the others and the data, each with why.
+
+        Args: the format of the data; whether its text is read byte for byte, and whether it is one stream.
+
+        >>> DataConfig(header=False, split_seed=3).without_effect("text", as_bytes=False, stream=True)
+        {'header': 'only CSV has cells', 'split_seed': 'a stream is split in its order'}
+        """
+        idle = _unread(format, as_bytes and not self.separator)
+        if not self.validation + self.test:
+            idle |= dict.fromkeys(("split_by", "split_seed"), "nothing is held out")
+        elif self.split_by == "block" or (self.split_by == "auto" and stream):
+            idle["split_seed"] = f"{'a stream' if stream else 'the data'} is split in its order"
+        return idle_of(self, idle)
+
+
+def _unread(format: Format, as_bytes: bool) -> dict[str, str]:
+    """Return the options that say nothing about data of a format, each with why."""
+    unread = {} if format == "csv" else dict.fromkeys(("header", "delimiter"), "only CSV has cells")
+    if format != "text":
+        unread["lines"] = "each record is a sequence already"
+    if format == "parquet":
+        unread["encoding"] = "Parquet says how its text is encoded"
+    if format == "text" and as_bytes:
+        unread["encoding"] = "bytes are read as they are"
+    return unread
 
 
 def _is_text_encoding(name: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from unrolled.config.checks import Count, PositiveInt, Seed, check_fields
-from unrolled.config.options import option
+from unrolled.config.options import idle_of, option
 
 
 @dataclass(frozen=True)
@@ -45,3 +45,16 @@ class GenerationConfig:
             greedy = option("strategy", "greedy")
             raise ValueError(f"{option('temperature')} is 0; to take the likeliest symbol each time, use {greedy}")
         check_fields(self)
+
+    def without_effect(self) -> dict[str, str]:
+        """Return the options that are set and do nothing beside the strategy, each with why.
+
+        >>> GenerationConfig(strategy="greedy", top_k=3).without_effect()
+        {'top_k': 'greedy draws nothing'}
+        """
+        idle: dict[str, str] = {}
+        if self.strategy != "sample":
+            idle = dict.fromkeys(("temperature", "top_k", "top_p", "min_p", "seed"), f"{self.strategy} draws nothing")
+        if self.strategy != "beam":
+            idle["beam_width"] = f"only {option('strategy', 'beam')} keeps several texts"
+        return idle_of(self, idle)

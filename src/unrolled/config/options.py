@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 _flags = ContextVar("flags", default=False)
 
@@ -33,6 +35,22 @@ def option(name: str, value: object = None) -> str:
 def typed(text: str) -> str:
     r"""Return a text as it was meant that was typed on the command line, where \n is a line end."""
     return text.replace("\\n", "\n")
+
+
+def idle_of(config: Any, whys: Mapping[str, str]) -> dict[str, str]:
+    """Return those of the options, each with why it would do nothing, that differ from their defaults.
+
+    >>> from unrolled.config.training import TrainingConfig
+    >>> idle_of(TrainingConfig(momentum=0.5), {"momentum": "adamw has none", "patience": "nothing is held out"})
+    {'momentum': 'adamw has none'}
+    """
+    return {name: why for name, why in whys.items() if getattr(config, name) != getattr(type(config), name)}
+
+
+def note_idle(config: Any, whys: Mapping[str, str]) -> None:
+    """Warn of each option of a config that does nothing; `whys` says why, by name."""
+    for name, why in whys.items():
+        warnings.warn(f"{option(name, getattr(config, name))} has no effect: {why}", stacklevel=4)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from unrolled.config.checks import Count, NonNegative, Positive, PositiveInt, Precision, Seed, Share, check_fields
-from unrolled.config.options import option
+from unrolled.config.options import idle_of, option
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,27 @@ class TrainingConfig:
         if not (self.max_steps or self.max_epochs or self.max_minutes):
             steps, epochs, minutes = map(option, ("max_steps", "max_epochs", "max_minutes"))
             raise ValueError(f"{steps}, {epochs} and {minutes} are all 0; give one, or training never ends")
+
+    def without_effect(self, *, stream: bool, validated: bool) -> dict[str, str]:
+        """Return the options that are set and do nothing beside the others and the data, each with why.
+
+        Args: whether the data is one stream, and whether some of it is held out for validation.
+
+        >>> TrainingConfig(momentum=0.5, bptt=32).without_effect(stream=True, validated=True)
+        {'momentum': 'adamw has none'}
+        """
+        idle: dict[str, str] = {}
+        if self.optimiser == "adamw":
+            idle["momentum"] = "adamw has none"
+        if self.schedule != "plateau":
+            idle["plateau_patience"] = idle["plateau_factor"] = f"only {option('schedule', 'plateau')} has one"
+        if not stream:
+            idle["bptt"] = "only a stream is cut; a sequence is read whole"
+        if not validated:
+            none = f"there is no validation data; hold some out, with {option('validation', 0.05)}"
+            idle |= dict.fromkeys(("validate_every", "patience"), none)
+            idle |= {"schedule": none} if self.schedule == "plateau" else {}
+        return idle_of(self, idle)
 
 
 #: Fields that say when a run ends; the cosine schedule ends there too.

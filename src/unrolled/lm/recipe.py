@@ -296,7 +296,8 @@ def _steps(plan: _Plan) -> None:
         reason = "keeps weights small, smaller if there is little data"
         plan.choose("weight_decay", round(min(MOST_DECAY, decay), 3), reason)
     plan.choose("schedule", "cosine", "it falls to zero at the end of the run")
-    plan.choose("warmup_steps", min(100, int(plan.steps / 20)), "large steps at the start upset the gates")
+    if warmup := min(100, int(plan.steps / 20)):
+        plan.choose("warmup_steps", warmup, "large steps at the start upset the gates")
 
 
 def _rounded(rate: float) -> float:
@@ -325,9 +326,12 @@ def _reports(plan: _Plan) -> None:
     step = plan.batch * plan["accumulate"] / plan.speed.symbols_per_second(plan.model(), plan.facts.V)
     validation = plan.facts.validated * step / plan.batch / 3 + SAVING  # without gradients a symbol takes a third
     count = min(VALIDATIONS, max(LEAST_VALIDATIONS, int(REPORTING * plan.steps * step / validation)))
-    reason = f"{counted(count, 'validation')} in about {counted(round(plan.steps), 'step')}"
-    plan.choose("validate_every", max(LEAST_STEPS, int(plan.steps / count)), reason)
-    plan.choose("checkpoint_every", plan["validate_every"], "a resumed run repeats little")
+    every = max(LEAST_STEPS, int(plan.steps / count))
+    if plan.facts.validated:
+        times = counted(max(1, round(plan.steps / every)), "validation")
+        plan.choose("validate_every", every, f"{times} in about {counted(round(plan.steps), 'step')}")
+        every = plan["validate_every"]
+    plan.choose("checkpoint_every", every, "a resumed run repeats little")
     plan.choose("log_every", max(TrainingConfig.log_every, int(plan.steps / LINES)), f"at most {LINES:,} lines")
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from unrolled.config.options import option
+from unrolled.config.options import note_idle, option
 from unrolled.config.training import TrainingConfig
 from unrolled.core import has_bfloat16_units
 from unrolled.corpus.corpus import Corpus
@@ -137,13 +137,8 @@ class Run:
             warnings.warn(
                 f"{narrow} brings no speed here: without units for it, bfloat16 is multiplied as float32", stacklevel=3
             )
-        if not len(corpus.validation):
-            for given in _without_effect(config):
-                warnings.warn(
-                    f"{given} has no effect: there is no validation data; hold some out, with "
-                    f"{option('validation', 0.05)}",
-                    stacklevel=3,
-                )
+        validated = len(corpus.validation) > 0
+        note_idle(config, config.without_effect(stream=corpus.stream, validated=validated))
 
     @property
     def writes(self) -> bool:
@@ -360,11 +355,3 @@ def _total_steps(config: TrainingConfig, batches_per_epoch: int) -> int:
     """Return where the schedule ends: the nearer of max_steps and max_epochs, 0 if neither is given."""
     by_epochs = config.max_epochs * batches_per_epoch // config.accumulate
     return min(config.max_steps or by_epochs, by_epochs or config.max_steps)
-
-
-def _without_effect(config: TrainingConfig) -> Iterator[str]:
-    """Yield the options that nothing comes of without validation data."""
-    if config.patience:
-        yield option("patience", config.patience)
-    if config.schedule == "plateau":
-        yield option("schedule", config.schedule)

@@ -105,8 +105,8 @@ def test_several_processes_train_as_one_by_autograd(apart, tmp_path):
 @pytest.mark.parametrize("name", ["stream-gru-adamw-cosine", "sequences-lstm-sgd-plateau-accumulate"])
 def test_run_that_is_resumed_by_as_many_processes_has_the_same_bytes(name, apart, tmp_path):
     corpus, model, training = KINDS[name]
-    corpus, cut = corpus(), replace(training, max_steps=43, schedule="constant")
-    training = replace(training, schedule="constant")
+    training = replace(training, schedule="constant", plateau_patience=TrainingConfig.plateau_patience)
+    corpus, cut = corpus(), replace(training, max_steps=43)
     trained_by(3, corpus, model, training, tmp_path / "whole", apart=apart)
     trained_by(3, corpus, model, cut, tmp_path / "cut", apart=apart)
     trained_by(3, corpus, model, training, tmp_path / "cut", apart=apart, resume=True)
