@@ -52,7 +52,9 @@ def network_of(module: Any, *, head: When = "each", one_hot: bool = False) -> Ne
     if parts and isinstance(parts[0], torch.nn.Embedding):
         embedding = array_of(parts.pop(0).weight)
     if len(parts) > 1 and isinstance(parts[-1], torch.nn.Softmax):
-        softmax = bool(parts.pop())
+        softmax = True
+        if cast(torch.nn.Softmax, parts.pop()).dim == 0:
+            raise TypeError("Softmax has dim=0, so it is one over steps; give dim=-1, the axis of a head's predictions")
     if len(parts) > 1 and isinstance(parts[-1], torch.nn.Linear):
         linear = parts.pop()
         after = Head(array_of(linear.weight), None if linear.bias is None else array_of(linear.bias), head, softmax)
