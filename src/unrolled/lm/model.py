@@ -320,8 +320,7 @@ class SequenceModel(torch.nn.Module):
             folder = hub.downloaded(folder, **options, local_files_only=local_files_only, token=token)
         saved = SavedModel.load(folder)
         model = cls(replace(saved.model, **changes), saved.vocabulary, framed=saved.framed)
-        if saved.tensors["head.bias"].dtype == np.float64:
-            model.double()
+        model.to(torch.from_numpy(saved.tensors["head.bias"]).dtype)  # whatever the default type is
         model.load_tensors(saved.tensors)
         return model.eval()
 
