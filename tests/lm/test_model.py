@@ -245,6 +245,11 @@ def test_model_whose_memory_was_freed_is_not_saved(tmp_path):
         model.save_pretrained(tmp_path / "model")
 
 
+def test_model_without_numbers_is_not_saved(tmp_path):
+    with pytest.raises(ValueError, match=r"start is on the meta device, so it has no numbers"):
+        model_of().to("meta").save_pretrained(tmp_path / "model")
+
+
 @pytest.mark.parametrize("part", ["rnn", "head", "embedding"])
 def test_hook_that_saving_leaves_out_is_warned_of(part, tmp_path):
     model = model_of(embedding_size=5)

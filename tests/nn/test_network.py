@@ -109,6 +109,24 @@ def test_what_changes_no_number_may_be_there():
 
 
 @pytest.mark.parametrize("whole", [list, lambda parts: module_of(network_of(parts))], ids=["parts", "module"])
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda m: m.bfloat16(), r"torch\.bfloat16, which numpy lacks; convert the model"),
+        (lambda m: m.to(torch.float8_e4m3fn), r"torch\.float8_e4m3fn, which numpy lacks"),
+        (lambda m: m.to("meta"), "on the meta device, so it has no numbers"),
+    ],
+    ids=["bfloat16", "float8", "meta"],
+)
+def test_weight_without_numbers_of_numpys_is_not_saved(change, what, whole):
+    module = whole([torch.nn.Embedding(9, 4), GRU(4, 6)])
+    if isinstance(module, list):
+        module = torch.nn.ModuleList(module)
+    with pytest.raises(ValueError, match=f"a weight is {what}"):
+        network_of(change(module))
+
+
+@pytest.mark.parametrize("whole", [list, lambda parts: module_of(network_of(parts))], ids=["parts", "module"])
 @pytest.mark.parametrize("part", [0, 1, 2], ids=["embedding", "layer", "head"])
 def test_weight_whose_memory_was_freed_is_not_saved(part, whole):
     parts = [torch.nn.Embedding(9, 4), GRU(4, 6), torch.nn.Linear(6, 9)]

@@ -354,7 +354,7 @@ class SequenceModel(torch.nn.Module):
     def tensors(self) -> dict[str, np.ndarray]:
         """Return every weight by its stored name, as a call reads it if it is computed; a shared one appears once.
 
-        Raises: ValueError for bfloat16, which numpy lacks, and for a tied model whose head was given another matrix.
+        Raises: ValueError for a type that numpy lacks, and for a tied model whose head was given another matrix.
         """
         with self.evaluating():  # spectral norms go on learning in training
             for part in self.parts:
