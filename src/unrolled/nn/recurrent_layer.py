@@ -120,9 +120,7 @@ class RecurrentLayer(OwnNames, torch.nn.RNNBase):
             checks.embedding(embedding, x, W, self.input_size)
             D = 2 if self.bidirectional else 1
             x, weights[:D] = first_input(x, weights[:D], embedding, layout)
-        autocast = dispatch.autocast_type(x)
-        if self.stock is torch.nn.GRU or W.dtype not in checks.CAST:  # as torch: its GRU ignores autocast
-            autocast = None
+        autocast = dispatch.narrowed(self.stock, x, W)
         beyond_torch = self.beyond_torch or lengths is not None or reset is not None or trace or checks.is_one_hot(x)
         if dispatch.goes_to_torch(x, W, beyond_torch):
             y, finals = of_torch(self, x, states or self._zeros(x, layout), layout, weights)
