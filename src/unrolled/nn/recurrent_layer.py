@@ -169,7 +169,7 @@ class RecurrentLayer(OwnNames, torch.nn.RNNBase):
         else:
             x = input
             batched = checks.rank(name, x, lowest=2)
-            checks.state_ranks(states, batched)
+            checks.state_ranks(states, batched, x)
             if not batched:
                 fit.dense(x, states, [])
                 axis = 0 if batch_first else 1
