@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import PackedSequence
 from unrolled.config.checks import CheckpointSteps, check_checkpoint_steps
 from unrolled.core.fields import Layout, Weights
 from unrolled.nn import checks, dispatch, fit
-from unrolled.nn.layout import Arguments, Arrangement, Rows
+from unrolled.nn.layout import Arguments, Arrangement, Rows, output_and_state
 from unrolled.nn.modules import OwnNames, as_leaf, check_count, is_hooked, named, refuse_script, sharing_parameters
 from unrolled.nn.network import save
 from unrolled.nn.reach import batch_size, is_traced, open_batch_size
@@ -322,7 +322,7 @@ class RecurrentLayer(OwnNames, torch.nn.RNNBase):
         if reset is not None:
             checks.resets(x, reset)
             more["reset"] = reset.unsqueeze(axis)
-        y, state = self(x.unsqueeze(axis), state, **more)
+        y, state = output_and_state(self, self(x.unsqueeze(axis), state, **more))
         return y.squeeze(axis), state
 
     def gate(self, name: str, layer: int = 0, reverse: bool = False) -> Tensor:
