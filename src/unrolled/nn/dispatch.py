@@ -106,7 +106,7 @@ def layer(
     [1.0, 2.0]
     """
     layout = Layout(batch_first, lengths, batch_sizes, reset)
-    named = [Weights(*direction) for direction in weights]
+    named = fit.forms(x, h_0, c_0, weights, reset_state)
     fit.kind_of_layer(kind, (c_0, reset_state[1]), named)
     fit.layout(x, layout)
     if any(s is not None for s in reset_state):
