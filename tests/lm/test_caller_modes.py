@@ -90,3 +90,13 @@ def test_models_together_have_the_numbers_of_outside(mode):
     with MODES[mode]():
         got = logits()
     assert torch.equal(got, want)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_model_is_loaded_in_its_own_type(dtype, tmp_path):
+    model = model_of("embedded").to(dtype)
+    model.save_pretrained(tmp_path)
+    with default_dtype(torch.float64 if dtype == torch.float32 else torch.float16):
+        again = SequenceModel.from_pretrained(tmp_path)
+    assert {p.dtype for p in (*again.parameters(), *again.buffers())} == {dtype}
+    assert all(map(torch.equal, again.parameters(), model.parameters()))

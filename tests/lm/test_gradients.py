@@ -1,5 +1,6 @@
 """The gradient by hand against autograd's, by name, for every option of the model."""
 
+import copy
 from functools import partial
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from torch.nn.utils import prune
 
 from tests.core.cases import assert_same_bits
-from tests.nn.compare import TOLERANCE, assert_close
+from tests.nn.compare import TOLERANCE, assert_all_close, assert_close
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
 from unrolled.corpus.batching import IGNORED
@@ -267,3 +268,17 @@ def test_part_that_computes_more_is_trained_as_it_computes(how, part):
     assert bool(called) == (how in ("hooked", "another"))
     if how == "pruned":
         assert torch.equal(changed.weight == 0, before == 0)
+
+
+@pytest.mark.parametrize("option", [{"padding_idx": 1}, {"max_norm": 0.5}, {"scale_grad_by_freq": True}, {}], ids=str)
+def test_embedding_that_does_more_is_trained_as_torch_trains_it(option):
+    class Tripled(torch.nn.Embedding):
+        def forward(self, ids):
+            return 3 * super().forward(ids)
+
+    model = large("gru-embedded", V=6)
+    cls = torch.nn.Embedding if option else Tripled
+    model.embedding = cls(*model.E.shape, _weight=model.E.detach().clone(), **option)
+    batch, other = ragged_batch(6), copy.deepcopy(model)
+    want = gradients(by_autograd, other, batch, None)
+    assert_all_close(gradients(gradient_function(model), model, batch, None), want)

@@ -245,6 +245,11 @@ def test_model_whose_memory_was_freed_is_not_saved(tmp_path):
         model.save_pretrained(tmp_path / "model")
 
 
+def test_model_without_numbers_is_not_saved(tmp_path):
+    with pytest.raises(ValueError, match=r"start is on the meta device, so it has no numbers"):
+        model_of().to("meta").save_pretrained(tmp_path / "model")
+
+
 @pytest.mark.parametrize("part", ["rnn", "head", "embedding"])
 def test_hook_that_saving_leaves_out_is_warned_of(part, tmp_path):
     model = model_of(embedding_size=5)
@@ -270,6 +275,90 @@ def test_embedding_that_does_more_is_called(how):
     with torch.no_grad():
         other.E.mul_(3)
     torch.testing.assert_close(model(ids)[0], other(ids)[0])
+
+
+OPTIONS = {"padding_idx": 3, "max_norm": 0.5, "scale_grad_by_freq": True, "sparse": True}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_options_of_an_embedding_of_torchs_have_effect(option):
+    model, ids = model_of(embedding_size=5), torch.randint(1, 4, (11, 3))
+    model.embedding = torch.nn.Embedding(len(VOCABULARY), 5, **{option: OPTIONS[option]})
+    other = copy.deepcopy(model)
+    logits, _ = model(ids)
+    want = other.head(other.rnn(other.embedding(ids))[0])
+    torch.testing.assert_close(logits, want)
+    logits.square().sum().backward()
+    want.square().sum().backward()
+    got, expected = model.embedding.weight.grad, other.embedding.weight.grad
+    assert got.is_sparse == expected.is_sparse
+    torch.testing.assert_close(got.to_dense(), expected.to_dense())
+
+
+def test_saving_warns_of_an_embedding_that_shortens_rows(tmp_path):
+    model = model_of(embedding_size=5)
+    model.embedding.max_norm = 0.5
+    with pytest.warns(UserWarning, match="read only the weights"):
+        model.save_pretrained(tmp_path)
+
+
+IDS = torch.tensor([[3, 1], [1, 2], [2, 4]])
+H = torch.zeros(1, 2, 9)
+
+
+@pytest.mark.parametrize("embedded", [{}, {"embedding_size": 4, "learned_initial_state": True}], ids=str)
+@pytest.mark.parametrize(
+    ("ids", "error", "message"),
+    [
+        (IDS[:, 0], ValueError, r"ids must be an int64 tensor of shape \(T, B\), got .* \(3,\); give ids\[:, None\]"),
+        (IDS[..., None], ValueError, r"ids must be an int64 tensor of shape \(T, B\), got .* \(3, 2, 1\)"),
+        (IDS.int(), ValueError, r"ids must be .*, got an int32 tensor of shape \(3, 2\); .* input\.long\(\)"),
+        (IDS.float(), ValueError, r"ids must be .*, got a float32 tensor of shape \(3, 2\)"),
+        (IDS.tolist(), TypeError, "ids must be .*, got list"),
+    ],
+)
+def test_wrong_symbols_are_named(ids, error, message, embedded):
+    with pytest.raises(error, match=message):
+        model_of(**embedded)(ids)
+
+
+@pytest.mark.parametrize(
+    ("cell", "state", "came"),
+    [
+        ("gru", H, "Tensor"),
+        ("gru", (H, H), "2 tensors"),
+        ("gru", (H, H, H), "3"),
+        ("lstm", (H,), "1"),
+        ("lstm", H, "T"),
+    ],
+)
+def test_state_of_another_form_is_named(cell, state, came):
+    form = r"\(h, c\)" if cell == "lstm" else r"\(h,\)"
+    with pytest.raises(TypeError, match=f"state must be a tuple, {form}, as a call returns it, got {came}"):
+        model_of(cell=cell)(IDS, state)
+
+
+@pytest.mark.parametrize(
+    "targets", [IDS.T, IDS.flatten(), IDS[:2], IDS.tolist()], ids=["turned", "flat", "short", "list"]
+)
+def test_targets_of_another_shape_than_the_symbols_are_refused(targets):
+    with pytest.raises(ValueError, match=r"targets must be an int64 tensor of shape \(3, 2\), as the ids, got "):
+        model_of().loss(IDS, targets)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_loss_counts_nothing_past_the_length_of_a_row(reduction):
+    model, lengths = model_of(), torch.tensor([3, 1])
+    loss, _ = model.loss(IDS, IDS, lengths=lengths, reduction=reduction)
+    rows = [model.loss(IDS[:T, b, None], IDS[:T, b, None], reduction="sum")[0] for b, T in enumerate(lengths)]
+    torch.testing.assert_close(loss, sum(rows) / (4 if reduction == "mean" else 1))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_model_without_an_embedding_can_be_traced():
+    model = model_of().eval()
+    assert not hasattr(model, "E")
+    torch.testing.assert_close(torch.jit.trace(model, (IDS,))(IDS[:2])[0], model(IDS[:2])[0])
 
 
 @pytest.mark.parametrize("computed", ["pruned", "parametrized"])

@@ -152,3 +152,12 @@ def test_embedding_that_does_not_fit_is_refused(given, error, text):
     x, E = given(ids, E)
     with pytest.raises(error, match=text):
         ours(x, embedding=E)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@SIZES
+def test_layer_that_ignores_autocast_reads_an_embedding_in_float32(V, dtype):
+    gru, E, symbols = unrolled.nn.GRU(I, H), torch.randn(V, I), torch.randint(V, (T, B))
+    want, _ = gru(symbols, embedding=E)
+    with torch.autocast("cpu", dtype):
+        assert torch.equal(gru(symbols, embedding=E)[0], want)

@@ -159,3 +159,31 @@ def test_weights_of_several_types_are_refused_and_not_converted_in_silence(name,
 def test_layer_of_functional_takes_no_input_of_another_type():
     with pytest.raises(RuntimeError, match="x is a float16 tensor"):
         unrolled.nn.functional.layer("GRU", X.half(), None, None, [GOOD])
+
+
+X, RESET = torch.zeros(5, 3, 4), torch.zeros(5, 3, dtype=torch.bool)
+OWN = tuple(unrolled.nn.GRU(4, 6).parameters())
+
+
+@pytest.mark.parametrize(
+    ("x", "h_0", "weights", "reset_state", "message"),
+    [
+        (X.numpy(), None, [OWN], (None, None), "x must be a tensor, got ndarray"),
+        (None, None, [OWN], (None, None), "x must be a tensor, got NoneType"),
+        (X, (X,), [OWN], (None, None), "h_0 must be a tensor, got tuple"),
+        (
+            X,
+            None,
+            OWN,
+            (None, None),
+            r"weights of direction 0 must be a tuple \(W_ih, W_hh, .*\), got a float32 tensor",
+        ),
+        (X, None, [OWN[:1]], (None, None), r"weights of direction 0 must be a tuple .*, got 1 of them"),
+        (X, None, [(*OWN[:3], 1.0)], (None, None), r"b_hh of weights\[0\] must be a tensor, got float"),
+        (X, None, [OWN], X, r"reset_state must be a pair \(h, c\), .*, got a float32 tensor"),
+        (X, None, [OWN], (X,), r"reset_state must be a pair \(h, c\), .*, got tuple"),
+    ],
+)
+def test_arguments_of_functional_that_are_no_tensors_are_named(x, h_0, weights, reset_state, message):
+    with pytest.raises(TypeError, match=message):
+        unrolled.nn.functional.layer("GRU", x, h_0, None, weights, reset=RESET, reset_state=reset_state)

@@ -40,6 +40,17 @@ def test_symbols_of_another_integer_type_are_told_what_to_do(dtype, shape):
         layer(x, embedding=torch.zeros(9, 4))
 
 
+@pytest.mark.parametrize("cls", [unrolled.nn.GRU, unrolled.nn.PeepholeLSTM])
+@pytest.mark.parametrize("embedding", [None, torch.zeros(9, 4)], ids=["", "embedding"])
+def test_symbols_of_another_integer_type_are_told_what_to_do_beside_a_state(cls, embedding):
+    layer, x = cls(4, 6), torch.ones(5, 2, dtype=torch.int32)
+    _, state = layer(x.long())
+    with pytest.raises(RuntimeError, match=f"unbatched 2-D input, hx .*{LONG}"):
+        layer(x, state, embedding=embedding)
+    with pytest.raises(RuntimeError, match=LONG):
+        layer.step(x[0], state)
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_integer_features_are_told_what_torch_says_and_more(name):
     ours, theirs = (getattr(module, name)(4, 6) for module in (unrolled.nn, torch.nn))

@@ -1,5 +1,6 @@
 """Layers and cells as modules: names that are theirs, and what another class takes over from them."""
 
+import inspect
 import warnings
 
 import pytest
@@ -119,3 +120,27 @@ def test_hook_of_loading_gets_the_module_that_is_loaded():
     ours.load_state_dict(weights)
     assert len(seen) == 1
     assert seen[0] is ours
+
+
+class OnlyOutput(unrolled.nn.GRU):
+    def forward(self, x, hx=None):
+        return super().forward(x, hx)[0]
+
+
+class More(unrolled.nn.GRU):
+    def forward(self, x, hx=None):
+        return *super().forward(x, hx), x
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize(("cls", "came"), [(OnlyOutput, "a Tensor"), (More, "3 values")])
+def test_step_of_a_subclass_that_returns_something_else_is_refused(cls, came, batch_first):
+    """Two rows of a batch were taken for the output and the state."""
+    with pytest.raises(TypeError, match=rf"\.step expected its forward to return \(output, state\), got {came}"):
+        cls(4, 6, batch_first=batch_first).step(torch.randn(2, 4))
+
+
+@pytest.mark.parametrize("cls", [unrolled.nn.LSTM, unrolled.nn.PeepholeLSTM])
+def test_tools_that_look_at_the_constructor_find_its_arguments(cls):
+    assert inspect.signature(cls) == inspect.signature(unrolled.nn.LSTM)
+    assert torch.nn.utils.skip_init(cls, 4, 6, dtype=torch.float64).weight_ih_l0.dtype == torch.float64

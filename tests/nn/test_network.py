@@ -71,6 +71,20 @@ def test_module_of_a_network_that_was_pruned_is_no_network(part):
     assert module.network().width == 2
 
 
+def test_embedding_that_shortens_rows_is_no_network():
+    module = module_of(network_of([torch.nn.Embedding(9, 4), GRU(4, 6)]))
+    module.embedding.max_norm = 1.0
+    for whole in (module, [torch.nn.Embedding(9, 4, max_norm=1.0), GRU(4, 6)]):
+        with pytest.raises(TypeError, match="Embedding has a max_norm, which its weights do not say"):
+            network_of(whole)
+
+
+def test_softmax_over_steps_is_no_part_of_a_network():
+    with pytest.raises(TypeError, match="dim=0, so it is one over steps"):
+        network_of([GRU(4, 6), torch.nn.Linear(6, 2), torch.nn.Softmax(0)])
+    assert network_of([GRU(4, 6), torch.nn.Linear(6, 2), torch.nn.Softmax(-1)]).head.softmax
+
+
 def test_sequential_with_a_forward_of_its_own_is_no_network():
     with pytest.raises(TypeError, match="Joined has a forward of its own"):
         network_of(Joined(GRU(4, 6), torch.nn.Linear(6, 2)))
@@ -92,6 +106,24 @@ def test_what_changes_no_number_may_be_there():
     plain.register_forward_hook(lambda *_: called.append(True))  # as what watches a training does
     plain.register_full_backward_hook(lambda *_: None)
     assert network_of(torch.nn.Sequential(plain)).width == 6
+
+
+@pytest.mark.parametrize("whole", [list, lambda parts: module_of(network_of(parts))], ids=["parts", "module"])
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda m: m.bfloat16(), r"torch\.bfloat16, which numpy lacks; convert the model"),
+        (lambda m: m.to(torch.float8_e4m3fn), r"torch\.float8_e4m3fn, which numpy lacks"),
+        (lambda m: m.to("meta"), "on the meta device, so it has no numbers"),
+    ],
+    ids=["bfloat16", "float8", "meta"],
+)
+def test_weight_without_numbers_of_numpys_is_not_saved(change, what, whole):
+    module = whole([torch.nn.Embedding(9, 4), GRU(4, 6)])
+    if isinstance(module, list):
+        module = torch.nn.ModuleList(module)
+    with pytest.raises(ValueError, match=f"a weight is {what}"):
+        network_of(change(module))
 
 
 @pytest.mark.parametrize("whole", [list, lambda parts: module_of(network_of(parts))], ids=["parts", "module"])

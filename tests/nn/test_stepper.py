@@ -119,6 +119,41 @@ def test_stepper_refuses_a_state_of_another_type_and_memory_that_was_freed():
         unn.Stepper(layer, 2)
 
 
+@pytest.mark.parametrize("made", [torch.inference_mode, torch.no_grad])
+@pytest.mark.parametrize("used", [torch.inference_mode, torch.no_grad])
+def test_stepper_works_in_inference_mode_and_outside(make, made, used):
+    layer, x, reset = make(), torch.randn(2, 3, 5), torch.tensor([True, False, True])
+    with made():
+        step = unn.Stepper(layer, 3)
+        step(x[0])
+    with used():
+        _, step.state = layer(x)
+        y = step(x[0], reset=reset)
+        assert torch.equal(y, layer(x[:1], layer(x)[1], reset=reset[None])[0][0])
+
+
+@pytest.mark.parametrize("cell", [unn.GRU, unn.LSTM])
+def test_refused_step_leaves_the_state_as_it_is(cell):
+    def states():
+        return torch.stack([*step.state]) if cell is unn.LSTM else step.state
+
+    step, freed = unn.Stepper(cell(4, 6), 3, one_hot=True), torch.ones(1, 3, 6)
+    step(torch.tensor([1, 2, 3]))
+    before, reset = states().clone(), torch.tensor([True, True, False])
+    freed.untyped_storage().resize_(0)
+    with pytest.raises(IndexError, match="index 9"):
+        step(torch.tensor([1, 9, 2]), reset=reset)
+    with pytest.raises(RuntimeError, match="has elements, but its data is not allocated"):
+        step.state = (torch.ones(1, 3, 6), freed) if cell is unn.LSTM else freed
+    assert torch.equal(states(), before)
+
+
+@pytest.mark.parametrize("module", [torch.nn.GRU(4, 6), unn.GRUCell(4, 6), torch.nn.Sequential(unn.GRU(4, 6)), unn.GRU])
+def test_stepper_of_anything_but_a_layer_is_refused(module):
+    with pytest.raises(TypeError, match=r"Stepper expected an RNN, LSTM or GRU of unrolled\.nn, got "):
+        unn.Stepper(module)
+
+
 def test_copy_of_a_stepper_is_refused_with_what_to_copy_instead():
     step = unn.Stepper(unn.GRU(2, 3))
     for copying in (copy.deepcopy, pickle.dumps):

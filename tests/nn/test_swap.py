@@ -365,6 +365,9 @@ def test_init_refuses_what_it_does_not_know():
         unrolled.nn.init_(unrolled.nn.GRU(3, 5), recurrent="lecun")
     with pytest.raises(TypeError, match=r"init_ expected a layer or cell of unrolled.nn, got GRU"):
         unrolled.nn.init_(torch.nn.GRU(3, 5))
+    for forget_bias in (float("nan"), float("inf"), "1", None):
+        with pytest.raises(ValueError, match=r"forget_bias is .*; it must be a number in "):
+            unrolled.nn.init_(unrolled.nn.LSTM(3, 5), forget_bias=forget_bias)
 
 
 @pytest.mark.parametrize("make", [unrolled.nn.GRU, unrolled.nn.LSTMCell])

@@ -23,7 +23,8 @@ Index = Annotated[int, Meta(ge=-LARGEST, le=LARGEST)]
 #: The largest lag whose Jacobian is asked for: each takes a step back of all unit vectors, milliseconds at H 256.
 Lags = Annotated[int, Meta(ge=1, le=10_000)]
 Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-#: Numbers from 0, above 0, and in [0, 1).
+#: Numbers, those from 0, above 0, and in [0, 1).
+Real = Annotated[float, Meta(ge=-LARGE, le=LARGE)]
 NonNegative = Annotated[float, Meta(ge=0, le=LARGE)]
 Positive = Annotated[float, Meta(gt=0, le=LARGE)]
 Share = Annotated[float, Meta(ge=0, lt=1)]

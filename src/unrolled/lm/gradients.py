@@ -21,6 +21,7 @@ from torch import Tensor
 from unrolled.config.checks import Precision
 from unrolled.config.options import option
 from unrolled.core.fields import LayerTensors, Layout, Weights
+from unrolled.lm.arguments import is_called
 from unrolled.lm.dropout import Mask, add_masked, kept, masked
 from unrolled.lm.loader import Batch
 from unrolled.lm.model import SequenceModel, State
@@ -52,8 +53,8 @@ def gradient_function(
 ) -> GradientFunction:
     """Return `by_hand`, or `by_autograd`.
 
-    That is for a weight that is frozen or computed, for hooks, for methods or layers of the model's own, and for where
-    the core cannot run.
+    That is for a weight that is frozen or computed, for hooks, for methods or layers of the model's own, for an
+    embedding that does more than look up, and for where the core cannot run.
 
     Args: the model; the type that the pass runs in, of which float32 stands for that of the weights; what runs the head
         on a sample of the symbols, None for the softmax over all; what waits for gradients while the walk back goes on.
@@ -62,7 +63,7 @@ def gradient_function(
     layers = [w for direction in model.rnn.weights() for w in direction if w is not None]
     read = (*layers, model.head.weight, model.head.bias, *model.parameters())
     plain = all(w is not None and w.is_leaf and w.requires_grad for w in read)
-    hooked = any(map(is_hooked, (model, *model.parts)))
+    hooked = any(map(is_hooked, (model, *model.parts))) or is_called(model.embedding)
     on_core = dispatch.obstacle(model.head.weight, model.head.weight.dtype) is None and core_reads(*layers)
     function = by_hand if plain and on_core and model.as_made and not hooked else by_autograd
     own_head = not model.as_made or is_hooked(model) or beyond_weights(model.head, hooks_after=False, computing=False)

@@ -25,6 +25,7 @@ from unrolled.config.model import ModelConfig
 from unrolled.config.options import option
 from unrolled.corpus.batching import IGNORED
 from unrolled.formats import hub
+from unrolled.lm.arguments import as_hx, check_symbols, is_called, predicted
 from unrolled.lm.dropout import dropout
 from unrolled.lm.layers import recurrent_layers
 from unrolled.lm.stored_tensors import extended_tensors, stored_tensors
@@ -130,8 +131,9 @@ class SequenceModel(torch.nn.Module):
 
     @property
     def E(self) -> Tensor:
-        """The embedding matrix (V, E) of a model that has one."""
-        assert self.embedding is not None
+        """The embedding matrix (V, E) of a model that has one; AttributeError of one that has none."""
+        if self.embedding is None:
+            raise AttributeError("this model has no embedding: it reads symbols one-hot")
         return computed(self.embedding).weight
 
     @property
@@ -174,12 +176,13 @@ class SequenceModel(torch.nn.Module):
         self, ids: Tensor, state: State | None = None, lengths: Tensor | None = None, reset: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """Return what the head reads, (T, B, H), and the state afterwards; arguments as of :meth:`forward`."""
-        initial = _as_hx(self.initial_state(ids.shape[1])) if state is None or reset is not None else None
-        hx = initial if state is None else _as_hx(state)
-        table = self.embedding
-        x, E = ids, None if table is None else self.E
-        if table is not None and beyond_weights(table, hooks_after=True):
-            x, E = table(ids), None
+        check_symbols(ids)
+        count = self.state_count
+        initial = as_hx(self.initial_state(ids.shape[1]), count) if state is None or reset is not None else None
+        hx = initial if state is None else as_hx(state, count)
+        x, E = ids, None if self.embedding is None else self.E
+        if self.embedding is not None and is_called(self.embedding):
+            x, E = self.embedding(ids), None
         reset_state = None if reset is None else initial
         options = {"lengths": lengths, "reset": reset, "reset_state": reset_state, "embedding": E}
         if self.training and self.config.weight_dropout:
@@ -214,10 +217,11 @@ class SequenceModel(torch.nn.Module):
         Args:
             ids, state, lengths: as :meth:`forward`.
             targets: (T, B) int64, IGNORED where nothing is to be predicted; such a place does not count in the mean.
+                Past the length of a row nothing is predicted.
             reduction: "sum" for the sum over symbols, which adds up over batches of different sizes.
         """
         logits, after = self(ids, state, lengths)
-        logits, targets = logits.flatten(0, 1), targets.flatten()
+        logits, targets = logits.flatten(0, 1), predicted(targets, logits, lengths).flatten()
         return cross_entropy(logits, targets, reduction=reduction, ignore_index=IGNORED), after
 
     def initial_state(self, B: int) -> State:
@@ -316,8 +320,7 @@ class SequenceModel(torch.nn.Module):
             folder = hub.downloaded(folder, **options, local_files_only=local_files_only, token=token)
         saved = SavedModel.load(folder)
         model = cls(replace(saved.model, **changes), saved.vocabulary, framed=saved.framed)
-        if saved.tensors["head.bias"].dtype == np.float64:
-            model.double()
+        model.to(torch.from_numpy(saved.tensors["head.bias"]).dtype)  # whatever the default type is
         model.load_tensors(saved.tensors)
         return model.eval()
 
@@ -351,7 +354,7 @@ class SequenceModel(torch.nn.Module):
     def tensors(self) -> dict[str, np.ndarray]:
         """Return every weight by its stored name, as a call reads it if it is computed; a shared one appears once.
 
-        Raises: ValueError for bfloat16, which numpy lacks, and for a tied model whose head was given another matrix.
+        Raises: ValueError for a type that numpy lacks, and for a tied model whose head was given another matrix.
         """
         with self.evaluating():  # spectral norms go on learning in training
             for part in self.parts:
@@ -392,8 +395,3 @@ class SequenceModel(torch.nn.Module):
         body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
         name, symbols = (html.escape(repr(each)) for each in (self, self.vocabulary))
         return f"<b>{name}</b><br>{symbols}<table><tr><th>weight</th><th>shape</th><th>numbers</th></tr>{body}</table>"
-
-
-def _as_hx(state: State) -> Tensor | State | None:
-    """Return a state as the layers take it; None, for zeros, if it is empty."""
-    return (state if len(state) == 2 else state[0]) if state else None

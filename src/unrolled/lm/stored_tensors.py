@@ -9,7 +9,7 @@ import torch
 
 from unrolled.config.model import ModelConfig
 from unrolled.config.options import listed
-from unrolled.nn import fit
+from unrolled.nn.network import shown
 from unrolled.saved.tensors import for_more_symbols, model_tensors
 from unrolled.saved.vocabulary import Vocabulary
 
@@ -21,12 +21,10 @@ def stored_tensors(model: torch.nn.Module, config: ModelConfig, V: int, *, as_ma
 
     Args: the model, whose computed weights are those of its next call; V symbols; as_made: whether its layers are its
         class's own, but may be pruned or parametrized.
-    Raises: ValueError for bfloat16, which numpy lacks, and for a tied model whose head was given another matrix;
+    Raises: ValueError for a type that numpy lacks, and for a tied model whose head was given another matrix;
         RuntimeError for a weight whose memory was freed.
     """
-    W, b = attrgetter("head.weight", "head.bias")(model)
-    if b.dtype == torch.bfloat16:
-        raise ValueError("the weights are torch.bfloat16, which numpy lacks; convert the model, model.float()")
+    W = attrgetter("head.weight")(model)
     if config.tied and W is not (E := attrgetter("embedding.weight")(model)) and not torch.equal(W, E):
         raise ValueError(
             "the model is tied, but the matrix of its head is no longer that of its embedding; change both alike, "
@@ -37,8 +35,7 @@ def stored_tensors(model: torch.nn.Module, config: ModelConfig, V: int, *, as_ma
         stored = {each.name: attrgetter(each.name)(model) for each in model_tensors(config, V)}
     elif config.tied:
         del stored["head.weight"]
-    fit.memory(stored)
-    return {name: t.detach().cpu().numpy() for name, t in stored.items()}
+    return {name: shown(t, name) for name, t in stored.items()}
 
 
 def extended_tensors(tensors: Tensors, config: ModelConfig, own: Vocabulary, vocabulary: Vocabulary) -> Tensors:

@@ -94,8 +94,7 @@ class RecurrentCell(OwnNames, RNNCellBase):
             x, states = x.unsqueeze(0), [s.unsqueeze(0) for s in states]
             reset_states = [s.unsqueeze(0) for s in reset_states]
         checks.cell(x, states, W, self.hidden_size, autocast is not None)
-        # As torch: the other cells ignore autocast.
-        narrow = autocast if self.stock is torch.nn.RNNCell and W.dtype in checks.CAST else None
+        narrow = dispatch.narrowed(self.stock, x, W)
         if dispatch.goes_to_torch(x, W, beyond_torch=checks.is_one_hot(x) or reset is not None):
             hx = tuple(states) if len(states) == 2 else (*states, None)[0]
             found = self.stock.forward(self, x, hx)

@@ -176,10 +176,10 @@ def states(name: str, hx: Any, count: int, argument: str = "hx") -> Sequence[Ten
     return given
 
 
-def state_ranks(given: Sequence[Tensor], batched: bool) -> None:
-    """Raise RuntimeError unless every state has three axes for a batch and two for a single sequence.
+def state_ranks(given: Sequence[Tensor], batched: bool, x: Tensor) -> None:
+    """Raise RuntimeError unless every state has three axes for a batch x and two for a single sequence.
 
-    >>> state_ranks([torch.zeros(1, 3, 4)], batched=True)
+    >>> state_ranks([torch.zeros(1, 3, 4)], True, torch.zeros(5, 3, 2))
     """
     expected = 3 if batched else 2
     if any(h.dim() != expected for h in given):
@@ -187,9 +187,10 @@ def state_ranks(given: Sequence[Tensor], batched: bool) -> None:
         if len(given) == 2:
             ranks = ", ".join(f"{h.dim()}-D" for h in given)
             raise RuntimeError(
-                f"For {for_input} input, hx and cx should also be {expected}-D but got ({ranks}) tensors"
+                f"For {for_input} input, hx and cx should also be {expected}-D but got ({ranks}) tensors{conversion(x)}"
             )
-        raise RuntimeError(f"For {for_input} input, hx should also be {expected}-D but got {given[0].dim()}-D tensor")
+        came = f"{given[0].dim()}-D tensor{conversion(x)}"
+        raise RuntimeError(f"For {for_input} input, hx should also be {expected}-D but got {came}")
 
 
 def types_clash(t: Tensor, W: Tensor, autocast: bool) -> bool:

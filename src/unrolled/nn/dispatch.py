@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -106,7 +106,7 @@ def layer(
     [1.0, 2.0]
     """
     layout = Layout(batch_first, lengths, batch_sizes, reset)
-    named = [Weights(*direction) for direction in weights]
+    named = fit.forms(x, h_0, c_0, weights, reset_state)
     fit.kind_of_layer(kind, (c_0, reset_state[1]), named)
     fit.layout(x, layout)
     if any(s is not None for s in reset_state):
@@ -223,6 +223,19 @@ def autocast_type(x: Tensor) -> torch.dtype | None:
     return torch.get_autocast_dtype(device) if on else None
 
 
+def narrowed(stock: type[torch.nn.Module], x: Tensor, W: Tensor) -> torch.dtype | None:
+    """Return the type in which autocast has a layer or cell compute, or None.
+
+    Args: torch's class of the same name, of which some ignore autocast; the input and a weight.
+
+    >>> with torch.autocast("cpu", torch.bfloat16):
+    ...     [narrowed(stock, torch.zeros(1), torch.zeros(1)) for stock in (torch.nn.LSTM, torch.nn.LSTMCell)]
+    [torch.bfloat16, None]
+    """
+    ignore = (torch.nn.GRU, torch.nn.GRUCell, torch.nn.LSTMCell)
+    return None if stock in ignore or W.dtype not in checks.CAST else autocast_type(x)
+
+
 def obstacle(x: Tensor, dtype: torch.dtype) -> str | None:
     """Return why the compiled core cannot compute on x with weights of this type, or None if it can.
 
@@ -283,20 +296,26 @@ def explain_backend(
     Args: the layer, and the arguments its call would get; nothing is computed.
     Returns: path "fused" (the compiled core), "reference" (the equations in torch operations) or "torch" (torch's own
         operator), and the reason in words; of the core, also how many threads share the call, and why.
+    Raises: TypeError, ValueError or NotImplementedError, as the call, for an input of another kind or number of axes.
 
     >>> from unrolled.nn import GRU
     >>> explain_backend(GRU(4, 6), torch.randn(5, 3, 4, device="meta")).path
     'torch'
     """
-    data = x.data if isinstance(x, PackedSequence) else x
-    W: Tensor = next(layer.parameters())
-    asks_more = lengths is not None or reset is not None or trace or checks.is_one_hot(data)
     if not hasattr(layer, "stock"):
         return Backend("torch", f"{type(layer).__name__} is not of unrolled.nn; swap(model) makes it so")
+    stock = cast(type[torch.nn.Module], layer.stock)
+    data = x.data if isinstance(x, PackedSequence) else x
+    if data is x:
+        checks.rank(stock.__name__, x, lowest=1 + issubclass(stock, torch.nn.RNNBase))
+    checks.dense("x", data)
+    W: Tensor = next(layer.parameters())
+    asks_more = lengths is not None or reset is not None or trace or checks.is_one_hot(data)
     if goes_to_torch(data, W, getattr(layer, "beyond_torch", False) or asks_more):
         served = f"what {type(data).__name__} and {type(W).__name__} override" if data.is_cpu else data.device.type
         return Backend("torch", f"torch's own operator serves {served}")
-    dtype = torch.float32 if W.dtype == torch.float16 else W.dtype
+    stored, autocast = W.dtype, narrowed(stock, data, W)
+    dtype = torch.float32 if torch.float16 in (stored, data.dtype, autocast) else autocast or stored
     why = obstacle(data, dtype)
     if why is not None:
         return Backend("reference", why)
@@ -308,10 +327,10 @@ def explain_backend(
         route = "an autograd Function, because a gradient is wanted"
     else:
         route = "a bare call, because no gradient is wanted"
-    widened = ", computed in float32" if torch.float16 in (W.dtype, data.dtype) else ""
+    computed = "" if dtype == stored and autocast is None else f", computed in {str(dtype).removeprefix('torch.')}"
     count, reason = _threads(layer, x, dtype)
     shared = "one thread" if count == 1 else f"{count} threads"
-    return Backend("fused", f"{W.dtype} on {data.device.type}{widened}; {route}; {shared}: {reason}")
+    return Backend("fused", f"{stored} on {data.device.type}{computed}; {route}; {shared}: {reason}")
 
 
 def _threads(layer: Any, x: Tensor | PackedSequence, dtype: torch.dtype) -> threads.Threads:

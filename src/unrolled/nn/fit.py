@@ -7,6 +7,7 @@ and leaves the error message to this file.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +28,31 @@ class Misfit(RuntimeError, ValueError):
     >>> issubclass(Misfit, RuntimeError), issubclass(Misfit, ValueError)
     (True, True)
     """
+
+
+def forms(x: Any, h_0: Any, c_0: Any, weights: Any, reset_state: Any) -> list[Weights]:
+    """Return the weights of each direction by name, if these arguments of one layer are tensors where they should be.
+
+    Raises: TypeError if they are not; the message names the first.
+
+    >>> W = torch.zeros(4, 4)
+    >>> [own.W_ih is W for own in forms(W, None, None, [(W, W)], ZEROS)]
+    [True]
+    """
+    least, names = 2, Weights._fields
+    for d, own in enumerate(weights):
+        if not isinstance(own, (tuple, list)) or not least <= len(own) <= len(names):
+            came = f"{len(own)} of them" if isinstance(own, (tuple, list)) else checks.described(own)
+            raise TypeError(f"weights of direction {d} must be a tuple ({', '.join(names)}), got {came}")
+    if not isinstance(reset_state, (tuple, list)) or len(reset_state) != len(ZEROS):
+        raise TypeError(
+            f"reset_state must be a pair (h, c), None where there is none, got {checks.described(reset_state)}"
+        )
+    named = [Weights(*own) for own in weights]
+    for name, t in _named(x, (h_0, c_0, *reset_state), named):
+        if not checks.is_tensor(t) and (t is not None or t is x):
+            raise TypeError(f"{name} must be a tensor, got {type(t).__name__}")
+    return named
 
 
 def layout(x: Tensor, layout: Layout) -> None:

@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 import torch
 from torch.nn import init
 
+from unrolled.config.checks import Real, check_value
 from unrolled.nn.cells import NAMES, RecurrentCell
 from unrolled.nn.recurrent_layer import RecurrentLayer
 from unrolled.notation import gate_parameters
@@ -31,7 +32,7 @@ def init_(
             "glorot" is as the input weights.
         forget_bias: LSTM's b_if, so that the cell remembers from the start; the other cells have no such gate.
     Returns: the same layer.
-    Raises: TypeError for another module; ValueError for another `recurrent` or a computed weight.
+    Raises: TypeError for another module; ValueError for another `recurrent`, no number or a computed weight.
     Source: orthogonal: Saxe et al. 2014; identity: Le et al. 2015; forget bias: Gers et al. 2000.
 
     >>> from unrolled.nn import LSTM
@@ -39,6 +40,7 @@ def init_(
     >>> lstm.b_if.tolist(), torch.allclose(lstm.W_hi @ lstm.W_hi.T, torch.eye(6), atol=1e-5)
     ([1.0, 1.0, 1.0, 1.0, 1.0, 1.0], True)
     """
+    check_value("forget_bias", forget_bias, Real)
     if not isinstance(layer, (RecurrentLayer, RecurrentCell)):
         raise TypeError(f"init_ expected a layer or cell of unrolled.nn, got {type(layer).__qualname__}")
     fill = {"orthogonal": init.orthogonal_, "identity": init.eye_, "glorot": init.xavier_uniform_}

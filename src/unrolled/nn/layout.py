@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -30,6 +30,20 @@ def savable(t: _Maybe) -> _Maybe:
     if t is None or torch.compiler.is_compiling():  # which cannot ask, so there torch refuses what it cannot save
         return t
     return t.clone() if t.is_inference() and not torch.is_inference_mode_enabled() else t
+
+
+def output_and_state(layer: torch.nn.Module, given: Any) -> tuple[Tensor, Any]:
+    """Return what a call of a layer gave, if that is its output and its state.
+
+    Raises: TypeError if it is not, as from the forward of a subclass.
+
+    >>> output_and_state(torch.nn.GRU(4, 6), (torch.zeros(1), torch.ones(1)))
+    (tensor([0.]), tensor([1.]))
+    """
+    if not isinstance(given, tuple) or len(given) != 2:
+        came = f"{len(given)} values" if isinstance(given, tuple) else f"a {type(given).__name__}"
+        raise TypeError(f"{type(layer).__name__}.step expected its forward to return (output, state), got {came}")
+    return given
 
 
 class Arrangement(NamedTuple):

@@ -101,6 +101,8 @@ def beyond_weights(module: torch.nn.Module, hooks_after: bool, computing: bool =
     """
     if has_own_forward(module):
         return "a forward of its own"
+    if isinstance(module, torch.nn.Embedding) and module.max_norm is not None:
+        return "a max_norm"  # by which a call shortens the rows that it reads
     before = any(computing or not isinstance(hook, _COMPUTING) for hook in module._forward_pre_hooks.values())
     return "hooks of its forward" if before or (hooks_after and module._forward_hooks) else ""
 

@@ -52,7 +52,9 @@ def network_of(module: Any, *, head: When = "each", one_hot: bool = False) -> Ne
     if parts and isinstance(parts[0], torch.nn.Embedding):
         embedding = array_of(parts.pop(0).weight)
     if len(parts) > 1 and isinstance(parts[-1], torch.nn.Softmax):
-        softmax = bool(parts.pop())
+        softmax = True
+        if cast(torch.nn.Softmax, parts.pop()).dim == 0:
+            raise TypeError("Softmax has dim=0, so it is one over steps; give dim=-1, the axis of a head's predictions")
     if len(parts) > 1 and isinstance(parts[-1], torch.nn.Linear):
         linear = parts.pop()
         after = Head(array_of(linear.weight), None if linear.bias is None else array_of(linear.bias), head, softmax)
@@ -120,10 +122,27 @@ def _weights(module: torch.nn.RNNBase, layer: int, reverse: bool) -> Weights:
 def array_of(w: Any) -> Any:
     """Return a copy of the numbers of a weight.
 
-    Raises: RuntimeError if its memory was freed, as sharding frees it between calls.
+    Raises: as :func:`shown`.
 
     >>> array_of(torch.ones(2))
     array([1., 1.], dtype=float32)
     """
-    fit.memory({"a weight": w})
-    return w.detach().cpu().numpy().copy()
+    return shown(w, "a weight").copy()
+
+
+def shown(w: Any, name: str) -> Any:
+    """Return the numbers of a weight, which it may share.
+
+    Raises: RuntimeError if its memory was freed, as sharding frees it between calls; ValueError if it has no numbers,
+        or of a type that numpy lacks.
+
+    >>> shown(torch.ones(2), "W")
+    array([1., 1.], dtype=float32)
+    """
+    fit.memory({name: w})
+    if w.is_meta:
+        raise ValueError(f"{name} is on the meta device, so it has no numbers; load or make them first")
+    try:
+        return w.detach().cpu().numpy()
+    except TypeError:
+        raise ValueError(f"{name} is {w.dtype}, which numpy lacks; convert the model, model.float()") from None

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from unrolled.nn import checks, fit
 from unrolled.nn.layers import GRU, LSTM, RNN, PeepholeLSTM
 from unrolled.nn.network import array_of, layers_of, says_all
+from unrolled.nn.reach import has_values
 from unrolled.nn.recurrent_layer import RecurrentLayer
 from unrolled.nn.swap import swap
 from unrolled.notation import CELLS, stored_name
@@ -40,6 +42,10 @@ class NetworkModule(torch.nn.Module):
     """
 
     def __init__(self, network: Network, layers: Literal["unrolled", "torch"] = "unrolled") -> None:
+        if not isinstance(network, Network):
+            raise TypeError(f"expected a Network, as network_of(module) returns it, got {type(network).__name__}")
+        if layers not in ("unrolled", "torch"):
+            raise ValueError(f"layers is {layers!r}, expected 'unrolled' or 'torch'")
         super().__init__()
         self.one_hot, self.text, self.origin = network.one_hot, network.text, network.origin
         self.embedding = None
@@ -66,10 +72,11 @@ class NetworkModule(torch.nn.Module):
         """Run the network over a batch of sequences.
 
         Args:
-            input: (T, B, I), or (T, B) int64, symbols.
+            input: (T, B, I), or (T, B) int64, symbols; without B for a single sequence.
             states: before the first step, one for each module of `rnn`; None for the learned ones, or zeros.
-            lengths: (B,) int64, 1 or more; outputs past the end of a row are those of zeros.
+            lengths: (B,) int64, 1 to T; outputs past the end of a row are those of zeros.
         Returns: the output (T, B, width), or (B, width) for a head that reads the last step; the states after the last.
+        Raises: ValueError or TypeError for lengths of another shape, type or range, and for another number of states.
         """
         x: Any = input
         if self.embedding is not None:
@@ -77,9 +84,15 @@ class NetworkModule(torch.nn.Module):
         elif self.one_hot and not isinstance(self.rnn[0], RecurrentLayer):  # ours read symbols themselves
             first = cast(torch.nn.RNNBase, self.rnn[0])
             x = torch.nn.functional.one_hot(input, first.input_size).to(cast(Tensor, first.weight_ih_l0).dtype)
-        T, B = x.shape[:2]
+        T = x.shape[0]
+        B: Any = x.shape[1] if checks.rank("NetworkModule", x, lowest=2) else None
+        if states is not None and len(states) != len(self.rnn):
+            raise ValueError(f"states are {len(states)}, expected one for each module of rnn, {len(self.rnn)}")
         after = []
         if lengths is not None:
+            checks.lengths_and_reset(x, False, lengths, None)
+            if has_values(lengths):
+                fit.length_range(lengths, T)
             x = pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False)
         for k, rnn in enumerate(self.rnn):
             x, end = rnn(x, self._initial(k, B) if states is None else states[k])
@@ -116,7 +129,7 @@ class NetworkModule(torch.nn.Module):
 
     def _initial(self, k: int, B: Any) -> State | None:
         states = [self.initial[f"{k}_{which}"] for which in range(2) if f"{k}_{which}" in self.initial]
-        expanded = tuple(s.expand(-1, B, -1).contiguous() for s in states)
+        expanded = tuple(s.squeeze(1) if B is None else s.expand(-1, B, -1).contiguous() for s in states)
         return (expanded if len(expanded) > 1 else expanded[0]) if expanded else None
 
 

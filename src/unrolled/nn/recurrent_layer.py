@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import PackedSequence
 from unrolled.config.checks import CheckpointSteps, check_checkpoint_steps
 from unrolled.core.fields import Layout, Weights
 from unrolled.nn import checks, dispatch, fit
-from unrolled.nn.layout import Arguments, Arrangement, Rows
+from unrolled.nn.layout import Arguments, Arrangement, Rows, output_and_state
 from unrolled.nn.modules import OwnNames, as_leaf, check_count, is_hooked, named, refuse_script, sharing_parameters
 from unrolled.nn.network import save
 from unrolled.nn.reach import batch_size, is_traced, open_batch_size
@@ -120,9 +120,7 @@ class RecurrentLayer(OwnNames, torch.nn.RNNBase):
             checks.embedding(embedding, x, W, self.input_size)
             D = 2 if self.bidirectional else 1
             x, weights[:D] = first_input(x, weights[:D], embedding, layout)
-        autocast = dispatch.autocast_type(x)
-        if self.stock is torch.nn.GRU or W.dtype not in checks.CAST:  # as torch: its GRU ignores autocast
-            autocast = None
+        autocast = dispatch.narrowed(self.stock, x, W)
         beyond_torch = self.beyond_torch or lengths is not None or reset is not None or trace or checks.is_one_hot(x)
         if dispatch.goes_to_torch(x, W, beyond_torch):
             y, finals = of_torch(self, x, states or self._zeros(x, layout), layout, weights)
@@ -171,7 +169,7 @@ class RecurrentLayer(OwnNames, torch.nn.RNNBase):
         else:
             x = input
             batched = checks.rank(name, x, lowest=2)
-            checks.state_ranks(states, batched)
+            checks.state_ranks(states, batched, x)
             if not batched:
                 fit.dense(x, states, [])
                 axis = 0 if batch_first else 1
@@ -324,7 +322,7 @@ class RecurrentLayer(OwnNames, torch.nn.RNNBase):
         if reset is not None:
             checks.resets(x, reset)
             more["reset"] = reset.unsqueeze(axis)
-        y, state = self(x.unsqueeze(axis), state, **more)
+        y, state = output_and_state(self, self(x.unsqueeze(axis), state, **more))
         return y.squeeze(axis), state
 
     def gate(self, name: str, layer: int = 0, reverse: bool = False) -> Tensor:

@@ -6,6 +6,7 @@ The layers of this package, the hand-made gradients of the language model and th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -103,7 +104,8 @@ def first_input(
         return x, weights
     # On other devices torch's own operator takes vectors; an exported program has no size to decide by.
     if x.is_cpu and not torch.compiler.is_exporting() and len(embedding) < x.numel():
-        return x, [w._replace(W_ih=linear(w.W_ih, embedding)) for w in weights]
+        with nullcontext() if dispatch.autocast_type(x) is None else torch.autocast("cpu", enabled=False):
+            return x, [w._replace(W_ih=linear(w.W_ih, embedding)) for w in weights]  # in the type of the weights
     if has_values(x, layout.lengths):
         fit.memory({"x": x, "lengths": layout.lengths})
         fit.one_hot_range(x, len(embedding), layout)

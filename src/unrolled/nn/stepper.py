@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -10,26 +10,26 @@ from torch import Tensor
 from unrolled.config.checks import PositiveInt, check_value
 from unrolled.core.stepper import CoreStepper, LayerWeights
 from unrolled.nn import checks, fit, fused, reference
+from unrolled.nn.layout import STEP
 from unrolled.nn.modules import beyond_weights
 from unrolled.nn.reach import PLAIN_TENSORS, Unseen, is_open
-
-if TYPE_CHECKING:
-    from unrolled.nn.recurrent_layer import RecurrentLayer, State
+from unrolled.nn.recurrent_layer import RecurrentLayer, State
 
 
 class Stepper:
     """Single steps of a layer with its weights as they are now, packed once; it holds the state itself.
 
     ``layer.step`` takes and returns a state and can be differentiated; this only runs forward, and a small layer's step
-    costs a few microseconds.  The results are those of the whole sequence, bit for bit.
+    costs a few microseconds.  The results are those of the whole sequence, bit for bit.  Only one thread at a time may
+    use it.
 
     Args:
         layer: an RNN, LSTM or GRU of one direction, float32, float64 or bfloat16 on the CPU.  A later change of its
             weights is not noticed: make a new stepper.  With bfloat16 weights c is carried in float32.
         batch_size: B, rows that step together.
         one_hot: read one-hot indices, int64 (B,), instead of vectors.
-    Raises: ValueError for a bidirectional layer, which has no next step, for weights of another type or device, and for
-        a layer with hooks or a forward of its own.
+    Raises: TypeError for any other module; ValueError for a bidirectional layer, which has no next step, for weights of
+        another type or device, and for a layer with hooks or a forward of its own.
 
     >>> from unrolled.nn import GRU
     >>> gru, x = GRU(4, 6), torch.randn(5, 3, 4)
@@ -40,6 +40,11 @@ class Stepper:
     """
 
     def __init__(self, layer: RecurrentLayer, batch_size: int = 1, *, one_hot: bool = False):
+        if not isinstance(layer, RecurrentLayer):
+            raise TypeError(
+                f"Stepper expected an RNN, LSTM or GRU of unrolled.nn, got {type(layer).__qualname__}; swap(layer) "
+                "makes one of a layer of torch.nn"
+            )
         name, of_layers = layer.stock.__name__, layer.weights()  # once: a parametrized weight is computed at each look
         W = of_layers[0].W_hh
         if layer.bidirectional:
@@ -57,10 +62,12 @@ class Stepper:
         ]
         self._core = CoreStepper(layer.kind, weights, batch_size, symbols=one_hot)
         self._shape = torch.Size((batch_size,) if one_hot else (batch_size, layer.input_size))
+        self._inputs = layer.input_size
         self._dtype = torch.int64 if one_hot else W.dtype
         self._narrow = W.dtype if W.dtype == torch.bfloat16 else None  # of what the core steps in float32
-        self._y = torch.from_numpy(self._core.output)
-        self._states = [tuple(map(torch.from_numpy, arrays)) for arrays in self._core.states]  # of each layer
+        with torch.inference_mode(False):  # later calls may write to them outside of it
+            self._y = torch.from_numpy(self._core.output)
+            self._states = [tuple(map(torch.from_numpy, arrays)) for arrays in self._core.states]  # of each layer
 
     def __call__(self, x: Tensor, *, reset: Tensor | None = None, reset_state: State | None = None) -> Tensor:
         """Read one step of every row and return the output (B, P), which is the caller's and has no gradient.
@@ -76,6 +83,9 @@ class Stepper:
             raise Unseen.of("x", x, "the stepper's memory is its own; use layer.step")
         if reset is not None or reset_state is not None:
             self._check(x)
+            fit.memory({"x": x})
+            if checks.is_one_hot(x):  # before the state changes
+                fit.one_hot_range(x, self._inputs, STEP)
             self._reset(x, reset, reset_state)
         if self._narrow is not None:
             self._check(x)
@@ -137,6 +147,7 @@ class Stepper:
             given = list(checks.states("Stepper", hx, len(targets)))
         checks.state_shapes(given, [(len(of_layers), *of_layers[0].shape) for of_layers in targets])
         dtype = self._narrow or self._y.dtype
+        fit.memory(dict(zip(fit.STATES, given, strict=False)))
         for values in given:
             checks.dense("the state", values)
             fit.memory({"the state": values})
