@@ -213,16 +213,14 @@ def lines(text: str | bytes) -> list[str] | list[bytes]:
     return [line for line in text.split(b"\n") if line]
 
 
-def read_one(model: Path, text: str | None, file: Path | None, reading: ReadingConfig) -> str | bytes:
-    """Return the one sequence that a picture is of, read as `read_text` does.
+def refuse_several(texts: Sequence[Text], file: Path | None) -> None:
+    """Refuse more than one sequence: the model reads each from its start, and a picture has one axis of time.
 
-    Raises: WrongUse if there are several: the model reads each from its start, and a picture has one axis of time.
+    Raises: WrongUse naming the file.
     """
-    texts = read_text(model, text, file, reading)
     if len(texts) > 1:
         where = "the text" if file is None else str(file)
         raise WrongUse(f"{where} has {counted(len(texts), 'sequence')}, and one is shown; give that one as the text")
-    return joined(texts)
 
 
 def joined(texts: Sequence[Text]) -> str | bytes:
@@ -232,12 +230,12 @@ def joined(texts: Sequence[Text]) -> str | bytes:
     return "\n".join(text if isinstance(text, str) else " ".join(map(str, text)) for text in texts)
 
 
-def note_unknown(vocabulary: Vocabulary, texts: Sequence[Text]) -> None:
-    """Warn of symbols that a model does not know."""
+def note_unknown(vocabulary: Vocabulary, texts: Sequence[Text], folder: Path | None = None) -> None:
+    """Warn of symbols that a model does not know, with its folder if it is one of several."""
     from unrolled.runtime.unknown import unknown_note
 
     if said := unknown_note(vocabulary, *texts):
-        warnings.warn(said, stacklevel=2)
+        warnings.warn(said if folder is None else f"{folder}: {said}", stacklevel=2)
 
 
 def _whole(reading: ReadingConfig, saved: Mapping[str, Any], data: Sequence[str]) -> DataConfig:
