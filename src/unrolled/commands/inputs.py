@@ -181,29 +181,38 @@ def refuse_other_shape(corpus: Corpus, data: Sequence[str], framed: bool) -> Non
 def read_text(model: Path, text: str | None, file: Path | None, reading: ReadingConfig) -> Sequence[Text]:
     r"""Return what a model is given to read, one text for each sequence: a text as typed, standard input or a file.
 
-    In a typed text \n is a line end.  A file is read as the model's training data was, unless options say otherwise.
+    In a typed text \n is a line end.  A file, a folder or an archive is read as the model's training data was, unless
+    options say otherwise.
 
     Raises: WrongUse if there is no text or more than one; CorpusError naming the file and what is wrong with it.
     """
     if (text is None) == (file is None):
         raise WrongUse("give one text to read: the text itself, - for standard input, or --file")
+    from unrolled.corpus import finding
     from unrolled.corpus import reading as files
     from unrolled.corpus.records import format_of, records
     from unrolled.saved.model import SavedModel
 
     loaded = SavedModel.load(model)
     config = _whole(reading, loaded.origin, [str(file or STANDARD_INPUT)])
-    whole: str | bytes
     if text is not None and text != STANDARD_INPUT:
-        whole = typed(text)
-    else:
-        source = files.Source(file, encoding=config.encoding)
-        format = format_of([source], config)
+        return _divided(typed(text), config)
+    as_bytes = loaded.vocabulary.tokenizer.reads_bytes
+    sources = finding.find_sources(file or STANDARD_INPUT, config.include, config.encoding)
+    sources = sources if as_bytes else finding.text_only(sources)
+    format = format_of(sources, config)
+    texts: list[Text] = []
+    for source in sources:
         if format != "text" or config.separator:
-            return [record for _, record in records(source, format, config)]
-        as_bytes = loaded.vocabulary.tokenizer.reads_bytes
-        whole = b"".join(files.byte_blocks(source)) if as_bytes else "".join(files.text_blocks(source))
-    return lines(whole) if config.lines else [whole]
+            texts += [record for _, record in records(source, format, config)]
+        else:
+            whole = b"".join(files.byte_blocks(source)) if as_bytes else "".join(files.text_blocks(source))
+            texts += _divided(whole, config)
+    return texts
+
+
+def _divided(text: str | bytes, config: DataConfig) -> Sequence[Text]:
+    return lines(text) if config.lines else [text]
 
 
 def lines(text: str | bytes) -> list[str] | list[bytes]:
