@@ -15,11 +15,13 @@ from rich import box
 from rich.table import Table as RichTable
 
 from unrolled.commands import Flag, WrongUse, command, examples
+from unrolled.commands.arguments import note_unused
 from unrolled.commands.console import PlainConsole, as_json
 from unrolled.config.checks import Count, PositiveInt
 from unrolled.config.lab import LabConfig
 from unrolled.lab.results import LabResult, TaskResult
 from unrolled.lab.tables import ResultTable, each_seed, headline, in_words, summary, task_summary
+from unrolled.notation import has_cell_state
 from unrolled.words import duration, rounded
 
 if TYPE_CHECKING:
@@ -74,6 +76,11 @@ def lab(
     learned = _given(registry.get, language)
     sizes, config = config.lengths, _given(experiment.fitted, learned, config)
     _given(experiment.check, learned, config, limit)
+    if from_golden:
+        note_unused(config, dict.fromkeys(("units", "forget_bias", "initial_scale"), "exact weights are set by hand"))
+        note_unused(config, dict.fromkeys(("loss", "choose_up_to"), "exact weights learn by softmax, to the end"))
+    elif not has_cell_state(config.model().kind):
+        note_unused(config, {"forget_bias": f"{config.cell} has no forget gate"})
     with _writing(out):
         if from_golden:
             found = _drift(console, language, config, limit, out)

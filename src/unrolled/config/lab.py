@@ -88,6 +88,11 @@ class LabConfig:
             raise ValueError(
                 f"{option('cell_noise')} is {self.cell_noise:g}; it must be 0, for {self.cell} has no cell state"
             )
+        if self.batch_size > self.samples:
+            raise ValueError(
+                f"{option('batch_size')} is {self.batch_size}; a model has {option('samples', self.samples)}, and 0 "
+                "takes them all in every step"
+            )
         longest = max(read_sizes(self.lengths))
         if self.choose_up_to and not longest < self.choose_up_to <= 2 * longest:
             raise ValueError(
