@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from unrolled.commands.arguments import note_unused
 from unrolled.commands.configuration import given_options
 from unrolled.commands.console import PlainConsole
 from unrolled.config.model import ModelConfig
@@ -34,6 +35,8 @@ def chosen(
     """Return the recipe for a corpus, in which the options keep their values that the user gave."""
     from unrolled.lm.calibration import recipe_for
 
+    if not corpus.stream:
+        note_unused(training, {"bptt": "sequences are backpropagated through time in full"})
     values = asdict(model) | asdict(training)
     given: dict[str, Any] = {name: values[name] for name in given_options() if name in values}
     if minutes is not None:
