@@ -186,6 +186,19 @@ def test_evaluation_as_json_says_what_the_table_says(run):
     assert json.loads(unrolled("evaluate", run[0], "--json", "--no-baselines").stdout)["baselines"] == {}
 
 
+def test_evaluation_as_json_has_every_number_of_every_row(tmp_path):
+    """Baselines had bits/symbol alone, and a copy that learns no perplexity: models of words could not be compared."""
+    (tmp_path / "text.txt").write_text("sun rose café night\n" * 99)
+    unrolled("train", "text.txt", "--kind", "words", "--out", "run", *SMALL, cwd=tmp_path)
+    found = json.loads(unrolled("evaluate", "run", "--dynamic", "--json", cwd=tmp_path).stdout)
+    table = unrolled("evaluate", "run", "--dynamic", cwd=tmp_path).stdout.decode()
+    for name, row in {"GRU": found, "a copy": found["dynamic"], **found["baselines"]}.items():
+        columns = ("bits", "bits_per_char", "bits_per_byte", "nats", "perplexity")
+        shown = [f"{row[column]:.{digits}f}" for column, digits in zip(columns, (3, 3, 3, 4, 2), strict=True)]
+        assert re.search(rf"{name}\b.* │ +{' +│ +'.join(shown)} │", table), (name, shown)
+    assert "…" not in table
+
+
 @pytest.mark.parametrize(
     ("name", "data", "flags"),
     [

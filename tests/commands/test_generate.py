@@ -50,6 +50,8 @@ def test_what_is_said_to_be_never_written_is_in_no_text(symbols):
 def test_generate_without_a_seed_writes_another_text_each_time(run):
     texts = {unrolled("generate", run[0], "--max-length", "40").stdout for _ in range(3)}
     assert len(texts) == 3
+    described = unrolled("generate", "--help").stdout.decode().partition("--seed")[2].partition("--stop")[0]
+    assert "[default: chosen]" in " ".join(described.replace("│", " ").split())
 
 
 def test_several_texts_are_told_apart_and_are_exact_as_json(run, lines_file, tmp_path):
@@ -59,6 +61,9 @@ def test_several_texts_are_told_apart_and_are_exact_as_json(run, lines_file, tmp
     assert [(each["prompt"], each["seed"], each["number"]) for each in found] == [("a", 5, k) for k in range(3)]
     shown = unrolled("generate", run[0], "a", *flags).stdout.decode()
     assert shown == "\n".join(f"a{each['text']}\n" for each in found)
+    without = unrolled("generate", run[0], "a", *flags, "--json", "--no-prompt").stdout.splitlines()
+    assert [{"prompt": "a"} | json.loads(line) for line in without] == found
+    assert "prompt" not in json.loads(without[0])
     assert (
         unrolled("train", lines_file, "--out", tmp_path / "run", "--kind", "symbols", "--lines", *SMALL).returncode == 0
     )

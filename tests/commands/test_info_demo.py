@@ -8,7 +8,7 @@ import pytest
 
 from tests.commands.command_line import unrolled
 from unrolled import lm
-from unrolled.commands.demo import SHORT
+from unrolled.commands.demo import SHORT, begin
 from unrolled.corpus.sonnets import sonnets
 
 
@@ -31,6 +31,27 @@ def test_quick_demo_shows_all_parts_and_makes_what_it_names(tmp_path):
     for path in made:
         assert os.path.exists(path), path
     assert shown.count("  unrolled ") == 5
+
+
+@pytest.mark.parametrize("name", ["sonnets/config.json", "anbn-lstm/notes.txt", "gates.png"])
+def test_demo_leaves_what_is_not_of_an_earlier_one(tmp_path, name):
+    """`demo --out runs` deleted the run that `train sonnets --out runs/sonnets` had made."""
+    own = tmp_path / name
+    own.parent.mkdir(exist_ok=True)
+    own.write_text("mine")
+    done = unrolled("demo", "--quick", "--out", tmp_path)
+    assert (done.returncode, own.read_text()) == (2, "mine")
+    assert name.partition("/")[0] in done.stderr.decode()
+
+
+def test_demo_replaces_an_earlier_one_and_nothing_else(tmp_path):
+    begin(tmp_path / "demo")
+    for name in ("sonnets/config.json", "gates.png", "notes.txt"):
+        made = tmp_path / "demo" / name
+        made.parent.mkdir(exist_ok=True)
+        made.write_text("mine")
+    begin(tmp_path / "demo")
+    assert sorted(each.name for each in (tmp_path / "demo").iterdir()) == ["made-by-unrolled-demo.txt", "notes.txt"]
 
 
 def test_demo_trains_the_same_few_steps_everywhere():

@@ -39,6 +39,20 @@ def test_wrong_use_is_one_sentence(arguments, said, capsys):
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--from-golden", "--units", 9], "--units 9 has no effect: exact weights are set by hand"),
+        (["--from-golden", "--loss", "sets"], "--loss sets has no effect: exact weights learn by softmax, to the end"),
+        (["--cell", "gru", "--forget-bias", 3], "--forget-bias 3.0 has no effect: gru has no forget gate"),
+        (["--forget-bias", 3], ""),
+    ],
+)
+def test_option_without_effect_is_noted(arguments, said, capsys):
+    assert lab_command("anbn", "--seeds", 1, "--steps", 2, "--limit", 3, *arguments) == 0
+    assert capsys.readouterr().err == (f"unrolled: note: {said}\n" if said else "")
+
+
 def test_folder_that_cannot_be_written_is_refused_before_training(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     for command in (["anbn"], ["reproduce", "gers2001"]):

@@ -29,6 +29,14 @@ def config(folder):
     return json.loads((folder / "config.json").read_text())
 
 
+def test_chunk_of_sequences_has_no_effect_and_says_so(text, steady, tmp_path):
+    flags = ["train", text, "--max-steps", "9", "--dry-run"]
+    said = "--bptt 20 has no effect: sequences are backpropagated through time in full"
+    assert said in unrolled(*flags, "--lines", "--bptt", "20", cwd=tmp_path).stderr.decode()
+    for other in (["--bptt", "20"], ["--lines"]):
+        assert b"no effect" not in unrolled(*flags, *other, cwd=tmp_path).stderr
+
+
 def test_dry_run_shows_the_choices_with_their_reasons_and_writes_nothing(text, steady, tmp_path):
     before = contents(tmp_path)
     shown = unrolled("train", text, "--minutes", "2", "--dropout", "0.3", "--dry-run", cwd=tmp_path).stdout.decode()

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tarfile
 import tracemalloc
 
 import numpy as np
@@ -147,3 +148,19 @@ def test_score_of_many_sequences_does_not_count_what_stands_between_them(tmp_pat
     (tmp_path / "t.txt").write_text("ab\nbx\n")
     said = unrolled("score", "m", "--file", "t.txt", "--json", cwd=tmp_path).stderr.decode()
     assert "the model does not know 1 of 4 symbols" in said
+
+
+@pytest.mark.parametrize("kind", ["characters", "bytes"])
+def test_archive_and_folder_are_scored_as_evaluate_measures_them(kind, tmp_path):
+    """A model of bytes scored the headers of a tar, which it had not been trained on."""
+    (tmp_path / "texts").mkdir()
+    for name in "ab":
+        (tmp_path / "texts" / f"{name}.txt").write_text(f"sun rose {name} night\n" * 40)
+    with tarfile.open(tmp_path / "texts.tar", "w") as archive:
+        archive.add(tmp_path / "texts" / "a.txt", "a.txt")
+        archive.add(tmp_path / "texts" / "b.txt", "b.txt")
+    unrolled("train", "texts.tar", "--kind", kind, "--out", "run", *SMALL, cwd=tmp_path)
+    for data in ("texts.tar", "texts"):
+        lines = unrolled("score", "run", "--file", data, "--json", cwd=tmp_path).stdout.splitlines()
+        assert [json.loads(line)["text"] for line in lines] == [f"sun rose {name} night\n" * 40 for name in "ab"]
+        assert [(json.loads(line)["symbols"], json.loads(line)["unknown"]) for line in lines] == [(17 * 40, 0)] * 2

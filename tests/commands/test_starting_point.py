@@ -73,6 +73,8 @@ def test_options_that_contradict_the_old_model_are_refused_by_name(old, tmp_path
     assert "--cell is 'lstm', but" in refusal(2, *start, "--cell", "lstm")
     assert "--kind is 'words', but" in refusal(2, *start, "--kind", "words")
     assert "--nfc is True, but" in refusal(2, *start, "--nfc")
+    error = refusal(2, *start, "--tokenizer", "gpt2/tokenizer.json")
+    assert error == f"--tokenizer gpt2/tokenizer.json: {old / 'names'} has its own symbols; leave it out"
     (tmp_path / "run.toml").write_text("[model]\nhidden_size = 10\n")
     assert "--hidden-size is 10, but" in refusal(2, *start, "--config", tmp_path / "run.toml")
     assert "--from begins a new run" in refusal(2, *start, "--resume")

@@ -12,6 +12,7 @@ import torch
 from tests.commands.command_line import refusal, unrolled
 from tests.views.small_models import small
 from unrolled.commands.view import PICTURES
+from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
 from unrolled.views.terminal import sparkline
 from unrolled.views.traces import trace
 
@@ -150,6 +151,36 @@ def test_one_sequence_is_shown_of_a_model_of_sequences(tmp_path):
     assert unrolled("view", "o", "Anna\\n", cwd=tmp_path).returncode == 0
 
 
+def test_states_are_those_of_every_sequence_read_from_its_start(folders, tmp_path):
+    pytest.importorskip("matplotlib", reason="the extra [plot] is not installed")
+    from unrolled.commands.pictures import Scene
+
+    for picture in ("states", "automaton"):
+        done = unrolled("view", folders["rnn"], "abc\\nab\\n\\nba", "--picture", picture, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, b"")
+    alone, other = (Scene(folders["rnn"], [each]).read_each() for each in ("abc", "ab"))
+    both = Scene(folders["rnn"], ["abc", "", "ab"]).read_each()
+    assert [each.symbols for each in both] == [tuple("abc"), tuple("ab")]
+    for read, own in zip(both, [*alone, *other], strict=True):
+        np.testing.assert_array_equal(read.values("h"), own.values("h"))
+
+
+@pytest.mark.parametrize("picture", [name for name, row in PICTURES.items() if row.reads])
+def test_every_picture_notes_symbols_that_the_model_does_not_know(picture, folders, tmp_path):
+    pytest.importorskip("matplotlib", reason="the extra [plot] is not installed")
+    by = ["--by", "position"] if picture == "units" else []
+    said = unrolled("view", folders["gru"], "ab?", "--picture", picture, *by, cwd=tmp_path).stderr.decode()
+    assert said == "unrolled: note: the model does not know 1 of 3 symbols and reads it as UNK\n"
+
+
+def test_model_beside_that_does_not_know_the_text_is_named(folders, tmp_path):
+    pytest.importorskip("matplotlib", reason="the extra [plot] is not installed")
+    SequenceModel(ModelConfig(hidden_size=3), Vocabulary("xyz", "characters")).save_pretrained(tmp_path / "other")
+    done = unrolled("view", folders["gru"], "abc", "--picture", "gradient", "--beside", "other", cwd=tmp_path)
+    said = "unrolled: note: other: the model does not know 3 of 3 symbols and reads them as UNK\n"
+    assert (done.returncode, done.stderr.decode()) == (0, said)
+
+
 @pytest.mark.parametrize("text", ["", "\\n"])
 def test_empty_text_for_a_model_of_lines_is_said(text, tmp_path):
     (tmp_path / "names.txt").write_text("Anna\nBela\n" * 9)
@@ -166,7 +197,7 @@ def test_models_of_one_name_have_lines_of_their_own(tmp_path, monkeypatch):
     for k, other in enumerate("ab"):
         small("gru", dtype=torch.float32, framed=False, seed=k).save_pretrained(tmp_path / other / "run")
     monkeypatch.chdir(tmp_path / "a" / "run")
-    figure = make_gradient(Scene(Path("."), TEXT, beside=[Path("../../b/run")]))
+    figure = make_gradient(Scene(Path("."), [TEXT], beside=[Path("../../b/run")]))
     shown = {text.get_text() for text in figure.findobj(Text)}
     assert {"GRU run", "GRU run-2"} <= {each.partition(",")[0] for each in shown}, shown
 

@@ -80,6 +80,7 @@ REFUSED = {
         ({"gain": 0.5}, "gain is 0.5; it must be a number in [1, 1e+09]"),
         ({"average": 2}, "average is 2; it must be a number in [0, 1]"),
         ({"cell": "gru", "cell_noise": 0.1}, "cell_noise is 0.1; it must be 0, for gru has no cell state"),
+        ({"batch_size": 9, "samples": 8}, "batch_size is 9; a model has samples=8, and 0 takes them all in every step"),
         ({"choose_up_to": 101}, "choose_up_to is 101; it must be 0, or a size from 51 to 100"),
         ({"lengths": "some"}, "lengths 'some': 'some' is not a distribution"),
         ({"choose_up_to": 50}, "beyond the longest of training"),

@@ -56,6 +56,18 @@ def test_corpus_read_equals_from_text(tmp_path):
     path = tmp_path / "text.txt"
     path.write_bytes(sonnets().replace("\n", "\r\n").encode("utf-8-sig"))
     assert Corpus.read(path).fingerprint == Corpus.from_text(sonnets()).fingerprint
+    for separator in ("\n\n", "\\n\\n", "the"):
+        apart = Corpus.from_text(sonnets(), separator=separator)
+        assert not apart.stream
+        assert apart.fingerprint == Corpus.read(path, separator=separator).fingerprint
+
+
+@pytest.mark.parametrize("option", [{"column": "tune"}, {"format": "jsonl"}, {"format": "csv", "column": "1"}])
+def test_text_in_memory_has_no_records(option):
+    with pytest.raises(CorpusError, match="text in memory has neither records nor columns; leave out "):
+        Corpus.from_text("abab" * 9, **option)
+    with pytest.raises(CorpusError, match="separator='a' divides text, not bytes"):
+        Corpus.from_text(b"abab" * 9, kind="bytes", separator="a")
 
 
 def test_corpus_reads_json_lines_csv_and_standard_input_alike(tmp_path, monkeypatch):

@@ -109,7 +109,7 @@ def test_stepper_refuses_a_state_of_another_type_and_memory_that_was_freed():
     for dtype in (torch.complex64, torch.float64, torch.int64):
         with pytest.raises(ValueError, match=f"the state is {dtype} on cpu, expected torch.float32 on cpu"):
             stepper.state = torch.ones(1, 2, 6, dtype=dtype)
-    with pytest.raises(RuntimeError, match="the state has elements, but its data is not allocated"):
+    with pytest.raises(RuntimeError, match="h_0 has elements, but its data is not allocated"):
         stepper.state = freed(torch.randn(1, 2, 6))
     with pytest.raises(RuntimeError, match="h of reset_state has elements, but its data is not allocated"):
         stepper(torch.randn(2, 4), reset=torch.ones(2, dtype=torch.bool), reset_state=freed(torch.randn(1, 2, 6)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cyclopts import App
 from rich.table import Table
 
-from unrolled.commands import Flag, command, inputs
+from unrolled.commands import Flag, WrongUse, command, inputs
 from unrolled.commands.console import PlainConsole
 from unrolled.commands.evaluate import report
 from unrolled.config.data import DataConfig
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 #: What the recipe for the Sonnets is given: a third of the passes that they can be read, and what takes a few seconds.
 #: Neither looks at a clock, so that the steps are the same on every machine.
 SHORT, QUICK = {"max_epochs": 15}, {"max_steps": 60, "hidden_size": 32}
+#: What the demo makes in its folder, and the file by which a later one knows that they are its to replace.
+FOLDERS, PICTURES = ("sonnets", "anbn-rnn", "anbn-lstm", "anbn-gru"), ("learning_curve.png", "gates.png")
+MARK = "made-by-unrolled-demo.txt"
 
 app = App(name="demo", help_epilogue="")
 
@@ -35,14 +38,14 @@ def demo(*, out: Path = Path("demo"), quick: Flag = False) -> None:
     """Learn a^n b^n with all three cells, then Shakespeare's Sonnets; write a sonnet and draw two pictures.
 
     Args:
-        out: Folder for everything the demo makes; the files of an earlier demo there are replaced.
+        out: Folder for everything the demo makes; what an earlier demo made there is replaced, and nothing else.
         quick: Take a few seconds, instead of one to three minutes depending on the processor.
     """
     import torch
 
     torch.set_num_threads(1)  # a second thread gains these small models little, and waits where other programs run
     console = PlainConsole()
-    _clear(out)
+    begin(out)
     models = textbook_example(console, steps=60 if quick else 400)
     anbn = {cell: out / f"anbn-{cell}" for cell in models}
     for cell, model in models.items():
@@ -189,14 +192,21 @@ def draw_gates(model: SequenceModel, out: Path) -> Path:
     return path
 
 
-def _clear(out: Path) -> None:
-    """Remove what an earlier demo wrote to this folder, and nothing else."""
+def begin(out: Path) -> None:
+    """Make the folder of a demo; remove what an earlier one wrote there, and nothing else.
+
+    Raises: WrongUse naming what has a name that the demo would give, and is not known to be an earlier one's.
+    """
+    from unrolled.saved.atomic_files import write_file
     from unrolled.saved.lock import only_writer
 
-    for folder in (out / name for name in ("sonnets", "anbn-rnn", "anbn-lstm", "anbn-gru")):
-        if folder.exists():
-            with only_writer(folder):
-                shutil.rmtree(folder, ignore_errors=True)
-    for picture in ("learning_curve.png", "gates.png"):
-        (out / picture).unlink(missing_ok=True)
-    out.mkdir(parents=True, exist_ok=True)
+    there = [name for name in (*FOLDERS, *PICTURES) if (out / name).exists()]
+    if there and not (out / MARK).is_file():
+        raise WrongUse(f"{out} holds {', '.join(there)}, not made by an earlier demo; name another folder with --out")
+    write_file(out / MARK, f"The next demo in this folder replaces {', '.join((*FOLDERS, *PICTURES))}.\n".encode())
+    for name in there:
+        if name in FOLDERS:
+            with only_writer(out / name):
+                shutil.rmtree(out / name, ignore_errors=True)
+        else:
+            (out / name).unlink()

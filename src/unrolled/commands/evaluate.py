@@ -13,7 +13,7 @@ from rich.table import Table
 from unrolled.commands import Flag, Model, WrongUse, command, examples, inputs
 from unrolled.commands.console import PlainConsole, as_json, printable
 from unrolled.config.data import ReadingConfig
-from unrolled.words import counted, perplexity, rounded
+from unrolled.words import MOST_BITS, counted, perplexity, rounded
 
 if TYPE_CHECKING:
     from unrolled.corpus.baselines import Baseline
@@ -119,12 +119,18 @@ class Measured(NamedTuple):
 
     def values(self) -> dict[str, Any]:
         """Return everything as JSON values."""
-        bits = self.model.bits
-        model = asdict(self.model) | {"bits": bits, "perplexity": self.model.perplexity}
-        model |= {f"bits_per_{unit}": bits / rate for unit, rate in self.rates.items()}
-        beside = {each.name: {"bits": each.bits_per_symbol, "note": each.note} for each in self.baselines}
-        learning = {"dynamic": asdict(self.dynamic) | {"bits": self.dynamic.bits}} if self.dynamic else {}
-        return {"of": self.of} | model | learning | {"baselines": beside}
+        beside = {each.name: self._rates(each.bits_per_symbol) | {"note": each.note} for each in self.baselines}
+        learning = {"dynamic": self._of(self.dynamic)} if self.dynamic else {}
+        return {"of": self.of} | self._of(self.model) | learning | {"baselines": beside}
+
+    def _of(self, evaluation: Evaluation) -> dict[str, Any]:
+        return self._rates(evaluation.bits) | asdict(evaluation)
+
+    def _rates(self, bits: float) -> dict[str, float]:
+        """Return the numbers that a row of the table has for bits per symbol."""
+        each = {f"bits_per_{unit}": bits / rate for unit, rate in self.rates.items()}
+        uncertain = 2.0**bits if bits < MOST_BITS else math.inf
+        return {"bits": bits} | each | {"nats": bits * math.log(2), "perplexity": uncertain}
 
 
 def measure(
@@ -176,7 +182,8 @@ def report(
     console.print(f"{counted(measured.symbols, 'symbol')} of {what}", style="italic", soft_wrap=True)
     grid = Table()
     for name in ("predictor", "bits/symbol", *(f"bits/{unit}" for unit in rates), "nats", "perplexity", "accuracy"):
-        grid.add_column(name, justify="left" if name == "predictor" else "right")
+        head = name.replace("/", "/\n") if len(rates) > 1 else name  # three of them would leave no room for the others
+        grid.add_column(head, justify="left" if name == "predictor" else "right")
     name = repr(model).removeprefix("SequenceModel").strip("()")
     grid.add_row(name, *_numbers(measured.bits, rates), f"{100 * measured.accuracy:.1f} %", style="bold")
     if learned:

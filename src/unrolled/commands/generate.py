@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, ArgumentCollection, Parameter, Token
 
 from unrolled.commands import Flag, Model, WrongUse, examples, inputs
-from unrolled.commands.arguments import check_numbers
+from unrolled.commands.arguments import WrappedHelp, check_numbers
 from unrolled.commands.console import as_json, printable, write_out
 from unrolled.config.checks import PositiveInt
 from unrolled.config.data import ReadingConfig
@@ -44,6 +44,7 @@ app = App(
         "unrolled generate runs/sonnets --max-length 40 -- '- a text with a hyphen'",
     ),
     config=(check_numbers, _own_seed),
+    help_formatter=WrappedHelp(["seed"]),
 )
 
 
@@ -69,7 +70,7 @@ def generate(
         count: Number of texts, each sampled independently; a blank line separates texts of several lines.
         out: File to write to, instead of standard output.
         repeat: Write the prompt before each text.
-        json: Write each text as a line of JSON, with the prompt and the seed.
+        json: Write each text as a line of JSON, with its number and the seed, and with the prompt unless --no-prompt.
     """
     if count > 1 and options.strategy != "sample":
         raise WrongUse(f"--count is {count}, but {options.strategy} finds the same text each time; use sample")
@@ -103,8 +104,8 @@ def generate(
     for number, text in enumerate(texts):
         given = prompts[number % len(prompts)]
         if json:
-            line = {"prompt": _text(given), "text": text, "seed": options.seed, "number": number}
-            lines.append(as_json(line))
+            line = {"prompt": _text(given)} if repeat else {}
+            lines.append(as_json(line | {"text": text, "seed": options.seed, "number": number}))
         else:
             head = _head(given, loaded.vocabulary) if repeat else ""
             lines.append("\n" * (number > 0 and not loaded.framed) + head + text)

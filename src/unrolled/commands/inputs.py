@@ -201,31 +201,40 @@ def refuse_other_shape(corpus: Corpus, data: Sequence[str], framed: bool) -> Non
 def read_text(model: Path, text: str | None, file: Path | None, reading: ReadingConfig) -> Sequence[Text]:
     r"""Return what a model is given to read, one text for each sequence: a text as typed, standard input or a file.
 
-    In a typed text \n is a line end.  A file is read as the model's training data was, unless options say otherwise.
+    In a typed text \n is a line end.  A file, a folder or an archive is read as the model's training data was, unless
+    options say otherwise.
 
     Raises: WrongUse if there is no text or more than one; CorpusError naming the file and what is wrong with it.
     """
     if (text is None) == (file is None):
         raise WrongUse("give one text to read: the text itself, - for standard input, or --file")
+    from unrolled.corpus import finding
     from unrolled.corpus import reading as files
     from unrolled.corpus.records import format_of, records
     from unrolled.saved.model import SavedModel
 
     loaded = SavedModel.load(model)
     config = _whole(reading, loaded.origin, [str(file or STANDARD_INPUT)])
-    whole: str | bytes
     as_bytes = loaded.vocabulary.tokenizer.reads_bytes
     if text is not None and text != STANDARD_INPUT:
-        whole = typed(text)
         note_idle(reading, reading.without_effect(None, as_bytes))
-    else:
-        source = files.Source(file, encoding=config.encoding)
-        format = format_of([source], config)
-        note_idle(reading, reading.without_effect(format, as_bytes))
+        return _divided(typed(text), config)
+    sources = finding.find_sources(file or STANDARD_INPUT, config.include, config.encoding)
+    sources = sources if as_bytes else finding.text_only(sources)
+    format = format_of(sources, config)
+    note_idle(reading, reading.without_effect(format, as_bytes))
+    texts: list[Text] = []
+    for source in sources:
         if format != "text" or config.separator:
-            return [record for _, record in records(source, format, config)]
-        whole = b"".join(files.byte_blocks(source)) if as_bytes else "".join(files.text_blocks(source))
-    return lines(whole) if config.lines else [whole]
+            texts += [record for _, record in records(source, format, config)]
+        else:
+            whole = b"".join(files.byte_blocks(source)) if as_bytes else "".join(files.text_blocks(source))
+            texts += _divided(whole, config)
+    return texts
+
+
+def _divided(text: str | bytes, config: DataConfig) -> Sequence[Text]:
+    return lines(text) if config.lines else [text]
 
 
 def lines(text: str | bytes) -> list[str] | list[bytes]:
@@ -235,16 +244,14 @@ def lines(text: str | bytes) -> list[str] | list[bytes]:
     return [line for line in text.split(b"\n") if line]
 
 
-def read_one(model: Path, text: str | None, file: Path | None, reading: ReadingConfig) -> str | bytes:
-    """Return the one sequence that a picture is of, read as `read_text` does.
+def refuse_several(texts: Sequence[Text], file: Path | None) -> None:
+    """Refuse more than one sequence: the model reads each from its start, and a picture has one axis of time.
 
-    Raises: WrongUse if there are several: the model reads each from its start, and a picture has one axis of time.
+    Raises: WrongUse naming the file.
     """
-    texts = read_text(model, text, file, reading)
     if len(texts) > 1:
         where = "the text" if file is None else str(file)
         raise WrongUse(f"{where} has {counted(len(texts), 'sequence')}, and one is shown; give that one as the text")
-    return joined(texts)
 
 
 def joined(texts: Sequence[Text]) -> str | bytes:
@@ -254,12 +261,12 @@ def joined(texts: Sequence[Text]) -> str | bytes:
     return "\n".join(text if isinstance(text, str) else " ".join(map(str, text)) for text in texts)
 
 
-def note_unknown(vocabulary: Vocabulary, texts: Sequence[Text]) -> None:
-    """Warn of symbols that a model does not know."""
+def note_unknown(vocabulary: Vocabulary, texts: Sequence[Text], folder: Path | None = None) -> None:
+    """Warn of symbols that a model does not know, with its folder if it is one of several."""
     from unrolled.runtime.unknown import unknown_note
 
     if said := unknown_note(vocabulary, *texts):
-        warnings.warn(said, stacklevel=2)
+        warnings.warn(said if folder is None else f"{folder}: {said}", stacklevel=2)
 
 
 def _whole(reading: ReadingConfig, saved: Mapping[str, Any], data: Sequence[str]) -> DataConfig:

@@ -18,6 +18,7 @@ from unrolled.commands import Flag, WrongUse, command, examples
 from unrolled.commands.console import PlainConsole, as_json
 from unrolled.config.checks import Count, PositiveInt
 from unrolled.config.lab import LabConfig
+from unrolled.config.options import note_idle
 from unrolled.lab.results import LabResult, TaskResult
 from unrolled.lab.tables import ResultTable, each_seed, headline, in_words, summary, task_summary
 from unrolled.words import duration, rounded
@@ -74,6 +75,7 @@ def lab(
     learned = _given(registry.get, language)
     sizes, config = config.lengths, _given(experiment.fitted, learned, config)
     _given(experiment.check, learned, config, limit)
+    note_idle(config, config.without_effect(from_golden))
     with _writing(out):
         if from_golden:
             found = _drift(console, language, config, limit, out)

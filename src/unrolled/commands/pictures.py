@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +35,7 @@ from unrolled.views.units import Found, feature, ranked
 from unrolled.words import counted, told_apart
 
 if TYPE_CHECKING:
+    from unrolled.saved.vocabulary import Text as Given
     from unrolled.views.plots import Figure
 
 #: Units whose lines are drawn, and units that a ranking lists, unless told otherwise.
@@ -45,10 +46,10 @@ CONNECTED = 120
 
 @dataclass(frozen=True)
 class Scene:
-    """The folder of a model, the text that it reads, and the options of `unrolled view`."""
+    """The folder of a model, the sequences that it reads, and the options of `unrolled view`."""
 
     folder: Path
-    text: str | bytes
+    texts: Sequence[Given]
     signal: str | None = None
     layer: int | None = None
     unit: list[int] = field(default_factory=list)
@@ -63,6 +64,23 @@ class Scene:
         """The model, loaded."""
         return SequenceModel.from_pretrained(self.folder)
 
+    @cached_property
+    def others(self) -> dict[Path, SequenceModel]:
+        """The models to show beside it, loaded."""
+        return {each: SequenceModel.from_pretrained(each) for each in self.beside}
+
+    @property
+    def text(self) -> str | bytes:
+        """All that it reads."""
+        return inputs.joined(self.texts)
+
+    def note_unknown(self) -> None:
+        """Warn of symbols of the text that a model does not know."""
+        if self.texts:
+            inputs.note_unknown(self.model.vocabulary, self.texts)
+        for folder, other in self.others.items():
+            inputs.note_unknown(other.vocabulary, self.texts, folder)
+
     @property
     def cell(self) -> str:
         """The model in two words, for titles."""
@@ -70,15 +88,12 @@ class Scene:
 
     def read(self) -> TextTrace:
         """Trace the text."""
-        read = trace(self.model, self.text)
-        inputs.note_unknown(self.model.vocabulary, [self.text])
-        return read
+        return trace(self.model, self.text)
 
-    def read_lines(self) -> list[TextTrace]:
-        """Trace each line of the text for a model of sequences, else the text as one."""
-        if not self.model.framed:
-            return [self.read()]
-        return [trace(self.model, line) for line in inputs.lines(self.text) if line.strip()] or [self.read()]
+    def read_each(self) -> list[TextTrace]:
+        """Trace each sequence of the text."""
+        encode = self.model.vocabulary.encode
+        return [trace(self.model, each) for each in self.texts if len(encode(each))] or [self.read()]
 
     @property
     def shown_layer(self) -> int:
@@ -212,7 +227,7 @@ def make_gradient(scene: Scene) -> Figure:
     """Draw how strongly a state depends on earlier ones, also of other models."""
     from unrolled.views import plots_gradients
 
-    models = {scene.folder: scene.model} | {each: SequenceModel.from_pretrained(each) for each in scene.beside}
+    models = {scene.folder: scene.model} | scene.others
     names = told_apart(f"{cell_name(each.config.kind)} {folder.resolve().name}" for folder, each in models.items())
     found = {}
     for name, model in zip(names, models.values(), strict=True):
@@ -251,7 +266,7 @@ def make_states(scene: Scene) -> Figure:
     """Draw the states along their principal axes."""
     from unrolled.views import plots_states
 
-    reads = scene.read_lines()
+    reads = scene.read_each()
     found = automaton(reads, scene.clusters, layer=scene.shown_layer)
     states = np.concatenate([read.values("h", scene.shown_layer) for read in reads])
     symbols = [symbol for read in reads for symbol in read.symbols]
@@ -263,7 +278,7 @@ def make_automaton(scene: Scene) -> Figure:
     """Draw the automaton that the clusters of states make."""
     from unrolled.views import plots_states
 
-    found = automaton(scene.read_lines(), scene.clusters, layer=scene.shown_layer)
+    found = automaton(scene.read_each(), scene.clusters, layer=scene.shown_layer)
     return plots_states.automaton(found, title=f"{scene.cell} as an automaton")
 
 

@@ -88,6 +88,8 @@ def load(folder: Path, model: ModelConfig, dataset: DataConfig) -> StartingPoint
     if dataset.kind != "auto":
         own, wanted = own | {"kind": kind}, wanted | {"kind": dataset.kind}
     own, wanted = own | {"nfc": saved.vocabulary.nfc}, wanted | {"nfc": dataset.nfc}
+    if dataset.tokenizer:
+        raise WrongUse(f"{option('tokenizer', dataset.tokenizer)}: {folder} has its own symbols; leave it out")
     for name, value in wanted.items():
         if value != own[name]:
             raise WrongUse(f"{option(name)} is {value!r}, but {folder} has {own[name]!r}; leave it out, or train anew")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias
@@ -23,6 +24,7 @@ class Picture(NamedTuple):
     options: str = ""  #: those that it obeys; it refuses the others
     extension: str = ".png"  #: of the file that it is written to; "" if it is printed
     reads: bool = True  #: whether it needs a text
+    several: bool = False  #: whether that may be several sequences
 
 
 PICTURES = {
@@ -37,15 +39,19 @@ PICTURES = {
     "gradient": Picture("norm of the Jacobian against the lag", options="layer beside position lags"),
     "reach": Picture("gradients of one loss", options="layer position"),
     "connectivity": Picture("which symbols mattered for each prediction"),
-    "states": Picture("clusters of states", options="layer clusters"),
+    "states": Picture("clusters of states", options="layer clusters", several=True),
     "automaton": Picture(
-        "made of those clusters; each line is a sequence if the model learned sequences", options="layer clusters"
+        "made of those clusters; each line is a sequence if the model learned sequences",
+        options="layer clusters",
+        several=True,
     ),
     "learning": Picture("the learning curve; no text needed", reads=False),
 }
 LISTING = ", ".join(name + (f" ({row.shows})" if row.shows else "") for name, row in PICTURES.items())
 
 if TYPE_CHECKING:
+    from unrolled.saved.vocabulary import Text
+
     PictureName: TypeAlias = str
     SignalName: TypeAlias = str
 else:
@@ -105,12 +111,15 @@ def view(
     refuse_unused(given, picture, {name: row.options for name, row in PICTURES.items()}, by="picture")
     if out is not None and not shown.extension:
         raise WrongUse(f"--picture {picture} is printed, not written to a file; leave --out out")
-    read: str | bytes = ""
+    texts: Sequence[Text] = []
     if shown.reads or text is not None or file is not None:
-        read = inputs.read_one(model, text, file, reading)
+        texts = inputs.read_text(model, text, file, reading)
+        if not shown.several:
+            inputs.refuse_several(texts, file)
     from unrolled.commands import pictures
 
-    scene = pictures.Scene(model, read, **given)
+    scene = pictures.Scene(model, texts, **given)
+    scene.note_unknown()
     made = getattr(pictures, f"make_{picture}")(scene)
     if made is None:
         return

@@ -13,7 +13,7 @@ from msgspec import Meta
 from unrolled.config.checks import LARGE, Count, NonNegative, Positive, PositiveInt, Seed, check_fields
 from unrolled.config.lengths import read as read_sizes
 from unrolled.config.model import CellName, ModelConfig
-from unrolled.config.options import option
+from unrolled.config.options import idle_of, option
 from unrolled.notation import has_cell_state
 
 Loss = Literal["softmax", "sets", "squared"]
@@ -88,12 +88,33 @@ class LabConfig:
             raise ValueError(
                 f"{option('cell_noise')} is {self.cell_noise:g}; it must be 0, for {self.cell} has no cell state"
             )
+        if self.batch_size > self.samples:
+            raise ValueError(
+                f"{option('batch_size')} is {self.batch_size}; a model has {option('samples', self.samples)}, and 0 "
+                "takes them all in every step"
+            )
         longest = max(read_sizes(self.lengths))
         if self.choose_up_to and not longest < self.choose_up_to <= 2 * longest:
             raise ValueError(
                 f"{option('choose_up_to')} is {self.choose_up_to}; it must be 0, or a size from {longest + 1} to "
                 f"{2 * longest}: beyond the longest of training, and at most twice as long"
             )
+
+    def without_effect(self, from_golden: bool) -> dict[str, str]:
+        """Return the options that are set and do nothing beside the others, each with why.
+
+        Args: whether the models start from exact weights that are set by hand.
+
+        >>> LabConfig(cell="gru", forget_bias=0.0).without_effect(from_golden=False)
+        {'forget_bias': 'gru has no forget gate'}
+        """
+        idle: dict[str, str] = {}
+        if from_golden:
+            idle = dict.fromkeys(("units", "forget_bias", "initial_scale"), "exact weights are set by hand")
+            idle |= dict.fromkeys(("loss", "choose_up_to"), "exact weights learn by softmax, to the end")
+        elif not has_cell_state(self.model().kind):
+            idle["forget_bias"] = f"{self.cell} has no forget gate"
+        return idle_of(self, idle)
 
     def model(self) -> ModelConfig:
         """Return the configuration of each model.

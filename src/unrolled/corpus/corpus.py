@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unrolled.config.data import DataConfig
-from unrolled.config.options import option
+from unrolled.config.options import option, typed
 from unrolled.corpus import finding, prepared, records
 from unrolled.corpus.encoding import Encoder, encode_records, encode_texts, kind_or
 from unrolled.corpus.numbering import (
@@ -150,18 +150,30 @@ class Corpus:
     ) -> Corpus:
         """Return the corpus of a text in memory: one stream, or with ``lines=True`` one sequence a line.
 
-        Args, Raises: as :meth:`read`.  ValueError for bytes unless the kind is "bytes".
+        Args, Raises: as :meth:`read`.  ValueError for bytes unless the kind is "bytes"; CorpusError for a format or a
+            column, which a text has not, and for bytes with a separator.
 
         >>> from unrolled.corpus.sonnets import sonnets
         >>> Corpus.from_text(sonnets()).split.sizes
         (86156, 4786, 4786)
         """
-        config = _adapted(config, vocabulary, changes)
+        config, name, starts = _adapted(config, vocabulary, changes), "text in memory", [0]
+        if config.column or config.format not in ("auto", "text"):
+            said = option("column", config.column) if config.column else option("format", config.format)
+            raise CorpusError(
+                f"{name} has neither records nor columns; leave out {said}, or use {option('format', 'text')}"
+            )
+        if config.separator:
+            if isinstance(text, bytes):
+                raise CorpusError(f"{option('separator', config.separator)} divides text, not bytes; decode them first")
+            found = records.parts([text], name, typed(config.separator))
+            encoder, starts = encode_records(((0, *each) for each in found), config)
+            return _split_and_number(encoder, starts, config, Known(vocabulary, extend), (name,), False)
         encoder = Encoder(tokenizer(kind_or("characters", config)), lines=config.lines)
         encoder.text(unicodedata.normalize("NFC", encoder.tokenizer.text(text)) if config.nfc else text)
         if config.lines:
             encoder.end()
-        return _split_and_number(encoder, [0], config, Known(vocabulary, extend), ("text in memory",), not config.lines)
+        return _split_and_number(encoder, starts, config, Known(vocabulary, extend), (name,), not config.lines)
 
     @classmethod
     def from_sequences(

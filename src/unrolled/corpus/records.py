@@ -103,20 +103,26 @@ def records(source: Source, format: Format, config: DataConfig) -> Iterator[tupl
 
 
 def separated(source: Source, separator: str) -> Iterator[tuple[str, Record]]:
+    """Yield (where, text) of what stands between separators in a source, as :func:`parts` does."""
+    return parts(text_blocks(source), f"{source}", separator)
+
+
+def parts(blocks: Iterable[str], name: str, separator: str) -> Iterator[tuple[str, Record]]:
     """Yield (where, text) of what stands between separators, without the line ends around it; empty ones are skipped.
 
+    Args: blocks of a text; its name; the separator.
     Raises: CorpusError if one is longer than ``RECORD_LIMIT`` characters.
     """
     held, number = "", 0
     separator = separator.replace("\r\n", "\n").replace("\r", "\n")  # as the line ends of the text are read
-    for block in chain(text_blocks(source), [separator]):
+    for block in chain(blocks, [separator]):
         *ended, held = (held + block).split(separator)
         for text in filter(None, (each.strip("\n") for each in ended)):
             number += 1
-            yield f"{source}: sequence {number}", text
+            yield f"{name}: sequence {number}", text
         if len(held) > RECORD_LIMIT:
             raise CorpusError(
-                f"{source}: sequence {number + 1} has more than {RECORD_LIMIT:,} characters; is "
+                f"{name}: sequence {number + 1} has more than {RECORD_LIMIT:,} characters; is "
                 f"{option('separator', separator)} right?"
             )
 

@@ -150,7 +150,6 @@ class Stepper:
         fit.memory(dict(zip(fit.STATES, given, strict=False)))
         for values in given:
             checks.dense("the state", values)
-            fit.memory({"the state": values})
             if values.dtype != dtype or not values.is_cpu:
                 raise ValueError(f"the state is {values.dtype} on {values.device}, expected {dtype} on cpu")
         for of_layers, values in zip(targets, given, strict=True):
