@@ -59,6 +59,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(Path(folder) / "large")
         command = [sys.executable, "-m", "unrolled.cli", "serve", f"{folder}/large", "--port", "0"]
+        command += ["--requests", str(2 * given.clients)]  # of which one address may have half
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
             port = int(re.search(r":(\d+)/", server.stdout.readline())[1])

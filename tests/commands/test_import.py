@@ -9,7 +9,7 @@ import torch
 from tests.commands.command_line import contents, refusal, unrolled
 from tests.saved.networks import networks
 from unrolled import imports, runtime
-from unrolled.export import to_flax
+from unrolled.export import to_flax, to_onnx
 from unrolled.formats.network_of import FormatError
 from unrolled.formats.text import with_vocabulary
 from unrolled.saved.network import Head, Network
@@ -129,6 +129,15 @@ def test_import_that_cannot_be_is_refused_and_writes_nothing(code, arguments, sa
     before = contents(tmp_path)
     assert said in refusal(code, "import", *(file if a == "FILE" else a for a in arguments), cwd=tmp_path)
     assert contents(tmp_path) == before
+
+
+def test_framed_is_refused_where_the_file_says_itself_what_its_text_is(tmp_path):
+    """It did nothing, in silence."""
+    pytest.importorskip("onnx", reason="needs [onnx]")
+    to_onnx(NETWORKS["text-mixed"], tmp_path / "text.onnx")
+    said = "--framed is not what text.onnx says of its text; give its --vocabulary or --symbols"
+    assert said in refusal(2, "import", "text.onnx", "--out", "run", "--framed", cwd=tmp_path)
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_only_python_can_be_told_is_said_with_the_line_to_type(tmp_path):

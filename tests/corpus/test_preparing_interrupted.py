@@ -82,6 +82,34 @@ def test_preparing_begins_anew_when_a_source_has_changed(tmp_path, monkeypatch):
     assert stretches.plan_of(sources, "text", config, tmp_path / "scratch")[1] == set()
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda ids, described: ids.write_bytes(ids.read_bytes()[:-7]),
+        lambda ids, described: ids.write_bytes(bytes(ids.stat().st_size)),
+        lambda ids, described: ids.unlink(),
+        lambda ids, described: described.write_text(described.read_text()[:50]),
+        lambda ids, described: described.write_text(described.read_text().replace('"length": 9', '"length": 8')),
+        lambda ids, described: described.with_stem("000999").write_text("{}"),
+    ],
+)
+def test_stretch_that_is_damaged_is_encoded_anew(damage, tmp_path, monkeypatch):
+    """Ids that were cut off made a shorter corpus."""
+    monkeypatch.setattr(stretches, "STRETCH", 1000)
+    (tmp_path / "a.txt").write_text((TEXT * 20)[:10_000])
+
+    def stop(done, of):
+        if done > of / 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(tmp_path / "a.txt", tmp_path / "corpus", progress=stop)
+    ids = tmp_path / "corpus" / "unfinished" / "000001.ids"
+    damage(ids, ids.with_suffix(".json"))
+    prepare(tmp_path / "a.txt", tmp_path / "corpus")
+    assert Corpus.read(tmp_path / "corpus").fingerprint == Corpus.read(tmp_path / "a.txt").fingerprint
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGTERM])
 def test_no_process_that_encodes_stays_when_its_parent_is_ended(ended_by, tmp_path):

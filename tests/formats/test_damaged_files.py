@@ -5,6 +5,9 @@ import random
 import pytest
 
 from tests.formats.damaged_files import READ, campaign, spoiled
+from tests.saved.networks import text_networks
+from unrolled import export, imports
+from unrolled.formats.network_of import FormatError
 from unrolled.formats.registry import FORMATS
 
 
@@ -24,6 +27,20 @@ def test_missing_check_is_found(monkeypatch):
     monkeypatch.setattr(onnx_reading, "_FAULTS", ())
     with pytest.raises((ValueError, KeyError, IndexError, TypeError)):
         campaign(["onnx"], range(400))
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [("AAAAAA==", r"start is \(1,\), expected \(V\) with V = 7"), ("AAA=", "start is no array of float32 in base64")],
+)
+def test_start_that_is_not_of_the_vocabulary_is_named(start, said, tmp_path):
+    onnx = pytest.importorskip("onnx", reason="the extra [onnx] is not installed")
+    export.to_onnx(next(text_networks())[1], tmp_path / "model.onnx")
+    model = onnx.load(tmp_path / "model.onnx")
+    next(each for each in model.metadata_props if each.key == "unrolled.start").value = start
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(FormatError, match=said):
+        imports.from_onnx(tmp_path / "model.onnx")
 
 
 def test_spoiled_files_differ():

@@ -153,3 +153,22 @@ def test_file_that_is_no_lstm_is_refused_with_its_place(change, said, tmp_path):
     (tmp_path / "amp.nam").write_text(json.dumps(file))
     with pytest.raises(FormatError, match=re.escape(f"{tmp_path / 'amp.nam'}: ") + ".*" + re.escape(said)):
         from_nam(tmp_path / "amp.nam")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"sample_rate": rate} for rate in (0, -1.0, np.nan, np.inf, 2**70, "48000", None, True)),
+        *({"metadata": given} for given in (["amp"], "amp", {1: 2}, {"loudness": np.nan}, {"loudness": np.float32(1)})),
+    ],
+)
+def test_rate_and_metadata_that_no_program_reads_are_refused(options, tmp_path):
+    with pytest.raises(ValueError, match=f"^{next(iter(options))} is "):
+        to_nam(next(iter(KEPT.values())), tmp_path / "a.nam", **options)
+    assert not (tmp_path / "a.nam").exists()
+
+
+@pytest.mark.parametrize("rate", [44100, np.int64(44100), np.float32(44100)])
+def test_rate_may_be_a_number_of_numpy(rate, tmp_path):
+    to_nam(next(iter(KEPT.values())), tmp_path / "a.nam", sample_rate=rate)
+    assert json.loads((tmp_path / "a.nam").read_text())["sample_rate"] == 44100

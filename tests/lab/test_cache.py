@@ -1,8 +1,11 @@
 """Results on disk: an interrupted sweep is resumed, a result of other settings is refused."""
 
+import json
+
 import pytest
 
 from unrolled.lab.cache import cached_result
+from unrolled.lab.results import LabResult, SeedResult, TaskResult
 
 
 def test_interrupted_sweep_is_resumed(tmp_path):
@@ -57,3 +60,33 @@ def test_models_of_other_settings_are_never_mixed_with_those_of_an_experiment(tm
     (tmp_path / "one.json").unlink()
     with pytest.raises(ValueError, match=r"models: left of an experiment without its one\.json"):
         cached_result(tmp_path, "one", {"steps": 4}, dict, beside="models")
+
+
+SEED = SeedResult(0, 2, [0.5], 0.2, 0.9)
+LAB = LabResult("anbn", {}, 9, [(1, 5)], [1, 2], [1.0, 0.5], 0.1, [SEED], [1], [[0.3]], 1.0, 1.0)
+TASK = TaskResult("copy", 5, [4, 9], [[1.0, 0.5]], [[1.0, 0.0]], 0.5, [0.1], 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("result", "change"),
+    [
+        (LAB, {"seeds": []}),
+        (LAB, {"limit": "9"}),
+        (LAB, {"sizes": [1]}),
+        (LAB, {"ranges": [[1]]}),
+        (LAB, {"config": {"cell": "x"}}),
+        (LAB, {"seeds": [{"seed": 0, "first_failing": "x", "right": [0.5], "nats": 0.2, "symbols_right": 0.9}]}),
+        (TASK, {"symbols": [[1.0]]}),
+        (TASK, {"losses": None}),
+    ],
+)
+def test_result_of_other_keys_or_types_is_named(result, change, tmp_path):
+    """It ended in KeyError, TypeError or IndexError."""
+    kind = type(result)
+    values = cached_result(tmp_path, "one", {}, result.to_dict, kind=kind)
+    assert cached_result(tmp_path, "one", {}, dict, kind=kind) == values
+    assert kind.from_dict(values | {"of a later release": 1}) == result
+    file = tmp_path / "one.json"
+    file.write_text(json.dumps({"version": 1, "settings": {}, "result": values | change}))
+    with pytest.raises(ValueError, match=r"one\.json: damaged, or not a result; remove it"):
+        cached_result(tmp_path, "one", {}, dict, kind=kind)

@@ -213,10 +213,19 @@ def test_study_that_cannot_be_reached_is_one_sentence_without_the_password(stora
     assert "\n" not in str(caught.value)
 
 
-def test_file_that_is_no_study_is_named(corpus, tmp_path):
-    (tmp_path / "study.journal").write_text("so long\nlives this\n")
-    with pytest.raises(SweepError, match=r"study\.journal: cannot reach the study: "):
-        Sweep(corpus, searching(), tmp_path / "study.journal")
+@pytest.mark.parametrize("held", ["so long\nlives this\n", "so long lives this", '{"a": 1}', "SQLite format 3\0"])
+def test_file_that_is_no_study_is_named_and_stays_as_it_is(held, corpus, tmp_path):
+    file = tmp_path / "study.db"
+    file.write_text(held)
+    with pytest.raises(SweepError, match=r"study\.db: cannot reach the study: the file is no study; name another, or"):
+        Sweep(corpus, searching(), file)
+    assert file.read_text() == held
+
+
+@pytest.mark.parametrize("held", ["", '{"op_c', '{"op_code":0,"worker_id":"a'])
+def test_study_whose_first_line_was_cut_off_begins_anew(held, corpus, tmp_path):
+    (tmp_path / "study.journal").write_text(held)
+    assert Sweep(corpus, searching(), tmp_path / "study.journal").trials() == []
 
 
 def test_sweep_needs_validation_data(tmp_path):

@@ -72,7 +72,36 @@ def test_state_of_another_network_is_not_read_on(pair):
             light.read(np.array([1]), other)
         with pytest.raises(TypeError, match="the state is a tuple, expected a State"):
             light.read(np.array([1]), tuple(first))
+        double = runtime.State(tuple(s.astype(np.float64) for s in layer) for layer in first)
+        with pytest.raises(ValueError, match=r"the state of layer 0 is h float64"):
+            light.read(np.array([1]), double)
         light.read(np.array([1]), first)
+
+
+@pytest.mark.parametrize("backend", ["fused", "reference"])
+@pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8"])
+def test_several_symbols_are_read_by_the_rules_of_one(pair, weights, backend, monkeypatch):
+    """The first layers of a state of more were taken, lengths beyond the ids were cut, doubles were rounded."""
+    monkeypatch.setenv("UNROLLED_BACKEND", backend)
+    light = runtime.load(pair[1].network, weights=weights)
+    ids, lengths, first = np.array([[0, 1], [2, 1], [1, 0]]), np.array([3, 1]), light.initial(2)
+    light.read_on(ids, first, lengths)
+    deeper, double = runtime.State((*first, first[-1])), runtime.State([[s.astype(float) for s in l] for l in first])
+    for state, said in (
+        (deeper, f"the state is of {len(first) + 1} layers, expected {len(first)}"),
+        (double, "the state of layer 0 is h float64"),
+        (light.initial(3), "x holds 2 streams, expected 3"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            light.read_on(ids, state, lengths)
+    with pytest.raises(TypeError, match="the state is a tuple, expected a State"):
+        light.read_on(ids, tuple(first), lengths)
+    for wrong in ([4, 1], [-1, 1], [3], [3.0, 1.0]):
+        with pytest.raises(ValueError, match=r"lengths is .*, each from 0 to T = 3"):
+            light.read_on(ids, first, np.array(wrong))
+    for wrong in (-1, len(light.vocabulary)):
+        with pytest.raises(IndexError, match=rf"symbol {wrong} .*expected 0 to V - 1"):
+            light.read_on(np.full((3, 2), wrong), first, lengths)
 
 
 def test_runtime_text_matches_torch(pair):

@@ -138,13 +138,13 @@ def test_client_that_sends_too_slowly_is_refused(models):
 
 
 def test_more_requests_than_the_limit_are_told_to_come_again(models):
-    with serving(models, requests=2) as server:
+    with serving(models, requests=4) as server:
         held = [server.stream("lstm", max_length=4000, symbols_per_second=20) for _ in range(2)]
         for answer, _ in held:
             answer.fp.readline()
         status, headers, body = server.get("/api/models")
         assert (status, headers["retry-after"], headers["x-content-type-options"]) == (429, "1", "nosniff")
-        assert b"2 requests are being handled" in body
+        assert b"2 requests of your address are being handled" in body
         assert server.get("/")[0] == 200  # the page itself always comes
         held[0][0].close()
         held[0][1].close()
@@ -153,6 +153,24 @@ def test_more_requests_than_the_limit_are_told_to_come_again(models):
         held[1][0].close()
         held[1][1].close()
         server.idle()
+
+
+def test_one_address_keeps_no_other_out(models):
+    """It held all requests, each for as long as a text may take, and everybody else was told 429."""
+    slowly = {"max_length": 4000, "symbols_per_second": 0.01}
+    with serving(models, requests=5) as server:
+        held = [server.stream("lstm", **slowly) for _ in range(4)]
+        assert [answer.status for answer, _ in held] == [200, 200, 200, 429]
+        assert b"3 requests of your address are being handled" in held[3][0].read()
+        held += [server.stream("lstm", "127.0.0.2", **slowly) for _ in range(3)]
+        assert [answer.status for answer, _ in held[4:]] == [200, 200, 429]
+        assert b"5 requests are being handled" in held[6][0].read()
+        for answer, connection in held:
+            answer.close()
+            connection.close()
+        server.idle()
+        assert server.get("/api/models")[0] == 200
+        until(lambda: not server.app.of_address)
 
 
 def test_other_requests_are_answered_while_one_computes(server, monkeypatch):
@@ -184,7 +202,8 @@ def test_fifty_texts_side_by_side_are_all_written_and_leave_nothing_behind():
             found = {}
 
             def one(seed):
-                found[seed] = text_of(server.generate("large", prompt="a", max_length=300, seed=seed))
+                address = f"127.0.0.{1 + seed % 2}"  # one alone may have half of all requests
+                found[seed] = text_of(server.generate("large", address=address, prompt="a", max_length=300, seed=seed))
 
             clients = [threading.Thread(target=one, args=(seed,)) for seed in want]
             for client in clients:

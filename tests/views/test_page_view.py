@@ -2,6 +2,8 @@
 
 import base64
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -81,3 +83,29 @@ def test_view_shows_unseen_symbols_and_says_which(server, model, text, symbols, 
     _, view = server.ask(model, "view", text=text)
     assert (view["symbols"], view["unknown"]) == (symbols, unknown)
     assert view["note"].startswith("the model does not know" if unknown else "")
+
+
+LARGE = """
+import resource
+from unrolled.config.server import Limits
+from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
+from unrolled.views.page.models import ServedModel, Service
+from unrolled.views.page.view import ViewRequest, view
+
+words = [f"w{k}" for k in range(20_000)]
+model = SequenceModel(ModelConfig(hidden_size=4, embedding_size=4), Vocabulary(words, "words"))
+served, service = ServedModel.of("large", model), Service({}, Limits(), None, None)
+seen = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+view(service, served, ViewRequest("w1 w2"))
+before = seen()
+view(service, served, ViewRequest(" ".join(words[:2000])))
+print((seen() - before) * 1024)
+"""
+
+
+@pytest.mark.whole_process
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the process's memory in the units of Linux")
+def test_view_of_a_large_vocabulary_takes_the_memory_of_its_logits():
+    """It took nine times as much: 7 GB for 4,000 symbols of 50,000."""
+    ran = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True, check=True)
+    assert int(ran.stdout) < 2 * 4 * 20_000 * 2000

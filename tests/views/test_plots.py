@@ -2,6 +2,7 @@
 
 import errno
 from functools import partial
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -73,6 +74,11 @@ def test_name_without_an_extension_is_refused(name, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"no extension, which sets the format; end the name in \.png or \.svg"):
         plots.save(plots.canvas(2, 1, ""), name)
     assert not list(tmp_path.iterdir())
+
+
+def test_control_characters_of_a_title_leave_the_svg_one(tmp_path):
+    plots.save(plots.learning_curve(METRICS, title="runs/\x1b[31mred\x07"), tmp_path / "curve.svg")
+    ElementTree.parse(tmp_path / "curve.svg")
 
 
 @pytest.mark.parametrize("title", ["LSTM, r$x^$w", "a $ b", "$5 and $6_", "plain"])

@@ -8,8 +8,9 @@ import torch
 from torch.nn.utils import prune
 
 from tests.views.small_models import CONFIGS, small, unrolled
+from unrolled.views import traces
 from unrolled.views.gradients import gradients
-from unrolled.views.traces import trace
+from unrolled.views.traces import largest, trace
 
 TEXT = "abacabbc?"
 
@@ -74,6 +75,23 @@ def test_likeliest_symbols_come_best_first():
     for row, p in zip(found.likeliest(3), found.probabilities, strict=True):
         assert [name for name, _ in row] == [found.names[k] for k in np.argsort(-p)[:3]]
         assert row[0][1] == p.max()
+
+
+def test_slices_of_a_large_vocabulary_change_no_bit(monkeypatch):
+    model = small("lstm", dtype=torch.float32)
+    whole = trace(model, TEXT)
+    monkeypatch.setattr(traces, "LOGITS", 2 * len(model.vocabulary))
+    parts = trace(model, TEXT)
+    np.testing.assert_array_equal(parts.bits, whole.bits)
+    for few, all in zip(parts.best(3), whole.best(3), strict=True):
+        np.testing.assert_array_equal(few, all)
+
+
+def test_equal_logits_are_named_in_the_order_of_their_ids():
+    rows = np.random.default_rng(0).integers(0, 4, (50, 20)).astype(np.float32)
+    for count in (1, 3, 20, 30):
+        want = np.argsort(-rows, axis=1, kind="stable")[:, :count]
+        np.testing.assert_array_equal(largest(rows, count), want)
 
 
 @pytest.mark.parametrize("name", ["rnn", "lstm of two layers", "gru embedded"])

@@ -80,3 +80,9 @@ def test_server_and_file_answer_with_the_same_functions():
         for folder in ("static", "alone")
     ]
     assert exported[0] == exported[1] == ["ask(model, name, asked)", "generate(model, asked, signal)", "models()"]
+
+
+def test_seed_that_javascript_would_round_is_refused():
+    """It became another one, and so another text than that of `unrolled generate`."""
+    (field,) = re.findall(r'<input [^>]*name="seed"[^>]*>', page_texts()["static/index.html"])
+    assert f'max="{2**53 - 1}"' in field

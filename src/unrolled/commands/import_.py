@@ -91,8 +91,9 @@ def import_(
     network = _network(getattr(imports, f"from_{found.name}"), file, out)
     if given is not None:
         network = with_vocabulary(network, given, framed=framed)
-    elif framed and network.text is None:
-        raise WrongUse("--framed is of a network of text; give its --vocabulary or --symbols")
+    elif framed and (network.text is None or not network.text.framed):
+        of = "is of a network of text" if network.text is None else f"is not what {file} says of its text"
+        raise WrongUse(f"--framed {of}; give its --vocabulary or --symbols")
     print(printable(f"{file}: {found.title}"))
     for line in described(network):
         print(printable(f"  {line}"))

@@ -111,7 +111,8 @@ def _learn(
                 model.save_pretrained(out / MODELS / f"seed-{seed.seed}", overwrite=True)
         return result.to_dict()
 
-    values = compute() if out is None else cache.cached_result(out, "result", settings, compute, beside=MODELS)
+    cached = partial(cache.cached_result, kind=LabResult, beside=MODELS)
+    values = compute() if out is None else cached(out, "result", settings, compute)
     result = LabResult.from_dict(values)
     title, seeds = f"{language}, {config.cell}", each_seed(result)
     _show(console, f"{language}: {learned.summary}; % of the sizes tried that are exactly right", seeds)
@@ -155,10 +156,13 @@ def reproduce(
         found = []
         for number, row in enumerate(rows, 1):
             compute = partial(_row, console, f"{number}/{len(rows)} {row.name}", row)
-            found.append((row.name, cache.cached_result(folder, _file_name(row.name), row.settings(), compute)))
+            kind = TaskResult if row.task else LabResult
+            found.append(
+                (row.name, cache.cached_result(folder, _file_name(row.name), row.settings(), compute, kind=kind))
+            )
         published = [row.published for row in rows] if any(row.published for row in rows) else []
         if rows[0].task:
-            tasks = [(name, TaskResult(**values)) for name, values in found]
+            tasks = [(name, TaskResult.from_dict(values)) for name, values in found]
             table = shown = task_summary(tasks, published)
             _task_pictures(folder, tasks, [row.config.model().kind for row in rows], title=protocol.name)
         else:

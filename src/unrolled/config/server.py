@@ -18,7 +18,7 @@ class Limits:
         writing_seconds: Longest time of one generation; at its end the text stops, with reason `time`.
         sending_seconds: Longest time a client may take to send its headers (it is cut off), and then its body (408).
         connections: Connections that one address may hold; one more closes the one that has been silent longest.
-        requests: Requests handled at the same time (429).
+        requests: Requests handled at the same time (429); one address may have half of them.
         threads: Threads that compute.
     """
 

@@ -3,7 +3,8 @@
     unfinished/plan.json              the sources as they were, and the stretches into which they are divided
     unfinished/000012.ids, .json      a stretch in provisional ids, and their symbols
 
-A stretch is whole once its .json is there, so what was interrupted goes on where it stopped.
+A stretch is whole once its .json is there, so what was interrupted goes on where it stopped; one that is damaged since
+is encoded anew.
 """
 
 from __future__ import annotations
@@ -32,10 +33,12 @@ from unrolled.corpus.reading import CorpusError, CorpusWarning, Source
 from unrolled.corpus.splitting import BLOCK, counts
 from unrolled.saved.atomic_files import (
     FORMAT_VERSION,
+    CheckpointError,
     from_json,
     in_utf8,
     read_file,
     recorded,
+    sha256,
     to_json,
     write_file,
     write_synced,
@@ -73,6 +76,7 @@ class Encoded(msgspec.Struct, forbid_unknown_fields=True):
     """A stretch in provisional ids, which lie beside it."""
 
     format_version: int
+    sha256: str  # of that of the ids and, with none in its place, of this
     length: int
     symbols: list[str]
     often: list[int]  # each provisional id occurs
@@ -91,7 +95,7 @@ def plan_of(sources: list[Source], format: Format, config: DataConfig, scratch: 
     if file.exists() and all(source.path for source in plan.sources):
         try:
             if from_json(read_file(file), Plan) == plan:
-                return plan, {int(found.stem) for found in scratch.glob("*.json") if found.stem.isdecimal()}
+                return plan, {k for k in range(len(stretches)) if _is_whole(scratch, k)}
         except ValueError:  # damaged, so it is begun anew
             pass
     shutil.rmtree(scratch, ignore_errors=True)
@@ -238,10 +242,25 @@ def _write(
     length, ids = encoder.length, encoder.ids()
     often = counts(ids, len(encoder.symbols) + 2).tolist()
     said = [in_utf8(str(each.message)) for each in heard if issubclass(each.category, CorpusWarning)]
-    encoded = Encoded(FORMAT_VERSION, length, encoder.symbols, often, starts, encoder.tokenizer.kind, said)
+    encoded = Encoded(FORMAT_VERSION, "", length, encoder.symbols, often, starts, encoder.tokenizer.kind, said)
+    data = ids.astype(ids.dtype.newbyteorder("<"), copy=False).tobytes()
+    encoded.sha256 = _sum(data, encoded)
     with writing(scratch):
-        write_synced(scratch / f"{number:06}.ids", ids.astype(ids.dtype.newbyteorder("<"), copy=False).tobytes())
+        write_synced(scratch / f"{number:06}.ids", data)
     write_file(scratch / f"{number:06}.json", to_json(msgspec.to_builtins(encoded)))
+
+
+def _sum(ids: bytes, encoded: Encoded) -> str:
+    return sha256(sha256(ids).encode() + to_json(msgspec.to_builtins(encoded) | {"sha256": ""}))
+
+
+def _is_whole(scratch: Path, number: int) -> bool:
+    """Return whether a stretch is there, as it was written."""
+    try:
+        encoded = from_json(read_file(scratch / f"{number:06}.json"), Encoded)
+        return encoded.sha256 == _sum(read_file(scratch / f"{number:06}.ids"), encoded)
+    except (CheckpointError, ValueError):
+        return False
 
 
 def _encode_text(group: list[Source], stretch: Stretch, several: bool, config: DataConfig) -> tuple[Encoder, list[int]]:

@@ -23,7 +23,7 @@ from unrolled.core.bfloat16 import narrowed
 from unrolled.core.int8 import quantised
 from unrolled.formats.network_of import FormatError, Source, network_from, refuse
 from unrolled.notation import GATES
-from unrolled.saved.atomic_files import write_file
+from unrolled.saved.atomic_files import in_utf8, write_file
 from unrolled.saved.network import Network
 from unrolled.saved.starts import unwritten
 from unrolled.webpage.cards import JACOBIAN_WORK, LAGS, MOST, SHOWN, UNITS, model_card
@@ -63,7 +63,7 @@ def to_html(source: Source, path: str | Path, *, name: str | None = None, weight
         raise ValueError(f"weights is {weights!r}, expected {', '.join(_KEPT)}")
     network = network_from(source)
     weights = weights or network.narrow or "float32"
-    folder = Path(source).resolve().name if isinstance(source, str | Path) else Path(path).stem
+    folder = in_utf8(Path(source).resolve().name) if isinstance(source, str | Path) else Path(path).stem
     write_file(path, one_file(_described(network, name or folder, weights)).encode("utf-8"))
 
 

@@ -8,6 +8,7 @@ Source: neural-amp-modeler, docs/source/model-file.rst and nam/models/recurrent.
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +17,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from unrolled.config.checks import LARGEST
+from unrolled.config.checks import LARGEST, Positive, check_value
 from unrolled.config.options import brief
 from unrolled.formats.json_numbers import decimals, numbers, read_json, write_json
 from unrolled.formats.network_of import FormatError, Source, network_from, refuse, refuse_not_finite
@@ -40,9 +41,17 @@ def to_nam(
         path: of the file.
         sample_rate: of the sound that it was trained on, Hz.
         metadata: what plug-ins show and use, such as `name`, `gear_type` or `loudness`.
-    Raises: FormatError if the format cannot hold the network, before anything is written.
+    Raises: FormatError if the format cannot hold the network, ValueError for another rate or metadata that are no JSON,
+        before anything is written.
     """
     network = network_from(source)
+    sample_rate = sample_rate.item() if isinstance(sample_rate, np.generic) else sample_rate
+    check_value("sample_rate", sample_rate, Positive)
+    try:
+        msgspec.convert(metadata or {}, dict[str, Any])
+        json.dumps(metadata, allow_nan=False)
+    except (TypeError, ValueError, msgspec.ValidationError) as error:
+        raise ValueError(f"metadata is {brief(metadata)}, expected a dict of JSON values: {error}") from None
     _check(network)
     assert network.head is not None
     H, V = network.layers[0].H, len(network.head.W)
@@ -59,7 +68,7 @@ def to_nam(
             "architecture": "LSTM",
             "config": config,
             "weights": decimals(np.concatenate([part.ravel() for part in parts])),
-            "sample_rate": sample_rate,
+            "sample_rate": float(sample_rate),
         },
     )
 

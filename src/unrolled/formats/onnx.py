@@ -127,5 +127,8 @@ def _text(metadata: dict[str, str]) -> TextPart | None:
         return None
     if metadata.get(FRAMED) not in ("true", "false"):
         raise ValueError(f"metadata {FRAMED} is {metadata.get(FRAMED)!r:.20}, expected true or false")
-    start = np.frombuffer(base64.b64decode(metadata.get(START, ""), validate=True), "<f4")
+    try:
+        start = np.frombuffer(base64.b64decode(metadata.get(START, ""), validate=True), "<f4")
+    except ValueError:
+        raise ValueError(f"metadata {START} is no array of float32 in base64") from None
     return TextPart(Vocabulary.from_json(metadata[VOCABULARY]), metadata[FRAMED] == "true", start.astype(np.float32))

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from unrolled.saved.atomic_files import write_file
 
 #: Version of the files; others are refused.
@@ -14,7 +16,13 @@ VERSION = 1
 
 
 def cached_result(
-    folder: Path, name: str, settings: dict[str, Any], compute: Callable[[], dict[str, Any]], *, beside: str = ""
+    folder: Path,
+    name: str,
+    settings: dict[str, Any],
+    compute: Callable[[], dict[str, Any]],
+    *,
+    kind: type[Any] = dict,
+    beside: str = "",
 ) -> dict[str, Any]:
     """Return the result of an experiment: from its file if there is one, else computed and written to it.
 
@@ -26,6 +34,7 @@ def cached_result(
         name: of the experiment and its file.
         settings: everything the result depends on, as JSON values.
         compute: returns the result as JSON values.
+        kind: what they are those of.
         beside: name of a folder in `folder` that `compute` writes to.
 
     Raises: ValueError if the file is damaged or holds other settings, or if `beside` is there without the settings that
@@ -40,7 +49,7 @@ def cached_result(
     settings = json.loads(json.dumps(settings))  # as they are read back: lists for tuples
     left = made if made is not None and made.exists() else None
     if path.exists():
-        result = _read(path, settings, left)
+        result = _read(path, settings, left, kind)
         if result is not None:
             return result
     elif left is not None:
@@ -56,13 +65,15 @@ def _write(path: Path, values: dict[str, Any]) -> None:
     write_file(path, json.dumps(values, indent=1, ensure_ascii=False).encode() + b"\n")
 
 
-def _read(path: Path, settings: dict[str, Any], left: Path | None) -> dict[str, Any] | None:
+def _read(path: Path, settings: dict[str, Any], left: Path | None, kind: type[Any]) -> dict[str, Any] | None:
     """Return the result in a file; None if its experiment was interrupted, and has these settings or left nothing."""
     try:
         read = json.loads(path.read_bytes())
         version, before = read["version"], dict(read["settings"])
         result = dict(read["result"]) if "result" in read else None
-    except (ValueError, KeyError, TypeError, RecursionError):
+        if result is not None:
+            msgspec.convert(result, kind)
+    except (ValueError, KeyError, TypeError, RecursionError, msgspec.ValidationError):
         raise ValueError(f"{path}: damaged, or not a result; remove it to compute the result again") from None
     if version != VERSION:
         raise ValueError(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
+
+import msgspec
 
 from unrolled.config.lab import LabConfig
 
@@ -60,15 +63,22 @@ class LabResult:
     train_seconds: float
     judge_seconds: float
 
+    def __post_init__(self) -> None:
+        """Refuse lists that do not fit each other; ValueError."""
+        LabConfig(**self.config)
+        _check_lengths([self.sizes], len(self.seeds_right))
+        _check_lengths([seed.right for seed in self.seeds], len(self.ranges))
+        _check_lengths([self.losses], len(self.steps))
+        _check_lengths(self.losses, len(self.seeds))
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> LabResult:
-        """Build a result from what :meth:`to_dict` returned."""
-        seeds = [SeedResult(**seed) for seed in values["seeds"]]
-        return cls(**values | {"seeds": seeds, "ranges": [(low, high) for low, high in values["ranges"]]})
+        """Build a result from what :meth:`to_dict` returned; msgspec.ValidationError if it is something else."""
+        return msgspec.convert(values, cls)
 
     @property
     def kind(self) -> str:
@@ -144,9 +154,19 @@ class TaskResult:
     train_seconds: float
     judge_seconds: float
 
+    def __post_init__(self) -> None:
+        """Refuse lists that do not fit each other; ValueError."""
+        _check_lengths([self.symbols, self.exact], len(self.losses))
+        _check_lengths([*self.symbols, *self.exact], len(self.sizes))
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TaskResult:
+        """Build a result from what :meth:`to_dict` returned; msgspec.ValidationError if it is something else."""
+        return msgspec.convert(values, cls)
 
     @property
     def scores(self) -> list[float]:
@@ -161,3 +181,8 @@ class TaskResult:
     def _beyond_training(self, shares: list[list[float]]) -> list[float]:
         beyond = [k for k, n in enumerate(self.sizes) if n > self.longest]
         return sorted(fmean(row[k] for k in beyond) for row in shares)
+
+
+def _check_lengths(lists: Iterable[Sequence[Any]], length: int) -> None:
+    if any(len(each) != length for each in lists):
+        raise ValueError("the lists of a result have not the lengths that belong together")

@@ -9,6 +9,21 @@ from pathlib import Path
 
 from unrolled.config.options import option
 
+#: What Optuna begins every line of a journal with.
+BEGIN = b'{"op_code":'
+
+
+def check_journal(path: str | Path) -> None:
+    """Refuse a file that holds something else: of what is no journal, the last line might be taken for unfinished.
+
+    Raises: ValueError saying what to do.
+    """
+    if os.path.isfile(path):
+        with open(path, "rb") as file:
+            found = file.read(len(BEGIN))
+        if not BEGIN.startswith(found):
+            raise ValueError("the file is no study; name another, or a database by its URL, as sqlite:///study.db")
+
 
 class JournalLock:
     """A lock that ends with the process that holds it, however that ends, as Optuna asks for one.

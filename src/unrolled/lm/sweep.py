@@ -23,7 +23,7 @@ from unrolled.config.sweep import Range, SweepConfig, is_whole
 from unrolled.corpus.corpus import Corpus
 from unrolled.lm.calibration import recipe_for
 from unrolled.lm.callbacks import Callback
-from unrolled.lm.journal import JournalLock
+from unrolled.lm.journal import JournalLock, check_journal
 from unrolled.lm.memory import Largest, check_memory
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.run import Result, Run, TrainingDiverged
@@ -284,6 +284,7 @@ def _reached(storage: str, name: str) -> Study:
         if "://" not in storage:
             storage = str(Path(storage).absolute())  # the program may go to another folder meanwhile
             Path(storage).parent.mkdir(parents=True, exist_ok=True)
+            check_journal(storage)
             lock: Any = JournalLock(storage)
             kept = optuna.storages.JournalStorage(JournalFileBackend(storage, lock))
         return optuna.create_study(storage=kept, study_name=name, load_if_exists=True, pruner=pruner)

@@ -40,14 +40,16 @@ def steps(x: Any, symbols: bool, dtype: np.dtype[Any]) -> Array:
     raise ValueError(f"x is {came}, expected {wanted}{' symbols' if symbols else ''}{remedy}")
 
 
-def sequences(x: Array, symbols: bool, I: int) -> None:
-    """Refuse what is no batch of sequences, symbols (T, B) or vectors (T, B, I).
+def sequences(x: Array, symbols: bool, I: int, B: int | None = None) -> None:
+    """Refuse what is no batch of sequences, symbols (T, B) or vectors (T, B, I), for B streams if it says how many.
 
     Raises: ValueError.
     """
     if x.ndim != (2 if symbols else 3) or (not symbols and x.shape[2] != I):
         expected = "symbols (T,) or (T, B)" if symbols else f"vectors (T, I) or (T, B, I) with I = {I}"
         raise ValueError(f"x is {x.dtype} {x.shape}, expected {expected}")
+    if B is not None and x.shape[1] != B:
+        raise ValueError(f"x holds {x.shape[1]} streams, expected {B}: (T, B) symbols or (T, B, I) vectors")
 
 
 def lengths(given: Any, x: Array) -> NDArray[np.int64] | None:

@@ -122,6 +122,7 @@ class Engine:
         """Return what steps streams from this state on."""
         symbols = self.network.reads_symbols
         if reference_forced():
+            checks.state(state, self.first)
             layers = [w for (w,) in self.layers]
             return EquationStepper(self.kinds, layers, state, symbols=symbols, head=self.head, rounded=self._rounded)
         head = None if self.head is None else self._core_head
@@ -274,8 +275,8 @@ def put(stepper: Stepper, state: State) -> None:
     """
     for arrays, values in zip(stepper.states, state, strict=True):
         for array, value in zip(arrays, values, strict=True):
-            if value.shape[-1] != array.shape[-1]:  # one unit would be spread over all
-                raise ValueError(f"the state is {value.shape}, expected {array.shape}")
+            if value.shape[-1] != array.shape[-1] or value.dtype != array.dtype:  # one unit would be spread over all
+                raise ValueError(f"the state is {value.dtype} {value.shape}, expected {array.dtype} {array.shape}")
             array[...] = value
 
 

@@ -61,7 +61,9 @@ CELLS: dict[str, Callable[..., tuple[Array, ...]]] = {
 
 
 def _step(kind: str, x: Array, before: Sequence[Array], w: Weights, rounded: Change) -> tuple[Array, ...]:
-    """Return the state after x (B, I), or symbols (B,)."""
+    """Return the state after x (B, I), or symbols (B,); IndexError if one of these is outside [0, V)."""
+    if x.ndim == 1 and (wrong := x[(x < 0) | (x >= w.W_ih.shape[1])]).size:
+        raise IndexError(f"symbol {wrong[0]} to step on, expected 0 to V - 1 = {w.W_ih.shape[1] - 1}")
     b_ih, b_hh = (0 if b is None else b for b in (w.b_ih, w.b_hh))
     a = (w.W_ih.T[x] if x.ndim == 1 else x @ w.W_ih.T) + b_ih
     h, *c = CELLS[kind](a, before[0] @ w.W_hh.T + b_hh, w, *before)
@@ -127,14 +129,12 @@ class EquationStepper:
 
     def read(self, x: Any) -> None:
         """Read symbols (B,) int64 or vectors (B, I), of one row also a number or (I,); advance `states`."""
-        symbols, I = len(self._shape) == 1, self._layers[0].W_ih.shape[1]
+        symbols = len(self._shape) == 1
         if len(self.logits) == 1:  # one row may come as a number, or as (I,)
             x = np.array([x]) if isinstance(x, int) else x.reshape(self._shape) if x.shape == self._shape[1:] else x
         if x.shape != self._shape or x.dtype != self._dtype:
             letters = "symbols (B)" if symbols else "vectors (B, I)"
             raise ValueError(f"step: x is {x.dtype} {x.shape}, expected {self._dtype} {letters} = {self._shape}")
-        if symbols and (wrong := x[(x < 0) | (x >= I)]).size:
-            raise IndexError(f"symbol {wrong[0]} to step on, expected 0 to V - 1 = {I - 1}")
         x = x if symbols else self._rounded(x)
         for kind, w, state in zip(self._kinds, self._layers, self.states, strict=True):
             after = _step(kind, x, state, w, self._rounded)

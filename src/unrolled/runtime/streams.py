@@ -93,9 +93,7 @@ class Streams:
         Raises: as :meth:`step`.
         """
         x = checks.steps(x, *self._engine.reads)
-        checks.sequences(x, self._engine.network.reads_symbols, self._engine.network.I)
-        if x.shape[1] != len(self):
-            raise ValueError(f"x holds {x.shape[1]} streams, expected {len(self)}: (T, B) symbols or (T, B, I) vectors")
+        checks.sequences(x, self._engine.network.reads_symbols, self._engine.network.I, len(self))
         y, after = self._engine.unroll(x, self._state(), checks.lengths(lengths, x))
         put(self._stepper, after)
         return self._finished(y)

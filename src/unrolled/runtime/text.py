@@ -18,7 +18,7 @@ from unrolled.config.options import option
 from unrolled.core.free_memory import expect_room
 from unrolled.core.sampling import Chooser
 from unrolled.core.stepper import CoreStepper
-from unrolled.runtime import generation, scoring
+from unrolled.runtime import checks, generation, scoring
 from unrolled.runtime.engine import Lengths
 from unrolled.runtime.model import RuntimeModel
 from unrolled.runtime.scoring import Score
@@ -105,8 +105,14 @@ class TextModel(RuntimeModel):
             return stepper.logits.copy(), State(stepper.states).clone()
 
     def read_on(self, ids: NDArray[np.int64], state: State, lengths: Lengths) -> tuple[Array, State]:
-        """Read several symbols per row: ids (T, B), of which each row reads `lengths` (B,); logits are (T, B, V)."""
-        return self._engine.unroll(ids, state, lengths)
+        """Read several symbols per row: ids (T, B), of which each row reads `lengths` (B,); logits are (T, B, V).
+
+        Raises: as :meth:`read`; ValueError for lengths outside [0, T].
+        """
+        checks.state(state, self._engine.first)
+        x = checks.steps(ids, *self._engine.reads)
+        checks.sequences(x, True, self.network.I, state.B)
+        return self._engine.unroll(x, state, checks.lengths(lengths, x))
 
     def write(self, choose: Chooser, logits: Array, state: State, n: int) -> tuple[NDArray[np.int64], Array, State]:
         """Choose and read up to n symbols per row; see :class:`unrolled.runtime.generation.Writer`."""

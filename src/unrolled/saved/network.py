@@ -304,8 +304,10 @@ def _check(network: Network) -> None:
         raise ValueError(f"head: b is {head.b.shape}, expected (V) with V = {len(head.W)}")
     if text is not None:
         V = len(text.vocabulary)
-        if not network.reads_symbols or network.I != V or text.start.shape != (V,):
+        if not network.reads_symbols or network.I != V:
             raise ValueError(f"the vocabulary has V = {V} symbols, but the network reads {_read(network)}")
+        if text.start.shape != (V,):
+            raise ValueError(f"start is {text.start.shape}, expected (V) with V = {V}")
     if network.narrow == "int8" and network.is_steppable:
         _check_int8(network)
     for name, array in network.tensors().items():

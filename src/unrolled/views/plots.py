@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from unrolled.notation import LONG_NAMES
 from unrolled.saved.atomic_files import write_whole
+from unrolled.saved.visible import drawn
 from unrolled.views.colours import HUES, SCALE, VIRIDIS, signal_scale
 from unrolled.views.symbols import visible
 
@@ -80,14 +81,14 @@ def canvas(width: float, height: float, title: str) -> Figure:
 
 
 def verbatim(text: str) -> str:
-    r"""Return a text that matplotlib draws as it is.
+    r"""Return a text that matplotlib draws as it is, but for control characters, which no SVG can hold.
 
     What stands between two $ it takes for mathematics, also where it is told not to, as in titles that it breaks.
 
-    >>> verbatim("runs/$x$")
-    'runs/\\$x\\$'
+    >>> verbatim("runs/$x$" + chr(27))
+    'runs/\\$x\\$␛'
     """
-    return text.replace("$", r"\$")
+    return drawn(text).replace("$", r"\$")
 
 
 def plain(axes: Axes) -> None:

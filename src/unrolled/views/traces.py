@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,8 @@ Array = NDArray[Any]
 AT_MOST = 20_000
 #: Steps that are computed at once when a trace leaves out steps.
 CHUNK = 4_096
+#: Logits that are looked at at a time, so that nothing else takes the memory of those of a whole text.
+LOGITS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -160,9 +162,18 @@ class TextTrace:
 
     def likeliest(self, count: int = 5) -> list[list[tuple[str, float]]]:
         """Return, for each step, name and probability of the `count` likeliest next symbols, best first."""
-        best = np.argsort(-self.logits, axis=1, kind="stable")[:, :count]
-        p = np.take_along_axis(self.probabilities, best, axis=1)
-        return [[(self.names[k], float(x)) for k, x in zip(*row, strict=True)] for row in zip(best, p, strict=True)]
+        rows = zip(*self.best(count), strict=True)
+        return [[(self.names[k], float(x)) for k, x in zip(*row, strict=True)] for row in rows]
+
+    def best(self, count: int) -> tuple[Ids, Array]:
+        """Return ids and probabilities of the `count` likeliest symbols after each step, (T, count), best first."""
+        shape = self.T, min(count, len(self.names))
+        ids, p = np.empty(shape, np.int64), np.empty(shape)
+        for some in _slices(self.T, len(self.names)):
+            log_p = log_softmax(self.logits[some])
+            ids[some] = largest(self.logits[some], count)
+            p[some] = np.exp(np.take_along_axis(log_p, ids[some], axis=1))
+        return ids, p
 
     def columns(self, *names: str) -> dict[str, Array]:
         """Return the trace as columns of equal length T: step, symbol, bits, p(...) of each next symbol, then units.
@@ -216,8 +227,10 @@ def trace(model: SequenceModel, text: Text, *, at_most: int = AT_MOST) -> TextTr
             symbols = torch.from_numpy(ids[first : first + chunk])[:, None]  # (T, 1)
             before = logits[-1:]
             layers, logits, state = read(model, symbols, state)
-            log_p = torch.cat([before, logits[:-1]]).log_softmax(1)
-            bits = -log_p.gather(1, symbols)[:, 0] / math.log(2)
+            rows = [before, *(logits[:-1][some] for some in _slices(len(logits) - 1, logits.shape[1]))]
+            read_after = torch.split(symbols, [*map(len, rows)])
+            log_p = [p.log_softmax(1).gather(1, those)[:, 0] for p, those in zip(rows, read_after, strict=True)]
+            bits = -torch.cat(log_p) / math.log(2)
             layers = [_mapped(lambda arrays: thinned(arrays[0]), [layer]) for layer in layers]
             parts.append((layers, thinned(logits.numpy()), thinned(bits.numpy())))
     layers_of, logits_of, bits_of = zip(*parts, strict=True)
@@ -294,6 +307,28 @@ def check_layer(layer: int, L: int) -> int:
     if not -L <= layer < L:
         raise ValueError(f"layer is {layer}; the model has layers 0 to {L - 1}")
     return layer % L
+
+
+def largest(rows: Array, count: int) -> Ids:
+    """Return the places of the largest numbers of each row (T, V), the largest first; of equals, the first.
+
+    >>> largest(np.array([[1, 3, 2, 3, 1]]), 4).tolist()
+    [[1, 3, 2, 0]]
+    """
+    V = rows.shape[1]
+    count = min(count, V)
+    least = np.partition(rows, V - count, axis=1)[:, V - count, None]
+    above, equal = rows > least, rows == least
+    chosen = above | (equal & (equal.cumsum(axis=1) <= count - above.sum(axis=1, keepdims=True)))
+    places = np.flatnonzero(chosen).reshape(-1, count) % V
+    order = np.argsort(-np.take_along_axis(rows, places, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(places, order, axis=1)
+
+
+def _slices(T: int, V: int) -> Iterator[slice]:
+    """Yield slices of T rows of V numbers, of which LOGITS are looked at at a time."""
+    rows = max(1, LOGITS // V)
+    return (slice(t, t + rows) for t in range(0, T, rows))
 
 
 def _joined(arrays: Sequence[Array]) -> Array:

@@ -24,8 +24,8 @@ class Server:
     def __init__(self, app, port):
         self.app, self.port, self.address = app, port, f"http://127.0.0.1:{port}/"
 
-    def connect(self):
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+    def connect(self, address="127.0.0.1"):
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE, source_address=(address, 0))
 
     def raw(self, method, path, body=None, headers=None):
         """Return status, headers and body of one answer; nothing is added to the request but its length."""
@@ -45,9 +45,9 @@ class Server:
         status, _, body = self.raw("POST", f"/api/models/{model}/{question}", json.dumps(asked), JSON)
         return status, json.loads(body)
 
-    def stream(self, model, **asked):
+    def stream(self, model, address="127.0.0.1", **asked):
         """Open a generation; return the answer, to be read bit by bit, and its connection, to be closed."""
-        connection = self.connect()
+        connection = self.connect(address)
         connection.request("POST", f"/api/models/{model}/generate", json.dumps(asked), JSON)
         return connection.getresponse(), connection
 

@@ -32,7 +32,7 @@ def create_app(
         limits: of the server.
         hosts: names that requests may call the server by.
 
-    Raises: ValueError if there is no model, or one has a weight that is not finite.
+    Raises: ValueError if there is no model, or one has a weight that is not finite or a name that no address can hold.
 
     >>> from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
     >>> app = create_app({"small": SequenceModel(ModelConfig(hidden_size=3), Vocabulary("ab"))})

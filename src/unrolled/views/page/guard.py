@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from threading import Event
 from urllib.parse import urlsplit
@@ -10,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unrolled.views.page.errors import RequestError
+from unrolled.words import counted
 
 #: Names by which a browser on this machine reaches the server.
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -37,13 +39,15 @@ class Guard:
         app: the application.
         hosts: names that a request may call this server by; a page of another site whose name resolves to
             this machine (DNS rebinding) is refused.
-        requests: most requests under /api at the same time.
+        requests: most requests under /api at the same time; one address has at most half of them, so that it keeps
+            nobody else out.
         ending: to be set when the server ends, so that what it writes ends too.
     """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str], requests: int, ending: Event):
         self.app, self.hosts, self.requests, self.ending = app, frozenset(hosts), requests, ending
         self.active = 0
+        self.of_address: Counter[str] = Counter()  # those that are active
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it; add the headers to the answer."""
@@ -61,19 +65,29 @@ class Guard:
             if not scope["path"].startswith("/api/"):
                 await self.app(scope, receive, send_guarded)
                 return
-            if self.active >= self.requests:
-                sentence = (
-                    f"{self.requests} requests are being handled, the limit of this server; try again in a second"
-                )
-                raise RequestError(429, sentence, {"Retry-After": "1"})
+            address = (scope.get("client") or ("",))[0]
+            self._check_room(address)
         except RequestError as error:
             await error.response()(scope, receive, send_guarded)
             return
         self.active += 1
+        self.of_address[address] += 1
         try:
             await self.app(scope, receive, send_guarded)
         finally:
             self.active -= 1
+            self.of_address -= Counter([address])  # which forgets an address that has none left
+
+    def _check_room(self, address: str) -> None:
+        """Refuse one more request of an address if it has half of all, or all are taken."""
+        half = (self.requests + 1) // 2
+        if self.active >= self.requests:
+            many = f"{counted(self.requests, 'request')} are being handled, the limit of this server"
+        elif self.of_address[address] >= half:
+            many = f"{counted(half, 'request')} of your address are being handled, its part of this server's limit"
+        else:
+            return
+        raise RequestError(429, f"{many}; try again in a second", {"Retry-After": "1"})
 
     def _check_sender(self, headers: Headers) -> None:
         """Refuse a host name that is not this server's, and a page of another site."""

@@ -13,9 +13,11 @@ from anyio import CapacityLimiter
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
+from unrolled.config.options import brief
 from unrolled.config.server import Limits
 from unrolled.lm.model import SequenceModel
 from unrolled.runtime.text import TextModel
+from unrolled.saved.atomic_files import in_utf8
 from unrolled.saved.vocabulary import Ids
 from unrolled.views.page.errors import RequestError
 from unrolled.webpage.cards import UNITS, ModelCard, model_card
@@ -51,8 +53,10 @@ class ServedModel:
     def of(cls, name: str, model: SequenceModel) -> ServedModel:
         """Prepare a model for serving; it must not be trained while it is served.
 
-        Raises: ValueError if a weight is not finite.
+        Raises: ValueError if a weight is not finite, or no address can hold the name.
         """
+        if name in ("", ".", "..") or "/" in name or any("\ud800" <= c <= "\udfff" for c in name):
+            raise ValueError(f"a model is named {brief(name)}, which no address can hold; give it another name")
         for weight, values in model.tensors().items():
             if not np.isfinite(values).all():
                 raise ValueError(f"{name}: {weight} holds NaN or inf, so the model cannot be shown; train it again")
@@ -116,5 +120,5 @@ def load(folders: Iterable[Path]) -> dict[str, SequenceModel]:
     Raises: CheckpointError naming the file and what is wrong with it.
     """
     named = [*folders]
-    names = told_apart(folder.resolve().name for folder in named)
+    names = told_apart(in_utf8(folder.resolve().name) for folder in named)
     return {name: SequenceModel.from_pretrained(folder) for name, folder in zip(names, named, strict=True)}

@@ -81,31 +81,26 @@ def view(service: Service, served: ServedModel, request: ViewRequest) -> View:
     for unit in request.units:
         if unit >= card.H:
             raise RequestError(400, f"unit is {unit}; {card.name} has units 0 to {card.H - 1}")
-    start = np.exp(model.start.numpy().astype(np.float64))[None]  # (1, V)
-    values, p, bits = np.empty((0, card.H)), start, np.empty(0)
+    start = model.start.numpy()[None]  # (1, V)
+    best = traces.largest(start, SHOWN)
+    p = np.exp(np.take_along_axis(start, best, axis=1).astype(np.float64))
+    values, bits = np.empty((0, card.H)), np.empty(0)
     if len(ids):
         read = traces.trace(model, request.text)
         values, bits = read.values(array.name, request.layer), read.bits
         served.check_finite(read.logits)
-        p = np.concatenate([start, read.probabilities])  # (T + 1, V)
+        best, p = map(np.concatenate, zip((best, p), read.best(SHOWN), strict=True))  # (T + 1, SHOWN)
     served.check_finite(values)
     return View(
         symbols=model.vocabulary.tokenizer.aligned(model.vocabulary.split(request.text)),
         unknown=np.flatnonzero(ids == model.vocabulary.unk_id).tolist(),
         note=unknown_note(model.vocabulary, request.text),
         bits=rounded(bits),
-        next=likeliest(p, model.vocabulary.names),
+        next=Next([[model.vocabulary.names[k] for k in row] for row in best.tolist()], rounded(p)),
         heat=heat(values, array),
         lines=[UnitLine(unit, rounded(values[:, unit])) for unit in request.units],
         seconds=time.perf_counter() - begin,
     )
-
-
-def likeliest(p: NDArray[Any], names: tuple[str, ...]) -> Next:
-    """Return the likeliest symbols of each row of p (T + 1, V), the likeliest first."""
-    best = np.argsort(-p, axis=1, kind="stable")[:, :SHOWN]
-    symbols = [[names[k] for k in row] for row in best.tolist()]
-    return Next(symbols, rounded(np.take_along_axis(p, best, axis=1)))
 
 
 def heat(values: NDArray[Any], array: ArrayCard) -> Heat:
