@@ -75,7 +75,7 @@ def test_a_vocabulary_of_a_hundred_thousand_gets_a_note_on_its_memory(tmp_path):
     done = unrolled("train", tmp_path / "data.txt", "--out", tmp_path / "run", *flags)
     assert done.returncode == 0, done.stderr.decode()
     (note,) = done.stderr.decode().splitlines()
-    assert "V is 99,998: at H 256 and E 128, the rows of embedding and head take 0.8 GB" in note
+    assert "V is 99,998: at H 256 and E 128, the rows of embedding and head take 1.2 GB" in note
     assert "--vocabulary-size keeps the most frequent symbols, and --kind bpe spells words in fewer" in note
 
 

@@ -91,6 +91,29 @@ print(peak - before, needs.total)
 """
 
 
+SAVED = """
+import re, sys, torch
+from unrolled import lm
+from unrolled.core.free_memory import resident
+from unrolled.lm.memory import Largest, Needs
+torch.set_num_threads(1)
+corpus = lm.Corpus.from_text("to be, or not to be " * 50)
+training = lm.TrainingConfig(batch_size=2, bptt=4, max_steps=4, validate_every=2)
+config, before = lm.ModelConfig("lstm", 1024, num_layers=2), resident()
+model = lm.SequenceModel(config, corpus.vocabulary)
+lm.train(model, corpus, training, sys.argv[1])
+needs = Needs.of(config, len(corpus.vocabulary), training, Largest.of(corpus.train, True, training))
+peak = 1024 * int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1])
+print(peak - before, needs.total)
+"""
+
+
+def test_estimate_is_what_a_run_takes_that_saves_a_large_model(tmp_path):
+    done = subprocess.run([sys.executable, "-c", SAVED, str(tmp_path)], capture_output=True, text=True, check=True)
+    taken, estimated = map(int, done.stdout.split())
+    assert 0.75 * estimated < taken < 1.25 * estimated
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize(("recomputed", "dropout"), [("", "0"), ("auto", "0"), ("", "0.3")])
 def test_estimate_is_what_training_takes(cell, recomputed, dropout):

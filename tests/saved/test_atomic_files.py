@@ -8,11 +8,23 @@ import subprocess
 import sys
 from contextlib import suppress
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
 from tests.saved.disk import contents, unchanged_when_refused
 from unrolled.saved import atomic_files
 from unrolled.saved.atomic_files import CheckpointError
+
+
+def test_packed_arrays_have_the_bytes_of_the_library_that_reads_them():
+    random, arrays = np.random.default_rng(0), {}
+    kinds = ["u8", "i8", "f8", "c8", "f4", "u4", "i4", "f2", "u2", "i2", "i1", "u1", "b1"]
+    for number, kind in enumerate(kinds):
+        for name in ("b", "a", "\u00e9", 'say "\\"'):
+            arrays[f"{name} {kind}"] = random.integers(0, 2, (number % 3, 2)).astype(kind)
+    arrays |= {"one": np.array(1.5), "turned": np.arange(6.0).reshape(2, 3).T, "big": np.arange(3, dtype=">f4")}
+    assert atomic_files.pack(arrays) == safetensors.numpy.save({name: each.copy() for name, each in arrays.items()})
 
 
 def test_write_file_creates_its_folder_and_leaves_nothing_else(tmp_path):

@@ -94,7 +94,7 @@ class TrainingConfig:
         if self.schedule != "plateau":
             idle["plateau_patience"] = idle["plateau_factor"] = f"only {option('schedule', 'plateau')} has one"
         if not stream:
-            idle["bptt"] = "only a stream is cut; a sequence is read whole"
+            idle["bptt"] = "sequences are backpropagated through time in full"
         if not validated:
             none = f"there is no validation data; hold some out, with {option('validation', 0.05)}"
             idle |= dict.fromkeys(("validate_every", "patience"), none)
@@ -102,6 +102,9 @@ class TrainingConfig:
         return idle_of(self, idle)
 
 
+#: Numbers that training keeps for each parameter: itself, its gradient, two moments, its best value, and what the core
+#: packs of it, about once; and while the model with the best ones is saved, the last value and what goes into the file.
+KEPT = 8
 #: Fields that say when a run ends; the cosine schedule ends there too.
 ENDS = frozenset({"max_steps", "max_epochs", "max_minutes"})
 #: Options of a model and its training that a run chooses, unless they are given (`unrolled.lm.recipe`).

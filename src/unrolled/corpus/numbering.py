@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from unrolled.config.data import DataConfig
 from unrolled.config.options import brief, option
+from unrolled.config.training import KEPT
 from unrolled.corpus import reading
 from unrolled.corpus.encoding import Compact
 from unrolled.corpus.reading import CorpusError, CorpusWarning
@@ -146,9 +147,9 @@ def memory_note(V: int, H: int = 256, E: int = 128) -> str:
     """Return how much memory training takes for a vocabulary of V symbols, in GB (10^9 bytes of float32).
 
     >>> memory_note(100_000)[:77]
-    'V is 100,000: at H 256 and E 128, the rows of embedding and head take 0.8 GB '
+    'V is 100,000: at H 256 and E 128, the rows of embedding and head take 1.2 GB '
     """
-    weights = 5 * 4 * V * (H + 1 + E) / 1e9  # themselves, gradient, two moments and the best ones, 4 bytes each
+    weights = KEPT * 4 * V * (H + 1 + E) / 1e9  # 4 bytes each
     fewer, spelled = option("vocabulary_size"), option("kind", "bpe")
     return (
         f"V is {V:,}: at H {H} and E {E}, the rows of embedding and head take {weights:.1f} GB with what training "

@@ -11,6 +11,7 @@ import torch
 
 from unrolled.config.lab import LabConfig
 from unrolled.config.options import option
+from unrolled.config.training import KEPT
 from unrolled.core.free_memory import expect_room
 from unrolled.lab.examples import Examples, language_examples
 from unrolled.lab.memory import check_memory
@@ -23,7 +24,7 @@ from unrolled.lab.training import Callback, train
 from unrolled.languages.language import Language
 from unrolled.languages.lengths import Lengths
 from unrolled.languages.metrics import evaluate
-from unrolled.lm.memory import KEPT, parameters
+from unrolled.lm.memory import parameters
 from unrolled.lm.model import SequenceModel
 from unrolled.notation import GATES, gate_slice
 from unrolled.words import counted

@@ -10,15 +10,13 @@ import numpy as np
 
 from unrolled.config.model import ModelConfig
 from unrolled.config.options import option
-from unrolled.config.training import TrainingConfig
+from unrolled.config.training import KEPT, TrainingConfig
 from unrolled.core.free_memory import available, resident
 from unrolled.corpus.splitting import Sequences
 from unrolled.notation import CELLS, has_cell_state
 from unrolled.saved.tensors import model_tensors
 from unrolled.words import counted, sized
 
-#: Numbers that training keeps for each parameter: itself, its gradient, two moments, its best value.
-KEPT = 5
 #: Units to which the core pads what it saves of a step.
 PADDED = 16
 
@@ -65,7 +63,7 @@ class Needs(NamedTuple):
         """Return what a model with V symbols takes, and what its training does.
 
         >>> Needs.of(ModelConfig(hidden_size=64), 9, TrainingConfig(), Largest(symbols=6400, steps=100))
-        Needs(parameters=395700, batch=13107200)
+        Needs(parameters=633120, batch=13107200)
         """
         count = 4 * parameters(config, V)
         if training is None or largest is None:

@@ -12,7 +12,8 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,10 +28,16 @@ from unrolled.words import one_line
 
 #: Of every JSON file that is written; a file of another version is refused.
 FORMAT_VERSION = 1
+#: The types of safetensors by numpy's, in the order in which the library writes them.
+_KINDS = {
+    "u8": "U64", "i8": "I64", "f8": "F64", "c8": "C64", "f4": "F32", "u4": "U32", "i4": "I32", "f2": "F16", "u2": "U16",
+    "i2": "I16", "i1": "I8", "u1": "U8", "b1": "BOOL",
+}  # fmt: skip
 #: Bytes of a file's name at most that stands in that of the file which will replace it; file systems take 255.
 LONGEST = 240
 
 Tensors = dict[str, npt.NDArray[Any]]
+Buffer = bytes | memoryview
 Parsed = TypeVar("Parsed")
 Loaded = TypeVar("Loaded")
 
@@ -149,16 +156,16 @@ def open_own(path: Path, flags: int) -> int:
     return file
 
 
-def write_synced(path: Path, data: bytes, as_open_as: Path | None = None) -> None:
+def write_synced(path: Path, *data: Buffer, as_open_as: Path | None = None) -> None:
     """Write one file and wait until it is on disk.
 
-    Args: the file; its bytes; a file that it will replace, whose permissions it takes on if that is there.
+    Args: the file; its bytes, in parts; a file that it will replace, whose permissions it takes on if that is there.
     """
     with os.fdopen(open_own(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
         with suppress(OSError):  # it is not there, or its file system has no permissions
             if as_open_as is not None:
                 os.fchmod(file.fileno(), stat.S_IMODE(as_open_as.stat().st_mode) | stat.S_IWUSR)
-        file.write(data)
+        file.writelines(data)
         file.flush()
         os.fsync(file.fileno())
 
@@ -238,14 +245,43 @@ def from_json(data: bytes | str, kind: type[Parsed]) -> Parsed:
         raise ValueError(f"damaged, or written by something else: {error}") from None
 
 
-def sha256(data: bytes) -> str:
-    """Return the sha256 of some bytes, in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
+def sha256(*data: Buffer) -> str:
+    """Return the sha256 of some bytes, in hexadecimal; they may be in parts."""
+    digest = hashlib.sha256()
+    for part in data:
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def pack(tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
     """Return arrays as the bytes of a safetensors file."""
-    return safetensors.numpy.save({name: np.asarray(array, order="C") for name, array in tensors.items()})
+    return b"".join(packed(tensors))
+
+
+def packed(tensors: Mapping[str, npt.NDArray[Any]]) -> list[Buffer]:
+    """Return a safetensors file of arrays in parts: its header, and the bytes of each, which are not copied.
+
+    >>> b"".join(packed({"b": np.zeros(2)})) == safetensors.numpy.save({"b": np.zeros(2)})
+    True
+    """
+    little = {
+        name: array.astype(array.dtype.newbyteorder("<"), order="C", copy=False) for name, array in tensors.items()
+    }
+    kinds = {name: _KINDS[array.dtype.str[1:]] for name, array in little.items()}
+    order = sorted(little, key=lambda name: ([*_KINDS.values()].index(kinds[name]), name))  # as the library has them
+    return packed_as((name, kinds[name], little[name]) for name in order)
+
+
+def packed_as(arrays: Iterable[tuple[str, str, npt.NDArray[Any]]]) -> list[Buffer]:
+    """Return arrays with their names and types as :func:`packed` does."""
+    header, parts, at = {}, list[Buffer](), 0
+    for name, kind, values in arrays:
+        header[name] = {"dtype": kind, "shape": values.shape, "data_offsets": [at, at + values.nbytes]}
+        at += values.nbytes
+        parts.append(values.reshape(-1).view(np.uint8).data)
+    described = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    described += b" " * (-len(described) % 8)
+    return [struct.pack("<Q", len(described)) + described, *parts]
 
 
 def read_file(path: Path) -> bytes:

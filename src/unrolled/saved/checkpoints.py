@@ -27,7 +27,7 @@ from unrolled.saved.atomic_files import (
     CheckpointError,
     Tensors,
     check_sum,
-    pack,
+    packed,
     parse,
     read_file,
     replace_files,
@@ -146,9 +146,9 @@ def save_checkpoint(
         unfinished = checkpoints / f".unfinished-{secrets.token_hex(8)}"
         unfinished.mkdir()  # as every folder, for those whom the process lets read
         try:
-            packed = pack(tensors)
-            write_synced(unfinished / "training.safetensors", packed)
-            training = {"format_version": FORMAT_VERSION, "step": step, "sha256": sha256(packed), "state": state}
+            parts = packed(tensors)  # of which no copy is made: they are as large as all that training keeps
+            write_synced(unfinished / "training.safetensors", *parts)
+            training = {"format_version": FORMAT_VERSION, "step": step, "sha256": sha256(*parts), "state": state}
             described = to_json(training)
             write_synced(unfinished / "training.json", described)
             if (folder / "metrics.jsonl").exists():

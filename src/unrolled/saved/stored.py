@@ -7,8 +7,6 @@ initial states and `start` stay float32.  Read, everything is widened to float32
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -19,7 +17,7 @@ from safetensors import SafetensorError, deserialize
 
 from unrolled.core import bfloat16, int8
 from unrolled.core.int8 import Int8Matrix
-from unrolled.saved.atomic_files import CheckpointError, Tensors, pack, read_whole, unpack
+from unrolled.saved.atomic_files import CheckpointError, Tensors, pack, packed_as, read_whole, unpack
 
 Narrow = Literal["bfloat16", "int8"]
 
@@ -39,7 +37,7 @@ def pack_as(tensors: Mapping[str, NDArray[Any]], weights: str | None) -> bytes:
 
     Raises: ValueError if a matrix is not one that `weights` holds exactly.
     """
-    return pack(tensors) if weights is None else _packed([*_narrow_parts(tensors, weights)])
+    return pack(tensors) if weights is None else b"".join(packed_as(_narrow_parts(tensors, weights)))
 
 
 def unpack_as(path: Path, expected: str | None, weights: Any) -> Tensors:
@@ -72,16 +70,6 @@ def _narrow_parts(tensors: Mapping[str, NDArray[Any]], weights: str) -> Iterator
             matrix = int8.quantised(w)
             yield name, "I8", matrix.q
             yield name + SCALE, "F32", matrix.scale
-
-
-def _packed(parts: list[tuple[str, str, NDArray[Any]]]) -> bytes:
-    header, at = {}, 0
-    for name, kind, values in parts:
-        header[name] = {"dtype": kind, "shape": values.shape, "data_offsets": [at, at + values.nbytes]}
-        at += values.nbytes
-    described = json.dumps(header, separators=(",", ":")).encode()
-    described += b" " * (-len(described) % 8)
-    return struct.pack("<Q", len(described)) + described + b"".join(values.tobytes() for _, _, values in parts)
 
 
 def _array(each: dict[str, Any]) -> tuple[str, NDArray[Any]]:
