@@ -70,6 +70,15 @@ def test_model_is_overwritten_only_on_purpose(folder):
     assert load_model(folder)[0] == {"model": 2}
 
 
+def test_model_of_a_run_that_can_be_resumed_is_not_overwritten(folder):
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "latest").write_text("{}")
+    before = contents(folder)
+    with pytest.raises(CheckpointError, match="a run is there, and resuming it would replace this model; name another"):
+        save_model(folder, {"model": 2}, VOCABULARY, TENSORS, overwrite=True)
+    assert contents(folder) == before
+
+
 def test_model_config_may_not_use_the_keys_of_the_file(tmp_path):
     with pytest.raises(ValueError, match="reserved keys format_version, sha256"):
         save_model(tmp_path, {"sha256": {}}, VOCABULARY, TENSORS)

@@ -148,8 +148,8 @@ def save_model(
         tensors: its parameters by stored name.
         overwrite: replace a model that is already there.
 
-    Raises: CheckpointError if a model is there and overwrite is False, or the files cannot be written; the folder is
-        then unchanged.  ValueError if config has a reserved key.
+    Raises: CheckpointError if a model is there and overwrite is False, if a run is there that can be resumed, or the files
+        cannot be written; the folder is then unchanged.  ValueError if config has a reserved key.
     """
     folder = Path(folder)
     with only_writer(folder):
@@ -157,6 +157,10 @@ def save_model(
         if not overwrite and (folder / "config.json").exists():
             raise CheckpointError(
                 f"{folder}: a model is already there; name another folder, or overwrite it on purpose"
+            )
+        if (folder / "checkpoints" / "latest").exists():
+            raise CheckpointError(
+                f"{folder}: a run is there, and resuming it would replace this model; name another folder"
             )
         if not config.keys().isdisjoint(RESERVED):
             raise ValueError(f"save_model: config has one of the reserved keys {', '.join(RESERVED)}")
