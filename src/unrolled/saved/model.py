@@ -148,8 +148,8 @@ def save_model(
         tensors: its parameters by stored name.
         overwrite: replace a model that is already there.
 
-    Raises: CheckpointError if a model is there and overwrite is False, if a run is there that can be resumed, or the files
-        cannot be written; the folder is then unchanged.  ValueError if config has a reserved key.
+    Raises: CheckpointError if a model is there and overwrite is False, if a run is there that can be resumed, or if the
+        files cannot be written; the folder is then unchanged.  ValueError if config has a reserved key.
     """
     folder = Path(folder)
     with only_writer(folder):
