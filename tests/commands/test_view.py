@@ -142,6 +142,15 @@ def test_unseen_symbols_and_long_texts_are_noted(folders, tmp_path):
         assert f"one step in 2 was traced, but {needs} all; take a shorter text" in said
 
 
+def test_more_clusters_than_states_are_noted(folders, tmp_path):
+    for asked, said in (("1000000000", True), ("2", False)):
+        arguments = ["--picture", "states", "--clusters", asked, "--out", tmp_path / "states.png"]
+        done = unrolled("view", folders["gru"], "abc", *arguments)
+        assert done.returncode == 0
+        note = f"no more than 4 different states, and --clusters {asked} asks for more"
+        assert (note in done.stderr.decode()) == said
+
+
 def test_one_sequence_is_shown_of_a_model_of_sequences(tmp_path):
     (tmp_path / "names.txt").write_text("Anna\nBela\n" * 9)
     unrolled("train", "names.txt", "--lines", "--max-steps", "2", "--hidden-size", "4", "--out", "o", cwd=tmp_path)

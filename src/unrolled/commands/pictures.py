@@ -21,6 +21,7 @@ from rich.text import Text
 
 from unrolled.commands import WrongUse, inputs
 from unrolled.commands.console import PlainConsole
+from unrolled.config.options import option
 from unrolled.lm.metrics_log import read_metrics
 from unrolled.lm.model import SequenceModel
 from unrolled.notation import LONG_NAMES, cell_name, has_cell_state
@@ -29,7 +30,7 @@ from unrolled.views.gradients import connectivity, gradients
 from unrolled.views.jacobians import jacobians
 from unrolled.views.report import report
 from unrolled.views.saturation import saturation
-from unrolled.views.states import automaton, principal
+from unrolled.views.states import Automaton, automaton, principal
 from unrolled.views.traces import TextTrace, check_layer, trace
 from unrolled.views.units import Found, feature, ranked
 from unrolled.words import counted, told_apart
@@ -267,7 +268,7 @@ def make_states(scene: Scene) -> Figure:
     from unrolled.views import plots_states
 
     reads = scene.read_each()
-    found = automaton(reads, scene.clusters, layer=scene.shown_layer)
+    found = _clustered(scene, reads)
     states = np.concatenate([read.values("h", scene.shown_layer) for read in reads])
     symbols = [symbol for read in reads for symbol in read.symbols]
     title = f"States of {scene.cell}"
@@ -278,8 +279,18 @@ def make_automaton(scene: Scene) -> Figure:
     """Draw the automaton that the clusters of states make."""
     from unrolled.views import plots_states
 
-    found = automaton(scene.read_each(), scene.clusters, layer=scene.shown_layer)
+    found = _clustered(scene, scene.read_each())
     return plots_states.automaton(found, title=f"{scene.cell} as an automaton")
+
+
+def _clustered(scene: Scene, reads: list[TextTrace]) -> Automaton:
+    """Cluster the states, and say if there are fewer clusters than were asked for."""
+    found = automaton(reads, scene.clusters, layer=scene.shown_layer)
+    if len(found.centres) < scene.clusters != Scene.clusters:
+        asked = option("clusters", scene.clusters)
+        said = f"the text has no more than {counted(len(found.centres), 'different state')}, and {asked} asks for more"
+        warnings.warn(said, stacklevel=1)
+    return found
 
 
 def make_learning(scene: Scene) -> Figure:
