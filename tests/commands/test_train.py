@@ -67,7 +67,7 @@ def test_run_that_ends_while_its_loss_falls_prints_the_command_that_goes_on(tmp_
 def test_model_too_large_for_memory_is_refused_with_the_size_it_needs(tmp_path):
     large = ["--hidden-size", "200000"]
     error = refusal(1, "train", "sonnets", "--out", tmp_path / "run", *large)
-    number = r"160,0\d\d,\d{3},\d{3} parameters take, with what training keeps for each, 3,2\d\d\.\d GB"
+    number = r"160,0\d\d,\d{3},\d{3} parameters take, with what training keeps for each, 5,1\d\d\.\d GB"
     assert re.match(rf"{number}, and \S+ [GM]B are free; lower --hidden-size \(now 200,000\)$", error)
     assert not (tmp_path / "run").exists()
     deep = ["--num-layers", "1000000", "--cell", "rnn", "--hidden-size", "256", "--batch-size", "256"]

@@ -376,3 +376,14 @@ def test_split_says_how_many_symbols_are_in_its_parts():
     corpus = Corpus.from_text("so long lives this\n" * 50, kind="bpe", vocabulary_size=260)
     assert corpus.split.sizes == tuple(len(part.ids) for part in corpus.splits.values())
     assert sum(corpus.split.sizes) > 6 * 50
+
+
+def test_what_is_no_text_is_named():
+    for wrong in (["a"], None, 7):
+        with pytest.raises(TypeError, match=f"got {type(wrong).__name__}, expected a text; use Corpus.from_sequences"):
+            Corpus.from_text(wrong)
+    for wrong in (bytearray(b"ab"), memoryview(b"ab")):
+        with pytest.raises(CorpusError, match=f"sequence 0: got a {type(wrong).__name__}"):
+            Corpus.from_sequences([wrong])
+        with pytest.raises(TypeError, match="expected a text or a list of symbols"):
+            Vocabulary("ab").encode(wrong)

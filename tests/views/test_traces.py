@@ -94,6 +94,15 @@ def test_equal_logits_are_named_in_the_order_of_their_ids():
         np.testing.assert_array_equal(largest(rows, count), want)
 
 
+def test_trace_of_a_large_vocabulary_holds_no_more_logits_than_it_may(monkeypatch):
+    model = small("rnn")
+    monkeypatch.setattr(traces, "AT_MOST_LOGITS", 100 * len(model.vocabulary))
+    with pytest.warns(RuntimeWarning, match="900 symbols; all are read, but only one step in 9 is kept"):
+        found = trace(model, TEXT * 100)
+    assert found.logits.shape == (100, len(model.vocabulary))
+    np.testing.assert_allclose(found.bits, trace(model, TEXT * 100, at_most=900).bits[::9], rtol=1e-12)
+
+
 @pytest.mark.parametrize("name", ["rnn", "lstm of two layers", "gru embedded"])
 def test_trace_of_a_long_text_keeps_every_kth_step_and_warns(name):
     model, text = small(name, dtype=torch.float32), TEXT * 1000

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from unrolled.commands import WrongUse
 from unrolled.config.checks import PLAIN, Number, number_in
-from unrolled.config.options import brief, option
+from unrolled.config.options import brief, named_as_flags, option
 
 
 def check_numbers(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -64,7 +64,8 @@ class WrappedHelp(DefaultFormatter):
     def __init__(self, chosen: Collection[str] = ()):
         """`chosen` names the options that the command chooses if they are not given: their defaults are not used."""
         super().__init__()
-        self._chosen = {option(name) for name in chosen}
+        with named_as_flags():
+            self._chosen = {*map(option, chosen)}
 
     def __call__(self, console: Any, options: Any, panel: HelpPanel) -> None:
         """Print one panel."""

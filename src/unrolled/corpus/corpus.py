@@ -157,6 +157,8 @@ class Corpus:
         >>> Corpus.from_text(sonnets()).split.sizes
         (86156, 4786, 4786)
         """
+        if not isinstance(text, str | bytes):
+            raise TypeError(f"got {type(text).__name__}, expected a text; use Corpus.from_sequences for several")
         config, name, starts = _adapted(config, vocabulary, changes), "text in memory", [0]
         if config.column or config.format not in ("auto", "text"):
             said = option("column", config.column) if config.column else option("format", config.format)

@@ -270,7 +270,7 @@ def in_memory(value: object, where: str, field: str = "") -> Record:
         value = value[field]
     if isinstance(value, str):
         return value
-    if not isinstance(value, bytes | Mapping) and isinstance(value, Iterable):
+    if not isinstance(value, bytes | bytearray | memoryview | Mapping) and isinstance(value, Iterable):
         symbols = list(value)
         other = next((k for k, symbol in enumerate(symbols) if not isinstance(symbol, str | int)), None)
         if other is None:

@@ -331,7 +331,7 @@ def _as_text(given: Text) -> str:
 
 def _as_symbols(given: object) -> Sequence[str]:
     """Return a list of symbols as text; an integer is the symbol of its digits, as in files of records."""
-    if not isinstance(given, Iterable):
+    if not isinstance(given, Iterable) or isinstance(given, bytearray | memoryview):
         raise TypeError(f"the text is {brief(given)}, expected a text or a list of symbols")
     symbols = given if isinstance(given, list) else list(given)
     if {*map(type, symbols)} <= {str}:

@@ -41,6 +41,8 @@ def save(figure: Figure, path: Path | str) -> None:
     ending = Path(path).suffix.removeprefix(".")
     if not ending:
         raise ValueError(f"{path}: no extension, which sets the format; end the name in .png or .svg")
+    if ending not in figure.canvas.get_supported_filetypes():
+        raise ValueError(f"{path}: a picture cannot be written as .{ending}; end the name in .png or .svg")
     picture, lacking = _drawn(figure, ending)
     if others := fonts_with(lacking):
         for text in figure.findobj(Text):

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-#: Steps of a trace at most, unless told otherwise; an LSTM of 256 units then takes 120 MB.
-AT_MOST = 20_000
+#: Steps of a trace at most, unless told otherwise, and their logits; an LSTM of 256 units then takes 120 MB, and the
+#: logits of a large vocabulary 500 MB.
+AT_MOST, AT_MOST_LOGITS = 20_000, 1 << 27
 #: Steps that are computed at once when a trace leaves out steps.
 CHUNK = 4_096
 #: Logits that are looked at at a time, so that nothing else takes the memory of those of a whole text.
@@ -199,22 +200,24 @@ class TextTrace:
         return pd.DataFrame(columns)
 
 
-def trace(model: SequenceModel, text: Text, *, at_most: int = AT_MOST) -> TextTrace:
+def trace(model: SequenceModel, text: Text, *, at_most: int | None = None) -> TextTrace:
     """Read a text and return everything that was computed on the way.
 
     Args:
         model: read without dropout, even in training mode.
         text: a text, or a list of symbols; what the vocabulary lacks is read as UNK.
-        at_most: steps of the trace.  Of a longer text it holds every k-th step, and a warning says so.
+        at_most: steps of the trace, by default 20,000, or fewer if V is large.  Of a longer text it holds every k-th
+            step, and a warning says so.
 
     Raises: ValueError if the text is empty.
     """
     ids = encoded(model, text)
-    every = -(-len(ids) // at_most)
+    largest = max(1, AT_MOST_LOGITS // len(model.vocabulary))  # steps whose logits are held at once
+    every = -(-len(ids) // (min(AT_MOST, largest) if at_most is None else at_most))
     if every > 1:
         said = f"the text has {counted(len(ids), 'symbol')}; all are read, but only one step in {every} is kept"
         warnings.warn(said, RuntimeWarning, stacklevel=2)
-    chunk = len(ids) if every == 1 else -(-CHUNK // every) * every
+    chunk = len(ids) if every == 1 else -(-min(CHUNK, largest) // every) * every
 
     def thinned(rows: Array) -> Array:
         return rows if every == 1 else rows[::every].copy()  # a view would hold on to all rows
