@@ -111,8 +111,6 @@ def view(
     refuse_unused(given, picture, {name: row.options for name, row in PICTURES.items()}, by="picture")
     if out is not None and not shown.extension:
         raise WrongUse(f"--picture {picture} is printed, not written to a file; leave --out out")
-    if out is not None and shown.extension != ".png" and out.suffix not in ("", shown.extension):
-        raise WrongUse(f"--picture {picture} is written as {shown.extension}; end the name of --out, {out}, in that")
     texts: Sequence[Text] = []
     if shown.reads or text is not None or file is not None:
         texts = inputs.read_text(model, text, file, reading)
