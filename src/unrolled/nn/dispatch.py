@@ -223,6 +223,10 @@ def autocast_type(x: Tensor) -> torch.dtype | None:
     return torch.get_autocast_dtype(device) if on else None
 
 
+#: Classes of torch that ignore autocast.
+_NOT_CAST = frozenset((torch.nn.GRU, torch.nn.GRUCell, torch.nn.LSTMCell))
+
+
 def narrowed(stock: type[torch.nn.Module], x: Tensor, W: Tensor) -> torch.dtype | None:
     """Return the type in which autocast has a layer or cell compute, or None.
 
@@ -232,8 +236,7 @@ def narrowed(stock: type[torch.nn.Module], x: Tensor, W: Tensor) -> torch.dtype 
     ...     [narrowed(stock, torch.zeros(1), torch.zeros(1)) for stock in (torch.nn.LSTM, torch.nn.LSTMCell)]
     [torch.bfloat16, None]
     """
-    ignore = (torch.nn.GRU, torch.nn.GRUCell, torch.nn.LSTMCell)
-    return None if stock in ignore or W.dtype not in checks.CAST else autocast_type(x)
+    return None if stock in _NOT_CAST or W.dtype not in checks.CAST else autocast_type(x)
 
 
 def obstacle(x: Tensor, dtype: torch.dtype) -> str | None:
