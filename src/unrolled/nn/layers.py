@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any
 
 import torch
@@ -174,23 +175,10 @@ class PeepholeLSTM(LSTM):
 
     beyond_torch = True
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        proj_size: int = 0,
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-        *,
-        checkpoint_steps: CheckpointSteps = None,
-    ) -> None:
-        shape = (input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size)
-        super().__init__(*shape, device, dtype, checkpoint_steps=checkpoint_steps)
+    # help() and torch.nn.utils.skip_init look at the names of its parameters.
+    @wraps(LSTM.__init__, assigned=())  # type: ignore[misc]
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self.mode, like = "LSTM_PEEPHOLE", self.get_parameter("weight_hh_l0")
         for k, names in enumerate(self._all_weights):
             name = stored_name("p", *((k // 2, k % 2 == 1) if self.bidirectional else (k, False)))
