@@ -31,7 +31,7 @@ def test_missing_check_is_found(monkeypatch):
 
 @pytest.mark.parametrize(
     ("start", "said"),
-    [("AAAAAA==", r"start is \(1,\), expected \(V\) with V = 7"), ("AAA=", "start is no array of float32 in base64")],
+    [("AAAAAA==", r"start is \(1,\), expected \(V\) with V = 7"), ("AAA=", "start is not a float32 array in base64")],
 )
 def test_start_that_is_not_of_the_vocabulary_is_named(start, said, tmp_path):
     onnx = pytest.importorskip("onnx", reason="the extra [onnx] is not installed")

@@ -342,7 +342,7 @@ def test_state_of_another_form_is_named(cell, state, came):
     "targets", [IDS.T, IDS.flatten(), IDS[:2], IDS.tolist()], ids=["turned", "flat", "short", "list"]
 )
 def test_targets_of_another_shape_than_the_symbols_are_refused(targets):
-    with pytest.raises(ValueError, match=r"targets must be an int64 tensor of shape \(3, 2\), as the ids, got "):
+    with pytest.raises(ValueError, match=r"targets must be an int64 tensor of shape \(3, 2\), like the ids, got "):
         model_of().loss(IDS, targets)
 
 

@@ -217,7 +217,9 @@ def test_study_that_cannot_be_reached_is_one_sentence_without_the_password(stora
 def test_file_that_is_no_study_is_named_and_stays_as_it_is(held, corpus, tmp_path):
     file = tmp_path / "study.db"
     file.write_text(held)
-    with pytest.raises(SweepError, match=r"study\.db: cannot reach the study: the file is no study; name another, or"):
+    with pytest.raises(
+        SweepError, match=r"study\.db: cannot reach the study: the file is not a study; name another, or"
+    ):
         Sweep(corpus, searching(), file)
     assert file.read_text() == held
 

@@ -80,7 +80,7 @@ def test_embedding_that_shortens_rows_is_no_network():
 
 
 def test_softmax_over_steps_is_no_part_of_a_network():
-    with pytest.raises(TypeError, match="dim=0, so it is one over steps"):
+    with pytest.raises(TypeError, match="dim=0, the axis of steps"):
         network_of([GRU(4, 6), torch.nn.Linear(6, 2), torch.nn.Softmax(0)])
     assert network_of([GRU(4, 6), torch.nn.Linear(6, 2), torch.nn.Softmax(-1)]).head.softmax
 

@@ -57,7 +57,7 @@ def test_another_number_of_states_is_refused(module):
     x = drawn(module)
     _, states = module(x)
     for wrong in ((), (*states, *states)):
-        with pytest.raises(ValueError, match=f"states are {len(wrong)}, expected one for each .*, {len(states)}"):
+        with pytest.raises(ValueError, match=f"got {len(wrong)} states, expected one for each .*, {len(states)}"):
             module(x, wrong)
 
 

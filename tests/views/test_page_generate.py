@@ -144,7 +144,7 @@ def test_more_requests_than_the_limit_are_told_to_come_again(models):
             answer.fp.readline()
         status, headers, body = server.get("/api/models")
         assert (status, headers["retry-after"], headers["x-content-type-options"]) == (429, "1", "nosniff")
-        assert b"2 requests of your address are being handled" in body
+        assert b"2 requests from your address are being handled" in body
         assert server.get("/")[0] == 200  # the page itself always comes
         held[0][0].close()
         held[0][1].close()
@@ -161,7 +161,7 @@ def test_one_address_keeps_no_other_out(models):
     with serving(models, requests=5) as server:
         held = [server.stream("lstm", **slowly) for _ in range(4)]
         assert [answer.status for answer, _ in held] == [200, 200, 200, 429]
-        assert b"3 requests of your address are being handled" in held[3][0].read()
+        assert b"3 requests from your address are being handled" in held[3][0].read()
         held += [server.stream("lstm", "127.0.0.2", **slowly) for _ in range(3)]
         assert [answer.status for answer, _ in held[4:]] == [200, 200, 429]
         assert b"5 requests are being handled" in held[6][0].read()

@@ -27,7 +27,7 @@ def test_model_that_is_not_finite_is_not_served():
 def test_name_that_no_address_can_hold_is_refused(name):
     """Its page was there, and nothing on it."""
     model = SequenceModel(ModelConfig(hidden_size=3), Vocabulary("ab"))
-    with pytest.raises(ValueError, match="which no address can hold"), serving({name: model}):
+    with pytest.raises(ValueError, match="which cannot be part of a URL"), serving({name: model}):
         pass
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: What the recipe for the Sonnets is given: a third of the passes that they can be read, and what takes a few seconds.
 #: Neither looks at a clock, so that the steps are the same on every machine.
 SHORT, QUICK = {"max_epochs": 15}, {"max_steps": 60, "hidden_size": 32}
-#: What the demo makes in its folder, and the file by which a later one knows that they are its to replace.
+#: What the demo makes in its folder, and the file that marks it as a demo's, so that a later one may replace them.
 FOLDERS, PICTURES = ("sonnets", "anbn-rnn", "anbn-lstm", "anbn-gru"), ("learning_curve.png", "gates.png")
 MARK = "made-by-unrolled-demo.txt"
 
@@ -195,7 +195,7 @@ def draw_gates(model: SequenceModel, out: Path) -> Path:
 def begin(out: Path) -> None:
     """Make the folder of a demo; remove what an earlier one wrote there, and nothing else.
 
-    Raises: WrongUse naming what has a name that the demo would give, and is not known to be an earlier one's.
+    Raises: WrongUse naming what is there under a name that the demo uses, unless an earlier demo made it.
     """
     from unrolled.saved.atomic_files import write_file
     from unrolled.saved.lock import only_writer

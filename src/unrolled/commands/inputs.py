@@ -62,11 +62,11 @@ def named(data: Sequence[str]) -> list[str]:
 
 
 def note_unread(config: DataConfig, corpus: Corpus, names: Sequence[str] = ()) -> None:
-    """Warn of options that do nothing for the data of a corpus; its files have names, if they are not its sources."""
+    """Warn of options that do nothing for the data of a corpus; `names` are its files, if they are not its sources."""
     from unrolled.corpus.prepared import is_prepared
 
     names = names or corpus.sources
-    if not is_prepared(names[0]):  # for which all was decided before
+    if not is_prepared(names[0]):  # all was decided when it was prepared
         as_bytes = corpus.vocabulary.tokenizer.reads_bytes
         format = _format(names, config)
         note_idle(config, config.without_effect(format, as_bytes, corpus.stream))

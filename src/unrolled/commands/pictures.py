@@ -288,7 +288,7 @@ def _clustered(scene: Scene, reads: list[TextTrace]) -> Automaton:
     found = automaton(reads, scene.clusters, layer=scene.shown_layer)
     if len(found.centres) < scene.clusters != Scene.clusters:
         asked = option("clusters", scene.clusters)
-        said = f"the text has no more than {counted(len(found.centres), 'different state')}, and {asked} asks for more"
+        said = f"the text has only {counted(len(found.centres), 'different state')}, fewer than {asked}"
         warnings.warn(said, stacklevel=1)
     return found
 

@@ -144,7 +144,7 @@ def _train(
         if resume:
             vocabulary = starting_point.vocabulary_of(out)
         corpus = inputs.read(sources, dataset, vocabulary, extend=begun is not None)
-        if not (resume or begun):  # which read as the data was read before
+        if not (resume or begun):  # these read the data as it was read before
             inputs.note_unread(dataset, corpus)
 
         import torch  # here, so that a mistake in the data is reported before two seconds of import

@@ -48,7 +48,7 @@ class ReadingConfig:
         {'delimiter': 'only CSV has cells'}
         """
         if format is None:
-            return idle_of(self, dict.fromkeys(set(asdict(self)) - {"lines"}, "a text as typed is read as it is"))
+            return idle_of(self, dict.fromkeys(set(asdict(self)) - {"lines"}, "typed text is read as it stands"))
         return idle_of(self, _unread(format, as_bytes))
 
     def over(self, own: DataConfig, framed: bool) -> DataConfig:

@@ -111,7 +111,9 @@ class LabConfig:
         idle: dict[str, str] = {}
         if from_golden:
             idle = dict.fromkeys(("units", "forget_bias", "initial_scale"), "exact weights are set by hand")
-            idle |= dict.fromkeys(("loss", "choose_up_to"), "exact weights learn by softmax, to the end")
+            idle |= dict.fromkeys(
+                ("loss", "choose_up_to"), "exact weights are trained with softmax, and the last are kept"
+            )
         elif not has_cell_state(self.model().kind):
             idle["forget_bias"] = f"{self.cell} has no forget gate"
         return idle_of(self, idle)

@@ -151,7 +151,7 @@ class Corpus:
         """Return the corpus of a text in memory: one stream, or with ``lines=True`` one sequence a line.
 
         Args, Raises: as :meth:`read`.  ValueError for bytes unless the kind is "bytes"; CorpusError for a format or a
-            column, which a text has not, and for bytes with a separator.
+            column, which a text does not have, and for bytes with a separator.
 
         >>> from unrolled.corpus.sonnets import sonnets
         >>> Corpus.from_text(sonnets()).split.sizes

@@ -76,7 +76,7 @@ class Encoded(msgspec.Struct, forbid_unknown_fields=True):
     """A stretch in provisional ids, which lie beside it."""
 
     format_version: int
-    sha256: str  # of that of the ids and, with none in its place, of this
+    sha256: str  # of the ids' own, and of this record with an empty one
     length: int
     symbols: list[str]
     often: list[int]  # each provisional id occurs

@@ -41,7 +41,7 @@ def to_nam(
         path: of the file.
         sample_rate: of the sound that it was trained on, Hz.
         metadata: what plug-ins show and use, such as `name`, `gear_type` or `loudness`.
-    Raises: FormatError if the format cannot hold the network, ValueError for another rate or metadata that are no JSON,
+    Raises: FormatError if the format cannot hold the network, ValueError for another rate or metadata that is not JSON,
         before anything is written.
     """
     network = network_from(source)

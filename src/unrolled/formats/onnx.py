@@ -130,5 +130,5 @@ def _text(metadata: dict[str, str]) -> TextPart | None:
     try:
         start = np.frombuffer(base64.b64decode(metadata.get(START, ""), validate=True), "<f4")
     except ValueError:
-        raise ValueError(f"metadata {START} is no array of float32 in base64") from None
+        raise ValueError(f"metadata {START} is not a float32 array in base64") from None
     return TextPart(Vocabulary.from_json(metadata[VOCABULARY]), metadata[FRAMED] == "true", start.astype(np.float32))

@@ -34,7 +34,7 @@ def cached_result(
         name: of the experiment and its file.
         settings: everything the result depends on, as JSON values.
         compute: returns the result as JSON values.
-        kind: what they are those of.
+        kind: the type that they convert to.
         beside: name of a folder in `folder` that `compute` writes to.
 
     Raises: ValueError if the file is damaged or holds other settings, or if `beside` is there without the settings that

@@ -64,7 +64,7 @@ class LabResult:
     judge_seconds: float
 
     def __post_init__(self) -> None:
-        """Refuse lists that do not fit each other; ValueError."""
+        """Raise ValueError unless the lists have matching lengths."""
         LabConfig(**self.config)
         _check_lengths([self.sizes], len(self.seeds_right))
         _check_lengths([seed.right for seed in self.seeds], len(self.ranges))
@@ -77,7 +77,7 @@ class LabResult:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> LabResult:
-        """Build a result from what :meth:`to_dict` returned; msgspec.ValidationError if it is something else."""
+        """Build a result from what :meth:`to_dict` returned; msgspec.ValidationError for other values."""
         return msgspec.convert(values, cls)
 
     @property
@@ -155,7 +155,7 @@ class TaskResult:
     judge_seconds: float
 
     def __post_init__(self) -> None:
-        """Refuse lists that do not fit each other; ValueError."""
+        """Raise ValueError unless the lists have matching lengths."""
         _check_lengths([self.symbols, self.exact], len(self.losses))
         _check_lengths([*self.symbols, *self.exact], len(self.sizes))
 
@@ -165,7 +165,7 @@ class TaskResult:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TaskResult:
-        """Build a result from what :meth:`to_dict` returned; msgspec.ValidationError if it is something else."""
+        """Build a result from what :meth:`to_dict` returned; msgspec.ValidationError for other values."""
         return msgspec.convert(values, cls)
 
     @property
@@ -185,4 +185,4 @@ class TaskResult:
 
 def _check_lengths(lists: Iterable[Sequence[Any]], length: int) -> None:
     if any(len(each) != length for each in lists):
-        raise ValueError("the lists of a result have not the lengths that belong together")
+        raise ValueError("the lists of a result do not have matching lengths")

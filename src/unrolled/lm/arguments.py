@@ -21,7 +21,7 @@ _SYMBOLS = "an int64 tensor of shape (T, B)"
 def check_symbols(ids: Any) -> None:
     """Raise unless symbols have the axes (T, B), or vectors in their place (T, B, V).
 
-    Raises: TypeError if they are no tensor, ValueError for other axes.
+    Raises: TypeError if they are not a tensor, ValueError for other axes.
 
     >>> check_symbols(torch.tensor([[0, 1]]))
     """
@@ -60,7 +60,7 @@ def predicted(targets: Any, logits: Tensor, lengths: Tensor | None) -> Tensor:
     shape = tuple(logits.shape[:-1])
     if not isinstance(targets, Tensor) or targets.shape != shape:
         raise ValueError(
-            f"targets must be {checks.form(torch.int64, shape)}, as the ids, got {checks.described(targets)}"
+            f"targets must be {checks.form(torch.int64, shape)}, like the ids, got {checks.described(targets)}"
         )
     if lengths is None:
         return targets

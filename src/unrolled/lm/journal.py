@@ -14,7 +14,7 @@ BEGIN = b'{"op_code":'
 
 
 def check_journal(path: str | Path) -> None:
-    """Refuse a file that holds something else: of what is no journal, the last line might be taken for unfinished.
+    """Refuse a file that is not a journal: its last line could be mistaken for an unfinished one, and cut off.
 
     Raises: ValueError saying what to do.
     """
@@ -22,7 +22,7 @@ def check_journal(path: str | Path) -> None:
         with open(path, "rb") as file:
             found = file.read(len(BEGIN))
         if not BEGIN.startswith(found):
-            raise ValueError("the file is no study; name another, or a database by its URL, as sqlite:///study.db")
+            raise ValueError("the file is not a study; name another, or a database by its URL, as sqlite:///study.db")
 
 
 class JournalLock:

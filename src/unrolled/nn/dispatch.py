@@ -223,7 +223,7 @@ def autocast_type(x: Tensor) -> torch.dtype | None:
     return torch.get_autocast_dtype(device) if on else None
 
 
-#: Classes of torch that ignore autocast.
+#: torch's classes that ignore autocast.
 _NOT_CAST = frozenset((torch.nn.GRU, torch.nn.GRUCell, torch.nn.LSTMCell))
 
 

@@ -31,7 +31,7 @@ class Misfit(RuntimeError, ValueError):
 
 
 def forms(x: Any, h_0: Any, c_0: Any, weights: Any, reset_state: Any) -> list[Weights]:
-    """Return the weights of each direction by name, if these arguments of one layer are tensors where they should be.
+    """Return the weights of each direction by name, once the arguments of one layer are known to be tensors.
 
     Raises: TypeError if they are not; the message names the first.
 

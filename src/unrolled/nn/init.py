@@ -32,7 +32,8 @@ def init_(
             "glorot" is as the input weights.
         forget_bias: LSTM's b_if, so that the cell remembers from the start; the other cells have no such gate.
     Returns: the same layer.
-    Raises: TypeError for another module; ValueError for another `recurrent`, no number or a computed weight.
+    Raises: TypeError for another module; ValueError for another `recurrent`, a computed weight or a bias that
+        is not a number.
     Source: orthogonal: Saxe et al. 2014; identity: Le et al. 2015; forget bias: Gers et al. 2000.
 
     >>> from unrolled.nn import LSTM

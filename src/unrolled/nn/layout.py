@@ -33,7 +33,7 @@ def savable(t: _Maybe) -> _Maybe:
 
 
 def output_and_state(layer: torch.nn.Module, given: Any) -> tuple[Tensor, Any]:
-    """Return what a call of a layer gave, if that is its output and its state.
+    """Return what a call of a layer gave, which must be (output, state).
 
     Raises: TypeError if it is not, as from the forward of a subclass.
 

@@ -54,7 +54,7 @@ def network_of(module: Any, *, head: When = "each", one_hot: bool = False) -> Ne
     if len(parts) > 1 and isinstance(parts[-1], torch.nn.Softmax):
         softmax = True
         if cast(torch.nn.Softmax, parts.pop()).dim == 0:
-            raise TypeError("Softmax has dim=0, so it is one over steps; give dim=-1, the axis of a head's predictions")
+            raise TypeError("Softmax has dim=0, the axis of steps; give dim=-1, the axis of a head's predictions")
     if len(parts) > 1 and isinstance(parts[-1], torch.nn.Linear):
         linear = parts.pop()
         after = Head(array_of(linear.weight), None if linear.bias is None else array_of(linear.bias), head, softmax)
@@ -131,10 +131,10 @@ def array_of(w: Any) -> Any:
 
 
 def shown(w: Any, name: str) -> Any:
-    """Return the numbers of a weight, which it may share.
+    """Return the numbers of a weight as an array, which may share its memory.
 
     Raises: RuntimeError if its memory was freed, as sharding frees it between calls; ValueError if it has no numbers,
-        or of a type that numpy lacks.
+        or a type that numpy lacks.
 
     >>> shown(torch.ones(2), "W")
     array([1., 1.], dtype=float32)

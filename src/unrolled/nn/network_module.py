@@ -87,7 +87,7 @@ class NetworkModule(torch.nn.Module):
         T = x.shape[0]
         B: Any = x.shape[1] if checks.rank("NetworkModule", x, lowest=2) else None
         if states is not None and len(states) != len(self.rnn):
-            raise ValueError(f"states are {len(states)}, expected one for each module of rnn, {len(self.rnn)}")
+            raise ValueError(f"got {len(states)} states, expected one for each module of rnn, {len(self.rnn)}")
         after = []
         if lengths is not None:
             checks.lengths_and_reset(x, False, lengths, None)

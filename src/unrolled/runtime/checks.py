@@ -41,7 +41,7 @@ def steps(x: Any, symbols: bool, dtype: np.dtype[Any]) -> Array:
 
 
 def sequences(x: Array, symbols: bool, I: int, B: int | None = None) -> None:
-    """Refuse what is no batch of sequences, symbols (T, B) or vectors (T, B, I), for B streams if it says how many.
+    """Raise unless x is a batch of sequences, symbols (T, B) or vectors (T, B, I), of B streams if B is given.
 
     Raises: ValueError.
     """

@@ -259,7 +259,7 @@ def pack(tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
 
 
 def packed(tensors: Mapping[str, npt.NDArray[Any]]) -> list[Buffer]:
-    """Return a safetensors file of arrays in parts: its header, and the bytes of each, which are not copied.
+    """Return the parts of a safetensors file: its header, and the bytes of each array, which are not copied.
 
     >>> b"".join(packed({"b": np.zeros(2)})) == safetensors.numpy.save({"b": np.zeros(2)})
     True

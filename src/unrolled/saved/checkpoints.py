@@ -146,7 +146,7 @@ def save_checkpoint(
         unfinished = checkpoints / f".unfinished-{secrets.token_hex(8)}"
         unfinished.mkdir()  # as every folder, for those whom the process lets read
         try:
-            parts = packed(tensors)  # of which no copy is made: they are as large as all that training keeps
+            parts = packed(tensors)  # not copied: they hold almost all that training keeps
             write_synced(unfinished / "training.safetensors", *parts)
             training = {"format_version": FORMAT_VERSION, "step": step, "sha256": sha256(*parts), "state": state}
             described = to_json(training)

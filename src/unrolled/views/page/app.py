@@ -32,7 +32,8 @@ def create_app(
         limits: of the server.
         hosts: names that requests may call the server by.
 
-    Raises: ValueError if there is no model, or one has a weight that is not finite or a name that no address can hold.
+    Raises: ValueError if there is no model, or one has a weight that is not finite or a name that cannot be part of a
+        URL.
 
     >>> from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
     >>> app = create_app({"small": SequenceModel(ModelConfig(hidden_size=3), Vocabulary("ab"))})

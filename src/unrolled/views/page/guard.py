@@ -84,7 +84,7 @@ class Guard:
         if self.active >= self.requests:
             many = f"{counted(self.requests, 'request')} are being handled, the limit of this server"
         elif self.of_address[address] >= half:
-            many = f"{counted(half, 'request')} of your address are being handled, its part of this server's limit"
+            many = f"{counted(half, 'request')} from your address are being handled, the most that one address may have"
         else:
             return
         raise RequestError(429, f"{many}; try again in a second", {"Retry-After": "1"})

@@ -53,10 +53,10 @@ class ServedModel:
     def of(cls, name: str, model: SequenceModel) -> ServedModel:
         """Prepare a model for serving; it must not be trained while it is served.
 
-        Raises: ValueError if a weight is not finite, or no address can hold the name.
+        Raises: ValueError if a weight is not finite, or the name cannot be part of a URL.
         """
         if name in ("", ".", "..") or "/" in name or any("\ud800" <= c <= "\udfff" for c in name):
-            raise ValueError(f"a model is named {brief(name)}, which no address can hold; give it another name")
+            raise ValueError(f"a model is named {brief(name)}, which cannot be part of a URL; give it another name")
         for weight, values in model.tensors().items():
             if not np.isfinite(values).all():
                 raise ValueError(f"{name}: {weight} holds NaN or inf, so the model cannot be shown; train it again")
