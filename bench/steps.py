@@ -79,10 +79,10 @@ def measure(cell: str, H: int, kernel: float | None, report: Report, seconds: fl
 def stepper(kind: str, w: dict[str, np.ndarray], x: torch.Tensor, states: Any) -> tuple[Any, Callable[[], None]]:
     """Return a step of the core on its own arrays, and a function that writes the state into them."""
     layer = (w["weight_ih"], w["weight_hh"], w["bias_ih"], w["bias_hh"], None)
-    core = CoreStepper(kind, [layer], 1, symbols=False)
+    core, given = CoreStepper(kind, [layer], 1, symbols=False), x.numpy()
 
     def step() -> np.ndarray:
-        return core.step(x)
+        return core.step(given)
 
     def written() -> None:
         for to, state in zip(core.states[0], states if isinstance(states, tuple) else (states,), strict=True):

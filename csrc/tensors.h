@@ -34,7 +34,9 @@ enum class Take {
 template <class Real>
 class Tensors {
  public:
-  explicit Tensors(Take take = Take::tensors) : take_(take) {}
+  explicit Tensors(Take take = Take::tensors) : take_(take) {
+    if (take != Take::plain) spans_.reserve(kMostOfOneLayer);
+  }
   Tensors(const Tensors&) = delete;
 
   bool fits() {
@@ -250,6 +252,8 @@ class Tensors {
       return after == read || after->begin >= span.end;
     });
   }
+
+  static constexpr std::size_t kMostOfOneLayer = 32;  // arrays of a layer of one direction, with gradients
 
   Take take_;
   bool fits_ = true, checked_ = false;

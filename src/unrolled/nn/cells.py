@@ -95,7 +95,7 @@ class RecurrentCell(OwnNames, RNNCellBase):
             reset_states = [s.unsqueeze(0) for s in reset_states]
         checks.cell(x, states, W, self.hidden_size, autocast is not None)
         narrow = dispatch.narrowed(self.stock, x, W)
-        if dispatch.goes_to_torch(x, W, beyond_torch=checks.is_one_hot(x) or reset is not None):
+        if dispatch.goes_to_torch(x, W) and not (checks.is_one_hot(x) or reset is not None):
             hx = tuple(states) if len(states) == 2 else (*states, None)[0]
             found = self.stock.forward(self, x, hx)
             after = list(found) if isinstance(found, tuple) else [found]

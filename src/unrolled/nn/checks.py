@@ -84,12 +84,13 @@ def rank(name: str, x: Any, lowest: int) -> bool:
     >>> rank("LSTM", torch.zeros(5, 3, 4), lowest=2)
     True
     """
-    if not is_tensor(x):
+    if isinstance(x, Tensor):
+        if x.is_nested:
+            raise NotImplementedError(
+                f"{name}: input is a nested tensor; give torch.nested.to_padded_tensor(input, 0.0) and lengths="
+            )
+    elif not is_tensor(x):
         raise TypeError(f"{name}: Expected input to be a Tensor or PackedSequence, got {type(x).__name__}")
-    if isinstance(x, Tensor) and x.is_nested:
-        raise NotImplementedError(
-            f"{name}: input is a nested tensor; give torch.nested.to_padded_tensor(input, 0.0) and lengths="
-        )
     axes: int = x.dim() + is_one_hot(x)
     if axes not in (lowest, lowest + 1):
         one = " of one-hot indices" if is_one_hot(x) else ""

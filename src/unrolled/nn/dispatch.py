@@ -236,7 +236,9 @@ def narrowed(stock: type[torch.nn.Module], x: Tensor, W: Tensor) -> torch.dtype 
     ...     [narrowed(stock, torch.zeros(1), torch.zeros(1)) for stock in (torch.nn.LSTM, torch.nn.LSTMCell)]
     [torch.bfloat16, None]
     """
-    return None if stock in _NOT_CAST or W.dtype not in checks.CAST else autocast_type(x)
+    if not _autocast_enabled() or stock in _NOT_CAST or W.dtype not in checks.CAST:
+        return None
+    return autocast_type(x)
 
 
 def obstacle(x: Tensor, dtype: torch.dtype) -> str | None:
@@ -271,19 +273,19 @@ def reference_forced() -> bool:
     return backend.reference_forced()  # every call asks
 
 
-def goes_to_torch(x: Tensor, W: Tensor, beyond_torch: bool) -> bool:
-    """Return whether torch's own operator takes the call, and nothing torch lacks is asked for.
+def goes_to_torch(x: Tensor, W: Tensor) -> bool:
+    """Return whether torch's own operator takes the call, if nothing is asked for that torch lacks.
 
     It serves other devices than the cpu, and types that know it by name in a ``__torch_function__`` of their own.
 
     >>> W = torch.zeros(1, 1)
-    >>> goes_to_torch(torch.zeros(1, device="meta"), W, beyond_torch=False), goes_to_torch(W, W, beyond_torch=False)
+    >>> goes_to_torch(torch.zeros(1, device="meta"), W), goes_to_torch(W, W)
     (True, False)
     """
     if type(W) in PLAIN and type(x) in PLAIN and x.is_cpu:
         return False
     asked = has_own_functions(type(x)) or has_own_functions(type(W)) or not x.is_cpu
-    return asked and not beyond_torch and not reference_forced()
+    return asked and not reference_forced()
 
 
 def explain_backend(
@@ -314,7 +316,7 @@ def explain_backend(
     checks.dense("x", data)
     W: Tensor = next(layer.parameters())
     asks_more = lengths is not None or reset is not None or trace or checks.is_one_hot(data)
-    if goes_to_torch(data, W, getattr(layer, "beyond_torch", False) or asks_more):
+    if goes_to_torch(data, W) and not (getattr(layer, "beyond_torch", False) or asks_more):
         served = f"what {type(data).__name__} and {type(W).__name__} override" if data.is_cpu else data.device.type
         return Backend("torch", f"torch's own operator serves {served}")
     stored, autocast = W.dtype, narrowed(stock, data, W)

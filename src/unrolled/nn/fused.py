@@ -197,9 +197,10 @@ def backward(
     """
     x, weights = tensors.x, tensors.weights
     dx = _buffer(x, x.shape, x.dtype) if needs[0] and not checks.is_one_hot(x) else None
-    states = (tensors.h_0, tensors.c_0, tensors.h_reset, tensors.c_reset)
-    dstates = (_like(s) if wanted else None for s, wanted in zip(states, needs[1:5], strict=True))
-    dh_0, dc_0, dh_reset, dc_reset = dstates
+    dh_0 = _like(tensors.h_0) if needs[1] else None
+    dc_0 = _like(tensors.c_0) if needs[2] else None
+    dh_reset = _like(tensors.h_reset) if needs[3] else None
+    dc_reset = _like(tensors.c_reset) if needs[4] else None
     dweights = [Weights._make(map(_like, direction)) for direction in weights] if needs[5] else None
     gradients = GradientTensors(dy, dh_n, dc_n, dx, dh_0, dc_0, dweights, dh_reset, dc_reset, sums)
     run(kind, layout, [tensors], [gradients], True, segment)

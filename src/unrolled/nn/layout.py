@@ -78,11 +78,10 @@ class Arrangement(NamedTuple):
         return states if order is None else [s.index_select(1, order) for s in states]
 
 
-class Arguments(NamedTuple):
-    """The arguments of a layer's call, checked and laid out as the core reads them."""
+#: The arrangement of tensors that the core reads as they are.
+AS_GIVEN = Arrangement()
 
-    x: Tensor  # (T, B, I), (B, T, I) or (N, I); without I, int64, one-hot indices
-    states: list[Tensor]  # h_0 (L*D, B, P), and c_0 (L*D, B, H); none: zeros
-    layout: Layout
-    arrangement: Arrangement
-    reset_states: list[Tensor]  # what a reset returns to, as states
+#: The arguments of a layer's call, checked and laid out as the core reads them: x (T, B, I), (B, T, I) or (N, I), or
+#: one-hot indices without I; the states h_0 (L*D, B, P) and c_0 (L*D, B, H), none for zeros; how both lie in memory;
+#: how the caller arranged them; what a reset returns to, as states.
+Arguments: TypeAlias = tuple[Tensor, list[Tensor], Layout, Arrangement, list[Tensor]]

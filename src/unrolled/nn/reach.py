@@ -63,7 +63,7 @@ def is_open() -> bool:
     ...     is_open()
     False
     """
-    return not (is_watched() or transforms_active() or forward_ad._current_level >= 0)
+    return not (transforms_active() or forward_ad._current_level >= 0 or is_watched())
 
 
 def core_reads(*tensors: Tensor | None) -> bool:

@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import PackedSequence
 from unrolled.config.checks import CheckpointSteps, check_checkpoint_steps
 from unrolled.core.fields import Layout, Weights
 from unrolled.nn import checks, dispatch, fit
-from unrolled.nn.layout import Arguments, Arrangement, Rows, output_and_state
+from unrolled.nn.layout import AS_GIVEN, Arguments, Arrangement, Rows, output_and_state
 from unrolled.nn.modules import OwnNames, as_leaf, check_count, is_hooked, named, refuse_script, sharing_parameters
 from unrolled.nn.network import save
 from unrolled.nn.reach import batch_size, is_traced, open_batch_size
@@ -121,8 +121,9 @@ class RecurrentLayer(OwnNames, torch.nn.RNNBase):
             D = 2 if self.bidirectional else 1
             x, weights[:D] = first_input(x, weights[:D], embedding, layout)
         autocast = dispatch.narrowed(self.stock, x, W)
-        beyond_torch = self.beyond_torch or lengths is not None or reset is not None or trace or checks.is_one_hot(x)
-        if dispatch.goes_to_torch(x, W, beyond_torch):
+        if dispatch.goes_to_torch(x, W) and not (
+            self.beyond_torch or lengths is not None or reset is not None or trace or checks.is_one_hot(x)
+        ):
             y, finals = of_torch(self, x, states or self._zeros(x, layout), layout, weights)
             recorded: list[tuple[Tensor, dict[str, Tensor]]] = []
         else:
@@ -152,7 +153,7 @@ class RecurrentLayer(OwnNames, torch.nn.RNNBase):
         name, count = self.stock.__name__, 1 + has_cell_state(self.mode)
         states = [] if hx is None else list(checks.states(name, hx, count))
         reset_states = [] if reset_state is None else list(checks.states(name, reset_state, count, "reset_state"))
-        batch_first, batch_sizes, arrangement = self.batch_first, None, Arrangement()
+        batch_first, batch_sizes, arrangement = self.batch_first, None, AS_GIVEN
         if isinstance(reset, PackedSequence):
             fit.memory({"batch_sizes of reset": reset.batch_sizes})
             reset = checks.packed_reset(reset, input)
@@ -201,7 +202,7 @@ class RecurrentLayer(OwnNames, torch.nn.RNNBase):
             x, reset = x.transpose(0, 1), None if reset is None else reset.transpose(0, 1)
             batch_first, arrangement = False, arrangement._replace(transposed=True)
         layout = Layout(batch_first, lengths, batch_sizes, reset)
-        return Arguments(x, arrangement.sorted(states), layout, arrangement, reset_states)
+        return x, arrangement.sorted(states), layout, arrangement, reset_states
 
     def dropout_between_layers(self) -> float:
         """Probability of zeroing what one stacked layer hands to the next: 0 unless training."""

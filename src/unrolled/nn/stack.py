@@ -59,9 +59,9 @@ def run_stack(
             x = between(x)
         x, h_n, c_n, extra = run_layer(k, x, *of_layer(states, k, L, D))
         outputs.append(x)
-        finals.append((h_n,) if c_n is None else (h_n, c_n))
+        finals.append([h_n] if c_n is None else [h_n, c_n])
         extras.append(extra)
-    return Unrolled(outputs, [_joined(s) for s in zip(*finals, strict=True)], extras)
+    return Unrolled(outputs, finals[0] if L == 1 else [_joined(s) for s in zip(*finals, strict=True)], extras)
 
 
 def of_layer(states: Sequence[Tensor], k: int, L: int, D: int) -> tuple[Tensor | None, Tensor | None]:
@@ -76,9 +76,7 @@ def of_layer(states: Sequence[Tensor], k: int, L: int, D: int) -> tuple[Tensor |
 
 
 def _joined(states: Sequence[Tensor]) -> Tensor:
-    """Return the states (D, B, ...) of stacked layers as one (L*D, B, ...)."""
-    if len(states) == 1:
-        return states[0]
+    """Return the states (D, B, ...) of two or more stacked layers as one (L*D, B, ...)."""
     if torch.compiler.is_compiling() and dispatch.obstacle(states[0], states[0].dtype) is None:
         return torch.ops.unrolled.cat(states)  # type: ignore[no-any-return]
     return torch.cat(list(states))
