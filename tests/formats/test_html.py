@@ -138,7 +138,7 @@ def test_numbers_that_are_not_finite_are_refused_by_name(tmp_path, dtype, number
 
 
 def test_unknown_way_to_keep_numbers_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="weights is 'int3', expected float32, bfloat16, int8"):
+    with pytest.raises(ValueError, match="weights is 'int3'; it must be one of float32, bfloat16, int8"):
         export.to_html(HELD["text-GRU"], tmp_path / "page.html", weights="int3")
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import numbers
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache, partial
 from operator import contains, index
 from types import UnionType
@@ -108,7 +108,7 @@ def legal_values(config: Any) -> dict[str, str]:
 
 
 def check_value(name: str, value: object, hint: Any) -> None:
-    """Refuse a value that an annotation does not allow, as :func:`check_fields` does; whole numbers may be NumPy's.
+    """Refuse a value that an annotation does not allow, as :func:`check_fields` does; numbers may be NumPy's.
 
     >>> check_value("weights", "int8", Precision)
     Traceback (most recent call last):
@@ -118,8 +118,10 @@ def check_value(name: str, value: object, hint: Any) -> None:
     rule = _rule(hint)
     assert rule is not None
     if not isinstance(value, bool):
-        with suppress(TypeError):
+        try:
             value = index(value)  # type: ignore[arg-type]
+        except TypeError:
+            value = float(value) if isinstance(value, numbers.Real) else value
     _check(name, value, rule)
 
 
@@ -185,6 +187,7 @@ def bytes_of(name: str, size: str) -> int:
         ...
     ValueError: memory is 'much'; it must be a size such as 500MB or 2GB
     """
+    check_value(name, size, str)
     found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?([kMGT])(i?)B", size.strip(), re.ASCII)
     count = int(float(found[1]) * (1024 if found[3] else 1000) ** (1 + "kMGT".index(found[2]))) if found else 0
     if not count:

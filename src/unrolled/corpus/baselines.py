@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from unrolled.config.checks import check_value
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.ngrams import mixed, predictions, weights
 from unrolled.corpus.splitting import Sequences, as_stream, beginning
@@ -94,6 +95,7 @@ def mark(corpus: Corpus, split: str = "validation") -> Baseline:
 
 
 def _scored(corpus: Corpus, split: str) -> Sequences:
+    check_value("split", split, str)
     if not len(corpus.splits.get(split, ())):
         there = ", ".join(name for name, part in corpus.splits.items() if len(part))
         raise ValueError(f"baselines: the corpus has no symbols in split {split!r}; it has {there}")

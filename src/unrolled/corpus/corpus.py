@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from unrolled.config.checks import check_value
 from unrolled.config.data import DataConfig
 from unrolled.config.options import option, typed
 from unrolled.corpus import finding, prepared, records
@@ -213,6 +214,9 @@ class Corpus:
 
     def unk_rate(self, split: str) -> float:
         """Return the fraction of the symbols of one split, in [0, 1], that are UNK; they are counted once."""
+        check_value("split", split, str)
+        if split not in self.splits:
+            raise ValueError(f"there is no split {split!r}; there are {', '.join(self.splits)}")
         if split not in self._unk_rates:
             self._unk_rates[split] = self.vocabulary.unk_rate(self.splits[split].ids)
         return self._unk_rates[split]

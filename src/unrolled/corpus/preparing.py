@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from unrolled.config.checks import PositiveInt, check_value
 from unrolled.config.data import DataConfig
 from unrolled.corpus import finding, prepared, records
 from unrolled.corpus.encoding import END, Compact, kind_or
@@ -89,6 +90,7 @@ def prepare(
     >>> Corpus.read("rhyme").fingerprint == Corpus.read("rhyme.txt").fingerprint
     True
     """
+    check_value("processes", processes, PositiveInt)
     config, folder = replace(config or DataConfig(), **changes), Path(folder)
     told = progress or (lambda *_: None)
     if isinstance(data, str | Path | Sequence):

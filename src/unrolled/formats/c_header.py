@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled.config.checks import check_value
 from unrolled.core.int8 import quantised
 from unrolled.formats.c_source import array, constants, filled, named, strings
 from unrolled.formats.network_of import FormatError, Source, network_from, refuse, refuse_not_finite
@@ -49,8 +50,10 @@ def to_c(
     ' *   amp_step(&s, x, y);        reads x[3], gives y[2]: what the last layer gives'
     """
     network = network_from(source)
-    weights = weights or ("int8" if network.narrow == "int8" else "float32")
+    if weights is None:
+        weights = "int8" if network.narrow == "int8" else "float32"
     name = _name_of(Path(path)) if name is None else name
+    check_value("name", name, str)
     _check(network, weights, name)
     write_file(path, _Header(network, weights == "int8").source(name).encode())
 
@@ -62,7 +65,7 @@ def _name_of(path: Path) -> str:
     ('a_b', 'model_2026_11_27')
     """
     name = re.sub(r"\W", "_", path.stem, flags=re.ASCII)
-    return name if name[0].isalpha() else f"model_{name}"
+    return name if name[:1].isalpha() else f"model_{name}"
 
 
 def _check(network: Network, weights: str, name: str) -> None:

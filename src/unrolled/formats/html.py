@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.config.checks import StoredWeights
+from unrolled.config.checks import StoredWeights, check_value
 from unrolled.config.generation import GenerationConfig
 from unrolled.config.server import Limits
 from unrolled.core.bfloat16 import narrowed
@@ -59,8 +59,10 @@ def to_html(source: Source, path: str | Path, *, name: str | None = None, weight
     >>> "<script" in path.read_text(encoding="utf-8")
     True
     """
-    if weights is not None and weights not in _KEPT:
-        raise ValueError(f"weights is {weights!r}, expected {', '.join(_KEPT)}")
+    if weights is not None:
+        check_value("weights", weights, StoredWeights)
+    if name is not None:
+        check_value("name", name, str)
     network = network_from(source)
     weights = weights or network.narrow or "float32"
     folder = in_utf8(Path(source).resolve().name) if isinstance(source, str | Path) else Path(path).stem

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from unrolled.config.checks import check_value
 from unrolled.config.options import brief
 from unrolled.formats.network_of import FormatError, Source, network_from
 from unrolled.formats.registry import HUB
@@ -42,6 +43,7 @@ def to_hub(source: Source, folder: str | Path, *, license: str = "", overwrite: 
 
     Raises: CheckpointError if a model is there and overwrite is False, or the files cannot be written.
     """
+    check_value("license", license, str)
     network = network_from(source)
     measured = load_measured(source) if isinstance(source, (str, Path)) else None
     save_network(folder, replace(network, origin=_without_folders(network.origin or {})), overwrite=overwrite)

@@ -19,6 +19,7 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
+from unrolled.config.checks import check_value
 from unrolled.formats.network_of import FormatError, Source, network_from
 from unrolled.formats.outside_files import finished, outside_bytes, refused
 from unrolled.formats.state_dict import Named, network_in
@@ -82,6 +83,12 @@ def from_torch(
         one_hot: whether symbols are read as one-hot vectors.
     Raises: FormatError naming the file, what it holds, and what was expected.
     """
+    check_value("when", when, When)
+    if kind is not None:
+        check_value("kind", kind, Kind)
+    for name, prefix in (("embedding", embedding), ("head", head)):
+        if prefix is not None:
+            check_value(name, prefix, str)
     path = Path(path)
     data = outside_bytes(path)
     tensors = _of_archive(path, data) if data[:2] == b"PK" else _of_safetensors(path, data)

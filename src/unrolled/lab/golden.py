@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from unrolled.config.checks import check_value
 from unrolled.config.model import ModelConfig
 from unrolled.languages.counting import Blocks
 from unrolled.languages.language import Language
@@ -70,6 +71,8 @@ def golden(language: str, cell: str = "lstm") -> SequenceModel:
         ...
     ValueError: no gru is exact for anbn: its units stay below 1; the cells are lstm, relu
     """
+    check_value("language", language, str)
+    check_value("cell", cell, str)
     if language not in GOLDEN:
         raise unknown("golden model", language, GOLDEN)
     if cell not in GOLDEN[language]:

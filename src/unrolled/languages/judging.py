@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from unrolled.config.checks import check_value
 from unrolled.languages.language import Run
 from unrolled.saved.vocabulary import Vocabulary
 
@@ -165,6 +166,7 @@ def judge(
     Raises: ValueError if there is no such criterion.
     """
     for criterion in criteria:
+        check_value("criterion", criterion, str)
         if criterion not in CRITERIA:
             raise ValueError(f"criterion is {criterion!r}; it must be one of {', '.join(CRITERIA)}")
     B, T = len(strings), max(1, CHUNK // len(strings))

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from unrolled.config.checks import Count, check_value
 from unrolled.languages.lengths import Lengths
 from unrolled.saved.vocabulary import EOS, Vocabulary
 from unrolled.words import counted
@@ -205,7 +206,9 @@ class Language(ABC):
 
         Raises: ValueError naming the first such size and the sizes near it that exist.
         """
-        for n in [size] if isinstance(size, int) else size.sizes.tolist():
+        if not isinstance(size, Lengths):
+            check_value("size", size, Count)
+        for n in size.sizes.tolist() if isinstance(size, Lengths) else [size]:
             if not self.has(n):
                 near = [m for m in range(max(0, n - 5), max(0, n) + 6) if self.has(m)]
                 hint = f"sizes near it: {', '.join(map(str, near))}" if near else "there are none near it either"
@@ -261,6 +264,7 @@ class Language(ABC):
 
     def edited(self, rng: np.random.Generator, string: Sequence[str], edits: int = 1) -> String:
         """Return a string after some random edits; it may still be in the language."""
+        check_value("edits", edits, Count)
         edited = list(string)
         for _ in range(edits):
             edit = rng.integers(4) if len(edited) > 1 else 2 + rng.integers(2) if edited else 3

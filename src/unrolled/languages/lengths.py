@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unrolled.config import lengths
+from unrolled.config.checks import check_value
 
 
 class Lengths:
@@ -35,6 +36,7 @@ class Lengths:
     """
 
     def __init__(self, text: str) -> None:
+        check_value("lengths", text, str)
         self.text = text.strip()
         table = lengths.read(self.text)
         self.sizes: npt.NDArray[np.int64] = np.array(list(table), np.int64)

@@ -17,6 +17,7 @@ from itertools import chain, islice
 import numpy as np
 import numpy.typing as npt
 
+from unrolled.config.checks import Count, PositiveInt, Seed, check_value
 from unrolled.languages.judging import Array, Floats, Judged, Marked, Predictor, judge
 from unrolled.languages.language import Language
 from unrolled.languages.lengths import Lengths
@@ -120,6 +121,8 @@ def scan(
     >>> (scan(predictor, get("anbn"), [1, 2, 3, 500]) > 0).tolist()
     [True, True, True, True]
     """
+    check_value("strings", strings, PositiveInt)
+    check_value("seed", seed, Seed)
     rng = np.random.default_rng(seed)
     sizes = list(sizes)
     for n in sizes:
@@ -148,6 +151,7 @@ def kth_failing(margins: Floats, sizes: Sequence[int], k: int = 1) -> npt.NDArra
     >>> kth_failing(np.array([[1.0, -1.0, 0.0], [2.0, 2.0, 2.0]]), [1, 2, 3], k=2)
     array([3, 0])
     """
+    check_value("k", k, PositiveInt)
     failed = np.cumsum(~(margins > 0), axis=-1)
     at = np.argmax(failed >= k, axis=-1)
     return np.where(failed[..., -1] >= k, np.asarray(sizes)[at], 0)
@@ -202,6 +206,10 @@ def first_failing(
     >>> print(first_failing(ModelPredictor(golden("anbn", "lstm")), get("anbn"), 3000, scan_to=100))
     no failing size: every size up to 100 is right, and so are those tried up to 3,000
     """
+    check_value("limit", limit, PositiveInt)
+    check_value("scan_to", scan_to, Count)
+    check_value("strings", strings, PositiveInt)
+    check_value("seed", seed, Seed)
     margin = partial(scan, predictor, language, criterion=criterion, strings=strings, seed=seed, start_mark=start_mark)
     scanned = [n for n in range(1, min(limit, scan_to) + 1) if language.has(n)]
     (failing,) = smallest_failing(lambda _, block: margin(block)[None], 1, scanned)
@@ -252,6 +260,8 @@ def evaluate(
     >>> found.exact, found.exact_argmax, found.exhaustive, found.nats > found.optimal_nats
     (1.0, 1.0, True, True)
     """
+    check_value("strings", strings, PositiveInt)
+    check_value("seed", seed, Seed)
     optimal_nats = language.optimal_nats(lengths, start_mark=start_mark)
     rng = np.random.default_rng(seed)
     exhaustive = len(lengths.sizes) <= strings and all(language.count(n) == 1 for n, _ in lengths)

@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
+from unrolled.config.checks import check_value
 from unrolled.config.options import brief
 from unrolled.languages.arithmetic import BracketedArithmetic, ModularArithmetic
 from unrolled.languages.brackets import Dyck, Shuffle
@@ -58,6 +59,7 @@ def get(name: str) -> Language:
         ...
     ValueError: no language is named 'anbcn'; similar names: anbncn, anbn, anbmcnm
     """
+    check_value("name", name, str)
     if name in _LANGUAGES:
         return _LANGUAGES[name]
     family = re.fullmatch(r"dyck-(\d+)(?:-(\d+))?", name)
@@ -90,6 +92,7 @@ def task(name: str) -> Task:
     >>> task("copy"), task("dyck-1").answers
     (<copy: the input again>, ('no', 'yes'))
     """
+    check_value("name", name, str)
     if name in _TASKS:
         return _TASKS[name]
     try:

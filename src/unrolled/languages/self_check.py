@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from unrolled.config.checks import Count, PositiveInt, Seed, check_value
 from unrolled.languages.language import Language, String
 from unrolled.saved.vocabulary import EOS
 from unrolled.words import counted
@@ -37,6 +38,9 @@ def self_check(language: Language, up_to: int = 12, most: int = 100_000, seed: i
     >>> self_check(language, 3)[0]
     "parity: the recogniser accepts '1', the machine does not"
     """
+    check_value("up_to", up_to, Count)
+    check_value("most", most, PositiveInt)
+    check_value("seed", seed, Seed)
     searches = (_every_string, _listed, _drawn)
     return [
         f"{language.name}: {fault}" for search in searches for fault in islice(search(language, up_to, most, seed), 3)

@@ -72,7 +72,7 @@ def recipe_for(
 def _that_fits(recipe: Recipe, corpus: Corpus, memory: str | None, ranks: Alone) -> Recipe:
     """Return the recipe for a model that recomputes its gates if training it would not fit into memory otherwise."""
     largest = Largest.of(corpus.train, corpus.stream, recipe.training).shared(ranks.size)
-    limit = bytes_of("memory", memory) if memory else None
+    limit = None if memory is None else bytes_of("memory", memory)
     model = fitted(recipe.model, len(corpus.vocabulary), recipe.training, largest, limit)
     model = replace(model, checkpoint_steps=ranks.told(model.checkpoint_steps))
     if model == recipe.model:

@@ -20,6 +20,7 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import parametrize
 
+from unrolled.config.checks import Count, check_value
 from unrolled.config.generation import GenerationConfig
 from unrolled.config.model import ModelConfig
 from unrolled.config.options import option
@@ -226,6 +227,7 @@ class SequenceModel(torch.nn.Module):
 
     def initial_state(self, B: int) -> State:
         """Return the learned initial state of B rows; empty where the initial state is zero."""
+        check_value("B", B, Count)
         return tuple(s.expand(-1, B, -1) for s in self.initial)
 
     def score(self, scored: Text) -> Score:

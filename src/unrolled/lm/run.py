@@ -117,7 +117,7 @@ class Run:
         model.frame(not corpus.stream)
         self.model, self.corpus, self.config, self.origin = model, corpus, config, origin or {}
         self.ranks = ranks
-        out = ranks.told(None if out is None else str(out))
+        out = ranks.told(None if out is None else str(Path(out)))
         self.folder = None if out is None else Path(out).absolute()  # the program may go to another folder meanwhile
         self.loader = BatchLoader(corpus.train, corpus.stream, config.batch_size, config.bptt, config.seed, ranks.share)
         self.total_steps = _total_steps(config, self.loader.batches_per_epoch)

@@ -45,6 +45,7 @@ def init_(
     if not isinstance(layer, (RecurrentLayer, RecurrentCell)):
         raise TypeError(f"init_ expected a layer or cell of unrolled.nn, got {type(layer).__qualname__}")
     fill = {"orthogonal": init.orthogonal_, "identity": init.eye_, "glorot": init.xavier_uniform_}
+    check_value("recurrent", recurrent, str)
     if recurrent not in fill:
         raise ValueError(f"recurrent is {recurrent!r}, expected one of {', '.join(map(repr, fill))}")
     names = [*chain.from_iterable(layer._all_weights)] if isinstance(layer, RecurrentLayer) else NAMES

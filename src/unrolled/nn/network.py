@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 
+from unrolled.config.checks import check_value
 from unrolled.nn import fit
 from unrolled.nn.modules import beyond_weights, check_count
 from unrolled.notation import WEIGHTS, Kind, Weights, stored_name
@@ -44,6 +45,7 @@ def network_of(module: Any, *, head: When = "each", one_hot: bool = False) -> Ne
     >>> network.I, network.layers[0].width, network.width
     (9, 12, 9)
     """
+    check_value("head", head, When)
     if callable(getattr(module, "network", None)):
         return cast(Network, module.network())
     parts = [part for part in _parts(module) if not isinstance(part, _IDLE)]

@@ -18,7 +18,7 @@ from torch.fx import Proxy
 from torch.nn.functional import dropout
 from torch.nn.utils.rnn import PackedSequence
 
-from unrolled.config.checks import CheckpointSteps, check_checkpoint_steps
+from unrolled.config.checks import CheckpointSteps, Index, check_checkpoint_steps, check_value
 from unrolled.core.fields import Layout, Weights
 from unrolled.nn import checks, dispatch, fit
 from unrolled.nn.layout import AS_GIVEN, Arguments, Arrangement, Rows, output_and_state
@@ -131,7 +131,6 @@ class RecurrentLayer(OwnNames, torch.nn.RNNBase):
                 fit.types(x, (), weights, autocast=True)
                 x, states, weights, reset_states = in_type((x, states, weights, reset_states), autocast)
             y, finals, recorded = self._unroll(x, states, layout, weights, trace, reset_states)
-
         if autocast is not None:
             y, finals = y.to(autocast), [s.to(autocast) for s in finals]
         finals = arrangement.restored(finals)
@@ -358,6 +357,8 @@ class RecurrentLayer(OwnNames, torch.nn.RNNBase):
 
     def _blocks(self, name: str, layer: int, reverse: bool) -> list[tuple[str, slice | None]]:
         """Return the stored weights whose rows, None for all, add up to what has this name."""
+        check_value("name", name, str)
+        check_value("layer", layer, Index)
         if not 0 <= layer < self.num_layers:
             raise IndexError(f"layer is {layer}, expected 0 to num_layers - 1 = {self.num_layers - 1}")
         if reverse and not self.bidirectional:

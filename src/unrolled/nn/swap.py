@@ -10,6 +10,7 @@ import torch
 from torch.nn.modules.rnn import RNNCellBase
 from torch.nn.utils import parametrize
 
+from unrolled.config.checks import check_value
 from unrolled.nn.cells import GRUCell, LSTMCell, RecurrentCell, RNNCell
 from unrolled.nn.class_tests import class_tests
 from unrolled.nn.layers import GRU, LSTM, RNN
@@ -116,6 +117,7 @@ def explain_swap(model: torch.nn.Module, to: Literal["unrolled", "torch"] = "unr
 
 def _turns(to: str) -> dict[type[torch.nn.Module], type[torch.nn.Module]]:
     """Return which class becomes which."""
+    check_value("to", to, str)
     if to not in _TURNS:
         raise ValueError(f"to is {to!r}, expected one of {', '.join(map(repr, _TURNS))}")
     return _TURNS[to]

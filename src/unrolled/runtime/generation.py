@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from unrolled.config.generation import GenerationConfig
 from unrolled.core.sampling import Chooser, Logits, log_softmax
-from unrolled.saved.vocabulary import Text, Vocabulary
+from unrolled.saved.vocabulary import Text, Vocabulary, listed
 
 Ids = NDArray[np.int64]
 
@@ -150,7 +150,7 @@ class TextStepper(SteppingModel, Protocol):
 
 def generate_texts(stepper: TextStepper, prompts: Sequence[Text], config: GenerationConfig) -> list[str]:
     """Return a continuation of each prompt as text, without EOS."""
-    vocabulary = stepper.vocabulary
+    vocabulary, prompts = stepper.vocabulary, listed(prompts)
 
     def texts(rows: list[Ids]) -> Iterator[str]:
         for ids, prompt in zip(rows, prompts, strict=True):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.core.sampling import Logits, log_softmax, log_softmax_at
-from unrolled.saved.vocabulary import Ids, Text, Vocabulary
+from unrolled.saved.vocabulary import Ids, Text, Vocabulary, listed
 
 #: Most texts in a batch, and places in it, unless it is one text; about how many logits are in memory at a time.
 TEXTS, PLACES, LOGITS = 256, 1 << 20, 1 << 18
@@ -61,7 +61,7 @@ def score_each(model: Reader, texts: Sequence[Text]) -> list[Score]:
 
     Raises: ValueError if a text holds no symbol.
     """
-    vocabulary = model.vocabulary
+    vocabulary, texts = model.vocabulary, listed(texts)
     encoded = vocabulary.encode_each(texts)
     if not all(map(len, encoded)):
         which = f"text {[*map(len, encoded)].index(0)} of {len(encoded):,}" if len(encoded) > 1 else "the text"

@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from unrolled.config.checks import PositiveInt, check_value
 from unrolled.config.options import brief
 from unrolled.saved.atomic_files import FORMAT_VERSION, from_json
 from unrolled.saved.tokenizers import TOKENIZERS, tokenizer
@@ -87,8 +88,9 @@ class Vocabulary:
         >>> Vocabulary.build(["abab", "abc"], "characters", min_count=2).names
         ('a', 'b', 'EOS', 'UNK')
         """
-        if min_count < 1:
-            raise ValueError(f"Vocabulary.build: min_count is {min_count}, expected 1 or more")
+        check_value("min_count", min_count, PositiveInt)
+        if size is not None:
+            check_value("size", size, PositiveInt)
         if size is not None and size < 2:
             raise ValueError(f"Vocabulary.build: size is {size}, expected 2 or more: EOS and UNK are always there")
         empty, counts = cls([], kind, nfc), Counter[str]()
@@ -156,6 +158,7 @@ class Vocabulary:
         >>> Vocabulary("ab", "characters").encode_each(["ab", "", "c"])
         [array([0, 1]), array([], dtype=int64), array([3])]
         """
+        texts = listed(texts)
         plain = [text for text in texts if isinstance(text, str | bytes)]
         if not plain or len(plain) < len(texts) or not isinstance(self.tokenizer, CodeTokenizer):
             return [self.encode(text) for text in texts]
@@ -211,7 +214,7 @@ class Vocabulary:
         >>> list(Vocabulary(["Ophelia", "￭,"], "words-and-marks").pieces([1, 0], after="so"))
         [',', ' Ophelia']
         """
-        return self.tokenizer.pieces((self.texts[k] for k in ids), _as_text(after))
+        return self.tokenizer.pieces(map(self._text, ids), _as_text(after))
 
     def aligned_pieces(self, ids: npt.ArrayLike) -> list[str]:
         """Return the pieces of N ids, exactly N; joined, they are :meth:`text`.
@@ -307,6 +310,9 @@ class Vocabulary:
         """Return the symbols of these ids as they are written."""
         return [self.texts[k] for k in self._checked(ids)]
 
+    def _text(self, k: int) -> str:
+        return self.texts[k] if 0 <= k < len(self.texts) else self._written([k])[0]
+
     def _checked(self, ids: npt.ArrayLike) -> list[int]:
         array = np.asarray(ids)
         if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
@@ -315,6 +321,19 @@ class Vocabulary:
         if wrong.size:
             raise ValueError(f"Vocabulary: id {array[wrong[0]]} at position {wrong[0]}, expected 0 to {len(self) - 1}")
         return list(map(int, array.tolist()))
+
+
+def listed(texts: Iterable[Text]) -> list[Text]:
+    """Return several texts as a list.
+
+    Raises: ValueError for one text in their place, whose symbols would be read as the texts.
+
+    >>> listed(text for text in ("ab", "c"))
+    ['ab', 'c']
+    """
+    if isinstance(texts, str | bytes):
+        raise ValueError(f"expected a list of texts, got one text; give [{brief(texts)}]")
+    return [*texts]
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -331,9 +350,11 @@ def _as_text(given: Text) -> str:
 
 def _as_symbols(given: object) -> Sequence[str]:
     """Return a list of symbols as text; an integer is the symbol of its digits, as in files of records."""
-    if not isinstance(given, Iterable) or isinstance(given, bytearray | memoryview):
+    # An iterator ends after one reading, and a set has no order.
+    readable = isinstance(given, Iterable) and hasattr(given, "__getitem__")
+    if not readable or isinstance(given, bytearray | memoryview):
         raise TypeError(f"the text is {brief(given)}, expected a text or a list of symbols")
-    symbols = given if isinstance(given, list) else list(given)
+    symbols = given if isinstance(given, list) else list(given)  # type: ignore[call-overload]
     if {*map(type, symbols)} <= {str}:
         return symbols
     for k, symbol in enumerate(symbols):

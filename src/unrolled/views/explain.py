@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from unrolled.config.checks import PositiveInt, check_value
 from unrolled.core.sampling import log_softmax
 from unrolled.corpus.batching import IGNORED
 from unrolled.notation import GATES
@@ -55,6 +56,7 @@ def explain(model: SequenceModel, text: Text, *, at_most: int = AT_MOST) -> Expl
     ['W_ir x', 'W_iz x', 'W_in x', "W_hr h'", "W_hz h'", "W_hn h'", 'a_r']
     """
     equations.of(model.config.kind)
+    check_value("at_most", at_most, PositiveInt)
     ids = encoded(model, text)
     if len(ids) > at_most:
         raise ValueError(f"the text has {counted(len(ids), 'symbol')}; an explanation takes at most {at_most}")

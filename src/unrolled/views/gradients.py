@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy, embedding, linear, one_hot
 
+from unrolled.config.checks import Index, PositiveInt, check_value
 from unrolled.core.fields import Weights
 from unrolled.core.free_memory import available
 from unrolled.corpus.batching import IGNORED
@@ -128,7 +129,7 @@ def gradients(
             targets[row] = _aim(model, ids, position % len(ids), symbol, logits[row])
         counted = int((targets != IGNORED).sum())
         if not counted:
-            raise ValueError("a text of one symbol predicts nothing; give two, or a position")
+            raise ValueError("a text of one symbol predicts nothing; give two")
         loss = cross_entropy(logits, targets, reduction="sum", ignore_index=IGNORED) / counted
         dx, *flowing = torch.autograd.grad(loss, [unrolled.x, *unrolled.probes, *unrolled.outputs])
     L = len(unrolled.probes)
@@ -209,6 +210,7 @@ def check_position(position: int, first: int, T: int) -> int:
     >>> check_position(-1, 0, 5)
     4
     """
+    check_value("position", position, Index)
     if not -T <= position < T or position % T < first:
         raise ValueError(
             f"position is {position}, expected {first} to {T - 1}, or -1 for the last of {counted(T, 'symbol')}"
@@ -307,6 +309,7 @@ THROUGH_TIME: dict[str, Callable[[Array, Array, dict[str, Array], Array], LayerG
 
 def _reach(model: SequenceModel, ids: Ids, at_most: int) -> tuple[int, State]:
     """Return the first position that gradients reach, and the state before it; warn if it is not the start."""
+    check_value("at_most", at_most, PositiveInt)
     first = max(0, len(ids) - at_most)
     if first:
         said = f"the text has {counted(len(ids), 'symbol')}; gradients are propagated back through the last {at_most:,}"

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 
+from unrolled.config.checks import PositiveInt, check_value
 from unrolled.views.colours import FAINT, HUES, INK, PAPER, SCALE, SHADE, TINTS
 from unrolled.views.plots import canvas
 from unrolled.words import counted
@@ -72,6 +73,7 @@ def cell(name: str) -> Figure:
     Source: the equations of docs/notation.md, (1), (4) to (9), (10) to (13).
     Raises: ValueError for another name.
     """
+    check_value("name", name, str)
     if name not in DIAGRAMS:
         raise ValueError(f"there is no diagram of {name!r}; there are {', '.join(DIAGRAMS)}")
     draw, width, height, lines = DIAGRAMS[name]
@@ -93,9 +95,11 @@ def chain(name: str, steps: int) -> Figure:
         steps: copies of the cell.
     Raises: ValueError for another name, or more steps than fit.
     """
+    check_value("name", name, str)
     if name not in DIAGRAMS:
         raise ValueError(f"there is no diagram of {name!r}; there are {', '.join(DIAGRAMS)}")
-    if not 1 <= steps <= MOST_STEPS:
+    check_value("steps", steps, PositiveInt)
+    if steps > MOST_STEPS:
         raise ValueError(f"steps is {steps}; a chain has 1 to {MOST_STEPS}")
     width = APART * steps + 1.2
     figure = canvas(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from unrolled.config.checks import Index, NonNegative, check_value
 from unrolled.notation import CELLS
 
 if TYPE_CHECKING:
@@ -43,5 +44,8 @@ def saturation(read: TextTrace, layer: int = -1, low: float = LOW, high: float =
     >>> sorted(saturation(read)), saturation(read)["z"].left.tolist()  # untrained gates are half open
     (['r', 'z'], [0.0, 0.0, 0.0, 0.0, 0.0])
     """
-    values = {gate: read.values(gate, layer) for gate in CELLS[read.layers[layer].kind].sigmoids}
+    check_value("low", low, NonNegative)
+    check_value("high", high, NonNegative)
+    check_value("layer", layer, Index)
+    values = {gate: read.values(gate, layer) for gate in CELLS[read.layers[0].kind].sigmoids}
     return {gate: Saturation((v < low).mean(0), (v > high).mean(0), low, high) for gate, v in values.items()}

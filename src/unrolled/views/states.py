@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled.config.checks import PositiveInt, Seed, check_value
+
 if TYPE_CHECKING:
     from unrolled.views.traces import TextTrace
 
@@ -79,6 +81,7 @@ def principal(states: Array, count: int = 2) -> Principal:
     >>> found.mean.tolist(), found.share.round(3).tolist(), found.axes.round(3).tolist()
     ([2.0, 2.0], [1.0], [[0.707, 0.707]])
     """
+    check_value("count", count, PositiveInt)
     mean = states.mean(0, dtype=float)
     _, sizes, axes = np.linalg.svd(states - mean, full_matrices=False)
     axes, variance = axes[:count], sizes**2
@@ -100,8 +103,8 @@ def clusters(states: Array, count: int, *, seed: int = 0) -> tuple[Array, NDArra
     >>> sorted(centres.round(2).ravel().tolist()), bool(labels[0] == labels[1] != labels[2])
     ([0.05, 5.05], True)
     """
-    if count < 1:
-        raise ValueError(f"count is {count}; there must be 1 cluster or more")
+    check_value("count", count, PositiveInt)
+    check_value("seed", seed, Seed)
     random = np.random.default_rng(seed)
     states = np.asarray(states, float)
     found = [_lloyd(states, _first_centres(states, count, random)) for _ in range(STARTS)]

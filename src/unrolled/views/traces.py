@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import linear
 
+from unrolled.config.checks import Index, PositiveInt, check_value
 from unrolled.core.fields import Layout
 from unrolled.core.sampling import log_softmax
 from unrolled.nn import dispatch
@@ -149,6 +150,7 @@ class TextTrace:
 
         Raises: ValueError if the cell has no such gate or state, or the model no such layer; it lists those there are.
         """
+        check_value("name", name, str)
         signals = self.layers[check_layer(layer, len(self.layers))].signals
         if name not in signals:
             kind = cell_name(self.layers[layer].kind)
@@ -168,6 +170,7 @@ class TextTrace:
 
     def best(self, count: int) -> tuple[Ids, Array]:
         """Return ids and probabilities of the `count` likeliest symbols after each step, (T, count), best first."""
+        check_value("count", count, PositiveInt)
         shape = self.T, min(count, len(self.names))
         ids, p = np.empty(shape, np.int64), np.empty(shape)
         for some in _slices(self.T, len(self.names)):
@@ -209,8 +212,10 @@ def trace(model: SequenceModel, text: Text, *, at_most: int | None = None) -> Te
         at_most: steps of the trace, by default 20,000, or fewer if V is large.  Of a longer text it holds every k-th
             step, and a warning says so.
 
-    Raises: ValueError if the text is empty.
+    Raises: ValueError if the text is empty, or `at_most` below 1.
     """
+    if at_most is not None:
+        check_value("at_most", at_most, PositiveInt)
     ids = encoded(model, text)
     largest = max(1, AT_MOST_LOGITS // len(model.vocabulary))  # steps whose logits are held at once
     every = -(-len(ids) // (min(AT_MOST, largest) if at_most is None else at_most))
@@ -307,6 +312,7 @@ def check_layer(layer: int, L: int) -> int:
     >>> check_layer(-1, 3)
     2
     """
+    check_value("layer", layer, Index)
     if not -L <= layer < L:
         raise ValueError(f"layer is {layer}; the model has layers 0 to {L - 1}")
     return layer % L

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from unrolled.config.checks import Index, NonNegative, Positive, check_value
 from unrolled.config.model import ModelConfig
 from unrolled.config.training import TrainingConfig
 from unrolled.lm.callbacks import Callback
@@ -56,6 +57,7 @@ class LagGradients(Callback):
     """
 
     def __init__(self, text: Text, *, layer: int = -1, path: Path | str | None = None):
+        check_value("layer", layer, Index)
         self.text, self.layer = text, layer
         self.path = None if path is None else Path(path).absolute()
         self.steps: list[int] = []
@@ -140,10 +142,12 @@ def explosion(
     >>> sorted(runs), len(runs["clipped"].norms)
     (['clipped', 'not clipped'], 5)
     """
+    check_value("gain", gain, Positive)
+    check_value("clip_norm", clip_norm, NonNegative)
     config = config or ModelConfig(cell="rnn", nonlinearity="relu", hidden_size=32)
     training = training or STEADY
     found = {}
-    for name, clip in (("clipped", clip_norm), ("not clipped", 0.0)):
+    for name, clip in (("clipped", float(clip_norm)), ("not clipped", 0.0)):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(training.seed)
             model = SequenceModel(config, corpus.vocabulary, framed=not corpus.stream)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled.config.options import brief
+from unrolled.notation import GATES
 from unrolled.words import counted
 
 if TYPE_CHECKING:
@@ -23,6 +25,10 @@ Feature = Callable[[Sequence[str]], Sequence[float] | NDArray[Any]]
 OPENING, CLOSING = "([{<", ")]}>"
 #: Quotation marks; the straight one both opens and closes.
 QUOTE, OPEN_QUOTES, CLOSE_QUOTES = '"', "“«", "”»"
+
+
+#: The gates and states of all cells.
+SIGNALS = (*dict.fromkeys(chain(*GATES.values(), "ch")),)
 
 
 @dataclass(frozen=True)
@@ -130,10 +136,10 @@ def ranked(read: TextTrace, of: Feature | str, *, signals: Sequence[str] = ("h",
     Args:
         read: a trace of all steps of a text.
         of: the feature, or its name.
-        signals: states to search; those that the cell lacks are skipped.
+        signals: gates and states to search; those that the cell lacks are skipped.
 
-    Raises: ValueError if there is no such feature, it gives another number of values than there are symbols, or the
-        trace leaves out steps.
+    Raises: ValueError if there is no such feature, it gives another number of values than there are symbols, no cell
+        has such a gate or state, or the trace leaves out steps.
 
     >>> from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
     >>> from unrolled.views.traces import trace
@@ -141,8 +147,15 @@ def ranked(read: TextTrace, of: Feature | str, *, signals: Sequence[str] = ("h",
     >>> len(found), abs(found[0].correlation) >= abs(found[-1].correlation)
     (6, True)
     """
+    unknown = [signal for signal in signals if signal not in SIGNALS]
+    if unknown:
+        raise ValueError(f"no cell has a gate or state {unknown[0]!r}; there are {', '.join(SIGNALS)}")
+    if isinstance(of, str):
+        of = feature(of)
+    elif not callable(of):
+        raise TypeError(f"of is {brief(of)}; it must be the name of a feature, or a function of the symbols")
     read.expect_all_steps("features of the text need")
-    values = np.asarray((feature(of) if isinstance(of, str) else of)(read.symbols), float)
+    values = np.asarray(of(read.symbols), float)
     if values.shape != (read.T,):
         raise ValueError(
             f"the feature gives {values.shape} values for {counted(read.T, 'symbol')}; it must give one for each symbol"

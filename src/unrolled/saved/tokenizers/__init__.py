@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unrolled.config.checks import check_value
 from unrolled.saved.tokenizers.base import Tokenizer
 from unrolled.saved.tokenizers.bytes import Bytes
 from unrolled.saved.tokenizers.characters import Characters
@@ -24,6 +25,7 @@ def tokenizer(kind: str) -> Tokenizer:
     >>> tokenizer("words").split("so long lives this")
     ['so', 'long', 'lives', 'this']
     """
+    check_value("kind", kind, str)
     if kind not in TOKENIZERS:
         raise ValueError(f"kind is {kind!r}, expected one of {', '.join(TOKENIZERS)}")
     return TOKENIZERS[kind]
