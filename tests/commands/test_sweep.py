@@ -84,3 +84,6 @@ def test_sweep_refuses_what_it_cannot_do_in_one_sentence(folder):
     assert unrolled("sweep", "small.toml", "--trials", "1", cwd=folder).returncode == 0
     (folder / "small.toml").write_text(SWEEP.replace("9", "12"))
     assert "this study began with another [search]" in refusal(1, "sweep", "small.toml", cwd=folder)
+    (folder / "other.toml").write_text(SWEEP)
+    said = refusal(1, "sweep", "other.toml", "--out", "sweeps/small", cwd=folder)
+    assert said == "sweeps/small/best.toml is of another sweep, which this one would replace; give another --out"

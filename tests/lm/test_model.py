@@ -369,3 +369,12 @@ def test_weight_dropout_of_a_computed_weight_is_refused_before_it_is_written_to(
     with pytest.raises(ValueError, match=r"weight_dropout.* weight_hh_l0, which is computed from others"):
         model(torch.tensor([[3]]))
     assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
+
+
+def test_loading_and_extending_a_model_take_no_number_of_the_callers(tmp_path):
+    model = SequenceModel(ModelConfig(hidden_size=3), Vocabulary("ab"))
+    model.save_pretrained(tmp_path)
+    before = torch.get_rng_state()
+    SequenceModel.from_pretrained(tmp_path)
+    model.extended(model.vocabulary.extended("c"))
+    assert torch.equal(torch.get_rng_state(), before)

@@ -166,6 +166,21 @@ def test_flops_are_those_of_torchs_layer(name, options):
     assert counted[0] == counted[1]
 
 
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True, "num_layers": 2}], ids=str)
+@pytest.mark.parametrize("name", LAYERS)
+def test_flops_past_the_end_of_a_row_are_not_counted(name, options):
+    layer, lengths = getattr(unrolled.nn, name)(I, H, **options), torch.tensor([T, 1, 0])
+    counted = []
+    for x, given in ((torch.randn(T, 3, I), {"lengths": lengths}), (torch.randn(T + 1, 1, I), {})):
+        x.requires_grad_()
+        with FlopCounterMode(display=False) as forward:
+            y, _ = layer(x, **given)
+        with FlopCounterMode(display=False) as backward:
+            y.sum().backward()
+        counted.append((forward.get_total_flops(), backward.get_total_flops()))
+    assert counted[0] == counted[1]
+
+
 @pytest.mark.parametrize("name", [*LAYERS, "RNNCell", "LSTMCell", "GRUCell"])
 def test_real_tensors_in_a_fake_mode_give_fake_results(name):
     module = getattr(unrolled.nn, name)(I, H)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Trials that the table shows.
 SHOWN = 10
+#: The file with the best options.
+BEST = "best.toml"
 
 app = App(
     name="sweep",
@@ -68,6 +70,8 @@ def sweep(
     console, study = PlainConsole(), Sweep(corpus, config, storage or out / "study.journal", toml.stem)
     if before := len(study.trials()):
         console.print(f"{counted(before, 'trial')} there already", soft_wrap=True)
+    elif (out / BEST).exists():
+        raise ValueError(f"{out / BEST} is of another sweep, which this one would replace; give another --out")
     whole = False
     try:
         whole = study.run(trials, lambda trial: console.print(_line(trial, study), soft_wrap=True))
@@ -140,8 +144,8 @@ def _write(console: PlainConsole, study: Sweep, config: SweepConfig, importance:
 
     best, ended = study.best_config(), study.trials()
     assert best is not None
-    write_file(out / "best.toml", to_toml(asdict(best)).encode())
-    made = [out / "best.toml"]
+    write_file(out / BEST, to_toml(asdict(best)).encode())
+    made = [out / BEST]
     try:
         from unrolled.views.plots import save
         from unrolled.views.plots_sweep import searched
@@ -153,5 +157,5 @@ def _write(console: PlainConsole, study: Sweep, config: SweepConfig, importance:
         bits, whole = [trial.bits for trial in ended], [not trial.note for trial in ended]
         save(searched(bits, whole, options, importance, log), out / "sweep.png")
         made.append(out / "sweep.png")
-    train = command("train", *config.sources, "--config", out / "best.toml")
+    train = command("train", *config.sources, "--config", out / BEST)
     console.print(f"made {' and '.join(map(str, made))}; train with: {train}", soft_wrap=True)

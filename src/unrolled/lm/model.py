@@ -296,6 +296,7 @@ class SequenceModel(torch.nn.Module):
         save_model(folder, self.saved_config(), self.vocabulary, self.tensors(), overwrite=overwrite)
 
     @classmethod
+    @torch.random.fork_rng(devices=[])  # what a new model draws is replaced
     def from_pretrained(
         cls,
         folder: str | Path,
@@ -330,6 +331,7 @@ class SequenceModel(torch.nn.Module):
         """Upload the model and a card to the Hugging Face hub; see :func:`unrolled.formats.hub.push_to_hub`."""
         return hub.push_to_hub(self, repo_id, **options)
 
+    @torch.random.fork_rng(devices=[])
     def extended(self, vocabulary: Vocabulary) -> SequenceModel:
         """Return a model that knows more symbols and has learned what this one has, for training it further.
 
@@ -344,9 +346,8 @@ class SequenceModel(torch.nn.Module):
         >>> larger, torch.equal(larger.W_hy[[0, 1, 3, 4]], model.W_hy)
         (SequenceModel(LSTM, V 5, H 3, L 1, 140 parameters), True)
         """
-        tensors = extended_tensors(self.tensors(), self.config, self.vocabulary, vocabulary)
         model = SequenceModel(self.config, vocabulary, framed=self._framed).to(self.head.bias.dtype)
-        model.load_tensors(tensors)
+        model.load_tensors(extended_tensors(self.tensors(), self.config, self.vocabulary, vocabulary))
         return model.train(self.training)
 
     def saved_config(self) -> dict[str, Any]:

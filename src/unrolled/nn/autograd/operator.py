@@ -18,6 +18,7 @@ from torch.utils.flop_counter import register_flop_formula
 from unrolled.core.fields import Layout, Weights
 from unrolled.nn import checks, fit, fused
 from unrolled.nn.autograd.flat import WEIGHTS_AT, FlatTensors, by_direction, core_backward, spread
+from unrolled.nn.reach import PLAIN_TENSORS
 from unrolled.notation import gate_count, has_cell_state
 
 _LAYOUT = "bool batch_first, Tensor? lengths, Tensor? batch_sizes, Tensor? reset"
@@ -177,7 +178,9 @@ def _rows_and_products(args: Sequence[Any]) -> tuple[int, int, int]:
     inputs = inputs_of(args[INPUTS])
     x, directions = inputs[0], by_direction(inputs[WEIGHTS_AT:])
     one_hot = checks.is_one_hot(x)  # whose product is a lookup
-    rows = x.numel() if one_hot else x.numel() // max(x.shape[-1], 1)
+    rows, lengths = x.numel() if one_hot else x.numel() // max(x.shape[-1], 1), Layout(*args[: INPUTS.start]).lengths
+    if type(lengths) in PLAIN_TENSORS and not lengths.is_meta:
+        rows = int(lengths.sum())
     others = sum(W.numel() for w in directions for W in (w.W_hh, w.W_hr) if W is not None)
     return rows, 0 if one_hot else sum(w.W_ih.numel() for w in directions), others
 
