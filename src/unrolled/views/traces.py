@@ -324,14 +324,13 @@ def largest(rows: Array, count: int) -> Ids:
     >>> largest(np.array([[1, 3, 2, 3, 1]]), 4).tolist()
     [[1, 3, 2, 0]]
     """
-    V = rows.shape[1]
+    T, V = rows.shape
     count = min(count, V)
     least = np.partition(rows, V - count, axis=1)[:, V - count, None]
-    above, equal = rows > least, rows == least
-    chosen = above | (equal & (equal.cumsum(axis=1) <= count - above.sum(axis=1, keepdims=True)))
-    places = np.flatnonzero(chosen).reshape(-1, count) % V
-    order = np.argsort(-np.take_along_axis(rows, places, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(places, order, axis=1)
+    row, place = np.divmod(np.flatnonzero(rows >= least), V)  # those of each row, and what equals its last
+    place = place[np.lexsort((place, -rows[row, place], row))]
+    found: Ids = place[np.searchsorted(row, np.arange(T))[:, None] + np.arange(count)]
+    return found
 
 
 def _slices(T: int, V: int) -> Iterator[slice]:
