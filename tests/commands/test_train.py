@@ -185,6 +185,7 @@ def test_vocabulary_that_cannot_be_made_is_refused(flags, said, tmp_path):
     ("arguments", "said"),
     [
         (["--momentum", "0.5"], "--momentum 0.5 has no effect: adamw has none"),
+        (["--rank-timeout", "5"], "--rank-timeout 5.0 has no effect: torchrun has started no other process"),
         (["--plateau-factor", "0.3"], "--plateau-factor 0.3 has no effect: only --schedule plateau has one"),
         (["--split-by", "block", "--split-seed", "3"], "--split-seed 3 has no effect: a stream is split in its order"),
         (["--lines", "--split-by", "block", "--split-seed", "3"], "the data is split in its order"),

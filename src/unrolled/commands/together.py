@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from unrolled.commands import WrongUse
-from unrolled.config.launch import launched
+from unrolled.config.launch import RANK_TIMEOUT, launched
+from unrolled.config.options import option
 
 if TYPE_CHECKING:
     from unrolled.corpus.sharing import Alone
@@ -27,6 +29,9 @@ def together(rank_timeout: float, given: Callable[[], dict[str, Any]]) -> Iterat
     except ValueError as error:
         raise WrongUse(str(error)) from None
     if launch.size == 1:
+        if rank_timeout != RANK_TIMEOUT:
+            said = f"{option('rank_timeout', rank_timeout)} has no effect: torchrun has started no other process"
+            warnings.warn(said, stacklevel=3)
         from unrolled.corpus.sharing import ALONE
 
         yield ALONE

@@ -21,6 +21,7 @@ from unrolled.commands.outcome import show_interrupted, show_outcome
 from unrolled.commands.together import together
 from unrolled.config.checks import Positive, bytes_of
 from unrolled.config.data import DataConfig
+from unrolled.config.launch import RANK_TIMEOUT
 from unrolled.config.model import ModelConfig
 from unrolled.config.options import note_idle, option
 from unrolled.config.training import CHOSEN, TrainingConfig
@@ -57,7 +58,7 @@ def train(
     config: ExistingTomlPath | None = None,
     resume: Flag = False,
     start: Annotated[Path | None, Parameter(name="--from")] = None,
-    rank_timeout: Positive = 60.0,
+    rank_timeout: Positive = RANK_TIMEOUT,
     model: Annotated[ModelConfig, Parameter(name="*", group="Model")] = ModelConfig(),
     dataset: Annotated[DataConfig, Parameter(name="*", group="Data")] = DataConfig(),
     training: Annotated[TrainingConfig, Parameter(name="*", group="Training")] = TrainingConfig(),

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
+#: Seconds to wait for a process that is missing, and for one that gives no sign of life.
+RANK_TIMEOUT = 60.0
+
 
 class Launch(NamedTuple):
     """The number of this process, from 0, and how many there are: in the whole run, and on this machine."""

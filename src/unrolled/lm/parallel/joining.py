@@ -5,19 +5,16 @@ from __future__ import annotations
 import atexit
 from typing import TYPE_CHECKING
 
-from unrolled.config.launch import launched
+from unrolled.config.launch import RANK_TIMEOUT, launched
 from unrolled.corpus.sharing import ALONE, Alone
 
 if TYPE_CHECKING:
     from unrolled.lm.parallel.ranks import Ranks
 
-#: Seconds that processes wait for one that is missing or gives no sign of life.
-TIMEOUT = 60.0
-
 _joined: Ranks | None = None
 
 
-def join(rank_timeout: float = TIMEOUT) -> Alone:
+def join(rank_timeout: float = RANK_TIMEOUT) -> Alone:
     """Return the processes that torchrun has started; a process that is alone stays so.
 
     The first call waits for the others; later ones return the same.
