@@ -171,6 +171,8 @@ nb::tuple team_of(Index T, Index B, Index recurrences, Index panels, double recu
                   int lanes, int allowed) {
   for (const auto& [name, value] : {std::pair{"recurrent", recurrent}, {"rest", rest}, {"bytes", bytes}})
     expect_number(name, value, value >= 0, "of 0 or more");
+  for (const auto& [name, value] : {std::pair{"panels", panels}, {"lanes", Index{lanes}}})
+    expect_number(name, static_cast<double>(value), value >= 1, "of 1 or more");
   const Crewing found = choose_team({T, B, recurrences, panels, recurrent, rest, bytes, lanes}, allowed);
   const Blocking blocks = blocking(found.division, found.members, recurrences, B, panels);
   return nb::make_tuple(found.members, found.division == Division::rows ? "rows" : "steps", blocks.rows, blocks.panels,

@@ -1,5 +1,8 @@
 """How many threads a call uses, and how it is divided among them: a model, tabulated; and the quota of a container."""
 
+import math
+from itertools import product
+
 import pytest
 
 from unrolled import _core
@@ -103,9 +106,14 @@ def test_quota_is_none_where_nothing_can_be_read(tmp_path):
     assert _core.processor_quota(str(tmp_path / "missing"), str(tmp_path / "none")) == 0
 
 
-@pytest.mark.parametrize("name", ["recurrent", "rest", "bytes"])
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
-def test_team_for_work_that_is_no_number_is_refused(name, value):
+@pytest.mark.parametrize(
+    ("name", "value", "least"),
+    [
+        *product(("recurrent", "rest", "bytes"), (math.nan, math.inf, -1.0), (0,)),
+        *product(("panels", "lanes"), (0, -1), (1,)),
+    ],
+)
+def test_team_for_work_that_is_no_number_is_refused(name, value, least):
     sizes = {"T": 1, "B": 1, "recurrences": 1, "panels": 1, "recurrent": 1.0, "rest": 1.0, "bytes": 1.0, "lanes": 8}
-    with pytest.raises(ValueError, match=rf"{name} is {value:g}, expected a finite number of 0 or more"):
+    with pytest.raises(ValueError, match=rf"{name} is {value:g}, expected a finite number of {least} or more"):
         _core.choose_team(**(sizes | {name: value}), allowed=2)
