@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax
 
-from unrolled.config.checks import Positive, PositiveInt, check_value
+from unrolled.config.checks import NonNegative, PositiveInt, check_value
 from unrolled.corpus.batching import IGNORED, ROWS, lanes
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.sharing import ALONE, Alone
@@ -103,7 +103,7 @@ def evaluate(
     if max_symbols is not None:
         check_value("max_symbols", max_symbols, PositiveInt)
     if max_seconds is not None:
-        check_value("max_seconds", max_seconds, Positive)
+        check_value("max_seconds", max_seconds, NonNegative)
     if split not in corpus.splits or not len(corpus.splits[split]):
         there = ", ".join(name for name, part in corpus.splits.items() if len(part))
         raise ValueError(f"the corpus has no symbols to evaluate on in split {split!r}; it has {there}")
