@@ -1,4 +1,4 @@
-"""What every test runs under: one thread unless a test asks for more, because the test workers share the machine."""
+"""What every test runs under: one seed, and one thread unless it asks for more, for the workers share the machine."""
 
 import pytest
 import torch
@@ -9,6 +9,12 @@ from unrolled import _core
 
 settings.register_profile("unrolled", deadline=None)  # a busy machine is no fault of a test
 settings.load_profile("unrolled")
+
+
+@pytest.fixture(autouse=True)
+def _one_seed():
+    """Draw the same models in a test whatever ran before it, so that what it finds can be found again."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)

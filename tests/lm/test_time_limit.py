@@ -98,6 +98,8 @@ def test_large_validation_split_is_sampled_evenly(lines, tmp_path, monkeypatch):
 def test_evaluation_of_a_sample_counts_what_it_read():
     corpus = Corpus.from_sequences([["a"] * n for n in range(1, 200)], validation=0, test=0)
     model = SequenceModel(ModelConfig(hidden_size=3), corpus.vocabulary)
+    with torch.no_grad():
+        model.b_y[corpus.vocabulary.unk_id] = 9  # predicts UNK, so no string is right
     sample = evaluate(model, corpus, "train", max_symbols=1000)
     assert 500 < sample.symbols <= 1000
     assert sample.exact_strings == evaluate(model, corpus, "train").exact_strings == 0

@@ -13,11 +13,6 @@ settings.load_profile("nn")
 
 
 @pytest.fixture(autouse=True)
-def _one_seed():
-    torch.manual_seed(0)
-
-
-@pytest.fixture(autouse=True)
 def _nothing_compiled():
     """Forget what earlier tests compiled: torch gives up on a function that it has compiled eight times."""
     yield
