@@ -79,7 +79,7 @@ def test_ctrl_c_keeps_the_best_model_so_far(tmp_path):
         losses = validated(out)
     process.send_signal(signal.SIGINT)
     shown, error = process.communicate(timeout=60)
-    assert process.returncode == 0, error.decode()
+    assert process.returncode == 1, error.decode()
     kept = re.search(r"\nkept the best so far in \S+; try: (.*)\n", shown.decode()).group(1)
     assert kept == shlex.join(["unrolled", "generate", str(out)])
     assert unrolled(*shlex.split(kept)[1:]).stdout

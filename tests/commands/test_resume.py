@@ -33,7 +33,7 @@ def test_ctrl_c_saves_and_resume_continues(tmp_path):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     shown, error = process.communicate(timeout=60)
-    assert process.returncode == 0, error.decode()
+    assert process.returncode == 1, error.decode()
     assert f"unrolled train --resume --out {out}" in shown.decode()
     done = int(json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])["step"])
     assert "--learning-rate was 0.0" in refusal(1, "train", "--resume", "--out", out, "--learning-rate", "1")

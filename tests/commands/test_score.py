@@ -164,3 +164,15 @@ def test_archive_and_folder_are_scored_as_evaluate_measures_them(kind, tmp_path)
         lines = unrolled("score", "run", "--file", data, "--json", cwd=tmp_path).stdout.splitlines()
         assert [json.loads(line)["text"] for line in lines] == [f"sun rose {name} night\n" * 40 for name in "ab"]
         assert [(json.loads(line)["symbols"], json.loads(line)["unknown"]) for line in lines] == [(17 * 40, 0)] * 2
+
+
+def test_typed_text_has_the_line_ends_of_a_file(tmp_path):
+    (tmp_path / "t.txt").write_bytes(b"anna\r\nbela\r\n" * 99)
+    small = ["--hidden-size", "4", "--max-steps", "3", "--batch-size", "2"]
+    assert unrolled("train", "t.txt", "--lines", *small, "--out", "m", cwd=tmp_path).returncode == 0
+    (tmp_path / "s.txt").write_bytes(b"anna\r\nbela\r\n")
+    of_file = unrolled("score", "m", "--file", "s.txt", "--json", cwd=tmp_path).stdout
+    assert unrolled("score", "m", "anna\r\nbela\r\n", "--json", cwd=tmp_path).stdout == of_file
+    written = [unrolled("generate", "m", text, "--seed", "1", cwd=tmp_path) for text in ("an\rna", r"an\nna")]
+    assert written[0].stdout == written[1].stdout
+    assert [done.stderr for done in written] == [written[0].stderr] * 2

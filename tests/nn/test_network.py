@@ -137,3 +137,13 @@ def test_weight_whose_memory_was_freed_is_not_saved(part, whole):
     weight.untyped_storage().resize_(0)
     with pytest.raises(RuntimeError, match="a weight has elements, but its data is not allocated"):
         network_of(module)
+
+
+def test_weights_that_negate_their_memory_are_saved_as_they_are_read():
+    layer = GRU(3, 4)
+    negative = {name: torch._neg_view(-w.detach()) for name, w in layer.named_parameters()}
+    other = GRU(3, 4)
+    other.load_state_dict(negative, assign=True)
+    assert network_of(other).tensors().keys() == network_of(layer).tensors().keys()
+    for name, w in network_of(layer).tensors().items():
+        assert (network_of(other).tensors()[name] == w).all()

@@ -74,6 +74,7 @@ def textbook_example(console: PlainConsole, steps: int) -> dict[str, SequenceMod
 
     from unrolled import lm
     from unrolled.corpus.anbn import anbn
+    from unrolled.lm.training import train_within
 
     console.rule("The textbook example: a^n b^n EOS, n = 1 ... 5")
     corpus = lm.Corpus.from_sequences(anbn(), validation=0, test=0)
@@ -93,7 +94,7 @@ def textbook_example(console: PlainConsole, steps: int) -> dict[str, SequenceMod
         model = models[cell] = lm.SequenceModel(ModelConfig(cell=cell, hidden_size=10), vocabulary)
         shapes.add_column(cell)
         before = lm.evaluate(model, corpus, "train").nats
-        lm.train(model, corpus, training)
+        train_within(model, corpus, training)
         after = lm.evaluate(model, corpus, "train").nats
         exact = " ".join(str(n) for n in range(1, 6) if completes(model, n)) or "none"
         written = ", ".join(text.replace(" ", "") for text in model.generate(count=4, max_length=12))
@@ -130,6 +131,7 @@ def train_on_sonnets(console: PlainConsole, folder: Path, quick: bool) -> Corpus
     from unrolled import lm
     from unrolled.corpus.sonnets import sonnets
     from unrolled.lm.display import Display
+    from unrolled.lm.training import train_within
 
     console.rule("Shakespeare's Sonnets")
     corpus = lm.Corpus.from_text(sonnets())
@@ -138,9 +140,7 @@ def train_on_sonnets(console: PlainConsole, folder: Path, quick: bool) -> Corpus
     torch.manual_seed(recipe.training.seed)
     model = lm.SequenceModel(recipe.model, corpus.vocabulary, framed=False)
     origin = inputs.origin(["sonnets"], DataConfig(), corpus)
-    result = lm.train(model, corpus, recipe.training, folder, callbacks=[Display(console)], origin=origin)
-    if result.ended == "signal":
-        raise KeyboardInterrupt
+    train_within(model, corpus, recipe.training, folder, callbacks=[Display(console)], origin=origin)
     measured = report(console, model, corpus, "test")
     console.print(verdict(measured), soft_wrap=True)
     console.print("\nA sonnet by the model:\n", style="bold")

@@ -161,7 +161,7 @@ def _listed_symbols(symbols: str, kind: SymbolKind | None) -> Vocabulary:
     from unrolled.saved.vocabulary import Vocabulary
 
     kind = "symbols" if kind in (None, "auto") else kind
-    return Vocabulary(tokenizer(kind).listed(typed(symbols)), kind)
+    return Vocabulary(tokenizer(kind).listed(typed(symbols, exactly=True)), kind)
 
 
 def _read(path: Path) -> Vocabulary:

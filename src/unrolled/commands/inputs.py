@@ -218,7 +218,7 @@ def read_text(model: Path, text: str | None, file: Path | None, reading: Reading
     as_bytes = loaded.vocabulary.tokenizer.reads_bytes
     if text is not None and text != STANDARD_INPUT:
         note_idle(reading, reading.without_effect(None, as_bytes))
-        return _divided(typed(text), config)
+        return _divided(typed(text, exactly=as_bytes), config)
     sources = finding.find_sources(file or STANDARD_INPUT, config.include, config.encoding)
     sources = sources if as_bytes else finding.text_only(sources)
     format = format_of(sources, config)

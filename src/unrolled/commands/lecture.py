@@ -13,7 +13,7 @@ from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.sonnets import sonnets
 from unrolled.lm.memory import check_memory
 from unrolled.lm.model import SequenceModel
-from unrolled.lm.training import train
+from unrolled.lm.training import train_within
 from unrolled.saved.vocabulary import Vocabulary
 from unrolled.views import plots_diagrams, plots_gradients
 from unrolled.views.jacobians import jacobians
@@ -80,6 +80,6 @@ def draw_lags(cell: CellName = "rnn", hidden_size: int = 32, steps: int = 400, s
         check_memory(config, len(corpus.vocabulary), training)
         model = SequenceModel(config, corpus.vocabulary)
         watch = LagGradients([LETTERS[k] for k in halves[0]] * 2)
-        train(model, corpus, training, callbacks=[watch])
+        train_within(model, corpus, training, callbacks=[watch])
     title = f"{cell.upper()}: learning to repeat {ECHO} letters, and how far the last loss reaches back"
     return plots_gradients.lags_in_training(watch.norms, watch.steps, title=title, singular=watch.singular)

@@ -80,7 +80,8 @@ def sweep(
     if not whole:
         options = ["--trials", trials, "--out", out, *(["--storage", shown(storage)] if storage else [])]
         console.print(f"interrupted; go on with: {command('sweep', toml, *options)}", soft_wrap=True)
-    elif study.best() is None:
+        raise SystemExit(1)
+    if study.best() is None:
         raise ValueError("no trial has run to its end; change what the lines above name, and give another --out")
 
 

@@ -179,6 +179,8 @@ def _train(
         if result.ended == "signal":
             show_interrupted(console, result, out)
             console.print(f"resume with: {again}", soft_wrap=True)
+            if ranks.size == 1:  # of several, torchrun would tell a failure of its own
+                raise SystemExit(1)
             return
         if plan:
             recipe.note_pace(plan, result)

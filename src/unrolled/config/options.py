@@ -32,9 +32,21 @@ def option(name: str, value: object = None) -> str:
     return f"--{flag}" if value is None else f"--{flag} {shlex.quote(str(value))}"
 
 
-def typed(text: str) -> str:
-    r"""Return a text as it was meant that was typed on the command line, where \n is a line end."""
-    return text.replace("\\n", "\n")
+def typed(text: str, *, exactly: bool = False) -> str:
+    r"""Return a text as it was meant that was typed on the command line, where \n is a line end.
+
+    Args: exactly: leave other line ends as they are, as for a model of bytes, for which files are read so too.
+
+    >>> typed("anna\\nbela\r\n")
+    'anna\nbela\n'
+    """
+    text = text.replace("\\n", "\n")
+    return text if exactly else line_ends(text)
+
+
+def line_ends(text: str) -> str:
+    r"""Return a text with the line ends that files of text are read with: \n for \r\n and \r too."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def idle_of(config: Any, whys: Mapping[str, str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from unrolled.config.data import TAB, DataConfig, Format
-from unrolled.config.options import brief, listed, option, typed
+from unrolled.config.options import brief, line_ends, listed, option, typed
 from unrolled.corpus.parquet import parquet_rows
 from unrolled.corpus.reading import PARQUET, RECORD_LIMIT, CorpusError, Source, text_blocks, text_lines
 from unrolled.words import counted
@@ -114,7 +114,7 @@ def parts(blocks: Iterable[str], name: str, separator: str) -> Iterator[tuple[st
     Raises: CorpusError if one is longer than ``RECORD_LIMIT`` characters.
     """
     held, number = "", 0
-    separator = separator.replace("\r\n", "\n").replace("\r", "\n")  # as the line ends of the text are read
+    separator = line_ends(separator)
     for block in chain(blocks, [separator]):
         *ended, held = (held + block).split(separator)
         for text in filter(None, (each.strip("\n") for each in ended)):

@@ -91,12 +91,12 @@ def resume(run: Run) -> None:
     state = TrainingState.read(checkpoint / "training.json", values)
     own = run.saved_config().keys() - run.origin.keys()
     run.origin = {key: value for key, value in state.config.items() if key not in own} | run.origin
-    _compare_configs(state.config, run.saved_config())
     if state.corpus != run.corpus.fingerprint:
         raise ResumeError(
             f"{run.folder}: this run began with other data, or the same data split differently; "
             "give the files and data options it began with, or train anew in another folder"
         )
+    _compare_configs(state.config, run.saved_config())
     check_state(checkpoint / "training.json", state, run)
     check_arrays(checkpoint / "training.safetensors", tensors, state, run)
     arrays = {name: torch.from_numpy(array) for name, array in tensors.items()}

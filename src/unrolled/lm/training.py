@@ -141,6 +141,18 @@ def train(
         return result
 
 
+def train_within(*arguments: Any, **options: Any) -> Result:
+    """Train as a part of something larger: do what :func:`train` does, with its arguments, and pass an interruption on.
+
+    Raises: KeyboardInterrupt if a signal ended the run, whose result would be taken for that of a whole one; else as
+        :func:`train`.
+    """
+    result = train(*arguments, **options)
+    if result.ended == "signal":
+        raise KeyboardInterrupt
+    return result
+
+
 def _given(run: Run, resume: bool) -> dict[str, dict[str, Any]]:
     """Return what all processes of a run must have alike."""
     return {

@@ -145,6 +145,6 @@ def shown(w: Any, name: str) -> Any:
     if w.is_meta:
         raise ValueError(f"{name} is on the meta device, so it has no numbers; load or make them first")
     try:
-        return w.detach().cpu().numpy()
+        return w.detach().cpu().resolve_neg().numpy()
     except TypeError:
         raise ValueError(f"{name} is {w.dtype}, which numpy lacks; convert the model, model.float()") from None

@@ -17,7 +17,7 @@ from unrolled.config.training import TrainingConfig
 from unrolled.lm.callbacks import Callback
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.run import TrainingDiverged
-from unrolled.lm.training import train
+from unrolled.lm.training import train_within
 from unrolled.saved.vocabulary import Text
 from unrolled.views.gradients import gradients
 from unrolled.views.jacobians import largest_singular_value
@@ -154,7 +154,7 @@ def explosion(
             with_gain(model, gain)
         watch = _EveryStep()
         try:
-            ended = train(model, corpus, replace(training, clip_norm=clip, log_every=1), callbacks=[watch]).ended
+            ended = train_within(model, corpus, replace(training, clip_norm=clip, log_every=1), callbacks=[watch]).ended
         except TrainingDiverged:
             ended = f"diverged at step {len(watch.lines) + 1}"
         norms, nats = np.array(watch.lines).reshape(-1, 2).T
