@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from functools import cache, partial
 from operator import contains, index
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from msgspec import Meta
@@ -110,12 +110,16 @@ def legal_values(config: Any) -> dict[str, str]:
 def check_value(name: str, value: object, hint: Any) -> None:
     """Refuse a value that an annotation does not allow, as :func:`check_fields` does; numbers may be NumPy's.
 
+    >>> check_value("size", None, PositiveInt | None)
     >>> check_value("weights", "int8", Precision)
     Traceback (most recent call last):
         ...
     ValueError: weights is 'int8'; it must be one of float32, bfloat16
     """
-    rule = _rule(hint)
+    inner = _without_none(hint)
+    if value is None and inner is not hint:
+        return
+    rule = _rule(inner)
     assert rule is not None
     if not isinstance(value, bool):
         try:
@@ -144,6 +148,7 @@ def _rules(cls: type[Any]) -> list[tuple[str, Rule]]:
     return [(field, rule) for field, rule in rules if rule is not None]
 
 
+@cache
 def _rule(hint: Any) -> Rule | None:
     if get_origin(hint) is Literal:
         parts = get_args(hint)
@@ -151,6 +156,12 @@ def _rule(hint: Any) -> Rule | None:
     if get_origin(hint) is Annotated and (number := number_in(hint)):
         return Rule(number.allows, str(number))
     return Rule(partial(_is_a, hint), PLAIN[hint]) if hint in PLAIN else None
+
+
+def _without_none(hint: Any) -> Any:
+    """Return X of an annotation `X | None`; any other is returned as it is."""
+    inner = [part for part in get_args(hint) if part is not NoneType] if NoneType in get_args(hint) else [hint]
+    return inner[0]
 
 
 def _is_a(kind: type, value: Any) -> bool:

@@ -59,10 +59,8 @@ def to_html(source: Source, path: str | Path, *, name: str | None = None, weight
     >>> "<script" in path.read_text(encoding="utf-8")
     True
     """
-    if weights is not None:
-        check_value("weights", weights, StoredWeights)
-    if name is not None:
-        check_value("name", name, str)
+    check_value("weights", weights, StoredWeights | None)
+    check_value("name", name, str | None)
     network = network_from(source)
     weights = weights or network.narrow or "float32"
     folder = in_utf8(Path(source).resolve().name) if isinstance(source, str | Path) else Path(path).stem

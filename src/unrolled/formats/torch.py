@@ -84,11 +84,9 @@ def from_torch(
     Raises: FormatError naming the file, what it holds, and what was expected.
     """
     check_value("when", when, When)
-    if kind is not None:
-        check_value("kind", kind, Kind)
-    for name, prefix in (("embedding", embedding), ("head", head)):
-        if prefix is not None:
-            check_value(name, prefix, str)
+    check_value("kind", kind, Kind | None)
+    check_value("embedding", embedding, str | None)
+    check_value("head", head, str | None)
     path = Path(path)
     data = outside_bytes(path)
     tensors = _of_archive(path, data) if data[:2] == b"PK" else _of_safetensors(path, data)

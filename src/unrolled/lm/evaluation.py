@@ -100,10 +100,8 @@ def evaluate(
     (8, 5)
     """
     check_value("split", split, str)
-    if max_symbols is not None:
-        check_value("max_symbols", max_symbols, PositiveInt)
-    if max_seconds is not None:
-        check_value("max_seconds", max_seconds, NonNegative)
+    check_value("max_symbols", max_symbols, PositiveInt | None)
+    check_value("max_seconds", max_seconds, NonNegative | None)
     if split not in corpus.splits or not len(corpus.splits[split]):
         there = ", ".join(name for name, part in corpus.splits.items() if len(part))
         raise ValueError(f"the corpus has no symbols to evaluate on in split {split!r}; it has {there}")

@@ -89,8 +89,7 @@ class Vocabulary:
         ('a', 'b', 'EOS', 'UNK')
         """
         check_value("min_count", min_count, PositiveInt)
-        if size is not None:
-            check_value("size", size, PositiveInt)
+        check_value("size", size, PositiveInt | None)
         if size is not None and size < 2:
             raise ValueError(f"Vocabulary.build: size is {size}, expected 2 or more: EOS and UNK are always there")
         empty, counts = cls([], kind, nfc), Counter[str]()

@@ -214,8 +214,7 @@ def trace(model: SequenceModel, text: Text, *, at_most: int | None = None) -> Te
 
     Raises: ValueError if the text is empty, or `at_most` below 1.
     """
-    if at_most is not None:
-        check_value("at_most", at_most, PositiveInt)
+    check_value("at_most", at_most, PositiveInt | None)
     ids = encoded(model, text)
     largest = max(1, AT_MOST_LOGITS // len(model.vocabulary))  # steps whose logits are held at once
     every = -(-len(ids) // (min(AT_MOST, largest) if at_most is None else at_most))
