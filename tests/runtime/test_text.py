@@ -288,6 +288,16 @@ def test_text_that_stops_is_the_text_up_to_there(light, strategy):
             assert "".join(light.stream("shall", **options, stop=stop)) == cut[0]
 
 
+def test_text_stops_at_what_is_the_same_in_normal_form():
+    vocabulary = Vocabulary("aé", "characters", nfc=True)
+    model = runtime.load(SequenceModel(ModelConfig(hidden_size=3), vocabulary).network())
+    composed, apart = "\u00e9", "e\u0301"
+    of_composed = model.generate("a", count=5, max_length=30, stop=composed)
+    assert model.generate("a", count=5, max_length=30, stop=apart) == of_composed
+    assert any(len(text) < 30 for text in of_composed)
+    assert "".join(model.stream("a", max_length=30, stop=apart)) == of_composed[0]
+
+
 def test_batch_is_written_no_longer_than_until_every_text_has_stopped():
     corpus = Corpus.from_text("abba" * 50)
     model = SequenceModel(ModelConfig(hidden_size=3), corpus.vocabulary)

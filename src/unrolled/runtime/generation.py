@@ -151,6 +151,7 @@ class TextStepper(SteppingModel, Protocol):
 def generate_texts(stepper: TextStepper, prompts: Sequence[Text], config: GenerationConfig) -> list[str]:
     """Return a continuation of each prompt as text, without EOS."""
     vocabulary, prompts = stepper.vocabulary, listed(prompts)
+    stop = str(vocabulary.normal(config.stop))
 
     def texts(rows: list[Ids]) -> Iterator[str]:
         for ids, prompt in zip(rows, prompts, strict=True):
@@ -158,11 +159,11 @@ def generate_texts(stepper: TextStepper, prompts: Sequence[Text], config: Genera
 
     def stopped(rows: list[Ids]) -> bool:
         ended = (ids[-1:].tolist() == [vocabulary.eos_id] for ids in rows)
-        return all(over or config.stop in text for over, text in zip(ended, texts(rows), strict=True))
+        return all(over or stop in text for over, text in zip(ended, texts(rows), strict=True))
 
     prompted = [vocabulary.encode(prompt) for prompt in prompts]
-    written = generate(stepper, prompted, config, stopped if config.stop else None)
-    return ["".join(until(iter([text]), config.stop)) for text in texts(written)]
+    written = generate(stepper, prompted, config, stopped if stop else None)
+    return ["".join(until(iter([text]), stop)) for text in texts(written)]
 
 
 def stream_text(stepper: TextStepper, prompt: Text, config: GenerationConfig) -> Iterator[str]:
@@ -175,7 +176,7 @@ def stream_text(stepper: TextStepper, prompt: Text, config: GenerationConfig) ->
         raise ValueError("strategy 'beam' cannot stream, because its text is known only at the end; use generate")
     steps = stream(stepper, [vocabulary.encode(prompt)], config)
     written = (int(ids[0]) for ids in steps if ids[0] != vocabulary.eos_id)
-    return until(vocabulary.pieces(written, _joined_to(prompt, vocabulary)), config.stop)
+    return until(vocabulary.pieces(written, _joined_to(prompt, vocabulary)), str(vocabulary.normal(config.stop)))
 
 
 def _joined_to(prompt: Text, vocabulary: Vocabulary) -> Text:

@@ -145,7 +145,7 @@ class Vocabulary:
         array([0, 0, 1, 3])
         """
         if isinstance(text, str | bytes) and isinstance(self.tokenizer, CodeTokenizer):
-            return self._looked_up(self.tokenizer.codes(self._normal(text)))
+            return self._looked_up(self.tokenizer.codes(self.normal(text)))
         unk_id = self.unk_id
         return np.array([self._ids.get(symbol, unk_id) for symbol in self.split(text)], np.int64)
 
@@ -161,9 +161,17 @@ class Vocabulary:
         plain = [text for text in texts if isinstance(text, str | bytes)]
         if not plain or len(plain) < len(texts) or not isinstance(self.tokenizer, CodeTokenizer):
             return [self.encode(text) for text in texts]
-        codes = [self.tokenizer.codes(self._normal(text)) for text in plain]
+        codes = [self.tokenizer.codes(self.normal(text)) for text in plain]
         ids, ends = self._looked_up(np.concatenate(codes)), np.cumsum([0, *map(len, codes)]).tolist()
         return [ids[begin:end] for begin, end in pairwise(ends)]
+
+    def normal(self, text: str | bytes) -> str | bytes:
+        """Return a text in the form in which it is read: Unicode's normal form C if the vocabulary has `nfc`.
+
+        >>> Vocabulary("e", "characters", nfc=True).normal("e\u0301") == "\u00e9"
+        True
+        """
+        return unicodedata.normalize("NFC", self.tokenizer.text(text)) if self.nfc else text
 
     def split(self, text: Text) -> Sequence[str]:
         """Return the symbols (N,) of a text as they stand in it, unseen ones included; a list is its own symbols.
@@ -295,13 +303,10 @@ class Vocabulary:
         last = len(self._table) - 1
         return self._table[codes if last + 1 == self.tokenizer.limit else np.minimum(codes, last)]
 
-    def _normal(self, text: str | bytes) -> str | bytes:
-        return unicodedata.normalize("NFC", self.tokenizer.text(text)) if self.nfc else text
-
     def _split(self, text: Text) -> Sequence[str]:
         """Return the pre-tokens of a text, or the symbols of a list, in normal form."""
         if isinstance(text, str | bytes):
-            return self.tokenizer.split(self._normal(text))
+            return self.tokenizer.split(self.normal(text))
         symbols = _as_symbols(text)
         return [unicodedata.normalize("NFC", symbol) for symbol in symbols] if self.nfc else symbols
 
