@@ -5,6 +5,7 @@ import torch
 from torch.nn.utils import parametrizations, prune, weight_norm
 
 import unrolled.nn
+from unrolled.imports import from_torch
 from unrolled.nn import GRU, Stepper
 from unrolled.nn.network import network_of
 from unrolled.nn.network_module import module_of
@@ -147,3 +148,11 @@ def test_weights_that_negate_their_memory_are_saved_as_they_are_read():
     assert network_of(other).tensors().keys() == network_of(layer).tensors().keys()
     for name, w in network_of(layer).tensors().items():
         assert (network_of(other).tensors()[name] == w).all()
+
+
+def test_when_a_head_reads_is_refused_where_there_is_none(tmp_path):
+    with pytest.raises(ValueError, match="head is 'last', but there is no Linear after the layers to read it"):
+        network_of(GRU(3, 4), head="last")
+    torch.save(GRU(3, 4).state_dict(), tmp_path / "gru.pt")
+    with pytest.raises(ValueError, match=r"gru.pt: when is 'last', but there is no head to read it"):
+        from_torch(tmp_path / "gru.pt", when="last")

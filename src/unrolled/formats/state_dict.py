@@ -59,6 +59,8 @@ def network_in(
         raise ValueError(f"kind is {kind!r}, but the weights are those of {found}")
     left = {name: w for name, w in tensors.items() if name not in taken}
     E, head = _around(left, tensors, parts, layers)
+    if head is None and when != "each":
+        raise ValueError(f"when is {when!r}, but there is no head to read it; leave it out")
     return Network(
         tuple(layers),
         None if E is None else left[f"{E}.weight"],

@@ -60,6 +60,8 @@ def network_of(module: Any, *, head: When = "each", one_hot: bool = False) -> Ne
     if len(parts) > 1 and isinstance(parts[-1], torch.nn.Linear):
         linear = parts.pop()
         after = Head(array_of(linear.weight), None if linear.bias is None else array_of(linear.bias), head, softmax)
+    if after is None and head != "each":
+        raise ValueError(f"head is {head!r}, but there is no Linear after the layers to read it; leave it out")
     layers = tuple(layer for part in parts for layer in layers_of(part))
     return Network(layers, embedding, one_hot, after)
 
