@@ -1,5 +1,6 @@
 """Languages: names, draws with large integers, errors."""
 
+import re
 import subprocess
 import sys
 
@@ -54,6 +55,18 @@ def test_families_have_members_of_any_size():
 def test_taken_name_is_refused():
     with pytest.raises(ValueError, match="already registered"):
         register(Dyck(1))
+
+
+@pytest.mark.parametrize(
+    ("alphabet", "said"),
+    [((), "the alphabet is ()"), (("", "b"), "the alphabet is ('', 'b')"), (("b",), "a string may begin with 'a'")],
+)
+def test_alphabet_that_lacks_what_the_machine_reads_is_refused(alphabet, said):
+    language = type(get("anbmcnm"))()
+    language.name, language.alphabet = "own", alphabet
+    with pytest.raises(ValueError, match=re.escape(f"own: {said}")):
+        register(language)
+    assert "own" not in names()
 
 
 def test_reserved_symbol_is_refused():

@@ -62,6 +62,11 @@ def _found(data: str | Path | Sequence[str | Path], include: str, encoding: str)
             raise CorpusError(
                 f"{path}: a corpus that is not finished; prepare it again, and it continues where it stopped"
             )
+        elif path.is_dir() and not include and is_model_or_run(path):
+            raise CorpusError(
+                f"{path}: a model or a run, which is not read as data; name the data, or choose files in it with "
+                f"{option('include')}"
+            )
         elif path.is_dir():
             files = _files(path, include)
             if not files:
@@ -75,7 +80,8 @@ def _found(data: str | Path | Sequence[str | Path], include: str, encoding: str)
                 raise CorpusError(f"{name}: no file matches; check the pattern")
             sources += _found(matching, include, encoding)
         else:
-            raise CorpusError(f"{path}: no such file; check the path, or give - to read standard input")
+            hint = "; data is read from files, so download it first" if "://" in str(name) else ""
+            raise CorpusError(f"{name}: no such file; check the path, or give - to read standard input{hint}")
     return sources
 
 

@@ -27,6 +27,7 @@ from unrolled.languages.transduction import (
     Reverse,
     StackManipulation,
 )
+from unrolled.saved.vocabulary import EOS
 
 _LANGUAGES: dict[str, Language] = {}
 _TASKS: dict[str, Task] = {}
@@ -35,11 +36,17 @@ _TASKS: dict[str, Task] = {}
 def register(language: Language) -> Language:
     """Register a language under its name, where the command line and the tests of every language find it.
 
-    Raises: ValueError if the name is taken, or a symbol of the alphabet is repeated or reserved.
+    Raises: ValueError if the name is taken or none, or a symbol of the alphabet is empty, repeated or reserved, or if
+        the alphabet lacks one with which a string begins.
     """
+    check_value("name", language.name, str)
+    if not language.alphabet or not all(language.alphabet):
+        raise ValueError(f"{language.name}: the alphabet is {language.alphabet!r}, expected symbols that are not empty")
     if language.name in _LANGUAGES:
         raise ValueError(f"a language named {language.name} is already registered; choose another name")
     assert language.vocabulary  # refuses a reserved or repeated symbol
+    if strange := {*language.legal(language.start())} - {*language.alphabet, EOS}:
+        raise ValueError(f"{language.name}: a string may begin with {min(strange)!r}, which the alphabet lacks")
     _LANGUAGES[language.name] = language
     return language
 
