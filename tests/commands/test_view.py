@@ -243,3 +243,8 @@ def test_line_of_metrics_that_holds_something_else_is_named(line, said, folders)
         (folders["gru"] / "metrics.jsonl").unlink()
     assert "metrics.jsonl: line 2 is damaged, or written by something else: " in told
     assert said in told
+
+
+def test_feature_that_never_changes_is_refused(folders):
+    said = refusal(1, "view", folders["lstm"], TEXT, "--picture", "units", "--by", "count:Q")
+    assert said == "--by count:Q stays 0 throughout this text, so no unit can follow it"

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from tests.views.small_models import small
+from unrolled.lm import Corpus, ModelConfig, SequenceModel, Vocabulary
 from unrolled.views.traces import trace
-from unrolled.views.units import count, feature, ranked
+from unrolled.views.units import count, feature, followed, ranked
 
 
 def counting(symbols="abc"):
@@ -85,3 +86,25 @@ def test_wrong_features_are_refused():
         thinned = trace(small("rnn"), "abc" * 9, at_most=10)
     with pytest.raises(ValueError, match="one step in 3 was traced"):
         ranked(thinned, "position")
+
+
+@pytest.mark.parametrize("kind", ["characters", "words", "words-and-marks", "bytes", "bpe"])
+def test_features_are_of_the_text_that_symbols_write(kind):
+    text = 'f(a "so (long" lives)\nthis) and' + " é" * 3
+    corpus = Corpus.from_text(text * 40, kind=kind, **({"vocabulary_size": 262} if kind == "bpe" else {}))
+    read = trace(SequenceModel(ModelConfig(hidden_size=3), corpus.vocabulary), text)
+    assert "".join(read.pieces).replace(" ", "") == text.replace(" ", "")
+    for name, last in (("depth", 0), ("count:(-)", 0), ("count:é", 3), ("inside-quotes", 0)):
+        values = followed(read, name)
+        assert (values[-1], values.max() > 0) == (last, True), name
+    after = [t for t, piece in enumerate(read.pieces) if "\n" in piece]
+    lengths = followed(read, "line-length")
+    assert lengths[after] == 0
+    assert (lengths[after[0] + 1], lengths[0]) == (1, 1)
+
+
+def test_what_is_counted_is_one_symbol_where_the_vocabulary_has_it():
+    words = ["he", "sat", "the", "t", "cat", "the"]
+    read = trace(SequenceModel(ModelConfig(hidden_size=3), Vocabulary([*{*words}], "words")), " ".join(words))
+    assert followed(read, "count:the").tolist() == [0, 0, 1, 1, 1, 2]
+    assert followed(read, "count:t").tolist() == [0, 0, 0, 1, 1, 1]

@@ -79,10 +79,10 @@ def generate(
     from unrolled.runtime.unknown import never_written
 
     loaded = TextModel.load(model)
-    as_bytes = loaded.vocabulary.tokenizer.reads_bytes
-    options = replace(options, stop=typed(options.stop, exactly=as_bytes))
+    exactly = inputs.keeps_returns(loaded.vocabulary)
+    options = replace(options, stop=typed(options.stop, exactly=exactly))
     if file is None and prompt != inputs.STANDARD_INPUT:
-        prompts: Sequence[Text] = [typed(prompt, exactly=as_bytes)]
+        prompts: Sequence[Text] = [typed(prompt, exactly=exactly)]
     else:
         prompts = inputs.read_text(model, prompt or None, file, ReadingConfig()) or [""]
     inputs.note_unknown(loaded.vocabulary, prompts)

@@ -218,7 +218,7 @@ def read_text(model: Path, text: str | None, file: Path | None, reading: Reading
     as_bytes = loaded.vocabulary.tokenizer.reads_bytes
     if text is not None and text != STANDARD_INPUT:
         note_idle(reading, reading.without_effect(None, as_bytes))
-        return _divided(typed(text, exactly=as_bytes), config)
+        return _divided(typed(text, exactly=keeps_returns(loaded.vocabulary)), config)
     sources = finding.find_sources(file or STANDARD_INPUT, config.include, config.encoding)
     sources = sources if as_bytes else finding.text_only(sources)
     format = format_of(sources, config)
@@ -231,6 +231,11 @@ def read_text(model: Path, text: str | None, file: Path | None, reading: Reading
             whole = b"".join(files.byte_blocks(source)) if as_bytes else "".join(files.text_blocks(source))
             texts += _divided(whole, config)
     return texts
+
+
+def keeps_returns(vocabulary: Vocabulary) -> bool:
+    """Return whether a model reads carriage returns, as one of bytes does, and one whose data had them in Python."""
+    return vocabulary.tokenizer.reads_bytes or "\r" in vocabulary.symbols
 
 
 def _divided(text: str | bytes, config: DataConfig) -> Sequence[Text]:

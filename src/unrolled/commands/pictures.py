@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +32,7 @@ from unrolled.views.report import report
 from unrolled.views.saturation import saturation
 from unrolled.views.states import Automaton, automaton, principal
 from unrolled.views.traces import TextTrace, check_layer, trace
-from unrolled.views.units import Found, feature, ranked
+from unrolled.views.units import Found, followed, ranked
 from unrolled.words import counted, told_apart
 
 if TYPE_CHECKING:
@@ -112,21 +112,25 @@ class Scene:
             return read.layers[self.shown_layer].signals
         return {self.signal: read.values(self.signal, self.shown_layer)}
 
-    def feature(self) -> Callable[..., Any]:
-        """The feature of the text that --by names.
+    def feature(self, read: TextTrace) -> NDArray[Any]:
+        """The values of the feature of the text that --by names, (T,).
 
-        Raises: WrongUse if there is no such feature.
+        Raises: WrongUse if there is no such feature; ValueError if it never changes.
         """
         try:
-            return feature(self.by or "")
+            values = followed(read, self.by or "")
         except ValueError as error:
             raise WrongUse(f"--by: {error}") from None
+        if len(values) > 1 and (values == values[0]).all():
+            raise ValueError(f"--by {self.by} stays {values[0]:g} throughout this text, so no unit can follow it")
+        return values
 
     def units(self, read: TextTrace, most: int) -> list[Found]:
         """Choose units: those that were named, else those that follow the feature, else those that change most."""
         values = read.values(self.shown_signal, self.shown_layer)
         if self.by:
-            following = ranked(read, self.feature(), signals=(self.shown_signal,))
+            values = self.feature(read)
+            following = ranked(read, lambda _: values, signals=(self.shown_signal,))
             here = {each.unit: each for each in following if each.layer == self.shown_layer}
             return [here[unit] for unit in self.named_units()] or [*here.values()][:most]
         chosen = self.named_units() or terminal.changing_most(values)[:most]
@@ -165,10 +169,11 @@ def make_units(scene: Scene) -> None:
     """Print the units that follow a feature of the text."""
     if not scene.by:
         raise WrongUse("--picture units ranks units by a feature of the text; name one with --by, as in --by position")
-    of, read = scene.feature(), scene.read()
+    read = scene.read()
+    values = scene.feature(read)
     if scene.signal is not None:
         read.values(scene.signal, scene.shown_layer)  # refuses what the cell lacks
-    found = ranked(read, of, signals=("h", "c") if scene.signal is None else (scene.signal,))
+    found = ranked(read, lambda _: values, signals=("h", "c") if scene.signal is None else (scene.signal,))
     table = Table("unit", "correlation", title=f"units that follow {scene.by}", title_justify="left")
     for each in [each for each in found if scene.layer is None or each.layer == scene.shown_layer][:RANKED]:
         table.add_row(each.name, f"{each.correlation:+.3f}")
@@ -204,7 +209,7 @@ def make_counter(scene: Scene) -> Figure:
     read = scene.read()
     chosen = scene.units(read, LINES)
     lines = {_legend(each): read.values(each.signal, each.layer)[:, each.unit] for each in chosen}
-    background = {scene.by: np.asarray(scene.feature()(read.symbols))} if scene.by else None
+    background = {scene.by: scene.feature(read)} if scene.by else None
     title, what = f"Units of {scene.cell}", LONG_NAMES[scene.shown_signal]
     return plots_units.unit_lines(lines, read.symbols, title=title, unit=what, steps=read.steps, background=background)
 

@@ -35,7 +35,7 @@ def option(name: str, value: object = None) -> str:
 def typed(text: str, *, exactly: bool = False) -> str:
     r"""Return a text as it was meant that was typed on the command line, where \n is a line end.
 
-    Args: exactly: leave other line ends as they are, as for a model of bytes, for which files are read so too.
+    Args: exactly: leave other line ends as they are, as for a model that reads them.
 
     >>> typed("anna\\nbela\r\n")
     'anna\nbela\n'

@@ -26,7 +26,7 @@ from unrolled.core.sampling import log_softmax
 from unrolled.nn import dispatch
 from unrolled.nn.stack import first_input, run_stack
 from unrolled.notation import GATES, cell_name, gate_slice
-from unrolled.saved.vocabulary import Ids, Text
+from unrolled.saved.vocabulary import Ids, Text, Vocabulary
 from unrolled.views.colours import SURPRISING
 from unrolled.views.notebook import coloured_html
 from unrolled.words import counted, rounded
@@ -39,6 +39,8 @@ Array = NDArray[Any]
 #: Steps of a trace at most, unless told otherwise, and their logits; an LSTM of 256 units then takes 120 MB, and the
 #: logits of a large vocabulary 500 MB.
 AT_MOST, AT_MOST_LOGITS = 20_000, 1 << 27
+#: Kinds of vocabularies whose symbols stand apart.
+APART = ("symbols", "words", "words-and-marks")
 #: Steps that are computed at once when a trace leaves out steps.
 CHUNK = 4_096
 #: Logits that are looked at at a time, so that nothing else takes the memory of those of a whole text.
@@ -108,6 +110,8 @@ class TextTrace:
         names: The V names of the vocabulary.
         length: Symbols of the whole text; more than T if steps were left out.
         unknown: Symbols of the whole text that were read as UNK.
+        pieces: What each symbol read writes, without the space before it where symbols stand apart, T of them.
+        kind: What a symbol is, as of :class:`Vocabulary`.
 
     >>> from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
     >>> model = SequenceModel(ModelConfig(cell="lstm", hidden_size=5), Vocabulary("ab"))
@@ -125,6 +129,8 @@ class TextTrace:
     names: tuple[str, ...]
     length: int
     unknown: int
+    pieces: tuple[str, ...]
+    kind: str
 
     def expect_all_steps(self, what: str) -> None:
         """Raise ValueError if steps were left out, which `what` needs."""
@@ -252,7 +258,15 @@ def trace(model: SequenceModel, text: Text, *, at_most: int | None = None) -> Te
         names=names,
         length=len(ids),
         unknown=int(np.count_nonzero(ids == model.vocabulary.unk_id)),
+        pieces=_pieces(model.vocabulary, kept),
+        kind=model.vocabulary.kind,
     )
+
+
+def _pieces(vocabulary: Vocabulary, ids: Ids) -> tuple[str, ...]:
+    """Return what each symbol writes; of symbols that hold no space, without that between them."""
+    pieces = vocabulary.aligned_pieces(ids)
+    return tuple(piece.strip(" ") if vocabulary.kind in APART else piece for piece in pieces)
 
 
 def read(

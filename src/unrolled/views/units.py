@@ -5,7 +5,7 @@ T symbols read.  A feature is a function from the T symbols to T numbers, the va
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any
@@ -65,10 +65,10 @@ def position(symbols: Sequence[str]) -> list[float]:
 def depth(symbols: Sequence[str]) -> list[float]:
     """Return, after each symbol, how many brackets are open.
 
-    >>> depth("(a[b])")
-    [1.0, 1.0, 2.0, 2.0, 1.0, 0.0]
+    >>> depth(["(", "a[", "b", "])"])
+    [1.0, 2.0, 2.0, 0.0]
     """
-    return list(accumulate(float((s in OPENING) - (s in CLOSING)) if len(s) == 1 else 0.0 for s in symbols))
+    return list(accumulate(float(sum((c in OPENING) - (c in CLOSING) for c in s)) for s in symbols))
 
 
 def inside_quotes(symbols: Sequence[str]) -> list[float]:
@@ -79,27 +79,36 @@ def inside_quotes(symbols: Sequence[str]) -> list[float]:
     """
     inside, values = False, []
     for symbol in symbols:
-        inside = (inside or symbol in OPEN_QUOTES) and symbol not in CLOSE_QUOTES if symbol != QUOTE else not inside
+        for c in symbol:
+            inside = (inside or c in OPEN_QUOTES) and c not in CLOSE_QUOTES if c != QUOTE else not inside
         values.append(float(inside))
     return values
 
 
 def line_length(symbols: Sequence[str]) -> list[float]:
-    """Return, after each symbol, how many symbols of the line were read; 0 after a line end.
+    """Return, after each symbol, how many symbols of the line were read; 0 after one that writes a line end.
 
     >>> line_length(["a", "b", chr(10), "c"])
     [1.0, 2.0, 0.0, 1.0]
     """
-    return list(accumulate(symbols, lambda n, symbol: 0.0 if symbol == "\n" else n + 1.0, initial=0.0))[1:]
+    return list(accumulate(symbols, lambda n, symbol: 0.0 if "\n" in symbol else n + 1.0, initial=0.0))[1:]
 
 
-def count(up: Sequence[str], down: Sequence[str] = ()) -> Feature:
-    """Return the feature that counts up at each symbol of `up` and down at each of `down`.
+def count(up: Sequence[str], down: Sequence[str] = (), *, whole: Container[str] = ()) -> Feature:
+    """Return the feature that counts up for each of `up` and down for each of `down`.
 
-    >>> count("a", "b")("aabb")
-    [1.0, 2.0, 1.0, 0.0]
+    Args:
+        up, down: symbols, and single characters, which are counted wherever a symbol writes them.
+        whole: the single characters that count only where they are a symbol of their own.
+
+    >>> count("a", "b")("aabb"), count("(", ")")(["f((", "x", ")"])
+    ([1.0, 2.0, 1.0, 0.0], [2.0, 2.0, 1.0])
     """
-    return lambda symbols: list(accumulate(float((s in up) - (s in down)) for s in symbols))
+
+    def times(symbol: str, of: Sequence[str]) -> int:
+        return sum(symbol == c if len(c) > 1 or c in whole else symbol.count(c) for c in of)
+
+    return lambda symbols: list(accumulate(float(times(s, up) - times(s, down)) for s in symbols))
 
 
 #: Features by name; "count:..." is made by :func:`feature`.
@@ -111,9 +120,11 @@ FEATURES: dict[str, Feature] = {
 }
 
 
-def feature(name: str) -> Feature:
+def feature(name: str, names: Container[str] = ()) -> Feature:
     """Return a feature by its name: position, depth, inside-quotes, line-length, or count:UP-DOWN as in count:a-b.
 
+    Args: names: of a vocabulary whose names are text: UP and DOWN are then one symbol if it has that, else, as without
+        a vocabulary, each of their characters; with a comma, as in count:up,rise-down, they are symbols in any case.
     Raises: ValueError for another name; the message lists the features.
 
     >>> feature("count:a-b")("aab")
@@ -122,12 +133,27 @@ def feature(name: str) -> Feature:
     kind, _, counted = name.partition(":")
     if kind == "count" and counted:
         up, _, down = counted.partition("-")
-        return count(up.split(",") if "," in up else up, down.split(",") if "," in down else down)
+        several = "," in counted.strip(",")
+        items = (each.split(",") if several else [each] if each in names else [*each] for each in (up, down))
+        return count(*items, whole=names)
     if name not in FEATURES:
         raise ValueError(
             f"there is no feature {name!r}; there are {', '.join(FEATURES)}, and count:a-b for any symbols"
         )
     return FEATURES[name]
+
+
+def followed(read: TextTrace, of: Feature | str) -> NDArray[Any]:
+    """Return the values of a feature after each symbol of a text, (T,).
+
+    Args: the feature, a function of the names of the symbols; or its name, for one of what the symbols write.
+    Raises: as :func:`ranked`.
+    """
+    if isinstance(of, str):
+        return np.asarray(feature(of, () if read.kind in ("bytes", "bpe") else read.names)(read.pieces), float)
+    if not callable(of):
+        raise TypeError(f"of is {brief(of)}; it must be the name of a feature, or a function of the symbols")
+    return np.asarray(of(read.symbols), float)
 
 
 def ranked(read: TextTrace, of: Feature | str, *, signals: Sequence[str] = ("h", "c")) -> list[Found]:
@@ -150,12 +176,8 @@ def ranked(read: TextTrace, of: Feature | str, *, signals: Sequence[str] = ("h",
     unknown = [signal for signal in signals if signal not in SIGNALS]
     if unknown:
         raise ValueError(f"no cell has a gate or state {unknown[0]!r}; there are {', '.join(SIGNALS)}")
-    if isinstance(of, str):
-        of = feature(of)
-    elif not callable(of):
-        raise TypeError(f"of is {brief(of)}; it must be the name of a feature, or a function of the symbols")
     read.expect_all_steps("features of the text need")
-    values = np.asarray(of(read.symbols), float)
+    values = followed(read, of)
     if values.shape != (read.T,):
         raise ValueError(
             f"the feature gives {values.shape} values for {counted(read.T, 'symbol')}; it must give one for each symbol"
