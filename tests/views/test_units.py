@@ -103,6 +103,10 @@ def test_features_are_of_the_text_that_symbols_write(kind):
     assert (lengths[after[0] + 1], lengths[0]) == (1, 1)
 
 
+def test_symbol_that_writes_a_line_end_among_others_ends_the_line():
+    assert feature("line-length")(["a", ")\n", "b"]) == [1, 0, 1]
+
+
 def test_what_is_counted_is_one_symbol_where_the_vocabulary_has_it():
     words = ["he", "sat", "the", "t", "cat", "the"]
     read = trace(SequenceModel(ModelConfig(hidden_size=3), Vocabulary([*{*words}], "words")), " ".join(words))
