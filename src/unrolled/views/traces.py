@@ -39,8 +39,6 @@ Array = NDArray[Any]
 #: Steps of a trace at most, unless told otherwise, and their logits; an LSTM of 256 units then takes 120 MB, and the
 #: logits of a large vocabulary 500 MB.
 AT_MOST, AT_MOST_LOGITS = 20_000, 1 << 27
-#: Kinds of vocabularies whose symbols stand apart.
-APART = ("symbols", "words", "words-and-marks")
 #: Steps that are computed at once when a trace leaves out steps.
 CHUNK = 4_096
 #: Logits that are looked at at a time, so that nothing else takes the memory of those of a whole text.
@@ -110,7 +108,7 @@ class TextTrace:
         names: The V names of the vocabulary.
         length: Symbols of the whole text; more than T if steps were left out.
         unknown: Symbols of the whole text that were read as UNK.
-        pieces: What each symbol read writes, without the space before it where symbols stand apart, T of them.
+        pieces: What each symbol read writes, without the spaces around it unless it is one, T of them.
         kind: What a symbol is, as of :class:`Vocabulary`.
 
     >>> from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
@@ -264,9 +262,9 @@ def trace(model: SequenceModel, text: Text, *, at_most: int | None = None) -> Te
 
 
 def _pieces(vocabulary: Vocabulary, ids: Ids) -> tuple[str, ...]:
-    """Return what each symbol writes; of symbols that hold no space, without that between them."""
+    """Return what each symbol writes, without the spaces around it unless it is one."""
     pieces = vocabulary.aligned_pieces(ids)
-    return tuple(piece.strip(" ") if vocabulary.kind in APART else piece for piece in pieces)
+    return tuple(piece.strip(" ") or piece for piece in pieces)
 
 
 def read(

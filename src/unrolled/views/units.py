@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from unrolled.config.options import brief
 from unrolled.notation import GATES
+from unrolled.saved.tokenizers import tokenizer
 from unrolled.words import counted
 
 if TYPE_CHECKING:
@@ -150,7 +151,8 @@ def followed(read: TextTrace, of: Feature | str) -> NDArray[Any]:
     Raises: as :func:`ranked`.
     """
     if isinstance(of, str):
-        return np.asarray(feature(of, () if read.kind in ("bytes", "bpe") else read.names)(read.pieces), float)
+        names = read.names if tokenizer(read.kind).names_are_text else ()
+        return np.asarray(feature(of, names)(read.pieces), float)
     if not callable(of):
         raise TypeError(f"of is {brief(of)}; it must be the name of a feature, or a function of the symbols")
     return np.asarray(of(read.symbols), float)

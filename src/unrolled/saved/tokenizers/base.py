@@ -43,6 +43,8 @@ class Tokenizer(ABC):
     complete: ClassVar[bool] = False
     #: Whether the space before a symbol is written with it, or left out, so that a prompt ends without one.
     spaces_first: ClassVar[bool] = False
+    #: Whether the name of a symbol is the text that it writes, joiners left out.
+    names_are_text: ClassVar[bool] = True
     #: What is written between two symbols.
     separator: ClassVar[str] = ""
 

@@ -20,6 +20,7 @@ class Bytes(ByteTokenizer, CodeTokenizer):
 
     kind = "bytes"
     reads_bytes = True
+    names_are_text = False
     limit = 256
 
     def split(self, text: str | bytes) -> list[str]:

@@ -53,6 +53,7 @@ class BytePairs(ByteTokenizer):
     kind = "bpe"
     allows_nfc = True
     complete = True
+    names_are_text = False
     spaces_first = True
 
     def split(self, text: str | bytes) -> list[str]:
