@@ -66,7 +66,7 @@ LEFT = {
     "unrolled.runtime.scoring.Score": "a result",
     "unrolled.corpus.Corpus": "a result",
     "unrolled.runtime.TextModel.write": "called by the loop of generation",
-    "unrolled.lm.Vocabulary.pieces": "ids, checked one by one (tests/corpus/test_vocabulary.py)",
+    "unrolled.lm.Vocabulary.pieces": "ids, checked one by one (below)",
     "unrolled.lm.Vocabulary.from_json": "the text of a file",
     "unrolled.textbook.*": "to be read beside the chapter: equations in NumPy, and nothing around them",
     "unrolled.views.traces.TextTrace": "a result",
