@@ -13,13 +13,11 @@ from hypothesis import strategies as st
 
 from tests.corpus.corpora import WHOLE, decoded
 from unrolled.config.data import DataConfig
-from unrolled.config.model import ModelConfig
 from unrolled.config.options import named_as_flags
 from unrolled.corpus import reading
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.reading import CorpusError, CorpusWarning
 from unrolled.corpus.sonnets import sonnets
-from unrolled.lm.model import SequenceModel
 from unrolled.saved.vocabulary import Vocabulary
 
 lines_of_text = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n\r\0\ufeff")), min_size=1)
@@ -389,15 +387,3 @@ def test_what_is_no_text_is_named():
             Corpus.from_sequences([wrong])
         with pytest.raises(TypeError, match="expected a text or a list of symbols"):
             Vocabulary("ab").encode(wrong)
-
-
-def test_model_is_not_read_as_data_nor_is_an_address(tmp_path):
-    SequenceModel(ModelConfig(hidden_size=3), Vocabulary("ab")).save_pretrained(tmp_path / "m")
-    with pytest.raises(CorpusError, match="m: a model or a run, which is not read as data; name the data"):
-        Corpus.read(tmp_path / "m")
-    (tmp_path / "m" / "a.txt").write_text("ab" * 500)
-    assert Corpus.read(tmp_path / "m", include="*.txt").split.sizes
-    with pytest.raises(
-        CorpusError, match=r"https://e.org/a.txt: no such file; .*; data is read from files"
-    ):
-        Corpus.read("https://e.org/a.txt")
