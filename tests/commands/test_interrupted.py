@@ -1,4 +1,4 @@
-"""Ctrl-C while a run is a part of something larger ends all: a run cut short is not shown as a whole one."""
+"""Ctrl-C during a run inside a larger task ends the task: an interrupted run is never shown as a complete one."""
 
 import signal
 

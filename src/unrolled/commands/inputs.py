@@ -234,7 +234,7 @@ def read_text(model: Path, text: str | None, file: Path | None, reading: Reading
 
 
 def keeps_returns(vocabulary: Vocabulary) -> bool:
-    """Return whether a model reads carriage returns, as one of bytes does, and one whose data had them in Python."""
+    """Return whether a model reads carriage returns: one of bytes does, and one trained in Python on text with them."""
     return vocabulary.tokenizer.reads_bytes or "\r" in vocabulary.symbols
 
 

@@ -179,7 +179,7 @@ def _train(
         if result.ended == "signal":
             show_interrupted(console, result, out)
             console.print(f"resume with: {again}", soft_wrap=True)
-            if ranks.size == 1:  # of several, torchrun would tell a failure of its own
+            if ranks.size == 1:  # torchrun would report the failure of a process
                 raise SystemExit(1)
             return
         if plan:

@@ -36,8 +36,8 @@ _TASKS: dict[str, Task] = {}
 def register(language: Language) -> Language:
     """Register a language under its name, where the command line and the tests of every language find it.
 
-    Raises: ValueError if the name is taken or none, or a symbol of the alphabet is empty, repeated or reserved, or if
-        the alphabet lacks one with which a string begins.
+    Raises: ValueError if the name is missing or taken, a symbol of the alphabet is empty, repeated or reserved, or the
+        alphabet lacks a symbol with which a string begins.
     """
     check_value("name", language.name, str)
     if not language.alphabet or not all(language.alphabet):

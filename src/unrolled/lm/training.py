@@ -142,9 +142,9 @@ def train(
 
 
 def train_within(*arguments: Any, **options: Any) -> Result:
-    """Train as a part of something larger: do what :func:`train` does, with its arguments, and pass an interruption on.
+    """Train as part of a larger task: call :func:`train` with these arguments, and raise if it was interrupted.
 
-    Raises: KeyboardInterrupt if a signal ended the run, whose result would be taken for that of a whole one; else as
+    Raises: KeyboardInterrupt if a signal ended the run, whose result would be taken for a complete one; otherwise as
         :func:`train`.
     """
     result = train(*arguments, **options)

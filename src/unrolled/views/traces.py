@@ -108,7 +108,7 @@ class TextTrace:
         names: The V names of the vocabulary.
         length: Symbols of the whole text; more than T if steps were left out.
         unknown: Symbols of the whole text that were read as UNK.
-        pieces: What each symbol read writes, without the spaces around it unless it is one, T of them.
+        pieces: The text that each symbol writes, without surrounding spaces unless it is a space itself, T of them.
         kind: What a symbol is, as of :class:`Vocabulary`.
 
     >>> from unrolled.lm import ModelConfig, SequenceModel, Vocabulary
@@ -262,7 +262,7 @@ def trace(model: SequenceModel, text: Text, *, at_most: int | None = None) -> Te
 
 
 def _pieces(vocabulary: Vocabulary, ids: Ids) -> tuple[str, ...]:
-    """Return what each symbol writes, without the spaces around it unless it is one."""
+    """Return the text that each symbol writes, without surrounding spaces unless it is a space itself."""
     pieces = vocabulary.aligned_pieces(ids)
     return tuple(piece.strip(" ") or piece for piece in pieces)
 

@@ -124,8 +124,8 @@ FEATURES: dict[str, Feature] = {
 def feature(name: str, names: Container[str] = ()) -> Feature:
     """Return a feature by its name: position, depth, inside-quotes, line-length, or count:UP-DOWN as in count:a-b.
 
-    Args: names: of a vocabulary whose names are text: UP and DOWN are then one symbol if it has that, else, as without
-        a vocabulary, each of their characters; with a comma, as in count:up,rise-down, they are symbols in any case.
+    Args: names: the symbols of a vocabulary.  UP and DOWN are one symbol each if it is among them, otherwise each of
+        their characters counts; with a comma, as in count:up,rise-down, they are always lists of symbols.
     Raises: ValueError for another name; the message lists the features.
 
     >>> feature("count:a-b")("aab")

@@ -178,7 +178,8 @@ def _rows_and_products(args: Sequence[Any]) -> tuple[int, int, int]:
     inputs = inputs_of(args[INPUTS])
     x, directions = inputs[0], by_direction(inputs[WEIGHTS_AT:])
     one_hot = checks.is_one_hot(x)  # whose product is a lookup
-    rows, lengths = x.numel() if one_hot else x.numel() // max(x.shape[-1], 1), Layout(*args[: INPUTS.start]).lengths
+    rows = x.numel() if one_hot else x.numel() // max(x.shape[-1], 1)
+    lengths = Layout(*args[: INPUTS.start]).lengths
     if type(lengths) in PLAIN_TENSORS and not lengths.is_meta:
         rows = int(lengths.sum())
     others = sum(W.numel() for w in directions for W in (w.W_hh, w.W_hr) if W is not None)
