@@ -43,7 +43,10 @@ def test_wrong_use_is_one_sentence(arguments, said, capsys):
     ("arguments", "said"),
     [
         (["--from-golden", "--units", 9], "--units 9 has no effect: exact weights are set by hand"),
-        (["--from-golden", "--loss", "sets"], "--loss sets has no effect: exact weights are trained with softmax, and the last are kept"),
+        (
+            ["--from-golden", "--loss", "sets"],
+            "--loss sets has no effect: exact weights are trained with softmax, and the last are kept",
+        ),
         (["--cell", "gru", "--forget-bias", 3], "--forget-bias 3.0 has no effect: gru has no forget gate"),
         (["--forget-bias", 3], ""),
     ],

@@ -94,7 +94,8 @@ def check_fields(config: Any) -> None:
     ValueError: cell is 'lstn'; it must be one of rnn, lstm, gru
     """
     for field, rule in _rules(config.__class__):
-        _check(field, getattr(config, field), rule)
+        if not rule.fits(value := getattr(config, field)):
+            raise _refused(field, value, rule)
 
 
 def legal_values(config: Any) -> dict[str, str]:
@@ -116,17 +117,16 @@ def check_value(name: str, value: object, hint: Any) -> None:
         ...
     ValueError: weights is 'int8'; it must be one of float32, bfloat16
     """
-    inner = _without_none(hint)
-    if value is None and inner is not hint:
+    takes_none, rule = _argument(hint)
+    if value is None and takes_none:
         return
-    rule = _rule(inner)
-    assert rule is not None
-    if not isinstance(value, bool):
+    if not isinstance(value, (bool, str)):
         try:
             value = index(value)  # type: ignore[arg-type]
         except TypeError:
             value = float(value) if isinstance(value, numbers.Real) else value
-    _check(name, value, rule)
+    if not rule.fits(value):
+        raise _refused(name, value, rule)
 
 
 class Rule(NamedTuple):
@@ -136,9 +136,8 @@ class Rule(NamedTuple):
     legal: str
 
 
-def _check(name: str, value: object, rule: Rule) -> None:
-    if not rule.fits(value):
-        raise ValueError(f"{option(name)} is {brief(value)}; it must be {rule.legal}")
+def _refused(name: str, value: object, rule: Rule) -> ValueError:
+    return ValueError(f"{option(name)} is {brief(value)}; it must be {rule.legal}")
 
 
 @cache
@@ -158,10 +157,13 @@ def _rule(hint: Any) -> Rule | None:
     return Rule(partial(_is_a, hint), PLAIN[hint]) if hint in PLAIN else None
 
 
-def _without_none(hint: Any) -> Any:
-    """Return X of an annotation `X | None`; any other is returned as it is."""
+@cache
+def _argument(hint: Any) -> tuple[bool, Rule]:
+    """Return whether an annotation is `X | None`, and the rule of X."""
     inner = [part for part in get_args(hint) if part is not NoneType] if NoneType in get_args(hint) else [hint]
-    return inner[0]
+    rule = _rule(inner[0])
+    assert rule is not None
+    return inner[0] is not hint, rule
 
 
 def _is_a(kind: type, value: Any) -> bool:

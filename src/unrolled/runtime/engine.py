@@ -116,7 +116,7 @@ class Engine:
 
     def initial(self, B: int) -> State:
         """Return the state of B streams that have read nothing."""
-        return State(tuple(np.repeat(s, B, axis=0) for s in layer) for layer in self.first)
+        return State.trusted(tuple([np.repeat(s, B, axis=0) for s in layer]) for layer in self.first)
 
     def stepper(self, state: State) -> Stepper:
         """Return what steps streams from this state on."""
@@ -208,7 +208,7 @@ class Engine:
         y = np.zeros((T if each else 1, B, self.network.width), self.dtype)
         if self.head is not None:
             y += self.head.b  # what it says of zeros
-        after = State(tuple(s.copy() for s in layer) for layer in before)
+        after = before.clone()
         with self.stepping_from(before) as stepper:
             for t in range(ends.max(initial=0)):
                 reading = t < ends

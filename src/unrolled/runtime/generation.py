@@ -67,10 +67,11 @@ def stream(stepper: SteppingModel, prompts: Sequence[Ids], config: GenerationCon
     state = stepper.initial(B)
     ended = np.zeros(B, bool)
     t = 0
+    writer = stepper if isinstance(stepper, Writer) else None
     while not ended.all():
         writing = np.flatnonzero((t >= lengths) & ~ended)
-        if isinstance(stepper, Writer) and len(writing) == B:
-            block, logits, state = stepper.write(choose, logits, state, min(BLOCK, last.min() + 1 - t))
+        if writer and len(writing) == B:
+            block, logits, state = writer.write(choose, logits, state, min(BLOCK, last.min() + 1 - t))
             yield from block
             t += len(block)
             written = block[-1]

@@ -102,7 +102,7 @@ class TextModel(RuntimeModel):
         """
         with self._engine.stepping_from(state) as stepper:
             stepper.read(ids)
-            return stepper.logits.copy(), State(stepper.states).clone()
+            return stepper.logits.copy(), State.copied(stepper.states)
 
     def read_on(self, ids: NDArray[np.int64], state: State, lengths: Lengths) -> tuple[Array, State]:
         """Read several symbols per row: ids (T, B), of which each row reads `lengths` (B,); logits are (T, B, V).
@@ -124,7 +124,7 @@ class TextModel(RuntimeModel):
             stepper.logits[:] = logits
             written = stepper.write(choose.rules, self.eos_id, choose.ahead(rows, n))
             choose.used(rows, len(written))
-            return written, stepper.logits.copy(), State(stepper.states).clone()
+            return written, stepper.logits.copy(), State.copied(stepper.states)
 
     def select(self, state: State, rows: NDArray[np.intp]) -> State:
         """Return the state of these rows (R,), in this order."""
@@ -142,7 +142,7 @@ class TextModel(RuntimeModel):
         self, prompts: Sequence[Text], config: GenerationConfig | None = None, **options: Any
     ) -> list[str]:
         """Generate one continuation of each of several prompts, all in one batch."""
-        config = replace(config or GenerationConfig(), **options)
+        config = _with(config, options)
         if config.strategy == "beam":
             most = len(self.vocabulary) ** min(config.max_length, 64)
             self._expect_room(min(config.beam_width, most), "beam_width", config.beam_width)
@@ -150,13 +150,13 @@ class TextModel(RuntimeModel):
 
     def _expect_room(self, rows: int, name: str, value: int) -> None:
         """Refuse an option that makes more texts be written at once than fit into memory."""
-        numbers = len(self.vocabulary) + sum(s.size for layer in self.initial(1) for s in layer)
+        numbers = len(self.vocabulary) + sum(s.size for layer in self._engine.first for s in layer)
         remedy = f"lower {option(name)} (now {value:,})"
         expect_room(rows * (ROW + COPIES * 4 * numbers), f"writing {counted(rows, 'text')} at once", remedy)
 
     def stream(self, prompt: Text = "", config: GenerationConfig | None = None, **options: Any) -> Iterator[str]:
         """Yield one continuation of a prompt piece by piece."""
-        return generation.stream_text(self.writer, prompt, replace(config or GenerationConfig(), **options))
+        return generation.stream_text(self.writer, prompt, _with(config, options))
 
     def score(self, scored: Text) -> Score:
         """Return the bits that each symbol of a text costs.
@@ -171,3 +171,7 @@ class TextModel(RuntimeModel):
         Raises: ValueError if a text holds no symbol.
         """
         return scoring.score_each(self, texts)
+
+
+def _with(config: GenerationConfig | None, options: dict[str, Any]) -> GenerationConfig:
+    return GenerationConfig(**options) if config is None else replace(config, **options)
