@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from unrolled.languages import Language, Lengths, get, names, register, task, task_names
+from unrolled.languages import Language, Lengths, get, names, register, self_check, task, task_names
 from unrolled.languages.brackets import Dyck, Shuffle, dyck_path
 from unrolled.languages.language import choose
 from unrolled.saved.vocabulary import EOS
@@ -59,7 +59,11 @@ def test_taken_name_is_refused():
 
 @pytest.mark.parametrize(
     ("alphabet", "said"),
-    [((), "the alphabet is ()"), (("", "b"), "the alphabet is ('', 'b')"), (("b",), "a string may begin with 'a'")],
+    [
+        ((), "the alphabet is ()"),
+        (("", "b"), "the alphabet is ('', 'b')"),
+        (("b",), "after the empty string, legal(state) has 'a', which the alphabet lacks"),
+    ],
 )
 def test_alphabet_that_lacks_what_the_machine_reads_is_refused(alphabet, said):
     language = type(get("anbmcnm"))()
@@ -67,6 +71,51 @@ def test_alphabet_that_lacks_what_the_machine_reads_is_refused(alphabet, said):
     with pytest.raises(ValueError, match=re.escape(f"own: {said}")):
         register(language)
     assert "own" not in names()
+
+
+class Three(Language):
+    """a, aa and aaa; the states are the lengths so far."""
+
+    name, alphabet, chomsky, source, summary = "three", ("a",), "regular", "-", "one to three a"
+
+    def start(self):
+        return 0
+
+    def step(self, state, symbol):
+        return state + 1
+
+    def legal(self, state):
+        return frozenset("a" * (state < 3)) | frozenset([EOS] * (state > 0))
+
+    def recognises(self, string):
+        return 1 <= len(string) <= 3
+
+
+def test_machine_that_is_sound_has_no_fault():
+    assert self_check(Three(), 5) == []
+
+
+@pytest.mark.parametrize(
+    ("part", "given", "said"),
+    [
+        ("key", lambda self, state: [state], "after the empty string, key(state) is [0], expected a key of a dict"),
+        ("legal", lambda self, state: "a", "after the empty string, legal(state) is 'a', expected a frozenset"),
+        ("legal", lambda self, state: ["a"], "after the empty string, legal(state) is ['a'], expected a frozenset"),
+        (
+            "legal",
+            lambda self, state: {"ab"[state == 2]},
+            "after 'a a', legal(state) has 'b', which the alphabet lacks",
+        ),
+    ],
+    ids=["key", "text", "list", "symbol"],
+)
+def test_machine_that_gives_what_nobody_can_work_with_is_named(part, given, said):
+    broken = type("Broken", (Three,), {part: given})()
+    (fault,) = self_check(broken, 5)
+    assert fault.startswith(f"three: {said}")
+    if "a a" not in said:
+        with pytest.raises(ValueError, match=re.escape(f"three: {said}")):
+            register(broken)
 
 
 def test_reserved_symbol_is_refused():

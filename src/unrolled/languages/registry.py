@@ -14,6 +14,7 @@ from unrolled.languages.counting import Blocks, Majority, Sum
 from unrolled.languages.language import Language
 from unrolled.languages.palindromes import UnmarkedReversal
 from unrolled.languages.regular import REGULAR
+from unrolled.languages.self_check import unsound
 from unrolled.languages.tasks import Recognition, Task
 from unrolled.languages.transduction import (
     BucketSort,
@@ -27,7 +28,6 @@ from unrolled.languages.transduction import (
     Reverse,
     StackManipulation,
 )
-from unrolled.saved.vocabulary import EOS
 
 _LANGUAGES: dict[str, Language] = {}
 _TASKS: dict[str, Task] = {}
@@ -36,8 +36,8 @@ _TASKS: dict[str, Task] = {}
 def register(language: Language) -> Language:
     """Register a language under its name, where the command line and the tests of every language find it.
 
-    Raises: ValueError if the name is missing or taken, a symbol of the alphabet is empty, repeated or reserved, or the
-        alphabet lacks a symbol with which a string begins.
+    Raises: ValueError if the name is missing or taken, a symbol of the alphabet is empty, repeated or reserved, or a
+        string may begin with what is no symbol of the alphabet; :func:`self_check` looks at all that follows.
     """
     check_value("name", language.name, str)
     if not language.alphabet or not all(language.alphabet):
@@ -45,8 +45,8 @@ def register(language: Language) -> Language:
     if language.name in _LANGUAGES:
         raise ValueError(f"a language named {language.name} is already registered; choose another name")
     assert language.vocabulary  # refuses a reserved or repeated symbol
-    if strange := {*language.legal(language.start())} - {*language.alphabet, EOS}:
-        raise ValueError(f"{language.name}: a string may begin with {min(strange)!r}, which the alphabet lacks")
+    if fault := unsound(language, 0, 1):
+        raise ValueError(f"{language.name}: {fault}")
     _LANGUAGES[language.name] = language
     return language
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Set
 from itertools import islice, product
 from typing import Any
 
 import numpy as np
 
 from unrolled.config.checks import Count, PositiveInt, Seed, check_value
+from unrolled.config.options import brief
 from unrolled.languages.language import Language, String
 from unrolled.saved.vocabulary import EOS
 from unrolled.words import counted
@@ -17,10 +19,11 @@ from unrolled.words import counted
 def self_check(language: Language, up_to: int = 12, most: int = 100_000, seed: int = 0) -> list[str]:
     """Look for strings on which the parts of a language disagree.
 
-    Three searches, each through at most `most` strings of at most `up_to` symbols: machine and recogniser must agree on
-    every string over the alphabet, and the recognised strings must be as many as counted; every string that the machine
-    lists must be recognised, and every legal symbol must lead to the end of some string; machine and recogniser must
-    agree on every drawn string and on edits of it.
+    The machine alone comes first: what it gives must be keys and sets of symbols of the alphabet.  Three searches
+    follow, each through at most `most` strings of at most `up_to` symbols: machine and recogniser must agree on every
+    string over the alphabet, and the recognised strings must be as many as counted; every string that the machine lists
+    must be recognised, and every legal symbol must lead to the end of some string; machine and recogniser must agree on
+    every drawn string and on edits of it.
 
     Args:
         language: what to check.
@@ -41,10 +44,38 @@ def self_check(language: Language, up_to: int = 12, most: int = 100_000, seed: i
     check_value("up_to", up_to, Count)
     check_value("most", most, PositiveInt)
     check_value("seed", seed, Seed)
+    if fault := unsound(language, up_to, most):
+        return [f"{language.name}: {fault}"]
     searches = (_every_string, _listed, _drawn)
     return [
         f"{language.name}: {fault}" for search in searches for fault in islice(search(language, up_to, most, seed), 3)
     ]
+
+
+def unsound(language: Language, up_to: int, most: int) -> str | None:
+    """Return what the machine gives that no other part can work with; None if it gives keys and sets of symbols.
+
+    Args: language; symbols of the longest prefix that is read, and how many prefixes.
+    """
+    symbols = {*language.alphabet, EOS}
+    waiting: deque[tuple[String, Any]] = deque([((), language.start())])
+    for _ in range(most):
+        if not waiting:
+            return None
+        prefix, state = waiting.popleft()
+        after, key = f"after {_shown(prefix)}", language.key(state)
+        legal: Any = language.legal(state)
+        try:
+            hash(key)
+        except TypeError:
+            return f"{after}, key(state) is {brief(key)}, expected a key of a dict"
+        if not isinstance(legal, Set):
+            return f"{after}, legal(state) is {brief(legal)}, expected a frozenset of symbols"
+        if strange := legal - symbols:
+            return f"{after}, legal(state) has {brief(min(strange, key=repr))}, which the alphabet lacks"
+        if len(prefix) < up_to:
+            waiting += (((*prefix, symbol), language.step(state, symbol)) for symbol in sorted(legal - {EOS}))
+    return None
 
 
 def _every_string(language: Language, up_to: int, most: int, seed: int) -> Iterator[str]:
