@@ -11,7 +11,7 @@ from tests.commands.command_line import BRIEF, ENVIRONMENT, SMALL, UNROLLED, ref
 from unrolled.corpus.anbn import anbn
 
 BAD_DATA = {
-    "empty": (b"", [], "empty, no symbols to learn from"),
+    "empty": (b"", [], "empty, it holds no symbols"),
     "one symbol": (b"a", [], "1 symbol only"),
     "invalid utf-8": (b"ab\ncd\xff\xfe\n", [], "byte 5 (line 2) is 0xff, which is not UTF-8"),
     "utf-16": ("ab".encode("utf-16"), [], "byte 0 starts UTF-16LE text, expected UTF-8; convert it (iconv -f UTF-16LE"),

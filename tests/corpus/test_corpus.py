@@ -139,9 +139,9 @@ def test_corpus_ids_take_the_smallest_type_that_holds_v(symbols, recwarn):
 @pytest.mark.parametrize(
     ("data", "changes", "says"),
     [
-        (b"", {}, "empty, no symbols to learn from"),
+        (b"", {}, "empty, it holds no symbols"),
         (b"\xef\xbb\xbf", {}, "empty"),
-        (b"\n\n", {"lines": True}, "empty, no sequences"),
+        (b"\n\n", {"lines": True}, "empty, it holds no sequences"),
         (b"a", {}, "1 symbol only"),
         (b"a\nb\nc\n", {"lines": True, "validation": 0.5, "test": 0.4}, "0 of 3 sequences are left to train on"),
         (b"\xff\xff", {}, r"byte 0 \(line 1\) is 0xff"),
@@ -370,6 +370,13 @@ def test_corpus_for_a_model_extends_its_vocabulary_by_training_symbols_alone():
     assert extended.unk_rates["test"] > 0  # z is not in training
     rare = Corpus.from_text(text + "x", vocabulary=known, extend=True, min_count=60)
     assert rare.vocabulary.symbols == ("x", "a", "b")
+
+
+def test_limit_below_the_vocabulary_that_is_extended_is_said():
+    known = Vocabulary("xabc", "characters")
+    with named_as_flags(), pytest.warns(CorpusWarning, match=r"--vocabulary-size is 5, and the .* extend has 6; no"):
+        found = Corpus.from_text("abcd" * 50, vocabulary=known, extend=True, vocabulary_size=5)
+    assert found.vocabulary == known
 
 
 def test_split_says_how_many_symbols_are_in_its_parts():

@@ -275,7 +275,7 @@ def test_iterator_of_sequences_is_prepared_as_the_sequences_themselves(tmp_path,
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ([], "empty, no sequences to learn from"),
+        ([], "empty, it holds no sequences"),
         (["a", None], "sequence 1: got None, expected a string or a list of symbols"),
         ([{"text": "a"}], r"sequence 0: no field ''; name the one that holds the sequences \(column\), of 'text'"),
         (["ab", ["a", "b"]], "sequence 1: texts and lists of symbols are mixed"),

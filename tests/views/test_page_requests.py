@@ -1,5 +1,6 @@
 """What is wrong with a request is answered in one sentence."""
 
+import gzip
 import json
 import socket
 
@@ -100,6 +101,14 @@ def test_request_to_speak_another_protocol_is_answered_in_this_one(server, caplo
 def test_body_that_does_not_say_it_is_json_is_refused(server, kind):
     status, _, answer = server.raw("POST", "/api/models/gru/view", b'{"text": "a"}', {"Content-Type": kind})
     assert (status, "Content-Type: application/json" in json.loads(answer)["error"]) == (415, True)
+
+
+def test_compressed_body_is_refused(server):
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    status, _, answer = server.raw("POST", "/api/models/gru/view", gzip.compress(b'{"text": "a"}'), headers)
+    assert (status, "the body is encoded as 'gzip'" in json.loads(answer)["error"]) == (415, True)
+    plain = headers | {"Content-Encoding": "identity"}
+    assert server.raw("POST", "/api/models/gru/view", b'{"text": "a"}', plain)[0] == 200
 
 
 def test_unknown_model_is_not_found(server):

@@ -83,6 +83,11 @@ def vocabulary_of(
         return vocabulary, False
     own = vocabulary or Vocabulary([], tokenizer.kind, config.nfc)
     most = max(0, config.vocabulary_size - len(own)) if config.vocabulary_size else None
+    if vocabulary is not None and 0 < config.vocabulary_size < len(own):
+        limit = (
+            f"{option('vocabulary_size')} is {config.vocabulary_size:,}, and the vocabulary to extend has {len(own):,}"
+        )
+        warnings.warn(f"{inputs}: {limit}; no symbol is added, and none is taken away", CorpusWarning, stacklevel=5)
     if config.tokenizer:
         return Vocabulary(tokenizer.read(config.tokenizer, most, config.nfc), tokenizer.kind, config.nfc), True
     there = {*own.symbols}

@@ -155,7 +155,7 @@ def divided(ids: Compact, assigned: Assignment) -> Parts:
 def _sizes(units: int, least: int, config: DataConfig, what: str, inputs: str) -> tuple[int, int, int]:
     """Return the number of units of each split: 0, or at least `least`; a share that comes to less holds none out."""
     if units == 0:
-        raise CorpusError(f"{inputs}: empty, no {what} to learn from; check that this is the right file")
+        raise CorpusError(f"{inputs}: empty, it holds no {what}; check that this is the right file")
     if units < least:
         raise CorpusError(f"{inputs}: {units} symbol only; predicting the next one needs at least {least}")
     shares = {"validation": config.validation, "test": config.test}

@@ -19,7 +19,7 @@ WHY = {
     404: "No model of this name.",
     408: "The request took too long to arrive.",
     413: "The body or the text is too long.",
-    415: "The body is not sent as JSON.",
+    415: "The body is not sent as JSON, or is compressed.",
     422: "The model's state overflows on this text.",
     429: "Too many requests at a time; Retry-After says when to try again.",
 }

@@ -8,6 +8,7 @@ import anyio
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
+from unrolled.config.options import brief
 from unrolled.config.server import Limits
 from unrolled.views.page.errors import RequestError
 from unrolled.words import counted
@@ -18,12 +19,14 @@ Message = TypeVar("Message", bound=msgspec.Struct)
 async def decode(request: Request, kind: type[Message], limits: Limits) -> Message:
     """Read and decode a request's JSON.
 
-    Raises: RequestError 415 if it is not sent as JSON, 413 if it is too large, 408 if it is too slow, 400 if it is
-        malformed.
+    Raises: RequestError 415 if it is compressed or not sent as JSON, 413 if it is too large, 408 if it is too slow, 400
+        if it is malformed.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise RequestError(415, "the body must be sent as JSON, with Content-Type: application/json")
     too_large = RequestError(413, f"the body is larger than {counted(limits.body_bytes, 'byte')}, the limit here")
+    if (encoding := request.headers.get("content-encoding", "identity").strip().lower()) != "identity":
+        raise RequestError(415, f"the body is encoded as {brief(encoding)}; send it as it is, without Content-Encoding")
     if int(request.headers.get("content-length", 0)) > limits.body_bytes:  # a number: h11 has read it
         raise too_large
     body = bytearray()
