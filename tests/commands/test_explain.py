@@ -29,6 +29,13 @@ def test_explanation_is_printed(folders):
     assert large.count("\n") < 250
 
 
+def test_options_may_stand_between_the_model_and_its_text(folders):
+    asked = [folders["rnn"], "aab", "--columns", "3"]
+    first, *others = unrolled("explain", *asked), unrolled("explain", asked[0], *asked[2:], asked[1])
+    assert first.returncode == 0
+    assert [done.stdout for done in others] == [first.stdout]
+
+
 def test_new_model_needs_no_folder_and_is_the_same_each_time():
     asked = ["explain", "--cell", "rnn", "--hidden-size", "3", "--symbols", "a b", "a a b"]
     done = unrolled(*asked)

@@ -12,7 +12,7 @@ from unrolled.commands import Flag, WrongUse, examples, inputs
 from unrolled.commands.console import write_out
 from unrolled.config.checks import PositiveInt, Seed
 from unrolled.config.model import CellName
-from unrolled.config.options import option, typed
+from unrolled.config.options import option
 
 if TYPE_CHECKING:
     from unrolled.lm.model import SequenceModel
@@ -33,7 +33,8 @@ app = App(
 
 @app.default
 def explain(
-    given: Annotated[list[str], Parameter(name="MODEL TEXT")],
+    model: Annotated[str, Parameter(name="MODEL")],
+    text: Annotated[str | None, Parameter(name="TEXT")] = None,
     /,
     *,
     symbols: str | None = None,
@@ -48,8 +49,8 @@ def explain(
     r"""Work out one forward and one backward pass on paper: every number with its shape and its equation.
 
     Args:
-        given: Folder of a trained model, then a few symbols to read, where \n is a line end. With --symbols the model
-            is new, so give no folder.
+        model: Folder of a trained model; with --symbols the model is new, so give no folder.
+        text: A few symbols to read, where \n is a line end.
         symbols: Symbols of a new, untrained model, separated by spaces.
         cell: Cell of the new model, rnn by default.
         hidden_size: Hidden units H of the new model, 3 by default.
@@ -66,20 +67,20 @@ def explain(
 
     new = {"cell": cell, "hidden_size": hidden_size, "seed": seed}
     if symbols is None:
-        if len(given) != 2:
+        if text is None:
             raise WrongUse("give the folder of a model and a text, or --symbols and a text for a new model")
         if unused := [name for name, value in new.items() if value is not None]:
-            raise WrongUse(f"{option(unused[0])} belongs to a new model, which needs --symbols; {given[0]} has its own")
+            raise WrongUse(f"{option(unused[0])} belongs to a new model, which needs --symbols; {model} has its own")
         from unrolled.lm.model import SequenceModel
 
-        model = SequenceModel.from_pretrained(Path(given[0]))
-    elif len(given) != 1:
+        explained, read = SequenceModel.from_pretrained(Path(model)), text
+    elif text is not None:
         raise WrongUse("with --symbols the model is a new one; give the text alone, without a folder")
     else:
-        model = untrained(symbols.split(), cell or "rnn", hidden_size or 3, seed or 0)
-    read = typed(given[-1])
-    inputs.note_unknown(model.vocabulary, [read])
-    paper = work_out(model, read)
+        explained, read = untrained(symbols.split(), cell or "rnn", hidden_size or 3, seed or 0), model
+    read = inputs.typed_for(explained.vocabulary, read)
+    inputs.note_unknown(explained.vocabulary, [read])
+    paper = work_out(explained, read)
     chosen = format or (FORMATS[out.suffix] if out else "text")
     width = {"width": WIDTH if out else shutil.get_terminal_size((WIDTH, 24)).columns} if chosen == "text" else {}
     written: str = getattr(paper, chosen)(columns, blank=blank, **width)

@@ -18,7 +18,7 @@ from unrolled.commands.console import as_json, printable, write_out
 from unrolled.config.checks import PositiveInt
 from unrolled.config.data import ReadingConfig
 from unrolled.config.generation import GenerationConfig
-from unrolled.config.options import note_idle, typed
+from unrolled.config.options import note_idle
 
 if TYPE_CHECKING:
     from unrolled.saved.vocabulary import Text, Vocabulary
@@ -79,10 +79,9 @@ def generate(
     from unrolled.runtime.unknown import never_written
 
     loaded = TextModel.load(model)
-    exactly = inputs.keeps_returns(loaded.vocabulary)
-    options = replace(options, stop=typed(options.stop, exactly=exactly))
+    options = replace(options, stop=inputs.typed_for(loaded.vocabulary, options.stop))
     if file is None and prompt != inputs.STANDARD_INPUT:
-        prompts: Sequence[Text] = [typed(prompt, exactly=exactly)]
+        prompts: Sequence[Text] = [inputs.typed_for(loaded.vocabulary, prompt)]
     else:
         prompts = inputs.read_text(model, prompt or None, file, ReadingConfig()) or [""]
     inputs.note_unknown(loaded.vocabulary, prompts)

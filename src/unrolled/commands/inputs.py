@@ -218,7 +218,7 @@ def read_text(model: Path, text: str | None, file: Path | None, reading: Reading
     as_bytes = loaded.vocabulary.tokenizer.reads_bytes
     if text is not None and text != STANDARD_INPUT:
         note_idle(reading, reading.without_effect(None, as_bytes))
-        return _divided(typed(text, exactly=keeps_returns(loaded.vocabulary)), config)
+        return _divided(typed_for(loaded.vocabulary, text), config)
     sources = finding.find_sources(file or STANDARD_INPUT, config.include, config.encoding)
     sources = sources if as_bytes else finding.text_only(sources)
     format = format_of(sources, config)
@@ -233,9 +233,12 @@ def read_text(model: Path, text: str | None, file: Path | None, reading: Reading
     return texts
 
 
-def keeps_returns(vocabulary: Vocabulary) -> bool:
-    """Return whether a model reads carriage returns: one of bytes does, and one trained in Python on text with them."""
-    return vocabulary.tokenizer.reads_bytes or "\r" in vocabulary.symbols
+def typed_for(vocabulary: Vocabulary, text: str) -> str:
+    """Return a text as it was meant that was typed for a model.
+
+    Carriage returns stay where it reads them: one of bytes does, and one trained in Python on text with them.
+    """
+    return typed(text, exactly=vocabulary.tokenizer.reads_bytes or "\r" in vocabulary.symbols)
 
 
 def _divided(text: str | bytes, config: DataConfig) -> Sequence[Text]:
