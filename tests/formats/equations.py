@@ -21,6 +21,8 @@ def outputs(network: Network, x: np.ndarray) -> np.ndarray:
     if head.when == "last":  # of each direction: the one that reads backward ends at time 0
         ways = np.split(x, network.layers[-1].D, -1)
         x = np.concatenate([way[0 if reverse else -1] for reverse, way in enumerate(ways)], -1)
+    elif head.when == "last_output":
+        x = x[-1]
     logits = x @ head.W.T.astype(np.float64) + (0 if head.b is None else head.b)
     e = np.exp(logits - logits.max(-1, keepdims=True))
     return e / e.sum(-1, keepdims=True) if head.softmax else logits

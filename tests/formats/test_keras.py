@@ -27,6 +27,8 @@ NETWORKS = dict(networks()) | {
     )
     for kind in ("LSTM", "GRU", "RNN_TANH")
 }
+#: A Keras layer gives what it has read at every step, or in each direction at last.
+OUTPUT = NETWORKS.pop("head-two-ways-last_output")
 REFUSED = {name: part for name in NETWORKS if (part := lacking(NETWORKS[name], "projection peepholes initial"))}
 HELD = [name for name in NETWORKS if name not in REFUSED]
 WEIGHTS_HOLD = [name for name in HELD if not lacking(NETWORKS[name], "relu")]
@@ -123,6 +125,12 @@ def test_what_keras_cannot_hold_is_said_and_nothing_is_written(name, tmp_path):
 def test_file_that_would_mean_something_else_is_not_written(name, file, said, tmp_path):
     with pytest.raises(FormatError, match=said):
         to_keras(NETWORKS[name], tmp_path / file)
+    assert not list(tmp_path.iterdir())
+
+
+def test_head_that_reads_one_output_of_both_directions_is_refused(tmp_path):
+    with pytest.raises(FormatError, match="Keras cannot hold a head that reads the output at the last step"):
+        to_keras(OUTPUT, tmp_path / "model.keras")
     assert not list(tmp_path.iterdir())
 
 

@@ -218,6 +218,15 @@ class Torch(torch.nn.Module):
             y = y[:, -1] if self.rnn.batch_first else y[-1]
         elif self.last == "h":
             y = (end[0] if isinstance(end, tuple) else end)[-1]
+        elif self.last == "both h":
+            h = end[0] if isinstance(end, tuple) else end
+            y = torch.cat([h[-2], h[-1]], -1)
+        elif self.last == "both ends":
+            H = self.rnn.hidden_size
+            y = torch.cat([y[:, -1, :H], y[:, 0, H:]], -1)
+        elif self.last == "halves":
+            H = self.rnn.hidden_size
+            y = torch.cat([y[:, :, :H][:, -1], y[:, :, H:][:, 0]], -1)
         y = self.head(y)
         return y.softmax(-1) if self.softmax else y
 
@@ -227,6 +236,10 @@ STOCK = {
     "lstm-both-ways": lambda: Torch(torch.nn.LSTM(4, 5, 2, bidirectional=True, batch_first=True)),
     "gru": lambda: Torch(torch.nn.GRU(4, 5, batch_first=True), last="y"),
     "lstm-h": lambda: Torch(torch.nn.LSTM(4, 5, 2), last="h", softmax=True),
+    "lstm-both-y": lambda: Torch(torch.nn.LSTM(4, 5, bidirectional=True), last="y"),
+    "gru-both-h": lambda: Torch(torch.nn.GRU(4, 5, 2, bidirectional=True), last="both h"),
+    "lstm-both-ends": lambda: Torch(torch.nn.LSTM(4, 5, bidirectional=True, batch_first=True), last="both ends"),
+    "gru-halves": lambda: Torch(torch.nn.GRU(4, 5, bidirectional=True, batch_first=True), last="halves"),
     "relu": lambda: Torch(torch.nn.RNN(4, 5, bias=False, nonlinearity="relu"), softmax=True),
 }
 

@@ -24,7 +24,7 @@ def more_networks():
     rng = np.random.default_rng(9)
     W, b, E = (rng.normal(size=shape) for shape in ((7, 8), (7,), (6, 3)))
     both = (layer("LSTM", 3, 5, 2, dtype=np.float64, initial=True), layer("GRU", 10, 4, 2, dtype=np.float64, seed=1))
-    for when in ("each", "last"):
+    for when in ("each", "last", "last_output"):
         yield f"two-ways-{when}", Network(both, E, head=Head(W, b, when, softmax=True))
     one = (
         layer("LSTM_PEEPHOLE", 3, 5, initial=True),
@@ -211,7 +211,7 @@ def test_sequence_without_steps_leaves_the_state(name):
     model.step(inputs(network, 1, 1)[0, 0])
     before = model.state
     y = model.feed(inputs(network, 0, 1)[:, 0])
-    assert y.shape == ((network.width,) if network.head and network.head.when == "last" else (0, network.width))
+    assert y.shape == ((network.width,) if network.head and network.head.when != "each" else (0, network.width))
     assert model.state.equals(before)
     assert model.feed(inputs(network, 3, 0)).size == 0
 

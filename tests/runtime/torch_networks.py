@@ -37,7 +37,7 @@ def outputs(network, x, lengths=None):
     """What the network gives for x (T, B, I), or symbols (T, B): (T, B, width), or (B, width) after the last step."""
     ends = [len(x)] * x.shape[1] if lengths is None else lengths
     rows = [_of_row(network, x[:n, b]) for b, n in enumerate(ends)]
-    if network.head is not None and network.head.when == "last":
+    if network.head is not None and network.head.when != "each":
         return np.stack(rows)
     return [row.numpy() if isinstance(row, torch.Tensor) else row for row in rows]
 
@@ -60,6 +60,8 @@ def _of_row(network, x):
     if network.head is not None:
         if network.head.when == "last":
             y = h_n.flatten()  # of both directions
+        elif network.head.when == "last_output":
+            y = y[-1] if len(y) else torch.zeros(network.layers[-1].width).double()
         y = y @ torch.from_numpy(network.head.W).double().T
         y = y if network.head.b is None else y + torch.from_numpy(network.head.b)
         y = y.softmax(-1) if network.head.softmax else y

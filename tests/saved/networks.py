@@ -48,6 +48,9 @@ def networks() -> Iterator[tuple[str, Network]]:
             yield f"head-{when}-{softmax}", Network((layer("GRU", 3, 5),), head=head)
     yield "head-LSTM", Network((layer("LSTM", 3, 5),), head=Head(W, b))  # what an audio plug-in holds
     yield "head-no-bias", Network((layer("GRU", 3, 5),), E, head=Head(W))
+    for when in ("last", "last_output"):
+        head = Head(rng.normal(size=(7, 10)).astype(np.float32), b, when)  # type: ignore[arg-type]
+        yield f"head-two-ways-{when}", Network((layer("GRU", 3, 5, 2),), head=head)
     yield from text_networks()
 
 

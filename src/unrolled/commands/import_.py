@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     From: TypeAlias = str
 else:
     From = Literal[tuple(READ)]
+#: What a head reads, as it is said.
+STEPS = {
+    "each": "after each step",
+    "last": "after the last step",
+    "last_output": "from the output at the last step",
+}
 
 
 def _listed() -> str:
@@ -128,7 +134,7 @@ def described(network: Network) -> Iterator[str]:
         yield f"layer {number}: {_described(layer)}"
     if network.head is not None:
         what = "probabilities" if network.head.softmax else "numbers"
-        when = "after each step" if network.head.when == "each" else "after the last step"
+        when = STEPS[network.head.when]
         yield f"head: {network.width:,} {what} {when}"
     if network.text is not None:
         yield f"text: {network.text.vocabulary!r}"

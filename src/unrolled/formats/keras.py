@@ -51,6 +51,7 @@ def to_keras(source: Source, path: str | Path) -> None:
         network,
         projection="its LSTM has none; train one without",
         peepholes="its LSTM has none; train one without",
+        last_output="without return_sequences, it gives h of each direction after its own last step",
         initial="its layers start from zeros; save it apart and give it as initial_state",
         **(
             {}

@@ -48,7 +48,7 @@ def config_of(network: Network) -> Iterator[KerasLayer]:
         V, E = network.embedding.shape
         yield made("Embedding", input_dim=V, output_dim=E)
     for number, layer in enumerate(network.layers):
-        last = number == len(network.layers) - 1 and head is not None and head.when == "last"
+        last = number == len(network.layers) - 1 and head is not None and head.when != "each"
         options: dict[str, Any] = {"units": layer.H, "use_bias": layer.has_bias, "return_sequences": not last}
         if layer.kind == "RNN_RELU":
             options["activation"] = "relu"

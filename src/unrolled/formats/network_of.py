@@ -82,7 +82,11 @@ def refuse_not_finite(format: str, network: Network) -> None:
 #: What a network may have beside its layers, as `PARTS`.
 OF_NETWORK: dict[str, tuple[Callable[[Network], bool], str]] = {
     "symbols": (lambda network: network.reads_symbols, "symbols"),
-    "last": (lambda network: network.head is not None and network.head.when == "last", "a head after the last step"),
+    "last": (lambda network: network.head is not None and network.head.when != "each", "a head after the last step"),
+    "last_output": (
+        lambda network: network.head is not None and network.head.when == "last_output",
+        "a head that reads the output at the last step",
+    ),
     "softmax": (lambda network: network.head is not None and network.head.softmax, "the softmax"),
 }
 #: What a layer may have: how that is seen, and what a message calls it.

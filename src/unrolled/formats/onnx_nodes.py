@@ -28,7 +28,7 @@ def recurrent(op: str, taken: list[Any], attributes: dict[str, Any]) -> list[Any
     """
     taken = taken + [None] * (8 - len(taken))
     x, W, R, B, lengths, h_0, c_0, P = taken
-    if not isinstance(x, Signal) or x.symbols or x.W is not None or x.last:
+    if not isinstance(x, Signal) or x.symbols or x.W is not None or x.when != "each":
         raise ValueError("its X is not the input, nor what a layer gives at each step")
     _check_lengths(lengths)
     D = _check_attributes(op, attributes)
@@ -53,8 +53,11 @@ def recurrent(op: str, taken: list[Any], attributes: dict[str, Any]) -> list[Any
         layers=(*x.layers, layer),
         pending=projection,
     )
-    end = None if D > 1 else after.having(axes=(rows, H), last=True, is_state=True)
-    return [after, Ends((end,) if D == 1 else (None,) * D, layout), Ends((None,) * D, layout)]
+    ends = tuple(
+        after.having(axes=(rows, H), features=H, when="last", is_state=True, side=None if D == 1 else way)
+        for way in range(D)
+    )
+    return [after, Ends(ends, layout), Ends((None,) * D, layout)]
 
 
 def _check_attributes(op: str, attributes: dict[str, Any]) -> int:

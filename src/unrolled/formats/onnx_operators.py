@@ -6,14 +6,14 @@ An operator that does anything else raises ValueError, which the reader complete
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from unrolled.formats.onnx_folding import Const, axes_of, slices_of, target
 from unrolled.formats.onnx_nodes import recurrent
 from unrolled.formats.onnx_signal import Atom, Axis, Ends, Foreign, Signal, regrouped
-from unrolled.saved.network import Array
+from unrolled.saved.network import Array, When
 
 #: What goes from node to node.
 Value = Const | Signal | Ends | Foreign
@@ -109,20 +109,25 @@ def _gather(taken: list[Value | None], attributes: dict[str, Any], version: int)
 
 
 def _step(signal: Signal, axis: int, index: Const) -> Signal:
-    """Return the last step, if that is what is taken."""
+    """Return the last step or the first, if one of them is what is taken."""
     axis %= len(signal.axes)
-    _expect_last(signal, signal.axes[axis], index)
+    when = _which(signal, signal.axes[axis], index)
     if index.array.ndim > 1 or index.array.size != 1:
         raise ValueError(f"takes the steps {index.array.shape}, expected the last one")
     kept: tuple[Axis, ...] = ((),) if index.array.ndim else ()
-    return signal.having(axes=(*signal.axes[:axis], *kept, *signal.axes[axis + 1 :]), last=True)
+    return signal.having(axes=(*signal.axes[:axis], *kept, *signal.axes[axis + 1 :]), when=when)
 
 
-def _expect_last(signal: Signal, axis: Axis, index: Const) -> None:
+def _which(signal: Signal, axis: Axis, index: Const) -> Literal["last_output", "first"]:
     T = axis[0] if len(axis) == 1 else Atom("", 0)
     ends = (index.array == -1) | ((index.array == T.size - 1) & (index.of_sizes or T.fixed))
-    if signal.time is None or axis != signal.time or not ends.all():
-        raise ValueError("expected the last step of a recurrent layer's output")
+    two = bool(signal.layers) and signal.layers[-1].D == 2
+    if signal.time is not None and axis == signal.time:
+        if ends.all():
+            return "last_output"
+        if two and not index.array.any():  # where the reverse direction ends
+            return "first"
+    raise ValueError("expected the last step of a recurrent layer's output")
 
 
 def _gather_nd(taken: list[Value | None], attributes: dict[str, Any], version: int) -> Value:
@@ -130,8 +135,8 @@ def _gather_nd(taken: list[Value | None], attributes: dict[str, Any], version: i
     signal, index = _signal_of(taken), _const_of(taken, 1)
     if attributes.get("batch_dims") != 1 or len(signal.axes) != 3 or index.array.shape != (signal.shape[0], 1):
         raise ValueError("expected the last step of each row of (B, T, F)")
-    _expect_last(signal, signal.axes[1], index)
-    return signal.having(axes=(signal.axes[0], signal.axes[2]), last=True)
+    when = _which(signal, signal.axes[1], index)
+    return signal.having(axes=(signal.axes[0], signal.axes[2]), when=when)
 
 
 def _slice(taken: list[Value | None], attributes: dict[str, Any], version: int) -> Value:
@@ -144,9 +149,16 @@ def _slice(taken: list[Value | None], attributes: dict[str, Any], version: int) 
             axes = (*signal.axes[:axis], (), *signal.axes[axis + 1 :])
             signal = signal.having(axes=axes, features=signal.features[1:], side=range(n)[cut][0])
             continue
-        if range(n)[cut] != range(n - 1, n) or cut.start != -1:
+        if signal.axes[axis] == signal.features and len(signal.features) == 2 and signal.layers[-1].D == 2:
+            halves = [range(n // 2), range(n // 2, n)]
+            if range(n)[cut] in halves:
+                axes = (*signal.axes[:axis], signal.features[1:], *signal.axes[axis + 1 :])
+                signal = signal.having(axes=axes, features=signal.features[1:], side=halves.index(range(n)[cut]))
+                continue
+        taken_steps, last = range(n)[cut], range(n - 1, n)
+        if taken_steps not in (last, range(1)) or (taken_steps == last) != (cut.start == -1):
             raise ValueError(f"takes [{cut.start}:{cut.stop}] of axis {axis}, expected all or the last step")
-        signal = _step(signal, axis, Const(np.array([-1])))
+        signal = _step(signal, axis, Const(np.array([-1 if taken_steps == last else 0])))
     return signal
 
 
@@ -158,8 +170,23 @@ def _concat(taken: list[Value | None], attributes: dict[str, Any], version: int)
         raise ValueError("expected both directions of a layer, forward first")
     if any(side.axes != first.axes for side in sides) or attributes["axis"] not in (-1, len(first.axes) - 1):
         raise ValueError("expected both directions along the last axis")
+    when = _JOINED.get((first.when, sides[1].when))
+    if when is None:
+        raise ValueError(f"joins the {first.when} step of one direction with the {sides[1].when} of the other")
     features = (Atom(f"D{len(first.layers) - 1}", 2), *first.features)
-    return first.having(axes=(*first.axes[:-1], features), features=features, side=None)
+    return first.having(axes=(*first.axes[:-1], features), features=features, side=None, when=when)
+
+
+#: What two directions are, joined: the forward one ends where the sequence does, the reverse one where it begins.
+_JOINED: dict[tuple[str, str], When] = {
+    ("each", "each"): "each",
+    ("last_output", "last_output"): "last_output",
+    ("last", "last_output"): "last_output",
+    ("last_output", "first"): "last",
+    ("last_output", "last"): "last",
+    ("last", "first"): "last",
+    ("last", "last"): "last",
+}
 
 
 def _one_hot(taken: list[Value | None], attributes: dict[str, Any], version: int) -> Value:
@@ -187,6 +214,8 @@ def _headed(signal: Signal, W: Array) -> Signal:
     """Return the signal after a head whose weights are W (D*P, V)."""
     if not signal.layers or signal.W is not None or W.ndim != 2 or not signal.ends_in_features:
         raise ValueError("expected one product with a matrix, that of the head, of the output of the last layer")
+    if signal.when == "first":
+        raise ValueError("expected the head to read the last step of a recurrent layer's output")
     if W.shape[0] != signal.shape[-1]:
         raise ValueError(f"its weights are {W.shape}, expected (D*P, V) with D*P = {signal.shape[-1]}")
     features = (Atom("head", W.shape[1]),)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from unrolled.formats.onnx_folding import DTYPES, FOLDS, Const, Folder
 from unrolled.formats.onnx_operators import ON_SIGNAL, Value, of_ends, told
 from unrolled.formats.onnx_signal import Atom, Axis, Ends, Foreign, Signal
 from unrolled.formats.outside_files import refused
-from unrolled.saved.network import Array, Head, Network, TextPart
+from unrolled.saved.network import Array, Head, Network, TextPart, When
 from unrolled.words import counted
 
 #: Sizes that stand in for those of the input that the file leaves open; primes, so that no product is another's.
@@ -168,7 +168,7 @@ def _network(path: Path, graph: Any, values: dict[str, Value | None], text: Text
         found = "; ".join(f"{name!r:.60} is {told(value)}" for name, value in given.items())
         raise refused(path, f"expected one output that the layers give, beside states; {found or 'there is none'}")
     ((name, signal),) = whole.items()
-    if not signal.layers or (signal.W is None and signal.last):
+    if not signal.layers or (signal.W is None and signal.when != "each"):
         lacks = "a recurrent layer" if not signal.layers else "a head that reads the last step"
         raise refused(path, f"the output {name!r:.60} comes without {lacks}")
     if not signal.ends_in_features or len(signal.axes) > 3:
@@ -176,5 +176,5 @@ def _network(path: Path, graph: Any, values: dict[str, Value | None], text: Text
     head = None
     if signal.W is not None:
         W = np.ascontiguousarray(signal.W.T)
-        head = Head(W, signal.b, "last" if signal.last else "each", signal.softmax)
+        head = Head(W, signal.b, cast(When, signal.when), signal.softmax)
     return Network(signal.layers, signal.embedding, signal.one_hot, head, text)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from unrolled.saved.network import Array, Layer
+from unrolled.saved.network import Array, Layer, When
 
 
 class Atom(NamedTuple):
@@ -31,7 +31,8 @@ class Signal:
         axes: of the array.
         features: the atoms of the axis that a layer reads, in their order; none for symbols.
         time: the axis over which the layers run, once one has.
-        last: whether only the last step is left; `is_state` if it was taken from h_n.
+        when: which step is left, as a head's; "first" may become the "last" of the reverse direction.  `is_state` if it
+            was taken from h_n.
         side: the direction that is left of two, until a Concat joins them.
         pending: W_hr of the last layer (D, P, H), and the layer with it, where the product R of its node had two parts.
     """
@@ -39,7 +40,7 @@ class Signal:
     axes: tuple[Axis, ...]
     features: Axis
     time: Axis | None = None
-    last: bool = False
+    when: When | Literal["first"] = "each"
     is_state: bool = False
     side: int | None = None
     symbols: bool = False

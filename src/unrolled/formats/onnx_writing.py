@@ -80,7 +80,7 @@ class GraphWriter:
         for number, layer in enumerate(network.layers):
             x, ends = self._layer(x, number, layer, [before.get((s, number), "") for s in CELLS[layer.kind].states])
             after |= {(s, number): end for s, end in zip(CELLS[layer.kind].states, ends, strict=True)}
-        x = self._head(x)
+        x = self._head(x, after["h", len(network.layers) - 1])
         self._rename(x, "output")
         self.outputs["output"] = (*(("B",) if self._gives_last else ("T", "B")), network.width)
         for name, numbers in state_names(network).items() if self.takes_states else ():
@@ -91,7 +91,7 @@ class GraphWriter:
 
     @property
     def _gives_last(self) -> bool:
-        return self.network.head is not None and self.network.head.when == "last"
+        return self.network.head is not None and self.network.head.when != "each"
 
     def _initial_states(self) -> dict[tuple[str, int], str]:
         """Return the initial states (D, B, P or H) by "h" or "c" and the number of the layer."""
@@ -165,15 +165,19 @@ class GraphWriter:
         y = self.node("Transpose", y, perm=(0, 2, 1, 3), where=where)
         return self.node("Reshape", y, self.integers(0, 0, layer.width), where=where), after
 
-    def _head(self, x: str) -> str:
+    def _head(self, x: str, h: str) -> str:
+        """Write the head; x (T, B, D*P) is the output of the last layer, and h (D, B, P) its last states."""
         head = self.network.head
         if head is None:
             return x
-        if head.when == "last" and self.lengths:
+        if head.when == "last" and self.network.layers[-1].D == 2:
+            ways = [self.node("Gather", h, self.constant(f"way{k}", np.int64(k)), axis=0) for k in range(2)]
+            x = self.node("Concat", *ways, axis=-1)
+        elif head.when != "each" and self.lengths:
             ends = self.node("Sub", self.node("Cast", self.lengths, to=7), self.integers(1))  # INT64
             ends = self.node("Unsqueeze", ends, self.integers(1))
             x = self.node("GatherND", self.node("Transpose", x, perm=(1, 0, 2)), ends, batch_dims=1)
-        elif head.when == "last":
+        elif head.when != "each":
             x = self.node("Gather", x, self.constant("last", np.int64(-1)), axis=0)
         x = self.node("MatMul", x, self.constant("head.weight", head.W.T), where="head")
         if head.b is not None:

@@ -78,7 +78,8 @@ def from_torch(
         kind: the kind of cell, which an RNN alone does not tell: "RNN_TANH" or "RNN_RELU".
         embedding, rnn, head: prefixes of names, "decoder.rnn", where several would do; several for `rnn`, bottom first.
             An empty one says that there is none.
-        when: whether the head reads "each" step or the "last".
+        when: what the head reads: the output at "each" step; h of each direction after its "last" step, as `h_n`; or
+            the output at the last step, "last_output", as `output[-1]`.
         softmax: whether a softmax follows it.
         one_hot: whether symbols are read as one-hot vectors.
     Raises: FormatError naming the file, what it holds, and what was expected.

@@ -35,7 +35,8 @@ def network_of(module: Any, *, head: When = "each", one_hot: bool = False) -> Ne
         module: an RNN, LSTM or GRU, of torch or of this package; a Sequential, list or tuple of an Embedding, such
             layers, a Linear and a Softmax, in this order, of which all but the layers may be missing; or a module that
             has a method `network()`, as `SequenceModel`.
-        head: whether the Linear reads every step's output, "each", or only that after the "last".
+        head: what the Linear reads: the output at "each" step; h of each direction after its "last" step, as `h_n`; or
+            the output at the last step, "last_output", as `output[-1]`.
         one_hot: whether it reads symbols as one-hot vectors of the first layer's I.
     Raises: TypeError for any other module, naming it, and for one with hooks or a forward of its own; ValueError if
         its parts do not fit each other, or are of other types than float32 and float64.

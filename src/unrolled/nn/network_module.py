@@ -75,7 +75,7 @@ class NetworkModule(torch.nn.Module):
             input: (T, B, I), or (T, B) int64, symbols; without B for a single sequence.
             states: before the first step, one for each module of `rnn`; None for the learned ones, or zeros.
             lengths: (B,) int64, 1 to T; outputs past the end of a row are those of zeros.
-        Returns: the output (T, B, width), or (B, width) for a head that reads the last step; the states after the last.
+        Returns: the output (T, B, width), or (B, width) for a head that reads a last one; the states after the last.
         Raises: ValueError or TypeError for lengths of another shape, type or range, and for another number of states.
         """
         x: Any = input
@@ -100,6 +100,9 @@ class NetworkModule(torch.nn.Module):
         if lengths is not None:
             x, _ = pad_packed_sequence(x, total_length=T)
         if self.when == "last":
+            h: Tensor = end[0] if isinstance(end, tuple) else end
+            x = torch.cat([*h[-2 if self.rnn[-1].bidirectional else -1 :]], -1)
+        elif self.when == "last_output":
             x = x[-1] if lengths is None else x[lengths - 1, torch.arange(B, device=x.device)]
         if self.head is not None:
             x = self.head(x)

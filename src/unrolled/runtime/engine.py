@@ -195,9 +195,12 @@ class Engine:
                 self._predict(h, y[part])
         if each:
             return y, state
-        last = np.concatenate([h for h, *_ in state[-self.network.layers[-1].D :]], axis=1)
         y = np.empty((B, self.network.width), self.dtype)
-        self._predict(last if reference_forced() else self._stored(last), y)
+        if self.network.head is not None and self.network.head.when == "last_output":
+            self._predict(_at(np.full(B, T) if lengths is None else lengths, h), y)
+        else:
+            last = np.concatenate([h for h, *_ in state[-self.network.layers[-1].D :]], axis=1)
+            self._predict(last if reference_forced() else self._stored(last), y)
         return y, state
 
     def _stepped(self, x: Array, before: State, lengths: Lengths) -> tuple[Array, State]:
@@ -247,6 +250,12 @@ class Engine:
             y[...] = h @ self.head.W.T + self.head.b
         else:
             sequences.linear(h.reshape(-1, h.shape[-1]), self._core_head, y.reshape(-1, y.shape[-1]))
+
+
+def _at(lengths: NDArray[np.int64], h: Array) -> Array:
+    """Return h (B, D*P) at the last of so many steps (B,) of each row, from that of all (T, B, D*P); zeros of none."""
+    padded = np.concatenate([np.zeros_like(h, shape=(1, *h.shape[1:])), h])
+    return np.ascontiguousarray(padded[lengths, np.arange(len(lengths))])
 
 
 def softmax(logits: Array) -> Array:

@@ -25,8 +25,10 @@ from unrolled.words import counted
 
 Array = NDArray[Any]
 
-#: What a head reads: every step's output, or that after the last step alone.
-When = Literal["each", "last"]
+#: What a head reads: the output of the last layer at "each" step; h of each direction after its "last" step, which is
+#: the first of the sequence for the reverse one; or the output at the last step, "last_output", where the reverse
+#: direction has read that step alone.  With one direction the last two are the same, and called "last".
+When = Literal["each", "last", "last_output"]
 #: The cell and the nonlinearity by which a configuration names a kind of cell.
 _CELLS: dict[str, tuple[CellName, Literal["tanh", "relu"]]] = {
     "LSTM": ("lstm", "tanh"),
@@ -111,7 +113,8 @@ class Head:
     Attributes:
         W: (V, D*P).
         b: (V), or None.
-        when: "each" step, or after the "last" one alone.
+        when: What it reads: the output at "each" step, h of each direction after its "last" one, as torch's `h_n` and
+            Keras have it, or the output at the last step, "last_output", as torch's `output[-1]`.
         softmax: Whether it gives probabilities, not logits.
     """
 
@@ -170,6 +173,8 @@ class Network:
 
     def __post_init__(self) -> None:
         _check(self)
+        if self.head is not None and self.head.when == "last_output" and self.layers[-1].D == 1:
+            object.__setattr__(self, "head", replace(self.head, when="last"))
 
     @property
     def reads_symbols(self) -> bool:
