@@ -35,6 +35,7 @@ constexpr DLDataType kTypeOf = std::is_same_v<Element, Index>          ? kInt64
 struct Library {
   const DLPackExchangeAPI* api = nullptr;
   PyCFunction is_negated;        // its method that says whether a tensor is a view that negates its memory
+  PyCFunction storage_offset;    // its method that says where in its storage a tensor begins, in elements
   std::vector<PyObject*> plain;  // types whose values lie at their address; other subclasses may wrap a tensor
 };
 
@@ -43,16 +44,22 @@ inline Library& library() {
   return *it;
 }
 
-inline void use_library(const nb::object& exchange, const nb::object& is_negated, const nb::tuple& plain) {
+inline PyCFunction method_of_c(const nb::object& method, const char* name) {
+  if (!PyCFunction_Check(method.ptr()) || PyCFunction_GetFlags(method.ptr()) != METH_NOARGS)
+    throw std::runtime_error(std::string("expected ") + name + " to be a method of C without arguments");
+  return PyCFunction_GetFunction(method.ptr());
+}
+
+inline void use_library(const nb::object& exchange, const nb::object& is_negated, const nb::object& storage_offset,
+                        const nb::tuple& plain) {
   auto* api = static_cast<const DLPackExchangeAPI*>(PyCapsule_GetPointer(exchange.ptr(), "dlpack_exchange_api"));
   if (!api) throw nb::python_error();
   if (api->header.version.major != DLPACK_MAJOR_VERSION || !api->dltensor_from_py_object_no_sync) {
     throw std::runtime_error("expected the exchange API of DLPack 1.3");
   }
-  if (!PyCFunction_Check(is_negated.ptr()) || PyCFunction_GetFlags(is_negated.ptr()) != METH_NOARGS)
-    throw std::runtime_error("expected is_negated to be a method of C without arguments");
+  library().is_negated = method_of_c(is_negated, "is_negated");
+  library().storage_offset = method_of_c(storage_offset, "storage_offset");
   library().api = api;
-  library().is_negated = PyCFunction_GetFunction(is_negated.ptr());
   library().plain.clear();
   for (const nb::handle type : plain) library().plain.push_back(nb::borrow(type).release().ptr());
 }
@@ -66,6 +73,16 @@ inline bool is_empty(const DLTensor& t) { return std::find(t.shape, t.shape + t.
 // An array without elements need not have an address.
 inline bool has_values(const DLTensor& t) { return t.data || is_empty(t); }
 
+// Whether a tensor is a view of a storage that has no memory: its address is then the offset of the view alone. Memory
+// lies above the largest offset that there can be, or the tensor itself is asked where it begins.
+inline bool begins_at_null(nb::handle tensor, const DLTensor& t) {
+  const auto address = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(t.data)) + t.byte_offset;
+  if (address >> 40 != 0 || is_empty(t)) return false;
+  const nb::object offset = nb::steal(library().storage_offset(tensor.ptr(), nullptr));
+  if (!offset.is_valid()) throw nb::python_error();
+  return address == PyLong_AsUnsignedLongLong(offset.ptr()) * (t.dtype.bits / 8);
+}
+
 // Anything but a tensor with its values in memory (None; fake, sparse or zero tensors, the device "meta", a storage
 // that was freed) reads as a tensor of no device, which never fits.
 inline DLTensor read_tensor(nb::handle object) {
@@ -74,7 +91,7 @@ inline DLTensor read_tensor(nb::handle object) {
     PyErr_Clear();
     return {};
   }
-  if (!has_values(t)) return {};
+  if (!has_values(t) || begins_at_null(object, t)) return {};
   t.data = static_cast<char*>(t.data) + t.byte_offset;
   return t;
 }

@@ -265,9 +265,10 @@ NB_MODULE(_core, m) {
       },
       "Gates, saved slots and whether there is a cell state, of each cell by its number.");
   m.def("tuple_fields", &tuple_fields, "Names of the fields of each tuple of tensors, in order.");
-  m.def("use_library", &use_library, nb::arg("exchange"), nb::arg("is_negated"), nb::arg("plain"),
-        "Register the library that tensors come from: its __dlpack_c_exchange_api__, its test for negated views, and "
-        "its types whose values lie where their address says.");
+  m.def("use_library", &use_library, nb::arg("exchange"), nb::arg("is_negated"), nb::arg("storage_offset"),
+        nb::arg("plain"),
+        "Register the library that tensors come from: its __dlpack_c_exchange_api__, its test for negated views, where "
+        "a view begins in its storage, and its types whose values lie where their address says.");
   m.def("unroll", &unroll, nb::arg("cell"), nb::arg("layout"), nb::arg("copies"), nb::arg("gradients"), nb::arg("save"),
         nb::arg("segment"), nb::arg("threads"), "Run one layer call on tensors; return whether they fit each other.");
   m.def("unroll_arrays", &unroll_arrays, nb::arg("dtype"), nb::arg("cell"), nb::arg("layout"), nb::arg("layer"),

@@ -41,6 +41,14 @@ def with_one_other(rng, t):
     return changed.view(t.shape)
 
 
+def half_of(t, both, freed=False):
+    """The second half of a tensor that has no memory, or soon has none: a view that begins behind null."""
+    half = both[1]
+    if freed:
+        both.untyped_storage().resize_(0)
+    return half
+
+
 def otherwise(rng, t):
     """Something else in the place of a tensor or of None."""
     if t is None:
@@ -61,6 +69,8 @@ def otherwise(rng, t):
         lambda: torch.frombuffer(bytearray(b"." + bytes_of(t)), dtype=t.dtype, offset=1).view(t.shape),
         lambda: torch._neg_view(t) if t.dtype != torch.bool else t,
         lambda: freed,
+        lambda: half_of(t, torch.zeros(2, *t.shape, dtype=t.dtype), freed=True),
+        lambda: half_of(t, torch._efficientzerotensor((2, *t.shape), dtype=t.dtype)),
         lambda: t.to("meta"),
         lambda: torch._efficientzerotensor(t.shape, dtype=t.dtype),
         lambda: t.to_sparse(),
@@ -191,6 +201,8 @@ def head_call(rng):
 
 def as_array(t):
     if not torch.is_tensor(t) or not t.is_cpu or t.layout != torch.strided or not t.numel():
+        return t
+    if t.storage_offset() and not t.untyped_storage().nbytes():  # torch gives numpy the address that the offset is
         return t
     return t.contiguous().view(torch.uint16).numpy() if t.dtype == torch.bfloat16 else t.numpy()
 

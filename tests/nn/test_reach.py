@@ -229,6 +229,48 @@ def test_a_tensor_whose_memory_was_freed_is_an_error(of):
         layer(x)
 
 
+def half_of_nothing(*shape, freed):
+    """A view that begins behind the null of a tensor without memory, or of one whose memory was freed."""
+    both = torch.zeros(2, *shape) if freed else torch._efficientzerotensor((2, *shape))
+    half = both[1]
+    if freed:
+        both.untyped_storage().resize_(0)
+    return half
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+def test_views_of_zeros_without_memory_are_numbers(name, gradients):
+    layer, cell = getattr(unrolled.nn, name)(I, H, 2), getattr(unrolled.nn, f"{name}Cell")(I, H)
+    x, nothing = torch.randn(T, B, I), half_of_nothing(2, B, H, freed=False)
+    with torch.set_grad_enabled(gradients):
+        assert_close("x", layer(half_of_nothing(T, B, I, freed=False))[0], layer(torch.zeros(T, B, I))[0], 0)
+        assert_close("h", layer(x, (nothing, nothing) if name == "LSTM" else nothing)[0], layer(x)[0], 0)
+        left, right = (as_tuple(cell(z))[0] for z in (half_of_nothing(B, I, freed=False), torch.zeros(B, I)))
+        assert_close("cell", left, right, 0)
+    y = layer(x.requires_grad_())[0]
+    assert not torch.autograd.grad(y, x, half_of_nothing(T, B, H, freed=False))[0].any()
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+@pytest.mark.parametrize("of", ["x", "h", "weight", "bias", "dy", "cell", "step"])
+def test_views_of_memory_that_was_freed_are_an_error(of, gradients):
+    layer, x = unrolled.nn.GRU(I, H), torch.randn(T, B, I)
+    if of in ("weight", "bias"):
+        weight = layer.weight_hh_l0 if of == "weight" else layer.bias_hh_l0
+        weight.data = half_of_nothing(*weight.shape, freed=True)
+    calls = {
+        "x": lambda: layer(half_of_nothing(T, B, I, freed=True)),
+        "h": lambda: layer(x, half_of_nothing(1, B, H, freed=True)),
+        "dy": lambda: layer(x.requires_grad_())[0].backward(half_of_nothing(T, B, H, freed=True)),
+        "cell": lambda: unrolled.nn.GRUCell(I, H)(half_of_nothing(B, I, freed=True)),
+        "step": lambda: unrolled.nn.Stepper(layer, B)(half_of_nothing(B, I, freed=True)),
+    }
+    said = r"cannot read|not allocated|out of bounds|no array in memory|setStorage"
+    with torch.set_grad_enabled(gradients or of == "dy"), pytest.raises((RuntimeError, ValueError), match=said):
+        calls.get(of, lambda: layer(x))()
+
+
 @pytest.mark.parametrize("gradients", [False, True])
 @pytest.mark.parametrize("read", [{}, {"embedding": torch.randn(I, 3)}], ids=["one-hot", "embedding"])
 def test_symbols_whose_memory_was_freed_are_an_error(read, gradients):

@@ -22,7 +22,8 @@ from unrolled.nn.reach import PLAIN
 from unrolled.nn.reference import ZEROS, ResetState
 from unrolled.notation import CELLS, gate_count, has_cell_state
 
-_core.use_library(Tensor.__dlpack_c_exchange_api__, torch.empty(0, device="cpu").is_neg, tuple(PLAIN - {type(None)}))
+_of_any = torch.empty(0, device="cpu")
+_core.use_library(Tensor.__dlpack_c_exchange_api__, _of_any.is_neg, _of_any.storage_offset, tuple(PLAIN - {type(None)}))
 
 
 #: Types the compiled core computes in.
