@@ -176,11 +176,45 @@ def test_parts_under_other_names_are_found(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("modules", "told"),
+    [
+        ({"lstm9": torch.nn.LSTM(6, 6), "lstm10": torch.nn.LSTM(6, 6), "lstm11": torch.nn.LSTM(6, 6)}, {}),
+        ({"stack.1.rnn": torch.nn.GRU(6, 6), "stack.2.rnn": torch.nn.GRU(6, 6)}, {}),
+        ({"wide": torch.nn.GRU(4, 6, 2, bidirectional=True), "narrow": torch.nn.LSTM(12, 3, proj_size=2)}, {}),
+        ({"one": torch.nn.LSTM(5, 5), "another": torch.nn.LSTM(5, 5)}, {"rnn": ["one", "another"]}),
+    ],
+    ids=["counted", "numbered", "fitting", "told"],
+)
+def test_layers_are_put_in_the_order_of_their_numbers_or_as_they_fit(modules, told, tmp_path):
+    parts = [of_module(name, module) for name, module in modules.items()]
+    torch.save({name: w for part in reversed(parts) for name, w in part.items()}, tmp_path / "checkpoint.pt")
+    network = from_torch(tmp_path / "checkpoint.pt", **told)
+    x = y = torch.randn(7, 3, network.I)
+    for module in modules.values():
+        y, _ = module(y)
+    close(module_of(network)(x)[0].detach().numpy(), y.detach().numpy())
+
+
+@pytest.mark.parametrize(
     ("parts", "told", "said"),
     [
         ({"a": torch.nn.RNN(4, 6)}, {}, "a is an RNN, whose weights do not tell its nonlinearity; say kind="),
         ({"a": torch.nn.GRU(4, 6)}, {"kind": "LSTM"}, "kind is 'LSTM', but the weights are those of GRU"),
-        ({"a": torch.nn.GRU(4, 6), "b": torch.nn.GRU(4, 6)}, {}, "'a', 'b' do not fit each other in this order; name"),
+        (
+            {"a": torch.nn.GRU(4, 6), "b": torch.nn.GRU(4, 6)},
+            {},
+            "several recurrent layers, 'a', 'b', and nothing says",
+        ),
+        (
+            {"a": torch.nn.GRU(4, 6), "b": torch.nn.GRU(4, 6)},
+            {"rnn": ["a", "b"]},
+            "'a', 'b' do not fit each other in this order; name",
+        ),
+        (
+            {"encoder": torch.nn.LSTM(6, 6), "decoder": torch.nn.LSTM(6, 6)},
+            {},
+            "several recurrent layers, 'decoder', 'encoder', and nothing says their order; name them, bottom first",
+        ),
         (
             {"a": torch.nn.GRU(4, 6), "e": torch.nn.Embedding(9, 4), "f": torch.nn.Embedding(8, 4)},
             {},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise, permutations
 from typing import Any, NamedTuple
 
 from unrolled.notation import CELLS, WEIGHTS, Kind, Weights, stored_name
@@ -15,6 +16,8 @@ _RECURRENT = re.compile(rf"(?:(.*)\.)?(?:{'|'.join(WEIGHTS.values())})_l(\d+)(?:
 _BY_GATES: dict[int, Kind] = {4: "LSTM", 3: "GRU"}
 #: Names of one message.
 _SHOWN = 20
+#: Most recurrent modules whose order is looked for among all there are.
+_MODULES = 6
 
 
 class Named(NamedTuple):
@@ -33,7 +36,7 @@ def network_in(
     Raises: ValueError saying what there is, and what was expected.
     """
     modules = _modules(tensors)
-    prefixes = sorted(modules, key=_counting) if parts.rnn is None else list(parts.rnn)
+    prefixes = _in_order(modules, tensors) if parts.rnn is None else list(parts.rnn)
     for prefix in prefixes:
         if prefix not in modules:
             raise ValueError(f"no recurrent layer is named {prefix!r}; {_told(tensors)}")
@@ -78,9 +81,37 @@ def _modules(tensors: Tensors) -> dict[str, int]:
     return found
 
 
-def _counting(prefix: str) -> list[tuple[int, str]]:
-    """Return a key by which rnn.10 comes after rnn.9."""
-    return [(int(part[:9]) if part.isdecimal() else -1, part) for part in prefix.split(".")]
+def _in_order(modules: dict[str, int], tensors: Tensors) -> list[str]:
+    """Return the prefixes of recurrent modules, bottom first: as their names count, or as only they fit each other.
+
+    >>> _in_order({"rnn.10": 1, "rnn.9": 1}, {})
+    ['rnn.9', 'rnn.10']
+
+    Raises: ValueError if neither says the order.
+    """
+    found = sorted(modules)
+    if len({re.sub(r"[0-9]+", "#", prefix) for prefix in found}) <= 1:
+        return sorted(found, key=lambda prefix: [int(digits[:9]) for digits in re.findall(r"[0-9]+", prefix)])
+    widths = {prefix: _widths(tensors, prefix, modules[prefix]) for prefix in found}
+    fitting = [
+        order
+        for order in (permutations(found) if len(found) <= _MODULES else ())
+        if all(widths[below][1] == widths[above][0] for below, above in pairwise(order))
+    ]
+    if len(fitting) != 1:
+        raise ValueError(
+            f"there are several recurrent layers, {', '.join(map(repr, found))}, and nothing says their order; name "
+            f"them, bottom first, with rnn=[...]; {_told(tensors)}"
+        )
+    return [*fitting[0]]
+
+
+def _widths(tensors: Tensors, prefix: str, count: int) -> tuple[int, int]:
+    """Return what the first layer of a recurrent module reads, I, and what its last one gives, D*P; 0 without one."""
+    first, last = (tensors.get(f"{prefix}.{w}".lstrip(".")) for w in ("weight_ih_l0", f"weight_hh_l{count - 1}"))
+    D = 2 if f"{prefix}.weight_ih_l{count - 1}_reverse".lstrip(".") in tensors else 1
+    I, P = (0 if w is None or w.ndim != 2 else int(w.shape[1]) for w in (first, last))
+    return I, D * P
 
 
 def _layers(tensors: Tensors, prefix: str, kind: Kind | None, count: int) -> list[Layer]:
