@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+from functools import partial
 
 import pytest
 import zstandard
@@ -34,6 +35,23 @@ def test_packed_members_end_to_end_are_all_read(name, tmp_path):
     (tmp_path / "data").write_bytes(PACK[name](b"so long ") + PACK[name](b"lives this"))
     read = packed.unpacked(io.BytesIO((tmp_path / "data").read_bytes()))
     assert b"".join(iter(lambda: read.read(5), b"")) == b"so long lives this"
+
+
+@pytest.mark.parametrize("gap", [1, 4, packed.PACKED_BLOCK + 4])
+def test_padding_between_and_behind_streams_of_xz_is_no_end(gap):
+    one, other, zeros = lzma.compress(b"so long "), lzma.compress(b"lives this"), bytes(gap)
+    read = packed.unpacked(io.BytesIO(one + zeros + other + zeros))
+    assert b"".join(iter(lambda: read.read(5), b"")) == b"so long lives this"
+
+
+@pytest.mark.parametrize("name", ["bzip2", "xz", "gzip"])
+def test_what_follows_a_stream_and_is_none_is_refused(name):
+    second = bytearray(PACK[name](b"lives this"))
+    second[1] ^= 255
+    for more in (bytes(second), b"and more"):
+        read = packed.unpacked(io.BytesIO(PACK[name](b"so long ") + more)).read
+        with pytest.raises(packed.PackedError, match=f"the {name} data is damaged"):
+            list(iter(partial(read, 64), b""))
 
 
 @pytest.mark.parametrize(("ending", "suffix"), [(".jsonl.gz", ".jsonl"), (".TXT", ".txt"), (".csv.ZST", ".csv")])

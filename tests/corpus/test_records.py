@@ -44,6 +44,10 @@ def test_csv_cells_repeats_the_beginning_of_a_long_header_only(source):
         (b"id,words\n", "no column 'text'; name the one that holds the sequences .column., of 'id', 'words'"),
         (b"", "no column 'text'; .* of none"),
         (b"id,text\n1\n", "line 2: the row has 1 cell, expected 2"),
+        (
+            b"id,text\n1,so long\n2,I came, I saw\n",
+            "line 3: the row has 3 cells, expected 2; a cell that holds the del",
+        ),
         (b'id,text\n1,"a" b\n', "line 2: .*check the quotes"),
         (b"text,id,text\na,1,b\n", "'text' names 2 columns; name the one by its number from 1 .column.$"),
     ],

@@ -28,6 +28,8 @@ TELLING = 16
 SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 #: Packed bytes of zstd that are unpacked at a time; they may become many thousand times as many.
 ZSTD_BLOCK = 1 << 10
+#: Packed bytes of bzip2 and xz that are read at a time.
+PACKED_BLOCK = 1 << 13
 #: Times that data may be larger than its packed form, and bytes that it may be in any case.
 RATIO, FREE = 100, 1 << 26
 
@@ -111,6 +113,36 @@ class _Unpacked:
         return cast(bytes, data)
 
 
+class _EndToEnd:
+    """What the streams of bzip2 or xz hold that lie end to end, as parallel packers and `cat` leave them.
+
+    bz2.BZ2File and lzma.LZMAFile end in silence before what follows a stream and is no other at once.
+    """
+
+    def __init__(self, stream: BinaryIO, made: Callable[[], Any], padding: bytes = b""):
+        self._stream, self._made, self._padding = stream, made, padding
+        self._one, self._packed = made(), b""
+
+    def read(self, size: int, /) -> bytes:
+        while not self._one.eof or self._another():
+            packed, self._packed = self._packed, b""
+            if not packed and self._one.needs_input and not (packed := self._stream.read(PACKED_BLOCK)):
+                raise EOFError
+            if data := cast(bytes, self._one.decompress(packed, size)):
+                return data
+        return b""
+
+    def _another(self) -> bool:
+        """Begin the stream that follows, if there is one."""
+        packed: bytes = self._one.unused_data.lstrip(self._padding)
+        while not packed:
+            if not (block := self._stream.read(PACKED_BLOCK)):
+                return False
+            packed = block.lstrip(self._padding)
+        self._one, self._packed = self._made(), packed
+        return True
+
+
 class _Zstd:
     """What zstd frames hold, end to end."""
 
@@ -145,7 +177,7 @@ class _Zstd:
 
 _OPENERS: dict[str, Callable[[BinaryIO], Any]] = {
     "gzip": lambda stream: gzip.GzipFile(fileobj=stream),
-    "bzip2": bz2.BZ2File,
-    "xz": lzma.LZMAFile,
+    "bzip2": lambda stream: _EndToEnd(stream, bz2.BZ2Decompressor),
+    "xz": lambda stream: _EndToEnd(stream, lzma.LZMADecompressor, b"\0"),
     "zstd": _Zstd,
 }

@@ -216,8 +216,10 @@ def csv_cells(source: Source, column: str, delimiter: str = "", header: bool = T
         place = _place(source, column, first, header)
         for row in rows if header else chain([first], rows):
             where = f"{source}: line {rows.line_num}"
-            if len(row) <= place and row:
-                raise CorpusError(f"{where}: the row has {counted(len(row), 'cell')}, expected {len(first)}")
+            if row and (len(row) <= place or any(row[len(first) :])):
+                said = f"{where}: the row has {counted(len(row), 'cell')}, expected {len(first)}"
+                quoted = "; a cell that holds the delimiter stands in quotes" if len(row) > len(first) else ""
+                raise CorpusError(said + quoted)
             if row:
                 yield where, row[place]
     except csv.Error as error:
