@@ -27,22 +27,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HERE = Path(__file__).parent
-COMMON = ["--max-epochs", "0", "--max-steps", "12", "--log-every", "1", "--hidden-size", "5", "--test", "0"]
+SIZE = ["--hidden-size", "5"]
+COMMON = ["--max-epochs", "0", "--max-steps", "12", "--log-every", "1", "--test", "0"]
 
 #: Name: the data, and the options of a run that saves often.
 RUNS = {
     "stream": (
         "".join(f"line {n % 7} of a text that is read as one stream\n" for n in range(60)),
-        ["--cell", "gru", "--embedding-size", "3", "--dropout", "0.2", "--batch-size", "4", "--bptt", "16",
+        [*SIZE, "--cell", "gru", "--embedding-size", "3", "--dropout", "0.2", "--batch-size", "4", "--bptt", "16",
          "--checkpoint-every", "3", "--validate-every", "5", "--validation", "0.2"],
     ),
     "sequences": (
         "".join("a " * n + "b " * n + "\n" for n in range(1, 13)),
-        ["--lines", "--kind", "symbols", "--optimiser", "sgd", "--learning-rate", "0.5", "--schedule", "plateau",
+        [*SIZE, "--lines", "--kind", "symbols", "--optimiser", "sgd", "--learning-rate", "0.5", "--schedule", "plateau",
          "--plateau-patience", "1", "--accumulate", "2", "--batch-size", "3", "--learned-initial-state",
          "--checkpoint-every", "4", "--validate-every", "2", "--validation", "0.3"],
     ),
+    "started": (
+        "".join("a " * n + "c " * n + "\n" for n in range(1, 13)),
+        ["--batch-size", "3", "--checkpoint-every", "4", "--validate-every", "2", "--validation", "0.3"],
+    ),
 }  # fmt: skip
+#: Of the run that starts from a model: the data of that model, and its options.
+BEFORE = ("a b\na a b b\n" * 6, ["--hidden-size", "4", "--lines", "--kind", "symbols", "--validation", "0"])
 TIMES = {"seconds", "symbols_per_second", "logged_seconds"}
 
 
@@ -62,11 +69,24 @@ class Campaign:
         data.write_text(text)
         self.out = self.scratch / "run"
         self.train = ["train", str(data), "--out", str(self.out), *COMMON, *options]
+        if self.name == "started":
+            self.train += ["--from", str(self.model_before())]
         self.resume = ["train", "--resume", "--out", str(self.out)]
         self.warm_up()
         assert self.command(self.train) == 0, self.output()
         self.expected = end(self.out)
         self.operations = int((self.scratch / "operations").read_text())
+
+    def model_before(self):
+        """Train the model that the run starts from."""
+        from unrolled.cli import run
+
+        text, options = BEFORE
+        data, model = self.scratch / "before.txt", self.scratch / "before"
+        data.write_text(text)
+        with contextlib.redirect_stdout(io.StringIO()):
+            assert run(["train", str(data), "--out", str(model), *COMMON, *options]) == 0
+        return model
 
     def warm_up(self):
         """Run the commands once in this process, so that a fork finds loaded what they import."""

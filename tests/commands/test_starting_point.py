@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.commands.command_line import SMALL, contents, refusal, unrolled
+from unrolled.saved.checkpoints import load_checkpoint, save_checkpoint
 from unrolled.saved.model import SavedModel, read_config
 
 TRAINING = ["--max-steps", "6", "--batch-size", "4", "--bptt", "16", "--schedule", "constant", "--warmup-steps", "0"]
@@ -54,6 +55,31 @@ def test_run_that_started_from_another_resumes_and_is_measured_with_its_symbols(
     whole = unrolled(*begin, tmp_path / "whole", *slowly, "--max-steps", "9")
     assert whole.returncode == 0
     assert (out / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+
+
+def test_run_that_started_from_another_resumes_from_its_checkpoint_alone(old, tmp_path):
+    begin = ["train", old / "more.txt", "--from", old / "names", *TRAINING, "--out"]
+    for out, lost in (
+        (tmp_path / "whole", []),
+        (tmp_path / "lost", ["config.json", "model.safetensors", "vocabulary.json"]),
+    ):
+        assert unrolled(*begin, out).returncode == 0
+        for name in lost:
+            (out / name).unlink()
+        done = unrolled("train", "--resume", "--out", out, "--max-steps", "9")
+        assert "after 9 steps" in done.stdout.decode(), done.stderr.decode()
+    assert (tmp_path / "lost" / "model.safetensors").read_bytes() == (
+        tmp_path / "whole" / "model.safetensors"
+    ).read_bytes()
+
+
+def test_damaged_vocabulary_of_a_checkpoint_is_one_sentence(old, tmp_path):
+    out = tmp_path / "new"
+    assert unrolled("train", old / "more.txt", "--from", old / "names", *TRAINING, "--out", out).returncode == 0
+    tensors, state = load_checkpoint(out)
+    save_checkpoint(out, 6, tensors, state | {"vocabulary": "{}"})
+    said = refusal(1, "train", "--resume", "--out", out, "--max-steps", "9")
+    assert "new: the vocabulary of its checkpoint is damaged: not a vocabulary" in said
 
 
 def test_data_may_be_read_in_another_way_than_the_old_models(old, tmp_path):

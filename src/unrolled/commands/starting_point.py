@@ -113,8 +113,21 @@ def sections_of(folder: Path, given: Mapping[str, str]) -> dict[str, Any]:
 
 
 def vocabulary_of(run: Path) -> Vocabulary | None:
-    """Return the vocabulary of a run that started from another model, which its data alone does not tell."""
+    """Return the vocabulary of a run that started from another model, which its data alone does not tell.
+
+    Raises: CheckpointError if its checkpoint is damaged.
+    """
+    from unrolled.saved.atomic_files import CheckpointError
     from unrolled.saved.checkpoints import load_state
     from unrolled.saved.model import load_model
+    from unrolled.saved.vocabulary import Vocabulary
 
-    return load_model(run)[1] if "started_from" in load_state(run)["config"] else None
+    state = load_state(run)
+    if "started_from" not in state["config"]:
+        return None
+    if state.get("vocabulary") is None:  # of version 0.1
+        return load_model(run)[1]
+    try:
+        return Vocabulary.from_json(state["vocabulary"])
+    except ValueError as error:
+        raise CheckpointError(f"{run}: the vocabulary of its checkpoint is damaged: {error}") from None

@@ -72,6 +72,7 @@ def save(run: Run) -> None:
         clock=run.clock,
         meter=run.meter,
         metrics=run.metrics.length if run.metrics else 0,
+        vocabulary=run.model.vocabulary.to_json().decode() if "started_from" in run.origin else None,
     )
     arrays = {name: t.detach().numpy() for name, t in tensors.items()}
     with run.timed("save"):

@@ -47,6 +47,7 @@ class TrainingState(msgspec.Struct, forbid_unknown_fields=True):
     clock: Clock
     meter: Meter
     metrics: Counted | None = None  # bytes of metrics.jsonl, which version 0.1 did not write
+    vocabulary: str | None = None  # as in vocabulary.json, of a run whose data alone does not tell it
 
     @classmethod
     def read(cls, file: Path, values: dict[str, Any]) -> TrainingState:
