@@ -152,6 +152,16 @@ def test_torch_exports_a_model_that_holds_our_layers_to_onnx(name, tmp_path):
     close(got.detach().numpy(), model(x.transpose(0, 1)).transpose(0, 1) if name == "gru" else model(x))
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_layers_of_halves_are_not_exported_to_onnx(tmp_path):
+    pytest.importorskip("onnxscript", reason="which torch's exporter needs")
+    model, x = Model(nn.GRU(4, 5)).bfloat16().eval(), torch.randn(7, 3, 4, dtype=torch.bfloat16)
+    with pytest.raises(Exception, match=r"ONNX has no layers of 16-bit numbers; export model\.float\(\)"):
+        torch.onnx.export(
+            model, (x,), tmp_path / "m.onnx", dynamo=True, verbose=False, custom_translation_table=onnx_translations()
+        )
+
+
 def saved(folder, **tensors):
     safetensors.torch.save_file(tensors, folder / "model.safetensors")
     return folder / "model.safetensors"
@@ -173,6 +183,19 @@ def test_parts_under_other_names_are_found(tmp_path):
     np.testing.assert_array_equal(network.embedding, parts["encoder.embed_tokens.weight"])
     np.testing.assert_array_equal(network.head.b, parts["out.bias"])
     assert network.head.when == "last"
+
+
+def test_tensors_in_lists_and_deep_dictionaries_are_not_left_out_in_silence(tmp_path):
+    of_layer = torch.nn.GRU(4, 6).state_dict()
+    loop = {}
+    for held in ({"ema": [torch.zeros(3)]}, {"a": {"b": {"c": {"d": {"e": torch.zeros(3)}}}}}):
+        torch.save(of_layer | held, tmp_path / "more.pt")
+        with pytest.raises(FormatError, match=r"more.pt: it also holds (ema.0|a.b.c.d.e), which is no part"):
+            from_torch(tmp_path / "more.pt")
+    loop["again"] = loop
+    torch.save({"model": of_layer, "epoch": 3, "config": loop, "deep": {"k" * 2000: {"k": {}}}}, tmp_path / "loop.pt")
+    with pytest.raises(FormatError, match=r"loop.pt: 'deep.kk.* lies in too many dictionaries"):
+        from_torch(tmp_path / "loop.pt")
 
 
 @pytest.mark.parametrize(
@@ -229,6 +252,11 @@ def test_layers_are_put_in_the_order_of_their_numbers_or_as_they_fit(modules, to
         ({"a": torch.nn.GRU(4, 6)}, {"rnn": "b"}, "no recurrent layer is named 'b'; found are a.bias_hh_l0"),
         ({"a": torch.nn.GRU(4, 6)}, {"head": "b"}, "no head is named 'b'; found are"),
         ({"a": torch.nn.Linear(4, 6)}, {}, "no recurrent layer: no weight_ih_l0; found are a.bias"),
+        (
+            {"a": torch.nn.GRU(4, 6), "in": torch.nn.Linear(4, 4, bias=False)},
+            {},
+            "'in' is square, so it may be an embedding or a Linear without bias; say embedding='in'",
+        ),
     ],
 )
 def test_state_dict_that_does_not_say_enough_is_answered_with_what_it_holds(parts, told, said, tmp_path):

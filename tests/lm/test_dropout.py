@@ -51,6 +51,15 @@ def test_what_is_left_keeps_the_mean(p):
     assert len(y.unique()) == 2
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("options", [{"dropout": 0.3}, {"weight_dropout": 0.3}], ids=str)
+def test_a_model_of_any_float_type_learns_with_dropout(options, dtype):
+    config = ModelConfig(hidden_size=5, num_layers=2, **options)
+    model, ids = SequenceModel(config, Vocabulary("ab")).to(dtype), torch.randint(2, (7, 3))
+    model.loss(ids, ids)[0].backward()
+    assert all(w.grad.isfinite().all() and w.grad.dtype == dtype for w in model.parameters())
+
+
 def test_no_dropout_draws_nothing_and_returns_its_input():
     before, x = torch.get_rng_state(), torch.ones(3)
     assert dropout(x, 0.0) is x

@@ -288,6 +288,15 @@ def test_gate_grad_is_the_block_of_the_stored_gradient(name):
         layer.gate_grad("W_q")
 
 
+def test_gate_grad_of_a_computed_weight_says_who_has_the_gradient():
+    layer = unrolled.nn.GRU(3, 5)
+    torch.nn.utils.prune.random_unstructured(layer, "weight_hh_l0", 0.5)
+    with pytest.raises(ValueError, match=r"weight_hh_l0 is computed from others, .* and has no gradient of its own"):
+        layer.gate_grad("W_hn")
+    layer(torch.randn(4, 2, 3))[0].sum().backward()
+    assert torch.equal(layer.gate_grad("W_in"), layer.weight_ih_l0.grad[10:15])
+
+
 def test_gate_grad_of_the_one_bias_is_that_of_either_part():
     rnn = unrolled.nn.RNN(3, 5)
     rnn.bias_hh_l0.requires_grad_(False).zero_()

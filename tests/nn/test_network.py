@@ -150,6 +150,22 @@ def test_weights_that_negate_their_memory_are_saved_as_they_are_read():
         assert (network_of(other).tensors()[name] == w).all()
 
 
+def test_module_with_a_part_or_a_method_named_network_is_told():
+    class Part(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = torch.nn.Sequential(GRU(3, 5))
+
+    class Method(torch.nn.Module):
+        def network(self):
+            return GRU(3, 5)
+
+    with pytest.raises(TypeError, match="Part"):
+        network_of(Part())
+    with pytest.raises(TypeError, match=r"Method.network\(\) gives a GRU, expected a Network"):
+        network_of(Method())
+
+
 def test_when_a_head_reads_is_refused_where_there_is_none(tmp_path):
     with pytest.raises(ValueError, match="head is 'last', but there is no Linear after the layers to read it"):
         network_of(GRU(3, 4), head="last")

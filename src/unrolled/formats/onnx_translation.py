@@ -71,6 +71,8 @@ def _layer(
     sides = [
         Weights(*(next(given) if there else None for there in present[k : k + n])) for k in range(0, len(present), n)
     ]
+    if sides[0].W_hh.dtype.itemsize < 4:
+        raise FormatError("ONNX has no layers of 16-bit numbers; export model.float()")
     D, H = len(sides), sides[0].W_hh.shape[0] // len(CELLS[kind].gates)
     order = reordered(np.arange(len(CELLS[kind].gates)), kind.removesuffix("_PEEPHOLE"), "torch", "onnx")
 

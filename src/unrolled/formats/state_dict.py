@@ -174,6 +174,8 @@ def _around(left: Tensors, tensors: Tensors, parts: Named, layers: list[Layer]) 
     after = [s for s in stems if left[f"{s}.weight"].shape[1] == layers[-1].width]
     E = parts.embedding if parts.embedding is not None else _only("embedding", before, parts.head, after, tensors)
     head = parts.head if parts.head is not None else _only("head", after, E, (), tensors)
+    if E and parts.embedding is None and left[f"{E}.weight"].shape[0] == left[f"{E}.weight"].shape[1]:
+        raise ValueError(f"{E!r} is square, so it may be an embedding or a Linear without bias; say embedding={E!r}")
     names = {f"{stem}.{w}" for stem in (E, head) if stem for w in ("weight", "bias")}
     surplus = sorted(left.keys() - names)
     if surplus and None in parts:

@@ -11,6 +11,7 @@ import io
 import pickletools
 import re
 import zipfile
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,8 @@ _GLOBALS = re.compile(
     r"collections OrderedDict|torch\._utils _rebuild_(tensor_v2|parameter)|"
     r"torch (Float|Double|Half|BFloat16|Long|Int|Bool)Storage"
 )
-#: Operations of the longest pickle, and the deepest dictionary in which tensors are looked for.
-MOST_OPERATIONS, DEEPEST = 1_000_000, 4
+#: Operations of the longest pickle, and letters of the longest name, joined of the keys of dictionaries.
+MOST_OPERATIONS, LONGEST_NAME = 1_000_000, 2_000
 
 
 def to_torch(source: Source, path: str | Path | None = None) -> Any:
@@ -112,9 +113,7 @@ def _of_archive(path: Path, data: bytes) -> Tensors:
         loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # torch documents none of what it raises
         raise refused(path, f"damaged, or no state_dict: {error}") from None
-    found: Tensors = {}
-    _collect(path, loaded, "", found, len(data), DEEPEST)
-    return found
+    return _collected(path, loaded, len(data))
 
 
 def _check_archive(path: Path, data: bytes) -> None:
@@ -141,17 +140,24 @@ def _check_archive(path: Path, data: bytes) -> None:
         raise refused(path, f"damaged, or no file of torch.save: {error}") from None
 
 
-def _collect(path: Path, value: Any, name: str, found: Tensors, size: int, depth: int) -> None:
-    """Add the tensors of a dictionary, and of dictionaries in it, by their names joined with dots."""
+def _collected(path: Path, loaded: Any, size: int) -> Tensors:
+    """Return the tensors of a dictionary, and of all that lies in it, by their names joined with dots."""
     import torch
 
-    if isinstance(value, torch.Tensor):
-        if value.numel() * value.element_size() > size:  # an expanded one, whose copy may be of any size
-            raise refused(path, f"{name!r:.80} says that it is {tuple(value.shape)}, more than the file holds")
-        if value.dtype in (torch.float32, torch.float64, torch.int64):
+    found: Tensors = {}
+    waiting, seen = deque([("", loaded)]), set()
+    while waiting:
+        name, value = waiting.popleft()
+        if isinstance(value, torch.Tensor):
+            if value.numel() * value.element_size() > size:  # an expanded one, whose copy may be of any size
+                raise refused(path, f"{name!r:.80} says that it is {tuple(value.shape)}, more than the file holds")
+            if value.dtype not in (torch.float32, torch.float64, torch.int64):
+                raise refused(path, f"{name!r:.80} is {value.dtype}, expected float32 or float64; save model.float()")
             found[name] = np.ascontiguousarray(value.detach().numpy())
-        else:
-            raise refused(path, f"{name!r:.80} is {value.dtype}, expected float32 or float64; save model.float()")
-    elif isinstance(value, dict) and depth:
-        for key, each in value.items():
-            _collect(path, each, f"{name}.{key}" if name else str(key), found, size, depth - 1)
+        elif isinstance(value, dict | list | tuple) and id(value) not in seen:
+            if len(name) > LONGEST_NAME:
+                raise refused(path, f"{name!r:.80} lies in too many dictionaries; save model.state_dict()")
+            seen.add(id(value))  # one may hold itself
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            waiting += ((f"{name}.{key}" if name else str(key), each) for key, each in items)
+    return found

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from unrolled.core import elementwise
 from unrolled.corpus.sharing import Whole
+from unrolled.nn.fused import CORE_TYPES
 from unrolled.nn.reach import core_reads
 
 _whole: ContextVar[Whole | None] = ContextVar("whole", default=None)
@@ -76,6 +77,8 @@ def masked(x: Tensor, mask: Mask | None, dtype: torch.dtype | None = None) -> Te
     dtype = dtype or x.dtype
     if mask is None and dtype == x.dtype:
         return x
+    if x.dtype not in CORE_TYPES:
+        return masked(x.float(), mask).to(dtype)
     y = torch.empty(x.shape, dtype=dtype, device=x.device)
     seed, p, starts = mask or Mask(0, 0.0)
     elementwise.drop(x, y, seed, p, torch.get_num_threads(), starts=starts)

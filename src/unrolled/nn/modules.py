@@ -38,6 +38,23 @@ def named(module: torch.nn.Module, names: Sequence[str]) -> list[Any]:
         return [getattr(module, name) for name in names]
 
 
+def gradient(module: torch.nn.Module, name: str) -> torch.Tensor | None:
+    """Return the gradient of a weight; None if it has none yet.
+
+    Raises: ValueError for a weight that is computed from others, which hold the gradient.
+
+    >>> gradient(torch.nn.Linear(2, 3), "weight") is None
+    True
+    """
+    weight: torch.Tensor = getattr(module, name)
+    if not (weight.is_leaf or weight.retains_grad):
+        raise ValueError(
+            f"{name} is computed from others, as by a parametrization or pruning, and has no gradient of its own; "
+            "look at theirs, among named_parameters()"
+        )
+    return weight.grad
+
+
 def check_count(layer: torch.nn.RNNBase, count: int) -> None:
     """Raise RuntimeError, as torch's layers do, unless a layer has weights for L layers of D directions.
 

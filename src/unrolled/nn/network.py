@@ -47,8 +47,11 @@ def network_of(module: Any, *, head: When = "each", one_hot: bool = False) -> Ne
     (9, 12, 9)
     """
     check_value("head", head, When)
-    if callable(getattr(module, "network", None)):
-        return cast(Network, module.network())
+    if callable(getattr(type(module), "network", None)):  # a part of that name is none of a model's methods
+        found = module.network()
+        if not isinstance(found, Network):
+            raise TypeError(f"{type(module).__name__}.network() gives a {type(found).__name__}, expected a Network")
+        return found
     parts = [part for part in _parts(module) if not isinstance(part, _IDLE)]
     embedding = after = None
     softmax = False

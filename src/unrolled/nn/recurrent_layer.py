@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.config.checks import CheckpointSteps, Index, check_checkpoint_steps, check_value
 from unrolled.core.fields import Layout, Weights
-from unrolled.nn import checks, dispatch, fit
+from unrolled.nn import checks, dispatch, fit, modules
 from unrolled.nn.layout import AS_GIVEN, Arguments, Arrangement, Rows, output_and_state
 from unrolled.nn.modules import OwnNames, as_leaf, check_count, is_hooked, named, refuse_script, sharing_parameters
 from unrolled.nn.network import save
@@ -352,7 +352,7 @@ class RecurrentLayer(OwnNames, torch.nn.RNNBase):
         True
         """
         # The biases of a sum have the same gradient, unless one of them is frozen.
-        found = [(getattr(self, of).grad, rows) for of, rows in self._blocks(name, layer, reverse)]
+        found = [(modules.gradient(self, of), rows) for of, rows in self._blocks(name, layer, reverse)]
         return next((_rows(grad, rows) for grad, rows in found if grad is not None), None)
 
     def _blocks(self, name: str, layer: int, reverse: bool) -> list[tuple[str, slice | None]]:

@@ -133,6 +133,12 @@ def _fate(module: torch.nn.Module, turns: dict[type[torch.nn.Module], type[torch
             False,
             f"{_shown(turns[cls])} has something else under the names of its own attributes {names}; rename them",
         )
+    if cls in turns and "dropout_function" in vars(module):
+        return (
+            False,
+            "it has a dropout_function, which torch's layer would not call; take that off first, or write a "
+            "SequenceModel with torch's layers by unrolled.export.to_torch",
+        )
     if cls in turns:
         return True, f"becomes {_shown(turns[cls])}"
     if isinstance(module, (*turns.values(),)):
