@@ -2,11 +2,12 @@
 
 import json
 import re
+import time
 
 import pytest
 
 from tests.commands.command_line import contents, in_own_process, refusal, unrolled
-from unrolled.lm import calibration
+from unrolled.lm import calibration, run_state
 from unrolled.lm.recipe import Speed
 
 TEXT = "to be, or not to be, that is the question\n" * 60
@@ -86,6 +87,11 @@ def test_folders_are_named_after_the_data_and_none_is_written_twice(text, steady
     assert unrolled("train", "-", "--max-steps", "1", cwd=tmp_path, stdin=TEXT.encode()).returncode == 0
     made = {path.name for path in (tmp_path / "runs").iterdir()}
     assert made == {"my text", "my text-2", "my text-3", "stdin"}
+    (tmp_path / "books" / "in").mkdir(parents=True)
+    (tmp_path / "books" / "a.txt").write_text(TEXT)
+    for named, cwd in (("books/*.txt", tmp_path), ("..", tmp_path / "books" / "in")):
+        assert unrolled("train", named, "--max-steps", "1", cwd=cwd).returncode == 0
+        assert (cwd / "runs" / "books" / "model.safetensors").exists()
     models = {(tmp_path / "runs" / name / "model.safetensors").read_bytes() for name in made - {"stdin"}}
     assert len(models) == 1  # a run of given steps is the same each time
 
@@ -95,6 +101,27 @@ def test_run_that_is_slower_than_planned_ends_in_time_and_says_so(text, monkeypa
     done = unrolled("train", text, *SECONDS, "--max-epochs", "1000000", cwd=tmp_path)
     assert "ended by max_minutes" in done.stdout.decode()
     assert re.search(r"note: the machine was slower than when it was measured: [\d,]+ steps? of", done.stderr.decode())
+
+
+def test_time_that_validations_and_saves_took_is_not_called_the_machines(text, steady, monkeypatch, tmp_path):
+    def slowly(*given):
+        time.sleep(0.3)
+        return written(*given)
+
+    written = run_state.write_model
+    monkeypatch.setattr(run_state, "write_model", slowly)
+    done = unrolled("train", text, *SECONDS, "--max-epochs", "1000000", "--checkpoint-every", "1", cwd=tmp_path)
+    assert "ended by max_minutes" in done.stdout.decode()
+    assert "machine was slower" not in done.stderr.decode()
+    assert re.search(r"note: validations and saves took [\d.]+ s of [\d.]+ s, so [\d,]+ steps?", done.stderr.decode())
+
+
+def test_dry_run_refuses_what_a_run_would_refuse(text, tmp_path):
+    refused = ["train", text, "--memory", "1MB"]
+    for asked in (refused, [*refused, "--dry-run"]):
+        done = unrolled(*asked, cwd=tmp_path)
+        assert (done.returncode, "--memory is 1.0 MB, and this process takes" in done.stderr.decode()) == (1, True)
+    assert not (tmp_path / "runs").exists() or not [*(tmp_path / "runs").iterdir()]
 
 
 def test_run_as_fast_as_planned_says_nothing_of_the_speed(text, monkeypatch, tmp_path):

@@ -1,10 +1,14 @@
 """Which files the named data is: what is not data is refused, or skipped, by its name."""
 
+import io
+import tarfile
+
 import pytest
 
 from unrolled.config.model import ModelConfig
 from unrolled.corpus.corpus import Corpus
-from unrolled.corpus.reading import CorpusError
+from unrolled.corpus.finding import find_sources
+from unrolled.corpus.reading import CorpusError, CorpusWarning
 from unrolled.lm.model import SequenceModel
 from unrolled.saved.vocabulary import Vocabulary
 
@@ -17,3 +21,24 @@ def test_model_is_not_read_as_data_nor_is_an_address(tmp_path):
     assert Corpus.read(tmp_path / "m", include="*.txt").split.sizes
     with pytest.raises(CorpusError, match=r"https://e.org/a.txt: no such file; .*; data is read from files"):
         Corpus.read("https://e.org/a.txt")
+
+
+def test_of_files_of_one_name_in_an_archive_the_last_counts_and_links_are_named(tmp_path):
+    with tarfile.open(tmp_path / "books.tar", "w") as archive:
+        for name, data in (("a.txt", b"old"), ("b.txt", b"so long"), ("a.txt", b"newer")):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+        link = tarfile.TarInfo("c.txt")
+        link.type, link.linkname = tarfile.SYMTYPE, "a.txt"
+        archive.addfile(link)
+    with pytest.warns(CorpusWarning, match=r"books.tar: links in the archive, and so skipped: c.txt"):
+        sources = find_sources(tmp_path / "books.tar")
+    assert [(source.member, source.size) for source in sources] == [("b.txt", 7), ("a.txt", 5)]
+
+
+def test_pattern_of_files_where_no_folder_is_named_is_said(tmp_path):
+    (tmp_path / "a.txt").write_text("ab" * 500)
+    with pytest.warns(CorpusWarning, match=r"include='\*.md' has no effect: .* no folder is named"):
+        find_sources(tmp_path / "a.txt", include="*.md")
+    assert len(find_sources([tmp_path], include="*.txt")) == 1

@@ -69,6 +69,10 @@ def test_gates_are_recomputed_where_saved_ones_would_not_fit(monkeypatch):
     assert memory.fitted(config, 9, training, largest) == config
     assert memory.fitted(config, 9, training, largest, 6 * 10**8) == config
     assert memory.fitted(config, 9, training, largest, 4 * 10**8).checkpoint_steps == "auto"
+    with pytest.raises(
+        MemoryError, match=r"memory is 200.0 MB, and this process takes 300.0 MB before it trains; give"
+    ):
+        memory.check_memory(config, 9, training, largest, 2 * 10**8)
     rnn = ModelConfig("rnn", hidden_size=64)  # it saves no gates
     assert memory.fitted(rnn, 9, training, largest, 3 * 10**8) == rnn
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,7 +64,9 @@ def prepare(
     with _shown(console) as progress:
         encode(data, out, dataset, processes=processes or default_threads(), progress=progress)
     corpus = Corpus.read(out)
-    sources = finding.find_sources(data, dataset.include, dataset.encoding)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # all was said when they were encoded
+        sources = finding.find_sources(data, dataset.include, dataset.encoding)
     inputs.note_unread(dataset, corpus, [*map(str, sources)])
     size = sum(file.stat().st_size for file in out.iterdir() if file.is_file())
     console.print(f"{corpus!r}", soft_wrap=True)

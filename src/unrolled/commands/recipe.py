@@ -11,8 +11,9 @@ from rich.table import Table
 from unrolled.commands.configuration import given_options
 from unrolled.commands.console import PlainConsole
 from unrolled.config.model import ModelConfig
+from unrolled.config.options import option
 from unrolled.config.training import TrainingConfig
-from unrolled.words import counted, sized
+from unrolled.words import counted, duration, sized
 
 if TYPE_CHECKING:
     from unrolled.corpus.corpus import Corpus
@@ -41,14 +42,30 @@ def chosen(
     return recipe_for(corpus, begun=begun, memory=memory, **given)
 
 
+def check_room(corpus: Corpus, model: ModelConfig, training: TrainingConfig, processes: int, limit: int | None) -> None:
+    """Check that a run fits into memory, in each of several processes.
+
+    Args: limit: bytes that a process may take in all; None for those that are free.
+    Raises: MemoryError saying what takes it, and what to do.
+    """
+    from unrolled.lm.memory import Largest, check_memory
+
+    largest = Largest.of(corpus.train, corpus.stream, training).shared(processes)
+    check_memory(model, len(corpus.vocabulary), training, largest, limit)
+
+
 def note_pace(recipe: Recipe, result: Result) -> None:
-    """Warn if a run ended by its time after far fewer steps than it was planned with."""
-    if result.ended == "max_minutes" and result.steps * SLOW < recipe.steps:
-        warnings.warn(
-            f"the machine was slower than when it was measured: {counted(result.steps, 'step')} of about "
-            f"{recipe.steps:,} in the same time; a run on a quieter machine will do better",
-            stacklevel=2,
-        )
+    """Warn if a run ended by its time after far fewer steps than it was planned with, and say what took the time."""
+    if result.ended != "max_minutes" or result.steps * SLOW >= recipe.steps:
+        return
+    done = f"{counted(result.steps, 'step')} of about {recipe.steps:,}"
+    left = 1 - result.aside / max(result.seconds, result.aside, 1e-9)  # the share of the time in which steps were done
+    if result.steps * SLOW < recipe.steps * left:
+        said = f"the machine was slower than when it was measured: {done} in the same time; a run on a quieter machine"
+        warnings.warn(f"{said} will do better", stacklevel=2)
+    else:
+        said = f"validations and saves took {duration(result.aside)} of {duration(result.seconds)}, so {done} were done"
+        warnings.warn(f"{said}; raise {option('validate_every')} or {option('checkpoint_every')}", stacklevel=2)
 
 
 def show(console: PlainConsole, corpus: Corpus, recipe: Recipe, processes: int = 1) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -115,9 +115,6 @@ def _train(
         )
     if ranks.size > 1 and inputs.STANDARD_INPUT in sources:
         raise WrongUse("standard input cannot be read by several processes; write the data to a file, or prepare it")
-    if dataset.include and not any(Path(name).is_dir() for name in sources):
-        said = option("include", dataset.include)
-        warnings.warn(f"{said} has no effect: it chooses the files of a folder, and no folder is named", stacklevel=2)
     limit = bytes_of("memory", memory) if memory is not None else None
     console = PlainConsole(quiet=not ranks.first)
     begun = starting_point.load(start, model, dataset) if start else None
@@ -131,6 +128,7 @@ def _train(
         note_idle(
             shown.training, shown.training.without_effect(stream=corpus.stream, validated=bool(corpus.validation))
         )
+        recipe.check_room(corpus, shown.model, shown.training, ranks.size, limit)
         return
     out = Path(ranks.told(str(out or _new_name(sources))))
     again = command("train", "--resume", "--out", out)
@@ -153,15 +151,13 @@ def _train(
         from unrolled import lm
         from unrolled.lm.callbacks import TensorBoard
         from unrolled.lm.display import Display
-        from unrolled.lm.memory import Largest, check_memory
 
         origin = inputs.origin(sources, dataset, corpus)
         plan = None if resume else recipe.chosen(corpus, model, training, minutes, memory, begun is not None)
         if plan:
             recipe.show(console, corpus, plan, ranks.size)
             model, training, origin = plan.model, plan.training, origin | plan.saved_reasons()
-        largest = Largest.of(corpus.train, corpus.stream, training).shared(ranks.size)
-        check_memory(model, len(corpus.vocabulary), training, largest, limit)
+        recipe.check_room(corpus, model, training, ranks.size, limit)
         torch.manual_seed(training.seed)
         if begun:
             network, origin = begun.network(console, corpus, sources), origin | begun.origin(corpus)
@@ -194,9 +190,15 @@ def _train(
         raise
 
 
+#: What a name in runs/ does not take from a pattern of files.
+_UNNAMED = re.compile(r"[*?\[\]]+")
+
+
 def _new_name(sources: list[str]) -> Path:
     """Return a folder in runs/ that does not exist, named after the data."""
-    name = "stdin" if sources[0] == inputs.STANDARD_INPUT else Path(sources[0]).stem or "data"
+    path = Path(sources[0]).resolve()  # of "..", too
+    stems = (_UNNAMED.sub("", part) for part in (path.stem, *(parent.name for parent in path.parents)))
+    name = "stdin" if sources[0] == inputs.STANDARD_INPUT else next(filter(None, stems), "data")
     names = (f"runs/{name}{f'-{k}' if k > 1 else ''}" for k in itertools.count(1))
     return next(path for path in map(Path, names) if not path.exists())
 

@@ -40,6 +40,10 @@ def find_sources(data: str | Path | Sequence[str | Path], include: str = "", enc
         raise CorpusError("no data was named; give a file, a folder, or - to read standard input")
     if [source.path for source in sources].count(None) > 1:
         raise CorpusError("standard input is named twice; it can be read only once")
+    names = [data] if isinstance(data, str | Path) else data
+    if include and not any(Path(name).is_dir() for name in names):
+        said = f"{option('include', include)} has no effect"
+        warnings.warn(f"{said}: it chooses the files of a folder, and no folder is named", CorpusWarning, stacklevel=3)
     if again := _again(sources):
         said = f"read twice, for it is named twice, or by a link: {_first_of(again)}"
         warnings.warn(f"{said}; what is held out of it may be trained on too", CorpusWarning, stacklevel=3)
@@ -140,11 +144,14 @@ def _of_file(path: Path, in_folder: bool, encoding: str) -> Iterator[Source]:
         yield Source(path, in_folder, encoding)
         return
     try:
-        members = [*tar.members(path)]
+        members, links = tar.members(path)
     except (tar.TarError, OSError) as error:
         raise CorpusError(f"{path}: {error}") from None
     if not members:
         raise CorpusError(f"{path}: the archive holds no file")
+    if links:
+        said = f"{path}: links in the archive, and so skipped: {_first_of(links)}"
+        warnings.warn(said, CorpusWarning, stacklevel=5)
     for member in members:
         yield Source(path, True, encoding, (member.start, member.stop), member.name)
 

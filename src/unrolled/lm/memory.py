@@ -133,6 +133,11 @@ def check_memory(
     needs, free = Needs.of(config, V, training, largest), room(limit)
     if needs.total <= free:
         return
+    if limit is not None and limit <= (taken := resident()):
+        raise MemoryError(
+            f"{option('memory')} is {sized(limit)}, and this process takes {sized(taken)} before it trains; give "
+            f"{sized(taken + needs.total)} or more"
+        )
     sizes = {name: getattr(config, name) for name in ("hidden_size", "num_layers", "embedding_size")}
     if training is None or largest is None or needs.parameters > needs.batch:
         kept = ", with what training keeps for each," if training else ""

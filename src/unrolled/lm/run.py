@@ -58,6 +58,7 @@ class Result:
         improving: Whether the last of several validations was the best.
         ended: What ended it: max_steps, max_epochs, max_minutes, patience (early stopping) or signal.
         folder: The folder of the run; None if nothing was written.
+        aside: Seconds of those since it was begun or resumed that validations and saves took.
     """
 
     steps: int
@@ -68,6 +69,7 @@ class Result:
     improving: bool
     ended: str
     folder: Path | None
+    aside: float = 0.0
 
 
 class Place(NamedTuple):
@@ -130,6 +132,7 @@ class Run:
         self.clock, self.meter = Clock.zero(), Meter.zero()
         self.began = self._read = time.monotonic()  # less the seconds before the run was resumed; the clock, last
         self.lasted = {"step": 0.0, "validation": 60 * config.max_minutes * VALIDATION_SHARE, "save": 0.0}  # seconds
+        self.aside = 0.0
         self.carried: State | None = None  # hidden state after the last chunk of a stream
         self.metrics: MetricsLog | None = None
         model.start.copy_(torch.from_numpy(starts(corpus.first_counts)))
@@ -177,6 +180,7 @@ class Run:
     def _over(self, part: str, since: float) -> None:
         self._read = time.monotonic()
         self.lasted[part] = self._read - since
+        self.aside += self.lasted[part] if part != "step" else 0.0
         self.clock.seconds = self._read - self.began
 
     def _to_come(self) -> float:
@@ -304,7 +308,9 @@ class Run:
                 stacklevel=3,
             )
         improving = best is not None and self.progress.waited == 0 and clock.step > self.config.validate_every
-        return Result(clock.step, self.loader.epoch, clock.nats, best, clock.seconds, improving, ended, self.folder)
+        return Result(
+            clock.step, self.loader.epoch, clock.nats, best, clock.seconds, improving, ended, self.folder, self.aside
+        )
 
     def note_short_step(self, batches: int) -> None:
         """Warn that the first step, without which there is no result, sums fewer batches than it should."""
