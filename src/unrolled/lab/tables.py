@@ -51,7 +51,7 @@ def summary(named: Sequence[tuple[str, LabResult]], published: Sequence[str] = (
     same = all(result.ranges == ranges for _, result in named)
     headers = ["", "first failing n: min", "median", "max", "right to the limit"]
     headers += [f"right on {_range(named[0][1], each)}" for each in ranges] if same else ["right beyond training"]
-    headers += ["nats", "optimal", "symbols right", "seconds"]
+    headers += ["nats", "optimal", "symbol accuracy", "seconds"]
     rows = []
     for k, (name, result) in enumerate(named):
         failing, S = result.first_failing, len(result.seeds)
@@ -101,7 +101,7 @@ def in_words(result: LabResult) -> str:
             + ", ".join(f"{result.tried(each) or 'every one'} in {each[0]}-{each[1]}" for each in result.ranges),
             f"cross-entropy     {median_nats(result)} nats per symbol on new strings (median); the optimum is "
             f"{result.optimal_nats:.4f}",
-            f"symbols right     {mean_symbols(result)} at sizes {result.ranges[-1][0]}-{result.ranges[-1][1]}",
+            f"symbol accuracy   {mean_symbols(result)} at sizes {result.ranges[-1][0]}-{result.ranges[-1][1]}",
         )
     )
 
@@ -124,7 +124,7 @@ def task_summary(named: Sequence[tuple[str, TaskResult]], published: Sequence[st
 
 
 def each_seed(result: LabResult) -> ResultTable:
-    """Return one row for each model: shares of sizes right in percent, nats per symbol, symbols right in percent."""
+    """Return one row for each model: shares of sizes right in percent, nats per symbol, accuracy in percent."""
     headers = ("seed", "fails", *(f"{low}-{high}" for low, high in result.ranges), "nats", "sym.")
     rows = (
         (

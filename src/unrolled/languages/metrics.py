@@ -27,7 +27,10 @@ from unrolled.words import counted, rounded
 ROWS = 64
 #: Up to this size, by default, every size is tried in the search for the first failing one.
 SCANNED = 1000
-WARNING = "per-symbol accuracy is misleading: a model that is wrong once in every string still scores near 1"
+WARNING = (
+    "per-symbol accuracy is misleading: a model that is wrong once in every string still scores near 1, and a perfect "
+    "one scores less where several symbols are legal"
+)
 
 
 @dataclass(frozen=True)
