@@ -74,7 +74,7 @@ inline bool is_empty(const DLTensor& t) { return std::find(t.shape, t.shape + t.
 inline bool has_values(const DLTensor& t) { return t.data || is_empty(t); }
 
 // Whether a tensor is a view of a storage that has no memory: its address is then the offset of the view alone. Memory
-// lies above the largest offset that there can be, or the tensor itself is asked where it begins.
+// lies higher than any offset; where an address is as low as one, the tensor is asked where it begins in its storage.
 inline bool begins_at_null(nb::handle tensor, const DLTensor& t) {
   const auto address = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(t.data)) + t.byte_offset;
   if (address >> 40 != 0 || is_empty(t)) return false;

@@ -190,13 +190,13 @@ def _train(
         raise
 
 
-#: What a name in runs/ does not take from a pattern of files.
+#: Characters of a pattern, which a folder is not named after.
 _UNNAMED = re.compile(r"[*?\[\]]+")
 
 
 def _new_name(sources: list[str]) -> Path:
     """Return a folder in runs/ that does not exist, named after the data."""
-    path = Path(sources[0]).resolve()  # of "..", too
+    path = Path(sources[0]).resolve()  # ".." too has a name
     stems = (_UNNAMED.sub("", part) for part in (path.stem, *(parent.name for parent in path.parents)))
     name = "stdin" if sources[0] == inputs.STANDARD_INPUT else next(filter(None, stems), "data")
     names = (f"runs/{name}{f'-{k}' if k > 1 else ''}" for k in itertools.count(1))

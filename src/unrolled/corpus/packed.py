@@ -116,7 +116,7 @@ class _Unpacked:
 class _EndToEnd:
     """What the streams of bzip2 or xz hold that lie end to end, as parallel packers and `cat` leave them.
 
-    bz2.BZ2File and lzma.LZMAFile end in silence before what follows a stream and is no other at once.
+    bz2.BZ2File and lzma.LZMAFile stop without a word at anything behind a stream that does not begin another.
     """
 
     def __init__(self, stream: BinaryIO, made: Callable[[], Any], padding: bytes = b""):

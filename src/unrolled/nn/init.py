@@ -64,6 +64,6 @@ def init_(
             if name.startswith(stem) and block.dim() == 1:
                 block.fill_(forget_bias if known == "b_if" else 0.0)
             elif name.startswith(stem):
-                wide = block if block.dtype.itemsize >= 4 else block.float()  # there is no QR of half a number
+                wide = block if block.dtype.itemsize >= 4 else block.float()  # torch has no QR decomposition in 16 bits
                 block.copy_(fill[recurrent if stem == "weight_hh" else "glorot"](wide))
     return layer

@@ -253,7 +253,7 @@ class Engine:
 
 
 def _at(lengths: NDArray[np.int64], h: Array) -> Array:
-    """Return h (B, D*P) at the last of so many steps (B,) of each row, from that of all (T, B, D*P); zeros of none."""
+    """Return h (B, D*P) at the last step of each row, of all (T, B, D*P); zeros for a row of no steps."""
     padded = np.concatenate([np.zeros_like(h, shape=(1, *h.shape[1:])), h])
     return np.ascontiguousarray(padded[lengths, np.arange(len(lengths))])
 
