@@ -34,6 +34,15 @@ def test_score_of_a_file_reads_it_as_training_did(run, lines_file, tmp_path):
     assert "the text to score is empty" in refusal(1, "score", out, "")
 
 
+def test_score_skips_records_without_a_symbol_as_training_does(run, tmp_path):
+    (tmp_path / "texts.jsonl").write_text('"Shall I"\n""\n"thee"\n')
+    done = unrolled("score", run[0], "--file", tmp_path / "texts.jsonl", "--json")
+    assert [json.loads(line)["text"] for line in done.stdout.splitlines()] == ["Shall I", "thee"]
+    assert "note: 1 record without a symbol skipped" in done.stderr.decode()
+    (tmp_path / "texts.jsonl").write_text('""\n""\n')
+    assert "empty" in refusal(1, "score", run[0], "--file", tmp_path / "texts.jsonl")
+
+
 def test_score_shades_can_be_read_on_every_terminal_and_darken_with_surprise():
     grounds = [surprise(bits) for bits in np.linspace(0, 12, 200)]
     for ground in grounds:

@@ -273,3 +273,15 @@ def test_cosine_ends_with_the_time_as_with_the_steps():
     assert by_time == [Schedule(config, 4).rate(step) for step in range(5)]
     both = Schedule(replace(config, max_steps=100), 100)
     assert both.rate(50, 0.0) == both.rate(0, 30.0) == both.rate(50, 30.0) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("batches", "accumulate", "steps"), [(4, 3, 2), (4, 8, 1), (5, 2, 3), (4, 2, 2)])
+def test_every_step_of_a_run_of_whole_epochs_has_a_rate(batches, accumulate, steps, tmp_path):
+    corpus = Corpus.from_text("ab\n" * (2 * batches), lines=True, validation=0, test=0)
+    options = {"batch_size": 2, "max_epochs": 1, "schedule": "cosine", "warmup_steps": 0, "log_every": 1}
+    _, result = trained(
+        corpus, ModelConfig(hidden_size=3), TrainingConfig(accumulate=accumulate, **options), tmp_path / "run"
+    )
+    rates = [line["learning_rate"] for line in metrics(tmp_path / "run")]
+    assert (result.steps, len(rates)) == (steps, steps)
+    assert all(rate > 0 for rate in rates)

@@ -46,7 +46,7 @@ def test_single_sequence_is_a_row_of_a_batch(module):
     ("lengths", "error", "message"),
     [
         (torch.tensor([5, 2]), ValueError, r"lengths must have shape \(3,\), one entry for each row"),
-        (torch.tensor([5, 6, 1]), ValueError, r"lengths\[1\] is 6, expected 0 to T = 5"),
+        (torch.tensor([5, 6, 1]), ValueError, r"lengths\[1\] is 6, expected 1 to T = 5"),
         (torch.tensor([5.0, 2.0, 1.0]), TypeError, r"lengths must be an int64 tensor .* give lengths\.long"),
         ([5, 2, 1], TypeError, r"lengths must be an int64 tensor .* torch\.as_tensor"),
     ],

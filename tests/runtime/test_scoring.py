@@ -67,7 +67,7 @@ def test_scores_come_in_the_order_of_the_texts_and_know_what_was_unknown():
 
 def test_empty_text_among_others_is_refused_by_its_place():
     model = runtime.load(framed())
-    with pytest.raises(ValueError, match="text 1 of 2 to score is empty; give at least one symbol"):
+    with pytest.raises(ValueError, match="text 2 of 2 to score is empty; give at least one symbol"):
         model.score_each(["\u4e00", ""])
     with pytest.raises(ValueError, match=r"^the text to score is empty"):
         model.score("")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,9 +60,13 @@ def score(
 
     texts = inputs.read_text(model, text, file, reading)
     loaded = TextModel.load(model)
-    scored = loaded.score_each(texts)
-    if not scored:
+    empty = [not len(ids) for ids in loaded.vocabulary.encode_each(texts)]
+    if all(empty):
         raise ValueError("the text to score is empty; give at least one symbol")
+    if any(empty):
+        texts = [text for text, none in zip(texts, empty, strict=True) if not none]
+        warnings.warn(f"{counted(sum(empty), 'record')} without a symbol skipped", stacklevel=2)
+    scored = loaded.score_each(texts)
     inputs.note_unknown(loaded.vocabulary, texts)
     if json:
         for number, each in enumerate(scored):

@@ -28,7 +28,7 @@ class TrainingConfig:
         plateau_factor: What the plateau schedule multiplies the learning rate by.
         batch_size: Sequences per batch, or parallel segments of the stream.
         bptt: Time steps per batch of a stream (truncated BPTT): the state is carried over, gradients are not.
-        accumulate: Batches whose gradients are summed for one step.
+        accumulate: Batches whose gradients are summed for one step; the last step of a pass may go on into the next.
         weigh: What counts equally in training: every batch, however few symbols it has, or every symbol, so that
             batches of short sequences count for less than those of long ones.
         softmax_samples: For a large vocabulary, how many symbols each training batch draws to compare its targets with;

@@ -14,10 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, dropout, linear, pad
 
+from unrolled.config.checks import PositiveInt, check_value
 from unrolled.config.lab import check_one_hot
 from unrolled.config.model import ModelConfig
 from unrolled.corpus.batching import IGNORED
+from unrolled.lm.arguments import predicted
 from unrolled.lm.layers import recurrent_layers
+from unrolled.nn import checks, fit
+from unrolled.nn.reach import has_values
 from unrolled.saved.vocabulary import Vocabulary
 
 
@@ -46,7 +50,9 @@ class HeadedModel(torch.nn.Module):
         """Return the mean of -log softmax(logits)[target] in nats.
 
         Args: logits (..., K); targets (...) int64, IGNORED (-100) where there is no target.
+        Raises: ValueError for targets of another shape.
         """
+        targets = predicted(targets, logits, None)
         return cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=IGNORED)
 
 
@@ -62,7 +68,9 @@ class Recogniser(HeadedModel):
         """Return logits (B, K).
 
         Args: x (T, B) int64 or (T, B, I); lengths (B,) int64, each at least 1, all T by default.
+        Raises: TypeError or ValueError for others.
         """
+        checked(x, lengths, least=1)
         h = self.states(x, lengths)
         last = h[-1] if lengths is None else h[lengths - 1, torch.arange(h.shape[1], device=h.device)]
         return linear(last, self.head.weight, self.head.bias)
@@ -98,8 +106,11 @@ class Transducer(HeadedModel):
     def forward(self, x: Tensor, N: int, lengths: Tensor | None = None) -> Tensor:
         """Return logits (N, B, K).
 
-        Args: x (T, B) int64 or (T, B, I); N: answers to each row; lengths (B,) int64, all T by default.
+        Args: x (T, B) int64 or (T, B, I); N: answers to each row, 1 or more; lengths (B,) int64, all T by default.
+        Raises: TypeError or ValueError for others.
         """
+        check_value("N", N, PositiveInt)
+        checked(x, lengths, least=0)
         T, B = x.shape[:2]
         ends = torch.full((B,), T, device=x.device) if lengths is None else lengths
         blank = 0 if isinstance(self.inputs, int) else self.inputs.eos_id
@@ -110,3 +121,15 @@ class Transducer(HeadedModel):
         steps, rows = torch.arange(N, device=x.device)[:, None], torch.arange(B, device=x.device)
         answering = h[ends + steps, rows]  # (N, B, H)
         return linear(answering, self.head.weight, self.head.bias)
+
+
+def checked(x: Tensor, lengths: Tensor | None, least: int) -> None:
+    """Refuse what is no batch of sequences, and lengths that its rows cannot have.
+
+    Raises: TypeError or ValueError saying what came and what was expected.
+    """
+    if x.dim() != (2 if checks.is_one_hot(x) else 3):
+        raise ValueError(f"x is {checks.described(x)}, expected symbols (T, B) int64, or values (T, B, I)")
+    checks.lengths_and_reset(x, False, lengths, None)
+    if lengths is not None and has_values(lengths):
+        fit.length_range(lengths, x.shape[0], least)

@@ -359,5 +359,5 @@ class Run:
 
 def _total_steps(config: TrainingConfig, batches_per_epoch: int) -> int:
     """Return where the schedule ends: the nearer of max_steps and max_epochs, 0 if neither is given."""
-    by_epochs = config.max_epochs * batches_per_epoch // config.accumulate
+    by_epochs = -(-config.max_epochs * batches_per_epoch // config.accumulate)  # the last step begins in the last epoch
     return min(config.max_steps or by_epochs, by_epochs or config.max_steps)

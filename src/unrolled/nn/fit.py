@@ -253,15 +253,15 @@ def packed_values(x: Tensor, layout: Layout, states: Sequence[Tensor | None]) ->
         checks.packed_values(x, layout.batch_sizes, [s for s in states if s is not None])
 
 
-def length_range(lengths: Tensor, T: int) -> None:
-    """Raise ValueError unless every length lies in [0, T]; the message names the first row that does not.
+def length_range(lengths: Tensor, T: int, least: int = 0) -> None:
+    """Raise ValueError unless every length lies in [least, T]; the message names the first row that does not.
 
     >>> length_range(torch.tensor([5, 0]), 5)
     """
-    bad = (lengths < 0) | (lengths > T)
+    bad = (lengths < least) | (lengths > T)
     if bad.any():
         b = int(bad.nonzero()[0, 0])
-        raise ValueError(f"lengths[{b}] is {int(lengths[b])}, expected 0 to T = {T}")
+        raise ValueError(f"lengths[{b}] is {int(lengths[b])}, expected {least} to T = {T}")
 
 
 def one_hot_range(x: Tensor, I: int, layout: Layout) -> None:

@@ -92,7 +92,7 @@ class NetworkModule(torch.nn.Module):
         if lengths is not None:
             checks.lengths_and_reset(x, False, lengths, None)
             if has_values(lengths):
-                fit.length_range(lengths, T)
+                fit.length_range(lengths, T, least=1)
             x = pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False)
         for k, rnn in enumerate(self.rnn):
             x, end = rnn(x, self._initial(k, B) if states is None else states[k])

@@ -64,7 +64,7 @@ def score_each(model: Reader, texts: Sequence[Text]) -> list[Score]:
     vocabulary, texts = model.vocabulary, listed(texts)
     encoded = vocabulary.encode_each(texts)
     if not all(map(len, encoded)):
-        which = f"text {[*map(len, encoded)].index(0)} of {len(encoded):,}" if len(encoded) > 1 else "the text"
+        which = f"text {[*map(len, encoded)].index(0) + 1:,} of {len(encoded):,}" if len(encoded) > 1 else "the text"
         raise ValueError(f"{which} to score is empty; give at least one symbol")
     if not encoded:
         return []
