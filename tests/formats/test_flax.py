@@ -125,7 +125,10 @@ def test_parameters_of_a_compact_linen_module_are_read(tmp_path):
     module, ids = Compact(), np.random.default_rng(0).integers(0, 7, (5, 3))
     variables = random_like(jax.eval_shape(module.init, jax.random.key(0), ids.T))
     write_arrays(tmp_path / "x.npz", flatten_dict(variables, sep="/"))
-    network = from_flax(tmp_path / "x.npz")
+    with pytest.warns(
+        UserWarning, match="2 layers of equal size read as the two directions of 1 layer, which names do"
+    ):
+        network = from_flax(tmp_path / "x.npz")
     assert [each.kind for each in network.layers] == ["LSTM", "LSTM", "GRU", "RNN_TANH"]
     found = np.swapaxes(np.asarray(module.apply(variables, ids.T)), 0, 1)
     np.testing.assert_allclose(found, outputs(network, ids), atol=1e-5)
@@ -210,3 +213,22 @@ def test_layers_of_other_names_whose_order_cannot_be_seen_are_refused(tmp_path):
 def test_other_end_of_a_name_is_refused(tmp_path):
     with pytest.raises(FormatError, match=r"x\.msgpack: arrays are written to .safetensors or .npz"):
         to_flax(NETWORKS["GRU-3-5"], tmp_path / "x.msgpack")
+
+
+def test_stack_that_may_be_two_directions_is_said_and_a_square_dense_layer_is_not_taken(tmp_path):
+    class Stack(nn.Module):
+        dense_first: bool = False
+
+        @nn.compact
+        def __call__(self, x):
+            x = nn.Dense(5)(x) if self.dense_first else nn.RNN(nn.OptimizedLSTMCell(5))(x)
+            return nn.RNN(nn.OptimizedLSTMCell(5))(x)
+
+    for first, said in (
+        (False, "read as 2 layers one upon the other, though"),
+        (True, "Dense_0 may be the head or a dense"),
+    ):
+        variables = random_like(jax.eval_shape(Stack(first).init, jax.random.key(0), np.zeros((2, 3, 5), np.float32)))
+        write_arrays(tmp_path / "x.npz", flatten_dict(variables, sep="/"))
+        with pytest.warns(UserWarning, match=said) if not first else pytest.raises(FormatError, match=said):
+            from_flax(tmp_path / "x.npz")

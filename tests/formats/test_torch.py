@@ -152,6 +152,29 @@ def test_torch_exports_a_model_that_holds_our_layers_to_onnx(name, tmp_path):
     close(got.detach().numpy(), model(x.transpose(0, 1)).transpose(0, 1) if name == "gru" else model(x))
 
 
+def test_program_that_is_written_under_autocast_computes_in_its_own_type(tmp_path):
+    network = NETWORKS["LSTM-3-5"]
+    with torch.autocast("cpu"):
+        to_pt2(network, tmp_path / "model.pt2")
+    x = torch.from_numpy(drawn(network, 5, 4))
+    y = torch.export.load(tmp_path / "model.pt2").module()(x)[0]
+    assert y.dtype == torch.float32
+    close(y.detach().numpy(), module_of(network)(x)[0])
+
+
+def test_tensor_that_is_a_negative_view_is_read_and_a_bool_one_has_a_remedy(tmp_path):
+    weights = {name: w.clone() for name, w in torch.nn.GRU(4, 6).state_dict().items()}
+    torch.save({name: torch._neg_view(-w) for name, w in weights.items()}, tmp_path / "negative.pt")
+    torch.save(weights | {"mask": torch.ones(3, dtype=torch.bool)}, tmp_path / "mask.pt")
+    np.testing.assert_array_equal(
+        from_torch(tmp_path / "negative.pt").layers[0].directions[0].W_ih, weights["weight_ih_l0"].numpy()
+    )
+    with pytest.raises(
+        FormatError, match=r"'mask' is torch\.bool, expected float32 or float64; save the parameters alone"
+    ):
+        from_torch(tmp_path / "mask.pt")
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_layers_of_halves_are_not_exported_to_onnx(tmp_path):
     pytest.importorskip("onnxscript", reason="which torch's exporter needs")
@@ -252,6 +275,11 @@ def test_layers_are_put_in_the_order_of_their_numbers_or_as_they_fit(modules, to
         ({"a": torch.nn.GRU(4, 6)}, {"rnn": "b"}, "no recurrent layer is named 'b'; found are a.bias_hh_l0"),
         ({"a": torch.nn.GRU(4, 6)}, {"head": "b"}, "no head is named 'b'; found are"),
         ({"a": torch.nn.Linear(4, 6)}, {}, "no recurrent layer: no weight_ih_l0; found are a.bias"),
+        (
+            {"fc_in": torch.nn.Linear(6, 6), "rnn": torch.nn.GRU(6, 6)},
+            {},
+            "'fc_in' may be the head or a Linear before the layers, for it is square; say head='fc_in'",
+        ),
         (
             {"a": torch.nn.GRU(4, 6), "in": torch.nn.Linear(4, 4, bias=False)},
             {},

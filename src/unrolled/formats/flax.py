@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from unrolled.config.options import listed
 from unrolled.formats.arrays import Arrays, numbers, read_arrays, write_arrays
-from unrolled.formats.assembly import in_order, kind_of, natural, one_layer
+from unrolled.formats.assembly import in_order, kind_of, may_stand_before, natural, one_layer
 from unrolled.formats.network_of import FormatError, Source, network_from, refuse
 from unrolled.formats.outside_files import finished
 from unrolled.notation import Kind, Weights
@@ -108,6 +108,7 @@ def _modules(path: str | Path, arrays: Arrays) -> dict[str, Arrays]:
 
 def _network(path: str | Path, modules: dict[str, Arrays]) -> Network:
     embedding = head = None
+    called = ""
     cells: dict[str, dict[str, Arrays]] = {}
     for name in sorted(modules, key=natural):
         parameters, (place, _, last) = modules[name], name.rpartition("/")
@@ -116,7 +117,7 @@ def _network(path: str | Path, modules: dict[str, Arrays]) -> Network:
         elif last in _LETTERS:
             cells.setdefault(place, {})[last] = parameters
         elif "kernel" in parameters and head is None:
-            head = Head(parameters["kernel"].T, parameters.get("bias"))
+            head, called = Head(parameters["kernel"].T, parameters.get("bias")), name
         else:
             raise FormatError(
                 f"{path}: {name} ({listed([*parameters])}) is no cell, expected one embedding before the cells and one "
@@ -126,7 +127,13 @@ def _network(path: str | Path, modules: dict[str, Arrays]) -> Network:
     if not layers:
         raise FormatError(f"{path}: has no parameters of an LSTMCell, GRUCell or SimpleCell of Flax")
     reads, gives = None if embedding is None else embedding.shape[1], None if head is None else head.W.shape[1]
-    return Network(in_order(str(path), layers, reads, gives), embedding, head=head)
+    ordered = in_order(str(path), layers, reads, gives)
+    if head is not None and may_stand_before(called, head.W, ordered):
+        raise FormatError(
+            f"{path}: {called} may be the head or a dense layer before the cells, for it is square; a head is known by "
+            "the name head"
+        )
+    return Network(ordered, embedding, head=head)
 
 
 def _layer(where: str, modules: dict[str, Arrays]) -> Layer:

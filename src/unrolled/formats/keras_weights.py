@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.config.options import listed
-from unrolled.formats.assembly import in_order, kind_of, natural, one_layer
+from unrolled.formats.assembly import in_order, kind_of, may_stand_before, natural, one_layer
 from unrolled.formats.gate_orders import reordered
 from unrolled.formats.hdf5 import Hdf5
 from unrolled.formats.network_of import FormatError
@@ -75,7 +75,13 @@ def only_weights(weights: Hdf5) -> Network:
     if embedding is not None and embedding.ndim != 2:
         raise FormatError(f"{weights.where}: the embedding is {embedding.shape}, expected (V, E)")
     reads, gives = None if embedding is None else embedding.shape[1], None if head is None else head.W.shape[1]
-    return Network(in_order(weights.where, layers, reads, gives), embedding, head=head)
+    ordered = in_order(weights.where, layers, reads, gives, halves=False)
+    if head is not None and may_stand_before("dense", head.W, ordered):
+        raise FormatError(
+            f"{weights.where}: its dense layer is square, and weights alone do not say whether it stands before or "
+            "after the others; save the model as .keras"
+        )
+    return Network(ordered, embedding, head=head)
 
 
 def _biases(where: str, kind: Kind, bias: NDArray[Any] | None, stacked: int) -> tuple[Any, Any]:

@@ -47,7 +47,7 @@ def to_pt2(source: Source, path: str | Path) -> None:
         example = torch.zeros(3, 2, network.I, dtype=getattr(torch, str(network.dtype)), device="cpu")
     sizes = {0: Dim("T", min=1, max=LARGEST), 1: Dim("B", min=1, max=LARGEST)}
     module = NetworkModule(network).eval().requires_grad_(False)
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast("cpu", enabled=False):  # whatever the caller's modes are
         program = torch.export.export(module, (example,), dynamic_shapes=(sizes,), strict=False)
     _to_aten(program.graph_module, network.I if network.one_hot else 0)
     file = io.BytesIO()

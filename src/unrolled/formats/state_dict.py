@@ -6,6 +6,7 @@ import re
 from itertools import pairwise, permutations
 from typing import Any, NamedTuple
 
+from unrolled.formats.assembly import may_stand_before
 from unrolled.notation import CELLS, WEIGHTS, Kind, Weights, stored_name
 from unrolled.saved.atomic_files import Tensors
 from unrolled.saved.network import Array, Head, Layer, Network, When
@@ -176,6 +177,8 @@ def _around(left: Tensors, tensors: Tensors, parts: Named, layers: list[Layer]) 
     head = parts.head if parts.head is not None else _only("head", after, E, (), tensors)
     if E and parts.embedding is None and left[f"{E}.weight"].shape[0] == left[f"{E}.weight"].shape[1]:
         raise ValueError(f"{E!r} is square, so it may be an embedding or a Linear without bias; say embedding={E!r}")
+    if head and parts.head is None and may_stand_before(head, left[f"{head}.weight"], layers):
+        raise ValueError(f"{head!r} may be the head or a Linear before the layers, for it is square; say head={head!r}")
     names = {f"{stem}.{w}" for stem in (E, head) if stem for w in ("weight", "bias")}
     surplus = sorted(left.keys() - names)
     if surplus and None in parts:

@@ -152,8 +152,9 @@ def _collected(path: Path, loaded: Any, size: int) -> Tensors:
             if value.numel() * value.element_size() > size:  # an expanded one, whose copy may be of any size
                 raise refused(path, f"{name!r:.80} says that it is {tuple(value.shape)}, more than the file holds")
             if value.dtype not in (torch.float32, torch.float64, torch.int64):
-                raise refused(path, f"{name!r:.80} is {value.dtype}, expected float32 or float64; save model.float()")
-            found[name] = np.ascontiguousarray(value.detach().numpy())
+                remedy = "save model.float()" if value.dtype.is_floating_point else "save the parameters alone"
+                raise refused(path, f"{name!r:.80} is {value.dtype}, expected float32 or float64; {remedy}")
+            found[name] = np.ascontiguousarray(value.detach().resolve_neg().numpy())
         elif isinstance(value, dict | list | tuple) and id(value) not in seen:
             if len(name) > LONGEST_NAME:
                 raise refused(path, f"{name!r:.80} lies in too many dictionaries; save model.state_dict()")
