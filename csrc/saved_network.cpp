@@ -57,14 +57,18 @@ class File {
   int number_;
 };
 
+// How often a folder is read that is saved anew all the while.
+constexpr int kReads = 100;
+
 // The bytes of the file with this checksum, which may lie beside its usual place (unrolled/saved/atomic_files.py).
 std::string read_whole(const std::string& folder, const std::string& name, const std::string& sum) {
   const std::string beside = folder + "/." + name + "." + sum.substr(0, 16) + ".unfinished";
-  for (const std::string& path : {folder + "/" + name, beside}) {
+  const std::string place = folder + "/" + name;
+  for (const std::string& path : {place, beside, place}) {  // to which it may have gone meanwhile
     std::optional<std::string> data = File(path).bytes();
     if (data && sha256(*data) == sum) return std::move(*data);
   }
-  refuse(folder + "/" + name, "missing, damaged or of another save: no file has the sha256 that config.json names");
+  refuse(place, "missing, damaged or of another save: no file has the sha256 that config.json names");
 }
 
 // What is wrong with the scale of a row in int8, or nothing.
@@ -363,15 +367,11 @@ StoredAs stored_as(const std::string& file, const Json& config) {
   refuse(file, "weights is not bfloat16 or int8");
 }
 
-}  // namespace
-
-SavedNetwork load_network(const std::string& folder) {
-  const std::string file = folder + "/config.json";
-  const std::optional<std::string> data = File(file).bytes();
-  if (!data) refuse(folder, "no config.json that can be read, so there is no model; check the path");
+// The network of a folder whose config.json holds this.
+SavedNetwork network_of(const std::string& folder, const std::string& file, const std::string& data) {
   Json config;
   try {
-    config = Json::parse(*data);
+    config = Json::parse(data);
   } catch (const std::runtime_error& error) {
     refuse(file, error.what());
   }
@@ -380,7 +380,7 @@ SavedNetwork load_network(const std::string& folder) {
   const Section sums(file, "sha256", config.find("sha256"));
   if (sums.has("config.json")) {
     const std::string own = sums.text("config.json");
-    std::string blank = *data;
+    std::string blank = data;
     const std::size_t at = blank.find(own);
     if (own.size() == 64 && at != std::string::npos) blank.replace(at, own.size(), std::string(64, '0'));
     if (sha256(blank) != own) refuse(file, "damaged, or of another save: its sha256 is not the one that it names");
@@ -395,6 +395,21 @@ SavedNetwork load_network(const std::string& folder) {
   network.stored = stored;
   tensors.expect_no_more();
   return network;
+}
+
+}  // namespace
+
+SavedNetwork load_network(const std::string& folder) {
+  const std::string file = folder + "/config.json";
+  for (int reads = 1;; ++reads) {
+    const std::optional<std::string> data = File(file).bytes();
+    if (!data) refuse(folder, "no config.json that can be read, so there is no model; check the path");
+    try {
+      return network_of(folder, file, *data);
+    } catch (const std::runtime_error&) {  // damaged; or another save began after config.json was read
+      if (reads == kReads || File(file).bytes() == data) throw;
+    }
+  }
 }
 
 }  // namespace unrolled

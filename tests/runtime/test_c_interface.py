@@ -5,12 +5,13 @@ import re
 import shutil
 import struct
 import subprocess
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import unrolled
+import unrolled.nn
 from tests import campaign
 from tests.runtime.c_library import INCLUDE, LIBRARY, CLibrary
 from tests.saved import seal
@@ -229,6 +230,29 @@ def test_step_takes_no_memory_lock_or_system_call(H, rows, weights, tmp_path):
             calls = [line for line in between.splitlines() if "(" in line and "write(" not in line]
             assert calls == []
             assert "openat(" in traced.stderr
+
+
+def test_folder_that_is_saved_anew_is_loaded_whole(library, tmp_path):
+    """Read between the two renames of a save, a folder has weights and a checksum of different models."""
+    layers = [unrolled.nn.GRU(3, 4), unrolled.nn.GRU(3, 5)]
+    unrolled.nn.save(layers[0], tmp_path / "m")
+    over, said = threading.Event(), []
+
+    def load():
+        while not over.is_set():
+            model = library.load(os.fsencode(tmp_path / "m"))
+            said.append(library.error() if model is None else library.width(model))
+            library.free(model)
+
+    loaders = [threading.Thread(target=load) for _ in range(3)]
+    for each in loaders:
+        each.start()
+    for k in range(40):
+        unrolled.nn.save(layers[k % 2], tmp_path / "m", overwrite=True)
+    over.set()
+    for each in loaders:
+        each.join()
+    assert {*said} <= {4, 5}
 
 
 def test_thread_steps_while_another_is_inside_a_call(tmp_path):
