@@ -2,13 +2,15 @@
 
 import json
 import re
-import time
+from types import SimpleNamespace
 
 import pytest
 
 from tests.commands.command_line import contents, in_own_process, refusal, unrolled
-from unrolled.lm import calibration, run_state
+from unrolled.commands.recipe import note_pace
+from unrolled.lm import calibration
 from unrolled.lm.recipe import Speed
+from unrolled.lm.run import Result
 
 TEXT = "to be, or not to be, that is the question\n" * 60
 SECONDS = ["--minutes", "0.01"]
@@ -103,17 +105,22 @@ def test_run_that_is_slower_than_planned_ends_in_time_and_says_so(text, monkeypa
     assert re.search(r"note: the machine was slower than when it was measured: [\d,]+ steps? of", done.stderr.decode())
 
 
-def test_time_that_validations_and_saves_took_is_not_called_the_machines(text, steady, monkeypatch, tmp_path):
-    def slowly(*given):
-        time.sleep(0.3)
-        return written(*given)
-
-    written = run_state.write_model
-    monkeypatch.setattr(run_state, "write_model", slowly)
-    done = unrolled("train", text, *SECONDS, "--max-epochs", "1000000", "--checkpoint-every", "1", cwd=tmp_path)
-    assert "ended by max_minutes" in done.stdout.decode()
-    assert "machine was slower" not in done.stderr.decode()
-    assert re.search(r"note: validations and saves took [\d.]+ s of [\d.]+ s, so [\d,]+ steps?", done.stderr.decode())
+@pytest.mark.parametrize(
+    ("steps", "aside", "said"),
+    [
+        (
+            90,
+            30.0,
+            "validations and saves took .* of .*, so 90 steps of about 200 were done; raise validate_every or",
+        ),
+        (40, 30.0, "the machine was slower than when it was measured: 40 steps of about 200 in the same time"),
+        (90, 2.0, "the machine was slower than when it was measured: 90 steps of about 200"),
+    ],
+)
+def test_time_that_validations_and_saves_took_is_not_called_the_machines(steps, aside, said):
+    result = Result(steps, 1, 1.0, None, 60.0, False, "max_minutes", None, aside)
+    with pytest.warns(UserWarning, match=said):
+        note_pace(SimpleNamespace(steps=200), result)
 
 
 def test_dry_run_refuses_what_a_run_would_refuse(text, tmp_path):

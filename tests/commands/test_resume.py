@@ -133,6 +133,21 @@ def test_resumed_run_says_that_it_reads_standard_input(tmp_path):
     )
 
 
+def test_run_with_the_symbols_of_a_tokenizer_resumes_without_its_file(tmp_path):
+    (tmp_path / "a.txt").write_text("to be, or not to be\n" * 60)
+    model = {"type": "BPE", "merges": ["t o", "b e"], "vocab": {}}
+    (tmp_path / "tok.json").write_text(json.dumps({"model": model}))
+    begin = ["train", "a.txt", "--kind", "bpe", "--tokenizer", "tok.json", *SMALL[:-1]]
+    assert unrolled(*begin, "4", "--out", "whole", cwd=tmp_path).returncode == 0
+    assert unrolled(*begin, "4", "--out", "other", cwd=tmp_path).returncode == 0
+    assert unrolled("train", "--resume", "--out", "whole", "--max-steps", "8", cwd=tmp_path).returncode == 0
+    (tmp_path / "tok.json").unlink()
+    done = unrolled("train", "--resume", "--out", "other", "--max-steps", "8", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    one, other = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "other"))
+    assert one == other
+
+
 @pytest.mark.whole_process
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no compiler for the library that kills at an operation")
 def test_run_that_is_killed_at_any_operation_on_files_resumes_to_the_same_end():

@@ -185,6 +185,13 @@ def test_recognition_draws_both_answers_and_both_kinds_of_negatives():
     assert len({len(string) for string, answer in drawn if answer == ("no",)}) > 3
 
 
+def test_recognition_of_a_language_that_most_edits_stay_in_draws_on():
+    """Of a string that hardly any edit leads out of, no negative is found in reasonable time: another is drawn."""
+    asked, rng = Recognition(get("tomita-7")), np.random.default_rng(0)
+    drawn = [asked.sample(rng, Lengths("uniform:1-20")) for _ in range(2500)]
+    assert all(asked.holds(*example) for example in drawn)
+
+
 def test_planted_fault_in_a_recogniser_is_found_with_its_string():
     language = get("tomita-5")
     broken = type(language)("broken", {"a!": "a! a!"}, lambda text: text != "0110", "01", "-", "-")

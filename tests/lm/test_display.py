@@ -233,6 +233,14 @@ def test_callbacks_are_closed_after_an_error():
     assert recorder.called == ["begin", 2, "close"]
 
 
+def test_a_run_in_python_writes_the_tensorboard_log_that_its_options_ask_for(tmp_path):
+    pytest.importorskip("tensorboard", reason="needs [track]")
+    corpus = Corpus.from_text("abcabcabc" * 20)
+    model = SequenceModel(ModelConfig(hidden_size=3), corpus.vocabulary)
+    train(model, corpus, TrainingConfig(max_steps=3, tensorboard=True), tmp_path / "run")
+    assert [*(tmp_path / "run").glob("events.out.tfevents.*")]
+
+
 def test_tensorboard_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(RuntimeError, match=r"pip install 'unrolled\[track\]'"):

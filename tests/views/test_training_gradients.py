@@ -1,6 +1,7 @@
 """The hook records what gradients() says at that moment and changes nothing; clipping is what keeps a run alive."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,6 +52,20 @@ def test_callback_records_the_gradients_at_each_line_of_metrics(cell, tmp_path):
     assert [record["step"] for record in records] == [3, 6]
     np.testing.assert_allclose([record["norms"] for record in records], watch.norms)
     assert [record["singular_value"] for record in records] == watch.singular
+
+
+def test_resumed_run_records_no_step_twice(tmp_path):
+    def run(resume, **options):
+        corpus = Corpus.from_text(TEXT)
+        model = SequenceModel(ModelConfig(hidden_size=5), corpus.vocabulary, framed=False)
+        watch = LagGradients("abcab", path=tmp_path / "lags.jsonl")
+        train(model, corpus, replace(TRAINING, **options), tmp_path / "run", resume=resume, callbacks=[watch])
+        return [json.loads(line)["step"] for line in (tmp_path / "lags.jsonl").read_text().splitlines()]
+
+    assert run(False, max_steps=6) == [3, 6]
+    with (tmp_path / "lags.jsonl").open("a") as file:
+        file.write('{"step": 9, "singular_value": 1.0, "norms": []}\n')  # of steps after the checkpoint
+    assert run(True, max_steps=9) == [3, 6, 9]
 
 
 def test_callback_changes_nothing_in_the_run():

@@ -303,7 +303,7 @@ def make_learning(scene: Scene) -> Figure:
     from unrolled.views import plots
 
     if not (metrics := read_metrics(scene.folder)):
-        raise ValueError(f"{scene.folder} holds no metrics.jsonl; only a folder that unrolled train made has one")
+        raise ValueError(f"{scene.folder} holds no metrics.jsonl; a run writes one from its first line of metrics on")
     return plots.learning_curve(metrics, title=f"Learning curve of {scene.cell}")
 
 

@@ -113,7 +113,7 @@ def sections_of(folder: Path, given: Mapping[str, str]) -> dict[str, Any]:
 
 
 def vocabulary_of(run: Path) -> Vocabulary | None:
-    """Return the vocabulary of a run that started from another model, which its data alone does not tell.
+    """Return the vocabulary of a run whose data alone does not tell it: it began with another model, or a tokenizer.
 
     Raises: CheckpointError if its checkpoint is damaged.
     """
@@ -123,10 +123,8 @@ def vocabulary_of(run: Path) -> Vocabulary | None:
     from unrolled.saved.vocabulary import Vocabulary
 
     state = load_state(run)
-    if "started_from" not in state["config"]:
-        return None
-    if state.get("vocabulary") is None:  # of version 0.1
-        return load_model(run)[1]
+    if state.get("vocabulary") is None:
+        return load_model(run)[1] if "started_from" in state["config"] else None  # of version 0.1
     try:
         return Vocabulary.from_json(state["vocabulary"])
     except ValueError as error:

@@ -149,7 +149,6 @@ def _train(
         import torch  # here, so that a mistake in the data is reported before two seconds of import
 
         from unrolled import lm
-        from unrolled.lm.callbacks import TensorBoard
         from unrolled.lm.display import Display
 
         origin = inputs.origin(sources, dataset, corpus)
@@ -163,7 +162,7 @@ def _train(
             network, origin = begun.network(console, corpus, sources), origin | begun.origin(corpus)
         else:
             network = lm.SequenceModel(model, corpus.vocabulary, framed=not corpus.stream)
-        callbacks = [Display(console), *([TensorBoard()] if training.tensorboard and ranks.first else [])]
+        callbacks = [Display(console)]
         if ranks.size > 1:
             threads = counted(torch.get_num_threads(), "thread")
             console.print(f"{counted(ranks.size, 'process')} share each batch, with {threads} each", soft_wrap=True)

@@ -246,7 +246,14 @@ class Recognition(Task):
                 given = self.inputs.draw(rng, max(1, len(string)))
                 if not self.of.recognises(given):
                     return given, ("no",)
-        return next(self.of.negatives(rng, string, int(rng.geometric(1 - self.edits)))), ("no",)
+        for left in reversed(range(100)):
+            try:
+                return next(self.of.negatives(rng, string, int(rng.geometric(1 - self.edits)))), ("no",)
+            except ValueError:  # of a short string every edit may be in the language: another is drawn
+                if not left:
+                    raise
+                string = self.of.sample(rng, size)
+        raise AssertionError
 
 
 def _unlinked(linked: tuple[Any, ...]) -> Iterator[str]:

@@ -72,13 +72,18 @@ def save(run: Run) -> None:
         clock=run.clock,
         meter=run.meter,
         metrics=run.metrics.length if run.metrics else 0,
-        vocabulary=run.model.vocabulary.to_json().decode() if "started_from" in run.origin else None,
+        vocabulary=run.model.vocabulary.to_json().decode() if _needs_vocabulary(run.origin) else None,
     )
     arrays = {name: t.detach().numpy() for name, t in tensors.items()}
     with run.timed("save"):
         save_checkpoint(run.folder, run.clock.step, arrays, msgspec.to_builtins(state))
         with run.best_weights():
             write_model(run.folder, run.saved_config(), run.model.vocabulary, run.model.tensors())
+
+
+def _needs_vocabulary(origin: dict[str, Any]) -> bool:
+    """Return whether the data alone does not tell the vocabulary of a run: another model or file has a part in it."""
+    return "started_from" in origin or bool((origin.get("data") or {}).get("tokenizer"))
 
 
 def resume(run: Run) -> None:

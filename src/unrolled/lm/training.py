@@ -19,7 +19,7 @@ from unrolled.config.training import TrainingConfig
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.sharing import Alone
 from unrolled.lm import gradients, run_state
-from unrolled.lm.callbacks import Callback
+from unrolled.lm.callbacks import Callback, TensorBoard
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.parallel.joining import join
 from unrolled.lm.run import Result, Run
@@ -71,6 +71,8 @@ def train(
     """
     config, ranks = config or TrainingConfig(), ranks or join()
     callbacks = callbacks if ranks.first else ()
+    if ranks.first and config.tensorboard and out is not None:
+        callbacks = [*callbacks, TensorBoard()]
     with ExitStack() as stack, torch.inference_mode(False), torch.enable_grad():  # whatever the caller's modes are
         stack.enter_context(ranks.reporting())
         for callback in callbacks:

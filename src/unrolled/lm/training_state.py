@@ -36,7 +36,7 @@ class RunConfiguration(msgspec.Struct):
     framed: bool
 
 
-class TrainingState(msgspec.Struct, forbid_unknown_fields=True):
+class TrainingState(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """All that the next step depends on, beside tensors."""
 
     config: dict[str, Any]

@@ -18,6 +18,7 @@ from unrolled.lm.callbacks import Callback
 from unrolled.lm.model import SequenceModel
 from unrolled.lm.run import TrainingDiverged
 from unrolled.lm.training import train_within
+from unrolled.saved.atomic_files import write_file
 from unrolled.saved.vocabulary import Text
 from unrolled.views.gradients import gradients
 from unrolled.views.jacobians import largest_singular_value
@@ -68,6 +69,13 @@ class LagGradients(Callback):
     def norms(self) -> NDArray[Any]:
         """|dL / dh_(T-k)| in nats per unit at each recorded step, for lags k = 0, 1 ... in columns, (N, K + 1)."""
         return np.array(self._norms)
+
+    def on_train_begin(self, run: Run) -> None:
+        """Take the records of steps that a resumed run will do again out of the file."""
+        if self.path is not None and run.clock.step and self.path.exists():
+            lines = self.path.read_text("utf-8").splitlines(keepends=True)
+            kept = (line for line in lines if json.loads(line)["step"] <= run.clock.step)
+            write_file(self.path, "".join(kept).encode())
 
     def on_log(self, run: Run, line: dict[str, Any]) -> None:
         """Record one line."""
