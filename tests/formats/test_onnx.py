@@ -64,25 +64,6 @@ def test_onnxruntime_computes_what_the_layers_do(name, tmp_path):
                 close(ragged[1 + k], cut)
 
 
-@pytest.mark.parametrize("name", ["LSTM-initial", "GRU-two-ways", "projected", "mixed", "LSTM_PEEPHOLE-3-5"])
-def test_states_go_from_one_call_to_the_next(name, tmp_path):
-    network = NETWORKS[name]
-    to_onnx(network, tmp_path / "model.onnx")
-    run, x = session(tmp_path / "model.onnx"), drawn(network, 7, 3)
-    names = [each.name for each in run.get_outputs()]
-    first = dict(zip(names, run.run(None, {"input": x[:4]}), strict=True))
-    states = {name.replace("_n", "_0"): s for name, s in first.items() if name != "output"}
-    assert {"h_0", "h_0_l0"} & states.keys()
-    second = run.run(["output"], {"input": x[4:], **states})[0]
-    whole = run.run(["output"], {"input": x})[0]
-    if all(layer.D == 1 for layer in network.layers):
-        close(np.concatenate([first["output"], second]), whole)
-    else:
-        module = module_of(network)
-        _, ends = module(torch.from_numpy(x[:4]))
-        close(second, module(torch.from_numpy(x[4:]), ends)[0])
-
-
 @pytest.mark.parametrize("options", [{}, {"lengths": False}, {"states": False}, {"lengths": False, "states": False}])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_written_file_is_read_back_to_the_bit(name, options, tmp_path):

@@ -114,6 +114,10 @@ def _layer(
         c_n = op.Constant(value_floats=[])
     if W_rh is not None:
         y, h_n = op.MatMul(y, W_rh), op.MatMul(h_n, W_rh)
+    if lengths is not None and h_0 is not None:  # a row of no steps keeps its state, which ONNX's layers make zero
+        empty = op.Unsqueeze(op.Equal(lengths, op.Constant(value_int=0)), op.Constant(value_ints=[0, 2]))  # (1, B, 1)
+        h_n = op.Where(empty, h_0, h_n)
+        c_n = c_n if c_0 is None else op.Where(empty, c_0, c_n)
     # (T, D, B, P) becomes (T, B, D*P), or (B, T, D*P)
     y = op.Reshape(
         op.Transpose(y, perm=[2, 0, 1, 3] if batch_first else [0, 2, 1, 3]), op.Constant(value_ints=[0, 0, -1])

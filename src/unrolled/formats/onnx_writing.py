@@ -118,6 +118,7 @@ class GraphWriter:
 
     def _layer(self, x: str, number: int, layer: Layer, before: list[str]) -> tuple[str, list[str]]:
         """Write one layer; return its output (T, B, D*P), and the states after it, (D, B, P) and (D, B, H)."""
+        begun = [*before]
         where, D = f"layer{number}", layer.D
         op, activations = NODES[layer.kind]
 
@@ -160,6 +161,11 @@ class GraphWriter:
         y, *after = names
         if layer.is_projected:
             y, after[0] = (self.node("MatMul", each, W_rh, where=where) for each in (y, after[0]))
+        if self.lengths:  # a row of no steps keeps its state, which ONNX's layers make zero
+            empty = self.node("Less", self.lengths, self.constant("one", np.int32(1)), where=where)
+            empty = self.node("Unsqueeze", empty, self.integers(0, 2), where=where)  # (1, B, 1)
+            pairs = zip(begun, after, strict=True)
+            after = [self.node("Where", empty, s, end, where=where) if s else end for s, end in pairs]
         if D == 1:
             return self.node("Squeeze", y, self.integers(1), where=where), after
         y = self.node("Transpose", y, perm=(0, 2, 1, 3), where=where)
@@ -170,9 +176,11 @@ class GraphWriter:
         head = self.network.head
         if head is None:
             return x
-        if head.when == "last" and self.network.layers[-1].D == 2:
-            ways = [self.node("Gather", h, self.constant(f"way{k}", np.int64(k)), axis=0) for k in range(2)]
-            x = self.node("Concat", *ways, axis=-1)
+        top = self.network.layers[-1]
+        if head.when == "last" and (top.D == 2 or (self.lengths and not top.is_projected)):  # whose Y is read back
+            ways = range(top.D)
+            parts = [self.node("Gather", h, self.constant(f"way{k}", np.int64(k)), axis=0) for k in ways]
+            x = parts[0] if len(parts) == 1 else self.node("Concat", *parts, axis=-1)
         elif head.when != "each" and self.lengths:
             ends = self.node("Sub", self.node("Cast", self.lengths, to=7), self.integers(1))  # INT64
             ends = self.node("Unsqueeze", ends, self.integers(1))
