@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "saved_network.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -15,6 +11,7 @@
 
 #include "json.h"
 #include "sha256.h"
+#include "whole_file.h"
 
 namespace unrolled {
 namespace {
@@ -29,33 +26,6 @@ constexpr double kLargestNumber = 127, kSmallestProduct = 1e-30;
 [[noreturn]] void refuse(const std::string& file, const std::string& what) {
   throw std::runtime_error(file + ": " + what);
 }
-
-class File {
- public:
-  explicit File(const std::string& path) : number_(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)) {}
-  ~File() {
-    if (number_ >= 0) ::close(number_);
-  }
-  File(const File&) = delete;
-
-  // Its bytes, or nothing if it is missing or no file; a pipe would wait, and a device might never end.
-  std::optional<std::string> bytes() const {
-    struct stat found{};
-    if (number_ < 0 || ::fstat(number_, &found) != 0 || !S_ISREG(found.st_mode)) return {};
-    std::string data(static_cast<std::size_t>(found.st_size), '\0');
-    std::size_t at = 0;
-    while (at < data.size()) {
-      const ssize_t n = ::read(number_, data.data() + at, data.size() - at);
-      if (n <= 0) break;
-      at += static_cast<std::size_t>(n);
-    }
-    data.resize(at);
-    return data;
-  }
-
- private:
-  int number_;
-};
 
 // How often a folder is read that is saved anew all the while.
 constexpr int kReads = 100;

@@ -130,7 +130,7 @@ RANKS = [
     ],
     ["layer_call.h", "step.h", "number_types.h", "numpy_array.h"],
     ["stepper.h", "elementwise.h", "json.h", "sha256.h"],
-    ["stepper_arrays.h", "saved_network.h", "json.cpp", "sha256.cpp"],
+    ["stepper_arrays.h", "saved_network.h", "whole_file.h", "json.cpp", "sha256.cpp"],
     ["saved_network.cpp"],
     ["c_interface.cpp"],
     ["bindings.cpp"],

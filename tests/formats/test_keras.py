@@ -384,13 +384,6 @@ def test_weights_that_are_no_network_are_refused(change, said, tmp_path):
         from_keras(path)
 
 
-def test_weights_of_layers_whose_order_cannot_be_seen_are_refused(tmp_path):
-    model = keras.Sequential([keras.Input((None, 4)), L.LSTM(4, return_sequences=True), L.GRU(4)])
-    model.save_weights(tmp_path / "model.weights.h5")
-    with pytest.raises(FormatError, match="more than one order of its layers fits: "):
-        from_keras(tmp_path / "model.weights.h5")
-
-
 def test_old_model_of_another_keras_is_refused(tmp_path):
     (tmp_path / "old.h5").write_bytes(hdf5(lambda file: file.create_group("model_weights")))
     with pytest.raises(FormatError, match=r"old\.h5: has no group layers; expected weights of Keras 3"):
