@@ -51,7 +51,7 @@ def natural(name: str) -> list[tuple[int, str]]:
     >>> sorted(["cell_10", "cell_9"], key=natural)
     ['cell_9', 'cell_10']
     """
-    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
+    return [(int(part[:9]), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
 
 
 def in_order(

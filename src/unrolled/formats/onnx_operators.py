@@ -280,9 +280,8 @@ def of_ends(op: str, taken: list[Value | None], attributes: dict[str, Any], outp
     if op == "Concat" and all(isinstance(each, Ends) and each.axis == attributes["axis"] for each in taken):
         rows = tuple(row for each in taken if isinstance(each, Ends) for row in each.rows)
         return [Ends(rows, attributes["axis"])]
-    if (
-        op == "Where" and isinstance(taken[0], Const) and isinstance(taken[2], Ends)
-    ):  # rows of no steps: none by default
+    if op == "Where" and isinstance(taken[0], Const) and isinstance(taken[2], Ends):
+        # What rows of no steps keep; with the lengths that are the default there are none.
         return [other if taken[0].array.any() else taken[2]] * outputs
     if not isinstance(ends, Ends) or any(not isinstance(each, Const) for each in taken[1:] if each is not None):
         return [other] * outputs

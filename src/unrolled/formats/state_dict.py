@@ -6,7 +6,7 @@ import re
 from itertools import pairwise, permutations
 from typing import Any, NamedTuple
 
-from unrolled.formats.assembly import may_stand_before
+from unrolled.formats.assembly import may_stand_before, natural
 from unrolled.notation import CELLS, WEIGHTS, Kind, Weights, stored_name
 from unrolled.saved.atomic_files import Tensors
 from unrolled.saved.network import Array, Head, Layer, Network, When
@@ -92,7 +92,7 @@ def _in_order(modules: dict[str, int], tensors: Tensors) -> list[str]:
     """
     found = sorted(modules)
     if len({re.sub(r"[0-9]+", "#", prefix) for prefix in found}) <= 1:
-        return sorted(found, key=lambda prefix: [int(digits[:9]) for digits in re.findall(r"[0-9]+", prefix)])
+        return sorted(found, key=natural)
     widths = {prefix: _widths(tensors, prefix, modules[prefix]) for prefix in found}
     fitting = [
         order
