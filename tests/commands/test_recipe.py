@@ -91,9 +91,15 @@ def test_folders_are_named_after_the_data_and_none_is_written_twice(text, steady
     assert made == {"my text", "my text-2", "my text-3", "stdin"}
     (tmp_path / "books" / "in").mkdir(parents=True)
     (tmp_path / "books" / "a.txt").write_text(TEXT)
-    for named, cwd in (("books/*.txt", tmp_path), ("..", tmp_path / "books" / "in")):
-        assert unrolled("train", named, "--max-steps", "1", cwd=cwd).returncode == 0
-        assert (cwd / "runs" / "books" / "model.safetensors").exists()
+    (tmp_path / "link.txt").symlink_to("books/a.txt")
+    named = {
+        "books/*.txt": (tmp_path, "books"),
+        "..": (tmp_path / "books" / "in", "books"),
+        "link.txt": (tmp_path, "link"),
+    }
+    for data, (cwd, name) in named.items():
+        assert unrolled("train", data, "--max-steps", "1", cwd=cwd).returncode == 0
+        assert (cwd / "runs" / name / "model.safetensors").exists()
     models = {(tmp_path / "runs" / name / "model.safetensors").read_bytes() for name in made - {"stdin"}}
     assert len(models) == 1  # a run of given steps is the same each time
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -195,7 +196,7 @@ _UNNAMED = re.compile(r"[*?\[\]]+")
 
 def _new_name(sources: list[str]) -> Path:
     """Return a folder in runs/ that does not exist, named after the data."""
-    path = Path(sources[0]).resolve()  # ".." too has a name
+    path = Path(os.path.abspath(sources[0]))  # ".." too has a name, and a link keeps its own
     stems = (_UNNAMED.sub("", part) for part in (path.stem, *(parent.name for parent in path.parents)))
     name = "stdin" if sources[0] == inputs.STANDARD_INPUT else next(filter(None, stems), "data")
     names = (f"runs/{name}{f'-{k}' if k > 1 else ''}" for k in itertools.count(1))
