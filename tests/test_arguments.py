@@ -22,8 +22,8 @@ import torch
 from unrolled import corpus as corpora
 from unrolled import languages, nn, runtime
 from unrolled.corpus import baselines
-from unrolled.export import to_c, to_html, to_hub, to_nam
-from unrolled.imports import from_torch
+from unrolled.export import to_c, to_equinox, to_flax, to_html, to_hub, to_keras, to_nam
+from unrolled.imports import from_equinox, from_flax, from_keras, from_torch
 from unrolled.lab import golden
 from unrolled.lab.predictors import ModelPredictor
 from unrolled.languages import metrics
@@ -103,6 +103,13 @@ def calls(folder: Path) -> dict[str, Call]:
     predictor = ModelPredictor(SequenceModel(ModelConfig(cell="lstm", hidden_size=4), Vocabulary("ab")))
     lstm = nn.LSTM(3, 4)
     plugin = torch.nn.Sequential(nn.LSTM(1, 4), torch.nn.Linear(4, 1))
+    told = {"kind": "LSTM", "embedding": None, "head": None, "when": "each"}
+    arrays = {
+        write: folder / f"model.{end}"
+        for write, end in ((to_flax, "npz"), (to_equinox, "eqx"), (to_keras, "weights.h5"))
+    }
+    for write, path in arrays.items():
+        write(nn.LSTM(3, 4), path)
     weights = folder / "weights.pt"
     torch.save(torch.nn.LSTM(3, 4).state_dict(), weights)
     loaded, saved = runtime.load(network), folder / "saved"
@@ -118,9 +125,12 @@ def calls(folder: Path) -> dict[str, Call]:
         "unrolled.export.to_html": Call(on(to_html, network, folder / "m.html"), {"weights": "int8", "name": "m"}),
         "unrolled.export.to_hub": Call(on(to_hub, network, folder / "hub", overwrite=True), {"license": "mit"}),
         "unrolled.export.to_nam": Call(on(to_nam, plugin, folder / "m.nam"), {"sample_rate": 48_000.0}),
-        "unrolled.imports.from_torch": Call(
-            on(from_torch, weights), {"kind": "LSTM", "embedding": None, "head": None, "when": "each"}
+        "unrolled.imports.from_equinox": Call(
+            on(from_equinox, arrays[to_equinox]), {name: value for name, value in told.items() if name != "kind"}
         ),
+        "unrolled.imports.from_flax": Call(on(from_flax, arrays[to_flax]), told),
+        "unrolled.imports.from_keras": Call(on(from_keras, arrays[to_keras]), told),
+        "unrolled.imports.from_torch": Call(on(from_torch, weights), told),
         "unrolled.saved.narrow.narrowed": Call(on(narrow.narrowed, network), {"weights": "int8"}),
         "unrolled.corpus.prepare": Call(
             lambda **given: corpora.prepare(iter([["a", "b"]] * 99), folder / "prepared", **given), {"processes": 1}

@@ -8,7 +8,7 @@ import torch
 
 from tests.commands.command_line import contents, refusal, unrolled
 from tests.saved.networks import networks
-from unrolled import imports, runtime
+from unrolled import runtime
 from unrolled.export import to_flax, to_onnx
 from unrolled.formats.network_of import FormatError
 from unrolled.formats.text import with_vocabulary
@@ -140,13 +140,34 @@ def test_framed_is_refused_where_the_file_says_itself_what_its_text_is(tmp_path)
     assert not (tmp_path / "run").exists()
 
 
-def test_what_only_python_can_be_told_is_said_with_the_line_to_type(tmp_path):
-    torch.save(torch.nn.RNN(3, 5).state_dict(), tmp_path / "rnn.pt")
-    said = refusal(1, "import", tmp_path / "rnn.pt", "--out", tmp_path / "run")
-    assert "say kind='RNN_TANH' or 'RNN_RELU'; this command cannot, but Python can: save_network('" in said
-    line = said.split("Python can: ")[1].split(", of unrolled")[0].replace("...", "kind='RNN_RELU'")
-    eval(line, {"save_network": save_network, "from_torch": imports.from_torch})
-    assert load_network(tmp_path / "run").layers[0].kind == "RNN_RELU"
+class Forecaster(torch.nn.Module):
+    """Its state_dict does not say whether `fc` stands before or after the cells, nor what they compute."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.cells = torch.nn.Linear(5, 3), torch.nn.RNN(3, 5, nonlinearity="relu")
+
+
+def test_what_a_file_does_not_say_is_asked_for_in_words_that_can_be_typed(tmp_path):
+    torch.save(Forecaster().state_dict(), tmp_path / "x.pt")
+    said = refusal(1, "import", tmp_path / "x.pt", "--out", tmp_path / "run")
+    assert said.endswith("say --cell RNN_TANH or --cell RNN_RELU")
+    told = ["--cell", "RNN_RELU"]
+    said = refusal(1, "import", tmp_path / "x.pt", "--out", tmp_path / "run", *told)
+    assert said.endswith("say --head fc")
+    told += [*said.rpartition("; say ")[2].split(), "--when", "last", "--softmax"]
+    done = unrolled("import", tmp_path / "x.pt", "--out", tmp_path / "run", *told)
+    assert done.returncode == 0, done.stderr.decode()
+    network = load_network(tmp_path / "run")
+    assert network.layers[0].kind == "RNN_RELU"
+    assert (network.head.when, network.head.softmax) == ("last", True)
+
+
+def test_what_a_file_says_itself_is_not_told(tmp_path):
+    pytest.importorskip("onnx", reason="needs [onnx]")
+    to_onnx(NETWORKS["GRU-3-5"], tmp_path / "gru.onnx")
+    said = refusal(2, "import", tmp_path / "gru.onnx", "--out", tmp_path / "run", "--head", "fc")
+    assert "--head fc: a file of ONNX says this itself; leave it out" in said
 
 
 def test_import_does_not_replace_a_model_unasked(file, tmp_path):

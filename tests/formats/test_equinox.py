@@ -106,8 +106,32 @@ def test_leaves_that_equinox_wrote_are_read(kind, tmp_path):
 def test_leaves_that_fit_with_an_embedding_and_without_one_are_refused(tmp_path):
     layers = (layer("LSTM", 5, 5, bias=False), layer("LSTM", 5, 5, bias=False))
     to_equinox(Network(layers, np.ones((20, 5), np.float32)), tmp_path / "model.eqx")
-    with pytest.raises(FormatError, match="fit with an Embedding and without one; use cells with biases"):
+    with pytest.raises(FormatError, match=r"does not say how its parts follow each other: .* say head='4', or head=''"):
         from_equinox(tmp_path / "model.eqx")
+    assert from_equinox(tmp_path / "model.eqx", head="").embedding.shape == (20, 5)
+    assert from_equinox(tmp_path / "model.eqx", head="4").embedding is None
+
+
+def test_linear_before_the_cells_is_no_embedding_and_a_learned_state_no_head(tmp_path):
+    cells = [np.ones(shape, np.float32) for shape in ((20, 5), (20, 5), (20,))]
+    for leaves, said, told in (
+        (
+            [np.ones((5, 9), np.float32), *cells],
+            "is '0' -> '1', which no network here is",
+            {"embedding": "", "head": ""},
+        ),
+        ([np.ones((5, 5), np.float32), *cells], "say embedding='0'", {"embedding": "0"}),
+        ([*cells, np.ones((1, 5), np.float32)], "its parts do not fit|say head=''", {"head": "3"}),
+    ):
+        (tmp_path / "x.eqx").write_bytes(saved(*leaves))
+        with pytest.raises(FormatError, match=said):
+            from_equinox(tmp_path / "x.eqx")
+        rnn = ["1"] if leaves[0] is not cells[0] else ["0"]
+        network = from_equinox(tmp_path / "x.eqx", rnn=rnn, **told)
+        assert (network.embedding is not None, network.head is not None) == (
+            bool(told.get("embedding")),
+            bool(told.get("head")),
+        )
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -130,20 +154,20 @@ LSTM = (np.ones((20, 3), "f"), np.ones((20, 5), "f"))
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"", "are not an Embedding, LSTMCells or GRUCells"),
+        (b"", "are no LSTMCells or GRUCells with an Embedding"),
         (b"\x93NUMPY\x01\x00", "leaf at byte 0: damaged, or no array"),
         (saved(*LSTM)[:-1], r"leaf at byte 368: cut off: \(20, 5\) of float32 is more than its 399 bytes"),
         (saved(*LSTM).replace(b"(20, 5)", b"(2**9,)"), "leaf at byte 368: damaged, or no array"),
         (saved(*LSTM).replace(b"(20, 5), }   ", b"(999999999999,), }"), "leaf at byte 368: damaged|cut off"),
         (saved(*LSTM, np.array([{}], object)), "of object, expected one of numbers; nothing else is read"),
         (saved(*LSTM, np.ones(20, int)), "is int64, expected float16, float32 or float64"),
-        (saved(*LSTM, np.ones(19, "f")), r"leaves \(20, 3\), \(20, 5\), \(19,\) are not an Embedding"),
+        (saved(*LSTM, np.ones(19, "f")), r"leaves \(20, 3\), \(20, 5\), \(19,\) are no LSTMCells"),
         (
             saved(np.ones((15, 3), "f"), np.ones((15, 5), "f"), np.ones(15, "f")),
-            "are not an Embedding, LSTMCells or GRUCells",
+            "are no LSTMCells or GRUCells with an Embedding",
         ),
         (saved(*LSTM, np.full(20, np.nan, "f")), "has 20 non-finite numbers"),
-        (saved(*LSTM, np.ones((7, 6), "f")), r"head: W is \(7, 6\), expected"),
+        (saved(*LSTM, np.ones((7, 6), "f")), r"its parts do not fit each other: '0' \(LSTM, 3 to 5\), '2' \(6 to 7\)"),
     ],
 )
 def test_leaves_that_are_no_network_are_refused(data, said, tmp_path):

@@ -125,10 +125,11 @@ def test_parameters_of_a_compact_linen_module_are_read(tmp_path):
     module, ids = Compact(), np.random.default_rng(0).integers(0, 7, (5, 3))
     variables = random_like(jax.eval_shape(module.init, jax.random.key(0), ids.T))
     write_arrays(tmp_path / "x.npz", flatten_dict(variables, sep="/"))
-    with pytest.warns(
-        UserWarning, match="2 layers of equal size read as the two directions of 1 layer, which names do"
-    ):
-        network = from_flax(tmp_path / "x.npz")
+    with pytest.raises(FormatError, match="does not say how its parts follow each other") as error:
+        from_flax(tmp_path / "x.npz")
+    told = str(error.value).rpartition("; say ")[2]
+    assert "'GRUCell_0+GRUCell_1'" in told
+    network = eval(f"from_flax(path, {told})", {"from_flax": from_flax, "path": tmp_path / "x.npz"})
     assert [each.kind for each in network.layers] == ["LSTM", "LSTM", "GRU", "RNN_TANH"]
     found = np.swapaxes(np.asarray(module.apply(variables, ids.T)), 0, 1)
     np.testing.assert_allclose(found, outputs(network, ids), atol=1e-5)
@@ -179,11 +180,14 @@ GRU = "params/layers_0/cell/"
         (lambda a: a.update({f"{GRU}hn/bias": np.ones(4, "f")}), r"x.npz: layers_0/cell: b_hh is \(14,\)"),
         (
             lambda a: a.update({"params/conv/kernel": np.ones((5, 5))}),
-            "head .*is no cell, expected one embedding before",
+            r"is 'layers_0/cell' -> 'conv' -> 'head', which no network here is.*, rnn=\['layers_0/cell'\]",
         ),
-        (lambda a: a.update({"params/norm/scale": np.ones(5)}), r"norm/scale is \(5,\), expected a kernel"),
-        (lambda a: a.update({"params/head/kernel": np.ones((6, 5), "f")}), "its layers do not fit each other"),
-        (lambda a: [a.pop(k) for k in [*a] if "head" not in k], "no parameters of an LSTMCell, GRUCell or SimpleCell"),
+        (
+            lambda a: a.update({"params/norm/scale": np.ones(5)}),
+            r"it also holds 'norm/scale', .* say embedding='', rnn=\[.*\], head='head'",
+        ),
+        (lambda a: a.update({"params/head/kernel": np.ones((6, 5), "f")}), "its parts do not fit each other"),
+        (lambda a: [a.pop(k) for k in [*a] if "head" not in k], "has no recurrent layer; it holds"),
         (
             lambda a: a.update({k: v.astype(float) for k, v in a.items() if "head" in k}),
             "is float64, expected one type",
@@ -206,7 +210,9 @@ def test_layers_of_other_names_whose_order_cannot_be_seen_are_refused(tmp_path):
         to_flax(Network((layer("LSTM", 5, 5, seed=seed),)), tmp_path / "one.npz")
         arrays |= {k.replace("layers_0", name): w for k, w in read_arrays(tmp_path / "one.npz").items()}
     write_arrays(tmp_path / "x.npz", arrays)
-    with pytest.raises(FormatError, match="more than one order of its layers fits: 'lower/cell"):
+    with pytest.raises(
+        FormatError, match=r"say rnn=\['lower/cell', 'upper/cell'\], or rnn=\['upper/cell', 'lower/cell'\]"
+    ):
         from_flax(tmp_path / "x.npz")
 
 
@@ -215,20 +221,45 @@ def test_other_end_of_a_name_is_refused(tmp_path):
         to_flax(NETWORKS["GRU-3-5"], tmp_path / "x.msgpack")
 
 
-def test_stack_that_may_be_two_directions_is_said_and_a_square_dense_layer_is_not_taken(tmp_path):
+@pytest.mark.parametrize("first", ["cell", "dense"])
+def test_stack_that_may_be_two_directions_and_a_dense_layer_that_may_stand_before_are_asked_for(first, tmp_path):
     class Stack(nn.Module):
-        dense_first: bool = False
-
         @nn.compact
         def __call__(self, x):
-            x = nn.Dense(5)(x) if self.dense_first else nn.RNN(nn.OptimizedLSTMCell(5))(x)
+            x = nn.Dense(5)(x) if first == "dense" else nn.RNN(nn.OptimizedLSTMCell(5))(x)
             return nn.RNN(nn.OptimizedLSTMCell(5))(x)
 
-    for first, said in (
-        (False, "read as 2 layers one upon the other, though"),
-        (True, "Dense_0 may be the head or a dense"),
-    ):
-        variables = random_like(jax.eval_shape(Stack(first).init, jax.random.key(0), np.zeros((2, 3, 5), np.float32)))
-        write_arrays(tmp_path / "x.npz", flatten_dict(variables, sep="/"))
-        with pytest.warns(UserWarning, match=said) if not first else pytest.raises(FormatError, match=said):
-            from_flax(tmp_path / "x.npz")
+    x = np.random.default_rng(0).normal(size=(2, 3, 5)).astype(np.float32)
+    variables = random_like(jax.eval_shape(Stack().init, jax.random.key(0), x))
+    write_arrays(tmp_path / "x.npz", flatten_dict(variables, sep="/"))
+    said = {
+        "cell": "LSTMCell_0', 'OptimizedLSTMCell_1'], or rnn=['OptimizedLSTMCell_0+OptimizedLSTMCell_1']",
+        "dense": "it may be 'Dense_0' -> 'OptimizedLSTMCell_0', which no network here is; say head='Dense_0'",
+    }
+    with pytest.raises(FormatError, match=re.escape(said[first])):
+        from_flax(tmp_path / "x.npz")
+    if first == "cell":
+        network = from_flax(tmp_path / "x.npz", rnn=["OptimizedLSTMCell_0", "OptimizedLSTMCell_1"])
+        np.testing.assert_allclose(
+            outputs(network, np.swapaxes(x, 0, 1)), np.swapaxes(Stack().apply(variables, x), 0, 1), atol=1e-5
+        )
+
+
+def test_what_no_array_shows_can_be_told(tmp_path):
+    """A classifier that reads one-hot symbols, whose SimpleCell has ReLU."""
+
+    class Classifier(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            h = nn.RNN(nn.SimpleCell(5, activation_fn=jax.nn.relu))(x)
+            return jax.nn.softmax(nn.Dense(2)(h[:, -1]))
+
+    ids = np.random.default_rng(0).integers(0, 7, (6, 3))
+    x = np.eye(7, dtype=np.float32)[ids.T]
+    variables = random_like(jax.eval_shape(Classifier().init, jax.random.key(0), x))
+    write_arrays(tmp_path / "x.npz", flatten_dict(variables, sep="/"))
+    network = from_flax(tmp_path / "x.npz", kind="RNN_RELU", when="last", softmax=True, one_hot=True)
+    np.testing.assert_allclose(outputs(network, ids), np.asarray(Classifier().apply(variables, x)), atol=1e-5)
+    to_flax(NETWORKS["GRU-3-5"], tmp_path / "gru.npz")
+    with pytest.raises(FormatError, match="kind='RNN_TANH', but the weights are those of GRU"):
+        from_flax(tmp_path / "gru.npz", kind="RNN_TANH")

@@ -96,7 +96,8 @@ def test_network_comes_back_from_weights_with_a_plain_head(name, tmp_path):
     to_keras(network, tmp_path / "model.weights.h5")
     head = network.head and Head(network.head.W, network.head.b)
     plain = Network(network.layers, network.embedding, network.one_hot, head)
-    found = from_keras(tmp_path / "model.weights.h5")
+    # without its place the dense layer of a network that gives as many numbers as it reads may stand before the others
+    found = from_keras(tmp_path / "model.weights.h5", head="dense" if head else None)
     assert described(found) == described(plain)
     x = inputs(network)
     vectors = np.eye(network.I)[x] if network.one_hot else x
@@ -373,7 +374,7 @@ def test_arrays_that_lie_or_are_elsewhere_are_refused(change, said, tmp_path):
         (lambda f: f.update({f"{CELL}/2": np.ones((2, 14), "f")}), r"its bias is \(2, 14\), expected \(2, 15\)"),
         (
             lambda f: f.update({"layers/conv1d/vars/0": np.ones(3, "f")}),
-            "layers/conv1d has arrays but is no layer of a",
+            "it also holds 'conv1d', which is no part of a network here",
         ),
     ],
 )

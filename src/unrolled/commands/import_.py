@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
@@ -13,8 +13,8 @@ from unrolled.commands import Flag, WrongUse, command, examples
 from unrolled.commands.console import printable
 from unrolled.commands.export import size_of
 from unrolled.config.data import SymbolKind
-from unrolled.config.options import option, typed
-from unrolled.formats.registry import FORMATS, format_of
+from unrolled.config.options import named_as_flags, option, options, typed
+from unrolled.formats.registry import FORMATS, Format, format_of
 from unrolled.notation import cell_name
 from unrolled.words import counted, sized
 
@@ -25,16 +25,18 @@ if TYPE_CHECKING:
     from unrolled.saved.vocabulary import Vocabulary
 
 READ = {name: each for name, each in FORMATS.items() if each.reads}
-if TYPE_CHECKING:
-    From: TypeAlias = str
-else:
-    From = Literal[tuple(READ)]
 #: What a head reads, as it is said.
 STEPS = {
     "each": "after each step",
     "last": "after the last step",
     "last_output": "from the output at the last step",
 }
+if TYPE_CHECKING:
+    From: TypeAlias = str
+    Step: TypeAlias = str
+else:
+    From = Literal[tuple(READ)]
+    Step = Literal[tuple(STEPS)]
 
 
 def _listed() -> str:
@@ -69,6 +71,13 @@ def import_(
     symbols: str | None = None,
     kind: SymbolKind | None = None,
     framed: Flag = False,
+    embedding: str | None = None,
+    rnn: list[str] | None = None,
+    head: str | None = None,
+    cell: Literal["RNN_TANH", "RNN_RELU"] | None = None,
+    when: Step = "each",
+    softmax: Flag = False,
+    one_hot: Flag = False,
     overwrite: Flag = False,
 ) -> None:
     r"""Read a network trained elsewhere, and write it as a model folder.
@@ -80,6 +89,13 @@ def import_(
             end.
         kind: What a symbol is; with --symbols, by default "symbols", separated by spaces.
         framed: The network learned sequences that end with EOS, not one stream.
+        embedding: Name of the embedding in a file that does not say which part is what; '' for none.
+        rnn: Name of a recurrent part, once for each, lowest first; A+B for the two directions of one layer.
+        head: Name of the head; '' for none.
+        cell: What an RNN computes, where a file does not say it.
+        when: What the head reads: each step, h after the last step, or the output at the last step.
+        softmax: A softmax follows the head.
+        one_hot: Symbols are read as one-hot vectors.
         overwrite: Replace a model that is already there.
     """
     from unrolled import imports
@@ -90,13 +106,17 @@ def import_(
         raise WrongUse(f"{option('vocabulary')} says all of the symbols; leave {option('symbols')} and --kind out")
     if kind is not None and symbols is None:
         raise WrongUse(f"{option('kind', kind)} says how {option('symbols')} is read; give both")
-    given = _read(vocabulary) if vocabulary else _listed_symbols(symbols, kind) if symbols is not None else None
+    text = _read(vocabulary) if vocabulary else _listed_symbols(symbols, kind) if symbols is not None else None
     found = READ[format] if format else format_of(file)
     if found is None:
         raise WrongUse(f"{file} is of no format known here; say which with --format: {', '.join(READ)}")
-    network = _network(getattr(imports, f"from_{found.name}"), file, out)
-    if given is not None:
-        network = with_vocabulary(network, given, framed=framed)
+    told: dict[str, Any] = {"embedding": embedding, "rnn": rnn, "head": head, "kind": cell, "when": when}
+    given = {name: value for name, value in told.items() if value not in (None, "each")}
+    given |= {name: True for name, value in (("softmax", softmax), ("one_hot", one_hot)) if value}
+    with named_as_flags(renamed={"kind": "cell"}):
+        network = _network(found, getattr(imports, f"from_{found.name}"), file, given)
+    if text is not None:
+        network = with_vocabulary(network, text, framed=framed)
     elif framed and (network.text is None or not network.text.framed):
         of = "is of a network of text" if network.text is None else f"is not what {file} says of its text"
         raise WrongUse(f"--framed {of}; give its --vocabulary or --symbols")
@@ -109,18 +129,12 @@ def import_(
         print(printable(f"  {each}"))
 
 
-def _network(reader: Callable[[Path], Network], file: Path, out: Path) -> Network:
-    """Return what a reader finds; where it asks for one of its arguments, an error that says how to give it."""
-    from unrolled.formats.network_of import FormatError
-
-    try:
-        return reader(file)
-    except FormatError as error:
-        if not any(f"{name}=" in str(error) for name in signature(reader).parameters):
-            raise
-        how = f"save_network({str(out)!r}, {reader.__name__}({str(file)!r}, ...))"
-        where = "of unrolled.imports and unrolled.saved.network_folder"
-        raise FormatError(f"{error}; this command cannot, but Python can: {how}, {where}") from None
+def _network(found: Format, reader: Callable[..., Network], file: Path, given: Mapping[str, Any]) -> Network:
+    """Return what a reader finds with what the user says of the file."""
+    for name in given:
+        if name not in signature(reader).parameters:
+            raise WrongUse(f"{options({name: given[name]})}: a file of {found.title} says this itself; leave it out")
+    return reader(file, **given)
 
 
 def described(network: Network) -> Iterator[str]:

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-_flags = ContextVar("flags", default=False)
+#: The flags of options that have not their own names, where options are named as flags.
+_flags: ContextVar[Mapping[str, str] | None] = ContextVar("flags", default=None)
 
 #: Characters of a value that a message repeats, and values of a list.
 SHOWN, LISTED = 60, 20
@@ -24,12 +25,27 @@ def option(name: str, value: object = None) -> str:
     ...     option("min_count"), option("kind", "bytes"), option("lines", True)
     ('--min-count', '--kind bytes', '--lines')
     """
-    if not _flags.get():
+    renamed = _flags.get()
+    if renamed is None:
         return name if value is None else f"{name}={value!r}"
-    flag = name.replace("_", "-")
+    flag = renamed.get(name, name).replace("_", "-")
+    if isinstance(value, list | tuple):
+        return " ".join(option(name, each) for each in value)
     if isinstance(value, bool):
         return f"--{flag}" if value else f"--no-{flag}"
     return f"--{flag}" if value is None else f"--{flag} {shlex.quote(str(value))}"
+
+
+def options(values: Mapping[str, object]) -> str:
+    """Return several options with their values, as the user writes them.
+
+    >>> options({"rnn": ["a", "b"], "head": "c"})
+    "rnn=['a', 'b'], head='c'"
+    >>> with named_as_flags():
+    ...     options({"rnn": ["a", "b"], "head": "c"})
+    '--rnn a --rnn b --head c'
+    """
+    return (", " if _flags.get() is None else " ").join(option(*each) for each in values.items())
 
 
 def typed(text: str, *, exactly: bool = False) -> str:
@@ -66,9 +82,9 @@ def note_idle(config: Any, whys: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def named_as_flags(flags: bool = True) -> Iterator[None]:
-    """Name options as flags inside the block, or as fields."""
-    before = _flags.set(flags)
+def named_as_flags(flags: bool = True, *, renamed: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Name options as flags inside the block, or as fields; `renamed` are flags that have another name than theirs."""
+    before = _flags.set((renamed or {}) if flags else None)
     try:
         yield
     finally:

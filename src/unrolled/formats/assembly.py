@@ -1,28 +1,144 @@
-"""From the arrays of a file to layers, their order and a network, each checked and named where it does not fit."""
+"""The network that the parts of a file are, where the file does not say how they follow each other.
+
+A state_dict, the arrays of Flax, those of Keras and the leaves of Equinox hold parts, and what joins them is a program
+that is not there.  A network here is a line: each part reads what the one before it gives.  All lines that the widths
+allow are looked for, those too that no network here can be.  One line is the network; of several, none is guessed, and
+the error names them in the words that choose one.
+"""
 
 from __future__ import annotations
 
 import re
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from math import prod
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from unrolled.config.options import listed
+from unrolled.config.checks import check_value
+from unrolled.config.options import brief, listed, option, options
 from unrolled.formats.network_of import FormatError
 from unrolled.notation import Kind, Weights, gate_count
-from unrolled.saved.network import Layer, Network
-from unrolled.words import counted
+from unrolled.saved.network import Head, Layer, Network, When
 
 #: The cells that can be told apart by the number of their gates.
 _SHOWN: tuple[Kind, ...] = ("LSTM", "GRU", "RNN_TANH")
-#: Layers of different names whose orders are tried.
-TRIED = 12
-#: Layers of the deepest network whose order is looked for.
-DEEPEST = 400
+#: Parts of the longest line that is looked for, and states of all queues.
+MOST, STATES = 400, 100_000
+#: Lines that a message shows, and parts.
+LINES, SHOWN = 4, 12
+#: Between the names of the two directions of one layer.
+BOTH = "+"
+#: The last piece of a name that only a table has, and words of one that only a head has.
+_TABLE = re.compile(r"emb|.*embed.*")
+_HEAD = {"head", "out", "output", "logits", "classifier", "decoder"}
+
+
+class Told(NamedTuple):
+    """What a caller says of a file that does not say it; a name is "" for a part that is missing, None to be found."""
+
+    embedding: str | None = None
+    rnn: tuple[str, ...] | None = None
+    head: str | None = None
+    kind: Kind | None = None
+    when: When = "each"
+    softmax: bool = False
+    one_hot: bool = False
+
+    @classmethod
+    def checked(cls, *, rnn: str | Sequence[str] | None, **told: Any) -> Told:
+        """Return what a caller says; ValueError or TypeError for what is no such value."""
+        kinds = {"embedding": str | None, "head": str | None, "kind": Kind | None, "when": When}
+        for name, kind in kinds.items():
+            check_value(name, told[name], kind)
+        if not isinstance(rnn, str | Sequence | None) or rnn in ([], ()):
+            raise TypeError(f"rnn is {brief(rnn)}, expected a name or a list of names, or None")
+        names = (rnn,) if isinstance(rnn, str) else rnn if rnn is None else tuple(rnn)
+        for name in names or ():
+            check_value("rnn", name, str)
+        return cls(rnn=names, **told)
+
+    def given(self) -> list[str]:
+        """Return what is told, as the caller writes it."""
+        return [option(name, value) for name, value in self._asdict().items() if value != Told._field_defaults[name]]
+
+    @property
+    def names_all(self) -> bool:
+        """Whether each part of the network is named, so that others may be left out."""
+        return None not in (self.embedding, self.rnn, self.head)
+
+
+class FilePart(NamedTuple):
+    """One part: the layers of a recurrent one, or the matrix (O, I) of a dense one or (V, E) of a table.
+
+    Attributes:
+        name: by which a caller knows it.
+        layers: lowest first; none for a matrix.
+        W, b: the matrix; the bias (O), if there is one.
+        is_table, is_dense: what the matrix may be.
+        is_half: whether it may be one direction of two.
+    """
+
+    name: str
+    layers: tuple[Layer, ...] = ()
+    W: NDArray[Any] | None = None
+    b: NDArray[Any] | None = None
+    is_table: bool = False
+    is_dense: bool = True
+    is_half: bool = False
+
+
+class _Placed(NamedTuple):
+    """A part in a line, and the widths of what it reads, None for symbols, and gives."""
+
+    part: FilePart
+    reads: int | None
+    gives: int
+
+
+def assembled(where: str, holdings: Iterable[Sequence[FilePart]], told: Told, others: Sequence[str] = ()) -> Network:
+    """Return the network that the parts of a file are.
+
+    Args:
+        where: the file, for messages.
+        holdings: the parts; several where arrays can be divided into parts in several ways.  Parts whose names differ
+            in a number alone come in the order of that.
+        told: what the caller says.
+        others: names of what is no part of a network here, and is left out only if each part is named.
+    Raises: FormatError saying what the file holds, and how to choose.
+    """
+    held = [[*parts] for parts in holdings]
+    for parts in held:
+        _check(where, parts, told, alone=len(held) == 1)
+    lines, holds = _lines_of(held, told), _holds(held[0])
+    if not lines:
+        raise FormatError(
+            f"{where}: its parts do not fit each other: {holds}; name those that do, lowest first, with "
+            f"{option('embedding')}, {option('rnn')} and {option('head')}, two directions of one layer as "
+            f"{option('rnn', [f'A{BOTH}B'])}"
+        )
+    ways = [line for line in lines if _is_network(line, halves=True)][:LINES]
+    rest = [_chain(line) for line in lines if not _is_network(line, halves=True)][:LINES]
+    if not ways:
+        embedding, rnn, _ = _roles(lines[0])
+        remedy = f"to read the recurrent part alone, say {options(_named(embedding, rnn, None))}"
+        raise FormatError(f"{where}: is {' or '.join(rest)}, which no network here is: {holds}; {remedy}")
+    if len(lines) > 1 or not _is_network(lines[0]):
+        also = f"; it may be {' or '.join(rest)}, which no network here is" if rest else ""
+        answers = ", or ".join(_answer(line, held, told) for line in ways)
+        raise FormatError(f"{where}: does not say how its parts follow each other: {holds}{also}; say {answers}")
+    unread = [part.name for part in held[0] if part.layers and not _is_told(part.name, told)]
+    if (others or unread) and not told.names_all:
+        remedy = f"to leave it out, say {options(_named(*_roles(lines[0])))}"
+        raise FormatError(
+            f"{where}: it also holds {listed([*others, *unread])}, which is no part of a network here; {remedy}"
+        )
+    return _network(where, lines[0], told)
+
+
+Line = tuple[_Placed, ...]
 
 
 def one_layer(where: str, kind: Kind, weights: Weights) -> Layer:
@@ -54,83 +170,206 @@ def natural(name: str) -> list[tuple[int, str]]:
     return [(int(part[:9]), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
 
 
-def in_order(
-    where: str, layers: Mapping[str, Layer], first: int | None, last: int | None, *, halves: bool = True
-) -> tuple[Layer, ...]:
-    """Return layers bottom first.
+def _check(where: str, parts: list[FilePart], told: Told, *, alone: bool) -> None:
+    """Refuse names that no part has, no recurrent part, and a kind that none has."""
+    recurrent = {part.name for part in parts if part.layers}
+    holds = _holds(parts)
+    if not recurrent:
+        raise FormatError(f"{where}: has no recurrent layer; it holds {holds}")
+    halves = [half for name in told.rnn or () for half in _halves(name, recurrent)]
+    for role, names, there in (
+        ("recurrent layer", halves, recurrent),
+        ("embedding", [told.embedding or None], {part.name for part in parts if part.is_table and not part.layers}),
+        ("head", [told.head or None], {part.name for part in parts if part.is_dense and not part.layers}),
+    ):
+        for name in names:
+            if name is not None and name not in there and alone:
+                raise FormatError(f"{where}: no {role} is named {brief(name)}; it holds {holds}")
+    kinds = {layer.kind for part in parts for layer in part.layers}
+    fits = told.kind in kinds or (told.kind == "RNN_RELU" and "RNN_TANH" in kinds)
+    if told.kind is not None and kinds and not fits:
+        raise FormatError(
+            f"{where}: {option('kind', told.kind)}, but the weights are those of {', '.join(sorted(kinds))}"
+        )
 
-    Layers whose names differ in a number alone are in the order of that; two of one kind and size that cannot stand one
-    upon the other, for then the next does not fit, are the two directions of one.
 
-    Args:
-        where: the file, for messages.
-        layers: by name.
-        first, last: the widths of what the lowest reads and the highest writes, where they are known.
-        halves: whether a layer of two directions may be in the file as two.
+def _halves(name: str, there: set[str]) -> list[str]:
+    return [name] if name in there else name.split(BOTH, 1)
 
-    Raises: FormatError if no order fits, or more than one.
-    Warns: UserWarning where layers of one name may be a stack as well as directions.
+
+def _is_told(name: str, told: Told) -> bool:
+    return told.rnn is None or any(name == each or name in each.split(BOTH, 1) for each in told.rnn)
+
+
+def _chosen(parts: list[FilePart], told: Told) -> list[FilePart]:
+    """Return the parts that the caller means, those of one layer's two directions joined."""
+    if told.rnn is not None:
+        by_name = {part.name: part for part in parts if part.layers}
+        joined = []
+        for name in told.rnn:
+            halves = [by_name[half] for half in _halves(name, set(by_name)) if half in by_name]
+            layers = halves[0].layers if len(halves) == 1 else _joined(halves)
+            if not layers:
+                return []  # other parts of this file, or two that are no directions of one
+            joined.append(FilePart(name, layers))
+        parts = [*joined, *(part for part in parts if not part.layers)]
+    if told.names_all:
+        parts = [part for part in parts if part.layers or part.name in (told.embedding, told.head)]
+    return parts
+
+
+def _joined(halves: Sequence[FilePart]) -> tuple[Layer, ...]:
+    """Return the layer whose two directions two parts are; nothing if they are none."""
+    alike = [(len(half.layers), half.layers[0].kind, half.layers[0].I, half.layers[0].H) for half in halves]
+    if len(halves) != 2 or alike[0] != alike[1] or any(len(h.layers) > 1 or h.layers[0].D > 1 for h in halves):
+        return ()
+    lower, upper = (half.layers[0] for half in halves)
+    return (replace(lower, directions=lower.directions + upper.directions),)
+
+
+def _lines_of(held: list[list[FilePart]], told: Told) -> list[Line]:
+    """Return the first lines of any division that take what names say for certain; if there are none, of all."""
+    chosen = [_chosen(parts, told) for parts in held]
+    for strict in (True, False):
+        if lines := [line for parts in chosen for line in islice(_lines(parts, told, strict), LINES + 1)]:
+            return lines
+    return []
+
+
+def _lines(parts: list[FilePart], told: Told, strict: bool) -> Iterator[Line]:
+    """Yield the lines that parts make, all of them in each; `strict` ones take what names say for certain.
+
+    Those of one name but for its number wait in a queue; a state of all queues that led to nothing is not tried again.
     """
-    queues: dict[str, list[str]] = {}
-    for name in sorted(layers, key=natural):
-        queues.setdefault(re.sub(r"_?\d+", "", name), []).append(name)
-    if len(queues) > 1 and len(layers) > TRIED:
-        raise FormatError(f"{where}: has {len(layers)} layers of different names, so their order cannot be seen")
-    if len(layers) > DEEPEST:
-        raise FormatError(f"{where}: has {len(layers):,} layers, expected {DEEPEST} at most")
-    places = tuple(len(queue) for queue in queues.values())
+    if not parts:
+        return
+    queues: dict[str, list[FilePart]] = {}
+    if told.rnn is not None:  # in the order in which they are told
+        queues[""] = [part for part in parts if part.layers]
+        parts = [part for part in parts if not part.layers]
+    for part in sorted(parts, key=lambda part: natural(part.name)):
+        queues.setdefault(f"/{re.sub(r'_?[0-9]+', '', part.name)}", []).append(part)
+    if max(map(len, queues.values())) > MOST or prod(len(queue) + 1 for queue in queues.values()) > STATES:
+        return
+    dead: set[tuple[tuple[int, ...], int | None]] = set()
 
-    def orders(left: tuple[int, ...], width: int | None) -> Iterator[tuple[Layer, ...]]:
+    def after(left: tuple[int, ...], below: _Placed | None) -> Iterator[Line]:
         if not any(left):
-            if last is None or width == last:
+            if told.head is None or below is None or told.head == ("" if below.part.layers else below.part.name):
                 yield ()
             return
-        for k, names in enumerate(queues.values()):
-            waiting = [layers[name] for name in names[len(names) - left[k] :]]
-            for taken in (1, 2)[: 1 + halves]:
-                layer = _taken(waiting, taken)
-                if layer is not None and (width is None or width == layer.I):
-                    rest = tuple(n - taken * (k == j) for j, n in enumerate(left))
-                    yield from ((layer, *above) for above in orders(rest, layer.width))
+        width = None if below is None else below.gives
+        if (left, width) in dead or (below is not None and _is_head(below, told, strict)):
+            return
+        found = False
+        for k, queue in enumerate(queues.values()):
+            waiting = queue[len(queue) - left[k] :]
+            for placed, taken in _next(waiting, width, told, strict):
+                rest = tuple(n - taken * (k == j) for j, n in enumerate(left))
+                for above in after(rest, placed):
+                    found = True
+                    yield (placed, *above)
+        if not found:
+            dead.add((left, width))
 
-    found = [*islice(orders(places, first), 2)]
-    if len(found) == 1 or (found and len(queues) == 1):  # of one name, the first has the fewest with two directions
-        pairs = len(layers) - len(found[0])
-        if pairs:
-            said = (
-                f"{counted(2 * pairs, 'layer')} of equal size read as the two directions of {counted(pairs, 'layer')}"
-            )
-        elif len(found) > 1:
-            said = f"read as {len(found[0])} layers one upon the other, though two may be the two directions of one"
-        if pairs or len(found) > 1:
-            warnings.warn(f"{where}: {said}, which names do not tell; compare the numbers", stacklevel=2)
-        return found[0]
-    widths = [f"{name} ({layer.I} to {layer.width})" for name, layer in layers.items()]
-    what = "more than one order of its layers fits" if found else "its layers do not fit each other"
-    raise FormatError(f"{where}: {what}: {listed(widths)}; number their names from the input to the output")
+    yield from after(tuple(len(queue) for queue in queues.values()), None)
 
 
-def may_stand_before(name: str, W: NDArray[Any], layers: Sequence[Layer]) -> bool:
-    """Return whether a dense layer W (V, D*P) that is taken for the head of these layers may be one before them.
+def _next(waiting: list[FilePart], width: int | None, told: Told, strict: bool) -> Iterator[tuple[_Placed, int]]:
+    """Yield what the next of a queue may be after a width, None at the beginning, and how many parts that takes."""
+    if not waiting:
+        return
+    part, *more = waiting
+    if part.layers:
+        candidates = [(_Placed(part, part.layers[0].I, part.layers[-1].width), 1)]
+        if more and part.is_half and more[0].is_half and (layers := _joined(waiting[:2])):
+            both = FilePart(f"{part.name}{BOTH}{more[0].name}", layers, is_half=True)
+            candidates.append((_Placed(both, layers[0].I, layers[0].width), 2))
+    else:
+        assert part.W is not None
+        outputs, inputs = part.W.shape
+        is_table = part.name == told.embedding or (strict and part.is_table and _TABLE.fullmatch(_last(part.name)))
+        candidates = []
+        if part.is_table and width is None and told.embedding in (None, part.name):
+            candidates.append((_Placed(part, None, inputs), 1))
+        if part.is_dense and not is_table:
+            candidates.append((_Placed(part, inputs, outputs), 1))
+    for placed, taken in candidates:
+        if width is None or placed.reads == width:
+            yield placed, taken
 
-    One named "head" is the head.
 
-    >>> import numpy as np
-    >>> layer = Layer("RNN_TANH", (Weights(np.eye(2), np.eye(2)),))
-    >>> may_stand_before("fc", np.eye(2), [layer]), may_stand_before("net.head", np.eye(2), [layer])
-    (True, False)
-    """
-    return W.ndim == 2 and W.shape[0] == W.shape[1] == layers[0].I and re.split(r"[./]", name)[-1] != "head"
+def _is_head(placed: _Placed, told: Told, strict: bool) -> bool:
+    """Return whether a part of this name can only be the last."""
+    if placed.part.layers or placed.reads is None:
+        return False
+    return placed.part.name == told.head or (strict and bool(_HEAD & {*re.split("_", _last(placed.part.name))}))
 
 
-def _taken(waiting: list[Layer], count: int) -> Layer | None:
-    """Return the next layer of some, made of one or of two directions; None if there is none."""
-    if len(waiting) < count:
-        return None
-    lower, *upper = waiting[:count]
-    if not upper:
-        return lower
-    alike = [(each.kind, each.I, each.H, each.D) for each in (lower, *upper)]
-    if alike[0] != alike[1] or lower.D == 2:
-        return None
-    return replace(lower, directions=lower.directions + upper[0].directions)
+def _last(name: str) -> str:
+    return re.split(r"[./]", name)[-1].lower()
+
+
+def _is_network(line: Line, *, halves: bool = False) -> bool:
+    """Return whether a network here is such a line; `halves` takes two directions that are guessed."""
+    first = line[0].reads is None
+    middle = line[first:]
+    middle = middle[:-1] if not middle[-1].part.layers else middle
+    guessed = any(BOTH in placed.part.name and placed.part.is_half for placed in middle)
+    return all(placed.part.layers for placed in middle) and bool(middle) and (halves or not guessed)
+
+
+def _roles(line: Line) -> tuple[str | None, list[str], str | None]:
+    names = [placed.part.name for placed in line]
+    embedding = names[0] if line[0].reads is None else None
+    head = None if line[-1].part.layers else names[-1]
+    return embedding, [placed.part.name for placed in line if placed.part.layers], head
+
+
+def _named(embedding: str | None, rnn: list[str], head: str | None) -> dict[str, Any]:
+    return {"embedding": embedding or "", "rnn": rnn, "head": head or ""}
+
+
+def _answer(line: Line, held: list[list[FilePart]], told: Told) -> str:
+    """Return the least that a caller has to say for a line."""
+    names = _named(*_roles(line))
+    for roles in ("head", "embedding", "rnn"), ("embedding", "head"), ("rnn", "head"), ("embedding", "rnn"):
+        for some in [[role] for role in roles] if len(roles) == 3 else [[*roles]]:
+            answer = {role: names[role] for role in some}
+            fuller = told._replace(**answer | ({"rnn": (*answer["rnn"],)} if "rnn" in answer else {}))
+            found = _lines_of(held, fuller)
+            if len(found) == 1 and _is_network(found[0]) and _roles(found[0]) == _roles(line):
+                return options(answer)
+    return options(names)
+
+
+def _chain(line: Line) -> str:
+    return " -> ".join(brief(placed.part.name) for placed in line)
+
+
+def _holds(parts: Sequence[FilePart]) -> str:
+    """Return each part with the widths of what it reads and gives."""
+
+    def held(part: FilePart) -> str:
+        if part.layers:
+            kinds = "/".join(dict.fromkeys(layer.kind for layer in part.layers))
+            return f"{brief(part.name)} ({kinds}, {part.layers[0].I} to {part.layers[-1].width})"
+        assert part.W is not None
+        outputs, inputs = part.W.shape
+        return f"{brief(part.name)} ({f'{inputs} to {outputs}' if part.is_dense else f'{outputs} by {inputs}'})"
+
+    shown = ", ".join(map(held, parts[:SHOWN])) or "nothing"
+    return shown if len(parts) <= SHOWN else f"{shown} and {len(parts) - SHOWN} more"
+
+
+def _network(where: str, line: Line, told: Told) -> Network:
+    """Return the network of a line that is one."""
+    layers = tuple(layer for placed in line for layer in placed.part.layers)
+    if told.kind == "RNN_RELU":
+        layers = tuple(replace(each, kind=told.kind) if each.kind == "RNN_TANH" else each for each in layers)
+    last = line[-1].part
+    if last.layers and (told.when != "each" or told.softmax):
+        given = option("when", told.when) if told.when != "each" else option("softmax", True)
+        raise FormatError(f"{where}: {given} is of a head, but there is none; leave it out")
+    head = None if last.layers or last.W is None else Head(last.W, last.b, told.when, told.softmax)
+    return Network(layers, line[0].part.W if line[0].reads is None else None, told.one_hot, head)

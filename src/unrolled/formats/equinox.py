@@ -9,7 +9,8 @@ Source: equinox/nn/_rnn.py and equinox/_serialisation.py of Equinox 0.13; docs/d
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,17 @@ from numpy.typing import NDArray
 
 from unrolled.config.options import listed
 from unrolled.formats.arrays import next_npy, numbers
-from unrolled.formats.assembly import one_layer
+from unrolled.formats.assembly import FilePart, Told, assembled, one_layer
 from unrolled.formats.network_of import FormatError, Source, network_from, refuse
 from unrolled.formats.outside_files import finished, outside_bytes
 from unrolled.notation import Kind, Weights
 from unrolled.saved.atomic_files import write_file
-from unrolled.saved.network import Head, Layer, Network
+from unrolled.saved.network import Layer, Network, When
 
 #: The cells, by the number of their gates.
 _KINDS: dict[int, Kind] = {4: "LSTM", 3: "GRU"}
+#: Ways to divide leaves that are looked at.
+_WAYS = 1000
 
 
 def to_equinox(source: Source, path: str | Path) -> None:
@@ -58,14 +61,28 @@ def to_equinox(source: Source, path: str | Path) -> None:
     write_file(path, buffer.getvalue())
 
 
-def from_equinox(path: str | Path) -> Network:
+def from_equinox(
+    path: str | Path,
+    *,
+    embedding: str | None = None,
+    rnn: str | Sequence[str] | None = None,
+    head: str | None = None,
+    when: When = "each",
+    softmax: bool = False,
+    one_hot: bool = False,
+) -> Network:
     """Return the network whose leaves a file holds: an Embedding or none, cells, and a Linear or none, in this order.
 
+    Args:
+        path: of the file.
+        embedding, rnn, head: numbers of first leaves, "0", where several divisions of the leaves would do.
+        when, softmax, one_hot: as :func:`unrolled.imports.from_torch`.
     Raises: FormatError if the arrays are no such leaves, or the file is damaged.
     """
+    told = Told.checked(embedding=embedding, rnn=rnn, head=head, kind=None, when=when, softmax=softmax, one_hot=one_hot)
     path = Path(path)
     data = outside_bytes(path)
-    return finished(path, lambda: _network(str(path), [*_arrays(str(path), data)]))
+    return finished(path, lambda: _network(str(path), [*_arrays(str(path), data)], told))
 
 
 def _leaves(layer: Layer) -> list[NDArray[Any]]:
@@ -85,40 +102,46 @@ def _arrays(where: str, data: bytes) -> Iterator[NDArray[Any]]:
         yield numbers(place, next_npy(place, stream))
 
 
-def _network(where: str, leaves: list[NDArray[Any]]) -> Network:
-    """Return the network that leaves are; an embedding before the cells is one that the first of them reads."""
-    plain, embedded = _cells(where, leaves, 0), _cells(where, leaves, 1)
-    if embedded is not None and (leaves[0].ndim != 2 or leaves[0].shape[1] != embedded[0][0].I):
-        embedded = None
-    if (plain is None) == (embedded is None):
+def _network(where: str, leaves: list[NDArray[Any]], told: Told) -> Network:
+    """Return the network that leaves are: divided in every way into cells, tables and dense layers, in this order."""
+    holdings = [*islice(_divided(where, leaves, 0, told.head), _WAYS)]
+    holdings = [parts for parts in holdings if any(part.layers for part in parts)]
+    if not holdings:
         shapes = listed([leaf.shape for leaf in leaves])
-        if plain is not None:
-            raise FormatError(f"{where}: leaves {shapes} fit with an Embedding and without one; use cells with biases")
-        raise FormatError(
-            f"{where}: leaves {shapes} are not an Embedding, LSTMCells or GRUCells, and a Linear, in this order"
-        )
-    layers, head = plain or embedded or ((), None)
-    return Network(layers, None if plain else leaves[0], head=head)
+        raise FormatError(f"{where}: leaves {shapes} are no LSTMCells or GRUCells with an Embedding and Linears")
+    return assembled(where, holdings, told)
 
 
-def _cells(where: str, leaves: list[NDArray[Any]], first: int) -> tuple[tuple[Layer, ...], Head | None] | None:
-    """Return the cells and the head that all leaves from one on are; None if they are none."""
-    layers: list[Layer] = []
-    while (gates := _gates(leaves[first : first + 2])) in _KINDS and _follows(layers, leaves[first]):
-        W_ih, W_hh = leaves[first : first + 2]
-        H, first = W_hh.shape[1], first + 2
-        b_ih = b_hh = None
-        if first < len(leaves) and leaves[first].shape == (gates * H,):
-            b_ih, b_hh, first = leaves[first], np.zeros_like(leaves[first]), first + 1
+def _divided(where: str, leaves: list[NDArray[Any]], first: int, head: str | None) -> Iterator[tuple[FilePart, ...]]:
+    """Yield the ways in which the leaves from one on are parts; each is named by the number of its first leaf."""
+    if first == len(leaves):
+        yield ()
+        return
+    for part, count in _parts(where, leaves, first, head):
+        for above in _divided(where, leaves, first + count, head):
+            yield (part, *above)
+
+
+def _parts(where: str, leaves: list[NDArray[Any]], first: int, head: str | None) -> Iterator[tuple[FilePart, int]]:
+    """Yield the parts that may begin at a leaf, each with how many leaves it has."""
+    name, (W, *more) = str(first), leaves[first : first + 4]
+    gates = _gates([W, *more[:1]])
+    if gates in _KINDS:
+        H = more[0].shape[1]
+        shapes = [leaf.shape for leaf in more[1:]]
+        biased = [(4 * H,)] if gates == 4 else [(3 * H,), (H,)]
+        if shapes[: len(biased)] == biased:
+            b_ih, b_hh = more[1], np.zeros_like(more[1])
             if gates == 3:
-                if first == len(leaves) or leaves[first].shape != (H,):
-                    return None
-                b_hh[2 * H :], first = leaves[first], first + 1
-        layers.append(one_layer(where, _KINDS[gates], Weights(W_ih, W_hh, b_ih, b_hh)))
-    rest = leaves[first:]
-    if not layers or len(rest) > 2 or [leaf.ndim for leaf in rest] != [2, 1][: len(rest)]:
-        return None
-    return tuple(layers), Head(rest[0], rest[1] if len(rest) == 2 else None) if rest else None
+                b_hh[2 * H :] = more[2]
+            yield FilePart(name, (one_layer(where, _KINDS[gates], Weights(W, more[0], b_ih, b_hh)),)), 2 + len(biased)
+        else:
+            yield FilePart(name, (one_layer(where, _KINDS[gates], Weights(W, more[0])),)), 2
+    if W.ndim == 2 and W.size:
+        if more and more[0].shape == (len(W),):
+            yield FilePart(name, W=W, b=more[0]), 2
+        else:  # one row may be a state (1, H) that was learned, unless it is told to be a head
+            yield FilePart(name, W=W, is_table=True, is_dense=len(W) > 1 or name == head), 1
 
 
 def _gates(pair: list[NDArray[Any]]) -> int:
@@ -127,7 +150,3 @@ def _gates(pair: list[NDArray[Any]]) -> int:
         return 0
     stacked, H = pair[1].shape
     return stacked // H if stacked % H == 0 else 0
-
-
-def _follows(layers: list[Layer], W_ih: NDArray[Any]) -> bool:
-    return not layers or W_ih.shape[1] == layers[-1].H

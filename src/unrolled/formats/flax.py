@@ -9,6 +9,7 @@ Source: flax/linen/recurrent.py and flax/nnx/nn/recurrent.py of Flax 0.12.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,11 @@ from numpy.typing import NDArray
 
 from unrolled.config.options import listed
 from unrolled.formats.arrays import Arrays, numbers, read_arrays, write_arrays
-from unrolled.formats.assembly import in_order, kind_of, may_stand_before, natural, one_layer
+from unrolled.formats.assembly import FilePart, Told, assembled, kind_of, one_layer
 from unrolled.formats.network_of import FormatError, Source, network_from, refuse
 from unrolled.formats.outside_files import finished
 from unrolled.notation import Kind, Weights
-from unrolled.saved.network import Head, Layer, Network
+from unrolled.saved.network import Layer, Network, When
 
 #: The names of the gates of a cell, without their side, by kind.
 _GATES: dict[Kind, tuple[str, ...]] = {"LSTM": ("i", "f", "g", "o"), "GRU": ("r", "z", "n"), "RNN_TANH": ("",)}
@@ -58,14 +59,30 @@ def to_flax(source: Source, path: str | Path) -> None:
     write_arrays(path, arrays)
 
 
-def from_flax(path: str | Path) -> Network:
-    """Return the network that the parameters of a linen or nnx module are, with tanh in a SimpleCell.
+def from_flax(
+    path: str | Path,
+    *,
+    kind: Kind | None = None,
+    embedding: str | None = None,
+    rnn: str | Sequence[str] | None = None,
+    head: str | None = None,
+    when: When = "each",
+    softmax: bool = False,
+    one_hot: bool = False,
+) -> Network:
+    """Return the network that the parameters of a linen or nnx module are.
 
-    Args: a .safetensors or .npz file of a flat dict, names joined by "/" or ".".
+    Args:
+        path: a .safetensors or .npz file of a flat dict, names joined by "/" or ".".
+        kind: "RNN_RELU" for a SimpleCell that has no tanh.
+        embedding, rnn, head: places of modules, "Dense_1", where several would do; two directions of one layer, which
+            have no module of their own in a compact one, are "LSTMCell_0+LSTMCell_1".
+        when, softmax, one_hot: as :func:`unrolled.imports.from_torch`.
     Raises: FormatError naming the parameter that belongs to no cell, embedding or dense layer, or does not fit;
         CheckpointError if the file cannot be read.
     """
-    return finished(Path(path), lambda: _network(path, _modules(path, read_arrays(path))))
+    told = Told.checked(embedding=embedding, rnn=rnn, head=head, kind=kind, when=when, softmax=softmax, one_hot=one_hot)
+    return finished(Path(path), lambda: _network(path, read_arrays(path), told))
 
 
 def _parameters(kind: Kind, weights: Weights) -> Arrays:
@@ -89,51 +106,43 @@ _LETTERS = {f"{side}{gate}" for gates in _GATES.values() for side in "ih" for ga
 _LETTERS |= {"if_", "dense_i", "dense_h"}
 
 
-def _modules(path: str | Path, arrays: Arrays) -> dict[str, Arrays]:
-    """Return the parameters of each module by its place; states of random numbers are no parameters."""
+def _modules(path: str | Path, arrays: Arrays) -> tuple[dict[str, Arrays], list[str]]:
+    """Return the parameters of each module by its place, and the names of others; states of random numbers are none."""
     found: dict[str, Arrays] = {}
+    others = []
     for name, array in arrays.items():
         parts = name.replace(".", "/").removesuffix("/value").split("/")
+        place = "/".join(parts[:-1]).removeprefix("params/")
+        of_cell = place.rpartition("/")[2] in _LETTERS
         if "rngs" in parts:
             continue
-        place = "/".join(parts[:-1]).removeprefix("params/")
-        dimensions = 1 if parts[-1] == "bias" else 2
-        if parts[-1] not in ("kernel", "bias", "embedding") or array.ndim != dimensions:
-            raise FormatError(
-                f"{path}: {name} is {array.shape}, expected a kernel (I, O), a bias (O) or an embedding (V, E)"
-            )
-        found.setdefault(place, {})[parts[-1]] = numbers(f"{path}: {name}", array)
-    return found
+        if parts[-1] in ("kernel", "bias", "embedding") and array.ndim == (1 if parts[-1] == "bias" else 2):
+            found.setdefault(place, {})[parts[-1]] = numbers(f"{path}: {name}", array)
+        elif of_cell:
+            raise FormatError(f"{path}: {name} is {array.shape}, expected a kernel (I, O) or a bias (O)")
+        else:
+            others.append("/".join(parts).removeprefix("params/"))
+    return found, others
 
 
-def _network(path: str | Path, modules: dict[str, Arrays]) -> Network:
-    embedding = head = None
-    called = ""
-    cells: dict[str, dict[str, Arrays]] = {}
-    for name in sorted(modules, key=natural):
-        parameters, (place, _, last) = modules[name], name.rpartition("/")
-        if {*parameters} == {"embedding"} and embedding is None:
-            embedding = parameters["embedding"]
+def _network(path: str | Path, arrays: Arrays, told: Told) -> Network:
+    modules, others = _modules(path, arrays)
+    parts, cells = [], dict[str, dict[str, Arrays]]()
+    for name, parameters in modules.items():
+        place, _, last = name.rpartition("/")
+        if {*parameters} == {"embedding"}:
+            parts.append(FilePart(name, W=parameters["embedding"], is_table=True, is_dense=False))
         elif last in _LETTERS:
             cells.setdefault(place, {})[last] = parameters
-        elif "kernel" in parameters and head is None:
-            head, called = Head(parameters["kernel"].T, parameters.get("bias")), name
+        elif "kernel" in parameters:
+            parts.append(FilePart(name, W=parameters["kernel"].T, b=parameters.get("bias")))
         else:
-            raise FormatError(
-                f"{path}: {name} ({listed([*parameters])}) is no cell, expected one embedding before the cells and one "
-                "dense layer after them"
-            )
+            others.append(name)
     layers = _both_ways(path, {name: _layer(f"{path}: {name}", gates) for name, gates in cells.items()})
-    if not layers:
-        raise FormatError(f"{path}: has no parameters of an LSTMCell, GRUCell or SimpleCell of Flax")
-    reads, gives = None if embedding is None else embedding.shape[1], None if head is None else head.W.shape[1]
-    ordered = in_order(str(path), layers, reads, gives)
-    if head is not None and may_stand_before(called, head.W, ordered):
-        raise FormatError(
-            f"{path}: {called} may be the head or a dense layer before the cells, for it is square; a head is known by "
-            "the name head"
-        )
-    return Network(ordered, embedding, head=head)
+    # A cell of a compact module bears the name of its class, in a stack and in a Bidirectional alike.
+    halves = {name for name in layers if name.rpartition("/")[2] != "cell"}
+    parts += (FilePart(name, (layer,), is_half=name in halves) for name, layer in layers.items())
+    return assembled(str(path), [parts], told, sorted(others))
 
 
 def _layer(where: str, modules: dict[str, Arrays]) -> Layer:

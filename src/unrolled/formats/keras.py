@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import msgspec
 import numpy as np
 
 from unrolled.formats.arrays import Arrays, opened_zip, part_of_zip
+from unrolled.formats.assembly import Told
 from unrolled.formats.gate_orders import reordered
 from unrolled.formats.hdf5 import SIGN, Hdf5, hdf5_bytes
 from unrolled.formats.keras_config import config_of, read_config
@@ -26,7 +28,7 @@ from unrolled.formats.network_of import FormatError, Source, network_from, refus
 from unrolled.formats.outside_files import finished, outside_bytes
 from unrolled.notation import Kind, Weights
 from unrolled.saved.atomic_files import to_json, write_file
-from unrolled.saved.network import Network
+from unrolled.saved.network import Network, When
 
 #: The parts of a .keras file.
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
@@ -63,19 +65,37 @@ def to_keras(source: Source, path: str | Path) -> None:
     write_file(path, weights if path.suffix == ".h5" else _zipped(network, weights))
 
 
-def from_keras(path: str | Path) -> Network:
+def from_keras(
+    path: str | Path,
+    *,
+    kind: Kind | None = None,
+    embedding: str | None = None,
+    rnn: str | Sequence[str] | None = None,
+    head: str | None = None,
+    when: When = "each",
+    softmax: bool = False,
+    one_hot: bool = False,
+) -> Network:
     """Return the network that a Keras 3 file holds; no code in it is run.
 
-    Weights alone do not say what a cell computes, whether a head reads only the last step, whether a softmax follows,
-    or, if layers of several kinds have one size, in which order they come: the cells are taken to be those with Keras's
-    own options, and an order that cannot be seen is refused.  A .keras file says all of this.
+    Weights alone do not say what a cell computes, what a head reads, whether a softmax follows, or in which order
+    layers of several kinds come: the cells are taken to be those with Keras's own options, and the rest is told here.
+    A .keras file says all of this.
 
+    Args:
+        path: of a .keras or a .weights.h5 file.
+        kind: "RNN_RELU" for a SimpleRNN that has no tanh.
+        embedding, rnn, head: names of layers in the file, "dense_1", where several would do.
+        when, softmax, one_hot: as :func:`unrolled.imports.from_torch`.
     Raises: FormatError naming the layer that no network has, or that does what no layer here does, or does not fit.
     """
+    told = Told.checked(embedding=embedding, rnn=rnn, head=head, kind=kind, when=when, softmax=softmax, one_hot=one_hot)
     path = Path(path)
     data = outside_bytes(path)
     if data.startswith(SIGN):
-        return finished(path, lambda: only_weights(Hdf5(str(path), data)))
+        return finished(path, lambda: only_weights(Hdf5(str(path), data), told))
+    if told != Told():
+        raise FormatError(f"{path}: its {CONFIG} says what its parts are and do; leave {', '.join(told.given())} out")
     archive = opened_zip(str(path), data)
     config, weights = (part_of_zip(str(path), archive, name, len(data)) for name in (CONFIG, WEIGHTS))
     try:

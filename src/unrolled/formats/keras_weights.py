@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.config.options import listed
-from unrolled.formats.assembly import in_order, kind_of, may_stand_before, natural, one_layer
+from unrolled.formats.assembly import FilePart, Told, assembled, kind_of, natural, one_layer
 from unrolled.formats.gate_orders import reordered
 from unrolled.formats.hdf5 import Hdf5
 from unrolled.formats.network_of import FormatError
 from unrolled.notation import Kind, Weights, gate_count
-from unrolled.saved.network import Head, Layer, Network
+from unrolled.saved.network import Layer, Network
 
 #: Why a GRU with reset_after=False cannot be one of ours.
 RESET_BEFORE = "r multiplies h before W_hn, which no layer here does; train it with reset_after=True"
@@ -46,42 +45,33 @@ def dense(weights: Hdf5, place: str) -> tuple[NDArray[Any], NDArray[Any] | None]
     return kernel.T, weights.array(f"{place}/vars/1") if weights.has(f"{place}/vars/1") else None
 
 
-def only_weights(weights: Hdf5) -> Network:
+def only_weights(weights: Hdf5, told: Told) -> Network:
     """Return the network that a file of weights is, in so far as they show it."""
     if not weights.has("layers"):
         raise FormatError(f"{weights.where}: has no group layers; expected weights of Keras 3, saved as .weights.h5")
-    layers: dict[str, Layer] = {}
-    embedding, head = None, None
+    parts, others = [], []
     for name in sorted(weights.names("layers"), key=natural):
         place, stem = f"layers/{name}", re.sub(r"_\d+$", "", name)
         if not any(True for _ in weights.arrays(place)):
             continue  # one that has no weights, and acts in training alone
-        if stem == "embedding" and embedding is None:
-            embedding = weights.array(f"{place}/vars/0")
-        elif stem in ("dense", "time_distributed") and head is None:
-            head = Head(*dense(weights, place if stem == "dense" else f"{place}/layer"))
+        if stem == "embedding":
+            E = weights.array(f"{place}/vars/0")
+            if E.ndim != 2:
+                raise FormatError(f"{weights.where}: {place} is {E.shape}, expected (V, E)")
+            parts.append(FilePart(name, W=E, is_table=True, is_dense=False))
+        elif stem in ("dense", "time_distributed"):
+            W, b = dense(weights, place if stem == "dense" else f"{place}/layer")
+            parts.append(FilePart(name, W=W, b=b))
         elif stem in ("lstm", "gru", "simple_rnn", "rnn"):
             stacked = sorted(weights.names(f"{place}/cell/cells"), key=natural)
             places = [f"{place}/cell/cells/{each}" for each in stacked] or [f"{place}/cell"]
-            layers |= {each.removeprefix("layers/"): cell(weights, each) for each in places}
+            parts.append(FilePart(name, tuple(cell(weights, each) for each in places)))
         elif stem == "bidirectional":
             ways = [cell(weights, f"{place}/{way}_layer/cell") for way in ("forward", "backward")]
-            layers[name] = Layer(ways[0].kind, ways[0].directions + ways[1].directions)
+            parts.append(FilePart(name, (Layer(ways[0].kind, ways[0].directions + ways[1].directions),)))
         else:
-            expected = "an embedding, lstm, gru, simple_rnn, rnn, bidirectional and dense layers"
-            raise FormatError(f"{weights.where}: {place} has arrays but is no layer of a network; expected {expected}")
-    if not layers:
-        raise FormatError(f"{weights.where}: has no recurrent layer; it has {listed(weights.names('layers'))}")
-    if embedding is not None and embedding.ndim != 2:
-        raise FormatError(f"{weights.where}: the embedding is {embedding.shape}, expected (V, E)")
-    reads, gives = None if embedding is None else embedding.shape[1], None if head is None else head.W.shape[1]
-    ordered = in_order(weights.where, layers, reads, gives, halves=False)
-    if head is not None and may_stand_before("dense", head.W, ordered):
-        raise FormatError(
-            f"{weights.where}: its dense layer is square, and weights alone do not say whether it stands before or "
-            "after the others; save the model as .keras"
-        )
-    return Network(ordered, embedding, head=head)
+            others.append(name)
+    return assembled(weights.where, [parts], told, others)
 
 
 def _biases(where: str, kind: Kind, bias: NDArray[Any] | None, stacked: int) -> tuple[Any, Any]:

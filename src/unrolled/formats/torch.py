@@ -20,10 +20,10 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from unrolled.config.checks import check_value
+from unrolled.formats.assembly import Told
 from unrolled.formats.network_of import FormatError, Source, network_from
 from unrolled.formats.outside_files import finished, outside_bytes, refused
-from unrolled.formats.state_dict import Named, network_in
+from unrolled.formats.state_dict import network_in
 from unrolled.notation import Kind
 from unrolled.saved.atomic_files import Tensors, pack, write_file
 from unrolled.saved.network import Network, When
@@ -85,15 +85,11 @@ def from_torch(
         one_hot: whether symbols are read as one-hot vectors.
     Raises: FormatError naming the file, what it holds, and what was expected.
     """
-    check_value("when", when, When)
-    check_value("kind", kind, Kind | None)
-    check_value("embedding", embedding, str | None)
-    check_value("head", head, str | None)
+    told = Told.checked(embedding=embedding, rnn=rnn, head=head, kind=kind, when=when, softmax=softmax, one_hot=one_hot)
     path = Path(path)
     data = outside_bytes(path)
     tensors = _of_archive(path, data) if data[:2] == b"PK" else _of_safetensors(path, data)
-    parts = Named(embedding, (rnn,) if isinstance(rnn, str) else rnn if rnn is None else tuple(rnn), head)
-    return finished(path, lambda: network_in(tensors, parts, kind, when=when, softmax=softmax, one_hot=one_hot))
+    return finished(path, lambda: network_in(str(path), tensors, told))
 
 
 def _of_safetensors(path: Path, data: bytes) -> Tensors:
