@@ -87,3 +87,21 @@ def test_sweep_refuses_what_it_cannot_do_in_one_sentence(folder):
     (folder / "other.toml").write_text(SWEEP)
     said = refusal(1, "sweep", "other.toml", "--out", "sweeps/small", cwd=folder)
     assert said == "sweeps/small/best.toml is of another sweep, which this one would replace; give another --out"
+
+
+def test_options_without_effect_are_named(folder):
+    config = SWEEP.replace("[search]", "momentum = 0.5\ntensorboard = true\n[search]\nplateau_factor = [0.1, 0.5]")
+    (folder / "idle.toml").write_text(config)
+    noted = unrolled("sweep", "idle.toml", "--trials", "1", cwd=folder).stderr.decode()
+    for said in ("momentum has no effect: adamw has none", "tensorboard has no effect: a trial writes no files"):
+        assert f"idle.toml: {said}" in noted
+    assert "plateau_factor has no effect: only schedule='plateau' has one" in noted
+    (folder / "both.toml").write_text(config.replace("[search]", '[search]\noptimiser = ["adamw", "sgd"]'))
+    assert "momentum" not in unrolled("sweep", "both.toml", "--trials", "1", cwd=folder).stderr.decode()
+
+
+def test_sweep_under_torchrun_says_how_work_is_shared(folder):
+    started = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
+    done = unrolled("sweep", "small.toml", cwd=folder, **started)
+    assert done.returncode == 2
+    assert "start the command itself several times, with one --storage" in done.stderr.decode()

@@ -201,3 +201,41 @@ def test_run_stays_in_its_folder_when_the_program_goes_to_another(tmp_path, monk
     assert result.folder == tmp_path / "here" / "run"
     assert not list((tmp_path / "there").iterdir())
     assert len(read_metrics(result.folder)) >= 4
+
+
+def frozen_model(seed, *names):
+    torch.manual_seed(seed)
+    model = SequenceModel(ModelConfig(cell="gru", embedding_size=4, hidden_size=6), stream_corpus().vocabulary)
+    for name in names:
+        model.get_parameter(name).requires_grad_(False)
+    return model
+
+
+def test_resumed_run_has_the_frozen_weights_that_it_began_with(tmp_path):
+    corpus, whole, cut = stream_corpus(), TrainingConfig(max_steps=6), TrainingConfig(max_steps=3)
+    names = ["embedding.weight", "rnn.bias_hh_l0"]
+    one = frozen_model(0, *names)
+    embedding = one.E.clone()
+    train(one, corpus, replace(whole, schedule="constant"), tmp_path / "whole")
+    train(frozen_model(0, *names), corpus, replace(cut, schedule="constant"), tmp_path / "cut")
+    other = frozen_model(1, *names)
+    assert not torch.equal(other.E, embedding)
+    train(other, corpus, replace(whole, schedule="constant"), tmp_path / "cut", resume=True)
+    assert torch.equal(other.E, embedding)
+    read = [(tmp_path / folder / "model.safetensors").read_bytes() for folder in ("whole", "cut")]
+    assert read[0] == read[1]
+
+
+@pytest.mark.parametrize(
+    ("began", "now", "said"),
+    [
+        (["rnn.bias_ih_l0"], ["rnn.bias_hh_l0"], "frozen was 'rnn.bias_ih_l0' when .* is 'rnn.bias_hh_l0' now; freeze"),
+        (["embedding.weight"], [], "frozen was 'embedding.weight' when this run began and is none now"),
+        ([], ["embedding.weight"], "frozen was none when this run began and is 'embedding.weight' now"),
+    ],
+)
+def test_resume_with_other_frozen_weights_is_refused(began, now, said, tmp_path):
+    corpus = stream_corpus()
+    train(frozen_model(0, *began), corpus, TrainingConfig(max_steps=2, schedule="constant"), tmp_path)
+    with pytest.raises(ResumeError, match=said):
+        train(frozen_model(0, *now), corpus, TrainingConfig(max_steps=4, schedule="constant"), tmp_path, resume=True)

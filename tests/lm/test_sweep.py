@@ -177,12 +177,12 @@ def test_no_option_matters_where_the_best_trials_are_as_good_as_the_worst(corpus
 
 
 def test_signal_ends_the_sweep_and_the_trial_under_way_does_not_count(corpus, tmp_path, monkeypatch):
-    def interrupted(model, corpus, training, callbacks):
+    def interrupted(model, corpus, training, callbacks, ranks):
         class Interrupt(Callback):
             def on_validation_end(self, run, line):
                 signal.raise_signal(signal.SIGINT)
 
-        return train(model, corpus, training, callbacks=[*callbacks, Interrupt()])
+        return train(model, corpus, training, callbacks=[*callbacks, Interrupt()], ranks=ranks)
 
     sweep = Sweep(corpus, searching(), tmp_path / "study.journal")
     sweep.run(1)

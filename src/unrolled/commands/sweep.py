@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,7 @@ from unrolled.commands import WrongUse, command, examples, inputs
 from unrolled.commands.configuration import read_toml
 from unrolled.commands.console import PlainConsole
 from unrolled.config.checks import PositiveInt
+from unrolled.config.launch import launched
 from unrolled.config.options import named_as_flags
 from unrolled.config.sweep import Range, SweepConfig
 from unrolled.config.toml import to_toml
@@ -55,14 +57,19 @@ def sweep(
     Args:
         toml: What to search: `sources`, the data; tables [data], [model] and [training], the options that all trials
             share; and [search], a list of values or a range for each option to search.
-        trials: Trials in all, including those of earlier calls and of other machines.
+        trials: Trials in all, including those of earlier calls and of other machines; each further process that runs
+            at the end may add one.
         out: Folder for the best options and the picture, by default one in sweeps/ named after the TOML file.
         storage: File that keeps the study, or URL of a database; by default study.journal in that folder.
     """
+    if launched().size > 1:
+        raise WrongUse("a sweep is no run of torchrun; start the command itself several times, with one --storage")
     config = _read(toml)
     corpus = inputs.read(inputs.named(config.sources), config.data)
     with named_as_flags(False):
         inputs.note_unread(config.data, corpus)
+        for name, why in config.without_effect(stream=corpus.stream).items():
+            warnings.warn(f"{toml}: {name} has no effect: {why}", stacklevel=1)
 
     from unrolled.lm.sweep import Sweep, shown  # here, so that a mistake in the data is reported before torch is loaded
 

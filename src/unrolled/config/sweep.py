@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from itertools import product
 from typing import Any, TypeAlias, get_type_hints
 
 from unrolled.config.checks import check_checkpoint_steps, check_value, number_in
@@ -90,6 +92,33 @@ class SweepConfig:
         """Return all that decides what a trial finds, as JSON values, by which studies are compared."""
         spaces = {name: asdict(each) if isinstance(each, Range) else [*each] for name, each in self.search.items()}
         return {"data": asdict(self.data), "given": self.given, "search": spaces}
+
+    def without_effect(self, *, stream: bool) -> dict[str, str]:
+        """Return the options that are given or searched and do nothing in any trial, each with why.
+
+        >>> training, search = {"max_steps": 9, "momentum": 0.5}, {"plateau_factor": [0.1, 0.5]}
+        >>> sweep = SweepConfig.from_dict({"sources": ["a"], "training": training, "search": search})
+        >>> sweep.without_effect(stream=True)
+        {'momentum': 'adamw has none', 'plateau_factor': "only schedule='plateau' has one"}
+        """
+        defaults = {field.name: field.default for field in fields(TrainingConfig)}
+        given = {name: value for name, value in self.given.items() if name in defaults}
+        searched = {name: _values(space) for name, space in self.search.items() if name in defaults}
+        given |= {name: next(v for v in values if v != defaults[name]) for name, values in searched.items()}
+        deciding = {name: searched.get(name, [given.get(name, defaults[name])]) for name in ("optimiser", "schedule")}
+        found = []
+        for values in product(*deciding.values()):
+            with warnings.catch_warnings(action="ignore"):
+                config = TrainingConfig(**given | dict(zip(deciding, values, strict=True)))
+            found.append(config.without_effect(stream=stream, validated=True))
+        unused = {"tensorboard": "a trial writes no files", "checkpoint_every": "a trial writes no files"}
+        unused["log_every"] = "a trial is measured at set points"
+        idle = {name: why for name, why in unused.items() if given.get(name, defaults[name]) != defaults[name]}
+        return {name: why for name, why in found[0].items() if all(name in each for each in found)} | idle
+
+
+def _values(space: Space) -> list[Any]:
+    return [space.low, space.high] if isinstance(space, Range) else [*space]
 
 
 def is_whole(name: str) -> bool:

@@ -144,6 +144,11 @@ class Run:
         note_idle(config, config.without_effect(stream=corpus.stream, validated=validated))
 
     @property
+    def frozen(self) -> dict[str, torch.nn.Parameter]:
+        """The weights that are not trained, by name."""
+        return {name: w for name, w in self.model.named_parameters() if not w.requires_grad}
+
+    @property
     def writes(self) -> bool:
         """Whether this process writes the files of the run."""
         return self.folder is not None and self.ranks.first

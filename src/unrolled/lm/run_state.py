@@ -11,7 +11,7 @@ import msgspec
 import torch
 
 from unrolled.config.model import ModelConfig
-from unrolled.config.options import option
+from unrolled.config.options import listed, option
 from unrolled.config.training import ENDS, LIMITS, TrainingConfig
 from unrolled.corpus.sharing import Alone
 from unrolled.lm.metrics_log import MetricsLog, length_up_to
@@ -32,6 +32,8 @@ class ResumeError(ValueError):
 def begin(run: Run) -> None:
     """Take the weights of the first process, and write the first checkpoint; leave the folder empty if that fails."""
     run.ranks.copy_first(run.optimiser.flat.values.data)
+    for w in run.frozen.values():
+        run.ranks.copy_first(w.data)
     if run.folder is None:
         return
     if run.writes:
@@ -61,6 +63,7 @@ def save(run: Run) -> None:
     tensors = {"values": run.optimiser.flat.values.data, "rng": torch.get_rng_state()}
     tensors |= {f"optimiser.{name}": t for name, t in run.optimiser.rule.state().items()}
     tensors |= {f"carried.{k}": t for k, t in enumerate(carried or ())}
+    tensors |= {f"frozen.{name}": w.data for name, w in run.frozen.items()}
     if run.best is not None:
         tensors["best"] = run.best
     state = TrainingState(
@@ -73,6 +76,7 @@ def save(run: Run) -> None:
         meter=run.meter,
         metrics=run.metrics.length if run.metrics else 0,
         vocabulary=run.model.vocabulary.to_json().decode() if _needs_vocabulary(run.origin) else None,
+        frozen=[*run.frozen] or None,
     )
     arrays = {name: t.detach().numpy() for name, t in tensors.items()}
     with run.timed("save"):
@@ -103,6 +107,7 @@ def resume(run: Run) -> None:
             "give the files and data options it began with, or train anew in another folder"
         )
     _compare_configs(state.config, run.saved_config())
+    _compare_frozen(state, tensors, run)
     check_state(checkpoint / "training.json", state, run)
     check_arrays(checkpoint / "training.safetensors", tensors, state, run)
     arrays = {name: torch.from_numpy(array) for name, array in tensors.items()}
@@ -111,6 +116,8 @@ def resume(run: Run) -> None:
     except RuntimeError as error:
         raise CheckpointError(f"{checkpoint / 'training.safetensors'}: 'rng' is no state: {error}") from None
     run.optimiser.flat.values.data.copy_(arrays["values"])
+    for name in state.frozen or ():
+        run.frozen[name].data.copy_(arrays[f"frozen.{name}"])
     run.optimiser.rule.load_state(_under("optimiser", arrays))
     run.best = arrays.get("best")
     run.carried = run.ranks.own(tuple(_under("carried", arrays).values()) or None)
@@ -136,6 +143,21 @@ def _under(prefix: str, arrays: dict[str, torch.Tensor]) -> dict[str, torch.Tens
     """Return the tensors whose names begin with a prefix and a dot, without it, in the order of their names."""
     names = sorted(name for name in arrays if name.startswith(prefix + "."))
     return {name.removeprefix(prefix + "."): arrays[name] for name in names}
+
+
+def _compare_frozen(state: TrainingState, tensors: Tensors, run: Run) -> None:
+    """Raise ResumeError unless the weights that are frozen are those that were when the run began.
+
+    A checkpoint of version 0.1 does not name them, and neither does one of a run without any: its size tells.
+    """
+    before, now = state.frozen, [*run.frozen]
+    if before is None and tensors.get("values", run.optimiser.flat.values).shape == run.optimiser.flat.values.shape:
+        return
+    if (before or []) != now:
+        raise ResumeError(
+            f"{run.folder}: frozen was {listed(before or [])} when this run began and is {listed(now)} now; freeze the "
+            "same weights, or train anew in another folder"
+        )
 
 
 def _compare_configs(began: dict[str, Any], now: dict[str, Any]) -> None:

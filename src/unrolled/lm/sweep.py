@@ -21,6 +21,7 @@ import torch
 from unrolled.config.run import RunConfig
 from unrolled.config.sweep import Range, SweepConfig, is_whole
 from unrolled.corpus.corpus import Corpus
+from unrolled.corpus.sharing import ALONE
 from unrolled.lm.calibration import recipe_for
 from unrolled.lm.callbacks import Callback
 from unrolled.lm.journal import JournalLock, check_journal
@@ -190,7 +191,7 @@ class Sweep:
         compared = Compared(asked, self.storage)
         try:
             with warnings.catch_warnings(action="ignore"):  # its advice is for a run of its own
-                result = train(model, self.corpus, training, callbacks=[compared])
+                result = train(model, self.corpus, training, callbacks=[compared], ranks=ALONE)
         except TrainingDiverged as error:
             raise Pruned(f"diverged: {error}".partition("; nothing was saved")[0]) from None
         finally:

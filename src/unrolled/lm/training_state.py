@@ -48,6 +48,7 @@ class TrainingState(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tr
     meter: Meter
     metrics: Counted | None = None  # bytes of metrics.jsonl, which version 0.1 did not write
     vocabulary: str | None = None  # as in vocabulary.json, of a run whose data alone does not tell it
+    frozen: list[str] | None = None  # names of weights that are not trained, if there are any
 
     @classmethod
     def read(cls, file: Path, values: dict[str, Any]) -> TrainingState:
@@ -97,6 +98,9 @@ def _expected(state: TrainingState, run: Run) -> Iterator[Expected]:
     yield Expected("rng", rng.dtype, ("R",), rng.shape)
     for name, tensor in run.optimiser.rule.state_after(state.clock.step).items():
         yield Expected(f"optimiser.{name}", _dtype(tensor), ("N",) * tensor.ndim, tuple(tensor.shape))
+    for name in state.frozen or ():
+        frozen = run.frozen[name].detach().numpy()
+        yield Expected(f"frozen.{name}", frozen.dtype, ("N",) * frozen.ndim, frozen.shape)
     if state.progress.best is not None:
         yield Expected("best", values.dtype, ("N",), values.shape)
     model = run.model.config
