@@ -8,6 +8,7 @@ import pytest
 from unrolled.config.model import ModelConfig
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.finding import find_sources
+from unrolled.corpus.preparing import prepare
 from unrolled.corpus.reading import CorpusError, CorpusWarning
 from unrolled.lm.model import SequenceModel
 from unrolled.saved.vocabulary import Vocabulary
@@ -42,3 +43,12 @@ def test_pattern_of_files_where_no_folder_is_named_is_said(tmp_path):
     with pytest.warns(CorpusWarning, match=r"include='\*.md' has no effect: .* no folder is named"):
         find_sources(tmp_path / "a.txt", include="*.md")
     assert len(find_sources([tmp_path], include="*.txt")) == 1
+
+
+@pytest.mark.parametrize("name", ["corpus.json", "train.ids", "vocabulary.json"])
+def test_a_part_of_a_prepared_corpus_is_told_from_data(name, tmp_path):
+    prepare(iter([["a", "b"]] * 99), tmp_path / "prepared", processes=1)
+    with pytest.raises(CorpusError, match=rf"{name}: a part of the prepared corpus .*prepared; name that folder"):
+        find_sources(tmp_path / "prepared" / name)
+    (tmp_path / "corpus.json").write_text('[["a"]]')
+    assert len(find_sources(tmp_path / "corpus.json")) == 1

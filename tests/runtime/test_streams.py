@@ -355,5 +355,5 @@ def test_states_of_different_networks_are_not_joined():
 def test_state_comes_back_from_whatever_holds_bytes(kind):
     state = RuntimeModel(NETWORKS["LSTM-3-5"]).streams(2).state
     assert State.from_bytes(kind(state.to_bytes())).equals(state)
-    with pytest.raises(TypeError, match="bytes-like"):
+    with pytest.raises(TypeError, match="expected the bytes that to_bytes wrote"):
         State.from_bytes("a text")

@@ -397,3 +397,24 @@ def test_every_control_is_reached_with_the_keyboard_and_has_a_name(page):
         page.run("window.unvisited.delete(document.activeElement)")
     assert page.run("return [...window.unvisited].map((e) => e.outerHTML)") == []
     assert page.looks("unnamed()") == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"temperature": 0}, "temperature is 0; it must be a number in [1e-06, 1e+06]"),
+        ({"top_p": 0}, "top_p is 0; it must be a number in (0, 1]"),
+        ({"min_p": 2}, "min_p is 2; it must be a number in [0, 1]"),
+        ({"max_length": -5}, "max_length is -5; it must be a whole number from 1"),
+        ({"top_k": 1.5}, "top_k is 1.5; it must be a whole number from 0"),
+        ({"seed": -1}, "seed is -1; it must be a whole number from 0"),
+        ({"strategy": "beam"}, "strategy is beam; it must be sample or greedy"),
+        ({"max_len": 5}, "there is no option max_len"),
+        ({"symbols_per_second": -1}, "symbols_per_second is -1; it must be a number from 0"),
+    ],
+)
+def test_console_refuses_what_a_server_would(page, asked, said):
+    script = """try {
+        for await (const event of unrolled.generate("", arguments[0])) return "wrote";
+    } catch (error) { return error.message; }"""
+    assert page.wait(script, asked).startswith(said)

@@ -18,6 +18,8 @@ from unrolled.saved.checkpoints import PREPARED, is_model_or_run
 
 #: The folder in it of what is not finished yet, and files of which it has one then.
 UNFINISHED, BEGUN = "unfinished", ("plan.json", "000000.ids")
+#: How the names of the files of a prepared corpus end.
+OF_PREPARED = {".json", ".ids", ".ends"}
 
 
 def find_sources(data: str | Path | Sequence[str | Path], include: str = "", encoding: str = UTF_8) -> list[Source]:
@@ -77,6 +79,8 @@ def _found(data: str | Path | Sequence[str | Path], include: str, encoding: str)
                 which = f"no file {include}" if include else "no file"
                 raise CorpusError(f"{path}: the folder holds {which}; name a folder of text files, or the files")
             sources += chain.from_iterable(_of_file(file, True, encoding) for file in files)
+        elif (path.parent / PREPARED).is_file() and path.suffix in OF_PREPARED and any(path.parent.glob("*.ids")):
+            raise CorpusError(f"{path}: a part of the prepared corpus {path.parent}; name that folder")
         elif path.exists():
             sources += _of_file(path, False, encoding)
         elif glob.has_magic(str(name)):

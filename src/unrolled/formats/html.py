@@ -10,13 +10,13 @@ from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.config.checks import StoredWeights, check_value
+from unrolled.config.checks import Number, StoredWeights, check_value, number_in
 from unrolled.config.generation import GenerationConfig
 from unrolled.config.server import Limits
 from unrolled.core.bfloat16 import narrowed
@@ -31,6 +31,12 @@ from unrolled.webpage.one_file import one_file
 
 #: The limits of a server that are a page's too: they are what a reader can look over, not what a machine can bear.
 _LIMITS = ("text_symbols", "written_symbols", "writing_seconds")
+#: The options of a text that a page writes, with their types and ranges: those of a server.
+_OPTIONS = {
+    each: hint
+    for each, hint in get_type_hints(GenerationConfig, include_extras=True).items()
+    if each not in ("beam_width", "stop")
+}
 
 #: The arrays that one becomes in the page, by how it is kept: `data`, of int8 with the `scale` of each row.
 _KEPT: dict[StoredWeights, Callable[[NDArray[Any]], dict[str, NDArray[Any]]]] = {
@@ -91,7 +97,8 @@ def _described(network: Network, name: str, weights: StoredWeights) -> dict[str,
     return {
         "card": msgspec.to_builtins(card),
         "limits": {each: limits[each] for each in _LIMITS} | {"units": UNITS},
-        "options": asdict(GenerationConfig()),
+        "options": {each: getattr(GenerationConfig, each) for each in _OPTIONS},
+        "ranges": {each: _range(number) for each, hint in _OPTIONS.items() if (number := number_in(hint))},
         "shown": SHOWN,
         "most": MOST,
         "lags": LAGS,
@@ -106,6 +113,12 @@ def _described(network: Network, name: str, weights: StoredWeights) -> dict[str,
             "tensors": {each: _kept(w, weights if w.ndim == 2 else "float32") for each, w in tensors.items()},
         },
     }
+
+
+def _range(number: Number) -> dict[str, Any]:
+    """Return the numbers that an option may be, and the words for them."""
+    low, is_open = (number.bounds.gt, True) if number.bounds.ge is None else (number.bounds.ge, False)
+    return {"low": low, "open": is_open, "high": number.bounds.le, "whole": number.kind is int, "legal": str(number)}
 
 
 def _tensors(network: Network) -> dict[str, NDArray[Any]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled.config.options import brief
 from unrolled.runtime.state import State, native
 from unrolled.words import counted
 
@@ -38,6 +39,11 @@ def steps(x: Any, symbols: bool, dtype: np.dtype[Any]) -> Array:
     if hasattr(x, "toarray"):
         came, remedy = f"a {type(x).__name__}, which is sparse", "; give x.toarray()"
     raise ValueError(f"x is {came}, expected {wanted}{' symbols' if symbols else ''}{remedy}")
+
+
+def no_symbol(x: Any, V: int) -> NoReturn:
+    """Raise TypeError for what is no symbol."""
+    raise TypeError(f"x is {brief(x)}, expected one symbol, a whole number from 0 to {V - 1:,}") from None
 
 
 def sequences(x: Array, symbols: bool, I: int, B: int | None = None) -> None:

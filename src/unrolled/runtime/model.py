@@ -104,7 +104,10 @@ class RuntimeModel:
             a direction that begins at the end of a sequence, which has no next step.
         """
         if self._symbols:
-            x = index(x) if type(x) is not bool else checks.steps(x, *self._engine.reads)
+            try:
+                x = index(x) if type(x) is not bool else checks.steps(x, *self._engine.reads)
+            except TypeError:
+                checks.no_symbol(x, self.network.I)
         elif type(x) is not np.ndarray:
             x = checks.steps(x, *self._engine.reads)
         elif x.ndim != 1:

@@ -125,7 +125,10 @@ class State(tuple[tuple[Array, ...], ...]):
 
         Raises: ValueError if the bytes are no state, or damaged.
         """
-        data = bytes(memoryview(data))
+        try:
+            data = bytes(memoryview(data))
+        except TypeError:
+            raise TypeError(f"the state is {brief(data)}, expected the bytes that to_bytes wrote") from None
         head, data = data[: len(_MAGIC) + 32], data[len(_MAGIC) + 32 :]
         if not head.startswith(_MAGIC):
             raise ValueError("these bytes are no state of a model, or one of another release; give what to_bytes wrote")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -174,4 +174,10 @@ class TextModel(RuntimeModel):
 
 
 def _with(config: GenerationConfig | None, options: dict[str, Any]) -> GenerationConfig:
-    return GenerationConfig(**options) if config is None else replace(config, **options)
+    try:
+        return GenerationConfig(**options) if config is None else replace(config, **options)
+    except TypeError:
+        known = [field.name for field in fields(GenerationConfig)]
+        if unknown := [name for name in options if name not in known]:
+            raise TypeError(f"there is no option {unknown[0]!r}; expected {', '.join(known)}") from None
+        raise

@@ -74,6 +74,7 @@ class Piece(Struct, frozen=True):
     """Event `piece`: text that was just written."""
 
     text: str
+    symbols: Annotated[int, Meta(description="Symbols written so far, EOS not counted.", ge=0)]
 
 
 class End(Struct, frozen=True):
@@ -161,7 +162,7 @@ async def events(
             if text is None:
                 break
             if text:
-                yield event("piece", Piece(text))
+                yield event("piece", Piece(text, writing.symbols))
         if pace:
             await anyio.sleep(TICK)
     yield event("end", End(writing.reason, writing.symbols, anyio.current_time() - begin))
@@ -170,8 +171,8 @@ async def events(
 def event(name: str, message: msgspec.Struct) -> bytes:
     r"""Return one server-sent event; JSON has no line ends in it, so one data line holds it.
 
-    >>> event("piece", Piece("a\nb"))
-    b'event: piece\ndata: {"text":"a\\nb"}\n\n'
+    >>> event("piece", Piece("a\nb", 3))
+    b'event: piece\ndata: {"text":"a\\nb","symbols":3}\n\n'
     """
     return b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(message))
 

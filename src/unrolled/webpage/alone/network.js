@@ -1,6 +1,8 @@
 // The network of this page: its weights, and what they compute in a step.  Letters are those of docs/notation.md:
 // V symbols, H units, G gates; numbers are kept as float32 and added up as float64.
 
+import { pause } from "../static/requests.js";
+
 const sigmoid = (a) => 1 / (1 + Math.exp(-a));
 
 // W (R, K) x + b.  Four sums side by side, for one alone waits for each addition.
@@ -109,8 +111,6 @@ export class Network {
 }
 
 const SLICE = 12; // ms of work before the page may draw
-
-export const pause = (ms) => new Promise((go) => setTimeout(go, ms));
 
 // The time of a piece of work: whether it is over, and a pause where it is.
 export class Slice {

@@ -1,10 +1,10 @@
 // Who answers the requests of this page: the network that is in it, in static/service.js's place.
 
-import { RequestError } from "../static/requests.js";
+import { pause, RequestError } from "../static/requests.js";
 import { counted } from "../static/symbols.js";
 import { choose, shares } from "./choosing.js";
 import { gradients } from "./gradients.js";
-import { Network, pause, Reader, Slice } from "./network.js";
+import { Network, Reader, Slice } from "./network.js";
 import { uniforms } from "./random.js";
 import { checkFinite, view } from "./view.js";
 import { Vocabulary } from "./vocabulary.js";
@@ -41,7 +41,20 @@ export async function ask(model, name, asked) {
   return { ...answer, seconds: (performance.now() - begin) / 1000 };
 }
 
+// Refuse what the API of a server would.
+function check(asked) {
+  for (const [name, value] of Object.entries(asked)) {
+    const range = given.ranges[name], legal = range?.legal ?? { strategy: "sample or greedy", symbols_per_second: "a number from 0" }[name];
+    if (!(name in given.options) && name !== "prompt" && !legal) throw new RequestError(`there is no option ${name}`);
+    const inRange = range && typeof value === "number" && value <= range.high && (range.open ? value > range.low : value >= range.low)
+      && (!range.whole || Number.isInteger(value));
+    const fits = range ? inRange : name === "strategy" ? ["sample", "greedy"].includes(value) : name !== "symbols_per_second" || value >= 0;
+    if (!fits) throw new RequestError(`${name} is ${value}; it must be ${legal}`);
+  }
+}
+
 export async function* generate(model, asked, signal) {
+  check(asked);
   const options = { ...given.options, prompt: "", symbols_per_second: 0, ...asked };
   const { max_length, symbols_per_second: pace } = options, begin = performance.now();
   if (max_length > limits.written_symbols) {
@@ -71,7 +84,7 @@ export async function* generate(model, asked, signal) {
     }
     if (!reason && elapsed() > limits.writing_seconds) reason = "time";
     if (reason) text += writer.end();
-    if (text) yield { name: "piece", data: { text } };
+    if (text) yield { name: "piece", data: { text, symbols } };
     await pause(pace ? TICK : 0);
     signal?.throwIfAborted();
   }

@@ -5,12 +5,12 @@ import { panels } from "./panel.js";
 import { Latest, RequestError } from "./requests.js";
 import { ask } from "./service.js";
 import { units } from "./state.js";
-import { make, visible } from "./symbols.js";
+import { endsIn, make, visible } from "./symbols.js";
 
 const inThousands = (n) => n.toLocaleString("en");
 
 export class Pane {
-  // shared: { limits, panes(), at(), move(at), changed(), read(pane, view) }; state: this pane's part of what the link holds.
+  // shared: { limits, panes(), at(pane), move(at, pane), changed(), read(pane, view) }; state: this pane's part of what the link holds.
   constructor(parent, shared, state) {
     this.shared = shared;
     this.state = state;
@@ -21,6 +21,7 @@ export class Pane {
     parent.append(this.root);
     this.find = (selector) => this.root.querySelector(selector);
     this.trouble = this.find(".trouble");
+    this.troubles = new Map(); // of each kind of question, what the last one met
     this.fields = Object.fromEntries([...this.root.querySelectorAll("[name]")].map((field) => [field.name, field]));
     this.panels = panels.map((Panel) => {
       const section = make("section", Panel.id);
@@ -86,7 +87,7 @@ export class Pane {
   async look() {
     const { state, text } = this;
     await this.ask("view", { text, layer: state.layer, array: state.array, units: state.units }, (view) => {
-      this.view = view;
+      this.view = { ...view, ends: endsIn(text, view.symbols) };
       for (const pane of this.shared.panes()) pane.draw(); // panes share their scales
       this.root.dataset.shown = text;
       this.shared.read(this, view);
@@ -99,12 +100,13 @@ export class Pane {
     try {
       const answer = await ask(card.name, name, asked);
       if (card !== this.card) return;
-      this.trouble.textContent = "";
+      this.troubles.delete(name);
       show(answer);
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
-      this.trouble.textContent = error.message;
+      this.troubles.set(name, error.message);
     }
+    this.trouble.textContent = [...new Set(this.troubles.values())].join("; ");
   }
 
   draw() {
@@ -122,7 +124,7 @@ export class Pane {
   // For panels: the selected place, in symbols read and in words; select a place; pick a unit.
 
   at() {
-    return Math.min(this.shared.at() ?? Infinity, this.view?.symbols.length ?? 0);
+    return Math.min(this.shared.at(this) ?? Infinity, this.view?.symbols.length ?? 0);
   }
 
   place() {
@@ -131,7 +133,7 @@ export class Pane {
   }
 
   move(at) {
-    this.shared.move(at);
+    this.shared.move(at, this);
   }
 
   pick({ at, unit, add }) {

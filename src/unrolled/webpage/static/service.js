@@ -1,18 +1,24 @@
 // Who answers the requests of this page: its server.  Where the page is one file, alone/service.js stands in its place,
 // with the same exports.
 
-import { RequestError } from "./requests.js";
+import { pause, RequestError } from "./requests.js";
+
+const BUSY = 429, TRIES = 10;
 
 async function send(path, body, signal) {
+  const options = body === undefined ? {} : {
+    method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" },
+  };
   let answer;
-  try {
-    const options = body === undefined ? {} : {
-      method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" },
-    };
-    answer = await fetch(path, { ...options, signal });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new RequestError("the server does not answer; is it still running?");
+  for (let tried = 0; tried < TRIES; tried++) { // a busy server says when to try again
+    if (tried) await pause(1000 * (Number(answer.headers.get("Retry-After")) || 1), signal);
+    try {
+      answer = await fetch(path, { ...options, signal });
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new RequestError("the server does not answer; is it still running?");
+    }
+    if (answer.status !== BUSY) break;
   }
   if (!answer.ok) {
     const said = await answer.json().catch(() => ({}));

@@ -5,10 +5,13 @@ import { paint } from "./colours.js";
 
 const VISIBLE = new Map([[" ", "␣"], ["\n", "⏎"], ["\t", "⇥"], ["\r", "␍"], ["", "∅"]]);
 
+const named = (character) => `U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+const ORDERS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu; // what would turn the text around it
+
 export function visible(symbol) {
   if (VISIBLE.has(symbol)) return VISIBLE.get(symbol);
-  if (/^[\p{Cc}\p{Cf}\p{Zs}\p{Zl}\p{Zp}]$/u.test(symbol)) return `U+${symbol.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
-  return /^\p{M}/u.test(symbol) ? `◌${symbol}` : symbol;
+  if (/^[\p{Cc}\p{Cf}\p{Zs}\p{Zl}\p{Zp}]$/u.test(symbol)) return named(symbol);
+  return (/^\p{M}/u.test(symbol) ? `◌${symbol}` : symbol).replace(ORDERS, named);
 }
 
 export const counted = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
@@ -46,7 +49,7 @@ export function drawText(box, symbols, unknown, colour, title) {
   const unread = new Set(unknown);
   symbols.forEach((symbol, t) => {
     const span = box.children[t];
-    const text = symbol === "\n" ? "⏎\n" : symbol;
+    const text = symbol === "\n" ? "⏎\n" : symbol.replace(ORDERS, named);
     if (span.textContent !== text) span.textContent = text;
     span.classList.toggle("unknown", unread.has(t));
     span.title = title(t);
@@ -54,14 +57,21 @@ export function drawText(box, symbols, unknown, colour, title) {
   });
 }
 
-// How many symbols end at or before this place in the text.
-export function symbolsBefore(symbols, caret) {
+// Where each symbol ends in its text, in which spaces may stand between two.  One that is not there, such as a part of a
+// letter, ends where the one before it does.
+export function endsIn(text, symbols) {
   let end = 0;
-  for (let t = 0; t < symbols.length; t++) {
-    end += symbols[t].length;
-    if (end > caret) return t;
-  }
-  return symbols.length;
+  return symbols.map((symbol) => {
+    const begin = text.indexOf(symbol, end);
+    if (symbol && begin >= 0 && !text.slice(end, begin).trim()) end = begin + symbol.length;
+    return end;
+  });
+}
+
+// How many symbols end at or before this place in the text.
+export function symbolsBefore(ends, caret) {
+  const next = ends.findIndex((end) => end > caret);
+  return next < 0 ? ends.length : next;
 }
 
 const STEPS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };

@@ -29,10 +29,11 @@ class Sheet {
     this.box.replaceChildren(given, fresh);
   }
 
-  add(text) {
+  // symbols: how many the text so far has.
+  add(text, symbols) {
     const follows = this.box.scrollHeight - this.box.scrollTop - this.box.clientHeight < 40;
     this.text += text;
-    this.symbols += [...text].length;
+    this.symbols = symbols;
     this.node.appendData(text);
     if (follows) this.box.scrollTop = this.box.scrollHeight;
   }
@@ -136,9 +137,10 @@ export class Writer {
 
   // Stream to the end; return why it ended, in words.
   async once(sheet, name, asked, signal) {
+    const before = sheet.symbols;
     try {
       for await (const { name: kind, data } of generate(name, asked, signal)) {
-        if (kind === "piece") sheet.add(data.text);
+        if (kind === "piece") sheet.add(data.text, before + data.symbols);
         else if (kind === "error") return data.error;
         else return ENDED[data.reason];
       }

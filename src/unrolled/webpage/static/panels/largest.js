@@ -30,6 +30,7 @@ register(class extends Panel {
     this.root.hidden = !at;
     if (!at) return;
     const { heat: { H, low, high } } = this.pane.view, range = this.pane.range(), reach = Math.max(-range.low, range.high);
+    const step = (high - low) / 255, digits = Math.min(2, Math.max(0, Math.floor(-Math.log10(step / 2)))); // the values are those of colours
     const values = Array.from({ length: H }, (_, unit) => [unit, this.pane.value(at, unit)]);
     values.sort(([, a], [, b]) => Math.abs(b) - Math.abs(a));
     this.find(".array").textContent = this.pane.array().title;
@@ -41,7 +42,7 @@ register(class extends Panel {
       pick.textContent = `unit ${unit}`;
       bar.style.width = `${(100 * Math.abs(value)) / reach}%`;
       const cut = this.pane.bounded() ? "" : { [low]: "≤", [high]: "≥" }[value] ?? ""; // the colours end here
-      number.textContent = cut + value.toFixed(2);
+      number.textContent = cut + value.toFixed(cut ? 2 : digits);
     });
   }
 });

@@ -39,7 +39,7 @@ register(class extends Panel {
   byUnit({ unit, values }) {
     const { heat } = this.pane.view;
     const alike = this.pane.peers("reading").filter(({ pane }) => !pane.bounded()).flatMap(({ pane }) => pane.view.lines.slice(0, 1));
-    const reach = Math.max(...[{ values }, ...alike].flatMap((line) => line.values.map(Math.abs)));
+    const reach = Math.max(...[{ values }, ...alike].flatMap((line) => line.values.map(Math.abs))) || 1; // a unit of zeros
     const [low, high] = this.pane.bounded() ? [heat.low, heat.high] : [heat.low && -reach, reach];
     const name = `unit ${unit} of the ${this.pane.array().title}`;
     return [name, scale(heat.low), values, low, high, low.toPrecision(2), high.toPrecision(2), (v) => v.toFixed(3)];
