@@ -151,6 +151,20 @@ def test_license_that_is_none_is_refused(model, tmp_path):
         to_hub(model, tmp_path / "model", license="mit\ntags: x")
 
 
+@pytest.mark.parametrize("license", ["no", "Yes", "null", "off", "1.0", "2", "1e5", "1.5e-5", "-", "..."])
+def test_license_that_yaml_would_read_as_something_else_is_refused(license, model, tmp_path):
+    with pytest.raises(FormatError, match="expected a name as of the hub"):
+        to_hub(model, tmp_path / "model", license=license)
+
+
+@pytest.mark.parametrize("license", ["0bsd", "mit", "cc-by-4.0", "bsd-3-clause", "pddl"])
+def test_license_is_text_in_the_head_of_the_card(license, model, tmp_path):
+    from huggingface_hub import ModelCard
+
+    to_hub(model, tmp_path / "model", license=license)
+    assert ModelCard.load(tmp_path / "model" / "README.md").data.license == license
+
+
 def test_folder_of_a_model_is_not_replaced_unasked(model, tmp_path):
     to_hub(model, tmp_path / "model")
     with pytest.raises(CheckpointError, match="a model is already there"):

@@ -27,6 +27,8 @@ from unrolled.words import counted, rounded
 
 #: The files of a model, and its card.
 FILES, CARD = ["config.json", "vocabulary.json", "model.safetensors"], "README.md"
+#: Words that YAML does not read as text.
+_YAML = {"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
 
 
 def to_hub(source: Source, folder: str | Path, *, license: str = "", overwrite: bool = False) -> None:
@@ -198,7 +200,9 @@ def card(network: Network, measured: dict[str, Any] | None, license: str = "") -
 
 def _plain(license: str) -> str:
     """Return a license that cannot be read as anything else in the head of a card."""
-    if not license.replace("-", "").replace(".", "").isalnum() or not license.isascii():
+    words = license.replace("-", "").replace(".", "")
+    is_text = any(c.isalpha() for c in words) and license.lower() not in _YAML
+    if not words.isalnum() or not license.isascii() or not is_text or re.fullmatch(r"[\d.]*e-?\d+", license):
         raise FormatError(f"license is {brief(license)}; expected a name as of the hub, such as apache-2.0 or mit")
     return license
 
