@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save_model
 
 from tests.lm.runs import RUNS, Interrupt, PowerCut, metrics, power_cut, stream_corpus, trained
 from unrolled.config.model import ModelConfig
@@ -239,3 +240,19 @@ def test_resume_with_other_frozen_weights_is_refused(began, now, said, tmp_path)
     train(frozen_model(0, *began), corpus, TrainingConfig(max_steps=2, schedule="constant"), tmp_path)
     with pytest.raises(ResumeError, match=said):
         train(frozen_model(0, *now), corpus, TrainingConfig(max_steps=4, schedule="constant"), tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("end", ["at its end", "cut"])
+def test_parameters_have_storages_of_their_own_after_a_run(end, tmp_path):
+    model, corpus = frozen_model(0), stream_corpus()
+    parameters = [*model.parameters()]
+    if end == "cut":
+        with pytest.raises(PowerCut):
+            train(model, corpus, TrainingConfig(max_steps=9, validate_every=2), callbacks=[Interrupt(2, power_cut)])
+    else:
+        train(model, corpus, TrainingConfig(max_steps=2))
+        save_model(model, tmp_path / "model.safetensors")
+    assert all(now is before for now, before in zip(model.parameters(), parameters, strict=True))
+    assert len({p.untyped_storage().data_ptr() for p in parameters}) == len(parameters)
+    assert all(p.untyped_storage().nbytes() == p.numel() * p.element_size() for p in parameters)
+    assert all(p.grad is None for p in parameters)

@@ -23,8 +23,8 @@ BETA1, BETA2 = 0.9, 0.999
 class FlatParameters:
     """All parameters of a model in one buffer, and all gradients in another of the same layout.
 
-    The parameters stay the same objects, but their storage moves.  The ``grad`` of each becomes a view that the
-    backward pass adds to; `spans` has where each lies, from one to the next, by its id.
+    The parameters stay the same objects, but their storage moves, until they are released.  The ``grad`` of each
+    becomes a view that the backward pass adds to; `spans` has where each lies, from one to the next, by its id.
 
     Args: parameters: of one dtype, on the CPU; those without ``requires_grad`` are left out.
 
@@ -54,6 +54,14 @@ class FlatParameters:
         for p in self._trained:
             start, _ = self.spans[id(p)]
             p.grad = zeros[start : start + p.numel()].view(p.shape)
+
+    def release(self) -> None:
+        """Give each parameter a storage of its own again, and no gradient.
+
+        Views of one buffer would keep it and the gradients as long as the model lives, and safetensors refuses them.
+        """
+        for p in self._trained:
+            p.data, p.grad = p.data.clone(), None
 
 
 class Optimiser:

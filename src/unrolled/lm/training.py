@@ -73,7 +73,7 @@ def train(
     callbacks = callbacks if ranks.first else ()
     if ranks.first and config.tensorboard and out is not None:
         callbacks = [*callbacks, TensorBoard()]
-    with ExitStack() as stack, torch.inference_mode(False), torch.enable_grad():  # whatever the caller's modes are
+    with torch.inference_mode(False), torch.enable_grad(), ExitStack() as stack:  # whatever the caller's modes are
         stack.enter_context(ranks.reporting())
         for callback in callbacks:
             stack.callback(callback.close)
@@ -81,6 +81,7 @@ def train(
         stop = stack.enter_context(stop_requested())
         torch.manual_seed(config.seed)
         run = Run(model, corpus, config, out, origin, ranks)
+        stack.callback(run.optimiser.flat.release)
         ranks.compare(lambda: _given(run, resume))
         if run.writes:
             assert run.folder is not None
