@@ -358,3 +358,26 @@ def test_module_is_the_network_that_it_was_made_of(name):
     assert before.keys() == after.keys()
     assert all(np.array_equal(before[key], after[key]) for key in before)
     assert (back.text, back.one_hot) == (network.text, network.one_hot)
+
+
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "RNN"])
+def test_cells_that_a_loop_steps_are_layers(name, tmp_path):
+    class Loop(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            cell = getattr(torch.nn, f"{name}Cell")
+            self.cells, self.out = torch.nn.ModuleList([cell(3, 5), cell(5, 4)]), torch.nn.Linear(4, 2)
+
+        def forward(self, x):
+            for cell in self.cells:
+                state, after = None, []
+                for x_t in x:
+                    state = cell(x_t, state)
+                    after.append(state[0] if name == "LSTM" else state)
+                x = torch.stack(after)
+            return self.out(x)
+
+    loop, x = Loop(), torch.randn(6, 2, 3)
+    torch.save(loop.state_dict(), tmp_path / "loop.pt")
+    network = from_torch(tmp_path / "loop.pt", kind="RNN_TANH" if name == "RNN" else None)
+    close(module_of(network)(x)[0].detach().numpy(), loop(x).detach().numpy())

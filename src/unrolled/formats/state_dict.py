@@ -10,7 +10,8 @@ from unrolled.notation import CELLS, WEIGHTS, Kind, Weights, stored_name
 from unrolled.saved.atomic_files import Tensors
 from unrolled.saved.network import Array, Layer, Network
 
-#: The names of one recurrent module's parameters end so.
+#: The names of a cell's parameters, which are those of a module of one layer, and how those of modules end.
+_CELL = re.compile(r"((?:.*\.)?(?:weight|bias)_(?:ih|hh))")
 _RECURRENT = re.compile(rf"(?:(.*)\.)?(?:{'|'.join(WEIGHTS.values())})_l(\d+)(?:_reverse)?")
 #: The cell by its gates; an RNN does not tell its nonlinearity.
 _BY_GATES: dict[int, Kind] = {4: "LSTM", 3: "GRU"}
@@ -21,6 +22,7 @@ def network_in(where: str, tensors: Tensors, told: Told) -> Network:
 
     Raises: FormatError saying what there is, and what was expected.
     """
+    tensors = {_CELL.sub(r"\1_l0", name) if _CELL.fullmatch(name) else name: w for name, w in tensors.items()}
     taken: set[str] = set()
     parts = [_recurrent(tensors, prefix, count, told.kind, taken) for prefix, count in _modules(tensors).items()]
     for name, w in sorted(tensors.items()):
