@@ -170,5 +170,5 @@ def test_when_a_head_reads_is_refused_where_there_is_none(tmp_path):
     with pytest.raises(ValueError, match="head is 'last', but there is no Linear after the layers to read it"):
         network_of(GRU(3, 4), head="last")
     torch.save(GRU(3, 4).state_dict(), tmp_path / "gru.pt")
-    with pytest.raises(ValueError, match=r"gru.pt: when is 'last', but there is no head to read it"):
+    with pytest.raises(ValueError, match=r"gru.pt: when='last' is of a head, but there is none; leave it out"):
         from_torch(tmp_path / "gru.pt", when="last")
