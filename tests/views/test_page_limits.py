@@ -56,6 +56,9 @@ def test_unit_that_is_zero_over_the_whole_text_can_be_chosen(open_page):
     page, _ = open_page({"relu": made}, "#text=ab%20cab&a.array=h&a.units=2")
     shown(page, "ab cab")
     assert "unit 2" in page.find(".pane .reading h3").text
+    numbers = {row.find_element("css selector", "button").text: row.text for row in page.all(".pane .largest li")}
+    assert "≤" not in numbers["unit 2"]
+    assert "-0" not in " ".join(numbers.values())
     type_at_end(page, "b")
     shown(page, "ab cabb")
     assert page.log() == []

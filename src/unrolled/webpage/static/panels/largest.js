@@ -41,8 +41,9 @@ register(class extends Panel {
       pick.value = unit;
       pick.textContent = `unit ${unit}`;
       bar.style.width = `${(100 * Math.abs(value)) / reach}%`;
-      const cut = this.pane.bounded() ? "" : { [low]: "≤", [high]: "≥" }[value] ?? ""; // the colours end here
-      number.textContent = cut + value.toFixed(cut ? 2 : digits);
+      const cut = this.pane.bounded() || !value ? "" : { [low]: "≤", [high]: "≥" }[value] ?? ""; // the colours end here
+      const shown = cut ? 2 : digits;
+      number.textContent = cut + (Number(value.toFixed(shown)) || 0).toFixed(shown); // 0 has no sign
     });
   }
 });
