@@ -79,6 +79,7 @@ class FilePart(NamedTuple):
         W, b: the matrix; the bias (O), if there is one.
         is_table, is_dense: what the matrix may be.
         is_half: whether it may be one direction of two.
+        series: a name by which it is counted among others; its own if empty.
     """
 
     name: str
@@ -88,6 +89,7 @@ class FilePart(NamedTuple):
     is_table: bool = False
     is_dense: bool = True
     is_half: bool = False
+    series: str = ""
 
 
 class _Placed(NamedTuple):
@@ -247,8 +249,8 @@ def _lines(parts: list[FilePart], told: Told, strict: bool) -> Iterator[Line]:
     if told.rnn is not None:  # in the order in which they are told
         queues[""] = [part for part in parts if part.layers]
         parts = [part for part in parts if not part.layers]
-    for part in sorted(parts, key=lambda part: natural(part.name)):
-        queues.setdefault(f"/{re.sub(r'_?[0-9]+', '', part.name)}", []).append(part)
+    for part in sorted(parts, key=lambda part: natural(part.series or part.name)):
+        queues.setdefault(f"/{re.sub('[0-9]+', '#', part.series or part.name)}", []).append(part)
     if max(map(len, queues.values())) > MOST or prod(len(queue) + 1 for queue in queues.values()) > STATES:
         return
     dead: set[tuple[tuple[int, ...], int | None]] = set()

@@ -52,23 +52,24 @@ def only_weights(weights: Hdf5, told: Told) -> Network:
     parts, others = [], []
     for name in sorted(weights.names("layers"), key=natural):
         place, stem = f"layers/{name}", re.sub(r"_\d+$", "", name)
+        series = f"{stem}_0" if name == stem else name  # the first of a class has no number
         if not any(True for _ in weights.arrays(place)):
             continue  # one that has no weights, and acts in training alone
         if stem == "embedding":
             E = weights.array(f"{place}/vars/0")
             if E.ndim != 2:
                 raise FormatError(f"{weights.where}: {place} is {E.shape}, expected (V, E)")
-            parts.append(FilePart(name, W=E, is_table=True, is_dense=False))
+            parts.append(FilePart(name, W=E, is_table=True, is_dense=False, series=series))
         elif stem in ("dense", "time_distributed"):
             W, b = dense(weights, place if stem == "dense" else f"{place}/layer")
-            parts.append(FilePart(name, W=W, b=b))
+            parts.append(FilePart(name, W=W, b=b, series=series))
         elif stem in ("lstm", "gru", "simple_rnn", "rnn"):
             stacked = sorted(weights.names(f"{place}/cell/cells"), key=natural)
             places = [f"{place}/cell/cells/{each}" for each in stacked] or [f"{place}/cell"]
-            parts.append(FilePart(name, tuple(cell(weights, each) for each in places)))
+            parts.append(FilePart(name, tuple(cell(weights, each) for each in places), series=series))
         elif stem == "bidirectional":
             ways = [cell(weights, f"{place}/{way}_layer/cell") for way in ("forward", "backward")]
-            parts.append(FilePart(name, (Layer(ways[0].kind, ways[0].directions + ways[1].directions),)))
+            parts.append(FilePart(name, (Layer(ways[0].kind, ways[0].directions + ways[1].directions),), series=series))
         else:
             others.append(name)
     return assembled(weights.where, [parts], told, others)
