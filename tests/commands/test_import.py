@@ -151,11 +151,11 @@ class Forecaster(torch.nn.Module):
 def test_what_a_file_does_not_say_is_asked_for_in_words_that_can_be_typed(tmp_path):
     torch.save(Forecaster().state_dict(), tmp_path / "x.pt")
     said = refusal(1, "import", tmp_path / "x.pt", "--out", tmp_path / "run")
-    assert said.endswith("say --cell RNN_TANH or --cell RNN_RELU")
-    told = ["--cell", "RNN_RELU"]
+    assert said.endswith("; say --head fc")
+    told = said.rpartition("; say ")[2].split()
     said = refusal(1, "import", tmp_path / "x.pt", "--out", tmp_path / "run", *told)
-    assert said.endswith("say --head fc")
-    told += [*said.rpartition("; say ")[2].split(), "--when", "last", "--softmax"]
+    assert said.endswith("; say --cell RNN_TANH or --cell RNN_RELU")
+    told += ["--cell", "RNN_RELU", "--when", "last", "--softmax"]
     done = unrolled("import", tmp_path / "x.pt", "--out", tmp_path / "run", *told)
     assert done.returncode == 0, done.stderr.decode()
     network = load_network(tmp_path / "run")

@@ -1,7 +1,9 @@
 """Keras weights alone: what they do not say is refused."""
 
+import numpy as np
 import pytest
 
+from tests.formats.equations import outputs
 from tests.formats.test_keras import L, keras
 from unrolled.formats.network_of import FormatError
 from unrolled.imports import from_keras
@@ -40,4 +42,25 @@ def test_two_layers_side_by_side_are_not_two_directions(tmp_path):
     sides = [L.GRU(5, return_sequences=True)(x) for _ in range(2)]
     keras.Model(x, L.Dense(2)(L.Concatenate()(sides))).save_weights(tmp_path / "model.weights.h5")
     with pytest.raises(FormatError, match="its parts do not fit each other"):
+        from_keras(tmp_path / "model.weights.h5")
+
+
+def test_what_a_simple_rnn_computes_is_asked_for(tmp_path):
+    relu = L.SimpleRNN(5, activation="relu", return_sequences=True)
+    model = keras.Sequential([keras.Input((None, 3)), relu, L.Dense(2)])
+    model.save_weights(tmp_path / "model.weights.h5")
+    with pytest.raises(FormatError, match=r"'simple_rnn' is an RNN, .* say kind='RNN_TANH' or kind='RNN_RELU'"):
+        from_keras(tmp_path / "model.weights.h5")
+    x = np.random.default_rng(0).normal(size=(6, 2, 3)).astype(np.float32)
+    found = outputs(from_keras(tmp_path / "model.weights.h5", kind="RNN_RELU"), x)
+    expected = keras.ops.convert_to_numpy(model(np.swapaxes(x, 0, 1)))
+    np.testing.assert_allclose(found, np.swapaxes(expected, 0, 1), atol=1e-5)
+
+
+def test_layers_of_a_model_in_a_model_are_named(tmp_path):
+    inner = keras.Sequential([keras.Input((None, 3)), L.LSTM(5, return_sequences=True)])
+    keras.Sequential([keras.Input((None, 3)), inner, L.Dense(2)]).save_weights(tmp_path / "model.weights.h5")
+    with pytest.raises(
+        FormatError, match=r"has no recurrent layer; it holds 'dense' .*, and 'sequential', which is no"
+    ):
         from_keras(tmp_path / "model.weights.h5")

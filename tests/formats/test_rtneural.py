@@ -173,3 +173,16 @@ def test_hostile_json_is_refused(data, tmp_path):
 def test_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FormatError, match=r"gone\.json: cannot read: No such file"):
         from_rtneural(tmp_path / "gone.json")
+
+
+@pytest.mark.parametrize("name", ["in_skip", "in_gain", "out_gain"])
+def test_what_a_player_would_add_to_the_network_is_refused(name, tmp_path):
+    to_rtneural(dict(networks())["LSTM-3-5"], tmp_path / "x.json")
+    held = json.loads((tmp_path / "x.json").read_text())
+    for value, legal in ((0, True), (0.0, True), (1, False), (-6.5, False), ("x", False)):
+        (tmp_path / "x.json").write_text(json.dumps(held | {name: value}))
+        if legal:
+            assert from_rtneural(tmp_path / "x.json").I == 3
+        else:
+            with pytest.raises(FormatError, match=f"{name} is .*, which players apply and no network here does"):
+                from_rtneural(tmp_path / "x.json")

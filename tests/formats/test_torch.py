@@ -245,7 +245,7 @@ def test_layers_are_put_in_the_order_of_their_numbers_or_as_they_fit(modules, to
 @pytest.mark.parametrize(
     ("parts", "told", "said"),
     [
-        ({"a": torch.nn.RNN(4, 6)}, {}, "a is an RNN, whose weights do not tell its nonlinearity; say kind="),
+        ({"a": torch.nn.RNN(4, 6)}, {}, "'a' is an RNN, whose weights do not tell its nonlinearity; say kind="),
         ({"a": torch.nn.GRU(4, 6)}, {"kind": "LSTM"}, "kind='LSTM', but the weights are those of GRU"),
         (
             {"a": torch.nn.GRU(4, 6), "b": torch.nn.GRU(4, 6)},

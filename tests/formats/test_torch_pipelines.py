@@ -95,3 +95,14 @@ def test_a_line_of_modules_is_read_right_or_asked_for(seed, tmp_path):
         read += 1
     assert [said for said in asked if not ANSWERS.search(said)] == []
     assert min(read, len(asked)) > 20
+
+
+@pytest.mark.parametrize("names", [("fold_0", "fold_1"), ("model", "ema")])
+def test_several_models_in_one_file_are_not_one(names, tmp_path):
+    models = {name: torch.nn.ModuleDict({"rnn": torch.nn.GRU(4, 4)}) for name in names}
+    torch.save({name: model.state_dict() for name, model in models.items()}, tmp_path / "x.pt")
+    with pytest.raises(FormatError, match=r"recurrent layers lie in several dictionaries, '\w+', '\w+'; name those"):
+        from_torch(tmp_path / "x.pt")
+    network = from_torch(tmp_path / "x.pt", embedding="", rnn=f"{names[1]}.rnn", head="")
+    expected = models[names[1]]["rnn"].weight_ih_l0.detach().numpy()
+    np.testing.assert_array_equal(network.layers[0].directions[0].W_ih, expected)

@@ -105,15 +105,16 @@ def assembled(where: str, holdings: Iterable[Sequence[FilePart]], told: Told, ot
 
     Args:
         where: the file, for messages.
-        holdings: the parts; several where arrays can be divided into parts in several ways.  Parts whose names differ
-            in a number alone come in the order of that.
+        holdings: the parts; several where they can be divided or counted in several ways.  Parts whose names differ in
+            a number alone come in the order of that.
         told: what the caller says.
         others: names of what is no part of a network here, and is left out only if each part is named.
     Raises: FormatError saying what the file holds, and how to choose.
     """
     held = [[*parts] for parts in holdings]
+    alone = len({frozenset(part.name for part in parts) for parts in held}) == 1
     for parts in held:
-        _check(where, parts, told, alone=len(held) == 1)
+        _check(where, parts, told, others, alone=alone)
     lines, holds = _lines_of(held, told), _holds(held[0])
     if not lines:
         raise FormatError(
@@ -172,12 +173,16 @@ def natural(name: str) -> list[tuple[int, str]]:
     return [(int(part[:9]), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
 
 
-def _check(where: str, parts: list[FilePart], told: Told, *, alone: bool) -> None:
-    """Refuse names that no part has, no recurrent part, and a kind that none has."""
+def _check(where: str, parts: list[FilePart], told: Told, others: Sequence[str], *, alone: bool) -> None:
+    """Refuse names that no part has, no recurrent part, and a kind that none has.
+
+    Args: alone: whether these are all parts there are, and not those of one division of several.
+    """
     recurrent = {part.name for part in parts if part.layers}
     holds = _holds(parts)
     if not recurrent:
-        raise FormatError(f"{where}: has no recurrent layer; it holds {holds}")
+        beside = f", and {listed(others)}, which is no part of a network here" if others else ""
+        raise FormatError(f"{where}: has no recurrent layer; it holds {holds}{beside}")
     halves = [half for name in told.rnn or () for half in _halves(name, recurrent)]
     for role, names, there in (
         ("recurrent layer", halves, recurrent),
@@ -233,8 +238,9 @@ def _lines_of(held: list[list[FilePart]], told: Told) -> list[Line]:
     """Return the first lines of any division that take what names say for certain; if there are none, of all."""
     chosen = [_chosen(parts, told) for parts in held]
     for strict in (True, False):
-        if lines := [line for parts in chosen for line in islice(_lines(parts, told, strict), LINES + 1)]:
-            return lines
+        lines = [line for parts in chosen for line in islice(_lines(parts, told, strict), LINES + 1)]
+        if lines:
+            return [*{tuple((p.part.name, p.reads, p.gives) for p in line): line for line in lines}.values()]
     return []
 
 
@@ -367,6 +373,12 @@ def _holds(parts: Sequence[FilePart]) -> str:
 def _network(where: str, line: Line, told: Told) -> Network:
     """Return the network of a line that is one."""
     layers = tuple(layer for placed in line for layer in placed.part.layers)
+    elman = [placed.part.name for placed in line if any(each.kind == "RNN_TANH" for each in placed.part.layers)]
+    if elman and told.kind not in ("RNN_TANH", "RNN_RELU"):
+        raise FormatError(
+            f"{where}: {brief(elman[0])} is an RNN, whose weights do not tell its nonlinearity; say "
+            f"{option('kind', 'RNN_TANH')} or {option('kind', 'RNN_RELU')}"
+        )
     if told.kind == "RNN_RELU":
         layers = tuple(replace(each, kind=told.kind) if each.kind == "RNN_TANH" else each for each in layers)
     last = line[-1].part

@@ -9,6 +9,7 @@ Source: flax/linen/recurrent.py and flax/nnx/nn/recurrent.py of Flax 0.12.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ from unrolled.saved.network import Layer, Network, When
 
 #: The names of the gates of a cell, without their side, by kind.
 _GATES: dict[Kind, tuple[str, ...]] = {"LSTM": ("i", "f", "g", "o"), "GRU": ("r", "z", "n"), "RNN_TANH": ("",)}
+#: The place of a module that bears the name of its class and a number, and what the first has, counted backward.
+_CLASS = re.compile(r"((?:.*/)?[A-Z][A-Za-z]*_)(\d+)(?=/|$)")
+FIRST = 1_000_000
 #: The two cells of a Bidirectional.
 _SIDES = ("forward_rnn", "backward_rnn")
 
@@ -74,7 +78,7 @@ def from_flax(
 
     Args:
         path: a .safetensors or .npz file of a flat dict, names joined by "/" or ".".
-        kind: "RNN_RELU" for a SimpleCell that has no tanh.
+        kind: what a SimpleCell computes: "RNN_TANH" or "RNN_RELU".
         embedding, rnn, head: places of modules, "Dense_1", where several would do; two directions of one layer, which
             have no module of their own in a compact one, are "LSTMCell_0+LSTMCell_1".
         when, softmax, one_hot: as :func:`unrolled.imports.from_torch`.
@@ -142,7 +146,11 @@ def _network(path: str | Path, arrays: Arrays, told: Told) -> Network:
     # A cell of a compact module bears the name of its class, in a stack and in a Bidirectional alike.
     halves = {name for name in layers if name.rpartition("/")[2] != "cell"}
     parts += (FilePart(name, (layer,), is_half=name in halves) for name, layer in layers.items())
-    return assembled(str(path), [parts], told, sorted(others))
+    # They are numbered as they are made, which in a nested call is from the last to the first.
+    backward = [
+        part._replace(series=_CLASS.sub(lambda of: f"{of[1]}{FIRST - int(of[2][:6])}", part.name)) for part in parts
+    ]
+    return assembled(str(path), [parts, backward], told, sorted(others))
 
 
 def _layer(where: str, modules: dict[str, Arrays]) -> Layer:

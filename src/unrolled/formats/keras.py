@@ -84,7 +84,7 @@ def from_keras(
 
     Args:
         path: of a .keras or a .weights.h5 file.
-        kind: "RNN_RELU" for a SimpleRNN that has no tanh.
+        kind: what a SimpleRNN computes: "RNN_TANH" or "RNN_RELU".
         embedding, rnn, head: names of layers in the file, "dense_1", where several would do.
         when, softmax, one_hot: as :func:`unrolled.imports.from_torch`.
     Raises: FormatError naming the layer that no network has, or that does what no layer here does, or does not fit.

@@ -55,6 +55,11 @@ def from_rtneural(path: str | Path) -> Network:
 
 
 def _network(path: Path, file: _File) -> Network:
+    for name in ("in_skip", "in_gain", "out_gain"):
+        if (value := getattr(file, name)) not in (0, None):
+            raise FormatError(
+                f"{path}: {name} is {brief(value)}, which players apply and no network here does; give it 0"
+            )
     width, layers, head = _width(file.in_shape, f"{path}: in_shape"), list[Layer](), None
     for number, each in enumerate(file.layers):
         where = f"{path}: layer {number}, {brief(each.type)},"
@@ -84,6 +89,9 @@ class _Layer(msgspec.Struct):
 class _File(msgspec.Struct):
     in_shape: list[Any]
     layers: list[_Layer]
+    in_skip: Any = 0  # what players add to such files: the input added to the output, and gains in decibels
+    in_gain: Any = 0
+    out_gain: Any = 0
 
 
 def _check(network: Network) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
-from unrolled.config.options import option
+from unrolled.config.options import listed, option
 from unrolled.formats.assembly import FilePart, Told, assembled
+from unrolled.formats.network_of import FormatError
 from unrolled.notation import CELLS, WEIGHTS, Kind, Weights, stored_name
 from unrolled.saved.atomic_files import Tensors
 from unrolled.saved.network import Array, Layer, Network
@@ -17,14 +19,24 @@ _RECURRENT = re.compile(rf"(?:(.*)\.)?(?:{'|'.join(WEIGHTS.values())})_l(\d+)(?:
 _BY_GATES: dict[int, Kind] = {4: "LSTM", 3: "GRU"}
 
 
-def network_in(where: str, tensors: Tensors, told: Told) -> Network:
+def network_in(where: str, tensors: Tensors, told: Told, owners: Mapping[str, str]) -> Network:
     """Return the network that these arrays are.
 
+    Args: the file, for messages; its arrays by name; what the caller says; the dictionary of each array, where the
+        file holds several.
     Raises: FormatError saying what there is, and what was expected.
     """
+    recurrent = [name for name in tensors if _RECURRENT.fullmatch(name) or _CELL.fullmatch(name)]
+    models = {owners[name] for name in recurrent if name in owners}
+    if len(models) > 1 and told.rnn is None:
+        how = f"{option('rnn')}, and its {option('embedding')} and {option('head')}"
+        raise FormatError(
+            f"{where}: recurrent layers lie in several dictionaries, {listed(sorted(models))}; name those of one "
+            f"network, lowest first, with {how}"
+        )
     tensors = {_CELL.sub(r"\1_l0", name) if _CELL.fullmatch(name) else name: w for name, w in tensors.items()}
     taken: set[str] = set()
-    parts = [_recurrent(tensors, prefix, count, told.kind, taken) for prefix, count in _modules(tensors).items()]
+    parts = [_recurrent(tensors, prefix, count, taken) for prefix, count in _modules(tensors).items()]
     for name, w in sorted(tensors.items()):
         stem = name.removesuffix(".weight")
         if name.endswith(".weight") and w.ndim == 2 and w.size and name not in taken:
@@ -43,7 +55,7 @@ def _modules(tensors: Tensors) -> dict[str, int]:
     return found
 
 
-def _recurrent(tensors: Tensors, prefix: str, count: int, kind: Kind | None, taken: set[str]) -> FilePart:
+def _recurrent(tensors: Tensors, prefix: str, count: int, taken: set[str]) -> FilePart:
     """Return one recurrent module; the names of its arrays are added to those that are taken."""
     layers = []
     for number in range(min(count, len(tensors))):
@@ -51,7 +63,7 @@ def _recurrent(tensors: Tensors, prefix: str, count: int, kind: Kind | None, tak
         directions = tuple(side for side in sides if side is not None)
         if sides[0] is None:
             raise ValueError(f"{prefix or 'the recurrent layer'}: layer {number} has no weight_ih_l{number}")
-        layers.append(Layer(_kind(directions[0], kind, prefix), directions))
+        layers.append(Layer(_kind(directions[0], prefix), directions))
     taken |= {name for name in tensors if (m := _RECURRENT.fullmatch(name)) and (m[1] or "") == prefix}
     if place := re.fullmatch(r"((?:.*\.)?)rnn\.(\d+)", prefix):  # as `NetworkModule` names it, and what it learned
         states = [f"{place[1]}initial.{place[2]}_{which}" for which in range(len(CELLS[layers[0].kind].states))]
@@ -71,19 +83,14 @@ def _weights(tensors: Tensors, prefix: str, number: int, reverse: bool) -> Weigh
     return Weights(**found)
 
 
-def _kind(weights: Weights, told: Kind | None, prefix: str) -> Kind:
+def _kind(weights: Weights, prefix: str) -> Kind:
     rows, H = len(weights.W_ih), weights.W_hh.shape[1] if weights.W_hr is None else weights.W_hr.shape[1]
     gates, rest = divmod(rows, H) if H else (0, 1)
     if rest or gates not in (1, *_BY_GATES):
         raise ValueError(f"{prefix}.weight_ih_l0 has {rows} rows for H = {H}, expected H, 3*H or 4*H".lstrip("."))
     if gates > 1:
         return _BY_GATES[gates] if weights.p is None else "LSTM_PEEPHOLE"
-    if told not in ("RNN_TANH", "RNN_RELU"):
-        raise ValueError(
-            f"{prefix or 'the recurrent layer'} is an RNN, whose weights do not tell its nonlinearity; say "
-            f"{option('kind', 'RNN_TANH')} or {option('kind', 'RNN_RELU')}"
-        )
-    return told
+    return "RNN_TANH"
 
 
 def _started(layers: list[Layer], states: list[Array]) -> list[Layer]:

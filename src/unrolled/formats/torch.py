@@ -88,8 +88,8 @@ def from_torch(
     told = Told.checked(embedding=embedding, rnn=rnn, head=head, kind=kind, when=when, softmax=softmax, one_hot=one_hot)
     path = Path(path)
     data = outside_bytes(path)
-    tensors = _of_archive(path, data) if data[:2] == b"PK" else _of_safetensors(path, data)
-    return finished(path, lambda: network_in(str(path), tensors, told))
+    tensors, owners = _of_archive(path, data) if data[:2] == b"PK" else (_of_safetensors(path, data), {})
+    return finished(path, lambda: network_in(str(path), tensors, told, owners))
 
 
 def _of_safetensors(path: Path, data: bytes) -> Tensors:
@@ -101,7 +101,7 @@ def _of_safetensors(path: Path, data: bytes) -> Tensors:
         raise refused(path, f"neither a safetensors file nor one that torch.save writes: {error}") from None
 
 
-def _of_archive(path: Path, data: bytes) -> Tensors:
+def _of_archive(path: Path, data: bytes) -> tuple[Tensors, dict[str, str]]:
     import torch
 
     _check_archive(path, data)
@@ -136,25 +136,30 @@ def _check_archive(path: Path, data: bytes) -> None:
         raise refused(path, f"damaged, or no file of torch.save: {error}") from None
 
 
-def _collected(path: Path, loaded: Any, size: int) -> Tensors:
-    """Return the tensors of a dictionary, and of all that lies in it, by their names joined with dots."""
+def _collected(path: Path, loaded: Any, size: int) -> tuple[Tensors, dict[str, str]]:
+    """Return the tensors of a dictionary, and of all that lies in it, by their names joined with dots.
+
+    Returns: the tensors, and by the same names the name of the dictionary that each lies in.
+    """
     import torch
 
     found: Tensors = {}
-    waiting, seen = deque([("", loaded)]), set()
+    owners: dict[str, str] = {}
+    waiting, seen = deque([("", "", loaded)]), set()
     while waiting:
-        name, value = waiting.popleft()
+        owner, name, value = waiting.popleft()
         if isinstance(value, torch.Tensor):
             if value.numel() * value.element_size() > size:  # an expanded one, whose copy may be of any size
                 raise refused(path, f"{name!r:.80} says that it is {tuple(value.shape)}, more than the file holds")
             if value.dtype not in (torch.float32, torch.float64, torch.int64):
                 remedy = "save model.float()" if value.dtype.is_floating_point else "save the parameters alone"
                 raise refused(path, f"{name!r:.80} is {value.dtype}, expected float32 or float64; {remedy}")
+            owners[name] = owner
             found[name] = np.ascontiguousarray(value.detach().resolve_neg().numpy())
         elif isinstance(value, dict | list | tuple) and id(value) not in seen:
             if len(name) > LONGEST_NAME:
                 raise refused(path, f"{name!r:.80} lies in too many dictionaries; save model.state_dict()")
             seen.add(id(value))  # one may hold itself
             items = value.items() if isinstance(value, dict) else enumerate(value)
-            waiting += ((f"{name}.{key}" if name else str(key), each) for key, each in items)
-    return found
+            waiting += ((name, f"{name}.{key}" if name else str(key), each) for key, each in items)
+    return found, owners
