@@ -7,12 +7,14 @@ import copy
 
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 
 import unrolled.nn
 from tests.core.cases import KINDS, assert_same_bits, make
 from tests.nn.compare import assert_all_close, assert_close
 from tests.nn.layers import LAYERS, as_tuple, pair
 from unrolled.core import _core
+from unrolled.nn import from_torch
 
 #: Shapes (T, B, I, H), with odd sums over k and without, options of the layer, and seeds: enough that the roundings of
 #: a gradient, which are few where it is small, do not decide by chance.
@@ -193,3 +195,20 @@ def test_derivatives_of_derivatives_are_those_of_the_equations():
         (first,) = torch.autograd.grad(model(leaf)[0].sum(), leaf, create_graph=True)
         found.append(torch.autograd.grad((first**2).sum(), leaf)[0])
     assert_close("second derivative", found[0], found[1].bfloat16())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", ["GRU", "GRUCell", "LSTMCell", "RNNCell"])
+def test_under_autocast_a_result_has_the_type_that_torchs_has(name, dtype):
+    stock = getattr(torch.nn, name)(5, 7)
+    ours, lead = from_torch(stock), () if "Cell" in name else (4,)
+    for of_x in (torch.float32, dtype):
+        for of_h in (None, torch.float32, dtype):
+            x = torch.randn(*lead, 3, 5).to(of_x)
+            h = None if of_h is None else torch.randn(*(1,) * len(lead), 3, 7).to(of_h)
+            hx = (h, h) if name == "LSTMCell" and h is not None else h
+            with torch.autocast("cpu", dtype):
+                expected, found = (tree_leaves(module(x, hx)) for module in (stock, ours))
+            assert [t.dtype for t in found] == [t.dtype for t in expected], (of_x, of_h)
+            for one, other in zip(found, expected, strict=True):
+                torch.testing.assert_close(one, other, atol=2e-2, rtol=2e-2)

@@ -159,3 +159,14 @@ def test_copy_of_a_stepper_is_refused_with_what_to_copy_instead():
     for copying in (copy.deepcopy, pickle.dumps):
         with pytest.raises(TypeError, match="cannot be copied or pickled; copy its layer and its state"):
             copying(step)
+
+
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "RNN"])
+def test_reset_to_a_learned_state_keeps_the_stepper_out_of_autograd(name):
+    layer = getattr(unn, name)(4, 6)
+    step = unn.Stepper(layer, 3)
+    learned = [torch.nn.Parameter(torch.randn(1, 3, 6)) for _ in range(1 + (name == "LSTM"))]
+    other = tuple(learned) if name == "LSTM" else learned[0]
+    y = step(torch.randn(3, 4), reset=torch.tensor([True, False, True]), reset_state=other)
+    states = step.state if name == "LSTM" else (step.state,)
+    assert not any(t.requires_grad for t in (y, *states))

@@ -130,7 +130,7 @@ def run(
     if torch.float16 in (x.dtype, W_hh.dtype) or autocast_type(x) is not None:
         fit.types(x, (h_0, c_0, *reset_state), weights, autocast_type(x) is not None)
         inner = W_hh.dtype if W_hh.dtype in (torch.float64, torch.bfloat16) else torch.float32
-        narrow = W_hh.dtype if checks.is_one_hot(x) else x.dtype
+        narrow = h_0.dtype if h_0 is not None else W_hh.dtype if checks.is_one_hot(x) else x.dtype  # as the state
         x, h_0, c_0, weights, reset_state = in_type((x, h_0, c_0, weights, tuple(reset_state)), inner)
         with torch.autocast(x.device.type, enabled=False):
             results = run(kind, layout, x, h_0, c_0, weights, trace, checkpoint_steps, reset_state)
@@ -314,7 +314,7 @@ def explain_backend(
     if data is x:
         checks.rank(stock.__name__, x, lowest=1 + issubclass(stock, torch.nn.RNNBase))
     checks.dense("x", data)
-    W: Tensor = next(layer.parameters())
+    W: Tensor = next(chain(layer.parameters(), getattr(layer, "_flat_weights", ())), data)  # a replica has none
     asks_more = lengths is not None or reset is not None or trace or checks.is_one_hot(data)
     if goes_to_torch(data, W) and not (getattr(layer, "beyond_torch", False) or asks_more):
         served = f"what {type(data).__name__} and {type(W).__name__} override" if data.is_cpu else data.device.type
@@ -324,7 +324,7 @@ def explain_backend(
     why = obstacle(data, dtype)
     if why is not None:
         return Backend("reference", why)
-    if is_traced(data):
+    if is_traced(data, W):
         route = "a registered operator, because a tracer, a mode or a type of its own must see the call"
     elif transforms_active():
         route = "a Function with a vmap rule, because a torch.func transform is active"

@@ -10,6 +10,7 @@ from torch.nn import init
 
 from unrolled.config.checks import Real, check_value
 from unrolled.nn.cells import NAMES, RecurrentCell
+from unrolled.nn.modules import overwrite, refuse_sharded
 from unrolled.nn.recurrent_layer import RecurrentLayer
 from unrolled.notation import gate_parameters
 
@@ -27,13 +28,14 @@ def init_(
     Input and projection weights are Glorot uniform, biases and other vectors zero.
 
     Args:
-        layer: a layer or cell of this package.
+        layer: a layer or cell of this package; if `fully_shard` has sharded its weights, all processes get those of
+            the first.
         recurrent: each gate's block of W_hh: "orthogonal" keeps the length of a state, "identity" suits a relu RNN,
             "glorot" is as the input weights.
         forget_bias: LSTM's b_if, so that the cell remembers from the start; the other cells have no such gate.
     Returns: the same layer.
     Raises: TypeError for another module; ValueError for another `recurrent`, a computed weight or a bias that
-        is not a number.
+        is not a number, or for pieces of weights, as FSDP makes them.
     Source: orthogonal: Saxe et al. 2014; identity: Le et al. 2015; forget bias: Gers et al. 2000.
 
     >>> from unrolled.nn import LSTM
@@ -54,16 +56,22 @@ def init_(
         raise ValueError(
             f"{computed[0]} is computed from others, as by a parametrization or pruning; call init_ before that"
         )
+    refuse_sharded(layer, "init_", distributed=False)
     kind = layer.kind
-    for name, parameter in layer.named_parameters():
-        if name.startswith("weight_hr"):
-            init.xavier_uniform_(parameter)
+    for name in names:
+        parameter = layer._parameters[name]
+        if parameter is None:
             continue
+        # of a type that has a QR decomposition, which 16 bits have not
+        dtype = parameter.dtype if parameter.dtype.itemsize >= 4 else torch.float32
+        values = torch.zeros(parameter.shape, dtype=dtype, device=parameter.device)
+        if name.startswith("weight_hr"):
+            init.xavier_uniform_(values)
         for known, stem, k in gate_parameters(kind):
-            block = parameter[k * layer.hidden_size : (k + 1) * layer.hidden_size]
+            block = values[k * layer.hidden_size : (k + 1) * layer.hidden_size]
             if name.startswith(stem) and block.dim() == 1:
                 block.fill_(forget_bias if known == "b_if" else 0.0)
             elif name.startswith(stem):
-                wide = block if block.dtype.itemsize >= 4 else block.float()  # torch has no QR decomposition in 16 bits
-                block.copy_(fill[recurrent if stem == "weight_hh" else "glorot"](wide))
+                fill[recurrent if stem == "weight_hh" else "glorot"](block)
+        overwrite(parameter, values)
     return layer

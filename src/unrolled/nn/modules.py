@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any, NoReturn, TypeVar
@@ -229,6 +231,45 @@ def refuse_script(module: torch.nn.Module) -> NoReturn:
         f"torch.jit.script cannot compile {type(module).__name__} of unrolled.nn; compile a copy that has torch's, "
         "torch.jit.script(swap(copy.deepcopy(model), to='torch')), or use torch.compile or torch.export"
     )
+
+
+def is_sharded(w: torch.Tensor) -> bool:
+    """Return whether the processes of `fully_shard` share a weight, so that each holds a part of it."""
+    held = sys.modules.get("torch.distributed.tensor")  # who shards has imported it; it takes half a second
+    return held is not None and isinstance(w, held.DTensor)
+
+
+def refuse_sharded(layer: torch.nn.Module, what: str, *, distributed: bool = True) -> None:
+    """Raise ValueError if a process holds only a part of a layer's weights; `distributed` ones say so themselves.
+
+    Args: the layer; what needs all of them.
+    """
+    for name, w in layer.named_parameters(recurse=False):
+        if (distributed and is_sharded(w)) or (name.startswith("weight") and w.dim() != 2):
+            raise ValueError(
+                f"{name} is sharded, so that each process holds a part of it, and {what} needs all of it; do that "
+                "before the layer is sharded, or with gathered weights, as by full_tensor or FSDP.summon_full_params"
+            )
+
+
+def block_of(w: torch.Tensor, rows: slice | None) -> torch.Tensor:
+    """Return rows of a weight, or all of it: a view, but of a sharded one a copy."""
+    if rows is not None and is_sharded(w):
+        said = (
+            "this gate is a copy, for its weight is sharded: what is written to it is lost; write to the whole weight"
+        )
+        warnings.warn(said, stacklevel=4)
+    return w if rows is None else w[rows]
+
+
+def overwrite(w: torch.Tensor, values: torch.Tensor) -> None:
+    """Write values to a weight, or of a sharded one those of the first process, each to its own part."""
+    if is_sharded(w):
+        from torch.distributed.tensor import DTensor, distribute_tensor
+
+        assert isinstance(w, DTensor)
+        values = distribute_tensor(values, w.device_mesh, w.placements)
+    w.copy_(values)
 
 
 def with_gate_views(kind: str) -> Callable[[type[_Module]], type[_Module]]:

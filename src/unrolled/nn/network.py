@@ -10,7 +10,7 @@ import torch
 
 from unrolled.config.checks import check_value
 from unrolled.nn import fit
-from unrolled.nn.modules import beyond_weights, check_count
+from unrolled.nn.modules import beyond_weights, check_count, is_sharded, refuse_sharded
 from unrolled.notation import WEIGHTS, Kind, Weights, stored_name
 from unrolled.saved.network import Head, Layer, Network, When
 from unrolled.saved.network_folder import save_network
@@ -97,6 +97,8 @@ def says_all(module: Any) -> None:
 
 
 def _parts(module: Any) -> Iterator[torch.nn.Module]:
+    if isinstance(module, torch.nn.RNNBase):
+        refuse_sharded(module, "a network")
     says_all(module)
     if isinstance(module, (torch.nn.Sequential, torch.nn.ModuleList, list, tuple)):
         for part in module:
@@ -148,6 +150,10 @@ def shown(w: Any, name: str) -> Any:
     array([1., 1.], dtype=float32)
     """
     fit.memory({name: w})
+    if is_sharded(w):
+        raise ValueError(
+            f"{name} is sharded, so that each process holds a part of it; gather it first, w.full_tensor()"
+        )
     if w.is_meta:
         raise ValueError(f"{name} is on the meta device, so it has no numbers; load or make them first")
     try:

@@ -330,6 +330,7 @@ class RecurrentLayer(OwnNames, torch.nn.RNNBase):
 
         Args: name as in the equations, "W_if" (H, I), "W_hf" (H, P), "b_if" (H,); "W_ih" and so on for RNN; "W_hr"
             (P, H) of a projected LSTM.  Of a textbook's names "W_xf" is W_if, and "b_f" a new tensor, b_if + b_hf.
+        Warns: UserWarning for sharded weights, of which it is a copy.
         Raises: KeyError for a name that this cell lacks, IndexError for a layer, ValueError for a direction.
 
         >>> from unrolled.nn import LSTM
@@ -337,7 +338,8 @@ class RecurrentLayer(OwnNames, torch.nn.RNNBase):
         >>> lstm.gate("W_if", layer=1).shape, lstm.W_ig.shape
         (torch.Size([6, 6]), torch.Size([6, 4]))
         """
-        first, *others = (_rows(getattr(self, of), rows) for of, rows in self._blocks(name, layer, reverse))
+        modules.refuse_sharded(self, "a gate", distributed=False)
+        first, *others = (modules.block_of(getattr(self, of), rows) for of, rows in self._blocks(name, layer, reverse))
         return sum(others, first)
 
     def gate_grad(self, name: str, layer: int = 0, reverse: bool = False) -> Tensor | None:
@@ -353,7 +355,7 @@ class RecurrentLayer(OwnNames, torch.nn.RNNBase):
         """
         # The biases of a sum have the same gradient, unless one of them is frozen.
         found = [(modules.gradient(self, of), rows) for of, rows in self._blocks(name, layer, reverse)]
-        return next((_rows(grad, rows) for grad, rows in found if grad is not None), None)
+        return next((modules.block_of(grad, rows) for grad, rows in found if grad is not None), None)
 
     def _blocks(self, name: str, layer: int, reverse: bool) -> list[tuple[str, slice | None]]:
         """Return the stored weights whose rows, None for all, add up to what has this name."""
@@ -394,7 +396,3 @@ class RecurrentLayer(OwnNames, torch.nn.RNNBase):
         if self.beyond_torch:
             raise TypeError(f"torch has no layer like {type(self).__name__}, which computes {self.mode}")
         return sharing_parameters(self, self.stock)
-
-
-def _rows(w: Tensor, rows: slice | None) -> Tensor:
-    return w if rows is None else w[rows]

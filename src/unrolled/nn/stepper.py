@@ -11,7 +11,7 @@ from unrolled.config.checks import PositiveInt, check_value
 from unrolled.core.stepper import CoreStepper, LayerWeights
 from unrolled.nn import checks, fit, fused, reference
 from unrolled.nn.layout import STEP
-from unrolled.nn.modules import beyond_weights
+from unrolled.nn.modules import beyond_weights, refuse_sharded
 from unrolled.nn.reach import PLAIN_TENSORS, Unseen, is_open
 from unrolled.nn.recurrent_layer import RecurrentLayer, State
 
@@ -45,6 +45,7 @@ class Stepper:
                 f"Stepper expected an RNN, LSTM or GRU of unrolled.nn, got {type(layer).__qualname__}; swap(layer) "
                 "makes one of a layer of torch.nn"
             )
+        refuse_sharded(layer, "a Stepper")
         name, of_layers = layer.stock.__name__, layer.weights()  # once: a parametrized weight is computed at each look
         W = of_layers[0].W_hh
         if layer.bidirectional:
@@ -128,7 +129,7 @@ class Stepper:
             checks.reset_states(other, [s.shape for s in now], now[0], autocast=False)
             fit.memory({f"{name} of reset_state": s for name, s in zip("hc", other, strict=False)})
         for layer, of_layer in enumerate(self._states):
-            to = [None if s is None else s[layer].to(of_layer[0].dtype) for s in other]
+            to = [None if s is None else s[layer].detach().to(of_layer[0].dtype) for s in other]
             for s, value in zip(of_layer, reference.after_reset(of_layer, reset, to), strict=True):
                 s.copy_(value)
 

@@ -6,11 +6,13 @@ all rows.  Prints "the same", or fails.
 
 import copy
 import sys
+import warnings
 
+import pytest
 import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -88,9 +90,53 @@ def main():
             for key, wanted in weights(whole).items():
                 said = f"{kind} {name} {key}: "
                 torch.testing.assert_close(found[key], wanted, atol=1e-5, rtol=1e-4, msg=said.__add__)
+    sharded_weights_are_initialised(mesh)
     sys.stdout.write("the same\n")  # one write: print makes two without a buffer, and lines of processes mix
     dist.destroy_process_group()
     return 0
+
+
+def sharded_weights_are_initialised(mesh):
+    """`init_` of sharded weights gives those of the first process, and a gate says that it is a copy."""
+    for cls in (nn.LSTM, nn.GRU, nn.RNN, nn.PeepholeLSTM, nn.LSTMCell, nn.GRUCell):
+        for recurrent in ("orthogonal", "identity", "glorot"):
+            with torch.device("meta"):
+                made = cls(I, H)
+            fully_shard(made, mesh=mesh)
+            made.to_empty(device="cpu")
+            for w in made.parameters():
+                torch.nn.init.constant_(w, 7.0)
+            torch.manual_seed(dist.get_rank())
+            nn.init_(made, recurrent)
+            torch.manual_seed(0)
+            wanted = weights(initialised(cls, recurrent))
+            for key, found in weights(made).items():
+                assert torch.equal(found, wanted[key]), (cls.__name__, recurrent, key)
+    layer = fully_shard(nn.LSTM(I, H), mesh=mesh)
+    with warnings.catch_warnings(record=True) as noted:
+        warnings.simplefilter("always")
+        assert layer.b_if.shape == (H,)
+    assert any("is a copy, for its weight is sharded" in str(each.message) for each in noted)
+    pieces = FullyShardedDataParallel(nn.LSTM(I, H), device_id=torch.device("cpu"), use_orig_params=True).module
+    of_root = fully_shard(torch.nn.Sequential(nn.LSTM(I, H)), mesh=mesh)[0]
+    for sharded in (layer, of_root, pieces):
+        for call in (nn.Stepper, nn.network_of):
+            refused(call, sharded)
+        assert "a registered operator" in str(nn.explain_backend(of_root, torch.zeros(T, B, I)))
+    refused(nn.init_, pieces)
+    refused(lambda module: module.gate("W_hf"), pieces)
+
+
+def initialised(cls, recurrent):
+    """A layer whose weights are drawn from the random stream as it is."""
+    with torch.random.fork_rng():
+        made = cls(I, H)
+    return nn.init_(made, recurrent)
+
+
+def refused(call, module):
+    with pytest.raises(ValueError, match="sharded, so that each process holds a part of it"):
+        call(module)
 
 
 class Scaled(torch.nn.Module):
