@@ -285,3 +285,22 @@ def test_cells_of_nested_calls_are_numbered_backward(cell, I, tmp_path):
         told["rnn"] = [lower, upper]
     found = outputs(from_flax(tmp_path / "x.npz", **told), np.swapaxes(x, 0, 1))
     np.testing.assert_allclose(found, np.swapaxes(Nested().apply(variables, x), 0, 1), atol=1e-5)
+
+
+def test_of_two_directions_in_a_nested_call_the_first_is_the_forward_one(tmp_path):
+    class Nested(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            both = nn.Bidirectional(nn.RNN(nn.GRUCell(4)), nn.RNN(nn.GRUCell(4)))
+            return nn.RNN(nn.GRUCell(5))(both(x))
+
+    x = np.random.default_rng(0).normal(size=(2, 6, 3)).astype(np.float32)
+    variables = random_like(jax.eval_shape(Nested().init, jax.random.key(0), x))
+    write_arrays(tmp_path / "x.npz", flatten_dict(variables, sep="/"))
+    with pytest.raises(FormatError) as error:
+        from_flax(tmp_path / "x.npz")
+    answers = str(error.value).rpartition("; say ")[2].split(", or ")
+    assert not any("GRUCell_1+GRUCell_0" in answer for answer in answers)
+    read = [eval(f"from_flax(path, {a})", {"from_flax": from_flax, "path": tmp_path / "x.npz"}) for a in answers]
+    expected = np.swapaxes(Nested().apply(variables, x), 0, 1)
+    assert any(np.allclose(outputs(each, np.swapaxes(x, 0, 1)), expected, atol=1e-5) for each in read)

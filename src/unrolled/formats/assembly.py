@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, combinations, islice
 from math import prod
 from typing import Any, NamedTuple
 
@@ -290,8 +290,9 @@ def _next(waiting: list[FilePart], width: int | None, told: Told, strict: bool) 
     part, *more = waiting
     if part.layers:
         candidates = [(_Placed(part, part.layers[0].I, part.layers[-1].width), 1)]
-        if more and part.is_half and more[0].is_half and (layers := _joined(waiting[:2])):
-            both = FilePart(f"{part.name}{BOTH}{more[0].name}", layers, is_half=True)
+        halves = sorted(waiting[:2], key=lambda part: natural(part.name))  # the forward one is made first
+        if more and part.is_half and more[0].is_half and (layers := _joined(halves)):
+            both = FilePart(BOTH.join(half.name for half in halves), layers, is_half=True)
             candidates.append((_Placed(both, layers[0].I, layers[0].width), 2))
     else:
         assert part.W is not None
@@ -341,13 +342,12 @@ def _named(embedding: str | None, rnn: list[str], head: str | None) -> dict[str,
 def _answer(line: Line, held: list[list[FilePart]], told: Told) -> str:
     """Return the least that a caller has to say for a line."""
     names = _named(*_roles(line))
-    for roles in ("head", "embedding", "rnn"), ("embedding", "head"), ("rnn", "head"), ("embedding", "rnn"):
-        for some in [[role] for role in roles] if len(roles) == 3 else [[*roles]]:
-            answer = {role: names[role] for role in some}
-            fuller = told._replace(**answer | ({"rnn": (*answer["rnn"],)} if "rnn" in answer else {}))
-            found = _lines_of(held, fuller)
-            if len(found) == 1 and _is_network(found[0]) and _roles(found[0]) == _roles(line):
-                return options(answer)
+    for roles in chain(combinations(("head", "embedding", "rnn"), 1), combinations(("head", "embedding", "rnn"), 2)):
+        answer = {role: names[role] for role in names if role in roles}
+        more: dict[str, Any] = {role: tuple(name) if role == "rnn" else name for role, name in answer.items()}
+        found = _lines_of(held, told._replace(**more))
+        if len(found) == 1 and _is_network(found[0]) and _roles(found[0]) == _roles(line):
+            return options(answer)
     return options(names)
 
 
