@@ -1,6 +1,7 @@
 """Layers and cells as modules: names that are theirs, and what another class takes over from them."""
 
 import inspect
+import re
 import warnings
 
 import pytest
@@ -144,3 +145,16 @@ def test_step_of_a_subclass_that_returns_something_else_is_refused(cls, came, ba
 def test_tools_that_look_at_the_constructor_find_its_arguments(cls):
     assert inspect.signature(cls) == inspect.signature(unrolled.nn.LSTM)
     assert torch.nn.utils.skip_init(cls, 4, 6, dtype=torch.float64).weight_ih_l0.dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("b_if", "choose another, or write into its weights, as by .b_if.copy_(...) under torch.no_grad"),
+        ("b_f", "choose another, or write into b_if + b_hf, as by .b_if.copy_(...) under"),
+        ("step", "LSTM: LSTM of unrolled.nn has something else of that name, which torch's lacks; choose another"),
+    ],
+)
+def test_what_cannot_be_set_is_said_with_what_to_do(name, said):
+    with pytest.raises(AttributeError, match=re.escape(said)):
+        setattr(unrolled.nn.LSTM(4, 6), name, torch.zeros(6))

@@ -162,15 +162,26 @@ def taken(cls: type[torch.nn.Module], name: str) -> bool:
     return ours and name not in _SETTABLE and not hasattr(cls.stock, name)  # type: ignore[attr-defined]
 
 
+class GateView(property):
+    """A name in the equations; `parts` are the blocks of weights that it is the sum of, by name."""
+
+    parts: str
+
+
 class OwnNames(torch.nn.Module):
     """A layer or cell of this package: nothing is set on it under a name that is `taken`."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if taken(type(self), name):
             package = next(c.__name__ for c in type(self).__mro__ if c.__module__.startswith("unrolled.nn."))
+            remedy, gate = "choose another", getattr(type(self), name)
+            if isinstance(gate, GateView):
+                one = gate.parts.partition(" ")[0]
+                of = "its weights" if one == name else gate.parts
+                remedy += f", or write into {of}, as by .{one}.copy_(...) under torch.no_grad"
             raise AttributeError(
                 f"{name} cannot be set on {type(self).__name__}: {package} of unrolled.nn has something else of that "
-                "name, which torch's lacks; choose another",
+                f"name, which torch's lacks; {remedy}",
                 name=name,
                 obj=self,
             )
@@ -281,14 +292,16 @@ def with_gate_views(kind: str) -> Callable[[type[_Module]], type[_Module]]:
     (True, True)
     """
 
-    def view(name: str, what: str) -> property:
-        return property(lambda self: self.gate(name), doc=f"{name} of the first layer's forward direction, {what}.")
+    def view(name: str, what: str, parts: str) -> GateView:
+        made = GateView(lambda self: self.gate(name), doc=f"{name} of the first layer's forward direction, {what}.")
+        made.parts = parts
+        return made
 
     def decorate(cls: type[_Module]) -> type[_Module]:
         for name, _, _ in gate_parameters(kind):
-            setattr(cls, name, view(name, "a view"))
+            setattr(cls, name, view(name, "a view", name))
         for name, parts in textbook_names(kind).items():
-            setattr(cls, name, view(name, " + ".join(parts)))
+            setattr(cls, name, view(name, " + ".join(parts), " + ".join(parts)))
         return cls
 
     return decorate
