@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.views.browser.driver import PATIENCE, Page
+from tests.views.browser.pages import model
 from unrolled.formats.html import to_html
 from unrolled.webpage.one_file import as_one_script, page_texts
 
@@ -77,3 +78,7 @@ def opened(driver, folder, source, fragment="#text=ab", **options):
     page = AlonePage(driver, path)
     page.log()
     return page.open(fragment)
+
+
+def lstm():
+    return model("lstm", 1, hidden_size=64, num_layers=2)
