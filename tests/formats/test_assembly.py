@@ -88,7 +88,7 @@ def test_every_set_of_parts_is_the_one_network_it_can_be_or_is_asked_for(seed):
 
 
 def told(**given):
-    return Told.checked(**{**{"rnn": None}, **Told()._asdict(), **given})
+    return Told.of(given)
 
 
 @pytest.mark.parametrize("name", ["head", "net.head", "fc_out", "params/logits", "decoder", "Output"])
@@ -146,7 +146,17 @@ def test_many_parts_of_one_width_are_answered_and_not_searched_for_ever():
 
 
 @pytest.mark.parametrize(
-    "given", [{"rnn": 5}, {"rnn": [5]}, {"rnn": []}, {"head": 3}, {"when": "never"}, {"kind": "gru"}]
+    "given",
+    [
+        {"rnn": 5},
+        {"rnn": [5]},
+        {"rnn": []},
+        {"head": 3},
+        {"when": "never"},
+        {"kind": "gru"},
+        {"softmax": 1},
+        {"heads": "fc"},
+    ],
 )
 def test_what_is_told_is_checked(given):
     with pytest.raises((TypeError, ValueError), match=next(iter(given))):

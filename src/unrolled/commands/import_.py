@@ -131,9 +131,8 @@ def import_(
 
 def _network(found: Format, reader: Callable[..., Network], file: Path, given: Mapping[str, Any]) -> Network:
     """Return what a reader finds with what the user says of the file."""
-    for name in given:
-        if name not in signature(reader).parameters:
-            raise WrongUse(f"{options({name: given[name]})}: a file of {found.title} says this itself; leave it out")
+    if given and "told" not in signature(reader).parameters:
+        raise WrongUse(f"{options(given)}: a file of {found.title} says this itself; leave it out")
     return reader(file, **given)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, combinations, islice
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, get_type_hints
 
 from numpy.typing import NDArray
 
@@ -36,6 +36,18 @@ _TABLE = re.compile(r"emb|.*embed.*")
 _HEAD = {"head", "out", "output", "logits", "classifier", "decoder"}
 
 
+class Telling(TypedDict, total=False):
+    """What a caller may say of a file that does not say it, as :func:`unrolled.imports.from_torch` explains."""
+
+    kind: Kind | None
+    embedding: str | None
+    rnn: str | Sequence[str] | None
+    head: str | None
+    when: When
+    softmax: bool
+    one_hot: bool
+
+
 class Told(NamedTuple):
     """What a caller says of a file that does not say it; a name is "" for a part that is missing, None to be found."""
 
@@ -48,17 +60,21 @@ class Told(NamedTuple):
     one_hot: bool = False
 
     @classmethod
-    def checked(cls, *, rnn: str | Sequence[str] | None, **told: Any) -> Told:
-        """Return what a caller says; ValueError or TypeError for what is no such value."""
-        kinds = {"embedding": str | None, "head": str | None, "kind": Kind | None, "when": When}
-        for name, kind in kinds.items():
-            check_value(name, told[name], kind)
+    def of(cls, telling: Telling) -> Told:
+        """Return what a caller says; TypeError or ValueError naming the argument that is no such value."""
+        hints = get_type_hints(Telling)
+        for name, value in telling.items():
+            if name not in hints:
+                raise TypeError(f"there is no argument {name!r}; expected {', '.join(hints)}")
+            if name != "rnn":
+                check_value(name, value, hints[name])
+        rnn = telling.get("rnn")
         if not isinstance(rnn, str | Sequence | None) or rnn in ([], ()):
             raise TypeError(f"rnn is {brief(rnn)}, expected a name or a list of names, or None")
         names = (rnn,) if isinstance(rnn, str) else rnn if rnn is None else tuple(rnn)
-        for name in names or ():
-            check_value("rnn", name, str)
-        return cls(rnn=names, **told)
+        for each in names or ():
+            check_value("rnn", each, str)
+        return cls(**telling | {"rnn": names})  # type: ignore[arg-type]
 
     def given(self) -> list[str]:
         """Return what is told, as the caller writes it."""

@@ -9,10 +9,10 @@ Source: equinox/nn/_rnn.py and equinox/_serialisation.py of Equinox 0.13; docs/d
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.lib import format as npy
@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from unrolled.config.options import listed
 from unrolled.formats.arrays import next_npy, numbers
-from unrolled.formats.assembly import FilePart, Told, assembled, one_layer
+from unrolled.formats.assembly import FilePart, Telling, Told, assembled, one_layer
 from unrolled.formats.network_of import FormatError, Source, network_from, refuse
 from unrolled.formats.outside_files import finished, outside_bytes
 from unrolled.notation import Kind, Weights
 from unrolled.saved.atomic_files import write_file
-from unrolled.saved.network import Layer, Network, When
+from unrolled.saved.network import Layer, Network
 
 #: The cells, by the number of their gates.
 _KINDS: dict[int, Kind] = {4: "LSTM", 3: "GRU"}
@@ -61,16 +61,7 @@ def to_equinox(source: Source, path: str | Path) -> None:
     write_file(path, buffer.getvalue())
 
 
-def from_equinox(
-    path: str | Path,
-    *,
-    embedding: str | None = None,
-    rnn: str | Sequence[str] | None = None,
-    head: str | None = None,
-    when: When = "each",
-    softmax: bool = False,
-    one_hot: bool = False,
-) -> Network:
+def from_equinox(path: str | Path, **told: Unpack[Telling]) -> Network:
     """Return the network whose leaves a file holds: an Embedding or none, cells, and a Linear or none, in this order.
 
     Args:
@@ -79,10 +70,10 @@ def from_equinox(
         when, softmax, one_hot: as :func:`unrolled.imports.from_torch`.
     Raises: FormatError if the arrays are no such leaves, or the file is damaged.
     """
-    told = Told.checked(embedding=embedding, rnn=rnn, head=head, kind=None, when=when, softmax=softmax, one_hot=one_hot)
+    said = Told.of(told)
     path = Path(path)
     data = outside_bytes(path)
-    return finished(path, lambda: _network(str(path), [*_arrays(str(path), data)], told))
+    return finished(path, lambda: _network(str(path), [*_arrays(str(path), data)], said))
 
 
 def _leaves(layer: Layer) -> list[NDArray[Any]]:

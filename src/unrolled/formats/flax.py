@@ -10,20 +10,19 @@ Source: flax/linen/recurrent.py and flax/nnx/nn/recurrent.py of Flax 0.12.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.config.options import listed
 from unrolled.formats.arrays import Arrays, numbers, read_arrays, write_arrays
-from unrolled.formats.assembly import FilePart, Told, assembled, kind_of, one_layer
+from unrolled.formats.assembly import FilePart, Telling, Told, assembled, kind_of, one_layer
 from unrolled.formats.network_of import FormatError, Source, network_from, refuse
 from unrolled.formats.outside_files import finished
 from unrolled.notation import Kind, Weights
-from unrolled.saved.network import Layer, Network, When
+from unrolled.saved.network import Layer, Network
 
 #: The names of the gates of a cell, without their side, by kind.
 _GATES: dict[Kind, tuple[str, ...]] = {"LSTM": ("i", "f", "g", "o"), "GRU": ("r", "z", "n"), "RNN_TANH": ("",)}
@@ -63,17 +62,7 @@ def to_flax(source: Source, path: str | Path) -> None:
     write_arrays(path, arrays)
 
 
-def from_flax(
-    path: str | Path,
-    *,
-    kind: Kind | None = None,
-    embedding: str | None = None,
-    rnn: str | Sequence[str] | None = None,
-    head: str | None = None,
-    when: When = "each",
-    softmax: bool = False,
-    one_hot: bool = False,
-) -> Network:
+def from_flax(path: str | Path, **told: Unpack[Telling]) -> Network:
     """Return the network that the parameters of a linen or nnx module are.
 
     Args:
@@ -85,8 +74,8 @@ def from_flax(
     Raises: FormatError naming the parameter that belongs to no cell, embedding or dense layer, or does not fit;
         CheckpointError if the file cannot be read.
     """
-    told = Told.checked(embedding=embedding, rnn=rnn, head=head, kind=kind, when=when, softmax=softmax, one_hot=one_hot)
-    return finished(Path(path), lambda: _network(path, read_arrays(path), told))
+    said = Told.of(told)
+    return finished(Path(path), lambda: _network(path, read_arrays(path), said))
 
 
 def _parameters(kind: Kind, weights: Weights) -> Arrays:

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import msgspec
 import numpy as np
 
 from unrolled.formats.arrays import Arrays, opened_zip, part_of_zip
-from unrolled.formats.assembly import Told
+from unrolled.formats.assembly import Telling, Told
 from unrolled.formats.gate_orders import reordered
 from unrolled.formats.hdf5 import SIGN, Hdf5, hdf5_bytes
 from unrolled.formats.keras_config import config_of, read_config
@@ -28,7 +27,7 @@ from unrolled.formats.network_of import FormatError, Source, network_from, refus
 from unrolled.formats.outside_files import finished, outside_bytes
 from unrolled.notation import Kind, Weights
 from unrolled.saved.atomic_files import to_json, write_file
-from unrolled.saved.network import Network, When
+from unrolled.saved.network import Network
 
 #: The parts of a .keras file.
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
@@ -65,17 +64,7 @@ def to_keras(source: Source, path: str | Path) -> None:
     write_file(path, weights if path.suffix == ".h5" else _zipped(network, weights))
 
 
-def from_keras(
-    path: str | Path,
-    *,
-    kind: Kind | None = None,
-    embedding: str | None = None,
-    rnn: str | Sequence[str] | None = None,
-    head: str | None = None,
-    when: When = "each",
-    softmax: bool = False,
-    one_hot: bool = False,
-) -> Network:
+def from_keras(path: str | Path, **told: Unpack[Telling]) -> Network:
     """Return the network that a Keras 3 file holds; no code in it is run.
 
     Weights alone do not say what a cell computes, what a head reads, whether a softmax follows, or in which order
@@ -89,13 +78,13 @@ def from_keras(
         when, softmax, one_hot: as :func:`unrolled.imports.from_torch`.
     Raises: FormatError naming the layer that no network has, or that does what no layer here does, or does not fit.
     """
-    told = Told.checked(embedding=embedding, rnn=rnn, head=head, kind=kind, when=when, softmax=softmax, one_hot=one_hot)
+    said = Told.of(told)
     path = Path(path)
     data = outside_bytes(path)
     if data.startswith(SIGN):
-        return finished(path, lambda: only_weights(Hdf5(str(path), data), told))
-    if told != Told():
-        raise FormatError(f"{path}: its {CONFIG} says what its parts are and do; leave {', '.join(told.given())} out")
+        return finished(path, lambda: only_weights(Hdf5(str(path), data), said))
+    if said != Told():
+        raise FormatError(f"{path}: its {CONFIG} says what its parts are and do; leave {', '.join(said.given())} out")
     archive = opened_zip(str(path), data)
     config, weights = (part_of_zip(str(path), archive, name, len(data)) for name in (CONFIG, WEIGHTS))
     try:

@@ -12,21 +12,19 @@ import pickletools
 import re
 import zipfile
 from collections import deque
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from unrolled.formats.assembly import Told
+from unrolled.formats.assembly import Telling, Told
 from unrolled.formats.network_of import FormatError, Source, network_from
 from unrolled.formats.outside_files import finished, outside_bytes, refused
 from unrolled.formats.state_dict import network_in
-from unrolled.notation import Kind
 from unrolled.saved.atomic_files import Tensors, pack, write_file
-from unrolled.saved.network import Network, When
+from unrolled.saved.network import Network
 
 #: What the pickle of a state_dict may name, beside the storages of torch.
 _GLOBALS = re.compile(
@@ -61,17 +59,7 @@ def to_torch(source: Source, path: str | Path | None = None) -> Any:
     return module
 
 
-def from_torch(
-    path: str | Path,
-    *,
-    kind: Kind | None = None,
-    embedding: str | None = None,
-    rnn: str | Sequence[str] | None = None,
-    head: str | None = None,
-    when: When = "each",
-    softmax: bool = False,
-    one_hot: bool = False,
-) -> Network:
+def from_torch(path: str | Path, **told: Unpack[Telling]) -> Network:
     """Read the network in a state_dict; what its names and shapes do not tell is told here.
 
     Args:
@@ -85,11 +73,11 @@ def from_torch(
         one_hot: whether symbols are read as one-hot vectors.
     Raises: FormatError naming the file, what it holds, and what was expected.
     """
-    told = Told.checked(embedding=embedding, rnn=rnn, head=head, kind=kind, when=when, softmax=softmax, one_hot=one_hot)
+    said = Told.of(told)
     path = Path(path)
     data = outside_bytes(path)
     tensors, owners = _of_archive(path, data) if data[:2] == b"PK" else (_of_safetensors(path, data), {})
-    return finished(path, lambda: network_in(str(path), tensors, told, owners))
+    return finished(path, lambda: network_in(str(path), tensors, said, owners))
 
 
 def _of_safetensors(path: Path, data: bytes) -> Tensors:

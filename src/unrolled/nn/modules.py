@@ -256,15 +256,27 @@ def refuse_sharded(layer: torch.nn.Module, what: str, *, distributed: bool = Tru
     Args: the layer; what needs all of them.
     """
     for name, w in layer.named_parameters(recurse=False):
-        if (distributed and is_sharded(w)) or (name.startswith("weight") and w.dim() != 2):
-            raise ValueError(
-                f"{name} is sharded, so that each process holds a part of it, and {what} needs all of it; do that "
-                "before the layer is sharded, or with gathered weights, as by full_tensor or FSDP.summon_full_params"
-            )
+        _refuse_piece(name, w, what)
+        if distributed and is_sharded(w):
+            raise _sharded(name, what)
 
 
-def block_of(w: torch.Tensor, rows: slice | None) -> torch.Tensor:
-    """Return rows of a weight, or all of it: a view, but of a sharded one a copy."""
+def _refuse_piece(name: str, w: torch.Tensor, what: str) -> None:
+    """Raise ValueError for a flat piece of a weight, as FSDP makes them."""
+    if name.startswith("weight") and w.dim() != 2:
+        raise _sharded(name, what)
+
+
+def _sharded(name: str, what: str) -> ValueError:
+    return ValueError(
+        f"{name} is sharded, so that each process holds a part of it, and {what} needs all of it; do that before the "
+        "layer is sharded, or with gathered weights, as by full_tensor or FSDP.summon_full_params"
+    )
+
+
+def block_of(name: str, w: torch.Tensor, rows: slice | None) -> torch.Tensor:
+    """Return rows of the weight of this name, or all of it: a view, but of a sharded one a copy."""
+    _refuse_piece(name, w, "a gate")
     if rows is not None and is_sharded(w):
         said = (
             "this gate is a copy, for its weight is sharded: what is written to it is lost; write to the whole weight"

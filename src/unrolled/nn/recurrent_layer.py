@@ -338,8 +338,9 @@ class RecurrentLayer(OwnNames, torch.nn.RNNBase):
         >>> lstm.gate("W_if", layer=1).shape, lstm.W_ig.shape
         (torch.Size([6, 6]), torch.Size([6, 4]))
         """
-        modules.refuse_sharded(self, "a gate", distributed=False)
-        first, *others = (modules.block_of(getattr(self, of), rows) for of, rows in self._blocks(name, layer, reverse))
+        first, *others = (
+            modules.block_of(of, getattr(self, of), rows) for of, rows in self._blocks(name, layer, reverse)
+        )
         return sum(others, first)
 
     def gate_grad(self, name: str, layer: int = 0, reverse: bool = False) -> Tensor | None:
@@ -354,8 +355,8 @@ class RecurrentLayer(OwnNames, torch.nn.RNNBase):
         True
         """
         # The biases of a sum have the same gradient, unless one of them is frozen.
-        found = [(modules.gradient(self, of), rows) for of, rows in self._blocks(name, layer, reverse)]
-        return next((modules.block_of(grad, rows) for grad, rows in found if grad is not None), None)
+        found = [(of, modules.gradient(self, of), rows) for of, rows in self._blocks(name, layer, reverse)]
+        return next((modules.block_of(of, grad, rows) for of, grad, rows in found if grad is not None), None)
 
     def _blocks(self, name: str, layer: int, reverse: bool) -> list[tuple[str, slice | None]]:
         """Return the stored weights whose rows, None for all, add up to what has this name."""
