@@ -65,3 +65,19 @@ def test_toml_is_read_back_as_it_was_written():
     read = tomllib.loads(to_toml(config))
     assert RunConfig.from_dict(read) == RunConfig.from_dict(config)
     assert "checkpoint_steps" not in read["model"]
+
+
+@pytest.mark.parametrize(
+    ("training", "search", "idle"),
+    [
+        ({}, {"optimiser": ["adamw"]}, set()),
+        ({"momentum": 0.5}, {"optimiser": ["adamw"]}, {"momentum"}),
+        ({"momentum": 0.5}, {"optimiser": ["adamw", "sgd"]}, set()),
+        ({}, {"plateau_patience": {"low": 1, "high": 9}}, {"plateau_patience"}),
+        ({}, {"plateau_patience": [3, 4], "schedule": ["plateau", "constant"]}, set()),
+        ({"tensorboard": True, "log_every": 3}, {"hidden_size": [4]}, {"tensorboard", "log_every"}),
+    ],
+)
+def test_options_that_do_nothing_in_any_trial_are_named(training, search, idle):
+    sections = {"sources": ["a"], "training": {"max_steps": 9} | training, "search": search}
+    assert set(SweepConfig.from_dict(sections).without_effect(stream=True)) == idle

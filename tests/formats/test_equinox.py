@@ -183,3 +183,37 @@ def test_half_precision_is_widened(tmp_path):
     (tmp_path / "half.eqx").write_bytes(saved(*halves))
     (weights,) = from_equinox(tmp_path / "half.eqx").layers[0].directions
     np.testing.assert_array_equal(weights.W_ih, halves[0].astype(np.float32), strict=True)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_stack_of_many_layers_comes_back(bias, tmp_path):
+    layers = tuple(layer("LSTM", 3 if k == 0 else 2, 2, bias=bias, seed=k) for k in range(120))
+    to_equinox(Network(layers), tmp_path / "deep.eqx")
+    found = from_equinox(tmp_path / "deep.eqx").layers
+    assert len(found) == 120
+    np.testing.assert_array_equal(found[77].directions[0].W_ih, layers[77].directions[0].W_ih)
+
+
+def test_leaves_that_can_be_divided_in_many_ways_are_not_searched_for_ever(tmp_path):
+    same = [np.ones((4, 1), np.float32)] * 90
+    for leaves, said in (
+        ([*same, np.ones(7, np.float32)], "are no LSTMCells"),
+        ([*same, np.ones((4, 9), np.float32)], "do not fit each other|does not say how|which no network here is"),
+        (same, "does not say how its parts follow each other|do not fit each other|which no network here is"),
+        ([np.ones((4, 1), np.float32)] * 700, "has 700 leaves, expected 600 at most"),
+    ):
+        (tmp_path / "x.eqx").write_bytes(saved(*leaves))
+        with pytest.raises(FormatError, match=said):
+            from_equinox(tmp_path / "x.eqx")
+
+
+def test_cells_are_told_in_another_order_than_that_of_the_fields(tmp_path):
+    lower, upper = layer("LSTM", 3, 4, seed=1), layer("GRU", 4, 5, seed=2)
+    to_equinox(Network((upper,)), tmp_path / "upper.eqx")
+    to_equinox(Network((lower,)), tmp_path / "lower.eqx")
+    (tmp_path / "x.eqx").write_bytes((tmp_path / "upper.eqx").read_bytes() + (tmp_path / "lower.eqx").read_bytes())
+    with pytest.raises(
+        FormatError, match=r"its parts do not fit each other: '0' \(GRU, 4 to 5\), '4' \(LSTM, 3 to 4\)"
+    ):
+        from_equinox(tmp_path / "x.eqx")
+    assert [each.kind for each in from_equinox(tmp_path / "x.eqx", rnn=["4", "0"]).layers] == ["LSTM", "GRU"]

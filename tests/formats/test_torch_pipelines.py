@@ -106,3 +106,17 @@ def test_several_models_in_one_file_are_not_one(names, tmp_path):
     network = from_torch(tmp_path / "x.pt", embedding="", rnn=f"{names[1]}.rnn", head="")
     expected = models[names[1]]["rnn"].weight_ih_l0.detach().numpy()
     np.testing.assert_array_equal(network.layers[0].directions[0].W_ih, expected)
+
+
+def test_names_of_a_cell_and_of_a_layer_side_by_side_lose_nothing(tmp_path):
+    of_layer = {f"rnn.{name}": w for name, w in torch.nn.GRU(3, 5).state_dict().items()}
+    torch.save(of_layer | {"rnn.weight_ih": torch.zeros(15, 3)}, tmp_path / "x.pt")
+    with pytest.raises(FormatError, match=r"it also holds 'rnn\.weight_ih', which is no part"):
+        from_torch(tmp_path / "x.pt")
+
+
+def test_thousands_of_modules_are_answered(tmp_path):
+    many = {f"{k}.a{k}.{name}": w for k in range(1000) for name, w in torch.nn.GRU(2, 2).state_dict().items()}
+    torch.save(many, tmp_path / "x.pt")
+    with pytest.raises(FormatError, match="its parts do not fit each other"):
+        from_torch(tmp_path / "x.pt")

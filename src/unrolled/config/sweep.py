@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from itertools import product
 from typing import Any, TypeAlias, get_type_hints
@@ -104,17 +105,19 @@ class SweepConfig:
         defaults = {field.name: field.default for field in fields(TrainingConfig)}
         given = {name: value for name, value in self.given.items() if name in defaults}
         searched = {name: _values(space) for name, space in self.search.items() if name in defaults}
-        given |= {name: next(v for v in values if v != defaults[name]) for name, values in searched.items()}
+        for name, values in searched.items():
+            given[name] = next((value for value in values if value != defaults[name]), values[0])
         deciding = {name: searched.get(name, [given.get(name, defaults[name])]) for name in ("optimiser", "schedule")}
         found = []
-        for values in product(*deciding.values()):
-            with warnings.catch_warnings(action="ignore"):
-                config = TrainingConfig(**given | dict(zip(deciding, values, strict=True)))
-            found.append(config.without_effect(stream=stream, validated=True))
+        for together in product(*deciding.values()):
+            with suppress(ValueError), warnings.catch_warnings(action="ignore"):  # some do not go together
+                config = TrainingConfig(**given | dict(zip(deciding, together, strict=True)))
+                found.append(config.without_effect(stream=stream, validated=True))
         unused = {"tensorboard": "a trial writes no files", "checkpoint_every": "a trial writes no files"}
         unused["log_every"] = "a trial is measured at set points"
         idle = {name: why for name, why in unused.items() if given.get(name, defaults[name]) != defaults[name]}
-        return {name: why for name, why in found[0].items() if all(name in each for each in found)} | idle
+        common = {name: why for each in found[:1] for name, why in each.items() if all(name in each for each in found)}
+        return common | idle
 
 
 def _values(space: Space) -> list[Any]:

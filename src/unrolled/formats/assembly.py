@@ -80,6 +80,10 @@ class Told(NamedTuple):
         """Return what is told, as the caller writes it."""
         return [option(name, value) for name, value in self._asdict().items() if value != Told._field_defaults[name]]
 
+    def names(self, part: str) -> bool:
+        """Return whether this recurrent part, or one direction of two, is among those told; if none are, each is."""
+        return self.rnn is None or any(part in (each, *each.split(BOTH, 1)) for each in self.rnn)
+
     @property
     def names_all(self) -> bool:
         """Whether each part of the network is named, so that others may be left out."""
@@ -106,6 +110,15 @@ class FilePart(NamedTuple):
     is_dense: bool = True
     is_half: bool = False
     series: str = ""
+
+    def widths(self, is_first: bool) -> list[tuple[int | None, int]]:
+        """Return what it may read, None for symbols, which the first part alone may, and what it then gives."""
+        if self.layers:
+            return [(self.layers[0].I, self.layers[-1].width)]
+        assert self.W is not None
+        outputs, inputs = self.W.shape
+        table: list[tuple[int | None, int]] = [(None, inputs)] if self.is_table and is_first else []
+        return table + ([(inputs, outputs)] if self.is_dense else [])
 
 
 class _Placed(NamedTuple):
@@ -148,7 +161,7 @@ def assembled(where: str, holdings: Iterable[Sequence[FilePart]], told: Told, ot
         also = f"; it may be {' or '.join(rest)}, which no network here is" if rest else ""
         answers = ", or ".join(_answer(line, held, told) for line in ways)
         raise FormatError(f"{where}: does not say how its parts follow each other: {holds}{also}; say {answers}")
-    unread = [part.name for part in held[0] if part.layers and not _is_told(part.name, told)]
+    unread = [part.name for part in held[0] if part.layers and not told.names(part.name)]
     if (others or unread) and not told.names_all:
         remedy = f"to leave it out, say {options(_named(*_roles(lines[0])))}"
         raise FormatError(
@@ -218,10 +231,6 @@ def _check(where: str, parts: list[FilePart], told: Told, others: Sequence[str],
 
 def _halves(name: str, there: set[str]) -> list[str]:
     return [name] if name in there else name.split(BOTH, 1)
-
-
-def _is_told(name: str, told: Told) -> bool:
-    return told.rnn is None or any(name == each or name in each.split(BOTH, 1) for each in told.rnn)
 
 
 def _chosen(parts: list[FilePart], told: Told) -> list[FilePart]:
@@ -304,21 +313,16 @@ def _next(waiting: list[FilePart], width: int | None, told: Told, strict: bool) 
     if not waiting:
         return
     part, *more = waiting
-    if part.layers:
-        candidates = [(_Placed(part, part.layers[0].I, part.layers[-1].width), 1)]
-        halves = sorted(waiting[:2], key=lambda part: natural(part.name))  # the forward one is made first
-        if more and part.is_half and more[0].is_half and (layers := _joined(halves)):
-            both = FilePart(BOTH.join(half.name for half in halves), layers, is_half=True)
-            candidates.append((_Placed(both, layers[0].I, layers[0].width), 2))
-    else:
-        assert part.W is not None
-        outputs, inputs = part.W.shape
-        is_table = part.name == told.embedding or (strict and part.is_table and _TABLE.fullmatch(_last(part.name)))
-        candidates = []
-        if part.is_table and width is None and told.embedding in (None, part.name):
-            candidates.append((_Placed(part, None, inputs), 1))
-        if part.is_dense and not is_table:
-            candidates.append((_Placed(part, inputs, outputs), 1))
+    is_table = part.name == told.embedding or (strict and part.is_table and _TABLE.fullmatch(_last(part.name)))
+    candidates = []
+    for reads, gives in part.widths(width is None):
+        of_role = told.embedding in (None, part.name) if reads is None else part.layers or not is_table
+        if of_role:
+            candidates.append((_Placed(part, reads, gives), 1))
+    halves = sorted(waiting[:2], key=lambda part: natural(part.name))  # the forward one is made first
+    if more and part.is_half and more[0].is_half and (layers := _joined(halves)):
+        both = FilePart(BOTH.join(half.name for half in halves), layers, is_half=True)
+        candidates.append((_Placed(both, layers[0].I, layers[0].width), 2))
     for placed, taken in candidates:
         if width is None or placed.reads == width:
             yield placed, taken

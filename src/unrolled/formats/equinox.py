@@ -29,8 +29,8 @@ from unrolled.saved.network import Layer, Network
 
 #: The cells, by the number of their gates.
 _KINDS: dict[int, Kind] = {4: "LSTM", 3: "GRU"}
-#: Ways to divide leaves that are looked at.
-_WAYS = 1000
+#: Leaves of the largest network, and ways to divide them that are looked at.
+_LEAVES, _WAYS = 600, 16
 
 
 def to_equinox(source: Source, path: str | Path) -> None:
@@ -95,29 +95,50 @@ def _arrays(where: str, data: bytes) -> Iterator[NDArray[Any]]:
 
 def _network(where: str, leaves: list[NDArray[Any]], told: Told) -> Network:
     """Return the network that leaves are: divided in every way into cells, tables and dense layers, in this order."""
-    holdings = [*islice(_divided(where, leaves, 0, told.head), _WAYS)]
-    holdings = [parts for parts in holdings if any(part.layers for part in parts)]
+    if len(leaves) > _LEAVES:
+        raise FormatError(f"{where}: has {len(leaves):,} leaves, expected {_LEAVES} at most")
+    at = [[*_parts(where, leaves, first, told)] for first in range(len(leaves))]
+    # In the order of the leaves each part reads what the one before it gives, unless the caller says the order.
+    fitting = [] if told.rnn is not None else [*islice(_divided(at, fitting=True), _WAYS)]
+    holdings = [
+        parts for parts in fitting or islice(_divided(at, fitting=False), 1) if any(part.layers for part in parts)
+    ]
     if not holdings:
         shapes = listed([leaf.shape for leaf in leaves])
         raise FormatError(f"{where}: leaves {shapes} are no LSTMCells or GRUCells with an Embedding and Linears")
     return assembled(where, holdings, told)
 
 
-def _divided(where: str, leaves: list[NDArray[Any]], first: int, head: str | None) -> Iterator[tuple[FilePart, ...]]:
-    """Yield the ways in which the leaves from one on are parts; each is named by the number of its first leaf."""
-    if first == len(leaves):
-        yield ()
-        return
-    for part, count in _parts(where, leaves, first, head):
-        for above in _divided(where, leaves, first + count, head):
-            yield (part, *above)
+def _divided(at: list[list[tuple[FilePart, int]]], *, fitting: bool) -> Iterator[tuple[FilePart, ...]]:
+    """Yield the ways in which leaves are parts; a place and a width that led to nothing are not tried again.
+
+    Args: the parts that may begin at each leaf, with how many leaves they have; whether each part must read what the
+        one before it gives.
+    """
+    dead: set[tuple[int, int | None]] = set()
+
+    def after(first: int, width: int | None) -> Iterator[tuple[FilePart, ...]]:
+        if first == len(at):
+            yield ()
+            return
+        found = False
+        for part, count in at[first] if (first, width) not in dead else ():
+            for reads, gives in part.widths(first == 0) if fitting else [(width, width)]:
+                if width in (None, reads):
+                    for above in after(first + count, gives):
+                        found = True
+                        yield (part, *above)
+        if not found:
+            dead.add((first, width))
+
+    yield from after(0, None)
 
 
-def _parts(where: str, leaves: list[NDArray[Any]], first: int, head: str | None) -> Iterator[tuple[FilePart, int]]:
-    """Yield the parts that may begin at a leaf, each with how many leaves it has."""
+def _parts(where: str, leaves: list[NDArray[Any]], first: int, told: Told) -> Iterator[tuple[FilePart, int]]:
+    """Yield the parts that may begin at a leaf, each with how many leaves it has; told cells are nothing else."""
     name, (W, *more) = str(first), leaves[first : first + 4]
     gates = _gates([W, *more[:1]])
-    if gates in _KINDS:
+    if gates in _KINDS and told.names(name):
         H = more[0].shape[1]
         shapes = [leaf.shape for leaf in more[1:]]
         biased = [(4 * H,)] if gates == 4 else [(3 * H,), (H,)]
@@ -128,11 +149,11 @@ def _parts(where: str, leaves: list[NDArray[Any]], first: int, head: str | None)
             yield FilePart(name, (one_layer(where, _KINDS[gates], Weights(W, more[0], b_ih, b_hh)),)), 2 + len(biased)
         else:
             yield FilePart(name, (one_layer(where, _KINDS[gates], Weights(W, more[0])),)), 2
-    if W.ndim == 2 and W.size:
+    if W.ndim == 2 and W.size and (told.rnn is None or not told.names(name)):
         if more and more[0].shape == (len(W),):
             yield FilePart(name, W=W, b=more[0]), 2
         else:  # one row may be a state (1, H) that was learned, unless it is told to be a head
-            yield FilePart(name, W=W, is_table=True, is_dense=len(W) > 1 or name == head), 1
+            yield FilePart(name, W=W, is_table=True, is_dense=len(W) > 1 or name == told.head), 1
 
 
 def _gates(pair: list[NDArray[Any]]) -> int:

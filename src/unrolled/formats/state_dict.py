@@ -26,17 +26,19 @@ def network_in(where: str, tensors: Tensors, told: Told, owners: Mapping[str, st
         file holds several.
     Raises: FormatError saying what there is, and what was expected.
     """
-    recurrent = [name for name in tensors if _RECURRENT.fullmatch(name) or _CELL.fullmatch(name)]
-    models = {owners[name] for name in recurrent if name in owners}
+    names = {name: _as_layer(name, tensors) for name in tensors}
+    tensors = {names[name]: w for name, w in tensors.items()}
+    owners = {names[name]: owner for name, owner in owners.items()}
+    modules = _modules(tensors)
+    models = {owners[name] for names in modules.values() for name in names if name in owners}
     if len(models) > 1 and told.rnn is None:
         how = f"{option('rnn')}, and its {option('embedding')} and {option('head')}"
         raise FormatError(
             f"{where}: recurrent layers lie in several dictionaries, {listed(sorted(models))}; name those of one "
             f"network, lowest first, with {how}"
         )
-    tensors = {_CELL.sub(r"\1_l0", name) if _CELL.fullmatch(name) else name: w for name, w in tensors.items()}
     taken: set[str] = set()
-    parts = [_recurrent(tensors, prefix, count, taken) for prefix, count in _modules(tensors).items()]
+    parts = [_recurrent(tensors, prefix, names, taken) for prefix, names in modules.items()]
     for name, w in sorted(tensors.items()):
         stem = name.removesuffix(".weight")
         if name.endswith(".weight") and w.ndim == 2 and w.size and name not in taken:
@@ -46,25 +48,30 @@ def network_in(where: str, tensors: Tensors, told: Told, owners: Mapping[str, st
     return assembled(where, [parts], told, sorted(tensors.keys() - taken))
 
 
-def _modules(tensors: Tensors) -> dict[str, int]:
-    """Return the prefixes of recurrent modules, each with how many layers it has."""
-    found: dict[str, int] = {}
+def _as_layer(name: str, tensors: Tensors) -> str:
+    """Return the name that a parameter of a cell has in a layer, if none has it yet; other names as they are."""
+    return f"{name}_l0" if _CELL.fullmatch(name) and f"{name}_l0" not in tensors else name
+
+
+def _modules(tensors: Tensors) -> dict[str, dict[str, int]]:
+    """Return the prefixes of recurrent modules, each with its parameters and the number of the layer of each."""
+    found: dict[str, dict[str, int]] = {}
     for name in tensors:
         if match := _RECURRENT.fullmatch(name):
-            found[match[1] or ""] = max(found.get(match[1] or "", 0), int(match[2][:6]) + 1)
+            found.setdefault(match[1] or "", {})[name] = int(match[2][:6])
     return found
 
 
-def _recurrent(tensors: Tensors, prefix: str, count: int, taken: set[str]) -> FilePart:
+def _recurrent(tensors: Tensors, prefix: str, names: dict[str, int], taken: set[str]) -> FilePart:
     """Return one recurrent module; the names of its arrays are added to those that are taken."""
     layers = []
-    for number in range(min(count, len(tensors))):
+    for number in range(min(max(names.values()) + 1, len(names))):
         sides = [_weights(tensors, prefix, number, reverse) for reverse in (False, True)]
         directions = tuple(side for side in sides if side is not None)
         if sides[0] is None:
             raise ValueError(f"{prefix or 'the recurrent layer'}: layer {number} has no weight_ih_l{number}")
         layers.append(Layer(_kind(directions[0], prefix), directions))
-    taken |= {name for name in tensors if (m := _RECURRENT.fullmatch(name)) and (m[1] or "") == prefix}
+    taken |= {*names}
     if place := re.fullmatch(r"((?:.*\.)?)rnn\.(\d+)", prefix):  # as `NetworkModule` names it, and what it learned
         states = [f"{place[1]}initial.{place[2]}_{which}" for which in range(len(CELLS[layers[0].kind].states))]
         if all(name in tensors for name in states):
