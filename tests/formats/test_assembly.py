@@ -8,8 +8,9 @@ import pytest
 
 from tests.saved.networks import layer
 from unrolled.config.options import named_as_flags
-from unrolled.formats.assembly import FilePart, Told, assembled
+from unrolled.formats.assembly import FilePart, assembled
 from unrolled.formats.network_of import FormatError
+from unrolled.formats.told import Told
 
 
 def recurrent(name, I, H, half=False):

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from unrolled.config.options import listed
 from unrolled.formats.arrays import next_npy, numbers
-from unrolled.formats.assembly import FilePart, Telling, Told, assembled, one_layer
+from unrolled.formats.assembly import FilePart, assembled, one_layer
 from unrolled.formats.network_of import FormatError, Source, network_from, refuse
 from unrolled.formats.outside_files import finished, outside_bytes
+from unrolled.formats.told import Telling, Told
 from unrolled.notation import Kind, Weights
 from unrolled.saved.atomic_files import write_file
 from unrolled.saved.network import Layer, Network

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from unrolled.config.options import listed
 from unrolled.formats.arrays import Arrays, numbers, read_arrays, write_arrays
-from unrolled.formats.assembly import FilePart, Telling, Told, assembled, kind_of, one_layer
+from unrolled.formats.assembly import FilePart, assembled, kind_of, one_layer
 from unrolled.formats.network_of import FormatError, Source, network_from, refuse
 from unrolled.formats.outside_files import finished
+from unrolled.formats.told import Telling, Told
 from unrolled.notation import Kind, Weights
 from unrolled.saved.network import Layer, Network
 

@@ -18,13 +18,13 @@ import msgspec
 import numpy as np
 
 from unrolled.formats.arrays import Arrays, opened_zip, part_of_zip
-from unrolled.formats.assembly import Telling, Told
 from unrolled.formats.gate_orders import reordered
 from unrolled.formats.hdf5 import SIGN, Hdf5, hdf5_bytes
 from unrolled.formats.keras_config import config_of, read_config
 from unrolled.formats.keras_weights import only_weights
 from unrolled.formats.network_of import FormatError, Source, network_from, refuse
 from unrolled.formats.outside_files import finished, outside_bytes
+from unrolled.formats.told import Telling, Told
 from unrolled.notation import Kind, Weights
 from unrolled.saved.atomic_files import to_json, write_file
 from unrolled.saved.network import Network

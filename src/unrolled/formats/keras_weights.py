@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.formats.assembly import FilePart, Told, assembled, kind_of, natural, one_layer
+from unrolled.formats.assembly import FilePart, assembled, kind_of, natural, one_layer
 from unrolled.formats.gate_orders import reordered
 from unrolled.formats.hdf5 import Hdf5
 from unrolled.formats.network_of import FormatError
+from unrolled.formats.told import Told
 from unrolled.notation import Kind, Weights, gate_count
 from unrolled.saved.network import Layer, Network
 

@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 
 from unrolled.config.options import listed, option
-from unrolled.formats.assembly import FilePart, Told, assembled
+from unrolled.formats.assembly import FilePart, assembled
 from unrolled.formats.network_of import FormatError
+from unrolled.formats.told import Told
 from unrolled.notation import CELLS, WEIGHTS, Kind, Weights, stored_name
 from unrolled.saved.atomic_files import Tensors
 from unrolled.saved.network import Array, Layer, Network

@@ -19,10 +19,10 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from unrolled.formats.assembly import Telling, Told
 from unrolled.formats.network_of import FormatError, Source, network_from
 from unrolled.formats.outside_files import finished, outside_bytes, refused
 from unrolled.formats.state_dict import network_in
+from unrolled.formats.told import Telling, Told
 from unrolled.saved.atomic_files import Tensors, pack, write_file
 from unrolled.saved.network import Network
 
