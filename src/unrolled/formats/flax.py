@@ -135,10 +135,15 @@ def _network(path: str | Path, arrays: Arrays, told: Told) -> Network:
     layers = _both_ways(path, {name: _layer(f"{path}: {name}", gates) for name, gates in cells.items()})
     # A cell of a compact module bears the name of its class, in a stack and in a Bidirectional alike.
     halves = {name for name in layers if name.rpartition("/")[2] != "cell"}
-    parts += (FilePart(name, (layer,), is_half=name in halves) for name, layer in layers.items())
+    # A list of modules numbers them all, whatever they are: its layers_2 is the one that has a cell.
+    parts += (
+        FilePart(name, (layer,), is_half=name in halves, series=name.removesuffix("/cell"))
+        for name, layer in layers.items()
+    )
     # They are numbered as they are made, which in a nested call is from the last to the first.
     backward = [
-        part._replace(series=_CLASS.sub(lambda of: f"{of[1]}{FIRST - int(of[2][:6])}", part.name)) for part in parts
+        part._replace(series=_CLASS.sub(lambda of: f"{of[1]}{FIRST - int(of[2][:6])}", part.series or part.name))
+        for part in parts
     ]
     return assembled(str(path), [parts, backward], told, sorted(others))
 
