@@ -10,12 +10,10 @@ import pytest
 from tests.corpus.corpora import TEXT, written
 from tests.saved.disk import contents
 from tests.views.small_models import small
-from unrolled.corpus import baselines, finding, mapped, prepared, stretches
-from unrolled.corpus.batching import SequenceBatches, StreamBatches
+from unrolled.corpus import finding, prepared, stretches
 from unrolled.corpus.corpus import Corpus
 from unrolled.corpus.preparing import prepare
 from unrolled.corpus.reading import CorpusError, CorpusWarning
-from unrolled.corpus.splitting import counts
 from unrolled.saved.atomic_files import CheckpointError
 from unrolled.saved.checkpoints import save_checkpoint
 from unrolled.saved.network_folder import load_network, save_network
@@ -86,7 +84,7 @@ def test_prepared_corpus_is_that_of_the_data_to_the_last_id(name, processes, tmp
         np.testing.assert_array_equal(part.ids, expected.ids)
         np.testing.assert_array_equal(part.offsets, expected.offsets)
     assert sorted(file.suffix for file in (tmp_path / "corpus").iterdir() if file.name[0] != ".") == sorted(
-        [".ids"] * 3 + [".json"] * 2 + [".ends"] * 3 * (not plain.stream)
+        [".ids"] * 3 + [".sums"] * 3 + [".json"] * 2 + [".ends"] * 3 * (not plain.stream)
     )
 
 
@@ -147,6 +145,13 @@ def counted(first=None, **parts):
     return change
 
 
+def moved_end(folder):
+    """Let a sequence of train end one symbol later."""
+    ends = np.fromfile(folder / "train.ends", "<i8")
+    ends[3] += 1
+    ends.tofile(folder / "train.ends")
+
+
 DAMAGE = {
     "negative count": (counted(unknown=-7), r"corpus\.json: damaged: its parts or counts"),
     "more sequences than symbols": (counted(sequences=10**25), r"corpus\.json: damaged: its parts"),
@@ -158,6 +163,10 @@ DAMAGE = {
     "other vocabulary": (lambda f: (f / "vocabulary.json").write_text("{}"), r"vocabulary\.json: damaged"),
     "no index": (lambda f: (f / "corpus.json").write_text("{}"), r"corpus\.json: "),
     "ends": (filled("train.ends", b"\0"), r"train\.ends: damaged"),
+    "other ids": (filled("test.ids", b"\2"), r"test\.ids: damaged: places 0 to \d+ do not hold what was written, by"),
+    "other ends in order": (moved_end, r"train\.ends: damaged: it does not hold what was written, by its sum"),
+    "sums": (filled("train.sums", b"\0"), r"train\.sums: damaged: it does not hold what was written, by its sum"),
+    "sums missing": (lambda f: (f / "validation.sums").unlink(), r"validation\.sums: cannot read"),
 }
 
 
@@ -170,44 +179,14 @@ def test_damaged_prepared_corpus_is_refused_by_the_name_of_the_file(name, tmp_pa
         Corpus.read(tmp_path / "corpus")
 
 
-#: What reads the ids of a corpus, some of them or all.
-READERS = {
-    "lanes of a stream": lambda corpus: [*StreamBatches(corpus.train.ids, 8, 16)],
-    "sequences": lambda corpus: [*SequenceBatches(corpus.train, 8)],
-    "copied sequences": lambda corpus: corpus.train.thinned(1),
-    "one sequence after the other": lambda corpus: [*corpus.train],
-    "n-grams": lambda corpus: baselines.mark(corpus, "validation"),
-    "counts": lambda corpus: counts(corpus.train.ids, 256),
-}
-
-
-@pytest.mark.parametrize("reader", READERS)
-def test_id_that_is_no_symbol_is_named_when_it_is_reached(reader, tmp_path, monkeypatch):
-    """Of a large corpus only some ids are checked when it is mapped."""
-    monkeypatch.setattr(prepared, "CHECKED", 64)
-    monkeypatch.setattr(prepared, "BLOCK", 64)
-    prepare(written(tmp_path / "data", {"a.txt": TEXT}), tmp_path / "corpus", lines=True, split_by="block")
-    with (tmp_path / "corpus" / "train.ids").open("r+b") as ids:
-        ids.seek(1000)
-        ids.write(b"\xff")
-    corpus = Corpus.read(tmp_path / "corpus")
-    with pytest.raises(CorpusError, match=r"train\.ids: damaged: place 1,000 holds 255, expected 0 to \d+; prepare"):
-        READERS[reader](corpus)
-
-
-def test_place_of_an_id_is_that_in_its_file_whatever_slice_it_is_picked_from(tmp_path, monkeypatch):
-    monkeypatch.setattr(prepared, "CHECKED", 64)
-    monkeypatch.setattr(prepared, "BLOCK", 64)
-    monkeypatch.setattr(mapped, "BLOCK", 64)
-    prepare(written(tmp_path / "data", {"a.txt": TEXT}), tmp_path / "corpus")
-    with (tmp_path / "corpus" / "train.ids").open("r+b") as ids:
-        ids.seek(1000)
-        ids.write(b"\xff")
-    ids = Corpus.read(tmp_path / "corpus").train.ids[100:][200:]
-    assert ids[:64].max() < 255
-    for key in (700, slice(650, 710), np.array([[3], [700]])):
-        with pytest.raises(CorpusError, match="place 1,000 holds 255"):
-            ids[key]
+def test_corpus_that_was_prepared_without_sums_is_read(tmp_path):
+    prepare(written(tmp_path / "data", {"a.txt": TEXT}), tmp_path / "corpus", lines=True)
+    index = json.loads((tmp_path / "corpus" / "corpus.json").read_text())
+    for name in prepared.SPLITS:
+        del index["parts"][name]["sums"], index["parts"][name]["ends"]
+        (tmp_path / "corpus" / f"{name}.sums").unlink()
+    (tmp_path / "corpus" / "corpus.json").write_text(json.dumps(index))
+    assert [*Corpus.read(tmp_path / "corpus").train]
 
 
 def test_prepared_corpus_keeps_its_reading(tmp_path):

@@ -4,6 +4,7 @@
     vocabulary.json
     train.ids  validation.ids  test.ids         ids, little-endian, of the smallest unsigned type that holds V
     train.ends  validation.ends  test.ends      where each sequence ends, int64, little-endian; not of a stream
+    train.sums  validation.sums  test.sums      the CRC-32 of each 65,536 ids, uint32, little-endian
 
 corpus.json is written last, so a folder without it is one that is not finished.
 """
@@ -21,10 +22,10 @@ import numpy as np
 from unrolled.config.data import DataConfig
 from unrolled.config.options import option
 from unrolled.corpus.encoding import Compact
-from unrolled.corpus.mapped import MappedIds
+from unrolled.corpus.mapped import SUMMED, MappedIds, Sums
 from unrolled.corpus.reading import CorpusError, CorpusWarning
 from unrolled.corpus.splitting import BLOCK, Sequences, Split, as_stream
-from unrolled.saved.atomic_files import CheckpointError, parse, read_file, read_whole
+from unrolled.saved.atomic_files import CheckpointError, parse, read_file, read_whole, sha256
 from unrolled.saved.checkpoints import PREPARED
 from unrolled.saved.vocabulary import Vocabulary
 from unrolled.words import counted
@@ -34,12 +35,17 @@ SPLITS = ("train", "validation", "test")
 CHECKED = 1 << 24
 
 
-class PreparedPart(msgspec.Struct, forbid_unknown_fields=True):
-    """A split: its symbols, its sequences, and how many symbols are UNK."""
+class PreparedPart(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A split: its symbols, its sequences, how many symbols are UNK, and the sha256 of its sums and of its ends.
+
+    A folder of version 0.1 has neither; a stream has no ends.
+    """
 
     symbols: int
     sequences: int
     unknown: int
+    sums: str = ""
+    ends: str = ""
 
 
 class File(msgspec.Struct, forbid_unknown_fields=True):
@@ -118,20 +124,36 @@ def check_config(folder: Path, index: Index, config: DataConfig) -> None:
 def map_part(folder: Path, name: str, index: Index, V: int) -> Sequences:
     """Return a split of a prepared corpus, mapped into memory.
 
-    Raises: CorpusError naming the file if it is missing, has another size, or holds ids that are no symbols: at once
-        where a sample shows it, else when they are read.
+    Raises: CorpusError naming the file if it is missing, has another size, or holds other ids than were written: at
+        once where a sample shows it, else when they are read.
     """
     part = index.parts[name]
-    ids = MappedIds.of(_mapped(folder / f"{name}.ids", np.min_scalar_type(V - 1), part.symbols), V)
+    mapped = _mapped(folder / f"{name}.ids", np.min_scalar_type(V - 1), part.symbols)
+    ids = MappedIds.of(mapped, V, _summed(folder / f"{name}.sums", part.sums, -(-part.symbols // SUMMED)))
     for start in np.linspace(0, max(0, len(ids) - BLOCK), max(1, CHECKED // BLOCK), dtype=np.int64):
         ids.check(slice(start, start + BLOCK))
     if index.stream:
         return as_stream(ids)
     ends = _mapped(folder / f"{name}.ends", np.dtype("<i8"), part.sequences)
+    _check_sum(folder / f"{name}.ends", np.ascontiguousarray(ends), part.ends)
     offsets = np.concatenate([np.zeros(1, np.int64), ends])
     if (offsets[1:] <= offsets[:-1]).any() or offsets[-1] != len(ids):
         raise CorpusError(f"{folder / name}.ends: damaged: the sequences do not follow each other; prepare it again")
     return Sequences(ids, offsets)
+
+
+def _summed(file: Path, expected: str, length: int) -> Sums | None:
+    """Return the sums of a split; None if it was prepared without."""
+    if not expected:
+        return None
+    sums = np.array(_mapped(file, np.dtype(np.uint32), length))
+    _check_sum(file, sums, expected)
+    return sums
+
+
+def _check_sum(file: Path, data: Any, expected: str) -> None:
+    if expected and sha256(data) != expected:
+        raise CorpusError(f"{file}: damaged: it does not hold what was written, by its sum; prepare the corpus again")
 
 
 def _mapped(file: Path, dtype: np.dtype[Any], length: int) -> Compact:

@@ -25,6 +25,7 @@ from unrolled.config.data import DataConfig
 from unrolled.corpus import finding, prepared, records
 from unrolled.corpus.encoding import END, Compact, kind_or
 from unrolled.corpus.finding import UNFINISHED
+from unrolled.corpus.mapped import Sums, sums_of
 from unrolled.corpus.numbering import (
     Known,
     assigned,
@@ -260,20 +261,27 @@ class _Written:
         self.often += counts(after, len(self.often))
         self._ids.write(after.astype(after.dtype.newbyteorder("<"), copy=False).tobytes())
 
-    def finish(self, stream: bool, unknown: int) -> PreparedPart:
+    def finish(self, unknown: int) -> PreparedPart:
         """Write what is left to disk, and return what the split holds."""
         self._ids.flush()
         os.fsync(self._ids.fileno())
         self.close()
-        if self._ends_file is not None:
-            write_synced(self._ends_file, self._ends.astype("<i8").tobytes())
-        return PreparedPart(
-            self._symbols, int(self._symbols > 0) if stream else len(self._ends), int(self.often[unknown])
-        )
+        unknowns, ends = int(self.often[unknown]), self._ends.astype("<i8").tobytes()
+        if self._ends_file is None:
+            return PreparedPart(self._symbols, int(self._symbols > 0), unknowns)
+        write_synced(self._ends_file, ends)
+        return PreparedPart(self._symbols, len(self._ends), unknowns, ends=sha256(ends))
 
     def close(self) -> None:
         """Close the file of ids, finished or not."""
         self._ids.close()
+
+
+def _summing(blocks: Iterator[Compact], sums: list[Sums]) -> Iterator[Compact]:
+    """Yield blocks of ids, and append the sums of each."""
+    for block in blocks:
+        sums.append(sums_of(block))
+        yield block
 
 
 def _sequences_of_files(found: _All, files: Assignment) -> Assignment:
@@ -309,7 +317,7 @@ def _finish(plan: Plan, inputs: str, stream: bool, config: DataConfig, folder: P
             for k, part in enumerate(written):
                 if only == k or codes is not None:
                     part.write(ids if codes is None else ids[codes == k], final, lengths)
-        parts = {name: part.finish(stream, vocabulary.unk_id) for name, part in zip(SPLITS, written, strict=True)}
+        parts = {name: part.finish(vocabulary.unk_id) for name, part in zip(SPLITS, written, strict=True)}
     for name in SPLITS:
         for file in scratch.glob(f"{name}.*"):
             file.replace(folder / file.name)
@@ -327,10 +335,16 @@ def _finish(plan: Plan, inputs: str, stream: bool, config: DataConfig, folder: P
     )
     dtype = np.min_scalar_type(len(vocabulary) - 1)
     mapped = [prepared.map_part(folder, name, index, len(vocabulary)) for name in SPLITS]
+    sums: dict[str, list[Sums]] = {name: [] for name in SPLITS}
     read = (
-        (part.offsets, read_blocks(folder / f"{name}.ids", dtype)) for name, part in zip(SPLITS, mapped, strict=True)
+        (part.offsets, _summing(read_blocks(folder / f"{name}.ids", dtype), sums[name]))
+        for name, part in zip(SPLITS, mapped, strict=True)
     )
     index.fingerprint = fingerprint(vocabulary, read)
+    for name in SPLITS:
+        summed = np.concatenate([np.empty(0, np.uint32), *sums[name]]).astype("<u4").tobytes()
+        write_file(folder / f"{name}.sums", summed)
+        parts[name].sums = sha256(summed)
     begins = written[0].often if stream else first_counts(mapped[0], stream, len(vocabulary))
     index.first = begins.tolist()
     write_file(folder / PREPARED, to_json(msgspec.to_builtins(index)))
