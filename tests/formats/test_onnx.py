@@ -186,12 +186,13 @@ def test_keras_by_tf2onnx_is_read(D, sequences, tmp_path):
 
 
 class Torch(torch.nn.Module):
-    """An embedding, one of torch's layers and a head, as people write them."""
+    """An embedding, one of torch's layers and maybe a head, as people write them."""
 
-    def __init__(self, rnn, last="", softmax=False):
+    def __init__(self, rnn, last="", softmax=False, headed=True):
         super().__init__()
         self.embedding, self.rnn, self.last, self.softmax = torch.nn.Embedding(9, 4), rnn, last, softmax
-        self.head = torch.nn.Linear(rnn.hidden_size * (2 if rnn.bidirectional else 1), 6)
+        width = rnn.hidden_size * (2 if rnn.bidirectional else 1)
+        self.head = torch.nn.Linear(width, 6) if headed else torch.nn.Identity()
 
     def forward(self, x):
         y, end = self.rnn(self.embedding(x))
@@ -221,6 +222,8 @@ STOCK = {
     "gru-both-h": lambda: Torch(torch.nn.GRU(4, 5, 2, bidirectional=True), last="both h"),
     "lstm-both-ends": lambda: Torch(torch.nn.LSTM(4, 5, bidirectional=True, batch_first=True), last="both ends"),
     "gru-halves": lambda: Torch(torch.nn.GRU(4, 5, bidirectional=True, batch_first=True), last="halves"),
+    "last-y-alone": lambda: Torch(torch.nn.LSTM(4, 5, bidirectional=True), last="y", headed=False),
+    "both-h-alone": lambda: Torch(torch.nn.GRU(4, 5, bidirectional=True), last="both h", headed=False),
     "relu": lambda: Torch(torch.nn.RNN(4, 5, bias=False, nonlinearity="relu"), softmax=True),
 }
 
@@ -287,7 +290,7 @@ def ending(*nodes, **constants):
 
 FLOATS = np.zeros((1, 3, H), np.float32)
 ROWS = np.arange(3 * H, dtype=np.float32).reshape(1, 3, H)
-LAST, NAN = np.array(-1), np.full((1, 40), np.nan, np.float32)
+NAN = np.full((1, 40), np.nan, np.float32)
 HARD = ["HardSigmoid", "Tanh", "Tanh"]
 REFUSED = {
     "clip": (lambda: one_layer(clip=3.0), r"node 'the_layer' \(LSTM\): clip is 3.0"),
@@ -316,10 +319,6 @@ REFUSED = {
     "product": (lambda: ending(("Mul", ["squeezed", "one"])), r"\(Mul\): a layer's input or output goes in"),
     "residual": (lambda: ending(("Add", ["squeezed", "squeezed"])), "input 1 is the signal, expected a constant"),
     "first step": (lambda: ending(("Gather", ["squeezed", "one"])), "expected the last step"),
-    "no head": (
-        lambda: ending(("Gather", ["squeezed", "last"]), last=LAST),
-        "without a head that reads the last step",
-    ),
     "no layer": (lambda: by_hand.model([by_hand.node("Identity", ["x"], ["y"])], {}), "without a recurrent layer"),
     "external": (lambda: lying_tensor(lambda t: setattr(t, "data_location", 1)), "another file, which is not followed"),
     "half": (lambda: lying_tensor(lambda t: setattr(t, "data_type", 10)), "is of type 10, expected float32"),

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from unrolled.config.options import brief
 from unrolled.formats.hdf5 import Hdf5
 from unrolled.formats.keras_weights import RESET_BEFORE, cell, dense
@@ -162,7 +160,7 @@ def read_config(where: str, parsed: Any, weights: Hdf5) -> Network:
     if not layers:
         raise FormatError(f"{model.where}: has no recurrent layer")
     if head is None and when == "last":
-        head = Head(np.eye(layers[-1].width, dtype=layers[-1].directions[0].W_ih.dtype), None, "last")
+        head = Head.unchanged(layers[-1], "last")
     return Network(tuple(layers), embedding, head=head)
 
 

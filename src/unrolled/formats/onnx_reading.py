@@ -168,13 +168,14 @@ def _network(path: Path, graph: Any, values: dict[str, Value | None], text: Text
         found = "; ".join(f"{name!r:.60} is {told(value)}" for name, value in given.items())
         raise refused(path, f"expected one output that the layers give, beside states; {found or 'there is none'}")
     ((name, signal),) = whole.items()
-    if not signal.layers or (signal.W is None and signal.when != "each"):
-        lacks = "a recurrent layer" if not signal.layers else "a head that reads the last step"
+    if not signal.layers or signal.when == "first":
+        lacks = "a recurrent layer" if not signal.layers else "the last step of its layers"
         raise refused(path, f"the output {name!r:.60} comes without {lacks}")
     if not signal.ends_in_features or len(signal.axes) > 3:
         raise refused(path, f"the output {name!r:.60} has the sizes {signal.shape}, expected the features last")
     head = None
     if signal.W is not None:
-        W = np.ascontiguousarray(signal.W.T)
-        head = Head(W, signal.b, cast(When, signal.when), signal.softmax)
+        head = Head(np.ascontiguousarray(signal.W.T), signal.b, cast(When, signal.when), signal.softmax)
+    elif signal.when != "each":
+        head = Head.unchanged(signal.layers[-1], cast(When, signal.when))
     return Network(signal.layers, signal.embedding, signal.one_hot, head, text)

@@ -123,6 +123,11 @@ class Head:
     when: When = "each"
     softmax: bool = False
 
+    @classmethod
+    def unchanged(cls, layer: Layer, when: When) -> Head:
+        """Return the head that gives what it reads of a layer: W is the identity (D*P, D*P)."""
+        return cls(np.eye(layer.width, dtype=layer.directions[0].W_ih.dtype), None, when)
+
 
 @dataclass(frozen=True)
 class TextPart:
