@@ -28,6 +28,9 @@ def sequence_corpus():
 def trained(corpus, model, training, out=None, **how):
     torch.manual_seed(training.seed)
     fresh = SequenceModel(model, corpus.vocabulary, framed=not corpus.stream)
+    if how.get("resume"):  # what the caller's model holds then, and the state of its random numbers, must not matter
+        for tensor in [*fresh.parameters(), *fresh.buffers()]:
+            tensor.detach().fill_(0.7)
     return fresh, train(fresh, corpus, training, out, **how)
 
 
