@@ -59,6 +59,7 @@ class Eager(Function):
         y = tensors.y if _saved_tensor_hooks(True) is None else tensors.y.clone()
         ctx.save_for_backward(*layout[1:], *inputs, y, tensors.gates, tensors.cells)
         ctx.kind, ctx.batch_first, ctx.segment, ctx.count = kind, layout.batch_first, segment, len(inputs)
+        ctx.read = _as_read(flat)
         ctx.set_materialize_grads(False)
         saved = (tensors.gates, tensors.cells)
         gates = fused.recorded(kind, layout, saved, weights[0].W_hh, copied=True) if trace else None
@@ -70,13 +71,14 @@ class Eager(Function):
 
         def again(given: Sequence[Any]) -> Sequence[Any]:
             layout, flat = Layout(ctx.batch_first, *given[:LAYOUT]), given[LAYOUT:]
-            (x, h_0, c_0, *reset_state), weights = flat[:WEIGHTS_AT], by_direction(flat[WEIGHTS_AT:])
+            (x, h_0, c_0, *reset_state), weights = flat[:WEIGHTS_AT], by_direction(ctx.read or flat[WEIGHTS_AT:])
             tensors = fused.forward(ctx.kind, layout, x, h_0, c_0, weights, True, ctx.segment, reset_state)
             return tensors.y, tensors.gates, tensors.cells
 
         layout, inputs, y, saved = unpack(ctx.batch_first, ctx.count, intact_tensors(ctx, LAYOUT + ctx.count, again))
         needs = ctx.needs_input_grad[4:]
-        return None, None, None, None, *_gradients(ctx.kind, layout, inputs, y, saved, upstream[:3], needs, ctx.segment)
+        found = _gradients(ctx.kind, layout, inputs, ctx.read, y, saved, upstream[:3], needs, ctx.segment)
+        return None, None, None, None, *found
 
 
 @walkable
@@ -89,7 +91,7 @@ class EagerStep(Function):
         x_1, h_1, c_1 = map(_with_time, (x, h_0, c_0))
         tensors = fused.forward(kind, STEP, x_1, h_1, c_1, by_direction(flat), True)  # type: ignore[arg-type]
         ctx.save_for_backward(x, h_0, c_0, *flat, tensors.y, tensors.gates, tensors.cells)
-        ctx.kind = kind
+        ctx.kind, ctx.read = kind, _as_read(flat)
         ctx.set_materialize_grads(False)
         # Not views: nobody may write into a view that a Function returns.
         return tensors.h_n.squeeze_(0), None if tensors.c_n is None else tensors.c_n.squeeze_(0)
@@ -103,7 +105,7 @@ class EagerStep(Function):
         upstream = (None, _with_time(dh), _with_time(dc))
         _, *needed = ctx.needs_input_grad
         needs = (*needed[:3], False, False, *needed[3:])
-        found = _gradients(ctx.kind, STEP, inputs, y, (gates, cells), upstream, needs, 0)
+        found = _gradients(ctx.kind, STEP, inputs, ctx.read, y, (gates, cells), upstream, needs, 0)
         return None, *(None if d is None else d[0] for d in found[:3]), *found[WEIGHTS_AT:]
 
 
@@ -119,21 +121,43 @@ def _with_time(t: Tensor | None) -> Tensor | None:
     return None if t is None else t.unsqueeze(0)
 
 
+def _as_read(weights: Sequence[Any]) -> list[Any] | None:
+    """Return weights as they are now: one whose ``.data`` is replaced before the backward pass is another there.
+
+    None where hooks keep what is saved; it is theirs then.
+    """
+    return [None if w is None else w.detach() for w in weights] if _saved_tensor_hooks(True) is None else None
+
+
 def _gradients(
     kind: str,
     layout: Layout,
     inputs: FlatTensors,
+    weights: FlatTensors | None,
     y: Tensor,
     saved: Sequence[Tensor],
     upstream: FlatTensors,
     needs: Sequence[bool],
     segment: int,
 ) -> tuple[Tensor | None, ...]:
-    """Return gradients of the inputs, from the core where it may be reached and nobody differentiates them again."""
+    """Return gradients of the inputs, from the core where it may be reached and nobody differentiates them again.
+
+    Args: weights: those of the inputs as the forward pass read them, None if nobody can have replaced them.
+    """
     if not torch.is_grad_enabled() and core_reads(*upstream):
+        read = inputs if weights is None else (*inputs[:WEIGHTS_AT], *weights)
         try:
-            return core_backward(kind, layout, inputs, y, saved, upstream, needs, segment)
+            return core_backward(kind, layout, read, y, saved, upstream, needs, segment)
         except fused.Unreadable:
             pass
+    given = [w for w in inputs[WEIGHTS_AT:] if w is not None]
+    if weights is not None and any(
+        w.untyped_storage().data_ptr() != there.untyped_storage().data_ptr()
+        for w, there in zip(given, (w for w in weights if w is not None), strict=True)
+    ):
+        raise RuntimeError(
+            "the .data of a weight was replaced after the forward pass, and derivatives of derivatives are those of "
+            "the weight that is there now; replace it after the backward pass"
+        )
     call = func.Call(kind, layout.batch_first, segment, True, len(inputs), tuple(needs))
     return func.apply(func.LayerGradient, call, *upstream, *layout[1:], *inputs, y, *saved)  # type: ignore[no-any-return]
