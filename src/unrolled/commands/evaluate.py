@@ -150,7 +150,7 @@ def measure(
         cut: dict[str, Any] = {split: beginning(corpus.splits[split], most)}
         corpus = replace(corpus, **cut)
     measured = lm.evaluate(model, corpus, split)
-    rates = per_symbol(model.vocabulary, beginning(corpus.splits[split], COMPARED))
+    rates = per_symbol(model.vocabulary, corpus.splits[split])
     learned = lm.evaluate(model, corpus, split, dynamic=True) if dynamic else None
     if baselines:
         give_back()  # of what trained and measured the model, for the n-grams need the room

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from unrolled.corpus.splitting import Sequences
+from collections.abc import Iterator
+from functools import cache
+
+from unrolled.corpus.splitting import BLOCK, Sequences, blocks
 from unrolled.saved.tokenizers.base import REPLACEMENT
 from unrolled.saved.vocabulary import Vocabulary
 
@@ -11,31 +14,54 @@ NO_TEXT = 0.01
 
 
 def per_symbol(vocabulary: Vocabulary, sequences: Sequences) -> dict[str, float]:
-    """Return how many characters and bytes of text a symbol stands for on average, where that says more than symbols.
+    """Return how many characters and bytes a predicted symbol stands for on average, where that says more than symbols.
 
-    EOS and UNK count as one character of one byte.
+    All symbols but the first of each sequence are predicted.  EOS and UNK count as one character of one byte.
 
     Args:
         vocabulary: whose symbols they are.
-        sequences: the symbols that are counted.
+        sequences: all that are measured.
 
     Returns: by unit, "char" and "byte".  A unit is left out where it is the symbol itself, bytes where they are the
         characters, and both for a kind that is no text.
 
     >>> import numpy as np
     >>> vocabulary = Vocabulary(["fair", "rose"], "words")
-    >>> per_symbol(vocabulary, Sequences(np.array([0, 1, 1, 2], np.uint8), np.array([0, 4])))
-    {'char': 3.75}
+    >>> per_symbol(vocabulary, Sequences(np.array([0, 1, 1, 2], np.uint8), np.array([0, 4])))  # " rose rose" and EOS
+    {'char': 3.6666666666666665}
     """
-    if vocabulary.tokenizer.reads_lists:
+    if vocabulary.tokenizer.reads_lists or not sequences.predicted:
         return {}
-    text = "".join(map(vocabulary.text, sequences))
-    symbols = len(sequences.ids)
-    ends = int((sequences.ids == vocabulary.eos_id).sum())
-    characters = (len(text) + ends) / symbols
-    if vocabulary.tokenizer.reads_bytes:
-        none = text.count(REPLACEMENT) > NO_TEXT * len(text)
-        return {} if none or characters == 1 else {"char": characters}
-    size = (len(text.replace(REPLACEMENT, "?").encode()) + ends) / symbols
-    found = {"char": characters} | ({"byte": size} if size != characters else {})
+    written = characters = size = none = 0
+    for first, whole in _texts(vocabulary, sequences):
+        written += len(whole)
+        none += whole.count(REPLACEMENT)
+        characters += len(whole) - len(first)
+        size += _bytes_of(whole) - _bytes_of(first)
+    ends = sum(int((block == vocabulary.eos_id).sum()) for block in blocks(sequences.ids))
+    ends -= int((sequences.ids[sequences.offsets[:-1]] == vocabulary.eos_id).sum())
+    found = {"char": (characters + ends) / sequences.predicted}
+    if not vocabulary.tokenizer.reads_bytes:
+        found["byte"] = (size + ends) / sequences.predicted
+    elif none > NO_TEXT * written:
+        return {}
+    if found.get("byte") == found["char"]:
+        del found["byte"]
     return {unit: each for unit, each in found.items() if each != 1}
+
+
+def _texts(vocabulary: Vocabulary, sequences: Sequences) -> Iterator[tuple[str, str]]:
+    """Yield the text of symbols that are written one after the other, behind that of the first of them.
+
+    A long sequence is cut, each part beginning with the last symbol of the one before.
+    """
+    reads_bytes = vocabulary.tokenizer.reads_bytes
+    text = (lambda ids: vocabulary.decode_bytes(ids).decode("utf-8", "replace")) if reads_bytes else vocabulary.text
+    of_one = cache(lambda k: text([k]))
+    for ids in sequences:
+        for start in range(0, len(ids) - 1, BLOCK):
+            yield of_one(int(ids[start])), text(ids[start : start + BLOCK + 1])
+
+
+def _bytes_of(text: str) -> int:
+    return len(text.replace(REPLACEMENT, "?").encode())
