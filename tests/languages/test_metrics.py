@@ -1,13 +1,14 @@
 """The metrics, each on predictors made to be right or wrong in a known place."""
 
 import math
+from itertools import permutations, product
 
 import numpy as np
 import pytest
 
-from unrolled.languages import Lengths, evaluate, first_failing, get, judging, kth_failing, scan
+from unrolled.languages import Lengths, blind_criteria, evaluate, first_failing, get, judging, kth_failing, names, scan
 from unrolled.languages.judging import Marked
-from unrolled.languages.metrics import smallest_failing
+from unrolled.languages.metrics import blind_note, smallest_failing
 from unrolled.saved.vocabulary import EOS, Vocabulary
 
 
@@ -220,3 +221,48 @@ def test_vocabulary_may_have_its_symbols_in_another_order():
     assert inputs.tolist() == [2, 0]
     assert targets.tolist() == [0, 3]
     assert legal.tolist() == [[True, False, True, False, False], [False, False, False, True, False]]
+
+
+class Unchanging:
+    """A predictor whose scores are the same everywhere."""
+
+    def __init__(self, language, scores):
+        self.vocabulary, self.scores = language.vocabulary, np.array(scores, np.float64)
+
+    def start(self, B):
+        return None
+
+    def advance(self, ids, state):
+        return np.broadcast_to(self.scores, (*ids.shape, len(self.scores))), state
+
+
+#: Those of which all scores that matter can be tried: for sets and argmax each order, for khot each set.
+SMALL = [name for name in names() if len(get(name).vocabulary) <= 5]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_blind_criteria_are_those_by_which_some_scores_that_never_change_are_right(name):
+    language = get(name)
+    V, sizes = len(language.vocabulary), [n for n in range(9) if language.has(n)]
+    scores = {
+        "sets": [*permutations(range(V))],
+        "argmax": np.eye(V),
+        "khot": [*product((-1, 1), repeat=V)],
+        "accepts": [np.zeros(V)],
+    }
+    found = [
+        criterion
+        for criterion, tried in scores.items()
+        if any((scan(Unchanging(language, each), language, sizes, criterion, strings=99) > 0).all() for each in tried)
+    ]
+    assert blind_criteria(language) == tuple(found)
+
+
+def test_a_note_says_what_a_criterion_does_not_show():
+    assert blind_note(get("anbn"), "sets") == blind_note(get("parity"), "khot") == ""
+    said = blind_note(get("parity"), "sets")
+    assert said == (
+        "being right on parity by 'sets' shows no memory: its legal symbols are nested sets, so one order of the "
+        "symbols is right everywhere; loss='sets' is judged by 'khot', which does"
+    )
+    assert blind_note(get("tomita-1"), "khot").endswith("the same symbols are legal everywhere")

@@ -91,7 +91,7 @@ def _learn(
     """Train models on a language, unless the folder has their results; show and return how they did."""
     from unrolled.lab import cache, experiment
     from unrolled.lab.forecast import forecast
-    from unrolled.languages.metrics import WARNING
+    from unrolled.languages.metrics import WARNING, blind_note
 
     language = learned.name
     settings = {"language": language, "limit": limit} | asdict(config)
@@ -117,10 +117,13 @@ def _learn(
     title, seeds = f"{language}, {config.cell}", each_seed(result)
     _show(console, f"{language}: {learned.summary}; % of the sizes tried that are exactly right", seeds)
     console.print(in_words(result))
-    console.print(WARNING)
+    blind = blind_note(learned, experiment.criterion_of(config))
+    notes = [WARNING, *([blind] if blind else [])]
+    for note in notes:
+        console.print(note)
     if out is not None:
-        legend = f"fails: first failing n; then % of the sizes tried that are right; sym.: % of symbols; {WARNING}"
-        _write(out, {"seeds": seeds, "summary": summary([(title, result)])}, [legend])
+        legend = "fails: first failing n; then % of the sizes tried that are right; sym.: % of symbols"
+        _write(out, {"seeds": seeds, "summary": summary([(title, result)])}, ["; ".join([legend, *notes])])
         _pictures(out, [(title, result)], title=title)
         model = out / MODELS / f"seed-{result.seeds[0].seed}"
         console.print(f"wrote {out}; try: {command('generate', model, learned.alphabet[0])}", soft_wrap=True)
@@ -160,6 +163,8 @@ def reproduce(
             found.append(
                 (row.name, cache.cached_result(folder, _file_name(row.name), row.settings(), compute, kind=kind))
             )
+        blind = {} if rows[0].task else {_blind(row): None for row in rows}
+        notes += filter(None, blind)
         published = [row.published for row in rows] if any(row.published for row in rows) else []
         if rows[0].task:
             tasks = [(name, TaskResult.from_dict(values)) for name, values in found]
@@ -176,6 +181,15 @@ def reproduce(
         console.print(f"wrote {folder}", soft_wrap=True)
     for name, values in found if json else []:
         print(as_json({"name": name} | values))
+
+
+def _blind(row: Experiment) -> str:
+    """Return a note of what the criterion of an experiment does not show, if there is such a thing."""
+    from unrolled.lab.experiment import criterion_of
+    from unrolled.languages import registry
+    from unrolled.languages.metrics import blind_note
+
+    return blind_note(registry.get(row.language), row.criterion or criterion_of(row.config))
 
 
 def _row(console: PlainConsole, shown: str, row: Experiment) -> dict[str, Any]:

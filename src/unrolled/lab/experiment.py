@@ -72,7 +72,7 @@ def experiment(
     models = [new_model(language, config, seed) for seed in seeds]
     begun = time.perf_counter()
     examples = language_examples(language, lengths, config.samples, config.loss, seeds)
-    criterion = criterion or ("sets" if config.loss == "softmax" else "khot")
+    criterion = criterion or criterion_of(config)
     selection = CheckpointSelection(models, language, config, criterion)
     curve = train(models, examples, config, callback=selection.callback(callback))
     selection.restore()
@@ -99,6 +99,11 @@ def experiment(
         curve.steps.tolist(), curve.losses.tolist(), trained - begun, time.perf_counter() - trained,
     )  # fmt: skip
     return result, models
+
+
+def criterion_of(config: LabConfig) -> str:
+    """Return the criterion that goes with a loss: "sets" with a softmax, "khot" with sigmoids."""
+    return "sets" if config.loss == "softmax" else "khot"
 
 
 def fitted(language: Language, config: LabConfig) -> LabConfig:

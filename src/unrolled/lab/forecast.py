@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from unrolled.config.lab import LabConfig
 from unrolled.lab.examples import language_examples
-from unrolled.lab.experiment import new_model, ranges_up_to, sizes_in
+from unrolled.lab.experiment import criterion_of, new_model, ranges_up_to, sizes_in
 from unrolled.lab.predictors import margins
 from unrolled.lab.training import train
 from unrolled.languages.language import Language
@@ -62,7 +62,7 @@ def forecast(language: Language, config: LabConfig, limit: int) -> Forecast:
 
 def _measuring(models: Sequence[SequenceModel], language: Language, sizes: Sequence[int], config: LabConfig) -> float:
     """Return the seconds that these sizes take: a few are timed, and the others follow by the power of n in between."""
-    criterion = "sets" if config.loss == "softmax" else "khot"
+    criterion = criterion_of(config)
     ordered = sorted({*sizes})
     last, seconds, power = 0, 0.0, 1.0
     for n in dict.fromkeys(ordered[(len(ordered) - 1) >> shift] for shift in range(5, -1, -1)):

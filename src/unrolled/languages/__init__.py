@@ -14,7 +14,7 @@ No torch here: :mod:`unrolled.lab.predictors` wraps torch models for the metrics
 from unrolled.languages.judging import Predictor, judge
 from unrolled.languages.language import Language
 from unrolled.languages.lengths import Lengths
-from unrolled.languages.metrics import evaluate, first_failing, kth_failing, scan
+from unrolled.languages.metrics import blind_criteria, evaluate, first_failing, kth_failing, scan
 from unrolled.languages.registry import get, names, register, register_task, task, task_names
 from unrolled.languages.self_check import self_check
 from unrolled.languages.tasks import Task
@@ -24,6 +24,7 @@ __all__ = [
     "Lengths",
     "Predictor",
     "Task",
+    "blind_criteria",
     "evaluate",
     "first_failing",
     "get",

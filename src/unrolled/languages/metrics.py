@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from unrolled.config.checks import Count, PositiveInt, Seed, check_value
-from unrolled.languages.judging import Array, Floats, Judged, Marked, Predictor, judge
+from unrolled.config.options import option
+from unrolled.languages.judging import ACCEPTED, Array, Floats, Judged, Marked, Predictor, judge
 from unrolled.languages.language import Language
 from unrolled.languages.lengths import Lengths
 from unrolled.words import counted, rounded
@@ -27,6 +28,8 @@ from unrolled.words import counted, rounded
 ROWS = 64
 #: Up to this size, by default, every size is tried in the search for the first failing one.
 SCANNED = 1000
+#: Sizes below this, and strings of each, show which symbols may be legal together.
+SMALL, PROBES = 16, 8
 WARNING = (
     "per-symbol accuracy is misleading: a model that is wrong once in every string still scores near 1, and a perfect "
     "one scores less where several symbols are legal"
@@ -139,6 +142,46 @@ def scan(
         for b, (number, _) in enumerate(batch):
             least[..., number] = np.minimum(least[..., number], margins[..., b])  # NaN stays NaN
     return least
+
+
+def blind_criteria(language: Language) -> tuple[str, ...]:
+    """Return the criteria by which scores that never change are right on a whole language: they show no memory there.
+
+    By "sets" an order of the symbols is, where each set of legal symbols holds the smaller ones; by "argmax" the symbol
+    that is legal everywhere; by "khot" the only set there is; by "accepts" equal probabilities above 0.01.  What is
+    legal is taken from strings of the first sizes.
+
+    >>> from unrolled.languages import get
+    >>> blind_criteria(get("parity")), blind_criteria(get("dyck-1")), blind_criteria(get("anbn"))
+    (('sets', 'argmax', 'accepts'), ('argmax', 'accepts'), ('accepts',))
+    """
+    rng, legal = np.random.default_rng(0), set[frozenset[str]]()
+    for n in filter(language.has, range(SMALL)):
+        for (_, at_first, count), *runs in language.probes(rng, n, PROBES):
+            legal |= {each for _, each, _ in runs} | ({at_first} if count > 1 else set())  # the first symbol is given
+    ordered = sorted(legal, key=len)
+    found = {
+        "sets": all(small <= large for small, large in pairwise(ordered)),
+        "argmax": bool(frozenset.intersection(*ordered)),
+        "khot": len(ordered) == 1,
+        "accepts": len(language.vocabulary) * ACCEPTED < 1,
+    }
+    return tuple(name for name, is_blind in found.items() if is_blind)
+
+
+def blind_note(language: Language, criterion: str) -> str:
+    """Return a sentence for what a criterion does not show on a language; "" if scores that never change are wrong."""
+    blind = blind_criteria(language)
+    if criterion not in blind:
+        return ""
+    why = {
+        "sets": "its legal symbols are nested sets, so one order of the symbols is right everywhere",
+        "argmax": "one symbol is legal everywhere",
+        "khot": "the same symbols are legal everywhere",
+        "accepts": "each symbol may have more than 0.01 everywhere",
+    }
+    other = "" if "khot" in blind else f"; {option('loss', 'sets')} is judged by 'khot', which does"
+    return f"being right on {language.name} by {criterion!r} shows no memory: {why[criterion]}{other}"
 
 
 def kth_failing(margins: Floats, sizes: Sequence[int], k: int = 1) -> npt.NDArray[np.int64]:
