@@ -18,7 +18,7 @@ TABLE = "name,tune\n" + "#,#ab\n" * 2 + "".join(f"x{n},cafe\u0301 {n}\n" for n i
 #: What all runs have, so that six steps show what an option does.
 SHORT = {
     "hidden_size": 6, "batch_size": 4, "max_steps": 6, "learning_rate": 0.01, "schedule": "constant",
-    "weigh": "batches", "validate_every": 2, "log_every": 1,
+    "weigh": "batches", "validate_every": 2, "log_every": 1, "precision": "float32",  # which the processor decides
 }  # fmt: skip
 #: Data and how it is read.
 DATA = {

@@ -12,7 +12,7 @@ def test_prepared_folder_trains_resumes_and_evaluates_as_the_data_would(tmp_path
     (tmp_path / "a.txt").write_text(TEXT)
     done = unrolled("prepare", "a.txt", "--out", "corpus", "--processes", "1", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert b"made corpus, 5 kB; train on it with: unrolled train corpus" in done.stdout
+    assert b"made corpus, 6 kB; train on it with: unrolled train corpus" in done.stdout
     for data, out in (("corpus", "x"), ("a.txt", "y")):
         assert unrolled("train", data, "--out", out, *SMALL, cwd=tmp_path).returncode == 0
     weights = [(tmp_path / out / "model.safetensors").read_bytes() for out in "xy"]

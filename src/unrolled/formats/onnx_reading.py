@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from unrolled.formats.onnx_folding import DTYPES, FOLDS, Const, Folder
 from unrolled.formats.onnx_operators import ON_SIGNAL, Value, of_ends, told
 from unrolled.formats.onnx_signal import Atom, Axis, Ends, Foreign, Signal
 from unrolled.formats.outside_files import refused
-from unrolled.saved.network import Array, Head, Network, TextPart, When
+from unrolled.saved.network import Array, Head, Network, TextPart
 from unrolled.words import counted
 
 #: Sizes that stand in for those of the input that the file leaves open; primes, so that no product is another's.
@@ -175,7 +175,7 @@ def _network(path: Path, graph: Any, values: dict[str, Value | None], text: Text
         raise refused(path, f"the output {name!r:.60} has the sizes {signal.shape}, expected the features last")
     head = None
     if signal.W is not None:
-        head = Head(np.ascontiguousarray(signal.W.T), signal.b, cast(When, signal.when), signal.softmax)
+        head = Head(np.ascontiguousarray(signal.W.T), signal.b, signal.when, signal.softmax)
     elif signal.when != "each":
-        head = Head.unchanged(signal.layers[-1], cast(When, signal.when))
+        head = Head.unchanged(signal.layers[-1], signal.when)
     return Network(signal.layers, signal.embedding, signal.one_hot, head, text)
