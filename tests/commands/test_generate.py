@@ -131,3 +131,21 @@ def test_options_without_an_effect_are_noted(run):
     ):
         assert said in unrolled("generate", run, "a", "--max-length", "3", *arguments).stderr.decode()
     assert b"no effect" not in unrolled("generate", run, "a", "--max-length", "3", "--temperature", "0.5").stderr
+
+
+@pytest.mark.parametrize(("kind", "prompt"), [("bytes", b"A\xff"), ("bpe", b"A")])
+def test_bytes_that_are_no_text_go_to_a_file_and_a_pipe_as_they_are(kind, prompt, tmp_path):
+    text = bytes([65, 255, 66, 240, 159, 10]) * 50
+    symbols = Vocabulary.build(text, kind, size=300).symbols
+    (tmp_path / "prompt").write_bytes(prompt)
+    small("gru", symbols=symbols, kind=kind, framed=False).float().save_pretrained(tmp_path / "model")
+    flags = ["--file", "prompt", "--seed", "3", "--max-length", "30"]
+    piped = unrolled("generate", "model", *flags, cwd=tmp_path).stdout
+    assert unrolled("generate", "model", *flags, "--out", "made", cwd=tmp_path).returncode == 0
+    assert piped.startswith(prompt)
+    assert piped == (tmp_path / "made").read_bytes()
+    shown = json.loads(unrolled("generate", "model", *flags, "--json", cwd=tmp_path).stdout)
+    assert piped.decode(errors="replace") == shown["prompt"] + shown["text"] + "\n"
+    assert "\ufffd" in shown["text"]
+    several = unrolled("generate", "model", *flags, "--count", "2", cwd=tmp_path).stdout
+    assert several.startswith(piped)

@@ -96,6 +96,16 @@ def test_model_of_bytes_scores_every_way_and_shows_whole_characters(bytes_run, t
     assert [line.split("\t")[1] for line in lines] == ["n", "", "é", "", "", "€"]
 
 
+def test_symbols_that_cannot_be_seen_are_told_apart_in_a_list(tmp_path):
+    signs = "\u2028\xa0\u3000\u200d\xad\x85\u202e\t\n "
+    (tmp_path / "signs.txt").write_text(f"ab{signs}" * 40, "utf-8", newline="")
+    (tmp_path / "text").write_text(signs, "utf-8", newline="")
+    assert unrolled("train", "signs.txt", "--out", "run", *SMALL, cwd=tmp_path).returncode == 0
+    listed = unrolled("score", "run", "--file", "text", "--bits", cwd=tmp_path).stdout.decode()
+    found = [line.partition("\t")[2] for line in listed.split("\n")[: len(signs)]]
+    assert found == [r"\u2028", r"\xa0", r"\u3000", r"\u200d", r"\xad", r"\x85", r"\u202e", "␉", "⏎", " "]
+
+
 def test_line_end_is_typed_in_one_way_everywhere(run):
     out, _ = run
     assert unrolled("score", out, "a\\nb").stdout == unrolled("score", out, "a\nb").stdout

@@ -69,6 +69,22 @@ def test_json_array_refuses_what_is_none(source, data):
         list(records.json_array(source(data)))
 
 
+@pytest.mark.parametrize("half", [r"\ud800", r"\uDFFF", r"\udc00\ud800", r"\ud800\ud800\udc00", r"\\\ud800"])
+@pytest.mark.parametrize("field", ["", "text"])
+def test_half_of_a_character_is_named(source, half, field):
+    """Python's json.dumps writes one for an emoji that was cut."""
+    line = f'"a{half}b"' if not field else f'{{"text": "a{half}b"}}'
+    with pytest.raises(CorpusError, match=r"line 1: holds \\u[dD]\w{3}, half of a character that JSON writes as two"):
+        list(records.json_lines(source(line.encode()), field))
+    with pytest.raises(CorpusError, match="half of a character that JSON writes as two"):
+        list(records.json_array(source(f"[{line}]".encode()), field))
+
+
+def test_whole_characters_and_escaped_backslashes_are_read(source):
+    lines = [r'"\ud83d\ude00"', r'"\\ud83d"']
+    assert [record for _, record in records.json_lines(source("\n".join(lines).encode()))] == ["😀", "\\ud83d"]
+
+
 def test_json_array_that_is_too_long_to_hold_is_refused(source, monkeypatch):
     monkeypatch.setattr(records, "ARRAY_LIMIT", 8)
     with pytest.raises(CorpusError, match="more than 8 characters; write it as JSON lines"):

@@ -32,7 +32,7 @@ def printable(text: str, stream: TextIO | None = None) -> str:
 def write_out(out: Path, made: str | Callable[[Path], object]) -> None:
     """Write the file that a command makes, and say that it is made.
 
-    Args: the file; its text, or what writes it.
+    Args: the file; its text, in which lone surrogates stand for bytes that are none, or what writes it.
     Raises: CheckpointError naming the file, if it cannot be written.
     """
     from unrolled.saved.atomic_files import write_whole
@@ -40,7 +40,7 @@ def write_out(out: Path, made: str | Callable[[Path], object]) -> None:
 
     refuse_part(out)
     if isinstance(made, str):
-        write_whole(out, made.encode())
+        write_whole(out, made.encode(errors="surrogateescape"))
     else:
         made(out)
     print(printable(f"made {out}"))

@@ -6,6 +6,7 @@ import secrets
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +22,7 @@ from unrolled.config.generation import GenerationConfig
 from unrolled.config.options import note_idle
 
 if TYPE_CHECKING:
+    from unrolled.runtime.text import TextModel
     from unrolled.saved.vocabulary import Text, Vocabulary
 
 #: Seeds that a call without one draws from.
@@ -77,6 +79,7 @@ def generate(
     note_idle(options, options.without_effect())
     from unrolled.runtime.text import TextModel
     from unrolled.runtime.unknown import never_written
+    from unrolled.saved.tokenizers.base import ByteTokenizer, exact_bytes
 
     loaded = TextModel.load(model)
     options = replace(options, stop=inputs.typed_for(loaded.vocabulary, options.stop))
@@ -87,13 +90,28 @@ def generate(
     inputs.note_unknown(loaded.vocabulary, prompts)
     if said := never_written(loaded.vocabulary, options.stop):
         warnings.warn(f"--stop ends no text: {said}", stacklevel=2)
-    if count == 1 and len(prompts) == 1 and options.strategy != "beam" and not json and out is None:
-        sys.stdout.write(printable(_head(prompts[0], loaded.vocabulary) if repeat else ""))
-        for piece in loaded.stream(prompts[0], options):
-            sys.stdout.write(printable(piece))
-            sys.stdout.flush()
-        sys.stdout.write("\n")
-        return
+    # A terminal and JSON show text; a file and a pipe get the bytes that a model of bytes writes.
+    pipe = hasattr(sys.stdout, "buffer") and not sys.stdout.isatty()
+    exactly = isinstance(loaded.vocabulary.tokenizer, ByteTokenizer) and not json and (out or pipe)
+    write = _write_bytes if exactly else _write
+    with exact_bytes() if exactly else nullcontext():
+        if count == 1 and len(prompts) == 1 and options.strategy != "beam" and not json and out is None:
+            write(_head(prompts[0], loaded.vocabulary) if repeat else "")
+            for piece in loaded.stream(prompts[0], options):
+                write(piece)
+            write("\n")
+            return
+        whole = _texts(loaded, prompts, count, options, repeat, json)
+    if out is not None:
+        write_out(out, whole)
+    else:
+        write(whole)
+
+
+def _texts(
+    loaded: TextModel, prompts: Sequence[Text], count: int, options: GenerationConfig, repeat: bool, json: bool
+) -> str:
+    """Return all texts that are asked for, or their lines of JSON."""
     if len(prompts) == 1:
         texts = loaded.generate(prompts[0], options, count=count)
     elif count == 1:
@@ -109,11 +127,19 @@ def generate(
         else:
             head = _head(given, loaded.vocabulary) if repeat else ""
             lines.append("\n" * (number > 0 and not loaded.framed) + head + text)
-    whole = "".join(line + "\n" for line in lines)
-    if out is not None:
-        write_out(out, whole)
-    else:
-        sys.stdout.write(printable(whole))
+    return "".join(line + "\n" for line in lines)
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(printable(text))
+    sys.stdout.flush()
+
+
+def _write_bytes(text: str) -> None:
+    """Write a text in UTF-8, and the bytes that are none as they are."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode(errors="surrogateescape"))
+    sys.stdout.buffer.flush()
 
 
 def _head(prompt: Text, vocabulary: Vocabulary) -> str:
@@ -123,5 +149,7 @@ def _head(prompt: Text, vocabulary: Vocabulary) -> str:
 
 
 def _text(prompt: Text) -> str:
+    from unrolled.saved.tokenizers.base import text_of
+
     text = inputs.joined([prompt])
-    return text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    return text_of(text) if isinstance(text, bytes) else text

@@ -85,13 +85,13 @@ def _values(number: int, score: Score, each: bool) -> dict[str, Any]:
 
 def _list(scored: Iterable[Score]) -> None:
     """Print the bits of each symbol, a tab and the symbol, one line each; a blank line between sequences."""
-    from unrolled.saved.visible import shown
+    from unrolled.saved.visible import coded
 
     for number, each in enumerate(scored):
         if number:
             print()
         for piece, bits in zip(each.pieces, each.bits, strict=True):
-            print(f"{rounded(bits, 4).replace(',', '')}\t{shown(piece)}")
+            print(f"{rounded(bits, 4).replace(',', '')}\t{coded(piece)}")
 
 
 def _shade(scored: list[Score]) -> None:

@@ -49,14 +49,14 @@ def options(values: Mapping[str, object]) -> str:
 
 
 def typed(text: str, *, exactly: bool = False) -> str:
-    r"""Return a text as it was meant that was typed on the command line, where \n is a line end.
+    r"""Return a text as it was meant that was typed on the command line, where \n is a line end, and \r\n another.
 
     Args: exactly: leave other line ends as they are, as for a model that reads them.
 
-    >>> typed("anna\\nbela\r\n")
-    'anna\nbela\n'
+    >>> typed("anna\\nbela\r\n"), typed("\\r\\n")
+    ('anna\nbela\n', '\n')
     """
-    text = text.replace("\\n", "\n")
+    text = text.replace("\\r\\n", "\r\n").replace("\\n", "\n")
     return text if exactly else line_ends(text)
 
 

@@ -6,6 +6,7 @@ A record is one sequence: a text or symbols.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -294,6 +295,8 @@ def _why(error: msgspec.DecodeError | RecursionError, text: str) -> str:
     """Return why JSON is no record: what it is instead, or where it is malformed."""
     if isinstance(error, RecursionError):
         return NESTED
+    if half := _lone_half(text):
+        return f"holds {half}, half of a character that JSON writes as two"
     if not isinstance(error, msgspec.ValidationError):
         return f"{error}"
     try:
@@ -304,6 +307,23 @@ def _why(error: msgspec.DecodeError | RecursionError, text: str) -> str:
         return NESTED
     where = f"{error}".partition(" - at ")[2].strip("`$")
     return f"found {found}" + (f", of which {where} is neither text nor a whole number" if where else "")
+
+
+def _lone_half(text: str) -> str:
+    r"""Return the first escape in JSON that is half of a surrogate pair without the other; "" if there is none.
+
+    >>> _lone_half(r'"a\ud83d\ude00"'), _lone_half(r'"a\ud83d b"'), _lone_half(r'"\\ud83d"')
+    ('', '\\ud83d', '')
+    """
+    before = None  # the high half that ends just here
+    for escape in re.finditer(r"\\(?:u([0-9a-fA-F]{4})|.)", text, re.DOTALL):
+        code = int(escape[1] or "0", 16)
+        if before and not (before.end() == escape.start() and 0xDC00 <= code < 0xE000):
+            return before[0]
+        if not before and 0xDC00 <= code < 0xE000:
+            return escape[0]
+        before = escape if 0xD800 <= code < 0xDC00 else None
+    return before[0] if before else ""
 
 
 def _as_strings(record: str | list[str | int]) -> Record:

@@ -55,3 +55,13 @@ def shown(text: str) -> str:
     """
     line = drawn(text).replace("\n", "⏎").replace("\t", "␉")
     return line if line.isprintable() else "".join(c if c.isprintable() else "�" for c in line)
+
+
+def coded(text: str) -> str:
+    """Return a text on one line, each character that cannot be seen by its code, so that no two look alike.
+
+    >>> coded("a" + chr(0x2028) + chr(0x200D))
+    'a\\\\u2028\\\\u200d'
+    """
+    line = drawn(text).replace("\n", "⏎").replace("\t", "␉")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

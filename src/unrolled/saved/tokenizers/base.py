@@ -10,6 +10,8 @@ from __future__ import annotations
 import codecs
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -165,6 +167,31 @@ class CodeTokenizer(Tokenizer):
         """Return the symbol of a code."""
 
 
+#: What is written for bytes that are no text: U+FFFD, or what :func:`exact_bytes` asks for.
+_UNDECODABLE = ContextVar("undecodable", default="replace")
+
+
+@contextmanager
+def exact_bytes() -> Iterator[None]:
+    """Write bytes that are no text as lone surrogates, of which `text.encode("utf-8", "surrogateescape")` makes them.
+
+    >>> from unrolled.saved.vocabulary import Vocabulary
+    >>> with exact_bytes():
+    ...     Vocabulary(["41", "ff"], "bytes").text([0, 1]).encode("utf-8", "surrogateescape")
+    b'A\\xff'
+    """
+    before = _UNDECODABLE.set("surrogateescape")
+    try:
+        yield
+    finally:
+        _UNDECODABLE.reset(before)
+
+
+def text_of(data: bytes) -> str:
+    """Return the text of bytes in UTF-8; what is none is U+FFFD, or what :func:`exact_bytes` asks for."""
+    return data.decode("utf-8", _UNDECODABLE.get())
+
+
 class ByteTokenizer(Tokenizer):
     """A tokenizer whose symbols stand for bytes; a text is its UTF-8."""
 
@@ -174,7 +201,7 @@ class ByteTokenizer(Tokenizer):
 
     def pieces(self, symbols: Iterable[str], after: str = "") -> Iterator[str]:
         """Yield the text of the bytes as they come; what is not yet a whole code point is held back."""
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        decoder = codecs.getincrementaldecoder("utf-8")(_UNDECODABLE.get())
         for symbol in symbols:
             yield decoder.decode(self.bytes_of(symbol))
         yield decoder.decode(b"", final=True)
