@@ -77,3 +77,24 @@ def test_what_hooks_keep_of_a_weight_is_read():
     replaced(module, torch.zeros_like)
     for name, found in gradients(loss, dict(module.named_parameters())).items():
         assert_close(name, found, want[name])
+
+
+def test_views_that_are_replaced_are_refused():
+    """Nothing tells where in its storage a view was."""
+    module, x = unrolled.nn.GRU(4, 6), torch.randn(5, 3, 4)
+    flat = torch.randn(2 * 18 * 4)
+    module.weight_ih_l0.data = flat[18 * 4 :].view(18, 4)
+    loss = loss_of(module, x)
+    module.weight_ih_l0.data = torch.zeros(18, 4)
+    with pytest.raises(RuntimeError, match="was replaced after the forward pass, and it was a view"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("order", [(1, 0), (0, 1)])
+def test_transposed_weights_that_are_not_replaced_are_read(order):
+    torch.manual_seed(0)
+    module, x = unrolled.nn.GRU(4, 6), torch.randn(5, 3, 4)
+    want = gradients(loss_of(module, x), dict(module.named_parameters()))
+    module.weight_ih_l0.data = module.weight_ih_l0.data.permute(order).contiguous().permute(order)
+    for name, found in gradients(loss_of(module, x), dict(module.named_parameters())).items():
+        assert_close(name, found, want[name])
