@@ -104,10 +104,11 @@ wheel: $(VENV)/.installed
 clean:
 	rm -rf $(VENV) build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# torch first and by its pin, so that nothing that depends on it can choose another.
+# torch first and by its pin, so that nothing that depends on it can choose another.  Python compiles what is imported,
+# which is a third of it.
 $(VENV)/.installed: pyproject.toml constraints.txt CMakeLists.txt $(CPP) | $(PY)
-	$(PY) -m pip install -q "$$(grep '^torch==' constraints.txt)"
-	$(PY) -m pip install -q -c constraints.txt -e '.[dev,docs]'
+	$(PY) -m pip install -q --no-compile "$$(grep '^torch==' constraints.txt)"
+	$(PY) -m pip install -q --no-compile -c constraints.txt -e '.[dev,docs]'
 	touch $@
 
 # What builds the driver, and the other libraries that the layers are timed beside.
