@@ -1,4 +1,4 @@
-"""Weights whose `.data` is another between the forward and the backward pass, as in training of binary weights."""
+"""Weights and states whose `.data` is another between the forward and the backward pass, as of binary weights."""
 
 import pytest
 import torch
@@ -65,7 +65,7 @@ def test_second_derivatives_of_replaced_weights_are_refused(name):
     x.requires_grad_()
     loss = loss_of(module, x)
     replaced(module, torch.clone)
-    with pytest.raises(RuntimeError, match=r"the \.data of a weight was replaced after the forward pass"):
+    with pytest.raises(RuntimeError, match=r"the \.data of an input or a weight was replaced"):
         torch.autograd.grad(loss, x, create_graph=True)
 
 
@@ -79,15 +79,37 @@ def test_what_hooks_keep_of_a_weight_is_read():
         assert_close(name, found, want[name])
 
 
-def test_views_that_are_replaced_are_refused():
-    """Nothing tells where in its storage a view was."""
-    module, x = unrolled.nn.GRU(4, 6), torch.randn(5, 3, 4)
-    flat = torch.randn(2 * 18 * 4)
-    module.weight_ih_l0.data = flat[18 * 4 :].view(18, 4)
+def test_gradients_are_those_of_the_view_that_was_read():
+    torch.manual_seed(0)
+    module, x = unrolled.nn.RNN(6, 6), torch.randn(5, 3, 6)
+    flat = torch.randn(2, 6, 6)
+    module.weight_ih_l0.data = flat[1]
+    want = gradients(loss_of(module, x), dict(module.named_parameters()))
     loss = loss_of(module, x)
-    module.weight_ih_l0.data = torch.zeros(18, 4)
-    with pytest.raises(RuntimeError, match="was replaced after the forward pass, and it was a view"):
-        loss.backward()
+    module.weight_ih_l0.data, module.weight_hh_l0.data = flat[0], module.weight_hh_l0.data.mT
+    for name, found in gradients(loss, dict(module.named_parameters())).items():
+        assert_close(name, found, want[name])
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+def test_gradients_are_those_of_the_state_that_was_read(name):
+    """A module may keep its state in one tensor, and give that the new one's data."""
+    torch.manual_seed(0)
+    module, x = MODULES[name](), torch.randn(5, 3, 4)
+    states = [torch.randn(1, 3, 6) for _ in range(1 + (name == "LSTM"))]
+
+    def loss(replacing):
+        mine, there = [s.clone() for s in states], x.clone()
+        y, after = module(there, tuple(mine) if name == "LSTM" else mine[0])
+        if replacing:
+            for state, new in zip(mine, as_tuple(after), strict=True):
+                state.data = new.data
+            there.data = torch.zeros_like(x)
+        return y.square().sum()
+
+    want = gradients(loss(False), dict(module.named_parameters()))
+    for key, found in gradients(loss(True), dict(module.named_parameters())).items():
+        assert_close(key, found, want[key])
 
 
 @pytest.mark.parametrize("order", [(1, 0), (0, 1)])

@@ -6,8 +6,7 @@ Derivatives of derivatives are those of the equations in reference.py, which aut
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import is_
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,8 +31,8 @@ from unrolled.nn.reach import core_reads
 from unrolled.nn.reference import ZEROS, LayerResult
 
 _saved_tensor_hooks = torch._C._autograd._top_saved_tensors_default_hooks
-#: As methods of a Parameter they take twice as long.
-_storage, _is_contiguous = torch._C.TensorBase.untyped_storage, torch._C.TensorBase.is_contiguous
+#: In half the time that it takes as a method of a Parameter.
+_detach = torch._C.TensorBase.detach
 
 
 @walkable
@@ -62,7 +61,7 @@ class Eager(Function):
         y = tensors.y if _saved_tensor_hooks(True) is None else tensors.y.clone()
         ctx.save_for_backward(*layout[1:], *inputs, y, tensors.gates, tensors.cells)
         ctx.kind, ctx.batch_first, ctx.segment, ctx.count = kind, layout.batch_first, segment, len(inputs)
-        ctx.kept = _Kept.of(flat)
+        ctx.read = _as_read(inputs)
         ctx.set_materialize_grads(False)
         saved = (tensors.gates, tensors.cells)
         gates = fused.recorded(kind, layout, saved, weights[0].W_hh, copied=True) if trace else None
@@ -73,15 +72,14 @@ class Eager(Function):
         """Return gradients of the arguments of forward."""
 
         def again(given: Sequence[Any]) -> Sequence[Any]:
-            layout, flat = Layout(ctx.batch_first, *given[:LAYOUT]), given[LAYOUT:]
-            (x, h_0, c_0, *reset_state), read = flat[:WEIGHTS_AT], flat[WEIGHTS_AT:]
-            weights = by_direction(ctx.kept.read(read) if ctx.kept else read)
+            layout, flat = Layout(ctx.batch_first, *given[:LAYOUT]), ctx.read or given[LAYOUT:]
+            (x, h_0, c_0, *reset_state), weights = flat[:WEIGHTS_AT], by_direction(flat[WEIGHTS_AT:])
             tensors = fused.forward(ctx.kind, layout, x, h_0, c_0, weights, True, ctx.segment, reset_state)
             return tensors.y, tensors.gates, tensors.cells
 
         layout, inputs, y, saved = unpack(ctx.batch_first, ctx.count, intact_tensors(ctx, LAYOUT + ctx.count, again))
         needs = ctx.needs_input_grad[4:]
-        found = _gradients(ctx.kind, layout, inputs, ctx.kept, y, saved, upstream[:3], needs, ctx.segment)
+        found = _gradients(ctx.kind, layout, inputs, ctx.read, y, saved, upstream[:3], needs, ctx.segment)
         return None, None, None, None, *found
 
 
@@ -95,7 +93,7 @@ class EagerStep(Function):
         x_1, h_1, c_1 = map(_with_time, (x, h_0, c_0))
         tensors = fused.forward(kind, STEP, x_1, h_1, c_1, by_direction(flat), True)  # type: ignore[arg-type]
         ctx.save_for_backward(x, h_0, c_0, *flat, tensors.y, tensors.gates, tensors.cells)
-        ctx.kind, ctx.kept = kind, _Kept.of(flat)
+        ctx.kind, ctx.read = kind, _as_read((x_1, h_1, c_1, *ZEROS, *flat))
         ctx.set_materialize_grads(False)
         # Not views: nobody may write into a view that a Function returns.
         return tensors.h_n.squeeze_(0), None if tensors.c_n is None else tensors.c_n.squeeze_(0)
@@ -109,7 +107,7 @@ class EagerStep(Function):
         upstream = (None, _with_time(dh), _with_time(dc))
         _, *needed = ctx.needs_input_grad
         needs = (*needed[:3], False, False, *needed[3:])
-        found = _gradients(ctx.kind, STEP, inputs, ctx.kept, y, (gates, cells), upstream, needs, 0)
+        found = _gradients(ctx.kind, STEP, inputs, ctx.read, y, (gates, cells), upstream, needs, 0)
         return None, *(None if d is None else d[0] for d in found[:3]), *found[WEIGHTS_AT:]
 
 
@@ -125,52 +123,25 @@ def _with_time(t: Tensor | None) -> Tensor | None:
     return None if t is None else t.unsqueeze(0)
 
 
-class _Kept(NamedTuple):
-    """The storages of the weights that were read, for their ``.data`` may be replaced before the backward pass.
+def _as_read(inputs: FlatTensors) -> list[Any] | None:
+    """Return tensors as they are now, for the ``.data`` of one may be another before the backward pass.
 
-    To keep aliases of the weights would take a twentieth of the time of a small layer's step.
+    None where hooks keep what is saved; it is theirs then.
     """
-
-    storages: list[torch.UntypedStorage]
-    contiguous: bool
-    dtype: torch.dtype
-
-    @classmethod
-    def of(cls, weights: Sequence[Any]) -> _Kept | None:
-        """Return those of weights as they are now; None where hooks keep what is saved, which is theirs then."""
-        if _saved_tensor_hooks(True) is not None:
-            return None
-        there = [w for w in weights if w is not None]
-        return cls([*map(_storage, there)], all(map(_is_contiguous, there)), there[0].dtype)
-
-    def are_in(self, weights: Sequence[Any]) -> bool:
-        """Return whether weights are still what was read."""
-        return all(map(is_, map(_storage, [w for w in weights if w is not None]), self.storages))
-
-    def read(self, weights: Sequence[Any]) -> list[Any]:
-        """Return the weights that were read, in the place of those that are there now.
-
-        Raises: RuntimeError if one was replaced that was not alone and in order in its storage.
-        """
-        rest = iter(self.storages)
-        return [None if w is None else self._one(w, next(rest)) for w in weights]
-
-    def _one(self, w: Tensor, storage: torch.UntypedStorage) -> Tensor:
-        if _storage(w) is storage:
-            return w
-        if not self.contiguous or storage.nbytes() != w.numel() * self.dtype.itemsize:
-            raise RuntimeError(f"{REPLACED}, and it was a view; replace it after the backward pass")
-        return torch.empty(0, dtype=self.dtype).set_(storage).view(w.shape)
+    return [None if t is None else _detach(t) for t in inputs] if _saved_tensor_hooks(True) is None else None
 
 
-REPLACED = "the .data of a weight was replaced after the forward pass"
+def _is_same(there: Tensor | None, read: Tensor | None) -> bool:
+    if there is None or read is None:
+        return there is read
+    return there.data_ptr() == read.data_ptr() and there.stride() == read.stride() and there.dtype == read.dtype
 
 
 def _gradients(
     kind: str,
     layout: Layout,
     inputs: FlatTensors,
-    kept: _Kept | None,
+    read: FlatTensors | None,
     y: Tensor,
     saved: Sequence[Tensor],
     upstream: FlatTensors,
@@ -179,16 +150,17 @@ def _gradients(
 ) -> tuple[Tensor | None, ...]:
     """Return gradients of the inputs, from the core where it may be reached and nobody differentiates them again.
 
-    Args: kept: what the forward pass kept of the weights.
+    Args: read: the inputs as the forward pass read them, None if nobody can have replaced them.
     """
-    same = kept is None or kept.are_in(inputs[WEIGHTS_AT:])
     if not torch.is_grad_enabled() and core_reads(*upstream):
-        read = inputs if same or kept is None else (*inputs[:WEIGHTS_AT], *kept.read(inputs[WEIGHTS_AT:]))
         try:
-            return core_backward(kind, layout, read, y, saved, upstream, needs, segment)
+            return core_backward(kind, layout, read or inputs, y, saved, upstream, needs, segment)
         except fused.Unreadable:
             pass
-    if not same:
-        raise RuntimeError(f"{REPLACED}, and second derivatives need it; replace it after the backward pass")
+    if read is not None and not all(map(_is_same, inputs, read)):
+        raise RuntimeError(
+            "the .data of an input or a weight was replaced after the forward pass, and second derivatives need it; "
+            "replace it after the backward pass"
+        )
     call = func.Call(kind, layout.batch_first, segment, True, len(inputs), tuple(needs))
     return func.apply(func.LayerGradient, call, *upstream, *layout[1:], *inputs, y, *saved)  # type: ignore[no-any-return]
