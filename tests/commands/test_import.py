@@ -135,9 +135,27 @@ def test_framed_is_refused_where_the_file_says_itself_what_its_text_is(tmp_path)
     """It did nothing, in silence."""
     pytest.importorskip("onnx", reason="needs [onnx]")
     to_onnx(NETWORKS["text-mixed"], tmp_path / "text.onnx")
-    said = "--framed is not what text.onnx says of its text; give its --vocabulary or --symbols"
+    said = "--framed: text.onnx says itself that it learned one stream; leave it out"
     assert said in refusal(2, "import", "text.onnx", "--out", "run", "--framed", cwd=tmp_path)
     assert not (tmp_path / "run").exists()
+
+
+def test_text_of_a_file_is_kept_beside_the_same_vocabulary_and_another_is_refused(tmp_path):
+    """It was replaced, and with it how texts begin and end."""
+    pytest.importorskip("onnx", reason="needs [onnx]")
+    network = NETWORKS["text-mixed"]
+    framed = replace(network, text=replace(network.text, framed=True))
+    save_network(tmp_path / "model", framed)
+    to_onnx(framed, tmp_path / "text.onnx")
+    done = unrolled("import", "text.onnx", "--out", "run", "--vocabulary", "model", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    found = load_network(tmp_path / "run").text
+    assert found.framed
+    np.testing.assert_allclose(found.start, network.text.start, atol=1e-6)
+    for given in (["--symbols", "z y x w v", "--kind", "symbols"], ["--symbols", "abcde", "--kind", "bytes"]):
+        said = refusal(2, "import", "text.onnx", "--out", "other", *given, cwd=tmp_path)
+        assert "--symbols: text.onnx says itself which symbols it reads, Vocabulary(7 characters: a b c" in said
+    assert not (tmp_path / "other").exists()
 
 
 class Forecaster(torch.nn.Module):

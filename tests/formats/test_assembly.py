@@ -162,3 +162,9 @@ def test_many_parts_of_one_width_are_answered_and_not_searched_for_ever():
 def test_what_is_told_is_checked(given):
     with pytest.raises((TypeError, ValueError), match=next(iter(given))):
         told(**given)
+
+
+@pytest.mark.parametrize("rnn", [["a", "a"], "a+a", ["a+b", "b"]])
+def test_a_part_that_is_named_twice_is_refused(rnn):
+    with pytest.raises(ValueError, match=r"rnn names '[ab]' twice, expected each part once, lowest first"):
+        Told.of({"rnn": rnn})

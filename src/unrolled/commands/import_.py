@@ -21,7 +21,7 @@ from unrolled.words import counted, sized
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from unrolled.saved.network import Layer, Network
+    from unrolled.saved.network import Layer, Network, TextPart
     from unrolled.saved.vocabulary import Vocabulary
 
 READ = {name: each for name, each in FORMATS.items() if each.reads}
@@ -115,11 +115,12 @@ def import_(
     given |= {name: True for name, value in (("softmax", softmax), ("one_hot", one_hot)) if value}
     with named_as_flags(renamed={"kind": "cell"}):
         network = _network(found, getattr(imports, f"from_{found.name}"), file, given)
-    if text is not None:
+    if network.text is not None:
+        _check_own(file, network.text, text, option("vocabulary" if vocabulary else "symbols"), framed)
+    elif text is not None:
         network = with_vocabulary(network, text, framed=framed)
-    elif framed and (network.text is None or not network.text.framed):
-        of = "is of a network of text" if network.text is None else f"is not what {file} says of its text"
-        raise WrongUse(f"--framed {of}; give its --vocabulary or --symbols")
+    elif framed:
+        raise WrongUse("--framed is of a network of text; give its --vocabulary or --symbols")
     print(printable(f"{file}: {found.title}"))
     for line in described(network):
         print(printable(f"  {line}"))
@@ -134,6 +135,14 @@ def _network(found: Format, reader: Callable[..., Network], file: Path, given: M
     if given and "told" not in signature(reader).parameters:
         raise WrongUse(f"{options(given)}: a file of {found.title} says this itself; leave it out")
     return reader(file, **given)
+
+
+def _check_own(file: Path, own: TextPart, vocabulary: Vocabulary | None, name: str, framed: bool) -> None:
+    """Refuse what contradicts the text that a file says itself."""
+    if vocabulary is not None and vocabulary != own.vocabulary:
+        raise WrongUse(f"{name}: {file} says itself which symbols it reads, {own.vocabulary}; leave it out")
+    if framed and not own.framed:
+        raise WrongUse(f"--framed: {file} says itself that it learned one stream; leave it out")
 
 
 def described(network: Network) -> Iterator[str]:

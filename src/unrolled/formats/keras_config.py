@@ -100,7 +100,10 @@ class _Part:
             raise FormatError(f"{where}{brief(config)} is no layer, expected a class_name and a config")
         self.class_name, self.options, self.inbound = class_name, options, inside.get("inbound_nodes")
         self.where = f"{where}{brief(options.get('name'))} ({brief(class_name)[1:-1]})"
-        if inside.get("registered_name") not in (None, self.class_name):
+        # Keras names the module of its own classes; an author's may bear the same name.
+        module = inside.get("module", "keras")
+        own = isinstance(module, str) and module.split(".")[0] == "keras"
+        if not own or inside.get("registered_name") not in (None, self.class_name):
             raise FormatError(f"{self.where}: is a class of its author's, whose code is not in the file and is not run")
 
     def part(self, name: str) -> _Part:
@@ -236,13 +239,43 @@ def _head(part: _Part, place: str, weights: Hdf5, when: When) -> Head:
 def _check_chain(model: _Part, parts: list[_Part]) -> None:
     """Refuse a Functional model in which a layer reads something else than what the one before it writes."""
     for before, part in zip([None, *parts], parts, strict=False):
-        found = [*_histories(part.inbound)]
-        expected = [] if before is None else [before.options.get("name")]
-        if found != expected:
-            raise FormatError(
-                f"{part.where}: reads {', '.join(map(brief, found)) or 'nothing'}, expected "
-                f"{', '.join(map(brief, expected)) or 'nothing'} alone: a network is a chain of layers"
-            )
+        _expect_alone(part.where, "reads", [*_histories(part.inbound)], before)
+        for name, value in _arguments(part.inbound):
+            if value not in (None, False) or (value is False and name != "training"):
+                raise FormatError(
+                    f"{part.where}: is called with {name} {brief(value)}, which no layer here is; leave that out"
+                )
+    outputs = model.options.get("output_layers", [])
+    _expect_alone(f"{model.where}: its outputs", "are those of", [*_names_in(outputs)], parts[-1] if parts else None)
+
+
+def _expect_alone(where: str, verb: str, found: list[Any], expected: _Part | None) -> None:
+    name = [] if expected is None else [expected.options.get("name")]
+    if found != name:
+        raise FormatError(
+            f"{where}: {verb} {', '.join(map(brief, found)) or 'nothing'}, expected "
+            f"{', '.join(map(brief, name)) or 'nothing'} alone: a network is a chain of layers"
+        )
+
+
+def _names_in(outputs: Any) -> Iterator[Any]:
+    """Yield the names of the layers in a list of outputs, which may be nested, or in a dict."""
+    waiting = [outputs]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, list) and len(each) == 3 and not isinstance(each[0], (list, dict)):
+            yield each[0]
+        elif isinstance(each, (list, dict)):
+            waiting += each.values() if isinstance(each, dict) else each
+
+
+def _arguments(inbound: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the arguments by name with which a layer of a Functional model is called, and those after the first."""
+    for call in inbound if isinstance(inbound, list) else []:
+        if isinstance(call, dict):
+            args, kwargs = call.get("args"), call.get("kwargs")
+            yield from ((f"argument {k}", each) for k, each in enumerate(args[1:] if isinstance(args, list) else [], 2))
+            yield from (kwargs if isinstance(kwargs, dict) else {}).items()
 
 
 def _histories(value: Any) -> Iterator[Any]:

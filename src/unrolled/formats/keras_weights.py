@@ -52,8 +52,7 @@ def only_weights(weights: Hdf5, told: Told) -> Network:
         raise FormatError(f"{weights.where}: has no group layers; expected weights of Keras 3, saved as .weights.h5")
     parts, others = [], []
     for name in sorted(weights.names("layers"), key=natural):
-        place, stem = f"layers/{name}", re.sub(r"_\d+$", "", name)
-        series = f"{stem}_0" if name == stem else name  # the first of a class has no number
+        place, stem, series = f"layers/{name}", _stem(name), _counted(name)
         if not any(True for _ in weights.arrays(place)):
             continue  # one that has no weights, and acts in training alone
         if stem == "embedding":
@@ -66,14 +65,30 @@ def only_weights(weights: Hdf5, told: Told) -> Network:
             parts.append(FilePart(name, W=W, b=b, series=series))
         elif stem in ("lstm", "gru", "simple_rnn", "rnn"):
             stacked = sorted(weights.names(f"{place}/cell/cells"), key=natural)
-            places = [f"{place}/cell/cells/{each}" for each in stacked] or [f"{place}/cell"]
-            parts.append(FilePart(name, tuple(cell(weights, each) for each in places), series=series))
+            layers = {each: cell(weights, f"{place}/cell/cells/{each}") for each in stacked}
+            if len({_stem(each) for each in stacked}) > 1:  # nothing says the order of several kinds
+                parts += (
+                    FilePart(f"{name}/{each}", (layer,), series=f"{name}/{_counted(each)}")
+                    for each, layer in layers.items()
+                )
+            else:
+                found = tuple(layers.values()) or (cell(weights, f"{place}/cell"),)
+                parts.append(FilePart(name, found, series=series))
         elif stem == "bidirectional":
             ways = [cell(weights, f"{place}/{way}_layer/cell") for way in ("forward", "backward")]
             parts.append(FilePart(name, (Layer(ways[0].kind, ways[0].directions + ways[1].directions),), series=series))
         else:
             others.append(name)
     return assembled(weights.where, [parts], told, others)
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"_\d+$", "", name)
+
+
+def _counted(name: str) -> str:
+    """Return the name of a layer with its number; the first of a class has none in Keras."""
+    return f"{name}_0" if name == _stem(name) else name
 
 
 def _biases(where: str, kind: Kind, bias: NDArray[Any] | None, stacked: int) -> tuple[Any, Any]:

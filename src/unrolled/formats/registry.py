@@ -22,7 +22,7 @@ class Format(NamedTuple):
     reads: bool = True
     is_folder: bool = False
     weights: tuple[str, ...] = ()  #: how its matrices may be kept, where there is a choice
-    sign: bytes = b""  #: stands at the beginning or the end of every file of it
+    signs: tuple[bytes, ...] = ()  #: one of them stands at the beginning or the end of every file of it
 
 
 #: By name, in the order in which the help lists them.
@@ -61,7 +61,7 @@ FORMATS: dict[str, Format] = {
             "LSTM, GRU, head after each step; vectors",
             (".json",),
             "in C++: RTNeural::json_parser::parseJson",
-            sign=b'"in_shape"',
+            signs=(b'"in_shape"',),
         ),
         Format(
             "nam",
@@ -77,7 +77,7 @@ FORMATS: dict[str, Format] = {
             (".safetensors", ".pt", ".pth"),
             "in Python: module.load_state_dict(safetensors.torch.load_file({quoted}))",
             extra="torch",
-            sign=b"weight_ih",
+            signs=(b"weight_ih",),
         ),
         Format(
             "pt2",
@@ -95,7 +95,7 @@ FORMATS: dict[str, Format] = {
             (".keras", ".weights.h5"),
             "in Python: keras.models.load_model({quoted})",
             extra="keras",
-            sign=b"model.weights.h5",
+            signs=(b"model.weights.h5",),
         ),
         Format(
             "flax",
@@ -103,7 +103,7 @@ FORMATS: dict[str, Format] = {
             "RNN, LSTM, GRU, both directions, embedding, head",
             (".flax.safetensors", ".npz", ".safetensors"),
             "in Python: flax.traverse_util.unflatten_dict(safetensors.flax.load_file({quoted}), '/')",
-            sign=b"/kernel",
+            signs=(b"/kernel", b".kernel"),
         ),
         Format(
             "equinox",
@@ -127,7 +127,7 @@ FORMATS: dict[str, Format] = {
             (".npz", ".safetensors"),
             "",
             writes=False,
-            sign=b"Wxh",
+            signs=(b"Wxh",),
         ),
     )
 }
@@ -152,5 +152,5 @@ def format_of(file: Path) -> Format | None:
         seen = opened.read(LOOKED_AT)
         opened.seek(max(len(seen), opened.seek(0, 2) - LOOKED_AT))
         seen += opened.read(LOOKED_AT)
-    signed = [each for each in fitting or FORMATS.values() if each.reads and each.sign and each.sign in seen]
+    signed = [each for each in fitting or FORMATS.values() if each.reads and any(sign in seen for sign in each.signs)]
     return next(iter(signed or fitting), None)

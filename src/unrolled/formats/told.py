@@ -52,6 +52,9 @@ class Told(NamedTuple):
         names = (rnn,) if isinstance(rnn, str) else rnn if rnn is None else tuple(rnn)
         for each in names or ():
             check_value("rnn", each, str)
+        halves = [half for each in names or () for half in each.split(BOTH, 1)]
+        if twice := next((each for each in halves if halves.count(each) > 1), ""):
+            raise ValueError(f"rnn names {brief(twice)} twice, expected each part once, lowest first")
         return cls(**telling | {"rnn": names})  # type: ignore[arg-type]
 
     def given(self) -> list[str]:
