@@ -30,9 +30,9 @@ def recurrent(op: str, taken: list[Any], attributes: dict[str, Any]) -> list[Any
     x, W, R, B, lengths, h_0, c_0, P = taken
     if not isinstance(x, Signal) or x.symbols or x.W is not None or x.when != "each":
         raise ValueError("its X is not the input, nor what a layer gives at each step")
-    _check_lengths(lengths)
-    D = _check_attributes(op, attributes)
     layout = attributes.get("layout", 0)
+    _check_lengths(lengths, x.shape[layout] if layout in (0, 1) else 0)
+    D = _check_attributes(op, attributes)
     kind = _kind(op, attributes, D, P)
     layer = _layer(kind, D, x, [_weights(each, name) for each, name in ((W, "W"), (R, "R"), (B, "B"), (P, "P"))])
     if attributes.get("hidden_size", layer.H) != layer.H:
@@ -83,10 +83,12 @@ def _check_attributes(op: str, attributes: dict[str, Any]) -> int:
     return 2 if direction == "bidirectional" else 1
 
 
-def _check_lengths(lengths: Any) -> None:
-    """Refuse lengths that the file fixes: a network here gets them with its input."""
+def _check_lengths(lengths: Any, T: int) -> None:
+    """Refuse lengths that the file fixes: a network here gets them with its input; T for all is none."""
     if isinstance(lengths, Signal) or (isinstance(lengths, Const) and not lengths.of_sizes):
         raise ValueError("sequence_lens are constants, expected an input or none")
+    if isinstance(lengths, Const) and (lengths.array != T).any():
+        raise ValueError("sequence_lens are made of the sizes of its X, and are not T, expected an input or none")
 
 
 def _kind(op: str, attributes: dict[str, Any], D: int, P: Any) -> Kind:

@@ -48,6 +48,12 @@ def _same(taken: list[Value | None], attributes: dict[str, Any], version: int) -
     return _signal_of(taken)
 
 
+def _dropout(taken: list[Value | None], attributes: dict[str, Any], version: int) -> Value:
+    if version >= 12 and len(taken) > 2 and taken[2] is not None and _const_of(taken, 2).array.any():
+        raise ValueError("training_mode is true, so that it acts; export the model in eval mode")
+    return _signal_of(taken)
+
+
 def _cast(taken: list[Value | None], attributes: dict[str, Any], version: int) -> Value:
     signal = _signal_of(taken)
     if attributes["to"] not in ((6, 7) if signal.symbols else (1, 11)) or signal.layers:
@@ -139,27 +145,37 @@ def _gather_nd(taken: list[Value | None], attributes: dict[str, Any], version: i
     return signal.having(axes=(signal.axes[0], signal.axes[2]), when=when)
 
 
+#: From here on the end of a slice is that of every axis: exporters write the largest number of 32 bits or of 64.
+ENDLESS = 2**31 - 1
+
+
 def _slice(taken: list[Value | None], attributes: dict[str, Any], version: int) -> Value:
     signal = _signal_of(taken)
     for axis, cut in slices_of(_arrays(taken), attributes, len(signal.axes)).items():
         n = signal.shape[axis]
-        if range(n)[cut] == range(n):
+        kept, last = range(n)[cut], range(n - 1, n)
+        if kept == range(n) and _takes_all(signal.axes[axis], cut, taken):
             continue
-        if signal.axes[axis] == signal.features[:1] and len(range(n)[cut]) == 1 and n == 2:
+        if signal.axes[axis] == signal.features[:1] and len(kept) == 1 and n == 2:
             axes = (*signal.axes[:axis], (), *signal.axes[axis + 1 :])
-            signal = signal.having(axes=axes, features=signal.features[1:], side=range(n)[cut][0])
+            signal = signal.having(axes=axes, features=signal.features[1:], side=kept[0])
             continue
         if signal.axes[axis] == signal.features and len(signal.features) == 2 and signal.layers[-1].D == 2:
             halves = [range(n // 2), range(n // 2, n)]
-            if range(n)[cut] in halves:
+            if kept in halves:
                 axes = (*signal.axes[:axis], signal.features[1:], *signal.axes[axis + 1 :])
-                signal = signal.having(axes=axes, features=signal.features[1:], side=halves.index(range(n)[cut]))
+                signal = signal.having(axes=axes, features=signal.features[1:], side=halves.index(kept))
                 continue
-        taken_steps, last = range(n)[cut], range(n - 1, n)
-        if taken_steps not in (last, range(1)) or (taken_steps == last) != (cut.start == -1):
+        if n == 1 or kept not in (last, range(1)) or (kept == last) != (cut.start == -1):
             raise ValueError(f"takes [{cut.start}:{cut.stop}] of axis {axis}, expected all or the last step")
-        signal = _step(signal, axis, Const(np.array([-1 if taken_steps == last else 0])))
+        signal = _step(signal, axis, Const(np.array([-1 if kept == last else 0])))
     return signal
+
+
+def _takes_all(axis: Axis, cut: slice, taken: list[Value | None]) -> bool:
+    """Return whether what takes all of this size takes all of any, if the file leaves the size open."""
+    up_to_size = len(taken) > 2 and isinstance(taken[2], Const) and taken[2].of_sizes
+    return all(atom.fixed for atom in axis) or (cut.start == 0 and (cut.stop >= ENDLESS or up_to_size))
 
 
 def _concat(taken: list[Value | None], attributes: dict[str, Any], version: int) -> Value:
@@ -228,8 +244,11 @@ def _add(taken: list[Value | None], attributes: dict[str, Any], version: int) ->
 
 
 def _biased(signal: Signal, b: Array) -> Signal:
-    if signal.W is None or signal.b is not None or signal.softmax or b.size != signal.W.shape[1] != b.shape[-1:]:
+    if signal.W is None or signal.b is not None or signal.softmax:
         raise ValueError("expected the bias of the head, after its product")
+    V = signal.W.shape[1]
+    if b.size != V or b.shape[-1:] not in ((V,), ()):
+        raise ValueError(f"its bias is {b.shape}, expected ({V})")
     return signal.having(b=b.reshape(-1))
 
 
@@ -253,7 +272,7 @@ def _softmax(taken: list[Value | None], attributes: dict[str, Any], version: int
 #: What each operator does, from its inputs, its attributes and the version of the operator set.
 ON_SIGNAL: dict[str, Callable[[list[Value | None], dict[str, Any], int], Any]] = {
     "Identity": _same,
-    "Dropout": _same,  # which only acts in training
+    "Dropout": _dropout,
     "Cast": _cast,
     "Transpose": _transpose,
     "Squeeze": _squeeze,

@@ -50,7 +50,7 @@ def read_graph(path: Path, model: Any, size: int, text: TextPart | None) -> Netw
             raise refused(path, f"{where} reads {missing[0]!r:.60}, which nothing before it gives")
         taken = [values[name] for name in node.input]
         found = _at(path, where, partial(_outputs, node, taken, folder, versions[0]))
-        values |= dict(zip(node.output, found, strict=False))
+        values |= {name: value for name, value in zip(node.output, found, strict=False) if name}  # "" is left out
     return _network(path, graph, values, text)
 
 
