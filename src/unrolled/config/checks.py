@@ -178,12 +178,12 @@ def check_checkpoint_steps(wanted: object) -> None:
     >>> check_checkpoint_steps(0)
     Traceback (most recent call last):
         ...
-    ValueError: checkpoint_steps is 0, expected None, "auto" or the steps of a segment, 1 or more
+    ValueError: checkpoint_steps is 0, expected None, "auto" or the steps of a segment, 1 to 2,147,483,647
     """
     if not (wanted is None or wanted == "auto" or (type(wanted) is int and 1 <= wanted <= LARGEST)):
         raise ValueError(
             f"{option('checkpoint_steps')} is {brief(wanted)}, "
-            'expected None, "auto" or the steps of a segment, 1 or more'
+            'expected None, "auto" or the steps of a segment, 1 to 2,147,483,647'
         )
 
 
