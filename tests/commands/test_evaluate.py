@@ -199,6 +199,22 @@ def test_evaluation_as_json_has_every_number_of_every_row(tmp_path):
     assert "…" not in table
 
 
+def test_characters_are_those_of_the_symbols_that_each_row_is_of(tmp_path):
+    """A model predicts all but the first of each line, a long label; a compressor writes these too."""
+    lines = [f"internationalization{k % 9} {'ab'[k * k % 7 % 2]}" for k in range(900)]
+    (tmp_path / "lines.txt").write_text("\n".join(lines))
+    flags = ["--kind", "words", "--lines", "--split-by", "block", "--test", "0.2"]
+    unrolled("train", "lines.txt", *flags, "--out", "run", *SMALL, cwd=tmp_path)
+    found = json.loads(unrolled("evaluate", "run", "--json", cwd=tmp_path).stdout)
+    held = lines[-180:]
+    predicted, written = sum(len(" b") + 1 for _ in held), sum(len(line) + 1 for line in held)
+    of_first = {"xz", "bz2"} & found["baselines"].keys()
+    assert of_first
+    for name, row in {"model": found, **found["baselines"]}.items():
+        symbols, characters = (3 * len(held), written) if name in of_first else (2 * len(held), predicted)
+        assert row["bits_per_char"] == pytest.approx(row["bits"] * symbols / characters), name
+
+
 @pytest.mark.parametrize(
     ("name", "data", "flags"),
     [

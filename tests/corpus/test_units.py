@@ -45,6 +45,7 @@ def test_what_no_model_predicts_is_not_counted():
     """The first symbol of each sequence: a label, often, which is unlike the others."""
     corpus = Corpus.from_text("internationalization b\n" * 9, kind="words", lines=True, validation=0, test=0)
     assert per_symbol(corpus.vocabulary, corpus.train) == {"char": 3 / 2}  # " b" and EOS
+    assert per_symbol(corpus.vocabulary, corpus.train, first=True) == {"char": 23 / 3}
 
 
 @pytest.mark.parametrize("kind", ["characters", "words", "words-and-marks", "bpe"])

@@ -114,21 +114,25 @@ class Measured(NamedTuple):
     of: str  #: the data that was measured
     model: Evaluation
     rates: dict[str, float]  #: characters and bytes that a symbol stands for, where that is not one
+    with_first: dict[str, float]  #: the same, of first symbols too
     baselines: list[Baseline]
     dynamic: Evaluation | None  #: of a copy that learned as it read
 
     def values(self) -> dict[str, Any]:
         """Return everything as JSON values."""
-        beside = {each.name: self._rates(each.bits_per_symbol) | {"note": each.note} for each in self.baselines}
+        beside = {
+            each.name: self._rates(each.bits_per_symbol, each.of_first) | {"note": each.note} for each in self.baselines
+        }
         learning = {"dynamic": self._of(self.dynamic)} if self.dynamic else {}
         return {"of": self.of} | self._of(self.model) | learning | {"baselines": beside}
 
     def _of(self, evaluation: Evaluation) -> dict[str, Any]:
         return self._rates(evaluation.bits) | asdict(evaluation)
 
-    def _rates(self, bits: float) -> dict[str, float]:
-        """Return the numbers that a row of the table has for bits per symbol."""
-        each = {f"bits_per_{unit}": bits / rate for unit, rate in self.rates.items()}
+    def _rates(self, bits: float, of_first: bool = False) -> dict[str, float]:
+        """Return the numbers that a row of the table has for bits per symbol, of first symbols too or not."""
+        rates = self.with_first if of_first else self.rates
+        each = {f"bits_per_{unit}": bits / rate for unit, rate in rates.items()}
         uncertain = 2.0**bits if bits < MOST_BITS else math.inf
         return {"bits": bits} | each | {"nats": bits * math.log(2), "perplexity": uncertain}
 
@@ -151,10 +155,12 @@ def measure(
         corpus = replace(corpus, **cut)
     measured = lm.evaluate(model, corpus, split)
     rates = per_symbol(model.vocabulary, corpus.splits[split])
+    whole = per_symbol(model.vocabulary, corpus.splits[split], first=True) if baselines else rates
+    with_first = {unit: whole.get(unit, whole.get("char", 1.0)) for unit in rates}
     learned = lm.evaluate(model, corpus, split, dynamic=True) if dynamic else None
     if baselines:
         give_back()  # of what trained and measured the model, for the n-grams need the room
-    return Measured(what, measured, rates, table(corpus, split) if baselines else [], learned)
+    return Measured(what, measured, rates, with_first, table(corpus, split) if baselines else [], learned)
 
 
 def report(
@@ -178,7 +184,7 @@ def report(
         dynamic: whether to measure a copy that learns as it reads, too.
     """
     found = measure(model, corpus, split, baselines, what, dynamic)
-    what, measured, rates, beside, learned = found
+    what, measured, rates, with_first, beside, learned = found
     console.print(f"{counted(measured.symbols, 'symbol')} of {what}", style="italic", soft_wrap=True)
     grid = Table()
     for name in ("predictor", "bits/symbol", *(f"bits/{unit}" for unit in rates), "nats", "perplexity", "accuracy"):
@@ -190,7 +196,7 @@ def report(
         accuracy = f"{100 * learned.accuracy:.1f} %"
         grid.add_row("a copy that learns as it reads", *_numbers(learned.bits, rates), accuracy)
     for baseline in beside:
-        grid.add_row(baseline.name, *_numbers(baseline.bits_per_symbol, rates))
+        grid.add_row(baseline.name, *_numbers(baseline.bits_per_symbol, with_first if baseline.of_first else rates))
     console.print(grid)
     for note in dict.fromkeys(baseline.note for baseline in beside[1:]):
         names = ", ".join(baseline.name for baseline in beside if baseline.note == note)

@@ -37,11 +37,12 @@ MARK_SCORED = 1 << 16
 
 
 class Baseline(NamedTuple):
-    """A method's name, its bits per symbol on the scored split, and how it was measured."""
+    """A method's name, its bits per symbol on the scored split, how it was measured, and if of first symbols too."""
 
     name: str
     bits_per_symbol: float
     note: str
+    of_first: bool = False
 
 
 def table(corpus: Corpus, split: str = "test") -> list[Baseline]:
@@ -147,7 +148,7 @@ def _compressed(vocabulary: Vocabulary, before: Sequences | None, scored: Sequen
     with ThreadPoolExecutor() as pool:  # a compressor lets other threads run
         packed = {name: list(pool.map(compress, texts)) for name, compress in COMPRESSORS.items()}
     sizes = {name: len(whole) - sum(map(len, rest)) for name, (whole, *rest) in packed.items()}
-    return [Baseline(name, 8 * size / len(scored.ids), note) for name, size in sizes.items()]
+    return [Baseline(name, 8 * size / len(scored.ids), note, of_first=True) for name, size in sizes.items()]
 
 
 def _as_bytes(sequences: Sequences, vocabulary: Vocabulary) -> bytes:

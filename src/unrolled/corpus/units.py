@@ -13,7 +13,7 @@ from unrolled.saved.vocabulary import Vocabulary
 NO_TEXT = 0.01
 
 
-def per_symbol(vocabulary: Vocabulary, sequences: Sequences) -> dict[str, float]:
+def per_symbol(vocabulary: Vocabulary, sequences: Sequences, *, first: bool = False) -> dict[str, float]:
     """Return how many characters and bytes a predicted symbol stands for on average, where that says more than symbols.
 
     All symbols but the first of each sequence are predicted.  EOS and UNK count as one character of one byte.
@@ -21,6 +21,7 @@ def per_symbol(vocabulary: Vocabulary, sequences: Sequences) -> dict[str, float]
     Args:
         vocabulary: whose symbols they are.
         sequences: all that are measured.
+        first: count the first symbols too, which a compressor has to write.
 
     Returns: by unit, "char" and "byte".  A unit is left out where it is the symbol itself, bytes where they are the
         characters, and both for a kind that is no text.
@@ -33,16 +34,18 @@ def per_symbol(vocabulary: Vocabulary, sequences: Sequences) -> dict[str, float]
     if vocabulary.tokenizer.reads_lists or not sequences.predicted:
         return {}
     written = characters = size = none = 0
-    for first, whole in _texts(vocabulary, sequences):
+    for before, whole, is_first in _texts(vocabulary, sequences):
         written += len(whole)
         none += whole.count(REPLACEMENT)
-        characters += len(whole) - len(first)
-        size += _bytes_of(whole) - _bytes_of(first)
+        before = "" if first and is_first else before
+        characters += len(whole) - len(before)
+        size += _bytes_of(whole) - _bytes_of(before)
     ends = sum(int((block == vocabulary.eos_id).sum()) for block in blocks(sequences.ids))
-    ends -= int((sequences.ids[sequences.offsets[:-1]] == vocabulary.eos_id).sum())
-    found = {"char": (characters + ends) / sequences.predicted}
+    ends -= 0 if first else int((sequences.ids[sequences.offsets[:-1]] == vocabulary.eos_id).sum())
+    symbols = len(sequences.ids) if first else sequences.predicted
+    found = {"char": (characters + ends) / symbols}
     if not vocabulary.tokenizer.reads_bytes:
-        found["byte"] = (size + ends) / sequences.predicted
+        found["byte"] = (size + ends) / symbols
     elif none > NO_TEXT * written:
         return {}
     if found.get("byte") == found["char"]:
@@ -50,8 +53,8 @@ def per_symbol(vocabulary: Vocabulary, sequences: Sequences) -> dict[str, float]
     return {unit: each for unit, each in found.items() if each != 1}
 
 
-def _texts(vocabulary: Vocabulary, sequences: Sequences) -> Iterator[tuple[str, str]]:
-    """Yield the text of symbols that are written one after the other, behind that of the first of them.
+def _texts(vocabulary: Vocabulary, sequences: Sequences) -> Iterator[tuple[str, str, bool]]:
+    """Yield the text of a symbol, that of it and those that follow, and whether it is the first of its sequence.
 
     A long sequence is cut, each part beginning with the last symbol of the one before.
     """
@@ -60,7 +63,7 @@ def _texts(vocabulary: Vocabulary, sequences: Sequences) -> Iterator[tuple[str, 
     of_one = cache(lambda k: text([k]))
     for ids in sequences:
         for start in range(0, len(ids) - 1, BLOCK):
-            yield of_one(int(ids[start])), text(ids[start : start + BLOCK + 1])
+            yield of_one(int(ids[start])), text(ids[start : start + BLOCK + 1]), start == 0
 
 
 def _bytes_of(text: str) -> int:
