@@ -272,6 +272,17 @@ def test_names_in_a_header_begin_with_that_of_its_file(tmp_path):
     assert "net_" not in (tmp_path / "my-amp.h").read_text().replace("my_amp_", "")
 
 
+def test_headers_whose_names_differ_in_case_alone_stand_in_one_file(tmp_path):
+    names = ["mix", "Mix", "MIX"]
+    for n, name in enumerate(names, 1):
+        to_c(Network((layer("GRU", 3, n),)), tmp_path / name / f"{name}.h")
+    text = "".join(f'#include "{name}/{name}.h"\n' for name in names)
+    widths = " ".join(f"char {name}_has[sizeof({name}_state) ? 1 : -1];" for name in names)
+    (tmp_path / "all.c").write_text(text + widths)
+    done = subprocess.run(["gcc", "-std=c99", "-fsyntax-only", "all.c"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_folder_and_module_give_the_header_of_their_network(tmp_path):
     module = torch.nn.Sequential(torch.nn.Embedding(7, 4), torch.nn.GRU(4, 6), torch.nn.Linear(6, 7))
     save_network(tmp_path / "model", network_of(module))

@@ -89,12 +89,13 @@ def filled(template: str, **parts: str | int) -> str:
 
 
 def named(source: str, name: str) -> str:
-    """Return source in which the names that begin with net_ begin with another name.
+    """Return source in which the names that begin with net_ begin with another name, also those of macros.
 
-    >>> named("#define NET_BYTES 0 // net_step", "amp")
-    '#define AMP_BYTES 0 // amp_step'
+    >>> named("#define NET_BYTES 0 // net_step", "amp"), named("NET_H", "Amp")  # amp.h and Amp.h are two files
+    ('#define AMP_BYTES 0 // amp_step', 'Amp_M_H')
     """
-    return source.replace("NET_", f"{name.upper()}_").replace("net_", f"{name}_")
+    macros = name.upper() if name == name.lower() else f"{name}_M"
+    return source.replace("NET_", f"{macros}_").replace("net_", f"{name}_")
 
 
 def array(name: str, size: str, values: NDArray[Any]) -> str:
