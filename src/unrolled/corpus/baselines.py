@@ -37,12 +37,16 @@ MARK_SCORED = 1 << 16
 
 
 class Baseline(NamedTuple):
-    """A method's name, its bits per symbol on the scored split, how it was measured, and if of first symbols too."""
+    """A method's name, its bits per symbol on the scored split, and how it was measured."""
 
     name: str
     bits_per_symbol: float
     note: str
-    of_first: bool = False
+
+    @property
+    def of_first(self) -> bool:
+        """Whether it is of the first symbols of sequences too, which a compressor writes and a model is given."""
+        return self.name in COMPRESSORS
 
 
 def table(corpus: Corpus, split: str = "test") -> list[Baseline]:
@@ -148,7 +152,7 @@ def _compressed(vocabulary: Vocabulary, before: Sequences | None, scored: Sequen
     with ThreadPoolExecutor() as pool:  # a compressor lets other threads run
         packed = {name: list(pool.map(compress, texts)) for name, compress in COMPRESSORS.items()}
     sizes = {name: len(whole) - sum(map(len, rest)) for name, (whole, *rest) in packed.items()}
-    return [Baseline(name, 8 * size / len(scored.ids), note, of_first=True) for name, size in sizes.items()]
+    return [Baseline(name, 8 * size / len(scored.ids), note) for name, size in sizes.items()]
 
 
 def _as_bytes(sequences: Sequences, vocabulary: Vocabulary) -> bytes:
