@@ -258,6 +258,14 @@ def test_blind_criteria_are_those_by_which_some_scores_that_never_change_are_rig
     assert blind_criteria(language) == tuple(found)
 
 
+@pytest.mark.parametrize("sizes", [[], [40]], ids=["none", "long ones alone"])
+def test_nothing_is_said_of_a_language_without_short_strings(sizes, monkeypatch):
+    language = get("anbn")
+    monkeypatch.setattr(type(language), "has", lambda self, n: n in sizes)
+    assert blind_criteria(language) == ()
+    assert blind_note(language, "sets") == ""
+
+
 def test_a_note_says_what_a_criterion_does_not_show():
     assert blind_note(get("anbn"), "sets") == blind_note(get("parity"), "khot") == ""
     said = blind_note(get("parity"), "sets")

@@ -149,7 +149,7 @@ def blind_criteria(language: Language) -> tuple[str, ...]:
 
     By "sets" an order of the symbols is, where each set of legal symbols holds the smaller ones; by "argmax" the symbol
     that is legal everywhere; by "khot" the only set there is; by "accepts" equal probabilities above 0.01.  What is
-    legal is taken from strings of the first sizes.
+    legal is taken from strings of the first sizes; of a language that has none of these nothing is said.
 
     >>> from unrolled.languages import get
     >>> blind_criteria(get("parity")), blind_criteria(get("dyck-1")), blind_criteria(get("anbn"))
@@ -159,6 +159,8 @@ def blind_criteria(language: Language) -> tuple[str, ...]:
     for n in filter(language.has, range(SMALL)):
         for (_, at_first, count), *runs in language.probes(rng, n, PROBES):
             legal |= {each for _, each, _ in runs} | ({at_first} if count > 1 else set())  # the first symbol is given
+    if not legal:
+        return ()
     ordered = sorted(legal, key=len)
     found = {
         "sets": all(small <= large for small, large in pairwise(ordered)),
