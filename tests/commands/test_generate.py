@@ -147,5 +147,6 @@ def test_bytes_that_are_no_text_go_to_a_file_and_a_pipe_as_they_are(kind, prompt
     shown = json.loads(unrolled("generate", "model", *flags, "--json", cwd=tmp_path).stdout)
     assert piped.decode(errors="replace") == shown["prompt"] + shown["text"] + "\n"
     assert "\ufffd" in shown["text"]
+    assert "\ufffd".encode() not in piped
     several = unrolled("generate", "model", *flags, "--count", "2", cwd=tmp_path).stdout
     assert several.startswith(piped)
